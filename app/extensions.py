@@ -1,0 +1,36 @@
+"""The extensions, unbound: create_app() binds them to an app."""
+
+import sqlite3
+from pathlib import Path
+
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Engine, MetaData, event
+from sqlalchemy.orm import DeclarativeBase
+
+# A constraint without a name cannot be dropped by a later revision. A CHECK has to be named in the model:
+# nothing else tells two of them on one table apart.
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """What db.Model is made from."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+
+db = SQLAlchemy(model_class=Base)
+migrate = Migrate(directory=str(Path(__file__).parents[1] / "migrations"))
+
+
+@event.listens_for(Engine, "connect")
+def enforce_foreign_keys(connection: object, _record: object) -> None:
+    """SQLite enforces foreign keys only where a connection asks for it (sqlite.org/foreignkeys.html, section 2)."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA foreign_keys=ON")

@@ -1,0 +1,116 @@
+"""Everything that comes from the environment, read once, when this module is imported.
+
+.env and .flaskenv beside this file are loaded first, for WSGI servers that know neither. The environment wins over
+.env, and .env over .flaskenv.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from click import ClickException
+from dotenv import load_dotenv
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+for dotfile in (".env", ".flaskenv"):
+    load_dotenv(Path(__file__).with_name(dotfile))
+
+# What stands before :// to the driver that requirements.txt installs, and to the options that it needs. PyMySQL gives
+# up connecting after 10 seconds by itself, psycopg never does.
+DRIVERS: dict[str, tuple[str, dict[str, str]]] = {
+    "sqlite": ("sqlite", {}),
+    "mysql": ("mysql+pymysql", {"charset": "utf8mb4"}),
+    "mariadb": ("mariadb+pymysql", {"charset": "utf8mb4"}),
+    "postgresql": ("postgresql+psycopg", {"connect_timeout": "10"}),
+}
+
+
+class ConfigError(ClickException):
+    """A setting that is missing or wrong, by its name; one line and exit status 1 under `flask`."""
+
+    def __init__(self, name: str, wrong: str, instead: str) -> None:
+        super().__init__(f"{name} {wrong}. Instead: {instead}")
+
+
+def database_url(environ: Mapping[str, str]) -> str:
+    """The database's URL with driver and options, from DATABASE_URL, else from the DB_ parts, else for SQLite.
+
+    Raises ConfigError; its message never holds a value, for a mistyped URL has the password anywhere.
+    """
+    if "DATABASE_URL" in environ:
+        return _completed(_parsed(environ["DATABASE_URL"]), blame="DATABASE_URL")
+    # DB_PORT alone is no sign: Kubernetes sets it for a service that is called db.
+    if any(environ.get(f"DB_{part}") for part in ("DIALECT", "USER", "PASSWORD", "HOST", "NAME")):
+        return _completed(_assembled(environ), blame="DB_DIALECT")
+    return "sqlite:///app.db"
+
+
+def _parsed(value: str) -> URL:
+    shape = "write it as dialect://user:password@host:port/database, or set DB_DIALECT, DB_USER, ... (.env.example)"
+    try:
+        url = make_url(value.strip())
+    except (ArgumentError, ValueError):
+        raise ConfigError("DATABASE_URL", "is no URL" if value.strip() else "is empty", shape) from None
+    if url.drivername.startswith("sqlite"):
+        if url.host or url.username:
+            raise ConfigError("DATABASE_URL", "names a host, and SQLite has none", "sqlite:///file, or sqlite:////path")
+    elif "@" in f"{url.host}{url.database}":
+        raise ConfigError("DATABASE_URL", "holds more than one @", "write the password's @ as %40, / as %2F, : as %3A")
+    elif not url.database:
+        raise ConfigError("DATABASE_URL", "names no database", shape)
+    return url
+
+
+def _assembled(environ: Mapping[str, str]) -> URL:
+    for name in ("DB_DIALECT", "DB_NAME"):
+        if not environ.get(name):
+            raise ConfigError(name, "is not set", "set it, or set DATABASE_URL (.env.example)")
+    if environ["DB_DIALECT"] == "sqlite":
+        return URL.create("sqlite", database=environ["DB_NAME"])
+    port = environ.get("DB_PORT") or None
+    if port and not port.isdecimal():
+        raise ConfigError("DB_PORT", "is no number", "give the port alone, as 3306 or 5432")
+    return URL.create(
+        environ["DB_DIALECT"],
+        username=environ.get("DB_USER") or None,
+        password=environ.get("DB_PASSWORD") or None,
+        host=environ.get("DB_HOST") or "localhost",
+        port=int(port) if port else None,
+        database=environ["DB_NAME"],
+    )
+
+
+def _completed(url: URL, blame: str) -> str:
+    dialect, _, driver = url.drivername.partition("+")
+    dialect = "postgresql" if dialect == "postgres" else dialect
+    if dialect not in DRIVERS:
+        raise ConfigError(blame, "names a database that is not supported", f"one of {', '.join(DRIVERS)}")
+    drivername, options = DRIVERS[dialect]
+    url = url.set(drivername=f"{dialect}+{driver}" if driver else drivername)
+    if not _usable(url):
+        raise ConfigError(blame, "names a driver that is not installed, or not for Flask", f"write {dialect} alone")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ConfigError(blame if blame == "DATABASE_URL" else "DB_PORT", "has no such port", "1 to 65535")
+    if url.drivername == drivername:
+        url = url.set(query={**options, **url.query})
+    return url.render_as_string(hide_password=False)
+
+
+def _usable(url: URL) -> bool:
+    try:
+        dialect = url.get_dialect()
+        dialect.import_dbapi()
+    except (ImportError, NoSuchModuleError):
+        return False
+    return not dialect.is_async
+
+
+class Config:
+    """Settings of the app; Flask's and Flask-SQLAlchemy's names."""
+
+    SECRET_KEY = os.environ.get("SECRET_KEY")
+    SQLALCHEMY_DATABASE_URI = database_url(os.environ)
+    SQLALCHEMY_TRACK_MODIFICATIONS = False
+    # A server or a proxy drops connections that are idle, often after 300 seconds: ask before use, renew before that.
+    SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "pool_recycle": 280}

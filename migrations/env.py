@@ -1,0 +1,18 @@
+"""Alembic runs this file for each `flask db` command that reads the models or the database."""
+
+from alembic import context
+from flask import current_app
+
+from app.safe_migrations import guard, skip_empty
+
+extension = current_app.extensions["migrate"]
+options = {
+    "target_metadata": extension.db.metadata,
+    "process_revision_directives": skip_empty,
+    **extension.configure_args,
+}
+
+with guard(extension.db.engine) as target:
+    context.configure(**target, **options)
+    with context.begin_transaction():
+        context.run_migrations()

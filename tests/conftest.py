@@ -1,0 +1,155 @@
+"""Fixtures: ``app``, ``client`` and ``runner`` on a migrated database of each backend, and ``project``, a copy to run.
+
+SQLite is always there. MySQL or MariaDB, and PostgreSQL, are tested where these name a server, with a user that may
+create databases; every test makes its own and drops it.
+
+    TEST_MYSQL_URL=mysql://root@127.0.0.1:3306  TEST_POSTGRESQL_URL=postgresql://postgres@127.0.0.1:5432
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import flask_migrate
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient, FlaskCliRunner
+from sqlalchemy import URL, create_engine, make_url, text
+
+from app import create_app
+from app.extensions import db
+from config import Config, database_url
+
+ROOT = Path(__file__).parents[1]
+SERVERS = {"mysql": "TEST_MYSQL_URL", "postgresql": "TEST_POSTGRESQL_URL"}
+
+
+def server_url(backend: str) -> URL:
+    """The URL of the test server, with a database to log in to; skips the test where none is named."""
+    variable = SERVERS[backend]
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} is not set: name a {backend} server, as tests/conftest.py shows")
+    url = make_url(os.environ[variable])
+    return make_url(database_url({"DATABASE_URL": url.set(database=backend).render_as_string(hide_password=False)}))
+
+
+def run_on_server(url: URL, *statements: str) -> None:
+    """Run ``statements`` outside a transaction, as CREATE DATABASE has to be."""
+    maintenance = url.set(database="postgres" if url.get_backend_name() == "postgresql" else "mysql")
+    engine = create_engine(maintenance, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of a backend; tests that use it, or a fixture below, run once for each."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def database(backend: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of this test's own."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    url = server_url(backend).set(database=f"test_{uuid4().hex}")
+    run_on_server(url, f"CREATE DATABASE {url.database}")
+    yield url.render_as_string(hide_password=False)
+    run_on_server(url, f"DROP DATABASE {url.database}{' WITH (FORCE)' if backend == 'postgresql' else ''}")
+
+
+def app_on(url: str) -> Flask:
+    """An app on the database at ``url``, whatever the environment says."""
+    return create_app(type("TestConfig", (Config,), {"TESTING": True, "SQLALCHEMY_DATABASE_URI": url}))
+
+
+@pytest.fixture
+def empty_app(database: str) -> Iterator[Flask]:
+    """An app on an empty database, its context pushed."""
+    app = app_on(database)
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def app(empty_app: Flask) -> Flask:
+    """An app on a database at head, its context pushed: ``db.session`` works."""
+    flask_migrate.upgrade()
+    return empty_app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Asks ``app`` for pages."""
+    return app.test_client()
+
+
+@pytest.fixture
+def runner(app: Flask) -> FlaskCliRunner:
+    """Runs commands of ``app`` in this process."""
+    return app.test_cli_runner()
+
+
+@dataclass
+class Project:
+    """A copy of the project in a folder of its own, with commands run in processes of their own."""
+
+    path: Path
+    environ: dict[str, str]
+
+    def run(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """``python -m ARGS`` in the folder; ``environ`` is all that it knows beside PATH."""
+        return subprocess.run(
+            [sys.executable, "-m", *args],
+            cwd=self.path,
+            env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", **self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def db(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """``flask db ARGS``."""
+        return self.run("flask", "db", *args, **environ)
+
+    def ok(self, *args: str, **environ: str) -> str:
+        """What ``flask db ARGS`` prints on stdout and stderr; fails the test if its exit status is not 0."""
+        done = self.db(*args, **environ)
+        assert (0, "") == (done.returncode, "" if done.returncode == 0 else done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def write(self, name: str, text: str) -> Path:
+        """Write the file ``name`` of the copy."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def scripts(self) -> list[Path]:
+        """The revision scripts, as a folder listing sorts them."""
+        return sorted((self.path / "migrations" / "versions").glob("*.py"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A copy of the project on SQLite."""
+    path = tmp_path / "project"
+    for folder in ("app", "migrations"):
+        shutil.copytree(ROOT / folder, path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("config.py", "wsgi.py", ".flaskenv"):
+        shutil.copy(ROOT / file, path)
+    return Project(path, {})

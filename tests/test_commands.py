@@ -1,0 +1,155 @@
+"""The main job: from no migrations folder to a history that goes forth and back, by `flask db`, on every backend."""
+
+import filecmp
+import re
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import create_engine, inspect
+
+from tests.conftest import ROOT, Project
+
+EMAIL = "    email: Mapped[str] = mapped_column(String(120), unique=True)\n"
+NICKNAME = "    nickname: Mapped[str | None] = mapped_column(String(40))\n"
+
+
+@pytest.fixture
+def project(project: Project, database: str) -> Project:
+    """A copy of the project on an empty database of each backend."""
+    project.environ["DATABASE_URL"] = database
+    return project
+
+
+@pytest.fixture
+def columns(database: str) -> Iterator[Callable[[], set[str]]]:
+    """Reads the names of the columns of the table user, if there is one."""
+    engine = create_engine(database)
+
+    def read() -> set[str]:
+        with engine.connect() as connection:
+            tables = inspect(connection).get_table_names()
+            return {c["name"] for c in inspect(connection).get_columns("user")} if "user" in tables else set()
+
+    yield read
+    engine.dispose()
+
+
+def add_nickname(project: Project) -> None:
+    """Give the model User a column."""
+    models = project.path / "app" / "models.py"
+    project.write("app/models.py", models.read_text().replace(EMAIL, EMAIL + NICKNAME))
+
+
+def test_from_nothing(project: Project, columns: Callable[[], set[str]]) -> None:
+    """The order that the README gives, on a checkout whose migrations folder was removed."""
+    plain, wide = {"id", "username", "email"}, {"id", "username", "email", "nickname"}
+    shutil.rmtree(project.path / "migrations")
+    project.ok("init")
+    project.ok("migrate", "-m", "Add User Model")
+    (first,) = project.scripts()
+    assert re.fullmatch(r"\d{8}_\d{6}_[0-9a-f]{12}_add_user_model\.py", first.name)
+    assert "op.create_table('user'" in first.read_text()
+    assert "the code of the last release runs too" in first.read_text()
+    assert set() == columns()
+
+    upgrade = project.ok("upgrade")
+    revision = first.name.split("_")[2]
+    assert f"Running upgrade  -> {revision}, Add User Model" in upgrade
+    assert plain == columns()
+    assert "Running" not in project.ok("upgrade")
+
+    add_nickname(project)
+    project.ok("migrate", "-m", "Add User.nickname")
+    assert first == project.scripts()[0]
+    second = project.scripts()[1].name.split("_")[2]
+    project.ok("upgrade")
+    assert wide == columns()
+    assert f"Running downgrade {second} -> {revision}" in project.ok("downgrade")
+    assert plain == columns()
+    project.ok("upgrade", "--revision", second)
+    assert wide == columns()
+    project.ok("downgrade", "--revision", revision)
+    assert plain == columns()
+    project.ok("upgrade", "+1")
+    assert wide == columns()
+    project.ok("downgrade", "--revision", "-2")
+    assert set() == columns()
+    project.ok("upgrade")
+    project.ok("downgrade", "base")
+    assert set() == columns()
+
+
+def test_the_other_commands(project: Project, columns: Callable[[], set[str]]) -> None:
+    """What reads the history, or writes it without the database, and the SQL that is printed instead of run."""
+    (script,) = project.scripts()
+    revision = script.name.split("_")[2]
+    assert revision not in project.ok("current")
+    assert f"{revision} (head)" in project.ok("heads")
+    assert f"<base> -> {revision} (head), Add User Model" in project.ok("history")
+    assert "Add User Model" in project.ok("show", revision)
+    assert "Add User Model" in project.ok("show", "--revision", revision)
+    assert not project.ok("branches").strip()
+
+    sql = project.ok("upgrade", "--sql")
+    assert "CREATE TABLE" in sql
+    assert "INSERT INTO alembic_version" in sql
+    assert "DROP TABLE" in project.ok("downgrade", f"{revision}:base", "--sql")
+    assert set() == columns()
+
+    project.ok("stamp", "head")
+    assert f"{revision} (head)" in project.ok("current")
+    assert set() == columns()
+    project.ok("stamp", "base")
+    project.ok("upgrade")
+    assert "No new upgrade operations detected." in project.ok("check")
+    assert "No changes in schema detected." in project.ok("migrate")
+    assert [script] == project.scripts()
+
+    project.ok("revision", "-m", "By hand", "--rev-id", "a1")
+    project.ok("revision", "-m", "Beside it", "--rev-id", "b1", "--head", revision, "--splice")
+    assert f"{revision} (branchpoint)" in project.ok("branches")
+    project.ok("merge", "-m", "Merge heads", "heads", "--rev-id", "c1")
+    assert "c1 (head) (mergepoint)" in project.ok("heads", "-v") + project.ok("heads")
+    project.ok("upgrade")
+    assert "c1 (head)" in project.ok("current")
+    project.ok("downgrade", revision)
+    assert f"{revision} (branchpoint)" in project.ok("current")
+
+
+def test_new_model(project: Project) -> None:
+    """A model that is added to models.py, with a foreign key, is all that `flask db migrate` needs."""
+    project.ok("upgrade")
+    with (project.path / "app" / "models.py").open("a") as models:
+        models.write(
+            "\n\nclass Pet(db.Model):\n"
+            "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+            "    owner_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete='CASCADE'), index=True)\n"
+        )
+    project.write(
+        "app/models.py",
+        (project.path / "app/models.py").read_text().replace("import String", "import ForeignKey, String"),
+    )
+    project.ok("migrate", "-m", "Add Pet")
+    script = project.scripts()[1].read_text()
+    for name in ("fk_pet_owner_id_user", "pk_pet", "ix_pet_owner_id"):
+        assert name in script
+    project.ok("upgrade")
+    assert "No new upgrade operations detected." in project.ok("check")
+    project.ok("downgrade")
+
+
+def test_revision_twice(project: Project) -> None:
+    """Argument and --revision exclude each other: wrong usage, exit status 2."""
+    done = project.db("downgrade", "base", "--revision", "base")
+    assert (2, True) == (done.returncode, "not as both" in done.stderr)
+
+
+def test_init_writes_what_is_committed(project: Project) -> None:
+    """The committed migrations folder is what `flask db init` writes, and revisions."""
+    shutil.rmtree(project.path / "migrations")
+    project.ok("init")
+    written = {path.name for path in (project.path / "migrations").iterdir()}
+    assert {"README", "alembic.ini", "env.py", "script.py.mako", "versions"} == written
+    files = sorted(written - {"versions"})
+    assert (files, [], []) == filecmp.cmpfiles(ROOT / "migrations", project.path / "migrations", files, shallow=False)
