@@ -129,7 +129,8 @@ class Project:
     def ok(self, *args: str, **environ: str) -> str:
         """What ``flask db ARGS`` prints on stdout and stderr; fails the test if its exit status is not 0."""
         done = self.db(*args, **environ)
-        assert (0, "") == (done.returncode, "" if done.returncode == 0 else done.stdout + done.stderr)
+        if done.returncode:
+            pytest.fail(f"flask db {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
     def write(self, name: str, text: str) -> Path:
@@ -138,6 +139,19 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
+
+    def make_stock(self) -> None:
+        """Take the safety out: Flask-Migrate's own commands and its own env.py, in the same app."""
+        self.environ["PYTHONWARNINGS"] = "default"  # its env.py calls what is deprecated
+        factory = (self.path / "app" / "__init__.py").read_text()
+        factory = factory.replace("    safe_migrations.init_app(app)\n", "").replace(", safe_migrations", "")
+        self.write("app/__init__.py", factory)
+        versions = self.path / "versions"
+        (self.path / "migrations" / "versions").rename(versions)
+        shutil.rmtree(self.path / "migrations")
+        self.ok("init", "--template", "flask")
+        (self.path / "migrations" / "versions").rmdir()
+        versions.rename(self.path / "migrations" / "versions")
 
     def scripts(self) -> list[Path]:
         """The revision scripts, as a folder listing sorts them."""

@@ -1,7 +1,7 @@
 """Makes `flask db` safe. Lift this folder out and nothing of the app's comes along."""
 
 from app.safe_migrations.cli import init_app
-from app.safe_migrations.directives import skip_empty
+from app.safe_migrations.directives import process_revision_directives
 from app.safe_migrations.guard import guard
 
-__all__ = ["guard", "init_app", "skip_empty"]
+__all__ = ["guard", "init_app", "process_revision_directives"]

@@ -3,12 +3,12 @@
 from alembic import context
 from flask import current_app
 
-from app.safe_migrations import guard, skip_empty
+from app.safe_migrations import guard, process_revision_directives
 
 extension = current_app.extensions["migrate"]
 options = {
     "target_metadata": extension.db.metadata,
-    "process_revision_directives": skip_empty,
+    "process_revision_directives": process_revision_directives,
     **extension.configure_args,
 }
 
