@@ -3,7 +3,7 @@
 from alembic import context
 from flask import current_app
 
-from app.safe_migrations import guard, process_revision_directives
+from app.safe_migrations import guarded, process_revision_directives
 
 extension = current_app.extensions["migrate"]
 options = {
@@ -12,7 +12,7 @@ options = {
     **extension.configure_args,
 }
 
-with guard(extension.db.engine) as target:
+with guarded(extension.db.engine) as target:
     context.configure(**target, **options)
     with context.begin_transaction():
         context.run_migrations()

@@ -34,14 +34,23 @@ def server_url(backend: str) -> URL:
     variable = SERVERS[backend]
     if not os.environ.get(variable):
         pytest.skip(f"{variable} is not set: name a {backend} server, as tests/conftest.py shows")
-    url = make_url(os.environ[variable])
-    return make_url(database_url({"DATABASE_URL": url.set(database=backend).render_as_string(hide_password=False)}))
+    url = make_url(os.environ[variable]).set(database={"mysql": "mysql", "postgresql": "postgres"}[backend])
+    return make_url(database_url({"DATABASE_URL": url.render_as_string(hide_password=False)}))
+
+
+def is_mariadb(url: URL) -> bool:
+    """Whether the MySQL server at ``url`` is MariaDB."""
+    engine = create_engine(url)
+    try:
+        with engine.connect():
+            return bool(getattr(engine.dialect, "is_mariadb", False))
+    finally:
+        engine.dispose()
 
 
 def run_on_server(url: URL, *statements: str) -> None:
     """Run ``statements`` outside a transaction, as CREATE DATABASE has to be."""
-    maintenance = url.set(database="postgres" if url.get_backend_name() == "postgresql" else "mysql")
-    engine = create_engine(maintenance, isolation_level="AUTOCOMMIT")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
             for statement in statements:
@@ -63,10 +72,11 @@ def database(backend: str, tmp_path: Path) -> Iterator[str]:
     if backend == "sqlite":
         yield f"sqlite:///{tmp_path / 'test.db'}"
         return
-    url = server_url(backend).set(database=f"test_{uuid4().hex}")
-    run_on_server(url, f"CREATE DATABASE {url.database}")
+    server = server_url(backend)
+    url = server.set(database=f"test_{uuid4().hex}")
+    run_on_server(server, f"CREATE DATABASE {url.database}")
     yield url.render_as_string(hide_password=False)
-    run_on_server(url, f"DROP DATABASE {url.database}{' WITH (FORCE)' if backend == 'postgresql' else ''}")
+    run_on_server(server, f"DROP DATABASE {url.database}{' WITH (FORCE)' if backend == 'postgresql' else ''}")
 
 
 def app_on(url: str) -> Flask:
@@ -158,12 +168,17 @@ class Project:
         return sorted((self.path / "migrations" / "versions").glob("*.py"))
 
 
+def copied(folder: Path) -> Project:
+    """A copy of the project in ``folder``, on SQLite."""
+    path = folder / "project"
+    for name in ("app", "migrations"):
+        shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("config.py", "wsgi.py", ".flaskenv"):
+        shutil.copy(ROOT / name, path)
+    return Project(path, {})
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A copy of the project on SQLite."""
-    path = tmp_path / "project"
-    for folder in ("app", "migrations"):
-        shutil.copytree(ROOT / folder, path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("config.py", "wsgi.py", ".flaskenv"):
-        shutil.copy(ROOT / file, path)
-    return Project(path, {})
+    """A copy of the project, on SQLite."""
+    return copied(tmp_path)

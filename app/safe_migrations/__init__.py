@@ -2,6 +2,6 @@
 
 from app.safe_migrations.cli import init_app
 from app.safe_migrations.directives import process_revision_directives
-from app.safe_migrations.guard import guard
+from app.safe_migrations.guard import guarded
 
-__all__ = ["guard", "init_app", "process_revision_directives"]
+__all__ = ["guarded", "init_app", "process_revision_directives"]

@@ -1,6 +1,8 @@
 """The commands of `flask db`: Flask-Migrate's, with `--revision`, and with errors in words instead of tracebacks."""
 
+import errno
 import logging
+import os
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ class MigrationCommand(click.Command):
         _take_revision_option(ctx)
         try:
             with _alembic_warnings_as_errors(), _flask_migrate_silent():
+                _require_env(_situation(ctx).directory)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -59,11 +62,12 @@ def _adopted(command: click.Command) -> MigrationCommand:
 
 def _take_revision_option(ctx: click.Context) -> None:
     target = ctx.params.pop("target", None)
-    if target is None:
-        return
-    if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
-        raise click.UsageError("Give the revision as argument or as --revision, not as both.", ctx)
-    ctx.params["revision"] = target
+    if target is not None:
+        if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
+            raise click.UsageError("Give the revision as argument or as --revision, not as both.", ctx)
+        ctx.params["revision"] = target
+    if ctx.params.get("revision") == "":
+        raise click.UsageError(f"The revision is empty. Instead: {ctx.command_path} REV", ctx)
 
 
 def _situation(ctx: click.Context) -> Situation:
@@ -71,6 +75,12 @@ def _situation(ctx: click.Context) -> Situation:
     directory = ctx.params.get("directory") or g.get("directory") or migrate.directory
     asked = (str(value) for value in ctx.params.values() if value is not None)
     return Situation(migrate.db.engine.url, Path(directory), frozenset(asked))
+
+
+def _require_env(directory: Path) -> None:
+    """Alembic runs what Python has compiled of env.py where env.py itself is gone."""
+    if (directory / "versions").is_dir() and not (directory / "env.py").exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory / "env.py"))
 
 
 @contextmanager

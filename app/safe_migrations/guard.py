@@ -9,9 +9,9 @@ from typing import Any
 
 from alembic import context
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.errors import LoginError
 from app.safe_migrations.progress import shown
 
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
@@ -20,10 +20,10 @@ LOGIN_WITHIN = 15
 
 
 @contextmanager
-def guard(engine: Engine) -> Iterator[dict[str, Any]]:
+def guarded(engine: Engine) -> Iterator[dict[str, Any]]:
     """What `context.configure()` is to be given: a connection, or in `--sql` mode the URL and how to write SQL.
 
-    Raises MigrationError where the database does not answer, and what its driver raises where it says no.
+    Raises SQLAlchemy's DBAPIError where the database refuses the login, and LoginError where it is not come to that.
     """
     with shown():
         if context.is_offline_mode():
@@ -45,19 +45,16 @@ def _connected(engine: Engine) -> Connection:
             outcome.put(error)
 
     Thread(target=connect, daemon=True, name="login").start()
+    result: Connection | Exception
     try:
         result = outcome.get(timeout=LOGIN_WITHIN)
     except Empty:
-        raise MigrationError(
-            f"{engine.url.host}:{engine.url.port or 'default port'} takes connections and does not answer as a"
-            f" {engine.dialect.name} server does.",
-            "check host and port in DATABASE_URL (or DB_HOST and DB_PORT).",
-        ) from None
-    if isinstance(result, SQLAlchemyError) and not isinstance(result, InvalidRequestError):
+        result = TimeoutError(f"no answer of a {engine.dialect.name} server within {LOGIN_WITHIN} seconds")
+    if isinstance(result, Connection):
+        return result
+    if isinstance(result, DBAPIError):
         raise result
-    if isinstance(result, Exception):
-        raise MigrationError(f"cannot log in to {engine.url!r}: {result}", "check DATABASE_URL.") from result
-    return result
+    raise LoginError(f"cannot reach {engine.url!r}: {result}") from result
 
 
 @contextmanager

@@ -1,0 +1,341 @@
+"""Bad inputs: one short message with `Instead:`, exit status 1 or 2, no traceback, no password, nothing changed."""
+
+import hashlib
+import shutil
+import socket
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import URL
+
+from app.safe_migrations import guard
+from config import database_url
+from tests.conftest import SERVERS, Project, app_on, copied, is_mariadb, run_on_server, server_url
+
+PASSWORD = "s3cr3t-Pa55"
+FIRST = "20261122_213914_fb3704abff84_add_user_model.py"
+
+
+def script(body: str, down: str = "pass", revision: str = "a1", down_revision: str = "fb3704abff84") -> str:
+    """The text of a revision script."""
+    return (
+        f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = {revision!r}\n"
+        f"down_revision = {down_revision!r}\n\n\n"
+        f"def upgrade():\n    {body}\n\n\ndef downgrade():\n    {down}\n"
+    )
+
+
+@dataclass
+class Case:
+    """A bad input: what is arranged, what is typed, and what has to be said about it."""
+
+    says: str
+    instead: str
+    args: str = "upgrade"
+    environ: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str | None] = field(default_factory=dict)
+    first: tuple[str, ...] = ()
+    status: int = 1
+
+
+def version(name: str) -> str:
+    return f"migrations/versions/{name}.py"
+
+
+def url(value: str, says: str, instead: str) -> Case:
+    return Case(says, instead, "current", {"DATABASE_URL": value})
+
+
+def parts(says: str, instead: str, **environ: str) -> Case:
+    return Case(says, instead, "current", environ)
+
+
+def broken(
+    text: str | None, says: str, instead: str = "correct the script", args: str = "upgrade", first: str = ""
+) -> Case:
+    return Case(says, instead, args, files={version("a1"): text}, first=tuple(first.split(";")) if first else ())
+
+
+CASES = {
+    # The environment
+    "url-empty": url("", "DATABASE_URL is empty", "dialect://user:password@host:port/database"),
+    "url-blank": url("  ", "DATABASE_URL is empty", "dialect://"),
+    "url-none": url(f"nonsense {PASSWORD}", "DATABASE_URL is no URL", "dialect://"),
+    "url-one-slash": url(f"mysql:/u:{PASSWORD}@h/d", "DATABASE_URL is no URL", "dialect://"),
+    "url-dialect": url(f"oracle://u:{PASSWORD}@h/d", "DATABASE_URL names a database that is not supported", "mysql"),
+    "url-driver": url(f"mysql+mysqldb://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write mysql alone"),
+    "url-no-driver": url(
+        f"postgresql+nope://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write postgresql alone"
+    ),
+    "url-async": url(f"postgresql+psycopg_async://u:{PASSWORD}@h/d", "names a driver", "write postgresql alone"),
+    "url-port-word": url(f"mysql://u:{PASSWORD}@h:port/d", "DATABASE_URL is no URL", "host:port"),
+    "url-port-range": url(f"mysql://u:{PASSWORD}@h:99999/d", "DATABASE_URL has no such port", "1 to 65535"),
+    "url-no-database": url(f"mysql://u:{PASSWORD}@h", "DATABASE_URL names no database", "host:port/database"),
+    "url-at": url(f"mysql://u:x@{PASSWORD}@h/d", "DATABASE_URL holds more than one @", "%40"),
+    "url-slash-at": url(f"mysql://u:x@h/{PASSWORD}@h/d", "DATABASE_URL holds more than one @", "%40"),
+    "url-sqlite-host": url("sqlite://app.db", "DATABASE_URL names a host", "sqlite:///file"),
+    "parts-no-dialect": parts("DB_DIALECT is not set", "set it", DB_HOST="h", DB_PASSWORD=PASSWORD),
+    "parts-dialect": parts("DB_DIALECT names a database", "one of sqlite", DB_DIALECT="mssql", DB_NAME="d"),
+    "parts-driver": parts("DB_DIALECT names a driver", "write mysql alone", DB_DIALECT="mysql+nope", DB_NAME="d"),
+    "parts-no-name": parts("DB_NAME is not set", "set it", DB_DIALECT="mysql", DB_PASSWORD=PASSWORD),
+    "parts-port": parts("DB_PORT is no number", "3306", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="tcp://10.0.0.1:3306"),
+    "parts-port-range": parts("DB_PORT has no such port", "65535", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="0"),
+    # Files that are no databases
+    "folder-missing": url("sqlite:////nowhere/app.db", "unable to open database file", "mkdir -p /nowhere"),
+    "folder-as-file": url("sqlite:////tmp", "unable to open database file", "check the path"),
+    "no-database": url("sqlite:///../config.py", "file is not a database", "is not, or no longer, SQLite's"),
+    # Servers that are not there
+    "mysql-refused": url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
+    "postgresql-refused": url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
+    "mysql-host": url(f"mysql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
+    "mariadb-host": url(f"mariadb://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
+    "postgresql-host": url(f"postgresql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
+    "mysql-option": url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d?ssl-mode=x", "ssl-mode", "behind the ?"),
+    "postgresql-option": url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d?nope=x", "nope", "behind the ?"),
+    # Revisions
+    "unknown": Case("there is no revision nope", "flask db history", "upgrade nope"),
+    "unknown-option": Case("there is no revision nope", "flask db history", "downgrade --revision nope"),
+    "unknown-show": Case("there is no revision nope", "flask db history", "show nope"),
+    "unknown-stamp": Case("there is no revision nope", "flask db history", "stamp nope"),
+    "unknown-history": Case("there is no revision nope", "flask db history", "history -r nope:head"),
+    "unknown-head": Case("there is no revision nope", "flask db history", "revision -m x --head nope"),
+    "empty": Case("The revision is empty", "flask db downgrade", "downgrade --revision ", status=2),
+    "empty-upgrade": Case("The revision is empty", "flask db upgrade", "upgrade ", status=2),
+    "too-far": Case("Relative revision -9", "flask db history", "downgrade --revision -9"),
+    "nothing-to-downgrade": Case("Relative revision -1", "flask db history", "downgrade", first=("downgrade",)),
+    "two-heads": Case(
+        "there are 2 heads: a1, b1",
+        'flask db merge -m "Merge heads" heads',
+        files={version("a1"): script("pass"), version("b1"): script("pass", revision="b1")},
+    ),
+    "two-heads-revision": Case(
+        "there are 2 heads: a1, b1",
+        'flask db merge -m "Merge heads" heads',
+        "revision -m x",
+        files={version("a1"): script("pass"), version("b1"): script("pass", revision="b1")},
+    ),
+    "ahead": Case(
+        "the database is at revision a1, which migrations does not have",
+        "git log --all --oneline -- '*a1*'",
+        files={version("a1"): script("pass")},
+        first=("upgrade", "rm a1"),
+    ),
+    "behind-migrate": Case(
+        "Target database is not up to date", "flask db upgrade", "migrate -m x", first=("downgrade",)
+    ),
+    "behind-check": Case("Target database is not up to date", "flask db upgrade", "check", first=("downgrade",)),
+    "differs": Case(
+        "New upgrade operations detected: remove_table stray",
+        "flask db migrate",
+        "check",
+        files={version("a1"): script("op.create_table('stray', sa.Column('id', sa.Integer()))")},
+        first=("upgrade",),
+    ),
+    "option": Case("No such option", "--help", "upgrade --nope", status=2),
+    "command": Case("No such command", "--help", "upgrad", status=2),
+    "sql-range": Case("Range revision not allowed", "flask db upgrade FROM:TO --sql", "upgrade base:head"),
+    "sql-batch": broken(
+        script("with op.batch_alter_table('user') as b: b.drop_column('email')"), "a1.py, line 9:", args="upgrade --sql"
+    ),
+    # Scripts
+    "syntax": broken(script("op.create_table("), "migrations/versions/a1.py, line "),
+    "cut-off": broken(script("pass")[:60], "a1.py, line 4: SyntaxError: unterminated string literal"),
+    "empty-file": broken("", "migrations/versions/a1.py has no down_revision", "git checkout"),
+    "no-revision": Case(
+        "Could not determine revision id from filename add_pet.py",
+        "git checkout -- migrations/versions",
+        files={version("add_pet"): "pass"},
+    ),
+    "zeros": broken(script("pass") + "\0" * 64, "migrations/versions/a1.py"),
+    "import": broken(
+        "import nowhere\n" + script("pass"), "a1.py, line 1: ModuleNotFoundError: No module named 'nowhere'"
+    ),
+    "name": broken(script("nope()"), "a1.py, line 9: NameError: name 'nope' is not defined"),
+    "raises": broken(script("raise RuntimeError('no pets')"), "a1.py, line 9: RuntimeError: no pets"),
+    "sql": broken(script("op.execute('DROP TABLE nope')"), "a1.py, line 9: no such table: nope"),
+    "exists": broken(
+        script("op.create_table('user', sa.Column('id', sa.Integer()))"),
+        "a1.py, line 9: table user already exists",
+    ),
+    "one-way": broken(
+        script("pass", "raise NotImplementedError('rows were merged')"),
+        "a1.py, line 13: NotImplementedError: rows were merged",
+        args="downgrade",
+        first="upgrade",
+    ),
+    "no-downgrade": broken(
+        script("pass").split("def downgrade")[0], "a1.py has no downgrade()", "def downgrade():", "downgrade", "upgrade"
+    ),
+    "no-parent": broken(
+        script("pass", down_revision="gone"),
+        "Revision gone is not present, and a1 revises it",
+        "bring back the script",
+        "heads",
+    ),
+    "cycle": broken(script("pass", down_revision="a1"), "loop is detected in revisions (a1)", "grep -rn", "heads"),
+    "twice": Case(
+        "Revision a1 is present more than once",
+        "grep -rn",
+        "heads",
+        files={version("a1"): script("pass"), version("b1"): script("pass")},
+    ),
+    # The migrations folder
+    "no-folder": Case("Path doesn't exist: migrations", "flask db init", files={"migrations": None}),
+    "no-folder-heads": Case("Path doesn't exist: migrations", "flask db init", "heads", files={"migrations": None}),
+    "no-env": Case("migrations/env.py is missing", "cp app/", files={"migrations/env.py": None}),
+    "no-mako": Case(
+        "migrations/script.py.mako is missing", "cp app/", "revision -m x", files={"migrations/script.py.mako": None}
+    ),
+    "bad-env": Case("migrations/env.py, line 1", "correct", files={"migrations/env.py": "import nowhere\n"}),
+    "bad-ini": Case("alembic.ini", "cp app/", "heads", files={"migrations/alembic.ini": "[alembic\nx"}),
+    "init-again": Case("migrations already exists", "flask db migrate", "init"),
+}
+
+
+def state(project: Project) -> dict[str, str]:
+    """Every file of the copy that is no bytecode, and what is in it."""
+    return {
+        str(path.relative_to(project.path)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in project.path.rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and path.stat().st_size
+    }
+
+
+@pytest.fixture(scope="module")
+def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a copy of the project whose database is at head and holds a user."""
+    project = copied(tmp_path_factory.mktemp("upgraded"))
+    project.ok("upgrade")
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
+        connection.execute("INSERT INTO user (username, email) VALUES ('alice', 'alice@example.com')")
+    return project.path
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_bad_input(upgraded: Path, tmp_path: Path, case: Case) -> None:
+    """One message: what stands in the way, what to do instead; and the files, the database's too, as before."""
+    project = Project(tmp_path / "project", {})
+    shutil.copytree(upgraded, project.path)
+    for name, content in case.files.items():
+        if content is not None:
+            project.write(name, content)
+        elif (project.path / name).is_dir():
+            shutil.rmtree(project.path / name)
+        else:
+            (project.path / name).unlink()
+    for command in case.first:
+        if command.startswith("rm "):
+            (project.path / version(command[3:])).unlink()
+        else:
+            project.ok(*command.split())
+    before = state(project)
+    done = project.db(*case.args.split(" "), **case.environ)
+    print(done.stderr)
+    problem = done.stderr[done.stderr.index("Error: ") :] if case.status == 1 else done.stderr
+    assert (case.status, True, True) == (done.returncode, case.says in problem, case.instead in problem)
+    assert case.status == 2 or "Instead: " in problem
+    assert len(problem.splitlines()) <= 5
+    assert "Traceback" not in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    assert before == state(project)
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> URL:
+    """The URL of a test server, without a database of the test's own."""
+    return server_url(request.param)
+
+
+def problem_at(project: Project, url: URL) -> str:
+    """The message of `flask db upgrade` on ``url``, which has to fail within a few seconds."""
+    done = project.db("upgrade", DATABASE_URL=url.render_as_string(hide_password=False))
+    assert (1, 1, 0) == (done.returncode, done.stderr.count("Error: "), done.stderr.count("Traceback"))
+    assert PASSWORD not in done.stdout + done.stderr
+    return done.stderr
+
+
+def test_unknown_user(project: Project, server: URL) -> None:
+    """A user or a password that the server does not know."""
+    problem = problem_at(project, server.set(username="nobody", password=PASSWORD))
+    assert "check user and password" in problem
+
+
+def test_unknown_database(project: Project, server: URL) -> None:
+    """A database that is not there: the message has the line that makes it."""
+    problem = problem_at(project, server.set(database="no_such_db"))
+    assert ("CREATE DATABASE no_such_db" in problem) or ("createdb" in problem and "no_such_db" in problem)
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_wrong_password(project: Project, server: URL) -> None:
+    """A password that is wrong is not shown. (The PostgreSQL of a test machine may trust everybody.)"""
+    user = f"u{uuid4().hex[:12]}"
+    run_on_server(server, f"CREATE USER {user} IDENTIFIED BY 'right'")
+    try:
+        problem = problem_at(project, server.set(username=user, password=PASSWORD))
+    finally:
+        run_on_server(server, f"DROP USER {user}")
+    assert "check user and password" in problem
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_no_rights(project: Project, server: URL) -> None:
+    """A user who may log in, and not to that database."""
+    user = f"u{uuid4().hex[:12]}"
+    run_on_server(server, f"CREATE USER {user} IDENTIFIED BY '{PASSWORD}'")
+    try:
+        problem = problem_at(project, server.set(username=user, password=PASSWORD, database="mysql"))
+    finally:
+        run_on_server(server, f"DROP USER {user}")
+    assert f"GRANT ALL ON mysql.* TO {user};" in problem
+
+
+@pytest.mark.parametrize("server", ["postgresql"], indirect=True)
+def test_no_right_to_create(project: Project, server: URL) -> None:
+    """A user who may log in to a database, and not make a table there (PostgreSQL 15 and later)."""
+    user, database = f"u{uuid4().hex[:12]}", f"test_{uuid4().hex}"
+    run_on_server(server, f"CREATE ROLE {user} LOGIN PASSWORD '{PASSWORD}'", f"CREATE DATABASE {database}")
+    run_on_server(server.set(database=database), "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    try:
+        problem = problem_at(project, server.set(username=user, password=PASSWORD, database=database))
+    finally:
+        run_on_server(server, f"DROP DATABASE {database}", f"DROP ROLE {user}")
+    assert "permission denied for schema public" in problem
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_wrong_product(project: Project, server: URL) -> None:
+    """mariadb:// for a MySQL server is refused; a MariaDB server takes it, and mysql:// as well."""
+    database = f"test_{uuid4().hex}"
+    run_on_server(server, f"CREATE DATABASE {database}")
+    mariadb = server.set(drivername="mariadb+pymysql", database=database)
+    try:
+        if is_mariadb(server):
+            assert "Running upgrade" in project.ok("upgrade", DATABASE_URL=mariadb.render_as_string(False))
+        else:
+            assert "write mysql:// in DATABASE_URL" in problem_at(project, mariadb)
+    finally:
+        run_on_server(server, f"DROP DATABASE {database}")
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgresql"])
+def test_mute_server(monkeypatch: pytest.MonkeyPatch, dialect: str) -> None:
+    """Something that takes connections and says nothing, such as another service behind that port, is given up on."""
+    monkeypatch.setattr(guard, "LOGIN_WITHIN", 0.2)
+    with closing(socket.create_server(("127.0.0.1", 0))) as mute:
+        app = app_on(database_url({"DATABASE_URL": f"{dialect}://u:{PASSWORD}@127.0.0.1:{mute.getsockname()[1]}/d"}))
+        done = app.test_cli_runner().invoke(args=["db", "current"])
+    assert (1, True) == (done.exit_code, "no answer of a " in done.stderr)
+    assert "check host and port" in done.stderr
+
+
+def test_traceback_for_developers(project: Project) -> None:
+    """With FLASK_DEBUG=1 the traceback comes before the message, and without the password."""
+    done = project.db("current", FLASK_DEBUG="1", DATABASE_URL=f"mysql://u:{PASSWORD}@127.0.0.1:1/d")
+    assert (1, True) == (done.returncode, done.stderr.startswith("Traceback"))
+    assert "Error: cannot reach mysql" in done.stderr
+    assert PASSWORD not in done.stderr
