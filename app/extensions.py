@@ -2,10 +2,11 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine, MetaData, event
+from sqlalchemy import Dialect, Engine, MetaData, event
 from sqlalchemy.orm import DeclarativeBase
 
 # A constraint without a name cannot be dropped by a later revision. A CHECK has to be named in the model:
@@ -34,3 +35,10 @@ def enforce_foreign_keys(connection: object, _record: object) -> None:
     """SQLite enforces foreign keys only where a connection asks for it (sqlite.org/foreignkeys.html, section 2)."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA foreign_keys=ON")
+
+
+@event.listens_for(Engine, "do_connect")
+def encode_password(dialect: Dialect, _record: object, _args: object, options: dict[str, Any]) -> None:
+    """PyMySQL encodes a password as Latin-1, where servers have it in UTF-8 from their clients; bytes it passes on."""
+    if dialect.driver == "pymysql" and isinstance(options.get("password"), str):
+        options["password"] = options["password"].encode()

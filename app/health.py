@@ -30,7 +30,11 @@ class Readiness:
 
     def status(self) -> str:
         """``ready``, ``behind``, ``ahead`` or ``unreachable``, within 2 seconds whatever the database does."""
-        heads = set(self.script.get_heads())
+        try:
+            heads = set(self.script.get_heads())
+        except Exception:
+            self.app.logger.exception("not ready: the revision scripts cannot be read")
+            return "behind"
         current = self._current(db.engine)
         if current is None:
             return "unreachable"
@@ -48,9 +52,10 @@ class Readiness:
         def ask() -> None:
             try:
                 with engine.connect() as connection:
-                    answer.put(set(MigrationContext.configure(connection).get_current_heads()))
+                    current = set(MigrationContext.configure(connection).get_current_heads())
+                answer.put(current)
             except Exception as error:
-                self.app.logger.warning("not ready: %s", type(error).__name__, exc_info=self.app.debug)
+                self.app.logger.warning("not ready: %s", error.__class__.__name__, exc_info=self.app.debug)
                 answer.put(None)
             finally:
                 self.one_at_a_time.release()

@@ -6,11 +6,15 @@ create databases; every test makes its own and drops it.
     TEST_MYSQL_URL=mysql://root@127.0.0.1:3306  TEST_POSTGRESQL_URL=postgresql://postgres@127.0.0.1:5432
 """
 
+import gc
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -79,13 +83,23 @@ def database(backend: str, tmp_path: Path) -> Iterator[str]:
     run_on_server(server, f"DROP DATABASE {url.database}{' WITH (FORCE)' if backend == 'postgresql' else ''}")
 
 
-def app_on(url: str) -> Flask:
-    """An app on the database at ``url``, whatever the environment says."""
-    return create_app(type("TestConfig", (Config,), {"TESTING": True, "SQLALCHEMY_DATABASE_URI": url}))
+@pytest.fixture
+def app_on() -> Iterator[Callable[[str], Flask]]:
+    """Makes an app on the database at a URL, whatever the environment says."""
+    apps = []
+
+    def make(url: str) -> Flask:
+        apps.append(create_app(type("TestConfig", (Config,), {"TESTING": True, "SQLALCHEMY_DATABASE_URI": url})))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        with app.app_context():
+            db.engine.dispose()
 
 
 @pytest.fixture
-def empty_app(database: str) -> Iterator[Flask]:
+def empty_app(database: str, app_on: Callable[[str], Flask]) -> Iterator[Flask]:
     """An app on an empty database, its context pushed."""
     app = app_on(database)
     with app.app_context():
@@ -111,6 +125,20 @@ def client(app: Flask) -> FlaskClient:
 def runner(app: Flask) -> FlaskCliRunner:
     """Runs commands of ``app`` in this process."""
     return app.test_cli_runner()
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port where something takes connections and says nothing."""
+    server = socket.create_server(("127.0.0.1", 0))
+    yield server.getsockname()[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # psycopg leaves a login that is broken off to the collector
+        server.close()
+        for thread in threading.enumerate():
+            if thread.name in ("login", "readyz"):
+                thread.join()
+        gc.collect()
 
 
 @dataclass

@@ -2,19 +2,19 @@
 
 import hashlib
 import shutil
-import socket
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from flask import Flask
 from sqlalchemy import URL
 
-from app.safe_migrations import guard
 from config import database_url
-from tests.conftest import SERVERS, Project, app_on, copied, is_mariadb, run_on_server, server_url
+from tests.conftest import SERVERS, Project, copied, is_mariadb, run_on_server, server_url
 
 PASSWORD = "s3cr3t-Pa55"
 FIRST = "20261122_213914_fb3704abff84_add_user_model.py"
@@ -323,13 +323,14 @@ def test_wrong_product(project: Project, server: URL) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["mysql", "postgresql"])
-def test_mute_server(monkeypatch: pytest.MonkeyPatch, dialect: str) -> None:
+def test_silent_server(
+    monkeypatch: pytest.MonkeyPatch, app_on: Callable[[str], Flask], silent: int, dialect: str
+) -> None:
     """Something that takes connections and says nothing, such as another service behind that port, is given up on."""
-    monkeypatch.setattr(guard, "LOGIN_WITHIN", 0.2)
-    with closing(socket.create_server(("127.0.0.1", 0))) as mute:
-        app = app_on(database_url({"DATABASE_URL": f"{dialect}://u:{PASSWORD}@127.0.0.1:{mute.getsockname()[1]}/d"}))
-        done = app.test_cli_runner().invoke(args=["db", "current"])
-    assert (1, True) == (done.exit_code, "no answer of a " in done.stderr)
+    monkeypatch.setattr("app.safe_migrations.guard.LOGIN_WITHIN", 0.2)
+    app = app_on(database_url({"DATABASE_URL": f"{dialect}://u:{PASSWORD}@127.0.0.1:{silent}/d"}))
+    done = app.test_cli_runner().invoke(args=["db", "current"])
+    assert (1, True) == (done.exit_code, f"no answer of a {dialect} server" in done.stderr)
     assert "check host and port" in done.stderr
 
 

@@ -1,0 +1,109 @@
+"""What load balancers and container platforms are told."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import flask_migrate
+import pytest
+from alembic.script import ScriptDirectory
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from app.extensions import db
+from config import database_url
+
+
+def readiness(app: Flask) -> tuple[int, object]:
+    """Status code and body of /readyz."""
+    response = app.test_client().get("/readyz")
+    return response.status_code, response.get_json()
+
+
+def test_alive(client: FlaskClient) -> None:
+    """The process lives."""
+    assert 200 == client.get("/healthz").status_code
+
+
+def test_ready(app: Flask) -> None:
+    """The database answers and is at head."""
+    assert (200, {"status": "ready"}) == readiness(app)
+
+
+def test_behind(empty_app: Flask) -> None:
+    """Not migrated yet, or not to the end."""
+    assert (503, {"status": "behind"}) == readiness(empty_app)
+    flask_migrate.upgrade()
+    assert (200, {"status": "ready"}) == readiness(empty_app)
+    flask_migrate.downgrade(revision="base")
+    assert (503, {"status": "behind"}) == readiness(empty_app)
+
+
+def test_ahead(app: Flask) -> None:
+    """Migrated by a later release."""
+    db.session.execute(text("UPDATE alembic_version SET version_num = 'later'"))
+    db.session.commit()
+    assert (503, {"status": "ahead"}) == readiness(app)
+
+
+def test_head_is_worked_out_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe does not read the revision scripts again."""
+    client = app.test_client()
+    client.get("/readyz")
+    monkeypatch.setattr(ScriptDirectory, "_load_revisions", None)
+    monkeypatch.setattr(ScriptDirectory, "from_config", None)
+    assert 200 == client.get("/readyz").status_code
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "mariadb", "postgresql"])
+@pytest.mark.parametrize("port", ["silent", 1])
+def test_unreachable_server(
+    request: pytest.FixtureRequest, app_on: Callable[[str], Flask], dialect: str, port: str | int
+) -> None:
+    """Refused, or never answered: a probe is told within 2 seconds, one after the other, and the process lives."""
+    number = request.getfixturevalue(port) if isinstance(port, str) else port
+    app = app_on(database_url({"DATABASE_URL": f"{dialect}://u:s3cr3t@127.0.0.1:{number}/d"}))
+    for _ in range(2):
+        start = time.monotonic()
+        assert (503, {"status": "unreachable"}) == readiness(app)
+        assert time.monotonic() - start < 2
+    assert 200 == app.test_client().get("/healthz").status_code
+
+
+def test_unreachable_file(tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
+    """A file that is no database, in a folder that is there or not."""
+    (tmp_path / "notes.txt").write_text("This is no database, and longer than the header of one: " + "x" * 100)
+    for path in (tmp_path / "notes.txt", tmp_path / "nowhere" / "app.db"):
+        assert (503, {"status": "unreachable"}) == readiness(app_on(f"sqlite:///{path}"))
+
+
+def test_locked_file(tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
+    """A database that another process has locked whole: no answer in time."""
+    app = app_on(f"sqlite:///{tmp_path}/app.db")
+    with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as other:
+        other.execute("CREATE TABLE t (x)")
+        other.execute("BEGIN EXCLUSIVE")
+        start = time.monotonic()
+        assert (503, {"status": "unreachable"}) == readiness(app)
+        assert time.monotonic() - start < 2
+        other.execute("COMMIT")
+
+
+def test_recovers(tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
+    """Unreachable once is not unreachable for ever."""
+    app = app_on(f"sqlite:///{tmp_path}/later/app.db")
+    assert (503, {"status": "unreachable"}) == readiness(app)
+    (tmp_path / "later").mkdir()
+    with app.app_context():
+        flask_migrate.upgrade()
+    assert (200, {"status": "ready"}) == readiness(app)
+
+
+def test_no_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
+    """Without a migrations folder nothing is at head."""
+    app = app_on(f"sqlite:///{tmp_path}/app.db")
+    monkeypatch.setattr(app.extensions["migrate"].migrate, "directory", str(tmp_path / "nowhere"))
+    assert (503, {"status": "behind"}) == readiness(app)

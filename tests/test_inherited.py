@@ -1,0 +1,66 @@
+"""The tests that every project inherits (test_migrations.py) let good revisions pass and stop bad ones."""
+
+import shutil
+
+import pytest
+
+from tests.conftest import ROOT, Project
+
+FIRST = "fb3704abff84"
+
+
+def revision(name: str, parents: str, up: str, down: str) -> tuple[str, str]:
+    """File name and text of a revision script."""
+    return f"migrations/versions/{name}.py", (
+        f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = {name!r}\ndown_revision = {parents}\n\n\n"
+        f"def upgrade():\n    {up}\n\n\ndef downgrade():\n    {down}\n"
+    )
+
+
+def table(name: str) -> tuple[str, str]:
+    """What makes a table, and what drops it."""
+    return f"op.create_table({name!r}, sa.Column('id', sa.Integer(), primary_key=True))", f"op.drop_table({name!r})"
+
+
+def inherited(project: Project, *revisions: tuple[str, str]) -> str:
+    """What the inherited tests print of the history with ``revisions``, but for the models, which are as they were."""
+    shutil.copytree(ROOT / "tests", project.path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".pytest.ini", project.path)
+    for name, text in revisions:
+        project.write(name, text)
+    return project.run("pytest", "tests/test_migrations.py", "-k", "sqlite and not agree").stdout
+
+
+def test_branches_and_a_merge(project: Project) -> None:
+    """A history that forked and was merged goes up, down and up again, revision by revision."""
+    history = (
+        revision("a1", repr(FIRST), *table("a")),
+        revision("b1", repr(FIRST), *table("b")),
+        revision("b2", "'b1'", *table("bb")),
+        revision("c1", "('a1', 'b2')", "pass", "pass"),
+        revision("d1", "'c1'", *table("d")),
+    )
+    assert "3 passed" in inherited(project, *history)
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "says"),
+    [
+        (table("pet")[0], "pass", "a1.py: the downgrade"),
+        ("op.create_index('ix', 'user', ['email', 'id'])", "pass", "a1.py: the downgrade"),
+        ("op.add_column('user', sa.Column('age', sa.Integer()))", "pass", "a1.py: the downgrade"),
+        ("op.execute('CREATE VIEW v AS SELECT 1')", "pass", "a1.py: the downgrade"),
+        (table("pet")[0], "op.drop_constraint(None, 'user')", "Error"),
+        ("op.execute('nonsense')", "pass", "nonsense"),
+    ],
+)
+def test_bad_revision(project: Project, up: str, down: str, says: str) -> None:
+    """A downgrade that forgets something or crashes, or an upgrade that does, fails by the script's name."""
+    printed = inherited(project, revision("a1", repr(FIRST), up, down))
+    assert ("failed" in printed, says in printed) == (True, True)
+
+
+def test_two_heads(project: Project) -> None:
+    """Two heads fail."""
+    history = (revision("a1", repr(FIRST), *table("a")), revision("b1", repr(FIRST), *table("b")))
+    assert "test_one_head[sqlite]" in inherited(project, *history)
