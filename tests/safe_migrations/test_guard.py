@@ -1,0 +1,117 @@
+"""What env.py does around a run: rows of children kept on SQLite, lines on stderr, the app's logging left alone."""
+
+import logging
+import sqlite3
+from contextlib import closing
+
+import flask_migrate
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from app.extensions import db
+from tests.conftest import Project
+
+FAMILY = """
+revision = "a1"
+down_revision = "fb3704abff84"
+import sqlalchemy as sa
+from alembic import op
+
+
+def upgrade():
+    op.create_table(
+        "pet",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("owner_id", sa.Integer(), sa.ForeignKey("user.id", ondelete="CASCADE")),
+    )
+    op.execute("INSERT INTO user VALUES (1, 'alice', 'alice@example.com')")
+    op.execute("INSERT INTO pet VALUES (1, 1)")
+
+
+def downgrade():
+    op.drop_table("pet")
+"""
+REBUILD = """
+revision = "b1"
+down_revision = "a1"
+import sqlalchemy as sa
+from alembic import op
+
+
+def upgrade():
+    with op.batch_alter_table("user") as batch:
+        batch.alter_column("username", type_=sa.String(100))
+
+
+def downgrade():
+    pass
+"""
+
+
+def pets_after_rebuild(project: Project) -> int:
+    """How many rows of the child are left after a batch rebuild of the parent."""
+    project.write("migrations/versions/a1.py", FAMILY)
+    project.write("migrations/versions/b1.py", REBUILD)
+    project.ok("upgrade")
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM pet").fetchone()
+    return int(count)
+
+
+def test_rebuild_keeps_the_rows_of_children(project: Project) -> None:
+    """A type change on SQLite makes the parent's table anew; ON DELETE CASCADE does not run meanwhile."""
+    assert 1 == pets_after_rebuild(project)
+
+
+def test_rebuild_on_stock(project: Project) -> None:
+    """The damage: with foreign keys enforced, stock deletes the child's rows and exits 0."""
+    project.make_stock()
+    assert 0 == pets_after_rebuild(project)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_foreign_keys_are_enforced_again(app: Flask) -> None:
+    """After a run in this process the app's connections enforce foreign keys, as before it."""
+    assert 1 == db.session.scalar(text("PRAGMA foreign_keys"))
+    db.session.remove()
+    flask_migrate.downgrade()
+    assert 1 == db.session.scalar(text("PRAGMA foreign_keys"))
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_says_what_it_runs(empty_app: Flask, capfd: pytest.CaptureFixture[str]) -> None:
+    """`flask_migrate.upgrade()`, called by a program whose logging is not configured, says on stderr what it runs."""
+    root, alembic = logging.getLogger(), logging.getLogger("alembic")
+    before = (root.level, list(root.handlers), alembic.level, alembic.propagate, list(alembic.handlers))
+    flask_migrate.upgrade()
+    assert (
+        "INFO  [alembic.runtime.migration] Running upgrade  -> fb3704abff84, Add User Model\n" in capfd.readouterr().err
+    )
+    assert before == (root.level, list(root.handlers), alembic.level, alembic.propagate, list(alembic.handlers))
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_logging_of_the_app_is_left_alone(
+    empty_app: Flask, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where the app shows Alembic's lines itself, they come once, and its other loggers still log."""
+    mine = logging.getLogger("mine")
+    with caplog.at_level(logging.INFO):
+        flask_migrate.upgrade()
+        mine.info("still here")
+    assert ["Running upgrade  -> fb3704abff84, Add User Model", "still here"] == caplog.messages[-2:]
+    assert "Running" not in capfd.readouterr().err
+    assert not mine.disabled
+
+
+def test_logging_on_stock(project: Project) -> None:
+    """The damage: stock's env.py disables every logger that the app has made before."""
+    project.make_stock()
+    code = (
+        "import logging, flask_migrate; from wsgi import app; mine = logging.getLogger('mine')\n"
+        "with app.app_context(): flask_migrate.upgrade()\n"
+        "print('disabled:', mine.disabled)"
+    )
+    project.write("start.py", code)
+    assert "disabled: True" in project.run("start").stdout
