@@ -157,7 +157,7 @@ class Project:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     def db(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":

@@ -1,0 +1,1 @@
+"""Measured side by side with stock Flask-Migrate; no part of the test run."""

@@ -1,0 +1,61 @@
+"""What the READMEs say is so, and what there is stands in them. Delete this file with the README, for one of your own."""
+
+import re
+import shutil
+
+import pytest
+
+from app.safe_migrations.cli import db as group
+from tests.conftest import ROOT, Project
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_short() -> None:
+    """At most 150 lines, and the first two blocks are one command line each: one installs, one tests."""
+    start, tests = (text for language, text in BLOCKS[:2] if language == "sh")
+    assert (True, 1, 1) == (len(README.splitlines()) <= 150, start.count("\n"), tests.count("\n"))
+    assert (True, True) == ("flask db upgrade" in start, "pytest" in tests)
+
+
+@pytest.mark.parametrize("name", group.commands)
+def test_every_command_is_told(name: str) -> None:
+    """Each command of `flask db`."""
+    assert f"flask db {name}" in README
+
+
+def test_every_command_that_is_told_exists() -> None:
+    """Each `flask db ...`, with its options."""
+    for name, rest in re.findall(r"flask db ([a-z-]+)([^`\n|]*)", README):
+        known = {option for param in group.commands[name].params for option in param.opts}
+        assert set() == {word for word in rest.split() if re.fullmatch(r"--?[a-z]+", word)} - known, name
+
+
+@pytest.mark.parametrize("file", ["README.md", ".env.example"])
+def test_every_setting_is_told(file: str) -> None:
+    """Each variable that config.py reads, by name or in the two loops over the parts."""
+    read = set(re.findall(r"\"((?:[A-Z]+_)+[A-Z]+)\"", (ROOT / "config.py").read_text()))
+    assert set() == {name for name in read if not re.search(rf"\b{name}\b", (ROOT / file).read_text())}
+
+
+def test_every_module_is_told() -> None:
+    """Each module of safe_migrations stands in its README."""
+    told = (ROOT / "app" / "safe_migrations" / "README.md").read_text()
+    modules = {path.name for path in (ROOT / "app" / "safe_migrations").glob("*.py")} - {"__init__.py"}
+    assert set() == {name for name in modules if f"`{name}`" not in told}
+
+
+def test_example_of_a_test(project: Project) -> None:
+    """The test of a new model that the README shows passes, once the model is there and migrated."""
+    shutil.copytree(ROOT / "tests", project.path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".pytest.ini", project.path)
+    (example,) = (text for language, text in BLOCKS if language == "python")
+    project.write("tests/test_pet.py", example)
+    models = (project.path / "app" / "models.py").read_text()
+    pet = "class Pet(db.Model):\n    id: Mapped[int] = mapped_column(primary_key=True)\n    name: Mapped[str]\n"
+    project.write("app/models.py", f"{models}\n\n{pet}")
+    project.ok("upgrade")
+    project.ok("migrate", "-m", "Add Pet")
+    done = project.run("pytest", "tests/test_pet.py", "tests/test_migrations.py", "-k", "sqlite")
+    assert (0, True) == (done.returncode, "5 passed" in done.stdout)
