@@ -1,4 +1,4 @@
-"""What the READMEs say is so, and what there is stands in them. Delete this file with the README, for one of your own."""
+"""What the READMEs say is so, and what there is stands in them. With a README of your own, delete this file."""
 
 import re
 import shutil
