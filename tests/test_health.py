@@ -81,7 +81,7 @@ def test_unreachable_file(tmp_path: Path, app_on: Callable[[str], Flask]) -> Non
 
 
 def test_locked_file(tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
-    """A database that another process has locked whole: no answer in time."""
+    """A database that another process has locked whole: no answer in time, and one again when it lets go."""
     app = app_on(f"sqlite:///{tmp_path}/app.db")
     with closing(sqlite3.connect(tmp_path / "app.db", isolation_level=None)) as other:
         other.execute("CREATE TABLE t (x)")
@@ -90,6 +90,7 @@ def test_locked_file(tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
         assert (503, {"status": "unreachable"}) == readiness(app)
         assert time.monotonic() - start < 2
         other.execute("COMMIT")
+    assert (503, {"status": "behind"}) == readiness(app)
 
 
 def test_recovers(tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
