@@ -3,7 +3,8 @@
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import flask_migrate
@@ -56,6 +57,27 @@ def test_head_is_worked_out_once(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ScriptDirectory, "_load_revisions", None)
     monkeypatch.setattr(ScriptDirectory, "from_config", None)
     assert 200 == client.get("/readyz").status_code
+
+
+def test_many_at_once(app: Flask) -> None:
+    """Whoever asks while the database is asked gets the same answer."""
+    with ThreadPoolExecutor(32) as pool:
+        assert {(200, "ready")} == set(pool.map(lambda _: probe(app), range(200)))
+
+
+def test_busy_pool(app: Flask) -> None:
+    """The app's own connections may all be in use, or dead: a probe has its own."""
+    with ExitStack() as stack:
+        for _ in range(15):  # SQLAlchemy's pool_size and max_overflow
+            stack.enter_context(db.engine.connect())
+        assert (200, {"status": "ready"}) == readiness(app)
+
+
+def probe(app: Flask) -> tuple[int, str]:
+    """Status code and status."""
+    code, body = readiness(app)
+    assert isinstance(body, dict)
+    return code, body["status"]
 
 
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb", "postgresql"])
