@@ -42,7 +42,7 @@ def add_nickname(project: Project) -> None:
 
 
 def test_from_nothing(project: Project, columns: Callable[[], set[str]]) -> None:
-    """The order that the README gives, on a checkout whose migrations folder was removed."""
+    """Init, migrate, upgrade, and back and forth, on a checkout whose migrations folder was removed."""
     plain, wide = {"id", "username", "email"}, {"id", "username", "email", "nickname"}
     shutil.rmtree(project.path / "migrations")
     project.ok("init")
@@ -73,6 +73,9 @@ def test_from_nothing(project: Project, columns: Callable[[], set[str]]) -> None
     assert plain == columns()
     project.ok("upgrade", "+1")
     assert wide == columns()
+    project.ok("downgrade", "-1")
+    assert plain == columns()
+    project.ok("upgrade")
     project.ok("downgrade", "--revision", "-2")
     assert set() == columns()
     project.ok("upgrade")
@@ -139,6 +142,32 @@ def test_new_model(project: Project) -> None:
     project.ok("upgrade")
     assert "No new upgrade operations detected." in project.ok("check")
     project.ok("downgrade")
+
+
+CIRCLE = """
+
+class Team(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    lead_id: Mapped[int | None] = mapped_column(ForeignKey("player.id"), index=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("team.id"))
+
+
+class Player(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    team_id: Mapped[int | None] = mapped_column(ForeignKey("team.id"), index=True)
+"""
+
+
+def test_models_that_refer_to_each_other(project: Project) -> None:
+    """Two new models with foreign keys in a circle, one of them to itself too, go up, down and up again."""
+    models = (project.path / "app" / "models.py").read_text().replace("import String", "import ForeignKey, String")
+    project.write("app/models.py", models + CIRCLE)
+    project.ok("upgrade")
+    project.ok("migrate", "-m", "Add Team and Player")
+    project.ok("upgrade")
+    assert "No new upgrade operations detected." in project.ok("check")
+    project.ok("downgrade")
+    project.ok("upgrade")
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)

@@ -3,8 +3,19 @@
 import logging
 from collections.abc import Iterable
 
-from alembic.operations.ops import DropIndexOp, DropTableOp, MigrationScript, ModifyTableOps, OpContainer
+from alembic.operations.ops import (
+    CreateForeignKeyOp,
+    CreateTableOp,
+    DropConstraintOp,
+    DropIndexOp,
+    DropTableOp,
+    MigrateOperation,
+    MigrationScript,
+    ModifyTableOps,
+    OpContainer,
+)
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import ForeignKeyConstraint
 
 log = logging.getLogger("alembic.autogenerate")
 
@@ -19,8 +30,10 @@ def process_revision_directives(
         directives.clear()
         log.info("No changes in schema detected.")
     for script in directives:
-        for ops in (*script.upgrade_ops_list, *script.downgrade_ops_list):
-            _drop_indexes_with_their_table(ops)
+        for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
+            for ops in (upgrade, downgrade):
+                _drop_indexes_with_their_table(ops)
+            _close_circles_last(upgrade, downgrade)
 
 
 def _drop_indexes_with_their_table(ops: OpContainer) -> None:
@@ -32,3 +45,25 @@ def _drop_indexes_with_their_table(ops: OpContainer) -> None:
         if isinstance(op, ModifyTableOps) and (op.schema, op.table_name) in dropped:
             op.ops = [inner for inner in op.ops if not isinstance(inner, DropIndexOp)]
     ops.ops = [op for op in ops.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
+
+
+def _close_circles_last(upgrade: OpContainer, downgrade: OpContainer) -> None:
+    """Where new tables refer to each other, create the foreign keys that point forward when all tables are there, and
+    drop them before the first table: no server but SQLite takes a reference to what is not there.
+    """
+    coming = {op.table_name for op in upgrade.ops if isinstance(op, CreateTableOp)}
+    closing: list[MigrateOperation] = []
+    opening: list[MigrateOperation] = []
+    for op in upgrade.ops:
+        if not isinstance(op, CreateTableOp):
+            continue
+        keys = [item for item in op.columns if isinstance(item, ForeignKeyConstraint)]
+        forward = [key for key in keys if key.referred_table.name in coming - {op.table_name}]
+        op.columns = [item for item in op.columns if not any(item is key for key in forward)]
+        for key in forward:
+            create, drop = CreateForeignKeyOp.from_constraint(key), DropConstraintOp.from_constraint(key)
+            closing.append(ModifyTableOps(op.table_name, [create], schema=op.schema))
+            opening.append(ModifyTableOps(op.table_name, [drop], schema=op.schema))
+        coming.discard(op.table_name)
+    upgrade.ops = [*upgrade.ops, *closing]
+    downgrade.ops = [*opening, *downgrade.ops]
