@@ -5,12 +5,13 @@
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from click import ClickException
 from dotenv import load_dotenv
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 for dotfile in (".env", ".flaskenv"):
@@ -56,7 +57,7 @@ def _parsed(value: str) -> URL:
         if url.host or url.username:
             raise ConfigError("DATABASE_URL", "names a host, and SQLite has none", "sqlite:///file, or sqlite:////path")
     elif "@" in f"{url.host}{url.database}":
-        raise ConfigError("DATABASE_URL", "holds more than one @", "write the password's @ as %40, / as %2F, : as %3A")
+        raise ConfigError("DATABASE_URL", "has an @ too many", "write the password's @ as %40, / as %2F, : as %3A")
     elif not url.database:
         raise ConfigError("DATABASE_URL", "names no database", shape)
     return url
@@ -68,14 +69,16 @@ def _assembled(environ: Mapping[str, str]) -> URL:
             raise ConfigError(name, "is not set", "set it, or set DATABASE_URL (.env.example)")
     if environ["DB_DIALECT"] == "sqlite":
         return URL.create("sqlite", database=environ["DB_NAME"])
-    port = environ.get("DB_PORT") or None
+    host, port = environ.get("DB_HOST") or "localhost", environ.get("DB_PORT") or None
+    if not re.fullmatch(r"[\w.:%-]+", host):
+        raise ConfigError("DB_HOST", "is no host", "give its name or address alone, such as 127.0.0.1")
     if port and not port.isdecimal():
-        raise ConfigError("DB_PORT", "is no number", "give the port alone, as 3306 or 5432")
+        raise ConfigError("DB_PORT", "is no number", "give the port alone, such as 3306 or 5432")
     return URL.create(
         environ["DB_DIALECT"],
         username=environ.get("DB_USER") or None,
         password=environ.get("DB_PASSWORD") or None,
-        host=environ.get("DB_HOST") or "localhost",
+        host=host,
         port=int(port) if port else None,
         database=environ["DB_NAME"],
     )
@@ -88,8 +91,7 @@ def _completed(url: URL, blame: str) -> str:
         raise ConfigError(blame, "names a database that is not supported", f"one of {', '.join(DRIVERS)}")
     drivername, options = DRIVERS[dialect]
     url = url.set(drivername=f"{dialect}+{driver}" if driver else drivername)
-    if not _usable(url):
-        raise ConfigError(blame, "names a driver that is not installed, or not for Flask", f"write {dialect} alone")
+    _require_driver(url, blame)
     if url.port is not None and not 0 < url.port < 65536:
         raise ConfigError(blame if blame == "DATABASE_URL" else "DB_PORT", "has no such port", "1 to 65535")
     if url.drivername == drivername:
@@ -97,13 +99,21 @@ def _completed(url: URL, blame: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _usable(url: URL) -> bool:
+def _require_driver(url: URL, blame: str) -> None:
+    wrong = ConfigError(
+        blame, "names a driver that is not installed, or is async", f"write {url.get_backend_name()} alone"
+    )
     try:
         dialect = url.get_dialect()
         dialect.import_dbapi()
     except (ImportError, NoSuchModuleError):
-        return False
-    return not dialect.is_async
+        raise wrong from None
+    if dialect.is_async:
+        raise wrong
+    try:
+        create_engine(url)
+    except (ArgumentError, TypeError, ValueError):
+        raise ConfigError(blame, "has an option that its driver does not take", "correct it, after the ?") from None
 
 
 class Config:

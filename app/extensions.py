@@ -39,6 +39,6 @@ def enforce_foreign_keys(connection: object, _record: object) -> None:
 
 @event.listens_for(Engine, "do_connect")
 def encode_password(dialect: Dialect, _record: object, _args: object, options: dict[str, Any]) -> None:
-    """PyMySQL encodes a password as Latin-1, where servers have it in UTF-8 from their clients; bytes it passes on."""
+    """PyMySQL encodes a str password as Latin-1, and servers expect UTF-8. It passes bytes on as they are."""
     if dialect.driver == "pymysql" and isinstance(options.get("password"), str):
         options["password"] = options["password"].encode()
