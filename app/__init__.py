@@ -2,11 +2,10 @@
 
 from flask import Flask
 
-from app import health, models, safe_migrations
+from app import health, safe_migrations
+from app import models as models  # so that `flask db migrate` sees them
 from app.extensions import db, migrate
 from config import Config
-
-__all__ = ["create_app", "models"]
 
 
 def create_app(config: object = Config) -> Flask:

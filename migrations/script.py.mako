@@ -17,9 +17,9 @@ depends_on = ${repr(depends_on)}
 # add in this release, use it, and take away in a later one what nothing uses any more.
 
 
-def upgrade():
+def upgrade() -> None:
     ${upgrades if upgrades else "pass"}
 
 
-def downgrade():
+def downgrade() -> None:
     ${downgrades if downgrades else "pass"}

@@ -30,6 +30,7 @@ from app.extensions import db
 from config import Config, database_url
 
 ROOT = Path(__file__).parents[1]
+FIRST = "fb3704abff84"  # the revision in tests/example
 SERVERS = {"mysql": "TEST_MYSQL_URL", "postgresql": "TEST_POSTGRESQL_URL"}
 
 
@@ -153,7 +154,7 @@ class Project:
         return subprocess.run(
             [sys.executable, "-m", *args],
             cwd=self.path,
-            env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", **self.environ, **environ},
+            env={"PATH": os.environ["PATH"], **self.environ, **environ},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -180,7 +181,6 @@ class Project:
 
     def make_stock(self) -> None:
         """Take the safety out: Flask-Migrate's own commands and its own env.py, in the same app."""
-        self.environ["PYTHONWARNINGS"] = "default"  # its env.py calls what is deprecated
         factory = (self.path / "app" / "__init__.py").read_text()
         factory = factory.replace("    safe_migrations.init_app(app)\n", "").replace(", safe_migrations", "")
         self.write("app/__init__.py", factory)
@@ -191,18 +191,28 @@ class Project:
         (self.path / "migrations" / "versions").rmdir()
         versions.rename(self.path / "migrations" / "versions")
 
+    def add_tests(self) -> None:
+        """Add the tests, as the project has them."""
+        shutil.copytree(ROOT / "tests", self.path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / ".pytest.ini", self.path)
+
     def scripts(self) -> list[Path]:
         """The revision scripts, as a folder listing sorts them."""
         return sorted((self.path / "migrations" / "versions").glob("*.py"))
 
 
 def copied(folder: Path) -> Project:
-    """A copy of the project in ``folder``, on SQLite."""
+    """A copy of the project in ``folder``, on SQLite, with the models and the history that it began with.
+
+    The factory, the models and the first revision come from tests/example: what is added to yours changes no test here.
+    """
     path = folder / "project"
-    for name in ("app", "migrations"):
-        shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("config.py", "wsgi.py", ".flaskenv"):
-        shutil.copy(ROOT / name, path)
+    bytecode = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "app" / "safe_migrations", path / "app" / "safe_migrations", ignore=bytecode)
+    shutil.copytree(ROOT / "migrations", path / "migrations", ignore=shutil.ignore_patterns("__pycache__", "versions"))
+    for name in ("app/extensions.py", "app/health.py", "config.py", "wsgi.py", ".flaskenv"):
+        shutil.copy(ROOT / name, path / name)
+    shutil.copytree(ROOT / "tests" / "example", path, ignore=bytecode, dirs_exist_ok=True)
     return Project(path, {})
 
 

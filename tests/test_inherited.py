@@ -1,12 +1,8 @@
 """The tests that every project inherits (test_migrations.py) let good revisions pass and stop bad ones."""
 
-import shutil
-
 import pytest
 
-from tests.conftest import ROOT, Project
-
-FIRST = "fb3704abff84"
+from tests.conftest import FIRST, Project
 
 
 def revision(name: str, parents: str, up: str, down: str) -> tuple[str, str]:
@@ -24,8 +20,7 @@ def table(name: str) -> tuple[str, str]:
 
 def inherited(project: Project, *revisions: tuple[str, str]) -> str:
     """What the inherited tests print of the history with ``revisions``, but for the models, which are as they were."""
-    shutil.copytree(ROOT / "tests", project.path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / ".pytest.ini", project.path)
+    project.add_tests()
     for name, text in revisions:
         project.write(name, text)
     return project.run("pytest", "tests/test_migrations.py", "-k", "sqlite and not agree").stdout
@@ -50,17 +45,18 @@ def test_branches_and_a_merge(project: Project) -> None:
         ("op.create_index('ix', 'user', ['email', 'id'])", "pass", "a1.py: the downgrade"),
         ("op.add_column('user', sa.Column('age', sa.Integer()))", "pass", "a1.py: the downgrade"),
         ("op.execute('CREATE VIEW v AS SELECT 1')", "pass", "a1.py: the downgrade"),
-        (table("pet")[0], "op.drop_constraint(None, 'user')", "Error"),
-        ("op.execute('nonsense')", "pass", "nonsense"),
+        (table("pet")[0], "op.drop_constraint(None, 'user')", "test_up_down_and_up_again[sqlite]"),
+        ("op.execute('nonsense')", "pass", 'near "nonsense"'),
     ],
 )
 def test_bad_revision(project: Project, up: str, down: str, says: str) -> None:
     """A downgrade that forgets something or crashes, or an upgrade that does, fails by the script's name."""
     printed = inherited(project, revision("a1", repr(FIRST), up, down))
-    assert ("failed" in printed, says in printed) == (True, True)
+    assert " failed" in printed
+    assert says in printed
 
 
 def test_two_heads(project: Project) -> None:
     """Two heads fail."""
     history = (revision("a1", repr(FIRST), *table("a")), revision("b1", repr(FIRST), *table("b")))
-    assert "test_one_head[sqlite]" in inherited(project, *history)
+    assert "FAILED tests/test_migrations.py::test_one_head[sqlite]" in inherited(project, *history)

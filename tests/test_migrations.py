@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql.base import PGInspector
 from app.extensions import db, migrate
 
 
-def history(app: Flask) -> ScriptDirectory:
+def history() -> ScriptDirectory:
     """The revision scripts."""
     return ScriptDirectory.from_config(migrate.get_config())
 
@@ -40,7 +40,7 @@ def schema() -> dict[str, object]:
 def test_up_down_and_up_again(empty_app: Flask) -> None:
     """Each revision in turn, from base to head: its downgrade gives the schema of before, and it can run again."""
     before = schema()
-    for revision in reversed(list(history(empty_app).walk_revisions())):
+    for revision in reversed(list(history().walk_revisions())):
         flask_migrate.upgrade(revision=revision.revision)
         after = schema()
         if not revision.is_merge_point:
@@ -62,7 +62,7 @@ def test_to_base_and_back(app: Flask) -> None:
 
 def test_one_head(empty_app: Flask) -> None:
     """Two heads: `flask db merge -m "Merge heads" heads`."""
-    assert 1 == len(history(empty_app).get_heads())
+    assert 1 == len(history().get_heads())
 
 
 def test_models_and_migrations_agree(app: Flask) -> None:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -16,30 +17,46 @@ from flask import Flask, current_app, g
 from flask.helpers import get_debug_flag
 from flask_migrate.cli import db as stock
 
-from app.safe_migrations.errors import Situation, message
+from app.safe_migrations.errors import message, script_place
+from app.safe_migrations.remedies import Situation
 
 
 class MigrationCommand(click.Command):
     """A command that ends an error with its message and exit status 1; with FLASK_DEBUG=1 the traceback comes too."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take ``-1`` for the revision that it is in Alembic, and not for an option."""
+        options = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
+        wants_value = {name for option in options for name in option.opts}
+        back = [
+            arg
+            for before, arg in zip(["", *args], args, strict=False)
+            if re.fullmatch(r"-\d+", arg) and before not in wants_value
+        ]
+        if back and any(param.name == "revision" for param in self.params):
+            args = [arg for arg in args if arg not in back] + ["--", *back]
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        _take_revision_option(ctx)
+        """Run the command; whatever it raises ends as a click.ClickException."""
+        _complete_usage(ctx)
+        situation = _situation(ctx)
         try:
-            with _alembic_warnings_as_errors(), _flask_migrate_silent():
-                _require_env(_situation(ctx).directory)
+            with _doubtful_history_refused(), _flask_migrate_silent():
+                _require_env(situation.directory)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except SystemExit as end:
-            # How Flask-Migrate ends: it logs a CommandError and exits while it handles it.
-            if not isinstance(end.__context__, Exception):
+            # Flask-Migrate logs a CommandError and exits while it handles it; a script that exits has not upgraded.
+            if end.__context__ is None and script_place(end, situation.directory) is None:
                 raise
-            error = end.__context__
+            error = end.__context__ or end
         except Exception as raised:
             error = raised
         if get_debug_flag():
             traceback.print_exception(error)
-        raise click.ClickException(str(message(error, _situation(ctx))))
+        raise click.ClickException(str(message(error, situation)))
 
 
 class MigrationGroup(click.Group):
@@ -50,17 +67,18 @@ class MigrationGroup(click.Group):
 
 def init_app(app: Flask) -> None:
     """Put `flask db` with these commands in the place of Flask-Migrate's, under the same name."""
-    app.cli.add_command(db, app.extensions["migrate"].migrate.command)
+    app.cli.add_command(group, app.extensions["migrate"].migrate.command)
 
 
-def _adopted(command: click.Command) -> MigrationCommand:
+def _with_revision_option(command: click.Command) -> MigrationCommand:
     params = list(command.params)
     if any(param.name == "revision" for param in params):
         params.append(click.Option(["--revision", "target"], metavar="REV", help="The same as the argument."))
     return MigrationCommand(command.name, params=params, callback=command.callback, help=command.help)
 
 
-def _take_revision_option(ctx: click.Context) -> None:
+def _complete_usage(ctx: click.Context) -> None:
+    """What click and Flask-Migrate let through, and what would do something else than the words say."""
     target = ctx.params.pop("target", None)
     if target is not None:
         if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
@@ -68,13 +86,20 @@ def _take_revision_option(ctx: click.Context) -> None:
         ctx.params["revision"] = target
     if ctx.params.get("revision") == "":
         raise click.UsageError(f"The revision is empty. Instead: {ctx.command_path} REV", ctx)
+    revisions = ctx.params.get("revisions", ["heads"])
+    if not revisions or "" in revisions:
+        raise click.UsageError(f'Which revisions? Instead: {ctx.command_path} -m "Merge heads" heads', ctx)
+    if ctx.params.get("multidb") and ctx.get_parameter_source("template") is not ParameterSource.COMMANDLINE:
+        raise click.UsageError(
+            f"This project's template is for one database. Instead: {ctx.command_path} --template flask-multidb", ctx
+        )
 
 
 def _situation(ctx: click.Context) -> Situation:
     migrate = current_app.extensions["migrate"]
     directory = ctx.params.get("directory") or g.get("directory") or migrate.directory
-    asked = (str(value) for value in ctx.params.values() if value is not None)
-    return Situation(migrate.db.engine.url, Path(directory), frozenset(asked))
+    typed = (str(value) for value in ctx.params.values() if value is not None)
+    return Situation(migrate.db.engine.url, Path(directory), frozenset(typed))
 
 
 def _require_env(directory: Path) -> None:
@@ -84,11 +109,10 @@ def _require_env(directory: Path) -> None:
 
 
 @contextmanager
-def _alembic_warnings_as_errors() -> Iterator[None]:
-    """A revision that is there twice is one revision lost: Alembic warns, takes the last it reads and goes on."""
+def _doubtful_history_refused() -> Iterator[None]:
+    """Of a revision that is there twice Alembic takes the script that it reads last, and warns."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", r"Revision .* is (present more than once|not present)", UserWarning)
-        warnings.filterwarnings("error", r"Revision .* referenced from .* is not present", UserWarning)
         yield
 
 
@@ -103,10 +127,10 @@ def _flask_migrate_silent() -> Iterator[None]:
         log.disabled = before
 
 
-db = MigrationGroup(
+group = MigrationGroup(
     stock.name,
     params=stock.params,
     callback=stock.callback,
     help=stock.help,
-    commands={name: _adopted(command) for name, command in stock.commands.items()},
+    commands={name: _with_revision_option(command) for name, command in stock.commands.items()},
 )

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.errors import LoginError
-from app.safe_migrations.progress import shown
+from app.safe_migrations.progress import log_on_stderr
 
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
 # server that takes the connection and says nothing, such as another service behind that port.
@@ -23,9 +23,9 @@ LOGIN_WITHIN = 15
 def guarded(engine: Engine) -> Iterator[dict[str, Any]]:
     """What `context.configure()` is to be given: a connection, or in `--sql` mode the URL and how to write SQL.
 
-    Raises SQLAlchemy's DBAPIError where the database refuses the login, and LoginError where it is not come to that.
+    Raises SQLAlchemy's DBAPIError where the database refuses the login, and LoginError where it did not get that far.
     """
-    with shown():
+    with log_on_stderr():
         if context.is_offline_mode():
             yield {"url": engine.url, "literal_binds": True, "dialect_opts": {"paramstyle": "named"}}
         else:
@@ -49,17 +49,17 @@ def _connected(engine: Engine) -> Connection:
     try:
         result = outcome.get(timeout=LOGIN_WITHIN)
     except Empty:
-        result = TimeoutError(f"no answer of a {engine.dialect.name} server within {LOGIN_WITHIN} seconds")
+        result = TimeoutError(f"no answer from a {engine.dialect.name} server within {LOGIN_WITHIN} seconds")
     if isinstance(result, Connection):
         return result
     if isinstance(result, DBAPIError):
         raise result
-    raise LoginError(f"cannot reach {engine.url!r}: {result}") from result
+    raise LoginError(str(result)) from result
 
 
 @contextmanager
 def _foreign_keys_off(connection: Connection) -> Iterator[None]:
-    """For SQLite, whose batch mode drops and makes tables anew: with foreign keys on, ON DELETE runs on their rows.
+    """For SQLite, whose batch mode drops tables and makes them anew: with foreign keys on, ON DELETE runs on rows.
 
     The pragma does nothing inside a transaction (sqlite.org/foreignkeys.html, section 2), hence the bare connection,
     before Alembic has begun one and after it has ended it.

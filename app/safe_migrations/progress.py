@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def shown() -> Iterator[None]:
+def log_on_stderr() -> Iterator[None]:
     """Show what Alembic logs (`Running upgrade a -> b`) on stderr, in the format of Flask-Migrate's own alembic.ini.
 
     An app whose logging shows these lines already is left alone, and so is every logger but Alembic's.
@@ -17,7 +17,7 @@ def shown() -> Iterator[None]:
         return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)-5.5s [%(name)s] %(message)s"))
-    handler.addFilter(lambda record: record.name != "alembic.runtime.plugins")  # six lines about itself
+    handler.addFilter(lambda record: record.name != "alembic.runtime.plugins")
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -116,7 +116,6 @@ def main() -> None:
             for name in ("ours", "stock"):
                 (Path(folder) / name).mkdir()
                 projects.append(copied(Path(folder) / name))
-                projects[-1].environ["PYTHONWARNINGS"] = "default"
             projects[1].make_stock()
             measure(backend, projects, Path(folder), rounds)
 

@@ -1,8 +1,11 @@
 """Bad inputs: one short message with `Instead:`, exit status 1 or 2, no traceback, no password, nothing changed."""
 
 import hashlib
+import os
+import re
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,13 +17,12 @@ from flask import Flask
 from sqlalchemy import URL
 
 from config import database_url
-from tests.conftest import SERVERS, Project, copied, is_mariadb, run_on_server, server_url
+from tests.conftest import FIRST, SERVERS, Project, copied, is_mariadb, run_on_server, server_url
 
 PASSWORD = "s3cr3t-Pa55"
-FIRST = "20261122_213914_fb3704abff84_add_user_model.py"
 
 
-def script(body: str, down: str = "pass", revision: str = "a1", down_revision: str = "fb3704abff84") -> str:
+def script(body: str, down: str = "pass", revision: str = "a1", down_revision: str = FIRST) -> str:
     """The text of a revision script."""
     return (
         f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = {revision!r}\n"
@@ -42,60 +44,77 @@ class Case:
     status: int = 1
 
 
-def version(name: str) -> str:
+def script_file(name: str) -> str:
+    """The file of a revision script."""
     return f"migrations/versions/{name}.py"
 
 
-def url(value: str, says: str, instead: str) -> Case:
+def at_url(value: str, says: str, instead: str) -> Case:
+    """The database is named by a URL."""
     return Case(says, instead, "current", {"DATABASE_URL": value})
 
 
-def parts(says: str, instead: str, **environ: str) -> Case:
+def from_parts(says: str, instead: str, **environ: str) -> Case:
+    """The database is named by its parts."""
     return Case(says, instead, "current", environ)
 
 
 def broken(
     text: str | None, says: str, instead: str = "correct the script", args: str = "upgrade", first: str = ""
 ) -> Case:
-    return Case(says, instead, args, files={version("a1"): text}, first=tuple(first.split(";")) if first else ())
+    """There is a revision script with this text."""
+    return Case(says, instead, args, files={script_file("a1"): text}, first=tuple(first.split(";")) if first else ())
 
 
 CASES = {
     # The environment
-    "url-empty": url("", "DATABASE_URL is empty", "dialect://user:password@host:port/database"),
-    "url-blank": url("  ", "DATABASE_URL is empty", "dialect://"),
-    "url-none": url(f"nonsense {PASSWORD}", "DATABASE_URL is no URL", "dialect://"),
-    "url-one-slash": url(f"mysql:/u:{PASSWORD}@h/d", "DATABASE_URL is no URL", "dialect://"),
-    "url-dialect": url(f"oracle://u:{PASSWORD}@h/d", "DATABASE_URL names a database that is not supported", "mysql"),
-    "url-driver": url(f"mysql+mysqldb://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write mysql alone"),
-    "url-no-driver": url(
+    "url-empty": at_url("", "DATABASE_URL is empty", "dialect://user:password@host:port/database"),
+    "url-blank": at_url("  ", "DATABASE_URL is empty", "dialect://"),
+    "url-none": at_url(f"nonsense {PASSWORD}", "DATABASE_URL is no URL", "dialect://"),
+    "url-one-slash": at_url(f"mysql:/u:{PASSWORD}@h/d", "DATABASE_URL is no URL", "dialect://"),
+    "url-dialect": at_url(f"oracle://u:{PASSWORD}@h/d", "DATABASE_URL names a database that is not supported", "mysql"),
+    "url-driver": at_url(f"mysql+mysqldb://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write mysql alone"),
+    "url-no-driver": at_url(
         f"postgresql+nope://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write postgresql alone"
     ),
-    "url-async": url(f"postgresql+psycopg_async://u:{PASSWORD}@h/d", "names a driver", "write postgresql alone"),
-    "url-port-word": url(f"mysql://u:{PASSWORD}@h:port/d", "DATABASE_URL is no URL", "host:port"),
-    "url-port-range": url(f"mysql://u:{PASSWORD}@h:99999/d", "DATABASE_URL has no such port", "1 to 65535"),
-    "url-no-database": url(f"mysql://u:{PASSWORD}@h", "DATABASE_URL names no database", "host:port/database"),
-    "url-at": url(f"mysql://u:x@{PASSWORD}@h/d", "DATABASE_URL holds more than one @", "%40"),
-    "url-slash-at": url(f"mysql://u:x@h/{PASSWORD}@h/d", "DATABASE_URL holds more than one @", "%40"),
-    "url-sqlite-host": url("sqlite://app.db", "DATABASE_URL names a host", "sqlite:///file"),
-    "parts-no-dialect": parts("DB_DIALECT is not set", "set it", DB_HOST="h", DB_PASSWORD=PASSWORD),
-    "parts-dialect": parts("DB_DIALECT names a database", "one of sqlite", DB_DIALECT="mssql", DB_NAME="d"),
-    "parts-driver": parts("DB_DIALECT names a driver", "write mysql alone", DB_DIALECT="mysql+nope", DB_NAME="d"),
-    "parts-no-name": parts("DB_NAME is not set", "set it", DB_DIALECT="mysql", DB_PASSWORD=PASSWORD),
-    "parts-port": parts("DB_PORT is no number", "3306", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="tcp://10.0.0.1:3306"),
-    "parts-port-range": parts("DB_PORT has no such port", "65535", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="0"),
+    "url-async": at_url(f"postgresql+psycopg_async://u:{PASSWORD}@h/d", "names a driver", "write postgresql alone"),
+    "url-port-word": at_url(f"mysql://u:{PASSWORD}@h:port/d", "DATABASE_URL is no URL", "host:port"),
+    "url-port-range": at_url(f"mysql://u:{PASSWORD}@h:99999/d", "DATABASE_URL has no such port", "1 to 65535"),
+    "url-no-database": at_url(f"mysql://u:{PASSWORD}@h", "DATABASE_URL names no database", "host:port/database"),
+    "url-at": at_url(f"mysql://u:x@{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
+    "url-slash-at": at_url(f"mysql://u:x@h/{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
+    "url-sqlite-host": at_url("sqlite://app.db", "DATABASE_URL names a host", "sqlite:///file"),
+    "parts-no-dialect": from_parts("DB_DIALECT is not set", "set it", DB_HOST="h", DB_PASSWORD=PASSWORD),
+    "parts-dialect": from_parts("DB_DIALECT names a database", "one of sqlite", DB_DIALECT="mssql", DB_NAME="d"),
+    "parts-driver": from_parts("DB_DIALECT names a driver", "write mysql alone", DB_DIALECT="mysql+nope", DB_NAME="d"),
+    "parts-no-name": from_parts("DB_NAME is not set", "set it", DB_DIALECT="mysql", DB_PASSWORD=PASSWORD),
+    "url-option-value": at_url("mysql://u@h/d?connect_timeout=abc", "DATABASE_URL has an option", "after the ?"),
+    "url-option-sqlite": at_url("sqlite:///x.db?timeout=abc", "DATABASE_URL has an option", "after the ?"),
+    "parts-host": from_parts("DB_HOST is no host", "127.0.0.1", DB_DIALECT="mysql", DB_NAME="d", DB_HOST="mysql://h"),
+    "parts-port": from_parts(
+        "DB_PORT is no number", "3306", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="tcp://10.0.0.1:3306"
+    ),
+    "parts-port-range": from_parts("DB_PORT has no such port", "65535", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="0"),
     # Files that are no databases
-    "folder-missing": url("sqlite:////nowhere/app.db", "unable to open database file", "mkdir -p /nowhere"),
-    "folder-as-file": url("sqlite:////tmp", "unable to open database file", "check the path"),
-    "no-database": url("sqlite:///../config.py", "file is not a database", "is not, or no longer, SQLite's"),
+    "folder-missing": at_url("sqlite:////nowhere/app.db", "unable to open database file", "mkdir -p /nowhere"),
+    "folder-as-file": at_url("sqlite:////tmp", "unable to open database file", "check the path"),
+    "no-database": at_url(
+        "sqlite:///../config.py", "file is not a database", "is no SQLite database, or it is damaged"
+    ),
     # Servers that are not there
-    "mysql-refused": url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
-    "postgresql-refused": url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
-    "mysql-host": url(f"mysql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
-    "mariadb-host": url(f"mariadb://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
-    "postgresql-host": url(f"postgresql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
-    "mysql-option": url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d?ssl-mode=x", "ssl-mode", "behind the ?"),
-    "postgresql-option": url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d?nope=x", "nope", "behind the ?"),
+    "password-behind": at_url(f"mysql://127.0.0.1:1/d?password={PASSWORD}", "Connection refused", "start the server"),
+    "words-in-the-name": at_url(
+        "mysql://u@127.0.0.1:1/authentication%20failed", "Connection refused", "start the server"
+    ),
+    "charset": at_url("mysql://u@127.0.0.1:1/d?charset=foo", "encoding", "behind the ?"),
+    "sslmode": at_url("postgresql://u@127.0.0.1:1/d?sslmode=bogus", "sslmode", "behind the ?"),
+    "mysql-refused": at_url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
+    "postgresql-refused": at_url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
+    "mysql-host": at_url(f"mysql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
+    "mariadb-host": at_url(f"mariadb://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
+    "postgresql-host": at_url(f"postgresql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
+    "mysql-option": at_url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d?ssl-mode=x", "ssl-mode", "behind the ?"),
+    "postgresql-option": at_url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d?nope=x", "nope", "behind the ?"),
     # Revisions
     "unknown": Case("there is no revision nope", "flask db history", "upgrade nope"),
     "unknown-option": Case("there is no revision nope", "flask db history", "downgrade --revision nope"),
@@ -105,23 +124,30 @@ CASES = {
     "unknown-head": Case("there is no revision nope", "flask db history", "revision -m x --head nope"),
     "empty": Case("The revision is empty", "flask db downgrade", "downgrade --revision ", status=2),
     "empty-upgrade": Case("The revision is empty", "flask db upgrade", "upgrade ", status=2),
+    "empty-merge": Case("Which revisions?", 'merge -m "Merge heads" heads', "merge -m x", status=2),
+    "multidb": Case("template is for one database", "--template flask-multidb", "init --multidb -d other", status=2),
+    "no-versions": Case(
+        "the folder migrations/versions is missing",
+        "git checkout -- migrations/versions",
+        files={"migrations/versions": None},
+    ),
     "too-far": Case("Relative revision -9", "flask db history", "downgrade --revision -9"),
     "nothing-to-downgrade": Case("Relative revision -1", "flask db history", "downgrade", first=("downgrade",)),
     "two-heads": Case(
         "there are 2 heads: a1, b1",
         'flask db merge -m "Merge heads" heads',
-        files={version("a1"): script("pass"), version("b1"): script("pass", revision="b1")},
+        files={script_file("a1"): script("pass"), script_file("b1"): script("pass", revision="b1")},
     ),
     "two-heads-revision": Case(
         "there are 2 heads: a1, b1",
         'flask db merge -m "Merge heads" heads',
         "revision -m x",
-        files={version("a1"): script("pass"), version("b1"): script("pass", revision="b1")},
+        files={script_file("a1"): script("pass"), script_file("b1"): script("pass", revision="b1")},
     ),
     "ahead": Case(
         "the database is at revision a1, which migrations does not have",
         "git log --all --oneline -- '*a1*'",
-        files={version("a1"): script("pass")},
+        files={script_file("a1"): script("pass")},
         first=("upgrade", "rm a1"),
     ),
     "behind-migrate": Case(
@@ -132,7 +158,7 @@ CASES = {
         "New upgrade operations detected: remove_table stray",
         "flask db migrate",
         "check",
-        files={version("a1"): script("op.create_table('stray', sa.Column('id', sa.Integer()))")},
+        files={script_file("a1"): script("op.create_table('stray', sa.Column('id', sa.Integer()))")},
         first=("upgrade",),
     ),
     "option": Case("No such option", "--help", "upgrade --nope", status=2),
@@ -148,7 +174,7 @@ CASES = {
     "no-revision": Case(
         "Could not determine revision id from filename add_pet.py",
         "git checkout -- migrations/versions",
-        files={version("add_pet"): "pass"},
+        files={script_file("add_pet"): "pass"},
     ),
     "zeros": broken(script("pass") + "\0" * 64, "migrations/versions/a1.py"),
     "import": broken(
@@ -156,6 +182,7 @@ CASES = {
     ),
     "name": broken(script("nope()"), "a1.py, line 9: NameError: name 'nope' is not defined"),
     "raises": broken(script("raise RuntimeError('no pets')"), "a1.py, line 9: RuntimeError: no pets"),
+    "exits": broken(script("raise SystemExit(0)"), "a1.py, line 9: SystemExit: 0"),
     "sql": broken(script("op.execute('DROP TABLE nope')"), "a1.py, line 9: no such table: nope"),
     "exists": broken(
         script("op.create_table('user', sa.Column('id', sa.Integer()))"),
@@ -168,7 +195,11 @@ CASES = {
         first="upgrade",
     ),
     "no-downgrade": broken(
-        script("pass").split("def downgrade")[0], "a1.py has no downgrade()", "def downgrade():", "downgrade", "upgrade"
+        script("pass").split("def downgrade")[0],
+        "a1.py has no downgrade()",
+        "def downgrade() -> None:",
+        "downgrade",
+        "upgrade",
     ),
     "no-parent": broken(
         script("pass", down_revision="gone"),
@@ -181,7 +212,7 @@ CASES = {
         "Revision a1 is present more than once",
         "grep -rn",
         "heads",
-        files={version("a1"): script("pass"), version("b1"): script("pass")},
+        files={script_file("a1"): script("pass"), script_file("b1"): script("pass")},
     ),
     # The migrations folder
     "no-folder": Case("Path doesn't exist: migrations", "flask db init", files={"migrations": None}),
@@ -197,7 +228,7 @@ CASES = {
 
 
 def state(project: Project) -> dict[str, str]:
-    """Every file of the copy that is no bytecode, and what is in it."""
+    """Every file of the copy that is no bytecode, and what is in it; the empty one that SQLite opens is none."""
     return {
         str(path.relative_to(project.path)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in project.path.rglob("*")
@@ -229,14 +260,16 @@ def test_bad_input(upgraded: Path, tmp_path: Path, case: Case) -> None:
             (project.path / name).unlink()
     for command in case.first:
         if command.startswith("rm "):
-            (project.path / version(command[3:])).unlink()
+            (project.path / script_file(command[3:])).unlink()
         else:
             project.ok(*command.split())
     before = state(project)
     done = project.db(*case.args.split(" "), **case.environ)
     print(done.stderr)
     problem = done.stderr[done.stderr.index("Error: ") :] if case.status == 1 else done.stderr
-    assert (case.status, True, True) == (done.returncode, case.says in problem, case.instead in problem)
+    assert case.says in problem
+    assert case.instead in problem
+    assert (case.status, 1) == (done.returncode, len(re.findall("^Error: ", done.stderr, re.MULTILINE)))
     assert case.status == 2 or "Instead: " in problem
     assert len(problem.splitlines()) <= 5
     assert "Traceback" not in done.stderr
@@ -265,9 +298,19 @@ def test_unknown_user(project: Project, server: URL) -> None:
 
 
 def test_unknown_database(project: Project, server: URL) -> None:
-    """A database that is not there: the message has the line that makes it."""
-    problem = problem_at(project, server.set(database="no_such_db"))
-    assert ("CREATE DATABASE no_such_db" in problem) or ("createdb" in problem and "no_such_db" in problem)
+    """A database that is not there: the line that the message has makes it, on that server, whatever its name."""
+    name = f"test-{uuid4().hex[:12]} x"
+    problem = problem_at(project, server.set(database=name))
+    assert "create the database:" in problem
+    line = problem.splitlines()[-1].replace(" -p ", " ").replace("--user=USER", "--user=root")
+    try:
+        subprocess.run(line, shell=True, check=True, env={**os.environ, "MYSQL_PWD": server.password or ""})
+        assert "Running upgrade" in project.ok(
+            "upgrade", DATABASE_URL=server.set(database=name).render_as_string(False)
+        )
+    finally:
+        quote = "`" if server.get_backend_name() == "mysql" else '"'
+        run_on_server(server, f"DROP DATABASE {quote}{name}{quote}")
 
 
 @pytest.mark.parametrize("server", ["mysql"], indirect=True)
@@ -291,7 +334,7 @@ def test_no_rights(project: Project, server: URL) -> None:
         problem = problem_at(project, server.set(username=user, password=PASSWORD, database="mysql"))
     finally:
         run_on_server(server, f"DROP USER {user}")
-    assert f"GRANT ALL ON mysql.* TO {user};" in problem
+    assert f"GRANT ALL ON `mysql`.* TO '{user}'@" in problem
 
 
 @pytest.mark.parametrize("server", ["postgresql"], indirect=True)
@@ -330,7 +373,7 @@ def test_silent_server(
     monkeypatch.setattr("app.safe_migrations.guard.LOGIN_WITHIN", 0.2)
     app = app_on(database_url({"DATABASE_URL": f"{dialect}://u:{PASSWORD}@127.0.0.1:{silent}/d"}))
     done = app.test_cli_runner().invoke(args=["db", "current"])
-    assert (1, True) == (done.exit_code, f"no answer of a {dialect} server" in done.stderr)
+    assert (1, True) == (done.exit_code, f"no answer from a {dialect} server" in done.stderr)
     assert "check host and port" in done.stderr
 
 
@@ -340,3 +383,10 @@ def test_traceback_for_developers(project: Project) -> None:
     assert (1, True) == (done.returncode, done.stderr.startswith("Traceback"))
     assert "Error: cannot reach mysql" in done.stderr
     assert PASSWORD not in done.stderr
+
+
+def test_warnings_are_not_needed(project: Project) -> None:
+    """Nothing that the project does warns, where warnings are errors."""
+    project.environ["PYTHONWARNINGS"] = "error"
+    project.ok("upgrade")
+    assert "(head)" in project.ok("current")

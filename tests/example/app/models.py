@@ -1,0 +1,17 @@
+"""The models. Add yours here; then `flask db migrate -m "Add ..."` writes the revision script."""
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import db
+
+
+class User(db.Model):
+    """Someone who uses the app."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(80), unique=True)
+    email: Mapped[str] = mapped_column(String(120), unique=True)
+
+    def __repr__(self) -> str:
+        return f"<User {self.username!r}>"
