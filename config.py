@@ -124,3 +124,8 @@ class Config:
     SQLALCHEMY_TRACK_MODIFICATIONS = False
     # A server or a proxy drops connections that are idle, often after 300 seconds: ask before use, renew before that.
     SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "pool_recycle": 280}
+
+    # What keeps an upgrade from waiting for ever, and others from waiting for it. In seconds, and a count.
+    MIGRATION_LOCK_WAIT = os.environ.get("MIGRATION_LOCK_WAIT", "300")
+    MIGRATION_LOCK_TIMEOUT = os.environ.get("MIGRATION_LOCK_TIMEOUT", "5")
+    MIGRATION_LOCK_RETRIES = os.environ.get("MIGRATION_LOCK_RETRIES", "10")

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from uuid import uuid4
 
 import flask_migrate
@@ -149,17 +150,23 @@ class Project:
     path: Path
     environ: dict[str, str]
 
-    def run(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    def start(self, *args: str, **environ: str) -> "subprocess.Popen[str]":
         """``python -m ARGS`` in the folder; ``environ`` is all that it knows beside PATH."""
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", *args],
             cwd=self.path,
             env={"PATH": os.environ["PATH"], **self.environ, **environ},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=600,
         )
+
+    def run(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """``start()``, and wait for the end."""
+        with self.start(*args, **environ) as process:
+            out, err = process.communicate(timeout=600)
+        return subprocess.CompletedProcess(args, process.returncode, out, err)
 
     def db(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """``flask db ARGS``."""
@@ -214,6 +221,15 @@ def copied(folder: Path) -> Project:
         shutil.copy(ROOT / name, path / name)
     shutil.copytree(ROOT / "tests" / "example", path, ignore=bytecode, dirs_exist_ok=True)
     return Project(path, {})
+
+
+def revision(name: str, parents: str | tuple[str, ...], up: str, down: str = "pass", more: str = "") -> tuple[str, str]:
+    """File name and text of a revision script; ``up`` and ``down`` are Python, of one or more lines, as is ``more``."""
+    return f"migrations/versions/{name}.py", (
+        "import sqlalchemy as sa\nfrom alembic import op\n\n"
+        f"revision = {name!r}\ndown_revision = {parents!r}\n{more}\n\n"
+        f"def upgrade():\n{indent(up, '    ')}\n\n\ndef downgrade():\n{indent(down, '    ')}\n"
+    )
 
 
 @pytest.fixture

@@ -2,15 +2,7 @@
 
 import pytest
 
-from tests.conftest import FIRST, Project
-
-
-def revision(name: str, parents: str, up: str, down: str) -> tuple[str, str]:
-    """File name and text of a revision script."""
-    return f"migrations/versions/{name}.py", (
-        f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = {name!r}\ndown_revision = {parents}\n\n\n"
-        f"def upgrade():\n    {up}\n\n\ndef downgrade():\n    {down}\n"
-    )
+from tests.conftest import FIRST, Project, revision
 
 
 def table(name: str) -> tuple[str, str]:
@@ -29,11 +21,11 @@ def inherited(project: Project, *revisions: tuple[str, str]) -> str:
 def test_branches_and_a_merge(project: Project) -> None:
     """A history that forked and was merged goes up, down and up again, revision by revision."""
     history = (
-        revision("a1", repr(FIRST), *table("a")),
-        revision("b1", repr(FIRST), *table("b")),
-        revision("b2", "'b1'", *table("bb")),
-        revision("c1", "('a1', 'b2')", "pass", "pass"),
-        revision("d1", "'c1'", *table("d")),
+        revision("a1", FIRST, *table("a")),
+        revision("b1", FIRST, *table("b")),
+        revision("b2", "b1", *table("bb")),
+        revision("c1", ("a1", "b2"), "pass", "pass"),
+        revision("d1", "c1", *table("d")),
     )
     assert "3 passed" in inherited(project, *history)
 
@@ -51,12 +43,12 @@ def test_branches_and_a_merge(project: Project) -> None:
 )
 def test_bad_revision(project: Project, up: str, down: str, says: str) -> None:
     """A downgrade that forgets something or crashes, or an upgrade that does, fails by the script's name."""
-    printed = inherited(project, revision("a1", repr(FIRST), up, down))
+    printed = inherited(project, revision("a1", FIRST, up, down))
     assert " failed" in printed
     assert says in printed
 
 
 def test_two_heads(project: Project) -> None:
     """Two heads fail."""
-    history = (revision("a1", repr(FIRST), *table("a")), revision("b1", repr(FIRST), *table("b")))
+    history = (revision("a1", FIRST, *table("a")), revision("b1", FIRST, *table("b")))
     assert "FAILED tests/test_migrations.py::test_one_head[sqlite]" in inherited(project, *history)

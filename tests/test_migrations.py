@@ -5,7 +5,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect
 from sqlalchemy.dialects.postgresql.base import PGInspector
 
 from app.extensions import db, migrate
@@ -17,24 +17,29 @@ def history() -> ScriptDirectory:
 
 
 def schema() -> dict[str, object]:
-    """What the database says that it has, but for the table in which Alembic keeps the revision."""
+    """The schema of the app's database."""
     with db.engine.connect() as connection:
-        inspector = inspect(connection)
-        read = (
-            inspector.get_columns,
-            inspector.get_indexes,
-            inspector.get_unique_constraints,
-            inspector.get_foreign_keys,
-            inspector.get_check_constraints,
-        )
-        found: dict[str, object] = {
-            table: [inspector.get_pk_constraint(table), *(sorted(map(repr, of(table))) for of in read)]
-            for table in inspector.get_table_names()
-            if table != "alembic_version"
-        }
-        views = {view: inspector.get_view_definition(view) for view in inspector.get_view_names()}
-        enums = inspector.get_enums() if isinstance(inspector, PGInspector) else []
-        return {**found, "views": views, "enums": enums}
+        return schema_of(connection)
+
+
+def schema_of(connection: Connection) -> dict[str, object]:
+    """What the database says that it has, but for the table in which Alembic keeps the revision."""
+    inspector = inspect(connection)
+    read = (
+        inspector.get_columns,
+        inspector.get_indexes,
+        inspector.get_unique_constraints,
+        inspector.get_foreign_keys,
+        inspector.get_check_constraints,
+    )
+    found: dict[str, object] = {
+        table: [inspector.get_pk_constraint(table), *(sorted(map(repr, of(table))) for of in read)]
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+    views = {view: inspector.get_view_definition(view) for view in inspector.get_view_names()}
+    enums = inspector.get_enums() if isinstance(inspector, PGInspector) else []
+    return {**found, "views": views, "enums": enums}
 
 
 def test_up_down_and_up_again(empty_app: Flask) -> None:

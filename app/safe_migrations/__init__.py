@@ -2,6 +2,6 @@
 
 from app.safe_migrations.cli import init_app
 from app.safe_migrations.directives import process_revision_directives
-from app.safe_migrations.guard import guarded
+from app.safe_migrations.guard import run_migrations
 
-__all__ = ["guarded", "init_app", "process_revision_directives"]
+__all__ = ["init_app", "process_revision_directives", "run_migrations"]

@@ -1,6 +1,9 @@
-"""Stands around every run of migrations/env.py, so that `flask db` and `flask_migrate.upgrade()` are equally safe."""
+"""What migrations/env.py runs, so that `flask db` and `flask_migrate.upgrade()` are equally safe.
 
-import sqlite3
+lock -> plan -> requirements -> run -> verify. A command that changes no revision, or has nothing to do, takes no lock.
+"""
+
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
@@ -11,36 +14,127 @@ from alembic import context
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.errors import LoginError
-from app.safe_migrations.progress import log_on_stderr
+from app.safe_migrations.adapters import Adapter, adapter_of
+from app.safe_migrations.errors import LoginError, MigrationError
+from app.safe_migrations.lock import locked
+from app.safe_migrations.patience import Patience
+from app.safe_migrations.plan import changes_revisions, pending
+from app.safe_migrations.progress import log, log_on_stderr
+from app.safe_migrations.requirements import require
+from app.safe_migrations.settings import settings
 
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
 # server that takes the connection and says nothing, such as another service behind that port.
 LOGIN_WITHIN = 15
 
 
-@contextmanager
-def guarded(engine: Engine) -> Iterator[dict[str, Any]]:
-    """What `context.configure()` is to be given: a connection, or in `--sql` mode the URL and how to write SQL.
+def run_migrations(engine: Engine, **options: Any) -> None:
+    """Run what the command is for, on the database behind ``engine``; ``options`` are `context.configure()`'s.
 
-    Raises SQLAlchemy's DBAPIError where the database refuses the login, and LoginError where it did not get that far.
+    Raises SQLAlchemy's DBAPIError where the database refuses something, LoginError where it does not get that far,
+    and MigrationError where this package does.
     """
     with log_on_stderr():
         if context.is_offline_mode():
-            yield {"url": engine.url, "literal_binds": True, "dialect_opts": {"paramstyle": "named"}}
-        else:
-            with _connected(engine) as connection, _foreign_keys_off(connection):
-                yield {"connection": connection}
+            _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
+            return
+        adapter = adapter_of(engine)
+        with _connected(adapter) as connection:
+            if not changes_revisions():
+                _run(connection=connection, **options)
+                return
+            heads, steps = pending(connection, options)
+            if not steps:
+                _run(connection=connection, **options)
+                log.info("Nothing to do: the database is at %s", ", ".join(heads) or "base")
+                return
+            log.info("Database %r, %s %s", engine.url.set(query={}), *adapter.version(connection))
+            using = settings()
+            with locked(adapter, using.lock_wait):
+                _, steps = pending(connection, options)  # again: others may have run them meanwhile
+                require(steps, adapter, connection)
+                with adapter.prepared(connection, using.patience):
+                    _run_patiently(adapter, connection, using.patience, options)
 
 
-def _connected(engine: Engine) -> Connection:
-    if engine.dialect.name == "sqlite":
-        return engine.connect()
+def _run(**options: Any) -> None:
+    context.configure(**options)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _run_patiently(adapter: Adapter, connection: Connection, patience: Patience, options: dict[str, Any]) -> None:
+    """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
+    with _verified(connection, options) as verified_options:
+        for pause in patience.pauses():
+            try:
+                _run(connection=connection, **adapter.configure, **verified_options)
+            except DBAPIError as error:
+                connection.rollback()
+                if not adapter.is_lock_time_out(error):
+                    raise
+                if pause is None or not adapter.reruns:
+                    raise _blocked(adapter, connection, patience) from error
+                log.info("Others hold a lock; trying again in %.1f seconds", pause)
+                time.sleep(pause)
+            else:
+                return
+
+
+def _blocked(adapter: Adapter, connection: Connection, patience: Patience) -> MigrationError:
+    who, end = adapter.blockers(connection)
+    return MigrationError(
+        f"others hold a lock that the next step needs{f' ({who})' if who else ''};"
+        f" gave up after {patience.tries} tries of {patience.seconds:g} seconds.",
+        "wait for them, or end them, and run the command again:",
+        end or "flask db upgrade",
+    )
+
+
+@contextmanager
+def _verified(connection: Connection, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Raise MigrationError unless the database says after each step, and at the end, what Alembic says."""
+    expected: set[str] = set()
+    applied = False
+    begun = time.monotonic()
+
+    def stored() -> set[str]:
+        return set(context.get_context().get_current_heads())
+
+    def verify(told: set[str]) -> None:
+        if told != stored():
+            raise MigrationError(
+                f"the database should be at {', '.join(sorted(told)) or 'base'}, and says"
+                f" {', '.join(sorted(stored())) or 'base'}.",
+                "see what else writes to the table alembic_version:",
+                "flask db current",
+            )
+
+    def on_version_apply(heads: set[str], **_others: Any) -> None:
+        nonlocal applied, begun
+        applied = True
+        verify(heads)
+        expected.clear()
+        expected.update(heads)
+        now = time.monotonic()
+        log.info("Done in %.2f seconds", now - begun)
+        begun = now
+
+    yield {**options, "on_version_apply": on_version_apply}
+    if applied:
+        verify(expected)
+    log.info("The database is at %s", ", ".join(sorted(stored())) or "base")
+    connection.rollback()
+
+
+def _connected(adapter: Adapter) -> Connection:
+    if not adapter.log_in_may_hang:
+        return adapter.engine.connect()
     outcome: SimpleQueue[Connection | Exception] = SimpleQueue()
 
     def connect() -> None:
         try:
-            outcome.put(engine.connect())
+            outcome.put(adapter.engine.connect())
         except Exception as error:
             outcome.put(error)
 
@@ -49,29 +143,9 @@ def _connected(engine: Engine) -> Connection:
     try:
         result = outcome.get(timeout=LOGIN_WITHIN)
     except Empty:
-        result = TimeoutError(f"no answer from a {engine.dialect.name} server within {LOGIN_WITHIN} seconds")
+        result = TimeoutError(f"no answer from a {adapter.engine.dialect.name} server within {LOGIN_WITHIN} seconds")
     if isinstance(result, Connection):
         return result
     if isinstance(result, DBAPIError):
         raise result
     raise LoginError(str(result)) from result
-
-
-@contextmanager
-def _foreign_keys_off(connection: Connection) -> Iterator[None]:
-    """For SQLite, whose batch mode drops tables and makes them anew: with foreign keys on, ON DELETE runs on rows.
-
-    The pragma does nothing inside a transaction (sqlite.org/foreignkeys.html, section 2), hence the bare connection,
-    before Alembic has begun one and after it has ended it.
-    """
-    bare = connection.connection.dbapi_connection
-    if not isinstance(bare, sqlite3.Connection):
-        yield
-        return
-    (enforced,) = bare.execute("PRAGMA foreign_keys").fetchone()
-    bare.execute("PRAGMA foreign_keys=OFF")
-    try:
-        yield
-    finally:
-        connection.rollback()
-        bare.execute(f"PRAGMA foreign_keys={enforced}")

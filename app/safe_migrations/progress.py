@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+log = logging.getLogger("alembic.runtime.migration")
+
 
 @contextmanager
 def log_on_stderr() -> Iterator[None]:
@@ -17,7 +19,7 @@ def log_on_stderr() -> Iterator[None]:
         return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)-5.5s [%(name)s] %(message)s"))
-    handler.addFilter(lambda record: record.name != "alembic.runtime.plugins")
+    handler.addFilter(_worth_reading)
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -28,3 +30,8 @@ def log_on_stderr() -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    """Leave out what Alembic says of itself: its plugins, its class for the dialect, and what that assumes."""
+    return record.name != "alembic.runtime.plugins" and not record.msg.startswith(("Context impl", "Will assume"))

@@ -228,11 +228,11 @@ CASES = {
 
 
 def state(project: Project) -> dict[str, str]:
-    """Every file of the copy that is no bytecode, and what is in it; the empty one that SQLite opens is none."""
+    """Every file of the copy, and what is in it, but for bytecode, the lock, and the empty file that SQLite opens."""
     return {
         str(path.relative_to(project.path)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in project.path.rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and path.stat().st_size
+        if path.is_file() and not path.name.endswith((".pyc", "-migration-lock")) and path.stat().st_size
     }
 
 

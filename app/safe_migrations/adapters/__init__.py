@@ -1,0 +1,17 @@
+"""What each database can do, and how it is asked. Nothing outside this folder tests the name of a dialect."""
+
+from sqlalchemy import Engine
+
+from app.safe_migrations.adapters.base import Adapter, Lock
+from app.safe_migrations.adapters.mysql import MySQL
+from app.safe_migrations.adapters.postgresql import PostgreSQL
+from app.safe_migrations.adapters.sqlite import SQLite
+
+ADAPTERS: dict[str, type[Adapter]] = {"sqlite": SQLite, "mysql": MySQL, "mariadb": MySQL, "postgresql": PostgreSQL}
+
+__all__ = ["ADAPTERS", "Adapter", "Lock", "adapter_of"]
+
+
+def adapter_of(engine: Engine) -> Adapter:
+    """The adapter of the database behind ``engine``."""
+    return ADAPTERS[engine.dialect.name](engine)

@@ -1,0 +1,60 @@
+"""What an adapter is: facts as class attributes, pessimistic unless a database is known to do better, and few verbs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from app.safe_migrations.patience import Patience
+
+
+class Lock(ABC):
+    """A lock that belongs to one database, and that the system frees when its owner dies."""
+
+    @abstractmethod
+    def take(self) -> bool:
+        """Take the lock if it is free; never wait."""
+
+    @abstractmethod
+    def holder(self) -> tuple[str, str]:
+        """Who has it, as far as can be told, and a line that ends them; two empty strings if it is free again."""
+
+
+class Adapter(ABC):
+    """One kind of database."""
+
+    configure: dict[str, Any] = {}
+    """Options of Alembic's ``context.configure()``: what belongs to one transaction."""
+
+    reruns = False
+    """Whether a run that ended in a lock time-out can be run again: what it had begun was rolled back."""
+
+    log_in_may_hang = True
+    """Whether a server at the other end can leave a login without an answer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @abstractmethod
+    def lock(self) -> AbstractContextManager[Lock]:
+        """The lock of this database, not taken yet; freed at the end."""
+
+    @abstractmethod
+    def is_lock_time_out(self, error: DBAPIError) -> bool:
+        """Whether ``error`` says that somebody else held a row, a table or the file for too long."""
+
+    @abstractmethod
+    def blockers(self, connection: Connection) -> tuple[str, str]:
+        """The session that has been in a transaction for longest, and a line that ends it; or two empty strings."""
+
+    @abstractmethod
+    def version(self, connection: Connection) -> tuple[str, str]:
+        """Product and version: ``("mariadb", "10.11.19")``."""
+
+    @contextmanager
+    def prepared(self, _connection: Connection, _patience: Patience) -> Iterator[None]:
+        """``connection`` as steps need it: waiting for what others hold no longer than ``patience`` says."""
+        yield

@@ -1,0 +1,143 @@
+"""SQLite: a lock on a file beside the database, and a whole run in one transaction."""
+
+import json
+import os
+import socket
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, StaticPool, event
+from sqlalchemy.exc import DBAPIError
+
+from app.safe_migrations.adapters.base import Adapter, Lock
+from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.patience import Patience
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def take(file: IO[str]) -> None:
+        """Lock a byte behind the text; OSError where another process has it."""
+        file.seek(1 << 20)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def take(file: IO[str]) -> None:
+        """Lock the file; OSError where another process has it."""
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class FileLock(Lock):
+    """A lock on a file that stays: to remove it would let two processes hold what they take for the same."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.file = file
+
+    def take(self) -> bool:
+        """Take the lock, and write down who has it."""
+        try:
+            take(self.file)
+        except OSError:
+            return False
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now().strftime("%H:%M:%S")}
+        self.file.seek(0)
+        self.file.truncate()
+        self.file.write(json.dumps(holder))
+        self.file.flush()
+        return True
+
+    def holder(self) -> tuple[str, str]:
+        """What the holder wrote down; it may be about to."""
+        self.file.seek(0)
+        try:
+            found = json.loads(self.file.read())
+        except ValueError:
+            return "another process", "fuser -k FILE"
+        return f"process {found['pid']} on {found['host']}, since {found['since']}", f"kill {found['pid']}"
+
+
+class NoLock(Lock):
+    """For a database in memory, which no other process sees."""
+
+    def take(self) -> bool:
+        """Nobody else can have it."""
+        return True
+
+    def holder(self) -> tuple[str, str]:
+        """Nobody."""
+        return "", ""
+
+
+class SQLite(Adapter):
+    """SQLite has transactional DDL, if Python's sqlite3 is kept from ending the transaction that Alembic begins."""
+
+    configure = {"transactional_ddl": True}
+    reruns = True
+    log_in_may_hang = False
+
+    @contextmanager
+    def lock(self) -> Iterator[Lock]:
+        """A lock on the file whose name is the database's and ``-migration-lock``."""
+        if isinstance(self.engine.pool, StaticPool):
+            yield NoLock()
+            return
+        name = str(self.engine.url.database).removeprefix("file:")
+        with Path(f"{name}-migration-lock").open("a+") as file:
+            yield FileLock(file)
+
+    def is_lock_time_out(self, error: DBAPIError) -> bool:
+        """SQLITE_BUSY or SQLITE_LOCKED (sqlite.org/rescode.html)."""
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+    def blockers(self, _connection: Connection) -> tuple[str, str]:
+        """SQLite does not tell."""
+        return "", ""
+
+    def version(self, _connection: Connection) -> tuple[str, str]:
+        """The library's, for there is no server."""
+        return "sqlite", sqlite3.sqlite_version
+
+    @contextmanager
+    def prepared(self, connection: Connection, patience: Patience) -> Iterator[None]:
+        """Begin each transaction with the write lock, enforce no foreign keys inside, and check them at its end.
+
+        Batch mode drops tables and makes them anew: with foreign keys on, that runs ON DELETE on rows of children. The
+        pragma does nothing inside a transaction (sqlite.org/foreignkeys.html, section 2), hence the bare connection.
+        """
+        bare: Any = connection.connection.dbapi_connection
+        (enforced,) = bare.execute("PRAGMA foreign_keys").fetchone()
+        (busy,) = bare.execute("PRAGMA busy_timeout").fetchone()
+        bare.execute("PRAGMA foreign_keys=OFF")
+        bare.execute(f"PRAGMA busy_timeout={int(patience.seconds * 1000)}")
+        orphans: set[tuple[Any, ...]] = set()
+
+        def begin(connection: Connection) -> None:
+            if bare.isolation_level is not None:  # it is None in an autocommit block
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                orphans.update(bare.execute("PRAGMA foreign_key_check").fetchall() if enforced else [])
+
+        def commit(_connection: Connection) -> None:
+            found = set(bare.execute("PRAGMA foreign_key_check").fetchall() if enforced else []) - orphans
+            if found:
+                child, row, parent, _key = min(found, key=str)
+                raise MigrationError(
+                    f"{len(found)} rows would refer to what is not there, row {row} of {child} to {parent} for one.",
+                    f"delete or correct the rows of {child} first, in the script; nothing was changed.",
+                )
+
+        event.listen(connection, "begin", begin)
+        event.listen(connection, "commit", commit)
+        try:
+            yield
+        finally:
+            event.remove(connection, "begin", begin)
+            event.remove(connection, "commit", commit)
+            connection.rollback()
+            bare.execute(f"PRAGMA foreign_keys={enforced}")
+            bare.execute(f"PRAGMA busy_timeout={busy}")

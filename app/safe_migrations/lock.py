@@ -1,0 +1,34 @@
+"""One run at a time on each database: waiting for the lock, telling for whom, and giving up."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.progress import log
+
+# Seconds between two questions, and between two lines that tell that we wait.
+POLL, TELL = 0.2, 15.0
+
+
+@contextmanager
+def locked(adapter: Adapter, wait: float) -> Iterator[None]:
+    """Hold the database's lock. Raises MigrationError if others hold it for ``wait`` seconds."""
+    begun = time.monotonic()
+    told = begun - TELL
+    with adapter.lock() as lock:
+        while not lock.take():
+            who, end = lock.holder()
+            now = time.monotonic()
+            if who and now - begun >= wait:
+                raise MigrationError(
+                    f"another upgrade of this database has gone on for {wait:g} seconds ({who}).",
+                    "wait for it, or if it hangs, end it:",
+                    end,
+                )
+            if who and now - told >= TELL:
+                log.info("Waiting for another upgrade of this database (%s)", who)
+                told = now
+            time.sleep(POLL)
+        yield

@@ -1,0 +1,26 @@
+"""Which steps a run would take."""
+
+from typing import Any
+
+from alembic import context
+from alembic.runtime.migration import MigrationStep
+from sqlalchemy import Connection
+
+
+def changes_revisions() -> bool:
+    """Whether this command sets the database's revision: upgrade, downgrade and stamp do, and none other."""
+    try:
+        context.get_revision_argument()
+    except KeyError:
+        return False
+    return True
+
+
+def pending(connection: Connection, options: dict[str, Any]) -> tuple[tuple[str, ...], list[MigrationStep]]:
+    """Where the database is, and the steps from there. Raises what Alembic raises of a revision that is not there."""
+    context.configure(connection=connection, **options)
+    migration_context = context.get_context()
+    heads = migration_context.get_current_heads()
+    connection.rollback()  # or Alembic takes the transaction for somebody else's, and never commits
+    work = migration_context._migrations_fn
+    return heads, list(work(heads, migration_context)) if work else []

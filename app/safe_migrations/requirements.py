@@ -1,0 +1,65 @@
+"""What revisions declare that they need: versions of databases, and extensions of PostgreSQL.
+
+    requires = {"mysql": ">=8.0.16", "postgresql": ">=12", "extension:pgcrypto": ""}
+
+A database that is not named is not restricted; an extension is asked for on PostgreSQL only.
+"""
+
+from collections.abc import Iterable
+
+from alembic.runtime.migration import MigrationStep, RevisionStep
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from sqlalchemy import Connection, text
+
+from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.errors import MigrationError
+
+DATABASES = ("sqlite", "mysql", "mariadb", "postgresql")
+
+
+def require(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection) -> None:
+    """Raise MigrationError, before the first step runs, if one of ``steps`` needs what the database has not."""
+    product, version = adapter.version(connection)
+    for step in steps:
+        if not isinstance(step, RevisionStep):
+            continue
+        revision = step.revision
+        declared = getattr(revision.module, "requires", {})
+        if not isinstance(declared, dict):
+            raise _wrong(revision.revision, declared)
+        for name, wanted in declared.items():
+            if name == product and version not in _specifiers(revision.revision, name, wanted):
+                raise MigrationError(
+                    f"revision {revision.revision} needs {product} {wanted}, and the server has {version}.",
+                    "upgrade the server first, or correct the script:",
+                    f"requires = {{{name!r}: {wanted!r}}}",
+                )
+            if name.startswith("extension:") and product == "postgresql":
+                _require_extension(revision.revision, name.removeprefix("extension:"), connection)
+            elif name not in DATABASES and not name.startswith("extension:"):
+                raise _wrong(revision.revision, name)
+    connection.rollback()
+
+
+def _specifiers(revision: str, name: str, wanted: object) -> SpecifierSet:
+    try:
+        return SpecifierSet(str(wanted))
+    except InvalidSpecifier:
+        raise _wrong(revision, {name: wanted}) from None
+
+
+def _require_extension(revision: str, name: str, connection: Connection) -> None:
+    if connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = :name"), {"name": name}) is None:
+        raise MigrationError(
+            f"revision {revision} needs the extension {name}, which this database does not have.",
+            "create it, as the server's administrator:",
+            f'CREATE EXTENSION "{name}";',
+        )
+
+
+def _wrong(revision: str, declared: object) -> MigrationError:
+    return MigrationError(
+        f"revision {revision} declares what cannot be read: requires ... {declared!r}.",
+        f"name databases ({', '.join(DATABASES)}) with versions, or extensions:",
+        'requires = {"mysql": ">=8.0.16", "extension:pgcrypto": ""}',
+    )

@@ -1,0 +1,36 @@
+"""The settings of one run: the app's, or what `-x name=value` says instead."""
+
+from dataclasses import dataclass
+
+from alembic import context
+from flask import current_app
+
+from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.patience import Patience
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Seconds and counts, as the README tells; ``-x lock_wait=10`` is MIGRATION_LOCK_WAIT for one run."""
+
+    lock_wait: float
+    patience: Patience
+
+
+def settings() -> Settings:
+    """The settings of this run. Raises MigrationError for one that is no number."""
+    patience = Patience(_number("lock_timeout", 5, least=0.001), int(_number("lock_retries", 10, least=1)))
+    return Settings(_number("lock_wait", 300), patience)
+
+
+def _number(name: str, default: float, least: float = 0) -> float:
+    key = f"MIGRATION_{name.upper()}"
+    given = context.get_x_argument(as_dictionary=True).get(name, current_app.config.get(key, default))
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        value = -1.0
+    if not least <= value < 2_000_000:
+        what = f"{key} (or -x {name}=...) is no number, or too small or large."
+        raise MigrationError(what, "give one:", f"export {key}={default:g}")
+    return value

@@ -1,0 +1,150 @@
+"""One run at a time on each database; those who wait find nothing to do."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from tests.conftest import FIRST, SERVERS, Project, revision, run_on_server, server_url
+
+REVISIONS = 20
+
+
+@pytest.fixture
+def project(project: Project, database: str) -> Project:
+    """A copy of the project on an empty database of each backend."""
+    project.environ["DATABASE_URL"] = database
+    return project
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    """Looks at the database."""
+    engine = create_engine(database)
+    yield engine
+    engine.dispose()
+
+
+def count_in_a_table(project: Project) -> None:
+    """Give the history REVISIONS more, each of which counts itself in a table."""
+    parent = FIRST
+    up = "op.create_table('counted', sa.Column('n', sa.Integer()))"
+    for number in range(REVISIONS):
+        name = f"c{number:02}"
+        project.write(*revision(name, parent, f"{up}\nop.execute('INSERT INTO counted VALUES ({number})')"))
+        parent, up = name, f"op.create_table('t{number}', sa.Column('n', sa.Integer()))"
+
+
+def exit_statuses(project: Project, count: int) -> list[int]:
+    """How ``count`` upgrades at once end."""
+    processes = [project.start("flask", "db", "upgrade") for _ in range(count)]
+    ends = [(process.communicate(timeout=300), process.returncode) for process in processes]
+    print("\n".join(err[-2000:] for (_, err), status in ends if status))
+    return [status for _, status in ends]
+
+
+def test_twenty_at_once(project: Project, engine: Engine) -> None:
+    """Twenty upgrades at once all end well, and each revision is applied once."""
+    count_in_a_table(project)
+    assert [0] * 20 == exit_statuses(project, 20)
+    with engine.connect() as connection:
+        counted = connection.scalars(text("SELECT n FROM counted ORDER BY n")).all()
+    assert list(range(REVISIONS)) == counted
+
+
+def test_six_at_once_on_stock(project: Project) -> None:
+    """The damage: on stock most of six fail."""
+    project.make_stock()
+    count_in_a_table(project)
+    assert 0 < sum(status != 0 for status in exit_statuses(project, 6))
+
+
+def slow(project: Project, seconds: float) -> None:
+    """Add a revision that takes long."""
+    project.write(*revision("s1", FIRST, f"import time\nopen('begun', 'w').close()\ntime.sleep({seconds})"))
+
+
+def begun(project: Project) -> None:
+    """Wait until the slow revision runs."""
+    while not (project.path / "begun").exists():
+        time.sleep(0.05)
+
+
+def test_waiting_is_told(project: Project) -> None:
+    """Who waits says for whom; who waits too long says so and ends, and the holder goes on."""
+    slow(project, 6)
+    with project.start("flask", "db", "upgrade") as first:
+        begun(project)
+        done = project.db("-x", "lock_wait=1", "upgrade")
+        assert 1 == done.returncode
+        assert "Waiting for another upgrade of this database (" in done.stderr
+        assert "another upgrade of this database has gone on for 1 seconds (" in done.stderr
+        assert "since " in done.stderr
+        assert "Instead: wait for it, or if it hangs, end it:\n    " in done.stderr
+        first.communicate(timeout=60)
+        assert 0 == first.returncode
+
+
+def test_the_lock_dies_with_its_owner(project: Project) -> None:
+    """`kill -9` of the holder frees the lock."""
+    slow(project, 60)
+    with project.start("flask", "db", "upgrade") as first:
+        begun(project)
+        os.kill(first.pid, signal.SIGKILL)
+        first.communicate()
+    slow(project, 0)
+    project.ok("-x", "lock_wait=20", "upgrade")
+    assert "s1 (head)" in project.ok("current")
+
+
+def test_stamp_waits_too(project: Project) -> None:
+    """`stamp` changes the revision, so it takes the lock."""
+    project.ok("upgrade")
+    slow(project, 4)
+    with project.start("flask", "db", "upgrade") as first:
+        begun(project)
+        assert "has gone on" in project.db("-x", "lock_wait=1", "stamp", "base").stderr
+        first.communicate()
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_two_databases_do_not_meet(project: Project, backend: str) -> None:
+    """Two databases on one server have locks of their own."""
+    server = server_url(backend)
+    other = server.set(database=f"{server.database}_other_{os.getpid()}")
+    run_on_server(server, f"CREATE DATABASE {other.database}")
+    try:
+        slow(project, 3)
+        with project.start("flask", "db", "upgrade") as first:
+            begun(project)
+            environ = {"DATABASE_URL": other.render_as_string(hide_password=False)}
+            begin = time.monotonic()
+            done = project.db("-x", "lock_wait=0", "upgrade", FIRST, **environ)
+            assert (0, True) == (done.returncode, time.monotonic() - begin < 3)
+            first.communicate()
+    finally:
+        run_on_server(server, f"DROP DATABASE {other.database}")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_concurrent_index_is_not_blocked(project: Project, engine: Engine) -> None:
+    """An upgrade that waits for the lock does not block CREATE INDEX CONCURRENTLY of the one that has it."""
+    index = "import time\nopen('begun', 'w').close()\ntime.sleep(3)\nwith op.get_context().autocommit_block():\n"
+    index += "    op.create_index('ix', 'user', ['email'], postgresql_concurrently=True)"
+    project.write(*revision("s1", FIRST, index))
+    with project.start("flask", "db", "upgrade") as first:
+        begun(project)
+        project.ok("upgrade")
+        first.communicate(timeout=30)
+        assert 0 == first.returncode
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "1e9"])
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_settings(project: Project, value: str) -> None:
+    """A setting that is no number of seconds is refused by its name."""
+    done = project.db("-x", f"lock_wait={value}", "upgrade")
+    assert (1, True) == (done.returncode, "MIGRATION_LOCK_WAIT (or -x lock_wait=...) is no number" in done.stderr)

@@ -1,0 +1,111 @@
+"""Nobody waits long behind a step that waits for a lock."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import Engine, NullPool, create_engine, text
+
+from app.safe_migrations.patience import Patience
+from tests.conftest import FIRST, SERVERS, Project, revision
+
+USERS = "SELECT name FROM people"
+HELD, TIME_OUT = 6.0, 1.0
+
+
+@pytest.fixture
+def project(project: Project, database: str) -> Project:
+    """A copy of the project on a database whose next revision alters the table people."""
+    project.environ["DATABASE_URL"] = database
+    people = "op.create_table('people', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.Text()))"
+    project.write(*revision("p1", FIRST, people))
+    project.ok("upgrade")
+    pet = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"
+    project.write(*revision("a1", "p1", f"{pet}\nop.add_column('people', sa.Column('age', sa.Integer()))"))
+    return project
+
+
+@pytest.fixture
+def engine(project: Project, database: str) -> Iterator[Engine]:
+    """Connects anew each time."""
+    engine = create_engine(database, poolclass=NullPool)
+    yield engine
+    engine.dispose()
+
+
+def longest_wait(engine: Engine, run: Callable[[], object]) -> float:
+    """Seconds that the slowest reader waited while a transaction held the table for HELD seconds and ``run()`` ran."""
+    waits = [0.0]
+    stop = threading.Event()
+
+    def hold() -> None:
+        with engine.connect() as connection:
+            connection.execute(text(USERS)).all()
+            time.sleep(HELD)
+
+    def read() -> None:
+        while not stop.is_set():
+            begin = time.monotonic()
+            with engine.connect() as connection:
+                connection.execute(text(USERS)).all()
+            waits.append(time.monotonic() - begin)
+            time.sleep(0.05)
+
+    threads = [threading.Thread(target=hold), threading.Thread(target=read)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.2)
+    run()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return max(waits)
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_readers_do_not_stall(project: Project, engine: Engine) -> None:
+    """While a transaction holds the table, others wait for a time-out at most, and the upgrade succeeds after it."""
+
+    def run() -> None:
+        done = project.ok("-x", f"lock_timeout={TIME_OUT}", "upgrade")
+        assert "Others hold a lock; trying again in " in done
+
+    assert longest_wait(engine, run) < TIME_OUT + 0.5
+    assert "a1 (head)" in project.ok("current")
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_readers_stall_on_stock(project: Project, engine: Engine) -> None:
+    """The damage: on stock they wait for as long as the transaction lasts."""
+    project.make_stock()
+    assert longest_wait(engine, lambda: project.ok("upgrade")) > HELD - 2.5
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_giving_up(project: Project, engine: Engine) -> None:
+    """After the last try the message names the session that holds the lock, and the line that ends it."""
+    with engine.connect() as connection:
+        connection.execute(text(USERS)).all()
+        done = project.db("-x", "lock_timeout=1", "-x", "lock_retries=2", "upgrade")
+    assert (1, True) == (done.returncode, "gave up after 2 tries of 1 seconds" in done.stderr)
+    assert "(session " in done.stderr
+    assert ("KILL " in done.stderr) or ("pg_terminate_backend(" in done.stderr)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_writer_is_waited_for(project: Project, engine: Engine) -> None:
+    """SQLite has one writer: the run waits for it, and tries again."""
+    with engine.connect() as connection:
+        connection.execute(text("BEGIN IMMEDIATE"))
+        threading.Timer(2.5, connection.rollback).start()
+        done = project.ok("-x", "lock_timeout=0.5", "upgrade")
+        assert "Others hold a lock; trying again in " in done
+    assert "a1 (head)" in project.ok("current")
+
+
+def test_pauses() -> None:
+    """They grow from half a second to ten, and there is none after the last try."""
+    pauses = list(Patience(5, 10).pauses())
+    assert (10, None) == (len(pauses), pauses[-1])
+    assert all(0.4 <= (pause or 1) <= 12 for pause in pauses)
