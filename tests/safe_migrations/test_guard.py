@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from app.extensions import db
-from tests.conftest import Project
+from tests.conftest import FIRST, Project, revision
 
 FAMILY = """
 revision = "a1"
@@ -112,3 +112,11 @@ def test_logging_on_stock(project: Project) -> None:
     )
     project.write("start.py", code)
     assert "disabled: True" in project.run("start").stdout
+
+
+def test_verified(project: Project) -> None:
+    """A script that meddles with alembic_version behind Alembic's back does not look like success."""
+    meddle = 'op.execute("CREATE TRIGGER t AFTER UPDATE ON alembic_version BEGIN DELETE FROM alembic_version; END")'
+    project.write(*revision("a1", FIRST, meddle))
+    done = project.db("upgrade")
+    assert (1, True) == (done.returncode, "the database should be at a1, and says base." in done.stderr)
