@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
+from app.safe_migrations.directives import process_revision_directives
 from app.safe_migrations.errors import LoginError, MigrationError
 from app.safe_migrations.lock import locked
 from app.safe_migrations.patience import Patience
@@ -34,6 +35,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
     Raises SQLAlchemy's DBAPIError where the database refuses something, LoginError where it does not get that far,
     and MigrationError where this package does.
     """
+    options = {"process_revision_directives": process_revision_directives, **options}
     with log_on_stderr():
         if context.is_offline_mode():
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)

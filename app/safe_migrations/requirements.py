@@ -8,7 +8,6 @@ A database that is not named is not restricted; an extension is asked for on Pos
 from collections.abc import Iterable
 
 from alembic.runtime.migration import MigrationStep, RevisionStep
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from sqlalchemy import Connection, text
 
 from app.safe_migrations.adapters import Adapter
@@ -28,7 +27,7 @@ def require(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connec
         if not isinstance(declared, dict):
             raise _wrong(revision.revision, declared)
         for name, wanted in declared.items():
-            if name == product and version not in _specifiers(revision.revision, name, wanted):
+            if name == product and not _within(version, revision.revision, name, wanted):
                 raise MigrationError(
                     f"revision {revision.revision} needs {product} {wanted}, and the server has {version}.",
                     "upgrade the server first, or correct the script:",
@@ -41,9 +40,11 @@ def require(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connec
     connection.rollback()
 
 
-def _specifiers(revision: str, name: str, wanted: object) -> SpecifierSet:
+def _within(version: str, revision: str, name: str, wanted: object) -> bool:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # few scripts declare anything
+
     try:
-        return SpecifierSet(str(wanted))
+        return version in SpecifierSet(str(wanted))
     except InvalidSpecifier:
         raise _wrong(revision, {name: wanted}) from None
 
