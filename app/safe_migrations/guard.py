@@ -67,7 +67,7 @@ def _run(**options: Any) -> None:
 
 def _run_patiently(adapter: Adapter, connection: Connection, patience: Patience, options: dict[str, Any]) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
-    with _verified(connection, options) as verified_options:
+    with _verified(adapter, connection, options) as verified_options:
         for pause in patience.pauses():
             try:
                 _run(connection=connection, **adapter.configure, **verified_options)
@@ -94,7 +94,7 @@ def _blocked(adapter: Adapter, connection: Connection, patience: Patience) -> Mi
 
 
 @contextmanager
-def _verified(connection: Connection, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _verified(adapter: Adapter, connection: Connection, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Tell of each step; at the end raise MigrationError unless the database says what Alembic says.
 
     Of each step Alembic makes sure by itself: it counts the rows of alembic_version that it changes.
@@ -104,6 +104,7 @@ def _verified(connection: Connection, options: dict[str, Any]) -> Iterator[dict[
 
     def on_version_apply(heads: set[str], **_others: Any) -> None:
         nonlocal expected, begun
+        adapter.after_step(connection)
         expected, now = heads, time.monotonic()
         log.info("Done in %.2f seconds", now - begun)
         begun = now

@@ -54,6 +54,9 @@ class Adapter(ABC):
     def version(self, connection: Connection) -> tuple[str, str]:
         """Product and version: ``("mariadb", "10.11.19")``."""
 
+    def after_step(self, connection: Connection) -> None:  # noqa: B027
+        """Make sure, inside the transaction of a step, that it lost nothing that it was not to lose."""
+
     @contextmanager
     def prepared(self, _connection: Connection, _patience: Patience) -> Iterator[None]:
         """``connection`` as steps need it: waiting for what others hold no longer than ``patience`` says."""

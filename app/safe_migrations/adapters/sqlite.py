@@ -5,7 +5,7 @@ import os
 import socket
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, StaticPool, event
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock
+from app.safe_migrations.adapters.rebuilds import Rebuilds
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
@@ -103,6 +104,10 @@ class SQLite(Adapter):
         """The library's, for there is no server."""
         return "sqlite", sqlite3.sqlite_version
 
+    def after_step(self, _connection: Connection) -> None:
+        """Put back what a table that was made anew has lost."""
+        self.rebuilds.put_back()
+
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience) -> Iterator[None]:
         """Begin each transaction with the write lock, enforce no foreign keys inside, and check them at its end.
@@ -116,6 +121,13 @@ class SQLite(Adapter):
         bare.execute("PRAGMA foreign_keys=OFF")
         bare.execute(f"PRAGMA busy_timeout={int(patience.seconds * 1000)}")
         orphans: set[tuple[Any, ...]] = set()
+        self.rebuilds = Rebuilds(bare)
+
+        def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+            self.rebuilds.before(statement)
+
+        def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+            self.rebuilds.after(statement)
 
         def begin(connection: Connection) -> None:
             if bare.isolation_level is not None:  # it is None in an autocommit block
@@ -131,13 +143,20 @@ class SQLite(Adapter):
                     f"delete or correct the rows of {child} first, in the script; nothing was changed.",
                 )
 
-        event.listen(connection, "begin", begin)
-        event.listen(connection, "commit", commit)
+        listeners: dict[str, Callable[..., None]] = {
+            "begin": begin,
+            "commit": commit,
+            "before_cursor_execute": before,
+            "after_cursor_execute": after,
+        }
+        for name, listener in listeners.items():
+            event.listen(connection, name, listener)
         try:
             yield
         finally:
-            event.remove(connection, "begin", begin)
-            event.remove(connection, "commit", commit)
+            for name, listener in listeners.items():
+                event.remove(connection, name, listener)
             connection.rollback()
+            bare.execute("PRAGMA legacy_alter_table=OFF")
             bare.execute(f"PRAGMA foreign_keys={enforced}")
             bare.execute(f"PRAGMA busy_timeout={busy}")

@@ -1,0 +1,192 @@
+"""What SQLAlchemy does not read of a SQLite table: a rebuild keeps it, or is refused before it changes anything."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.conftest import FIRST, Project, revision
+
+PLAIN = "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)"
+TABLES = {
+    "autoincrement": "CREATE TABLE pet (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, age INTEGER)",
+    "collate": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, age INTEGER)",
+    "check": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER, CHECK (age >= 0))",
+    "check-inline": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> ''), age INTEGER)",
+    "on-delete": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER,"
+    " owner INTEGER REFERENCES user (id) ON DELETE CASCADE)",
+    "generated": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER, twice AS (age * 2))",
+    "stored": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER, twice INTEGER AS (age * 2) STORED)",
+    "on-conflict": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT UNIQUE ON CONFLICT IGNORE, age INTEGER)",
+}
+OPTIONS = {
+    "STRICT": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER) STRICT",
+    "WITHOUT ROWID": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER) WITHOUT ROWID",
+}
+OBJECTS = {
+    "trigger": "CREATE TRIGGER t AFTER INSERT ON pet BEGIN UPDATE pet SET age = 0 WHERE id = new.id; END",
+    "view": "CREATE VIEW v AS SELECT name FROM pet",
+    "expression-index": "CREATE INDEX ix ON pet (lower(name))",
+    "desc-index": "CREATE INDEX ix ON pet (name DESC)",
+    "partial-index": "CREATE INDEX ix ON pet (name) WHERE age > 1",
+    "collate-index": "CREATE INDEX ix ON pet (name COLLATE NOCASE)",
+    "unique-index": "CREATE UNIQUE INDEX ix ON pet (name)",
+}
+CHANGE = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('age', type_=sa.BigInteger())"
+
+
+def with_table(project: Project, *statements: str) -> None:
+    """Bring the database to a revision that made the table pet with ``statements``, and put a row in."""
+    project.write(*revision("a1", FIRST, "\n".join(f"op.execute({statement!r})" for statement in statements)))
+    project.ok("upgrade")
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
+        connection.execute("INSERT INTO pet (id, name, age) VALUES (1, 'Rex', 3)")
+
+
+def state(project: Project) -> tuple[object, ...]:
+    """What the database says of itself, and the rows."""
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection:
+        schema = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+        return schema, connection.execute("SELECT * FROM pet").fetchall()
+
+
+def text_of(project: Project, name: str) -> str:
+    """The CREATE statement of ``name``, without quotes."""
+    return next(str(text) for found, text in state(project)[0] if found == name).replace('"', "")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(project: Project, name: str) -> None:
+    """What stands in the CREATE TABLE: the change is refused, and nothing is changed."""
+    with_table(project, TABLES[name])
+    before = state(project)
+    project.write(*revision("b1", "a1", CHANGE))
+    done = project.db("upgrade")
+    assert (1, before) == (done.returncode, state(project)), done.stderr
+    assert "Traceback" not in done.stderr
+    print(done.stderr)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options(project: Project, name: str) -> None:
+    """What stands behind the CREATE TABLE: newer releases of SQLAlchemy read it; with others the change is refused."""
+    with_table(project, OPTIONS[name])
+    before = state(project)
+    change = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('age', nullable=False)"
+    project.write(*revision("b1", "a1", change))
+    done = project.db("upgrade")
+    if done.returncode:
+        assert before == state(project)
+    else:
+        assert name in text_of(project, "pet")
+        assert "NOT NULL" in text_of(project, "pet")
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_objects(project: Project, name: str) -> None:
+    """Indexes, triggers and views on the table are again what they were."""
+    with_table(project, PLAIN, OBJECTS[name])
+    project.write(*revision("b1", "a1", CHANGE))
+    project.ok("upgrade")
+    created = OBJECTS[name].split()[2 if "UNIQUE" not in OBJECTS[name] else 3]
+    assert OBJECTS[name] == text_of(project, created)
+    assert "BIGINT" in text_of(project, "pet")
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
+        connection.execute("INSERT INTO pet (id, name, age) VALUES (2, 'Bella', 2)")
+
+
+LOST = {
+    "autoincrement": "AUTOINCREMENT",
+    "collate": "COLLATE",
+    "check": "CHECK",
+    "check-inline": "CHECK",
+    "on-delete": "ON DELETE",
+    "on-conflict": "ON CONFLICT",
+    "trigger": "TRIGGER",
+    "expression-index": "lower",
+    "desc-index": "DESC",
+    "collate-index": "COLLATE",
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_lost_on_stock(project: Project, name: str) -> None:
+    """The damage: stock loses it, and exits 0."""
+    project.make_stock()
+    with_table(project, *([TABLES[name]] if name in TABLES else [PLAIN, OBJECTS[name]]))
+    assert LOST[name] in str(state(project)[0])
+    project.write(*revision("b1", "a1", CHANGE))
+    project.ok("upgrade")
+    assert LOST[name] not in str(state(project)[0])
+
+
+@pytest.mark.parametrize("name", ["generated", "stored", "view"])
+def test_crash_on_stock(project: Project, name: str) -> None:
+    """The damage: stock ends in an error, and leaves a temporary table behind."""
+    project.make_stock()
+    with_table(project, *([TABLES[name]] if name in TABLES else [PLAIN, OBJECTS[name]]))
+    project.write(*revision("b1", "a1", CHANGE))
+    assert 1 == project.db("upgrade").returncode
+
+
+def test_an_index_that_the_script_drops(project: Project) -> None:
+    """What the script takes away on purpose stays away."""
+    with_table(project, PLAIN, "CREATE INDEX ix ON pet (name)")
+    change = "with op.batch_alter_table('pet') as batch:\n    batch.drop_index('ix')\n    batch.drop_column('age')"
+    project.write(*revision("b1", "a1", change))
+    project.ok("upgrade")
+    assert "CREATE INDEX" not in str(state(project))
+
+
+@pytest.mark.parametrize("name", ["trigger", "view"])
+def test_a_column_that_is_used(project: Project, name: str) -> None:
+    """A trigger or a view that uses a column which goes away: refused, with its name."""
+    with_table(project, PLAIN, OBJECTS[name].replace("name FROM", "age FROM"))
+    before = state(project)
+    project.write(*revision("b1", "a1", "with op.batch_alter_table('pet') as batch:\n    batch.drop_column('age')"))
+    done = project.db("upgrade")
+    assert (1, before) == (done.returncode, state(project))
+    assert "(rebuild-loses)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "ends"),
+    [("12x", "Integer", 1), ("abc", "Integer", 1), ("012", "Integer", 1), ("12", "Integer", 0), ("", "Integer", 1)],
+)
+def test_casts(project: Project, value: str, kind: str, ends: int) -> None:
+    """A type change that would change a value is refused, with the row."""
+    with_table(project, PLAIN)
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
+        connection.execute("UPDATE pet SET name = ?", (value,))
+    before = state(project)
+    change = f"with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', type_=sa.{kind}())"
+    project.write(*revision("b1", "a1", change))
+    done = project.db("upgrade")
+    assert ends == done.returncode, done.stderr
+    if ends:
+        assert before == state(project)
+        assert f"instead of {value!r}, in row 1 for one (change-type)" in done.stderr
+
+
+def test_cast_on_stock(project: Project) -> None:
+    """The damage: stock makes 12 of '12x', and exits 0."""
+    project.make_stock()
+    with_table(project, PLAIN.replace("name TEXT", "name VARCHAR(9)"))
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
+        connection.execute("UPDATE pet SET name = '12x'")
+    change = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', type_=sa.Integer())"
+    project.write(*revision("b1", "a1", change))
+    project.ok("upgrade")
+    assert [(1, 12, 3)] == state(project)[1]
+
+
+def test_leftover(project: Project) -> None:
+    """A temporary table of an earlier failure, by stock, is named, with what to do."""
+    with_table(project, PLAIN)
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
+        connection.execute("CREATE TABLE _alembic_tmp_pet (id INTEGER)")
+    before = state(project)
+    project.write(*revision("b1", "a1", CHANGE))
+    done = project.db("upgrade")
+    assert (1, before) == (done.returncode, state(project))
+    assert 'DROP TABLE "_alembic_tmp_pet";' in done.stderr
