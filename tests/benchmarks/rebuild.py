@@ -14,7 +14,8 @@ from tests.benchmarks.upgrade import compare, seconds
 from tests.conftest import FIRST, Project, copied, revision
 
 ROWS = 1_000_000
-TABLE = "op.execute('CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)')\nop.create_index('ix', 'pet', ['name'])"
+TABLE = """op.execute('CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)')
+op.create_index('ix', 'pet', ['name'])"""
 CHANGE = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('age', type_=sa.BigInteger())"
 
 

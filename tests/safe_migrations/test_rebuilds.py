@@ -129,6 +129,42 @@ def test_crash_on_stock(project: Project, name: str) -> None:
     assert 1 == project.db("upgrade").returncode
 
 
+FAMILY = (
+    "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, age INTEGER, owner INTEGER,"
+    " CONSTRAINT fk FOREIGN KEY (owner) REFERENCES user (id) ON DELETE CASCADE, CONSTRAINT ck CHECK (age >= 0))"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "gone", "stays"),
+    [
+        ("batch.drop_column('name')", "COLLATE", ("ON DELETE CASCADE", "CONSTRAINT ck CHECK")),
+        ("batch.drop_constraint('fk', type_='foreignkey')", "ON DELETE", ("COLLATE", "ck CHECK")),
+    ],
+)
+def test_what_the_script_drops(project: Project, change: str, gone: str, stays: tuple[str, str]) -> None:
+    """A column or a constraint with a name that the script drops takes along what it has."""
+    table = FAMILY if gone == "COLLATE" else FAMILY.replace(" COLLATE NOCASE", "")
+    with_table(project, table)
+    project.write(*revision("b1", "a1", f"with op.batch_alter_table('pet') as batch:\n    {change}"))
+    project.ok("upgrade")
+    assert gone not in text_of(project, "pet")
+    assert [] == [word for word in stays if word not in text_of(project, "pet") and word in table]
+
+
+def test_a_column_with_its_foreign_key(project: Project) -> None:
+    """A column goes with its foreign key and ON DELETE, whether that stands in the column or behind the columns."""
+    for table in (FAMILY.replace(" COLLATE NOCASE", ""), TABLES["on-delete"]):
+        with_table(project, "DROP TABLE IF EXISTS pet", table)
+        change = "with op.batch_alter_table('pet') as batch:\n    batch.drop_column('owner')"
+        project.write(*revision("b1", "a1", change, f"op.execute({PLAIN!r})"))
+        project.ok("upgrade")
+        assert "ON DELETE" not in text_of(project, "pet")
+        with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (FIRST,))
+        (project.path / "migrations/versions/b1.py").unlink()
+
+
 def test_an_index_that_the_script_drops(project: Project) -> None:
     """What the script takes away on purpose stays away."""
     with_table(project, PLAIN, "CREATE INDEX ix ON pet (name)")

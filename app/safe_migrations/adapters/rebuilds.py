@@ -83,7 +83,8 @@ class Rebuilds:
             )
         if table in self.objects:
             return
-        old, new = _bare(self._text(table) or ""), _bare(statement)
+        new = _bare(statement)
+        old = _without_what_goes(_bare(self._text(table) or ""), new)
         lost = [name for name, pattern in FEATURES.items() if _count(pattern, new) < _count(pattern, old)]
         if lost:
             raise MigrationError(
@@ -167,6 +168,43 @@ class Rebuilds:
 def _bare(text: str) -> str:
     """A statement without what stands in strings and comments."""
     return re.sub(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", "''", text, flags=re.DOTALL)
+
+
+def _without_what_goes(old: str, new: str) -> str:
+    """``old`` without columns that ``new`` does not have, with their foreign keys, and constraints it does not name.
+
+    Those were dropped on purpose: SQLAlchemy reads every column and every constraint that has a name.
+    """
+    head, items, tail = _items(old)
+    names = {_name(item) for item in _items(new)[1]}
+
+    def stays(item: str) -> bool:
+        if key := re.match(r"FOREIGN\s+KEY\s*\(([^)]*)\)", item, re.IGNORECASE):
+            return all(_unquoted(column) in names for column in key[1].split(","))
+        return re.match(r"(CHECK|UNIQUE|PRIMARY)\b", item, re.IGNORECASE) is not None or _name(item) in names
+
+    return head + ",".join(item for item in items if stays(item)) + tail
+
+
+def _name(item: str) -> str:
+    """The name of a column, or of a constraint."""
+    return _unquoted(re.sub(r"^CONSTRAINT\s+", "", item, flags=re.IGNORECASE).split(maxsplit=1)[0])
+
+
+def _unquoted(name: str) -> str:
+    return name.strip(' \t\n"`[]').lower()
+
+
+def _items(text: str) -> tuple[str, list[str], str]:
+    """What stands before the columns and constraints of a CREATE TABLE, each of them, and what stands behind."""
+    start, end = text.find("(") + 1, text.rfind(")")
+    items, depth, begin = [], 0, start
+    for position in range(start, end):
+        depth += {"(": 1, ")": -1}.get(text[position], 0)
+        if text[position] == "," and depth == 0:
+            items.append(text[begin:position].strip())
+            begin = position + 1
+    return text[:start], [*items, text[begin:end].strip()], text[end:]
 
 
 def _count(pattern: str, text: str) -> int:
