@@ -134,3 +134,15 @@ group = MigrationGroup(
     help=stock.help,
     commands={name: _with_revision_option(command) for name, command in stock.commands.items()},
 )
+
+
+@group.command()
+@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+@click.pass_context
+def status(ctx: click.Context, directory: str | None) -> None:
+    """Show where the database is; exit status 0 at head, else 1."""
+    from app.safe_migrations.status import print_status  # a web server loads this module, and never needs that
+
+    config = current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"))
+    if not print_status(config):
+        ctx.exit(1)

@@ -1,0 +1,74 @@
+"""Where the database is, and where the scripts and the models are."""
+
+import logging
+from typing import Any
+
+import click
+from alembic import context
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+
+from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.errors import differences
+
+
+def print_status(config: Config) -> bool:
+    """Print it on stdout; True if the database is at head. Drift between models and database does not count."""
+    script = ScriptDirectory.from_config(config)
+    at_head = False
+
+    def report(current: tuple[str, ...], migration_context: MigrationContext) -> list[Any]:
+        nonlocal at_head
+        at_head = set(current) == set(script.get_heads())
+        assert migration_context.connection is not None
+        engine = migration_context.connection.engine
+        product, version = adapter_of(engine).version(migration_context.connection)
+        _line("database", f"{engine.url.set(query={})!r}, {product} {version}")
+        _line("revision", ", ".join(current) or "base")
+        _line("head", ", ".join(script.get_heads()) or "none, for there is no script")
+        for step in _pending(script, current):
+            _line("pending", f"{step.revision}, {step.doc}")
+        if at_head:
+            _line("models", _drift(migration_context))
+        return []
+
+    # dont_mutate: as `flask db current` does, leave a database without alembic_version as it is.
+    with EnvironmentContext(config, script, fn=report, as_sql=False, dont_mutate=True):
+        script.run_env()
+    return at_head
+
+
+def _line(name: str, value: str) -> None:
+    click.echo(f"{name:<10}{value}")
+
+
+def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:
+    try:
+        return list(script.iterate_revisions("heads", current or "base"))[::-1]
+    except (CommandError, RevisionError):
+        unknown = ", ".join(revision for revision in current if not _known(script, revision))
+        _line("ahead", f"{unknown} is not in {script.dir}")
+        return []
+
+
+def _known(script: ScriptDirectory, revision: str) -> bool:
+    try:
+        return script.get_revision(revision) is not None
+    except CommandError:
+        return False
+
+
+def _drift(migration_context: MigrationContext) -> str:
+    log = logging.getLogger("alembic")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        found = compare_metadata(migration_context, context.get_context().opts["target_metadata"])
+    finally:
+        log.setLevel(before)
+    return f"differ from the database: {', '.join(differences(found))}" if found else "agree with the database"
