@@ -42,6 +42,12 @@ def message(error: BaseException, situation: Situation) -> MigrationError:
     if place is None or isinstance(error, MigrationError):
         return explain(error, situation)
     file, line = place
+    if re.search(r"within a transaction|inside a transaction|cannot run inside", summary(error)):
+        return MigrationError(
+            f"{relative(file)}, line {line}: {summary(error)}",
+            "run that statement outside of the transaction:",
+            "with op.get_context().autocommit_block():",
+        )
     return MigrationError(
         f"{relative(file)}, line {line}: {summary(error)}",
         "correct the script; see which revision the database is at:",

@@ -4,14 +4,12 @@ lock -> plan -> requirements -> run -> verify. A command that changes no revisio
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
@@ -67,20 +65,45 @@ def _run(**options: Any) -> None:
 
 def _run_patiently(adapter: Adapter, connection: Connection, patience: Patience, options: dict[str, Any]) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
-    with _verified(adapter, connection, options) as verified_options:
+    progress = _Progress()
+    event.listen(connection, "set_connection_execution_options", progress.on_execution_options)
+    try:
         for pause in patience.pauses():
             try:
-                _run(connection=connection, **adapter.configure, **verified_options)
+                _run(connection=connection, **adapter.configure, **options, on_version_apply=progress.on_version_apply)
             except DBAPIError as error:
                 connection.rollback()
                 if not adapter.is_lock_time_out(error):
                     raise
-                if pause is None or not adapter.reruns:
+                if pause is None or not adapter.reruns or progress.part_committed:
                     raise _blocked(adapter, connection, patience) from error
                 log.info("Others hold a lock; trying again in %.1f seconds", pause)
                 time.sleep(pause)
             else:
-                return
+                break
+    finally:
+        event.remove(connection, "set_connection_execution_options", progress.on_execution_options)
+    _verify(connection, progress.heads)
+
+
+class _Progress:
+    """Tells of each step, and remembers what it should have come to."""
+
+    def __init__(self) -> None:
+        self.heads: set[str] | None = None
+        self.part_committed = False
+        self.begun = time.monotonic()
+
+    def on_version_apply(self, heads: set[str], **_others: Any) -> None:
+        """A step has run, and will be committed."""
+        now = time.monotonic()
+        log.info("Done in %.2f seconds", now - self.begun)
+        self.heads, self.part_committed, self.begun = heads, False, now
+
+    def on_execution_options(self, _connection: Connection, options: dict[str, Any]) -> None:
+        """An autocommit block commits what its step did before it: that step cannot run again from its start."""
+        if options.get("isolation_level") == "AUTOCOMMIT":
+            self.part_committed = True
 
 
 def _blocked(adapter: Adapter, connection: Connection, patience: Patience) -> MigrationError:
@@ -93,23 +116,11 @@ def _blocked(adapter: Adapter, connection: Connection, patience: Patience) -> Mi
     )
 
 
-@contextmanager
-def _verified(adapter: Adapter, connection: Connection, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Tell of each step; at the end raise MigrationError unless the database says what Alembic says.
+def _verify(connection: Connection, expected: set[str] | None) -> None:
+    """Raise MigrationError unless the database says at the end what Alembic says.
 
     Of each step Alembic makes sure by itself: it counts the rows of alembic_version that it changes.
     """
-    expected: set[str] | None = None
-    begun = time.monotonic()
-
-    def on_version_apply(heads: set[str], **_others: Any) -> None:
-        nonlocal expected, begun
-        adapter.after_step(connection)
-        expected, now = heads, time.monotonic()
-        log.info("Done in %.2f seconds", now - begun)
-        begun = now
-
-    yield {**options, "on_version_apply": on_version_apply}
     stored = set(context.get_context().get_current_heads())
     connection.rollback()
     told = ", ".join(sorted(stored)) or "base"

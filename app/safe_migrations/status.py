@@ -49,7 +49,8 @@ def _line(name: str, value: str) -> None:
 
 def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:
     try:
-        return list(script.iterate_revisions("heads", current or "base"))[::-1]
+        applied = {step.revision for step in script.iterate_revisions(current, "base")} if current else set()
+        return [step for step in script.walk_revisions() if step.revision not in applied][::-1]
     except (CommandError, RevisionError):
         unknown = ", ".join(revision for revision in current if not _known(script, revision))
         _line("ahead", f"{unknown} is not in {script.dir}")

@@ -9,7 +9,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
+from app import create_app
 from app.extensions import db
+from config import Config
 from tests.conftest import FIRST, Project, revision
 
 FAMILY = """
@@ -120,3 +122,22 @@ def test_verified(project: Project) -> None:
     project.write(*revision("a1", FIRST, meddle))
     done = project.db("upgrade")
     assert (1, True) == (done.returncode, "the database should be at a1, and says base." in done.stderr)
+
+
+def test_pool_of_one(database: str) -> None:
+    """The lock has a session of its own where the app's pool has room for one connection."""
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
+    settings = {"SQLALCHEMY_DATABASE_URI": database, "SQLALCHEMY_ENGINE_OPTIONS": options}
+    app = create_app(type("TestConfig", (Config,), settings))
+    with app.app_context():
+        flask_migrate.upgrade()
+        flask_migrate.downgrade()
+        db.engine.dispose()
+
+
+def test_outside_of_a_transaction(project: Project) -> None:
+    """What cannot run in a transaction is told how it can."""
+    project.write(*revision("a1", FIRST, "op.execute('VACUUM')"))
+    assert "    with op.get_context().autocommit_block():" in project.db("upgrade").stderr
+    project.write(*revision("a1", FIRST, "with op.get_context().autocommit_block():\n    op.execute('VACUUM')"))
+    project.ok("upgrade")

@@ -109,3 +109,18 @@ def test_pauses() -> None:
     pauses = list(Patience(5, 10).pauses())
     assert (10, None) == (len(pauses), pauses[-1])
     assert all(0.4 <= (pause or 1) <= 12 for pause in pauses)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_concurrent_index_waits(project: Project, engine: Engine) -> None:
+    """In an autocommit block nothing is cut off, and nothing that it committed is run again: the index is valid."""
+    block = "op.create_table('before', sa.Column('id', sa.Integer()))\nwith op.get_context().autocommit_block():\n"
+    block += "    op.create_index('ix', 'people', ['name'], postgresql_concurrently=True)"
+    project.write(*revision("b1", "a1", block))
+    project.ok("upgrade", "a1")
+    with engine.connect() as connection:
+        connection.execute(text("INSERT INTO people (name) VALUES ('Rex')"))
+        threading.Timer(4, connection.commit).start()
+        project.ok("-x", "lock_timeout=1", "upgrade")
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass"))

@@ -38,6 +38,13 @@ class Adapter(ABC):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
+    def own_session(self) -> Connection:
+        """A session outside the app's pool, which may have room for one, that ends when it is closed."""
+        pooled = self.engine.pool.recreate().connect()
+        connection = Connection(self.engine, connection=pooled).execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()
+        return connection
+
     @abstractmethod
     def lock(self) -> AbstractContextManager[Lock]:
         """The lock of this database, not taken yet; freed at the end."""
@@ -53,9 +60,6 @@ class Adapter(ABC):
     @abstractmethod
     def version(self, connection: Connection) -> tuple[str, str]:
         """Product and version: ``("mariadb", "10.11.19")``."""
-
-    def after_step(self, connection: Connection) -> None:  # noqa: B027
-        """Make sure, inside the transaction of a step, that it lost nothing that it was not to lose."""
 
     @contextmanager
     def prepared(self, _connection: Connection, _patience: Patience) -> Iterator[None]:

@@ -48,8 +48,7 @@ class MySQL(Adapter):
     @contextmanager
     def lock(self) -> Iterator[Lock]:
         """A named lock, on a session of its own that may be idle for as long as the steps take."""
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.detach()
+        with self.own_session() as connection:
             connection.execute(text("SET SESSION wait_timeout = 2147483"))
             yield NamedLock(connection, str(self.engine.url.database))
 

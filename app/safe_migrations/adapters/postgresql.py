@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock
@@ -52,8 +52,7 @@ class PostgreSQL(Adapter):
     @contextmanager
     def lock(self) -> Iterator[Lock]:
         """An advisory lock, on a session of its own that tells its name."""
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.detach()
+        with self.own_session() as connection:
             name = f"flask db, process {os.getpid()} on {socket.gethostname()}"[:63]
             connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
             if connection.dialect.server_version_info >= (14,):  # type: ignore[operator]
@@ -88,15 +87,34 @@ class PostgreSQL(Adapter):
 
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience) -> Iterator[None]:
-        """``lock_timeout`` for the session, which counts for each lock that a statement waits for."""
+        """``lock_timeout`` for the session, which counts for each lock that a statement waits for.
+
+        Not in an autocommit block: what has to run there, as CREATE INDEX CONCURRENTLY, waits without blocking others,
+        and leaves an invalid index behind if it is ended.
+        """
         before = connection.scalar(text("SELECT current_setting('lock_timeout')"))
-        connection.execute(
-            text("SELECT set_config('lock_timeout', :ms, false)"), {"ms": str(int(patience.seconds * 1000))}
-        )
-        connection.commit()
+        connection.rollback()
+        now = before
+
+        def begin(connection: Connection) -> None:
+            nonlocal now
+            block = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+            wanted = "0" if block else f"{int(patience.seconds * 1000)}ms"
+            if wanted != now:
+                connection.exec_driver_sql(f"SET lock_timeout = '{wanted}'")
+                now = wanted
+
+        def rollback(_connection: Connection) -> None:
+            nonlocal now
+            now = None  # a SET is rolled back too
+
+        event.listen(connection, "begin", begin)
+        event.listen(connection, "rollback", rollback)
         try:
             yield
         finally:
+            event.remove(connection, "begin", begin)
+            event.remove(connection, "rollback", rollback)
             connection.rollback()
             connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})
             connection.commit()

@@ -1,21 +1,24 @@
 """SQLite's batch mode makes a table anew from what SQLAlchemy reads of it: what that leaves out is put back or refused.
 
-Alembic's steps are CREATE TABLE _alembic_tmp_x, INSERT INTO it, DROP TABLE x, ALTER TABLE _alembic_tmp_x RENAME TO x,
-and CREATE INDEX for each index that it could read.
+Alembic's statements are CREATE TABLE _alembic_tmp_x, INSERT INTO it from x, DROP TABLE x, ALTER TABLE _alembic_tmp_x
+RENAME TO x, and CREATE INDEX for each index that it could read. Put back is right behind these.
 """
 
 import re
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from app.safe_migrations.errors import MigrationError
 
-TEMPORARY = r"\s*{verb}\s+TABLE\s+[\"`\[]?_alembic_tmp_(?P<table>[^\s\"`\](]+)"
-CREATE, RENAME = (re.compile(TEMPORARY.format(verb=verb), re.IGNORECASE) for verb in ("CREATE", "ALTER"))
-INSERT = re.compile(TEMPORARY.format(verb="INSERT").replace("TABLE", "INTO"), re.IGNORECASE)
-CAST = re.compile(r"CAST\((?P<column>[^()]+?) AS (?P<type>\w+(?:\([\d, ]+\))?)\)")
+NAME = r"(?:\"(?P<quoted>(?:[^\"]|\"\")*)\"|(?P<plain>[^\s(\"]+))"
+CREATE, INSERT, RENAME = (
+    re.compile(rf"\s*{verb}\s+{noun}\s+{NAME}", re.IGNORECASE)
+    for verb, noun in (("CREATE", "TABLE"), ("INSERT", "INTO"), ("ALTER", "TABLE"))
+)
+INDEX = re.compile(rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+{NAME}", re.IGNORECASE)
+CAST = re.compile(r"CAST\((?P<column>[^()]+?) AS (?P<type>[^()]+(?:\([^()]*\))?)\)")
 
-# What a CREATE TABLE can say and SQLAlchemy does not read, or read in part (checked against SQLAlchemy 2.0 and 2.1).
+# What a CREATE TABLE can say and SQLAlchemy does not read, or reads in part.
 FEATURES = {
     "AUTOINCREMENT": r"\bAUTOINCREMENT\b",
     "COLLATE": r"\bCOLLATE\b",
@@ -31,106 +34,155 @@ FEATURES = {
 
 
 @dataclass
-class Rebuilds:
-    """The tables that one step makes anew, as they were."""
+class Rebuild:
+    """A table that is being made anew, as it was, and the CREATE TABLE of the one that takes its place."""
 
-    bare: sqlite3.Connection
-    objects: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    expressions: set[str] = field(default_factory=set)
-    broken: set[str] = field(default_factory=set)
+    table: str
+    created: str
+    text: str
+    rows: int
+    sequence: int | None
+    triggers: list[tuple[str, str]]
+    expressions: list[tuple[str, str]]
+    indexes: dict[str, str]
+    broken: set[str]
+
+
+class Rebuilds:
+    """Watches the statements of a run."""
+
+    def __init__(self, bare: sqlite3.Connection) -> None:
+        self.bare = bare
+        self.under_way: dict[str, Rebuild] = {}
+        self.last: Rebuild | None = None
 
     def before(self, statement: str) -> None:
         """Look at a statement that is about to run; MigrationError if it would lose what cannot be put back."""
         if found := CREATE.match(statement):
-            self._remember(found["table"], statement)
-        elif found := INSERT.match(statement):
-            self._require_same_values(found["table"], statement)
-        elif RENAME.match(statement):
+            self._remember(_named(found), statement)
+        elif (found := INSERT.match(statement)) and (rebuild := self.under_way.get(_named(found))):
+            self._require_all_read(rebuild, statement)
+            self._require_same_values(rebuild, statement)
+        elif (found := RENAME.match(statement)) and _named(found) in self.under_way:
             # Otherwise the renaming fails at each view on the table, which is not there for this moment.
             self.bare.execute("PRAGMA legacy_alter_table=ON")
 
     def after(self, statement: str) -> None:
-        """Look at what a statement left."""
-        if RENAME.match(statement):
+        """Put back what a statement lost."""
+        if (found := RENAME.match(statement)) and (rebuild := self.under_way.pop(_named(found), None)):
             self.bare.execute("PRAGMA legacy_alter_table=OFF")
+            self._put_back(rebuild)
+            self.last = rebuild
+        elif (found := INDEX.match(statement)) and self.last:
+            self._sharpen(self.last, _named(found), statement)
+        elif not statement.lstrip().upper().startswith(("PRAGMA", "SELECT")):
+            self.last = None
 
-    def put_back(self) -> None:
-        """At the end of a step: the rows are as many as before, and indexes and triggers are again what they were."""
-        for table, objects in self.objects.items():
-            if self._rows(table) != self.counts[table]:
-                raise MigrationError(
-                    f"making {table} anew would lose rows: {self.counts[table]} before, {self._rows(table)} after.",
-                    "look at what the script does to them; nothing was changed.",
-                )
-            for kind, name, text in objects:
-                self._put_back(table, kind, name, text)
-            for probe, what in self._probes(table):
-                if probe not in self.broken and (failure := self._failure(probe)):
-                    raise MigrationError(
-                        f"{what} would not work after this change: {failure} (rebuild-loses).",
-                        "drop it before in the script, and create it anew as it is to be; nothing was changed.",
-                    )
-        self.objects.clear()
-        self.broken.clear()
-
-    def _remember(self, table: str, statement: str) -> None:
-        if leftover := self._text(f"_alembic_tmp_{table}"):
-            raise MigrationError(
-                f"an earlier upgrade that failed left the table _alembic_tmp_{table} behind: {leftover[:60]}...",
-                f"make sure that {table} has its rows, and drop the other:",
-                f'DROP TABLE "_alembic_tmp_{table}";',
-            )
-        if table in self.objects:
+    def _remember(self, temporary: str, statement: str) -> None:
+        # Alembic cuts the name to 50 characters.
+        tables = [name for (name,) in self.bare.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        table = next((name for name in tables if f"_alembic_tmp_{name}"[:50] == temporary), None)
+        if table is None:
             return
-        new = _bare(statement)
-        old = _without_what_goes(_bare(self._text(table) or ""), new)
+        if temporary in tables:
+            raise MigrationError(
+                f"an earlier upgrade that failed left the table {temporary} behind.",
+                f"make sure that {table} has its rows, and drop the other:",
+                f"DROP TABLE {_quote(temporary)};",
+            )
+        rows = self.bare.execute(
+            "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL", (table,)
+        ).fetchall()
+        expressions = [
+            (name, text)
+            for kind, name, text in rows
+            if kind == "index"
+            # -2 is an expression: sqlite.org/pragma.html, index_info
+            and any(row[1] == -2 for row in self.bare.execute(f"PRAGMA index_info({_quote(name)})"))
+        ]
+        self.under_way[temporary] = Rebuild(
+            table=table,
+            created=statement,
+            text=next(text for kind, _name, text in rows if kind == "table"),
+            rows=self._rows(table),
+            sequence=self._sequence(table),
+            triggers=[(name, text) for kind, name, text in rows if kind == "trigger"],
+            expressions=expressions,
+            indexes={name: text for kind, name, text in rows if kind == "index"},
+            broken={probe for probe, _what in self._probes(table) if self._failure(probe)},
+        )
+
+    def _require_all_read(self, rebuild: Rebuild, insert: str) -> None:
+        new, old = _bare(rebuild.created), _bare(rebuild.text)
+        kept = {name.lower() for name in self._columns(rebuild.table) if _copies(insert, rebuild.table, name)}
+        old = _without_what_goes(old, new, kept)
         lost = [name for name, pattern in FEATURES.items() if _count(pattern, new) < _count(pattern, old)]
         if lost:
             raise MigrationError(
-                f"SQLite has to make {table} anew for this, and would lose {' and '.join(lost)} (rebuild-loses).",
+                f"SQLite has to make {rebuild.table} anew, and would lose {' and '.join(lost)} (rebuild-loses).",
                 "give the whole table as it is to be; nothing was changed:",
-                f"with op.batch_alter_table({table!r}, copy_from=sa.Table(...), table_args=(...)) as batch_op:",
+                f"with op.batch_alter_table({rebuild.table!r}, copy_from=sa.Table(...), table_args=(...)) as batch_op:",
             )
-        rows = self.bare.execute(
-            "SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = lower(?) AND sql IS NOT NULL"
-            " AND type IN ('index', 'trigger')",
-            (table,),
-        ).fetchall()
-        self.objects[table] = rows
-        self.counts[table] = self._rows(table)
-        for kind, name, _text in rows:
-            columns = self.bare.execute(f'PRAGMA index_info("{name}")').fetchall() if kind == "index" else []
-            if any(number == -2 for _, number, _ in columns):  # an expression: sqlite.org/pragma.html, index_info
-                self.expressions.add(name)
-        self.broken |= {probe for probe, _what in self._probes(table) if self._failure(probe)}
 
-    def _put_back(self, table: str, kind: str, name: str, text: str) -> None:
-        now = self._text(name)
-        # An index that SQLAlchemy can read, and that is gone, was dropped by the script.
-        if (now is None and kind == "index" and name not in self.expressions) or (now and _same(now, text)):
-            return
-        try:
-            if now is not None:
-                self.bare.execute(f'DROP {kind.upper()} "{name}"')
-            self.bare.execute(text)
-        except sqlite3.Error as error:
+    def _require_same_values(self, rebuild: Rebuild, insert: str) -> None:
+        """SQLite's CAST makes 12 of '12x' and 0 of 'abc', without a word (sqlite.org/lang_expr.html, section 4)."""
+        for found in CAST.finditer(insert):
+            column, kind = found["column"].strip(), found["type"]
+            # As text where digits count, such as 007; else as numbers, for which 1.50 is 1.5.
+            same = f"CAST(CAST({column} AS {kind}) AS TEXT)" if "INT" in kind.upper() else f"CAST({column} AS {kind})"
+            changed = self.bare.execute(
+                f"SELECT {column}, CAST({column} AS {kind}) FROM {_quote(rebuild.table)} WHERE CASE typeof({column})"
+                f" WHEN 'null' THEN 0 WHEN 'text' THEN {same} <> {column}"
+                f" WHEN 'blob' THEN CAST(CAST({column} AS {kind}) AS BLOB) <> {column}"
+                f" ELSE CAST({column} AS {kind}) <> {column} END LIMIT 1"
+            ).fetchone()
+            if changed is not None:
+                raise MigrationError(
+                    f"{column} as {kind} would be {changed[1]!r} instead of {changed[0]!r}, for one (change-type).",
+                    "correct such values first, or add a column and fill it; nothing was changed:",
+                    f"SELECT {column} FROM {_quote(rebuild.table)};",
+                )
+
+    def _put_back(self, rebuild: Rebuild) -> None:
+        table = rebuild.table
+        if self._rows(table) != rebuild.rows:
             raise MigrationError(
-                f"the {kind} {name} of {table} cannot be put back after this change: {error} (rebuild-loses).",
-                "drop it before in the script, and create it anew as it is to be; nothing was changed:",
-                f"op.execute('DROP {kind.upper()} {name}')",
-            ) from None
+                f"making {table} anew would lose rows: {rebuild.rows} before, {self._rows(table)} after.",
+                "look at what the script does to them; nothing was changed.",
+            )
+        if rebuild.sequence is not None and _count(FEATURES["AUTOINCREMENT"], rebuild.created):
+            self.bare.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+            self.bare.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, rebuild.sequence))
+        for kind, objects in (("index", rebuild.expressions), ("trigger", rebuild.triggers)):
+            for name, text in objects:
+                if failure := self._failure(text):
+                    raise _not_put_back(table, kind, name, failure)
+        for probe, what in self._probes(table):
+            if probe not in rebuild.broken and (failure := self._failure(probe)):
+                raise MigrationError(
+                    f"{what} would not work after this change: {failure} (rebuild-loses).",
+                    "drop it before in the script, and create it anew as it is to be; nothing was changed.",
+                )
+
+    def _sharpen(self, rebuild: Rebuild, name: str, statement: str) -> None:
+        """Give an index that Alembic has just made from what SQLAlchemy reads its DESC and COLLATE again."""
+        text = rebuild.indexes.get(name)
+        if text and _plain(text) != _plain(statement) and _plain(_blunt(text)) == _plain(statement):
+            self.bare.execute(f"DROP INDEX {_quote(name)}")
+            self.bare.execute(text)
 
     def _probes(self, table: str) -> list[tuple[str, str]]:
-        """Statements that compile the triggers of a table and the views, and what fails where one does not."""
-        (column, *_rest) = [row[1] for row in self.bare.execute(f'PRAGMA table_xinfo("{table}")') if row[6] == 0]
-        views = self.bare.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
-        return [
-            (f'EXPLAIN INSERT INTO "{table}" DEFAULT VALUES', f"a trigger of {table}"),
-            (f'EXPLAIN DELETE FROM "{table}"', f"a trigger of {table}"),
-            (f'EXPLAIN UPDATE "{table}" SET "{column}" = "{column}"', f"a trigger of {table}"),
-            *((f'EXPLAIN SELECT * FROM "{view}"', f"the view {view}") for (view,) in views),
+        """Statements that compile views, and triggers that name the table, and what does not work where one fails."""
+        schema = self.bare.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+        triggered = {on for kind, _, on, text in schema if kind == "trigger" and table.lower() in str(text).lower()}
+        probes = [
+            (f"EXPLAIN SELECT * FROM {_quote(name)}", f"the view {name}") for kind, name, *_ in schema if kind == "view"
         ]
+        for on in sorted({table, *triggered} & {name for kind, name, *_ in schema if kind == "table"}):
+            column = _quote(self._columns(on)[0])
+            for probe in ("INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", f"UPDATE {{}} SET {column} = {column}"):
+                probes.append((f"EXPLAIN {probe.format(_quote(on))}", f"a trigger of {on}"))
+        return probes
 
     def _failure(self, statement: str) -> str:
         try:
@@ -139,48 +191,52 @@ class Rebuilds:
             return str(error)
         return ""
 
-    def _require_same_values(self, table: str, statement: str) -> None:
-        """SQLite's CAST makes 12 of '12x' and 0 of 'abc', without a word (sqlite.org/lang_expr.html, section 4)."""
-        for found in CAST.finditer(statement):
-            column, kind = found["column"].strip(), found["type"]
-            changed = self.bare.execute(
-                f'SELECT rowid, {column}, CAST({column} AS {kind}) FROM "{table}" WHERE {column} IS NOT NULL AND'
-                f" CASE typeof({column}) WHEN 'text' THEN CAST(CAST({column} AS {kind}) AS TEXT) <> {column}"
-                f" ELSE CAST({column} AS {kind}) <> {column} END LIMIT 1"
-            ).fetchone()
-            if changed is not None:
-                rowid, value, made = changed
-                raise MigrationError(
-                    f"{column} as {kind} would be {made!r} instead of {value!r}, in row {rowid} for one (change-type).",
-                    "correct such values first, or add a column and fill it; nothing was changed:",
-                    f"SELECT {column} FROM {table} WHERE rowid = {rowid};",
-                )
+    def _columns(self, table: str) -> list[str]:
+        return [row[1] for row in self.bare.execute(f"PRAGMA table_xinfo({_quote(table)})") if row[6] == 0]
 
     def _rows(self, table: str) -> int:
-        (count,) = self.bare.execute(f'SELECT count(*) FROM "{table}"').fetchone()
-        return int(count)
+        return int(self.bare.execute(f"SELECT count(*) FROM {_quote(table)}").fetchone()[0])
 
-    def _text(self, name: str) -> str | None:
-        found = self.bare.execute("SELECT sql FROM sqlite_master WHERE lower(name) = lower(?)", (name,)).fetchone()
-        return str(found[0]) if found else None
-
-
-def _bare(text: str) -> str:
-    """A statement without what stands in strings and comments."""
-    return re.sub(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", "''", text, flags=re.DOTALL)
+    def _sequence(self, table: str) -> int | None:
+        if not self.bare.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
+            return None
+        found = self.bare.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+        return int(found[0]) if found else None
 
 
-def _without_what_goes(old: str, new: str) -> str:
-    """``old`` without columns that ``new`` does not have, with their foreign keys, and constraints it does not name.
+def _not_put_back(table: str, kind: str, name: str, failure: str) -> MigrationError:
+    return MigrationError(
+        f"the {kind} {name} of {table} cannot be put back after this change: {failure} (rebuild-loses).",
+        "drop it before in the script, and create it anew as it is to be; nothing was changed:",
+        f"op.execute('DROP {kind.upper()} {name}')",
+    )
+
+
+def _named(found: re.Match[str]) -> str:
+    return found["plain"] or found["quoted"].replace('""', '"')
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _copies(insert: str, table: str, column: str) -> bool:
+    """Whether the INSERT ... SELECT reads this column of the table."""
+    names = (rf"(?:{re.escape(name)}|{re.escape(_quote(name))})" for name in (table, column))
+    return re.search(r"(?<![\w\"])" + r"\.".join(names) + r"(?![\w\"])", insert) is not None
+
+
+def _without_what_goes(old: str, new: str, kept: set[str]) -> str:
+    """``old`` without columns that are not ``kept``, their foreign keys, and constraints that ``new`` does not name.
 
     Those were dropped on purpose: SQLAlchemy reads every column and every constraint that has a name.
     """
     head, items, tail = _items(old)
-    names = {_name(item) for item in _items(new)[1]}
+    names = kept | {_name(item) for item in _items(new)[1] if item.upper().startswith("CONSTRAINT")}
 
     def stays(item: str) -> bool:
         if key := re.match(r"FOREIGN\s+KEY\s*\(([^)]*)\)", item, re.IGNORECASE):
-            return all(_unquoted(column) in names for column in key[1].split(","))
+            return all(_unquoted(column) in kept for column in key[1].split(","))
         return re.match(r"(CHECK|UNIQUE|PRIMARY)\b", item, re.IGNORECASE) is not None or _name(item) in names
 
     return head + ",".join(item for item in items if stays(item)) + tail
@@ -188,7 +244,8 @@ def _without_what_goes(old: str, new: str) -> str:
 
 def _name(item: str) -> str:
     """The name of a column, or of a constraint."""
-    return _unquoted(re.sub(r"^CONSTRAINT\s+", "", item, flags=re.IGNORECASE).split(maxsplit=1)[0])
+    found = re.match(rf"(?:CONSTRAINT\s+)?{NAME}", item, re.IGNORECASE)
+    return _named(found).strip("`[]").lower() if found else ""
 
 
 def _unquoted(name: str) -> str:
@@ -211,6 +268,16 @@ def _count(pattern: str, text: str) -> int:
     return len(re.findall(pattern, text, re.IGNORECASE))
 
 
-def _same(one: str, other: str) -> bool:
-    """Whether two CREATE statements differ in quotes, spaces and case alone."""
-    return re.sub(r"[\s\"`\[\]]", "", one).lower() == re.sub(r"[\s\"`\[\]]", "", other).lower()
+def _bare(text: str) -> str:
+    """A statement without what stands in strings and comments."""
+    return re.sub(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", "''", text, flags=re.DOTALL)
+
+
+def _plain(text: str) -> str:
+    """A statement without quotes, spaces and case."""
+    return re.sub(r"[\s\"`\[\]]|IF NOT EXISTS", "", text).lower()
+
+
+def _blunt(text: str) -> str:
+    """An index as SQLAlchemy reads it."""
+    return re.sub(r"\s+(?:DESC|ASC|COLLATE\s+\w+)\b", "", text, flags=re.IGNORECASE)

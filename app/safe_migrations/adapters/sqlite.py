@@ -104,10 +104,6 @@ class SQLite(Adapter):
         """The library's, for there is no server."""
         return "sqlite", sqlite3.sqlite_version
 
-    def after_step(self, _connection: Connection) -> None:
-        """Put back what a table that was made anew has lost."""
-        self.rebuilds.put_back()
-
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience) -> Iterator[None]:
         """Begin each transaction with the write lock, enforce no foreign keys inside, and check them at its end.
@@ -120,26 +116,34 @@ class SQLite(Adapter):
         (busy,) = bare.execute("PRAGMA busy_timeout").fetchone()
         bare.execute("PRAGMA foreign_keys=OFF")
         bare.execute(f"PRAGMA busy_timeout={int(patience.seconds * 1000)}")
-        orphans: set[tuple[Any, ...]] = set()
-        self.rebuilds = Rebuilds(bare)
+        orphans: list[tuple[Any, ...]] | None = None
+        rebuilds = Rebuilds(bare)
 
         def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-            self.rebuilds.before(statement)
+            rebuilds.before(statement)
 
         def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-            self.rebuilds.after(statement)
+            rebuilds.after(statement)
+
+        def check() -> list[tuple[Any, ...]] | None:
+            try:
+                return list(bare.execute("PRAGMA foreign_key_check")) if enforced else None
+            except sqlite3.OperationalError:  # a foreign key that refers to no unique column can only be repaired
+                return None
 
         def begin(connection: Connection) -> None:
+            nonlocal orphans
             if bare.isolation_level is not None:  # it is None in an autocommit block
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                orphans.update(bare.execute("PRAGMA foreign_key_check").fetchall() if enforced else [])
+                orphans = check()
 
         def commit(_connection: Connection) -> None:
-            found = set(bare.execute("PRAGMA foreign_key_check").fetchall() if enforced else []) - orphans
-            if found:
-                child, row, parent, _key = min(found, key=str)
+            found = check()
+            if found is not None and orphans is not None and len(found) > len(orphans):
+                child, row, parent, _key = next(orphan for orphan in found if orphan not in orphans)
                 raise MigrationError(
-                    f"{len(found)} rows would refer to what is not there, row {row} of {child} to {parent} for one.",
+                    f"{len(found) - len(orphans)} rows would refer to what is not there,"
+                    f" row {row} of {child} to {parent} for one.",
                     f"delete or correct the rows of {child} first, in the script; nothing was changed.",
                 )
 
