@@ -233,6 +233,29 @@ def revision(name: str, parents: str | tuple[str, ...], up: str, down: str = "pa
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A copy of the project, on SQLite."""
-    return copied(tmp_path)
+def project(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
+    """A copy of the project: on ``database`` in a test that has that fixture, else on a SQLite database of its own."""
+    project = copied(tmp_path)
+    if "database" in request.fixturenames:
+        project.environ["DATABASE_URL"] = request.getfixturevalue("database")
+    return project
+
+
+@pytest.fixture
+def attempt(project: Project, app_on: Callable[[str], Flask]) -> Callable[..., list[str]]:
+    """Runs flask_migrate.upgrade() or another of its functions on the scripts of ``project``, in this process.
+
+    Returns the error's message and its notes; an empty list if there is none.
+    """
+    app = app_on(project.environ["DATABASE_URL"])
+
+    def run(command: Callable[..., None], **options: str) -> list[str]:
+        with app.app_context():
+            try:
+                command(directory=str(project.path / "migrations"), **options)
+            except (Exception, SystemExit) as raised:
+                error = raised.__context__ if isinstance(raised, SystemExit) else raised
+                return [str(error), *getattr(error, "__notes__", [])]
+        return []
+
+    return run

@@ -10,15 +10,10 @@ from sqlalchemy import create_engine, inspect
 
 from tests.conftest import ROOT, Project
 
+pytestmark = pytest.mark.usefixtures("database")
+
 EMAIL = "    email: Mapped[str] = mapped_column(String(120), unique=True)\n"
 NICKNAME = "    nickname: Mapped[str | None] = mapped_column(String(40))\n"
-
-
-@pytest.fixture
-def project(project: Project, database: str) -> Project:
-    """A copy of the project on an empty database of each backend."""
-    project.environ["DATABASE_URL"] = database
-    return project
 
 
 @pytest.fixture

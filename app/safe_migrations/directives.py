@@ -1,7 +1,8 @@
 """What happens to a revision between autogenerate and the script that is written."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from alembic.operations.ops import (
     CreateForeignKeyOp,
@@ -16,6 +17,8 @@ from alembic.operations.ops import (
 )
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ForeignKeyConstraint
+
+from app.safe_migrations.adapters import OWN_TABLES
 
 log = logging.getLogger("alembic.autogenerate")
 
@@ -34,6 +37,16 @@ def process_revision_directives(
             for ops in (upgrade, downgrade):
                 _drop_indexes_with_their_table(ops)
             _close_circles_last(upgrade, downgrade)
+
+
+def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
+    """For Alembic's option ``include_name``: what ``theirs`` lets in, if there is one, but the tables of a run."""
+
+    def include_name(name: str | None, kind: str, parents: dict[str, Any]) -> bool:
+        own = kind == "table" and (name or "").startswith(OWN_TABLES)
+        return not own and (theirs is None or theirs(name, kind, parents))
+
+    return include_name
 
 
 def _drop_indexes_with_their_table(ops: OpContainer) -> None:

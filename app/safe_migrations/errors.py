@@ -38,6 +38,13 @@ class LoginError(CommandError):
 
 def message(error: BaseException, situation: Situation) -> MigrationError:
     """``error`` in words for the person at the terminal; if a revision script raised it, with file and line."""
+    found = _without_notes(error, situation)
+    notes = getattr(error, "__notes__", [])  # what an adapter could not undo
+    found.args = ("\n".join([str(found), *notes]),)
+    return found
+
+
+def _without_notes(error: BaseException, situation: Situation) -> MigrationError:
     place = script_place(error, situation.directory)
     if place is None or isinstance(error, MigrationError):
         return explain(error, situation)

@@ -1,24 +1,26 @@
 """What migrations/env.py runs, so that `flask db` and `flask_migrate.upgrade()` are equally safe.
 
-lock -> plan -> requirements -> run -> verify. A command that changes no revision, or has nothing to do, takes no lock.
+lock -> recover -> plan -> requirements -> run -> verify. A command that changes no revision, or has nothing to do,
+takes no lock.
 """
 
 import time
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
-from app.safe_migrations.directives import process_revision_directives
+from app.safe_migrations.directives import but_own_tables, process_revision_directives
 from app.safe_migrations.errors import LoginError, MigrationError
 from app.safe_migrations.lock import locked
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, pending
-from app.safe_migrations.progress import log, log_on_stderr
+from app.safe_migrations.progress import Progress, log, log_on_stderr
 from app.safe_migrations.requirements import require
 from app.safe_migrations.settings import settings
 
@@ -34,6 +36,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
     and MigrationError where this package does.
     """
     options = {"process_revision_directives": process_revision_directives, **options}
+    options["include_name"] = but_own_tables(options.get("include_name"))
     with log_on_stderr():
         if context.is_offline_mode():
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
@@ -44,17 +47,24 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 _run(connection=connection, **options)
                 return
             heads, steps = pending(connection, options)
-            if not steps:
+            if not steps and not _interrupted(adapter, connection):
                 _run(connection=connection, **options)
                 log.info("Nothing to do: the database is at %s", ", ".join(heads) or "base")
                 return
             log.info("Database %r, %s %s", engine.url.set(query={}), *adapter.version(connection))
             using = settings()
-            with locked(adapter, using.lock_wait):
+            with locked(adapter, connection, using.lock_wait):
+                adapter.recover(connection, using.patience)
                 _, steps = pending(connection, options)  # again: others may have run them meanwhile
                 require(steps, adapter, connection)
-                with adapter.prepared(connection, using.patience):
-                    _run_patiently(adapter, connection, using.patience, options)
+                with adapter.prepared(connection, using.patience) as step_done:
+                    _run_patiently(adapter, connection, using.patience, options, step_done)
+
+
+def _interrupted(adapter: Adapter, connection: Connection) -> bool:
+    found = adapter.interrupted(connection)
+    connection.rollback()
+    return found
 
 
 def _run(**options: Any) -> None:
@@ -63,11 +73,16 @@ def _run(**options: Any) -> None:
         context.run_migrations()
 
 
-def _run_patiently(adapter: Adapter, connection: Connection, patience: Patience, options: dict[str, Any]) -> None:
+def _run_patiently(
+    adapter: Adapter,
+    connection: Connection,
+    patience: Patience,
+    options: dict[str, Any],
+    step_done: Callable[[], None],
+) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
-    progress = _Progress()
-    event.listen(connection, "set_connection_execution_options", progress.on_execution_options)
-    try:
+    progress = Progress(step_done)
+    with progress.shown_on(connection):
         for pause in patience.pauses():
             try:
                 _run(connection=connection, **adapter.configure, **options, on_version_apply=progress.on_version_apply)
@@ -81,29 +96,7 @@ def _run_patiently(adapter: Adapter, connection: Connection, patience: Patience,
                 time.sleep(pause)
             else:
                 break
-    finally:
-        event.remove(connection, "set_connection_execution_options", progress.on_execution_options)
     _verify(connection, progress.heads)
-
-
-class _Progress:
-    """Tells of each step, and remembers what it should have come to."""
-
-    def __init__(self) -> None:
-        self.heads: set[str] | None = None
-        self.part_committed = False
-        self.begun = time.monotonic()
-
-    def on_version_apply(self, heads: set[str], **_others: Any) -> None:
-        """A step has run, and will be committed."""
-        now = time.monotonic()
-        log.info("Done in %.2f seconds", now - self.begun)
-        self.heads, self.part_committed, self.begun = heads, False, now
-
-    def on_execution_options(self, _connection: Connection, options: dict[str, Any]) -> None:
-        """An autocommit block commits what its step did before it: that step cannot run again from its start."""
-        if options.get("isolation_level") == "AUTOCOMMIT":
-            self.part_committed = True
 
 
 def _blocked(adapter: Adapter, connection: Connection, patience: Patience) -> MigrationError:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy import Connection
+
 from app.safe_migrations.adapters import Adapter
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.progress import log
@@ -13,11 +15,11 @@ POLL, TELL = 0.2, 15.0
 
 
 @contextmanager
-def locked(adapter: Adapter, wait: float) -> Iterator[None]:
+def locked(adapter: Adapter, connection: Connection, wait: float) -> Iterator[None]:
     """Hold the database's lock. Raises MigrationError if others hold it for ``wait`` seconds."""
     begun = time.monotonic()
     told = begun - TELL
-    with adapter.lock() as lock:
+    with adapter.lock(connection) as lock:
         while not lock.take():
             who, end = lock.holder()
             now = time.monotonic()

@@ -24,13 +24,17 @@ def print_status(config: Config) -> bool:
 
     def report(current: tuple[str, ...], migration_context: MigrationContext) -> list[Any]:
         nonlocal at_head
-        at_head = set(current) == set(script.get_heads())
-        assert migration_context.connection is not None
-        engine = migration_context.connection.engine
-        product, version = adapter_of(engine).version(migration_context.connection)
+        connection = migration_context.connection
+        assert connection is not None
+        engine, adapter = connection.engine, adapter_of(connection.engine)
+        product, version = adapter.version(connection)
+        interrupted = adapter.interrupted(connection)
+        at_head = set(current) == set(script.get_heads()) and not interrupted
         _line("database", f"{engine.url.set(query={})!r}, {product} {version}")
         _line("revision", ", ".join(current) or "base")
         _line("head", ", ".join(script.get_heads()) or "none, for there is no script")
+        if interrupted:
+            _line("half-way", "a run is under way, or was killed; then the next one undoes what is half-done")
         for step in _pending(script, current):
             _line("pending", f"{step.revision}, {step.doc}")
         if at_head:

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 
 import flask_migrate
@@ -11,6 +12,7 @@ from sqlalchemy import text
 
 from app import create_app
 from app.extensions import db
+from app.safe_migrations import progress
 from config import Config
 from tests.conftest import FIRST, Project, revision
 
@@ -141,3 +143,17 @@ def test_outside_of_a_transaction(project: Project) -> None:
     assert "    with op.get_context().autocommit_block():" in project.db("upgrade").stderr
     project.write(*revision("a1", FIRST, "with op.get_context().autocommit_block():\n    op.execute('VACUUM')"))
     project.ok("upgrade")
+
+
+def test_alive(
+    project: Project,
+    app_on: Callable[[str], Flask],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A step that takes long says so again and again, also to an app that shows Alembic's log by itself."""
+    monkeypatch.setattr(progress, "ALIVE", 0.2)
+    project.write(*revision("a1", FIRST, "import time\ntime.sleep(1)"))
+    with app_on("sqlite://").app_context(), caplog.at_level(logging.INFO):
+        flask_migrate.upgrade(directory=str(project.path / "migrations"))
+    assert 2 < sum("Still running" in record.message for record in caplog.records) < 6

@@ -10,14 +10,9 @@ from sqlalchemy import Engine, create_engine, text
 
 from tests.conftest import FIRST, SERVERS, Project, revision, run_on_server, server_url
 
+pytestmark = pytest.mark.usefixtures("database")
+
 REVISIONS = 20
-
-
-@pytest.fixture
-def project(project: Project, database: str) -> Project:
-    """A copy of the project on an empty database of each backend."""
-    project.environ["DATABASE_URL"] = database
-    return project
 
 
 @pytest.fixture

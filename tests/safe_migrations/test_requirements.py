@@ -4,13 +4,7 @@ import pytest
 
 from tests.conftest import FIRST, Project, revision
 
-
-@pytest.fixture
-def project(project: Project, database: str) -> Project:
-    """A copy of the project on an empty database of each backend."""
-    project.environ["DATABASE_URL"] = database
-    return project
-
+pytestmark = pytest.mark.usefixtures("database")
 
 NEW = "requires = {name: '>=1' for name in ('sqlite', 'mysql', 'mariadb', 'postgresql')}"
 OLD = "requires = {name: '<1' for name in ('sqlite', 'mysql', 'mariadb', 'postgresql')}"

@@ -5,12 +5,7 @@ from sqlalchemy import create_engine, text
 
 from tests.conftest import FIRST, Project
 
-
-@pytest.fixture
-def project(project: Project, database: str) -> Project:
-    """A copy of the project on an empty database of each backend."""
-    project.environ["DATABASE_URL"] = database
-    return project
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def lines(project: Project, ends: int) -> dict[str, str]:

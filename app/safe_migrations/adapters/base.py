@@ -1,14 +1,17 @@
 """What an adapter is: facts as class attributes, pessimistic unless a database is known to do better, and few verbs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.patience import Patience
+
+OWN_TABLES = "_migration_"
+"""How the names of tables begin that belong to a run: never a part of the schema."""
 
 
 class Lock(ABC):
@@ -46,8 +49,8 @@ class Adapter(ABC):
         return connection
 
     @abstractmethod
-    def lock(self) -> AbstractContextManager[Lock]:
-        """The lock of this database, not taken yet; freed at the end."""
+    def lock(self, connection: Connection) -> AbstractContextManager[Lock]:
+        """The lock of this database, not taken yet, for the steps on ``connection``; freed at the end."""
 
     @abstractmethod
     def is_lock_time_out(self, error: DBAPIError) -> bool:
@@ -61,7 +64,17 @@ class Adapter(ABC):
     def version(self, connection: Connection) -> tuple[str, str]:
         """Product and version: ``("mariadb", "10.11.19")``."""
 
-    @contextmanager
-    def prepared(self, _connection: Connection, _patience: Patience) -> Iterator[None]:
-        """``connection`` as steps need it: waiting for what others hold no longer than ``patience`` says."""
-        yield
+    def interrupted(self, _connection: Connection) -> bool:
+        """Whether a run is under way or was killed, and may have left half of a revision."""
+        return False
+
+    def recover(self, _connection: Connection, _patience: Patience) -> None:
+        """Undo that half. Raises MigrationError if something cannot be undone."""
+        return
+
+    @abstractmethod
+    def prepared(self, connection: Connection, patience: Patience) -> AbstractContextManager[Callable[[], None]]:
+        """``connection`` as steps need it: waiting for what others hold no longer than ``patience`` says.
+
+        What it gives is to be called when a step is done, in the transaction that ends it.
+        """

@@ -1,56 +1,74 @@
-"""MySQL and MariaDB: a named lock; each DDL statement commits."""
+"""MySQL and MariaDB: a named lock; and because each DDL statement commits, a journal and an undo."""
 
 import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock
+from app.safe_migrations.adapters.journal import JOURNAL, Execute, Journal, discard
+from app.safe_migrations.adapters.undo import interrupted, refuse, told, undo
+from app.safe_migrations.errors import summary
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import log
 
 
 class NamedLock(Lock):
-    """Held by a session: the server frees it when the session ends, however it does."""
+    """Held by the session of the steps: if its client dies, the server frees it when the last statement is over."""
 
-    def __init__(self, connection: Connection, database: str) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        database = str(connection.engine.url.database)
         # Names belong to the whole server, and have 64 characters at most.
         self.name = f"flask db {hashlib.sha256(database.encode()).hexdigest()[:40]}"
 
     def take(self) -> bool:
         """Ask, and do not wait."""
-        return bool(self.connection.scalar(text("SELECT GET_LOCK(:name, 0)"), {"name": self.name}))
+        taken = bool(self.connection.scalar(text("SELECT GET_LOCK(:name, 0)"), {"name": self.name}))
+        self.connection.rollback()
+        return taken
+
+    def free(self) -> None:
+        """Free it, if the session is still there."""
+        with suppress(DBAPIError):
+            self.connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": self.name})
+            self.connection.rollback()
 
     def holder(self) -> tuple[str, str]:
-        """The session, and how long it has been idle, which is since it took the lock."""
+        """The session, and since when there is a journal, which its run began with."""
         number = self.connection.scalar(text("SELECT IS_USED_LOCK(:name)"), {"name": self.name})
-        if number is None:
-            return "", ""
         found = self.connection.execute(
             text(
-                "SELECT user, host, TIME_FORMAT(NOW() - INTERVAL time SECOND, '%H:%i:%s')"
-                " FROM information_schema.processlist WHERE id = :id"
+                "SELECT p.user, p.host, TIME_FORMAT(t.create_time, '%H:%i:%s') FROM information_schema.processlist p"
+                " LEFT JOIN information_schema.tables t ON t.table_schema = DATABASE() AND t.table_name = :journal"
+                " WHERE p.id = :id"
             ),
-            {"id": number},
+            {"id": number, "journal": JOURNAL},
         ).first()
-        told = f", {found[0]} from {found[1]}, since {found[2]}" if found else ""
+        self.connection.rollback()
+        if number is None:
+            return "", ""
+        told = f", {found[0]} from {found[1]}{f', since {found[2]}' if found[2] else ''}" if found else ""
         return f"session {number}{told}", f"KILL {number};"
 
 
 class MySQL(Adapter):
-    """Neither product has transactional DDL."""
+    """Neither product has transactional DDL. Alembic is told that they do, for the journal commits each step."""
+
+    configure = {"transactional_ddl": True}
 
     @contextmanager
-    def lock(self) -> Iterator[Lock]:
-        """A named lock, on a session of its own that may be idle for as long as the steps take."""
-        with self.own_session() as connection:
-            connection.execute(text("SET SESSION wait_timeout = 2147483"))
-            yield NamedLock(connection, str(self.engine.url.database))
+    def lock(self, connection: Connection) -> Iterator[Lock]:
+        """A named lock on ``connection``, where a statement may go on for long after its client was killed."""
+        lock = NamedLock(connection)
+        try:
+            yield lock
+        finally:
+            lock.free()
 
     def is_lock_time_out(self, error: DBAPIError) -> bool:
         """ER_LOCK_WAIT_TIMEOUT."""
@@ -79,9 +97,53 @@ class MySQL(Adapter):
         numbers = [part for part in connection.dialect.server_version_info or () if isinstance(part, int)]
         return product, ".".join(map(str, numbers[:3]))
 
+    def interrupted(self, connection: Connection) -> bool:
+        """Whether there is a journal: a run is under way, or was killed."""
+        return interrupted(_executing(connection))
+
+    def recover(self, connection: Connection, patience: Patience) -> None:
+        """Undo what a run that was killed had done of its last revision."""
+        with self._impatient(connection, patience) as execute:
+            if interrupted(execute):
+                outcome = undo(execute)
+                log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing was half-done")
+                refuse(outcome)
+
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience) -> Iterator[None]:
-        """``lock_wait_timeout`` for tables (its default is a day) and ``innodb_lock_wait_timeout`` for rows.
+    def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
+        """With short waits, and a journal from which a failure is undone."""
+        with self._impatient(connection, patience) as execute, self._beside() as beside:
+            _read_committed(connection)
+            journal = Journal(execute, beside)
+            connection.rollback()
+            with _watched(connection, journal):
+                try:
+                    yield journal.step_done
+                except BaseException as error:
+                    journal.watching = False
+                    _undo(connection, journal, error)
+                    raise
+                journal.watching = False
+                discard(execute)
+
+    @contextmanager
+    def _beside(self) -> Iterator[Execute]:
+        """A session of its own, opened when it is needed, that sees what is committed."""
+        with ExitStack() as stack:
+            opened: list[Execute] = []
+
+            def execute(sql: str) -> list[tuple[Any, ...]]:
+                if not opened:
+                    connection = stack.enter_context(self.own_session())
+                    connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+                    opened.append(_executing(connection))
+                return opened[0](sql)
+
+            yield execute
+
+    @contextmanager
+    def _impatient(self, connection: Connection, patience: Patience) -> Iterator[Execute]:
+        """Wait as ``patience`` says: ``lock_wait_timeout`` for tables, ``innodb_lock_wait_timeout`` for rows.
 
         A statement that timed out did nothing and is tried again; the run cannot be, for DDL before it is committed.
         """
@@ -108,13 +170,92 @@ class MySQL(Adapter):
 
         event.listen(self.engine, "do_execute", do_execute)
         try:
-            yield
+            yield _executing(connection)
         finally:
             event.remove(self.engine, "do_execute", do_execute)
-            connection.rollback()
-            for name, value in before.items():
-                connection.execute(text(f"SET SESSION {name} = {value}"))
-            connection.rollback()
+            with suppress(DBAPIError):  # of a session that is lost
+                connection.rollback()
+                for name, value in before.items():
+                    connection.execute(text(f"SET SESSION {name} = {value}"))
+                connection.rollback()
+
+
+def _read_committed(connection: Connection) -> None:
+    """The journal compares rows with a table that is newer than the transaction; and changes lock fewer rows.
+
+    A server that writes statements into its binary log does not allow it (error 1665).
+    """
+    found = connection.execute(text("SHOW VARIABLES WHERE variable_name IN ('log_bin', 'binlog_format')"))
+    settings = {value for _, value in found}
+    connection.rollback()
+    if settings != {"ON", "STATEMENT"}:
+        connection.execution_options(isolation_level="READ COMMITTED")
+
+
+@contextmanager
+def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
+    """Show the journal each statement of the steps, and what ends a transaction otherwise."""
+
+    def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+        journal.before(statement)
+
+    def after(*_others: Any) -> None:
+        journal.after()
+
+    def autocommit(*_others: Any) -> None:
+        journal.before_commit()
+
+    def rollback(_connection: Connection) -> None:
+        journal.commit_last_step()
+
+    listeners: dict[str, Callable[..., None]] = {
+        "rollback": rollback,
+        "before_cursor_execute": before,
+        "after_cursor_execute": after,
+        "set_connection_execution_options": autocommit,
+    }
+    for name, listener in listeners.items():
+        event.listen(connection, name, listener)
+    try:
+        yield
+    finally:
+        for name, listener in listeners.items():
+            event.remove(connection, name, listener)
+
+
+def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:
+    """After ``error``: undo, and add to it what could not be undone."""
+    left = "What it had done is still there; the next run undoes it."
+    if connection.invalidated:
+        # Another session could overtake the last statement, for the server may still be running that.
+        _add(error, left)
+        return
+    try:
+        connection.rollback()
+        journal.settle()
+        outcome = undo(journal.execute)
+    except DBAPIError as failure:
+        _add(error, f"{left} ({summary(failure)})")
+        return
+    if outcome.restored:
+        log.info("Undone: %s", ", ".join(outcome.restored))
+    for line in told(outcome):
+        _add(error, line)
+
+
+def _add(error: BaseException, line: str) -> None:
+    """For the message of ``error``; Ctrl-C has none."""
+    error.add_note(line)
+    if not isinstance(error, Exception):
+        log.info(line)
+
+
+def _executing(connection: Connection) -> Execute:
+    def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+        result = connection.exec_driver_sql(sql if parameters else sql.replace("%", "%%"), parameters)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    return execute
 
 
 def _timed_out(error: BaseException | None) -> bool:

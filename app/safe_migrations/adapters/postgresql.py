@@ -3,7 +3,7 @@
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, event, text
@@ -50,7 +50,7 @@ class PostgreSQL(Adapter):
     reruns = True
 
     @contextmanager
-    def lock(self) -> Iterator[Lock]:
+    def lock(self, _connection: Connection) -> Iterator[Lock]:
         """An advisory lock, on a session of its own that tells its name."""
         with self.own_session() as connection:
             name = f"flask db, process {os.getpid()} on {socket.gethostname()}"[:63]
@@ -86,7 +86,7 @@ class PostgreSQL(Adapter):
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience) -> Iterator[None]:
+    def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
         """``lock_timeout`` for the session, which counts for each lock that a statement waits for.
 
         Not in an autocommit block: what has to run there, as CREATE INDEX CONCURRENTLY, waits without blocking others,
@@ -111,7 +111,7 @@ class PostgreSQL(Adapter):
         event.listen(connection, "begin", begin)
         event.listen(connection, "rollback", rollback)
         try:
-            yield
+            yield lambda: None
         finally:
             event.remove(connection, "begin", begin)
             event.remove(connection, "rollback", rollback)

@@ -83,7 +83,7 @@ class SQLite(Adapter):
     log_in_may_hang = False
 
     @contextmanager
-    def lock(self) -> Iterator[Lock]:
+    def lock(self, _connection: Connection) -> Iterator[Lock]:
         """A lock on the file whose name is the database's and ``-migration-lock``."""
         if isinstance(self.engine.pool, StaticPool):
             yield NoLock()
@@ -105,7 +105,7 @@ class SQLite(Adapter):
         return "sqlite", sqlite3.sqlite_version
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience) -> Iterator[None]:
+    def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
         """Begin each transaction with the write lock, enforce no foreign keys inside, and check them at its end.
 
         Batch mode drops tables and makes them anew: with foreign keys on, that runs ON DELETE on rows of children. The
@@ -156,7 +156,7 @@ class SQLite(Adapter):
         for name, listener in listeners.items():
             event.listen(connection, name, listener)
         try:
-            yield
+            yield lambda: None
         finally:
             for name, listener in listeners.items():
                 event.remove(connection, name, listener)

@@ -1,0 +1,136 @@
+"""The way back from one SHOW CREATE TABLE of MySQL or MariaDB to another, in the words of the table's own text.
+
+The text has a line for each column, key and constraint, and then the options:
+
+    CREATE TABLE `pet` (
+      `id` int NOT NULL AUTO_INCREMENT,
+      PRIMARY KEY (`id`),
+      CONSTRAINT `fk_pet_owner` FOREIGN KEY (`owner`) REFERENCES `user` (`id`)
+    ) ENGINE=InnoDB AUTO_INCREMENT=3 DEFAULT CHARSET=utf8mb4
+"""
+
+import re
+from dataclasses import dataclass
+
+Q = r"[`\"]"
+NAME = rf"{Q}((?:[^`\"]|``|\"\")+){Q}"
+COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
+FORMS = {
+    "COLUMN": re.compile(NAME),
+    "KEY": re.compile(rf"(?:UNIQUE |FULLTEXT |SPATIAL |VECTOR )?KEY {NAME}"),
+    "PRIMARY KEY": re.compile(r"PRIMARY KEY()"),
+    "FOREIGN KEY": re.compile(rf"CONSTRAINT {NAME} FOREIGN KEY"),
+    "CONSTRAINT": re.compile(rf"CONSTRAINT {NAME} CHECK"),
+}
+Part = tuple[str, str]
+
+
+@dataclass
+class Definition:
+    """A table's text in parts: the line of each ``(kind, name)``, in their order, and what follows the last one."""
+
+    lines: dict[Part, str]
+    options: str
+    partitions: str
+
+    @classmethod
+    def read(cls, text: str) -> "Definition":
+        """A line that is none of FORMS is a part of the kind OTHER, whose name is the line."""
+        _, _, rest = text.partition("(\n")
+        body, _, tail = rest.rpartition("\n) ") if "\n) " in rest else rest.rpartition("\n)")
+        options, _, partitions = tail.partition("\n")
+        lines = {}
+        for line in body.split(",\n  "):
+            line = line.strip()
+            found = ((kind, match[1]) for kind, form in FORMS.items() if (match := form.match(line)))
+            lines[next(found, ("OTHER", line))] = line
+        return cls(lines, options, partitions.strip())
+
+    def of(self, *kinds: str) -> list[Part]:
+        """The parts of these kinds."""
+        return [part for part in self.lines if part[0] in kinds]
+
+
+def without_counter(text: str) -> str:
+    """The text but for AUTO_INCREMENT=..., which follows the rows."""
+    return COUNTER.sub("", text, count=1)
+
+
+def way_back(now: str, before: str, renamed: dict[str, str]) -> list[str]:
+    """What ALTER TABLE has to say to make ``before`` of ``now``: at most one text for each of its turns.
+
+    ``renamed`` has the old name of each column that was renamed. Foreign keys and CHECKs have turns of their own, for
+    the servers cannot drop one and add one of that name at once. What cannot be said so is left as it is.
+    """
+    new, old = Definition.read(now), Definition.read(before)
+    renamed = {
+        name: former
+        for name, former in renamed.items()
+        if ("COLUMN", name) in new.lines and ("COLUMN", former) in old.lines and ("COLUMN", former) not in new.lines
+    }
+    constraints = ("FOREIGN KEY", "CONSTRAINT")
+    first = [f"DROP {kind} {_quoted(name)}" for kind, name in new.of(*constraints) if _differ(new, old, (kind, name))]
+    last = [f"ADD {old.lines[part]}" for part in old.of(*constraints) if _differ(new, old, part)]
+    middle = [*_drop_keys(new, old), *_columns(new, old, renamed), *_add_keys(new, old)]
+    if without_counter(new.options) != without_counter(old.options):
+        gone = " COMMENT=''" if "COMMENT=" in new.options and "COMMENT=" not in old.options else ""
+        middle.append(old.options + gone)
+    elif new.options != old.options and (counter := COUNTER.search(old.options)):
+        middle.append(counter[0].strip())
+    turns = [", ".join(first), ", ".join(middle), ", ".join(last)]
+    if new.partitions != old.partitions:
+        turns.insert(2, old.partitions or "REMOVE PARTITIONING")
+    return [turn for turn in turns if turn]
+
+
+def _differ(new: Definition, old: Definition, part: Part) -> bool:
+    return new.lines.get(part) != old.lines.get(part)
+
+
+def _moved_keys(new: Definition, old: Definition) -> list[Part]:
+    """The keys to add: those that are missing or differ, and those behind them, for a key is added as the last."""
+    keys = old.of("KEY", "PRIMARY KEY")
+    kept = [key for key in new.of("KEY", "PRIMARY KEY") if not _differ(new, old, key)]
+    same = next((at for at, (a, b) in enumerate(zip(keys, kept, strict=False)) if a != b), min(len(keys), len(kept)))
+    return keys[same:]
+
+
+def _drop_keys(new: Definition, old: Definition) -> list[str]:
+    back = set(_moved_keys(new, old))
+    keys = [key for key in new.of("KEY", "PRIMARY KEY") if key in back or key not in old.lines]
+    return [f"DROP {kind} {_quoted(name) if name else ''}".rstrip() for kind, name in keys]
+
+
+def _add_keys(new: Definition, old: Definition) -> list[str]:
+    return [f"ADD {old.lines[key]}" for key in _moved_keys(new, old)]
+
+
+def _columns(new: Definition, old: Definition, renamed: dict[str, str]) -> list[str]:
+    """Drop, add and modify until the columns stand in their old order; a renamed one keeps its values."""
+    wanted = [name for _, name in old.of("COLUMN")]
+    current = {renamed.get(name, name): name for _, name in new.of("COLUMN")}
+    computed = {
+        name
+        for name in set(current) & set(wanted)
+        if "GENERATED ALWAYS" in new.lines["COLUMN", current[name]] + old.lines["COLUMN", name]
+        and new.lines["COLUMN", current[name]] != old.lines["COLUMN", name]
+    }
+    clauses = [
+        f"DROP COLUMN {_quoted(name)}" for former, name in current.items() if former not in wanted or former in computed
+    ]
+    order = [name for name in current if name in wanted and name not in computed]
+    for at, name in enumerate(wanted):
+        line = old.lines["COLUMN", name]
+        place = f"AFTER {_quoted(wanted[at - 1])}" if at else "FIRST"
+        if name not in order:
+            clauses.append(f"ADD COLUMN {line} {place}")
+        elif current[name] != name:
+            clauses.append(f"CHANGE COLUMN {_quoted(current[name])} {line} {place}")
+        elif order[at] != name or new.lines["COLUMN", name] != line:
+            clauses.append(f"MODIFY COLUMN {line} {place}")
+        order = [*order[:at], name, *(other for other in order[at:] if other != name)]
+    return clauses
+
+
+def _quoted(name: str) -> str:
+    return f"`{name}`"

@@ -1,0 +1,306 @@
+"""What a revision on MySQL or MariaDB is about to change, written down in the same database before it does.
+
+Each DDL statement commits there, so a revision that fails or is killed leaves what it had done. The journal has a row
+for each object that a statement touches, with its SHOW CREATE as it was, and rows that would be gone are copied into
+tables beside. undo.py puts back from that.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from app.safe_migrations.adapters.base import OWN_TABLES
+from app.safe_migrations.adapters.definitions import Definition
+from app.safe_migrations.adapters.statements import Statement, keeps_values
+from app.safe_migrations.progress import log
+
+JOURNAL, KEPT = f"{OWN_TABLES}journal", f"{OWN_TABLES}kept"
+COLUMNS = (
+    "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
+    " text LONGTEXT, sql_mode VARCHAR(1024) NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL"
+)
+ROWS = "ROWS"
+TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
+
+Execute = Callable[..., list[tuple[Any, ...]]]
+"""Runs one statement, with parameters if there are any, and returns its rows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that holds values of its own."""
+
+    name: str
+    type: str
+    key: bool
+    text: bool
+    follows_updates: bool
+
+
+class Journal:
+    """The journal of one run. ``execute`` runs on the connection of the steps, ``beside`` on another one."""
+
+    def __init__(self, execute: Execute, beside: Execute) -> None:
+        self.execute = execute
+        self.beside = beside
+        execute(f"CREATE TABLE IF NOT EXISTS {JOURNAL} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
+        tables = (name for name, kind in execute("SHOW FULL TABLES") if TABLE_KINDS.get(kind) == "TABLE")
+        self.tables = {name for name in tables if not name.startswith(OWN_TABLES)}
+        self.watching = True
+        self.to_commit = False
+        self.copies = 0
+        self.casts: list[str] = []
+        self.step = self.under_way = 0
+        self._begin_revision()
+
+    def _begin_revision(self) -> None:
+        self.made: set[str] = set()
+        self.texts: dict[str, str] = {}
+        self.written: list[Statement] = []
+
+    def step_done(self) -> None:
+        """The transaction that is open ends a revision: once it is committed, there is nothing to undo.
+
+        If the next revision begins with DDL, that commits it, together with that revision's first entry: each commit
+        costs a server that writes a binary log more than all else that the journal does.
+        """
+        if self.step:
+            with self._unwatched():
+                self.execute(f"DELETE FROM {JOURNAL}")
+            self.step = 0
+        self._begin_revision()
+        self.to_commit = True
+
+    def commit_last_step(self) -> None:
+        """Commit what step_done() left to the next statement."""
+        if self.to_commit:
+            with self._unwatched():
+                self.execute("COMMIT")
+            self.to_commit = False
+
+    def before(self, text: str) -> None:
+        """Write down what the statement is about to change; it goes in with the transaction that it commits."""
+        if not self.watching:
+            return
+        self.settle()
+        statement = Statement(text)
+        if not statement.ends_transaction:
+            self.commit_last_step()
+        self.to_commit = False
+        if statement.writes:
+            self.written.append(statement)
+        elif statement.ends_transaction:
+            self.before_commit()
+            with self._unwatched():
+                self.step += 1
+                for kind, name in self._touched(statement):
+                    self._note(statement, kind, name)
+                self.under_way = self.step
+
+    def settle(self) -> None:
+        """If the last statement failed it has made nothing: what there is of that name, others have made."""
+        if self.under_way:
+            with self._unwatched():
+                self.execute(f"DELETE FROM {JOURNAL} WHERE step = %s AND text IS NULL", (self.under_way,))
+            self.under_way = 0
+
+    def after(self) -> None:
+        """The statement has run. Copy the values that it has cast, to tell them from those that others write later."""
+        if self.watching:
+            self.under_way = 0
+            with self._unwatched():
+                for copy in self.casts:
+                    self.execute(copy)
+                self.casts = []
+
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        """For the journal's own statements."""
+        before, self.watching = self.watching, False
+        try:
+            yield
+        finally:
+            self.watching = before
+
+    def before_commit(self) -> None:
+        """Keep the rows that were changed since the last commit, as another session still sees them."""
+        changed = {table: statement for statement in self.written for table in self._tables_written(statement)}
+        self.written = []
+        with self._unwatched():
+            for table, statement in changed.items():
+                self._keep_changes(table, statement)
+
+    def _touched(self, statement: Statement) -> list[tuple[str, str]]:
+        """What it names; and unless it says by itself which tables it is about, every table among its words."""
+        named = dict.fromkeys(statement.objects)
+        if statement.kind == "" or statement.verb == "ALTER":
+            any_table = statement.verb == "CALL"
+            found = (name for name in sorted(self.tables) if any_table or name.lower() in statement.words)
+            named |= dict.fromkeys(("TABLE", name) for name in found)
+        return list(named)
+
+    def _note(self, statement: Statement, kind: str, name: str) -> None:
+        is_new = kind == "TABLE" and statement.verb == "CREATE" and name not in self.tables
+        found = None if is_new else shown(self.execute, kind, name)
+        kept = ""
+        if found is None:
+            if statement.verb == "DROP":
+                return
+            if not statement.renamed_tables:
+                self.made.add(name)
+        elif kind == "TABLE":
+            self.texts.setdefault(name, found[0])
+            kept = self._keep(statement, name)
+            if statement.takes_tables or statement.renamed_tables:
+                for trigger in triggers_of(self.execute, name):
+                    self._write(statement, "TRIGGER", trigger, shown(self.execute, "TRIGGER", trigger))
+        if kind == "TABLE":
+            self.tables.add(name)
+        self._write(statement, kind, name, found, kept)
+
+    def _write(self, statement: Statement, kind: str, name: str, found: tuple[str, str] | None, kept: str = "") -> None:
+        text, mode = found or (None, "")
+        self.execute(
+            f"INSERT INTO {JOURNAL} (step, kind, name, text, sql_mode, kept, statement)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (self.step, kind, name, text, mode, kept, statement.text),
+        )
+
+    def _keep(self, statement: Statement, table: str) -> str:
+        """Copy the values that the statement takes away or casts, each with its row's key; the copy's name."""
+        found = columns_of(self.execute, table)
+        if statement.takes_tables or statement.takes_rows:
+            wanted = found
+        else:
+            taken = statement.taken_columns
+            wanted = [
+                column
+                for column in found
+                if column.name in taken and not (taken[column.name] and keeps_values(column.type, taken[column.name]))
+            ]
+        if not wanted or table in self.made or not self.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
+            return ""
+        kept = self._new_name()
+        columns = [column.name for column in found if column.key or column in wanted]
+        log.info("Keeping %s of %s until the revision is done", ", ".join(column.name for column in wanted), table)
+        source = f"FROM {quoted(table)}"
+        self.execute(f"CREATE TABLE {kept} ENGINE=InnoDB AS SELECT {listed(columns)} {source}")
+        if any(statement.taken_columns.get(column.name) for column in wanted):
+            now = {old: new for new, old in statement.renamed_columns.items()}
+            left = [name for name in columns if statement.taken_columns.get(name, "key")]
+            values = ", ".join(f"{quoted(now.get(name, name))} AS {quoted(name)}" for name in left)
+            self.casts.append(f"CREATE TABLE {kept}_after ENGINE=InnoDB AS SELECT {values} {source}")
+        return kept
+
+    def _new_name(self) -> str:
+        self.copies += 1
+        return f"{KEPT}_{self.copies}"
+
+    def _tables_written(self, statement: Statement) -> set[str]:
+        """The tables whose rows it may have changed, but for those that this revision made or columns that it added."""
+        if statement.target in self.tables:
+            found = {statement.target}
+        else:
+            found = {name for name in self.tables if name.lower() in statement.words}
+        return {name for name in found - self.made if not self._sets_only_new_columns(statement, name)}
+
+    def _sets_only_new_columns(self, statement: Statement, table: str) -> bool:
+        """Whether the undoing of the columns is the undoing of the rows; not where ON UPDATE sets one more."""
+        text = self.texts.get(table)
+        if text is None or not statement.assigned or " ON UPDATE CURRENT_TIMESTAMP" in text.upper():
+            return False
+        return not any(("COLUMN", name) in Definition.read(text).lines for name in statement.assigned)
+
+    def _keep_changes(self, table: str, statement: Statement) -> None:
+        """Keep the rows that differ between this transaction and what is committed, as they were and as they are."""
+        found = columns_of(self.execute, table)
+        names, keys = [column.name for column in found], [column.name for column in found if column.key]
+        self.step += 1
+        if not keys:
+            self._write(statement, ROWS, table, None)
+            return
+        kept, using = self._new_name(), f"USING ({listed(keys)})"
+        for copy, where in ((kept, ""), (f"{kept}_after", " LIMIT 0")):
+            self.beside(
+                f"CREATE TABLE {copy} (PRIMARY KEY ({listed(keys)})) ENGINE=InnoDB"
+                f" AS SELECT {listed(names)} FROM {quoted(table)}{where}"
+            )
+        equal = " AND ".join(equals(f"t.{quoted(c.name)}", f"k.{quoted(c.name)}", c) for c in found)
+        self.execute(
+            f"INSERT INTO {kept}_after SELECT {listed(names, 't')} FROM {quoted(table)} t LEFT JOIN {kept} k {using}"
+            f" WHERE NOT (k.{quoted(keys[0])} IS NOT NULL AND {equal})"
+        )
+        self.execute(f"DELETE k FROM {kept} k JOIN {quoted(table)} t {using} WHERE {equal}")
+        self._write(statement, ROWS, table, None, kept)
+
+
+def shown(execute: Execute, kind: str, name: str) -> tuple[str, str] | None:
+    """What SHOW CREATE says of it, and the sql_mode that a trigger or a routine has; None if it is not there."""
+    try:
+        row = execute(f"SHOW CREATE {kind} {quoted(name)}")[0]
+    except DBAPIError as error:
+        if error.orig is None or error.orig.args[0] not in NOT_THERE:
+            raise
+        return None
+    if kind in TABLE_KINDS.values():
+        return str(row[1]), ""
+    return str(row[3 if kind == "EVENT" else 2]), str(row[1])
+
+
+# ER_BAD_TABLE_ERROR, ER_NO_SUCH_TABLE, ER_SP_DOES_NOT_EXIST, ER_WRONG_OBJECT, ER_TRG_DOES_NOT_EXIST,
+# ER_EVENT_DOES_NOT_EXIST, ER_NOT_SEQUENCE, ER_UNKNOWN_SEQUENCES
+NOT_THERE = {1051, 1146, 1305, 1347, 1360, 1539, 4089, 4091}
+
+
+def triggers_of(execute: Execute, table: str) -> list[str]:
+    """The names of its triggers, in the order in which they fire."""
+    return [
+        name
+        for (name,) in execute(
+            "SELECT trigger_name FROM information_schema.triggers WHERE event_object_schema = DATABASE()"
+            " AND event_object_table = %s ORDER BY action_timing, event_manipulation, action_order",
+            (table,),
+        )
+    ]
+
+
+def columns_of(execute: Execute, table: str) -> list[Column]:
+    """Its columns but for generated ones."""
+    return [
+        Column(name, kind, key == "PRI", data in TEXTS, "on update" in extra.lower())
+        for name, kind, key, data, extra in execute(
+            "SELECT column_name, column_type, column_key, data_type, extra FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position",
+            (table,),
+        )
+        if " GENERATED" not in extra.upper()
+    ]
+
+
+# Compared byte by byte, for a collation may take 'a' and 'A' for the same.
+TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
+
+
+def equals(one: str, other: str, column: Column) -> str:
+    """SQL for: two values of this column are the same."""
+    return f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" if column.text else f"{one} <=> {other}"
+
+
+def discard(execute: Execute) -> None:
+    """Drop the journal and the copies, the journal last: while it is there, they are known."""
+    kept = [name for (name,) in execute(f"SHOW TABLES LIKE '{KEPT.replace('_', chr(92) + '_')}%'")]
+    for name in [*kept, JOURNAL]:
+        execute(f"DROP TABLE IF EXISTS {name}")
+
+
+def quoted(name: str) -> str:
+    """The name as SQL."""
+    return f"`{name.replace('`', '``')}`"
+
+
+def listed(names: list[str], alias: str = "") -> str:
+    """The columns as SQL, of the table with that alias."""
+    return ", ".join((f"{alias}." if alias else "") + quoted(name) for name in names)

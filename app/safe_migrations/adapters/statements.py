@@ -1,0 +1,186 @@
+"""What a statement of MySQL or MariaDB does: whether it commits, what it names, renames and takes away.
+
+Read by its words, for what is asked is little, and a statement that is no valid SQL is the server's to refuse.
+"""
+
+import re
+from functools import cached_property
+
+TOKEN = re.compile(
+    r"/\*!\d*|\*/|/\*.*?\*/|--\s[^\n]*|\#[^\n]*"
+    r"|(?P<string>'(?:[^'\\]|\\.|'')*')|`(?P<backticked>(?:[^`]|``)*)`|\"(?P<quoted>(?:[^\"\\]|\\.|\"\")*)\""
+    r"|(?P<word>[\w$]+)|(?P<sign>\S)",
+    re.DOTALL,
+)
+KINDS = ("TABLE", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE")
+
+# All others end the transaction first (MySQL manual, "Statements That Cause an Implicit Commit"), or may.
+WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"}
+READS = {"SELECT", "VALUES", "DO", "SHOW", "SET", "USE", "DESCRIBE", "DESC", "EXPLAIN"}
+LEAVES_TRANSACTION_OPEN = WRITES | READS | {"SAVEPOINT", "ROLLBACK", "RELEASE"}
+# What may stand behind ALTER TABLE ... DROP and holds no values.
+HOLDS_NO_VALUES = {"INDEX", "KEY", "CONSTRAINT", "FOREIGN", "PRIMARY", "CHECK", "DEFAULT", "PARTITION"}
+SAME_TYPE = {"INTEGER": "INT", "NUMERIC": "DECIMAL", "DEC": "DECIMAL", "BOOL": "TINYINT", "BOOLEAN": "TINYINT"}
+WIDER = (
+    ("TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT"),
+    ("VARCHAR", "TEXT", "MEDIUMTEXT", "LONGTEXT"),
+)
+
+
+class Statement:
+    """One statement; names are as written, without quotes and schema."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        found = [match for match in TOKEN.finditer(text) if match.lastgroup]
+        self.names = [
+            (match["backticked"] or "").replace("``", "`") or match["quoted"] or match["word"] or match["sign"] or ""
+            for match in found
+        ]
+        self.keywords = [(match["word"] or match["sign"] or "").upper() for match in found]
+
+    @property
+    def verb(self) -> str:
+        """Its first word: ``ALTER``."""
+        return next((word for word in self.keywords if word != "("), "")
+
+    @property
+    def ends_transaction(self) -> bool:
+        """Whether it commits what was done before it."""
+        return self.verb not in LEAVES_TRANSACTION_OPEN
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes rows, and leaves the transaction open."""
+        return self.verb in WRITES
+
+    @cached_property
+    def words(self) -> set[str]:
+        """Each name and keyword in lower case, for a search among the names of tables."""
+        return {name.lower() for name in self.names}
+
+    @cached_property
+    def kind(self) -> str:
+        """Of what CREATE, ALTER, DROP, RENAME and TRUNCATE speak: one of KINDS, or nothing."""
+        if self.verb == "TRUNCATE":
+            return "TABLE"
+        head = self.keywords[1:12]
+        head = head[: head.index("INDEX")] if "INDEX" in head else head
+        return next((word for word in head if word in KINDS), "")
+
+    @cached_property
+    def objects(self) -> list[tuple[str, str]]:
+        """Kind and name of each object that it creates, alters or drops: ``[("TABLE", "user")]``."""
+        if self.kind and self.verb in {"CREATE", "ALTER", "DROP", "TRUNCATE"} and "TEMPORARY" not in self.keywords[:4]:
+            start = self.keywords.index(self.kind) + 1 if self.kind in self.keywords else 1
+            named, at = self._name(start)
+            found = [(self.kind, named)]
+            while self.verb == "DROP" and self._keyword(at) == ",":
+                named, at = self._name(at + 1)
+                found.append((self.kind, named))
+            return found + [("TABLE", new) for _, new in self.renamed_tables]
+        return [("TABLE", name) for pair in self.renamed_tables for name in pair]
+
+    @cached_property
+    def renamed_tables(self) -> list[tuple[str, str]]:
+        """Old and new name of each table that it renames, in its order."""
+        found = []
+        if self.verb == "RENAME" and self._keyword(1) in {"TABLE", "TABLES"}:
+            at = 1
+            while at == 1 or self._keyword(at) == ",":
+                old, at = self._name(at + 1)
+                new, at = self._name(at + 1)
+                found.append((old, new))
+        elif self.verb == "ALTER" and self.kind == "TABLE":
+            for at, word in enumerate(self.keywords):
+                if word == "RENAME" and self._keyword(at + 1) not in {"COLUMN", "INDEX", "KEY"}:
+                    new, _ = self._name(at + 1 + (self._keyword(at + 1) in {"TO", "AS", "="}))
+                    found.append((self._name(self.keywords.index("TABLE") + 1)[0], new))
+        return found
+
+    @cached_property
+    def renamed_columns(self) -> dict[str, str]:
+        """The old name for each new one."""
+        found = {}
+        for at, word in enumerate(self.keywords):
+            if word == "CHANGE":
+                old, at = self._name(at + 1 + (self._keyword(at + 1) == "COLUMN"))
+                found[self._name(at)[0]] = old
+            elif word == "RENAME" and self._keyword(at + 1) == "COLUMN":
+                old, at = self._name(at + 2)
+                found[self._name(at + 1)[0]] = old
+        return found
+
+    @property
+    def takes_tables(self) -> bool:
+        """Whether rows go with it, all of them."""
+        return self.kind == "TABLE" and (self.verb in {"DROP", "TRUNCATE"} or "REPLACE" in self.keywords[:3])
+
+    @cached_property
+    def taken_columns(self) -> dict[str, str]:
+        """Each column whose values go or are cast: the type that it gets (``VARCHAR(80)``), or nothing if it goes."""
+        found: dict[str, str] = {}
+        if self.verb != "ALTER" or self.kind != "TABLE":
+            return found
+        for at, word in enumerate(self.keywords):
+            start = at + 1 + (self._keyword(at + 1) == "COLUMN")
+            if word == "DROP" and self._keyword(start) not in HOLDS_NO_VALUES:
+                found[self._name(start)[0]] = ""
+            elif word in {"MODIFY", "CHANGE"}:
+                name, after = self._name(start)
+                found[name] = self._type(after if word == "MODIFY" else self._name(after)[1])
+        return found
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether it may take rows, or change all columns."""
+        return self.verb == "ALTER" and bool({"CONVERT", "PARTITION"} & set(self.keywords))
+
+    @property
+    def target(self) -> str:
+        """The table into which it inserts, or nothing."""
+        into = self.keywords.index("INTO") + 1 if "INTO" in self.keywords else 0
+        return self._name(into)[0] if into and self.verb in {"INSERT", "REPLACE"} else ""
+
+    @property
+    def assigned(self) -> set[str]:
+        """The columns that an UPDATE sets."""
+        start = self.keywords.index("SET") if self.verb == "UPDATE" and "SET" in self.keywords else len(self.keywords)
+        end = self.keywords.index("WHERE", start) if "WHERE" in self.keywords[start:] else len(self.keywords)
+        return {self.names[at - 1] for at in range(start + 1, end) if self.keywords[at] == "="}
+
+    def _keyword(self, at: int) -> str:
+        return self.keywords[at] if at < len(self.keywords) else ""
+
+    def _name(self, at: int) -> tuple[str, int]:
+        """The name there, behind IF EXISTS and a schema, and where what follows it begins."""
+        while self._keyword(at) in {"IF", "NOT", "EXISTS"}:
+            at += 1
+        if self._keyword(at + 1) == ".":
+            at += 2
+        return (self.names[at] if at < len(self.names) else ""), at + 1
+
+    def _type(self, at: int) -> str:
+        end = self.keywords.index(")", at) + 1 if self._keyword(at + 1) == "(" and ")" in self.keywords[at:] else at + 1
+        return "".join(self.keywords[at:end]) + (" UNSIGNED" if self._keyword(end) == "UNSIGNED" else "")
+
+
+def keeps_values(before: str, now: str) -> bool:
+    """Whether each value of the type ``before`` comes through ``now`` and back: the same type or a wider one.
+
+    Of ENUM and SET the server refuses, in its strict mode, to take a value away that a row has.
+    """
+    (old, old_sizes), (new, new_sizes) = (_parts(kind) for kind in (before, now))
+    if any(ladder.index(old) < ladder.index(new) for ladder in WIDER if {old, new} <= set(ladder)):
+        return True
+    return old == new and (not (old_sizes and new_sizes) or old_sizes == new_sizes or _longer(old_sizes, new_sizes))
+
+
+def _parts(kind: str) -> tuple[str, list[int]]:
+    word = re.sub(r"\W.*", "", kind.upper(), flags=re.DOTALL)
+    unsigned = " UNSIGNED" if "UNSIGNED" in kind.upper() else ""
+    return SAME_TYPE.get(word, word) + unsigned, [] if "'" in kind else [int(size) for size in re.findall(r"\d+", kind)]
+
+
+def _longer(old: list[int], new: list[int]) -> bool:
+    return len(old) == len(new) == 1 and old <= new

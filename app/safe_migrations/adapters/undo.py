@@ -1,0 +1,266 @@
+"""Puts back what a revision on MySQL or MariaDB had changed when it failed or was killed, from the journal.
+
+The last statement first: each object that it touched gets the text that it had, in the words of that text, and the rows
+that it took come back. What others wrote meanwhile stays. At the end the texts are compared with the journal.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import groupby
+from uuid import uuid4
+
+from sqlalchemy.exc import DBAPIError
+
+from app.safe_migrations.adapters.base import OWN_TABLES
+from app.safe_migrations.adapters.definitions import way_back, without_counter
+from app.safe_migrations.adapters.journal import (
+    JOURNAL,
+    ROWS,
+    Column,
+    Execute,
+    columns_of,
+    discard,
+    equals,
+    listed,
+    quoted,
+    shown,
+)
+from app.safe_migrations.adapters.statements import Statement
+from app.safe_migrations.errors import MigrationError, summary
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object that a statement touches, its ``text`` before, None if it was not there; or ROWS that it changed."""
+
+    step: int
+    kind: str
+    name: str
+    text: str | None
+    sql_mode: str
+    kept: str
+    statement: Statement
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()} {self.name}"
+
+
+@dataclass
+class Outcome:
+    """What is as it was; what is not, with the reason; and which rows could not be brought back."""
+
+    restored: list[str] = field(default_factory=list)
+    different: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+
+def interrupted(execute: Execute) -> bool:
+    """Whether there is a journal: a run is under way, or was killed."""
+    pattern = JOURNAL.replace("_", r"\_")
+    return bool(execute(f"SHOW TABLES LIKE '{pattern}'"))
+
+
+def undo(execute: Execute) -> Outcome:
+    """Put back what the journal knows of. Without a difference the journal is gone afterwards, else it stays.
+
+    Raises DBAPIError if the connection is lost.
+    """
+    ((mode, checks),) = execute("SELECT @@SESSION.sql_mode, @@SESSION.foreign_key_checks")
+    # The server accepted each text before, under whatever mode; and 0 in a key is a value of its own.
+    undoing = "NO_AUTO_VALUE_ON_ZERO" + (",ANSI_QUOTES" if "ANSI_QUOTES" in mode else "")
+    execute("SET SESSION sql_mode = %s, foreign_key_checks = %s", (undoing, 0))
+    try:
+        return Undo(execute).run()
+    finally:
+        execute("SET SESSION sql_mode = %s, foreign_key_checks = %s", (mode, checks))
+
+
+def told(outcome: Outcome) -> list[str]:
+    """What is not as it was, in words."""
+    lines = [f"Could not be undone: {name} ({reason})." for name, reason in outcome.different.items()]
+    return lines + [f"Could not be brought back: {rows}." for rows in outcome.lost]
+
+
+def refuse(outcome: Outcome) -> None:
+    """Raise MigrationError if something is not as it was."""
+    if outcome.different:
+        raise MigrationError(
+            "\n".join(["a revision failed half-way.", *told(outcome)]),
+            f"make them what the table {JOURNAL} says, and run the command again:",
+            f"SELECT kind, name, text FROM {JOURNAL} ORDER BY id;",
+        )
+    if outcome.lost:
+        raise MigrationError(
+            "\n".join(["a revision failed half-way. Its changes are undone but for these rows.", *told(outcome)]),
+            "bring them back from a backup; the next run goes on from here:",
+            "flask db upgrade",
+        )
+
+
+class Undo:
+    """One undoing."""
+
+    def __init__(self, execute: Execute) -> None:
+        self.execute = execute
+        self.outcome = Outcome()
+        self.reasons: dict[str, str] = {}
+        rows = execute(f"SELECT step, kind, name, text, sql_mode, kept, statement FROM {JOURNAL} ORDER BY id")
+        self.entries = [
+            Entry(step, kind, name, text, mode, kept, Statement(statement))
+            for step, kind, name, text, mode, kept, statement in rows
+        ]
+
+    def run(self) -> Outcome:
+        """Undo each step, the last one first, and compare."""
+        steps = [list(found) for _, found in groupby(self.entries, lambda entry: entry.step)]
+        for step in reversed(steps):
+            self._undo(step)
+        self.execute("COMMIT")
+        self._compare()
+        if not self.outcome.different:
+            discard(self.execute)
+        return self.outcome
+
+    def _undo(self, step: list[Entry]) -> None:
+        renamed = step[0].statement.renamed_tables
+        for old, new in reversed(renamed):
+            if not self._columns(old) and self._columns(new):
+                self.execute(f"RENAME TABLE {quoted(new)} TO {quoted(old)}")
+        tables_last = sorted(step, key=lambda entry: entry.kind == "TABLE")
+        for entry in tables_last:
+            if entry.text is None and entry.kind != ROWS and entry.name not in dict(renamed).values():
+                self._try(entry, self._drop)
+        for entry in reversed(tables_last):
+            if entry.kind == ROWS:
+                self._try(entry, self._change_rows_back)
+            elif entry.text is not None:
+                self._try(entry, self._change_back if entry.kind == "TABLE" else self._make_anew)
+
+    def _try(self, entry: Entry, action: Callable[[Entry], None]) -> None:
+        try:
+            action(entry)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            if entry.kind == ROWS:
+                self.outcome.lost.append(f"rows of {entry.name} ({summary(error)}) after: {entry.statement.text}")
+            self.reasons[str(entry)] = summary(error)
+
+    def _drop(self, entry: Entry) -> None:
+        self.execute(f"DROP {entry.kind} IF EXISTS {quoted(entry.name)}")
+
+    def _make_anew(self, entry: Entry) -> None:
+        """A view, a trigger or a routine, under the sql_mode that it had."""
+        if shown(self.execute, entry.kind, entry.name) == (entry.text, entry.sql_mode):
+            return
+        self._drop(entry)
+        ((mode,),) = self.execute("SELECT @@SESSION.sql_mode")
+        self.execute("SET SESSION sql_mode = %s", (entry.sql_mode,))
+        try:
+            self.execute(entry.text)
+        finally:
+            self.execute("SET SESSION sql_mode = %s", (mode,))
+
+    def _change_back(self, entry: Entry) -> None:
+        """A table, and what the statement took of its rows."""
+        statement = entry.statement
+        kept = self._columns(entry.kept) if entry.kept else []
+        compared = bool(kept and self._columns(f"{entry.kept}_after"))
+        if compared:
+            self._forget_what_others_changed(entry)
+        self._change_text_back(entry)
+        if not kept:
+            return
+        keys = [column.name for column in self._columns(entry.name) if column.key]
+        if statement.takes_tables or statement.takes_rows:
+            self._insert(entry, keys)
+        elif keys:
+            taken = [column.name for column in kept if column.name in statement.taken_columns]
+            cast = [name for name in taken if statement.taken_columns[name]]
+            self._update(entry, [name for name in taken if name not in cast], keys)
+            self._update(entry, cast, keys, f"JOIN {entry.kept}_after a USING ({listed(keys)})" if compared else "")
+        else:
+            self._save(entry)
+
+    def _change_text_back(self, entry: Entry) -> None:
+        """In two rounds, for a table's character set shows in its columns only when the table has another one."""
+        assert entry.text is not None
+        for _ in range(2):
+            now = shown(self.execute, "TABLE", entry.name)
+            if now is None:
+                self.execute(entry.text)
+            elif now[0] != entry.text:
+                for turn in way_back(now[0], entry.text, entry.statement.renamed_columns):
+                    self.execute(f"ALTER TABLE {quoted(entry.name)} {turn}")
+
+    def _insert(self, entry: Entry, keys: list[str]) -> None:
+        """All kept rows that are not there; those that are, others have written meanwhile."""
+        columns = [column.name for column in self._columns(entry.kept)]
+        table, where = quoted(entry.name), ""
+        if keys:
+            where = f" LEFT JOIN {table} t USING ({listed(keys)}) WHERE t.{quoted(keys[0])} IS NULL"
+        self.execute(
+            f"INSERT INTO {table} ({listed(columns)}) SELECT {listed(columns, 'k')} FROM {entry.kept} k{where}"
+        )
+
+    def _update(self, entry: Entry, columns: list[str], keys: list[str], joined: str = "", where: str = "") -> None:
+        """The values of these columns, and of no other: not of one that ON UPDATE sets."""
+        if not columns:
+            return
+        names = columns + [column.name for column in self._columns(entry.name) if column.follows_updates]
+        values = [f"t.{quoted(name)} = {'k' if name in columns else 't'}.{quoted(name)}" for name in names]
+        tables = f"{quoted(entry.name)} t JOIN {entry.kept} k USING ({listed(keys)}) {joined}"
+        self.execute(f"UPDATE {tables} SET {', '.join(values)} {where}")
+
+    def _forget_what_others_changed(self, entry: Entry) -> None:
+        """Of a column that was cast: put back only what still has the value that the statement made of it."""
+        ours, taken = self._columns(f"{entry.kept}_after"), entry.statement.taken_columns
+        current = {old: new for new, old in entry.statement.renamed_columns.items()}
+        keys = listed([column.name for column in ours if column.name not in taken])
+        equal = " AND ".join(equals(f"t.{quoted(current.get(c.name, c.name))}", f"a.{quoted(c.name)}", c) for c in ours)
+        self.execute(
+            f"DELETE a FROM {entry.kept}_after a JOIN {quoted(entry.name)} t USING ({keys}) WHERE NOT ({equal})"
+        )
+
+    def _change_rows_back(self, entry: Entry) -> None:
+        """Rows that the transaction inserted, changed or deleted, unless others have changed them since."""
+        columns = self._columns(entry.name)
+        keys = [column.name for column in columns if column.key]
+        if not entry.kept:
+            self.outcome.lost.append(f"{entry.name} has no primary key, and this was committed: {entry.statement.text}")
+            return
+        if not self._columns(entry.kept):
+            return
+        table, key, using = quoted(entry.name), quoted(keys[0]), f"USING ({listed(keys)})"
+        after = f"JOIN {entry.kept}_after a {using}"
+        unchanged = " AND ".join(equals(f"t.{quoted(c.name)}", f"a.{quoted(c.name)}", c) for c in columns)
+        ((others,),) = self.execute(f"SELECT COUNT(*) FROM {table} t {after} WHERE NOT ({unchanged})")
+        if others:
+            self.outcome.lost.append(f"{others} rows of {entry.name}, which others have changed since")
+        inserted = f"LEFT JOIN {entry.kept} k {using} WHERE k.{key} IS NULL"
+        self.execute(f"DELETE t FROM {table} t {after} {inserted} AND {unchanged}")
+        self._update(entry, [c.name for c in columns if not c.key], keys, after, f"WHERE {unchanged}")
+        self.execute(f"DELETE k FROM {entry.kept} k {after}")
+        self._insert(entry, keys)
+
+    def _save(self, entry: Entry) -> None:
+        """Values whose rows cannot be told apart stay in a table, for a person to look at."""
+        saved = f"{OWN_TABLES}saved_{uuid4().hex[:12]}"
+        self.execute(f"RENAME TABLE {entry.kept} TO {saved}")
+        taken = ", ".join(entry.statement.taken_columns)
+        self.outcome.lost.append(f"{taken} of {entry.name}, which has no primary key; the table {saved} has the values")
+
+    def _columns(self, table: str) -> list[Column]:
+        return columns_of(self.execute, table)
+
+    def _compare(self) -> None:
+        first: dict[str, Entry] = {}
+        for entry in self.entries:
+            if entry.kind != ROWS:
+                first.setdefault(str(entry), entry)
+        for name, entry in first.items():
+            now = shown(self.execute, entry.kind, entry.name)
+            if without_counter(now[0] if now else "") == without_counter(entry.text or ""):
+                self.outcome.restored.append(name)
+            else:
+                self.outcome.different[name] = self.reasons.get(name, "its text differs")

@@ -1,0 +1,308 @@
+"""MySQL and MariaDB: what a revision changed before it failed or was killed is put back, in the server's own words."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import flask_migrate
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, inspect
+
+from tests.conftest import FIRST, Project, revision
+
+pytestmark = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+
+SCHEMA = [
+    "CREATE TABLE owner (id INT PRIMARY KEY, code VARCHAR(9) UNIQUE, name VARCHAR(80))",
+    r"""CREATE TABLE pet (
+        id INT PRIMARY KEY AUTO_INCREMENT,
+        name VARCHAR(80) CHARACTER SET latin1 DEFAULT 'x, y' COMMENT 'it''s a, name (\n',
+        kind ENUM('cat', 'dog, or') NOT NULL DEFAULT 'cat',
+        price DECIMAL(10, 4),
+        tag VARCHAR(20),
+        born TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+        label VARCHAR(99) AS (CONCAT(name, ', ')) STORED,
+        short VARCHAR(99) AS (LEFT(name, 2)) VIRTUAL,
+        owner_id INT,
+        notes TEXT,
+        CONSTRAINT ck_price CHECK (price > 0),
+        UNIQUE KEY uq_tag (tag),
+        KEY ix_name (name),
+        KEY ix_notes (notes(10)),
+        FULLTEXT KEY ft (notes),
+        CONSTRAINT fk_owner FOREIGN KEY (owner_id) REFERENCES owner (id) ON DELETE CASCADE
+    ) COMMENT='all, pets'""",
+    "CREATE TABLE log (what VARCHAR(9))",
+    "CREATE TABLE measure (id INT, day INT, n INT, PRIMARY KEY (id, day)) PARTITION BY HASH (day) PARTITIONS 2",
+    "CREATE VIEW dear AS SELECT name FROM pet WHERE price > 100",
+    "CREATE TRIGGER tidy BEFORE INSERT ON pet FOR EACH ROW SET NEW.tag = LOWER(NEW.tag)",
+    "CREATE PROCEDURE count_pets() SELECT COUNT(*) FROM pet",
+    "CREATE FUNCTION one() RETURNS INT DETERMINISTIC RETURN 1",
+    "INSERT INTO owner VALUES (1, 'a', 'Ann'), (2, 'b', 'Bo')",
+    "INSERT INTO pet (id, name, kind, price, tag, born, owner_id, notes) VALUES"
+    " (1, 'Rex', 'dog, or', 1.2345, 'r', '2001-02-03 04:05:06', 1, 'good'),"
+    " (2, 'Tom', 'cat', NULL, NULL, '2002-02-03 04:05:06', NULL, NULL),"
+    " (5, 'tom', 'cat', 9999.9999, '007', '2003-02-03 04:05:06', 2, '%s %% {x}')",
+    "INSERT INTO log VALUES ('begin')",
+    "INSERT INTO measure VALUES (1, 1, 10), (1, 2, 20)",
+]
+
+CHANGES = {
+    "new table": [
+        "CREATE TABLE new (id INT PRIMARY KEY, pet_id INT REFERENCES pet (id))",
+        "INSERT INTO new VALUES (1, 1)",
+    ],
+    "new table from rows": ["CREATE TABLE copy AS SELECT * FROM pet"],
+    "dropped table": ["DROP TABLE pet"],
+    "dropped parent": ["SET foreign_key_checks = 0", "DROP TABLE owner", "SET foreign_key_checks = 1"],
+    "dropped and made anew": ["DROP TABLE measure", "CREATE TABLE measure (n INT)", "INSERT INTO measure VALUES (1)"],
+    "truncated table": ["TRUNCATE TABLE measure", "INSERT INTO measure VALUES (1, 1, 99)"],
+    "renamed table": ["RENAME TABLE pet TO animal, log TO diary", "ALTER TABLE animal DROP COLUMN notes"],
+    "renamed by alter": ["ALTER TABLE pet ADD COLUMN age INT, RENAME TO animal"],
+    "swapped tables": ["RENAME TABLE log TO tmp", "RENAME TABLE owner TO log", "RENAME TABLE tmp TO owner"],
+    "new column": ["ALTER TABLE pet ADD COLUMN age INT NOT NULL DEFAULT 3 AFTER id, ADD KEY ix_age (age)"],
+    "dropped columns": ["ALTER TABLE pet DROP COLUMN price, DROP CONSTRAINT ck_price", "ALTER TABLE pet DROP notes"],
+    "dropped generated columns": ["ALTER TABLE pet DROP COLUMN label, DROP COLUMN short"],
+    "dropped key columns": ["ALTER TABLE pet DROP COLUMN tag", "ALTER TABLE pet DROP KEY ix_name"],
+    "dropped primary key": ["ALTER TABLE pet MODIFY id INT NOT NULL, DROP PRIMARY KEY"],
+    "dropped foreign key": ["ALTER TABLE pet DROP FOREIGN KEY fk_owner", "ALTER TABLE pet DROP COLUMN owner_id"],
+    "changed foreign key": [
+        "ALTER TABLE pet DROP FOREIGN KEY fk_owner",
+        "ALTER TABLE pet ADD CONSTRAINT fk_owner FOREIGN KEY (owner_id) REFERENCES owner (id) ON DELETE SET NULL",
+    ],
+    "renamed column": ["ALTER TABLE pet CHANGE price cost DECIMAL(10, 4), DROP CONSTRAINT ck_price"],
+    "renamed and moved": [
+        "ALTER TABLE pet RENAME COLUMN notes TO remarks",
+        "ALTER TABLE pet MODIFY remarks TEXT FIRST",
+    ],
+    "renamed key column of a parent": ["ALTER TABLE owner CHANGE id number INT NOT NULL"],
+    "lost default and comment": ["ALTER TABLE pet MODIFY name VARCHAR(200)", "ALTER TABLE pet ALTER kind DROP DEFAULT"],
+    "cast": ["ALTER TABLE pet DROP CONSTRAINT ck_price, MODIFY price DECIMAL(9, 1)"],
+    "cast and renamed": ["ALTER TABLE pet CHANGE born day DATE"],
+    "longer enum": ["ALTER TABLE pet MODIFY kind ENUM('bird', 'cat', 'dog, or') NOT NULL"],
+    "changed generated column": [
+        "ALTER TABLE pet DROP COLUMN label, ADD COLUMN label VARCHAR(9) AS ('x') STORED FIRST"
+    ],
+    "table options": ["ALTER TABLE pet COMMENT='', AUTO_INCREMENT=100", "ALTER TABLE log COMMENT='new'"],
+    "charset": ["ALTER TABLE owner CONVERT TO CHARACTER SET latin1"],
+    "partitions": ["ALTER TABLE measure REMOVE PARTITIONING"],
+    "more partitions": ["ALTER TABLE measure PARTITION BY HASH (id) PARTITIONS 4"],
+    "dropped index": ["DROP INDEX ix_name ON pet", "CREATE INDEX ix_price ON pet (price)"],
+    "views": ["DROP VIEW dear", "CREATE VIEW cheap AS SELECT 1 AS one"],
+    "changed view": ["CREATE OR REPLACE VIEW dear AS SELECT price FROM pet"],
+    "trigger": [
+        "DROP TRIGGER tidy",
+        "CREATE TRIGGER loud BEFORE INSERT ON pet FOR EACH ROW SET NEW.tag = UPPER(NEW.tag)",
+    ],
+    "routines": ["DROP PROCEDURE count_pets", "DROP FUNCTION one", "CREATE PROCEDURE p() SELECT 1"],
+    "rows": [
+        "UPDATE pet SET name = 'REX', notes = NULL WHERE id = 1",
+        "UPDATE pet SET tag = UPPER(tag)",
+        "DELETE FROM pet WHERE id = 2",
+        "INSERT INTO pet (name, tag) VALUES ('Kim', 'k')",
+        "ALTER TABLE log ADD COLUMN id INT",
+    ],
+    "rows of a key": ["UPDATE measure SET day = 9 WHERE day = 2", "CREATE TABLE new (id INT)"],
+    "rows and their column": ["UPDATE pet SET notes = CONCAT('x', notes)", "ALTER TABLE pet DROP COLUMN notes"],
+    "rows and their table": ["DELETE FROM measure WHERE day = 1", "DROP TABLE measure"],
+    "from column to column": [
+        "ALTER TABLE pet ADD COLUMN remarks VARCHAR(99)",
+        "UPDATE pet SET remarks = notes",
+        "ALTER TABLE pet DROP COLUMN notes",
+        "ALTER TABLE pet CHANGE remarks notes VARCHAR(99)",
+    ],
+}
+
+
+@pytest.fixture
+def engine(database: str, attempt: Callable[..., list[str]]) -> Iterator[Engine]:
+    """Looks at the database, which is at the first revision and has SCHEMA."""
+    assert [] == attempt(flask_migrate.upgrade)
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        run(connection, SCHEMA)
+    yield engine
+    engine.dispose()
+
+
+def run(connection: Connection, statements: list[str]) -> None:
+    """Run each as it stands."""
+    for statement in statements:
+        connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def state(engine: Engine) -> dict[str, object]:
+    """Each object's SHOW CREATE, but for the counter, which follows the rows, and each table's rows."""
+    found: dict[str, object] = {}
+    with engine.connect() as connection:
+        ask = connection.exec_driver_sql
+        for name, kind in ask("SHOW FULL TABLES").all():
+            shown = ask(f"SHOW CREATE TABLE `{name}`").one()[1]
+            found[name] = re.sub(r" AUTO_INCREMENT=\d+", "", shown)
+            if kind == "BASE TABLE":
+                found[f"rows of {name}"] = sorted(map(repr, ask(f"SELECT * FROM `{name}`")))
+        for kind in ("TRIGGERS", "PROCEDURE STATUS WHERE db = DATABASE()", "FUNCTION STATUS WHERE db = DATABASE()"):
+            for row in ask(f"SHOW {kind}").all():
+                name, what = (row[1], kind.split()[0]) if "STATUS" in kind else (row[0], "TRIGGER")
+                found[name] = ask(f"SHOW CREATE {what} `{name}`").one()[1:3]
+    return found
+
+
+def script(statements: list[str], end: str = "raise RuntimeError('stop')") -> str:
+    """Python that runs them, and ``end``."""
+    return "\n".join(
+        [f"op.get_bind().exec_driver_sql({statement.replace('%', '%%')!r})" for statement in statements] + [end]
+    )
+
+
+@pytest.fixture
+def upgrade(project: Project, attempt: Callable[..., list[str]]) -> Callable[[str], list[str]]:
+    """Runs a revision whose upgrade is this Python; what it says of its failure."""
+
+    def run(body: str) -> list[str]:
+        project.write(*revision("a1", FIRST, body))
+        return attempt(flask_migrate.upgrade)
+
+    return run
+
+
+def test_each(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """Each change is undone, text for text and row for row, and nothing of the journal stays."""
+    before = state(engine)
+    for name, statements in CHANGES.items():
+        assert (name, ["stop"]) == (name, upgrade(script(statements)))
+        assert (name, before) == (name, state(engine))
+
+
+def test_done(upgrade: Callable[[str], list[str]], engine: Engine, project: Project) -> None:
+    """A revision that goes through stays, each change of it, and nothing of the journal."""
+    for name, statements in CHANGES.items():
+        before = state(engine)
+        assert (name, []) == (name, upgrade(script(statements, "pass")))
+        after = state(engine)
+        assert (name, True, []) == (name, before != after, [found for found in after if "_migration_" in found])
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SET foreign_key_checks = 0")
+            for found in connection.exec_driver_sql("SHOW FULL TABLES").all():
+                if found[0] not in ("user", "alembic_version"):
+                    connection.exec_driver_sql(f"DROP {'VIEW' if found[1] == 'VIEW' else 'TABLE'} {found[0]}")
+            for name in ("PROCEDURE count_pets", "PROCEDURE p", "FUNCTION one"):
+                connection.exec_driver_sql(f"DROP {name.split()[0]} IF EXISTS {name.split()[1]}")
+            run(connection, [*SCHEMA, f"UPDATE alembic_version SET version_num = '{FIRST}'"])
+
+
+def test_what_others_write(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """What the app writes while a revision runs that fails later stays: new rows, changed ones, deleted ones."""
+    changes = [
+        "UPDATE pet SET name = CONCAT('x', name), kind = 'cat'",
+        "ALTER TABLE pet DROP CONSTRAINT ck_price, MODIFY price DECIMAL(9, 1), DROP COLUMN notes",
+    ]
+    body = script(changes, "") + (
+        "\nengine = op.get_bind().engine\n"
+        "with engine.begin() as connection:\n"
+        "    connection.exec_driver_sql(\"UPDATE pet SET name = 'other', price = 7 WHERE id = 1\")\n"
+        "    connection.exec_driver_sql(\"INSERT INTO pet (id, name, price) VALUES (9, 'Zoe', 3)\")\n"
+        "    connection.exec_driver_sql('DELETE FROM pet WHERE id = 5')\n"
+        "raise RuntimeError('stop')"
+    )
+    told = upgrade(body)
+    assert ["stop", "Could not be brought back: 1 rows of pet, which others have changed since."] == told
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT id, name, kind, price, notes FROM pet ORDER BY id").all()
+    assert [(1, "other", "cat", 7, "good"), (2, "Tom", "cat", None, None), (9, "Zoe", "cat", 3, None)] == rows
+
+
+def test_no_primary_key(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """Values that cannot be matched to rows are not lost: they are in a table, and the message names it."""
+    first, second = (upgrade(script(["ALTER TABLE log DROP COLUMN what, ADD COLUMN n INT"])) for _ in range(2))
+    assert "what of log, which has no primary key; the table _migration_saved_" in first[1]
+    with engine.connect() as connection:
+        saved = first[1].split("the table ")[1].split()[0]
+        assert ["begin"] == connection.exec_driver_sql(f"SELECT * FROM {saved}").scalars().all()
+    assert first[1] != second[1]
+    told = upgrade(script(["DELETE FROM log", "ALTER TABLE log ADD COLUMN n INT"]))
+    assert [
+        "stop",
+        "Could not be brought back: log has no primary key, and this was committed: DELETE FROM log.",
+    ] == told
+
+
+def test_what_cannot_be_undone(project: Project, engine: Engine) -> None:
+    """If an object is not as it was, the run says which and why, and no run goes on before it is."""
+    body = script(["ALTER TABLE pet DROP KEY uq_tag"], "") + (
+        "\nwith op.get_bind().engine.begin() as connection:\n"
+        "    connection.exec_driver_sql(\"INSERT INTO pet (id, tag) VALUES (8, 'r')\")\n"
+        "raise RuntimeError('stop')"
+    )
+    project.write(*revision("a1", FIRST, body))
+    error = project.db("upgrade").stderr
+    assert "RuntimeError: stop" in error
+    assert "Could not be undone: table pet (Duplicate entry 'r' for key" in error
+    again = project.db("upgrade")
+    assert (1, True) == (again.returncode, "SELECT kind, name, text FROM _migration_journal" in again.stderr)
+    assert "half-way" in project.db("status").stdout
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM pet WHERE id = 8")
+    project.write(*revision("a1", FIRST, "op.drop_index('ix_name', 'pet')"))
+    project.ok("upgrade")
+    assert "a1 (head)" in project.ok("current")
+
+
+def test_killed(project: Project, engine: Engine) -> None:
+    """After kill -9 the lock is held while the server still runs the last statement. The next run undoes the rest.
+
+    Until then status tells of it, and nothing of the journal is seen by what compares models and database.
+    """
+    before = state(engine)
+    changes = ["ALTER TABLE pet DROP COLUMN notes", "DROP TABLE measure", "DO SLEEP(6)"]
+    project.write(*revision("a1", FIRST, script(changes, "pass")))
+    with project.start("flask", "db", "upgrade") as process:
+        deadline = time.monotonic() + 20
+        while inspect(engine).has_table("measure") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert "another upgrade of this database has gone on" in project.db("-x", "lock_wait=0", "upgrade").stderr
+    status = project.db("status")
+    assert (1, True) == (status.returncode, "half-way  a run is under way" in status.stdout)
+    assert "_migration_" not in project.db("check").stderr
+    project.write(*revision("a1", FIRST, "pass"))
+    told = project.ok("upgrade")
+    assert "Undone: table pet, table measure" in told
+    assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
+
+
+def test_lost(project: Project, engine: Engine) -> None:
+    """If the session is lost while the server runs a statement, that is not overtaken: the next run undoes it all."""
+    before = state(engine)
+    project.write(*revision("a1", FIRST, script(["DROP TABLE measure", "DO SLEEP(4)", "DROP TABLE log"], "pass")))
+    with project.start("flask", "db", "upgrade") as process:
+        deadline = time.monotonic() + 20
+        while inspect(engine).has_table("measure") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate()
+    assert (1, True) == (process.returncode, "still there; the next run undoes it" in errors)
+    project.write(*revision("a1", FIRST, "pass"))
+    assert "Undone: table measure" in project.ok("upgrade")
+    assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
+
+
+def test_table_of_others(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """A table that others make meanwhile, under the name of one that the revision is about to make, is not ours."""
+    body = (
+        "with op.get_bind().engine.begin() as connection:\n"
+        "    connection.exec_driver_sql('CREATE TABLE report AS SELECT 1 AS one')\n"
+        "try:\n    op.create_table('report', sa.Column('two', sa.Integer()))\n"
+        "except sa.exc.OperationalError:\n    pass\n"
+        "op.drop_index('ix_name', 'pet')\nraise RuntimeError('stop')"
+    )
+    before = state(engine)
+    assert ["stop"] == upgrade(body)
+    with engine.connect() as connection:
+        assert [1] == connection.exec_driver_sql("SELECT one FROM report").scalars().all()
+        connection.exec_driver_sql("DROP TABLE report")
+    assert before == state(engine)
