@@ -187,16 +187,11 @@ class Project:
         return path
 
     def make_stock(self) -> None:
-        """Take the safety out: Flask-Migrate's own commands and its own env.py, in the same app."""
-        factory = (self.path / "app" / "__init__.py").read_text()
-        factory = factory.replace("    safe_migrations.init_app(app)\n", "").replace(", safe_migrations", "")
-        self.write("app/__init__.py", factory)
-        versions = self.path / "versions"
-        (self.path / "migrations" / "versions").rename(versions)
-        shutil.rmtree(self.path / "migrations")
-        self.ok("init", "--template", "flask")
-        (self.path / "migrations" / "versions").rmdir()
-        versions.rename(self.path / "migrations" / "versions")
+        """Take the safety out, as the package's README says: Flask-Migrate's own commands and env.py, in the same app."""
+        readme = (self.path / "app" / "safe_migrations" / "README.md").read_text()
+        commands = readme.partition("## Taking it out")[2].partition("```sh\n")[2].partition("```")[0]
+        environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self.environ}
+        subprocess.run(["bash", "-ec", commands], cwd=self.path, env=environ, check=True, capture_output=True)
 
     def add_tests(self) -> None:
         """Add the tests, as the project has them."""

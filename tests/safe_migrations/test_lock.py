@@ -23,10 +23,10 @@ def engine(database: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def count_in_a_table(project: Project) -> None:
-    """Give the history REVISIONS more, each of which counts itself in a table."""
+def count_in_a_table(project: Project, begin: str = "") -> None:
+    """Give the history REVISIONS more, each of which counts itself in a table; the first one begins with ``begin``."""
     parent = FIRST
-    up = "op.create_table('counted', sa.Column('n', sa.Integer()))"
+    up = f"{begin}op.create_table('counted', sa.Column('n', sa.Integer()))"
     for number in range(REVISIONS):
         name = f"c{number:02}"
         project.write(*revision(name, parent, f"{up}\nop.execute('INSERT INTO counted VALUES ({number})')"))
@@ -51,9 +51,10 @@ def test_twenty_at_once(project: Project, engine: Engine) -> None:
 
 
 def test_six_at_once_on_stock(project: Project) -> None:
-    """The damage: on stock most of six fail."""
+    """The damage: on stock most of six fail, if they meet."""
     project.make_stock()
-    count_in_a_table(project)
+    project.ok("upgrade")
+    count_in_a_table(project, "import time\ntime.sleep(2)\n")
     assert 0 < sum(status != 0 for status in exit_statuses(project, 6))
 
 

@@ -5,11 +5,14 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock
+from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
 # Advisory locks belong to a database, so one number serves all; any other program is unlikely to take this one.
@@ -50,14 +53,15 @@ class PostgreSQL(Adapter):
     reruns = True
 
     @contextmanager
-    def lock(self, _connection: Connection) -> Iterator[Lock]:
+    def lock(self, connection: Connection) -> Iterator[Lock]:
         """An advisory lock, on a session of its own that tells its name."""
-        with self.own_session() as connection:
+        with self.own_session() as session:
+            _require_session(session, connection)
             name = f"flask db, process {os.getpid()} on {socket.gethostname()}"[:63]
-            connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
-            if connection.dialect.server_version_info >= (14,):  # type: ignore[operator]
-                connection.execute(text("SET idle_session_timeout = 0"))
-            yield AdvisoryLock(connection)
+            session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
+            if session.dialect.server_version_info >= (14,):  # type: ignore[operator]
+                session.execute(text("SET idle_session_timeout = 0"))
+            yield AdvisoryLock(session)
 
     def is_lock_time_out(self, error: DBAPIError) -> bool:
         """lock_not_available (PostgreSQL manual, appendix A)."""
@@ -118,3 +122,26 @@ class PostgreSQL(Adapter):
             connection.rollback()
             connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})
             connection.commit()
+
+
+def _require_session(session: Connection, other: Connection) -> None:
+    """Raise MigrationError if a pooler gives each transaction another session, or two of us the same one.
+
+    Behind a pooler, the session's number is not the one that it was told at login. Those that keep a session together,
+    as PgBouncer does with `pool_mode = session`, keep what is set in it.
+    """
+    driver: Any = session.connection.dbapi_connection
+    if driver.info.backend_pid == session.scalar(text("SELECT pg_backend_pid()")):
+        return
+    asked, token = text("SELECT current_setting('safe_migrations.token', true)"), uuid4().hex
+    for _ in range(5):
+        session.execute(text("SELECT set_config('safe_migrations.token', :token, false)"), {"token": token})
+        found = (session.scalar(asked) == token, other.scalar(asked) == token)
+        other.rollback()
+        if found != (True, False):
+            raise MigrationError(
+                "a pooler stands before the server and gives each transaction another session, as PgBouncer does in"
+                " transaction mode: no lock holds there.",
+                "connect to the server itself for migrations:",
+                "DATABASE_URL=postgresql://USER:PASSWORD@SERVER:5432/DATABASE flask db upgrade",
+            )
