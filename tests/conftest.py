@@ -187,7 +187,7 @@ class Project:
         return path
 
     def make_stock(self) -> None:
-        """Take the safety out, as the package's README says: Flask-Migrate's own commands and env.py, in the same app."""
+        """Take the safety out, by the commands of its README: the same app with Flask-Migrate's commands and env.py."""
         readme = (self.path / "app" / "safe_migrations" / "README.md").read_text()
         commands = readme.partition("## Taking it out")[2].partition("```sh\n")[2].partition("```")[0]
         environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self.environ}
