@@ -4,9 +4,8 @@ lock -> recover -> plan -> requirements -> run -> verify. A command that changes
 takes no lock.
 """
 
-import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from concurrent.futures import Future
 from threading import Thread
 from typing import Any
 
@@ -21,6 +20,7 @@ from app.safe_migrations.lock import locked
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, pending
 from app.safe_migrations.progress import Progress, log, log_on_stderr
+from app.safe_migrations.remedies import masked
 from app.safe_migrations.requirements import require
 from app.safe_migrations.settings import settings
 
@@ -51,7 +51,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 _run(connection=connection, **options)
                 log.info("Nothing to do: the database is at %s", ", ".join(heads) or "base")
                 return
-            log.info("Database %r, %s %s", engine.url.set(query={}), *adapter.version(connection))
+            log.info("Database %s, %s %s", masked(engine.url), *adapter.version(connection))
             using = settings()
             with locked(adapter, connection, using.lock_wait):
                 adapter.recover(connection, using.patience)
@@ -82,21 +82,29 @@ def _run_patiently(
 ) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
     progress = Progress(step_done)
+
+    def run() -> None:
+        try:
+            _run(connection=connection, **adapter.configure, **options, on_version_apply=progress.on_version_apply)
+        except DBAPIError:
+            connection.rollback()
+            raise
+
+    def can_run_again(error: Exception) -> bool:
+        return _timed_out(adapter, error) and adapter.reruns and not progress.part_committed
+
     with progress.shown_on(connection):
-        for pause in patience.pauses():
-            try:
-                _run(connection=connection, **adapter.configure, **options, on_version_apply=progress.on_version_apply)
-            except DBAPIError as error:
-                connection.rollback()
-                if not adapter.is_lock_time_out(error):
-                    raise
-                if pause is None or not adapter.reruns or progress.part_committed:
-                    raise _blocked(adapter, connection, patience) from error
-                log.info("Others hold a lock; trying again in %.1f seconds", pause)
-                time.sleep(pause)
-            else:
-                break
+        try:
+            patience.persist(run, can_run_again)
+        except DBAPIError as error:
+            if _timed_out(adapter, error):
+                raise _blocked(adapter, connection, patience) from error
+            raise
     _verify(connection, progress.heads)
+
+
+def _timed_out(adapter: Adapter, error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
 
 
 def _blocked(adapter: Adapter, connection: Connection, patience: Patience) -> MigrationError:
@@ -127,24 +135,24 @@ def _verify(connection: Connection, expected: set[str] | None) -> None:
 
 
 def _connected(adapter: Adapter) -> Connection:
+    """Log in. Raises LoginError for a server that does not answer within LOGIN_WITHIN seconds."""
     if not adapter.log_in_may_hang:
         return adapter.engine.connect()
-    outcome: SimpleQueue[Connection | Exception] = SimpleQueue()
-
-    def connect() -> None:
-        try:
-            outcome.put(adapter.engine.connect())
-        except Exception as error:
-            outcome.put(error)
-
-    Thread(target=connect, daemon=True, name="login").start()
-    result: Connection | Exception
+    login: Future[Connection] = Future()
+    Thread(target=_log_in, args=(adapter.engine, login), daemon=True, name="login").start()
     try:
-        result = outcome.get(timeout=LOGIN_WITHIN)
-    except Empty:
-        result = TimeoutError(f"no answer from a {adapter.engine.dialect.name} server within {LOGIN_WITHIN} seconds")
-    if isinstance(result, Connection):
-        return result
-    if isinstance(result, DBAPIError):
-        raise result
-    raise LoginError(str(result)) from result
+        return login.result(timeout=LOGIN_WITHIN)
+    except DBAPIError:
+        raise
+    except TimeoutError as error:
+        product = adapter.engine.dialect.name
+        raise LoginError(f"no answer from a {product} server within {LOGIN_WITHIN} seconds") from error
+    except Exception as error:
+        raise LoginError(str(error)) from error
+
+
+def _log_in(engine: Engine, login: Future[Connection]) -> None:
+    try:
+        login.set_result(engine.connect())
+    except Exception as error:
+        login.set_exception(error)

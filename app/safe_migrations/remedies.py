@@ -19,8 +19,13 @@ class Situation:
 
     @property
     def database(self) -> str:
-        """The database, without password and without the options behind the ``?``, which may hold another."""
-        return repr(self.url.set(query={}))
+        """The database, without its password."""
+        return masked(self.url)
+
+
+def masked(url: URL) -> str:
+    """``url`` without password and without the options behind the ``?``, which may hold another."""
+    return repr(url.set(query={}))
 
 
 @dataclass(frozen=True)

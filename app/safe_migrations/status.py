@@ -15,6 +15,7 @@ from alembic.util import CommandError
 
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.errors import differences
+from app.safe_migrations.remedies import masked
 
 
 def print_status(config: Config) -> bool:
@@ -26,11 +27,11 @@ def print_status(config: Config) -> bool:
         nonlocal at_head
         connection = migration_context.connection
         assert connection is not None
-        engine, adapter = connection.engine, adapter_of(connection.engine)
+        adapter = adapter_of(connection.engine)
         product, version = adapter.version(connection)
         interrupted = adapter.interrupted(connection)
         at_head = set(current) == set(script.get_heads()) and not interrupted
-        _line("database", f"{engine.url.set(query={})!r}, {product} {version}")
+        _line("database", f"{masked(connection.engine.url)}, {product} {version}")
         _line("revision", ", ".join(current) or "base")
         _line("head", ", ".join(script.get_heads()) or "none, for there is no script")
         if interrupted:

@@ -1,7 +1,6 @@
 """MySQL and MariaDB: a named lock; and because each DDL statement commits, a journal and an undo."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -156,16 +155,7 @@ class MySQL(Adapter):
         def do_execute(cursor: Any, statement: str, parameters: Any, execution: Any) -> bool | None:
             if execution.root_connection is not connection:
                 return None
-            for pause in patience.pauses():
-                try:
-                    cursor.execute(statement, parameters)
-                except Exception as error:
-                    if pause is None or not _timed_out(error):
-                        raise
-                    log.info("Others hold a lock; trying again in %.1f seconds", pause)
-                    time.sleep(pause)
-                else:
-                    break
+            patience.persist(lambda: cursor.execute(statement, parameters), _timed_out)
             return True
 
         event.listen(self.engine, "do_execute", do_execute)
