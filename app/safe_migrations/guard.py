@@ -100,6 +100,10 @@ def _run_patiently(
             if _timed_out(adapter, error):
                 raise _blocked(adapter, connection, patience) from error
             raise
+        except Exception as error:
+            if adapter.reruns and progress.part_committed:
+                error.add_note("What the step did up to the end of its autocommit block stays: that was committed.")
+            raise
     _verify(connection, progress.heads)
 
 

@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import flask_migrate
 import pytest
@@ -36,10 +37,20 @@ SCHEMA = [
     ) COMMENT='all, pets'""",
     "CREATE TABLE log (what VARCHAR(9))",
     "CREATE TABLE measure (id INT, day INT, n INT, PRIMARY KEY (id, day)) PARTITION BY HASH (day) PARTITIONS 2",
+    'CREATE TABLE `100% "odd"` (id INT PRIMARY KEY, `%s` INT, `x"y` INT, `it\'s` INT)',
+    "CREATE TABLE `order` (id INT UNSIGNED PRIMARY KEY AUTO_INCREMENT, parent INT UNSIGNED,"
+    " CONSTRAINT fk_self FOREIGN KEY (parent) REFERENCES `order` (id))",
+    "CREATE TABLE item (id INT PRIMARY KEY, order_id INT UNSIGNED,"
+    " CONSTRAINT fk_order FOREIGN KEY (order_id) REFERENCES `order` (id))",
+    "CREATE TABLE audit (id INT PRIMARY KEY AUTO_INCREMENT, what VARCHAR(99))",
+    "CREATE TRIGGER note AFTER UPDATE ON owner FOR EACH ROW INSERT INTO audit (what) VALUES (NEW.name)",
+    'INSERT INTO `100% "odd"` VALUES (1, 2, 3, 4)',
+    "INSERT INTO `order` VALUES (1, NULL), (2, 1)",
+    "INSERT INTO item VALUES (1, 2)",
     "CREATE VIEW dear AS SELECT name FROM pet WHERE price > 100",
     "CREATE TRIGGER tidy BEFORE INSERT ON pet FOR EACH ROW SET NEW.tag = LOWER(NEW.tag)",
     "CREATE PROCEDURE count_pets() SELECT COUNT(*) FROM pet",
-    "CREATE FUNCTION one() RETURNS INT DETERMINISTIC RETURN 1",
+    "CREATE FUNCTION give_one() RETURNS INT DETERMINISTIC RETURN 1",
     "INSERT INTO owner VALUES (1, 'a', 'Ann'), (2, 'b', 'Bo')",
     "INSERT INTO pet (id, name, kind, price, tag, born, owner_id, notes) VALUES"
     " (1, 'Rex', 'dog, or', 1.2345, 'r', '2001-02-03 04:05:06', 1, 'good'),"
@@ -96,7 +107,7 @@ CHANGES = {
         "DROP TRIGGER tidy",
         "CREATE TRIGGER loud BEFORE INSERT ON pet FOR EACH ROW SET NEW.tag = UPPER(NEW.tag)",
     ],
-    "routines": ["DROP PROCEDURE count_pets", "DROP FUNCTION one", "CREATE PROCEDURE p() SELECT 1"],
+    "routines": ["DROP PROCEDURE count_pets", "DROP FUNCTION give_one", "CREATE PROCEDURE p() SELECT 1"],
     "rows": [
         "UPDATE pet SET name = 'REX', notes = NULL WHERE id = 1",
         "UPDATE pet SET tag = UPPER(tag)",
@@ -107,11 +118,59 @@ CHANGES = {
     "rows of a key": ["UPDATE measure SET day = 9 WHERE day = 2", "CREATE TABLE new (id INT)"],
     "rows and their column": ["UPDATE pet SET notes = CONCAT('x', notes)", "ALTER TABLE pet DROP COLUMN notes"],
     "rows and their table": ["DELETE FROM measure WHERE day = 1", "DROP TABLE measure"],
+    "percent and quotes": [
+        'ALTER TABLE `100% "odd"` CHANGE `%s` pct INT, DROP COLUMN `it\'s`',
+        'ALTER TABLE `100% "odd"` DROP COLUMN `x"y`',
+    ],
+    "percent, rows and name": ['UPDATE `100% "odd"` SET `%s` = 7', 'RENAME TABLE `100% "odd"` TO `even%`'],
+    "rows of a trigger": ["UPDATE owner SET name = 'x'", "ALTER TABLE owner ADD COLUMN n INT"],
+    "new trigger and its rows": [
+        "CREATE TRIGGER t2 AFTER INSERT ON item FOR EACH ROW INSERT INTO audit (what) VALUES ('item')",
+        "INSERT INTO item VALUES (5, 1)",
+        "CREATE TABLE new (id INT)",
+    ],
+    "rows of a view": ["UPDATE dear SET name = 'x'", "ALTER TABLE log ADD COLUMN n INT"],
+    "view of a renamed column": [
+        "ALTER TABLE pet DROP CONSTRAINT ck_price, CHANGE price cost DECIMAL(10, 4)",
+        "CREATE OR REPLACE VIEW dear AS SELECT name FROM pet WHERE cost > 100",
+    ],
+    "view of a renamed table": [
+        "RENAME TABLE pet TO animal",
+        "CREATE OR REPLACE VIEW dear AS SELECT name FROM animal",
+    ],
+    "renamed parent, dropped child": [
+        "RENAME TABLE owner TO owners",
+        "ALTER TABLE pet DROP FOREIGN KEY fk_owner",
+        "UPDATE pet SET tag = 'x1' WHERE id = 1",
+        "DROP TABLE pet",
+    ],
+    "renamed parent, changed child": ["RENAME TABLE owner TO owners", "ALTER TABLE pet DROP COLUMN notes"],
+    "wider keys": [
+        "ALTER TABLE `order` DROP FOREIGN KEY fk_self",
+        "ALTER TABLE item DROP FOREIGN KEY fk_order",
+        "ALTER TABLE `order` MODIFY id BIGINT NOT NULL AUTO_INCREMENT",
+        "ALTER TABLE `order` MODIFY parent BIGINT",
+        "ALTER TABLE item MODIFY order_id BIGINT",
+        "ALTER TABLE `order` ADD CONSTRAINT fk_self FOREIGN KEY (parent) REFERENCES `order` (id)",
+        "ALTER TABLE item ADD CONSTRAINT fk_order FOREIGN KEY (order_id) REFERENCES `order` (id)",
+    ],
+    "swapped unique values": [
+        "UPDATE pet SET tag = 'q' WHERE id = 1",
+        "UPDATE pet SET tag = 'r' WHERE id = 5",
+        "UPDATE pet SET tag = '007' WHERE id = 1",
+        "ALTER TABLE pet ADD COLUMN n INT",
+    ],
+    "row format": ["ALTER TABLE log ROW_FORMAT=COMPACT, COMMENT='x'"],
     "from column to column": [
         "ALTER TABLE pet ADD COLUMN remarks VARCHAR(99)",
         "UPDATE pet SET remarks = notes",
         "ALTER TABLE pet DROP COLUMN notes",
         "ALTER TABLE pet CHANGE remarks notes VARCHAR(99)",
+    ],
+    "other sql_mode": [
+        "SET SESSION sql_mode = 'ANSI,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'",
+        "UPDATE pet SET notes = 'x'",
+        "ALTER TABLE pet ADD COLUMN n INT, DROP COLUMN tag",
     ],
 }
 
@@ -137,7 +196,10 @@ def state(engine: Engine) -> dict[str, object]:
     """Each object's SHOW CREATE, but for the counter, which follows the rows, and each table's rows."""
     found: dict[str, object] = {}
     with engine.connect() as connection:
-        ask = connection.exec_driver_sql
+
+        def ask(statement: str) -> Any:
+            return connection.exec_driver_sql(statement.replace("%", "%%"))
+
         for name, kind in ask("SHOW FULL TABLES").all():
             shown = ask(f"SHOW CREATE TABLE `{name}`").one()[1]
             found[name] = re.sub(r" AUTO_INCREMENT=\d+", "", shown)
@@ -187,8 +249,8 @@ def test_done(upgrade: Callable[[str], list[str]], engine: Engine, project: Proj
             connection.exec_driver_sql("SET foreign_key_checks = 0")
             for found in connection.exec_driver_sql("SHOW FULL TABLES").all():
                 if found[0] not in ("user", "alembic_version"):
-                    connection.exec_driver_sql(f"DROP {'VIEW' if found[1] == 'VIEW' else 'TABLE'} {found[0]}")
-            for name in ("PROCEDURE count_pets", "PROCEDURE p", "FUNCTION one"):
+                    run(connection, [f"DROP {'VIEW' if found[1] == 'VIEW' else 'TABLE'} `{found[0]}`"])
+            for name in ("PROCEDURE count_pets", "PROCEDURE p", "FUNCTION give_one"):
                 connection.exec_driver_sql(f"DROP {name.split()[0]} IF EXISTS {name.split()[1]}")
             run(connection, [*SCHEMA, f"UPDATE alembic_version SET version_num = '{FIRST}'"])
 
@@ -223,10 +285,8 @@ def test_no_primary_key(upgrade: Callable[[str], list[str]], engine: Engine) -> 
         assert ["begin"] == connection.exec_driver_sql(f"SELECT * FROM {saved}").scalars().all()
     assert first[1] != second[1]
     told = upgrade(script(["DELETE FROM log", "ALTER TABLE log ADD COLUMN n INT"]))
-    assert [
-        "stop",
-        "Could not be brought back: log has no primary key, and this was committed: DELETE FROM log.",
-    ] == told
+    what = "log has no primary key or no transactions, and this was committed: DELETE FROM log"
+    assert ["stop", f"Could not be brought back: {what}."] == told
 
 
 def test_what_cannot_be_undone(project: Project, engine: Engine) -> None:
@@ -270,14 +330,14 @@ def test_killed(project: Project, engine: Engine) -> None:
     assert "_migration_" not in project.db("check").stderr
     project.write(*revision("a1", FIRST, "pass"))
     told = project.ok("upgrade")
-    assert "Undone: table pet, table measure" in told
+    assert re.search("A run was killed here. Undone: .*table pet, table measure", told)
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
 
 
 def test_lost(project: Project, engine: Engine) -> None:
     """If the session is lost while the server runs a statement, that is not overtaken: the next run undoes it all."""
     before = state(engine)
-    project.write(*revision("a1", FIRST, script(["DROP TABLE measure", "DO SLEEP(4)", "DROP TABLE log"], "pass")))
+    project.write(*revision("a1", FIRST, script(["DROP TABLE measure", "DO SLEEP(6)", "DROP TABLE log"], "pass")))
     with project.start("flask", "db", "upgrade") as process:
         deadline = time.monotonic() + 20
         while inspect(engine).has_table("measure") and time.monotonic() < deadline:
@@ -306,3 +366,33 @@ def test_table_of_others(upgrade: Callable[[str], list[str]], engine: Engine) ->
         assert [1] == connection.exec_driver_sql("SELECT one FROM report").scalars().all()
         connection.exec_driver_sql("DROP TABLE report")
     assert before == state(engine)
+
+
+def test_failed_rename(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """A renaming that the server refuses has renamed nothing: the table of the new name stays what it is."""
+    before = state(engine)
+    for statement in (
+        "RENAME TABLE missing TO log",
+        "ALTER TABLE missing RENAME TO log",
+        "RENAME TABLE log TO old, missing TO log",
+    ):
+        assert 1 == len(upgrade(script([statement])))
+        assert before == state(engine)
+
+
+def test_out_of_sight(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """What a routine, an autocommit block or LOCK TABLES may have changed is told, and hinders no good revision."""
+    before = state(engine)
+    block = "with op.get_context().autocommit_block():\n    op.execute('UPDATE audit SET id = 1')\n"
+    for body, what in (
+        (script(["CALL count_pets()", "ALTER TABLE log ADD COLUMN n INT"], ""), "CALL count_pets()"),
+        (script(["SELECT give_one()", "ALTER TABLE log ADD COLUMN n INT"], ""), "SELECT give_one()"),
+        (block + script(["ALTER TABLE log ADD COLUMN n INT"], ""), "UPDATE audit SET id = 1"),
+        (script(["LOCK TABLES log WRITE, alembic_version WRITE", "UNLOCK TABLES"], ""), "LOCK TABLES log WRITE"),
+    ):
+        told = upgrade(f"{body}\nraise RuntimeError('stop')")
+        assert told[0] == "stop"
+        assert any(f"out of sight: {what}" in line for line in told)
+        assert before == state(engine)
+    assert [] == upgrade(block + script(["ALTER TABLE log ADD COLUMN n INT"], "pass"))
+    assert "_migration_journal" not in state(engine)

@@ -12,8 +12,7 @@ The text has a line for each column, key and constraint, and then the options:
 import re
 from dataclasses import dataclass
 
-Q = r"[`\"]"
-NAME = rf"{Q}((?:[^`\"]|``|\"\")+){Q}"
+NAME = r"(`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\")"
 COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 FORMS = {
     "COLUMN": re.compile(NAME),
@@ -22,6 +21,8 @@ FORMS = {
     "FOREIGN KEY": re.compile(rf"CONSTRAINT {NAME} FOREIGN KEY"),
     "CONSTRAINT": re.compile(rf"CONSTRAINT {NAME} CHECK"),
 }
+FOREIGN_KEY = re.compile(rf",\n  CONSTRAINT {NAME} FOREIGN KEY [^\n]*?(?=,\n|\n\))")
+NO_OPTION = {"COMMENT": "''", "ROW_FORMAT": "DEFAULT", "KEY_BLOCK_SIZE": "0"}
 Part = tuple[str, str]
 
 
@@ -42,7 +43,7 @@ class Definition:
         lines = {}
         for line in body.split(",\n  "):
             line = line.strip()
-            found = ((kind, match[1]) for kind, form in FORMS.items() if (match := form.match(line)))
+            found = ((kind, match[1][1:-1]) for kind, form in FORMS.items() if (match := form.match(line)))
             lines[next(found, ("OTHER", line))] = line
         return cls(lines, options, partitions.strip())
 
@@ -56,11 +57,17 @@ def without_counter(text: str) -> str:
     return COUNTER.sub("", text, count=1)
 
 
-def way_back(now: str, before: str, renamed: dict[str, str]) -> list[str]:
+def without_foreign_keys(text: str) -> str:
+    """The text of the table that refers to no other."""
+    return FOREIGN_KEY.sub("", text)
+
+
+def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
     """What ALTER TABLE has to say to make ``before`` of ``now``: at most one text for each of its turns.
 
-    ``renamed`` has the old name of each column that was renamed. Foreign keys and CHECKs have turns of their own, for
-    the servers cannot drop one and add one of that name at once. What cannot be said so is left as it is.
+    ``renamed`` has the old name of each column that was renamed. Foreign keys are added only if ``foreign_keys`` says
+    so; they and CHECKs have turns of their own, for the servers cannot drop one and add one of that name at once.
+    What cannot be said so is left as it is.
     """
     new, old = Definition.read(now), Definition.read(before)
     renamed = {
@@ -70,11 +77,13 @@ def way_back(now: str, before: str, renamed: dict[str, str]) -> list[str]:
     }
     constraints = ("FOREIGN KEY", "CONSTRAINT")
     first = [f"DROP {kind} {_quoted(name)}" for kind, name in new.of(*constraints) if _differ(new, old, (kind, name))]
-    last = [f"ADD {old.lines[part]}" for part in old.of(*constraints) if _differ(new, old, part)]
+    added = constraints if foreign_keys else ("CONSTRAINT",)
+    last = [f"ADD {old.lines[part]}" for part in old.of(*added) if _differ(new, old, part)]
     middle = [*_drop_keys(new, old), *_columns(new, old, renamed), *_add_keys(new, old)]
     if without_counter(new.options) != without_counter(old.options):
-        gone = " COMMENT=''" if "COMMENT=" in new.options and "COMMENT=" not in old.options else ""
-        middle.append(old.options + gone)
+        gone = [f"{name}={none}" for name, none in NO_OPTION.items() if f" {name}=" in new.options]
+        gone = [option for option in gone if f" {option.partition('=')[0]}=" not in old.options]
+        middle.append(" ".join([*gone, old.options]).strip())
     elif new.options != old.options and (counter := COUNTER.search(old.options)):
         middle.append(counter[0].strip())
     turns = [", ".join(first), ", ".join(middle), ", ".join(last)]

@@ -105,7 +105,7 @@ class MySQL(Adapter):
         with self._impatient(connection, patience) as execute:
             if interrupted(execute):
                 outcome = undo(execute)
-                log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing was half-done")
+                log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing")
                 refuse(outcome)
 
     @contextmanager
@@ -187,13 +187,16 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
     """Show the journal each statement of the steps, and what ends a transaction otherwise."""
 
     def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-        journal.before(statement)
+        options = connection.get_execution_options()
+        # What the driver gets has parameters, and therefore each % twice.
+        journal.before(statement.replace("%%", "%"), options.get("isolation_level") == "AUTOCOMMIT")
 
     def after(*_others: Any) -> None:
         journal.after()
 
-    def autocommit(*_others: Any) -> None:
+    def commit(_connection: Connection) -> None:
         journal.before_commit()
+        journal.to_commit = False
 
     def rollback(_connection: Connection) -> None:
         journal.commit_last_step()
@@ -202,7 +205,7 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
         "rollback": rollback,
         "before_cursor_execute": before,
         "after_cursor_execute": after,
-        "set_connection_execution_options": autocommit,
+        "commit": commit,
     }
     for name, listener in listeners.items():
         event.listen(connection, name, listener)

@@ -4,17 +4,18 @@ The last statement first: each object that it touched gets the text that it had,
 that it took come back. What others wrote meanwhile stays. At the end the texts are compared with the journal.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from uuid import uuid4
 
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.definitions import way_back, without_counter
+from app.safe_migrations.adapters.definitions import way_back, without_counter, without_foreign_keys
 from app.safe_migrations.adapters.journal import (
     JOURNAL,
+    PLAIN,
     ROWS,
     Column,
     Execute,
@@ -27,6 +28,8 @@ from app.safe_migrations.adapters.journal import (
 )
 from app.safe_migrations.adapters.statements import Statement
 from app.safe_migrations.errors import MigrationError, summary
+
+KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,9 @@ class Outcome:
 
 def interrupted(execute: Execute) -> bool:
     """Whether there is a journal: a run is under way, or was killed."""
-    pattern = JOURNAL.replace("_", r"\_")
-    return bool(execute(f"SHOW TABLES LIKE '{pattern}'"))
+    return bool(
+        execute(f"SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = '{JOURNAL}'")
+    )
 
 
 def undo(execute: Execute) -> Outcome:
@@ -66,9 +70,7 @@ def undo(execute: Execute) -> Outcome:
     Raises DBAPIError if the connection is lost.
     """
     ((mode, checks),) = execute("SELECT @@SESSION.sql_mode, @@SESSION.foreign_key_checks")
-    # The server accepted each text before, under whatever mode; and 0 in a key is a value of its own.
-    undoing = "NO_AUTO_VALUE_ON_ZERO" + (",ANSI_QUOTES" if "ANSI_QUOTES" in mode else "")
-    execute("SET SESSION sql_mode = %s, foreign_key_checks = %s", (undoing, 0))
+    execute("SET SESSION sql_mode = %s, foreign_key_checks = 0", (PLAIN,))
     try:
         return Undo(execute).run()
     finally:
@@ -98,7 +100,7 @@ def refuse(outcome: Outcome) -> None:
 
 
 class Undo:
-    """One undoing."""
+    """One undoing: tables and rows step by step; then, when all tables are there, what refers to them."""
 
     def __init__(self, execute: Execute) -> None:
         self.execute = execute
@@ -112,29 +114,67 @@ class Undo:
 
     def run(self) -> Outcome:
         """Undo each step, the last one first, and compare."""
+        originals = list(self._originals())
+        others = [entry for entry in originals if entry.kind != "TABLE"]
+        for entry in others:
+            if entry.kind == "TRIGGER" and self._is_ours(entry):
+                self._try(entry, self._drop)  # the undoing of rows is not for it
         steps = [list(found) for _, found in groupby(self.entries, lambda entry: entry.step)]
         for step in reversed(steps):
             self._undo(step)
+        for entry in originals:
+            if entry.kind == "TABLE" and entry.text is not None:
+                self._try(entry, self._add_foreign_keys)
+        for entry in sorted(others, key=lambda entry: KINDS_IN_ORDER.index(entry.kind)):
+            self._try(entry, self._drop if entry.text is None else self._make_anew)
         self.execute("COMMIT")
-        self._compare()
+        self._compare(originals)
         if not self.outcome.different:
             discard(self.execute)
         return self.outcome
 
+    def _originals(self) -> Iterator[Entry]:
+        """Each object's first entry, under the names that it and what it refers to had at first."""
+        seen: set[str] = set()
+        renames: list[tuple[str, str]] = []
+        for entry in self.entries:
+            name, text = entry.name, entry.text
+            for old, new in reversed(renames):
+                name = old if entry.kind == "TABLE" and name == new else name
+                text = text and text.replace(f" REFERENCES {quoted(new)} ", f" REFERENCES {quoted(old)} ")
+            original = replace(entry, name=name, text=text)
+            if entry.kind != ROWS and str(original) not in seen:
+                seen.add(str(original))
+                yield original
+            renames += [pair for pair in entry.statement.renamed_tables if pair not in renames]
+
     def _undo(self, step: list[Entry]) -> None:
+        """Tables and rows as they were before one statement."""
+        tables = [entry for entry in step if entry.kind == "TABLE"]
         renamed = step[0].statement.renamed_tables
-        for old, new in reversed(renamed):
-            if not self._columns(old) and self._columns(new):
+        if renamed and self._were_renamed(tables, renamed):
+            for old, new in reversed(renamed):
                 self.execute(f"RENAME TABLE {quoted(new)} TO {quoted(old)}")
-        tables_last = sorted(step, key=lambda entry: entry.kind == "TABLE")
-        for entry in tables_last:
-            if entry.text is None and entry.kind != ROWS and entry.name not in dict(renamed).values():
+        for entry in tables:
+            if entry.text is None and not renamed:
                 self._try(entry, self._drop)
-        for entry in reversed(tables_last):
+        for entry in tables:
+            if entry.text is not None:
+                self._try(entry, self._change_back)
+        for entry in step:
             if entry.kind == ROWS:
                 self._try(entry, self._change_rows_back)
-            elif entry.text is not None:
-                self._try(entry, self._change_back if entry.kind == "TABLE" else self._make_anew)
+
+    def _were_renamed(self, tables: list[Entry], renamed: list[tuple[str, str]]) -> bool:
+        """Whether the names are those that the renaming gives. One that cannot be carried out has renamed nothing."""
+        before = {entry.name for entry in tables if entry.text is not None}
+        after = set(before)
+        for old, new in renamed:
+            if old not in after or new in after:
+                return False
+            after = after - {old} | {new}
+        there = {entry.name for entry in tables if shown(self.execute, "TABLE", entry.name)}
+        return there == after != before
 
     def _try(self, entry: Entry, action: Callable[[Entry], None]) -> None:
         try:
@@ -151,15 +191,27 @@ class Undo:
 
     def _make_anew(self, entry: Entry) -> None:
         """A view, a trigger or a routine, under the sql_mode that it had."""
-        if shown(self.execute, entry.kind, entry.name) == (entry.text, entry.sql_mode):
+        assert entry.text is not None
+        if self._is_as_before(entry):
             return
         self._drop(entry)
-        ((mode,),) = self.execute("SELECT @@SESSION.sql_mode")
         self.execute("SET SESSION sql_mode = %s", (entry.sql_mode,))
         try:
             self.execute(entry.text)
         finally:
-            self.execute("SET SESSION sql_mode = %s", (mode,))
+            self.execute("SET SESSION sql_mode = %s", (PLAIN,))
+        if entry.kind == "SEQUENCE":
+            self.outcome.lost.append(f"where the sequence {entry.name} was")
+
+    def _is_ours(self, entry: Entry) -> bool:
+        """Whether we may make it again: what another user defined needs more rights."""
+        ((user,),) = self.execute("SELECT CURRENT_USER()")
+        definer = "`@`".join(user.rsplit("@", 1))
+        return entry.text is None or f"DEFINER=`{definer}`" in entry.text
+
+    def _is_as_before(self, entry: Entry) -> bool:
+        text, _ = shown(self.execute, entry.kind, entry.name) or (None, None)
+        return without_counter(text or "") == without_counter(entry.text or "")
 
     def _change_back(self, entry: Entry) -> None:
         """A table, and what the statement took of its rows."""
@@ -188,10 +240,18 @@ class Undo:
         for _ in range(2):
             now = shown(self.execute, "TABLE", entry.name)
             if now is None:
-                self.execute(entry.text)
+                self.execute(without_foreign_keys(entry.text))
             elif now[0] != entry.text:
-                for turn in way_back(now[0], entry.text, entry.statement.renamed_columns):
-                    self.execute(f"ALTER TABLE {quoted(entry.name)} {turn}")
+                self._alter(entry, way_back(now[0], entry.text, entry.statement.renamed_columns))
+
+    def _add_foreign_keys(self, entry: Entry) -> None:
+        now = shown(self.execute, "TABLE", entry.name)
+        if now is not None and entry.text is not None and now[0] != entry.text:
+            self._alter(entry, way_back(now[0], entry.text, {}, foreign_keys=True))
+
+    def _alter(self, entry: Entry, turns: list[str]) -> None:
+        for turn in turns:
+            self.execute(f"ALTER TABLE {quoted(entry.name)} {turn}")
 
     def _insert(self, entry: Entry, keys: list[str]) -> None:
         """All kept rows that are not there; those that are, others have written meanwhile."""
@@ -223,25 +283,36 @@ class Undo:
         )
 
     def _change_rows_back(self, entry: Entry) -> None:
-        """Rows that the transaction inserted, changed or deleted, unless others have changed them since."""
-        columns = self._columns(entry.name)
-        keys = [column.name for column in columns if column.key]
+        """Rows that the transaction inserted, changed or deleted, unless others have changed them since.
+
+        Those that are as we made them are deleted, and all go in as they were: one by one, a changed row could meet a
+        unique value of another that is still to be changed back.
+        """
         if not entry.kept:
-            self.outcome.lost.append(f"{entry.name} has no primary key, and this was committed: {entry.statement.text}")
+            self.outcome.lost.append(_unseen(entry))
             return
         if not self._columns(entry.kept):
             return
+        columns = self._columns(entry.name)
+        keys = [column.name for column in columns if column.key]
         table, key, using = quoted(entry.name), quoted(keys[0]), f"USING ({listed(keys)})"
-        after = f"JOIN {entry.kept}_after a {using}"
-        unchanged = " AND ".join(equals(f"t.{quoted(c.name)}", f"a.{quoted(c.name)}", c) for c in columns)
-        ((others,),) = self.execute(f"SELECT COUNT(*) FROM {table} t {after} WHERE NOT ({unchanged})")
+        ours, theirs = (
+            " AND ".join(equals(f"t.{quoted(c.name)}", f"{alias}.{quoted(c.name)}", c) for c in columns)
+            for alias in "ak"
+        )
+        after = f"{entry.kept}_after a"
+        ((others,),) = self.execute(
+            f"SELECT COUNT(*) FROM {table} t JOIN {after} {using} LEFT JOIN {entry.kept} k {using}"
+            f" WHERE NOT ({ours}) AND NOT (k.{key} IS NOT NULL AND {theirs})"
+        )
         if others:
             self.outcome.lost.append(f"{others} rows of {entry.name}, which others have changed since")
-        inserted = f"LEFT JOIN {entry.kept} k {using} WHERE k.{key} IS NULL"
-        self.execute(f"DELETE t FROM {table} t {after} {inserted} AND {unchanged}")
-        self._update(entry, [c.name for c in columns if not c.key], keys, after, f"WHERE {unchanged}")
-        self.execute(f"DELETE k FROM {entry.kept} k {after}")
+        self.execute(
+            f"DELETE k FROM {entry.kept} k JOIN {after} {using} LEFT JOIN {table} t {using} WHERE t.{key} IS NULL"
+        )
+        self.execute(f"DELETE t FROM {table} t JOIN {after} {using} WHERE {ours}")
         self._insert(entry, keys)
+        self.execute("COMMIT")
 
     def _save(self, entry: Entry) -> None:
         """Values whose rows cannot be told apart stay in a table, for a person to look at."""
@@ -253,14 +324,15 @@ class Undo:
     def _columns(self, table: str) -> list[Column]:
         return columns_of(self.execute, table)
 
-    def _compare(self) -> None:
-        first: dict[str, Entry] = {}
-        for entry in self.entries:
-            if entry.kind != ROWS:
-                first.setdefault(str(entry), entry)
-        for name, entry in first.items():
-            now = shown(self.execute, entry.kind, entry.name)
-            if without_counter(now[0] if now else "") == without_counter(entry.text or ""):
-                self.outcome.restored.append(name)
+    def _compare(self, originals: list[Entry]) -> None:
+        for entry in originals:
+            if self._is_as_before(entry):
+                self.outcome.restored.append(str(entry))
             else:
-                self.outcome.different[name] = self.reasons.get(name, "its text differs")
+                self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its text differs")
+
+
+def _unseen(entry: Entry) -> str:
+    if entry.name:
+        return f"{entry.name} has no primary key or no transactions, and this was committed: {entry.statement.text}"
+    return f"rows that this may have changed, out of sight: {entry.statement.text}"
