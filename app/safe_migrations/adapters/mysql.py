@@ -9,7 +9,8 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock
-from app.safe_migrations.adapters.journal import JOURNAL, Execute, Journal, discard
+from app.safe_migrations.adapters.catalog import Execute
+from app.safe_migrations.adapters.journal import JOURNAL, Journal, discard
 from app.safe_migrations.adapters.undo import interrupted, refuse, told, undo
 from app.safe_migrations.errors import summary
 from app.safe_migrations.patience import Patience

@@ -12,20 +12,9 @@ from uuid import uuid4
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES
+from app.safe_migrations.adapters.catalog import Column, Execute, columns_of, equals, listed, quoted, shown
 from app.safe_migrations.adapters.definitions import way_back, without_counter, without_foreign_keys
-from app.safe_migrations.adapters.journal import (
-    JOURNAL,
-    PLAIN,
-    ROWS,
-    Column,
-    Execute,
-    columns_of,
-    discard,
-    equals,
-    listed,
-    quoted,
-    shown,
-)
+from app.safe_migrations.adapters.journal import JOURNAL, PLAIN, ROWS, discard
 from app.safe_migrations.adapters.statements import Statement
 from app.safe_migrations.errors import MigrationError, summary
 

@@ -1,0 +1,85 @@
+"""What a MySQL or MariaDB server says of its objects."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
+
+Execute = Callable[..., list[tuple[Any, ...]]]
+"""Runs one statement, with parameters if there are any, and returns its rows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that holds values of its own."""
+
+    name: str
+    type: str
+    key: bool
+    text: bool
+    follows_updates: bool
+
+
+def shown(execute: Execute, kind: str, name: str) -> tuple[str, str | None] | None:
+    """What SHOW CREATE says of it, and the sql_mode of its own if it has one; None if it is not there."""
+    try:
+        row = execute(f"SHOW CREATE {kind} {quoted(name)}")[0]
+    except DBAPIError as error:
+        if error.orig is None or error.orig.args[0] not in NOT_THERE:
+            raise
+        return None
+    if kind in TABLE_KINDS.values():
+        return str(row[1]), None
+    return str(row[3 if kind == "EVENT" else 2]), str(row[1])
+
+
+# ER_BAD_TABLE_ERROR, ER_NO_SUCH_TABLE, ER_SP_DOES_NOT_EXIST, ER_WRONG_OBJECT, ER_TRG_DOES_NOT_EXIST,
+# ER_EVENT_DOES_NOT_EXIST, ER_NOT_SEQUENCE, ER_UNKNOWN_SEQUENCES
+NOT_THERE = {1051, 1146, 1305, 1347, 1360, 1539, 4089, 4091}
+
+
+def triggers_of(execute: Execute, table: str) -> list[str]:
+    """The names of its triggers, in the order in which they fire."""
+    return [
+        name
+        for (name,) in execute(
+            "SELECT trigger_name FROM information_schema.triggers WHERE event_object_schema = DATABASE()"
+            " AND event_object_table = %s ORDER BY action_timing, event_manipulation, action_order",
+            (table,),
+        )
+    ]
+
+
+def columns_of(execute: Execute, table: str) -> list[Column]:
+    """Its columns but for generated ones."""
+    return [
+        Column(name, kind, key == "PRI", data in TEXTS, "on update" in extra.lower())
+        for name, kind, key, data, extra in execute(
+            "SELECT column_name, column_type, column_key, data_type, extra FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position",
+            (table,),
+        )
+        if " GENERATED" not in extra.upper()
+    ]
+
+
+# Compared byte by byte, for a collation may take 'a' and 'A' for the same.
+TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
+
+
+def equals(one: str, other: str, column: Column) -> str:
+    """SQL for: two values of this column are the same."""
+    return f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" if column.text else f"{one} <=> {other}"
+
+
+def quoted(name: str) -> str:
+    """The name as SQL."""
+    return f"`{name.replace('`', '``')}`"
+
+
+def listed(names: list[str], alias: str = "") -> str:
+    """The columns as SQL, of the table with that alias."""
+    return ", ".join((f"{alias}." if alias else "") + quoted(name) for name in names)
