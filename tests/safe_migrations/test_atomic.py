@@ -33,7 +33,7 @@ BACK = [
 ]
 FAILURES = {"python": "raise RuntimeError('stop')", "sql": "op.execute('nonsense')"}
 ERRORS = {"python": "stop", "sql": "syntax error|error in your SQL syntax"}
-KILLS = int(os.environ.get("TEST_KILLS", "10"))
+KILLS = int(os.environ.get("TEST_KILLS", "5"))
 
 
 @pytest.fixture

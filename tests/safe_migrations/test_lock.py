@@ -50,6 +50,7 @@ def test_twenty_at_once(project: Project, engine: Engine) -> None:
     assert list(range(REVISIONS)) == counted
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "mysql"], indirect=True)
 def test_six_at_once_on_stock(project: Project) -> None:
     """The damage: on stock most of six fail, if they meet."""
     project.make_stock()

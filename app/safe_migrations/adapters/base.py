@@ -1,17 +1,29 @@
 """What an adapter is: facts as class attributes, pessimistic unless a database is known to do better, and few verbs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.patience import Patience
 
 OWN_TABLES = "_migration_"
 """How the names of tables begin that belong to a run: never a part of the schema."""
+
+
+@contextmanager
+def listening(connection: Connection, listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
+    """Call each listener at SQLAlchemy's event of that name."""
+    for name, listener in listeners.items():
+        event.listen(connection, name, listener)
+    try:
+        yield
+    finally:
+        for name, listener in listeners.items():
+            event.remove(connection, name, listener)
 
 
 class Lock(ABC):

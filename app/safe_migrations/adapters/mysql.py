@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock
+from app.safe_migrations.adapters.base import Adapter, Lock, listening
 from app.safe_migrations.adapters.catalog import Execute
 from app.safe_migrations.adapters.journal import JOURNAL, Journal, discard
 from app.safe_migrations.adapters.undo import interrupted, refuse, told, undo
@@ -208,13 +208,8 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
         "after_cursor_execute": after,
         "commit": commit,
     }
-    for name, listener in listeners.items():
-        event.listen(connection, name, listener)
-    try:
+    with listening(connection, listeners):
         yield
-    finally:
-        for name, listener in listeners.items():
-            event.remove(connection, name, listener)
 
 
 def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock
+from app.safe_migrations.adapters.base import Adapter, Lock, listening
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
@@ -112,13 +112,10 @@ class PostgreSQL(Adapter):
             nonlocal now
             now = None  # a SET is rolled back too
 
-        event.listen(connection, "begin", begin)
-        event.listen(connection, "rollback", rollback)
         try:
-            yield lambda: None
+            with listening(connection, {"begin": begin, "rollback": rollback}):
+                yield lambda: None
         finally:
-            event.remove(connection, "begin", begin)
-            event.remove(connection, "rollback", rollback)
             connection.rollback()
             connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})
             connection.commit()

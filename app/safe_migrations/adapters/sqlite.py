@@ -11,10 +11,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, StaticPool, event
+from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock
+from app.safe_migrations.adapters.base import Adapter, Lock, listening
 from app.safe_migrations.adapters.rebuilds import Rebuilds
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
@@ -153,13 +153,10 @@ class SQLite(Adapter):
             "before_cursor_execute": before,
             "after_cursor_execute": after,
         }
-        for name, listener in listeners.items():
-            event.listen(connection, name, listener)
         try:
-            yield lambda: None
+            with listening(connection, listeners):
+                yield lambda: None
         finally:
-            for name, listener in listeners.items():
-                event.remove(connection, name, listener)
             connection.rollback()
             bare.execute("PRAGMA legacy_alter_table=OFF")
             bare.execute(f"PRAGMA foreign_keys={enforced}")
