@@ -100,10 +100,11 @@ def test_the_lock_dies_with_its_owner(project: Project) -> None:
 def test_stamp_waits_too(project: Project) -> None:
     """`stamp` changes the revision, so it takes the lock."""
     project.ok("upgrade")
-    slow(project, 4)
+    slow(project, 60)
     with project.start("flask", "db", "upgrade") as first:
         begun(project)
         assert "has gone on" in project.db("-x", "lock_wait=1", "stamp", "base").stderr
+        os.kill(first.pid, signal.SIGKILL)
         first.communicate()
 
 

@@ -47,7 +47,19 @@ SCHEMA = [
     'INSERT INTO `100% "odd"` VALUES (1, 2, 3, 4)',
     "INSERT INTO `order` VALUES (1, NULL), (2, 1)",
     "INSERT INTO item VALUES (1, 2)",
+    "CREATE TABLE toy (id INT PRIMARY KEY, made DATETIME(6), price DECIMAL(10, 4), parent INT,"
+    " CONSTRAINT fk_toy FOREIGN KEY (parent) REFERENCES toy (id) ON DELETE SET NULL)",
+    "CREATE TABLE box (id INT PRIMARY KEY, toy INT, CONSTRAINT fk_box FOREIGN KEY (toy) REFERENCES toy (id)"
+    " ON DELETE SET NULL ON UPDATE CASCADE)",
+    "INSERT INTO toy VALUES (1, '2001-02-03 04:05:06.999999', 1.2345, NULL)",
+    "INSERT INTO box VALUES (1, 1), (2, 1)",
+    "CREATE TRIGGER dear_toy BEFORE UPDATE ON toy FOR EACH ROW SET NEW.price = NEW.price + 1",
+    "CREATE TABLE gift (id INT PRIMARY KEY, code VARCHAR(9), name VARCHAR(80), n INT)",
+    "INSERT INTO gift VALUES (1, 'a', 'ball', 7), (2, NULL, 'bone', 8)",
+    "CREATE TABLE word (a VARCHAR(9))",
+    "INSERT INTO word VALUES ('one'), ('one')",
     "CREATE VIEW dear AS SELECT name FROM pet WHERE price > 100",
+    "CREATE VIEW dearest AS SELECT name FROM dear",
     "CREATE TRIGGER tidy BEFORE INSERT ON pet FOR EACH ROW SET NEW.tag = LOWER(NEW.tag)",
     "CREATE PROCEDURE count_pets() SELECT COUNT(*) FROM pet",
     "CREATE FUNCTION give_one() RETURNS INT DETERMINISTIC RETURN 1",
@@ -61,6 +73,56 @@ SCHEMA = [
 ]
 
 CHANGES = {
+    "children deleted by a foreign key": ["DELETE FROM owner WHERE id = 1", "CREATE TABLE t (a INT)"],
+    "children set by a foreign key": [
+        "UPDATE toy SET id = 3",
+        "DELETE FROM toy WHERE id = 3",
+        "CREATE TABLE t (a INT)",
+    ],
+    "fractions of seconds": ["ALTER TABLE toy MODIFY made DATETIME", "ALTER TABLE toy MODIFY price NUMERIC"],
+    "names in another case": ["ALTER TABLE gift DROP COLUMN NAME", "ALTER TABLE toy RENAME COLUMN Price TO cost"],
+    "column renamed and cast, then written": [
+        "ALTER TABLE gift CHANGE n called CHAR(3)",
+        "UPDATE gift SET called = 'x'",
+        "CREATE TABLE t (a INT)",
+    ],
+    "columns that swap names": ["ALTER TABLE gift RENAME COLUMN code TO name, RENAME COLUMN name TO code"],
+    "columns with a key that pass on their names": [
+        "ALTER TABLE gift ADD FULLTEXT KEY ft (name)",
+        "ALTER TABLE gift RENAME COLUMN code TO old, RENAME COLUMN name TO code",
+    ],
+    "columns that pass on their names": [
+        "ALTER TABLE gift RENAME COLUMN code TO old, RENAME COLUMN name TO code",
+        "UPDATE gift SET old = NULL",
+        "CREATE TABLE t (a INT)",
+    ],
+    "tables that swap names": [
+        "RENAME TABLE log TO x",
+        "RENAME TABLE audit TO log",
+        "RENAME TABLE x TO audit",
+        "UPDATE log SET what = 'changed'",
+        "CREATE TABLE t (a INT)",
+    ],
+    "trigger of a renamed table": [
+        "RENAME TABLE owner TO person",
+        "UPDATE person SET code = 'z' WHERE id = 1",
+        "CREATE TABLE t (a INT)",
+    ],
+    "views of views": ["DROP VIEW dearest", "DROP VIEW dear", "CREATE VIEW dear AS SELECT 1 AS one"],
+    "WHERE in a subquery": [
+        "ALTER TABLE owner ADD n INT",
+        "UPDATE owner SET n = (SELECT MAX(id) FROM item WHERE id > 0), name = 'x'",
+        "CREATE TABLE t (a INT)",
+    ],
+    "trigger that sets a column": [
+        "ALTER TABLE toy ADD n INT",
+        "UPDATE toy SET n = 1",
+        "CREATE TABLE t (a INT)",
+    ],
+    "view in the server's words": [
+        "CREATE OR REPLACE ALGORITHM=UNDEFINED DEFINER=CURRENT_USER SQL SECURITY DEFINER VIEW dear AS SELECT 2 AS two"
+    ],
+    "another character set without a key": ["ALTER TABLE word CONVERT TO CHARACTER SET latin1"],
     "new table": [
         "CREATE TABLE new (id INT PRIMARY KEY, pet_id INT REFERENCES pet (id))",
         "INSERT INTO new VALUES (1, 1)",
@@ -316,7 +378,7 @@ def test_killed(project: Project, engine: Engine) -> None:
     Until then status tells of it, and nothing of the journal is seen by what compares models and database.
     """
     before = state(engine)
-    changes = ["ALTER TABLE pet DROP COLUMN notes", "DROP TABLE measure", "DO SLEEP(6)"]
+    changes = ["ALTER TABLE pet DROP COLUMN notes", "DROP TABLE measure", "DO SLEEP(10)"]
     project.write(*revision("a1", FIRST, script(changes, "pass")))
     with project.start("flask", "db", "upgrade") as process:
         deadline = time.monotonic() + 20

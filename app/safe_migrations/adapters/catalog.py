@@ -56,7 +56,7 @@ def triggers_of(execute: Execute, table: str) -> list[str]:
 def columns_of(execute: Execute, table: str) -> list[Column]:
     """Its columns but for generated ones."""
     return [
-        Column(name, kind, key == "PRI", data in TEXTS, "on update" in extra.lower())
+        Column(name.lower(), kind, key == "PRI", data in TEXTS, "on update" in extra.lower())
         for name, kind, key, data, extra in execute(
             "SELECT column_name, column_type, column_key, data_type, extra FROM information_schema.columns"
             " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position",

@@ -11,27 +11,21 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.catalog import (
-    TABLE_KINDS,
-    Execute,
-    columns_of,
-    equals,
-    listed,
-    quoted,
-    shown,
-    triggers_of,
-)
+from app.safe_migrations.adapters.catalog import Execute, columns_of, shown, triggers_of
+from app.safe_migrations.adapters.copies import KEPT, Copies
 from app.safe_migrations.adapters.definitions import Definition
-from app.safe_migrations.adapters.statements import Statement, keeps_values
+from app.safe_migrations.adapters.schema import Schema
+from app.safe_migrations.adapters.statements import Statement
 from app.safe_migrations.progress import log
 
-JOURNAL, KEPT = f"{OWN_TABLES}journal", f"{OWN_TABLES}kept"
+JOURNAL = f"{OWN_TABLES}journal"
 COLUMNS = (
     "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
     " text LONGTEXT, sql_mode VARCHAR(1024) NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL"
 )
 ROWS = "ROWS"
-PLAIN = "NO_AUTO_VALUE_ON_ZERO"
+# Shows names in backticks; and takes a 0 in a column that counts, and any date that a table may have, as they are.
+PLAIN = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
 
 
@@ -40,28 +34,12 @@ class Journal:
 
     def __init__(self, execute: Execute, beside: Execute) -> None:
         self.execute = execute
-        self.beside = beside
         execute(f"CREATE TABLE IF NOT EXISTS {JOURNAL} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
-        found = execute(
-            "SELECT table_name, table_type, engine FROM information_schema.tables WHERE table_schema = DATABASE()"
-        )
-        kinds = {name: TABLE_KINDS.get(kind) for name, kind, _ in found if not name.startswith(OWN_TABLES)}
-        self.tables = {name for name, kind in kinds.items() if kind == "TABLE"}
-        self.views = [name for name, kind in kinds.items() if kind == "VIEW"]
-        self.read_by: dict[str, set[str]] = {}
-        self.not_transactional = {name for name, _, engine in found if name in self.tables and engine != "InnoDB"}
-        routines = execute("SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()")
-        self.routines = {name.lower() for (name,) in routines}
-        fired = execute(
-            "SELECT event_object_table, action_statement FROM information_schema.triggers"
-            " WHERE trigger_schema = DATABASE()"
-        )
-        self.fired = [(table, Statement(text).words) for table, text in fired]
+        self.schema = Schema(execute)
+        self.copies = Copies(execute, beside)
         self.watching = True
         self.to_commit = self.locked = False
-        self.copies = 0
-        self.casts: list[str] = []
-        ((mode,),) = execute("SELECT @@SESSION.sql_mode")
+        ((mode, self.database),) = execute("SELECT @@SESSION.sql_mode, DATABASE()")
         self.other_mode = bool(CHANGES_TEXTS & set(mode.split(",")))
         self.step = 0
         self.under_way: Statement | None = None
@@ -70,6 +48,7 @@ class Journal:
     def _begin_revision(self) -> None:
         self.made: set[str] = set()
         self.texts: dict[str, str] = {}
+        self.renamed_columns: set[str] = set()
         self.written: list[Statement] = []
 
     def step_done(self) -> None:
@@ -84,6 +63,15 @@ class Journal:
             self.step = 0
         self._begin_revision()
         self.to_commit = True
+
+    def committing(self) -> None:
+        """The transaction is about to be committed: keep what it changed, and leave no step to the next statement."""
+        self.before_commit()
+        self.to_commit = False
+
+    def stop(self) -> None:
+        """What follows is not the revision's."""
+        self.watching = False
 
     def commit_last_step(self) -> None:
         """Commit what step_done() left to the next statement."""
@@ -106,20 +94,31 @@ class Journal:
         if self.locked or statement.verb == "UNLOCK":
             return
         self.other_mode |= statement.verb == "SET" and "sql_mode" in statement.words
-        if not statement.ends_transaction:
+        if not statement.surely_commits:
             self.commit_last_step()
         self.to_commit = False
-        if autocommit and (statement.writes or self._calls(statement)):
+        if statement.schemas - {self.database}:
             self._note_opaque(statement)
-        elif statement.writes or self._calls(statement):
+            return
+        if autocommit and (statement.writes or self.schema.calls(statement)):
+            self._note_opaque(statement)
+        elif statement.writes or self.schema.calls(statement):
             self.written.append(statement)
         if statement.ends_transaction:
             self.before_commit()
-            with self._unwatched():
+            with self._unwatched(plain=bool(statement.taken_columns or statement.takes_all_rows)):
                 self.step += 1
-                for kind, name in self._touched(statement):
+                for kind, name in self.schema.touched(statement):
                     self._note(statement, kind, name)
+                self._follow_names(statement)
                 self.under_way = statement
+
+    def _follow_names(self, statement: Statement) -> None:
+        """What is known of a table or a column by its name does not hold for another one that gets the name."""
+        self.renamed_columns.update(statement.renamed_columns)
+        for name in (name for pair in statement.renamed_tables for name in pair):
+            self.texts.pop(name, None)
+            self.made.discard(name)
 
     def settle(self) -> None:
         """If the last statement failed it has made nothing: what there is of that name, others have made."""
@@ -128,21 +127,21 @@ class Journal:
             with self._unwatched():
                 self.execute(f"DELETE FROM {JOURNAL} WHERE step = %s{made_nothing}", (self.step,))
             self.under_way = None
+            self.copies.forget_casts()
 
     def after(self) -> None:
         """The statement has run. Copy the values that it has cast, to tell them from those that others write later."""
         if self.watching:
             self.under_way = None
-            with self._unwatched():
-                for copy in self.casts:
-                    self.execute(copy)
-                self.casts = []
+            if self.copies.casts:
+                with self._unwatched(plain=True):
+                    self.copies.of_what_it_cast()
 
     @contextmanager
-    def _unwatched(self) -> Iterator[None]:
-        """For the journal's own statements, under PLAIN: a text depends on the sql_mode under which it is shown."""
+    def _unwatched(self, plain: bool = False) -> Iterator[None]:
+        """For the journal's own statements; under PLAIN if they copy rows, or if the mode would change a text."""
         before, self.watching = self.watching, False
-        ((mode,),) = self.execute("SELECT @@SESSION.sql_mode") if self.other_mode else ((PLAIN,),)
+        ((mode,),) = self.execute("SELECT @@SESSION.sql_mode") if self.other_mode or plain else ((PLAIN,),)
         if mode != PLAIN:
             self.execute("SET SESSION sql_mode = %s", (PLAIN,))
         try:
@@ -154,18 +153,17 @@ class Journal:
 
     def before_commit(self) -> None:
         """Keep the rows that were changed since the last commit, as another session still sees them."""
-        opaque = [statement for statement in self.written if self._calls(statement)]
-        changed = {table: statement for statement in self.written for table in self._tables_written(statement)}
+        opaque = [statement for statement in self.written if self.schema.calls(statement)]
+        changed: dict[str, list[Statement]] = {}
+        for statement in self.written:
+            for table in self._tables_written(statement):
+                changed.setdefault(table, []).append(statement)
         self.written = []
-        with self._unwatched():
+        with self._unwatched(plain=bool(changed)):
             for statement in opaque:
                 self._note_opaque(statement)
-            for table, statement in changed.items():
-                self._keep_changes(table, statement)
-
-    def _calls(self, statement: Statement) -> bool:
-        """Whether it runs what is written elsewhere: a procedure, a function, a prepared statement."""
-        return statement.verb in ("CALL", "EXECUTE") or bool(self.routines & statement.words and not statement.kind)
+            for table, statements in changed.items():
+                self._keep_changes(table, statements)
 
     def _note_opaque(self, statement: Statement) -> None:
         """What it does to rows cannot be looked into, and will not be undone: that is told."""
@@ -173,17 +171,8 @@ class Journal:
             self.step += 1
             self._write(statement, ROWS, "", None)
 
-    def _touched(self, statement: Statement) -> list[tuple[str, str]]:
-        """What it names; and unless it says by itself which tables it is about, every table among its words."""
-        named = dict.fromkeys(statement.objects)
-        if statement.kind == "" or statement.verb == "ALTER":
-            any_table = self._calls(statement)
-            found = (name for name in sorted(self.tables) if any_table or name.lower() in statement.words)
-            named |= dict.fromkeys(("TABLE", name) for name in found)
-        return list(named)
-
     def _note(self, statement: Statement, kind: str, name: str) -> None:
-        is_new = kind == "TABLE" and statement.verb == "CREATE" and name not in self.tables
+        is_new = kind == "TABLE" and statement.verb == "CREATE" and name not in self.schema.tables
         found = None if is_new else shown(self.execute, kind, name)
         kept = ""
         if found is None:
@@ -193,20 +182,12 @@ class Journal:
                 self.made.add(name)
         elif kind == "TABLE":
             self.texts.setdefault(name, found[0])
-            kept = self._keep(statement, name)
+            kept = "" if name in self.made else self.copies.of_what_it_takes(statement, name)
             if kept or statement.takes_tables or statement.renamed_tables:
                 self._note_triggers(statement, name)
             if statement.taken_columns or statement.takes_tables or statement.renamed_tables:
                 self._note_views(statement, name)
-        if kind == "TABLE":
-            self.tables.add(name)
-        elif kind == "VIEW":
-            self.read_by.pop(name, None)
-            self.views.append(name)
-        elif kind == "TRIGGER" and statement.verb == "CREATE":
-            self.fired += [(table, statement.words) for table in self.tables if table.lower() in statement.words]
-        elif kind in ("PROCEDURE", "FUNCTION"):
-            self.routines.add(name.lower())
+        self.schema.add(kind, name)
         self._write(statement, kind, name, found, kept)
 
     def _note_triggers(self, statement: Statement, table: str) -> None:
@@ -215,15 +196,9 @@ class Journal:
 
     def _note_views(self, statement: Statement, table: str) -> None:
         """The views that read it: the text of one that has become invalid is not what it was."""
-        for view in self.views:
-            if table.lower() in self._words_of(view) and (found := shown(self.execute, "VIEW", view)):
+        for view in self.schema.views_of(table):
+            if found := shown(self.execute, "VIEW", view):
                 self._write(statement, "VIEW", view, found)
-
-    def _words_of(self, view: str) -> set[str]:
-        if view not in self.read_by:
-            text, _ = shown(self.execute, "VIEW", view) or ("", None)
-            self.read_by[view] = Statement(text).words
-        return self.read_by[view]
 
     def _write(
         self, statement: Statement, kind: str, name: str, found: tuple[str, str | None] | None, kept: str = ""
@@ -235,80 +210,29 @@ class Journal:
             (self.step, kind, name, text, mode, kept, statement.text),
         )
 
-    def _keep(self, statement: Statement, table: str) -> str:
-        """Copy the values that the statement takes away or casts, each with its row's key; the copy's name."""
-        found = columns_of(self.execute, table)
-        if statement.takes_tables or statement.takes_rows:
-            wanted = found
-        else:
-            taken = statement.taken_columns
-            wanted = [
-                column
-                for column in found
-                if column.name in taken and not (taken[column.name] and keeps_values(column.type, taken[column.name]))
-            ]
-        if not wanted or table in self.made or not self.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
-            return ""
-        kept = self._new_name()
-        columns = [column.name for column in found if column.key or column in wanted]
-        log.info("Keeping %s of %s until the revision is done", ", ".join(column.name for column in wanted), table)
-        source = f"FROM {quoted(table)}"
-        self.execute(f"CREATE TABLE {kept} ENGINE=InnoDB AS SELECT {listed(columns)} {source}")
-        if any(statement.taken_columns.get(column.name) for column in wanted):
-            now = {old: new for new, old in statement.renamed_columns.items()}
-            left = [name for name in columns if statement.taken_columns.get(name, "key")]
-            values = ", ".join(f"{quoted(now.get(name, name))} AS {quoted(name)}" for name in left)
-            self.casts.append(f"CREATE TABLE {kept}_after ENGINE=InnoDB AS SELECT {values} {source}")
-        return kept
-
-    def _new_name(self) -> str:
-        self.copies += 1
-        return f"{KEPT}_{self.copies}"
-
     def _tables_written(self, statement: Statement) -> set[str]:
         """The tables whose rows it may have changed, but for those that this revision made or columns that it added."""
-        found = {statement.target} if statement.target in self.tables else self._named_in(statement.words)
-        for table, words in self.fired * 2:  # a trigger may fire another one
-            if table in found:
-                found |= self._named_in(words)
-        return {name for name in found - self.made if not self._sets_only_new_columns(statement, name)}
-
-    def _named_in(self, words: set[str]) -> set[str]:
-        """The tables among these words, and those that the views among them read."""
-        for view in self.views:
-            if view.lower() in words:
-                words = words | self._words_of(view)
-        return {name for name in self.tables if name.lower() in words}
+        found = self.schema.written(statement) - self.made
+        return {name for name in found if not self._sets_only_new_columns(statement, name)}
 
     def _sets_only_new_columns(self, statement: Statement, table: str) -> bool:
-        """Whether the undoing of the columns is the undoing of the rows; not where ON UPDATE sets one more."""
+        """Whether to undo the columns is to undo the rows; not where ON UPDATE or a trigger may set more."""
         text = self.texts.get(table)
-        if text is None or not statement.assigned or " ON UPDATE CURRENT_TIMESTAMP" in text.upper():
+        if text is None or not statement.assigned or statement.assigned & self.renamed_columns:
+            return False
+        if " ON UPDATE CURRENT_TIMESTAMP" in text.upper() or triggers_of(self.execute, table):
             return False
         return not any(("COLUMN", name) in Definition.read(text).lines for name in statement.assigned)
 
-    def _keep_changes(self, table: str, statement: Statement) -> None:
-        """Keep the rows that differ between this transaction and what is committed, as they were and as they are."""
-        found = columns_of(self.execute, table)
-        names, keys = [column.name for column in found], [column.name for column in found if column.key]
+    def _keep_changes(self, table: str, statements: list[Statement]) -> None:
         self.step += 1
-        if not keys or table in self.not_transactional:
-            self._write(statement, ROWS, table, None)
+        has_key = any(column.key for column in columns_of(self.execute, table))
+        if not has_key or table in self.schema.not_transactional:
+            for statement in statements:
+                self._write(statement, ROWS, table, None)
             return
-        self._note_triggers(statement, table)
-        kept, using = self._new_name(), f"USING ({listed(keys)})"
-        for copy, where in ((kept, ""), (f"{kept}_after", " LIMIT 0")):
-            self.beside(
-                f"CREATE TABLE {copy} (PRIMARY KEY ({listed(keys)})) ENGINE=InnoDB"
-                f" AS SELECT {listed(names)} FROM {quoted(table)}{where}"
-            )
-        equal = " AND ".join(equals(f"t.{quoted(c.name)}", f"k.{quoted(c.name)}", c) for c in found)
-        self.execute(
-            f"INSERT INTO {kept}_after SELECT {listed(names, 't')} FROM {quoted(table)} t LEFT JOIN {kept} k {using}"
-            f" WHERE NOT (k.{quoted(keys[0])} IS NOT NULL AND {equal})"
-        )
-        self.execute(f"DELETE k FROM {kept} k JOIN {quoted(table)} t {using} WHERE {equal}")
-        self._write(statement, ROWS, table, None, kept)
+        self._note_triggers(statements[-1], table)
+        self._write(statements[-1], ROWS, table, None, self.copies.of_changes(table))
 
 
 def discard(execute: Execute) -> None:

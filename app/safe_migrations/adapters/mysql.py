@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock, listening
 from app.safe_migrations.adapters.catalog import Execute
-from app.safe_migrations.adapters.journal import JOURNAL, Journal, discard
+from app.safe_migrations.adapters.journal import JOURNAL, PLAIN, Journal, discard
 from app.safe_migrations.adapters.undo import interrupted, refuse, told, undo
 from app.safe_migrations.errors import summary
 from app.safe_migrations.patience import Patience
@@ -120,10 +120,10 @@ class MySQL(Adapter):
                 try:
                     yield journal.step_done
                 except BaseException as error:
-                    journal.watching = False
+                    journal.stop()
                     _undo(connection, journal, error)
                     raise
-                journal.watching = False
+                journal.stop()
                 discard(execute)
 
     @contextmanager
@@ -136,6 +136,7 @@ class MySQL(Adapter):
                 if not opened:
                     connection = stack.enter_context(self.own_session())
                     connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+                    connection.execute(text(f"SET SESSION sql_mode = '{PLAIN}'"))
                     opened.append(_executing(connection))
                 return opened[0](sql)
 
@@ -196,8 +197,7 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
         journal.after()
 
     def commit(_connection: Connection) -> None:
-        journal.before_commit()
-        journal.to_commit = False
+        journal.committing()
 
     def rollback(_connection: Connection) -> None:
         journal.commit_last_step()

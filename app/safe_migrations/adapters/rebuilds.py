@@ -79,6 +79,8 @@ class Rebuilds:
             self.last = None
 
     def _remember(self, temporary: str, statement: str) -> None:
+        if not temporary.startswith("_alembic_tmp_"):
+            return
         # Alembic cuts the name to 50 characters.
         tables = [name for (name,) in self.bare.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         table = next((name for name in tables if f"_alembic_tmp_{name}"[:50] == temporary), None)

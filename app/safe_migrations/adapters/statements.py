@@ -15,9 +15,12 @@ TOKEN = re.compile(
 KINDS = ("TABLE", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE")
 
 # All others end the transaction first (MySQL manual, "Statements That Cause an Implicit Commit"), or may.
-WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"}
+WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "LOAD"}
 READS = {"SELECT", "VALUES", "DO", "SHOW", "SET", "USE", "DESCRIBE", "DESC", "EXPLAIN"}
 LEAVES_TRANSACTION_OPEN = WRITES | READS | {"SAVEPOINT", "ROLLBACK", "RELEASE"}
+# VIEW is the 15th word of CREATE OR REPLACE ALGORITHM = x DEFINER = a @ b SQL SECURITY DEFINER VIEW.
+HEAD = 15
+MAY_TAKE_ROWS = {"CONVERT", "PARTITION", "IGNORE"}
 # What may stand behind ALTER TABLE ... DROP and holds no values.
 HOLDS_NO_VALUES = {"INDEX", "KEY", "CONSTRAINT", "FOREIGN", "PRIMARY", "CHECK", "DEFAULT", "PARTITION"}
 SAME_TYPE = {"INTEGER": "INT", "NUMERIC": "DECIMAL", "DEC": "DECIMAL", "BOOL": "TINYINT", "BOOLEAN": "TINYINT"}
@@ -28,7 +31,10 @@ WIDER = (
 
 
 class Statement:
-    """One statement; names are as written, without quotes and schema."""
+    """One statement; names are as written, without quotes and schema.
+
+    Those of columns are in lower case, for the servers compare them without case on every platform, and no others.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -50,6 +56,18 @@ class Statement:
         return self.verb not in LEAVES_TRANSACTION_OPEN
 
     @property
+    def surely_commits(self) -> bool:
+        """Whether the server commits before it runs: not for a temporary table, CALL or EXECUTE, which only may."""
+        return self.verb in {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"} and "TEMPORARY" not in self.keywords[:4]
+
+    @property
+    def schemas(self) -> set[str]:
+        """The schemas that a DDL statement names with its tables."""
+        end = self.keywords.index("(") if "(" in self.keywords else len(self.keywords)
+        found = {self.names[at - 1] for at in range(1, end) if self.keywords[at] == "."}
+        return found if self.surely_commits and self.kind in {"TABLE", ""} else set()
+
+    @property
     def writes(self) -> bool:
         """Whether it changes rows, and leaves the transaction open."""
         return self.verb in WRITES
@@ -64,7 +82,7 @@ class Statement:
         """Of what CREATE, ALTER, DROP, RENAME and TRUNCATE speak: one of KINDS, or nothing."""
         if self.verb == "TRUNCATE":
             return "TABLE"
-        head = self.keywords[1:12]
+        head = self.keywords[1:HEAD]
         head = head[: head.index("INDEX")] if "INDEX" in head else head
         return next((word for word in head if word in KINDS), "")
 
@@ -104,17 +122,22 @@ class Statement:
         found = {}
         for at, word in enumerate(self.keywords):
             if word == "CHANGE":
-                old, at = self._name(at + 1 + (self._keyword(at + 1) == "COLUMN"))
-                found[self._name(at)[0]] = old
+                old, after = self._name(at + 1 + (self._keyword(at + 1) == "COLUMN"))
+                found[self._name(after)[0].lower()] = old.lower()
             elif word == "RENAME" and self._keyword(at + 1) == "COLUMN":
-                old, at = self._name(at + 2)
-                found[self._name(at + 1)[0]] = old
+                old, after = self._name(at + 2)
+                found[self._name(after + 1)[0].lower()] = old.lower()
         return found
 
     @property
     def takes_tables(self) -> bool:
         """Whether rows go with it, all of them."""
         return self.kind == "TABLE" and (self.verb in {"DROP", "TRUNCATE"} or "REPLACE" in self.keywords[:3])
+
+    @property
+    def takes_all_rows(self) -> bool:
+        """Whether it takes tables, or may take any row of one."""
+        return self.takes_tables or (self.verb == "ALTER" and bool(MAY_TAKE_ROWS & set(self.keywords)))
 
     @cached_property
     def taken_columns(self) -> dict[str, str]:
@@ -125,16 +148,11 @@ class Statement:
         for at, word in enumerate(self.keywords):
             start = at + 1 + (self._keyword(at + 1) == "COLUMN")
             if word == "DROP" and self._keyword(start) not in HOLDS_NO_VALUES:
-                found[self._name(start)[0]] = ""
+                found[self._name(start)[0].lower()] = ""
             elif word in {"MODIFY", "CHANGE"}:
                 name, after = self._name(start)
-                found[name] = self._type(after if word == "MODIFY" else self._name(after)[1])
+                found[name.lower()] = self._type(after if word == "MODIFY" else self._name(after)[1])
         return found
-
-    @property
-    def takes_rows(self) -> bool:
-        """Whether it may take rows, or change all columns."""
-        return self.verb == "ALTER" and bool({"CONVERT", "PARTITION"} & set(self.keywords))
 
     @property
     def target(self) -> str:
@@ -146,8 +164,15 @@ class Statement:
     def assigned(self) -> set[str]:
         """The columns that an UPDATE sets."""
         start = self.keywords.index("SET") if self.verb == "UPDATE" and "SET" in self.keywords else len(self.keywords)
-        end = self.keywords.index("WHERE", start) if "WHERE" in self.keywords[start:] else len(self.keywords)
-        return {self.names[at - 1] for at in range(start + 1, end) if self.keywords[at] == "="}
+        found: set[str] = set()
+        depth = 0
+        for at in range(start + 1, len(self.keywords)):
+            depth += (self.keywords[at] == "(") - (self.keywords[at] == ")")
+            if self.keywords[at] == "WHERE" and not depth:
+                break
+            if self.keywords[at] == "=":
+                found.add(self.names[at - 1].lower())
+        return found
 
     def _keyword(self, at: int) -> str:
         return self.keywords[at] if at < len(self.keywords) else ""
@@ -173,7 +198,8 @@ def keeps_values(before: str, now: str) -> bool:
     (old, old_sizes), (new, new_sizes) = (_parts(kind) for kind in (before, now))
     if any(ladder.index(old) < ladder.index(new) for ladder in WIDER if {old, new} <= set(ladder)):
         return True
-    return old == new and (not (old_sizes and new_sizes) or old_sizes == new_sizes or _longer(old_sizes, new_sizes))
+    sizes_are_widths = old.removesuffix(" UNSIGNED") in WIDER[0]
+    return old == new and (sizes_are_widths or old_sizes == new_sizes or _longer(old_sizes, new_sizes))
 
 
 def _parts(kind: str) -> tuple[str, list[int]]:

@@ -7,12 +7,11 @@ that it took come back. What others wrote meanwhile stays. At the end the texts 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from uuid import uuid4
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.catalog import Column, Execute, columns_of, equals, listed, quoted, shown
+from app.safe_migrations.adapters.catalog import Execute, quoted, shown
+from app.safe_migrations.adapters.copies import Copy
 from app.safe_migrations.adapters.definitions import way_back, without_counter, without_foreign_keys
 from app.safe_migrations.adapters.journal import JOURNAL, PLAIN, ROWS, discard
 from app.safe_migrations.adapters.statements import Statement
@@ -114,13 +113,20 @@ class Undo:
         for entry in originals:
             if entry.kind == "TABLE" and entry.text is not None:
                 self._try(entry, self._add_foreign_keys)
-        for entry in sorted(others, key=lambda entry: KINDS_IN_ORDER.index(entry.kind)):
-            self._try(entry, self._drop if entry.text is None else self._make_anew)
+        self._make_others(sorted(others, key=lambda entry: KINDS_IN_ORDER.index(entry.kind)))
         self.execute("COMMIT")
         self._compare(originals)
         if not self.outcome.different:
             discard(self.execute)
         return self.outcome
+
+    def _make_others(self, entries: list[Entry]) -> None:
+        """In as many rounds as one more comes back in each, for a view may read others."""
+        left = [
+            entry for entry in entries if not self._try(entry, self._drop if entry.text is None else self._make_anew)
+        ]
+        if left and len(left) < len(entries):
+            self._make_others(left)
 
     def _originals(self) -> Iterator[Entry]:
         """Each object's first entry, under the names that it and what it refers to had at first."""
@@ -165,15 +171,18 @@ class Undo:
         there = {entry.name for entry in tables if shown(self.execute, "TABLE", entry.name)}
         return there == after != before
 
-    def _try(self, entry: Entry, action: Callable[[Entry], None]) -> None:
+    def _try(self, entry: Entry, action: Callable[[Entry], None]) -> bool:
         try:
             action(entry)
+            self.reasons.pop(str(entry), None)
+            return True
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
-            if entry.kind == ROWS:
+            if entry.kind == ROWS or entry.kept:
                 self.outcome.lost.append(f"rows of {entry.name} ({summary(error)}) after: {entry.statement.text}")
             self.reasons[str(entry)] = summary(error)
+            return False
 
     def _drop(self, entry: Entry) -> None:
         self.execute(f"DROP {entry.kind} IF EXISTS {quoted(entry.name)}")
@@ -204,24 +213,11 @@ class Undo:
 
     def _change_back(self, entry: Entry) -> None:
         """A table, and what the statement took of its rows."""
-        statement = entry.statement
-        kept = self._columns(entry.kept) if entry.kept else []
-        compared = bool(kept and self._columns(f"{entry.kept}_after"))
-        if compared:
-            self._forget_what_others_changed(entry)
+        copy = self._copy(entry)
+        copy.forget_what_others_cast()
         self._change_text_back(entry)
-        if not kept:
-            return
-        keys = [column.name for column in self._columns(entry.name) if column.key]
-        if statement.takes_tables or statement.takes_rows:
-            self._insert(entry, keys)
-        elif keys:
-            taken = [column.name for column in kept if column.name in statement.taken_columns]
-            cast = [name for name in taken if statement.taken_columns[name]]
-            self._update(entry, [name for name in taken if name not in cast], keys)
-            self._update(entry, cast, keys, f"JOIN {entry.kept}_after a USING ({listed(keys)})" if compared else "")
-        else:
-            self._save(entry)
+        if copy.columns:
+            self._tell(copy.put_back())
 
     def _change_text_back(self, entry: Entry) -> None:
         """In two rounds, for a table's character set shows in its columns only when the table has another one."""
@@ -242,80 +238,23 @@ class Undo:
         for turn in turns:
             self.execute(f"ALTER TABLE {quoted(entry.name)} {turn}")
 
-    def _insert(self, entry: Entry, keys: list[str]) -> None:
-        """All kept rows that are not there; those that are, others have written meanwhile."""
-        columns = [column.name for column in self._columns(entry.kept)]
-        table, where = quoted(entry.name), ""
-        if keys:
-            where = f" LEFT JOIN {table} t USING ({listed(keys)}) WHERE t.{quoted(keys[0])} IS NULL"
-        self.execute(
-            f"INSERT INTO {table} ({listed(columns)}) SELECT {listed(columns, 'k')} FROM {entry.kept} k{where}"
-        )
-
-    def _update(self, entry: Entry, columns: list[str], keys: list[str], joined: str = "", where: str = "") -> None:
-        """The values of these columns, and of no other: not of one that ON UPDATE sets."""
-        if not columns:
-            return
-        names = columns + [column.name for column in self._columns(entry.name) if column.follows_updates]
-        values = [f"t.{quoted(name)} = {'k' if name in columns else 't'}.{quoted(name)}" for name in names]
-        tables = f"{quoted(entry.name)} t JOIN {entry.kept} k USING ({listed(keys)}) {joined}"
-        self.execute(f"UPDATE {tables} SET {', '.join(values)} {where}")
-
-    def _forget_what_others_changed(self, entry: Entry) -> None:
-        """Of a column that was cast: put back only what still has the value that the statement made of it."""
-        ours, taken = self._columns(f"{entry.kept}_after"), entry.statement.taken_columns
-        current = {old: new for new, old in entry.statement.renamed_columns.items()}
-        keys = listed([column.name for column in ours if column.name not in taken])
-        equal = " AND ".join(equals(f"t.{quoted(current.get(c.name, c.name))}", f"a.{quoted(c.name)}", c) for c in ours)
-        self.execute(
-            f"DELETE a FROM {entry.kept}_after a JOIN {quoted(entry.name)} t USING ({keys}) WHERE NOT ({equal})"
-        )
-
     def _change_rows_back(self, entry: Entry) -> None:
-        """Rows that the transaction inserted, changed or deleted, unless others have changed them since.
-
-        Those that are as we made them are deleted, and all go in as they were: one by one, a changed row could meet a
-        unique value of another that is still to be changed back.
-        """
+        copy = self._copy(entry)
         if not entry.kept:
-            self.outcome.lost.append(_unseen(entry))
-            return
-        if not self._columns(entry.kept):
-            return
-        columns = self._columns(entry.name)
-        keys = [column.name for column in columns if column.key]
-        table, key, using = quoted(entry.name), quoted(keys[0]), f"USING ({listed(keys)})"
-        ours, theirs = (
-            " AND ".join(equals(f"t.{quoted(c.name)}", f"{alias}.{quoted(c.name)}", c) for c in columns)
-            for alias in "ak"
-        )
-        after = f"{entry.kept}_after a"
-        ((others,),) = self.execute(
-            f"SELECT COUNT(*) FROM {table} t JOIN {after} {using} LEFT JOIN {entry.kept} k {using}"
-            f" WHERE NOT ({ours}) AND NOT (k.{key} IS NOT NULL AND {theirs})"
-        )
-        if others:
-            self.outcome.lost.append(f"{others} rows of {entry.name}, which others have changed since")
-        self.execute(
-            f"DELETE k FROM {entry.kept} k JOIN {after} {using} LEFT JOIN {table} t {using} WHERE t.{key} IS NULL"
-        )
-        self.execute(f"DELETE t FROM {table} t JOIN {after} {using} WHERE {ours}")
-        self._insert(entry, keys)
-        self.execute("COMMIT")
+            self._tell(_unseen(entry))
+        elif copy.columns:
+            self._tell(copy.put_changes_back())
 
-    def _save(self, entry: Entry) -> None:
-        """Values whose rows cannot be told apart stay in a table, for a person to look at."""
-        saved = f"{OWN_TABLES}saved_{uuid4().hex[:12]}"
-        self.execute(f"RENAME TABLE {entry.kept} TO {saved}")
-        taken = ", ".join(entry.statement.taken_columns)
-        self.outcome.lost.append(f"{taken} of {entry.name}, which has no primary key; the table {saved} has the values")
+    def _copy(self, entry: Entry) -> Copy:
+        return Copy(self.execute, entry.kept, entry.name, entry.statement)
 
-    def _columns(self, table: str) -> list[Column]:
-        return columns_of(self.execute, table)
+    def _tell(self, lost: str) -> None:
+        if lost:
+            self.outcome.lost.append(lost)
 
     def _compare(self, originals: list[Entry]) -> None:
         for entry in originals:
-            if self._is_as_before(entry):
+            if str(entry) not in self.reasons and self._is_as_before(entry):
                 self.outcome.restored.append(str(entry))
             else:
                 self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its text differs")
@@ -324,4 +263,4 @@ class Undo:
 def _unseen(entry: Entry) -> str:
     if entry.name:
         return f"{entry.name} has no primary key or no transactions, and this was committed: {entry.statement.text}"
-    return f"rows that this may have changed, out of sight: {entry.statement.text}"
+    return f"what this may have changed, out of sight: {entry.statement.text}"

@@ -1,0 +1,181 @@
+"""Copies of rows that a revision on MySQL or MariaDB takes or changes: made before, and brought back if it fails.
+
+A copy is a table beside the journal; in the SQL below it is `k`, and `t` is the table that it is of. Its twin,
+`..._after` or `a`, has the rows as the revision made them, to tell them from what others write later.
+"""
+
+from collections.abc import Mapping
+from uuid import uuid4
+
+from app.safe_migrations.adapters.base import OWN_TABLES
+from app.safe_migrations.adapters.catalog import Column, Execute, columns_of, equals, listed, quoted
+from app.safe_migrations.adapters.statements import Statement, keeps_values
+from app.safe_migrations.progress import log
+
+KEPT = f"{OWN_TABLES}kept"
+
+
+class Copies:
+    """Makes the copies of one run. ``execute`` runs on the connection of the steps, ``beside`` on another one."""
+
+    def __init__(self, execute: Execute, beside: Execute) -> None:
+        self.execute = execute
+        self.beside = beside
+        self.count = 0
+        self.casts: list[str] = []
+
+    def of_what_it_takes(self, statement: Statement, table: str) -> str:
+        """Copy the values that the statement takes away or casts, each with its row's key; the copy's name."""
+        found = columns_of(self.execute, table)
+        taken = statement.taken_columns
+        wanted = [column for column in found if statement.takes_all_rows or _loses(column, taken)]
+        if not wanted or not self.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
+            return ""
+        kept = self._new_name()
+        columns = [column.name for column in found if column.key or column in wanted]
+        log.info("Keeping %s of %s until the revision is done", ", ".join(column.name for column in wanted), table)
+        source = f"FROM {quoted(table)}"
+        self.execute(f"CREATE TABLE {kept} ENGINE=InnoDB AS SELECT {listed(columns)} {source}")
+        if any(taken.get(column.name) for column in wanted):
+            now = {old: new for new, old in statement.renamed_columns.items()}
+            left = [name for name in columns if taken.get(name, "key")]
+            values = ", ".join(f"{quoted(now.get(name, name))} AS {quoted(name)}" for name in left)
+            self.casts.append(f"CREATE TABLE {kept}_after ENGINE=InnoDB AS SELECT {values} {source}")
+        return kept
+
+    def of_what_it_cast(self) -> None:
+        """The statement has run: copy what it made of the values."""
+        for copy in self.casts:
+            self.execute(copy)
+        self.forget_casts()
+
+    def forget_casts(self) -> None:
+        """The statement has failed, and has cast nothing."""
+        self.casts = []
+
+    def of_changes(self, table: str) -> str:
+        """Copy the rows that differ between this transaction and what is committed, as they were and as they are.
+
+        The table has to have a primary key and transactions; returns the copy's name.
+        """
+        found = columns_of(self.execute, table)
+        names, keys = [column.name for column in found], [column.name for column in found if column.key]
+        kept, using = self._new_name(), f"USING ({listed(keys)})"
+        for copy, where in ((kept, ""), (f"{kept}_after", " LIMIT 0")):
+            self.beside(
+                f"CREATE TABLE {copy} (PRIMARY KEY ({listed(keys)})) ENGINE=InnoDB"
+                f" AS SELECT {listed(names)} FROM {quoted(table)}{where}"
+            )
+        equal = " AND ".join(equals(f"t.{quoted(c.name)}", f"k.{quoted(c.name)}", c) for c in found)
+        self.execute(
+            f"INSERT INTO {kept}_after SELECT {listed(names, 't')} FROM {quoted(table)} t LEFT JOIN {kept} k {using}"
+            f" WHERE NOT (k.{quoted(keys[0])} IS NOT NULL AND {equal})"
+        )
+        self.execute(f"DELETE k FROM {kept} k JOIN {quoted(table)} t {using} WHERE {equal}")
+        return kept
+
+    def _new_name(self) -> str:
+        self.count += 1
+        return f"{KEPT}_{self.count}"
+
+
+def _loses(column: Column, taken: Mapping[str, str]) -> bool:
+    """Whether the column goes, or is cast to a type that does not keep all its values."""
+    return column.name in taken and not (taken[column.name] and keeps_values(column.type, taken[column.name]))
+
+
+class Copy:
+    """The copy ``kept`` of rows of ``table``, made before ``statement``, and how they come back."""
+
+    def __init__(self, execute: Execute, kept: str, table: str, statement: Statement) -> None:
+        self.execute = execute
+        self.kept = kept
+        self.table = table
+        self.taken = statement.taken_columns
+        self.takes_rows = statement.takes_all_rows
+        self.now = {old: new for new, old in statement.renamed_columns.items()}
+        self.columns = columns_of(execute, kept)
+        self.after = columns_of(execute, f"{kept}_after")
+
+    def forget_what_others_cast(self) -> None:
+        """Of a column that was cast, only what still has the value that the statement made of it is put back."""
+        keys = [column.name for column in self.after if column.name not in self.taken]
+        equal = " AND ".join(
+            equals(f"t.{quoted(self.now.get(c.name, c.name))}", f"a.{quoted(c.name)}", c) for c in self.after
+        )
+        if keys:
+            self.execute(
+                f"DELETE a FROM {self.kept}_after a JOIN {quoted(self.table)} t USING ({listed(keys)})"
+                f" WHERE NOT ({equal})"
+            )
+
+    def put_back(self) -> str:
+        """What the statement took, into the table as it was; a text that tells what could not be, or nothing."""
+        keys = [column.name for column in columns_of(self.execute, self.table) if column.key]
+        is_empty = not self.execute(f"SELECT 1 FROM {quoted(self.table)} LIMIT 1")
+        if self.takes_rows and (keys or is_empty):
+            self._insert(keys)
+        elif not keys:
+            return "" if self.takes_rows and self._is_all_there() else self._save()
+        else:
+            taken = [column.name for column in self.columns if column.name in self.taken]
+            cast = [name for name in taken if self.taken[name]]
+            self._update([name for name in taken if name not in cast], keys)
+            self._update(cast, keys, f"JOIN {self.kept}_after a USING ({listed(keys)})" if self.after else "")
+        return ""
+
+    def put_changes_back(self) -> str:
+        """Rows that the transaction inserted, changed or deleted, unless others have changed them since: that is told.
+
+        Those that are as we made them are deleted, and all go in as they were: one by one, a changed row could meet a
+        unique value of another that is still to be changed back.
+        """
+        columns = columns_of(self.execute, self.table)
+        keys = [column.name for column in columns if column.key]
+        table, key, using = quoted(self.table), quoted(keys[0]), f"USING ({listed(keys)})"
+        ours, theirs = (
+            " AND ".join(equals(f"t.{quoted(c.name)}", f"{alias}.{quoted(c.name)}", c) for c in columns)
+            for alias in "ak"
+        )
+        after = f"{self.kept}_after a"
+        ((others,),) = self.execute(
+            f"SELECT COUNT(*) FROM {table} t JOIN {after} {using} LEFT JOIN {self.kept} k {using}"
+            f" WHERE NOT ({ours}) AND NOT (k.{key} IS NOT NULL AND {theirs})"
+        )
+        self.execute(
+            f"DELETE k FROM {self.kept} k JOIN {after} {using} LEFT JOIN {table} t {using} WHERE t.{key} IS NULL"
+        )
+        self.execute(f"DELETE t FROM {table} t JOIN {after} {using} WHERE {ours}")
+        self._insert(keys)
+        self.execute("COMMIT")
+        return f"{others} rows of {self.table}, which others have changed since" if others else ""
+
+    def _is_all_there(self) -> bool:
+        """Whether the table has the rows of the copy, each as often."""
+        columns = listed([column.name for column in self.columns])
+        both = f"SELECT 1 AS n, {columns} FROM {quoted(self.table)} UNION ALL SELECT -1, {columns} FROM {self.kept}"
+        return not self.execute(f"SELECT 1 FROM ({both}) u GROUP BY {columns} HAVING SUM(n) <> 0 LIMIT 1")
+
+    def _insert(self, keys: list[str]) -> None:
+        """All kept rows that are not there; those that are, others have written meanwhile."""
+        columns = [column.name for column in self.columns]
+        table, where = quoted(self.table), ""
+        if keys:
+            where = f" LEFT JOIN {table} t USING ({listed(keys)}) WHERE t.{quoted(keys[0])} IS NULL"
+        self.execute(f"INSERT INTO {table} ({listed(columns)}) SELECT {listed(columns, 'k')} FROM {self.kept} k{where}")
+
+    def _update(self, columns: list[str], keys: list[str], joined: str = "") -> None:
+        """The values of these columns, and of no other: not of one that ON UPDATE sets."""
+        if not columns:
+            return
+        names = columns + [column.name for column in columns_of(self.execute, self.table) if column.follows_updates]
+        values = [f"t.{quoted(name)} = {'k' if name in columns else 't'}.{quoted(name)}" for name in names]
+        tables = f"{quoted(self.table)} t JOIN {self.kept} k USING ({listed(keys)}) {joined}"
+        self.execute(f"UPDATE {tables} SET {', '.join(values)}")
+
+    def _save(self) -> str:
+        """Values whose rows cannot be told apart stay in a table, for a person to look at."""
+        saved = f"{OWN_TABLES}saved_{uuid4().hex[:12]}"
+        self.execute(f"RENAME TABLE {self.kept} TO {saved}")
+        what = f"{', '.join(self.taken) or 'rows'} of {self.table}"
+        return f"{what}, which has no primary key; the table {saved} has what was there"
