@@ -6,9 +6,11 @@ create databases; every test makes its own and drops it.
     TEST_MYSQL_URL=mysql://root@127.0.0.1:3306  TEST_POSTGRESQL_URL=postgresql://postgres@127.0.0.1:5432
 """
 
+import compileall
 import gc
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from textwrap import indent
 from uuid import uuid4
@@ -33,6 +36,9 @@ from config import Config, database_url
 ROOT = Path(__file__).parents[1]
 FIRST = "fb3704abff84"  # the revision in tests/example
 SERVERS = {"mysql": "TEST_MYSQL_URL", "postgresql": "TEST_POSTGRESQL_URL"}
+
+# What a shell starts in the background ignores Ctrl-C, and so would the commands that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def server_url(backend: str) -> URL:
@@ -91,7 +97,9 @@ def app_on() -> Iterator[Callable[[str], Flask]]:
     apps = []
 
     def make(url: str) -> Flask:
-        apps.append(create_app(type("TestConfig", (Config,), {"TESTING": True, "SQLALCHEMY_DATABASE_URI": url})))
+        apps.append(
+            create_app(type("TestConfig", (Config,), {"TESTING": True, "SQLALCHEMY_DATABASE_URI": url}))
+        )
         return apps[-1]
 
     yield make
@@ -203,6 +211,12 @@ class Project:
         return sorted((self.path / "migrations" / "versions").glob("*.py"))
 
 
+@cache
+def compile_package() -> None:
+    """Compile what each copy's first command would compile again."""
+    compileall.compile_dir(ROOT / "app" / "safe_migrations", quiet=1)
+
+
 def copied(folder: Path) -> Project:
     """A copy of the project in ``folder``, on SQLite, with the models and the history that it began with.
 
@@ -210,7 +224,8 @@ def copied(folder: Path) -> Project:
     """
     path = folder / "project"
     bytecode = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "app" / "safe_migrations", path / "app" / "safe_migrations", ignore=bytecode)
+    compile_package()
+    shutil.copytree(ROOT / "app" / "safe_migrations", path / "app" / "safe_migrations")
     shutil.copytree(ROOT / "migrations", path / "migrations", ignore=shutil.ignore_patterns("__pycache__", "versions"))
     for name in ("app/extensions.py", "app/health.py", "config.py", "wsgi.py", ".flaskenv"):
         shutil.copy(ROOT / name, path / name)
