@@ -129,3 +129,8 @@ class Config:
     MIGRATION_LOCK_WAIT = os.environ.get("MIGRATION_LOCK_WAIT", "300")
     MIGRATION_LOCK_TIMEOUT = os.environ.get("MIGRATION_LOCK_TIMEOUT", "5")
     MIGRATION_LOCK_RETRIES = os.environ.get("MIGRATION_LOCK_RETRIES", "10")
+
+    # Backups before an upgrade or downgrade: when, where (from the instance folder), and how many are kept.
+    MIGRATION_BACKUP = os.environ.get("MIGRATION_BACKUP", "always")
+    MIGRATION_BACKUP_DIR = os.environ.get("MIGRATION_BACKUP_DIR", "backups")
+    MIGRATION_BACKUP_KEEP = os.environ.get("MIGRATION_BACKUP_KEEP", "5")

@@ -98,7 +98,13 @@ def app_on() -> Iterator[Callable[[str], Flask]]:
 
     def make(url: str) -> Flask:
         apps.append(
-            create_app(type("TestConfig", (Config,), {"TESTING": True, "SQLALCHEMY_DATABASE_URI": url}))
+            create_app(
+                type(
+                    "TestConfig",
+                    (Config,),
+                    {"TESTING": True, "SQLALCHEMY_DATABASE_URI": url, "MIGRATION_BACKUP": "never"},
+                )
+            )
         )
         return apps[-1]
 
@@ -230,7 +236,7 @@ def copied(folder: Path) -> Project:
     for name in ("app/extensions.py", "app/health.py", "config.py", "wsgi.py", ".flaskenv"):
         shutil.copy(ROOT / name, path / name)
     shutil.copytree(ROOT / "tests" / "example", path, ignore=bytecode, dirs_exist_ok=True)
-    return Project(path, {})
+    return Project(path, {"MIGRATION_BACKUP": "never"})  # the tests of backups turn them on
 
 
 def revision(name: str, parents: str | tuple[str, ...], up: str, down: str = "pass", more: str = "") -> tuple[str, str]:

@@ -143,6 +143,38 @@ def status(ctx: click.Context, directory: str | None) -> None:
     """Show where the database is; exit status 0 at head, else 1."""
     from app.safe_migrations.status import print_status  # a web server loads this module, and never needs that
 
-    config = current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"))
-    if not print_status(config):
+    if not print_status(_config(directory)):
         ctx.exit(1)
+
+
+@group.command()
+@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+def backup(directory: str | None) -> None:
+    """Write a backup of the database."""
+    from app.safe_migrations.commands import back_up
+
+    click.echo(back_up(_config(directory)))
+
+
+@group.command()
+@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+def backups(directory: str | None) -> None:
+    """List the backups of the database, the newest first."""
+    from app.safe_migrations.commands import list_backups
+
+    list_backups(_config(directory))
+
+
+@group.command()
+@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(directory: str | None, yes: bool, file: Path) -> None:
+    """Replace everything in the database by a backup."""
+    from app.safe_migrations.commands import put_back
+
+    put_back(_config(directory), file, yes)
+
+
+def _config(directory: str | None) -> Any:
+    return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"))

@@ -1,19 +1,23 @@
 """What migrations/env.py runs, so that `flask db` and `flask_migrate.upgrade()` are equally safe.
 
-lock -> recover -> plan -> requirements -> run -> verify. A command that changes no revision, or has nothing to do,
-takes no lock.
+lock -> recover -> plan -> requirements -> backup -> run -> verify. A command that changes no revision, or has
+nothing to do, takes no lock.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import RevisionStep
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
+from app.safe_migrations.backup import Backups, before_steps, restore_line
 from app.safe_migrations.directives import but_own_tables, process_revision_directives
 from app.safe_migrations.errors import LoginError, MigrationError
 from app.safe_migrations.lock import locked
@@ -42,7 +46,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
             return
         adapter = adapter_of(engine)
-        with _connected(adapter) as connection:
+        with connected(adapter) as connection:
             if not changes_revisions():
                 _run(connection=connection, **options)
                 return
@@ -54,11 +58,29 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             log.info("Database %s, %s %s", masked(engine.url), *adapter.version(connection))
             using = settings()
             with locked(adapter, connection, using.lock_wait):
-                adapter.recover(connection, using.patience)
-                _, steps = pending(connection, options)  # again: others may have run them meanwhile
+                backups = Backups(adapter, using.backup_folder, using.backup_keep)
+                with _backup_named(lambda: next(iter(backups.found()), None)):
+                    adapter.recover(connection, using.patience)
+                heads, steps = pending(connection, options)  # again: others may have run them meanwhile
                 require(steps, adapter, connection)
-                with adapter.prepared(connection, using.patience) as step_done:
+                changes_schema = any(isinstance(step, RevisionStep) for step in steps)
+                backup = before_steps(backups, connection, heads, using) if changes_schema else None
+                with _backup_named(lambda: backup), adapter.prepared(connection, using.patience) as step_done:
                     _run_patiently(adapter, connection, using.patience, options, step_done)
+
+
+@contextmanager
+def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
+    """Where something could not be undone, end the message with the line that brings all of it back."""
+    try:
+        yield
+    except Exception as error:
+        stays = getattr(error, "__notes__", []) or "half-way" in str(error)
+        if stays and (backup := find()):
+            error.add_note(
+                f"All as it was when the run began, without what was written since:\n    {restore_line(backup)}"
+            )
+        raise
 
 
 def _interrupted(adapter: Adapter, connection: Connection) -> bool:
@@ -138,7 +160,7 @@ def _verify(connection: Connection, expected: set[str] | None) -> None:
     log.info("The database is at %s", told)
 
 
-def _connected(adapter: Adapter) -> Connection:
+def connected(adapter: Adapter) -> Connection:
     """Log in. Raises LoginError for a server that does not answer within LOGIN_WITHIN seconds."""
     if not adapter.log_in_may_hang:
         return adapter.engine.connect()

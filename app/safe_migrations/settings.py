@@ -1,12 +1,17 @@
 """The settings of one run: the app's, or what `-x name=value` says instead."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from alembic import context
 from flask import current_app
 
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
+
+# `risky` is `always` as long as no step is inspected: each may lose something.
+BACKUP = ("always", "risky", "never")
 
 
 @dataclass(frozen=True)
@@ -15,17 +20,34 @@ class Settings:
 
     lock_wait: float
     patience: Patience
+    backup: str
+    backup_folder: Path
+    backup_keep: int
 
 
 def settings() -> Settings:
     """The settings of this run. Raises MigrationError for one that is no number."""
     patience = Patience(_number("lock_timeout", 5, least=0.001), int(_number("lock_retries", 10, least=1)))
-    return Settings(_number("lock_wait", 300), patience)
+    backup = str(_given("backup", "always")).lower()
+    if backup not in BACKUP:
+        raise MigrationError(
+            f"MIGRATION_BACKUP (or -x backup=...) is {backup!r}.",
+            f"one of {', '.join(BACKUP)}:",
+            "export MIGRATION_BACKUP=always",
+        )
+    folder = Path(current_app.instance_path) / str(_given("backup_dir", "backups")).strip()
+    keep = int(_number("backup_keep", 5, least=1))
+    return Settings(_number("lock_wait", 300), patience, backup, folder, keep)
+
+
+def _given(name: str, default: object) -> Any:
+    configured = current_app.config.get(f"MIGRATION_{name.upper()}", default)
+    return context.get_x_argument(as_dictionary=True).get(name, configured)
 
 
 def _number(name: str, default: float, least: float = 0) -> float:
     key = f"MIGRATION_{name.upper()}"
-    given = context.get_x_argument(as_dictionary=True).get(name, current_app.config.get(key, default))
+    given = _given(name, default)
     try:
         value = float(given)
     except (TypeError, ValueError):

@@ -14,8 +14,10 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
 from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.backup import Backups
 from app.safe_migrations.errors import differences
-from app.safe_migrations.remedies import masked
+from app.safe_migrations.remedies import masked, relative
+from app.safe_migrations.settings import settings
 
 
 def print_status(config: Config) -> bool:
@@ -38,6 +40,9 @@ def print_status(config: Config) -> bool:
             _line("half-way", "a run is under way, or was killed; then the next one undoes what is half-done")
         for step in _pending(script, current):
             _line("pending", f"{step.revision}, {step.doc}")
+        using = settings()
+        for newest in Backups(adapter, using.backup_folder, using.backup_keep).found()[:1]:
+            _line("backup", relative(newest))
         if at_head:
             _line("models", _drift(migration_context))
         return []

@@ -3,15 +3,26 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
+from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
 OWN_TABLES = "_migration_"
 """How the names of tables begin that belong to a run: never a part of the schema."""
+
+
+def not_whole(file: Path, product: str, why: str) -> MigrationError:
+    """``file`` is cut off, damaged, or something else."""
+    return MigrationError(
+        f"{file} is no whole backup of a {product} database: {why}.",
+        "choose another one; the database was not touched:",
+        "flask db backups",
+    )
 
 
 @contextmanager
@@ -50,8 +61,42 @@ class Adapter(ABC):
     log_in_may_hang = True
     """Whether a server at the other end can leave a login without an answer."""
 
+    suffix: str
+    """How the names of its backups end."""
+
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+
+    def schemas(self, _connection: Connection) -> list[str | None]:
+        """The schemas that belong to the database; None is the one of the connection."""
+        return [None]
+
+    def has_rows(self, connection: Connection) -> bool:
+        """Whether a table has a row, but for alembic_version and those of a run; True if that cannot be seen."""
+        try:
+            for schema in self.schemas(connection):
+                for name in inspect(connection).get_table_names(schema):
+                    own = name == "alembic_version" or name.startswith(OWN_TABLES)
+                    found = select(1).select_from(table(name, schema=schema)).limit(1)
+                    if not own and connection.scalar(found) is not None:
+                        return True
+        except DBAPIError:
+            return True
+        finally:
+            connection.rollback()
+        return False
+
+    @abstractmethod
+    def dump(self, connection: Connection, file: Path, patience: Patience) -> None:
+        """Write all of the database into ``file``, as it is at one moment. Raises MigrationError or OSError."""
+
+    @abstractmethod
+    def verify(self, connection: Connection, file: Path) -> None:
+        """Raise MigrationError unless ``file`` is a whole backup of this product."""
+
+    @abstractmethod
+    def load(self, connection: Connection, file: Path, patience: Patience) -> None:
+        """Make the database what ``file`` has; what else is there goes. Raises MigrationError or DBAPIError."""
 
     def own_session(self) -> Connection:
         """A session outside the app's pool, which may have room for one, that ends when it is closed."""

@@ -66,6 +66,26 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
     ]
 
 
+def drop_all(execute: Execute) -> None:
+    """Drop all tables, views, sequences, routines and events of the database; triggers go with their tables."""
+    found = [
+        (TABLE_KINDS.get(kind, "TABLE"), name)
+        for name, kind in execute(
+            "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE()"
+        )
+    ]
+    found += execute(
+        "SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()"
+    )
+    found += execute("SELECT 'EVENT', event_name FROM information_schema.events WHERE event_schema = DATABASE()")
+    execute("SET SESSION foreign_key_checks = 0")
+    try:
+        for kind, name in found:
+            execute(f"DROP {kind} IF EXISTS {quoted(name)}")
+    finally:
+        execute("SET SESSION foreign_key_checks = 1")
+
+
 # Compared byte by byte, for a collation may take 'a' and 'A' for the same.
 TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
 

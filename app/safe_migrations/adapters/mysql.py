@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock, listening
-from app.safe_migrations.adapters.catalog import Execute
+from app.safe_migrations.adapters.catalog import Execute, drop_all
+from app.safe_migrations.adapters.dump import Dump
 from app.safe_migrations.adapters.journal import JOURNAL, PLAIN, Journal, discard
 from app.safe_migrations.adapters.undo import interrupted, refuse, told, undo
 from app.safe_migrations.errors import summary
@@ -60,6 +62,21 @@ class MySQL(Adapter):
     """Neither product has transactional DDL. Alembic is told that they do, for the journal commits each step."""
 
     configure = {"transactional_ddl": True}
+    suffix = ".sql.gz"
+
+    def dump(self, connection: Connection, file: Path, _patience: Patience) -> None:
+        """The dump of one snapshot (``--single-transaction``), compressed."""
+        Dump(self.engine.url, self.version(connection)[0]).write(file)
+
+    def verify(self, connection: Connection, file: Path) -> None:
+        """That it can be unpacked, of which product it is, and that its last line is there."""
+        Dump(self.engine.url, self.version(connection)[0]).verify(file)
+
+    def load(self, connection: Connection, file: Path, patience: Patience) -> None:
+        """Drop what there is, and run the dump; each statement commits."""
+        with self._impatient(connection, patience) as execute:
+            drop_all(execute)
+        Dump(self.engine.url, self.version(connection)[0]).run(file)
 
     @contextmanager
     def lock(self, connection: Connection) -> Iterator[Lock]:

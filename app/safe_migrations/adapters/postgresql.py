@@ -2,21 +2,57 @@
 
 import hashlib
 import os
+import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, listening
+from app.safe_migrations.adapters.base import Adapter, Lock, listening, not_whole
+from app.safe_migrations.adapters.tools import program, running
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
 # Advisory locks belong to a database, so one number serves all; any other program is unlikely to take this one.
 KEY = int.from_bytes(hashlib.sha256(b"flask db upgrade").digest()[:8], signed=True)
+
+
+PACKAGE = "postgresql-client"
+
+# What the restore of a dump would find in its way; what belongs to an extension stays with it.
+DROP_ALL = """
+DO $$ DECLARE found text; BEGIN
+  FOR found IN
+    SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace n
+     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public') AND NOT EXISTS
+       (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
+    UNION ALL
+    SELECT format('DROP %s IF EXISTS public.%I CASCADE', CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN
+           'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE'
+           ELSE 'TABLE' END, relname)
+      FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm', 'S', 'f', 'c', 'r', 'p')
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                                 AND d.deptype IN ('e', 'i'))
+  LOOP EXECUTE found; END LOOP;
+  FOR found IN
+    SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', oid::regprocedure) FROM pg_proc p
+     WHERE pronamespace = 'public'::regnamespace AND NOT EXISTS
+       (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype IN ('e', 'i'))
+  LOOP EXECUTE found; END LOOP;
+  FOR found IN
+    SELECT format('DROP TYPE IF EXISTS public.%I CASCADE', typname) FROM pg_type t
+     WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd', 'r') AND NOT EXISTS
+       (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
+  LOOP EXECUTE found; END LOOP;
+  PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
+END $$;
+"""
 
 
 class AdvisoryLock(Lock):
@@ -51,6 +87,62 @@ class PostgreSQL(Adapter):
 
     configure = {"transaction_per_migration": True}
     reruns = True
+    suffix = ".pgdump"
+
+    def schemas(self, connection: Connection) -> list[str | None]:
+        """All of the database's own."""
+        return [name for name in inspect(connection).get_schema_names() if name != "information_schema"]
+
+    def dump(self, _connection: Connection, file: Path, _patience: Patience) -> None:
+        """``pg_dump -Fc``: one snapshot."""
+        self._run("pg_dump", "--format=custom", f"--file={file}", self._database())
+
+    def verify(self, _connection: Connection, file: Path) -> None:
+        """Its first bytes, and that pg_restore can read it to its end."""
+        with file.open("rb") as opened:
+            if opened.read(5) != b"PGDMP":
+                raise not_whole(file, "PostgreSQL", "it does not begin like one of pg_dump -Fc")
+        try:
+            self._run("pg_restore", f"--file={os.devnull}", str(file))
+        except MigrationError as error:
+            raise not_whole(file, "PostgreSQL", str(error).partition("\n")[0].rstrip(".")) from error
+
+    def load(self, connection: Connection, file: Path, patience: Patience) -> None:
+        """Drop what there is and run what pg_restore says, in one transaction: all or nothing."""
+        old = (connection.dialect.server_version_info or ())[:1] < (17,)
+        connection.rollback()
+        psql = [program("psql", package=PACKAGE), "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1", "-d"]
+        read = [program("pg_restore", package=PACKAGE), "--file=-", str(file)]
+        with running([*psql, self._database()], PACKAGE, env=self._environ(), stdin=subprocess.PIPE) as target:
+            assert target.stdin is not None
+            timeout = f"SET LOCAL lock_timeout = '{int(patience.seconds * 1000)}ms';\n"
+            target.stdin.write(f"BEGIN;\n{timeout}{DROP_ALL}".encode())
+            with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
+                assert source.stdout is not None
+                if old:  # a newer pg_dump sets what this server does not know
+                    for line in source.stdout:
+                        if line.startswith((b"CREATE ", b"COPY ", b"ALTER ")):
+                            target.stdin.write(line)
+                            break
+                        if b"transaction_timeout" not in line:
+                            target.stdin.write(line)
+                shutil.copyfileobj(source.stdout, target.stdin)
+            target.stdin.write(b"\nCOMMIT;\n")  # only behind the last line of a pg_restore that succeeded
+
+    def _run(self, name: str, *args: str) -> None:
+        with running([program(name, package=PACKAGE), *args], PACKAGE, env=self._environ(), stdin=subprocess.DEVNULL):
+            pass
+
+    def _database(self) -> str:
+        """The URL without the password, which must not stand on a command line."""
+        url = self.engine.url.set(drivername="postgresql")
+        query = {name: value for name, value in url.query.items() if name != "password"}
+        url = URL.create("postgresql", url.username, None, url.host, url.port, url.database, query)
+        return url.render_as_string(hide_password=False)
+
+    def _environ(self) -> dict[str, str]:
+        password = self.engine.url.password or self.engine.url.query.get("password")
+        return {"PGPASSWORD": str(password)} if password else {}
 
     @contextmanager
     def lock(self, connection: Connection) -> Iterator[Lock]:
