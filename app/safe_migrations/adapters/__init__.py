@@ -3,9 +3,9 @@
 from sqlalchemy import Engine
 
 from app.safe_migrations.adapters.base import OWN_TABLES, Adapter, Lock
-from app.safe_migrations.adapters.mysql import MySQL
-from app.safe_migrations.adapters.postgresql import PostgreSQL
-from app.safe_migrations.adapters.sqlite import SQLite
+from app.safe_migrations.adapters.mysql.adapter import MySQL
+from app.safe_migrations.adapters.postgresql.adapter import PostgreSQL
+from app.safe_migrations.adapters.sqlite.adapter import SQLite
 
 ADAPTERS: dict[str, type[Adapter]] = {"sqlite": SQLite, "mysql": MySQL, "mariadb": MySQL, "postgresql": PostgreSQL}
 

@@ -10,11 +10,11 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.catalog import Execute, quoted, shown
-from app.safe_migrations.adapters.copies import Copy
-from app.safe_migrations.adapters.definitions import way_back, without_counter, without_foreign_keys
-from app.safe_migrations.adapters.journal import JOURNAL, PLAIN, ROWS, discard
-from app.safe_migrations.adapters.statements import Statement
+from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, shown
+from app.safe_migrations.adapters.mysql.copies import Copy
+from app.safe_migrations.adapters.mysql.definitions import way_back, without_counter, without_foreign_keys
+from app.safe_migrations.adapters.mysql.journal import JOURNAL, PLAIN, ROWS, discard
+from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.errors import MigrationError, summary
 
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from uuid import uuid4
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.catalog import Column, Execute, columns_of, equals, listed, quoted
-from app.safe_migrations.adapters.statements import Statement, keeps_values
+from app.safe_migrations.adapters.mysql.catalog import Column, Execute, columns_of, equals, listed, quoted
+from app.safe_migrations.adapters.mysql.statements import Statement, keeps_values
 from app.safe_migrations.progress import log
 
 KEPT = f"{OWN_TABLES}kept"

@@ -1,8 +1,8 @@
 """What of a schema on MySQL or MariaDB a statement touches, while a run changes that schema."""
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.catalog import TABLE_KINDS, Execute, shown
-from app.safe_migrations.adapters.statements import Statement
+from app.safe_migrations.adapters.mysql.catalog import TABLE_KINDS, Execute, shown
+from app.safe_migrations.adapters.mysql.statements import Statement
 
 
 class Schema:

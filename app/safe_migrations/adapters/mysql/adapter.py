@@ -1,6 +1,5 @@
 """MySQL and MariaDB: a named lock; and because each DDL statement commits, a journal and an undo."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -10,52 +9,14 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock, listening
-from app.safe_migrations.adapters.catalog import Execute, drop_all
-from app.safe_migrations.adapters.dump import Dump
-from app.safe_migrations.adapters.journal import JOURNAL, PLAIN, Journal, discard
-from app.safe_migrations.adapters.undo import interrupted, refuse, told, undo
+from app.safe_migrations.adapters.mysql.catalog import Execute, drop_all
+from app.safe_migrations.adapters.mysql.dump import Dump
+from app.safe_migrations.adapters.mysql.journal import PLAIN, Journal, discard
+from app.safe_migrations.adapters.mysql.lock import NamedLock
+from app.safe_migrations.adapters.mysql.undo import interrupted, refuse, told, undo
 from app.safe_migrations.errors import summary
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import log
-
-
-class NamedLock(Lock):
-    """Held by the session of the steps: if its client dies, the server frees it when the last statement is over."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        database = str(connection.engine.url.database)
-        # Names belong to the whole server, and have 64 characters at most.
-        self.name = f"flask db {hashlib.sha256(database.encode()).hexdigest()[:40]}"
-
-    def take(self) -> bool:
-        """Ask, and do not wait."""
-        taken = bool(self.connection.scalar(text("SELECT GET_LOCK(:name, 0)"), {"name": self.name}))
-        self.connection.rollback()
-        return taken
-
-    def free(self) -> None:
-        """Free it, if the session is still there."""
-        with suppress(DBAPIError):
-            self.connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": self.name})
-            self.connection.rollback()
-
-    def holder(self) -> tuple[str, str]:
-        """The session, and since when there is a journal, which its run began with."""
-        number = self.connection.scalar(text("SELECT IS_USED_LOCK(:name)"), {"name": self.name})
-        found = self.connection.execute(
-            text(
-                "SELECT p.user, p.host, TIME_FORMAT(t.create_time, '%H:%i:%s') FROM information_schema.processlist p"
-                " LEFT JOIN information_schema.tables t ON t.table_schema = DATABASE() AND t.table_name = :journal"
-                " WHERE p.id = :id"
-            ),
-            {"id": number, "journal": JOURNAL},
-        ).first()
-        self.connection.rollback()
-        if number is None:
-            return "", ""
-        told = f", {found[0]} from {found[1]}{f', since {found[2]}' if found[2] else ''}" if found else ""
-        return f"session {number}{told}", f"KILL {number};"
 
 
 class MySQL(Adapter):

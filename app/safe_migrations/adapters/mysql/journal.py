@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.catalog import Execute, columns_of, shown, triggers_of
-from app.safe_migrations.adapters.copies import KEPT, Copies
-from app.safe_migrations.adapters.definitions import Definition
-from app.safe_migrations.adapters.schema import Schema
-from app.safe_migrations.adapters.statements import Statement
+from app.safe_migrations.adapters.mysql.catalog import Execute, columns_of, shown, triggers_of
+from app.safe_migrations.adapters.mysql.copies import KEPT, Copies
+from app.safe_migrations.adapters.mysql.definitions import Definition
+from app.safe_migrations.adapters.mysql.schema import Schema
+from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.progress import log
 
 JOURNAL = f"{OWN_TABLES}journal"

@@ -1,0 +1,108 @@
+"""PostgreSQL: an advisory lock, and a transaction for each revision."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from app.safe_migrations.adapters.base import Adapter, Lock, listening
+from app.safe_migrations.adapters.postgresql.dump import Dump
+from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
+from app.safe_migrations.patience import Patience
+
+
+class PostgreSQL(Adapter):
+    """PostgreSQL has transactional DDL."""
+
+    configure = {"transaction_per_migration": True}
+    reruns = True
+    suffix = ".pgdump"
+
+    def schemas(self, connection: Connection) -> list[str | None]:
+        """All of the database's own."""
+        return [name for name in inspect(connection).get_schema_names() if name != "information_schema"]
+
+    def dump(self, _connection: Connection, file: Path, _patience: Patience) -> None:
+        """``pg_dump -Fc``: one snapshot."""
+        Dump(self.engine.url).write(file)
+
+    def verify(self, _connection: Connection, file: Path) -> None:
+        """Its first bytes, and that pg_restore can read it to its end."""
+        Dump(self.engine.url).verify(file)
+
+    def load(self, connection: Connection, file: Path, patience: Patience) -> None:
+        """Drop what there is and run the dump, in one transaction: all or nothing."""
+        connection.rollback()
+        Dump(self.engine.url).run(file, connection.dialect.server_version_info or (), patience)
+
+    @contextmanager
+    def lock(self, connection: Connection) -> Iterator[Lock]:
+        """An advisory lock, on a session of its own that tells its name."""
+        with self.own_session() as session:
+            require_session(session, connection)
+            name = f"flask db, process {os.getpid()} on {socket.gethostname()}"[:63]
+            session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
+            if session.dialect.server_version_info >= (14,):  # type: ignore[operator]
+                session.execute(text("SET idle_session_timeout = 0"))
+            yield AdvisoryLock(session)
+
+    def is_lock_time_out(self, error: DBAPIError) -> bool:
+        """lock_not_available (PostgreSQL manual, appendix A)."""
+        return getattr(error.orig, "sqlstate", None) == "55P03"
+
+    def blockers(self, connection: Connection) -> tuple[str, str]:
+        """The oldest transaction of this database but our own."""
+        found = connection.execute(
+            text(
+                "SELECT pid, usename, application_name, client_addr, to_char(xact_start, 'HH24:MI:SS')"
+                " FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND xact_start IS NOT NULL ORDER BY xact_start LIMIT 1"
+            )
+        ).first()
+        connection.rollback()
+        if found is None:
+            return "", ""
+        pid, user, name, host, since = found
+        told = (
+            f"session {pid}, {user}{f' ({name})' if name else ''} from {host or 'here'}, in a transaction since {since}"
+        )
+        return told, f"SELECT pg_terminate_backend({pid});"
+
+    def version(self, connection: Connection) -> tuple[str, str]:
+        """The server's."""
+        return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
+
+    @contextmanager
+    def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
+        """``lock_timeout`` for the session, which counts for each lock that a statement waits for.
+
+        Not in an autocommit block: what has to run there, as CREATE INDEX CONCURRENTLY, waits without blocking others,
+        and leaves an invalid index behind if it is ended.
+        """
+        before = connection.scalar(text("SELECT current_setting('lock_timeout')"))
+        connection.rollback()
+        now = before
+
+        def begin(connection: Connection) -> None:
+            nonlocal now
+            block = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+            wanted = "0" if block else f"{int(patience.seconds * 1000)}ms"
+            if wanted != now:
+                connection.exec_driver_sql(f"SET lock_timeout = '{wanted}'")
+                now = wanted
+
+        def rollback(_connection: Connection) -> None:
+            nonlocal now
+            now = None  # a SET is rolled back too
+
+        try:
+            with listening(connection, {"begin": begin, "rollback": rollback}):
+                yield lambda: None
+        finally:
+            connection.rollback()
+            connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})
+            connection.commit()

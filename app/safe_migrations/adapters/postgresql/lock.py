@@ -1,0 +1,63 @@
+"""PostgreSQL's advisory lock, on a session of its own; a pooler that breaks such locks is named."""
+
+import hashlib
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, text
+
+from app.safe_migrations.adapters.base import Lock
+from app.safe_migrations.errors import MigrationError
+
+# Advisory locks belong to a database, so one number serves all; any other program is unlikely to take this one.
+KEY = int.from_bytes(hashlib.sha256(b"flask db upgrade").digest()[:8], signed=True)
+
+
+class AdvisoryLock(Lock):
+    """Held by a session: the server frees it when the session ends, however it does."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def take(self) -> bool:
+        """Never the variant that waits: it would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits in turn."""
+        return bool(self.connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": KEY}))
+
+    def holder(self) -> tuple[str, str]:
+        """The session, by its number, its name and the time of its last statement, which took the lock."""
+        found = self.connection.execute(
+            text(
+                "SELECT a.pid, a.application_name, to_char(a.state_change, 'HH24:MI:SS') FROM pg_locks l"
+                " JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+                " AND (l.classid::bigint << 32) | l.objid::bigint = :key AND l.database ="
+                " (SELECT oid FROM pg_database WHERE datname = current_database())"
+            ),
+            {"key": KEY},
+        ).first()
+        if found is None:
+            return "", ""
+        pid, name, since = found
+        return f"session {pid}, {name}, since {since}", f"SELECT pg_terminate_backend({pid});"
+
+
+def require_session(session: Connection, other: Connection) -> None:
+    """Raise MigrationError if a pooler gives each transaction another session, or two of us the same one.
+
+    Behind a pooler, the session's number is not the one that it was told at login. Those that keep a session together,
+    as PgBouncer does with `pool_mode = session`, keep what is set in it.
+    """
+    driver: Any = session.connection.dbapi_connection
+    if driver.info.backend_pid == session.scalar(text("SELECT pg_backend_pid()")):
+        return
+    asked, token = text("SELECT current_setting('safe_migrations.token', true)"), uuid4().hex
+    for _ in range(5):
+        session.execute(text("SELECT set_config('safe_migrations.token', :token, false)"), {"token": token})
+        found = (session.scalar(asked) == token, other.scalar(asked) == token)
+        other.rollback()
+        if found != (True, False):
+            raise MigrationError(
+                "a pooler stands before the server and gives each transaction another session, as PgBouncer does in"
+                " transaction mode: no lock holds there.",
+                "connect to the server itself for migrations:",
+                "DATABASE_URL=postgresql://USER:PASSWORD@SERVER:5432/DATABASE flask db upgrade",
+            )

@@ -1,0 +1,68 @@
+"""The backup of a SQLite database: a copy of all its pages, by SQLite's online backup."""
+
+import errno
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from app.safe_migrations.adapters.base import not_whole
+from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.patience import Patience
+
+
+def write(connection: sqlite3.Connection, file: Path, patience: Patience) -> None:
+    """In one piece: a writer waits, and no half of what it writes comes along. Raises MigrationError, and OSError."""
+    with closing(sqlite3.connect(file)) as target:
+        _copy(connection, target, patience)
+        target.execute("PRAGMA journal_mode=DELETE")  # one file, whatever the database's own mode is
+
+
+def verify(file: Path) -> None:
+    """Raise MigrationError unless its header and ``integrity_check`` say that it is whole."""
+    try:
+        with closing(_opened(file)) as found:
+            result = [row[0] for row in found.execute("PRAGMA integrity_check")]
+        if file.stat().st_size != _size(file):
+            result = ["it is cut off"]
+    except sqlite3.DatabaseError as error:
+        result = [str(error)]
+    if result != ["ok"]:
+        raise not_whole(file, "SQLite", result[0])
+
+
+def load(file: Path, connection: sqlite3.Connection, patience: Patience) -> None:
+    """The online backup backwards: one transaction, rolled back if it is broken off."""
+    with closing(_opened(file)) as source:
+        _copy(source, connection, patience)
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _size(file: Path) -> int:
+    """What the header says: size of a page times number of pages (sqlite.org/fileformat.html, section 1.3)."""
+    with file.open("rb") as opened:
+        header = opened.read(100).ljust(100, b"\0")
+    page = int.from_bytes(header[16:18])
+    return (65536 if page == 1 else page) * int.from_bytes(header[28:32]) or -1
+
+
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, patience: Patience) -> None:
+    """Copy all pages. sqlite3 itself would try for ever while others hold the file.
+
+    Raises MigrationError after the time that ``patience`` has in all, and OSError where the disk is full.
+    """
+    end = time.monotonic() + patience.seconds * patience.tries
+
+    def progress(status: int, _remaining: int, _total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
+            raise MigrationError("others hold the database's file.", "wait for them, or end them, and try again.")
+
+    try:
+        source.backup(target, progress=progress)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise OSError(errno.ENOSPC, str(error)) from error
+        raise
