@@ -134,3 +134,6 @@ class Config:
     MIGRATION_BACKUP = os.environ.get("MIGRATION_BACKUP", "always")
     MIGRATION_BACKUP_DIR = os.environ.get("MIGRATION_BACKUP_DIR", "backups")
     MIGRATION_BACKUP_KEEP = os.environ.get("MIGRATION_BACKUP_KEEP", "5")
+
+    # Where `flask db rehearse` may make its scratch copy, if not beside the database: a server, or an empty database.
+    MIGRATION_REHEARSAL_URL = os.environ.get("MIGRATION_REHEARSAL_URL")

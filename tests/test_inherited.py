@@ -1,4 +1,4 @@
-"""The tests that every project inherits (test_migrations.py) let good revisions pass and stop bad ones."""
+"""The tests that every project inherits, of migrations and revisions, let good revisions pass and stop bad ones."""
 
 import pytest
 
@@ -15,7 +15,8 @@ def inherited(project: Project, *revisions: tuple[str, str]) -> str:
     project.add_tests()
     for name, text in revisions:
         project.write(name, text)
-    return project.run("pytest", "tests/test_migrations.py", "-k", "sqlite and not agree").stdout
+    tests = ("tests/test_migrations.py", "tests/test_revisions.py")
+    return project.run("pytest", *tests, "-k", "sqlite and not agree").stdout
 
 
 def test_branches_and_a_merge(project: Project) -> None:
@@ -33,16 +34,16 @@ def test_branches_and_a_merge(project: Project) -> None:
 @pytest.mark.parametrize(
     ("up", "down", "says"),
     [
-        (table("pet")[0], "pass", "a1.py: the downgrade"),
-        ("op.create_index('ix', 'user', ['email', 'id'])", "pass", "a1.py: the downgrade"),
-        ("op.add_column('user', sa.Column('age', sa.Integer()))", "pass", "a1.py: the downgrade"),
-        ("op.execute('CREATE VIEW v AS SELECT 1')", "pass", "a1.py: the downgrade"),
+        (table("pet")[0], "pass", "a1: after its downgrade table pet is new"),
+        ("op.create_index('ix', 'user', ['email', 'id'])", "pass", "a1: after its downgrade"),
+        ("op.add_column('user', sa.Column('age', sa.Integer()))", "pass", "a1: after its downgrade"),
+        ("op.execute('CREATE VIEW v AS SELECT 1')", "pass", "a1: after its downgrade"),
         (table("pet")[0], "op.drop_constraint(None, 'user')", "test_up_down_and_up_again[sqlite]"),
         ("op.execute('nonsense')", "pass", 'near "nonsense"'),
     ],
 )
 def test_bad_revision(project: Project, up: str, down: str, says: str) -> None:
-    """A downgrade that forgets something or crashes, or an upgrade that does, fails by the script's name."""
+    """A downgrade that forgets something or crashes, or an upgrade that does, fails by the revision."""
     printed = inherited(project, revision("a1", FIRST, up, down))
     assert " failed" in printed
     assert says in printed

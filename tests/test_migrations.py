@@ -42,20 +42,6 @@ def schema_of(connection: Connection) -> dict[str, object]:
     return {**found, "views": views, "enums": enums}
 
 
-def test_up_down_and_up_again(empty_app: Flask) -> None:
-    """Each revision in turn, from base to head: its downgrade gives the schema of before, and it can run again."""
-    before = schema()
-    for revision in reversed(list(history().walk_revisions())):
-        flask_migrate.upgrade(revision=revision.revision)
-        after = schema()
-        if not revision.is_merge_point:
-            flask_migrate.downgrade(revision=f"{revision.revision}@-1")
-            assert before == schema(), f"{revision.path}: the downgrade"
-            flask_migrate.upgrade(revision=revision.revision)
-            assert after == schema(), f"{revision.path}: the second upgrade"
-        before = after
-
-
 def test_to_base_and_back(app: Flask) -> None:
     """The whole history at once, down to an empty database."""
     at_head = schema()

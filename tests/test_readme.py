@@ -55,5 +55,7 @@ def test_example_of_a_test(project: Project) -> None:
     project.write("app/models.py", (project.path / "app" / "models.py").read_text() + "\n\n" + model)
     project.ok("upgrade")
     project.ok("migrate", "-m", "Add Pet")
-    done = project.run("pytest", "tests/test_pet.py", "tests/test_migrations.py", "-k", "sqlite")
+    done = project.run(
+        "pytest", "tests/test_pet.py", "tests/test_migrations.py", "tests/test_revisions.py", "-k", "sqlite"
+    )
     assert (0, True) == (done.returncode, "5 passed" in done.stdout)

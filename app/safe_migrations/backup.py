@@ -51,24 +51,12 @@ class Backups:
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
         file = self.folder / f"{self.name}-{stamp}-{revision}{self.adapter.suffix}"
         partial = file.with_name(file.name + PARTIAL)
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._remove_partial()
-            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            with shown(f"Backing up to {relative(file)}", partial):
-                self.adapter.dump(connection, partial, patience)
-                self.adapter.verify(connection, partial)
+        with private(partial), shown(f"Backing up to {relative(file)}", partial):
+            self._remove_partial(but=partial)
+            self.adapter.dump(connection, partial, patience)
+            self.adapter.verify(connection, partial)
             _synced(partial)
             partial.rename(file)
-        except OSError as error:
-            raise MigrationError(
-                f"no backup can be written to {relative(self.folder)}: {error.strerror or error}.",
-                "make room or name another folder; nothing was changed:",
-                "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
-            ) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
         log.info("Backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
         return file
 
@@ -78,10 +66,10 @@ class Backups:
             if spared is None or not (spared.exists() and file.samefile(spared)):
                 file.unlink(missing_ok=True)
 
-    def _remove_partial(self) -> None:
+    def _remove_partial(self, but: Path) -> None:
         """What a killed run left: we have the lock, so nobody is writing it."""
         for file in self.folder.glob(f"*{self.adapter.suffix}{PARTIAL}"):
-            if file.name.startswith(f"{self.name}-"):
+            if file != but and file.name.startswith(f"{self.name}-"):
                 file.unlink()
 
 
@@ -116,6 +104,25 @@ def restore(backups: Backups, connection: Connection, heads: tuple[str, ...], us
 def restore_line(file: Path) -> str:
     """The command that brings it back."""
     return f"flask db restore {shlex.quote(relative(file))}"
+
+
+@contextmanager
+def private(file: Path) -> Iterator[None]:
+    """Make ``file``, for our eyes only, and remove it at the end. Raises MigrationError if it cannot be written."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield
+    except OSError as error:
+        raise MigrationError(
+            f"no backup can be written to {relative(file.parent)}: {error.strerror or error}.",
+            "make room or name another folder; nothing was changed:",
+            "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
+        ) from error
+    finally:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 @contextmanager

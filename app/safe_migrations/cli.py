@@ -176,5 +176,18 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
     put_back(_config(directory), file, yes)
 
 
+@group.command()
+@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+@click.option("--schema-only", is_flag=True, help="Copy no rows.")
+@click.argument("revision", default="heads")
+@click.pass_context
+def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revision: str) -> None:
+    """Upgrade, downgrade and upgrade a copy of the database; exit status 1 if something is lost or differs."""
+    from app.safe_migrations.commands import rehearse as run
+
+    if not run(_config(directory), revision, rows=not schema_only):
+        ctx.exit(1)
+
+
 def _config(directory: str | None) -> Any:
     return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"))

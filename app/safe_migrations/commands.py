@@ -1,4 +1,4 @@
-"""What `flask db backup`, `backups` and `restore` do."""
+"""What `flask db backup`, `backups`, `restore` and `rehearse` do."""
 
 import sys
 from collections.abc import Iterator
@@ -19,18 +19,20 @@ from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.guard import connected
 from app.safe_migrations.lock import locked
 from app.safe_migrations.progress import log_on_stderr
+from app.safe_migrations.rehearsal import Rehearsal
 from app.safe_migrations.remedies import masked, relative
+from app.safe_migrations.scratch import in_place_of_the_database, scratch_copy
 from app.safe_migrations.settings import Settings, settings
 
 
 @contextmanager
 def _opened(config: Config) -> Iterator[tuple[Backups, Connection, Settings]]:
     """The app's database, outside env.py."""
-    with EnvironmentContext(config, ScriptDirectory.from_config(config)), log_on_stderr():
+    with EnvironmentContext(config, ScriptDirectory.from_config(config)):
         using = settings()
-        adapter = adapter_of(current_app.extensions["migrate"].db.engine)
-        with connected(adapter) as connection:
-            yield Backups(adapter, using.backup_folder, using.backup_keep), connection, using
+    adapter = adapter_of(current_app.extensions["migrate"].db.engine)
+    with log_on_stderr(), connected(adapter) as connection:
+        yield Backups(adapter, using.backup_folder, using.backup_keep), connection, using
 
 
 def _heads(connection: Connection) -> tuple[str, ...]:
@@ -72,3 +74,33 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
             click.confirm(f"Replace everything in {target}?", abort=True, err=True)
         restore(backups, connection, _heads(connection), using, file)
         click.echo(f"The database is at {', '.join(_heads(connection)) or 'base'}")
+
+
+def rehearse(config: Config, destination: str, rows: bool) -> bool:
+    """Rehearse what an upgrade to ``destination`` would run, on a copy; print a table. False if something is wrong."""
+    with (
+        _opened(config) as (backups, connection, using),
+        locked(backups.adapter, connection, using.lock_wait, "rehearsal"),
+        scratch_copy(backups.adapter, connection, using, rows) as scratch,
+        in_place_of_the_database(scratch.engine),
+    ):
+        rehearsal = Rehearsal(config, scratch)
+        steps = rehearsal.steps(destination)
+        if not steps:
+            click.echo(f"Nothing to rehearse: the database is at {', '.join(_heads(connection)) or 'base'}")
+            return True
+        form = f"{{:<{max(8, *(len(step.revision) for step in steps))}}}  {{:>8}}  {{:>8}}  {{:>18}}  {{}}"
+        click.echo(form.format("revision", "up", "down", "rows", "verdict"))
+        reports = []
+        for report in rehearsal.run(destination):
+            reports.append(report)
+            up, down = ("-" if seconds is None else f"{seconds:.2f} s" for seconds in (report.up, report.down))
+            click.echo(form.format(report.revision, up, down, f"{report.before} -> {report.after}", report.verdict))
+        faults = [f"{report.revision}: {fault}" for report in reports for fault in report.faults]
+        if left := [step.revision for step in steps[len(reports) :]]:
+            faults.append(f"not rehearsed after that: {', '.join(left)}")
+        elif found := rehearsal.drift():
+            faults.append(f"the models differ from the database at head: {', '.join(found)}")
+        for fault in faults:
+            click.echo(f"\n{fault}")
+        return not faults

@@ -15,22 +15,22 @@ POLL, TELL = 0.2, 15.0
 
 
 @contextmanager
-def locked(adapter: Adapter, connection: Connection, wait: float) -> Iterator[None]:
-    """Hold the database's lock. Raises MigrationError if others hold it for ``wait`` seconds."""
+def locked(adapter: Adapter, connection: Connection, wait: float, what: str = "upgrade") -> Iterator[None]:
+    """Hold the database's lock for ``what``. Raises MigrationError if others hold it for ``wait`` seconds."""
     begun = time.monotonic()
     told = begun - TELL
-    with adapter.lock(connection) as lock:
+    with adapter.lock(connection, what) as lock:
         while not lock.take():
             who, end = lock.holder()
             now = time.monotonic()
             if who and now - begun >= wait:
                 raise MigrationError(
-                    f"another upgrade of this database has gone on for {wait:g} seconds ({who}).",
+                    f"another {what} of this database has gone on for {wait:g} seconds ({who}).",
                     "wait for it, or if it hangs, end it:",
                     end,
                 )
             if who and now - told >= TELL:
-                log.info("Waiting for another upgrade of this database (%s)", who)
+                log.info("Waiting for another %s of this database (%s)", what, who)
                 told = now
             time.sleep(POLL)
         yield

@@ -23,6 +23,7 @@ class Settings:
     backup: str
     backup_folder: Path
     backup_keep: int
+    rehearsal_url: str | None
 
 
 def settings() -> Settings:
@@ -37,12 +38,15 @@ def settings() -> Settings:
         )
     folder = Path(current_app.instance_path) / str(_given("backup_dir", "backups")).strip()
     keep = int(_number("backup_keep", 5, least=1))
-    return Settings(_number("lock_wait", 300), patience, backup, folder, keep)
+    url = _given("rehearsal_url", None)
+    return Settings(_number("lock_wait", 300), patience, backup, folder, keep, str(url) if url else None)
 
 
 def _given(name: str, default: object) -> Any:
+    """What a rehearsal says, else -x, else the app."""
     configured = current_app.config.get(f"MIGRATION_{name.upper()}", default)
-    return context.get_x_argument(as_dictionary=True).get(name, configured)
+    typed = context.get_x_argument(as_dictionary=True).get(name, configured)
+    return context.config.attributes.get("settings", {}).get(name, typed)
 
 
 def _number(name: str, default: float, least: float = 0) -> float:

@@ -1,11 +1,8 @@
 """Where the database is, and where the scripts and the models are."""
 
-import logging
 from typing import Any
 
 import click
-from alembic import context
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
@@ -15,7 +12,7 @@ from alembic.util import CommandError
 
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.backup import Backups
-from app.safe_migrations.errors import differences
+from app.safe_migrations.drift import drift
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.settings import settings
 
@@ -44,7 +41,8 @@ def print_status(config: Config) -> bool:
         for newest in Backups(adapter, using.backup_folder, using.backup_keep).found()[:1]:
             _line("backup", relative(newest))
         if at_head:
-            _line("models", _drift(migration_context))
+            found = drift(migration_context)
+            _line("models", f"differ from the database: {', '.join(found)}" if found else "agree with the database")
         return []
 
     # dont_mutate: as `flask db current` does, leave a database without alembic_version as it is.
@@ -72,14 +70,3 @@ def _known(script: ScriptDirectory, revision: str) -> bool:
         return script.get_revision(revision) is not None
     except CommandError:
         return False
-
-
-def _drift(migration_context: MigrationContext) -> str:
-    log = logging.getLogger("alembic")
-    before = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        found = compare_metadata(migration_context, context.get_context().opts["target_metadata"])
-    finally:
-        log.setLevel(before)
-    return f"differ from the database: {', '.join(differences(found))}" if found else "agree with the database"

@@ -2,18 +2,23 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, inspect, select, table
+from sqlalchemy import URL, Connection, Engine, event, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
+from app.safe_migrations.adapters.snapshot import Snapshot
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
 OWN_TABLES = "_migration_"
 """How the names of tables begin that belong to a run: never a part of the schema."""
+
+SCRATCH = f"{OWN_TABLES}rehearsal"
+"""How the names of scratch databases begin; and the table that marks a database as one, where it has another name."""
 
 
 def not_whole(file: Path, product: str, why: str) -> MigrationError:
@@ -22,6 +27,16 @@ def not_whole(file: Path, product: str, why: str) -> MigrationError:
         f"{file} is no whole backup of a {product} database: {why}.",
         "choose another one; the database was not touched:",
         "flask db backups",
+    )
+
+
+def no_scratch(why: str, *lines: str) -> MigrationError:
+    """A rehearsal cannot get its scratch database."""
+    return MigrationError(
+        f"{why}, and a rehearsal needs a scratch database.",
+        "as the server's administrator, let it; or name a server, or an empty database, for rehearsals:",
+        *lines,
+        "export MIGRATION_REHEARSAL_URL=DIALECT://USER:PASSWORD@SERVER/DATABASE",
     )
 
 
@@ -35,6 +50,14 @@ def listening(connection: Connection, listeners: dict[str, Callable[..., None]])
     finally:
         for name, listener in listeners.items():
             event.remove(connection, name, listener)
+
+
+class Part(Enum):
+    """What of a database is written into a file."""
+
+    ALL = "all"
+    COPY = "what a rehearsal needs: nothing that runs by itself"
+    SCHEMA = "the same without rows"
 
 
 class Lock(ABC):
@@ -64,6 +87,9 @@ class Adapter(ABC):
     suffix: str
     """How the names of its backups end."""
 
+    maintenance_database: str | None = None
+    """The database to log in to where none is named."""
+
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
@@ -87,8 +113,8 @@ class Adapter(ABC):
         return False
 
     @abstractmethod
-    def dump(self, connection: Connection, file: Path, patience: Patience) -> None:
-        """Write all of the database into ``file``, as it is at one moment. Raises MigrationError or OSError."""
+    def dump(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
+        """Write the database into ``file``, as it is at one moment. Raises MigrationError or OSError."""
 
     @abstractmethod
     def verify(self, connection: Connection, file: Path) -> None:
@@ -98,6 +124,30 @@ class Adapter(ABC):
     def load(self, connection: Connection, file: Path, patience: Patience) -> None:
         """Make the database what ``file`` has; what else is there goes. Raises MigrationError or DBAPIError."""
 
+    @abstractmethod
+    def snapshot(self, connection: Connection) -> Snapshot:
+        """Schema and rows as they are; ends the transaction."""
+
+    @abstractmethod
+    def database_name(self, name: str) -> str:
+        """What a URL says for the database ``name`` beside this one."""
+
+    @abstractmethod
+    def make_database(self, connection: Connection, name: str) -> None:
+        """Make an empty one, with this one's character set. Raises MigrationError if the user may not."""
+
+    @abstractmethod
+    def drop_database(self, connection: Connection, name: str) -> bool:
+        """End its sessions and drop it; False if there is none."""
+
+    @abstractmethod
+    def drop_all(self, connection: Connection) -> None:
+        """Drop all that is in the database of ``connection``, but the table SCRATCH."""
+
+    def confined(self, _real: URL) -> AbstractContextManager[None]:
+        """While it lasts, no statement on this engine reaches the database ``real``. Raises MigrationError."""
+        return nullcontext()
+
     def own_session(self) -> Connection:
         """A session outside the app's pool, which may have room for one, that ends when it is closed."""
         pooled = self.engine.pool.recreate().connect()
@@ -106,8 +156,8 @@ class Adapter(ABC):
         return connection
 
     @abstractmethod
-    def lock(self, connection: Connection) -> AbstractContextManager[Lock]:
-        """The lock of this database, not taken yet, for the steps on ``connection``; freed at the end."""
+    def lock(self, connection: Connection, what: str) -> AbstractContextManager[Lock]:
+        """This database's lock for ``what``, not taken yet, for the steps on ``connection``; freed at the end."""
 
     @abstractmethod
     def is_lock_time_out(self, error: DBAPIError) -> bool:

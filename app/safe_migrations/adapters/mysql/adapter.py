@@ -5,16 +5,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event, text
+from sqlalchemy import URL, Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, listening
-from app.safe_migrations.adapters.mysql.catalog import Execute, drop_all
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, no_scratch
+from app.safe_migrations.adapters.mysql import snapshot
+from app.safe_migrations.adapters.mysql.catalog import Execute, drop_all, quoted, shown, there_are
 from app.safe_migrations.adapters.mysql.dump import Dump
 from app.safe_migrations.adapters.mysql.journal import PLAIN, Journal, discard
 from app.safe_migrations.adapters.mysql.lock import NamedLock
+from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.adapters.mysql.undo import interrupted, refuse, told, undo
-from app.safe_migrations.errors import summary
+from app.safe_migrations.adapters.snapshot import Snapshot
+from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import log
 
@@ -25,9 +28,9 @@ class MySQL(Adapter):
     configure = {"transactional_ddl": True}
     suffix = ".sql.gz"
 
-    def dump(self, connection: Connection, file: Path, _patience: Patience) -> None:
+    def dump(self, connection: Connection, file: Path, _patience: Patience, part: Part = Part.ALL) -> None:
         """The dump of one snapshot (``--single-transaction``), compressed."""
-        Dump(self.engine.url, self.version(connection)[0]).write(file)
+        Dump(self.engine.url, self.version(connection)[0]).write(file, part)
 
     def verify(self, connection: Connection, file: Path) -> None:
         """That it can be unpacked, of which product it is, and that its last line is there."""
@@ -39,10 +42,81 @@ class MySQL(Adapter):
             drop_all(execute)
         Dump(self.engine.url, self.version(connection)[0]).run(file)
 
+    def snapshot(self, connection: Connection) -> Snapshot:
+        """From SHOW CREATE, and the rows."""
+        found = snapshot.taken(_executing(connection))
+        connection.rollback()
+        return found
+
+    def database_name(self, name: str) -> str:
+        """The same."""
+        return name
+
+    def make_database(self, connection: Connection, name: str) -> None:
+        """With the character set and the collation of the database of ``connection``."""
+        charset, collation = connection.execute(text("SELECT @@character_set_database, @@collation_database")).one()
+        try:
+            connection.exec_driver_sql(f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
+        except DBAPIError as error:
+            if error.orig is None or error.orig.args[0] != 1044:  # ER_DBACCESS_DENIED_ERROR
+                raise
+            user, host = str(connection.scalar(text("SELECT CURRENT_USER()"))).rsplit("@", 1)
+            pattern = quoted(name.replace("_", r"\_"))
+            raise no_scratch(
+                f"the user {user} may not create the database {name}", f"GRANT ALL ON {pattern}.* TO '{user}'@'{host}';"
+            ) from error
+
+    def drop_database(self, connection: Connection, name: str) -> bool:
+        """End the sessions that a killed run may have left, for a statement goes on without its client."""
+        execute = _executing(connection)
+        for (number,) in execute("SELECT id FROM information_schema.processlist WHERE db = %s", (name,)):
+            with suppress(DBAPIError):  # it may have ended
+                execute(f"KILL {number}")
+        found = execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (name,))
+        if found:
+            execute(f"DROP DATABASE {quoted(name)}")
+        connection.rollback()
+        return bool(found)
+
+    def drop_all(self, connection: Connection) -> None:
+        """Each by itself."""
+        drop_all(_executing(connection))
+        connection.rollback()
+
     @contextmanager
-    def lock(self, connection: Connection) -> Iterator[Lock]:
+    def confined(self, real: URL) -> Iterator[None]:
+        """A statement reaches any database of the server that it names."""
+        name = str(real.database)
+
+        def refuse(what: str, sql: str) -> None:
+            named = Statement(sql).of_schema(name)
+            if named and (name not in tables or named & tables):
+                raise MigrationError(
+                    f"{what} names the database {name} itself, and a rehearsal must not touch that.",
+                    "name the table alone, or rehearse on a server of its own:",
+                    "export MIGRATION_REHEARSAL_URL=mysql://USER:PASSWORD@OTHER_SERVER",
+                )
+
+        def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+            refuse(f"the statement {statement[:80]!r}", statement)
+
+        with self.engine.connect() as connection:
+            execute = _executing(connection)
+            found = there_are(execute)
+            tables = {object_ for kind, object_ in found if kind == "TABLE"}
+            for kind, object_ in found:
+                if kind in ("TRIGGER", "PROCEDURE", "FUNCTION") and (said := shown(execute, kind, object_)):
+                    refuse(f"the {kind.lower()} {object_}", said[0])
+        event.listen(self.engine, "before_cursor_execute", before)
+        try:
+            yield
+        finally:
+            event.remove(self.engine, "before_cursor_execute", before)
+
+    @contextmanager
+    def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
         """A named lock on ``connection``, where a statement may go on for long after its client was killed."""
-        lock = NamedLock(connection)
+        lock = NamedLock(connection, what)
         try:
             yield lock
         finally:

@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from app.safe_migrations.adapters.base import SCRATCH
+
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
 
 Execute = Callable[..., list[tuple[Any, ...]]]
@@ -66,22 +68,29 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
     ]
 
 
-def drop_all(execute: Execute) -> None:
-    """Drop all tables, views, sequences, routines and events of the database; triggers go with their tables."""
-    found = [
-        (TABLE_KINDS.get(kind, "TABLE"), name)
-        for name, kind in execute(
-            "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE()"
-        )
-    ]
-    found += execute(
-        "SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()"
+def there_are(execute: Execute) -> list[tuple[str, str]]:
+    """Kind and name of each table, view, sequence, trigger, routine and event: ``[("TABLE", "pet")]``."""
+    queries = (
+        ("table_type, table_name", "tables", "table_schema"),
+        ("'TRIGGER', trigger_name", "triggers", "trigger_schema"),
+        ("routine_type, routine_name", "routines", "routine_schema"),
+        ("'EVENT', event_name", "events", "event_schema"),
     )
-    found += execute("SELECT 'EVENT', event_name FROM information_schema.events WHERE event_schema = DATABASE()")
+    return [
+        (str(TABLE_KINDS.get(kind, kind)), name)
+        for columns, table, schema in queries
+        for kind, name in execute(f"SELECT {columns} FROM information_schema.{table} WHERE {schema} = DATABASE()")
+    ]
+
+
+def drop_all(execute: Execute) -> None:
+    """Drop all of them; but the mark of a scratch database stays."""
+    found = there_are(execute)
     execute("SET SESSION foreign_key_checks = 0")
     try:
         for kind, name in found:
-            execute(f"DROP {kind} IF EXISTS {quoted(name)}")
+            if name != SCRATCH:
+                execute(f"DROP {kind} IF EXISTS {quoted(name)}")
     finally:
         execute("SET SESSION foreign_key_checks = 1")
 

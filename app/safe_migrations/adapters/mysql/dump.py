@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from app.safe_migrations.adapters.base import not_whole
+from app.safe_migrations.adapters.base import Part, not_whole
 from app.safe_migrations.adapters.tools import program, running
 
 PACKAGES = {"mariadb": "mariadb-client", "mysql": "mysql-client (or mariadb-client)"}
@@ -28,14 +28,15 @@ class Dump:
         self.product = product
         self.package = PACKAGES[product]
 
-    def write(self, file: Path) -> None:
+    def write(self, file: Path, part: Part) -> None:
         """Run mysqldump or mariadb-dump. Raises MigrationError, and OSError where the disk is full."""
         path = self._program("mariadb-dump", "mysqldump")
-        wanted = ["--single-transaction", "--quick", "--routines", "--triggers", "--events", "--hex-blob"]
-        wanted += ["--no-tablespaces", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"]
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-        if "MariaDB" not in said:
-            wanted += ["--set-gtid-purged=OFF", "--column-statistics=0"]
+        wanted = ["--single-transaction", "--quick", "--routines", "--triggers", "--hex-blob", "--no-tablespaces"]
+        wanted += ["--default-character-set=utf8mb4", "--max-allowed-packet=1G"]
+        # "loose": only programs of MySQL have these, of some versions.
+        wanted += ["--loose-set-gtid-purged=OFF", "--loose-column-statistics=0"]
+        wanted += ["--events"] if part is Part.ALL else []
+        wanted += ["--no-data"] if part is Part.SCHEMA else []
         with (
             self._logged_in() as login,
             running([path, login, *wanted, self._database()], self.package, stdout=subprocess.PIPE) as source,

@@ -13,11 +13,11 @@ from app.safe_migrations.adapters.mysql.journal import JOURNAL
 class NamedLock(Lock):
     """Held by the session of the steps: if its client dies, the server frees it when the last statement is over."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, what: str) -> None:
         self.connection = connection
         database = str(connection.engine.url.database)
         # Names belong to the whole server, and have 64 characters at most.
-        self.name = f"flask db {hashlib.sha256(database.encode()).hexdigest()[:40]}"
+        self.name = f"flask db {what} {hashlib.sha256(database.encode()).hexdigest()[:40]}"
 
     def take(self) -> bool:
         """Ask, and do not wait."""

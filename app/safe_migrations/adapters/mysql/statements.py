@@ -67,6 +67,11 @@ class Statement:
         found = {self.names[at - 1] for at in range(1, end) if self.keywords[at] == "."}
         return found if self.surely_commits and self.kind in {"TABLE", ""} else set()
 
+    def of_schema(self, name: str) -> set[str]:
+        """The names that stand behind ``name.``: tables of that schema, or columns of a table of that name."""
+        found = zip(self.names, self.keywords[1:], self.names[2:], strict=False)
+        return {after for word, dot, after in found if word.lower() == name.lower() and dot == "."}
+
     @property
     def writes(self) -> bool:
         """Whether it changes rows, and leaves the transaction open."""

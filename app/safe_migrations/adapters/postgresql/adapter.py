@@ -9,9 +9,11 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, listening
-from app.safe_migrations.adapters.postgresql.dump import Dump
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, no_scratch
+from app.safe_migrations.adapters.postgresql import snapshot
+from app.safe_migrations.adapters.postgresql.dump import DROP_ALL, Dump
 from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
+from app.safe_migrations.adapters.snapshot import Snapshot
 from app.safe_migrations.patience import Patience
 
 
@@ -21,14 +23,15 @@ class PostgreSQL(Adapter):
     configure = {"transaction_per_migration": True}
     reruns = True
     suffix = ".pgdump"
+    maintenance_database = "postgres"
 
     def schemas(self, connection: Connection) -> list[str | None]:
         """All of the database's own."""
         return [name for name in inspect(connection).get_schema_names() if name != "information_schema"]
 
-    def dump(self, _connection: Connection, file: Path, _patience: Patience) -> None:
+    def dump(self, _connection: Connection, file: Path, _patience: Patience, part: Part = Part.ALL) -> None:
         """``pg_dump -Fc``: one snapshot."""
-        Dump(self.engine.url).write(file)
+        Dump(self.engine.url).write(file, rows=part is not Part.SCHEMA)
 
     def verify(self, _connection: Connection, file: Path) -> None:
         """Its first bytes, and that pg_restore can read it to its end."""
@@ -39,8 +42,55 @@ class PostgreSQL(Adapter):
         connection.rollback()
         Dump(self.engine.url).run(file, connection.dialect.server_version_info or (), patience)
 
+    def snapshot(self, connection: Connection) -> Snapshot:
+        """From the catalog and the rows."""
+        return snapshot.taken(connection)
+
+    def database_name(self, name: str) -> str:
+        """The same."""
+        return name
+
+    def make_database(self, connection: Connection, name: str) -> None:
+        """With the encoding and the locale of the database of ``connection``."""
+        columns = "pg_encoding_to_char(encoding) AS encoding, datcollate AS lc_collate, datctype AS lc_ctype"
+        if (connection.dialect.server_version_info or ())[:1] >= (15,):
+            columns += ", CASE datlocprovider WHEN 'i' THEN 'icu' END AS locale_provider"
+        if (connection.dialect.server_version_info or ())[:1] in ((15,), (16,)):
+            columns += ", daticulocale AS icu_locale"
+        found = connection.execute(text(f"SELECT {columns} FROM pg_database WHERE datname = current_database()")).one()
+        options = "".join(f" {option} '{value}'" for option, value in found._mapping.items() if value)
+        connection.rollback()
+        self._outside(f'CREATE DATABASE "{name}" TEMPLATE template0{options}')
+
+    def drop_database(self, connection: Connection, name: str) -> bool:
+        """``WITH (FORCE)`` ends the sessions, from PostgreSQL 13 on."""
+        found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
+        connection.rollback()
+        force = " WITH (FORCE)" if (connection.dialect.server_version_info or ()) >= (13,) else ""
+        if found:
+            self._outside(f'DROP DATABASE "{name}"{force}')
+        return bool(found)
+
+    def _outside(self, statement: str) -> None:
+        """Run it in no transaction."""
+        with self.own_session() as session:
+            try:
+                session.exec_driver_sql(statement.replace("%", "%%"))
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != "42501":  # insufficient_privilege
+                    raise
+                user = session.scalar(text("SELECT current_user"))
+                raise no_scratch(
+                    f"the user {user} may not create databases", f'ALTER ROLE "{user}" CREATEDB;'
+                ) from error
+
+    def drop_all(self, connection: Connection) -> None:
+        """What is in the way of a dump."""
+        connection.exec_driver_sql(DROP_ALL.replace("%", "%%"))
+        connection.commit()
+
     @contextmanager
-    def lock(self, connection: Connection) -> Iterator[Lock]:
+    def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
         """An advisory lock, on a session of its own that tells its name."""
         with self.own_session() as session:
             require_session(session, connection)
@@ -48,7 +98,7 @@ class PostgreSQL(Adapter):
             session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
             if session.dialect.server_version_info >= (14,):  # type: ignore[operator]
                 session.execute(text("SET idle_session_timeout = 0"))
-            yield AdvisoryLock(session)
+            yield AdvisoryLock(session, what)
 
     def is_lock_time_out(self, error: DBAPIError) -> bool:
         """lock_not_available (PostgreSQL manual, appendix A)."""

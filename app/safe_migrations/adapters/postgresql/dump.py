@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import URL
 
-from app.safe_migrations.adapters.base import not_whole
+from app.safe_migrations.adapters.base import SCRATCH, not_whole
 from app.safe_migrations.adapters.tools import program, running
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
@@ -27,6 +27,7 @@ DO $$ DECLARE found text; BEGIN
            'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE'
            ELSE 'TABLE' END, relname)
       FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm', 'S', 'f', 'c', 'r', 'p')
+       AND relname <> '{mark}'
        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                                                  AND d.deptype IN ('e', 'i'))
   LOOP EXECUTE found; END LOOP;
@@ -42,7 +43,7 @@ DO $$ DECLARE found text; BEGIN
   LOOP EXECUTE found; END LOOP;
   PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
 END $$;
-"""
+""".replace("{mark}", SCRATCH)
 
 
 class Dump:
@@ -51,9 +52,10 @@ class Dump:
     def __init__(self, url: URL) -> None:
         self.url = url
 
-    def write(self, file: Path) -> None:
+    def write(self, file: Path, rows: bool = True) -> None:
         """Run ``pg_dump -Fc``: one snapshot. Raises MigrationError."""
-        self._run("pg_dump", "--format=custom", f"--file={file}", self._database())
+        wanted = [] if rows else ["--schema-only"]
+        self._run("pg_dump", "--format=custom", *wanted, f"--file={file}", self._database())
 
     def verify(self, file: Path) -> None:
         """Raise MigrationError unless it begins like one, and pg_restore can read it to its end."""

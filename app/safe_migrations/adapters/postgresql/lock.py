@@ -9,19 +9,18 @@ from sqlalchemy import Connection, text
 from app.safe_migrations.adapters.base import Lock
 from app.safe_migrations.errors import MigrationError
 
-# Advisory locks belong to a database, so one number serves all; any other program is unlikely to take this one.
-KEY = int.from_bytes(hashlib.sha256(b"flask db upgrade").digest()[:8], signed=True)
-
 
 class AdvisoryLock(Lock):
     """Held by a session: the server frees it when the session ends, however it does."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, what: str) -> None:
         self.connection = connection
+        # Advisory locks belong to a database, so one number serves all; any other program is unlikely to take this one.
+        self.key = int.from_bytes(hashlib.sha256(f"flask db {what}".encode()).digest()[:8], signed=True)
 
     def take(self) -> bool:
         """Never the variant that waits: it would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits in turn."""
-        return bool(self.connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": KEY}))
+        return bool(self.connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": self.key}))
 
     def holder(self) -> tuple[str, str]:
         """The session, by its number, its name and the time of its last statement, which took the lock."""
@@ -32,7 +31,7 @@ class AdvisoryLock(Lock):
                 " AND (l.classid::bigint << 32) | l.objid::bigint = :key AND l.database ="
                 " (SELECT oid FROM pg_database WHERE datname = current_database())"
             ),
-            {"key": KEY},
+            {"key": self.key},
         ).first()
         if found is None:
             return "", ""

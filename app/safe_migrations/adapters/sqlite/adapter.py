@@ -2,15 +2,16 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, listening
-from app.safe_migrations.adapters.sqlite import backup
+from app.safe_migrations.adapters.base import SCRATCH, Adapter, Lock, Part, listening
+from app.safe_migrations.adapters.snapshot import Snapshot
+from app.safe_migrations.adapters.sqlite import backup, snapshot
 from app.safe_migrations.adapters.sqlite.lock import FileLock, NoLock
 from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds
 from app.safe_migrations.errors import MigrationError
@@ -32,14 +33,17 @@ class SQLite(Adapter):
     suffix = ".sqlite"
 
     @contextmanager
-    def lock(self, _connection: Connection) -> Iterator[Lock]:
-        """A lock on the file whose name is the database's and ``-migration-lock``."""
+    def lock(self, _connection: Connection, what: str) -> Iterator[Lock]:
+        """A lock on the file whose name is the database's and ``-migration-lock``, or ``-rehearsal-lock``."""
         if isinstance(self.engine.pool, StaticPool):
             yield NoLock()
             return
-        name = str(self.engine.url.database).removeprefix("file:")
-        with Path(f"{name}-migration-lock").open("a+") as file:
+        with Path(f"{self._file}-{'migration' if what == 'upgrade' else what}-lock").open("a+") as file:
             yield FileLock(file)
+
+    @property
+    def _file(self) -> str:
+        return str(self.engine.url.database).removeprefix("file:")
 
     def is_lock_time_out(self, error: DBAPIError) -> bool:
         """SQLITE_BUSY or SQLITE_LOCKED (sqlite.org/rescode.html)."""
@@ -57,9 +61,12 @@ class SQLite(Adapter):
         """A database in memory ends with its process: there is nothing to bring back."""
         return not isinstance(self.engine.pool, StaticPool) and super().has_rows(connection)
 
-    def dump(self, connection: Connection, file: Path, patience: Patience) -> None:
-        """SQLite's online backup."""
-        backup.write(_bare(connection), file, patience)
+    def dump(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
+        """SQLite's online backup; or the statements that make its schema, run on ``file``."""
+        if part is Part.SCHEMA:
+            backup.write_schema(_bare(connection), file)
+        else:
+            backup.write(_bare(connection), file, patience)
 
     def verify(self, _connection: Connection, file: Path) -> None:
         """Its header, and ``integrity_check``."""
@@ -69,6 +76,34 @@ class SQLite(Adapter):
         """The online backup backwards: one transaction."""
         connection.rollback()
         backup.load(file, _bare(connection), patience)
+
+    def snapshot(self, connection: Connection) -> Snapshot:
+        """From the PRAGMAs, the texts and the rows."""
+        found = snapshot.taken(_bare(connection))
+        connection.rollback()
+        return found
+
+    def database_name(self, name: str) -> str:
+        """A file beside this database's, or beside what runs, if that is in memory."""
+        return str(Path(self._file).parent / f"{name}.db")
+
+    def make_database(self, _connection: Connection, name: str) -> None:
+        """SQLite makes the file when it is opened, with what it says of foreign keys and the like."""
+
+    def drop_database(self, _connection: Connection, name: str) -> bool:
+        """Remove the file, and what SQLite may have beside it."""
+        file = Path(self.database_name(name))
+        found = file.exists()
+        for suffix in ("", "-journal", "-wal", "-shm", "-migration-lock"):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+        return found
+
+    def drop_all(self, connection: Connection) -> None:
+        """Copy a database with nothing in it but the mark over it."""
+        connection.rollback()
+        with closing(sqlite3.connect(":memory:")) as empty:
+            empty.execute(f"CREATE TABLE {SCRATCH} (id INTEGER)")
+            empty.backup(_bare(connection))
 
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:

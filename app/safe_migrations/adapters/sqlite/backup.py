@@ -18,6 +18,18 @@ def write(connection: sqlite3.Connection, file: Path, patience: Patience) -> Non
         target.execute("PRAGMA journal_mode=DELETE")  # one file, whatever the database's own mode is
 
 
+def write_schema(connection: sqlite3.Connection, file: Path) -> None:
+    """Make what the database has in ``file``, in the order in which it was made, without rows."""
+    made = connection.execute(
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        " ORDER BY type <> 'table', rowid"
+    ).fetchall()
+    with closing(sqlite3.connect(file)) as target, target:
+        target.execute("PRAGMA legacy_alter_table=ON")
+        for (sql,) in made:
+            target.execute(sql)
+
+
 def verify(file: Path) -> None:
     """Raise MigrationError unless its header and ``integrity_check`` say that it is whole."""
     try:

@@ -1,0 +1,51 @@
+"""What a MySQL or MariaDB server says of the objects of a database, and of its rows."""
+
+from collections.abc import Iterator
+
+from app.safe_migrations.adapters.base import OWN_TABLES
+from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, shown, there_are
+from app.safe_migrations.adapters.mysql.definitions import Definition, without_counter
+from app.safe_migrations.adapters.snapshot import Rows, Snapshot
+
+
+def taken(execute: Execute) -> Snapshot:
+    """Read it."""
+    found = [
+        (kind, name)
+        for kind, name in there_are(execute)
+        if name != "alembic_version" and not name.startswith(OWN_TABLES)
+    ]
+    objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
+    return Snapshot(objects, {name: _rows(execute, name) for kind, name in found if kind == "TABLE"})
+
+
+def _described(execute: Execute, kind: str, name: str) -> Iterator[tuple[str, str]]:
+    text, _ = shown(execute, kind, name) or ("", None)
+    if kind != "TABLE":
+        yield f"{kind.lower()} {name}", text
+        return
+    table = Definition.read(text)
+    yield f"table {name}", without_counter(f"{table.options} {table.partitions}").strip()
+    for (part, inner), line in table.lines.items():
+        yield f"{part.lower()} {inner} of {name}".replace("  ", " "), line
+
+
+def _rows(execute: Execute, table: str) -> Rows:
+    """One scan: of each column the number of values, and the sum of 60 bits of a hash of key and value."""
+    columns = execute(
+        "SELECT column_name, column_key FROM information_schema.columns WHERE table_schema = DATABASE()"
+        " AND table_name = %s ORDER BY ordinal_position",
+        (table,),
+    )
+    # Each value is hashed by itself, for values of several collations cannot be joined. MySQL 9 has no MD5 any more.
+    keys = "".join(f"SHA2({quoted(name)}, 224), " for name, key in columns if key == "PRI")
+    sums = [
+        f"COUNT({quoted(name)}), COALESCE(SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', {keys}"
+        f"COALESCE(SHA2({quoted(name)}, 224), '')), 224), 15), 16, 10) AS UNSIGNED)), 0)"
+        for name, _ in columns
+    ]
+    ((count, *found),) = execute(f"SELECT {', '.join(['COUNT(*)', *sums])} FROM {quoted(table)}")
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return Rows(
+        int(count), {name: (int(values), int(total)) for (name, _), (values, total) in zip(columns, pairs, strict=True)}
+    )

@@ -1,0 +1,125 @@
+"""What a PostgreSQL server says of the objects of a database, and of its rows."""
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.engine.reflection import ObjectKind
+
+from app.safe_migrations.adapters.base import OWN_TABLES
+from app.safe_migrations.adapters.snapshot import Rows, Snapshot
+
+# Schemas of the database's own, and no object that belongs to an extension. A name is as the search path needs it.
+OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+NOT_OF_AN_EXTENSION = (
+    "NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid}"
+    " AND d.deptype = 'e')"
+)
+TABLES = (
+    f"pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND {OURS} AND "
+    + NOT_OF_AN_EXTENSION.format(catalog="pg_class", oid="c.oid")
+    + rf" AND c.relname <> 'alembic_version' AND c.relname !~ '^{OWN_TABLES}'"
+)
+TYPES = f"pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace AND {OURS} AND " + NOT_OF_AN_EXTENSION.format(
+    catalog="pg_type", oid="t.oid"
+)
+OBJECTS = f"""
+SELECT 'schema ' || n.nspname, coalesce(n.nspacl::text, '') FROM pg_namespace n WHERE {OURS}
+UNION ALL
+SELECT 'extension ' || extname, extversion FROM pg_extension
+UNION ALL
+SELECT 'table ' || c.oid::regclass,
+       concat_ws(' ', c.relkind, c.relpersistence, c.reloptions, c.relacl, pg_get_partkeydef(c.oid),
+                 pg_get_expr(c.relpartbound, c.oid), CASE WHEN c.relrowsecurity THEN 'ROW LEVEL SECURITY' END,
+                 obj_description(c.oid, 'pg_class'))
+  FROM {TABLES} WHERE c.relkind IN ('r', 'p', 'f')
+UNION ALL
+SELECT 'column ' || a.attname || ' of ' || c.oid::regclass,
+       concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
+                 'DEFAULT ' || pg_get_expr(f.adbin, f.adrelid), nullif(a.attidentity, ''), nullif(a.attgenerated, ''),
+                 CASE WHEN a.attcollation <> y.typcollation THEN l.collname END, a.attacl,
+                 col_description(c.oid, a.attnum))
+  FROM {TABLES} JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation
+  LEFT JOIN pg_attrdef f ON f.adrelid = c.oid AND f.adnum = a.attnum WHERE c.relkind IN ('r', 'p', 'f', 'c')
+UNION ALL
+SELECT 'constraint ' || k.conname || ' of ' || c.oid::regclass,
+       concat_ws(' ', pg_get_constraintdef(k.oid), obj_description(k.oid, 'pg_constraint'))
+  FROM {TABLES} JOIN pg_constraint k ON k.conrelid = c.oid WHERE k.contype <> 'n'
+UNION ALL
+SELECT 'index ' || i.indexrelid::regclass || ' of ' || c.oid::regclass,
+       concat_ws(' ', pg_get_indexdef(i.indexrelid), CASE WHEN NOT i.indisvalid THEN 'INVALID' END)
+  FROM {TABLES} JOIN pg_index i ON i.indrelid = c.oid
+UNION ALL
+SELECT 'trigger ' || g.tgname || ' of ' || c.oid::regclass, concat_ws(' ', pg_get_triggerdef(g.oid), g.tgenabled)
+  FROM {TABLES} JOIN pg_trigger g ON g.tgrelid = c.oid WHERE NOT g.tgisinternal
+UNION ALL
+SELECT 'rule ' || r.rulename || ' of ' || c.oid::regclass, pg_get_ruledef(r.oid)
+  FROM {TABLES} JOIN pg_rewrite r ON r.ev_class = c.oid WHERE r.rulename <> '_RETURN'
+UNION ALL
+SELECT 'policy ' || p.polname || ' of ' || c.oid::regclass,
+       concat_ws(' ', p.polcmd, pg_get_expr(p.polqual, c.oid), pg_get_expr(p.polwithcheck, c.oid))
+  FROM {TABLES} JOIN pg_policy p ON p.polrelid = c.oid
+UNION ALL
+SELECT 'view ' || c.oid::regclass, concat_ws(' ', c.relkind, pg_get_viewdef(c.oid), c.reloptions, c.relacl)
+  FROM {TABLES} WHERE c.relkind IN ('v', 'm')
+UNION ALL
+SELECT 'sequence ' || c.oid::regclass,
+       concat_ws(' ', format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle)
+  FROM {TABLES} JOIN pg_sequence s ON s.seqrelid = c.oid
+UNION ALL
+SELECT 'routine ' || p.oid::regprocedure,
+       CASE WHEN p.prokind = 'a' THEN p.proacl::text ELSE pg_get_functiondef(p.oid) END
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+   AND {OURS} AND {NOT_OF_AN_EXTENSION.format(catalog="pg_proc", oid="p.oid")}
+UNION ALL
+SELECT 'type ' || t.oid::regtype, (SELECT string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder)
+                                     FROM pg_enum e WHERE e.enumtypid = t.oid)
+  FROM {TYPES} WHERE t.typtype = 'e'
+UNION ALL
+SELECT 'type ' || t.oid::regtype,
+       concat_ws(' ', format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'NOT NULL' END, t.typdefault,
+                 (SELECT string_agg(pg_get_constraintdef(k.oid), ' ' ORDER BY k.conname)
+                    FROM pg_constraint k WHERE k.contypid = t.oid))
+  FROM {TYPES} WHERE t.typtype = 'd'
+UNION ALL
+SELECT 'type ' || t.oid::regtype, t.typtype::text
+  FROM {TYPES} LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE t.typtype = 'r' OR c.relkind = 'c'
+"""
+
+
+def taken(connection: Connection) -> Snapshot:
+    """Read it; ends the transaction."""
+    objects = {name: words or "" for name, words in connection.execute(text(OBJECTS))}
+    tables = {}
+    inspector = inspect(connection)
+    for schema in inspector.get_schema_names():
+        if schema == "information_schema":
+            continue
+        keys = inspector.get_multi_pk_constraint(schema=schema, kind=ObjectKind.TABLE)
+        for (_, name), columns in inspector.get_multi_columns(schema=schema, kind=ObjectKind.TABLE).items():
+            if name == "alembic_version" or name.startswith(OWN_TABLES):
+                continue
+            full = name if schema == inspector.default_schema_name else f"{schema}.{name}"
+            found = keys.get((schema, name))
+            key = found["constrained_columns"] if found else []
+            tables[full] = _rows(connection, f"{_quoted(schema)}.{_quoted(name)}", [c["name"] for c in columns], key)
+    connection.rollback()
+    return Snapshot(objects, tables)
+
+
+def _rows(connection: Connection, table: str, columns: list[str], key: list[str]) -> Rows:
+    """One scan: of each column the number of values, and the sum of a 64-bit hash of key and value."""
+    keys = "".join(f"{_quoted(name)}::text, " for name in key)
+    sums = [
+        f"count({_quoted(name)}), coalesce(sum(hashtextextended(concat_ws(',', {keys}coalesce('=' ||"
+        f" {_quoted(name)}::text, '')) COLLATE \"C\", 0)::numeric), 0)"
+        for name in columns
+    ]
+    # From the table alone: a partition's or a child's rows count as its own.
+    count, *found = connection.exec_driver_sql(
+        f"SELECT {', '.join(['count(*)', *sums])} FROM {table}".replace("%", "%%")
+    ).one()
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return Rows(count, {name: (values, int(total)) for name, (values, total) in zip(columns, pairs, strict=True)})
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,154 @@
+"""Each revision up, down and up again on a database that may be spoiled: what is not as it should be then."""
+
+import ast
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import Script, ScriptDirectory
+
+from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.adapters.snapshot import Loss, Snapshot, differences, lost, not_brought_back
+from app.safe_migrations.drift import drift
+from app.safe_migrations.errors import MigrationError, message
+from app.safe_migrations.remedies import Situation, relative
+
+# What to do instead, by the code of the rule.
+INSTEAD = {
+    "drop-column": "stop using the column, deploy, and drop it in the next release.",
+    "drop-table": "rename the table aside, or drop it in the next release.",
+    "unbounded-data-change": "keep them in a table aside, and drop that in the next release.",
+}
+
+
+@dataclass
+class Report:
+    """What became of one revision: seconds, rows of all tables, reasons not to run it, and what else to know."""
+
+    revision: str
+    up: float | None = None
+    down: float | None = None
+    before: int = 0
+    after: int = 0
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """``no``, or ``ok`` with what there is to know."""
+        return "no" if self.faults else ", ".join(["ok", *self.notes])
+
+
+class Rehearsal:
+    """Rehearses on the database of ``adapter``, which has to be the app's own meanwhile; its rows may be lost."""
+
+    def __init__(self, config: Config, adapter: Adapter) -> None:
+        config.attributes["settings"] = {"backup": "never"}
+        self.config = config
+        self.adapter = adapter
+        self.script = ScriptDirectory.from_config(config)
+
+    def steps(self, destination: str = "heads") -> list[Script]:
+        """The revisions that an upgrade would run. Raises what Alembic raises of a revision that is not there."""
+        with self.adapter.engine.connect() as connection:
+            heads = MigrationContext.configure(connection).get_current_heads()
+        steps = self.script._upgrade_revs(destination, heads)  # type: ignore[arg-type]  # it takes several
+        return [step.revision for step in steps]
+
+    def run(self, destination: str = "heads") -> Iterator[Report]:
+        """A report on each revision, to the end or to one that cannot be left behind."""
+        for revision in self.steps(destination):
+            report = Report(revision.revision)
+            self._rehearse(revision, report)
+            yield report
+            if self.script.get_revision(revision.revision) not in self._applied():
+                return
+
+    def drift(self) -> list[str]:
+        """Where the models and the database differ, if this is at head."""
+        found: list[str] = []
+
+        def compare(heads: tuple[str, ...], migration_context: MigrationContext) -> list[RevisionStep]:
+            if set(heads) == set(self.script.get_heads()):
+                found.extend(drift(migration_context))
+            return []
+
+        with EnvironmentContext(self.config, self.script, fn=compare, as_sql=False, dont_mutate=True):
+            self.script.run_env()
+        return found
+
+    def _rehearse(self, revision: Script, report: Report) -> None:
+        before = self._snapshot()
+        report.before = report.after = before.count
+        report.up = self._run(revision, report, "upgrade")
+        if report.up is None:
+            return
+        there = self._snapshot()
+        report.after = there.count
+        losses = lost(before, there)
+        self._tell(losses, revision, report)
+        if (reason := one_way(Path(revision.path))) is not None:
+            report.notes.append(f"one-way: {reason}".rstrip(": "))
+            return
+        report.down = self._run(revision, report, "downgrade")
+        if report.down is None:
+            return
+        back = self._snapshot()
+        differing = [*differences(before.objects, back.objects), *not_brought_back(before, back, losses)]
+        report.faults += [f"after its downgrade {difference}" for difference in differing]
+        if self._run(revision, report, "second upgrade") is not None:
+            again = self._snapshot()
+            report.faults += [f"after its second upgrade {name}" for name in differences(there.objects, again.objects)]
+
+    def _run(self, revision: Script, report: Report, what: str) -> float | None:
+        """One step, as the guard runs it: its seconds, or None and a fault."""
+        step = RevisionStep(self.script.revision_map, revision, is_upgrade=what != "downgrade")
+        begun = time.monotonic()
+        try:
+            with EnvironmentContext(
+                self.config, self.script, fn=lambda *_: [step], as_sql=False, destination_rev=revision.revision
+            ):
+                self.script.run_env()
+        except (Exception, SystemExit) as error:
+            words = str(message(error, Situation(self.adapter.engine.url, Path(self.script.dir), frozenset())))
+            if not isinstance(error, MigrationError):  # what to do instead is about the app's own database
+                words = words.partition("\nInstead: ")[0]
+            report.faults.append(f"its {what} fails: {words}")
+            return None
+        return time.monotonic() - begun
+
+    def _tell(self, losses: list[Loss], revision: Script, report: Report) -> None:
+        declared = getattr(revision.module, "safety_assured", {})
+        for loss in losses:
+            if isinstance(declared, dict) and declared.get(loss.code):
+                report.notes.append(f"takes {loss.what} ({loss.code}: {declared[loss.code]})")
+            else:
+                report.faults.append(
+                    f"its upgrade takes {loss.what} ({loss.code}).\nInstead: {INSTEAD[loss.code]}\n"
+                    f"If that is meant, say so in {relative(Path(revision.path))}:\n"
+                    f'    safety_assured = {{"{loss.code}": "why it is safe"}}'
+                )
+
+    def _applied(self) -> set[Script | None]:
+        with self.adapter.engine.connect() as connection:
+            heads = MigrationContext.configure(connection).get_current_heads()
+        return set(self.script.iterate_revisions(heads, "base")) if heads else set()
+
+    def _snapshot(self) -> Snapshot:
+        with self.adapter.engine.connect() as connection:
+            return self.adapter.snapshot(connection)
+
+
+def one_way(script: Path) -> str | None:
+    """The reason that a downgrade gives which does nothing but raise, empty if it gives none; None for any other."""
+    for node in ast.parse(script.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            if len(body) == 1 and isinstance(body[0], ast.Raise):
+                texts = [part.value for part in ast.walk(body[0]) if isinstance(part, ast.Constant)]
+                return str(texts[0]) if texts else ""
+    return None

@@ -1,0 +1,160 @@
+"""The scratch copy on which a rehearsal runs: made, put in the place of the app's database, and gone at the end."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext
+from flask import current_app
+from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect, make_url
+from sqlalchemy.exc import ArgumentError
+
+from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
+from app.safe_migrations.backup import private, shown
+from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.progress import log
+from app.safe_migrations.remedies import masked
+from app.safe_migrations.settings import Settings
+
+
+@contextmanager
+def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows: bool) -> Iterator[Adapter]:
+    """A copy of the database behind ``connection``, with its rows or without. Call it locked for rehearsals."""
+    with ExitStack() as stack:
+        url = stack.enter_context(_empty_database(adapter, connection, using))
+        scratch = adapter_of(_engine(url))
+        stack.callback(scratch.engine.dispose)
+        _copy(adapter, connection, scratch, using, rows)
+        stack.enter_context(scratch.confined(adapter.engine.url))
+        yield scratch
+
+
+@contextmanager
+def in_place_of_the_database(engine: Engine) -> Iterator[None]:
+    """Let the app's engine be ``engine``: scripts may use ``db.session``, and must not reach the real database."""
+    database = current_app.extensions["migrate"].db
+    engines: Any = database.engines  # the dict of Flask-SQLAlchemy, which says that it is a Mapping
+    real = engines[None]
+    database.session.remove()
+    engines[None] = engine
+    try:
+        yield
+    finally:
+        database.session.remove()
+        engines[None] = real
+
+
+@contextmanager
+def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -> Iterator[URL]:
+    if using.rehearsal_url is None:
+        with _made(adapter, connection, _name(adapter.engine.url)) as url:
+            yield url
+        return
+    given = _completed(using.rehearsal_url, adapter.engine.url)
+    if given.database:
+        with _borrowed(given, connection) as url:
+            yield url
+        return
+    server = adapter_of(_engine(given._replace(database=adapter.maintenance_database)))
+    try:
+        with server.engine.connect() as session, _made(server, session, _name(adapter.engine.url)) as url:
+            yield url
+    finally:
+        server.engine.dispose()
+
+
+@contextmanager
+def _made(adapter: Adapter, connection: Connection, name: str) -> Iterator[URL]:
+    """A database beside that of ``adapter``, made for this."""
+    if adapter.drop_database(connection, name):
+        log.info("Removed %s, which a rehearsal that was killed had left", name)
+    adapter.make_database(connection, name)
+    try:
+        yield adapter.engine.url.set(database=adapter.database_name(name))
+    finally:
+        adapter.drop_database(connection, name)
+
+
+@contextmanager
+def _borrowed(url: URL, real: Connection) -> Iterator[URL]:
+    """A database that the settings name: it has to be empty, or marked by a rehearsal; and is empty in the end."""
+    engine = _engine(url)
+    mark = Table(SCRATCH, MetaData(), Column("id", Integer))
+    try:
+        with engine.connect() as connection:
+            adapter = adapter_of(engine)
+            if inspect(connection).has_table(SCRATCH):
+                log.info("Emptying %s, in which a rehearsal that was killed left its copy", masked(url))
+                adapter.drop_all(connection)
+            elif _has_anything(adapter, connection):
+                raise MigrationError(
+                    f"MIGRATION_REHEARSAL_URL names {masked(url)}, which is not empty.",
+                    "name a database with nothing in it, which a rehearsal may fill and empty.",
+                )
+            mark.create(connection, checkfirst=True)
+            connection.commit()
+            try:
+                yield url
+            finally:
+                adapter.drop_all(connection)
+                mark.drop(connection)
+                connection.commit()
+    finally:
+        engine.dispose()
+
+
+def _has_anything(adapter: Adapter, connection: Connection) -> bool:
+    inspector = inspect(connection)
+    return any(
+        inspector.get_table_names(name) or inspector.get_view_names(name) for name in adapter.schemas(connection)
+    )
+
+
+def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Settings, rows: bool) -> None:
+    heads = MigrationContext.configure(connection).get_current_heads()
+    connection.rollback()
+    file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
+    with private(file), scratch.engine.connect() as target:
+        with shown("Copying", file):
+            adapter.dump(connection, file, using.patience, Part.COPY if rows else Part.SCHEMA)
+            scratch.load(target, file, using.patience)
+        if not rows:
+            context = MigrationContext.configure(target)
+            for head in heads:
+                target.execute(context._version.insert().values(version_num=head))
+            target.commit()
+
+
+def _name(url: URL) -> str:
+    """``_migration_rehearsal_app_1a2b3c4d``: one for each database, within the 63 bytes that PostgreSQL gives names."""
+    place = f"{url.host}:{url.port}/{url.database}"
+    name = "".join(letter for letter in Path(url.database or "memory").stem if letter.isascii() and letter.isalnum())
+    return f"{SCRATCH}_{name[:24]}_{hashlib.sha256(place.encode()).hexdigest()[:8]}".lower()
+
+
+def _completed(given: str, real: URL) -> URL:
+    """The URL of the setting, with driver and options of the app's. Raises MigrationError for another product's."""
+    try:
+        url = make_url(given.strip())
+    except (ArgumentError, ValueError):
+        url = None
+    names = {"mariadb": "mysql", "postgres": "postgresql"}
+    product, wanted = (
+        names.get(name, name) for name in (url.drivername.partition("+")[0] if url else "", real.get_backend_name())
+    )
+    completed = url and url._replace(drivername=real.drivername, query=real.query)
+    if completed is None or product != wanted:
+        raise MigrationError(
+            f"MIGRATION_REHEARSAL_URL names no {wanted} server.",
+            "name a server, or an empty database, of the product that the app uses:",
+            f"export MIGRATION_REHEARSAL_URL={wanted}://USER:PASSWORD@SERVER",
+        )
+    if _name(completed) == _name(real):
+        raise MigrationError("MIGRATION_REHEARSAL_URL names the app's own database.", "name another one.")
+    return completed.update_query_dict(dict(url.query) if url else {})
+
+
+def _engine(url: URL) -> Engine:
+    return create_engine(url, **current_app.config.get("SQLALCHEMY_ENGINE_OPTIONS", {}))

@@ -1,0 +1,437 @@
+"""A rehearsal says no to what would go wrong, yes to the rest, and reads the real database only."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask_migrate import upgrade
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from app.extensions import db, migrate
+from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.rehearsal import Rehearsal, Report
+from tests.conftest import FIRST, SERVERS, Project, revision, run_on_server, server_url
+from tests.safe_migrations.test_atomic import USER, state
+
+ID = "sa.Column('id', sa.Integer(), primary_key=True)"
+KIND = f"op.create_table('car', {ID}, sa.Column('kind', sa.Enum('a', 'b', name='kind')))"
+DROP_KIND = "op.drop_table('car')\nsa.Enum(name='kind').drop(op.get_bind())"
+ONE_WAY = '"""Why."""\nraise NotImplementedError(\'the old values are gone\')'
+
+
+def batch(table: str, *calls: str) -> str:
+    """A script's batch block."""
+    return "\n    ".join([f"with op.batch_alter_table('{table}') as batch:", *(f"batch.{call}" for call in calls)])
+
+
+def table(name: str, *columns: str) -> tuple[str, str]:
+    """What makes a table, and what drops it."""
+    return f"op.create_table('{name}', {', '.join([ID, *columns])})", f"op.drop_table('{name}')"
+
+
+def alter(**options: str) -> str:
+    """Alter users' names."""
+    given = {"existing_type": "sa.String(80)", "existing_nullable": "False", **options}
+    return batch("user", f"alter_column('username', {', '.join(f'{name}={value}' for name, value in given.items())})")
+
+
+GOOD = [
+    table("pet", "sa.Column('name', sa.String(80))"),
+    ("op.add_column('user', sa.Column('age', sa.Integer()))", "op.drop_column('user', 'age')"),
+    ("op.create_index('ix_age', 'user', ['age', 'email'])", "op.drop_index('ix_age', 'user')"),
+    (
+        "op.execute(sa.table('user', sa.column('age')).update().values(age=1))",
+        "op.execute(sa.table('user', sa.column('age')).update().values(age=None))",
+    ),
+    (alter(type_="sa.String(120)"), alter(type_="sa.String(80)", existing_type="sa.String(120)")),
+    (
+        alter(new_column_name="'login'", existing_type="sa.String(120)"),
+        batch(
+            "user",
+            "alter_column('login', new_column_name='username', existing_type=sa.String(120), existing_nullable=False)",
+        ),
+    ),
+    (
+        batch("user", "create_unique_constraint('uq_ages', ['age', 'email'])"),
+        batch("user", "drop_constraint('uq_ages', type_='unique')"),
+    ),
+    ("op.rename_table('pet', 'animal')", "op.rename_table('animal', 'pet')"),
+    table(
+        "bed",
+        "sa.Column('owner_id', sa.Integer(), nullable=False)",
+        "sa.ForeignKeyConstraint(['owner_id'], ['user.id'], name='fk_bed', ondelete='CASCADE')",
+    ),
+    ("op.create_index('ix_bed', 'bed', ['id', 'owner_id'])", "op.drop_index('ix_bed', 'bed')"),
+    ("op.execute('CREATE VIEW names AS SELECT name FROM animal')", "op.execute('DROP VIEW names')"),
+    (
+        "op.add_column('user', sa.Column('rank', sa.Integer(), server_default='1', nullable=False))",
+        batch("user", "drop_column('rank')"),
+    ),
+    ("op.execute(sa.table('user', sa.column('rank')).update().values(rank=2))", ONE_WAY),
+    (KIND, DROP_KIND),
+    (
+        batch(
+            "animal",
+            "add_column(sa.Column('weight', sa.Float()))",
+            "create_check_constraint('ck_weight', 'weight > 0')",
+        ),
+        batch("animal", "drop_constraint('ck_weight', type_='check')", "drop_column('weight')"),
+    ),
+    (
+        "op.bulk_insert(sa.table('animal', sa.column('name', sa.String())), [{'name': 'Rex'}])",
+        "op.execute('DELETE FROM animal')",
+    ),
+    ("pass", "pass"),
+    table("tag", "sa.Column('b', sa.Integer())", "sa.UniqueConstraint('b', name='uq_tag')"),
+    (
+        "for name in 'xyz':\n    op.add_column('tag', sa.Column(name, sa.Text()))",
+        "for name in 'xyz':\n    op.drop_column('tag', name)",
+    ),
+    ("op.execute('DROP VIEW names')", ONE_WAY),
+]
+
+# Up, down, what it says, and the databases where it is so, if not all.
+BAD: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "index forgotten": ("op.create_index('ix', 'user', ['email', 'id'])", "pass", "ix of .*user.* is new", ()),
+    "table forgotten": (table("pet")[0], "pass", "after its downgrade table pet is new", ()),
+    "type forgotten": (alter(type_="sa.String(120)"), "pass", r"120\).* instead of .*80\)", ()),
+    "column comes back as another one": (
+        "op.drop_column('toy', 'note')",
+        "op.add_column('toy', sa.Column('note', sa.String(9)))",
+        "column note of toy is ",
+        (),
+    ),
+    "downgrade that crashes": (table("pet")[0], "op.drop_table('cat')", r"its downgrade fails: .*b1.py, line 13", ()),
+    "constraint without a name": (
+        batch("user", "create_unique_constraint('uq', ['id', 'email'])"),
+        "op.drop_constraint(None, 'user')",
+        "its downgrade fails: .*b1.py, line 14",
+        (),
+    ),
+    "rows lost": ("op.execute('DELETE FROM toy WHERE id = 1')", "pass", "takes 1 of the 2 rows of toy", ()),
+    "table lost": ("op.drop_table('toy')", ONE_WAY, r"takes toy, which has 2 rows \(drop-table\)", ()),
+    "column lost": (
+        "op.drop_column('toy', 'note')",
+        ONE_WAY,
+        r"takes toy.note, which has 1 values \(drop-column\)",
+        (),
+    ),
+    "values lost": ("op.execute('UPDATE toy SET note = NULL')", "pass", "takes 1 of the 1 values of toy.note", ()),
+    "values not brought back": (
+        "op.execute(\"UPDATE toy SET note = 'x' WHERE id = 1\")",
+        "pass",
+        "after its downgrade toy.note has other values than before",
+        (),
+    ),
+    "rows not taken back": (
+        "op.execute('INSERT INTO toy (id) VALUES (7)')",
+        "pass",
+        "after its downgrade toy has 3 rows instead of 2",
+        (),
+    ),
+    "fails on the rows that are there": (
+        batch("toy", "create_unique_constraint('uq', ['number'])"),
+        batch("toy", "drop_constraint('uq', type_='unique')"),
+        "its upgrade fails: ",
+        (),
+    ),
+    "NULLs that are there": (
+        batch("toy", "alter_column('note', existing_type=sa.String(80), nullable=False)"),
+        batch("toy", "alter_column('note', existing_type=sa.String(80), nullable=True)"),
+        "its upgrade fails: ",
+        (),
+    ),
+    "index of a foreign key": (
+        "op.create_table('pet', sa.Column('owner_id', sa.Integer()))\n"
+        "op.create_index('ix', 'pet', ['owner_id'])\n"
+        "op.create_foreign_key('fk', 'pet', 'user', ['owner_id'], ['id'])",
+        "op.drop_index('ix', 'pet')\nop.drop_table('pet')",
+        "its downgrade fails: .*1553",
+        ("mysql",),
+    ),
+    "enum left behind": (KIND, "op.drop_table('car')", "after its downgrade type kind is new", ("postgresql",)),
+    "sequence left behind": (
+        "op.execute('CREATE SEQUENCE numbers')",
+        "pass",
+        "sequence numbers is new",
+        ("postgresql",),
+    ),
+    "trigger left behind": (
+        "op.execute('CREATE TRIGGER t BEFORE INSERT ON toy FOR EACH ROW SET NEW.note = 1')",
+        "pass",
+        "trigger t is new",
+        ("mysql",),
+    ),
+    "check left behind": (batch("toy", "create_check_constraint('ck', 'id > 0')"), "pass", "ck of toy is new", ()),
+    "collation lost": (
+        batch("toy", "add_column(sa.Column('c', sa.String(9, collation='NOCASE')))"),
+        batch("toy", "drop_column('c')") + "\nop.add_column('toy', sa.Column('c', sa.String(9)))",
+        "column c of toy is new",
+        ("sqlite",),
+    ),
+}
+
+
+TOY = """
+
+class Toy(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    note: Mapped[str | None] = mapped_column(String(80))
+    number: Mapped[int | None]
+"""
+
+
+@pytest.fixture
+def engine(project: Project, database: str, app_on: Callable[[str], Flask]) -> Iterator[Engine]:
+    """Looks at the database, which has users and toys, as the models do, and is at the first revision."""
+    models = project.path / "app" / "models.py"
+    models.write_text(models.read_text() + TOY)
+    with app_on(database).app_context():
+        upgrade()
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.execute(USER.insert(), [{"username": f"u{n}", "email": f"u{n}@example.com"} for n in range(3)])
+        connection.execute(text("CREATE TABLE toy (id INTEGER NOT NULL PRIMARY KEY, note VARCHAR(80), number INTEGER)"))
+        connection.execute(text("INSERT INTO toy VALUES (1, 'red', 5), (2, NULL, 5)"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def rehearsed(project: Project, app_on: Callable[[str], Flask]) -> Callable[[], list[Report]]:
+    """Rehearses on the database itself, in this process."""
+
+    def run() -> list[Report]:
+        with app_on(project.environ["DATABASE_URL"]).app_context():
+            config = migrate.get_config(str(project.path / "migrations"))
+            return list(Rehearsal(config, adapter_of(db.engine)).run())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("backend", "up", "down", "says"),
+    [
+        pytest.param(backend, *case[:3], id=f"{backend}-{name}")
+        for name, case in BAD.items()
+        for backend in case[3] or ("sqlite", *SERVERS)
+    ],
+    indirect=["backend"],
+)
+def test_no(
+    project: Project, engine: Engine, rehearsed: Callable[[], list[Report]], up: str, down: str, says: str
+) -> None:
+    """What would go wrong, now or at the next downgrade, is told."""
+    project.write(*revision("b1", FIRST, up, down))
+    (report,) = rehearsed()
+    assert ["no"] == [report.verdict]
+    assert re.search(says, "\n".join(report.faults), re.IGNORECASE)
+
+
+def test_lost_on_stock(project: Project, engine: Engine) -> None:
+    """The damage: on stock such a revision runs, and its downgrade brings nothing back."""
+    project.make_stock()
+    before = state(engine)
+    project.write(*revision("b1", FIRST, *BAD["rows lost"][:2]))
+    project.ok("upgrade")
+    project.ok("downgrade")
+    assert before[-1]["toy"] != state(engine)[-1]["toy"]
+
+
+def test_acknowledged(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
+    """What a script declares as meant is told, and no fault."""
+    up, down, *_ = BAD["column lost"]
+    project.write(*revision("b1", FIRST, up, down, 'safety_assured = {"drop-column": "moved to tag"}'))
+    (report,) = rehearsed()
+    assert [] == report.faults
+    assert "ok, takes toy.note, which has 1 values (drop-column: moved to tag), one-way: the old values are gone" == (
+        report.verdict
+    )
+
+
+def make_history(project: Project) -> list[str]:
+    """The good revisions, one after the other."""
+    names = [FIRST]
+    for number, (up, down) in enumerate(GOOD):
+        names.append(f"g{number:02}")
+        project.write(*revision(names[-1], names[-2], up, down))
+    return names[1:]
+
+
+def databases(engine: Engine, backend: str, project: Project) -> list[str]:
+    """What there is beside the database, made for rehearsals."""
+    if backend == "sqlite":
+        folder = Path(str(make_url(project.environ["DATABASE_URL"]).database)).parent
+        return sorted(file.name for file in folder.glob("_migration_rehearsal*"))
+    query = {
+        "mysql": "SELECT schema_name FROM information_schema.schemata",
+        "postgresql": "SELECT datname FROM pg_database",
+    }[backend]
+    own = engine.url.database or ""
+    with engine.connect() as connection:
+        found = connection.scalars(text(query)).all()
+    return [name for name in found if name.startswith("_migration_rehearsal") and own.replace("_", "")[:20] in name]
+
+
+def test_yes(project: Project, engine: Engine, backend: str) -> None:
+    """Twenty good revisions pass, one line for each; the real database is as before, and the copy is gone."""
+    names = make_history(project)
+    project.write(*revision("last", names[-1], "raise RuntimeError('not rehearsed')"))
+    before = state(engine)
+    done = project.db("rehearse", names[-1])
+    assert (0, 20) == (done.returncode, len(re.findall(r" ok\b", done.stdout))), done.stdout + done.stderr
+    assert [f"{name} " for name in names] == re.findall(r"^g\d\d ", done.stdout, re.MULTILINE)
+    assert "one-way: the old values are gone" in done.stdout
+    assert before == state(engine)
+    assert [] == databases(engine, backend, project)
+    assert [] == list((project.path / "instance").glob("backups/*"))
+
+
+def test_schema_only(project: Project, engine: Engine, backend: str) -> None:
+    """Without rows the schema alone is rehearsed; a difference at head between models and database is a fault."""
+    project.write(*revision("b1", FIRST, *BAD["fails on the rows that are there"][:2]))
+    assert 1 == project.db("rehearse").returncode
+    done = project.db("rehearse", "--schema-only")
+    assert " 0 -> 0  ok\n" in done.stdout, done.stdout + done.stderr
+    assert (1, True) == (done.returncode, "the models differ from the database at head: " in done.stdout)
+    assert [] == databases(engine, backend, project)
+
+
+def test_nothing_to_rehearse(project: Project, engine: Engine) -> None:
+    """At head there is nothing to do, and a revision that is not there is an error."""
+    done = project.db("rehearse")
+    assert (0, f"Nothing to rehearse: the database is at {FIRST}\n") == (done.returncode, done.stdout)
+    done = project.db("rehearse", "nowhere")
+    assert (1, True) == (done.returncode, "Instead: " in done.stderr)
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_session(project: Project, engine: Engine) -> None:
+    """A script that uses the app's session reaches the copy, and never the real database."""
+    before = state(engine)
+    body = "from app.extensions import db\ndb.session.execute(sa.text('DELETE FROM toy'))\ndb.session.commit()"
+    project.write(*revision("b1", FIRST, body))
+    done = project.db("rehearse")
+    assert (1, True) == (done.returncode, "takes 2 of the 2 rows of toy" in done.stdout), done.stdout + done.stderr
+    assert before == state(engine)
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_named_database(project: Project, engine: Engine) -> None:
+    """A statement that names the real database is refused."""
+    before = state(engine)
+    project.write(*revision("b1", FIRST, f"op.execute('DELETE FROM {engine.url.database}.toy')"))
+    done = project.db("rehearse")
+    assert (1, True) == (done.returncode, "a rehearsal must not touch that" in done.stdout), done.stdout + done.stderr
+    assert before == state(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text(f"CREATE TRIGGER t AFTER DELETE ON toy FOR EACH ROW DELETE FROM `{engine.url.database}`.`user`")
+        )
+    done = project.db("rehearse")
+    assert (1, True) == (done.returncode, "the trigger t names the database" in done.stderr), done.stdout + done.stderr
+
+
+def interrupted(project: Project, number: int) -> "tuple[int, str]":
+    """A rehearsal that gets a signal while a revision runs: its exit status, and what it says."""
+    project.write(*revision("b1", FIRST, "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(20)"))
+    with project.start("flask", "db", "rehearse") as process:
+        deadline = time.monotonic() + 20
+        while not (project.path / "begun").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(process.pid, number)
+        _, errors = process.communicate()
+    (project.path / "begun").unlink()
+    return process.returncode, errors
+
+
+def test_interrupted(project: Project, engine: Engine, backend: str) -> None:
+    """After Ctrl-C the copy is gone; after kill -9 the next rehearsal names it and removes it."""
+    before = state(engine)
+    status, errors = interrupted(project, signal.SIGINT)
+    assert (1, False) == (status, "Traceback" in errors)
+    assert [] == databases(engine, backend, project)
+    interrupted(project, signal.SIGKILL)
+    (left,) = databases(engine, backend, project)[:1]
+    project.write(*revision("b1", FIRST, "pass"))
+    done = project.db("rehearse")
+    assert (0, True) == (done.returncode, f"Removed {left.removesuffix('.db')}, which" in done.stderr), done.stderr
+    assert [] == [name for name in databases(engine, backend, project) if not name.endswith("-lock")]
+    assert before == state(engine)
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_rights(project: Project, engine: Engine, backend: str) -> None:
+    """A user who may not create databases is told which right is missing, and may have a database of its own for it."""
+    own, user, password = engine.url, f"u{os.getpid()}", "secret"
+    other = own.set(database=f"{own.database}_other")
+    server = server_url(backend)
+    account = f"'{user}'@'%'" if backend == "mysql" else user
+    if backend == "mysql":
+        make = [
+            f"CREATE USER {account} IDENTIFIED BY '{password}'",
+            f"GRANT ALL ON `{own.database}`.* TO {account}",
+            f"CREATE DATABASE {other.database}",
+            f"GRANT ALL ON `{other.database}`.* TO {account}",
+        ]
+    else:
+        make = [
+            f"CREATE ROLE {account} LOGIN PASSWORD '{password}'",
+            f"CREATE DATABASE {other.database} OWNER {account}",
+            f"ALTER DATABASE {own.database} OWNER TO {account}",
+        ]
+    run_on_server(server, *make)
+    if backend == "postgresql":
+        run_on_server(own, *(f'ALTER TABLE "{name}" OWNER TO {account}' for name in ("user", "toy", "alembic_version")))
+    try:
+        project.write(*revision("b1", FIRST, "pass"))
+        project.environ["DATABASE_URL"] = own.set(username=user, password=password).render_as_string(False)
+        done = project.db("rehearse")
+        right = "GRANT ALL ON `" if backend == "mysql" else f'ALTER ROLE "{user}" CREATEDB;'
+        assert (1, True, True) == (done.returncode, right in done.stderr, "Instead: " in done.stderr), done.stderr
+        assert password not in done.stderr
+        named = other.set(drivername=backend, username=user, password=password, query={})
+        project.environ["MIGRATION_REHEARSAL_URL"] = named.render_as_string(hide_password=False)
+        for _ in range(2):
+            assert "b1 " in project.ok("rehearse")
+        run_on_server(other, "CREATE TABLE mine (id INTEGER)")
+        done = project.db("rehearse")
+        assert (1, True) == (done.returncode, "which is not empty" in done.stderr), done.stderr
+        run_on_server(other, "DROP TABLE mine")
+        interrupted(project, signal.SIGKILL)
+        project.write(*revision("b1", FIRST, "pass"))
+        assert "a rehearsal that was killed left its copy" in project.ok("rehearse")
+    finally:
+        drop = " WITH (FORCE)" if backend == "postgresql" else ""
+        run_on_server(server, f"DROP DATABASE {other.database}{drop}")
+        if backend == "postgresql":
+            run_on_server(own, f"REASSIGN OWNED BY {account} TO CURRENT_USER")
+        run_on_server(server, f"DROP {'USER' if backend == 'mysql' else 'ROLE'} {account}")
+
+
+def test_another_server(project: Project, engine: Engine, backend: str, tmp_path: Path) -> None:
+    """MIGRATION_REHEARSAL_URL may name a server alone; not the app's own database, nor another product's server."""
+    project.write(*revision("b1", FIRST, "pass"))
+    url = make_url(project.environ["DATABASE_URL"])
+    server = url._replace(database=str(tmp_path / "other.db") if backend == "sqlite" else None)
+    project.environ["MIGRATION_REHEARSAL_URL"] = server.render_as_string(hide_password=False)
+    assert "b1 " in project.ok("rehearse")
+    project.environ["MIGRATION_REHEARSAL_URL"] = url.render_as_string(hide_password=False)
+    assert "the app's own database" in project.db("rehearse").stderr
+    for wrong in ("oracle://somewhere", "nonsense"):
+        done = project.db("rehearse", MIGRATION_REHEARSAL_URL=wrong)
+        assert (1, True) == (done.returncode, "MIGRATION_REHEARSAL_URL names no" in done.stderr)
+
+
+def test_two_at_once(project: Project, engine: Engine) -> None:
+    """A second rehearsal of the same database waits for the first one."""
+    project.write(*revision("b1", FIRST, "import time; time.sleep(3)"))
+    with project.start("flask", "db", "rehearse") as first, project.start("flask", "db", "rehearse") as second:
+        said = [process.communicate() for process in (first, second)]
+    assert [0, 0] == [first.returncode, second.returncode], said
+    assert any("Waiting for another rehearsal" in errors for _, errors in said)
