@@ -1,8 +1,10 @@
 """Backups: a file for each run that has steps, written whole or not at all; and the way back."""
 
+import hashlib
 import os
 import re
 import shlex
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,9 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 
 from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.adapters.base import not_whole
+from app.safe_migrations.adapters.tools import ToolError
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.lock import locked
 from app.safe_migrations.patience import Patience
@@ -23,11 +27,19 @@ from app.safe_migrations.settings import Settings
 PARTIAL = ".partial"
 # Seconds after which a backup or a restore shows that it goes on.
 SHOWN = 2.0
+NAME = re.compile(r"(?P<database>.+)-\d{8}T\d{9}Z-(?P<revision>.+)-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)")
+
+
+def name_of(url: URL) -> str:
+    """A name for the database at ``url``, and none other's: letters of its own, and a hash of where it is."""
+    place = f"{url.host}:{url.port}/{url.database}"
+    letters = re.sub(r"\W+", "_", (url.database or "").rpartition("/")[2].removesuffix(".db"), flags=re.ASCII)
+    return f"{letters.strip('_')[:24] or 'database'}_{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
 class Backups:
-    """The backups of one database: ``NAME-UTC-REVISION.SUFFIX`` in ``folder``, of which the newest ``keep`` stay."""
+    """The backups of one database: ``NAME-UTC-REVISION-CHECKSUM.SUFFIX`` in ``folder``; the newest ``keep`` stay."""
 
     adapter: Adapter
     folder: Path
@@ -35,41 +47,60 @@ class Backups:
 
     @property
     def name(self) -> str:
-        """The database's name, as far as file names may hold it."""
-        return re.sub(r"[^\w.]+", "_", Path(str(self.adapter.engine.url.database)).stem) or "database"
+        """How the names of the files begin."""
+        return name_of(self.adapter.engine.url)
 
     def found(self) -> list[Path]:
-        """The newest first."""
-        form = re.compile(rf"{re.escape(self.name)}-\d{{8}}T\d{{9}}Z-.*{re.escape(self.adapter.suffix)}")
-        files = self.folder.iterdir() if self.folder.is_dir() else iter(())
-        return sorted((file for file in files if form.fullmatch(file.name)), reverse=True)
+        """The newest first. Raises MigrationError if the folder is none."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise _no_room(self.folder, "it is no folder")
+        files = self.folder.iterdir() if self.folder.exists() else iter(())
+        named = {file: NAME.fullmatch(file.name) for file in files}
+        ours = [
+            file
+            for file, name in named.items()
+            if name and (name["database"], name["suffix"]) == (self.name, self.adapter.suffix)
+        ]
+        return sorted(ours, reverse=True)
 
     def make(self, connection: Connection, heads: tuple[str, ...], patience: Patience) -> Path:
         """Write one and verify it. Raises MigrationError if that fails; then there is no file. Call it locked."""
         now = datetime.now(UTC)
-        revision = "+".join(heads) or "base"
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
-        file = self.folder / f"{self.name}-{stamp}-{revision}{self.adapter.suffix}"
-        partial = file.with_name(file.name + PARTIAL)
-        with private(partial), shown(f"Backing up to {relative(file)}", partial):
+        begin = f"{self.name}-{stamp}-{_told(heads)}"
+        partial = self.folder / f"{begin}{self.adapter.suffix}{PARTIAL}"
+        with private(partial), shown(f"Backing up to {relative(self.folder)}", partial):
             self._remove_partial(but=partial)
             self.adapter.dump(connection, partial, patience)
             self.adapter.verify(connection, partial)
-            _synced(partial)
+            file = self.folder / f"{begin}-{_synced_checksum(partial)}{self.adapter.suffix}"
             partial.rename(file)
         log.info("Backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
         return file
 
-    def prune(self, spared: Path | None = None) -> None:
+    def verify(self, connection: Connection, file: Path) -> str:
+        """Raise MigrationError unless ``file`` is whole; the revision that it has."""
+        product, _ = self.adapter.version(connection)
+        found = NAME.fullmatch(file.name)
+        if found is None or found["suffix"] != self.adapter.suffix:
+            raise not_whole(file, product, f"its name is not NAME-UTC-REVISION-CHECKSUM{self.adapter.suffix}")
+        if _synced_checksum(file) != found["sum"]:
+            raise not_whole(file, product, "its content has another checksum than its name")
+        self.adapter.verify(connection, file)
+        if found["database"] != self.name:
+            log.info("%s is of another database (%s)", relative(file), found["database"])
+        return found["revision"]
+
+    def prune(self, *spared: Path) -> None:
         """Delete all but the newest ``keep``, and but for ``spared``."""
         for file in self.found()[self.keep :]:
-            if spared is None or not (spared.exists() and file.samefile(spared)):
+            if not any(other.exists() and file.samefile(other) for other in spared):
                 file.unlink(missing_ok=True)
 
     def _remove_partial(self, but: Path) -> None:
         """What a killed run left: we have the lock, so nobody is writing it."""
-        for file in self.folder.glob(f"*{self.adapter.suffix}{PARTIAL}"):
-            if file != but and file.name.startswith(f"{self.name}-"):
+        for file in self.folder.glob(f"{self.name}-*{PARTIAL}"):
+            if file != but:
                 file.unlink()
 
 
@@ -79,6 +110,12 @@ def before_steps(backups: Backups, connection: Connection, heads: tuple[str, ...
         return None
     try:
         return backups.make(connection, heads, using.patience)
+    except ToolError as error:
+        raise MigrationError(
+            error.what,
+            f"{error.instead.rstrip('.')}; or, if you have a backup of your own, go on without one:",
+            "flask db -x backup=never upgrade",
+        ) from error
     finally:
         backups.prune()
 
@@ -86,19 +123,36 @@ def before_steps(backups: Backups, connection: Connection, heads: tuple[str, ...
 def restore(backups: Backups, connection: Connection, heads: tuple[str, ...], using: Settings, file: Path) -> None:
     """Make the database what ``file`` has, after a backup of what is there. ``file`` is verified already.
 
-    Raises MigrationError that names the backup of the state before if it fails half-way.
+    Where another restore was broken off, what is there is no state to come back to. Raises MigrationError, with a
+    note that names the backup of the state before, if it fails half-way.
     """
     adapter = backups.adapter
     with locked(adapter, connection, using.lock_wait):
-        before = backups.make(connection, heads, using.patience)
+        broken = adapter.broken_restore(connection)
+        before = None if broken else backups.make(connection, heads, using.patience)
         try:
             with shown(f"Restoring {relative(file)}"):
                 adapter.load(connection, file, using.patience)
-        except Exception as error:
-            error.add_note(f"The state before the restore:\n    {restore_line(before)}")
+        except BaseException as error:
+            if before:
+                told = f"The state before the restore:\n    {restore_line(before)}"
+                error.add_note(told)
+                if not isinstance(error, Exception):  # Ctrl-C has no message
+                    log.info(told)
             raise
         finally:
-            backups.prune(spared=file)
+            if before:
+                backups.prune(file, before)
+
+
+def require_revision(file: Path, wanted: str, heads: tuple[str, ...]) -> None:
+    """Raise MigrationError unless the database says after the restore of ``file`` what its name says."""
+    if _told(heads) != wanted:
+        raise MigrationError(
+            f"after the restore of {relative(file)} the database says that it is at {_told(heads)}, not {wanted}.",
+            "see whether that is the database that you mean:",
+            "flask db status",
+        )
 
 
 def restore_line(file: Path) -> str:
@@ -115,11 +169,7 @@ def private(file: Path) -> Iterator[None]:
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield
     except OSError as error:
-        raise MigrationError(
-            f"no backup can be written to {relative(file.parent)}: {error.strerror or error}.",
-            "make room or name another folder; nothing was changed:",
-            "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
-        ) from error
+        raise _no_room(file.parent, error.strerror or str(error)) from error
     finally:
         with suppress(OSError):
             file.unlink(missing_ok=True)
@@ -142,6 +192,24 @@ def shown(what: str, file: Path | None = None) -> Iterator[None]:
         ended.set()
 
 
-def _synced(file: Path) -> None:
-    with file.open("rb+") as opened:
+def _no_room(folder: Path, why: str) -> MigrationError:
+    return MigrationError(
+        f"no backup can be written to {relative(folder)}: {why}.",
+        "make room or name another folder; nothing was changed:",
+        "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
+    )
+
+
+def _told(heads: tuple[str, ...]) -> str:
+    """The revisions, as far as names of files can say them."""
+    return re.sub(r"[^\w.+]+", "_", "+".join(sorted(heads))) or "base"
+
+
+def _synced_checksum(file: Path) -> str:
+    """On the disk, and the CRC-32 of what is there."""
+    found = 0
+    with file.open("rb") as opened:
         os.fsync(opened.fileno())
+        while piece := opened.read(1 << 20):
+            found = zlib.crc32(piece, found)
+    return f"{found:08x}"

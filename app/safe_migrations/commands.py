@@ -14,7 +14,7 @@ from flask import current_app
 from sqlalchemy import Connection
 
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.backup import Backups, restore
+from app.safe_migrations.backup import Backups, require_revision, restore
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.guard import connected
 from app.safe_migrations.lock import locked
@@ -62,7 +62,7 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
     if not file.is_file():
         raise MigrationError(f"there is no file {file}.", "choose one of:", "flask db backups")
     with _opened(config) as (backups, connection, using):
-        backups.adapter.verify(connection, file)
+        revision = backups.verify(connection, file)
         target = masked(backups.adapter.engine.url)
         if not yes and not sys.stdin.isatty():
             raise MigrationError(
@@ -73,6 +73,7 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
         if not yes:
             click.confirm(f"Replace everything in {target}?", abort=True, err=True)
         restore(backups, connection, _heads(connection), using, file)
+        require_revision(file, revision, _heads(connection))
         click.echo(f"The database is at {', '.join(_heads(connection)) or 'base'}")
 
 

@@ -29,6 +29,8 @@ class MigrationError(CommandError):
     """Says what stands in the way, what to do instead, and gives lines to paste."""
 
     def __init__(self, what: str, instead: str, *lines: str) -> None:
+        self.what = what
+        self.instead = instead
         super().__init__("\n".join([what, f"Instead: {instead}", *(f"    {line}" for line in lines)]))
 
 

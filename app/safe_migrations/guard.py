@@ -83,7 +83,7 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
         raise
 
 
-def _interrupted(adapter: Adapter, connection: Connection) -> bool:
+def _interrupted(adapter: Adapter, connection: Connection) -> str:
     found = adapter.interrupted(connection)
     connection.rollback()
     return found

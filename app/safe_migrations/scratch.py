@@ -1,9 +1,7 @@
 """The scratch copy on which a rehearsal runs: made, put in the place of the app's database, and gone at the end."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
@@ -12,7 +10,7 @@ from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table
 from sqlalchemy.exc import ArgumentError
 
 from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
-from app.safe_migrations.backup import private, shown
+from app.safe_migrations.backup import name_of, private, shown
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import masked
@@ -122,16 +120,14 @@ def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Set
             scratch.load(target, file, using.patience)
         if not rows:
             context = MigrationContext.configure(target)
-            for head in heads:
+            for head in set(heads) - set(context.get_current_heads()):
                 target.execute(context._version.insert().values(version_num=head))
             target.commit()
 
 
 def _name(url: URL) -> str:
     """``_migration_rehearsal_app_1a2b3c4d``: one for each database, within the 63 bytes that PostgreSQL gives names."""
-    place = f"{url.host}:{url.port}/{url.database}"
-    name = "".join(letter for letter in Path(url.database or "memory").stem if letter.isascii() and letter.isalnum())
-    return f"{SCRATCH}_{name[:24]}_{hashlib.sha256(place.encode()).hexdigest()[:8]}".lower()
+    return f"{SCRATCH}_{name_of(url)}".lower()
 
 
 def _completed(given: str, real: URL) -> URL:

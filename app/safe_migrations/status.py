@@ -34,7 +34,7 @@ def print_status(config: Config) -> bool:
         _line("revision", ", ".join(current) or "base")
         _line("head", ", ".join(script.get_heads()) or "none, for there is no script")
         if interrupted:
-            _line("half-way", "a run is under way, or was killed; then the next one undoes what is half-done")
+            _line("half-way", interrupted)
         for step in _pending(script, current):
             _line("pending", f"{step.revision}, {step.doc}")
         using = settings()

@@ -3,10 +3,14 @@
 import gzip
 import os
 import shutil
+import signal
 import stat
 import threading
+import time
+import zlib
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
+from datetime import time as clock
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine, create_engine, text
 
-from tests.conftest import FIRST, Project, revision
+from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.backup import Backups
+from app.safe_migrations.errors import MigrationError
+from tests.conftest import FIRST, SERVERS, Project, copied, is_mariadb, revision, run_on_server
 from tests.safe_migrations.test_atomic import state
 
 METADATA = sa.MetaData()
@@ -28,7 +35,7 @@ TYPES: dict[str, tuple[sa.types.TypeEngine[Any], object]] = {
     "boolean": (sa.Boolean(), True),
     "date": (sa.Date(), date(1000, 1, 1)),
     "moment": (sa.DateTime(), datetime(9999, 12, 31, 23, 59, 59)),
-    "time": (sa.Time(), time(23, 59, 59)),
+    "time": (sa.Time(), clock(23, 59, 59)),
     "interval": (sa.Interval(), timedelta(days=1, seconds=2)),
     "string": (sa.String(80), 'it\'s "quoted" \\ `a` %s %% \r\n\t ; -- 😀 é'),
     "text": (sa.Text(), "😀" * 5000 + "\\N \\. \x1a"),
@@ -204,25 +211,55 @@ def test_no_room(project: Project, engine: Engine, backend: str, limit: int) -> 
     assert before == state(engine)
 
 
+def renamed(file: Path, content: bytes) -> Path:
+    """The file with another content, and the name that belongs to that."""
+    begin, _, _ = file.name.rpartition("-")
+    other = file.with_name(f"{begin}-{zlib.crc32(content):08x}.{file.name.partition('.')[2]}")
+    other.write_bytes(content)
+    return other
+
+
 def test_not_whole(project: Project, engine: Engine, backend: str) -> None:
-    """A file that is cut off, anywhere, or no backup at all, is refused, and the database left as it is."""
+    """A file that is cut off or damaged, anywhere, or no backup at all, is refused, and the database left as it is."""
     fill(engine, backend)
     project.ok("backup")
     (whole,) = files(project)
     before = state(engine)
     content = whole.read_bytes()
-    cut = project.path / "cut"
-    for size in [0, 10, len(content) // 2, len(content) - 1]:
-        cut.write_bytes(content[:size])
-        done = project.db("restore", "--yes", "cut")
-        assert (1, True) == (done.returncode, "no whole backup" in done.stderr), done.stderr
-    for foreign in (b"text", gzip.compress(b"-- Server version\t5.5.5 Other\n-- Dump completed"), b"PGDMP" + b"x" * 99):
-        cut.write_bytes(foreign)
-        done = project.db("restore", "--yes", "cut")
-        assert (1, True) == (done.returncode, "no whole backup" in done.stderr or "Other" in done.stderr), done.stderr
-    assert 1 == project.db("restore", "--yes", "missing").returncode
+    backups = Backups(adapter_of(engine), whole.parent, 5)
+    with engine.connect() as connection:
+        assert FIRST == backups.verify(connection, whole)
+        for part in range(20):
+            size = len(content) * part // 20
+            whole.write_bytes(content[:size])
+            flipped = bytearray(content)
+            flipped[size] ^= 1
+            for wrong in (whole, renamed(whole, content[:size])):
+                with pytest.raises(MigrationError, match="no whole backup"):
+                    backups.verify(connection, wrong)
+            whole.write_bytes(flipped)
+            with pytest.raises(MigrationError, match="another checksum"):
+                backups.verify(connection, whole)
+        for foreign in (
+            b"",
+            b"text",
+            gzip.compress(b"-- Server version\t5.5.5\n-- Dump completed"),
+            b"PGDMP" + b"x" * 99,
+        ):
+            with pytest.raises(MigrationError, match="no whole backup"):
+                backups.verify(connection, renamed(whole, foreign))
+        if backend == "mysql":
+            of_the_other = b"MySQL" if b"MariaDB dump" in gzip.decompress(content)[:40] else b"MariaDB"
+            head = b"-- %s dump 10\n-- Server version\t10.0-%s\n-- Dump completed\n" % (of_the_other, of_the_other)
+            with pytest.raises(MigrationError, match="no whole backup"):
+                backups.verify(connection, renamed(whole, gzip.compress(head)))
+    for name in (whole, "missing"):
+        done = project.db("restore", "--yes", str(name))
+        assert (1, True) == (done.returncode, "Instead: " in done.stderr), done.stderr
+    other = whole.with_name("cut" + whole.suffix)
+    other.write_bytes(content)
+    assert "its name is not" in project.db("restore", "--yes", str(other)).stderr
     assert before == state(engine)
-    assert 1 == len(files(project))
 
 
 def test_nobody_there(project: Project, engine: Engine, backend: str) -> None:
@@ -237,17 +274,26 @@ def test_nobody_there(project: Project, engine: Engine, backend: str) -> None:
 
 
 def test_restore_fails(project: Project, engine: Engine, backend: str) -> None:
-    """If a restore fails half-way, the message has the line that brings back what was there before."""
+    """If a restore fails half-way, the message has the line that brings back what was there before.
+
+    Where it could not be undone, what is there passes for no whole database until a restore has gone through.
+    """
     fill(engine, backend)
+    rows = [{"id": number} for number in range(2, 20000)]
+    with engine.begin() as connection:
+        connection.execute(COUNTED[1].insert(), rows)
     project.ok("backup")
     (backup,) = files(project)
     before = state(engine)
+    project.environ["MIGRATION_BACKUP_KEEP"] = "1"
     if backend == "mysql":
         lines = gzip.decompress(backup.read_bytes()).splitlines(keepends=True)
-        backup.write_bytes(
-            gzip.compress(b"".join([*lines[: len(lines) // 2], b"nonsense;\n", *lines[len(lines) // 2 :]]))
-        )
-        done = project.db("restore", "--yes", found(project)[0])
+        middle = next(at for at, line in enumerate(lines) if line.startswith(b"CREATE TABLE `one`"))
+        content = gzip.compress(b"".join([*lines[:middle], b"nonsense;\n", *lines[middle:]]))
+        done = project.db("restore", "--yes", str(renamed(backup, content)))
+        assert "a restore is under way, or was broken off" in project.db("status").stdout
+        assert "a restore was broken off: this database is not whole" in project.db("upgrade").stderr
+        project.db("restore", "--yes", str(renamed(backup, content)))
     else:
         with engine.connect() as holder:
             if backend == "sqlite":
@@ -255,7 +301,7 @@ def test_restore_fails(project: Project, engine: Engine, backend: str) -> None:
             else:
                 holder.execute(text("SELECT * FROM one"))
             environ = {"MIGRATION_LOCK_TIMEOUT": "0.2", "MIGRATION_LOCK_RETRIES": "1"}
-            done = project.db("restore", "--yes", found(project)[0], **environ)
+            done = project.db("restore", "--yes", str(backup), **environ)
             holder.rollback()
         assert before == state(engine)
     assert 1 == done.returncode
@@ -263,6 +309,211 @@ def test_restore_fails(project: Project, engine: Engine, backend: str) -> None:
     line = done.stderr.rpartition("    flask db ")[2].split()
     project.ok(line[0], "--yes", line[1])
     assert before == state(engine)
+    assert "half-way" not in project.db("status").stdout
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_restore_interrupted(project: Project, engine: Engine, backend: str, number: int) -> None:
+    """After Ctrl-C the line is there too; after kill -9 the next restore goes through."""
+    fill(engine, backend)
+    project.ok("backup")
+    (backup,) = files(project)
+    before = state(engine)
+    with engine.connect() as holder:
+        holder.execute(text("SELECT * FROM one"))
+        with project.start("flask", "db", "restore", "--yes", str(backup)) as process:
+            deadline = time.monotonic() + 20
+            while len(files(project)) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(1)
+            os.kill(process.pid, number)
+            _, errors = process.communicate()
+    assert number == signal.SIGKILL or "    flask db restore instance/backups/" in errors
+    project.ok("restore", "--yes", str(backup), MIGRATION_LOCK_TIMEOUT="1")
+    assert before == state(engine)
+
+
+def test_of_another_database(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
+    """Two databases may share a folder: neither lists nor prunes the other's backups; a restore of one tells."""
+    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+    project.environ["MIGRATION_BACKUP_KEEP"] = "1"
+    other = copied(tmp_path / "other")
+    other.environ = {**project.environ, "MIGRATION_BACKUP_DIR": str(project.path / "instance" / "backups")}
+    other.environ["DATABASE_URL"] = f"sqlite:///{tmp_path / 'other' / Path(str(sa.make_url(database).database)).name}"
+    other.ok("upgrade")
+    project.ok("backup")
+    assert "" == other.ok("backups")
+    other.ok("backup")
+    assert 2 == len(files(project))
+    assert 1 == len(found(project))
+    if engine.dialect.name == "sqlite":
+        (theirs,) = set(files(project)) - {project.path / name for name in found(project)}
+        assert "is of another database" in project.ok("restore", "--yes", str(theirs))
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_odd_values(project: Project, engine: Engine, database: str) -> None:
+    """What a dump could lose: dates that are none, a table's history, generated columns, a view that does not work."""
+    statements = [
+        "SET SESSION sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'",
+        "CREATE TABLE odd (id INT AUTO_INCREMENT PRIMARY KEY, n INT, day DATE, twice INT AS (n * 2) STORED, b BIT(9))",
+        "INSERT INTO odd (id, n, day, b) VALUES (0, 1, '2021-02-31', b'101010101'), (7, 2, '0000-00-00', NULL)",
+        "CREATE VIEW broken AS SELECT id FROM odd",
+    ]
+    if is_mariadb(sa.make_url(database)):
+        statements += [
+            "CREATE SEQUENCE numbers START WITH 5",
+            "CREATE TABLE counted (id INT PRIMARY KEY DEFAULT (NEXT VALUE FOR numbers), n INT)",
+            "INSERT INTO counted (n) VALUES (1)",
+            "CREATE TABLE aged (id INT PRIMARY KEY, n INT) WITH SYSTEM VERSIONING",
+            "INSERT INTO aged VALUES (1, 1)",
+            "UPDATE aged SET n = 2",
+        ]
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        query = "SELECT CAST(day AS CHAR), id, twice, HEX(b) FROM odd"
+        before = connection.exec_driver_sql(query).fetchall()
+    path = os.environ["PATH"] if is_mariadb(sa.make_url(database)) else native_path()
+    project.ok("backup", PATH=path)
+    run(engine, "RENAME TABLE odd TO gone", "CREATE TABLE stray (id INT)")
+    project.ok("backup", PATH=path)
+    project.ok("restore", "--yes", found(project)[1], PATH=path)
+    with engine.connect() as connection:
+        assert before == connection.exec_driver_sql(query).fetchall()
+        if is_mariadb(sa.make_url(database)):
+            assert 2 == connection.scalar(text("SELECT COUNT(*) FROM aged FOR SYSTEM_TIME ALL"))
+            assert [(5, 1)] == connection.execute(text("SELECT * FROM counted")).fetchall()
+
+
+def native_path() -> str:
+    """A PATH with MySQL's own client programs, from MYSQL_CLIENTS or where they are installed."""
+    return f"{os.environ.get('MYSQL_CLIENTS', '')}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_options_of_the_user(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
+    """No option file of the user's changes what a backup holds or where it goes, and localhost is no socket."""
+    run(engine, "CREATE TABLE kept (id INT PRIMARY KEY)", "INSERT INTO kept VALUES (1)")
+    (tmp_path / ".my.cnf").write_text("[client]\nport=1\n[mysqldump]\nno-data\n[mysql]\nport=1\n")
+    url = sa.make_url(database).set(host="localhost").render_as_string(hide_password=False)
+    environ = {"HOME": str(tmp_path), "MYSQL_UNIX_PORT": "/nowhere", "DATABASE_URL": url}
+    backup = project.ok("backup", **environ).splitlines()[-1]
+    run(engine, "DELETE FROM kept")
+    backup = project.ok("backups", **environ).split()[0]
+    project.ok("restore", "--yes", backup, **environ)
+    assert ["(1,)"] == state(engine)[-1]["kept"]
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_rows_that_are_too_large(project: Project, engine: Engine) -> None:
+    """A row that the server would not take back is told when it is backed up, not when it is gone."""
+    run(
+        engine,
+        "CREATE TABLE large (id INT PRIMARY KEY, data LONGBLOB)",
+        "INSERT INTO large VALUES (1, REPEAT('a', @@max_allowed_packet DIV 2))",
+    )
+    done = project.db("backup")
+    assert (1, True) == (done.returncode, "    SET GLOBAL max_allowed_packet" in done.stderr), done.stderr
+    assert [] == files(project)
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_definers(project: Project, engine: Engine, database: str) -> None:
+    """A user who may not make what others have defined is told so before anything is dropped."""
+    fill(engine, "mysql")
+    url, user = sa.make_url(database), f"u{os.getpid()}"
+    run_on_server(
+        url, f"CREATE USER '{user}'@'%' IDENTIFIED BY 'secret'", f"GRANT ALL ON `{url.database}`.* TO '{user}'"
+    )
+    try:
+        project.environ["DATABASE_URL"] = url.set(username=user, password="secret").render_as_string(False)
+        project.ok("backup")
+        before = state(engine)
+        done = project.db("restore", "--yes", found(project)[0])
+        assert (1, True) == (done.returncode, f"the user {user}@% may not make them" in done.stderr), done.stderr
+        assert before == state(engine)
+    finally:
+        run_on_server(url, f"DROP USER '{user}'@'%'")
+
+
+OF_POSTGRESQL = [
+    "CREATE TABLE part (id INT, y INT) PARTITION BY RANGE (y)",
+    "CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (1) TO (9)",
+    "CREATE TYPE comp AS (a INT, b TEXT)",
+    "CREATE DOMAIN positive AS INT CHECK (VALUE > 0)",
+    "CREATE TYPE mood AS ENUM ('good', 'bad')",
+    "CREATE TABLE typed (c comp, p positive, m mood[], s SERIAL, i INT GENERATED ALWAYS AS IDENTITY)",
+    "INSERT INTO typed (c, p, m) VALUES (ROW(1, 'x'), 2, '{good}')",
+    'CREATE COLLATION german (provider = icu, locale = "de")'.replace('"', "'"),
+    "CREATE TEXT SEARCH CONFIGURATION words (COPY = simple)",
+    "CREATE FUNCTION add3(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2 + 3'",
+    "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = add3)",
+    "CREATE AGGREGATE sum3 (int) (SFUNC = add3, STYPE = int, INITCOND = 0)",
+    "CREATE PROCEDURE nothing() LANGUAGE sql AS 'SELECT 1'",
+    "CREATE MATERIALIZED VIEW seen AS SELECT p FROM typed",
+    "CREATE STATISTICS stats ON s, i FROM typed",
+    "CREATE EXTENSION hstore",
+    "CREATE SCHEMA ext",
+    "CREATE EXTENSION citext SCHEMA ext",
+    "CREATE TABLE extended (h hstore, c ext.citext)",
+    "CREATE PUBLICATION news FOR TABLE typed",
+    "CREATE FOREIGN DATA WRAPPER nowhere",
+    "CREATE RULE quiet AS ON DELETE TO typed DO INSTEAD NOTHING",
+    "SELECT lo_from_bytea(0, 'large')",
+]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_all_kinds(project: Project, engine: Engine) -> None:
+    """Every kind of object comes back, and none that the backup does not know stays."""
+    project.ok("backup")
+    (bare,) = found(project)
+    empty = snapshot_of(engine)
+    run(engine, *OF_POSTGRESQL)
+    full = snapshot_of(engine)
+    project.ok("backup")
+    with_all = found(project)[0]
+    for _ in range(2):
+        project.ok("restore", "--yes", bare)
+        assert empty == snapshot_of(engine)
+        project.ok("restore", "--yes", with_all)
+        assert full == snapshot_of(engine)
+
+
+def snapshot_of(engine: Engine) -> object:
+    """What rehearsals compare, and what they do not."""
+    counts = (
+        *("pg_publication", "pg_foreign_data_wrapper", "pg_extension", "pg_largeobject_metadata", "pg_operator"),
+        *("pg_ts_config", "pg_collation", "pg_statistic_ext", "pg_aggregate"),
+    )
+    with engine.connect() as connection:
+        found = adapter_of(engine).snapshot(connection)
+        rows = {name: rows.count for name, rows in found.tables.items()}
+        return found.objects, rows, {name: connection.scalar(text(f"SELECT count(*) FROM {name}")) for name in counts}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_wal(project: Project, engine: Engine) -> None:
+    """A database in WAL mode with another page size takes a backup, and stays in that mode."""
+    fill(engine, "sqlite")
+    project.ok("backup")
+    before = state(engine)
+    with engine.connect() as connection:
+        bare = connection.connection.dbapi_connection
+        assert bare is not None
+        for statement in ("PRAGMA page_size=1024", "VACUUM", "PRAGMA journal_mode=WAL", "DELETE FROM two"):
+            bare.cursor().execute(statement)
+        bare.commit()
+    with engine.connect() as reader:
+        reader.execute(text("SELECT 1 FROM one"))
+        assert "others hold the database's file" in project.db("restore", "--yes", found(project)[0]).stderr
+    engine.dispose()
+    project.ok("restore", "--yes", found(project)[-1])
+    assert before == state(engine)
+    with engine.connect() as connection:
+        assert "wal" == connection.scalar(text("PRAGMA journal_mode"))
 
 
 def test_consistent(project: Project, engine: Engine, backend: str) -> None:

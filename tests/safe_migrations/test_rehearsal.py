@@ -275,7 +275,7 @@ def databases(engine: Engine, backend: str, project: Project) -> list[str]:
     own = engine.url.database or ""
     with engine.connect() as connection:
         found = connection.scalars(text(query)).all()
-    return [name for name in found if name.startswith("_migration_rehearsal") and own.replace("_", "")[:20] in name]
+    return [name for name in found if name.startswith("_migration_rehearsal") and own[:20] in name]
 
 
 def test_yes(project: Project, engine: Engine, backend: str) -> None:

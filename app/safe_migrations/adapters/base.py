@@ -171,9 +171,13 @@ class Adapter(ABC):
     def version(self, connection: Connection) -> tuple[str, str]:
         """Product and version: ``("mariadb", "10.11.19")``."""
 
-    def interrupted(self, _connection: Connection) -> bool:
-        """Whether a run is under way or was killed, and may have left half of a revision."""
-        return False
+    def interrupted(self, _connection: Connection) -> str:
+        """What is under way or was killed, and may have left half of its work; or an empty text."""
+        return ""
+
+    def broken_restore(self, _connection: Connection) -> str:
+        """The file whose restore is under way or was broken off; or an empty text."""
+        return ""
 
     def recover(self, _connection: Connection, _patience: Patience) -> None:
         """Undo that half. Raises MigrationError if something cannot be undone."""

@@ -11,18 +11,19 @@ from typing import IO, Any
 
 from app.safe_migrations.errors import MigrationError
 
-WITHOUT = "flask db -x backup=never upgrade"
+# Characters of a program's last words: some repeat the statement that failed, with all the values in it.
+WORDS = 400
+
+
+class ToolError(MigrationError):
+    """A program is missing, too old, or has failed."""
 
 
 def program(*names: str, package: str) -> str:
-    """The path of the first of these programs that is installed. Raises MigrationError if none is."""
+    """The path of the first of these programs that is installed. Raises ToolError if none is."""
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
-        raise MigrationError(
-            f"a backup needs {' or '.join(names)}, and it is not installed.",
-            f"install the package {package}; or, if you have a backup of your own, go on without one:",
-            WITHOUT,
-        )
+        raise ToolError(f"this needs {' or '.join(names)}, which is not installed.", f"install the package {package}.")
     return found
 
 
@@ -30,7 +31,7 @@ def program(*names: str, package: str) -> str:
 def running(args: list[str], package: str, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
     """The program while it runs, with pipes as ``options`` say; it is ended if the body raises.
 
-    Raises MigrationError with the program's own words if it ends with another status than 0.
+    Raises ToolError with the program's own words if it ends with another status than 0.
     """
     with tempfile.TemporaryFile() as said:
         options["env"] = {**os.environ, "LC_ALL": "C", **options.get("env", {})}
@@ -39,17 +40,24 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
             yield process
             _close(process.stdin)
             status = process.wait()
-        except BrokenPipeError:  # it ended before it had read all: its words tell why
-            status = process.wait() or 1
+        except BrokenPipeError:
+            if process.stdin is None:  # another program's pipe, and this one may be waiting for us to read
+                _end(process)
+                raise
+            status = process.wait() or 1  # it ended before it had read all: its words tell why
         except BaseException:
-            process.kill()
-            process.wait()
+            _end(process)
             raise
         finally:
             _close(process.stdin)
             _close(process.stdout)
         if status:
-            raise _failed(args[0], said, package)
+            raise _failed(args[0], status, said, package)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
 
 
 def _close(pipe: IO[bytes] | None) -> None:
@@ -60,18 +68,13 @@ def _close(pipe: IO[bytes] | None) -> None:
             return
 
 
-def _failed(path: str, said: IO[bytes], package: str) -> MigrationError:
+def _failed(path: str, status: int, said: IO[bytes], package: str) -> ToolError:
     said.seek(0)
-    lines = [line for line in said.read().decode(errors="replace").splitlines() if line.strip()]
-    words = " ".join(lines[-3:]) or "it said nothing"
+    said_lines = said.read().decode(errors="replace").splitlines()
+    lines = [line[:WORDS] for line in said_lines if line.strip() and "unknown variable 'loose-" not in line]
+    words = " ".join(lines[-3:])[:WORDS] or f"it ended with status {status}"
+    if "No space left" in words or "File too large" in words:
+        raise OSError(words)
     if "version mismatch" in words:
-        return MigrationError(
-            f"{Path(path).name} is too old for the server: {words}",
-            f"install a newer {package}; or, if you have a backup of your own, go on without one:",
-            WITHOUT,
-        )
-    return MigrationError(
-        f"{Path(path).name} failed: {words}",
-        "mend that, or if you have a backup of your own, go on without one:",
-        WITHOUT,
-    )
+        return ToolError(f"{Path(path).name} is too old for the server: {words}", f"install a newer {package}.")
+    return ToolError(f"{Path(path).name} failed: {words}", "mend that, and run the command again.")

@@ -1,5 +1,6 @@
 """MySQL and MariaDB: a named lock; and because each DDL statement commits, a journal and an undo."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -10,7 +11,15 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, no_scratch
 from app.safe_migrations.adapters.mysql import snapshot
-from app.safe_migrations.adapters.mysql.catalog import Execute, drop_all, quoted, shown, there_are
+from app.safe_migrations.adapters.mysql.catalog import (
+    RESTORE,
+    Execute,
+    broken_restore,
+    drop_all,
+    quoted,
+    shown,
+    there_are,
+)
 from app.safe_migrations.adapters.mysql.dump import Dump
 from app.safe_migrations.adapters.mysql.journal import PLAIN, Journal, discard
 from app.safe_migrations.adapters.mysql.lock import NamedLock
@@ -30,17 +39,28 @@ class MySQL(Adapter):
 
     def dump(self, connection: Connection, file: Path, _patience: Patience, part: Part = Part.ALL) -> None:
         """The dump of one snapshot (``--single-transaction``), compressed."""
-        Dump(self.engine.url, self.version(connection)[0]).write(file, part)
+        self._dump(connection).write(file, part)
+        connection.rollback()
 
     def verify(self, connection: Connection, file: Path) -> None:
-        """That it can be unpacked, of which product it is, and that its last line is there."""
-        Dump(self.engine.url, self.version(connection)[0]).verify(file)
+        """That it can be unpacked, of which product it is, that its last line is there, and its rows not too large."""
+        self._dump(connection).verify(file)
+        connection.rollback()
 
     def load(self, connection: Connection, file: Path, patience: Patience) -> None:
-        """Drop what there is, and run the dump; each statement commits."""
+        """Drop what there is, and run the dump. Each statement commits, so a table tells meanwhile what goes on."""
+        dump = self._dump(connection)
         with self._impatient(connection, patience) as execute:
+            dump.require_rights(dump.verify(file))
+            execute(f"CREATE TABLE IF NOT EXISTS {RESTORE} (file TEXT)")
+            execute(f"INSERT INTO {RESTORE} VALUES (%s)", (str(file),))
+            execute("COMMIT")
             drop_all(execute)
-        Dump(self.engine.url, self.version(connection)[0]).run(file)
+            dump.run(file)
+            execute(f"DROP TABLE {RESTORE}")
+
+    def _dump(self, connection: Connection) -> Dump:
+        return Dump(self.engine.url, self.version(connection)[0], _executing(connection))
 
     def snapshot(self, connection: Connection) -> Snapshot:
         """From SHOW CREATE, and the rows."""
@@ -149,13 +169,26 @@ class MySQL(Adapter):
         numbers = [part for part in connection.dialect.server_version_info or () if isinstance(part, int)]
         return product, ".".join(map(str, numbers[:3]))
 
-    def interrupted(self, connection: Connection) -> bool:
-        """Whether there is a journal: a run is under way, or was killed."""
-        return interrupted(_executing(connection))
+    def interrupted(self, connection: Connection) -> str:
+        """Whether there is a journal, or the mark of a restore."""
+        if file := self.broken_restore(connection):
+            return f"a restore is under way, or was broken off: {file}"
+        found = interrupted(_executing(connection))
+        return "a run is under way, or was killed; then the next one undoes what is half-done" if found else ""
+
+    def broken_restore(self, connection: Connection) -> str:
+        """From the mark that a restore leaves until it is done."""
+        return broken_restore(_executing(connection))
 
     def recover(self, connection: Connection, patience: Patience) -> None:
         """Undo what a run that was killed had done of its last revision."""
         with self._impatient(connection, patience) as execute:
+            if file := self.broken_restore(connection):
+                raise MigrationError(
+                    "a restore was broken off: this database is not whole.",
+                    "run it again, or restore another backup:",
+                    f"flask db restore {shlex.quote(file)}",
+                )
             if interrupted(execute):
                 outcome = undo(execute)
                 log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing")

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import SCRATCH
+from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH
 
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
 
@@ -83,13 +83,25 @@ def there_are(execute: Execute) -> list[tuple[str, str]]:
     ]
 
 
+RESTORE = f"{OWN_TABLES}restore"
+"""A table that is there while a backup is restored; it has the path of the file."""
+
+
+def broken_restore(execute: Execute) -> str:
+    """The file whose restore is under way or was broken off, or an empty text."""
+    exists = "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s"
+    if not execute(exists, (RESTORE,)):
+        return ""
+    return next((str(file) for (file,) in execute(f"SELECT file FROM {RESTORE}")), "FILE")
+
+
 def drop_all(execute: Execute) -> None:
-    """Drop all of them; but the mark of a scratch database stays."""
+    """Drop all of them; but the marks of a scratch database and of a restore stay."""
     found = there_are(execute)
     execute("SET SESSION foreign_key_checks = 0")
     try:
         for kind, name in found:
-            if name != SCRATCH:
+            if name not in (SCRATCH, RESTORE):
                 execute(f"DROP {kind} IF EXISTS {quoted(name)}")
     finally:
         execute("SET SESSION foreign_key_checks = 1")

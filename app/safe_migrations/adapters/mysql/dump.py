@@ -1,6 +1,7 @@
 """The dump of a MySQL or MariaDB database: SQL, written and run by the client programs of either product."""
 
 import gzip
+import re
 import shutil
 import subprocess
 import tempfile
@@ -10,76 +11,159 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Part, not_whole
-from app.safe_migrations.adapters.tools import program, running
+from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, there_are
+from app.safe_migrations.adapters.tools import ToolError, program, running
+from app.safe_migrations.errors import MigrationError, summary
+from app.safe_migrations.progress import log
 
 PACKAGES = {"mariadb": "mariadb-client", "mysql": "mysql-client (or mariadb-client)"}
 # Names of PyMySQL's options, and those of the programs.
 OPTIONS = {"unix_socket": "socket", "ssl_ca": "ssl-ca", "ssl_cert": "ssl-cert", "ssl_key": "ssl-key"}
-PIECE = 1 << 18
+WRITE = [
+    *("--single-transaction", "--quick", "--triggers", "--hex-blob", "--no-tablespaces", "--skip-add-locks"),
+    *("--default-character-set=utf8mb4", "--max-allowed-packet=1G"),
+    # "loose": only the programs of one product have these, of some versions.
+    *("--loose-set-gtid-purged=OFF", "--loose-column-statistics=0"),
+]
+RUN = ["--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"]
+# MariaDB's programs begin a dump with this, and other clients take it for an error.
+SANDBOX = b"/*M!999999"
+MODE = b"NO_AUTO_VALUE_ON_ZERO'"
+DEFINER = re.compile(rb"(?:/\*!\d+ |CREATE )(?:CREATE )?(?:\*/ )?(?:/\*!\d+ )?.{0,30}?DEFINER=(`(?:[^`]|``)*`@`[^`]*`)")
+REVISIONS = "alembic_version"
 
 
 class Dump:
-    """A dump of the database at ``url``, whose server is of ``product``: mysql or mariadb."""
+    """A dump of the database at ``url``, whose server is of ``product``, mysql or mariadb, and may be asked."""
 
-    def __init__(self, url: URL, product: str) -> None:
+    def __init__(self, url: URL, product: str, execute: Execute) -> None:
         self.url = url
         self.product = product
+        self.execute = execute
         self.package = PACKAGES[product]
 
     def write(self, file: Path, part: Part) -> None:
-        """Run mysqldump or mariadb-dump. Raises MigrationError, and OSError where the disk is full."""
+        """Run mysqldump or mariadb-dump. Raises MigrationError, and OSError where the disk is full.
+
+        The table of revisions is the last one: a database into which half of the dump was put has no revision.
+        """
         path = self._program("mariadb-dump", "mysqldump")
-        wanted = ["--single-transaction", "--quick", "--routines", "--triggers", "--hex-blob", "--no-tablespaces"]
-        wanted += ["--default-character-set=utf8mb4", "--max-allowed-packet=1G"]
-        # "loose": only programs of MySQL have these, of some versions.
-        wanted += ["--loose-set-gtid-purged=OFF", "--loose-column-statistics=0"]
+        self._require_native(path)
+        wanted = [*WRITE, "--routines"]
         wanted += ["--events"] if part is Part.ALL else []
         wanted += ["--no-data"] if part is Part.SCHEMA else []
-        with (
-            self._logged_in() as login,
-            running([path, login, *wanted, self._database()], self.package, stdout=subprocess.PIPE) as source,
-            file.open("wb") as raw,
-            gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as target,
-        ):
-            assert source.stdout is not None
-            shutil.copyfileobj(source.stdout, target, PIECE)
+        wanted += ["--dump-history"] if self._has_history() and part is not Part.SCHEMA else []
+        left_out = [REVISIONS, *self._broken_views()]
+        wanted += [f"--ignore-table={self.url.database}.{name}" for name in left_out]
+        with file.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as target:
+            self._write([path, *wanted, self._database()], target)
+            if self._count("tables WHERE table_schema = DATABASE() AND table_name = %s", REVISIONS):
+                self._write([path, *WRITE, self._database(), REVISIONS], target)
 
-    def verify(self, file: Path) -> None:
-        """Raise MigrationError unless it is whole, and of a server of this product."""
+    def verify(self, file: Path) -> set[str]:
+        """The definers of what is in it. Raises MigrationError unless it is whole, and this server can take it."""
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
-        tail, head = b"", b""
+        head: list[bytes] = []
+        last, longest, definers = b"", 0, set()
         try:
             with gzip.open(file) as opened:
-                head = opened.read(1000)
-                tail = head
-                while piece := opened.read(PIECE):
-                    tail = (tail + piece)[-200:]
+                for line in opened:
+                    if len(head) < 10:
+                        head.append(line)
+                    last, longest = line if line.strip() else last, max(longest, len(line))
+                    if line.startswith((b"/*!5", b"CREATE ")) and (found := DEFINER.search(line)):
+                        definers.add(found[1].decode(errors="replace"))
         except (OSError, EOFError, zlib.error) as error:
             raise not_whole(file, product, str(error)) from error
-        server = next((line for line in head.splitlines() if line.startswith(b"-- Server version")), b"")
-        if not server:
+        server = next((line for line in head if line.startswith(b"-- Server version")), b"")
+        if not server or not re.match(rb"-- (MySQL|MariaDB) dump ", head[0]):
             raise not_whole(file, product, "it does not begin like one of mysqldump")
         if (b"MariaDB" in server) != (self.product == "mariadb"):
-            raise not_whole(file, product, server.decode(errors="replace").removeprefix("-- ").replace("\t", " "))
-        if b"-- Dump completed" not in tail:
+            raise not_whole(file, product, server.decode(errors="replace").strip("- \n").replace("\t", " "))
+        if not last.startswith(b"-- Dump completed"):
             raise not_whole(file, product, "its last line is missing")
+        self._require_room(longest)
+        return definers
+
+    def require_rights(self, definers: set[str]) -> None:
+        """Raise MigrationError if this user may not make what ``definers`` have defined."""
+        ((user,),) = self.execute("SELECT CURRENT_USER()")
+        others = definers - {"`" + "`@`".join(user.rsplit("@", 1)) + "`"}
+        grants = " ".join(str(grant) for (grant,) in self.execute("SHOW GRANTS"))
+        if others and not re.search(r"ALL PRIVILEGES ON \*\.\*|SUPER|SET USER|SET_USER_ID|SET_ANY_DEFINER", grants):
+            raise MigrationError(
+                f"views, triggers, routines or events in it are defined by {', '.join(sorted(others))}, and the user"
+                f" {user} may not make them.",
+                "restore it as an administrator; the database was not touched:",
+                "DATABASE_URL=mysql://root:PASSWORD@SERVER/DATABASE flask db restore FILE",
+            )
 
     def run(self, file: Path) -> None:
         """Run it with mariadb or mysql."""
         path = self._program("mariadb", "mysql")
-        wanted = ["--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"]
         with (
             gzip.open(file) as source,
             self._logged_in() as login,
-            running([path, login, *wanted, self._database()], self.package, stdin=subprocess.PIPE) as target,
+            running([path, *login, *RUN, self._database()], self.package, stdin=subprocess.PIPE) as target,
         ):
             assert target.stdin is not None
-            first = source.readline()
-            # MariaDB's client switches itself into a mode by it that other clients take for an error.
-            target.stdin.write(b"" if b"sandbox" in first else first)
-            shutil.copyfileobj(source, target.stdin, PIECE)
+            for line in source:
+                if MODE in line[:200]:  # or a date such as 2021-02-31, which a table may have, becomes 0000-00-00
+                    line = line.replace(MODE, b"NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")
+                target.stdin.write(line)
+
+    def _write(self, args: list[str], target: gzip.GzipFile) -> None:
+        with (
+            self._logged_in() as login,
+            running([args[0], *login, *args[1:]], self.package, stdout=subprocess.PIPE) as source,
+        ):
+            assert source.stdout is not None
+            first = source.stdout.readline()
+            target.write(b"" if first.startswith(SANDBOX) else first)
+            shutil.copyfileobj(source.stdout, target, 1 << 18)
+
+    def _require_native(self, path: str) -> None:
+        """MariaDB's program writes values of MySQL's generated columns, and MySQL does not take them back."""
+        generated = "columns WHERE table_schema = DATABASE() AND extra LIKE %s"
+        if self.product == "mysql" and self._count(generated, "% GENERATED"):
+            said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+            if "MariaDB" in said:
+                raise ToolError(
+                    f"{Path(path).name} is MariaDB's, and cannot dump generated columns of MySQL.",
+                    "install MySQL's own, of the package mysql-client.",
+                )
+
+    def _require_room(self, longest: int) -> None:
+        ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
+        if longest >= int(most):
+            raise MigrationError(
+                f"a row is a statement of {longest / 1e6:.1f} MB, and the server takes {int(most) / 1e6:.1f} MB:"
+                " it could not be restored.",
+                "raise that, as the server's administrator, there and in its configuration:",
+                "SET GLOBAL max_allowed_packet = 1073741824;",
+            )
+
+    def _has_history(self) -> bool:
+        return self._count("tables WHERE table_schema = DATABASE() AND table_type = %s", "SYSTEM VERSIONED")
+
+    def _broken_views(self) -> list[str]:
+        """Views that read what is not there, or what this user may not read: the programs stop at them."""
+        found = []
+        for kind, name in there_are(self.execute):
+            try:
+                if kind == "VIEW":
+                    self.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 0")
+            except DBAPIError as error:
+                log.info("The view %s does not work and is not in the backup: %s", name, summary(error))
+                found.append(name)
+        return found
+
+    def _count(self, where: str, value: str) -> bool:
+        ((count,),) = self.execute(f"SELECT COUNT(*) FROM information_schema.{where}", (value,))
+        return bool(count)
 
     def _program(self, of_mariadb: str, of_mysql: str) -> str:
         names = (of_mariadb, of_mysql) if self.product == "mariadb" else (of_mysql, of_mariadb)
@@ -89,11 +173,15 @@ class Dump:
         return str(self.url.database)
 
     @contextmanager
-    def _logged_in(self) -> Iterator[str]:
-        """The option that names a file with host, user and password, which only we can read."""
+    def _logged_in(self) -> Iterator[list[str]]:
+        """The options that name a file with host, user and password, which only we can read; and no other file.
+
+        PyMySQL takes a socket only if it is named; the programs take one for the host localhost.
+        """
         given = {
+            "protocol": "socket" if "unix_socket" in self.url.query else "tcp",
             "host": self.url.host or "localhost",
-            "port": self.url.port,
+            "port": self.url.port or 3306,
             "user": self.url.username,
             "password": self.url.password or self.url.query.get("password"),
             **{option: self.url.query.get(name) for name, option in OPTIONS.items()},
@@ -104,4 +192,4 @@ class Dump:
             file = Path(folder) / "login.cnf"
             file.touch(mode=0o600)
             file.write_text("\n".join(["[client]", *lines, ""]), encoding="utf-8")
-            yield f"--defaults-extra-file={file}"
+            yield [f"--defaults-file={file}"]

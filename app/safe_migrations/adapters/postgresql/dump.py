@@ -1,6 +1,7 @@
 """The dump of a PostgreSQL database, written and read by the server's client programs."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,32 +16,40 @@ from app.safe_migrations.patience import Patience
 
 PACKAGE = "postgresql-client"
 
-# What the restore of a dump would find in its way; what belongs to an extension stays with it.
+# What the restore of a dump would find in its way, and what it would leave. What belongs to an extension goes with it;
+# an extension stays if the dump has it, for the user may not be one who may create it.
 DROP_ALL = """
-DO $$ DECLARE found text; BEGIN
-  FOR found IN
+CREATE SCHEMA IF NOT EXISTS public;
+DO $$ DECLARE statement text; BEGIN
+  FOR statement IN
     SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace n
      WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public') AND NOT EXISTS
        (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
-    UNION ALL
-    SELECT format('DROP %s IF EXISTS public.%I CASCADE', CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN
-           'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE'
-           ELSE 'TABLE' END, relname)
-      FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm', 'S', 'f', 'c', 'r', 'p')
-       AND relname <> '{mark}'
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                                                 AND d.deptype IN ('e', 'i'))
-  LOOP EXECUTE found; END LOOP;
-  FOR found IN
-    SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', oid::regprocedure) FROM pg_proc p
-     WHERE pronamespace = 'public'::regnamespace AND NOT EXISTS
-       (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype IN ('e', 'i'))
-  LOOP EXECUTE found; END LOOP;
-  FOR found IN
-    SELECT format('DROP TYPE IF EXISTS public.%I CASCADE', typname) FROM pg_type t
-     WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd', 'r') AND NOT EXISTS
-       (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
-  LOOP EXECUTE found; END LOOP;
+  LOOP EXECUTE statement; END LOOP;
+  FOR statement IN
+    SELECT format('DROP EXTENSION %I CASCADE', extname) FROM pg_extension
+     WHERE extname <> 'plpgsql' AND pg_has_role(extowner, 'USAGE')
+       AND extname <> ALL (string_to_array(current_setting('safe_migrations.kept', true), ' '))
+  LOOP EXECUTE statement; END LOOP;
+  LOOP -- one by one: others go with it
+    SELECT format('DROP %s %s CASCADE', replace(o.type, ' object', ''), o.identity) INTO statement
+      FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) o
+     WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'public'::regnamespace AND d.deptype = 'n'
+       AND d.classid <> 'pg_default_acl'::regclass AND o.identity <> 'public.{mark}' AND NOT EXISTS
+       (SELECT FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.objsubid = 0
+                               AND e.deptype IN ('e', 'i'))
+     LIMIT 1;
+    EXIT WHEN NOT FOUND;
+    EXECUTE statement;
+  END LOOP;
+  FOR statement IN
+    SELECT format('DROP PUBLICATION %I', pubname) FROM pg_publication WHERE pg_has_role(pubowner, 'USAGE') UNION ALL
+    SELECT format('DROP EVENT TRIGGER %I', evtname) FROM pg_event_trigger t WHERE pg_has_role(evtowner, 'USAGE')
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e') UNION ALL
+    SELECT format('DROP FOREIGN DATA WRAPPER %I CASCADE', fdwname) FROM pg_foreign_data_wrapper f
+     WHERE pg_has_role(fdwowner, 'USAGE')
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = f.oid AND d.deptype = 'e')
+  LOOP EXECUTE statement; END LOOP;
   PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
 END $$;
 """.replace("{mark}", SCRATCH)
@@ -77,7 +86,8 @@ class Dump:
         with running([*psql, self._database()], PACKAGE, env=self._environ(), stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             timeout = f"SET LOCAL lock_timeout = '{int(patience.seconds * 1000)}ms';\n"
-            target.stdin.write(f"BEGIN;\n{timeout}{DROP_ALL}".encode())
+            kept = f"SET LOCAL safe_migrations.kept = '{' '.join(self._extensions(file))}';\n"
+            target.stdin.write(f"BEGIN;\n{timeout}{kept}{DROP_ALL}".encode())
             with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
                 assert source.stdout is not None
                 if server < (17,):  # a newer pg_dump sets what this server does not know
@@ -89,6 +99,13 @@ class Dump:
                             target.stdin.write(line)
                 shutil.copyfileobj(source.stdout, target.stdin)
             target.stdin.write(b"\nCOMMIT;\n")  # only behind the last line of a pg_restore that succeeded
+
+    def _extensions(self, file: Path) -> list[str]:
+        """Those that the dump has, from its list: ``3; 3079 16385 EXTENSION - hstore``."""
+        read = [program("pg_restore", package=PACKAGE), "--list", str(file)]
+        with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
+            assert source.stdout is not None
+            return re.findall(r" EXTENSION - (\S+)", source.stdout.read().decode(errors="replace"))
 
     def _run(self, name: str, *args: str) -> None:
         with running([program(name, package=PACKAGE), *args], PACKAGE, env=self._environ(), stdin=subprocess.DEVNULL):

@@ -1,7 +1,9 @@
 """What a PostgreSQL server says of the objects of a database, and of its rows."""
 
-from sqlalchemy import Connection, inspect, text
-from sqlalchemy.engine.reflection import ObjectKind
+from collections.abc import Sequence
+from itertools import groupby
+
+from sqlalchemy import Connection, text
 
 from app.safe_migrations.adapters.base import OWN_TABLES
 from app.safe_migrations.adapters.snapshot import Rows, Snapshot
@@ -85,40 +87,40 @@ SELECT 'type ' || t.oid::regtype, t.typtype::text
 """
 
 
+COLUMNS = f"""
+SELECT c.oid::regclass::text, format('%I.%I', n.nspname, c.relname), a.attname,
+       coalesce(a.attnum = ANY (i.indkey), false) AS is_key
+  FROM {TABLES} JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+ WHERE c.relkind IN ('r', 'p') ORDER BY 1, a.attnum
+"""
+
+
 def taken(connection: Connection) -> Snapshot:
     """Read it; ends the transaction."""
     objects = {name: words or "" for name, words in connection.execute(text(OBJECTS))}
-    tables = {}
-    inspector = inspect(connection)
-    for schema in inspector.get_schema_names():
-        if schema == "information_schema":
-            continue
-        keys = inspector.get_multi_pk_constraint(schema=schema, kind=ObjectKind.TABLE)
-        for (_, name), columns in inspector.get_multi_columns(schema=schema, kind=ObjectKind.TABLE).items():
-            if name == "alembic_version" or name.startswith(OWN_TABLES):
-                continue
-            full = name if schema == inspector.default_schema_name else f"{schema}.{name}"
-            found = keys.get((schema, name))
-            key = found["constrained_columns"] if found else []
-            tables[full] = _rows(connection, f"{_quoted(schema)}.{_quoted(name)}", [c["name"] for c in columns], key)
+    columns = connection.execute(text(COLUMNS)).all()
+    tables = {
+        name: _rows(connection, full, [(column[2], column[3]) for column in found])
+        for (name, full), found in groupby(columns, lambda column: (column[0], column[1]))
+    }
     connection.rollback()
     return Snapshot(objects, tables)
 
 
-def _rows(connection: Connection, table: str, columns: list[str], key: list[str]) -> Rows:
+def _rows(connection: Connection, table: str, columns: Sequence[tuple[str, bool]]) -> Rows:
     """One scan: of each column the number of values, and the sum of a 64-bit hash of key and value."""
-    keys = "".join(f"{_quoted(name)}::text, " for name in key)
+    names, keys = [name for name, _ in columns], "".join(f"{_quoted(name)}::text, " for name, key in columns if key)
     sums = [
         f"count({_quoted(name)}), coalesce(sum(hashtextextended(concat_ws(',', {keys}coalesce('=' ||"
         f" {_quoted(name)}::text, '')) COLLATE \"C\", 0)::numeric), 0)"
-        for name in columns
+        for name in names
     ]
-    # From the table alone: a partition's or a child's rows count as its own.
     count, *found = connection.exec_driver_sql(
         f"SELECT {', '.join(['count(*)', *sums])} FROM {table}".replace("%", "%%")
     ).one()
     pairs = zip(found[::2], found[1::2], strict=True)
-    return Rows(count, {name: (values, int(total)) for name, (values, total) in zip(columns, pairs, strict=True)})
+    return Rows(count, {name: (values, int(total)) for name, (values, total) in zip(names, pairs, strict=True)})
 
 
 def _quoted(name: str) -> str:

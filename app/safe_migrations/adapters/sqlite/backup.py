@@ -44,9 +44,32 @@ def verify(file: Path) -> None:
 
 
 def load(file: Path, connection: sqlite3.Connection, patience: Patience) -> None:
-    """The online backup backwards: one transaction, rolled back if it is broken off."""
+    """The online backup backwards: one transaction, rolled back if it is broken off. Raises as write() does."""
     with closing(_opened(file)) as source:
-        _copy(source, connection, patience)
+        size, other, mode = (
+            _pragma(*asked)
+            for asked in ((source, "page_size"), (connection, "page_size"), (connection, "journal_mode"))
+        )
+        if mode != "wal" or size == other:
+            _copy(source, connection, patience)
+            return
+        # In WAL mode SQLite takes no pages of another size, and nobody may be there when the mode changes.
+        try:
+            connection.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.OperationalError as error:
+            raise _held() from error
+        try:
+            _copy(source, connection, patience)
+        finally:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> object:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _held() -> MigrationError:
+    return MigrationError("others hold the database's file.", "wait for them, or end them, and try again.")
 
 
 def _opened(file: Path) -> sqlite3.Connection:
@@ -70,7 +93,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, patience: Pati
 
     def progress(status: int, _remaining: int, _total: int) -> None:
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
-            raise MigrationError("others hold the database's file.", "wait for them, or end them, and try again.")
+            raise _held()
 
     try:
         source.backup(target, progress=progress)

@@ -1,0 +1,116 @@
+"""How long a backup of 1,000,000 rows takes beside the bare tool, and how much memory the command needs.
+
+    python -m tests.benchmarks.backup [ROUNDS]
+
+The bare tool writes the same file: SQLite's online backup, pg_dump -Fc, mariadb-dump or mysqldump through gzip -1; then
+what verifies it: integrity_check, pg_restore to nowhere, gzip -t. What a no-op command takes, the start of Python and
+its imports, is taken off ours.
+"""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+
+from sqlalchemy import create_engine, make_url, text
+
+from tests.benchmarks.upgrade import Databases
+from tests.conftest import SERVERS, Project, copied
+
+ROWS = 1_000_000
+FILL = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
+    " INSERT INTO pet SELECT i, 'name of ' || i, hex(randomblob(20)) FROM n",
+    "postgresql": "INSERT INTO pet SELECT i, 'name of ' || i, md5(i::text) FROM generate_series(1, {rows}) i",
+    "mysql": "INSERT INTO pet SELECT i, CONCAT('name of ', i), SHA2(i, 224) FROM (SELECT ROW_NUMBER() OVER () AS i"
+    " FROM information_schema.columns a, information_schema.columns b, information_schema.columns c LIMIT {rows}) n",
+}
+
+
+def fill(url: str, backend: str) -> None:
+    """A table with ROWS rows."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE pet (id INTEGER PRIMARY KEY, name VARCHAR(80), note VARCHAR(80))"))
+        connection.execute(text(FILL[backend].format(rows=ROWS)))
+    engine.dispose()
+
+
+def bare(url: str, backend: str, file: Path) -> None:
+    """The tool alone: write, then verify."""
+    parts = make_url(url)
+    if backend == "sqlite":
+        with closing(sqlite3.connect(str(parts.database))) as source, closing(sqlite3.connect(file)) as target:
+            source.backup(target)
+            target.execute("PRAGMA integrity_check").fetchall()
+        return
+    server = [f"--host={parts.host}", f"--port={parts.port}"]
+    if backend == "postgresql":
+        run = ["pg_dump", *server, "-U", str(parts.username), "-Fc", "-f", str(file), str(parts.database)]
+        subprocess.run(run, check=True)
+        subprocess.run(["pg_restore", "-f", os.devnull, str(file)], check=True)
+        return
+    dump = shutil.which("mariadb-dump") or "mysqldump"
+    options = f"-u {parts.username} --single-transaction --quick --hex-blob --max-allowed-packet=1G"
+    line = f"{dump} {' '.join(server)} {options} {parts.database} | gzip -1 > {file} && gzip -t {file}"
+    subprocess.run(["bash", "-o", "pipefail", "-ec", line], check=True)
+
+
+def timed(run: Callable[..., object], *args: object) -> float:
+    """How long ``run(*args)`` takes."""
+    start = time.perf_counter()
+    run(*args)
+    return time.perf_counter() - start
+
+
+def megabytes(project: Project, command: str) -> int:
+    """The memory that `flask db COMMAND` and the programs that it runs need at the most."""
+    with project.start("flask", "db", command) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert not process.returncode
+    return usage.ru_maxrss // 1024
+
+
+def measure(backend: str, project: Project, folder: Path, rounds: int) -> None:
+    """The figures of one backend."""
+    databases = Databases(backend, folder)
+    try:
+        url = databases.make()
+        project.environ = {"DATABASE_URL": url, "MIGRATION_BACKUP_KEEP": "1"}
+        project.ok("upgrade")
+        fill(url, backend)
+        start = median(timed(project.ok, "backups") for _ in range(3))
+        ours, tool = [], []
+        for _ in range(rounds):
+            ours.append(timed(project.ok, "backup") - start)
+            tool.append(timed(bare, url, backend, folder / "bare"))
+            (folder / "bare").unlink()
+        memory = [megabytes(project, command) for command in ("backups", "backup")]
+        print(
+            f"{backend + f': {ROWS} rows, {rounds} pairs':<44}{median(ours):>8.3f} s{median(tool):>10.3f} s"
+            f"{median(ours) / median(tool):>8.3f}{memory[0]:>8} -> {memory[1]} MB",
+            flush=True,
+        )
+    finally:
+        databases.drop()
+
+
+def main() -> None:
+    """Measure every backend that there is."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    print(f"{'medians':<44}{'ours':>10}{'bare':>12}{'ratio':>8}   memory at rest -> backing up")
+    for backend in ("sqlite", *(name for name, variable in SERVERS.items() if os.environ.get(variable))):
+        with tempfile.TemporaryDirectory() as folder:
+            measure(backend, copied(Path(folder)), Path(folder), rounds)
+
+
+if __name__ == "__main__":
+    main()
