@@ -1,6 +1,7 @@
 """Each revision up, down and up again on a database that may be spoiled: what is not as it should be then."""
 
 import ast
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from app.safe_migrations.adapters import Adapter
 from app.safe_migrations.adapters.snapshot import Loss, Snapshot, differences, lost, not_brought_back
 from app.safe_migrations.drift import drift
 from app.safe_migrations.errors import MigrationError, message
+from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import Situation, relative
 
 # What to do instead, by the code of the rule.
@@ -108,6 +110,7 @@ class Rehearsal:
         """One step, as the guard runs it: its seconds, or None and a fault."""
         step = RevisionStep(self.script.revision_map, revision, is_upgrade=what != "downgrade")
         begun = time.monotonic()
+        log.addFilter(_is_about_a_step)
         try:
             with EnvironmentContext(
                 self.config, self.script, fn=lambda *_: [step], as_sql=False, destination_rev=revision.revision
@@ -119,6 +122,8 @@ class Rehearsal:
                 words = words.partition("\nInstead: ")[0]
             report.faults.append(f"its {what} fails: {words}")
             return None
+        finally:
+            log.removeFilter(_is_about_a_step)
         return time.monotonic() - begun
 
     def _tell(self, losses: list[Loss], revision: Script, report: Report) -> None:
@@ -141,6 +146,11 @@ class Rehearsal:
     def _snapshot(self) -> Snapshot:
         with self.adapter.engine.connect() as connection:
             return self.adapter.snapshot(connection)
+
+
+def _is_about_a_step(record: logging.LogRecord) -> bool:
+    """Leave out which database it is and where it stands at the end, which each run tells."""
+    return not record.msg.startswith(("Database ", "The database is at "))
 
 
 def one_way(script: Path) -> str | None:

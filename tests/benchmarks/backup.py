@@ -25,13 +25,12 @@ from tests.benchmarks.upgrade import Databases
 from tests.conftest import SERVERS, Project, copied
 
 ROWS = 1_000_000
-FILL = {
-    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
-    " INSERT INTO pet SELECT i, 'name of ' || i, hex(randomblob(20)) FROM n",
-    "postgresql": "INSERT INTO pet SELECT i, 'name of ' || i, md5(i::text) FROM generate_series(1, {rows}) i",
-    "mysql": "INSERT INTO pet SELECT i, CONCAT('name of ', i), SHA2(i, 224) FROM (SELECT ROW_NUMBER() OVER () AS i"
-    " FROM information_schema.columns a, information_schema.columns b, information_schema.columns c LIMIT {rows}) n",
-}
+DIGITS = ", ".join(f"({' UNION ALL '.join(f'SELECT {n} AS n' for n in range(10))}) d{at}" for at in range(6))
+NUMBER = " + ".join(f"d{at}.n * {10**at}" for at in range(6))
+FILL = (
+    "INSERT INTO pet SELECT i + 1, CONCAT('name of ', i), CONCAT('note on ', i * 7)"
+    f" FROM (SELECT {NUMBER} AS i FROM {DIGITS}) n"
+)
 
 
 def fill(url: str, backend: str) -> None:
@@ -39,7 +38,7 @@ def fill(url: str, backend: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE pet (id INTEGER PRIMARY KEY, name VARCHAR(80), note VARCHAR(80))"))
-        connection.execute(text(FILL[backend].format(rows=ROWS)))
+        connection.execute(text(FILL.replace("CONCAT(", "printf('%s%s', ") if backend == "sqlite" else FILL))
     engine.dispose()
 
 

@@ -31,9 +31,12 @@ WRITE = [
 RUN = ["--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"]
 # MariaDB's programs begin a dump with this, and other clients take it for an error.
 SANDBOX = b"/*M!999999"
-MODE = b"NO_AUTO_VALUE_ON_ZERO'"
-DEFINER = re.compile(rb"(?:/\*!\d+ |CREATE )(?:CREATE )?(?:\*/ )?(?:/\*!\d+ )?.{0,30}?DEFINER=(`(?:[^`]|``)*`@`[^`]*`)")
+HEAD = re.compile(rb"-- (?:MySQL|MariaDB) dump (?:[^\n]*\n){1,9}?-- Server version\t([^\n]*)")
+DEFINER = re.compile(rb"^(?:/\*!5|CREATE )[^\n]{0,60}?DEFINER=(`(?:[^`]|``)*`@`[^`]*`)", re.MULTILINE)
+# Without more, the server makes 0000-00-00 of a date such as 2021-02-31, which a table may have.
+MODE = re.compile(rb"^(/\*!40101 SET @OLD_SQL_MODE=[^\n]*NO_AUTO_VALUE_ON_ZERO)'", re.MULTILINE)
 REVISIONS = "alembic_version"
+PIECE = 1 << 17
 
 
 class Dump:
@@ -66,26 +69,27 @@ class Dump:
     def verify(self, file: Path) -> set[str]:
         """The definers of what is in it. Raises MigrationError unless it is whole, and this server can take it."""
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
-        head: list[bytes] = []
-        last, longest, definers = b"", 0, set()
+        ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
+        head, last, longest = b"", b"", 0
+        definers: set[str] = set()
         try:
-            with gzip.open(file) as opened:
-                for line in opened:
-                    if len(head) < 10:
-                        head.append(line)
-                    last, longest = line if line.strip() else last, max(longest, len(line))
-                    if line.startswith((b"/*!5", b"CREATE ")) and (found := DEFINER.search(line)):
-                        definers.add(found[1].decode(errors="replace"))
+            for piece in _pieces(file):
+                head = head or piece
+                last = piece.rstrip().rpartition(b"\n")[2]
+                if len(piece) >= most:
+                    longest = max(longest, *map(len, piece.split(b"\n")))
+                definers |= {found.decode(errors="replace") for found in DEFINER.findall(piece)}
         except (OSError, EOFError, zlib.error) as error:
             raise not_whole(file, product, str(error)) from error
-        server = next((line for line in head if line.startswith(b"-- Server version")), b"")
-        if not server or not re.match(rb"-- (MySQL|MariaDB) dump ", head[0]):
+        server = HEAD.match(head)
+        if server is None:
             raise not_whole(file, product, "it does not begin like one of mysqldump")
-        if (b"MariaDB" in server) != (self.product == "mariadb"):
-            raise not_whole(file, product, server.decode(errors="replace").strip("- \n").replace("\t", " "))
+        if (b"MariaDB" in server[1]) != (self.product == "mariadb"):
+            raise not_whole(file, product, f"it is one of {server[1].decode(errors='replace')}")
         if not last.startswith(b"-- Dump completed"):
             raise not_whole(file, product, "its last line is missing")
-        self._require_room(longest)
+        if longest >= most:
+            raise _too_large(longest, most)
         return definers
 
     def require_rights(self, definers: set[str]) -> None:
@@ -105,15 +109,12 @@ class Dump:
         """Run it with mariadb or mysql."""
         path = self._program("mariadb", "mysql")
         with (
-            gzip.open(file) as source,
             self._logged_in() as login,
             running([path, *login, *RUN, self._database()], self.package, stdin=subprocess.PIPE) as target,
         ):
             assert target.stdin is not None
-            for line in source:
-                if MODE in line[:200]:  # or a date such as 2021-02-31, which a table may have, becomes 0000-00-00
-                    line = line.replace(MODE, b"NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")
-                target.stdin.write(line)
+            for piece in _pieces(file):
+                target.stdin.write(MODE.sub(rb"\1,ALLOW_INVALID_DATES'", piece))
 
     def _write(self, args: list[str], target: gzip.GzipFile) -> None:
         with (
@@ -123,7 +124,7 @@ class Dump:
             assert source.stdout is not None
             first = source.stdout.readline()
             target.write(b"" if first.startswith(SANDBOX) else first)
-            shutil.copyfileobj(source.stdout, target, 1 << 18)
+            shutil.copyfileobj(source.stdout, target, PIECE)
 
     def _require_native(self, path: str) -> None:
         """MariaDB's program writes values of MySQL's generated columns, and MySQL does not take them back."""
@@ -135,16 +136,6 @@ class Dump:
                     f"{Path(path).name} is MariaDB's, and cannot dump generated columns of MySQL.",
                     "install MySQL's own, of the package mysql-client.",
                 )
-
-    def _require_room(self, longest: int) -> None:
-        ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
-        if longest >= int(most):
-            raise MigrationError(
-                f"a row is a statement of {longest / 1e6:.1f} MB, and the server takes {int(most) / 1e6:.1f} MB:"
-                " it could not be restored.",
-                "raise that, as the server's administrator, there and in its configuration:",
-                "SET GLOBAL max_allowed_packet = 1073741824;",
-            )
 
     def _has_history(self) -> bool:
         return self._count("tables WHERE table_schema = DATABASE() AND table_type = %s", "SYSTEM VERSIONED")
@@ -193,3 +184,28 @@ class Dump:
             file.touch(mode=0o600)
             file.write_text("\n".join(["[client]", *lines, ""]), encoding="utf-8")
             yield [f"--defaults-file={file}"]
+
+
+def _too_large(size: int, most: int) -> MigrationError:
+    return MigrationError(
+        f"a row makes a statement of {size / 1e6:.1f} MB, and the server takes {most / 1e6:.1f} MB: no restore could"
+        " bring it back.",
+        "raise that, as the server's administrator, there and in its configuration:",
+        "SET GLOBAL max_allowed_packet = 1073741824;",
+    )
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    """Some whole lines of a compressed file at a time. Raises EOFError or zlib.error unless it is whole."""
+    unpacked = zlib.decompressobj(wbits=31)  # with the header and the checksum of gzip
+    parts: list[bytes] = []
+    with file.open("rb") as packed:
+        while piece := packed.read(PIECE):
+            lines, end, rest = unpacked.decompress(piece).rpartition(b"\n")
+            parts += [lines, end]
+            if end:
+                yield b"".join(parts)
+                parts = []
+            parts.append(rest)
+    if not unpacked.eof or unpacked.unused_data or any(parts):
+        raise EOFError("it is cut off, or something follows")
