@@ -1,4 +1,4 @@
-"""Backups: a file for each run that has steps, written whole or not at all; and the way back."""
+"""Backups: a file for each run that has steps, written whole or not at all."""
 
 import hashlib
 import os
@@ -18,7 +18,6 @@ from app.safe_migrations.adapters import Adapter
 from app.safe_migrations.adapters.base import not_whole
 from app.safe_migrations.adapters.tools import ToolError
 from app.safe_migrations.errors import MigrationError
-from app.safe_migrations.lock import locked
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import relative
@@ -67,7 +66,7 @@ class Backups:
         """Write one and verify it. Raises MigrationError if that fails; then there is no file. Call it locked."""
         now = datetime.now(UTC)
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
-        begin = f"{self.name}-{stamp}-{_told(heads)}"
+        begin = f"{self.name}-{stamp}-{told(heads)}"
         partial = self.folder / f"{begin}{self.adapter.suffix}{PARTIAL}"
         with private(partial), shown(f"Backing up to {relative(self.folder)}", partial):
             self._remove_partial(but=partial)
@@ -120,41 +119,6 @@ def before_steps(backups: Backups, connection: Connection, heads: tuple[str, ...
         backups.prune()
 
 
-def restore(backups: Backups, connection: Connection, heads: tuple[str, ...], using: Settings, file: Path) -> None:
-    """Make the database what ``file`` has, after a backup of what is there. ``file`` is verified already.
-
-    Where another restore was broken off, what is there is no state to come back to. Raises MigrationError, with a
-    note that names the backup of the state before, if it fails half-way.
-    """
-    adapter = backups.adapter
-    with locked(adapter, connection, using.lock_wait):
-        broken = adapter.broken_restore(connection)
-        before = None if broken else backups.make(connection, heads, using.patience)
-        try:
-            with shown(f"Restoring {relative(file)}"):
-                adapter.load(connection, file, using.patience)
-        except BaseException as error:
-            if before:
-                told = f"The state before the restore:\n    {restore_line(before)}"
-                error.add_note(told)
-                if not isinstance(error, Exception):  # Ctrl-C has no message
-                    log.info(told)
-            raise
-        finally:
-            if before:
-                backups.prune(file, before)
-
-
-def require_revision(file: Path, wanted: str, heads: tuple[str, ...]) -> None:
-    """Raise MigrationError unless the database says after the restore of ``file`` what its name says."""
-    if _told(heads) != wanted:
-        raise MigrationError(
-            f"after the restore of {relative(file)} the database says that it is at {_told(heads)}, not {wanted}.",
-            "see whether that is the database that you mean:",
-            "flask db status",
-        )
-
-
 def restore_line(file: Path) -> str:
     """The command that brings it back."""
     return f"flask db restore {shlex.quote(relative(file))}"
@@ -200,7 +164,7 @@ def _no_room(folder: Path, why: str) -> MigrationError:
     )
 
 
-def _told(heads: tuple[str, ...]) -> str:
+def told(heads: tuple[str, ...]) -> str:
     """The revisions, as far as names of files can say them."""
     return re.sub(r"[^\w.+]+", "_", "+".join(sorted(heads))) or "base"
 

@@ -14,13 +14,14 @@ from flask import current_app
 from sqlalchemy import Connection
 
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.backup import Backups, require_revision, restore
+from app.safe_migrations.backup import Backups
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.guard import connected
 from app.safe_migrations.lock import locked
 from app.safe_migrations.progress import log_on_stderr
 from app.safe_migrations.rehearsal import Rehearsal
 from app.safe_migrations.remedies import masked, relative
+from app.safe_migrations.restore import require_revision, restore
 from app.safe_migrations.scratch import in_place_of_the_database, scratch_copy
 from app.safe_migrations.settings import Settings, settings
 

@@ -77,9 +77,7 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
     except Exception as error:
         stays = getattr(error, "__notes__", []) or "half-way" in str(error)
         if stays and (backup := find()):
-            error.add_note(
-                f"All as it was when the run began, without what was written since:\n    {restore_line(backup)}"
-            )
+            error.add_note(f"The last backup, without what was written since:\n    {restore_line(backup)}")
         raise
 
 

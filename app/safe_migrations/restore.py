@@ -1,0 +1,47 @@
+"""The way back to a backup."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from app.safe_migrations.backup import Backups, restore_line, shown, told
+from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.lock import locked
+from app.safe_migrations.progress import log
+from app.safe_migrations.remedies import relative
+from app.safe_migrations.settings import Settings
+
+
+def restore(backups: Backups, connection: Connection, heads: tuple[str, ...], using: Settings, file: Path) -> None:
+    """Make the database what ``file`` has, after a backup of what is there. ``file`` is verified already.
+
+    Where another restore was broken off, what is there is no state to come back to. Raises MigrationError, with a
+    note that names the backup of the state before, if it fails half-way.
+    """
+    adapter = backups.adapter
+    with locked(adapter, connection, using.lock_wait):
+        broken = adapter.broken_restore(connection)
+        before = None if broken else backups.make(connection, heads, using.patience)
+        try:
+            with shown(f"Restoring {relative(file)}"):
+                adapter.load(connection, file, using.patience)
+        except BaseException as error:
+            if before:
+                line = f"The state before the restore:\n    {restore_line(before)}"
+                error.add_note(line)
+                if not isinstance(error, Exception):  # Ctrl-C has no message
+                    log.info(line)
+            raise
+        finally:
+            if before:
+                backups.prune(file, before)
+
+
+def require_revision(file: Path, wanted: str, heads: tuple[str, ...]) -> None:
+    """Raise MigrationError unless the database says after the restore of ``file`` what its name says."""
+    if told(heads) != wanted:
+        raise MigrationError(
+            f"after the restore of {relative(file)} the database says that it is at {told(heads)}, not {wanted}.",
+            "see whether that is the database that you mean:",
+            "flask db status",
+        )
