@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 
+from alembic.runtime.migration import MigrationStep
 from sqlalchemy import URL, Connection
 
 from app.safe_migrations.adapters import Adapter
@@ -21,6 +22,7 @@ from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import relative
+from app.safe_migrations.risk import can_lose
 from app.safe_migrations.settings import Settings
 
 PARTIAL = ".partial"
@@ -103,9 +105,12 @@ class Backups:
                 file.unlink()
 
 
-def before_steps(backups: Backups, connection: Connection, heads: tuple[str, ...], using: Settings) -> Path | None:
-    """The backup before a run, if the settings want one and there are rows to lose."""
-    if using.backup == "never" or not backups.adapter.has_rows(connection):
+def before_steps(
+    backups: Backups, connection: Connection, heads: tuple[str, ...], using: Settings, steps: list[MigrationStep]
+) -> Path | None:
+    """The backup before ``steps``, if the settings want one and there are rows to lose."""
+    wanted = using.backup == "always" or (using.backup == "risky" and can_lose(steps, connection.dialect.name))
+    if not wanted or not backups.adapter.has_rows(connection):
         return None
     try:
         return backups.make(connection, heads, using.patience)

@@ -10,11 +10,11 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import current_app
 from sqlalchemy import Connection
 
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.backup import Backups
+from app.safe_migrations.database import app_engine, replaced_by
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.guard import connected
 from app.safe_migrations.lock import locked
@@ -22,7 +22,7 @@ from app.safe_migrations.progress import log_on_stderr
 from app.safe_migrations.rehearsal import Rehearsal
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.restore import require_revision, restore
-from app.safe_migrations.scratch import in_place_of_the_database, scratch_copy
+from app.safe_migrations.scratch import scratch_copy
 from app.safe_migrations.settings import Settings, settings
 
 
@@ -31,7 +31,7 @@ def _opened(config: Config) -> Iterator[tuple[Backups, Connection, Settings]]:
     """The app's database, outside env.py."""
     with EnvironmentContext(config, ScriptDirectory.from_config(config)):
         using = settings()
-    adapter = adapter_of(current_app.extensions["migrate"].db.engine)
+    adapter = adapter_of(app_engine())
     with log_on_stderr(), connected(adapter) as connection:
         yield Backups(adapter, using.backup_folder, using.backup_keep), connection, using
 
@@ -84,7 +84,7 @@ def rehearse(config: Config, destination: str, rows: bool) -> bool:
         _opened(config) as (backups, connection, using),
         locked(backups.adapter, connection, using.lock_wait, "rehearsal"),
         scratch_copy(backups.adapter, connection, using, rows) as scratch,
-        in_place_of_the_database(scratch.engine),
+        replaced_by(scratch.engine),
     ):
         rehearsal = Rehearsal(config, scratch)
         steps = rehearsal.steps(destination)

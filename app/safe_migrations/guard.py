@@ -64,7 +64,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 heads, steps = pending(connection, options)  # again: others may have run them meanwhile
                 require(steps, adapter, connection)
                 changes_schema = any(isinstance(step, RevisionStep) for step in steps)
-                backup = before_steps(backups, connection, heads, using) if changes_schema else None
+                backup = before_steps(backups, connection, heads, using, steps) if changes_schema else None
                 with _backup_named(lambda: backup), adapter.prepared(connection, using.patience) as step_done:
                     _run_patiently(adapter, connection, using.patience, options, step_done)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
@@ -27,21 +26,6 @@ def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows
         _copy(adapter, connection, scratch, using, rows)
         stack.enter_context(scratch.confined(adapter.engine.url))
         yield scratch
-
-
-@contextmanager
-def in_place_of_the_database(engine: Engine) -> Iterator[None]:
-    """Let the app's engine be ``engine``: scripts may use ``db.session``, and must not reach the real database."""
-    database = current_app.extensions["migrate"].db
-    engines: Any = database.engines  # the dict of Flask-SQLAlchemy, which says that it is a Mapping
-    real = engines[None]
-    database.session.remove()
-    engines[None] = engine
-    try:
-        yield
-    finally:
-        database.session.remove()
-        engines[None] = real
 
 
 @contextmanager

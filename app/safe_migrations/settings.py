@@ -10,7 +10,6 @@ from flask import current_app
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
-# `risky` is `always` as long as no step is inspected: each may lose something.
 BACKUP = ("always", "risky", "never")
 
 

@@ -155,8 +155,24 @@ def test_none_needed(project: Project, engine: Engine) -> None:
     project.ok("stamp", "a1")
     project.ok("-x", "backup=never", "downgrade")
     assert [] == files(project)
-    project.ok("-x", "backup=risky", "upgrade")
-    assert 1 == len(files(project))
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("op.add_column('user', sa.Column('age', sa.Integer()))", 0),
+        ("op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))", 0),
+        ("op.execute('UPDATE kept SET one = 2')", 1),
+        ("op.drop_table('kept')", 1),
+        ("op.get_bind().execute(sa.text('SELECT 1')).scalar()", 1),
+    ],
+)
+def test_risky(project: Project, engine: Engine, up: str, expected: int) -> None:
+    """With MIGRATION_BACKUP=risky, only if a step can lose data or cannot be inspected."""
+    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+    project.write(*revision("a1", FIRST, up))
+    project.ok("upgrade", MIGRATION_BACKUP="risky")
+    assert expected == len(files(project))
 
 
 def test_keep(project: Project, engine: Engine) -> None:

@@ -1,0 +1,33 @@
+"""Whether steps can lose data, for MIGRATION_BACKUP=risky."""
+
+from collections.abc import Iterable
+
+from alembic.operations import ops
+from alembic.runtime.migration import MigrationStep, RevisionStep
+
+from app.safe_migrations.operations import NotInspectable, recorded
+
+# What adds to a database, or changes no value in it.
+HARMLESS = (
+    *(ops.CreateTableOp, ops.AddColumnOp, ops.CreateIndexOp, ops.DropIndexOp, ops.AddConstraintOp, ops.BulkInsertOp),
+    *(ops.RenameTableOp, ops.CreateTableCommentOp, ops.DropTableCommentOp),
+)
+
+
+def can_lose(steps: Iterable[MigrationStep], dialect: str) -> bool:
+    """Whether one of the steps can lose data, or cannot be inspected."""
+    return any(_can_lose(step, dialect) for step in steps if isinstance(step, RevisionStep))
+
+
+def _can_lose(step: RevisionStep, dialect: str) -> bool:
+    try:
+        found = recorded(step.revision, "upgrade" if step.is_upgrade else "downgrade", dialect)
+    except NotInspectable:
+        return True
+    return not all(_is_harmless(operation.op) for operation in found)
+
+
+def _is_harmless(op: ops.MigrateOperation) -> bool:
+    if isinstance(op, ops.AlterColumnOp):
+        return op.modify_type is None and op.modify_nullable is not False
+    return isinstance(op, HARMLESS)
