@@ -236,22 +236,100 @@ CHANGES = {
     ],
 }
 
+A = "CREATE TABLE a (id INT PRIMARY KEY, v INT, w INT)"
+# Tables, and statements that change them.
+OWN: dict[str, tuple[list[str], list[str]]] = {
+    **{
+        f"text of {collation}": (
+            [
+                f"CREATE TABLE a (id INT PRIMARY KEY, s VARCHAR(20), e ENUM('a b', 'COLLATE c') NOT NULL,"
+                f" l VARCHAR(9) CHARACTER SET latin1 COLLATE latin1_german2_ci, n VARCHAR(9) COLLATE {other})"
+                f" DEFAULT CHARSET={collation.partition('_')[0]} COLLATE={collation}",
+                "INSERT INTO a VALUES (1, 'x', 'a b', 'y', 'z')",
+            ],
+            ["ALTER TABLE a DROP COLUMN s, DROP n", "ALTER TABLE a MODIFY e VARCHAR(3), DROP l"],
+        )
+        for collation, other in (
+            ("utf8mb4_unicode_ci", "utf8mb4_bin"),
+            ("utf8mb4_general_ci", "utf8mb4_unicode_ci"),
+            ("latin1_german1_ci", "latin1_bin"),
+        )
+    },
+    "text of a table with another character set": (
+        [
+            "CREATE TABLE a (id INT PRIMARY KEY, s VARCHAR(20)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci",
+            "INSERT INTO a VALUES (1, 'x')",
+        ],
+        ["ALTER TABLE a CONVERT TO CHARACTER SET latin1", "ALTER TABLE a MODIFY s TEXT"],
+    ),
+    "defaults with a decimal point": (
+        [A, "INSERT INTO a VALUES (1, 10, 20)"],
+        [
+            "ALTER TABLE a MODIFY v NUMERIC(10, 2) DEFAULT 9.99",
+            "ALTER TABLE a ADD r DOUBLE DEFAULT 1.5, DROP COLUMN w",
+            "ALTER TABLE a ADD s DOUBLE DEFAULT .5, DROP COLUMN v",
+            "CREATE TABLE copy AS SELECT a.id FROM a",
+        ],
+    ),
+    "checks before others": (
+        [
+            "CREATE TABLE a (id INT PRIMARY KEY, v INT, CONSTRAINT c1 CHECK (v > 1), CONSTRAINT c2 CHECK (v > 2),"
+            " CONSTRAINT c3 CHECK (v > 3))"
+        ],
+        ["ALTER TABLE a DROP CONSTRAINT c2", "ALTER TABLE a DROP CONSTRAINT c1"],
+    ),
+    **{
+        f"table option {option}": ([A], [f"ALTER TABLE a {option}"])
+        for option in (
+            "STATS_PERSISTENT=1",
+            "STATS_AUTO_RECALC=1",
+            "STATS_SAMPLE_PAGES=9",
+            "MAX_ROWS=9",
+            "MIN_ROWS=9",
+            "AVG_ROW_LENGTH=9",
+            "CHECKSUM=1",
+            "DELAY_KEY_WRITE=1",
+            "PACK_KEYS=1",
+        )
+    },
+}
+
 
 @pytest.fixture
-def engine(database: str, attempt: Callable[..., list[str]]) -> Iterator[Engine]:
-    """Looks at the database, which is at the first revision and has SCHEMA."""
+def bare(database: str, attempt: Callable[..., list[str]]) -> Iterator[Engine]:
+    """Looks at the database, which is at the first revision."""
     assert [] == attempt(flask_migrate.upgrade)
     engine = create_engine(database)
-    with engine.begin() as connection:
-        run(connection, SCHEMA)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def engine(bare: Engine) -> Engine:
+    """Looks at the database, which has SCHEMA too."""
+    with bare.begin() as connection:
+        run(connection, SCHEMA)
+    return bare
 
 
 def run(connection: Connection, statements: list[str]) -> None:
     """Run each as it stands."""
     for statement in statements:
         connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def clear(engine: Engine) -> None:
+    """Back to the first revision, with nothing beside it."""
+    with engine.begin() as connection:
+        run(connection, ["SET foreign_key_checks = 0", f"UPDATE alembic_version SET version_num = '{FIRST}'"])
+        for name, kind in connection.exec_driver_sql("SHOW FULL TABLES").all():
+            if name not in ("user", "alembic_version"):
+                run(connection, [f"DROP {kind if kind in ('VIEW', 'SEQUENCE') else 'TABLE'} `{name}`"])
+        for row in connection.exec_driver_sql("SHOW EVENTS").all():
+            run(connection, [f"DROP EVENT `{row[1]}`"])
+        for name in ("PROCEDURE count_pets", "PROCEDURE p", "FUNCTION give_one"):
+            run(connection, [f"DROP {name.split()[0]} IF EXISTS {name.split()[1]}"])
+        run(connection, ["SET foreign_key_checks = 1"])
 
 
 def state(engine: Engine) -> dict[str, object]:
@@ -271,6 +349,12 @@ def state(engine: Engine) -> dict[str, object]:
             for row in ask(f"SHOW {kind}").all():
                 name, what = (row[1], kind.split()[0]) if "STATUS" in kind else (row[0], "TRIGGER")
                 found[name] = ask(f"SHOW CREATE {what} `{name}`").one()[1:3]
+        for row in ask("SHOW EVENTS").all():
+            found[row[1]] = ask(f"SHOW CREATE EVENT `{row[1]}`").one()[1:4]
+        found["order of triggers"] = ask(
+            "SELECT trigger_name, action_order FROM information_schema.triggers"
+            " WHERE trigger_schema = DATABASE() ORDER BY 1"
+        ).all()
     return found
 
 
@@ -307,14 +391,44 @@ def test_done(upgrade: Callable[[str], list[str]], engine: Engine, project: Proj
         assert (name, []) == (name, upgrade(script(statements, "pass")))
         after = state(engine)
         assert (name, True, []) == (name, before != after, [found for found in after if "_migration_" in found])
+        clear(engine)
         with engine.begin() as connection:
-            connection.exec_driver_sql("SET foreign_key_checks = 0")
-            for found in connection.exec_driver_sql("SHOW FULL TABLES").all():
-                if found[0] not in ("user", "alembic_version"):
-                    run(connection, [f"DROP {'VIEW' if found[1] == 'VIEW' else 'TABLE'} `{found[0]}`"])
-            for name in ("PROCEDURE count_pets", "PROCEDURE p", "FUNCTION give_one"):
-                connection.exec_driver_sql(f"DROP {name.split()[0]} IF EXISTS {name.split()[1]}")
-            run(connection, [*SCHEMA, f"UPDATE alembic_version SET version_num = '{FIRST}'"])
+            run(connection, SCHEMA)
+
+
+def test_tables_of_their_own(upgrade: Callable[[str], list[str]], bare: Engine) -> None:
+    """Each change of these tables is undone too, with nothing told; or goes through, and nothing of the journal stays.
+
+    A name that begins with a product is for that one only.
+    """
+    other = "MySQL" if getattr(bare.dialect, "is_mariadb", False) else "MariaDB"
+    wrong: dict[str, object] = {}
+    for name, (tables, statements) in OWN.items():
+        if name.startswith(other):
+            continue
+        with bare.begin() as connection:
+            run(connection, tables)
+        before = state(bare)
+        told = upgrade(script(statements))
+        after = state(bare)
+        if (told, after) != (["stop"], before):
+            names = sorted({*before, *after})
+            wrong[name] = (
+                told,
+                {
+                    found: (before.get(found), after.get(found))
+                    for found in names
+                    if before.get(found) != after.get(found)
+                },
+            )
+            clear(bare)
+            continue
+        told = upgrade(script(statements, "pass"))
+        left = [found for found in state(bare) if "_migration_" in found]
+        if told or left:
+            wrong[name] = told, left
+        clear(bare)
+    assert {} == wrong
 
 
 def test_what_others_write(upgrade: Callable[[str], list[str]], engine: Engine) -> None:

@@ -22,7 +22,16 @@ FORMS = {
     "CONSTRAINT": re.compile(rf"CONSTRAINT {NAME} CHECK"),
 }
 FOREIGN_KEY = re.compile(rf",\n  CONSTRAINT {NAME} FOREIGN KEY [^\n]*?(?=,\n|\n\))")
-NO_OPTION = {"COMMENT": "''", "ROW_FORMAT": "DEFAULT", "KEY_BLOCK_SIZE": "0"}
+NO_OPTION = {
+    "COMMENT": "''",
+    "ROW_FORMAT": "DEFAULT",
+    "KEY_BLOCK_SIZE": "0",
+    **dict.fromkeys(("STATS_PERSISTENT", "STATS_AUTO_RECALC", "STATS_SAMPLE_PAGES", "PACK_KEYS"), "DEFAULT"),
+    **dict.fromkeys(("MAX_ROWS", "MIN_ROWS", "AVG_ROW_LENGTH", "CHECKSUM", "DELAY_KEY_WRITE"), "0"),
+}
+TYPE = r"\w+(?:\((?:'(?:[^'\\]|\\.|'')*'|[^')])*\))?"
+COLLATION = re.compile(r" COLLATE=(\w+)")
+KEYS = ("KEY", "PRIMARY KEY")
 ASIDE = "_migration_aside_"
 Part = tuple[str, str]
 
@@ -48,6 +57,15 @@ class Definition:
             kind, name = next(found, ("OTHER", line))
             lines[kind, name.lower() if kind == "COLUMN" else name] = line
         return cls(lines, options, partitions.strip())
+
+    def typed(self, column: str) -> str:
+        """The line of a column, as it is to be typed to be shown so.
+
+        A collation that is the table's own is not typed: MySQL would show the column's character set beside it.
+        """
+        line = self.lines["COLUMN", column]
+        own = COLLATION.search(self.options)
+        return re.sub(rf"^({NAME} {TYPE}) COLLATE {own[1]}\b", r"\1", line) if own else line
 
     def of(self, *kinds: str) -> list[Part]:
         """The parts of these kinds."""
@@ -81,9 +99,14 @@ def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool 
     }
     aside = _move_aside(new, renamed)
     constraints = ("FOREIGN KEY", "CONSTRAINT")
-    first = [f"DROP {kind} {_quoted(name)}" for kind, name in new.of(*constraints) if _differ(new, old, (kind, name))]
-    added = constraints if foreign_keys else ("CONSTRAINT",)
-    last = [f"ADD {old.lines[part]}" for part in old.of(*added) if _differ(new, old, part)]
+    moved = _moved(new, old, "CONSTRAINT")
+    first = [
+        f"DROP {part[0]} {_quoted(part[1])}"
+        for part in new.of(*constraints)
+        if part in moved or _differ(new, old, part)
+    ]
+    added = [part for part in old.of("FOREIGN KEY") if foreign_keys and _differ(new, old, part)]
+    last = [f"ADD {old.lines[part]}" for part in [*added, *moved]]
     middle = [*_drop_keys(new, old), *_columns(new, old, renamed), *_add_keys(new, old)]
     if without_counter(new.options) != without_counter(old.options):
         gone = [f"{name}={none}" for name, none in NO_OPTION.items() if f" {name}=" in new.options]
@@ -120,22 +143,22 @@ def _differ(new: Definition, old: Definition, part: Part) -> bool:
     return new.lines.get(part) != old.lines.get(part)
 
 
-def _moved_keys(new: Definition, old: Definition) -> list[Part]:
-    """The keys to add: those that are missing or differ, and those behind them, for a key is added as the last."""
-    keys = old.of("KEY", "PRIMARY KEY")
-    kept = [key for key in new.of("KEY", "PRIMARY KEY") if not _differ(new, old, key)]
-    same = next((at for at, (a, b) in enumerate(zip(keys, kept, strict=False)) if a != b), min(len(keys), len(kept)))
-    return keys[same:]
+def _moved(new: Definition, old: Definition, *kinds: str) -> list[Part]:
+    """The parts to add: those that are missing or differ, and those behind them, for one is added as the last."""
+    parts = old.of(*kinds)
+    kept = [part for part in new.of(*kinds) if not _differ(new, old, part)]
+    same = next((at for at, (a, b) in enumerate(zip(parts, kept, strict=False)) if a != b), min(len(parts), len(kept)))
+    return parts[same:]
 
 
 def _drop_keys(new: Definition, old: Definition) -> list[str]:
-    back = set(_moved_keys(new, old))
-    keys = [key for key in new.of("KEY", "PRIMARY KEY") if key in back or key not in old.lines]
+    back = set(_moved(new, old, *KEYS))
+    keys = [key for key in new.of(*KEYS) if key in back or key not in old.lines]
     return [f"DROP {kind} {_quoted(name) if name else ''}".rstrip() for kind, name in keys]
 
 
 def _add_keys(new: Definition, old: Definition) -> list[str]:
-    return [f"ADD {old.lines[key]}" for key in _moved_keys(new, old)]
+    return [f"ADD {old.lines[key]}" for key in _moved(new, old, *KEYS)]
 
 
 def _columns(new: Definition, old: Definition, renamed: dict[str, str]) -> list[str]:
@@ -153,11 +176,11 @@ def _columns(new: Definition, old: Definition, renamed: dict[str, str]) -> list[
     ]
     order = [name for name in current if name in wanted and name not in computed]
     for at, name in enumerate(wanted):
-        line = old.lines["COLUMN", name]
+        line = old.typed(name)
         place = f"AFTER {_quoted(wanted[at - 1])}" if at else "FIRST"
         if name not in order:
             clauses.append(f"ADD COLUMN {line} {place}")
-        elif order[at] != name or new.lines["COLUMN", current[name]] != line:
+        elif order[at] != name or new.lines["COLUMN", current[name]] != old.lines["COLUMN", name]:
             clauses.append(f"CHANGE COLUMN {_quoted(current[name])} {line} {place}")
         order = [*order[:at], name, *(other for other in order[at:] if other != name)]
     return clauses

@@ -9,7 +9,7 @@ from functools import cached_property
 TOKEN = re.compile(
     r"/\*!\d*|\*/|/\*.*?\*/|--\s[^\n]*|\#[^\n]*"
     r"|(?P<string>'(?:[^'\\]|\\.|'')*')|`(?P<backticked>(?:[^`]|``)*)`|\"(?P<quoted>(?:[^\"\\]|\\.|\"\")*)\""
-    r"|(?P<word>[\w$]+)|(?P<sign>\S)",
+    r"|(?P<number>\d+\.\d*|(?<![\w$`\"])\.\d+)|(?P<word>[\w$]+)|(?P<sign>\S)",
     re.DOTALL,
 )
 KINDS = ("TABLE", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE")
@@ -40,7 +40,12 @@ class Statement:
         self.text = text
         found = [match for match in TOKEN.finditer(text) if match.lastgroup]
         self.names = [
-            (match["backticked"] or "").replace("``", "`") or match["quoted"] or match["word"] or match["sign"] or ""
+            (match["backticked"] or "").replace("``", "`")
+            or match["quoted"]
+            or match["word"]
+            or match["number"]
+            or match["sign"]
+            or ""
             for match in found
         ]
         self.keywords = [(match["word"] or match["sign"] or "").upper() for match in found]
@@ -62,8 +67,9 @@ class Statement:
 
     @property
     def schemas(self) -> set[str]:
-        """The schemas that a DDL statement names with its tables."""
-        end = self.keywords.index("(") if "(" in self.keywords else len(self.keywords)
+        """The schemas that a DDL statement names with its tables, before its columns or its query."""
+        ends = {"(", "SELECT"}
+        end = next((at for at, word in enumerate(self.keywords) if word in ends), len(self.keywords))
         found = {self.names[at - 1] for at in range(1, end) if self.keywords[at] == "."}
         return found if self.surely_commits and self.kind in {"TABLE", ""} else set()
 
