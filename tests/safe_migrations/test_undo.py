@@ -292,6 +292,41 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
             "PACK_KEYS=1",
         )
     },
+    "tables that swap names in one statement": (
+        [A, "INSERT INTO a VALUES (1, 10, 20)", "CREATE TABLE b (id INT PRIMARY KEY, x INT)"],
+        ["RENAME TABLE a TO t, b TO a, t TO b", "UPDATE b SET v = 11", "CREATE TABLE c (n INT)"],
+    ),
+    "table that is swapped for a new one like it": (
+        [A, "INSERT INTO a VALUES (1, 10, 20)", "CREATE VIEW s AS SELECT v FROM a"],
+        [
+            "CREATE TABLE a_new LIKE a",
+            "INSERT INTO a_new SELECT id, v * 2, w FROM a",
+            "RENAME TABLE a TO a_tmp, a_new TO a, a_tmp TO a_new",
+            "DROP TABLE a_new",
+        ],
+    ),
+    "both sides of a foreign key renamed": (
+        [
+            "CREATE TABLE p (Id INT PRIMARY KEY)",
+            "CREATE TABLE c (id INT PRIMARY KEY, p_id INT, CONSTRAINT fk FOREIGN KEY (p_id) REFERENCES p (Id))",
+        ],
+        [
+            "ALTER TABLE p RENAME COLUMN id TO pid",
+            "ALTER TABLE c RENAME COLUMN p_id TO parent_id",
+            "RENAME TABLE p TO q",
+            "ALTER TABLE c ADD n INT",
+        ],
+    ),
+    "views on views on views": (
+        [
+            "CREATE TABLE p (id INT PRIMARY KEY)",
+            "CREATE TABLE c (id INT PRIMARY KEY)",
+            "CREATE VIEW v1 AS SELECT p.id, c.id AS c_id FROM p JOIN c ON c.id = p.id",
+            "CREATE VIEW v2 AS SELECT id FROM v1",
+            "CREATE VIEW v3 AS SELECT v2.id FROM v2 JOIN p ON p.id = v2.id",
+        ],
+        ["DROP TABLE c", "DROP TABLE p"],
+    ),
 }
 
 
@@ -466,8 +501,12 @@ def test_no_primary_key(upgrade: Callable[[str], list[str]], engine: Engine) -> 
 
 
 def test_what_cannot_be_undone(project: Project, engine: Engine) -> None:
-    """If an object is not as it was, the run says which and why, and no run goes on before it is."""
-    body = script(["ALTER TABLE pet DROP KEY uq_tag"], "") + (
+    """If an object is not as it was, the run says which and why, and no run goes on before it is.
+
+    What could be undone is not undone again: the app has written there meanwhile.
+    """
+    changes = ["DELETE FROM owner WHERE id = 2", "ALTER TABLE gift DROP COLUMN n", "CREATE TABLE t (id INT)"]
+    body = script([*changes, "ALTER TABLE pet DROP KEY uq_tag"], "") + (
         "\nwith op.get_bind().engine.begin() as connection:\n"
         "    connection.exec_driver_sql(\"INSERT INTO pet (id, tag) VALUES (8, 'r')\")\n"
         "raise RuntimeError('stop')"
@@ -476,7 +515,14 @@ def test_what_cannot_be_undone(project: Project, engine: Engine) -> None:
     error = project.db("upgrade").stderr
     assert "RuntimeError: stop" in error
     assert "Could not be undone: table pet (Duplicate entry 'r' for key" in error
+    writes = ["DELETE FROM owner WHERE id = 2", "UPDATE gift SET n = 70 WHERE id = 1", "CREATE TABLE t (of_others INT)"]
+    with engine.begin() as connection:
+        run(connection, writes)
     again = project.db("upgrade")
+    with engine.begin() as connection:
+        assert [70, 8] == connection.exec_driver_sql("SELECT n FROM gift ORDER BY id").scalars().all()
+        assert [1] == connection.exec_driver_sql("SELECT id FROM owner").scalars().all()
+        assert [] == connection.exec_driver_sql("SELECT of_others FROM t").all()
     assert (1, True) == (again.returncode, "SELECT kind, name, text FROM _migration_journal" in again.stderr)
     assert "half-way" in project.db("status").stdout
     with engine.begin() as connection:
@@ -484,6 +530,18 @@ def test_what_cannot_be_undone(project: Project, engine: Engine) -> None:
     project.write(*revision("a1", FIRST, "op.drop_index('ix_name', 'pet')"))
     project.ok("upgrade")
     assert "a1 (head)" in project.ok("current")
+
+
+def test_table_that_others_drop(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """What cannot come back, for its table is gone, is told, and does not stand in the way of the next run."""
+    body = script(["UPDATE gift SET n = 1", "CREATE TABLE t (a INT)"], "") + (
+        "\nwith op.get_bind().engine.begin() as connection:\n"
+        "    connection.exec_driver_sql('DROP TABLE gift')\n"
+        "raise RuntimeError('stop')"
+    )
+    told = upgrade(body)
+    assert "Could not be brought back: rows of gift, which is gone or has no primary key" in told[1]
+    assert ["stop"] == upgrade("raise RuntimeError('stop')")
 
 
 def test_killed(project: Project, engine: Engine) -> None:

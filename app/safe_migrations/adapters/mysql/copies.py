@@ -116,7 +116,7 @@ class Copy:
         if self.takes_rows and (keys or is_empty):
             self._insert(keys)
         elif not keys:
-            return "" if self.takes_rows and self._is_all_there() else self._save()
+            return "" if self.takes_rows and self._is_all_there() else self._saved()
         else:
             taken = [column.name for column in self.columns if column.name in self.taken]
             cast = [name for name in taken if self.taken[name]]
@@ -132,6 +132,10 @@ class Copy:
         """
         columns = columns_of(self.execute, self.table)
         keys = [column.name for column in columns if column.key]
+        if not keys:
+            return (
+                f"rows of {self.table}, which is gone or has no primary key; the table {self.save()} has what was there"
+            )
         table, key, using = quoted(self.table), quoted(keys[0]), f"USING ({listed(keys)})"
         ours, theirs = (
             " AND ".join(equals(f"t.{quoted(c.name)}", f"{alias}.{quoted(c.name)}", c) for c in columns)
@@ -147,7 +151,6 @@ class Copy:
         )
         self.execute(f"DELETE t FROM {table} t JOIN {after} {using} WHERE {ours}")
         self._insert(keys)
-        self.execute("COMMIT")
         return f"{others} rows of {self.table}, which others have changed since" if others else ""
 
     def _is_all_there(self) -> bool:
@@ -173,9 +176,13 @@ class Copy:
         tables = f"{quoted(self.table)} t JOIN {self.kept} k USING ({listed(keys)}) {joined}"
         self.execute(f"UPDATE {tables} SET {', '.join(values)}")
 
-    def _save(self) -> str:
-        """Values whose rows cannot be told apart stay in a table, for a person to look at."""
+    def save(self) -> str:
+        """Let the copy stay for a person to look at; its new name."""
         saved = f"{OWN_TABLES}saved_{uuid4().hex[:12]}"
         self.execute(f"RENAME TABLE {self.kept} TO {saved}")
+        return saved
+
+    def _saved(self) -> str:
+        """Values whose rows cannot be told apart."""
         what = f"{', '.join(self.taken) or 'rows'} of {self.table}"
-        return f"{what}, which has no primary key; the table {saved} has what was there"
+        return f"{what}, which has no primary key; the table {self.save()} has what was there"

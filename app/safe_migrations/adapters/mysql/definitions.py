@@ -82,6 +82,18 @@ def without_foreign_keys(text: str) -> str:
     return FOREIGN_KEY.sub("", text)
 
 
+def with_former_columns(text: str, parent: str, parent_text: str, renamed: dict[str, str]) -> str:
+    """The text with the columns of ``parent`` that its foreign keys refer to as they were called in its own text."""
+    lines = Definition.read(parent_text).lines
+    former = {new: line[: line.index("` ") + 1] for new, old in renamed.items() if (line := lines.get(("COLUMN", old)))}
+
+    def rename(match: re.Match[str]) -> str:
+        return match[1] + re.sub(NAME, lambda name: former.get(name[0][1:-1].lower(), name[0]), match[2])
+
+    parent = re.escape(_quoted(parent.replace("`", "``")))
+    return re.sub(rf"( REFERENCES {parent} )(\([^)]*\))", rename, text)
+
+
 def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
     """What ALTER TABLE has to say to make ``before`` of ``now``: at most one text for each of its turns.
 

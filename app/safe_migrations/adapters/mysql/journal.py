@@ -21,8 +21,11 @@ from app.safe_migrations.progress import log
 JOURNAL = f"{OWN_TABLES}journal"
 COLUMNS = (
     "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
-    " text LONGTEXT, sql_mode VARCHAR(1024) NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL"
+    " text LONGTEXT, sql_mode VARCHAR(1024) NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"
+    " progress VARCHAR(6) NOT NULL DEFAULT ''"
 )
+# What progress says: that a renaming has run; and that the entry has been undone, and is not to be undone again.
+DONE, UNDONE = "done", "undone"
 ROWS = "ROWS"
 # Shows names in backticks; and takes a 0 in a column that counts, and any date that a table may have, as they are.
 PLAIN = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
@@ -132,6 +135,10 @@ class Journal:
     def after(self) -> None:
         """The statement has run. Copy the values that it has cast, to tell them from those that others write later."""
         if self.watching:
+            if self.under_way and self.under_way.renamed_tables:
+                with self._unwatched():
+                    self.execute(f"UPDATE {JOURNAL} SET progress = '{DONE}' WHERE step = %s", (self.step,))
+                    self.execute("COMMIT")
             self.under_way = None
             if self.copies.casts:
                 with self._unwatched(plain=True):

@@ -67,8 +67,15 @@ class Schema:
         return found
 
     def views_of(self, table: str) -> list[str]:
-        """The views that read it."""
-        return [view for view in self._views if table.lower() in self._words_of(view)]
+        """The views that read it, by other views too."""
+        found: dict[str, None] = {}
+        reading = [table]
+        while reading:
+            read = reading.pop().lower()
+            readers = [view for view in self._views if view not in found and read in self._words_of(view)]
+            found |= dict.fromkeys(readers)
+            reading += readers
+        return list(found)
 
     def _named_in(self, words: set[str]) -> set[str]:
         """The tables among these words, and those that the views among them read."""

@@ -12,8 +12,13 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, shown
 from app.safe_migrations.adapters.mysql.copies import Copy
-from app.safe_migrations.adapters.mysql.definitions import way_back, without_counter, without_foreign_keys
-from app.safe_migrations.adapters.mysql.journal import JOURNAL, PLAIN, ROWS, discard
+from app.safe_migrations.adapters.mysql.definitions import (
+    way_back,
+    with_former_columns,
+    without_counter,
+    without_foreign_keys,
+)
+from app.safe_migrations.adapters.mysql.journal import DONE, JOURNAL, PLAIN, ROWS, UNDONE, discard
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.errors import MigrationError, summary
 
@@ -24,12 +29,14 @@ KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT
 class Entry:
     """An object that a statement touches, its ``text`` before, None if it was not there; or ROWS that it changed."""
 
+    id: int
     step: int
     kind: str
     name: str
     text: str | None
     sql_mode: str
     kept: str
+    progress: str
     statement: Statement
 
     def __str__(self) -> str:
@@ -94,15 +101,16 @@ class Undo:
         self.execute = execute
         self.outcome = Outcome()
         self.reasons: dict[str, str] = {}
-        rows = execute(f"SELECT step, kind, name, text, sql_mode, kept, statement FROM {JOURNAL} ORDER BY id")
-        self.entries = [
-            Entry(step, kind, name, text, mode, kept, Statement(statement))
-            for step, kind, name, text, mode, kept, statement in rows
-        ]
+        self.failed: list[Entry] = []
+        names = [name for name in Entry.__dataclass_fields__ if name != "statement"]
+        rows = execute(f"SELECT statement, {', '.join(names)} FROM {JOURNAL} ORDER BY id")
+        self.entries = [Entry(statement=Statement(row[0]), **dict(zip(names, row[1:], strict=True))) for row in rows]
+        self.first = {entry.id: entry for entry in under_first_names(self.entries)}
 
     def run(self) -> Outcome:
         """Undo each step, the last one first, and compare."""
-        originals = list(self._originals())
+        originals = list({str(entry): entry for entry in reversed(self.first.values()) if entry.kind != ROWS}.values())
+        originals.reverse()
         others = [entry for entry in originals if entry.kind != "TABLE"]
         for entry in others:
             if entry.kind == "TRIGGER" and self._is_ours(entry):
@@ -116,6 +124,8 @@ class Undo:
         self._make_others(sorted(others, key=lambda entry: KINDS_IN_ORDER.index(entry.kind)))
         self.execute("COMMIT")
         self._compare(originals)
+        for entry in self.failed:
+            self._tell(self._rows_left(entry))
         if not self.outcome.different:
             discard(self.execute)
         return self.outcome
@@ -128,48 +138,56 @@ class Undo:
         if left and len(left) < len(entries):
             self._make_others(left)
 
-    def _originals(self) -> Iterator[Entry]:
-        """Each object's first entry, under the names that it and what it refers to had at first."""
-        seen: set[str] = set()
-        renames: list[tuple[str, str]] = []
-        for entry in self.entries:
-            name, text = entry.name, entry.text
-            for old, new in reversed(renames):
-                name = old if entry.kind == "TABLE" and name == new else name
-                text = text and text.replace(f" REFERENCES {quoted(new)} ", f" REFERENCES {quoted(old)} ")
-            original = replace(entry, name=name, text=text)
-            if entry.kind != ROWS and str(original) not in seen:
-                seen.add(str(original))
-                yield original
-            renames += [pair for pair in entry.statement.renamed_tables if pair not in renames]
-
     def _undo(self, step: list[Entry]) -> None:
-        """Tables and rows as they were before one statement."""
+        """Tables and rows as they were before one statement; what an undo before this one has done, others may use."""
+        step = [entry for entry in step if entry.progress != UNDONE]
         tables = [entry for entry in step if entry.kind == "TABLE"]
-        renamed = step[0].statement.renamed_tables
+        renamed = step[0].statement.renamed_tables if step else []
         if renamed and self._were_renamed(tables, renamed):
-            for old, new in reversed(renamed):
-                self.execute(f"RENAME TABLE {quoted(new)} TO {quoted(old)}")
+            self.execute("RENAME TABLE " + ", ".join(f"{quoted(new)} TO {quoted(old)}" for old, new in renamed[::-1]))
+            self._mark(tables, "")
         for entry in tables:
             if entry.text is None and not renamed:
-                self._try(entry, self._drop)
+                self._finish(entry, self._drop)
         for entry in tables:
             if entry.text is not None:
-                self._try(entry, self._change_back)
+                self._finish(entry, self._change_back)
         for entry in step:
             if entry.kind == ROWS:
-                self._try(entry, self._change_rows_back)
+                self._finish(entry, self._change_rows_back)
 
     def _were_renamed(self, tables: list[Entry], renamed: list[tuple[str, str]]) -> bool:
-        """Whether the names are those that the renaming gives. One that cannot be carried out has renamed nothing."""
-        before = {entry.name for entry in tables if entry.text is not None}
-        after = set(before)
+        """Whether the names are those that the renaming gives. One that cannot be carried out has renamed nothing.
+
+        Tables that swap their names are told apart by the mark of a renaming that has run, or by their columns.
+        """
+        before = {entry.name: _columns(entry.text) for entry in tables if entry.text is not None}
+        after = dict(before)
         for old, new in renamed:
             if old not in after or new in after:
                 return False
-            after = after - {old} | {new}
-        there = {entry.name for entry in tables if shown(self.execute, "TABLE", entry.name)}
-        return there == after != before
+            after[new] = after.pop(old)
+        found = {entry.name: shown(self.execute, "TABLE", entry.name) for entry in tables}
+        there = {name: _columns(text[0]) for name, text in found.items() if text}
+        if set(there) != set(after):
+            return False
+        done = any(entry.progress == DONE for entry in tables)
+        return set(before) != set(after) or done or (there == after != before)
+
+    def _finish(self, entry: Entry, action: Callable[[Entry], None]) -> None:
+        """Do it once: what has been undone is the app's again. A table that is gone takes its later entries along."""
+        if self._try(entry, action):
+            gone = entry.kind == "TABLE" and entry.text is None
+            object_ = self.first[entry.id].name
+            later = [other for other in self.entries if other.id > entry.id and self.first[other.id].name == object_]
+            self._mark([entry, *(other for other in later if gone and other.kind in ("TABLE", ROWS))], UNDONE)
+        elif entry.kept:
+            self.failed.append(entry)
+
+    def _mark(self, entries: list[Entry], progress: str) -> None:
+        ids = ", ".join(str(entry.id) for entry in entries)
+        self.execute(f"UPDATE {JOURNAL} SET progress = %s WHERE id IN ({ids})", (progress,))
+        self.execute("COMMIT")
 
     def _try(self, entry: Entry, action: Callable[[Entry], None]) -> bool:
         try:
@@ -179,8 +197,7 @@ class Undo:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
-            if entry.kind == ROWS or entry.kept:
-                self.outcome.lost.append(f"rows of {entry.name} ({summary(error)}) after: {entry.statement.text}")
+            self.execute("ROLLBACK")
             self.reasons[str(entry)] = summary(error)
             return False
 
@@ -245,6 +262,12 @@ class Undo:
         elif copy.columns:
             self._tell(copy.put_changes_back())
 
+    def _rows_left(self, entry: Entry) -> str:
+        """The rows of a copy that did not come back; it stays, under a name of its own if the journal goes."""
+        where = "" if self.outcome.different else f"; the table {self._copy(entry).save()} has what was there"
+        reason = self.reasons.get(str(entry), "")
+        return f"rows of {entry.name} ({reason}) after: {entry.statement.text}{where}"
+
     def _copy(self, entry: Entry) -> Copy:
         return Copy(self.execute, entry.kept, entry.name, entry.statement)
 
@@ -254,10 +277,42 @@ class Undo:
 
     def _compare(self, originals: list[Entry]) -> None:
         for entry in originals:
+            if entry.progress == UNDONE and entry.text is None:
+                continue  # of that name, there is only what others have made since
             if str(entry) not in self.reasons and self._is_as_before(entry):
                 self.outcome.restored.append(str(entry))
             else:
                 self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its text differs")
+
+
+def under_first_names(entries: list[Entry]) -> Iterator[Entry]:
+    """Each entry with the names that it, and what it refers to, had at first."""
+    before: list[list[Entry]] = []
+    for _, found in groupby(entries, lambda entry: entry.step):
+        step = list(found)
+        for entry in step:
+            for earlier in reversed(before):
+                entry = _under_names_before(entry, earlier)
+            yield entry
+        before.append(step)
+
+
+def _under_names_before(entry: Entry, step: list[Entry]) -> Entry:
+    """The entry with the names as they were before the statement of ``step``."""
+    statement = step[0].statement
+    name, text = entry.name, entry.text
+    for old, new in reversed(statement.renamed_tables):
+        name = old if entry.kind in ("TABLE", ROWS) and name == new else name
+        text = text and text.replace(f" REFERENCES {quoted(new)} ", f" REFERENCES {quoted(old)} ")
+    if text and statement.renamed_columns:
+        for table in (table for table in step if ("TABLE", table.name) in statement.objects[:1]):
+            text = with_former_columns(text, table.name, table.text or "", statement.renamed_columns)
+    return replace(entry, name=name, text=text)
+
+
+def _columns(text: str) -> str:
+    """What of a table's text is the same under another name."""
+    return without_counter(without_foreign_keys(text)).partition("(\n")[2]
 
 
 def _unseen(entry: Entry) -> str:
