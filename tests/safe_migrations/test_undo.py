@@ -487,9 +487,32 @@ def test_what_others_write(upgrade: Callable[[str], list[str]], engine: Engine) 
     assert [(1, "other", "cat", 7, "good"), (2, "Tom", "cat", None, None), (9, "Zoe", "cat", 3, None)] == rows
 
 
+def test_what_others_write_to_a_cast_key(upgrade: Callable[[str], list[str]], bare: Engine) -> None:
+    """Where rows get other keys, what others add or delete stays so; of a row that they changed there are two then."""
+    with bare.begin() as connection:
+        run(connection, ["CREATE TABLE a (id VARCHAR(9) PRIMARY KEY, v INT)"])
+        run(connection, ["INSERT INTO a VALUES ('01', 1), ('02', 2), ('003', 3)"])
+    body = script(["ALTER TABLE a MODIFY id INT"], "") + (
+        "\nwith op.get_bind().engine.begin() as connection:\n"
+        "    connection.exec_driver_sql('UPDATE a SET v = 20 WHERE id = 2')\n"
+        "    connection.exec_driver_sql('INSERT INTO a VALUES (9, 9)')\n"
+        "raise RuntimeError('stop')"
+    )
+    told = upgrade(body)
+    assert ["stop", "Could not be brought back: 1 rows of a, which others have changed since."] == told
+    with bare.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT id, v FROM a ORDER BY v").all()
+    assert [("01", 1), ("02", 2), ("003", 3), ("9", 9), ("2", 20)] == rows
+
+
 def test_no_primary_key(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
     """Values that cannot be matched to rows are not lost: they are in a table, and the message names it."""
-    first, second = (upgrade(script(["ALTER TABLE log DROP COLUMN what, ADD COLUMN n INT"])) for _ in range(2))
+    body = script(["ALTER TABLE log DROP COLUMN what, ADD COLUMN n INT"], "") + (
+        "\nwith op.get_bind().engine.begin() as connection:\n"
+        "    connection.exec_driver_sql('INSERT INTO log VALUES (1)')\n"
+        "raise RuntimeError('stop')"
+    )
+    first, second = upgrade(body), upgrade(body)
     assert "what of log, which has no primary key; the table _migration_saved_" in first[1]
     with engine.connect() as connection:
         saved = first[1].split("the table ")[1].split()[0]

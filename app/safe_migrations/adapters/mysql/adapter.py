@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, no_scratch
 from app.safe_migrations.adapters.mysql import snapshot
 from app.safe_migrations.adapters.mysql.catalog import (
+    PLAIN,
     RESTORE,
     Execute,
     broken_restore,
@@ -21,7 +22,7 @@ from app.safe_migrations.adapters.mysql.catalog import (
     there_are,
 )
 from app.safe_migrations.adapters.mysql.dump import Dump
-from app.safe_migrations.adapters.mysql.journal import PLAIN, Journal, discard
+from app.safe_migrations.adapters.mysql.journal import Journal, discard
 from app.safe_migrations.adapters.mysql.lock import NamedLock
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.adapters.mysql.undo import interrupted, refuse, told, undo
@@ -221,7 +222,7 @@ class MySQL(Adapter):
                 if not opened:
                     connection = stack.enter_context(self.own_session())
                     connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
-                    connection.execute(text(f"SET SESSION sql_mode = '{PLAIN}'"))
+                    connection.execute(text(f"SET SESSION sql_mode = '{PLAIN['sql_mode']}'"))
                     opened.append(_executing(connection))
                 return opened[0](sql)
 

@@ -1,6 +1,7 @@
 """What a MySQL or MariaDB server says of its objects."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ class Column:
     key: bool
     text: bool
     follows_updates: bool
+    nullable: bool
+    charset: str
+    octets: int
 
 
 def shown(execute: Execute, kind: str, name: str) -> tuple[str, str | None] | None:
@@ -58,9 +62,19 @@ def triggers_of(execute: Execute, table: str) -> list[str]:
 def columns_of(execute: Execute, table: str) -> list[Column]:
     """Its columns but for generated ones."""
     return [
-        Column(name.lower(), kind, key == "PRI", data in TEXTS, "on update" in extra.lower())
-        for name, kind, key, data, extra in execute(
-            "SELECT column_name, column_type, column_key, data_type, extra FROM information_schema.columns"
+        Column(
+            name.lower(),
+            kind,
+            key == "PRI",
+            data in TEXTS,
+            "on update" in extra.lower(),
+            nullable == "YES",
+            charset or "",
+            OCTETS_OF_A_KEY + 1 if data.endswith(("text", "blob")) else int(octets or 0),
+        )
+        for name, kind, key, data, extra, nullable, charset, octets in execute(
+            "SELECT column_name, column_type, column_key, data_type, extra, is_nullable, character_set_name,"
+            " character_octet_length FROM information_schema.columns"
             " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position",
             (table,),
         )
@@ -105,6 +119,43 @@ def drop_all(execute: Execute) -> None:
                 execute(f"DROP {kind} IF EXISTS {quoted(name)}")
     finally:
         execute("SET SESSION foreign_key_checks = 1")
+
+
+# InnoDB takes 3072 (MySQL manual, "InnoDB Limits"), of which some are for the columns that are no text.
+OCTETS_OF_A_KEY = 3000
+
+
+def primary_key(columns: list[Column]) -> str:
+    """The key of the table that has these columns, for its copy; nothing if only a part of each text is in the key."""
+    keys = [column for column in columns if column.key]
+    fits = sum(column.octets for column in keys) <= OCTETS_OF_A_KEY
+    return f"(PRIMARY KEY ({listed([column.name for column in keys])}))" if keys and fits else ""
+
+
+# What journal and undo need of a session, whatever the script has set: the server's texts with names in backticks; a 0
+# in a column that counts, and any date that a table may have, as they are; and no limit to the rows of a statement.
+PLAIN = {
+    "sql_mode": "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES",
+    "sql_select_limit": 18446744073709551615,
+    "sql_safe_updates": 0,
+    "sql_quote_show_create": 1,
+}
+
+
+@contextmanager
+def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict[str, object]]:
+    """Give settings of the session other values for a while; yields those that they had."""
+    (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in settings))
+    before = dict(zip(settings, row, strict=True))
+    changed = [name for name, value in settings.items() if str(before[name]) != str(value)]
+    change = "SET SESSION " + ", ".join(f"{name} = %s" for name in changed)
+    if changed:
+        execute(change, tuple(settings[name] for name in changed))
+    try:
+        yield before
+    finally:
+        if changed:
+            execute(change, tuple(before[name] for name in changed))
 
 
 # Compared byte by byte, for a collation may take 'a' and 'A' for the same.

@@ -21,6 +21,7 @@ FORMS = {
     "FOREIGN KEY": re.compile(rf"CONSTRAINT {NAME} FOREIGN KEY"),
     "CONSTRAINT": re.compile(rf"CONSTRAINT {NAME} CHECK"),
 }
+CHARSET = re.compile(r" DEFAULT CHARSET=(\w+)")
 FOREIGN_KEY = re.compile(rf",\n  CONSTRAINT {NAME} FOREIGN KEY [^\n]*?(?=,\n|\n\))")
 NO_OPTION = {
     "COMMENT": "''",
@@ -70,6 +71,12 @@ class Definition:
     def of(self, *kinds: str) -> list[Part]:
         """The parts of these kinds."""
         return [part for part in self.lines if part[0] in kinds]
+
+
+def charset_of(text: str) -> str:
+    """The character set that a column of the table has if it says nothing."""
+    found = CHARSET.search(text, text.rfind("\n)"))
+    return found[1] if found else ""
 
 
 def without_counter(text: str) -> str:

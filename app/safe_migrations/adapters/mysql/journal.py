@@ -6,12 +6,12 @@ tables beside. undo.py puts back from that.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import Execute, columns_of, shown, triggers_of
+from app.safe_migrations.adapters.mysql.catalog import PLAIN, Execute, columns_of, set_aside, shown, triggers_of
 from app.safe_migrations.adapters.mysql.copies import KEPT, Copies
 from app.safe_migrations.adapters.mysql.definitions import Definition
 from app.safe_migrations.adapters.mysql.schema import Schema
@@ -27,8 +27,6 @@ COLUMNS = (
 # What progress says: that a renaming has run; and that the entry has been undone, and is not to be undone again.
 DONE, UNDONE = "done", "undone"
 ROWS = "ROWS"
-# Shows names in backticks; and takes a 0 in a column that counts, and any date that a table may have, as they are.
-PLAIN = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
 
 
@@ -43,7 +41,8 @@ class Journal:
         self.watching = True
         self.to_commit = self.locked = False
         ((mode, self.database),) = execute("SELECT @@SESSION.sql_mode, DATABASE()")
-        self.other_mode = bool(CHANGES_TEXTS & set(mode.split(",")))
+        self.other_settings = bool(CHANGES_TEXTS & set(mode.split(",")))
+        self.strict = "STRICT_" in mode
         self.step = 0
         self.under_way: Statement | None = None
         self._begin_revision()
@@ -96,7 +95,7 @@ class Journal:
                 self._note_opaque(statement)
         if self.locked or statement.verb == "UNLOCK":
             return
-        self.other_mode |= statement.verb == "SET" and "sql_mode" in statement.words
+        self.other_settings |= statement.verb == "SET" and bool(PLAIN.keys() & statement.words)
         if not statement.surely_commits:
             self.commit_last_step()
         self.to_commit = False
@@ -146,16 +145,14 @@ class Journal:
 
     @contextmanager
     def _unwatched(self, plain: bool = False) -> Iterator[None]:
-        """For the journal's own statements; under PLAIN if they copy rows, or if the mode would change a text."""
+        """For the journal's own statements; under PLAIN if they copy rows, or if the settings would change a text."""
         before, self.watching = self.watching, False
-        ((mode,),) = self.execute("SELECT @@SESSION.sql_mode") if self.other_mode or plain else ((PLAIN,),)
-        if mode != PLAIN:
-            self.execute("SET SESSION sql_mode = %s", (PLAIN,))
         try:
-            yield
+            with set_aside(self.execute, PLAIN) if self.other_settings or plain else nullcontext() as settings:
+                if settings:
+                    self.strict = "STRICT_" in str(settings["sql_mode"])
+                yield
         finally:
-            if mode != PLAIN:
-                self.execute("SET SESSION sql_mode = %s", (mode,))
             self.watching = before
 
     def before_commit(self) -> None:
@@ -189,7 +186,7 @@ class Journal:
                 self.made.add(name)
         elif kind == "TABLE":
             self.texts.setdefault(name, found[0])
-            kept = "" if name in self.made else self.copies.of_what_it_takes(statement, name)
+            kept = "" if name in self.made else self.copies.of_what_it_takes(statement, name, found[0], self.strict)
             if kept or statement.takes_tables or statement.renamed_tables:
                 self._note_triggers(statement, name)
             if statement.taken_columns or statement.takes_tables or statement.renamed_tables:

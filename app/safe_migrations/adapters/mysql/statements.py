@@ -4,6 +4,8 @@ Read by its words, for what is asked is little, and a statement that is no valid
 """
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 TOKEN = re.compile(
@@ -24,10 +26,38 @@ MAY_TAKE_ROWS = {"CONVERT", "PARTITION", "IGNORE"}
 # What may stand behind ALTER TABLE ... DROP and holds no values.
 HOLDS_NO_VALUES = {"INDEX", "KEY", "CONSTRAINT", "FOREIGN", "PRIMARY", "CHECK", "DEFAULT", "PARTITION"}
 SAME_TYPE = {"INTEGER": "INT", "NUMERIC": "DECIMAL", "DEC": "DECIMAL", "BOOL": "TINYINT", "BOOLEAN": "TINYINT"}
+SAME_CHARSET = {"utf8": "utf8mb3"}
 WIDER = (
     ("TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT"),
     ("VARCHAR", "TEXT", "MEDIUMTEXT", "LONGTEXT"),
 )
+
+
+@dataclass(frozen=True)
+class Cast:
+    """What MODIFY or CHANGE says of a column: its type (``VARCHAR(80)``), and all its words in capitals."""
+
+    type: str
+    words: tuple[str, ...]
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether it is computed from now on."""
+        return "AS" in self.words
+
+    @property
+    def charset(self) -> str:
+        """The character set that it gets, or nothing if it is the table's."""
+        for at, word in enumerate(self.words):
+            if word == "CHARSET" or self.words[at - 1 : at + 1] == ("CHARACTER", "SET"):
+                return "".join(self.words[at + 1 : at + 2]).lower() or "?"
+        at = self.words.index("COLLATE") + 1 if "COLLATE" in self.words else len(self.words)
+        return "".join(self.words[at : at + 1]).lower().partition("_")[0]
+
+    @property
+    def not_null(self) -> bool:
+        """Whether it takes no NULL."""
+        return ("NOT", "NULL") in zip(self.words, self.words[1:], strict=False) or "PRIMARY" in self.words
 
 
 class Statement:
@@ -107,8 +137,21 @@ class Statement:
             while self.verb == "DROP" and self._keyword(at) == ",":
                 named, at = self._name(at + 1)
                 found.append((self.kind, named))
-            return found + [("TABLE", new) for _, new in self.renamed_tables]
+            return found + [("TABLE", new) for new in [*(new for _, new in self.renamed_tables), *self._other_tables]]
         return [("TABLE", name) for pair in self.renamed_tables for name in pair]
+
+    @property
+    def changes_rows_of(self) -> set[str]:
+        """The tables whose rows an ALTER TABLE may take or cast; not those that it only refers to."""
+        return {name for kind, name in self.objects if kind == "TABLE"} if self.verb == "ALTER" else set()
+
+    @property
+    def _other_tables(self) -> list[str]:
+        """Those that give or take a partition: EXCHANGE PARTITION p WITH TABLE t, CONVERT PARTITION p TO TABLE t."""
+        if self.verb != "ALTER" or self.kind != "TABLE":
+            return []
+        start = self.keywords.index("TABLE") + 1
+        return [self._name(at + 1)[0] for at, word in enumerate(self.keywords) if word == "TABLE" and at > start]
 
     @cached_property
     def renamed_tables(self) -> list[tuple[str, str]]:
@@ -151,18 +194,18 @@ class Statement:
         return self.takes_tables or (self.verb == "ALTER" and bool(MAY_TAKE_ROWS & set(self.keywords)))
 
     @cached_property
-    def taken_columns(self) -> dict[str, str]:
-        """Each column whose values go or are cast: the type that it gets (``VARCHAR(80)``), or nothing if it goes."""
-        found: dict[str, str] = {}
+    def taken_columns(self) -> dict[str, Cast | None]:
+        """Each column whose values go or are cast: what it becomes, or None if it goes."""
+        found: dict[str, Cast | None] = {}
         if self.verb != "ALTER" or self.kind != "TABLE":
             return found
         for at, word in enumerate(self.keywords):
             start = at + 1 + (self._keyword(at + 1) == "COLUMN")
             if word == "DROP" and self._keyword(start) not in HOLDS_NO_VALUES:
-                found[self._name(start)[0].lower()] = ""
+                found[self._name(start)[0].lower()] = None
             elif word in {"MODIFY", "CHANGE"}:
                 name, after = self._name(start)
-                found[name.lower()] = self._type(after if word == "MODIFY" else self._name(after)[1])
+                found[name.lower()] = self._cast(after if word == "MODIFY" else self._name(after)[1])
         return found
 
     @property
@@ -196,6 +239,16 @@ class Statement:
             at += 2
         return (self.names[at] if at < len(self.names) else ""), at + 1
 
+    def _cast(self, at: int) -> Cast:
+        depth, end = 0, at
+        while end < len(self.keywords) and (depth or self.keywords[end] != ","):
+            depth += (self.keywords[end] == "(") - (self.keywords[end] == ")")
+            end += 1
+        return Cast(self._type(at), tuple(word or name.upper() for word, name in self._words(at, end)))
+
+    def _words(self, at: int, end: int) -> Iterator[tuple[str, str]]:
+        return zip(self.keywords[at:end], self.names[at:end], strict=True)
+
     def _type(self, at: int) -> str:
         end = self.keywords.index(")", at) + 1 if self._keyword(at + 1) == "(" and ")" in self.keywords[at:] else at + 1
         return "".join(self.keywords[at:end]) + (" UNSIGNED" if self._keyword(end) == "UNSIGNED" else "")
@@ -210,7 +263,14 @@ def keeps_values(before: str, now: str) -> bool:
     if any(ladder.index(old) < ladder.index(new) for ladder in WIDER if {old, new} <= set(ladder)):
         return True
     sizes_are_widths = old.removesuffix(" UNSIGNED") in WIDER[0]
-    return old == new and (sizes_are_widths or old_sizes == new_sizes or _longer(old_sizes, new_sizes))
+    same = sizes_are_widths or old_sizes == new_sizes or (old != "BINARY" and _longer(old_sizes, new_sizes))
+    return old == new and same
+
+
+def keeps_letters(before: str, now: str) -> bool:
+    """Whether each text of the character set ``before`` comes through ``now`` and back."""
+    before, now = (SAME_CHARSET.get(charset, charset) for charset in (before, now))
+    return before == now or (now == "utf8mb4" and before in {"ascii", "latin1", "utf8mb3"})
 
 
 def _parts(kind: str) -> tuple[str, list[int]]:

@@ -10,16 +10,17 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, shown
-from app.safe_migrations.adapters.mysql.copies import Copy
+from app.safe_migrations.adapters.mysql.catalog import PLAIN, Execute, quoted, set_aside, shown
+from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
 from app.safe_migrations.adapters.mysql.definitions import (
     way_back,
     with_former_columns,
     without_counter,
     without_foreign_keys,
 )
-from app.safe_migrations.adapters.mysql.journal import DONE, JOURNAL, PLAIN, ROWS, UNDONE, discard
+from app.safe_migrations.adapters.mysql.journal import DONE, JOURNAL, ROWS, UNDONE, discard
 from app.safe_migrations.adapters.mysql.statements import Statement
+from app.safe_migrations.adapters.mysql.whole import WholeCopy
 from app.safe_migrations.errors import MigrationError, summary
 
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
@@ -64,12 +65,8 @@ def undo(execute: Execute) -> Outcome:
 
     Raises DBAPIError if the connection is lost.
     """
-    ((mode, checks),) = execute("SELECT @@SESSION.sql_mode, @@SESSION.foreign_key_checks")
-    execute("SET SESSION sql_mode = %s, foreign_key_checks = 0", (PLAIN,))
-    try:
+    with set_aside(execute, {**PLAIN, "foreign_key_checks": 0}):
         return Undo(execute).run()
-    finally:
-        execute("SET SESSION sql_mode = %s, foreign_key_checks = %s", (mode, checks))
 
 
 def told(outcome: Outcome) -> list[str]:
@@ -101,7 +98,7 @@ class Undo:
         self.execute = execute
         self.outcome = Outcome()
         self.reasons: dict[str, str] = {}
-        self.failed: list[Entry] = []
+        self.failed: dict[Entry, str] = {}
         names = [name for name in Entry.__dataclass_fields__ if name != "statement"]
         rows = execute(f"SELECT statement, {', '.join(names)} FROM {JOURNAL} ORDER BY id")
         self.entries = [Entry(statement=Statement(row[0]), **dict(zip(names, row[1:], strict=True))) for row in rows]
@@ -182,7 +179,7 @@ class Undo:
             later = [other for other in self.entries if other.id > entry.id and self.first[other.id].name == object_]
             self._mark([entry, *(other for other in later if gone and other.kind in ("TABLE", ROWS))], UNDONE)
         elif entry.kept:
-            self.failed.append(entry)
+            self.failed[entry] = self.reasons[str(entry)]
 
     def _mark(self, entries: list[Entry], progress: str) -> None:
         ids = ", ".join(str(entry.id) for entry in entries)
@@ -210,11 +207,8 @@ class Undo:
         if self._is_as_before(entry):
             return
         self._drop(entry)
-        self.execute("SET SESSION sql_mode = %s", (entry.sql_mode,))
-        try:
+        with set_aside(self.execute, {"sql_mode": entry.sql_mode}):
             self.execute(entry.text)
-        finally:
-            self.execute("SET SESSION sql_mode = %s", (PLAIN,))
         if entry.kind == "SEQUENCE":
             self.outcome.lost.append(f"where the sequence {entry.name} was")
 
@@ -231,7 +225,7 @@ class Undo:
     def _change_back(self, entry: Entry) -> None:
         """A table, and what the statement took of its rows."""
         copy = self._copy(entry)
-        copy.forget_what_others_cast()
+        self._tell(copy.prepare(not self._is_as_before(entry)))
         self._change_text_back(entry)
         if copy.columns:
             self._tell(copy.put_back())
@@ -265,11 +259,11 @@ class Undo:
     def _rows_left(self, entry: Entry) -> str:
         """The rows of a copy that did not come back; it stays, under a name of its own if the journal goes."""
         where = "" if self.outcome.different else f"; the table {self._copy(entry).save()} has what was there"
-        reason = self.reasons.get(str(entry), "")
-        return f"rows of {entry.name} ({reason}) after: {entry.statement.text}{where}"
+        return f"rows of {entry.name} ({self.failed[entry]}) after: {entry.statement.text}{where}"
 
     def _copy(self, entry: Entry) -> Copy:
-        return Copy(self.execute, entry.kept, entry.name, entry.statement)
+        kind = WholeCopy if entry.kept.startswith(WHOLE) else Copy
+        return kind(self.execute, entry.kept, entry.name, entry.statement)
 
     def _tell(self, lost: str) -> None:
         if lost:
