@@ -327,6 +327,64 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["DROP TABLE c", "DROP TABLE p"],
     ),
+    "DROP TABLES": ([A, "INSERT INTO a VALUES (1, 10, 20)", "CREATE TABLE b (n INT)"], ["DROP TABLES b, a"]),
+    "MariaDB: statements behind others": (
+        [A, "INSERT INTO a VALUES (1, 10, 20), (2, 30, 40)"],
+        [
+            "ANALYZE UPDATE a SET w = 5 WHERE id = 1",
+            "ANALYZE FORMAT=JSON DELETE FROM a WHERE id = 2",
+            "SET STATEMENT max_statement_time = 100 FOR ALTER TABLE a DROP COLUMN v",
+            "ALTER TABLE a /*M!100100 DROP COLUMN w */",
+            "/*M! DROP TABLE a */",
+        ],
+    ),
+    "temporary table that hides one": (
+        [A.replace("a (", "seen ("), "INSERT INTO seen VALUES (1, 10, 20)"],
+        [
+            "CREATE TABLE b (n INT)",
+            "CREATE TEMPORARY TABLE seen (id INT, v INT)",
+            "INSERT INTO seen VALUES (5, 5)",
+            "UPDATE seen SET v = 6",
+            "ALTER TABLE b ADD m INT",
+            "ALTER TABLE seen DROP v",
+            "DROP TEMPORARY TABLE seen",
+            "UPDATE seen SET v = 7",
+            "CREATE TEMPORARY TABLE seen (id INT)",
+            "DROP TABLE seen",
+            "CREATE TEMPORARY TABLE seen (id INT)",
+            "ALTER TABLE b ADD x INT",
+        ],
+    ),
+    "order of triggers of another definer": (
+        [
+            A,
+            "INSERT INTO a VALUES (1, 10, 20)",
+            "CREATE TRIGGER t0 BEFORE INSERT ON a FOR EACH ROW SET NEW.v = NEW.v * 2",
+            "CREATE DEFINER=someone@localhost TRIGGER t1 BEFORE INSERT ON a FOR EACH ROW SET NEW.v = NEW.v * 3 + 1",
+            "CREATE TRIGGER `for each row` BEFORE INSERT ON a FOR EACH ROW FOLLOWS t0 SET NEW.v = NEW.v + 5",
+        ],
+        ["UPDATE a SET v = 5", "DROP TRIGGER t1"],
+    ),
+    "character sets and time zone of sessions": (
+        [
+            A,
+            "SET NAMES latin1 COLLATE latin1_german1_ci, time_zone = '+09:00'",
+            "CREATE EVENT e ON SCHEDULE EVERY 1 YEAR STARTS '2037-01-01' DISABLE DO DELETE FROM user",
+            "CREATE VIEW s AS SELECT v, 'x' AS x FROM a",
+            "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET NEW.v = 'x' < 'X'",
+            "CREATE PROCEDURE p() SELECT 'x' < 'X'",
+            "SET NAMES utf8mb4, time_zone = DEFAULT",
+        ],
+        ["DROP EVENT e", "DROP VIEW s", "DROP TRIGGER t", "DROP PROCEDURE p"],
+    ),
+    "renamed event": (
+        ["CREATE EVENT e ON SCHEDULE EVERY 1 YEAR STARTS '2037-01-01' DISABLE DO DELETE FROM user"],
+        ["ALTER EVENT e RENAME TO f", "ALTER EVENT f ON SCHEDULE EVERY 2 YEAR STARTS '2037-01-01'"],
+    ),
+    "order of triggers": (
+        [A, *(f"CREATE TRIGGER t{n} BEFORE INSERT ON a FOR EACH ROW SET NEW.v = NEW.v * 2 + {n}" for n in range(4))],
+        ["DROP TRIGGER t3", "DROP TRIGGER t1", "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET NEW.w = 1"],
+    ),
 }
 
 
@@ -376,16 +434,16 @@ def state(engine: Engine) -> dict[str, object]:
             return connection.exec_driver_sql(statement.replace("%", "%%"))
 
         for name, kind in ask("SHOW FULL TABLES").all():
-            shown = ask(f"SHOW CREATE TABLE `{name}`").one()[1]
-            found[name] = re.sub(r" AUTO_INCREMENT=\d+", "", shown)
+            _, shown, *charset = ask(f"SHOW CREATE TABLE `{name}`").one()
+            found[name] = re.sub(r" AUTO_INCREMENT=\d+", "", shown), charset
             if kind == "BASE TABLE":
                 found[f"rows of {name}"] = sorted(map(repr, ask(f"SELECT * FROM `{name}`")))
         for kind in ("TRIGGERS", "PROCEDURE STATUS WHERE db = DATABASE()", "FUNCTION STATUS WHERE db = DATABASE()"):
             for row in ask(f"SHOW {kind}").all():
                 name, what = (row[1], kind.split()[0]) if "STATUS" in kind else (row[0], "TRIGGER")
-                found[name] = ask(f"SHOW CREATE {what} `{name}`").one()[1:3]
+                found[name] = ask(f"SHOW CREATE {what} `{name}`").one()[1:5]
         for row in ask("SHOW EVENTS").all():
-            found[row[1]] = ask(f"SHOW CREATE EVENT `{row[1]}`").one()[1:4]
+            found[row[1]] = ask(f"SHOW CREATE EVENT `{row[1]}`").one()[1:6]
         found["order of triggers"] = ask(
             "SELECT trigger_name, action_order FROM information_schema.triggers"
             " WHERE trigger_schema = DATABASE() ORDER BY 1"
@@ -637,6 +695,30 @@ def test_failed_rename(upgrade: Callable[[str], list[str]], engine: Engine) -> N
         assert before == state(engine)
 
 
+COMPOUND_STATEMENTS = [
+    "BEGIN NOT ATOMIC UPDATE gift SET n = 1; ALTER TABLE pet DROP COLUMN label; END",
+    "IF 1 THEN UPDATE gift SET n = 1; CREATE INDEX i ON gift (n); END IF",
+]
+
+
+def test_without_transactions(project: Project, upgrade: Callable[[str], list[str]], bare: Engine) -> None:
+    """Rows of a table that cannot roll back are told, whether a statement that commits follows, or a kill, or none."""
+    with bare.begin() as connection:
+        run(connection, [A.replace("a (", "old (") + " ENGINE=MyISAM", A, "INSERT INTO old VALUES (1, 10, 20)"])
+        run(connection, ["INSERT INTO a VALUES (1, 10, 20)"])
+    for statements in (
+        ["UPDATE old SET v = v + 1"],
+        ["UPDATE old SET v = v + 1", "CREATE TABLE t (n INT)"],
+        ["ALTER TABLE a ENGINE=MyISAM", "UPDATE a SET v = v + 1"],
+    ):
+        written = statements[1 if "ENGINE" in statements[0] else 0]
+        what = f"{written.split()[1]} has no primary key or no transactions, and this was committed: {written}"
+        assert ["stop", f"Could not be brought back: {what}."] == upgrade(script(statements))
+        project.write(*revision("a1", FIRST, script(statements, "import os\nos.kill(os.getpid(), 9)")))
+        project.db("upgrade")
+        assert what in project.db("upgrade").stderr
+
+
 def test_out_of_sight(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
     """What a routine, an autocommit block or LOCK TABLES may have changed is told, and hinders no good revision."""
     before = state(engine)
@@ -651,5 +733,16 @@ def test_out_of_sight(upgrade: Callable[[str], list[str]], engine: Engine) -> No
         assert told[0] == "stop"
         assert any(f"out of sight: {what}" in line for line in told)
         assert before == state(engine)
+    for statements in (
+        ["SET SESSION autocommit = 1", "UPDATE audit SET id = 1"],
+        COMPOUND_STATEMENTS[:1],
+        COMPOUND_STATEMENTS[1:],
+    ):
+        if "autocommit" in statements[0] or getattr(engine.dialect, "is_mariadb", False):
+            told = upgrade(script(statements))
+            assert any(f"out of sight: {statements[-1]}" in line for line in told), told
+            with engine.begin() as connection:
+                run(connection, ["UPDATE gift SET n = id + 6"])
+            assert before == state(engine)
     assert [] == upgrade(block + script(["ALTER TABLE log ADD COLUMN n INT"], "pass"))
     assert "_migration_journal" not in state(engine)

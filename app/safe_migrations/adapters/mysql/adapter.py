@@ -218,13 +218,13 @@ class MySQL(Adapter):
         with ExitStack() as stack:
             opened: list[Execute] = []
 
-            def execute(sql: str) -> list[tuple[Any, ...]]:
+            def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
                 if not opened:
                     connection = stack.enter_context(self.own_session())
                     connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
                     connection.execute(text(f"SET SESSION sql_mode = '{PLAIN['sql_mode']}'"))
                     opened.append(_executing(connection))
-                return opened[0](sql)
+                return opened[0](sql, parameters)
 
             yield execute
 
@@ -279,8 +279,8 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
         # What the driver gets has parameters, and therefore each % twice.
         journal.before(statement.replace("%%", "%"), options.get("isolation_level") == "AUTOCOMMIT")
 
-    def after(*_others: Any) -> None:
-        journal.after()
+    def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+        journal.after(statement)
 
     def commit(_connection: Connection) -> None:
         journal.committing()
@@ -307,7 +307,7 @@ def _undo(connection: Connection, journal: Journal, error: BaseException) -> Non
         return
     try:
         connection.rollback()
-        journal.settle()
+        journal.fail()
         outcome = undo(journal.execute)
     except DBAPIError as failure:
         _add(error, f"{left} ({summary(failure)})")

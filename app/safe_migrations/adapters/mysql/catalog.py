@@ -29,19 +29,30 @@ class Column:
     octets: int
 
 
-def shown(execute: Execute, kind: str, name: str) -> tuple[str, str | None] | None:
-    """What SHOW CREATE says of it, and the sql_mode of its own if it has one; None if it is not there."""
+Shown = tuple[str, dict[str, str]]
+"""A text, and the settings of the session, ``sql_mode`` and others, that it was made with and runs with."""
+
+
+def shown(execute: Execute, kind: str, name: str) -> Shown | None:
+    """What SHOW CREATE says of it; None if it is not there."""
     try:
         row = execute(f"SHOW CREATE {kind} {quoted(name)}")[0]
     except DBAPIError as error:
         if error.orig is None or error.orig.args[0] not in NOT_THERE:
             raise
         return None
-    if kind in TABLE_KINDS.values():
-        return str(row[1]), None
-    return str(row[3 if kind == "EVENT" else 2]), str(row[1])
+    names = SETTINGS.get(kind, ("name", "text"))
+    settings = {name: str(value) for name, value in zip(names, row, strict=False)}
+    del settings["name"]
+    return settings.pop("text"), settings
 
 
+CHARSETS = ("character_set_client", "collation_connection")
+SETTINGS = {
+    "VIEW": ("name", "text", *CHARSETS),
+    "EVENT": ("name", "sql_mode", "time_zone", "text", *CHARSETS),
+    **dict.fromkeys(("TRIGGER", "PROCEDURE", "FUNCTION"), ("name", "sql_mode", "text", *CHARSETS)),
+}
 # ER_BAD_TABLE_ERROR, ER_NO_SUCH_TABLE, ER_SP_DOES_NOT_EXIST, ER_WRONG_OBJECT, ER_TRG_DOES_NOT_EXIST,
 # ER_EVENT_DOES_NOT_EXIST, ER_NOT_SEQUENCE, ER_UNKNOWN_SEQUENCES
 NOT_THERE = {1051, 1146, 1305, 1347, 1360, 1539, 4089, 4091}
@@ -57,6 +68,12 @@ def triggers_of(execute: Execute, table: str) -> list[str]:
             (table,),
         )
     ]
+
+
+def table_of_trigger(execute: Execute, trigger: str) -> str:
+    """The table on which it is, or nothing."""
+    query = "SELECT event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
+    return next((str(table) for (table,) in execute(f"{query} AND trigger_name = %s", (trigger,))), "")
 
 
 def columns_of(execute: Execute, table: str) -> list[Column]:

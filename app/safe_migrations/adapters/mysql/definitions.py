@@ -33,6 +33,10 @@ NO_OPTION = {
 TYPE = r"\w+(?:\((?:'(?:[^'\\]|\\.|'')*'|[^')])*\))?"
 COLLATION = re.compile(r" COLLATE=(\w+)")
 KEYS = ("KEY", "PRIMARY KEY")
+TRIGGER = re.compile(
+    rf".*? TRIGGER (?:IF NOT EXISTS )?(?:{NAME}|\S+)\s+(BEFORE|AFTER)\s+(\w+)\s+ON\s+({NAME}|\S+)\s+FOR\s+EACH\s+ROW\b",
+    re.DOTALL | re.IGNORECASE,
+)
 ASIDE = "_migration_aside_"
 Part = tuple[str, str]
 
@@ -99,6 +103,12 @@ def with_former_columns(text: str, parent: str, parent_text: str, renamed: dict[
 
     parent = re.escape(_quoted(parent.replace("`", "``")))
     return re.sub(rf"( REFERENCES {parent} )(\([^)]*\))", rename, text)
+
+
+def fires(trigger: str) -> tuple[str, str, str, str] | None:
+    """The text of a trigger up to its action; and whether it is before or after, what event, of which table."""
+    found = TRIGGER.match(trigger)
+    return (found[0], found[2].upper(), found[3].upper(), found[4].strip("`")) if found else None
 
 
 def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:

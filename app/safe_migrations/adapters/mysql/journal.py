@@ -5,13 +5,24 @@ for each object that a statement touches, with its SHOW CREATE as it was, and ro
 tables beside. undo.py puts back from that.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import PLAIN, Execute, columns_of, set_aside, shown, triggers_of
+from app.safe_migrations.adapters.mysql.catalog import (
+    PLAIN,
+    Execute,
+    Shown,
+    columns_of,
+    quoted,
+    set_aside,
+    shown,
+    table_of_trigger,
+    triggers_of,
+)
 from app.safe_migrations.adapters.mysql.copies import KEPT, Copies
 from app.safe_migrations.adapters.mysql.definitions import Definition
 from app.safe_migrations.adapters.mysql.schema import Schema
@@ -21,11 +32,14 @@ from app.safe_migrations.progress import log
 JOURNAL = f"{OWN_TABLES}journal"
 COLUMNS = (
     "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
-    " text LONGTEXT, sql_mode VARCHAR(1024) NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"
+    " text LONGTEXT, settings TEXT NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"
     " progress VARCHAR(6) NOT NULL DEFAULT ''"
 )
 # What progress says: that a renaming has run; and that the entry has been undone, and is not to be undone again.
 DONE, UNDONE = "done", "undone"
+INSERT = (
+    f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement) VALUES (%s, %s, %s, %s, %s, %s, %s)"
+)
 ROWS = "ROWS"
 CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
 
@@ -36,10 +50,11 @@ class Journal:
     def __init__(self, execute: Execute, beside: Execute) -> None:
         self.execute = execute
         execute(f"CREATE TABLE IF NOT EXISTS {JOURNAL} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
+        self.beside = beside
         self.schema = Schema(execute)
         self.copies = Copies(execute, beside)
         self.watching = True
-        self.to_commit = self.locked = False
+        self.to_commit = self.locked = self.autocommit = False
         ((mode, self.database),) = execute("SELECT @@SESSION.sql_mode, DATABASE()")
         self.other_settings = bool(CHANGES_TEXTS & set(mode.split(",")))
         self.strict = "STRICT_" in mode
@@ -95,16 +110,22 @@ class Journal:
                 self._note_opaque(statement)
         if self.locked or statement.verb == "UNLOCK":
             return
+        self.autocommit = self.autocommit if statement.autocommit is None else statement.autocommit
         self.other_settings |= statement.verb == "SET" and bool(PLAIN.keys() & statement.words)
         if not statement.surely_commits:
             self.commit_last_step()
         self.to_commit = False
+        if self.schema.tables & set(statement.temporary_tables):
+            self.before_commit()  # once a temporary table hides one, its rows are out of reach
         if statement.schemas - {self.database}:
             self._note_opaque(statement)
             return
-        if autocommit and (statement.writes or self.schema.calls(statement)):
+        writes = statement.writes or self.schema.calls(statement)
+        if writes and self.schema.not_transactional:
+            self._note_not_transactional(statement)
+        if writes and (autocommit or self.autocommit):
             self._note_opaque(statement)
-        elif statement.writes or self.schema.calls(statement):
+        elif writes:
             self.written.append(statement)
         if statement.ends_transaction:
             self.before_commit()
@@ -113,6 +134,7 @@ class Journal:
                 for kind, name in self.schema.touched(statement):
                     self._note(statement, kind, name)
                 self._follow_names(statement)
+                self.schema.follow(statement)
                 self.under_way = statement
 
     def _follow_names(self, statement: Statement) -> None:
@@ -131,9 +153,17 @@ class Journal:
             self.under_way = None
             self.copies.forget_casts()
 
-    def after(self) -> None:
+    def fail(self) -> None:
+        """The revision has failed, and its transaction is rolled back: make the tables visible that it has hidden."""
+        self.settle()
+        for name in self.schema.hidden:
+            self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted(name)}")
+
+    def after(self, text: str) -> None:
         """The statement has run. Copy the values that it has cast, to tell them from those that others write later."""
         if self.watching:
+            if "TEMPORARY" in text.upper() or self.schema.hidden:
+                self.schema.hide(Statement(text))
             if self.under_way and self.under_way.renamed_tables:
                 with self._unwatched():
                     self.execute(f"UPDATE {JOURNAL} SET progress = '{DONE}' WHERE step = %s", (self.step,))
@@ -175,8 +205,17 @@ class Journal:
             self.step += 1
             self._write(statement, ROWS, "", None)
 
+    def _note_not_transactional(self, statement: Statement) -> None:
+        """What it changes of such tables is not rolled back, nor known afterwards: written down beside, at once."""
+        for table in self.schema.written(statement) & self.schema.not_transactional - self.made:
+            self.step += 1
+            self.beside(INSERT, (self.step, ROWS, table, None, "{}", "", statement.text))
+            self.beside("COMMIT")
+
     def _note(self, statement: Statement, kind: str, name: str) -> None:
         is_new = kind == "TABLE" and statement.verb == "CREATE" and name not in self.schema.tables
+        if kind == "TRIGGER":
+            self._note_triggers_beside(statement, name)
         found = None if is_new else shown(self.execute, kind, name)
         kept = ""
         if found is None:
@@ -186,7 +225,8 @@ class Journal:
                 self.made.add(name)
         elif kind == "TABLE":
             self.texts.setdefault(name, found[0])
-            kept = "" if name in self.made else self.copies.of_what_it_takes(statement, name, found[0], self.strict)
+            strict = self.strict and "sql_mode" not in statement.settings
+            kept = "" if name in self.made else self.copies.of_what_it_takes(statement, name, found[0], strict)
             if kept or statement.takes_tables or statement.renamed_tables:
                 self._note_triggers(statement, name)
             if statement.taken_columns or statement.takes_tables or statement.renamed_tables:
@@ -198,20 +238,22 @@ class Journal:
         for trigger in triggers_of(self.execute, table):
             self._write(statement, "TRIGGER", trigger, shown(self.execute, "TRIGGER", trigger))
 
+    def _note_triggers_beside(self, statement: Statement, trigger: str) -> None:
+        """All triggers of its table, for their order is known only from the order in which they are written down."""
+        if table := statement.triggers_table or table_of_trigger(self.execute, trigger):
+            self._note_triggers(statement, table)
+
     def _note_views(self, statement: Statement, table: str) -> None:
         """The views that read it: the text of one that has become invalid is not what it was."""
         for view in self.schema.views_of(table):
             if found := shown(self.execute, "VIEW", view):
                 self._write(statement, "VIEW", view, found)
 
-    def _write(
-        self, statement: Statement, kind: str, name: str, found: tuple[str, str | None] | None, kept: str = ""
-    ) -> None:
-        text, mode = found or (None, None)
+    def _write(self, statement: Statement, kind: str, name: str, found: Shown | None, kept: str = "") -> None:
+        text, settings = found or (None, {})
         self.execute(
-            f"INSERT INTO {JOURNAL} (step, kind, name, text, sql_mode, kept, statement)"
-            " VALUES (%s, %s, %s, %s, COALESCE(%s, ''), %s, %s)",
-            (self.step, kind, name, text, mode, kept, statement.text),
+            INSERT,
+            (self.step, kind, name, text, json.dumps(settings), kept, statement.text),
         )
 
     def _tables_written(self, statement: Statement) -> set[str]:
@@ -230,8 +272,9 @@ class Journal:
 
     def _keep_changes(self, table: str, statements: list[Statement]) -> None:
         self.step += 1
-        has_key = any(column.key for column in columns_of(self.execute, table))
-        if not has_key or table in self.schema.not_transactional:
+        if table in self.schema.not_transactional:
+            return
+        if not any(column.key for column in columns_of(self.execute, table)):
             for statement in statements:
                 self._write(statement, ROWS, table, None)
             return

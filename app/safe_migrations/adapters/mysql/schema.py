@@ -17,6 +17,7 @@ class Schema:
         self.tables = {name for name, kind in kinds.items() if kind == "TABLE"}
         self.not_transactional = {name for name, _, engine in found if name in self.tables and engine != "InnoDB"}
         self._views = [name for name, kind in kinds.items() if kind == "VIEW"]
+        self.hidden: set[str] = set()
         self._read_by: dict[str, set[str]] = {}
         routines = execute("SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()")
         self._routines = {name.lower() for (name,) in routines}
@@ -31,9 +32,25 @@ class Schema:
         elif kind in ("PROCEDURE", "FUNCTION"):
             self._routines.add(name.lower())
 
+    def follow(self, statement: Statement) -> None:
+        """Take note of the engines and names that it gives to tables."""
+        if statement.engine:
+            named = {name for kind, name in statement.objects if kind == "TABLE"}
+            self.not_transactional = self.not_transactional - named | (set() if statement.engine == "INNODB" else named)
+        for old, new in statement.renamed_tables:
+            self.not_transactional = {new if name == old else name for name in self.not_transactional}
+
+    def hide(self, statement: Statement) -> None:
+        """Take note of temporary tables: while there is one of its name, no statement reaches the real one."""
+        if statement.verb == "CREATE":
+            self.hidden |= set(statement.temporary_tables)
+        elif statement.verb == "DROP" and self.hidden:
+            self.hidden -= {*statement.temporary_tables, *(name for kind, name in statement.objects if kind == "TABLE")}
+
     def calls(self, statement: Statement) -> bool:
         """Whether it runs what is written elsewhere: a procedure, a function, a prepared statement."""
-        return statement.verb in ("CALL", "EXECUTE") or bool(self._routines & statement.words and not statement.kind)
+        runs = statement.verb in ("CALL", "EXECUTE") or statement.is_compound
+        return runs or bool(self._routines & statement.words and not statement.kind)
 
     def touched(self, statement: Statement) -> list[tuple[str, str]]:
         """What it names; and unless it says by itself which tables it is about, every table among its words."""
@@ -42,11 +59,14 @@ class Schema:
             any_table = self.calls(statement)
             found = (name for name in sorted(self.tables) if any_table or name.lower() in statement.words)
             named |= dict.fromkeys(("TABLE", name) for name in found)
-        return list(named)
+        return [(kind, name) for kind, name in named if kind != "TABLE" or name not in self.hidden]
 
     def written(self, statement: Statement) -> set[str]:
         """The tables whose rows it may change: by itself, by triggers, by foreign keys, and by what those change."""
         found = {statement.target} if statement.target in self.tables else self._named_in(statement.words)
+        if statement.target in self.hidden:
+            return set()
+        found = found - self.hidden
         fired = self.execute(
             "SELECT event_object_table, action_statement FROM information_schema.triggers"
             " WHERE trigger_schema = DATABASE()"

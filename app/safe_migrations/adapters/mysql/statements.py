@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 TOKEN = re.compile(
-    r"/\*!\d*|\*/|/\*.*?\*/|--\s[^\n]*|\#[^\n]*"
+    r"/\*M?!\d*|\*/|/\*.*?\*/|--\s[^\n]*|\#[^\n]*"
     r"|(?P<string>'(?:[^'\\]|\\.|'')*')|`(?P<backticked>(?:[^`]|``)*)`|\"(?P<quoted>(?:[^\"\\]|\\.|\"\")*)\""
     r"|(?P<number>\d+\.\d*|(?<![\w$`\"])\.\d+)|(?P<word>[\w$]+)|(?P<sign>\S)",
     re.DOTALL,
 )
 KINDS = ("TABLE", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE")
 
+DEFINES = {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"}
+# The compound statements that MariaDB takes outside of routines; BEGIN is one if NOT ATOMIC follows.
+COMPOUND = {"IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR"}
 # All others end the transaction first (MySQL manual, "Statements That Cause an Implicit Commit"), or may.
 WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "LOAD"}
 READS = {"SELECT", "VALUES", "DO", "SHOW", "SET", "USE", "DESCRIBE", "DESC", "EXPLAIN"}
@@ -79,6 +82,18 @@ class Statement:
             for match in found
         ]
         self.keywords = [(match["word"] or match["sign"] or "").upper() for match in found]
+        start = self._start()
+        self.settings = {name.lower() for name in self.names[:start]}
+        del self.names[:start], self.keywords[:start]
+        if self.verb in DEFINES:
+            self.keywords[:3] = ["TABLE" if word == "TABLES" else word for word in self.keywords[:3]]
+
+    def _start(self) -> int:
+        """Where the statement begins that MariaDB runs behind SET STATEMENT ... FOR or ANALYZE FORMAT = x."""
+        if self.keywords[:2] == ["SET", "STATEMENT"] and "FOR" in self.keywords:
+            return self.keywords.index("FOR") + 1
+        at = 4 if self.keywords[1:2] == ["FORMAT"] else 1
+        return at if self.keywords[:1] == ["ANALYZE"] and self._keyword(at) in WRITES | READS else 0
 
     @property
     def verb(self) -> str:
@@ -88,12 +103,39 @@ class Statement:
     @property
     def ends_transaction(self) -> bool:
         """Whether it commits what was done before it."""
-        return self.verb not in LEAVES_TRANSACTION_OPEN
+        return bool(self.autocommit) or not (self.verb in LEAVES_TRANSACTION_OPEN or self.is_temporary)
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it makes or drops a table of the session alone."""
+        return self.verb in DEFINES and "TEMPORARY" in self.keywords[:4]
+
+    @property
+    def is_compound(self) -> bool:
+        """Whether it has statements of its own."""
+        return self.verb in COMPOUND or self.keywords[:3] == ["BEGIN", "NOT", "ATOMIC"]
+
+    @property
+    def autocommit(self) -> bool | None:
+        """Whether each statement from here on is committed by itself; None if it does not say."""
+        if self.verb != "SET" or "AUTOCOMMIT" not in self.keywords or "GLOBAL" in self.keywords:
+            return None
+        at = self.keywords.index("AUTOCOMMIT") + 1
+        at += self._keyword(at) == ":"
+        return self._keyword(at + 1) in {"1", "ON", "TRUE"}
+
+    @property
+    def engine(self) -> str:
+        """The engine that it gives its table, or nothing."""
+        if self.kind != "TABLE" or "ENGINE" not in self.keywords:
+            return ""
+        at = self.keywords.index("ENGINE") + 1
+        return self._keyword(at + (self._keyword(at) == "="))
 
     @property
     def surely_commits(self) -> bool:
         """Whether the server commits before it runs: not for a temporary table, CALL or EXECUTE, which only may."""
-        return self.verb in {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"} and "TEMPORARY" not in self.keywords[:4]
+        return self.verb in DEFINES and not self.is_temporary
 
     @property
     def schemas(self) -> set[str]:
@@ -121,8 +163,8 @@ class Statement:
     @cached_property
     def kind(self) -> str:
         """Of what CREATE, ALTER, DROP, RENAME and TRUNCATE speak: one of KINDS, or nothing."""
-        if self.verb == "TRUNCATE":
-            return "TABLE"
+        if self.verb == "TRUNCATE" or self.verb not in DEFINES:
+            return "TABLE" if self.verb == "TRUNCATE" else ""
         head = self.keywords[1:HEAD]
         head = head[: head.index("INDEX")] if "INDEX" in head else head
         return next((word for word in head if word in KINDS), "")
@@ -130,15 +172,33 @@ class Statement:
     @cached_property
     def objects(self) -> list[tuple[str, str]]:
         """Kind and name of each object that it creates, alters or drops: ``[("TABLE", "user")]``."""
-        if self.kind and self.verb in {"CREATE", "ALTER", "DROP", "TRUNCATE"} and "TEMPORARY" not in self.keywords[:4]:
-            start = self.keywords.index(self.kind) + 1 if self.kind in self.keywords else 1
-            named, at = self._name(start)
-            found = [(self.kind, named)]
-            while self.verb == "DROP" and self._keyword(at) == ",":
-                named, at = self._name(at + 1)
-                found.append((self.kind, named))
+        if self.kind and self.surely_commits and self.verb != "RENAME":
+            found = [(self.kind, name) for name in self._named]
+            if self.verb == "ALTER" and self.kind == "EVENT" and "RENAME" in self.keywords:
+                found.append(("EVENT", self._name(self.keywords.index("RENAME") + 2)[0]))
             return found + [("TABLE", new) for new in [*(new for _, new in self.renamed_tables), *self._other_tables]]
         return [("TABLE", name) for pair in self.renamed_tables for name in pair]
+
+    @property
+    def temporary_tables(self) -> list[str]:
+        """Those that it makes or drops."""
+        return self._named if self.is_temporary and self.kind == "TABLE" else []
+
+    @property
+    def triggers_table(self) -> str:
+        """The table on which it creates a trigger, or nothing."""
+        on = self.keywords.index("ON") + 1 if "ON" in self.keywords else 0
+        return self._name(on)[0] if on and self.verb == "CREATE" and self.kind == "TRIGGER" else ""
+
+    @property
+    def _named(self) -> list[str]:
+        """The names behind its kind: one, or all that it drops."""
+        name, at = self._name(self.keywords.index(self.kind) + 1 if self.kind in self.keywords else 1)
+        found = [name]
+        while self.verb == "DROP" and self._keyword(at) == ",":
+            name, at = self._name(at + 1)
+            found.append(name)
+        return found
 
     @property
     def changes_rows_of(self) -> set[str]:

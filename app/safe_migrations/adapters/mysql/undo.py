@@ -4,7 +4,9 @@ The last statement first: each object that it touched gets the text that it had,
 that it took come back. What others wrote meanwhile stays. At the end the texts are compared with the journal.
 """
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -13,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.mysql.catalog import PLAIN, Execute, quoted, set_aside, shown
 from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
 from app.safe_migrations.adapters.mysql.definitions import (
+    fires,
     way_back,
     with_former_columns,
     without_counter,
@@ -35,7 +38,7 @@ class Entry:
     kind: str
     name: str
     text: str | None
-    sql_mode: str
+    settings: str
     kept: str
     progress: str
     statement: Statement
@@ -106,8 +109,11 @@ class Undo:
 
     def run(self) -> Outcome:
         """Undo each step, the last one first, and compare."""
-        originals = list({str(entry): entry for entry in reversed(self.first.values()) if entry.kind != ROWS}.values())
-        originals.reverse()
+        first: dict[str, Entry] = {}
+        for entry in self.first.values():
+            if entry.kind != ROWS:
+                first.setdefault(str(entry), entry)
+        originals = list(first.values())
         others = [entry for entry in originals if entry.kind != "TABLE"]
         for entry in others:
             if entry.kind == "TRIGGER" and self._is_ours(entry):
@@ -202,15 +208,31 @@ class Undo:
         self.execute(f"DROP {entry.kind} IF EXISTS {quoted(entry.name)}")
 
     def _make_anew(self, entry: Entry) -> None:
-        """A view, a trigger or a routine, under the sql_mode that it had."""
+        """A view, a trigger or a routine, under the settings that it had; and a trigger in its place."""
         assert entry.text is not None
         if self._is_as_before(entry):
             return
         self._drop(entry)
-        with set_aside(self.execute, {"sql_mode": entry.sql_mode}):
-            self.execute(entry.text)
+        settings = json.loads(entry.settings)
+        if not (entry.text.isascii() or settings.get("character_set_client", "").startswith("utf8")):
+            del settings["character_set_client"]  # what we send is UTF-8
+        text = self._placed(entry) if entry.kind == "TRIGGER" else entry.text
+        with set_aside(self.execute, settings) if settings else nullcontext():
+            self.execute(text)
         if entry.kind == "SEQUENCE":
             self.outcome.lost.append(f"where the sequence {entry.name} was")
+
+    def _placed(self, entry: Entry) -> str:
+        """The text of a trigger, which says that it precedes the one that fired after it: a new one is the last."""
+        text = entry.text or ""
+        if not (event := fires(text)):
+            return text
+        others = [(other.name, fires(other.text or "")) for other in self.entries if other.kind == "TRIGGER"]
+        names = list(dict.fromkeys(name for name, at in others if at and at[1:] == event[1:]))
+        for name in names[names.index(entry.name) + 1 :]:
+            if shown(self.execute, "TRIGGER", name):
+                return f"{event[0]} PRECEDES {quoted(name)}{text[len(event[0]) :]}"
+        return text
 
     def _is_ours(self, entry: Entry) -> bool:
         """Whether we may make it again: what another user defined needs more rights."""
