@@ -24,7 +24,7 @@ def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows
         scratch = adapter_of(_engine(url))
         stack.callback(scratch.engine.dispose)
         _copy(adapter, connection, scratch, using, rows)
-        stack.enter_context(scratch.confined(adapter.engine.url))
+        stack.enter_context(scratch.databases.confined(adapter.engine.url))
         yield scratch
 
 
@@ -50,13 +50,13 @@ def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -
 @contextmanager
 def _made(adapter: Adapter, connection: Connection, name: str) -> Iterator[URL]:
     """A database beside that of ``adapter``, made for this."""
-    if adapter.drop_database(connection, name):
+    if adapter.databases.drop(connection, name):
         log.info("Removed %s, which a rehearsal that was killed had left", name)
-    adapter.make_database(connection, name)
+    adapter.databases.make(connection, name)
     try:
-        yield adapter.engine.url.set(database=adapter.database_name(name))
+        yield adapter.engine.url.set(database=adapter.databases.path(name))
     finally:
-        adapter.drop_database(connection, name)
+        adapter.databases.drop(connection, name)
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def _borrowed(url: URL, real: Connection) -> Iterator[URL]:
             adapter = adapter_of(engine)
             if inspect(connection).has_table(SCRATCH):
                 log.info("Emptying %s, in which a rehearsal that was killed left its copy", masked(url))
-                adapter.drop_all(connection)
+                adapter.databases.clear(connection)
             elif _has_anything(adapter, connection):
                 raise MigrationError(
                     f"MIGRATION_REHEARSAL_URL names {masked(url)}, which is not empty.",
@@ -80,7 +80,7 @@ def _borrowed(url: URL, real: Connection) -> Iterator[URL]:
             try:
                 yield url
             finally:
-                adapter.drop_all(connection)
+                adapter.databases.clear(connection)
                 mark.drop(connection)
                 connection.commit()
     finally:

@@ -40,6 +40,14 @@ def no_scratch(why: str, *lines: str) -> MigrationError:
     )
 
 
+def own_session(engine: Engine) -> Connection:
+    """A session outside the app's pool, which may have room for one, that ends when it is closed."""
+    pooled = engine.pool.recreate().connect()
+    connection = Connection(engine, connection=pooled).execution_options(isolation_level="AUTOCOMMIT")
+    connection.detach()
+    return connection
+
+
 @contextmanager
 def listening(connection: Connection, listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
     """Call each listener at SQLAlchemy's event of that name."""
@@ -70,6 +78,33 @@ class Lock(ABC):
     @abstractmethod
     def holder(self) -> tuple[str, str]:
         """Who has it, as far as can be told, and a line that ends them; two empty strings if it is free again."""
+
+
+class Databases(ABC):
+    """Databases beside that of ``engine``, for rehearsals."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @abstractmethod
+    def path(self, name: str) -> str:
+        """What a URL says for the database ``name``."""
+
+    @abstractmethod
+    def make(self, connection: Connection, name: str) -> None:
+        """Make an empty one, with this one's character set. Raises MigrationError if the user may not."""
+
+    @abstractmethod
+    def drop(self, connection: Connection, name: str) -> bool:
+        """End its sessions and drop it; False if there is none."""
+
+    @abstractmethod
+    def clear(self, connection: Connection) -> None:
+        """Drop all that is in the database of ``connection``, but the table SCRATCH."""
+
+    def confined(self, _real: URL) -> AbstractContextManager[None]:
+        """While it lasts, no statement on this engine reaches the database ``real``. Raises MigrationError."""
+        return nullcontext()
 
 
 class Adapter(ABC):
@@ -128,32 +163,10 @@ class Adapter(ABC):
     def snapshot(self, connection: Connection) -> Snapshot:
         """Schema and rows as they are; ends the transaction."""
 
+    @property
     @abstractmethod
-    def database_name(self, name: str) -> str:
-        """What a URL says for the database ``name`` beside this one."""
-
-    @abstractmethod
-    def make_database(self, connection: Connection, name: str) -> None:
-        """Make an empty one, with this one's character set. Raises MigrationError if the user may not."""
-
-    @abstractmethod
-    def drop_database(self, connection: Connection, name: str) -> bool:
-        """End its sessions and drop it; False if there is none."""
-
-    @abstractmethod
-    def drop_all(self, connection: Connection) -> None:
-        """Drop all that is in the database of ``connection``, but the table SCRATCH."""
-
-    def confined(self, _real: URL) -> AbstractContextManager[None]:
-        """While it lasts, no statement on this engine reaches the database ``real``. Raises MigrationError."""
-        return nullcontext()
-
-    def own_session(self) -> Connection:
-        """A session outside the app's pool, which may have room for one, that ends when it is closed."""
-        pooled = self.engine.pool.recreate().connect()
-        connection = Connection(self.engine, connection=pooled).execution_options(isolation_level="AUTOCOMMIT")
-        connection.detach()
-        return connection
+    def databases(self) -> "Databases":
+        """Other databases of its server."""
 
     @abstractmethod
     def lock(self, connection: Connection, what: str) -> AbstractContextManager[Lock]:

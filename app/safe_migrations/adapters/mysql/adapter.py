@@ -6,25 +6,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, no_scratch
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, own_session
 from app.safe_migrations.adapters.mysql import snapshot
-from app.safe_migrations.adapters.mysql.catalog import (
-    PLAIN,
-    RESTORE,
-    Execute,
-    broken_restore,
-    drop_all,
-    quoted,
-    shown,
-    there_are,
-)
+from app.safe_migrations.adapters.mysql.catalog import PLAIN, RESTORE, Execute, broken_restore, drop_all, executing
+from app.safe_migrations.adapters.mysql.databases import MySQLDatabases
 from app.safe_migrations.adapters.mysql.dump import Dump
 from app.safe_migrations.adapters.mysql.journal import Journal, discard
 from app.safe_migrations.adapters.mysql.lock import NamedLock
-from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.adapters.mysql.undo import interrupted, refuse, told, undo
 from app.safe_migrations.adapters.snapshot import Snapshot
 from app.safe_migrations.errors import MigrationError, summary
@@ -61,78 +52,18 @@ class MySQL(Adapter):
             execute(f"DROP TABLE {RESTORE}")
 
     def _dump(self, connection: Connection) -> Dump:
-        return Dump(self.engine.url, self.version(connection)[0], _executing(connection))
+        return Dump(self.engine.url, self.version(connection)[0], executing(connection))
+
+    @property
+    def databases(self) -> MySQLDatabases:
+        """Other databases of its server."""
+        return MySQLDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> Snapshot:
         """From SHOW CREATE, and the rows."""
-        found = snapshot.taken(_executing(connection))
+        found = snapshot.taken(executing(connection))
         connection.rollback()
         return found
-
-    def database_name(self, name: str) -> str:
-        """The same."""
-        return name
-
-    def make_database(self, connection: Connection, name: str) -> None:
-        """With the character set and the collation of the database of ``connection``."""
-        charset, collation = connection.execute(text("SELECT @@character_set_database, @@collation_database")).one()
-        try:
-            connection.exec_driver_sql(f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
-        except DBAPIError as error:
-            if error.orig is None or error.orig.args[0] != 1044:  # ER_DBACCESS_DENIED_ERROR
-                raise
-            user, host = str(connection.scalar(text("SELECT CURRENT_USER()"))).rsplit("@", 1)
-            pattern = quoted(name.replace("_", r"\_"))
-            raise no_scratch(
-                f"the user {user} may not create the database {name}", f"GRANT ALL ON {pattern}.* TO '{user}'@'{host}';"
-            ) from error
-
-    def drop_database(self, connection: Connection, name: str) -> bool:
-        """End the sessions that a killed run may have left, for a statement goes on without its client."""
-        execute = _executing(connection)
-        for (number,) in execute("SELECT id FROM information_schema.processlist WHERE db = %s", (name,)):
-            with suppress(DBAPIError):  # it may have ended
-                execute(f"KILL {number}")
-        found = execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (name,))
-        if found:
-            execute(f"DROP DATABASE {quoted(name)}")
-        connection.rollback()
-        return bool(found)
-
-    def drop_all(self, connection: Connection) -> None:
-        """Each by itself."""
-        drop_all(_executing(connection))
-        connection.rollback()
-
-    @contextmanager
-    def confined(self, real: URL) -> Iterator[None]:
-        """A statement reaches any database of the server that it names."""
-        name = str(real.database)
-
-        def refuse(what: str, sql: str) -> None:
-            named = Statement(sql).of_schema(name)
-            if named and (name not in tables or named & tables):
-                raise MigrationError(
-                    f"{what} names the database {name} itself, and a rehearsal must not touch that.",
-                    "name the table alone, or rehearse on a server of its own:",
-                    "export MIGRATION_REHEARSAL_URL=mysql://USER:PASSWORD@OTHER_SERVER",
-                )
-
-        def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-            refuse(f"the statement {statement[:80]!r}", statement)
-
-        with self.engine.connect() as connection:
-            execute = _executing(connection)
-            found = there_are(execute)
-            tables = {object_ for kind, object_ in found if kind == "TABLE"}
-            for kind, object_ in found:
-                if kind in ("TRIGGER", "PROCEDURE", "FUNCTION") and (said := shown(execute, kind, object_)):
-                    refuse(f"the {kind.lower()} {object_}", said[0])
-        event.listen(self.engine, "before_cursor_execute", before)
-        try:
-            yield
-        finally:
-            event.remove(self.engine, "before_cursor_execute", before)
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
@@ -174,12 +105,12 @@ class MySQL(Adapter):
         """Whether there is a journal, or the mark of a restore."""
         if file := self.broken_restore(connection):
             return f"a restore is under way, or was broken off: {file}"
-        found = interrupted(_executing(connection))
+        found = interrupted(executing(connection))
         return "a run is under way, or was killed; then the next one undoes what is half-done" if found else ""
 
     def broken_restore(self, connection: Connection) -> str:
         """From the mark that a restore leaves until it is done."""
-        return broken_restore(_executing(connection))
+        return broken_restore(executing(connection))
 
     def recover(self, connection: Connection, patience: Patience) -> None:
         """Undo what a run that was killed had done of its last revision."""
@@ -220,10 +151,10 @@ class MySQL(Adapter):
 
             def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
                 if not opened:
-                    connection = stack.enter_context(self.own_session())
+                    connection = stack.enter_context(own_session(self.engine))
                     connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
                     connection.execute(text(f"SET SESSION sql_mode = '{PLAIN['sql_mode']}'"))
-                    opened.append(_executing(connection))
+                    opened.append(executing(connection))
                 return opened[0](sql, parameters)
 
             yield execute
@@ -248,7 +179,7 @@ class MySQL(Adapter):
 
         event.listen(self.engine, "do_execute", do_execute)
         try:
-            yield _executing(connection)
+            yield executing(connection)
         finally:
             event.remove(self.engine, "do_execute", do_execute)
             with suppress(DBAPIError):  # of a session that is lost
@@ -323,14 +254,6 @@ def _add(error: BaseException, line: str) -> None:
     error.add_note(line)
     if not isinstance(error, Exception):
         log.info(line)
-
-
-def _executing(connection: Connection) -> Execute:
-    def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
-        result = connection.exec_driver_sql(sql if parameters else sql.replace("%", "%%"), parameters)
-        return [tuple(row) for row in result] if result.returns_rows else []
-
-    return execute
 
 
 def _timed_out(error: BaseException | None) -> bool:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH
@@ -31,6 +32,16 @@ class Column:
 
 Shown = tuple[str, dict[str, str]]
 """A text, and the settings of the session, ``sql_mode`` and others, that it was made with and runs with."""
+
+
+def executing(connection: Connection) -> Execute:
+    """Runs statements on ``connection``."""
+
+    def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+        result = connection.exec_driver_sql(sql if parameters else sql.replace("%", "%%"), parameters)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    return execute
 
 
 def shown(execute: Execute, kind: str, name: str) -> Shown | None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, no_scratch
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, own_session
 from app.safe_migrations.adapters.postgresql import snapshot
-from app.safe_migrations.adapters.postgresql.dump import DROP_ALL, Dump
+from app.safe_migrations.adapters.postgresql.databases import PostgreSQLDatabases
+from app.safe_migrations.adapters.postgresql.dump import Dump
 from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
 from app.safe_migrations.adapters.snapshot import Snapshot
 from app.safe_migrations.patience import Patience
@@ -42,57 +43,19 @@ class PostgreSQL(Adapter):
         connection.rollback()
         Dump(self.engine.url).run(file, connection.dialect.server_version_info or (), patience)
 
+    @property
+    def databases(self) -> PostgreSQLDatabases:
+        """Other databases of its server."""
+        return PostgreSQLDatabases(self.engine)
+
     def snapshot(self, connection: Connection) -> Snapshot:
         """From the catalog and the rows."""
         return snapshot.taken(connection)
 
-    def database_name(self, name: str) -> str:
-        """The same."""
-        return name
-
-    def make_database(self, connection: Connection, name: str) -> None:
-        """With the encoding and the locale of the database of ``connection``."""
-        columns = "pg_encoding_to_char(encoding) AS encoding, datcollate AS lc_collate, datctype AS lc_ctype"
-        if (connection.dialect.server_version_info or ())[:1] >= (15,):
-            columns += ", CASE datlocprovider WHEN 'i' THEN 'icu' END AS locale_provider"
-        if (connection.dialect.server_version_info or ())[:1] in ((15,), (16,)):
-            columns += ", daticulocale AS icu_locale"
-        found = connection.execute(text(f"SELECT {columns} FROM pg_database WHERE datname = current_database()")).one()
-        options = "".join(f" {option} '{value}'" for option, value in found._mapping.items() if value)
-        connection.rollback()
-        self._outside(f'CREATE DATABASE "{name}" TEMPLATE template0{options}')
-
-    def drop_database(self, connection: Connection, name: str) -> bool:
-        """``WITH (FORCE)`` ends the sessions, from PostgreSQL 13 on."""
-        found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
-        connection.rollback()
-        force = " WITH (FORCE)" if (connection.dialect.server_version_info or ()) >= (13,) else ""
-        if found:
-            self._outside(f'DROP DATABASE "{name}"{force}')
-        return bool(found)
-
-    def _outside(self, statement: str) -> None:
-        """Run it in no transaction."""
-        with self.own_session() as session:
-            try:
-                session.exec_driver_sql(statement.replace("%", "%%"))
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) != "42501":  # insufficient_privilege
-                    raise
-                user = session.scalar(text("SELECT current_user"))
-                raise no_scratch(
-                    f"the user {user} may not create databases", f'ALTER ROLE "{user}" CREATEDB;'
-                ) from error
-
-    def drop_all(self, connection: Connection) -> None:
-        """What is in the way of a dump."""
-        connection.exec_driver_sql(DROP_ALL.replace("%", "%%"))
-        connection.commit()
-
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
         """An advisory lock, on a session of its own that tells its name."""
-        with self.own_session() as session:
+        with own_session(self.engine) as session:
             require_session(session, connection)
             name = f"flask db, process {os.getpid()} on {socket.gethostname()}"[:63]
             session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})

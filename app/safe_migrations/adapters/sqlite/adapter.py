@@ -2,26 +2,22 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import SCRATCH, Adapter, Lock, Part, listening
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening
 from app.safe_migrations.adapters.snapshot import Snapshot
 from app.safe_migrations.adapters.sqlite import backup, snapshot
+from app.safe_migrations.adapters.sqlite.backup import bare, file_of
+from app.safe_migrations.adapters.sqlite.databases import SQLiteDatabases
 from app.safe_migrations.adapters.sqlite.lock import FileLock, NoLock
 from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
-
-
-def _bare(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.dbapi_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver
 
 
 class SQLite(Adapter):
@@ -38,12 +34,8 @@ class SQLite(Adapter):
         if isinstance(self.engine.pool, StaticPool):
             yield NoLock()
             return
-        with Path(f"{self._file}-{'migration' if what == 'upgrade' else what}-lock").open("a+") as file:
+        with Path(f"{file_of(self.engine)}-{'migration' if what == 'upgrade' else what}-lock").open("a+") as file:
             yield FileLock(file)
-
-    @property
-    def _file(self) -> str:
-        return str(self.engine.url.database).removeprefix("file:")
 
     def is_lock_time_out(self, error: DBAPIError) -> bool:
         """SQLITE_BUSY or SQLITE_LOCKED (sqlite.org/rescode.html)."""
@@ -64,9 +56,9 @@ class SQLite(Adapter):
     def dump(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
         """SQLite's online backup; or the statements that make its schema, run on ``file``."""
         if part is Part.SCHEMA:
-            backup.write_schema(_bare(connection), file)
+            backup.write_schema(bare(connection), file)
         else:
-            backup.write(_bare(connection), file, patience)
+            backup.write(bare(connection), file, patience)
 
     def verify(self, _connection: Connection, file: Path) -> None:
         """Its header, and ``integrity_check``."""
@@ -75,35 +67,18 @@ class SQLite(Adapter):
     def load(self, connection: Connection, file: Path, patience: Patience) -> None:
         """The online backup backwards: one transaction."""
         connection.rollback()
-        backup.load(file, _bare(connection), patience)
+        backup.load(file, bare(connection), patience)
+
+    @property
+    def databases(self) -> SQLiteDatabases:
+        """Other files in its folder."""
+        return SQLiteDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> Snapshot:
         """From the PRAGMAs, the texts and the rows."""
-        found = snapshot.taken(_bare(connection))
+        found = snapshot.taken(bare(connection))
         connection.rollback()
         return found
-
-    def database_name(self, name: str) -> str:
-        """A file beside this database's, or beside what runs, if that is in memory."""
-        return str(Path(self._file).parent / f"{name}.db")
-
-    def make_database(self, _connection: Connection, name: str) -> None:
-        """SQLite makes the file when it is opened, with what it says of foreign keys and the like."""
-
-    def drop_database(self, _connection: Connection, name: str) -> bool:
-        """Remove the file, and what SQLite may have beside it."""
-        file = Path(self.database_name(name))
-        found = file.exists()
-        for suffix in ("", "-journal", "-wal", "-shm", "-migration-lock"):
-            file.with_name(file.name + suffix).unlink(missing_ok=True)
-        return found
-
-    def drop_all(self, connection: Connection) -> None:
-        """Copy a database with nothing in it but the mark over it."""
-        connection.rollback()
-        with closing(sqlite3.connect(":memory:")) as empty:
-            empty.execute(f"CREATE TABLE {SCRATCH} (id INTEGER)")
-            empty.backup(_bare(connection))
 
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:

@@ -6,9 +6,23 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from sqlalchemy import Connection, Engine
+
 from app.safe_migrations.adapters.base import not_whole
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
+
+
+def bare(connection: Connection) -> sqlite3.Connection:
+    """The connection of sqlite3 below SQLAlchemy's."""
+    driver = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def file_of(engine: Engine) -> str:
+    """The path of the database's file."""
+    return str(engine.url.database).removeprefix("file:")
 
 
 def write(connection: sqlite3.Connection, file: Path, patience: Patience) -> None:
