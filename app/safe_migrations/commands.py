@@ -1,5 +1,6 @@
 """What `flask db backup`, `backups`, `restore` and `rehearse` do."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,7 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
 
 def rehearse(config: Config, destination: str, rows: bool) -> bool:
     """Rehearse what an upgrade to ``destination`` would run, on a copy; print a table. False if something is wrong."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the copy goes, as after Ctrl-C
     with (
         _opened(config) as (backups, connection, using),
         locked(backups.adapter, connection, using.lock_wait, "rehearsal"),

@@ -1,11 +1,13 @@
 """The engine of the app's database, and another one in its place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Engine
+from sqlalchemy import Dialect, Engine, event
+
+from app.safe_migrations.errors import MigrationError
 
 
 def app_engine() -> Engine:
@@ -16,10 +18,23 @@ def app_engine() -> Engine:
 
 @contextmanager
 def replaced_by(engine: Engine) -> Iterator[None]:
-    """Let the app have ``engine``: scripts may use ``db.session``, which must not reach the real database then."""
+    """Let the app have ``engine``, and no engine connect to the real database: scripts may use ``db.session``, or make
+    an engine of their own.
+    """
     database = current_app.extensions["migrate"].db
     engines: Any = database.engines  # the dict of Flask-SQLAlchemy, which says that it is a Mapping
     real = engines[None]
+
+    def refuse(dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]) -> None:
+        if dialect.name == real.dialect.name and _place(args, options) == place:
+            raise MigrationError(
+                "a script connects to the real database, which is out of bounds here.",
+                "use the connection of the revision:",
+                "op.get_bind().execute(...)",
+            )
+
+    place = _place(*real.dialect.create_connect_args(real.url))
+    event.listen(Engine, "do_connect", refuse)
     database.session.remove()
     engines[None] = engine
     try:
@@ -27,3 +42,10 @@ def replaced_by(engine: Engine) -> Iterator[None]:
     finally:
         database.session.remove()
         engines[None] = real
+        event.remove(Engine, "do_connect", refuse)
+
+
+def _place(args: Sequence[Any], options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where a driver would connect to: host, port and database, or the file."""
+    names = (("host",), ("port",), ("dbname", "database", "db"))
+    return (*map(str, args), *(str(next((options[key] for key in keys if key in options), "")) for keys in names))

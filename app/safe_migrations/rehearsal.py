@@ -11,9 +11,18 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import Script, ScriptDirectory
+from sqlalchemy import StaticPool
 
 from app.safe_migrations.adapters import Adapter
-from app.safe_migrations.adapters.snapshot import Loss, Snapshot, differences, lost, not_brought_back
+from app.safe_migrations.adapters.snapshot import (
+    Loss,
+    Snapshot,
+    differences,
+    is_back,
+    lost,
+    not_brought_back,
+    overwritten,
+)
 from app.safe_migrations.drift import drift
 from app.safe_migrations.errors import MigrationError, message
 from app.safe_migrations.progress import log
@@ -49,7 +58,8 @@ class Rehearsal:
     """Rehearses on the database of ``adapter``, which has to be the app's own meanwhile; its rows may be lost."""
 
     def __init__(self, config: Config, adapter: Adapter) -> None:
-        config.attributes["settings"] = {"backup": "never"}
+        # Nobody else is there: who holds a lock is the script itself, in another session.
+        config.attributes["settings"] = {"backup": "never", "lock_timeout": 2, "lock_retries": 1}
         self.config = config
         self.adapter = adapter
         self.script = ScriptDirectory.from_config(config)
@@ -92,16 +102,20 @@ class Rehearsal:
         there = self._snapshot()
         report.after = there.count
         losses = lost(before, there)
-        self._tell(losses, revision, report)
         if (reason := one_way(Path(revision.path))) is not None:
+            self._tell([*losses, *overwritten(before, there)], revision, report)
             report.notes.append(f"one-way: {reason}".rstrip(": "))
             return
         report.down = self._run(revision, report, "downgrade")
         if report.down is None:
+            self._tell(losses, revision, report)
             return
         back = self._snapshot()
+        losses = [loss for loss in losses if not is_back(loss, before, back)]
+        self._tell(losses, revision, report)
         differing = [*differences(before.objects, back.objects), *not_brought_back(before, back, losses)]
-        report.faults += [f"after its downgrade {difference}" for difference in differing]
+        left = {f"key {name.removeprefix('foreign key ')} is new" for name in there.objects}  # as MySQL's servers do
+        report.faults += [f"after its downgrade {difference}" for difference in differing if difference not in left]
         if self._run(revision, report, "second upgrade") is not None:
             again = self._snapshot()
             report.faults += [f"after its second upgrade {name}" for name in differences(there.objects, again.objects)]
@@ -124,6 +138,8 @@ class Rehearsal:
             return None
         finally:
             log.removeFilter(_is_about_a_step)
+            if not isinstance(self.adapter.engine.pool, StaticPool):  # of a database in memory, which would be gone
+                self.adapter.engine.dispose()  # and with the session what the script has set in it
         return time.monotonic() - begun
 
     def _tell(self, losses: list[Loss], revision: Script, report: Report) -> None:

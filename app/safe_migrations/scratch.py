@@ -6,11 +6,11 @@ from contextlib import ExitStack, contextmanager
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
 from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
 from app.safe_migrations.backup import name_of, private, shown
-from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import masked
 from app.safe_migrations.settings import Settings
@@ -41,7 +41,7 @@ def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -
         return
     server = adapter_of(_engine(given._replace(database=adapter.maintenance_database)))
     try:
-        with server.engine.connect() as session, _made(server, session, _name(adapter.engine.url)) as url:
+        with _connected(server.engine) as session, _made(server, session, _name(adapter.engine.url)) as url:
             yield url
     finally:
         server.engine.dispose()
@@ -65,7 +65,7 @@ def _borrowed(url: URL, real: Connection) -> Iterator[URL]:
     engine = _engine(url)
     mark = Table(SCRATCH, MetaData(), Column("id", Integer))
     try:
-        with engine.connect() as connection:
+        with _connected(engine) as connection:
             adapter = adapter_of(engine)
             if inspect(connection).has_table(SCRATCH):
                 log.info("Emptying %s, in which a rehearsal that was killed left its copy", masked(url))
@@ -85,6 +85,17 @@ def _borrowed(url: URL, real: Connection) -> Iterator[URL]:
                 connection.commit()
     finally:
         engine.dispose()
+
+
+def _connected(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        raise MigrationError(
+            f"MIGRATION_REHEARSAL_URL names {masked(engine.url)}, which cannot be reached: {summary(error)}",
+            "correct it, or leave it out to rehearse beside the database:",
+            "unset MIGRATION_REHEARSAL_URL",
+        ) from error
 
 
 def _has_anything(adapter: Adapter, connection: Connection) -> bool:
@@ -120,6 +131,8 @@ def _completed(given: str, real: URL) -> URL:
         url = make_url(given.strip())
     except (ArgumentError, ValueError):
         url = None
+    if url is not None and "@" in f"{url.host}{url.database}":
+        raise MigrationError("MIGRATION_REHEARSAL_URL has an @ too many.", "write the password's @ as %40, / as %2F.")
     names = {"mariadb": "mysql", "postgres": "postgresql"}
     product, wanted = (
         names.get(name, name) for name in (url.drivername.partition("+")[0] if url else "", real.get_backend_name())

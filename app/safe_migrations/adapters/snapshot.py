@@ -1,7 +1,7 @@
 """A database at one moment: its schema in its own words, and its rows as counts and fingerprints."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Objects = Mapping[str, str]
 """The text of each object: ``{"column pet.name": "varchar(80) NOT NULL"}``. Their order does not count."""
@@ -12,23 +12,35 @@ class Rows:
     """How many rows a table has; and of each column how many values that are not NULL, and a fingerprint of all.
 
     Equal fingerprints: each row, by its primary key, has the same value; in the same process and for the same type.
+    ``rows`` is a fingerprint of the rows of a table without a key, whose columns tell nothing of each other.
     """
 
     count: int
     values: Mapping[str, tuple[int, int]]
+    rows: int = 0
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The objects and the rows of each table, but for alembic_version and what belongs to a run."""
+    """The objects, the rows of each table and how far each counter is, but for alembic_version and what a run has."""
 
     objects: Objects
     tables: Mapping[str, Rows]
+    counters: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
         """All rows."""
         return sum(rows.count for rows in self.tables.values())
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What an upgrade takes, of ``name`` (``pet`` or ``pet.name``), and the code of the rule for that."""
+
+    name: str
+    what: str
+    code: str
 
 
 def differences(before: Objects, after: Objects) -> Iterator[str]:
@@ -46,15 +58,6 @@ def differences(before: Objects, after: Objects) -> Iterator[str]:
             yield f"{name} is {after[name]!r} instead of {before[name]!r}"
 
 
-@dataclass(frozen=True)
-class Loss:
-    """What an upgrade takes, of ``name`` (``pet`` or ``pet.name``), and the code of the rule for that."""
-
-    name: str
-    what: str
-    code: str
-
-
 def lost(before: Snapshot, after: Snapshot) -> list[Loss]:
     """What is gone with an upgrade; not what has got another name, with the same fingerprints."""
     found: list[Loss] = []
@@ -66,9 +69,58 @@ def lost(before: Snapshot, after: Snapshot) -> list[Loss]:
             found.append(Loss(table, what, "unbounded-data-change"))
         elif now is not None:
             found += _lost_values(table, rows, now)
-        elif rows.count and rows not in new:
+        elif rows.count and not any(_has_all(other, rows) for other in new):
             found.append(Loss(table, f"{table}, which has {rows.count} rows", "drop-table"))
     return found
+
+
+def overwritten(before: Snapshot, after: Snapshot) -> Iterator[Loss]:
+    """Values that an upgrade replaces by others, in columns that stay what they are; not where NULLs are filled."""
+    for table, rows in before.tables.items():
+        now = after.tables.get(table, Rows(0, {}))
+        for column, (count, fingerprint) in rows.values.items():
+            there, other = now.values.get(column, (0, fingerprint))
+            name, key = f"{table}.{column}", f"column {column} of {table}"
+            same = before.objects.get(key) == after.objects.get(key) and (rows.count, count) == (now.count, there)
+            if same and fingerprint != other:
+                yield Loss(name, f"values of {name}", "unbounded-data-change")
+
+
+def is_back(loss: Loss, before: Snapshot, back: Snapshot) -> bool:
+    """Whether the downgrade has brought back what the upgrade took, all of it."""
+    table, _, column = loss.name.rpartition(".")
+    if loss.name in before.tables:
+        return before.tables[loss.name] == back.tables.get(loss.name)
+    return table in back.tables and before.tables[table].values[column] == back.tables[table].values.get(column)
+
+
+def not_brought_back(before: Snapshot, back: Snapshot, losses: list[Loss]) -> Iterator[str]:
+    """What is not as it was when the downgrade has run, but for what is told of the upgrade already."""
+    known = {loss.name for loss in losses}
+    for table, rows in before.tables.items():
+        now = back.tables.get(table)
+        if now is None or table in known:
+            continue
+        if now.count != rows.count:
+            yield f"{table} has {now.count} rows instead of {rows.count}"
+            continue
+        other = [
+            f"{table}.{column}"
+            for column, (_, fingerprint) in rows.values.items()
+            if column in now.values and now.values[column][1] != fingerprint and f"{table}.{column}" not in known
+        ]
+        yield from (f"{name} has other values than before" for name in other)
+        if rows.rows != now.rows and rows.values.keys() == now.values.keys() and not other:
+            yield f"{table} has its values in other rows than before"
+    for name, value in before.counters.items():
+        if name in back.counters and back.counters[name] < value:
+            yield f"{name} is at {back.counters[name]} instead of {value}"
+
+
+def _has_all(new: Rows, old: Rows) -> bool:
+    """Whether each column that had values is there, under whatever name."""
+    there = {fingerprint for _, fingerprint in new.values.values()}
+    return new.count == old.count and all(fingerprint in there for count, fingerprint in old.values.values() if count)
 
 
 def _lost_values(table: str, rows: Rows, now: Rows) -> Iterator[Loss]:
@@ -79,19 +131,3 @@ def _lost_values(table: str, rows: Rows, now: Rows) -> Iterator[Loss]:
             yield Loss(name, f"{name}, which has {count} values", "drop-column")
         elif column in now.values and (gone := count - now.values[column][0]) > 0:
             yield Loss(name, f"{gone} of the {count} values of {name}", "unbounded-data-change")
-
-
-def not_brought_back(before: Snapshot, after: Snapshot, losses: list[Loss]) -> Iterator[str]:
-    """What is not as it was when the downgrade has run, but for what the upgrade took already."""
-    known = {loss.name for loss in losses}
-    for table, rows in before.tables.items():
-        now = after.tables.get(table)
-        if now is None or table in known:
-            continue
-        if now.count != rows.count:
-            yield f"{table} has {now.count} rows instead of {rows.count}"
-            continue
-        for column, (_, fingerprint) in rows.values.items():
-            name = f"{table}.{column}"
-            if column in now.values and now.values[column][1] != fingerprint and name not in known:
-                yield f"{name} has other values than before"

@@ -57,8 +57,9 @@ class MySQLDatabases(Databases):
         name = str(real.database)
 
         def refuse(what: str, sql: str) -> None:
-            named = Statement(sql).of_schema(name)
-            if named and (name not in tables or named & tables):
+            statement = Statement(sql)
+            named = {name} if statement.verb == "USE" else statement.of_schema(name)
+            if named and (name not in tables or named & {name, *tables}):
                 raise MigrationError(
                     f"{what} names the database {name} itself, and a rehearsal must not touch that.",
                     "name the table alone, or rehearse on a server of its own:",

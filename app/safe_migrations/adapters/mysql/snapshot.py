@@ -16,7 +16,12 @@ def taken(execute: Execute) -> Snapshot:
         if name != "alembic_version" and not name.startswith(OWN_TABLES)
     ]
     objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
-    return Snapshot(objects, {name: _rows(execute, name) for kind, name in found if kind == "TABLE"})
+    counters = {
+        f"sequence {name}": int(execute(f"SELECT next_not_cached_value FROM {quoted(name)}")[0][0])
+        for kind, name in found
+        if kind == "SEQUENCE"
+    }
+    return Snapshot(objects, {name: _rows(execute, name) for kind, name in found if kind == "TABLE"}, counters)
 
 
 def _described(execute: Execute, kind: str, name: str) -> Iterator[tuple[str, str]]:
@@ -37,15 +42,20 @@ def _rows(execute: Execute, table: str) -> Rows:
         " AND table_name = %s ORDER BY ordinal_position",
         (table,),
     )
-    # Each value is hashed by itself, for values of several collations cannot be joined. MySQL 9 has no MD5 any more.
-    keys = "".join(f"SHA2({quoted(name)}, 224), " for name, key in columns if key == "PRI")
-    sums = [
-        f"COUNT({quoted(name)}), COALESCE(SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', {keys}"
-        f"COALESCE(SHA2({quoted(name)}, 224), '')), 224), 15), 16, 10) AS UNSIGNED)), 0)"
-        for name, _ in columns
-    ]
-    ((count, *found),) = execute(f"SELECT {', '.join(['COUNT(*)', *sums])} FROM {quoted(table)}")
-    pairs = zip(found[::2], found[1::2], strict=True)
-    return Rows(
-        int(count), {name: (int(values), int(total)) for (name, _), (values, total) in zip(columns, pairs, strict=True)}
-    )
+    names = [name for name, _ in columns]
+    keys = [_hash(name) for name, key in columns if key == "PRI"]
+    sums = [f"COUNT({quoted(name)}), {_sum([*keys, _hash(name)])}" for name in names]
+    row = _sum([_hash(name) for name in names]) if not keys else "0"
+    ((count, rows, *found),) = execute(f"SELECT {', '.join(['COUNT(*)', row, *sums])} FROM {quoted(table)}")
+    pairs = ((int(values), int(total)) for values, total in zip(found[::2], found[1::2], strict=True))
+    return Rows(int(count), dict(zip(names, pairs, strict=True)), int(rows))
+
+
+def _hash(name: str) -> str:
+    """Of each value by itself, for values of several collations cannot be joined. MySQL 9 has no MD5 any more."""
+    return f"COALESCE(SHA2({quoted(name)}, 224), '')"
+
+
+def _sum(hashes: list[str]) -> str:
+    joined = f"SHA2(CONCAT_WS(',', {', '.join(hashes)}), 224)"
+    return f"COALESCE(SUM(CAST(CONV(LEFT({joined}, 15), 16, 10) AS UNSIGNED)), 0)"

@@ -22,14 +22,16 @@ TABLES = (
 TYPES = f"pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace AND {OURS} AND " + NOT_OF_AN_EXTENSION.format(
     catalog="pg_type", oid="t.oid"
 )
+ACL = "coalesce(c.relacl, acldefault('r', c.relowner))"
 OBJECTS = f"""
 SELECT 'schema ' || n.nspname, coalesce(n.nspacl::text, '') FROM pg_namespace n WHERE {OURS}
 UNION ALL
 SELECT 'extension ' || extname, extversion FROM pg_extension
 UNION ALL
 SELECT 'table ' || c.oid::regclass,
-       concat_ws(' ', c.relkind, c.relpersistence, c.reloptions, c.relacl, pg_get_partkeydef(c.oid),
+       concat_ws(' ', c.relkind, c.relpersistence, c.reloptions, {ACL}, c.relowner::regrole, pg_get_partkeydef(c.oid),
                  pg_get_expr(c.relpartbound, c.oid), CASE WHEN c.relrowsecurity THEN 'ROW LEVEL SECURITY' END,
+                 CASE WHEN c.relforcerowsecurity THEN 'FORCED' END, nullif(c.relreplident, 'd'),
                  obj_description(c.oid, 'pg_class'))
   FROM {TABLES} WHERE c.relkind IN ('r', 'p', 'f')
 UNION ALL
@@ -47,7 +49,8 @@ SELECT 'constraint ' || k.conname || ' of ' || c.oid::regclass,
   FROM {TABLES} JOIN pg_constraint k ON k.conrelid = c.oid WHERE k.contype <> 'n'
 UNION ALL
 SELECT 'index ' || i.indexrelid::regclass || ' of ' || c.oid::regclass,
-       concat_ws(' ', pg_get_indexdef(i.indexrelid), CASE WHEN NOT i.indisvalid THEN 'INVALID' END)
+       concat_ws(' ', pg_get_indexdef(i.indexrelid), CASE WHEN NOT i.indisvalid THEN 'INVALID' END,
+                 CASE WHEN i.indisclustered THEN 'CLUSTER ON' END, obj_description(i.indexrelid, 'pg_class'))
   FROM {TABLES} JOIN pg_index i ON i.indrelid = c.oid
 UNION ALL
 SELECT 'trigger ' || g.tgname || ' of ' || c.oid::regclass, concat_ws(' ', pg_get_triggerdef(g.oid), g.tgenabled)
@@ -57,18 +60,27 @@ SELECT 'rule ' || r.rulename || ' of ' || c.oid::regclass, pg_get_ruledef(r.oid)
   FROM {TABLES} JOIN pg_rewrite r ON r.ev_class = c.oid WHERE r.rulename <> '_RETURN'
 UNION ALL
 SELECT 'policy ' || p.polname || ' of ' || c.oid::regclass,
-       concat_ws(' ', p.polcmd, pg_get_expr(p.polqual, c.oid), pg_get_expr(p.polwithcheck, c.oid))
+       concat_ws(' ', p.polcmd, p.polpermissive, p.polroles::regrole[], pg_get_expr(p.polqual, c.oid),
+                 pg_get_expr(p.polwithcheck, c.oid))
   FROM {TABLES} JOIN pg_policy p ON p.polrelid = c.oid
 UNION ALL
-SELECT 'view ' || c.oid::regclass, concat_ws(' ', c.relkind, pg_get_viewdef(c.oid), c.reloptions, c.relacl)
+SELECT 'view ' || c.oid::regclass,
+       concat_ws(' ', c.relkind, pg_get_viewdef(c.oid), c.reloptions, {ACL}, c.relispopulated,
+                 obj_description(c.oid, 'pg_class'))
   FROM {TABLES} WHERE c.relkind IN ('v', 'm')
 UNION ALL
 SELECT 'sequence ' || c.oid::regclass,
-       concat_ws(' ', format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle)
+       concat_ws(' ', format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
+                 s.seqcache, coalesce(c.relacl, acldefault('s', c.relowner)),
+                 (SELECT d.refobjid::regclass || '.' || a.attname FROM pg_depend d
+                    JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i') LIMIT 1))
   FROM {TABLES} JOIN pg_sequence s ON s.seqrelid = c.oid
 UNION ALL
 SELECT 'routine ' || p.oid::regprocedure,
-       CASE WHEN p.prokind = 'a' THEN p.proacl::text ELSE pg_get_functiondef(p.oid) END
+       concat_ws(' ', CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE (SELECT g::text FROM pg_aggregate g
+                 WHERE g.aggfnoid = p.oid) END, coalesce(p.proacl, acldefault('f', p.proowner)),
+                 obj_description(p.oid, 'pg_proc'))
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
    AND {OURS} AND {NOT_OF_AN_EXTENSION.format(catalog="pg_proc", oid="p.oid")}
 UNION ALL
@@ -84,7 +96,15 @@ SELECT 'type ' || t.oid::regtype,
 UNION ALL
 SELECT 'type ' || t.oid::regtype, t.typtype::text
   FROM {TYPES} LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE t.typtype = 'r' OR c.relkind = 'c'
+UNION ALL
+SELECT 'statistics ' || s.stxname, pg_get_statisticsobjdef(s.oid)
+  FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace AND {OURS}
+UNION ALL
+SELECT 'publication ' || pubname, concat_ws(' ', puballtables, (SELECT string_agg(prrelid::regclass::text, ', '
+       ORDER BY 1) FROM pg_publication_rel r WHERE r.prpubid = p.oid)) FROM pg_publication p
 """
+# How far each is; one that has not been used has no last value.
+COUNTERS = "SELECT 'sequence ' || format('%I.%I', schemaname, sequencename), coalesce(last_value, 0) FROM pg_sequences"
 
 
 COLUMNS = f"""
@@ -104,23 +124,29 @@ def taken(connection: Connection) -> Snapshot:
         name: _rows(connection, full, [(column[2], column[3]) for column in found])
         for (name, full), found in groupby(columns, lambda column: (column[0], column[1]))
     }
+    counters = {name: int(number) for name, number in connection.execute(text(COUNTERS))}
     connection.rollback()
-    return Snapshot(objects, tables)
+    return Snapshot(objects, tables, counters)
 
 
 def _rows(connection: Connection, table: str, columns: Sequence[tuple[str, bool]]) -> Rows:
     """One scan: of each column the number of values, and the sum of a 64-bit hash of key and value."""
-    names, keys = [name for name, _ in columns], "".join(f"{_quoted(name)}::text, " for name, key in columns if key)
-    sums = [
-        f"count({_quoted(name)}), coalesce(sum(hashtextextended(concat_ws(',', {keys}coalesce('=' ||"
-        f" {_quoted(name)}::text, '')) COLLATE \"C\", 0)::numeric), 0)"
-        for name in names
-    ]
-    count, *found = connection.exec_driver_sql(
-        f"SELECT {', '.join(['count(*)', *sums])} FROM {table}".replace("%", "%%")
-    ).one()
-    pairs = zip(found[::2], found[1::2], strict=True)
-    return Rows(count, {name: (values, int(total)) for name, (values, total) in zip(names, pairs, strict=True)})
+    names, keys = [name for name, _ in columns], [_text(name) for name, is_key in columns if is_key]
+    sums = [f"count({_quoted(name)}), {_sum([*keys, _text(name)])}" for name in names]
+    row = _sum([_text(name) for name in names]) if not keys else "0"
+    query = f"SELECT {', '.join(['count(*)', row, *sums])} FROM {table}"
+    count, rows, *found = connection.exec_driver_sql(query.replace("%", "%%")).one()
+    pairs = ((values, int(total)) for values, total in zip(found[::2], found[1::2], strict=True))
+    return Rows(count, dict(zip(names, pairs, strict=True)), int(rows))
+
+
+def _text(name: str) -> str:
+    return f"coalesce('=' || {_quoted(name)}::text, '')"
+
+
+def _sum(values: list[str]) -> str:
+    joined = f"concat_ws(',', {', '.join(values)})" if values else "''"
+    return f'coalesce(sum(hashtextextended({joined} COLLATE "C", 0)::numeric), 0)'
 
 
 def _quoted(name: str) -> str:

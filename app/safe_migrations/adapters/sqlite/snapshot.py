@@ -25,47 +25,59 @@ KEYWORDS = {*SAID_OF_TABLES, *CONSTRAINTS, "COLLATE", "AS"}
 def taken(connection: sqlite3.Connection) -> Snapshot:
     """Read it."""
     schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    objects: dict[str, str] = {}
+    # The shadow tables of a virtual one hold its rows in their own way.
+    shadows = {row[1] for row in connection.execute("PRAGMA table_list") if row[2] == "shadow"}
+    objects: dict[str, str] = {"user_version": str(connection.execute("PRAGMA user_version").fetchone()[0])}
     tables = {}
     for kind, name, table, sql in schema:
-        if table == "alembic_version" or table.startswith((OWN_TABLES, "sqlite_")):
+        if table == "alembic_version" or table.startswith((OWN_TABLES, "sqlite_")) or table in shadows:
             continue
-        tokens = _tokens(sql)
         if kind == "table":
-            objects |= dict(_described(connection, name, tokens))
+            objects |= dict(_described(connection, name, _parts(sql)))
             tables[name] = _rows(connection, name)
         else:
-            objects[f"{kind} {name}" + ("" if table == name else f" of {table}")] = " ".join(tokens)
-    return Snapshot(objects, tables)
+            objects[f"{kind} {name}" + ("" if table == name else f" of {table}")] = " ".join(_tokens(_parts(sql)))
+    return Snapshot(objects, tables, _counters(connection, schema))
 
 
-def _described(connection: sqlite3.Connection, table: str, tokens: list[str]) -> Iterator[tuple[str, str]]:
-    yield f"table {table}", " ".join(sorted(token for token in tokens if token in SAID_OF_TABLES))
-    said = _said_of_columns(tokens)
+def _counters(connection: sqlite3.Connection, schema: list[tuple[str, str, str, str]]) -> dict[str, int]:
+    """The last number of each table with AUTOINCREMENT."""
+    if not any(name == "sqlite_sequence" for _, name, _, _ in schema):
+        return {}
+    found = connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
+    return {f"the counter of {name}": int(number or 0) for name, number in found}
+
+
+def _described(connection: sqlite3.Connection, table: str, parts: list[str]) -> Iterator[tuple[str, str]]:
+    tokens = _tokens(parts)
+    said = [" ".join(tokens[at : at + 1 + (token == "CONFLICT")]) for at, token in enumerate(tokens)]
+    yield f"table {table}", " ".join(sorted(words for words in said if words.split(" ")[0] in SAID_OF_TABLES))
+    of_columns = _said_of_columns(parts, tokens)
     columns = connection.execute(f"PRAGMA table_xinfo({_quoted(table)})").fetchall()
     key = [column for column in columns if column[5]]
     for _, name, kind, not_null, default, place, hidden in columns:
+        kind = _type(kind)
         # A key of the type INTEGER is the rowid, which is never NULL, whatever is said.
-        never_null = not_null or (len(key) == 1 and place and kind.upper() == "INTEGER")
-        words = [kind.upper(), "NOT NULL" if never_null else "", KINDS[hidden], f"KEY {place}" if place else ""]
-        words += [f"DEFAULT {' '.join(_tokens(_inner(default)))}"] if default is not None else []
-        yield f"column {name} of {table}", " ".join(filter(None, [*words, *said.get(name.lower(), [])]))
+        never_null = not_null or (len(key) == 1 and place and kind == "INTEGER")
+        words = [kind, "NOT NULL" if never_null else "", KINDS[hidden], f"KEY {place}" if place else ""]
+        words += [f"DEFAULT {' '.join(_parts(_inner(default)))}"] if default is not None else []
+        yield f"column {name} of {table}", " ".join(filter(None, [*words, *of_columns.get(name.lower(), [])]))
     keys = connection.execute(f"PRAGMA foreign_key_list({_quoted(table)})").fetchall()
-    for (_, parent, rules), parts in groupby(keys, lambda row: (row[0], row[2], row[5:8])):
-        pairs = [(part[3], part[4]) for part in parts]
+    for (_, parent, rules), found in groupby(keys, lambda row: (row[0], row[2], row[5:8])):
+        pairs = [(row[3], row[4]) for row in found]
         yield f"foreign key {pairs} to {parent} of {table}", " ".join(rules)
     for _, index, _, origin, _ in connection.execute(f"PRAGMA index_list({_quoted(table)})").fetchall():
         if origin == "u":
             on = connection.execute(f"PRAGMA index_xinfo({_quoted(index)})").fetchall()
-            yield f"UNIQUE {[row[2] for row in on if row[5]]} of {table}", ""
+            yield f"UNIQUE {[(row[2], row[4]) for row in on if row[5]]} of {table}", ""
     for at, token in enumerate(tokens):
         if token == "CHECK":
-            yield f"CHECK {_bracketed(tokens, at + 1)} of {table}", ""
+            yield f"CHECK {_bracketed(parts, at + 1)} of {table}", ""
         elif token == "CONSTRAINT":
             yield f"constraint {tokens[at + 1]} of {table}", ""
 
 
-def _said_of_columns(tokens: list[str]) -> dict[str, list[str]]:
+def _said_of_columns(parts: list[str], tokens: list[str]) -> dict[str, list[str]]:
     """Collation and expression of each column that has one, by its name in lower case."""
     found: dict[str, list[str]] = {}
     depth, column = 0, ""
@@ -74,29 +86,40 @@ def _said_of_columns(tokens: list[str]) -> dict[str, list[str]]:
         if depth == 1 and tokens[at - 1] in ("(", ","):
             column = "" if token in CONSTRAINTS else token.strip('"').lower()
         if column and token == "COLLATE":
-            found.setdefault(column, []).append(f"COLLATE {tokens[at + 1].upper()}")
+            found.setdefault(column, []).append(f"COLLATE {tokens[at + 1]}")
         elif column and token == "AS" and tokens[at + 1 : at + 2] == ["("]:
-            found.setdefault(column, []).append(f"AS {_bracketed(tokens, at + 1)}")
+            found.setdefault(column, []).append(f"AS {_bracketed(parts, at + 1)}")
     return found
 
 
-def _bracketed(tokens: list[str], start: int) -> str:
-    """From the parenthesis at ``start`` to the one that closes it."""
+def _bracketed(parts: list[str], start: int) -> str:
+    """From the parenthesis at ``start`` to the one that closes it, as typed: what stands in quotes may be text."""
     depth = 0
-    for at in range(start, len(tokens)):
-        depth += (tokens[at] == "(") - (tokens[at] == ")")
+    for at in range(start, len(parts)):
+        depth += (parts[at] == "(") - (parts[at] == ")")
         if not depth:
-            return " ".join(tokens[start : at + 1])
-    return " ".join(tokens[start:])
+            return " ".join(parts[start : at + 1])
+    return " ".join(parts[start:])
 
 
-def _tokens(sql: str) -> list[str]:
-    """Without white space and comments; all but strings in upper case, and names without quotes if they need none."""
+def _parts(sql: str) -> list[str]:
+    """Names, words, strings and signs, without white space and comments."""
+    return [part for part in TOKEN.findall(sql) if part]
+
+
+def _tokens(parts: list[str]) -> list[str]:
+    """All but strings in upper case, and names without quotes if they need none."""
     found = []
-    for token in filter(None, TOKEN.findall(sql)):
-        bare = token[1:-1].upper() if token[0] in '"`[' else token.upper()
-        found.append(token if token[0] == "'" else f'"{bare}"' if token[0] in '"`[' and bare in KEYWORDS else bare)
+    for part in parts:
+        bare = part[1:-1].upper() if part[0] in '"`[' else part.upper()
+        found.append(part if part[0] == "'" else f'"{bare}"' if part[0] in '"`[' and bare in KEYWORDS else bare)
     return found
+
+
+def _type(kind: str) -> str:
+    """A type as SQLAlchemy writes it: ``NUMERIC(10, 2)``; INT has the same affinity as INTEGER."""
+    kind = re.sub(r"\s*,\s*", ", ", kind.upper())
+    return "INTEGER" if kind == "INT" else kind
 
 
 def _inner(default: str) -> str:
@@ -107,18 +130,19 @@ def _inner(default: str) -> str:
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> Rows:
-    """One scan; fingerprints are sums of Python's hashes."""
+    """One scan; fingerprints are sums of Python's hashes, of text: numbers have too many of the same hash."""
     columns = connection.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()
     names = [column[1] for column in columns]
     key = [at for at, column in enumerate(columns) if column[5]]
-    count, values, sums = 0, [0] * len(names), [0] * len(names)
+    count, rows, values, sums = 0, 0, [0] * len(names), [0] * len(names)
     for row in connection.execute(f"SELECT {', '.join(map(_quoted, names))} FROM {_quoted(table)}"):
         count += 1
         identity = tuple(row[at] for at in key)
         for at, value in enumerate(row):
             values[at] += value is not None
-            sums[at] += hash((identity, value, type(value)))
-    return Rows(count, dict(zip(names, zip(values, sums, strict=True), strict=True)))
+            sums[at] += hash(repr((identity, value)))
+        rows += 0 if key else hash(repr(row))
+    return Rows(count, dict(zip(names, zip(values, sums, strict=True), strict=True)), rows)
 
 
 def _quoted(name: str) -> str:
