@@ -118,6 +118,9 @@ class Undo:
         for entry in others:
             if entry.kind == "TRIGGER" and self._is_ours(entry):
                 self._try(entry, self._drop)  # the undoing of rows is not for it
+        for entry in others:
+            if entry.kind == "SEQUENCE" and entry.text is not None:
+                self._try(entry, self._make_anew)  # a column's default may be its next number
         steps = [list(found) for _, found in groupby(self.entries, lambda entry: entry.step)]
         for step in reversed(steps):
             self._undo(step)

@@ -65,7 +65,7 @@ class WholeCopy(Copy):
         if not keys:
             return ""
         ((count,),) = self.execute(
-            f"SELECT COUNT(*) FROM {quoted(self.table)} t JOIN {self.kept}_after a USING ({listed(keys)})"
-            f" WHERE NOT ({self._equal(self.after)})"
+            f"SELECT COUNT(*) FROM {self.kept}_after a LEFT JOIN {quoted(self.table)} t USING ({listed(keys)})"
+            f" WHERE t.{quoted(keys[0])} IS NULL OR NOT ({self._equal(self.after)})"
         )
         return f"{count} rows of {self.table}, which others have changed since" if count else ""
