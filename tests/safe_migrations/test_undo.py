@@ -363,7 +363,7 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
             "CREATE DEFINER=someone@localhost TRIGGER t1 BEFORE INSERT ON a FOR EACH ROW SET NEW.v = NEW.v * 3 + 1",
             "CREATE TRIGGER `for each row` BEFORE INSERT ON a FOR EACH ROW FOLLOWS t0 SET NEW.v = NEW.v + 5",
         ],
-        ["ALTER TABLE a DROP COLUMN w"],
+        ["UPDATE a SET v = 5", "ALTER TABLE a DROP COLUMN w"],
     ),
     "character sets and time zone of sessions": (
         [
@@ -384,6 +384,13 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
     "order of triggers": (
         [A, *(f"CREATE TRIGGER t{n} BEFORE INSERT ON a FOR EACH ROW SET NEW.v = NEW.v * 2 + {n}" for n in range(4))],
         ["DROP TRIGGER t3", "DROP TRIGGER t1", "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET NEW.w = 1"],
+    ),
+    "backslash that escapes nothing": (
+        ["CREATE TABLE a (id INT PRIMARY KEY, s VARCHAR(20), v INT)", r"INSERT INTO a VALUES (1, 'C:\\', 10)"],
+        [
+            "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'",
+            "ALTER TABLE a MODIFY s VARCHAR(20) DEFAULT 'C:\\', DROP COLUMN v, ADD w INT DEFAULT '5'",
+        ],
     ),
 }
 

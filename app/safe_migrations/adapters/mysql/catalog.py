@@ -81,6 +81,16 @@ def triggers_of(execute: Execute, table: str) -> list[str]:
     ]
 
 
+def definers(execute: Execute) -> str:
+    """The user for whom we may define triggers, as SQL: ourselves; or nothing if we may for anybody."""
+    ((user,),) = execute("SELECT CURRENT_USER()")
+    name, host = user.rsplit("@", 1)
+    query = "SELECT privilege_type FROM information_schema.user_privileges WHERE grantee = %s"
+    rights = {right for (right,) in execute(query, (f"'{name}'@'{host}'",))}
+    may_all = {"SET_ANY_DEFINER", "ALLOW_NONEXISTENT_DEFINER"} <= rights  # MySQL 8.2 on; before that, and MariaDB:
+    return "" if may_all or rights & {"SET_USER_ID", "SET USER"} else f"`{name}`@`{host}`"
+
+
 def table_of_trigger(execute: Execute, trigger: str) -> str:
     """The table on which it is, or nothing."""
     query = "SELECT event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()"

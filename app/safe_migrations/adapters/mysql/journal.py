@@ -55,12 +55,20 @@ class Journal:
         self.copies = Copies(execute, beside)
         self.watching = True
         self.to_commit = self.locked = self.autocommit = False
-        ((mode, self.database),) = execute("SELECT @@SESSION.sql_mode, DATABASE()")
-        self.other_settings = bool(CHANGES_TEXTS & set(mode.split(",")))
-        self.strict = "STRICT_" in mode
+        self.other_settings = False
+        self._read_mode()
         self.step = 0
         self.under_way: Statement | None = None
         self._begin_revision()
+
+    def _read_mode(self) -> None:
+        """As the script has set it."""
+        self.watching = False
+        ((mode, self.database),) = self.execute("SELECT @@SESSION.sql_mode, DATABASE()")
+        self.other_settings |= bool(CHANGES_TEXTS & set(mode.split(",")))
+        self.strict = "STRICT_" in mode
+        self.escapes = "NO_BACKSLASH_ESCAPES" not in mode
+        self.mode_is_known = self.watching = True
 
     def _begin_revision(self) -> None:
         self.made: set[str] = set()
@@ -102,7 +110,9 @@ class Journal:
         if not self.watching:
             return
         self.settle()
-        statement = Statement(text)
+        if not self.mode_is_known:
+            self._read_mode()
+        statement = Statement(text if self.escapes else text.replace("\\", r"\\"))
         if statement.verb in ("LOCK", "UNLOCK"):  # under LOCK TABLES the journal's own table is out of reach
             self.locked = statement.verb == "LOCK"
             if self.locked:
@@ -111,7 +121,8 @@ class Journal:
         if self.locked or statement.verb == "UNLOCK":
             return
         self.autocommit = self.autocommit if statement.autocommit is None else statement.autocommit
-        self.other_settings |= statement.verb == "SET" and bool(PLAIN.keys() & statement.words)
+        if statement.verb == "SET" and PLAIN.keys() & statement.words:
+            self.other_settings, self.mode_is_known = True, False
         if not statement.surely_commits:
             self.commit_last_step()
         self.to_commit = False
@@ -178,9 +189,7 @@ class Journal:
         """For the journal's own statements; under PLAIN if they copy rows, or if the settings would change a text."""
         before, self.watching = self.watching, False
         try:
-            with set_aside(self.execute, PLAIN) if self.other_settings or plain else nullcontext() as settings:
-                if settings:
-                    self.strict = "STRICT_" in str(settings["sql_mode"])
+            with set_aside(self.execute, PLAIN) if self.other_settings or plain else nullcontext():
                 yield
         finally:
             self.watching = before

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.mysql.catalog import PLAIN, Execute, quoted, set_aside, shown
+from app.safe_migrations.adapters.mysql.catalog import PLAIN, Execute, definers, quoted, set_aside, shown
 from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
 from app.safe_migrations.adapters.mysql.definitions import (
     fires,
@@ -101,6 +101,7 @@ class Undo:
         self.execute = execute
         self.outcome = Outcome()
         self.reasons: dict[str, str] = {}
+        self.rights: str | None = None
         self.failed: dict[Entry, str] = {}
         names = [name for name in Entry.__dataclass_fields__ if name != "statement"]
         rows = execute(f"SELECT statement, {', '.join(names)} FROM {JOURNAL} ORDER BY id")
@@ -239,9 +240,9 @@ class Undo:
 
     def _is_ours(self, entry: Entry) -> bool:
         """Whether we may make it again: what another user defined needs more rights."""
-        ((user,),) = self.execute("SELECT CURRENT_USER()")
-        definer = "`@`".join(user.rsplit("@", 1))
-        return entry.text is None or f"DEFINER=`{definer}`" in entry.text
+        if self.rights is None:
+            self.rights = definers(self.execute)
+        return entry.text is None or self.rights == "" or f"DEFINER={self.rights}" in entry.text
 
     def _is_as_before(self, entry: Entry) -> bool:
         text, _ = shown(self.execute, entry.kind, entry.name) or (None, None)
