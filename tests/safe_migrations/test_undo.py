@@ -11,6 +11,7 @@ import flask_migrate
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, inspect
 
+from app.safe_migrations.adapters.mysql.undo import undo
 from tests.conftest import FIRST, Project, is_mariadb, revision
 
 pytestmark = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
@@ -392,6 +393,129 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
             "ALTER TABLE a MODIFY s VARCHAR(20) DEFAULT 'C:\\', DROP COLUMN v, ADD w INT DEFAULT '5'",
         ],
     ),
+    "whole rows of a table with foreign keys and triggers": (
+        [
+            "CREATE TABLE p (id VARCHAR(9) PRIMARY KEY, n INT)",
+            "CREATE TABLE c (id INT PRIMARY KEY, n INT, FOREIGN KEY (n) REFERENCES c (id) ON DELETE CASCADE)",
+            "CREATE TABLE l (n INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(9))",
+            "CREATE TRIGGER d AFTER DELETE ON p FOR EACH ROW INSERT INTO l (what) VALUES (OLD.id)",
+            "INSERT INTO p VALUES ('01', 1), ('2 ', 2)",
+            "INSERT INTO c VALUES (1, NULL), (2, 1)",
+        ],
+        ["ALTER TABLE p MODIFY id DECIMAL(9, 1)", "ALTER TABLE c CONVERT TO CHARACTER SET latin1", "DELETE FROM c"],
+    ),
+    **{
+        f"primary key cast from {before} to {after}": (
+            [f"CREATE TABLE a (id {before} PRIMARY KEY, s VARCHAR(9))", f"INSERT INTO a VALUES ({value}, 'x')"],
+            [f"ALTER TABLE a MODIFY id {after}", "UPDATE a SET s = 'y'", "CREATE TABLE b (n INT)"],
+        )
+        for before, after, value in (
+            ("DECIMAL(10, 2)", "DECIMAL(10, 1)", "1.2"),
+            ("DATETIME(6)", "DATETIME", "'2001-02-03 04:05:06.123456'"),
+            ("VARCHAR(9)", "INT", "'007'"),
+            ("BIGINT UNSIGNED", "DECIMAL(20)", "18446744073709551615"),
+        )
+    },
+    "primary key of two columns cast": (
+        [
+            "CREATE TABLE a (x VARCHAR(9), y INT, v INT, PRIMARY KEY (x, y))",
+            "INSERT INTO a VALUES ('01', 1, 10), ('1', 2, 20)",
+        ],
+        ["ALTER TABLE a MODIFY x INT, MODIFY v VARCHAR(9)", "ALTER TABLE a DROP v, DROP x, DROP PRIMARY KEY"],
+    ),
+    "columns renamed and cast": (
+        [
+            "CREATE TABLE a (id INT PRIMARY KEY, d DATETIME, v INT, UNIQUE KEY k (v))",
+            "INSERT INTO a VALUES (1, NOW(), 5)",
+        ],
+        ["ALTER TABLE a DROP KEY k, CHANGE d n DATE, CHANGE v d CHAR(9)", "UPDATE a SET d = 7"],
+    ),
+    "zero in a key that becomes AUTO_INCREMENT": (
+        [A, "INSERT INTO a VALUES (0, 10, 20), (7, 8, 9)"],
+        ["ALTER TABLE a MODIFY id INT AUTO_INCREMENT"],
+    ),
+    "exchanged partition": (
+        [
+            "CREATE TABLE a (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id)"
+            " (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (20))",
+            "CREATE TABLE b (id INT PRIMARY KEY, v INT)",
+            "INSERT INTO a VALUES (1, 1), (2, 2), (11, 11)",
+            "INSERT INTO b VALUES (1, 100), (3, 300)",
+        ],
+        [  # without autocommit MariaDB 10.11 waits for a lock of its own session
+            "SET SESSION autocommit = 1",
+            "ALTER TABLE a EXCHANGE PARTITION p0 WITH TABLE b",
+            "SET SESSION autocommit = 0",
+        ],
+    ),
+    "dropped partition": (
+        [
+            "CREATE TABLE a (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id)"
+            " (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (20))",
+            "INSERT INTO a VALUES (1, 1), (2, 2), (11, 11)",
+        ],
+        ["ALTER TABLE a TRUNCATE PARTITION p1", "ALTER TABLE a DROP PARTITION p0"],
+    ),
+    "MariaDB: rows that IGNORE takes": (
+        [A, "INSERT INTO a VALUES (1, 10, 20), (2, 10, 30)"],
+        ["ALTER IGNORE TABLE a ADD UNIQUE KEY u (v)", "UPDATE a SET w = 5", "CREATE TABLE b (n INT)"],
+    ),
+    "table without a key": (
+        ["CREATE TABLE a (v VARCHAR(9), w INT)", "INSERT INTO a VALUES ('x', 1), ('x', 1), ('X', 2)"],
+        ["ALTER TABLE a DROP w, MODIFY v CHAR(1), ADD id INT AUTO_INCREMENT PRIMARY KEY"],
+    ),
+    "key with a part of a text": (
+        ["CREATE TABLE a (s TEXT, v INT, PRIMARY KEY (s(10)))", "INSERT INTO a VALUES ('x', 1), ('y', 2)"],
+        ["UPDATE a SET v = 3 WHERE s = 'x'", "ALTER TABLE a DROP v"],
+    ),
+    "renamed by what casts": (
+        [A, "INSERT INTO a VALUES (1, 1, 20)"],
+        ["ALTER TABLE a MODIFY v CHAR(1), RENAME TO b", "ALTER TABLE b MODIFY id VARCHAR(9), RENAME TO c"],
+    ),
+    "column that becomes a generated one": (
+        [A, "INSERT INTO a VALUES (1, 10, 20)"],
+        ["ALTER TABLE a MODIFY v INT GENERATED ALWAYS AS (w * 2) STORED"],
+    ),
+    "NULL where there may be none": (
+        ["CREATE TABLE a (id INT PRIMARY KEY, v INT, at TIMESTAMP NULL)", "INSERT INTO a VALUES (1, NULL, NULL)"],
+        ["SET SESSION sql_mode = ''", "ALTER TABLE a MODIFY v INT NOT NULL, MODIFY at TIMESTAMP NOT NULL"],
+    ),
+    "MariaDB: NULL that becomes now": (
+        ["CREATE TABLE a (id INT PRIMARY KEY, at TIMESTAMP NULL)", "INSERT INTO a VALUES (1, NULL)"],
+        ["ALTER TABLE a MODIFY at TIMESTAMP NOT NULL"],
+    ),
+    "another character set in a loose sql_mode": (
+        [
+            "CREATE TABLE a (id INT PRIMARY KEY, s VARCHAR(9)) DEFAULT CHARSET=utf8mb4",
+            "INSERT INTO a VALUES (1, _utf8mb4 X'C5BC')",
+        ],
+        ["SET SESSION sql_mode = ''", "ALTER TABLE a MODIFY s VARCHAR(9) CHARACTER SET latin1"],
+    ),
+    "values of ENUM in a loose sql_mode": (
+        ["CREATE TABLE a (id INT PRIMARY KEY, s ENUM('x', 'y'))", "INSERT INTO a VALUES (1, 'y')"],
+        ["SET SESSION sql_mode = ''", "ALTER TABLE a MODIFY s ENUM('x')"],
+    ),
+    "settings that limit statements": (
+        [A, "INSERT INTO a VALUES (1, 10, 20), (2, 30, 40), (3, 50, 60)"],
+        [
+            "SET SESSION sql_select_limit = 1, sql_safe_updates = 1",
+            "UPDATE a SET w = w + 1 WHERE id > 0",
+            "ALTER TABLE a DROP COLUMN v",
+            "DROP TABLE a",
+            "SET SESSION sql_select_limit = DEFAULT, sql_safe_updates = 0",
+        ],
+    ),
+    "MySQL: no table without a primary key": (
+        [A, "INSERT INTO a VALUES (1, 1, 20), (2, 3, 40)"],
+        [
+            "SET SESSION sql_require_primary_key = 1",
+            "ALTER TABLE a DROP COLUMN w",
+            "ALTER TABLE a MODIFY v CHAR(1)",
+            "ALTER TABLE a MODIFY id VARCHAR(9)",
+            "UPDATE a SET v = 1",
+            "DROP TABLE a",
+        ],
+    ),
 }
 
 
@@ -654,6 +778,48 @@ def test_killed(project: Project, engine: Engine) -> None:
     told = project.ok("upgrade")
     assert re.search("A run was killed here. Undone: .*table pet, table measure", told)
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
+
+
+def test_killed_undo(upgrade: Callable[[str], list[str]], bare: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An undo that is killed too, before whichever of its statements, is finished by the next run."""
+
+    class Killed(BaseException):
+        """What ends a process asks nobody."""
+
+    left = 0
+
+    def killed(execute: Callable[..., Any]) -> Any:
+        def counted(*args: Any) -> Any:
+            nonlocal left
+            left -= "SESSION" not in args[0]
+            if left == 0:
+                raise Killed
+            return execute(*args)
+
+        return undo(counted)
+
+    for name in (
+        "tables that swap names in one statement",
+        "primary key of two columns cast",
+        "columns renamed and cast",
+    ):
+        tables, statements = OWN[name]
+        with bare.begin() as connection:
+            run(connection, tables)
+        before, last = state(bare), False
+        for number in range(1, 99, 3):
+            left = number
+            monkeypatch.setattr("app.safe_migrations.adapters.mysql.adapter.undo", killed)
+            try:
+                last = ["stop"] == upgrade(script(statements))
+            except Killed:
+                monkeypatch.setattr("app.safe_migrations.adapters.mysql.adapter.undo", undo)
+                assert (number, ["stop"]) == (number, upgrade("raise RuntimeError('stop')"))
+            assert (name, number, before) == (name, number, state(bare))
+            if last:
+                break
+        assert last
+        clear(bare)
 
 
 def test_lost(project: Project, engine: Engine) -> None:

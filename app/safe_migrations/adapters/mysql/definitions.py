@@ -119,6 +119,9 @@ def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool 
     What cannot be said so is left as it is.
     """
     new, old = Definition.read(now), Definition.read(before)
+    wanted = [name for _, name in old.of("COLUMN")]
+    set_aside = [name for _, name in new.of("COLUMN") if name.startswith(ASIDE)]
+    renamed = renamed | {name: wanted[int(name.removeprefix(ASIDE))] for name in set_aside}
     renamed = {
         name: former
         for name, former in renamed.items()
@@ -126,7 +129,7 @@ def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool 
         and ("COLUMN", former) in old.lines
         and (("COLUMN", former) not in new.lines or former in renamed)
     }
-    aside = _move_aside(new, renamed)
+    aside = _move_aside(new, renamed, wanted)
     constraints = ("FOREIGN KEY", "CONSTRAINT")
     moved = _moved(new, old, "CONSTRAINT")
     first = [
@@ -149,8 +152,10 @@ def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool 
     return [turn for turn in turns if turn]
 
 
-def _move_aside(new: Definition, renamed: dict[str, str]) -> str:
-    """If columns have passed on their names, give all that were renamed third ones first; changes both arguments.
+def _move_aside(new: Definition, renamed: dict[str, str], wanted: list[str]) -> str:
+    """If columns have passed on their names, give all that were renamed third ones first; changes both of the first.
+
+    From a third name, which has the place of the column, a way back that is begun again finds it.
 
     The servers take it in one ALTER TABLE too, but MariaDB 10.11.19 crashes if that adds a FULLTEXT key to one.
     """
@@ -158,7 +163,7 @@ def _move_aside(new: Definition, renamed: dict[str, str]) -> str:
         return ""
     clauses: list[str] = []
     for name, former in list(renamed.items()):
-        third = f"{ASIDE}{len(clauses)}"
+        third = f"{ASIDE}{wanted.index(former)}"
         line = f"{_quoted(third)} {new.lines['COLUMN', name].partition('` ')[2]}"
         clauses.append(f"CHANGE COLUMN {_quoted(name)} {line}")
         moved = {("COLUMN", name): (("COLUMN", third), line)}

@@ -35,8 +35,9 @@ COLUMNS = (
     " text LONGTEXT, settings TEXT NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"
     " progress VARCHAR(6) NOT NULL DEFAULT ''"
 )
-# What progress says: that a renaming has run; and that the entry has been undone, and is not to be undone again.
-DONE, UNDONE = "done", "undone"
+# What progress says: that a renaming has run; that what the statement made of rows is out of the way of the kept ones;
+# and that the entry has been undone, and is not to be undone again.
+DONE, PREPARED, UNDONE = "done", "ready", "undone"
 INSERT = (
     f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement) VALUES (%s, %s, %s, %s, %s, %s, %s)"
 )
@@ -297,7 +298,7 @@ def discard(execute: Execute) -> None:
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
         f" AND LEFT(table_name, {len(KEPT)}) = '{KEPT}'"
     )
-    execute(f"DELETE FROM {JOURNAL}")
+    execute(f"DELETE FROM {JOURNAL} WHERE id > 0")  # a script may have left sql_safe_updates on
     execute("COMMIT")
     try:
         for name in [*(name for (name,) in kept), JOURNAL]:

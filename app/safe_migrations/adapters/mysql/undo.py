@@ -21,7 +21,7 @@ from app.safe_migrations.adapters.mysql.definitions import (
     without_counter,
     without_foreign_keys,
 )
-from app.safe_migrations.adapters.mysql.journal import DONE, JOURNAL, ROWS, UNDONE, discard
+from app.safe_migrations.adapters.mysql.journal import DONE, JOURNAL, PREPARED, ROWS, UNDONE, discard
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.adapters.mysql.whole import WholeCopy
 from app.safe_migrations.errors import MigrationError, summary
@@ -166,7 +166,7 @@ class Undo:
     def _were_renamed(self, tables: list[Entry], renamed: list[tuple[str, str]]) -> bool:
         """Whether the names are those that the renaming gives. One that cannot be carried out has renamed nothing.
 
-        Tables that swap their names are told apart by the mark of a renaming that has run, or by their columns.
+        Tables that swap their names are told apart by their columns, or by the mark of a renaming that has run.
         """
         before = {entry.name: _columns(entry.text) for entry in tables if entry.text is not None}
         after = dict(before)
@@ -178,8 +178,11 @@ class Undo:
         there = {name: _columns(text[0]) for name, text in found.items() if text}
         if set(there) != set(after):
             return False
-        done = any(entry.progress == DONE for entry in tables)
-        return set(before) != set(after) or done or (there == after != before)
+        if set(before) != set(after):
+            return True
+        if before != after and there in (before, after):
+            return there == after
+        return any(entry.progress == DONE for entry in tables)
 
     def _finish(self, entry: Entry, action: Callable[[Entry], None]) -> None:
         """Do it once: what has been undone is the app's again. A table that is gone takes its later entries along."""
@@ -251,7 +254,10 @@ class Undo:
     def _change_back(self, entry: Entry) -> None:
         """A table, and what the statement took of its rows."""
         copy = self._copy(entry)
-        self._tell(copy.prepare(not self._is_as_before(entry)))
+        if entry.kept and entry.progress != PREPARED:
+            self._tell(copy.prepare(not self._is_as_before(entry)))
+            # In the same transaction, for an undo that is killed after it begins again.
+            self.execute(f"UPDATE {JOURNAL} SET progress = %s WHERE id = %s", (PREPARED, entry.id))
         self._change_text_back(entry)
         if copy.columns:
             self._tell(copy.put_back())

@@ -30,8 +30,6 @@ class WholeCopy(Copy):
             self._delete(keys, moves)
         elif self._is_all_there(f"{self.kept}_after", self.after):
             self.execute(f"DELETE FROM {quoted(self.table)}")
-        # In the same transaction, for an undo that is killed here begins again.
-        self.execute(f"DELETE FROM {self.kept}_after")
         return told
 
     def put_back(self) -> str:
