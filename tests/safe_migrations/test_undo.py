@@ -410,7 +410,7 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
             [f"ALTER TABLE a MODIFY id {after}", "UPDATE a SET s = 'y'", "CREATE TABLE b (n INT)"],
         )
         for before, after, value in (
-            ("DECIMAL(10, 2)", "DECIMAL(10, 1)", "1.2"),
+            ("DECIMAL(10, 2)", "INT", "1.25"),
             ("DATETIME(6)", "DATETIME", "'2001-02-03 04:05:06.123456'"),
             ("VARCHAR(9)", "INT", "'007'"),
             ("BIGINT UNSIGNED", "DECIMAL(20)", "18446744073709551615"),
