@@ -9,5 +9,6 @@ from app.safe_migrations.rehearsal import Rehearsal
 
 def test_up_down_and_up_again(empty_app: Flask) -> None:
     """Each revision in turn, from base to head: its downgrade gives the schema of before, and it can run again."""
-    reports = list(Rehearsal(migrate.get_config(), adapter_of(db.engine)).run())
+    rehearsal = Rehearsal(migrate.get_config(), adapter_of(db.engine))
+    reports = list(rehearsal.run(rehearsal.steps()))
     assert [] == [f"{report.revision}: {fault}" for report in reports for fault in report.faults]

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Thread
 
 from alembic.runtime.migration import MigrationStep
 from sqlalchemy import URL, Connection
@@ -20,7 +19,7 @@ from app.safe_migrations.adapters.base import not_whole
 from app.safe_migrations.adapters.tools import ToolError
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import log
+from app.safe_migrations.progress import log, repeatedly
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.risk import can_lose
 from app.safe_migrations.settings import Settings
@@ -74,7 +73,8 @@ class Backups:
             self._remove_partial(but=partial)
             self.adapter.dump(connection, partial, patience)
             self.adapter.verify(connection, partial)
-            file = self.folder / f"{begin}-{_synced_checksum(partial)}{self.adapter.suffix}"
+            _sync(partial)
+            file = self.folder / f"{begin}-{_checksum(partial)}{self.adapter.suffix}"
             partial.rename(file)
         log.info("Backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
         return file
@@ -85,7 +85,7 @@ class Backups:
         found = NAME.fullmatch(file.name)
         if found is None or found["suffix"] != self.adapter.suffix:
             raise not_whole(file, product, f"its name is not NAME-UTC-REVISION-CHECKSUM{self.adapter.suffix}")
-        if _synced_checksum(file) != found["sum"]:
+        if _checksum(file) != found["sum"]:
             raise not_whole(file, product, "its content has another checksum than its name")
         self.adapter.verify(connection, file)
         if found["database"] != self.name:
@@ -109,8 +109,9 @@ def before_steps(
     backups: Backups, connection: Connection, heads: tuple[str, ...], using: Settings, steps: list[MigrationStep]
 ) -> Path | None:
     """The backup before ``steps``, if the settings want one and there are rows to lose."""
-    wanted = using.backup == "always" or (using.backup == "risky" and can_lose(steps, connection.dialect.name))
-    if not wanted or not backups.adapter.has_rows(connection):
+    if using.backup == "never" or not backups.adapter.has_rows(connection):
+        return None
+    if using.backup == "risky" and not can_lose(steps, connection.dialect.name):  # which runs the scripts' own code
         return None
     try:
         return backups.make(connection, heads, using.patience)
@@ -147,18 +148,13 @@ def private(file: Path) -> Iterator[None]:
 @contextmanager
 def shown(what: str, file: Path | None = None) -> Iterator[None]:
     """Tell every SHOWN seconds that it goes on, with the size of ``file``."""
-    ended = Event()
 
     def tell() -> None:
-        while not ended.wait(SHOWN):
-            size = f": {file.stat().st_size / 1e6:.1f} MB" if file is not None and file.exists() else ""
-            log.info("%s%s", what, size)
+        size = f": {file.stat().st_size / 1e6:.1f} MB" if file is not None and file.exists() else ""
+        log.info("%s%s", what, size)
 
-    Thread(target=tell, daemon=True, name="shown").start()
-    try:
+    with repeatedly(SHOWN, tell):
         yield
-    finally:
-        ended.set()
 
 
 def _no_room(folder: Path, why: str) -> MigrationError:
@@ -174,11 +170,15 @@ def told(heads: tuple[str, ...]) -> str:
     return re.sub(r"[^\w.+]+", "_", "+".join(sorted(heads))) or "base"
 
 
-def _synced_checksum(file: Path) -> str:
-    """On the disk, and the CRC-32 of what is there."""
+def _sync(file: Path) -> None:
+    with file.open("rb+") as opened:  # Windows syncs no file that is open for reading alone
+        os.fsync(opened.fileno())
+
+
+def _checksum(file: Path) -> str:
+    """CRC-32."""
     found = 0
     with file.open("rb") as opened:
-        os.fsync(opened.fileno())
         while piece := opened.read(1 << 20):
             found = zlib.crc32(piece, found)
     return f"{found:08x}"

@@ -136,8 +136,13 @@ group = MigrationGroup(
 )
 
 
+directory_option = click.option(
+    "-d", "--directory", default=None, help='Migration script directory (default is "migrations")'
+)
+
+
 @group.command()
-@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+@directory_option
 @click.pass_context
 def status(ctx: click.Context, directory: str | None) -> None:
     """Show where the database is; exit status 0 at head, else 1."""
@@ -148,7 +153,7 @@ def status(ctx: click.Context, directory: str | None) -> None:
 
 
 @group.command()
-@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+@directory_option
 def backup(directory: str | None) -> None:
     """Write a backup of the database."""
     from app.safe_migrations.commands import back_up
@@ -157,7 +162,7 @@ def backup(directory: str | None) -> None:
 
 
 @group.command()
-@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+@directory_option
 def backups(directory: str | None) -> None:
     """List the backups of the database, the newest first."""
     from app.safe_migrations.commands import list_backups
@@ -166,7 +171,7 @@ def backups(directory: str | None) -> None:
 
 
 @group.command()
-@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+@directory_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(directory: str | None, yes: bool, file: Path) -> None:
@@ -177,7 +182,7 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
 
 
 @group.command()
-@click.option("-d", "--directory", default=None, help='Migration script directory (default is "migrations")')
+@directory_option
 @click.option("--schema-only", is_flag=True, help="Copy no rows.")
 @click.argument("revision", default="heads")
 @click.pass_context

@@ -9,13 +9,12 @@ from pathlib import Path
 import click
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.backup import Backups
-from app.safe_migrations.database import app_engine, replaced_by
+from app.safe_migrations.database import app_engine, heads_of, replaced_by
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.guard import connected
 from app.safe_migrations.lock import locked
@@ -37,17 +36,11 @@ def _opened(config: Config) -> Iterator[tuple[Backups, Connection, Settings]]:
         yield Backups(adapter, using.backup_folder, using.backup_keep), connection, using
 
 
-def _heads(connection: Connection) -> tuple[str, ...]:
-    heads = MigrationContext.configure(connection).get_current_heads()
-    connection.rollback()
-    return heads
-
-
 def back_up(config: Config) -> str:
     """Write a backup, and return its path."""
     with _opened(config) as (backups, connection, using), locked(backups.adapter, connection, using.lock_wait):
         try:
-            return relative(backups.make(connection, _heads(connection), using.patience))
+            return relative(backups.make(connection, heads_of(connection), using.patience))
         finally:
             backups.prune()
 
@@ -74,9 +67,9 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
             )
         if not yes:
             click.confirm(f"Replace everything in {target}?", abort=True, err=True)
-        restore(backups, connection, _heads(connection), using, file)
-        require_revision(file, revision, _heads(connection))
-        click.echo(f"The database is at {', '.join(_heads(connection)) or 'base'}")
+        restore(backups, connection, using, file)
+        require_revision(file, revision, heads_of(connection))
+        click.echo(f"The database is at {', '.join(heads_of(connection)) or 'base'}")
 
 
 def rehearse(config: Config, destination: str, rows: bool) -> bool:
@@ -91,12 +84,12 @@ def rehearse(config: Config, destination: str, rows: bool) -> bool:
         rehearsal = Rehearsal(config, scratch)
         steps = rehearsal.steps(destination)
         if not steps:
-            click.echo(f"Nothing to rehearse: the database is at {', '.join(_heads(connection)) or 'base'}")
+            click.echo(f"Nothing to rehearse: the database is at {', '.join(heads_of(connection)) or 'base'}")
             return True
         form = f"{{:<{max(8, *(len(step.revision) for step in steps))}}}  {{:>8}}  {{:>8}}  {{:>18}}  {{}}"
         click.echo(form.format("revision", "up", "down", "rows", "verdict"))
         reports = []
-        for report in rehearsal.run(destination):
+        for report in rehearsal.run(steps):
             reports.append(report)
             up, down = ("-" if seconds is None else f"{seconds:.2f} s" for seconds in (report.up, report.down))
             click.echo(form.format(report.revision, up, down, f"{report.before} -> {report.after}", report.verdict))

@@ -1,11 +1,12 @@
-"""The engine of the app's database, and another one in its place."""
+"""The app's database: its engine, another one in its place, and the revisions that it is at."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from alembic.runtime.migration import MigrationContext
 from flask import current_app
-from sqlalchemy import Dialect, Engine, event
+from sqlalchemy import Connection, Dialect, Engine, event
 
 from app.safe_migrations.errors import MigrationError
 
@@ -14,6 +15,13 @@ def app_engine() -> Engine:
     """The engine that the app has."""
     engine: Engine = current_app.extensions["migrate"].db.engine
     return engine
+
+
+def heads_of(connection: Connection) -> tuple[str, ...]:
+    """The revisions that the database says it is at; ends the transaction."""
+    heads = MigrationContext.configure(connection).get_current_heads()
+    connection.rollback()
+    return heads
 
 
 @contextmanager

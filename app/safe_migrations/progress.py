@@ -23,18 +23,17 @@ class Progress:
         self.heads: set[str] | None = None
         self.part_committed = False
         self.begun = time.monotonic()
+        self.told = 0.0
 
     @contextmanager
     def shown_on(self, connection: Connection) -> Iterator[None]:
         """While the steps run on ``connection``."""
-        ended = Event()
-        Thread(target=self._show_that_it_is_alive, args=(ended,), daemon=True, name="alive").start()
         event.listen(connection, "set_connection_execution_options", self._on_execution_options)
         try:
-            yield
+            with repeatedly(min(1.0, ALIVE), self._show_that_it_is_alive):
+                yield
         finally:
             event.remove(connection, "set_connection_execution_options", self._on_execution_options)
-            ended.set()
 
     def on_version_apply(self, heads: set[str], **_others: Any) -> None:
         """A step has run, and will be committed."""
@@ -48,13 +47,34 @@ class Progress:
         if options.get("isolation_level") == "AUTOCOMMIT":
             self.part_committed = True
 
-    def _show_that_it_is_alive(self, ended: Event) -> None:
-        told = 0.0
-        while not ended.wait(min(1.0, ALIVE)):
-            now = time.monotonic()
-            if now - max(told, self.begun) >= ALIVE:
-                log.info("Still running, for %.0f seconds", now - self.begun)
-                told = now
+    def _show_that_it_is_alive(self) -> None:
+        now = time.monotonic()
+        if now - max(self.told, self.begun) >= ALIVE:
+            log.info("Still running, for %.0f seconds", now - self.begun)
+            self.told = now
+
+
+@contextmanager
+def repeatedly(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Run ``action`` every ``seconds``, in a thread of its own."""
+    ended = Event()
+
+    def run() -> None:
+        while not ended.wait(seconds):
+            action()
+
+    Thread(target=run, daemon=True, name="progress").start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def add_to(error: BaseException, line: str) -> None:
+    """Let the message of ``error`` end with ``line``; Ctrl-C has none, so it is told at once."""
+    error.add_note(line)
+    if not isinstance(error, Exception):
+        log.info(line)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from app.safe_migrations.adapters.snapshot import (
     not_brought_back,
     overwritten,
 )
+from app.safe_migrations.database import heads_of
 from app.safe_migrations.drift import drift
 from app.safe_migrations.errors import MigrationError, message
 from app.safe_migrations.progress import log
@@ -66,18 +67,17 @@ class Rehearsal:
 
     def steps(self, destination: str = "heads") -> list[Script]:
         """The revisions that an upgrade would run. Raises what Alembic raises of a revision that is not there."""
-        with self.adapter.engine.connect() as connection:
-            heads = MigrationContext.configure(connection).get_current_heads()
-        steps = self.script._upgrade_revs(destination, heads)  # type: ignore[arg-type]  # it takes several
+        steps = self.script._upgrade_revs(destination, self._heads())  # type: ignore[arg-type]  # it takes several
         return [step.revision for step in steps]
 
-    def run(self, destination: str = "heads") -> Iterator[Report]:
-        """A report on each revision, to the end or to one that cannot be left behind."""
-        for revision in self.steps(destination):
+    def run(self, steps: list[Script]) -> Iterator[Report]:
+        """A report on each of ``steps``, to the end or to one that cannot be left behind."""
+        known: Snapshot | None = None
+        for revision in steps:
             report = Report(revision.revision)
-            self._rehearse(revision, report)
+            known = self._rehearse(revision, report, known or self._snapshot())
             yield report
-            if self.script.get_revision(revision.revision) not in self._applied():
+            if revision not in self.script.iterate_revisions(self._heads(), "base"):
                 return
 
     def drift(self) -> list[str]:
@@ -93,32 +93,34 @@ class Rehearsal:
             self.script.run_env()
         return found
 
-    def _rehearse(self, revision: Script, report: Report) -> None:
-        before = self._snapshot()
+    def _rehearse(self, revision: Script, report: Report, before: Snapshot) -> Snapshot | None:
+        """The database as it is in the end, if that is known: to look at all rows again takes time."""
         report.before = report.after = before.count
         report.up = self._run(revision, report, "upgrade")
         if report.up is None:
-            return
+            return None
         there = self._snapshot()
         report.after = there.count
         losses = lost(before, there)
         if (reason := one_way(Path(revision.path))) is not None:
             self._tell([*losses, *overwritten(before, there)], revision, report)
             report.notes.append(f"one-way: {reason}".rstrip(": "))
-            return
+            return there
         report.down = self._run(revision, report, "downgrade")
         if report.down is None:
             self._tell(losses, revision, report)
-            return
+            return None
         back = self._snapshot()
         losses = [loss for loss in losses if not is_back(loss, before, back)]
         self._tell(losses, revision, report)
         differing = [*differences(before.objects, back.objects), *not_brought_back(before, back, losses)]
         left = {f"key {name.removeprefix('foreign key ')} is new" for name in there.objects}  # as MySQL's servers do
         report.faults += [f"after its downgrade {difference}" for difference in differing if difference not in left]
-        if self._run(revision, report, "second upgrade") is not None:
-            again = self._snapshot()
-            report.faults += [f"after its second upgrade {name}" for name in differences(there.objects, again.objects)]
+        if self._run(revision, report, "second upgrade") is None:
+            return None
+        again = self._snapshot()
+        report.faults += [f"after its second upgrade {name}" for name in differences(there.objects, again.objects)]
+        return again
 
     def _run(self, revision: Script, report: Report, what: str) -> float | None:
         """One step, as the guard runs it: its seconds, or None and a fault."""
@@ -154,10 +156,9 @@ class Rehearsal:
                     f'    safety_assured = {{"{loss.code}": "why it is safe"}}'
                 )
 
-    def _applied(self) -> set[Script | None]:
+    def _heads(self) -> tuple[str, ...]:
         with self.adapter.engine.connect() as connection:
-            heads = MigrationContext.configure(connection).get_current_heads()
-        return set(self.script.iterate_revisions(heads, "base")) if heads else set()
+            return heads_of(connection)
 
     def _snapshot(self) -> Snapshot:
         with self.adapter.engine.connect() as connection:

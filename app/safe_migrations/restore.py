@@ -5,14 +5,15 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from app.safe_migrations.backup import Backups, restore_line, shown, told
+from app.safe_migrations.database import heads_of
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.lock import locked
-from app.safe_migrations.progress import log
+from app.safe_migrations.progress import add_to
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.settings import Settings
 
 
-def restore(backups: Backups, connection: Connection, heads: tuple[str, ...], using: Settings, file: Path) -> None:
+def restore(backups: Backups, connection: Connection, using: Settings, file: Path) -> None:
     """Make the database what ``file`` has, after a backup of what is there. ``file`` is verified already.
 
     Where another restore was broken off, what is there is no state to come back to. Raises MigrationError, with a
@@ -21,16 +22,14 @@ def restore(backups: Backups, connection: Connection, heads: tuple[str, ...], us
     adapter = backups.adapter
     with locked(adapter, connection, using.lock_wait):
         broken = adapter.broken_restore(connection)
-        before = None if broken else backups.make(connection, heads, using.patience)
+        before = None if broken else backups.make(connection, heads_of(connection), using.patience)
         try:
             with shown(f"Restoring {relative(file)}"):
                 adapter.load(connection, file, using.patience)
         except BaseException as error:
             if before:
                 line = f"The state before the restore:\n    {restore_line(before)}"
-                error.add_note(line)
-                if not isinstance(error, Exception):  # Ctrl-C has no message
-                    log.info(line)
+                add_to(error, line)
             raise
         finally:
             if before:

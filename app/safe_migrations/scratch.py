@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
 from app.safe_migrations.backup import name_of, private, shown
+from app.safe_migrations.database import heads_of
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import masked
@@ -36,7 +37,7 @@ def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -
         return
     given = _completed(using.rehearsal_url, adapter.engine.url)
     if given.database:
-        with _borrowed(given, connection) as url:
+        with _borrowed(given) as url:
             yield url
         return
     server = adapter_of(_engine(given._replace(database=adapter.maintenance_database)))
@@ -60,7 +61,7 @@ def _made(adapter: Adapter, connection: Connection, name: str) -> Iterator[URL]:
 
 
 @contextmanager
-def _borrowed(url: URL, real: Connection) -> Iterator[URL]:
+def _borrowed(url: URL) -> Iterator[URL]:
     """A database that the settings name: it has to be empty, or marked by a rehearsal; and is empty in the end."""
     engine = _engine(url)
     mark = Table(SCRATCH, MetaData(), Column("id", Integer))
@@ -106,8 +107,7 @@ def _has_anything(adapter: Adapter, connection: Connection) -> bool:
 
 
 def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Settings, rows: bool) -> None:
-    heads = MigrationContext.configure(connection).get_current_heads()
-    connection.rollback()
+    heads = heads_of(connection)
     file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
     with private(file), scratch.engine.connect() as target:
         with shown("Copying", file):

@@ -350,6 +350,23 @@ def test_restore_interrupted(project: Project, engine: Engine, backend: str, num
     assert before == state(engine)
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_state_before_under_the_lock(project: Project, engine: Engine) -> None:
+    """A restore that waited for an upgrade names what it backs up by the revision that the upgrade has come to."""
+    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+    project.ok("backup")
+    (backup,) = found(project)
+    slow = "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(4)"
+    project.write(*revision("a1", FIRST, slow))
+    with project.start("flask", "db", "upgrade") as upgrade:
+        deadline = time.monotonic() + 20
+        while not (project.path / "begun").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert "Waiting for another upgrade" in project.ok("restore", "--yes", backup)
+        upgrade.communicate()
+    assert "-a1-" in found(project)[0]
+
+
 def test_of_another_database(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
     """Two databases may share a folder: neither lists nor prunes the other's backups; a restore of one tells."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")

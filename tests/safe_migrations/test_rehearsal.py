@@ -285,7 +285,8 @@ def rehearsed(project: Project, app_on: Callable[[str], Flask]) -> Callable[[], 
     def run() -> list[Report]:
         with app_on(project.environ["DATABASE_URL"]).app_context():
             config = migrate.get_config(str(project.path / "migrations"))
-            return list(Rehearsal(config, adapter_of(db.engine)).run())
+            rehearsal = Rehearsal(config, adapter_of(db.engine))
+            return list(rehearsal.run(rehearsal.steps()))
 
     return run
 

@@ -21,6 +21,11 @@ SCRATCH = f"{OWN_TABLES}rehearsal"
 """How the names of scratch databases begin; and the table that marks a database as one, where it has another name."""
 
 
+def is_ours(table: str) -> bool:
+    """Whether it is no table of the app's, but of Alembic or of a run."""
+    return table == "alembic_version" or table.startswith(OWN_TABLES)
+
+
 def not_whole(file: Path, product: str, why: str) -> MigrationError:
     """``file`` is cut off, damaged, or something else."""
     return MigrationError(
@@ -137,9 +142,8 @@ class Adapter(ABC):
         try:
             for schema in self.schemas(connection):
                 for name in inspect(connection).get_table_names(schema):
-                    own = name == "alembic_version" or name.startswith(OWN_TABLES)
                     found = select(1).select_from(table(name, schema=schema)).limit(1)
-                    if not own and connection.scalar(found) is not None:
+                    if not is_ours(name) and connection.scalar(found) is not None:
                         return True
         except DBAPIError:
             return True

@@ -11,16 +11,24 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, own_session
 from app.safe_migrations.adapters.mysql import snapshot
-from app.safe_migrations.adapters.mysql.catalog import PLAIN, RESTORE, Execute, broken_restore, drop_all, executing
+from app.safe_migrations.adapters.mysql.catalog import (
+    PLAIN,
+    RESTORE,
+    Execute,
+    broken_restore,
+    drop_all,
+    executing,
+    there,
+)
 from app.safe_migrations.adapters.mysql.databases import MySQLDatabases
 from app.safe_migrations.adapters.mysql.dump import Dump
-from app.safe_migrations.adapters.mysql.journal import Journal, discard
+from app.safe_migrations.adapters.mysql.journal import JOURNAL, Journal, discard
 from app.safe_migrations.adapters.mysql.lock import NamedLock
-from app.safe_migrations.adapters.mysql.undo import interrupted, refuse, told, undo
+from app.safe_migrations.adapters.mysql.undo import refuse, told, undo
 from app.safe_migrations.adapters.snapshot import Snapshot
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import log
+from app.safe_migrations.progress import add_to, log
 
 
 class MySQL(Adapter):
@@ -103,10 +111,11 @@ class MySQL(Adapter):
 
     def interrupted(self, connection: Connection) -> str:
         """Whether there is a journal, or the mark of a restore."""
-        if file := self.broken_restore(connection):
-            return f"a restore is under way, or was broken off: {file}"
-        found = interrupted(executing(connection))
-        return "a run is under way, or was killed; then the next one undoes what is half-done" if found else ""
+        execute = executing(connection)
+        marks = there(execute, JOURNAL, RESTORE)  # in one query, for a run with nothing to do asks too
+        if RESTORE in marks:
+            return f"a restore is under way, or was broken off: {broken_restore(execute)}"
+        return "a run is under way, or was killed; then the next one undoes what is half-done" if marks else ""
 
     def broken_restore(self, connection: Connection) -> str:
         """From the mark that a restore leaves until it is done."""
@@ -121,7 +130,7 @@ class MySQL(Adapter):
                     "run it again, or restore another backup:",
                     f"flask db restore {shlex.quote(file)}",
                 )
-            if interrupted(execute):
+            if there(execute, JOURNAL):
                 outcome = undo(execute)
                 log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing")
                 refuse(outcome)
@@ -234,26 +243,19 @@ def _undo(connection: Connection, journal: Journal, error: BaseException) -> Non
     left = "What it had done is still there; the next run undoes it."
     if connection.invalidated:
         # Another session could overtake the last statement, for the server may still be running that.
-        _add(error, left)
+        add_to(error, left)
         return
     try:
         connection.rollback()
         journal.fail()
         outcome = undo(journal.execute)
     except DBAPIError as failure:
-        _add(error, f"{left} ({summary(failure)})")
+        add_to(error, f"{left} ({summary(failure)})")
         return
     if outcome.restored:
         log.info("Undone: %s", ", ".join(outcome.restored))
     for line in told(outcome):
-        _add(error, line)
-
-
-def _add(error: BaseException, line: str) -> None:
-    """For the message of ``error``; Ctrl-C has none."""
-    error.add_note(line)
-    if not isinstance(error, Exception):
-        log.info(line)
+        add_to(error, line)
 
 
 def _timed_out(error: BaseException | None) -> bool:

@@ -139,10 +139,16 @@ RESTORE = f"{OWN_TABLES}restore"
 """A table that is there while a backup is restored; it has the path of the file."""
 
 
+def there(execute: Execute, *names: str) -> set[str]:
+    """Those of these tables that are there."""
+    marks = ", ".join(["%s"] * len(names))
+    query = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name"
+    return {name for (name,) in execute(f"{query} IN ({marks})", names)}
+
+
 def broken_restore(execute: Execute) -> str:
     """The file whose restore is under way or was broken off, or an empty text."""
-    exists = "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s"
-    if not execute(exists, (RESTORE,)):
+    if not there(execute, RESTORE):
         return ""
     return next((str(file) for (file,) in execute(f"SELECT file FROM {RESTORE}")), "FILE")
 

@@ -110,7 +110,7 @@ class Copies:
                 f"CREATE TABLE {copy} {primary_key(found)} ENGINE=InnoDB"
                 f" AS SELECT {listed(names)} FROM {quoted(table)}{where}"
             )
-        equal = " AND ".join(equals(f"t.{quoted(c.name)}", f"k.{quoted(c.name)}", c) for c in found)
+        equal = all_equal(found, "k")
         self.execute(
             f"INSERT INTO {kept}_after SELECT {listed(names, 't')} FROM {quoted(table)} t LEFT JOIN {kept} k {using}"
             f" WHERE NOT (k.{quoted(keys[0])} IS NOT NULL AND {equal})"
@@ -134,6 +134,11 @@ def _loses(column: Column, taken: Mapping[str, Cast | None], charset: str, stric
     if column.nullable and cast.not_null and (is_timestamp or not strict):
         return True
     return not strict and column.type.lower().startswith(("enum", "set"))
+
+
+def all_equal(columns: list[Column], alias: str = "a") -> str:
+    """SQL for: the row of the table is that of the copy."""
+    return " AND ".join(equals(f"t.{quoted(c.name)}", f"{alias}.{quoted(c.name)}", c) for c in columns)
 
 
 class Copy:
@@ -191,7 +196,7 @@ class Copy:
                 f"rows of {self.table}, which is gone or has no primary key; the table {self.save()} has what was there"
             )
         table, key, using = quoted(self.table), quoted(keys[0]), f"USING ({listed(keys)})"
-        ours, theirs = self._equal(columns), self._equal(columns, "k")
+        ours, theirs = all_equal(columns), all_equal(columns, "k")
         after = f"{self.kept}_after a"
         ((others,),) = self.execute(
             f"SELECT COUNT(*) FROM {table} t JOIN {after} {using} LEFT JOIN {self.kept} k {using}"
@@ -213,11 +218,6 @@ class Copy:
         both = f"SELECT 1 AS {count}, {names} FROM {quoted(self.table)} UNION ALL SELECT -1, {names} FROM {copy}"
         groups = listed([column.name for column in columns])
         return not self.execute(f"SELECT 1 FROM ({both}) u GROUP BY {groups} HAVING SUM({count}) <> 0 LIMIT 1")
-
-    @staticmethod
-    def _equal(columns: list[Column], alias: str = "a") -> str:
-        """SQL for: the row of the table is that of the copy."""
-        return " AND ".join(equals(f"t.{quoted(c.name)}", f"{alias}.{quoted(c.name)}", c) for c in columns)
 
     def _insert(self, keys: list[str]) -> None:
         """All kept rows that are not there; those that are, others have written meanwhile."""

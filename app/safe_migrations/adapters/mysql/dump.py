@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Part, not_whole
-from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, there_are
+from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, there, there_are
 from app.safe_migrations.adapters.tools import ToolError, program, running
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log
@@ -63,7 +63,7 @@ class Dump:
         wanted += [f"--ignore-table={self.url.database}.{name}" for name in left_out]
         with file.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as target:
             self._write([path, *wanted, self._database()], target)
-            if self._count("tables WHERE table_schema = DATABASE() AND table_name = %s", REVISIONS):
+            if there(self.execute, REVISIONS):
                 self._write([path, *WRITE, self._database(), REVISIONS], target)
 
     def verify(self, file: Path) -> set[str]:

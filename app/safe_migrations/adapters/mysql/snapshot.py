@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.safe_migrations.adapters.base import OWN_TABLES
+from app.safe_migrations.adapters.base import is_ours
 from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, shown, there_are
 from app.safe_migrations.adapters.mysql.definitions import Definition, without_counter
 from app.safe_migrations.adapters.snapshot import Rows, Snapshot
@@ -10,11 +10,7 @@ from app.safe_migrations.adapters.snapshot import Rows, Snapshot
 
 def taken(execute: Execute) -> Snapshot:
     """Read it."""
-    found = [
-        (kind, name)
-        for kind, name in there_are(execute)
-        if name != "alembic_version" and not name.startswith(OWN_TABLES)
-    ]
+    found = [(kind, name) for kind, name in there_are(execute) if not is_ours(name)]
     objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
     counters = {
         f"sequence {name}": int(execute(f"SELECT next_not_cached_value FROM {quoted(name)}")[0][0])

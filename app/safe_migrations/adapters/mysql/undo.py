@@ -56,13 +56,6 @@ class Outcome:
     lost: list[str] = field(default_factory=list)
 
 
-def interrupted(execute: Execute) -> bool:
-    """Whether there is a journal: a run is under way, or was killed."""
-    return bool(
-        execute(f"SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = '{JOURNAL}'")
-    )
-
-
 def undo(execute: Execute) -> Outcome:
     """Put back what the journal knows of. Without a difference the journal is gone afterwards, else it stays.
 

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from app.safe_migrations.adapters.base import OWN_TABLES
 from app.safe_migrations.adapters.mysql.catalog import columns_of, listed, primary_key, quoted
-from app.safe_migrations.adapters.mysql.copies import Copy
+from app.safe_migrations.adapters.mysql.copies import Copy, all_equal
 
 
 class WholeCopy(Copy):
@@ -41,7 +41,7 @@ class WholeCopy(Copy):
         return "" if self._is_all_there(self.kept, self.columns) else self._saved()
 
     def _delete(self, keys: list[str], moves: bool) -> None:
-        table, using, ours = quoted(self.table), f"USING ({listed(keys)})", self._equal(self.after)
+        table, using, ours = quoted(self.table), f"USING ({listed(keys)})", all_equal(self.after)
         ours_alone = ""
         if not moves:
             self.execute(
@@ -64,6 +64,6 @@ class WholeCopy(Copy):
             return ""
         ((count,),) = self.execute(
             f"SELECT COUNT(*) FROM {self.kept}_after a LEFT JOIN {quoted(self.table)} t USING ({listed(keys)})"
-            f" WHERE t.{quoted(keys[0])} IS NULL OR NOT ({self._equal(self.after)})"
+            f" WHERE t.{quoted(keys[0])} IS NULL OR NOT ({all_equal(self.after)})"
         )
         return f"{count} rows of {self.table}, which others have changed since" if count else ""

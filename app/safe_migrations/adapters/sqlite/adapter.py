@@ -87,13 +87,13 @@ class SQLite(Adapter):
         Batch mode drops tables and makes them anew: with foreign keys on, that runs ON DELETE on rows of children. The
         pragma does nothing inside a transaction (sqlite.org/foreignkeys.html, section 2), hence the bare connection.
         """
-        bare: Any = connection.connection.dbapi_connection
-        (enforced,) = bare.execute("PRAGMA foreign_keys").fetchone()
-        (busy,) = bare.execute("PRAGMA busy_timeout").fetchone()
-        bare.execute("PRAGMA foreign_keys=OFF")
-        bare.execute(f"PRAGMA busy_timeout={int(patience.seconds * 1000)}")
+        driver = bare(connection)
+        (enforced,) = driver.execute("PRAGMA foreign_keys").fetchone()
+        (busy,) = driver.execute("PRAGMA busy_timeout").fetchone()
+        driver.execute("PRAGMA foreign_keys=OFF")
+        driver.execute(f"PRAGMA busy_timeout={int(patience.seconds * 1000)}")
         orphans: list[tuple[Any, ...]] | None = None
-        rebuilds = Rebuilds(bare)
+        rebuilds = Rebuilds(driver)
 
         def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
             rebuilds.before(statement)
@@ -103,13 +103,13 @@ class SQLite(Adapter):
 
         def check() -> list[tuple[Any, ...]] | None:
             try:
-                return list(bare.execute("PRAGMA foreign_key_check")) if enforced else None
+                return list(driver.execute("PRAGMA foreign_key_check")) if enforced else None
             except sqlite3.OperationalError:  # a foreign key that refers to no unique column can only be repaired
                 return None
 
         def begin(connection: Connection) -> None:
             nonlocal orphans
-            if bare.isolation_level is not None:  # it is None in an autocommit block
+            if driver.isolation_level is not None:  # it is None in an autocommit block
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 orphans = check()
 
@@ -134,6 +134,6 @@ class SQLite(Adapter):
                 yield lambda: None
         finally:
             connection.rollback()
-            bare.execute("PRAGMA legacy_alter_table=OFF")
-            bare.execute(f"PRAGMA foreign_keys={enforced}")
-            bare.execute(f"PRAGMA busy_timeout={busy}")
+            driver.execute("PRAGMA legacy_alter_table=OFF")
+            driver.execute(f"PRAGMA foreign_keys={enforced}")
+            driver.execute(f"PRAGMA busy_timeout={busy}")

@@ -90,7 +90,7 @@ class Rebuilds:
             raise MigrationError(
                 f"an earlier upgrade that failed left the table {temporary} behind.",
                 f"make sure that {table} has its rows, and drop the other:",
-                f"DROP TABLE {_quote(temporary)};",
+                f"DROP TABLE {quoted(temporary)};",
             )
         rows = self.bare.execute(
             "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL", (table,)
@@ -100,7 +100,7 @@ class Rebuilds:
             for kind, name, text in rows
             if kind == "index"
             # -2 is an expression: sqlite.org/pragma.html, index_info
-            and any(row[1] == -2 for row in self.bare.execute(f"PRAGMA index_info({_quote(name)})"))
+            and any(row[1] == -2 for row in self.bare.execute(f"PRAGMA index_info({quoted(name)})"))
         ]
         self.under_way[temporary] = Rebuild(
             table=table,
@@ -133,7 +133,7 @@ class Rebuilds:
             # As text where digits count, such as 007; else as numbers, for which 1.50 is 1.5.
             same = f"CAST(CAST({column} AS {kind}) AS TEXT)" if "INT" in kind.upper() else f"CAST({column} AS {kind})"
             changed = self.bare.execute(
-                f"SELECT {column}, CAST({column} AS {kind}) FROM {_quote(rebuild.table)} WHERE CASE typeof({column})"
+                f"SELECT {column}, CAST({column} AS {kind}) FROM {quoted(rebuild.table)} WHERE CASE typeof({column})"
                 f" WHEN 'null' THEN 0 WHEN 'text' THEN {same} <> {column}"
                 f" WHEN 'blob' THEN CAST(CAST({column} AS {kind}) AS BLOB) <> {column}"
                 f" ELSE CAST({column} AS {kind}) <> {column} END LIMIT 1"
@@ -142,7 +142,7 @@ class Rebuilds:
                 raise MigrationError(
                     f"{column} as {kind} would be {changed[1]!r} instead of {changed[0]!r}, for one (change-type).",
                     "correct such values first, or add a column and fill it; nothing was changed:",
-                    f"SELECT {column} FROM {_quote(rebuild.table)};",
+                    f"SELECT {column} FROM {quoted(rebuild.table)};",
                 )
 
     def _put_back(self, rebuild: Rebuild) -> None:
@@ -170,7 +170,7 @@ class Rebuilds:
         """Give an index that Alembic has just made from what SQLAlchemy reads its DESC and COLLATE again."""
         text = rebuild.indexes.get(name)
         if text and _plain(text) != _plain(statement) and _plain(_blunt(text)) == _plain(statement):
-            self.bare.execute(f"DROP INDEX {_quote(name)}")
+            self.bare.execute(f"DROP INDEX {quoted(name)}")
             self.bare.execute(text)
 
     def _probes(self, table: str) -> list[tuple[str, str]]:
@@ -178,12 +178,12 @@ class Rebuilds:
         schema = self.bare.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
         triggered = {on for kind, _, on, text in schema if kind == "trigger" and table.lower() in str(text).lower()}
         probes = [
-            (f"EXPLAIN SELECT * FROM {_quote(name)}", f"the view {name}") for kind, name, *_ in schema if kind == "view"
+            (f"EXPLAIN SELECT * FROM {quoted(name)}", f"the view {name}") for kind, name, *_ in schema if kind == "view"
         ]
         for on in sorted({table, *triggered} & {name for kind, name, *_ in schema if kind == "table"}):
-            column = _quote(self._columns(on)[0])
+            column = quoted(self._columns(on)[0])
             for probe in ("INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", f"UPDATE {{}} SET {column} = {column}"):
-                probes.append((f"EXPLAIN {probe.format(_quote(on))}", f"a trigger of {on}"))
+                probes.append((f"EXPLAIN {probe.format(quoted(on))}", f"a trigger of {on}"))
         return probes
 
     def _failure(self, statement: str) -> str:
@@ -194,10 +194,10 @@ class Rebuilds:
         return ""
 
     def _columns(self, table: str) -> list[str]:
-        return [row[1] for row in self.bare.execute(f"PRAGMA table_xinfo({_quote(table)})") if row[6] == 0]
+        return [row[1] for row in self.bare.execute(f"PRAGMA table_xinfo({quoted(table)})") if row[6] == 0]
 
     def _rows(self, table: str) -> int:
-        return int(self.bare.execute(f"SELECT count(*) FROM {_quote(table)}").fetchone()[0])
+        return int(self.bare.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])
 
     def _sequence(self, table: str) -> int | None:
         if not self.bare.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
@@ -218,13 +218,14 @@ def _named(found: re.Match[str]) -> str:
     return found["plain"] or found["quoted"].replace('""', '"')
 
 
-def _quote(name: str) -> str:
+def quoted(name: str) -> str:
+    """The name as SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def _copies(insert: str, table: str, column: str) -> bool:
     """Whether the INSERT ... SELECT reads this column of the table."""
-    names = (rf"(?:{re.escape(name)}|{re.escape(_quote(name))})" for name in (table, column))
+    names = (rf"(?:{re.escape(name)}|{re.escape(quoted(name))})" for name in (table, column))
     return re.search(r"(?<![\w\"])" + r"\.".join(names) + r"(?![\w\"])", insert) is not None
 
 
