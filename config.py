@@ -135,5 +135,9 @@ class Config:
     MIGRATION_BACKUP_DIR = os.environ.get("MIGRATION_BACKUP_DIR", "backups")
     MIGRATION_BACKUP_KEEP = os.environ.get("MIGRATION_BACKUP_KEEP", "5")
 
+    # Whether an upgrade stops at what a review finds, and on which other databases revisions have to be safe.
+    MIGRATION_REVIEW = os.environ.get("MIGRATION_REVIEW", "enforce")
+    MIGRATION_TARGETS = os.environ.get("MIGRATION_TARGETS", "")
+
     # Where `flask db rehearse` may make its scratch copy, if not beside the database: a server, or an empty database.
     MIGRATION_REHEARSAL_URL = os.environ.get("MIGRATION_REHEARSAL_URL")

@@ -102,7 +102,12 @@ def app_on() -> Iterator[Callable[[str], Flask]]:
                 type(
                     "TestConfig",
                     (Config,),
-                    {"TESTING": True, "SQLALCHEMY_DATABASE_URI": url, "MIGRATION_BACKUP": "never"},
+                    {
+                        "TESTING": True,
+                        "SQLALCHEMY_DATABASE_URI": url,
+                        "MIGRATION_BACKUP": "never",
+                        "MIGRATION_REVIEW": "off",
+                    },
                 )
             )
         )
@@ -236,7 +241,7 @@ def copied(folder: Path) -> Project:
     for name in ("app/extensions.py", "app/health.py", "config.py", "wsgi.py", ".flaskenv"):
         shutil.copy(ROOT / name, path / name)
     shutil.copytree(ROOT / "tests" / "example", path, ignore=bytecode, dirs_exist_ok=True)
-    return Project(path, {"MIGRATION_BACKUP": "never"})  # the tests of backups turn them on
+    return Project(path, {"MIGRATION_BACKUP": "never", "MIGRATION_REVIEW": "off"})  # their own tests turn them on
 
 
 def revision(name: str, parents: str | tuple[str, ...], up: str, down: str = "pass", more: str = "") -> tuple[str, str]:

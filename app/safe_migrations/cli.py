@@ -154,6 +154,27 @@ def status(ctx: click.Context, directory: str | None) -> None:
 
 @group.command()
 @directory_option
+@click.option("--all", "whole", is_flag=True, help="The whole history.")
+@click.option(
+    "--target", "targets", default="", help="Databases, such as postgresql,mysql>=8.0, instead of the configured ones."
+)
+@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
+@click.argument("revision", required=False)
+@click.pass_context
+def review(
+    ctx: click.Context, directory: str | None, whole: bool, targets: str, form: str, revision: str | None
+) -> None:
+    """Show what hurts in pending revisions, in REVISION, or in those of A:B; exit status 1 if something blocks."""
+    from app.safe_migrations.commands import review as run
+
+    if whole and revision:
+        raise click.UsageError("Name revisions, or --all of them.")
+    if not run(_config(directory), revision or "", whole, targets, form):
+        ctx.exit(1)
+
+
+@group.command()
+@directory_option
 def backup(directory: str | None) -> None:
     """Write a backup of the database."""
     from app.safe_migrations.commands import back_up

@@ -1,4 +1,4 @@
-"""What `flask db backup`, `backups`, `restore` and `rehearse` do."""
+"""What `flask db backup`, `backups`, `restore`, `rehearse` and `review` do."""
 
 import signal
 import sys
@@ -9,19 +9,22 @@ from pathlib import Path
 import click
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.adapters import adapter_of, facts_at, facts_of
 from app.safe_migrations.backup import Backups
 from app.safe_migrations.database import app_engine, heads_of, replaced_by
-from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.errors import LoginError, MigrationError
+from app.safe_migrations.findings import FORMATS, Finding, merged
 from app.safe_migrations.guard import connected
 from app.safe_migrations.lock import locked
 from app.safe_migrations.progress import log_on_stderr
 from app.safe_migrations.rehearsal import Rehearsal
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.restore import require_revision, restore
+from app.safe_migrations.review import review_revisions, review_run
 from app.safe_migrations.scratch import scratch_copy
 from app.safe_migrations.settings import Settings, settings
 
@@ -101,3 +104,64 @@ def rehearse(config: Config, destination: str, rows: bool) -> bool:
         for fault in faults:
             click.echo(f"\n{fault}")
         return not faults
+
+
+def review(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
+    """Print the findings of the pending revisions, or of ``revisions``, or of all. False if one stops an upgrade."""
+    findings = _reviewed(config, revisions, whole, targets)
+    if findings or form != "text":
+        click.echo(FORMATS[form](findings))
+    else:
+        click.echo("Nothing found", err=True)
+    return not any(finding.stops for finding in findings)
+
+
+def _reviewed(config: Config, revisions: str, whole: bool, targets: str) -> list[Finding]:
+    """For the databases in ``targets``, else for the configured one and those in MIGRATION_TARGETS."""
+    script = ScriptDirectory.from_config(config)
+    history = list(script.walk_revisions())[::-1]
+    chosen = {revision.revision for revision in history} if whole else _chosen(script, revisions)
+    if targets:
+        wanted = [facts_of(target) for target in targets.split(",")]
+        one_run = False
+        if chosen is None:
+            chosen = _pending_elsewhere(config, script)
+            one_run = chosen is not None
+        names = {revision.revision for revision in history} if chosen is None else chosen
+        return merged({facts: review_revisions(history, names, facts, one_run) for facts in wanted})
+    with _opened(config) as (backups, connection, using):
+        here, elsewhere = facts_at(backups.adapter, connection), [facts_of(target) for target in using.targets]
+        if chosen is not None:
+            return merged({facts: review_revisions(history, chosen, facts) for facts in (here, *elsewhere)})
+        pending = _pending(script, connection)
+        names = {revision.revision for revision in pending}
+        reviews = {facts: review_revisions(history, names, facts, one_run=True) for facts in elsewhere}
+        return merged({here: review_run(pending, here, connection), **reviews})
+
+
+def _pending(script: ScriptDirectory, connection: Connection) -> list[Script]:
+    steps = script._upgrade_revs("heads", heads_of(connection))  # type: ignore[arg-type]  # it takes several
+    return [step.revision for step in steps]
+
+
+def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | None:
+    """What is pending on the configured database; None if it does not answer, or knows of no revision."""
+    try:
+        with _opened(config) as (_, connection, _):
+            if heads_of(connection):
+                return {revision.revision for revision in _pending(script, connection)}
+    except (DBAPIError, LoginError):
+        pass
+    click.echo("No database tells what is pending: this is the whole history, each revision by itself", err=True)
+    return None
+
+
+def _chosen(script: ScriptDirectory, revisions: str) -> set[str] | None:
+    """The revisions of A:B, without A, or the one that is named; None if none is."""
+    if not revisions:
+        return None
+    lower, colon, upper = revisions.partition(":")
+    if not colon:
+        named = script.get_revision(revisions)
+        return {named.revision} if named else set()
+    return {found.revision for found in script.iterate_revisions(upper or "heads", lower or "base")}

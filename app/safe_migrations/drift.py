@@ -1,20 +1,14 @@
 """Where the models and the database differ."""
 
-import logging
-
 from alembic import context
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from app.safe_migrations.errors import differences
+from app.safe_migrations.progress import only_warnings
 
 
 def drift(migration_context: MigrationContext) -> list[str]:
     """``["add_table pet"]``: what would make the database what the models say. To be called while env.py runs."""
-    log = logging.getLogger("alembic")
-    before = log.level
-    log.setLevel(logging.WARNING)
-    try:
+    with only_warnings():
         return differences(compare_metadata(migration_context, context.get_context().opts["target_metadata"]))
-    finally:
-        log.setLevel(before)

@@ -1,6 +1,6 @@
 """What migrations/env.py runs, so that `flask db` and `flask_migrate.upgrade()` are equally safe.
 
-lock -> recover -> plan -> requirements -> backup -> run -> verify. A command that changes no revision, or has
+lock -> recover -> plan -> requirements -> review -> backup -> run -> verify. A command that changes no revision, or has
 nothing to do, takes no lock.
 """
 
@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 from alembic import context
-from alembic.runtime.migration import RevisionStep
+from alembic.runtime.migration import MigrationStep, RevisionStep
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -63,6 +63,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                     adapter.recover(connection, using.patience)
                 heads, steps = pending(connection, options)  # again: others may have run them meanwhile
                 require(steps, adapter, connection)
+                _review(steps, adapter, connection, using.review)
                 changes_schema = any(isinstance(step, RevisionStep) for step in steps)
                 backup = before_steps(backups, connection, heads, using, steps) if changes_schema else None
                 with _backup_named(lambda: backup), adapter.prepared(connection, using.patience) as step_done:
@@ -85,6 +86,15 @@ def _interrupted(adapter: Adapter, connection: Connection) -> str:
     found = adapter.interrupted(connection)
     connection.rollback()
     return found
+
+
+def _review(steps: list[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
+    if mode == "off":
+        return
+    from app.safe_migrations.review import require_reviewed, tell_losses  # only where steps run
+
+    require_reviewed(steps, adapter, connection, mode)
+    tell_losses(steps, adapter, connection)
 
 
 def _run(**options: Any) -> None:

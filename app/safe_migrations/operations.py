@@ -1,9 +1,11 @@
 """What a revision does, as Alembic's operations: recorded from its script for a dialect, without a database."""
 
+import ast
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from alembic.operations import Operations
@@ -17,6 +19,7 @@ from sqlalchemy.engine.mock import MockConnection
 
 from app.safe_migrations.database import replaced_by
 from app.safe_migrations.errors import summary
+from app.safe_migrations.progress import only_warnings
 
 
 class NotInspectable(Exception):  # noqa: N818  # the name of the finding
@@ -31,6 +34,41 @@ class Operation:
     line: int
     batch: bool = False
     autocommit: bool = False
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A script, and its operations in both ways, raw SQL among them as far as it can be read; or why there are none."""
+
+    script: Script
+    upgrade: list[Operation]
+    downgrade: list[Operation]
+    not_inspectable: dict[str, NotInspectable]
+    """By way."""
+
+    @classmethod
+    def of(cls, script: Script, dialect: str) -> "Revision":
+        """Recorded for that dialect."""
+        found: dict[str, list[Operation]] = {"upgrade": [], "downgrade": []}
+        reasons = {}
+        for way in found:
+            try:
+                for operation in recorded(script, way, dialect):
+                    found[way] += _translated(operation, dialect)
+            except NotInspectable as reason:
+                reasons[way] = reason
+        return cls(script, found["upgrade"], found["downgrade"], reasons)
+
+
+def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
+    """SQL as the operations that say the same."""
+    if not isinstance(operation.op, ExecuteSQLOp):
+        yield operation
+        return
+    from app.safe_migrations.sql import translated  # its library takes its time to load, and few scripts need it
+
+    for op in translated(operation.op, dialect):
+        yield replace(operation, op=op)
 
 
 def recorded(revision: Script, way: str, dialect: str) -> list[Operation]:
@@ -53,6 +91,17 @@ def recorded(revision: Script, way: str, dialect: str) -> list[Operation]:
     return recorder.found
 
 
+def one_way(script: Path) -> str | None:
+    """The reason that a downgrade gives which does nothing but raise, empty if it gives none; None for any other."""
+    for node in ast.parse(script.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            if len(body) == 1 and isinstance(body[0], ast.Raise):
+                texts = [part.value for part in ast.walk(body[0]) if isinstance(part, ast.Constant)]
+                return str(texts[0]) if texts else ""
+    return None
+
+
 class _Recorder:
     """Alembic's ``op``, but it takes note instead of doing."""
 
@@ -61,7 +110,8 @@ class _Recorder:
         self.autocommit = False
         self.found: list[Operation] = []
         # as_sql: nothing is asked of a connection, for there is none.
-        self.context = MigrationContext.configure(dialect_name=dialect, opts={"as_sql": True})
+        with only_warnings():
+            self.context = MigrationContext.configure(dialect_name=dialect, opts={"as_sql": True})
         vars(self.context).update(autocommit_block=self._autocommit_block)
         self.op = Operations(self.context)  # itself, for no other class can stand behind `from alembic import op`
         vars(self.op).update(

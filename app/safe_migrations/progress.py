@@ -55,6 +55,18 @@ class Progress:
 
 
 @contextmanager
+def only_warnings() -> Iterator[None]:
+    """Keep Alembic from telling what it looks at, where people have not asked for it."""
+    alembic = logging.getLogger("alembic")
+    before = alembic.level
+    alembic.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        alembic.setLevel(before)
+
+
+@contextmanager
 def repeatedly(seconds: float, action: Callable[[], None]) -> Iterator[None]:
     """Run ``action`` every ``seconds``, in a thread of its own."""
     ended = Event()

@@ -1,6 +1,5 @@
 """Each revision up, down and up again on a database that may be spoiled: what is not as it should be then."""
 
-import ast
 import logging
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from app.safe_migrations.adapters.snapshot import (
 from app.safe_migrations.database import heads_of
 from app.safe_migrations.drift import drift
 from app.safe_migrations.errors import MigrationError, message
+from app.safe_migrations.operations import one_way
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import Situation, relative
 
@@ -168,14 +168,3 @@ class Rehearsal:
 def _is_about_a_step(record: logging.LogRecord) -> bool:
     """Leave out which database it is and where it stands at the end, which each run tells."""
     return not record.msg.startswith(("Database ", "The database is at "))
-
-
-def one_way(script: Path) -> str | None:
-    """The reason that a downgrade gives which does nothing but raise, empty if it gives none; None for any other."""
-    for node in ast.parse(script.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
-            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-            if len(body) == 1 and isinstance(body[0], ast.Raise):
-                texts = [part.value for part in ast.walk(body[0]) if isinstance(part, ast.Constant)]
-                return str(texts[0]) if texts else ""
-    return None

@@ -11,6 +11,7 @@ from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
 BACKUP = ("always", "risky", "never")
+REVIEW = ("enforce", "warn", "off")
 
 
 @dataclass(frozen=True)
@@ -23,22 +24,21 @@ class Settings:
     backup_folder: Path
     backup_keep: int
     rehearsal_url: str | None
+    review: str
+    targets: tuple[str, ...]
+    """Beside the configured database."""
 
 
 def settings() -> Settings:
     """The settings of this run. Raises MigrationError for one that is no number."""
     patience = Patience(_number("lock_timeout", 5, least=0.001), int(_number("lock_retries", 10, least=1)))
-    backup = str(_given("backup", "always")).lower()
-    if backup not in BACKUP:
-        raise MigrationError(
-            f"MIGRATION_BACKUP (or -x backup=...) is {backup!r}.",
-            f"one of {', '.join(BACKUP)}:",
-            "export MIGRATION_BACKUP=always",
-        )
+    backup, review = _one_of("backup", BACKUP), _one_of("review", REVIEW)
     folder = Path(current_app.instance_path) / str(_given("backup_dir", "backups")).strip()
     keep = int(_number("backup_keep", 5, least=1))
     url = _given("rehearsal_url", None)
-    return Settings(_number("lock_wait", 300), patience, backup, folder, keep, str(url) if url else None)
+    targets = tuple(target.strip() for target in str(_given("targets", "") or "").split(",") if target.strip())
+    wait = _number("lock_wait", 300)
+    return Settings(wait, patience, backup, folder, keep, str(url) if url else None, review, targets)
 
 
 def _given(name: str, default: object) -> Any:
@@ -46,6 +46,17 @@ def _given(name: str, default: object) -> Any:
     configured = current_app.config.get(f"MIGRATION_{name.upper()}", default)
     typed = context.get_x_argument(as_dictionary=True).get(name, configured)
     return context.config.attributes.get("settings", {}).get(name, typed)
+
+
+def _one_of(name: str, values: tuple[str, ...]) -> str:
+    """The first of ``values`` is the default."""
+    given = str(_given(name, values[0])).lower()
+    if given not in values:
+        key = f"MIGRATION_{name.upper()}"
+        raise MigrationError(
+            f"{key} (or -x {name}=...) is {given!r}.", f"one of {', '.join(values)}:", f"export {key}={values[0]}"
+        )
+    return given
 
 
 def _number(name: str, default: float, least: float = 0) -> float:

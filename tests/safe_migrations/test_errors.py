@@ -249,7 +249,7 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_bad_input(upgraded: Path, tmp_path: Path, case: Case) -> None:
     """One message: what stands in the way, what to do instead; and the files, the database's too, as before."""
-    project = Project(tmp_path / "project", {"MIGRATION_BACKUP": "never"})
+    project = Project(tmp_path / "project", {"MIGRATION_BACKUP": "never", "MIGRATION_REVIEW": "off"})
     shutil.copytree(upgraded, project.path)
     for name, content in case.files.items():
         if content is not None:

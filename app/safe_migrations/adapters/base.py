@@ -137,6 +137,17 @@ class Adapter(ABC):
         """The schemas that belong to the database; None is the one of the connection."""
         return [None]
 
+    def has_tables(self, connection: Connection) -> bool:
+        """Whether there is a table, but for alembic_version and those of a run."""
+        try:
+            return any(
+                not is_ours(name)
+                for schema in self.schemas(connection)
+                for name in inspect(connection).get_table_names(schema)
+            )
+        finally:
+            connection.rollback()
+
     def has_rows(self, connection: Connection) -> bool:
         """Whether a table has a row, but for alembic_version and those of a run; True if that cannot be seen."""
         try:

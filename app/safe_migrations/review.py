@@ -1,0 +1,176 @@
+"""Operations of revisions x rules x facts of a database: findings."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from alembic.operations.ops import CreateForeignKeyOp, DropColumnOp, DropIndexOp, DropTableOp
+from alembic.runtime.migration import MigrationStep, RevisionStep
+from alembic.script import Script
+from sqlalchemy import Connection
+
+from app.safe_migrations.adapters import FACTS, Adapter, facts_at
+from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.findings import Finding, Level
+from app.safe_migrations.operations import Revision
+from app.safe_migrations.progress import log
+from app.safe_migrations.remedies import relative
+from app.safe_migrations.rules import RULES, Assurances, Case, Problem, Rule
+from app.safe_migrations.tables import Tables
+
+Found = tuple[Rule, Problem, Level, int]
+
+
+class Review:
+    """Looks at revisions in the order in which they would run, for one database, as ``facts`` tell of it."""
+
+    def __init__(self, facts: Facts, tables: Tables) -> None:
+        self.facts = facts
+        self.tables = tables
+
+    def of(self, script: Script) -> list[Finding]:
+        """What hurts in one revision, which follows what was reviewed before."""
+        declared = getattr(script.module, "safety_assured", {})
+        before = self.tables.branch()
+        revision = Revision.of(script, self.facts.dialect)
+        found = list(self._found(revision))
+        assurances = Assurances(declared, frozenset(rule.code for rule, *_ in found))
+        if assurances.codes - assurances.found:
+            assurances = Assurances(declared, assurances.found | _found_elsewhere(script, before))
+        if declared:
+            found += self._judged(assurances, Case(revision, "upgrade", None, self.facts, self.tables))
+        return [_finding(script, item, assurances.codes) for item in found]
+
+    def pass_by(self, script: Script) -> None:
+        """Follow a revision without looking for anything."""
+        for operation in Revision.of(script, self.facts.dialect).upgrade:
+            self.tables.apply(operation.op)
+
+    def _found(self, revision: Revision) -> Iterator[Found]:
+        yield from self._judged(revision, Case(revision, "upgrade", None, self.facts, self.tables))
+        for operation in revision.upgrade:
+            yield from self._judged(operation.op, Case(revision, "upgrade", operation, self.facts, self.tables))
+            self.tables.apply(operation.op)
+        tables = self.tables.branch()
+        for operation in revision.downgrade:
+            yield from self._judged(operation.op, Case(revision, "downgrade", operation, self.facts, tables))
+            tables.apply(operation.op)
+
+    def _judged(self, subject: Any, case: Case) -> Iterator[Found]:
+        for rule in RULES.values():
+            if not isinstance(subject, rule.classes) or case.way not in rule.ways or not rule.applies(self.facts):
+                continue
+            table = _table_of(subject, case.tables)
+            if table is not None and not rule.new_tables and case.tables.is_new(*table):
+                continue
+            problems = rule.find(subject, case) or ()
+            for problem in (problems,) if isinstance(problems, Problem) else problems:
+                level = problem.level or rule.level
+                if level is Level.BLOCKS and table and not rule.new_tables and case.tables.has_rows(*table) is False:
+                    level = Level.WARNS
+                yield rule, problem, level, problem.line or (case.operation.line if case.operation else 1)
+
+
+def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, one_run: bool = False) -> list[Finding]:
+    """Of those ``chosen`` in the ``history``, without a database: each has been a run of its own, or all are one."""
+    review = Review(facts, Tables())
+    findings = []
+    for script in history:
+        if script.revision not in chosen:
+            review.pass_by(script)
+        else:
+            findings += review.of(script)
+        if not one_run or script.revision not in chosen:
+            review.tables.begin_run()
+    return findings
+
+
+def review_run(scripts: Iterable[Script], facts: Facts, connection: Connection) -> list[Finding]:
+    """Of what an upgrade would run next, on the database as it is."""
+    review = Review(facts, Tables(connection))
+    return [finding for script in scripts for finding in review.of(script)]
+
+
+def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
+    """Print what is found in ``steps``. Raises MigrationError, in the mode ``enforce``, for what stops an upgrade.
+
+    A database without tables has nothing that could be lost or blocked, and is not reviewed.
+    """
+    scripts = _upgrades(steps)
+    if mode == "off" or not scripts or not adapter.has_tables(connection):
+        return
+    findings = review_run(scripts, facts_at(adapter, connection), connection)
+    stopping = [finding for finding in findings if finding.stops and mode == "enforce"]
+    for finding in findings:
+        if finding not in stopping and not finding.acknowledged:
+            log.warning("%s", finding.words)
+    if stopping:
+        raise refused(stopping)
+
+
+def refused(findings: list[Finding]) -> MigrationError:
+    """What stands in the way of an upgrade, and both ways out of each."""
+    error = MigrationError(findings[0].message, findings[0].instead)
+    error.args = ("\n\n".join(f"{finding.message}\n{_ways_out(finding)}" for finding in findings),)
+    return error
+
+
+def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection) -> None:
+    """Print what downgrades will take: rows of tables, values of columns."""
+    facts, tables = facts_at(adapter, connection), Tables(connection)
+    for step in steps:
+        if not isinstance(step, RevisionStep) or step.is_upgrade:
+            continue
+        for operation in Revision.of(step.revision, facts.dialect).downgrade:
+            op = operation.op
+            if isinstance(op, DropTableOp) and (rows := tables.count(op.table_name, op.schema)):
+                log.warning("This takes %d rows of table %s", rows, op.table_name)
+            elif isinstance(op, DropColumnOp) and (values := tables.count(op.table_name, op.schema, op.column_name)):
+                log.warning("This takes %d values of column %s.%s", values, op.table_name, op.column_name)
+
+
+def _ways_out(finding: Finding) -> str:
+    return (
+        f"Instead: {finding.instead}\n"
+        f"If it is safe, say so in {finding.file} (line {finding.line}):\n"
+        f'    safety_assured = {{"{finding.code}": "why it is safe"}}'
+    )
+
+
+def _upgrades(steps: Iterable[MigrationStep]) -> list[Script]:
+    return [step.revision for step in steps if isinstance(step, RevisionStep) and step.is_upgrade]
+
+
+def _found_elsewhere(script: Script, tables: Tables) -> set[str]:
+    """The codes that a script deserves on one of the other databases."""
+    codes = set()
+    for facts in FACTS.values():
+        review = Review(facts(), tables.branch())
+        codes |= {rule.code for rule, *_ in review._found(Revision.of(script, facts.dialect))}
+    return codes
+
+
+def _finding(script: Script, found: Found, acknowledged: set[str]) -> Finding:
+    rule, problem, level, line = found
+    return Finding(
+        script.revision,
+        relative(Path(script.path)),
+        line,
+        rule.code,
+        level,
+        f"revision {script.revision} {problem.what} ({rule.code}).",
+        problem.instead,
+        rule.code in acknowledged,
+    )
+
+
+def _table_of(subject: object, tables: Tables) -> tuple[str, str | None] | None:
+    """Name and schema of the table that an operation is about."""
+    schema = getattr(subject, "schema", None)
+    name = getattr(subject, "table_name", None) or getattr(subject, "source_table", None)
+    if name is None and isinstance(subject, DropIndexOp):
+        name = tables.table_of_index(str(subject.index_name), schema)
+    if schema is None and isinstance(subject, CreateForeignKeyOp):
+        schema = subject.kw.get("source_schema")
+    return (str(name), schema) if name else None

@@ -1,0 +1,15 @@
+"""Rules about whole tables."""
+
+from alembic.operations import ops
+
+from app.safe_migrations.rules.registry import BLOCKS, Case, Problem, rule
+
+
+@rule(BLOCKS, ops.DropTableOp)
+def drop_table(op: ops.DropTableOp, _case: Case) -> Problem:
+    """The rows are gone, and code of the last release still reads them (strong_migrations, "Dropping a table")."""
+    return Problem(
+        f"drops table {op.table_name}, and code that is still running reads it",
+        "rename it aside when nothing uses it, and drop it in the next release:\n"
+        f'    op.rename_table("{op.table_name}", "{op.table_name}_old")',
+    )

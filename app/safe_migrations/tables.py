@@ -1,0 +1,257 @@
+"""The tables as they are when an operation comes: what the database has, and what earlier operations made of it."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import singledispatchmethod
+from typing import Any
+
+from alembic.operations import ops
+from sqlalchemy import (
+    Column,
+    Connection,
+    ForeignKeyConstraint,
+    Select,
+    UniqueConstraint,
+    column,
+    func,
+    inspect,
+    select,
+    table,
+)
+from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
+from sqlalchemy.types import TypeEngine
+
+Name = tuple[str | None, str]
+"""Schema and name."""
+
+
+@dataclass
+class ForeignKey:
+    """Which columns refer to which columns of which table."""
+
+    name: str | None
+    columns: list[str]
+    referred: Name
+    referred_columns: list[str]
+
+
+@dataclass
+class KnownColumn:
+    """As far as it is known; ``type`` is None if a script did not say."""
+
+    name: str
+    type: TypeEngine[Any] | None
+    nullable: bool | None = None
+    default: Any = None
+
+
+@dataclass
+class KnownTable:
+    """Empty of all that nobody knows."""
+
+    columns: dict[str, KnownColumn] = field(default_factory=dict)
+    foreign_keys: list[ForeignKey] = field(default_factory=list)
+    indexes: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Tables:
+    """Begins with the database behind ``connection``, or with nothing known; apply() follows the operations."""
+
+    def __init__(self, connection: Connection | None = None) -> None:
+        self.connection = connection
+        self.new: set[Name] = set()
+        self.known: dict[Name, KnownTable] = {}
+        self.parent: Tables | None = None
+
+    def begin_run(self) -> None:
+        """From here on, no table counts as new that was there before."""
+        self.new.clear()
+
+    def branch(self) -> "Tables":
+        """A copy, to follow operations that are not run next."""
+        copy = Tables(self.connection)
+        copy.parent, copy.new = self, set(self.new)
+        return copy
+
+    def is_new(self, name: str, schema: str | None = None) -> bool:
+        """Whether an earlier operation of the same run has made it."""
+        return (schema, name) in self.new
+
+    def table(self, name: str, schema: str | None = None) -> KnownTable:
+        """What is known of it; empty if nothing is."""
+        key = (schema, name)
+        if key not in self.known:
+            self.known[key] = deepcopy(self.parent.table(name, schema)) if self.parent else self._reflected(key)
+        return self.known[key]
+
+    def column(self, table: str, name: str, schema: str | None = None) -> KnownColumn | None:
+        """What is known of it."""
+        return self.table(table, schema).columns.get(name)
+
+    def table_of_index(self, index: str, schema: str | None = None) -> str | None:
+        """The name of the table that has the index, among those that were looked at."""
+        for (where, name), known in self.known.items():
+            if where == schema and index in known.indexes:
+                return name
+        return self.parent.table_of_index(index, schema) if self.parent else None
+
+    def has_rows(self, name: str, schema: str | None = None) -> bool | None:
+        """Whether the table has rows; None if that is not known."""
+        return self.finds(select(1).select_from(table(name, schema=schema)))
+
+    def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
+        """How many rows the table has, or how many values that are not NULL one column; None if it is not known."""
+        counted = func.count() if values_of is None else func.count(column(values_of))
+        found = self._first(select(counted).select_from(table(name, schema=schema)))
+        return int(found[0]) if found else None
+
+    def finds(self, query: Select[Any]) -> bool | None:
+        """Whether the query has a result on the database as it is now; None if there is none, or it fails there."""
+        found = self._first(query.limit(1))
+        return None if found is None else bool(found)
+
+    def _first(self, query: Select[Any]) -> Sequence[Any] | None:
+        """The first row, or an empty one; None if that is not known."""
+        if self.connection is None:
+            return None
+        try:
+            return self.connection.execute(query).first() or ()
+        except SQLAlchemyError:  # a table or column that an earlier step of the run has yet to make
+            return None
+        finally:
+            self.connection.rollback()
+
+    def _reflected(self, key: Name) -> KnownTable:
+        if self.connection is None:
+            return KnownTable()
+        schema, name = key
+        inspector = inspect(self.connection)
+        try:
+            return KnownTable(
+                {
+                    column["name"]: KnownColumn(
+                        column["name"], column["type"], column["nullable"], column.get("default")
+                    )
+                    for column in inspector.get_columns(name, schema)
+                },
+                [
+                    ForeignKey(
+                        found["name"],
+                        found["constrained_columns"],
+                        (found["referred_schema"], found["referred_table"]),
+                        found["referred_columns"],
+                    )
+                    for found in inspector.get_foreign_keys(name, schema)
+                ],
+                {
+                    str(found["name"]): [column for column in found["column_names"] if column]
+                    for found in inspector.get_indexes(name, schema)
+                },
+            )
+        except (DBAPIError, NoSuchTableError):
+            return KnownTable()
+        finally:
+            self.connection.rollback()
+
+    @singledispatchmethod
+    def apply(self, _operation: ops.MigrateOperation) -> None:
+        """Follow one operation; those that change nothing that is known of tables do nothing."""
+
+    @apply.register
+    def _(self, operation: ops.CreateTableOp) -> None:
+        key = (operation.schema, operation.table_name)
+        self.new.add(key)
+        self.known[key] = made = KnownTable()
+        table = operation.to_table()
+        for each in table.columns:
+            _add_column(made, each)
+        # Of the constraints: a column's own foreign keys came with it.
+        for constraint in table.constraints:
+            if isinstance(constraint, ForeignKeyConstraint) and len(constraint.elements) > 1:
+                made.foreign_keys.append(
+                    _foreign_key(constraint.name, list(constraint.column_keys), *constraint.elements)
+                )
+            elif isinstance(constraint, UniqueConstraint) and constraint.name:
+                made.indexes[str(constraint.name)] = [each.name for each in constraint.columns]
+
+    @apply.register
+    def _(self, operation: ops.DropTableOp) -> None:
+        self.new.discard((operation.schema, operation.table_name))
+        self.known[operation.schema, operation.table_name] = KnownTable()
+
+    @apply.register
+    def _(self, operation: ops.RenameTableOp) -> None:
+        before, after = (operation.schema, operation.table_name), (operation.schema, operation.new_table_name)
+        self.known[after], self.known[before] = self.table(operation.table_name, operation.schema), KnownTable()
+        if before in self.new:
+            self.new.discard(before)
+            self.new.add(after)
+
+    @apply.register
+    def _(self, operation: ops.AddColumnOp) -> None:
+        _add_column(self.table(operation.table_name, operation.schema), operation.column)
+
+    @apply.register
+    def _(self, operation: ops.DropColumnOp) -> None:
+        self.table(operation.table_name, operation.schema).columns.pop(operation.column_name, None)
+
+    @apply.register
+    def _(self, operation: ops.AlterColumnOp) -> None:
+        columns = self.table(operation.table_name, operation.schema).columns
+        column = columns.pop(operation.column_name, KnownColumn(operation.column_name, None))
+        column.name = operation.modify_name or column.name
+        column.type = operation.modify_type or operation.existing_type or column.type
+        if operation.modify_nullable is not None:
+            column.nullable = operation.modify_nullable
+        if operation.modify_server_default is not False:
+            column.default = operation.modify_server_default
+        columns[column.name] = column
+
+    @apply.register
+    def _(self, operation: ops.CreateForeignKeyOp) -> None:
+        options = operation.kw
+        self.table(operation.source_table, options.get("source_schema")).foreign_keys.append(
+            ForeignKey(
+                str(operation.constraint_name) if operation.constraint_name else None,
+                list(operation.local_cols),
+                (options.get("referent_schema"), operation.referent_table),
+                list(operation.remote_cols),
+            )
+        )
+
+    @apply.register
+    def _(self, operation: ops.DropConstraintOp) -> None:
+        known = self.table(operation.table_name, operation.schema)
+        known.foreign_keys = [key for key in known.foreign_keys if key.name != operation.constraint_name]
+        known.indexes.pop(str(operation.constraint_name), None)
+
+    @apply.register(ops.CreateIndexOp)
+    @apply.register(ops.CreateUniqueConstraintOp)
+    def _(self, operation: Any) -> None:
+        name = operation.index_name if isinstance(operation, ops.CreateIndexOp) else operation.constraint_name
+        if name:
+            self.table(operation.table_name, operation.schema).indexes[str(name)] = [
+                str(getattr(column, "name", column)) for column in operation.columns
+            ]
+
+    @apply.register
+    def _(self, operation: ops.DropIndexOp) -> None:
+        if (
+            name := operation.table_name or self.table_of_index(str(operation.index_name), operation.schema)
+        ) is not None:
+            self.table(name, operation.schema).indexes.pop(str(operation.index_name), None)
+
+
+def _add_column(known: KnownTable, column: "Column[Any]") -> None:
+    known.columns[column.name] = KnownColumn(column.name, column.type, column.nullable, column.server_default)
+    for key in column.foreign_keys:
+        if key.constraint is None or len(key.constraint.elements) == 1:
+            name = key.name if key.constraint is None else key.constraint.name
+            known.foreign_keys.append(_foreign_key(name, [column.name], key))
+
+
+def _foreign_key(name: Any, columns: list[str], *targets: Any) -> ForeignKey:
+    *schema, table, _column = targets[0].target_fullname.split(".")
+    referred = [target.target_fullname.rpartition(".")[2] for target in targets]
+    return ForeignKey(str(name) if name else None, columns, (schema[0] if schema else None, table), referred)

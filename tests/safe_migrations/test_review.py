@@ -1,0 +1,142 @@
+"""What a review finds stops an upgrade, until it is acknowledged; and how it is shown."""
+
+import json
+
+import pytest
+
+from tests.conftest import FIRST, Project, revision
+
+DROP = "with op.batch_alter_table('user') as batch:\n    batch.drop_column('email')"
+USER = "user = sa.table('user', sa.column('id'), sa.column('username'), sa.column('email'))\n"
+ALICE = USER + "op.bulk_insert(user, [{'id': 1, 'username': 'alice', 'email': 'a@b'}])"
+
+
+@pytest.fixture
+def reviewed(project: Project) -> Project:
+    """At a revision with a row in user, and reviews turned on."""
+    project.write(*revision("r0", FIRST, ALICE))
+    project.ok("upgrade")
+    project.environ["MIGRATION_REVIEW"] = "enforce"
+    return project
+
+
+def test_upgrade_stops(database: str, reviewed: Project) -> None:
+    """An upgrade with a finding that blocks ends with 1, before it touches anything; both ways out are told."""
+    reviewed.write(*revision("a1", "r0", "op.execute(sa.table('user', sa.column('email')).update().values(email=''))"))
+    reviewed.write(*revision("b1", "a1", DROP))
+    done = reviewed.db("upgrade")
+    assert 1 == done.returncode
+    assert (
+        "Error: revision b1 drops column user.email, and code that is still running reads it (drop-column).\n"
+        "Instead: stop using the column, deploy, and drop it in the next release.\n"
+        "If it is safe, say so in migrations/versions/b1.py (line 10):\n"
+        '    safety_assured = {"drop-column": "why it is safe"}\n'
+    ) in done.stderr
+    assert "r0" in reviewed.ok("current")
+
+
+def test_acknowledged(database: str, reviewed: Project) -> None:
+    """With a reason it runs."""
+    reviewed.write(*revision("a1", "r0", DROP, more='safety_assured = {"drop-column": "nobody reads it"}'))
+    reviewed.ok("upgrade")
+    assert "a1 (head)" in reviewed.ok("current")
+
+
+@pytest.mark.parametrize("reason", ["''", "' '", "None"])
+def test_no_reason(reviewed: Project, reason: str) -> None:
+    """Without one it does not count, and the message says so."""
+    reviewed.write(*revision("a1", "r0", DROP, more=f'safety_assured = {{"drop-column": {reason}}}'))
+    done = reviewed.db("upgrade")
+    assert (1, True) == (done.returncode, "acknowledges drop-column without a reason" in done.stderr)
+
+
+def test_warn_and_off(reviewed: Project) -> None:
+    """``warn`` prints it and goes on, ``off`` goes on."""
+    reviewed.write(*revision("a1", "r0", DROP))
+    reviewed.write(*revision("b1", "a1", "op.drop_table('user')"))
+    assert "drop-column" in reviewed.ok("-x", "review=warn", "upgrade", "a1")
+    assert "drop-table" not in reviewed.ok("-x", "review=off", "upgrade")
+
+
+def test_wrong_mode(reviewed: Project) -> None:
+    """Another word is an error."""
+    done = reviewed.db("-x", "review=no", "upgrade", "base")
+    done = reviewed.db("downgrade", MIGRATION_REVIEW="no")
+    assert (1, True) == (done.returncode, "MIGRATION_REVIEW (or -x review=...) is 'no'" in done.stderr)
+
+
+def test_new_and_empty_tables(database: str, project: Project) -> None:
+    """A table that the same run makes is no reason, one without rows does not block; and neither is a new database."""
+    project.environ["MIGRATION_REVIEW"] = "enforce"
+    project.write(*revision("a1", FIRST, "op.drop_table('user')"))
+    project.ok("upgrade", FIRST)
+    assert "warns: revision a1 drops table user" in project.ok("upgrade")
+    body = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\nop.drop_table('pet')"
+    project.write(*revision("b1", "a1", body))
+    assert "drop-table" not in project.ok("upgrade")
+
+
+def test_downgrade_tells_what_it_takes(database: str, reviewed: Project) -> None:
+    """It is not blocked, and counts the rows and the values."""
+    reviewed.write(
+        *revision(
+            "a1",
+            "r0",
+            "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+            "op.add_column('user', sa.Column('age', sa.Integer()))\n"
+            "op.execute('INSERT INTO pet VALUES (1)')\n"
+            + USER
+            + "op.get_bind().execute(user.update().where(user.c.id == 1).values(email='c@d'))\n"
+            "op.execute(sa.table('user', sa.column('id'), sa.column('age')).update().values(age=3))",
+            "op.drop_table('pet')\nwith op.batch_alter_table('user') as batch:\n    batch.drop_column('age')",
+        )
+    )
+    reviewed.ok("-x", "review=off", "upgrade")
+    told = reviewed.ok("downgrade")
+    assert "This takes 1 rows of table pet" in told
+    assert "This takes 1 values of column user.age" in told
+
+
+def test_formats(reviewed: Project) -> None:
+    """JSON has the promised keys, GitHub's annotations are one line each; the exit status is 1 where one blocks."""
+    reviewed.write(*revision("a1", "r0", DROP))
+    done = reviewed.db("review", "--format", "json")
+    (found,) = json.loads(done.stdout)
+    assert 1 == done.returncode
+    assert ["revision", "file", "line", "code", "level", "message", "instead", "acknowledged"] == list(found)
+    assert ("a1", "migrations/versions/a1.py", 10, "drop-column", "blocks", False) == tuple(
+        found[key] for key in ("revision", "file", "line", "code", "level", "acknowledged")
+    )
+    (line,) = reviewed.db("review", "--format", "github").stdout.splitlines()
+    assert line.startswith("::error file=migrations/versions/a1.py,line=10,title=drop-column::revision a1 drops")
+    assert "[]" == reviewed.ok("review", FIRST, "--format", "json").strip()
+
+
+def test_which_revisions(reviewed: Project) -> None:
+    """Those that are pending, one, a range, or the whole history."""
+    reviewed.write(*revision("a1", "r0", "op.drop_table('user')"))
+    reviewed.ok("-x", "review=off", "upgrade")
+    reviewed.write(*revision("b1", "a1", "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"))
+    reviewed.write(*revision("c1", "b1", "op.drop_table('pet')"))
+
+    def found(*args: str) -> set[str]:
+        done = reviewed.db("review", "--format", "json", *args)
+        return {item["revision"] for item in json.loads(done.stdout) if item["code"] == "drop-table"}
+
+    assert set() == found(), "of the pending ones, c1 drops what b1 makes in the same run"
+    assert {"a1"} == found("a1")
+    assert {"c1"} == found("a1:head")
+    assert {"a1", "c1"} == found("--all")
+    assert {"a1", "c1"} == found("--all", "--target", "mysql>=8.0,postgresql")
+
+
+def test_targets(reviewed: Project) -> None:
+    """Beside the configured database, those in MIGRATION_TARGETS; --target instead, also where no database answers."""
+    reviewed.write(*revision("a1", "r0", "op.create_index('ix', 'user', ['email'])"))
+    assert 0 == reviewed.db("review").returncode
+    done = reviewed.db("review", MIGRATION_TARGETS="mysql>=8.0,postgresql>=13")
+    assert (1, True) == (done.returncode, "(create-index-blocks-writes), on postgresql." in done.stdout)
+    done = reviewed.db("review", "--target", "postgresql", DATABASE_URL="mysql://root@127.0.0.1:1/none")
+    assert (1, True) == (done.returncode, "create-index-blocks-writes" in done.stdout)
+    done = reviewed.db("review", "--target", "oracle")
+    assert (1, True) == (done.returncode, "'oracle' is no target of a review" in done.stderr)
