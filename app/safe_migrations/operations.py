@@ -47,14 +47,14 @@ class Revision:
     """By way."""
 
     @classmethod
-    def of(cls, script: Script, dialect: str) -> "Revision":
-        """Recorded for that dialect."""
+    def of(cls, script: Script, recorder: "Recorder") -> "Revision":
+        """Recorded for the dialect of ``recorder``."""
         found: dict[str, list[Operation]] = {"upgrade": [], "downgrade": []}
         reasons = {}
         for way in found:
             try:
-                for operation in recorded(script, way, dialect):
-                    found[way] += _translated(operation, dialect)
+                for operation in recorder.recorded(script, way):
+                    found[way] += _translated(operation, recorder.dialect)
             except NotInspectable as reason:
                 reasons[way] = reason
         return cls(script, found["upgrade"], found["downgrade"], reasons)
@@ -71,26 +71,6 @@ def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
         yield replace(operation, op=op)
 
 
-def recorded(revision: Script, way: str, dialect: str) -> list[Operation]:
-    """The operations of ``way`` (upgrade or downgrade) on that dialect. Raises NotInspectable with the reason.
-
-    The script's own code runs, with an ``op`` that takes note; neither its connection nor ``db.session`` reaches a
-    database.
-    """
-    recorder = _Recorder(revision.path, dialect)
-    recorder.op._install_proxy()
-    try:
-        with replaced_by(create_engine("sqlite://", creator=_refuse)):
-            getattr(revision.module, way)()
-    except NotInspectable:
-        raise
-    except Exception as error:
-        raise NotInspectable(summary(error)) from error
-    finally:
-        recorder.op._remove_proxy()
-    return recorder.found
-
-
 def one_way(script: Path) -> str | None:
     """The reason that a downgrade gives which does nothing but raise, empty if it gives none; None for any other."""
     for node in ast.parse(script.read_text(encoding="utf-8")).body:
@@ -102,11 +82,12 @@ def one_way(script: Path) -> str | None:
     return None
 
 
-class _Recorder:
-    """Alembic's ``op``, but it takes note instead of doing."""
+class Recorder:
+    """Alembic's ``op``, but it takes note instead of doing. To be entered: then no script reaches a database."""
 
-    def __init__(self, path: str, dialect: str) -> None:
-        self.path = path
+    def __init__(self, dialect: str) -> None:
+        self.dialect = dialect
+        self.path = ""
         self.autocommit = False
         self.found: list[Operation] = []
         # as_sql: nothing is asked of a connection, for there is none.
@@ -119,6 +100,31 @@ class _Recorder:
             get_bind=lambda: MockConnection(self.context.dialect, self._execute),
             batch_alter_table=self._batch_alter_table,
         )
+
+    def __enter__(self) -> "Recorder":
+        self.elsewhere = replaced_by(create_engine("sqlite://", creator=_refuse))
+        self.elsewhere.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.elsewhere.__exit__(*error)
+
+    def recorded(self, revision: Script, way: str) -> list[Operation]:
+        """The operations of ``way``: upgrade or downgrade. Raises NotInspectable with the reason.
+
+        The script's own code runs; neither its connection nor ``db.session`` reaches a database.
+        """
+        self.path, self.autocommit, self.found = revision.path, False, []
+        self.op._install_proxy()
+        try:
+            getattr(revision.module, way)()
+        except NotInspectable:
+            raise
+        except Exception as error:
+            raise NotInspectable(summary(error)) from error
+        finally:
+            self.op._remove_proxy()
+        return self.found
 
     @contextmanager
     def _batch_alter_table(self, table_name: str, schema: str | None = None, **_options: Any) -> Iterator[Any]:

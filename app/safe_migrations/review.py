@@ -13,7 +13,7 @@ from app.safe_migrations.adapters import FACTS, Adapter, facts_at
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.findings import Finding, Level
-from app.safe_migrations.operations import Revision
+from app.safe_migrations.operations import Recorder, Revision
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.rules import RULES, Assurances, Case, Problem, Rule
@@ -25,15 +25,16 @@ Found = tuple[Rule, Problem, Level, int]
 class Review:
     """Looks at revisions in the order in which they would run, for one database, as ``facts`` tell of it."""
 
-    def __init__(self, facts: Facts, tables: Tables) -> None:
+    def __init__(self, facts: Facts, tables: Tables, recorder: Recorder) -> None:
         self.facts = facts
         self.tables = tables
+        self.recorder = recorder
 
     def of(self, script: Script) -> list[Finding]:
         """What hurts in one revision, which follows what was reviewed before."""
         declared = getattr(script.module, "safety_assured", {})
         before = self.tables.branch()
-        revision = Revision.of(script, self.facts.dialect)
+        revision = Revision.of(script, self.recorder)
         found = list(self._found(revision))
         assurances = Assurances(declared, frozenset(rule.code for rule, *_ in found))
         if assurances.codes - assurances.found:
@@ -44,7 +45,7 @@ class Review:
 
     def pass_by(self, script: Script) -> None:
         """Follow a revision without looking for anything."""
-        for operation in Revision.of(script, self.facts.dialect).upgrade:
+        for operation in Revision.of(script, self.recorder).upgrade:
             self.tables.apply(operation.op)
 
     def _found(self, revision: Revision) -> Iterator[Found]:
@@ -74,22 +75,24 @@ class Review:
 
 def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, one_run: bool = False) -> list[Finding]:
     """Of those ``chosen`` in the ``history``, without a database: each has been a run of its own, or all are one."""
-    review = Review(facts, Tables())
     findings = []
-    for script in history:
-        if script.revision not in chosen:
-            review.pass_by(script)
-        else:
-            findings += review.of(script)
-        if not one_run or script.revision not in chosen:
-            review.tables.begin_run()
+    with Recorder(facts.dialect) as recorder:
+        review = Review(facts, Tables(), recorder)
+        for script in history:
+            if script.revision not in chosen:
+                review.pass_by(script)
+            else:
+                findings += review.of(script)
+            if not one_run or script.revision not in chosen:
+                review.tables.begin_run()
     return findings
 
 
 def review_run(scripts: Iterable[Script], facts: Facts, connection: Connection) -> list[Finding]:
     """Of what an upgrade would run next, on the database as it is."""
-    review = Review(facts, Tables(connection))
-    return [finding for script in scripts for finding in review.of(script)]
+    with Recorder(facts.dialect) as recorder:
+        review = Review(facts, Tables(connection), recorder)
+        return [finding for script in scripts for finding in review.of(script)]
 
 
 def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
@@ -118,16 +121,18 @@ def refused(findings: list[Finding]) -> MigrationError:
 
 def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection) -> None:
     """Print what downgrades will take: rows of tables, values of columns."""
-    facts, tables = facts_at(adapter, connection), Tables(connection)
-    for step in steps:
-        if not isinstance(step, RevisionStep) or step.is_upgrade:
-            continue
-        for operation in Revision.of(step.revision, facts.dialect).downgrade:
-            op = operation.op
-            if isinstance(op, DropTableOp) and (rows := tables.count(op.table_name, op.schema)):
-                log.warning("This takes %d rows of table %s", rows, op.table_name)
-            elif isinstance(op, DropColumnOp) and (values := tables.count(op.table_name, op.schema, op.column_name)):
-                log.warning("This takes %d values of column %s.%s", values, op.table_name, op.column_name)
+    downgrades = [step.revision for step in steps if isinstance(step, RevisionStep) and not step.is_upgrade]
+    if not downgrades:
+        return
+    tables = Tables(connection)
+    with Recorder(facts_at(adapter, connection).dialect) as recorder:
+        operations = [found for script in downgrades for found in Revision.of(script, recorder).downgrade]
+    for operation in operations:
+        op = operation.op
+        if isinstance(op, DropTableOp) and (rows := tables.count(op.table_name, op.schema)):
+            log.warning("This takes %d rows of table %s", rows, op.table_name)
+        elif isinstance(op, DropColumnOp) and (values := tables.count(op.table_name, op.schema, op.column_name)):
+            log.warning("This takes %d values of column %s.%s", values, op.table_name, op.column_name)
 
 
 def _ways_out(finding: Finding) -> str:
@@ -146,8 +151,9 @@ def _found_elsewhere(script: Script, tables: Tables) -> set[str]:
     """The codes that a script deserves on one of the other databases."""
     codes = set()
     for facts in FACTS.values():
-        review = Review(facts(), tables.branch())
-        codes |= {rule.code for rule, *_ in review._found(Revision.of(script, facts.dialect))}
+        with Recorder(facts.dialect) as recorder:
+            review = Review(facts(), tables.branch(), recorder)
+            codes |= {rule.code for rule, *_ in review._found(Revision.of(script, recorder))}
     return codes
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationStep, RevisionStep
 
-from app.safe_migrations.operations import NotInspectable, recorded
+from app.safe_migrations.operations import NotInspectable, Recorder
 
 # What adds to a database, or changes no value in it.
 HARMLESS = (
@@ -16,12 +16,13 @@ HARMLESS = (
 
 def can_lose(steps: Iterable[MigrationStep], dialect: str) -> bool:
     """Whether one of the steps can lose data, or cannot be inspected."""
-    return any(_can_lose(step, dialect) for step in steps if isinstance(step, RevisionStep))
+    with Recorder(dialect) as recorder:
+        return any(_can_lose(step, recorder) for step in steps if isinstance(step, RevisionStep))
 
 
-def _can_lose(step: RevisionStep, dialect: str) -> bool:
+def _can_lose(step: RevisionStep, recorder: Recorder) -> bool:
     try:
-        found = recorded(step.revision, "upgrade" if step.is_upgrade else "downgrade", dialect)
+        found = recorder.recorded(step.revision, "upgrade" if step.is_upgrade else "downgrade")
     except NotInspectable:
         return True
     return not all(_is_harmless(operation.op) for operation in found)

@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 from app.extensions import migrate
-from app.safe_migrations.operations import NotInspectable, Operation, recorded
+from app.safe_migrations.operations import NotInspectable, Operation, Recorder
 from tests.conftest import FIRST, Project, revision
 
 DIALECTS = ("sqlite", "mysql", "mariadb", "postgresql")
@@ -23,7 +23,8 @@ def record(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Callabl
         project.write(*revision("a1", FIRST, body, more=more))
         script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations"))).get_revision("a1")
         assert script is not None
-        return recorded(script, "upgrade", dialect)
+        with Recorder(dialect) as recorder:
+            return recorder.recorded(script, "upgrade")
 
     with app.app_context():
         yield run

@@ -1,0 +1,45 @@
+"""How long a review of 1,000 revisions takes beside loading them, in one process.
+
+    python -m tests.benchmarks.review [ROUNDS]
+
+Loading is what any command does with a history: read and run each script, and link them. The limit is 3 times that.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from alembic.script import ScriptDirectory
+
+from app import create_app
+from app.extensions import migrate
+from app.safe_migrations.adapters import FACTS
+from app.safe_migrations.review import review_revisions
+from tests.benchmarks.upgrade import lengthen
+from tests.conftest import copied
+
+
+def main() -> None:
+    """Measure each product."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    with tempfile.TemporaryDirectory() as folder, create_app().app_context():
+        project = copied(Path(folder))
+        lengthen(project)
+        config = migrate.get_config(str(project.path / "migrations"))
+        for product, facts in FACTS.items():
+            loading, reviewing = [], []
+            for _ in range(rounds):
+                start = time.perf_counter()
+                history = list(ScriptDirectory.from_config(config).walk_revisions())[::-1]
+                loaded = time.perf_counter()
+                review_revisions(history, {script.revision for script in history}, facts())
+                loading.append(loaded - start)
+                reviewing.append(time.perf_counter() - loaded)
+            ratio = (median(loading) + median(reviewing)) / median(loading)
+            print(f"{product:<12}{median(loading):>8.3f} s to load{median(reviewing):>8.3f} s more{ratio:>8.2f}")
+
+
+if __name__ == "__main__":
+    main()
