@@ -24,7 +24,7 @@ from app.safe_migrations.progress import log_on_stderr
 from app.safe_migrations.rehearsal import Rehearsal
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.restore import require_revision, restore
-from app.safe_migrations.review import review_revisions, review_run
+from app.safe_migrations.review import review_pending, review_revisions
 from app.safe_migrations.scratch import scratch_copy
 from app.safe_migrations.settings import Settings, settings
 
@@ -136,7 +136,7 @@ def _reviewed(config: Config, revisions: str, whole: bool, targets: str) -> list
         pending = _pending(script, connection)
         names = {revision.revision for revision in pending}
         reviews = {facts: review_revisions(history, names, facts, one_run=True) for facts in elsewhere}
-        return merged({here: review_run(pending, here, connection), **reviews})
+        return merged({here: review_pending(pending, backups.adapter, connection), **reviews})
 
 
 def _pending(script: ScriptDirectory, connection: Connection) -> list[Script]:

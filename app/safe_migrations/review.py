@@ -88,22 +88,23 @@ def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, 
     return findings
 
 
-def review_run(scripts: Iterable[Script], facts: Facts, connection: Connection) -> list[Finding]:
-    """Of what an upgrade would run next, on the database as it is."""
+def review_pending(scripts: list[Script], adapter: Adapter, connection: Connection) -> list[Finding]:
+    """Of what an upgrade would run next, on the database as it is.
+
+    One without tables has nothing that could be lost or blocked: then there are none.
+    """
+    if not scripts or not adapter.has_tables(connection):
+        return []
+    facts = facts_at(adapter, connection)
     with Recorder(facts.dialect) as recorder:
         review = Review(facts, Tables(connection), recorder)
         return [finding for script in scripts for finding in review.of(script)]
 
 
 def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
-    """Print what is found in ``steps``. Raises MigrationError, in the mode ``enforce``, for what stops an upgrade.
-
-    A database without tables has nothing that could be lost or blocked, and is not reviewed.
-    """
-    scripts = _upgrades(steps)
-    if mode == "off" or not scripts or not adapter.has_tables(connection):
-        return
-    findings = review_run(scripts, facts_at(adapter, connection), connection)
+    """Print what is found in ``steps``. Raises MigrationError, in the mode ``enforce``, for what stops an upgrade."""
+    scripts = [step.revision for step in steps if isinstance(step, RevisionStep) and step.is_upgrade]
+    findings = review_pending(scripts, adapter, connection)
     stopping = [finding for finding in findings if finding.stops and mode == "enforce"]
     for finding in findings:
         if finding not in stopping and not finding.acknowledged:
@@ -141,10 +142,6 @@ def _ways_out(finding: Finding) -> str:
         f"If it is safe, say so in {finding.file} (line {finding.line}):\n"
         f'    safety_assured = {{"{finding.code}": "why it is safe"}}'
     )
-
-
-def _upgrades(steps: Iterable[MigrationStep]) -> list[Script]:
-    return [step.revision for step in steps if isinstance(step, RevisionStep) and step.is_upgrade]
 
 
 def _found_elsewhere(script: Script, tables: Tables) -> set[str]:

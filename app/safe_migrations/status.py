@@ -10,9 +10,10 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
-from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.adapters import Adapter, adapter_of
 from app.safe_migrations.backup import Backups
 from app.safe_migrations.drift import drift
+from app.safe_migrations.findings import Finding
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.settings import settings
 
@@ -35,9 +36,14 @@ def print_status(config: Config) -> bool:
         _line("head", ", ".join(script.get_heads()) or "none, for there is no script")
         if interrupted:
             _line("half-way", interrupted)
-        for step in _pending(script, current):
+        pending, using = _pending(script, current), settings()
+        findings = _findings(pending, adapter) if pending and using.review != "off" else []
+        for step in pending:
             _line("pending", f"{step.revision}, {step.doc}")
-        using = settings()
+            for finding in findings:
+                if finding.revision == step.revision:
+                    said = f"{finding.level}, acknowledged" if finding.acknowledged else finding.level
+                    _line("", f"{said}: {finding.code}, line {finding.line}")
         for newest in Backups(adapter, using.backup_folder, using.backup_keep).found()[:1]:
             _line("backup", relative(newest))
         if at_head:
@@ -49,6 +55,13 @@ def print_status(config: Config) -> bool:
     with EnvironmentContext(config, script, fn=report, as_sql=False, dont_mutate=True):
         script.run_env()
     return at_head
+
+
+def _findings(pending: list[Script], adapter: Adapter) -> list[Finding]:
+    from app.safe_migrations.review import review_pending  # only where something is pending
+
+    with adapter.engine.connect() as connection:
+        return review_pending(pending, adapter, connection)
 
 
 def _line(name: str, value: str) -> None:

@@ -130,6 +130,13 @@ def test_which_revisions(reviewed: Project) -> None:
     assert {"a1", "c1"} == found("--all", "--target", "mysql>=8.0,postgresql")
 
 
+def test_status(reviewed: Project) -> None:
+    """Each pending step, and what was found in it."""
+    reviewed.write(*revision("a1", "r0", DROP))
+    told = [line.split(maxsplit=1) for line in reviewed.db("status").stdout.splitlines()]
+    assert ["blocks:", "drop-column, line 10"] == told[told.index(["pending", "a1, "]) + 1]
+
+
 def test_targets(reviewed: Project) -> None:
     """Beside the configured database, those in MIGRATION_TARGETS; --target instead, also where no database answers."""
     reviewed.write(*revision("a1", "r0", "op.create_index('ix', 'user', ['email'])"))
