@@ -33,14 +33,11 @@ class Review:
     def of(self, script: Script) -> list[Finding]:
         """What hurts in one revision, which follows what was reviewed before."""
         declared = getattr(script.module, "safety_assured", {})
-        before = self.tables.branch()
+        elsewhere = _found_elsewhere(script, self.tables) if declared else set()
         revision = Revision.of(script, self.recorder)
         found = list(self._found(revision))
-        assurances = Assurances(declared, frozenset(rule.code for rule, *_ in found))
-        if assurances.codes - assurances.found:
-            assurances = Assurances(declared, assurances.found | _found_elsewhere(script, before))
-        if declared:
-            found += self._judged(assurances, Case(revision, "upgrade", None, self.facts, self.tables))
+        assurances = Assurances(declared, frozenset(rule.code for rule, *_ in found) | elsewhere)
+        found += self._judged(assurances, Case(revision, "upgrade", None, self.facts, self.tables))
         return [_finding(script, item, assurances.codes) for item in found]
 
     def pass_by(self, script: Script) -> None:

@@ -147,3 +147,22 @@ def test_targets(reviewed: Project) -> None:
     assert (1, True) == (done.returncode, "create-index-blocks-writes" in done.stdout)
     done = reviewed.db("review", "--target", "oracle")
     assert (1, True) == (done.returncode, "'oracle' is no target of a review" in done.stderr)
+
+
+def test_assurances_that_assure_nothing(reviewed: Project) -> None:
+    """An unknown code, and one of which nothing is found on any database, are told; one for another database is not."""
+    codes = '"drop-tabel": "x", "rename-column": "x", "create-index-blocks-writes": "x"'
+    reviewed.write(
+        *revision("a1", "r0", "op.create_index('ix', 'user', ['email'])", more=f"safety_assured = {{{codes}}}")
+    )
+    done = reviewed.db("review")
+    assert 0 == done.returncode
+    assert "acknowledges 'drop-tabel', and there is no such rule (safety-assured)" in done.stdout
+    assert "create-index" not in done.stdout
+
+
+def test_rehearsal_is_not_stopped(reviewed: Project) -> None:
+    """A rehearsal tells what is lost by itself, of a revision that an upgrade would not run."""
+    reviewed.write(*revision("a1", "r0", DROP, "op.add_column('user', sa.Column('email', sa.String(120)))"))
+    done = reviewed.db("rehearse")
+    assert (1, True) == (done.returncode, "its upgrade takes user.email, which has 1 values" in done.stdout)
