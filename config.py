@@ -71,9 +71,9 @@ def _assembled(environ: Mapping[str, str]) -> URL:
         return URL.create("sqlite", database=environ["DB_NAME"])
     host, port = environ.get("DB_HOST") or "localhost", environ.get("DB_PORT") or None
     if not re.fullmatch(r"[\w.:%-]+", host):
-        raise ConfigError("DB_HOST", "is no host", "give its name or address alone, such as 127.0.0.1")
+        raise ConfigError("DB_HOST", "is not a host name", "give its name or address alone, such as 127.0.0.1")
     if port and not port.isdecimal():
-        raise ConfigError("DB_PORT", "is no number", "give the port alone, such as 3306 or 5432")
+        raise ConfigError("DB_PORT", "is not a number", "give the port alone, such as 3306 or 5432")
     return URL.create(
         environ["DB_DIALECT"],
         username=environ.get("DB_USER") or None,
@@ -93,7 +93,11 @@ def _completed(url: URL, blame: str) -> str:
     url = url.set(drivername=f"{dialect}+{driver}" if driver else drivername)
     _require_driver(url, blame)
     if url.port is not None and not 0 < url.port < 65536:
-        raise ConfigError(blame if blame == "DATABASE_URL" else "DB_PORT", "has no such port", "1 to 65535")
+        raise ConfigError(
+            blame if blame == "DATABASE_URL" else "DB_PORT",
+            "names a port that cannot exist",
+            "give one from 1 to 65535",
+        )
     if url.drivername == drivername:
         url = url.set(query={**options, **url.query})
     return url.render_as_string(hide_password=False)

@@ -19,6 +19,7 @@ from app.safe_migrations.adapters.base import not_whole
 from app.safe_migrations.adapters.tools import ToolError
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
+from app.safe_migrations.plan import command
 from app.safe_migrations.progress import log, repeatedly
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.risk import can_lose
@@ -53,7 +54,7 @@ class Backups:
     def found(self) -> list[Path]:
         """The newest first. Raises MigrationError if the folder is none."""
         if self.folder.exists() and not self.folder.is_dir():
-            raise _no_room(self.folder, "it is no folder")
+            raise _no_room(self.folder, "it is not a folder")
         files = self.folder.iterdir() if self.folder.exists() else iter(())
         named = {file: NAME.fullmatch(file.name) for file in files}
         ours = [
@@ -119,7 +120,7 @@ def before_steps(
         raise MigrationError(
             error.what,
             f"{error.instead.rstrip('.')}; or, if you have a backup of your own, go on without one:",
-            "flask db -x backup=never upgrade",
+            f"flask db -x backup=never {command(steps)}",
         ) from error
     finally:
         backups.prune()

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import adapter_of, facts_at, facts_of
-from app.safe_migrations.backup import Backups
+from app.safe_migrations.backup import Backups, restore_line
 from app.safe_migrations.database import app_engine, heads_of, replaced_by
 from app.safe_migrations.errors import LoginError, MigrationError
 from app.safe_migrations.findings import FORMATS, Finding, merged
@@ -49,10 +49,11 @@ def back_up(config: Config) -> str:
 
 
 def list_backups(config: Config) -> None:
-    """Print path and size of each."""
-    with _opened(config) as (backups, _, _):
-        for file in backups.found():
-            click.echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB")
+    """Print path and size of each; the database need not answer."""
+    with EnvironmentContext(config, ScriptDirectory.from_config(config)):
+        using = settings()
+    for file in Backups(adapter_of(app_engine()), using.backup_folder, using.backup_keep).found():
+        click.echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB")
 
 
 def put_back(config: Config, file: Path, yes: bool) -> None:
@@ -66,7 +67,7 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
             raise MigrationError(
                 f"this replaces everything in {target}, and nobody is there to say yes.",
                 "say it beforehand:",
-                f"flask db restore --yes {file}",
+                f"{restore_line(file)} --yes",
             )
         if not yes:
             click.confirm(f"Replace everything in {target}?", abort=True, err=True)
@@ -75,10 +76,20 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
         click.echo(f"The database is at {', '.join(heads_of(connection)) or 'base'}")
 
 
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """So that the copy goes, as after Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def rehearse(config: Config, destination: str, rows: bool) -> bool:
     """Rehearse what an upgrade to ``destination`` would run, on a copy; print a table. False if something is wrong."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the copy goes, as after Ctrl-C
     with (
+        _interrupted_by_sigterm(),
         _opened(config) as (backups, connection, using),
         locked(backups.adapter, connection, using.lock_wait, "rehearsal"),
         scratch_copy(backups.adapter, connection, using, rows) as scratch,

@@ -22,7 +22,7 @@ from app.safe_migrations.directives import but_own_tables, process_revision_dire
 from app.safe_migrations.errors import LoginError, MigrationError
 from app.safe_migrations.lock import locked
 from app.safe_migrations.patience import Patience
-from app.safe_migrations.plan import changes_revisions, pending
+from app.safe_migrations.plan import changes_revisions, command, pending
 from app.safe_migrations.progress import Progress, log, log_on_stderr
 from app.safe_migrations.remedies import masked
 from app.safe_migrations.requirements import require
@@ -67,7 +67,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 changes_schema = any(isinstance(step, RevisionStep) for step in steps)
                 backup = before_steps(backups, connection, heads, using, steps) if changes_schema else None
                 with _backup_named(lambda: backup), adapter.prepared(connection, using.patience) as step_done:
-                    _run_patiently(adapter, connection, using.patience, options, step_done)
+                    _run_patiently(adapter, connection, using.patience, options, step_done, command(steps))
 
 
 @contextmanager
@@ -109,6 +109,7 @@ def _run_patiently(
     patience: Patience,
     options: dict[str, Any],
     step_done: Callable[[], None],
+    again: str,
 ) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
     progress = Progress(step_done)
@@ -128,7 +129,7 @@ def _run_patiently(
             patience.persist(run, can_run_again)
         except DBAPIError as error:
             if _timed_out(adapter, error):
-                raise _blocked(adapter, connection, patience) from error
+                raise _blocked(adapter, connection, patience, again) from error
             raise
         except Exception as error:
             if adapter.reruns and progress.part_committed:
@@ -141,13 +142,13 @@ def _timed_out(adapter: Adapter, error: Exception) -> bool:
     return isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
 
 
-def _blocked(adapter: Adapter, connection: Connection, patience: Patience) -> MigrationError:
+def _blocked(adapter: Adapter, connection: Connection, patience: Patience, again: str) -> MigrationError:
     who, end = adapter.blockers(connection)
+    way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", f"flask db {again}")
     return MigrationError(
         f"others hold a lock that the next step needs{f' ({who})' if who else ''};"
         f" gave up after {patience.tries} tries of {patience.seconds:g} seconds.",
-        "wait for them, or end them, and run the command again:",
-        end or "flask db upgrade",
+        *way_out,
     )
 
 

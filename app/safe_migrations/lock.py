@@ -25,12 +25,12 @@ def locked(adapter: Adapter, connection: Connection, wait: float, what: str = "u
             now = time.monotonic()
             if who and now - begun >= wait:
                 raise MigrationError(
-                    f"another {what} of this database has gone on for {wait:g} seconds ({who}).",
+                    f"another command has held the lock of this database for {wait:g} seconds ({who}).",
                     "wait for it, or if it hangs, end it:",
                     end,
                 )
             if who and now - told >= TELL:
-                log.info("Waiting for another %s of this database (%s)", what, who)
+                log.info("Waiting for another command on this database (%s)", who)
                 told = now
             time.sleep(POLL)
         yield

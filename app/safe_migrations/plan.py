@@ -1,9 +1,10 @@
 """Which steps a run would take."""
 
+import shlex
 from typing import Any
 
 from alembic import context
-from alembic.runtime.migration import MigrationStep
+from alembic.runtime.migration import MigrationStep, RevisionStep
 from sqlalchemy import Connection
 
 
@@ -14,6 +15,14 @@ def changes_revisions() -> bool:
     except KeyError:
         return False
     return True
+
+
+def command(steps: list[MigrationStep]) -> str:
+    """What to type to run ``steps`` again: ``flask db downgrade base``."""
+    name = "upgrade" if all(step.is_upgrade for step in steps) else "downgrade"
+    if any(not isinstance(step, RevisionStep) for step in steps):
+        name = "stamp"
+    return f"{name} {shlex.quote(str(context.get_revision_argument() or 'base'))}".removesuffix(" head")
 
 
 def pending(connection: Connection, options: dict[str, Any]) -> tuple[tuple[str, ...], list[MigrationStep]]:

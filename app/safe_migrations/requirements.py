@@ -60,7 +60,7 @@ def _require_extension(revision: str, name: str, connection: Connection) -> None
 
 def _wrong(revision: str, declared: object) -> MigrationError:
     return MigrationError(
-        f"revision {revision} declares what cannot be read: requires ... {declared!r}.",
+        f"revision {revision} has a requires that cannot be read: {declared!r}.",
         f"name databases ({', '.join(DATABASES)}) with versions, or extensions:",
         'requires = {"mysql": ">=8.0.16", "extension:pgcrypto": ""}',
     )

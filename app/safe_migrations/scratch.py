@@ -52,7 +52,7 @@ def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -
 def _made(adapter: Adapter, connection: Connection, name: str) -> Iterator[URL]:
     """A database beside that of ``adapter``, made for this."""
     if adapter.databases.drop(connection, name):
-        log.info("Removed %s, which a rehearsal that was killed had left", name)
+        log.info("Removed %s, left by a rehearsal that was killed", name)
     adapter.databases.make(connection, name)
     try:
         yield adapter.engine.url.set(database=adapter.databases.path(name))
@@ -74,7 +74,8 @@ def _borrowed(url: URL) -> Iterator[URL]:
             elif _has_anything(adapter, connection):
                 raise MigrationError(
                     f"MIGRATION_REHEARSAL_URL names {masked(url)}, which is not empty.",
-                    "name a database with nothing in it, which a rehearsal may fill and empty.",
+                    "name a database with nothing in it, which a rehearsal may fill and empty, or none:",
+                    "unset MIGRATION_REHEARSAL_URL",
                 )
             mark.create(connection, checkfirst=True)
             connection.commit()
@@ -145,7 +146,11 @@ def _completed(given: str, real: URL) -> URL:
             f"export MIGRATION_REHEARSAL_URL={wanted}://USER:PASSWORD@SERVER",
         )
     if _name(completed) == _name(real):
-        raise MigrationError("MIGRATION_REHEARSAL_URL names the app's own database.", "name another one.")
+        raise MigrationError(
+            "MIGRATION_REHEARSAL_URL names the app's own database.",
+            "name another one, or none:",
+            "unset MIGRATION_REHEARSAL_URL",
+        )
     return completed.update_query_dict(dict(url.query) if url else {})
 
 

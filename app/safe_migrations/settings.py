@@ -13,6 +13,9 @@ from app.safe_migrations.patience import Patience
 BACKUP = ("always", "risky", "never")
 REVIEW = ("enforce", "warn", "off")
 
+# Seconds: as milliseconds, PostgreSQL's lock_timeout has to be an int32.
+LARGEST = 2_000_000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -54,7 +57,9 @@ def _one_of(name: str, values: tuple[str, ...]) -> str:
     if given not in values:
         key = f"MIGRATION_{name.upper()}"
         raise MigrationError(
-            f"{key} (or -x {name}=...) is {given!r}.", f"one of {', '.join(values)}:", f"export {key}={values[0]}"
+            f"{key} (or -x {name}=...) is {given!r}, which is none of its values.",
+            f"set one of {', '.join(values)}:",
+            f"export {key}={values[0]}",
         )
     return given
 
@@ -66,7 +71,7 @@ def _number(name: str, default: float, least: float = 0) -> float:
         value = float(given)
     except (TypeError, ValueError):
         value = -1.0
-    if not least <= value < 2_000_000:
-        what = f"{key} (or -x {name}=...) is no number, or too small or large."
+    if not least <= value <= LARGEST:
+        what = f"{key} (or -x {name}=...) is {given!r}; it has to be a number from {least:g} to {LARGEST}."
         raise MigrationError(what, "give one:", f"export {key}={default:g}")
     return value

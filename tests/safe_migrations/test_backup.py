@@ -362,7 +362,7 @@ def test_state_before_under_the_lock(project: Project, engine: Engine) -> None:
         deadline = time.monotonic() + 20
         while not (project.path / "begun").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert "Waiting for another upgrade" in project.ok("restore", "--yes", backup)
+        assert "Waiting for another command" in project.ok("restore", "--yes", backup)
         upgrade.communicate()
     assert "-a1-" in found(project)[0]
 

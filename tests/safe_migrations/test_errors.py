@@ -79,7 +79,9 @@ CASES = {
     ),
     "url-async": at_url(f"postgresql+psycopg_async://u:{PASSWORD}@h/d", "names a driver", "write postgresql alone"),
     "url-port-word": at_url(f"mysql://u:{PASSWORD}@h:port/d", "DATABASE_URL is no URL", "host:port"),
-    "url-port-range": at_url(f"mysql://u:{PASSWORD}@h:99999/d", "DATABASE_URL has no such port", "1 to 65535"),
+    "url-port-range": at_url(
+        f"mysql://u:{PASSWORD}@h:99999/d", "DATABASE_URL names a port that cannot exist", "1 to 65535"
+    ),
     "url-no-database": at_url(f"mysql://u:{PASSWORD}@h", "DATABASE_URL names no database", "host:port/database"),
     "url-at": at_url(f"mysql://u:x@{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
     "url-slash-at": at_url(f"mysql://u:x@h/{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
@@ -90,11 +92,15 @@ CASES = {
     "parts-no-name": from_parts("DB_NAME is not set", "set it", DB_DIALECT="mysql", DB_PASSWORD=PASSWORD),
     "url-option-value": at_url("mysql://u@h/d?connect_timeout=abc", "DATABASE_URL has an option", "after the ?"),
     "url-option-sqlite": at_url("sqlite:///x.db?timeout=abc", "DATABASE_URL has an option", "after the ?"),
-    "parts-host": from_parts("DB_HOST is no host", "127.0.0.1", DB_DIALECT="mysql", DB_NAME="d", DB_HOST="mysql://h"),
-    "parts-port": from_parts(
-        "DB_PORT is no number", "3306", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="tcp://10.0.0.1:3306"
+    "parts-host": from_parts(
+        "DB_HOST is not a host name", "127.0.0.1", DB_DIALECT="mysql", DB_NAME="d", DB_HOST="mysql://h"
     ),
-    "parts-port-range": from_parts("DB_PORT has no such port", "65535", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="0"),
+    "parts-port": from_parts(
+        "DB_PORT is not a number", "3306", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="tcp://10.0.0.1:3306"
+    ),
+    "parts-port-range": from_parts(
+        "DB_PORT names a port that cannot exist", "65535", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="0"
+    ),
     # Files that are no databases
     "folder-missing": at_url("sqlite:////nowhere/app.db", "unable to open database file", "mkdir -p /nowhere"),
     "folder-as-file": at_url("sqlite:////tmp", "unable to open database file", "check the path"),

@@ -201,7 +201,7 @@ def test_casts(project: Project, value: str, kind: str, ends: int) -> None:
     assert ends == done.returncode, done.stderr
     if ends:
         assert before == state(project)
-        assert f"instead of {value!r}, for one (change-type)" in done.stderr
+        assert f"changing pet.name to {kind.upper()} would turn {value!r} into " in done.stderr
 
 
 def test_cast_on_stock(project: Project) -> None:

@@ -43,4 +43,4 @@ def test_nonsense(project: Project, declared: str) -> None:
     """A name or a range that cannot be read is refused, not passed over."""
     project.write(*revision("a1", FIRST, "pass", more=f"requires = {declared}"))
     done = project.db("upgrade")
-    assert (1, True) == (done.returncode, "revision a1 declares what cannot be read" in done.stderr)
+    assert (1, True) == (done.returncode, "revision a1 has a requires that cannot be read" in done.stderr)

@@ -770,7 +770,7 @@ def test_killed(project: Project, engine: Engine) -> None:
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    assert "another upgrade of this database has gone on" in project.db("-x", "lock_wait=0", "upgrade").stderr
+    assert "another command has held the lock of this database" in project.db("-x", "lock_wait=0", "upgrade").stderr
     status = project.db("status")
     assert (1, True) == (status.returncode, "half-way  a run is under way" in status.stdout)
     assert "_migration_" not in project.db("check").stderr

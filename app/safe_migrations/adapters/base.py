@@ -29,7 +29,7 @@ def is_ours(table: str) -> bool:
 def not_whole(file: Path, product: str, why: str) -> MigrationError:
     """``file`` is cut off, damaged, or something else."""
     return MigrationError(
-        f"{file} is no whole backup of a {product} database: {why}.",
+        f"{file} is not a complete backup of a {product} database: {why}.",
         "choose another one; the database was not touched:",
         "flask db backups",
     )
@@ -39,7 +39,7 @@ def no_scratch(why: str, *lines: str) -> MigrationError:
     """A rehearsal cannot get its scratch database."""
     return MigrationError(
         f"{why}, and a rehearsal needs a scratch database.",
-        "as the server's administrator, let it; or name a server, or an empty database, for rehearsals:",
+        "give the user that right, as the server's administrator, or name another server or an empty database:",
         *lines,
         "export MIGRATION_REHEARSAL_URL=DIALECT://USER:PASSWORD@SERVER/DATABASE",
     )
@@ -208,7 +208,7 @@ class Adapter(ABC):
         return ""
 
     def recover(self, _connection: Connection, _patience: Patience) -> None:
-        """Undo that half. Raises MigrationError if something cannot be undone."""
+        """Undo what a killed run left half-done. Raises MigrationError if something cannot be undone."""
         return
 
     @abstractmethod

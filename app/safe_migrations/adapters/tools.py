@@ -23,7 +23,9 @@ def program(*names: str, package: str) -> str:
     """The path of the first of these programs that is installed. Raises ToolError if none is."""
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
-        raise ToolError(f"this needs {' or '.join(names)}, which is not installed.", f"install the package {package}.")
+        raise ToolError(
+            f"this needs {' or '.join(names)}, which is not installed.", "install it:", f"apt-get install {package}"
+        )
     return found
 
 
@@ -76,5 +78,9 @@ def _failed(path: str, status: int, said: IO[bytes], package: str) -> ToolError:
     if "No space left" in words or "File too large" in words:
         raise OSError(words)
     if "version mismatch" in words:
-        return ToolError(f"{Path(path).name} is too old for the server: {words}", f"install a newer {package}.")
-    return ToolError(f"{Path(path).name} failed: {words}", "mend that, and run the command again.")
+        return ToolError(
+            f"{Path(path).name} is too old for the server: {words}",
+            "install a newer one:",
+            f"apt-get install {package}",
+        )
+    return ToolError(f"{Path(path).name} failed: {words}", "see what it can do here:", f"{path} --help")

@@ -118,9 +118,10 @@ class SQLite(Adapter):
             if found is not None and orphans is not None and len(found) > len(orphans):
                 child, row, parent, _key = next(orphan for orphan in found if orphan not in orphans)
                 raise MigrationError(
-                    f"{len(found) - len(orphans)} rows would refer to what is not there,"
-                    f" row {row} of {child} to {parent} for one.",
-                    f"delete or correct the rows of {child} first, in the script; nothing was changed.",
+                    f"row {row} of {child} would refer to a row of {parent} that is not there"
+                    f" ({len(found) - len(orphans)} such rows).",
+                    f"delete or correct the rows of {child} first, in the script; nothing was changed:",
+                    f"op.execute('DELETE FROM {child} WHERE rowid = {row}')",
                 )
 
         listeners: dict[str, Callable[..., None]] = {

@@ -1,6 +1,7 @@
 """The backup of a SQLite database: a copy of all its pages, by SQLite's online backup."""
 
 import errno
+import shlex
 import sqlite3
 import time
 from contextlib import closing
@@ -28,7 +29,7 @@ def file_of(engine: Engine) -> str:
 def write(connection: sqlite3.Connection, file: Path, patience: Patience) -> None:
     """In one piece: a writer waits, and no half of what it writes comes along. Raises MigrationError, and OSError."""
     with closing(sqlite3.connect(file)) as target:
-        _copy(connection, target, patience)
+        _copy(connection, target, patience, connection)
         target.execute("PRAGMA journal_mode=DELETE")  # one file, whatever the database's own mode is
 
 
@@ -65,15 +66,15 @@ def load(file: Path, connection: sqlite3.Connection, patience: Patience) -> None
             for asked in ((source, "page_size"), (connection, "page_size"), (connection, "journal_mode"))
         )
         if mode != "wal" or size == other:
-            _copy(source, connection, patience)
+            _copy(source, connection, patience, connection)
             return
         # In WAL mode SQLite takes no pages of another size, and nobody may be there when the mode changes.
         try:
             connection.execute("PRAGMA journal_mode=DELETE")
         except sqlite3.OperationalError as error:
-            raise _held() from error
+            raise _held(connection) from error
         try:
-            _copy(source, connection, patience)
+            _copy(source, connection, patience, connection)
         finally:
             connection.execute("PRAGMA journal_mode=WAL")
 
@@ -82,8 +83,11 @@ def _pragma(connection: sqlite3.Connection, name: str) -> object:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
-def _held() -> MigrationError:
-    return MigrationError("others hold the database's file.", "wait for them, or end them, and try again.")
+def _held(connection: sqlite3.Connection) -> MigrationError:
+    file = connection.execute("PRAGMA database_list").fetchone()[2]
+    return MigrationError(
+        f"others hold the file {file}.", "wait for them, or see who they are:", f"fuser -v {shlex.quote(file)}"
+    )
 
 
 def _opened(file: Path) -> sqlite3.Connection:
@@ -98,8 +102,10 @@ def _size(file: Path) -> int:
     return (65536 if page == 1 else page) * int.from_bytes(header[28:32]) or -1
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, patience: Patience) -> None:
-    """Copy all pages. sqlite3 itself would try for ever while others hold the file.
+def _copy(
+    source: sqlite3.Connection, target: sqlite3.Connection, patience: Patience, database: sqlite3.Connection
+) -> None:
+    """Copy all pages. sqlite3 itself would try for ever while others hold the file of ``database``, one of the two.
 
     Raises MigrationError after the time that ``patience`` has in all, and OSError where the disk is full.
     """
@@ -107,7 +113,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, patience: Pati
 
     def progress(status: int, _remaining: int, _total: int) -> None:
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
-            raise _held()
+            raise _held(database)
 
     try:
         source.backup(target, progress=progress)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 import sys
 from datetime import datetime
@@ -49,8 +50,10 @@ class FileLock(Lock):
         try:
             found = json.loads(self.file.read())
         except ValueError:
-            return "another process", "fuser -k FILE"
-        return f"process {found['pid']} on {found['host']}, since {found['since']}", f"kill {found['pid']}"
+            return "another process", f"fuser -k {shlex.quote(self.file.name)}"
+        pid, host = found["pid"], found["host"]
+        end = f"kill {pid}" if host == socket.gethostname() else f"ssh {host} kill {pid}"
+        return f"process {pid} on {host}, since {found['since']}", end
 
 
 class NoLock(Lock):

@@ -121,7 +121,7 @@ class Rebuilds:
         lost = [name for name, pattern in FEATURES.items() if _count(pattern, new) < _count(pattern, old)]
         if lost:
             raise MigrationError(
-                f"SQLite has to make {rebuild.table} anew, and would lose {' and '.join(lost)} (rebuild-loses).",
+                f"SQLite has to rebuild {rebuild.table}, and {' and '.join(lost)} would be lost (rebuild-loses).",
                 "give the whole table as it is to be; nothing was changed:",
                 f"with op.batch_alter_table({rebuild.table!r}, copy_from=sa.Table(...), table_args=(...)) as batch_op:",
             )
@@ -130,6 +130,7 @@ class Rebuilds:
         """SQLite's CAST makes 12 of '12x' and 0 of 'abc', without a word (sqlite.org/lang_expr.html, section 4)."""
         for found in CAST.finditer(insert):
             column, kind = found["column"].strip(), found["type"]
+            bare_name = _unquoted(column.rpartition(".")[2])
             # As text where digits count, such as 007; else as numbers, for which 1.50 is 1.5.
             same = f"CAST(CAST({column} AS {kind}) AS TEXT)" if "INT" in kind.upper() else f"CAST({column} AS {kind})"
             changed = self.bare.execute(
@@ -140,7 +141,8 @@ class Rebuilds:
             ).fetchone()
             if changed is not None:
                 raise MigrationError(
-                    f"{column} as {kind} would be {changed[1]!r} instead of {changed[0]!r}, for one (change-type).",
+                    f"changing {rebuild.table}.{bare_name} to {kind} would turn {changed[0]!r} into {changed[1]!r}"
+                    " (change-type).",
                     "correct such values first, or add a column and fill it; nothing was changed:",
                     f"SELECT {column} FROM {quoted(rebuild.table)};",
                 )
@@ -149,8 +151,9 @@ class Rebuilds:
         table = rebuild.table
         if self._rows(table) != rebuild.rows:
             raise MigrationError(
-                f"making {table} anew would lose rows: {rebuild.rows} before, {self._rows(table)} after.",
-                "look at what the script does to them; nothing was changed.",
+                f"the rebuild of {table} would lose rows: {rebuild.rows} before, {self._rows(table)} after.",
+                "look at what the script does to them; nothing was changed:",
+                f"SELECT count(*) FROM {quoted(table)};",
             )
         if rebuild.sequence is not None and _count(FEATURES["AUTOINCREMENT"], rebuild.created):
             self.bare.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
