@@ -1,0 +1,130 @@
+"""The rules on revisions not written for them: 95 % of the harmful are caught, 5 % of the harmless are blocked."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+from flask import Flask
+from flask_migrate import downgrade, upgrade
+
+from app.extensions import migrate
+from app.safe_migrations.adapters import FACTS
+from app.safe_migrations.findings import Finding
+from app.safe_migrations.review import review_revisions
+from tests.conftest import Project, is_mariadb
+from tests.safe_migrations.outside import ALL, HARMFUL, HARMLESS, MYSQL, WARNINGS, Outside
+
+USER = sa.table("user", *map(sa.column, ("id", "username", "email")))
+ACCOUNT = sa.table("account", *map(sa.column, ("id", "user_id", "balance", "status", "created_at")))
+NOTE = sa.table("note", *map(sa.column, ("id", "title", "body", "account_id")))
+Miss = tuple[Outside, str, list[Finding]]  # the revision, the database, and what was found there
+RUNS = [
+    pytest.param(outside, backend, id=f"{outside.name}-{backend}")
+    for outside in HARMLESS
+    for backend in ("sqlite", "mysql", "postgresql")
+    if backend in outside.databases or (backend == "mysql" and "mariadb" in outside.databases)
+]
+
+
+@pytest.fixture
+def reviews(project: Project, app_on: Callable[[str], Flask]) -> Callable[[Outside], dict[str, list[Finding]]]:
+    """What is found in a revision, by the databases that it is for."""
+    app = app_on("sqlite:////nowhere/at/all.db")
+
+    def run(outside: Outside) -> dict[str, list[Finding]]:
+        paths = [project.write(*script) for script in outside.scripts()]
+        with app.app_context():
+            script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations")))
+            history = list(script.walk_revisions())[::-1]
+            found = {name: review_revisions(history, {outside.name}, FACTS[name]()) for name in outside.databases}
+        for path in paths:
+            path.unlink()
+        return found
+
+    return run
+
+
+def caught(outside: Outside, findings: list[Finding]) -> bool:
+    """Whether a code that fits was found, at a level that the catalogue has for it."""
+    return any(found.code in outside.codes and (found.stops or found.code in WARNINGS) for found in findings)
+
+
+def share(misses: list[Miss], outsides: list[Outside]) -> float:
+    """How many percent of the revisions are missed; one database of those that it names is enough."""
+    return 100 * len({outside.name for outside, _, _ in misses}) / len(outsides)
+
+
+def listed(misses: list[Miss]) -> str:
+    """A line for each: what was found, what was wanted, and why."""
+    lines = []
+    for outside, database, findings in misses:
+        found = ", ".join(f"{finding.code} ({finding.level})" for finding in findings) or "nothing"
+        wanted = " or ".join(outside.codes) or "nothing that blocks"
+        lines.append(f"{outside.name} on {database}: found {found}, wanted {wanted}: {outside.why}")
+    return "\n".join(lines)
+
+
+def test_harmful_are_caught(reviews: Callable[[Outside], dict[str, list[Finding]]]) -> None:
+    """At least 95 % of the harmful, on every database that they name, with a code that fits."""
+    misses = [
+        (outside, database, findings)
+        for outside in HARMFUL
+        for database, findings in reviews(outside).items()
+        if not caught(outside, findings)
+    ]
+    assert share(misses, HARMFUL) <= 5, f"harmful, and not caught:\n{listed(misses)}"
+
+
+def test_harmless_pass(reviews: Callable[[Outside], dict[str, list[Finding]]]) -> None:
+    """At most 5 % of the harmless are blocked, on whichever database that they name; a warning blocks nothing."""
+    misses = [
+        (outside, database, findings)
+        for outside in HARMLESS
+        for database, findings in reviews(outside).items()
+        if any(found.stops for found in findings)
+    ]
+    assert share(misses, HARMLESS) <= 5, f"harmless, and blocked:\n{listed(misses)}"
+
+
+def test_corpus() -> None:
+    """Half of the revisions hurt; no two have a name in common, and the names fit into alembic_version."""
+    assert (32, 32, 64) == (len(HARMFUL), len(HARMLESS), len({outside.name for outside in HARMFUL + HARMLESS}))
+    names = [Path(path).stem for outside in HARMFUL + HARMLESS for path, _ in outside.scripts()]
+    assert [] == [name for name in names if len(name) > 32]
+    assert all(outside.codes for outside in HARMFUL)
+    assert not any(outside.codes for outside in HARMLESS)
+    assert set(ALL) == {database for outside in HARMFUL + HARMLESS for database in outside.databases}
+
+
+@pytest.mark.parametrize(("outside", "backend"), RUNS, indirect=["backend"])
+def test_harmless_run(
+    outside: Outside, backend: str, database: str, project: Project, attempt: Callable[..., list[str]]
+) -> None:
+    """The harmless take no row, and code that was running before goes on; they can be taken back where they say how."""
+    product = backend if backend != "mysql" else MYSQL[is_mariadb(sa.make_url(database))]
+    if product not in outside.databases:
+        pytest.skip(f"{outside.name} is not for {product}")
+    *before, _ = [project.write(*script).stem for script in outside.scripts()]
+    assert [] == attempt(upgrade, revision=before[-1])
+    rows = used(database)
+    assert [] == attempt(upgrade, revision=outside.name)
+    assert [] == [ids for ids, after in zip(rows, used(database), strict=True) if not ids <= after]
+    if outside.downgrade:
+        assert [] == attempt(downgrade, revision=before[-1])
+        assert [] == [ids for ids, after in zip(rows, used(database), strict=True) if not ids <= after]
+
+
+def used(database: str) -> list[set[int]]:
+    """The keys of the rows. Inserts, reads and changes some, as code does that knows the base, and takes it back."""
+    engine = sa.create_engine(database, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        rows = [{row.id for row in connection.execute(sa.select(table))} for table in (USER, ACCOUNT, NOTE)]
+        connection.execute(USER.insert().values(username="carol", email="carol@example.com"))
+        connection.execute(ACCOUNT.insert().values(user_id=min(rows[0]), balance=1, status="active"))
+        connection.execute(NOTE.insert().values(title="Hi", body="there", account_id=min(rows[1])))
+        connection.execute(ACCOUNT.update().where(ACCOUNT.c.id == min(rows[1])).values(balance=2, status=None))
+        connection.execute(NOTE.delete().where(NOTE.c.title == "Hi"))
+        connection.rollback()
+    return rows
