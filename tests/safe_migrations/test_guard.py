@@ -1,6 +1,7 @@
 """What env.py does around a run: rows of children kept on SQLite, lines on stderr, the app's logging left alone."""
 
 import logging
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -157,3 +158,11 @@ def test_alive(
     with app_on("sqlite://").app_context(), caplog.at_level(logging.INFO):
         flask_migrate.upgrade(directory=str(project.path / "migrations"))
     assert 2 < sum("Still running" in record.message for record in caplog.records) < 6
+
+
+def test_loads_little(project: Project, backend: str, database: str) -> None:
+    """With nothing to do, a command loads the adapter of its own database, and no other."""
+    project.ok("upgrade")
+    said = project.ok("upgrade", PYTHONPROFILEIMPORTTIME="1")
+    loaded = set(re.findall(r"app\.safe_migrations\.(\S+)", said))
+    assert {backend} == {name.split(".")[1] for name in loaded if name.count(".") == 2}

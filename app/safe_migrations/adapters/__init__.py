@@ -1,62 +1,24 @@
 """What each database can do, and how it is asked. Nothing outside this folder tests the name of a dialect."""
 
-import re
+from importlib import import_module
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH, Adapter, Lock, Part
-from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.adapters.mysql.adapter import MySQL
-from app.safe_migrations.adapters.mysql.facts import MariaDBFacts, MySQLFacts
-from app.safe_migrations.adapters.postgresql.adapter import PostgreSQL
-from app.safe_migrations.adapters.postgresql.facts import PostgreSQLFacts
-from app.safe_migrations.adapters.sqlite.adapter import SQLite
-from app.safe_migrations.adapters.sqlite.facts import SQLiteFacts
-from app.safe_migrations.errors import MigrationError
 
-ADAPTERS: dict[str, type[Adapter]] = {"sqlite": SQLite, "mysql": MySQL, "mariadb": MySQL, "postgresql": PostgreSQL}
-
-FACTS: dict[str, type[Facts]] = {
-    facts.product: facts for facts in (SQLiteFacts, MySQLFacts, MariaDBFacts, PostgreSQLFacts)
+# Where each stands: a run loads one, and the others would make every command slower.
+ADAPTERS: dict[str, str] = {
+    "sqlite": "sqlite.adapter.SQLite",
+    "mysql": "mysql.adapter.MySQL",
+    "mariadb": "mysql.adapter.MySQL",
+    "postgresql": "postgresql.adapter.PostgreSQL",
 }
 
-__all__ = [
-    "ADAPTERS",
-    "FACTS",
-    "OWN_TABLES",
-    "SCRATCH",
-    "Adapter",
-    "Facts",
-    "Lock",
-    "Part",
-    "adapter_of",
-    "facts_at",
-    "facts_of",
-]
+__all__ = ["ADAPTERS", "OWN_TABLES", "SCRATCH", "Adapter", "Lock", "Part", "adapter_of"]
 
 
 def adapter_of(engine: Engine) -> Adapter:
     """The adapter of the database behind ``engine``."""
-    return ADAPTERS[engine.dialect.name](engine)
-
-
-def facts_at(adapter: Adapter, connection: Connection) -> Facts:
-    """The facts of the database behind ``connection``."""
-    product, version = adapter.version(connection)
-    return FACTS[product](tuple(map(int, version.split("."))))
-
-
-def facts_of(target: str) -> Facts:
-    """The facts of a product, and of the lowest version if one is given: ``mysql``, ``mysql>=8.0.16``.
-
-    Raises MigrationError for anything else.
-    """
-    found = re.fullmatch(r"\s*(?P<product>\w+)\s*(?:>=\s*(?P<version>\d+(?:\.\d+)*))?\s*", target)
-    product = {"postgres": "postgresql"}.get(found["product"], found["product"]) if found else ""
-    if found is None or product not in FACTS:
-        raise MigrationError(
-            f"{target.strip()!r} is no target of a review.",
-            f"name one of {', '.join(FACTS)}, with the lowest version or without:",
-            "flask db review --target 'mysql>=8.0,postgresql'",
-        )
-    return FACTS[product](tuple(map(int, found["version"].split("."))) if found["version"] else ())
+    module, _, name = ADAPTERS[engine.dialect.name].rpartition(".")
+    adapter: Adapter = getattr(import_module(f"{__name__}.{module}"), name)(engine)
+    return adapter

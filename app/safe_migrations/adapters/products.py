@@ -1,0 +1,38 @@
+"""The facts of each product: what a review loads, and no other command."""
+
+import re
+
+from sqlalchemy import Connection
+
+from app.safe_migrations.adapters.base import Adapter
+from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.mysql.facts import MariaDBFacts, MySQLFacts
+from app.safe_migrations.adapters.postgresql.facts import PostgreSQLFacts
+from app.safe_migrations.adapters.sqlite.facts import SQLiteFacts
+from app.safe_migrations.errors import MigrationError
+
+FACTS: dict[str, type[Facts]] = {
+    facts.product: facts for facts in (SQLiteFacts, MySQLFacts, MariaDBFacts, PostgreSQLFacts)
+}
+
+
+def facts_at(adapter: Adapter, connection: Connection) -> Facts:
+    """The facts of the database behind ``connection``."""
+    product, version = adapter.version(connection)
+    return FACTS[product](tuple(map(int, version.split("."))))
+
+
+def facts_of(target: str) -> Facts:
+    """The facts of a product, and of the lowest version if one is given: ``mysql``, ``mysql>=8.0.16``.
+
+    Raises MigrationError for anything else.
+    """
+    found = re.fullmatch(r"\s*(?P<product>\w+)\s*(?:>=\s*(?P<version>\d+(?:\.\d+)*))?\s*", target)
+    product = {"postgres": "postgresql"}.get(found["product"], found["product"]) if found else ""
+    if found is None or product not in FACTS:
+        raise MigrationError(
+            f"{target.strip()!r} is no target of a review.",
+            f"name one of {', '.join(FACTS)}, with the lowest version or without:",
+            "flask db review --target 'mysql>=8.0,postgresql'",
+        )
+    return FACTS[product](tuple(map(int, found["version"].split("."))) if found["version"] else ())
