@@ -17,16 +17,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
-from app.safe_migrations.backup import Backups, before_steps, restore_line
 from app.safe_migrations.directives import but_own_tables, process_revision_directives
 from app.safe_migrations.errors import LoginError, MigrationError
-from app.safe_migrations.lock import locked
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, command, pending
 from app.safe_migrations.progress import Progress, log, log_on_stderr
 from app.safe_migrations.remedies import masked
-from app.safe_migrations.requirements import require
-from app.safe_migrations.settings import settings
 
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
 # server that takes the connection and says nothing, such as another service behind that port.
@@ -55,6 +51,12 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 _run(connection=connection, **options)
                 log.info("Nothing to do: the database is at %s", ", ".join(heads) or "base")
                 return
+            # Only now, for most runs have nothing to do.
+            from app.safe_migrations.backup import Backups, before_steps
+            from app.safe_migrations.lock import locked
+            from app.safe_migrations.requirements import require
+            from app.safe_migrations.settings import settings
+
             log.info("Database %s, %s %s", masked(engine.url), *adapter.version(connection))
             using = settings()
             with locked(adapter, connection, using.lock_wait):
@@ -78,6 +80,8 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
     except Exception as error:
         stays = getattr(error, "__notes__", []) or "half-way" in str(error)
         if stays and (backup := find()):
+            from app.safe_migrations.backup import restore_line
+
             error.add_note(f"The last backup, without what was written since:\n    {restore_line(backup)}")
         raise
 

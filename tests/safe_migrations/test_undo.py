@@ -809,11 +809,11 @@ def test_killed_undo(upgrade: Callable[[str], list[str]], bare: Engine, monkeypa
         before, last = state(bare), False
         for number in range(1, 99, 3):
             left = number
-            monkeypatch.setattr("app.safe_migrations.adapters.mysql.adapter.undo", killed)
+            monkeypatch.setattr("app.safe_migrations.adapters.mysql.steps.undo", killed)
             try:
                 last = ["stop"] == upgrade(script(statements))
             except Killed:
-                monkeypatch.setattr("app.safe_migrations.adapters.mysql.adapter.undo", undo)
+                monkeypatch.setattr("app.safe_migrations.adapters.mysql.steps.undo", undo)
                 assert (number, ["stop"]) == (number, upgrade("raise RuntimeError('stop')"))
             assert (name, number, before) == (name, number, state(bare))
             if last:

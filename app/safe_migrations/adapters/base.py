@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, event, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.snapshot import Snapshot
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
+
+if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+    from app.safe_migrations.adapters.snapshot import Snapshot
 
 OWN_TABLES = "_migration_"
 """How the names of tables begin that belong to a run: never a part of the schema."""
@@ -175,7 +177,7 @@ class Adapter(ABC):
         """Make the database what ``file`` has; what else is there goes. Raises MigrationError or DBAPIError."""
 
     @abstractmethod
-    def snapshot(self, connection: Connection) -> Snapshot:
+    def snapshot(self, connection: Connection) -> "Snapshot":
         """Schema and rows as they are; ends the transaction."""
 
     @property

@@ -2,17 +2,16 @@
 
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, own_session
-from app.safe_migrations.adapters.mysql import snapshot
+from app.safe_migrations.adapters.base import Adapter, Lock, Part
 from app.safe_migrations.adapters.mysql.catalog import (
-    PLAIN,
+    JOURNAL,
     RESTORE,
     Execute,
     broken_restore,
@@ -20,15 +19,15 @@ from app.safe_migrations.adapters.mysql.catalog import (
     executing,
     there,
 )
-from app.safe_migrations.adapters.mysql.databases import MySQLDatabases
-from app.safe_migrations.adapters.mysql.dump import Dump
-from app.safe_migrations.adapters.mysql.journal import JOURNAL, Journal, discard
 from app.safe_migrations.adapters.mysql.lock import NamedLock
-from app.safe_migrations.adapters.mysql.undo import refuse, told, undo
-from app.safe_migrations.adapters.snapshot import Snapshot
-from app.safe_migrations.errors import MigrationError, summary
+from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import add_to, log
+from app.safe_migrations.progress import log
+
+if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
+    from app.safe_migrations.adapters.mysql.databases import MySQLDatabases
+    from app.safe_migrations.adapters.mysql.dump import Dump
+    from app.safe_migrations.adapters.snapshot import Snapshot
 
 
 class MySQL(Adapter):
@@ -59,17 +58,23 @@ class MySQL(Adapter):
             dump.run(file)
             execute(f"DROP TABLE {RESTORE}")
 
-    def _dump(self, connection: Connection) -> Dump:
+    def _dump(self, connection: Connection) -> "Dump":
+        from app.safe_migrations.adapters.mysql.dump import Dump
+
         return Dump(self.engine.url, self.version(connection)[0], executing(connection))
 
     @property
-    def databases(self) -> MySQLDatabases:
+    def databases(self) -> "MySQLDatabases":
         """Other databases of its server."""
+        from app.safe_migrations.adapters.mysql.databases import MySQLDatabases
+
         return MySQLDatabases(self.engine)
 
-    def snapshot(self, connection: Connection) -> Snapshot:
+    def snapshot(self, connection: Connection) -> "Snapshot":
         """From SHOW CREATE, and the rows."""
-        found = snapshot.taken(executing(connection))
+        from app.safe_migrations.adapters.mysql.snapshot import taken
+
+        found = taken(executing(connection))
         connection.rollback()
         return found
 
@@ -123,6 +128,8 @@ class MySQL(Adapter):
 
     def recover(self, connection: Connection, patience: Patience) -> None:
         """Undo what a run that was killed had done of its last revision."""
+        from app.safe_migrations.adapters.mysql.undo import refuse, undo
+
         with self._impatient(connection, patience) as execute:
             if file := self.broken_restore(connection):
                 raise MigrationError(
@@ -138,35 +145,10 @@ class MySQL(Adapter):
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
         """With short waits, and a journal from which a failure is undone."""
-        with self._impatient(connection, patience) as execute, self._beside() as beside:
-            _read_committed(connection)
-            journal = Journal(execute, beside)
-            connection.rollback()
-            with _watched(connection, journal):
-                try:
-                    yield journal.step_done
-                except BaseException as error:
-                    journal.stop()
-                    _undo(connection, journal, error)
-                    raise
-                journal.stop()
-                discard(execute)
+        from app.safe_migrations.adapters.mysql.steps import journaled  # loads all that reads SQL
 
-    @contextmanager
-    def _beside(self) -> Iterator[Execute]:
-        """A session of its own, opened when it is needed, that sees what is committed."""
-        with ExitStack() as stack:
-            opened: list[Execute] = []
-
-            def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
-                if not opened:
-                    connection = stack.enter_context(own_session(self.engine))
-                    connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
-                    connection.execute(text(f"SET SESSION sql_mode = '{PLAIN['sql_mode']}'"))
-                    opened.append(executing(connection))
-                return opened[0](sql, parameters)
-
-            yield execute
+        with self._impatient(connection, patience) as execute, journaled(connection, execute) as step_done:
+            yield step_done
 
     @contextmanager
     def _impatient(self, connection: Connection, patience: Patience) -> Iterator[Execute]:
@@ -196,66 +178,6 @@ class MySQL(Adapter):
                 for name, value in before.items():
                     connection.execute(text(f"SET SESSION {name} = {value}"))
                 connection.rollback()
-
-
-def _read_committed(connection: Connection) -> None:
-    """The journal compares rows with a table that is newer than the transaction; and changes lock fewer rows.
-
-    A server that writes statements into its binary log does not allow it (error 1665).
-    """
-    found = connection.execute(text("SHOW VARIABLES WHERE variable_name IN ('log_bin', 'binlog_format')"))
-    settings = {value for _, value in found}
-    connection.rollback()
-    if settings != {"ON", "STATEMENT"}:
-        connection.execution_options(isolation_level="READ COMMITTED")
-
-
-@contextmanager
-def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
-    """Show the journal each statement of the steps, and what ends a transaction otherwise."""
-
-    def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-        options = connection.get_execution_options()
-        # What the driver gets has parameters, and therefore each % twice.
-        journal.before(statement.replace("%%", "%"), options.get("isolation_level") == "AUTOCOMMIT")
-
-    def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-        journal.after(statement)
-
-    def commit(_connection: Connection) -> None:
-        journal.committing()
-
-    def rollback(_connection: Connection) -> None:
-        journal.commit_last_step()
-
-    listeners: dict[str, Callable[..., None]] = {
-        "rollback": rollback,
-        "before_cursor_execute": before,
-        "after_cursor_execute": after,
-        "commit": commit,
-    }
-    with listening(connection, listeners):
-        yield
-
-
-def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:
-    """After ``error``: undo, and add to it what could not be undone."""
-    left = "What it had done is still there; the next run undoes it."
-    if connection.invalidated:
-        # Another session could overtake the last statement, for the server may still be running that.
-        add_to(error, left)
-        return
-    try:
-        connection.rollback()
-        journal.fail()
-        outcome = undo(journal.execute)
-    except DBAPIError as failure:
-        add_to(error, f"{left} ({summary(failure)})")
-        return
-    if outcome.restored:
-        log.info("Undone: %s", ", ".join(outcome.restored))
-    for line in told(outcome):
-        add_to(error, line)
 
 
 def _timed_out(error: BaseException | None) -> bool:

@@ -135,6 +135,9 @@ def there_are(execute: Execute) -> list[tuple[str, str]]:
     ]
 
 
+JOURNAL = f"{OWN_TABLES}journal"
+"""The table that is there while a run goes on, or after one was killed."""
+
 RESTORE = f"{OWN_TABLES}restore"
 """A table that is there while a backup is restored; it has the path of the file."""
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES
 from app.safe_migrations.adapters.mysql.catalog import (
+    JOURNAL,
     PLAIN,
     Execute,
     Shown,
@@ -29,7 +30,6 @@ from app.safe_migrations.adapters.mysql.schema import Schema
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.progress import log
 
-JOURNAL = f"{OWN_TABLES}journal"
 COLUMNS = (
     "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
     " text LONGTEXT, settings TEXT NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Lock
-from app.safe_migrations.adapters.mysql.journal import JOURNAL
+from app.safe_migrations.adapters.mysql.catalog import JOURNAL
 
 
 class NamedLock(Lock):

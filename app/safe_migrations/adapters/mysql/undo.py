@@ -12,7 +12,7 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.mysql.catalog import PLAIN, Execute, definers, quoted, set_aside, shown
+from app.safe_migrations.adapters.mysql.catalog import JOURNAL, PLAIN, Execute, definers, quoted, set_aside, shown
 from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
 from app.safe_migrations.adapters.mysql.definitions import (
     fires,
@@ -21,7 +21,7 @@ from app.safe_migrations.adapters.mysql.definitions import (
     without_counter,
     without_foreign_keys,
 )
-from app.safe_migrations.adapters.mysql.journal import DONE, JOURNAL, PREPARED, ROWS, UNDONE, discard
+from app.safe_migrations.adapters.mysql.journal import DONE, PREPARED, ROWS, UNDONE, discard
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.adapters.mysql.whole import WholeCopy
 from app.safe_migrations.errors import MigrationError, summary

@@ -5,17 +5,19 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, own_session
-from app.safe_migrations.adapters.postgresql import snapshot
 from app.safe_migrations.adapters.postgresql.databases import PostgreSQLDatabases
 from app.safe_migrations.adapters.postgresql.dump import Dump
 from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
-from app.safe_migrations.adapters.snapshot import Snapshot
 from app.safe_migrations.patience import Patience
+
+if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+    from app.safe_migrations.adapters.snapshot import Snapshot
 
 
 class PostgreSQL(Adapter):
@@ -48,9 +50,11 @@ class PostgreSQL(Adapter):
         """Other databases of its server."""
         return PostgreSQLDatabases(self.engine)
 
-    def snapshot(self, connection: Connection) -> Snapshot:
+    def snapshot(self, connection: Connection) -> "Snapshot":
         """From the catalog and the rows."""
-        return snapshot.taken(connection)
+        from app.safe_migrations.adapters.postgresql.snapshot import taken
+
+        return taken(connection)
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:

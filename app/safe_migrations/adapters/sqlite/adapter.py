@@ -4,20 +4,21 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening
-from app.safe_migrations.adapters.snapshot import Snapshot
-from app.safe_migrations.adapters.sqlite import backup, snapshot
+from app.safe_migrations.adapters.sqlite import backup
 from app.safe_migrations.adapters.sqlite.backup import bare, file_of
 from app.safe_migrations.adapters.sqlite.databases import SQLiteDatabases
 from app.safe_migrations.adapters.sqlite.lock import FileLock, NoLock
-from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
+
+if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+    from app.safe_migrations.adapters.snapshot import Snapshot
 
 
 class SQLite(Adapter):
@@ -74,9 +75,11 @@ class SQLite(Adapter):
         """Other files in its folder."""
         return SQLiteDatabases(self.engine)
 
-    def snapshot(self, connection: Connection) -> Snapshot:
+    def snapshot(self, connection: Connection) -> "Snapshot":
         """From the PRAGMAs, the texts and the rows."""
-        found = snapshot.taken(bare(connection))
+        from app.safe_migrations.adapters.sqlite.snapshot import taken
+
+        found = taken(bare(connection))
         connection.rollback()
         return found
 
@@ -87,6 +90,8 @@ class SQLite(Adapter):
         Batch mode drops tables and makes them anew: with foreign keys on, that runs ON DELETE on rows of children. The
         pragma does nothing inside a transaction (sqlite.org/foreignkeys.html, section 2), hence the bare connection.
         """
+        from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds  # its patterns take their time to load
+
         driver = bare(connection)
         (enforced,) = driver.execute("PRAGMA foreign_keys").fetchone()
         (busy,) = driver.execute("PRAGMA busy_timeout").fetchone()

@@ -1,0 +1,113 @@
+"""What stands around the steps of a run: a journal of each statement, and the undo if one fails."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from app.safe_migrations.adapters.base import listening, own_session
+from app.safe_migrations.adapters.mysql.catalog import PLAIN, Execute, executing
+from app.safe_migrations.adapters.mysql.journal import Journal, discard
+from app.safe_migrations.adapters.mysql.undo import told, undo
+from app.safe_migrations.errors import summary
+from app.safe_migrations.progress import add_to, log
+
+
+@contextmanager
+def journaled(connection: Connection, execute: Execute) -> Iterator[Callable[[], None]]:
+    """Keep a journal of what runs on ``connection``, as ``execute`` does; undo if the body raises.
+
+    What it gives is to be called when a step is done.
+    """
+    with _beside(connection.engine) as beside:
+        _read_committed(connection)
+        journal = Journal(execute, beside)
+        connection.rollback()
+        with _watched(connection, journal):
+            try:
+                yield journal.step_done
+            except BaseException as error:
+                journal.stop()
+                _undo(connection, journal, error)
+                raise
+            journal.stop()
+            discard(execute)
+
+
+@contextmanager
+def _beside(engine: Engine) -> Iterator[Execute]:
+    """A session of its own, opened when it is needed, that sees what is committed."""
+    with ExitStack() as stack:
+        opened: list[Execute] = []
+
+        def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+            if not opened:
+                connection = stack.enter_context(own_session(engine))
+                connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+                connection.execute(text(f"SET SESSION sql_mode = '{PLAIN['sql_mode']}'"))
+                opened.append(executing(connection))
+            return opened[0](sql, parameters)
+
+        yield execute
+
+
+def _read_committed(connection: Connection) -> None:
+    """The journal compares rows with a table that is newer than the transaction; and changes lock fewer rows.
+
+    A server that writes statements into its binary log does not allow it (error 1665).
+    """
+    found = connection.execute(text("SHOW VARIABLES WHERE variable_name IN ('log_bin', 'binlog_format')"))
+    settings = {value for _, value in found}
+    connection.rollback()
+    if settings != {"ON", "STATEMENT"}:
+        connection.execution_options(isolation_level="READ COMMITTED")
+
+
+@contextmanager
+def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
+    """Show the journal each statement of the steps, and what ends a transaction otherwise."""
+
+    def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+        options = connection.get_execution_options()
+        # What the driver gets has parameters, and therefore each % twice.
+        journal.before(statement.replace("%%", "%"), options.get("isolation_level") == "AUTOCOMMIT")
+
+    def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+        journal.after(statement)
+
+    def commit(_connection: Connection) -> None:
+        journal.committing()
+
+    def rollback(_connection: Connection) -> None:
+        journal.commit_last_step()
+
+    listeners: dict[str, Callable[..., None]] = {
+        "rollback": rollback,
+        "before_cursor_execute": before,
+        "after_cursor_execute": after,
+        "commit": commit,
+    }
+    with listening(connection, listeners):
+        yield
+
+
+def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:
+    """After ``error``: undo, and add to it what could not be undone."""
+    left = "What it had done is still there; the next run undoes it."
+    if connection.invalidated:
+        # Another session could overtake the last statement, for the server may still be running that.
+        add_to(error, left)
+        return
+    try:
+        connection.rollback()
+        journal.fail()
+        outcome = undo(journal.execute)
+    except DBAPIError as failure:
+        add_to(error, f"{left} ({summary(failure)})")
+        return
+    if outcome.restored:
+        log.info("Undone: %s", ", ".join(outcome.restored))
+    for line in told(outcome):
+        add_to(error, line)
