@@ -13,7 +13,8 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters import adapter_of, facts_at, facts_of
+from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.backup import Backups, restore_line
 from app.safe_migrations.database import app_engine, heads_of, replaced_by
 from app.safe_migrations.errors import LoginError, MigrationError

@@ -9,8 +9,9 @@ from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script
 from sqlalchemy import Connection
 
-from app.safe_migrations.adapters import FACTS, Adapter, facts_at
+from app.safe_migrations.adapters import Adapter
 from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.products import FACTS, facts_at
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.findings import Finding, Level
 from app.safe_migrations.operations import Recorder, Revision

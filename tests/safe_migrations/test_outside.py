@@ -10,7 +10,7 @@ from flask import Flask
 from flask_migrate import downgrade, upgrade
 
 from app.extensions import migrate
-from app.safe_migrations.adapters import FACTS
+from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.findings import Finding
 from app.safe_migrations.review import review_revisions
 from tests.conftest import Project, is_mariadb

@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 from app.extensions import migrate
-from app.safe_migrations.adapters import FACTS
+from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.findings import Finding
 from app.safe_migrations.review import review_revisions
 from app.safe_migrations.rules import RULES
