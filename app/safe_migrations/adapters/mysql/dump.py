@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Part, not_whole
-from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, there, there_are
+from app.safe_migrations.adapters.mysql.catalog import Execute, Maker, quoted, there, there_are, why_not
 from app.safe_migrations.adapters.tools import ToolError, program, running
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log
@@ -32,7 +32,11 @@ RUN = ["--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet
 # MariaDB's programs begin a dump with this, and other clients take it for an error.
 SANDBOX = b"/*M!999999"
 HEAD = re.compile(rb"-- (?:MySQL|MariaDB) dump (?:[^\n]*\n){1,9}?-- Server version\t([^\n]*)")
-DEFINER = re.compile(rb"^(?:/\*!5|CREATE )[^\n]{0,60}?DEFINER=(`(?:[^`]|``)*`@`[^`]*`)", re.MULTILINE)
+DEFINER = re.compile(
+    rb"^(?:/\*!5|CREATE )[^\n]{0,60}?DEFINER=(`(?:[^`]|``)*`@`[^`]*`)(?:\*/ /\*!\d+)?"
+    rb"(\s+(?:TRIGGER|(?:AGGREGATE )?FUNCTION)\b)?",
+    re.MULTILINE | re.IGNORECASE,
+)
 # Without more, the server makes 0000-00-00 of a date such as 2021-02-31, which a table may have.
 MODE = re.compile(rb"^(/\*!40101 SET @OLD_SQL_MODE=[^\n]*NO_AUTO_VALUE_ON_ZERO)'", re.MULTILINE)
 REVISIONS = "alembic_version"
@@ -66,12 +70,12 @@ class Dump:
             if there(self.execute, REVISIONS):
                 self._write([path, *WRITE, self._database(), REVISIONS], target)
 
-    def verify(self, file: Path) -> set[str]:
-        """The definers of what is in it. Raises MigrationError unless it is whole, and this server can take it."""
+    def verify(self, file: Path) -> set[Maker]:
+        """Who defined what is in it. Raises MigrationError unless it is whole, and this server can take it."""
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
         ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
         head, last, longest = b"", b"", 0
-        definers: set[str] = set()
+        makers: set[Maker] = set()
         try:
             for piece in _pieces(file):
                 head = head or piece
@@ -79,7 +83,7 @@ class Dump:
                 if len(piece) >= most:
                     longest = max(longest, *map(len, piece.split(b"\n")))
                 if b"DEFINER=" in piece:  # the pattern looks at every character, and takes longer than unpacking
-                    definers |= {found.decode(errors="replace") for found in DEFINER.findall(piece)}
+                    makers |= {(name.decode(errors="replace"), bool(kind)) for name, kind in DEFINER.findall(piece)}
         except (OSError, EOFError, zlib.error) as error:
             raise not_whole(file, product, str(error)) from error
         server = HEAD.match(head)
@@ -91,17 +95,20 @@ class Dump:
             raise not_whole(file, product, "its last line is missing")
         if longest >= most:
             raise _too_large(longest, most)
-        return definers
+        return makers
 
-    def require_rights(self, definers: set[str]) -> None:
-        """Raise MigrationError if this user may not make what ``definers`` have defined."""
-        ((user,),) = self.execute("SELECT CURRENT_USER()")
-        others = definers - {"`" + "`@`".join(user.rsplit("@", 1)) + "`"}
-        grants = " ".join(str(grant) for (grant,) in self.execute("SHOW GRANTS"))
-        if others and not re.search(r"ALL PRIVILEGES ON \*\.\*|SUPER|SET USER|SET_USER_ID|SET_ANY_DEFINER", grants):
+    def require_rights(self, makers: set[Maker]) -> None:
+        """Raise MigrationError if this user may not make what they have defined."""
+        refused = {
+            definer: why
+            for definer, is_logged in sorted(makers)
+            if (why := why_not(self.execute, (definer, is_logged)))
+        }
+        if refused:
+            ((user,),) = self.execute("SELECT CURRENT_USER()")
             raise MigrationError(
-                f"views, triggers, routines or events in it are defined by {', '.join(sorted(others))}, and the user"
-                f" {user} may not make them.",
+                f"views, triggers, routines or events in it are defined by {', '.join(refused)}, and the user {user}"
+                f" may not make them: {'; '.join(dict.fromkeys(refused.values()))}.",
                 "restore it as an administrator; the database was not touched:",
                 "DATABASE_URL=mysql://root:PASSWORD@SERVER/DATABASE flask db restore FILE",
             )

@@ -5,6 +5,7 @@ that it took come back. What others wrote meanwhile stays. At the end the texts 
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,16 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL, PLAIN, Execute, definers, quoted, set_aside, shown
+from app.safe_migrations.adapters.mysql.catalog import (
+    JOURNAL,
+    PLAIN,
+    Execute,
+    Maker,
+    quoted,
+    set_aside,
+    shown,
+    why_not,
+)
 from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
 from app.safe_migrations.adapters.mysql.definitions import (
     fires,
@@ -26,6 +36,7 @@ from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.adapters.mysql.whole import WholeCopy
 from app.safe_migrations.errors import MigrationError, summary
 
+DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
 
 
@@ -94,7 +105,7 @@ class Undo:
         self.execute = execute
         self.outcome = Outcome()
         self.reasons: dict[str, str] = {}
-        self.rights: str | None = None
+        self.why_not: dict[Maker, str] = {}
         self.failed: dict[Entry, str] = {}
         names = [name for name in Entry.__dataclass_fields__ if name != "statement"]
         rows = execute(f"SELECT statement, {', '.join(names)} FROM {JOURNAL} ORDER BY id")
@@ -235,10 +246,14 @@ class Undo:
         return text
 
     def _is_ours(self, entry: Entry) -> bool:
-        """Whether we may make it again: what another user defined needs more rights."""
-        if self.rights is None:
-            self.rights = definers(self.execute)
-        return entry.text is None or self.rights == "" or f"DEFINER={self.rights}" in entry.text
+        """Whether we may make the trigger again: what another user defined needs more rights."""
+        if entry.text is None:
+            return True
+        found = DEFINER.match(entry.text)
+        maker = (found[1] if found else "CURRENT_USER", True)
+        if maker not in self.why_not:
+            self.why_not[maker] = why_not(self.execute, maker)
+        return not self.why_not[maker]
 
     def _is_as_before(self, entry: Entry) -> bool:
         text, _ = shown(self.execute, entry.kind, entry.name) or (None, None)
