@@ -319,6 +319,22 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
             "ALTER TABLE c ADD n INT",
         ],
     ),
+    "foreign keys and the keys that were made with them": (
+        [
+            "CREATE TABLE p (id INT PRIMARY KEY, u INT UNIQUE)",
+            "CREATE TABLE c (id INT PRIMARY KEY, a INT, b INT, p_id INT, q_id INT, UNIQUE KEY ua (a), KEY kb (b),"
+            " CONSTRAINT fk FOREIGN KEY (p_id) REFERENCES p (id) ON DELETE CASCADE, KEY kab (a, b),"
+            " CONSTRAINT fq FOREIGN KEY (q_id) REFERENCES p (u), KEY kba (b, a))",
+            "INSERT INTO p VALUES (1, 1), (2, 2)",
+            "INSERT INTO c VALUES (1, 1, 1, 1, 1), (2, NULL, 2, 2, 2)",
+        ],
+        [
+            "ALTER TABLE c DROP FOREIGN KEY fk",
+            "UPDATE c SET b = 3",
+            "ALTER TABLE c DROP FOREIGN KEY fq, ADD KEY k (q_id, b)",
+            "ALTER TABLE c DROP KEY kb",
+        ],
+    ),
     "views on views on views": (
         [
             "CREATE TABLE p (id INT PRIMARY KEY)",

@@ -281,9 +281,11 @@ class Undo:
                 self._alter(entry, way_back(now[0], entry.text, entry.statement.renamed_columns))
 
     def _add_foreign_keys(self, entry: Entry) -> None:
-        now = shown(self.execute, "TABLE", entry.name)
-        if now is not None and entry.text is not None and now[0] != entry.text:
-            self._alter(entry, way_back(now[0], entry.text, {}, foreign_keys=True))
+        """In two rounds, for a key that was made with a foreign key is made anew with that, behind all others."""
+        for _ in range(2):
+            now = shown(self.execute, "TABLE", entry.name)
+            if now is not None and entry.text is not None and now[0] != entry.text:
+                self._alter(entry, way_back(now[0], entry.text, {}, foreign_keys=True))
 
     def _alter(self, entry: Entry, turns: list[str]) -> None:
         for turn in turns:
