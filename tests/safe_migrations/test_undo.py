@@ -335,6 +335,25 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
             "ALTER TABLE c DROP KEY kb",
         ],
     ),
+    "letters that the script's character set has not, and others": (
+        [
+            "CREATE TABLE `zoé` (id INT PRIMARY KEY, `größe` INT, s VARCHAR(9) DEFAULT 'ł') DEFAULT CHARSET=utf8mb4",
+            "INSERT INTO `zoé` VALUES (1, 2, 'ż')",
+            "CREATE TABLE a (id INT PRIMARY KEY, `größe` INT, v INT, w INT, s VARCHAR(9) DEFAULT 'é')"
+            " DEFAULT CHARSET=utf8mb4",
+            "INSERT INTO a VALUES (1, 2, 3, 4, 'ż')",
+            "CREATE TRIGGER t BEFORE DELETE ON a FOR EACH ROW UPDATE `zoé` SET s = 'ü'",
+            "CREATE VIEW s AS SELECT `größe`, 'é' FROM a",
+        ],
+        [
+            "SET NAMES latin1 COLLATE latin1_german1_ci",
+            "ALTER TABLE a DROP COLUMN v",
+            "DELETE FROM a",
+            "SET CHARACTER SET latin1, character_set_results = NULL",
+            "ALTER TABLE a DROP COLUMN s",
+            "SET NAMES utf8mb4",
+        ],
+    ),
     "views on views on views": (
         [
             "CREATE TABLE p (id INT PRIMARY KEY)",

@@ -1,6 +1,6 @@
 """What a MySQL or MariaDB server says of its objects."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -214,17 +214,25 @@ PLAIN = {
 @contextmanager
 def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict[str, object]]:
     """Give settings of the session other values for a while; yields those that they had."""
-    (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in settings))
-    before = dict(zip(settings, row, strict=True))
+    before = read_settings(execute, settings)
     changed = [name for name, value in settings.items() if str(before[name]) != str(value)]
-    change = "SET SESSION " + ", ".join(f"{name} = %s" for name in changed)
-    if changed:
-        execute(change, tuple(settings[name] for name in changed))
+    change_settings(execute, {name: settings[name] for name in changed})
     try:
         yield before
     finally:
-        if changed:
-            execute(change, tuple(before[name] for name in changed))
+        change_settings(execute, {name: before[name] for name in changed})
+
+
+def read_settings(execute: Execute, names: Iterable[str]) -> dict[str, object]:
+    """Settings of the session."""
+    (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names))
+    return dict(zip(names, row, strict=True))
+
+
+def change_settings(execute: Execute, settings: Mapping[str, object]) -> None:
+    """Settings of the session, in one statement."""
+    if settings:
+        execute("SET SESSION " + ", ".join(f"{name} = %s" for name in settings), tuple(settings.values()))
 
 
 # Compared byte by byte, for a collation may take 'a' and 'A' for the same.

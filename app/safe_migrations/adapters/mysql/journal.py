@@ -17,8 +17,10 @@ from app.safe_migrations.adapters.mysql.catalog import (
     PLAIN,
     Execute,
     Shown,
+    change_settings,
     columns_of,
     quoted,
+    read_settings,
     set_aside,
     shown,
     table_of_trigger,
@@ -42,6 +44,9 @@ INSERT = (
     f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement) VALUES (%s, %s, %s, %s, %s, %s, %s)"
 )
 ROWS = "ROWS"
+# The character sets in which driver and server understand each other, and what else sets them.
+LETTERS = ("character_set_client", "collation_connection", "character_set_results")
+SET_LETTERS = {*LETTERS, "character_set_connection", "names", "character", "charset"}
 CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
 
 
@@ -50,6 +55,7 @@ class Journal:
 
     def __init__(self, execute: Execute, beside: Execute) -> None:
         self.execute = execute
+        self.letters = read_settings(execute, LETTERS)
         execute(f"CREATE TABLE IF NOT EXISTS {JOURNAL} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
         self.beside = beside
         self.schema = Schema(execute)
@@ -122,7 +128,7 @@ class Journal:
         if self.locked or statement.verb == "UNLOCK":
             return
         self.autocommit = self.autocommit if statement.autocommit is None else statement.autocommit
-        if statement.verb == "SET" and PLAIN.keys() & statement.words:
+        if statement.verb == "SET" and (PLAIN.keys() | SET_LETTERS) & statement.words:
             self.other_settings, self.mode_is_known = True, False
         if not statement.surely_commits:
             self.commit_last_step()
@@ -166,8 +172,12 @@ class Journal:
             self.copies.forget_casts()
 
     def fail(self) -> None:
-        """The revision has failed, and its transaction is rolled back: make the tables visible that it has hidden."""
+        """The revision has failed, and its transaction is rolled back: make the tables visible that it has hidden.
+
+        And let the server read what we write, whatever character set the script has named.
+        """
         self.settle()
+        change_settings(self.execute, self.letters)
         for name in self.schema.hidden:
             self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted(name)}")
 
@@ -190,22 +200,22 @@ class Journal:
         """For the journal's own statements; under PLAIN if they copy rows, or if the settings would change a text."""
         before, self.watching = self.watching, False
         try:
-            with set_aside(self.execute, PLAIN) if self.other_settings or plain else nullcontext():
+            settings = {**PLAIN, **self.letters}
+            with set_aside(self.execute, settings) if self.other_settings or plain else nullcontext():
                 yield
         finally:
             self.watching = before
 
     def before_commit(self) -> None:
         """Keep the rows that were changed since the last commit, as another session still sees them."""
-        opaque = [statement for statement in self.written if self.schema.calls(statement)]
-        changed: dict[str, list[Statement]] = {}
-        for statement in self.written:
-            for table in self._tables_written(statement):
-                changed.setdefault(table, []).append(statement)
-        self.written = []
-        with self._unwatched(plain=bool(changed)):
-            for statement in opaque:
-                self._note_opaque(statement)
+        written, self.written = self.written, []
+        with self._unwatched(plain=bool(written)):
+            changed: dict[str, list[Statement]] = {}
+            for statement in written:
+                for table in self._tables_written(statement):
+                    changed.setdefault(table, []).append(statement)
+                if self.schema.calls(statement):
+                    self._note_opaque(statement)
             for table, statements in changed.items():
                 self._keep_changes(table, statements)
 
@@ -217,7 +227,9 @@ class Journal:
 
     def _note_not_transactional(self, statement: Statement) -> None:
         """What it changes of such tables is not rolled back, nor known afterwards: written down beside, at once."""
-        for table in self.schema.written(statement) & self.schema.not_transactional - self.made:
+        with self._unwatched():
+            tables = self.schema.written(statement) & self.schema.not_transactional - self.made
+        for table in tables:
             self.step += 1
             self.beside(INSERT, (self.step, ROWS, table, None, "{}", "", statement.text))
             self.beside("COMMIT")
