@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import threading
 import time
 import zlib
@@ -235,7 +236,7 @@ def renamed(file: Path, content: bytes) -> Path:
     return other
 
 
-def test_not_whole(project: Project, engine: Engine, backend: str) -> None:
+def test_not_whole(project: Project, engine: Engine, backend: str, database: str) -> None:
     """A file that is cut off or damaged, anywhere, or no backup at all, is refused, and the database left as it is."""
     fill(engine, backend)
     project.ok("backup")
@@ -265,7 +266,7 @@ def test_not_whole(project: Project, engine: Engine, backend: str) -> None:
             with pytest.raises(MigrationError, match="no whole backup"):
                 backups.verify(connection, renamed(whole, foreign))
         if backend == "mysql":
-            of_the_other = b"MySQL" if b"MariaDB dump" in gzip.decompress(content)[:40] else b"MariaDB"
+            of_the_other = b"MySQL" if is_mariadb(sa.make_url(database)) else b"MariaDB"
             head = b"-- %s dump 10\n-- Server version\t10.0-%s\n-- Dump completed\n" % (of_the_other, of_the_other)
             with pytest.raises(MigrationError, match="no whole backup"):
                 backups.verify(connection, renamed(whole, gzip.compress(head)))
@@ -423,6 +424,44 @@ def test_odd_values(project: Project, engine: Engine, database: str) -> None:
 def native_path() -> str:
     """A PATH with MySQL's own client programs, from MYSQL_CLIENTS or where they are installed."""
     return f"{os.environ.get('MYSQL_CLIENTS', '')}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_programs_of_the_other_product(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
+    """What the programs of the other product cannot dump, or how they cannot log in, is told with what to install."""
+    url, user = sa.make_url(database), f"u{uuid4().hex[:12]}"
+    of_mariadb = is_mariadb(url)
+    name = "mysqldump" if of_mariadb else "mariadb-dump"
+    real = shutil.which(name, path=native_path())
+    said = subprocess.run([real, "--version"], capture_output=True, text=True, check=True).stdout if real else ""
+    if real is None or ("MariaDB" in said) == of_mariadb:
+        pytest.skip(f"needs {name} of the other product; MYSQL_CLIENTS may name the folder of MySQL's")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / name).symlink_to(real)
+    for make, drop in (
+        [
+            ("CREATE SEQUENCE numbers", "DROP SEQUENCE numbers"),
+            ("CREATE TABLE aged (id INT) WITH SYSTEM VERSIONING", "DROP TABLE aged"),
+        ]
+        if of_mariadb
+        else [("CREATE TABLE odd (n INT, twice INT AS (n * 2) STORED)", "DROP TABLE odd")]
+    ):
+        run(engine, make)
+        errors = project.db("backup", PATH=str(tmp_path / "bin")).stderr
+        own, other, package = ("MariaDB", "MySQL", "mariadb") if of_mariadb else ("MySQL", "MariaDB", "mysql")
+        assert (make, True) == (make, f"{name} is {other}'s, and cannot dump " in errors), errors
+        assert f"Instead: install {own}'s own, of the package {package}-client." in errors
+        run(engine, drop)
+    run_on_server(url, f"CREATE USER '{user}' IDENTIFIED BY 'secret'", f"GRANT ALL ON *.* TO '{user}'")
+    try:
+        of_user = url.set(username=user, password="secret").render_as_string(False)
+        done = project.db("backup", PATH=str(tmp_path / "bin"), DATABASE_URL=of_user)
+    finally:
+        run_on_server(url, f"DROP USER '{user}'")
+    told = (
+        f"{name} cannot log in as this user: " in done.stderr and "install the package mariadb-client." in done.stderr
+    )
+    assert done.returncode == 0 or told, done.stderr
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)

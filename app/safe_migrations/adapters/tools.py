@@ -78,9 +78,11 @@ def _failed(path: str, status: int, said: IO[bytes], package: str) -> ToolError:
     if "No space left" in words or "File too large" in words:
         raise OSError(words)
     if "version mismatch" in words:
-        return ToolError(
-            f"{Path(path).name} is too old for the server: {words}",
-            "install a newer one:",
-            f"apt-get install {package}",
-        )
+        return _other(f"{Path(path).name} is too old for the server: {words}", package)
+    if "Authentication plugin" in words:
+        return _other(f"{Path(path).name} cannot log in as this user: {words}", package)
     return ToolError(f"{Path(path).name} failed: {words}", "see what it can do here:", f"{path} --help")
+
+
+def _other(what: str, package: str) -> ToolError:
+    return ToolError(what, "install one that can:", f"apt-get install {package}")

@@ -39,6 +39,7 @@ DEFINER = re.compile(
 )
 # Without more, the server makes 0000-00-00 of a date such as 2021-02-31, which a table may have.
 MODE = re.compile(rb"^(/\*!40101 SET @OLD_SQL_MODE=[^\n]*NO_AUTO_VALUE_ON_ZERO)'", re.MULTILINE)
+TABLES = "tables WHERE table_schema = DATABASE()"
 REVISIONS = "alembic_version"
 PIECE = 1 << 17
 
@@ -135,18 +136,25 @@ class Dump:
             shutil.copyfileobj(source.stdout, target, PIECE)
 
     def _require_native(self, path: str) -> None:
-        """MariaDB's program writes values of MySQL's generated columns, and MySQL does not take them back."""
-        generated = "columns WHERE table_schema = DATABASE() AND extra LIKE %s"
-        if self.product == "mysql" and self._count(generated, "% GENERATED"):
+        """What a product has alone, the other's program gets wrong: values of MySQL's generated columns are written,
+        which it does not take back; sequences of MariaDB come after the tables that use them, and no history comes.
+        """
+        if self.product == "mysql":
+            own, other, what = "MySQL", "MariaDB", "generated columns"
+            found = self._count("columns WHERE table_schema = DATABASE() AND extra LIKE %s", "% GENERATED")
+        else:
+            own, other, what = "MariaDB", "MySQL", "sequences and the history of tables"
+            found = self._has_history() or self._count(f"{TABLES} AND table_type = %s", "SEQUENCE")
+        if found:
             said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-            if "MariaDB" in said:
+            if ("MariaDB" in said) != (self.product == "mariadb"):
                 raise ToolError(
-                    f"{Path(path).name} is MariaDB's, and cannot dump generated columns of MySQL.",
-                    "install MySQL's own, of the package mysql-client.",
+                    f"{Path(path).name} is {other}'s, and cannot dump {what} of {own}.",
+                    f"install {own}'s own, of the package {self.product}-client.",
                 )
 
     def _has_history(self) -> bool:
-        return self._count("tables WHERE table_schema = DATABASE() AND table_type = %s", "SYSTEM VERSIONED")
+        return self._count(f"{TABLES} AND table_type = %s", "SYSTEM VERSIONED")
 
     def _broken_views(self) -> list[str]:
         """Views that read what is not there, or what this user may not read: the programs stop at them."""
