@@ -479,6 +479,28 @@ def test_options_of_the_user(project: Project, engine: Engine, database: str, tm
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_password_after_a_kill(project: Project, engine: Engine, tmp_path: Path) -> None:
+    """Nothing with a password is left behind by a backup that is killed while the client program runs."""
+    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+    (tmp_path / "bin").mkdir()
+    for name in ("mysqldump", "mariadb-dump"):
+        (tmp_path / "bin" / name).write_text(
+            f'#!/bin/sh\ncat "${{1#*=}}" > {tmp_path}/read\ntouch {tmp_path}/begun\nsleep 5\n'
+        )
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "temporary").mkdir()
+    environ = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tmp_path / "temporary")}
+    with project.start("flask", "db", "backup", **environ) as process:
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+    assert "[client]" == (tmp_path / "read").read_text().splitlines()[0]
+    assert [] == list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_rows_that_are_too_large(project: Project, engine: Engine) -> None:
     """A row that the server would not take back is told when it is backed up, not when it is gone."""
     run(

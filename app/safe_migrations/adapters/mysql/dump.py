@@ -117,19 +117,13 @@ class Dump:
     def run(self, file: Path) -> None:
         """Run it with mariadb or mysql."""
         path = self._program("mariadb", "mysql")
-        with (
-            self._logged_in() as login,
-            running([path, *login, *RUN, self._database()], self.package, stdin=subprocess.PIPE) as target,
-        ):
+        with self._running([path, *RUN, self._database()], stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             for piece in _pieces(file):
                 target.stdin.write(MODE.sub(rb"\1,ALLOW_INVALID_DATES'", piece))
 
     def _write(self, args: list[str], target: gzip.GzipFile) -> None:
-        with (
-            self._logged_in() as login,
-            running([args[0], *login, *args[1:]], self.package, stdout=subprocess.PIPE) as source,
-        ):
+        with self._running(args, stdout=subprocess.PIPE) as source:
             assert source.stdout is not None
             first = source.stdout.readline()
             target.write(b"" if first.startswith(SANDBOX) else first)
@@ -180,8 +174,15 @@ class Dump:
         return str(self.url.database)
 
     @contextmanager
-    def _logged_in(self) -> Iterator[list[str]]:
-        """The options that name a file with host, user and password, which only we can read; and no other file.
+    def _running(self, args: list[str], **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
+        """The program, logged in by a file of options that only it and we can read; and no other file of options."""
+        with _unnamed(self._login()) as (path, passed):
+            login = f"--defaults-file={path}"
+            with running([args[0], login, *args[1:]], self.package, pass_fds=passed, **pipes) as process:
+                yield process
+
+    def _login(self) -> str:
+        """Host, user and password as a file of options has them.
 
         PyMySQL takes a socket only if it is named; the programs take one for the host localhost.
         """
@@ -195,11 +196,26 @@ class Dump:
         }
         escaped = str.maketrans({"\\": "\\\\", '"': '\\"'})
         lines = [f'{name}="{str(value).translate(escaped)}"' for name, value in given.items() if value]
+        return "\n".join(["[client]", *lines, ""])
+
+
+@contextmanager
+def _unnamed(content: str) -> Iterator[tuple[str, list[int]]]:
+    """The path of a file of 0600, and what to pass on for it. It has no name: it is gone however this process ends.
+
+    Where there is no /dev/fd, as on Windows, it has one, and a kill leaves it behind.
+    """
+    if Path("/dev/fd").is_dir():
+        with tempfile.TemporaryFile() as unnamed:
+            unnamed.write(content.encode())
+            unnamed.seek(0)
+            yield f"/dev/fd/{unnamed.fileno()}", [unnamed.fileno()]
+    else:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "login.cnf"
             file.touch(mode=0o600)
-            file.write_text("\n".join(["[client]", *lines, ""]), encoding="utf-8")
-            yield [f"--defaults-file={file}"]
+            file.write_text(content, encoding="utf-8")
+            yield str(file), []
 
 
 def _too_large(size: int, most: int) -> MigrationError:
