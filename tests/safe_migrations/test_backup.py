@@ -465,6 +465,33 @@ def test_programs_of_the_other_product(project: Project, engine: Engine, databas
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_keys_that_the_server_adds(project: Project, engine: Engine, tmp_path: Path) -> None:
+    """A table with a key that MySQL has added comes back with it, and one without does not get one."""
+    setting = "SET SESSION sql_generate_invisible_primary_key"
+    with engine.connect() as connection:
+        if not connection.execute(text("SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'")).all():
+            pytest.skip("adds none")
+    run(engine, "CREATE TABLE bare (v INT)", "INSERT INTO bare VALUES (1), (1)")
+    run(engine, f"{setting} = 1", "CREATE TABLE keyed (v INT)", "INSERT INTO keyed VALUES (1), (1)")
+    run(engine, "DELETE FROM keyed WHERE my_row_id = 1", f"{setting} = 0")
+
+    def found_now() -> list[object]:
+        with engine.connect() as connection:
+            rows = connection.execute(text("SELECT my_row_id, v FROM keyed")).all()
+            return [*(connection.execute(text(f"SHOW CREATE TABLE {name}")).one() for name in ("bare", "keyed")), rows]
+
+    before = found_now()
+    for name in ("mysql", "mariadb"):
+        if real := shutil.which(name):
+            (tmp_path / name).write_text(f'#!/bin/sh\nexec {real} "$@" --init-command="{setting} = 1"\n')
+            (tmp_path / name).chmod(0o755)
+    project.ok("backup")
+    run(engine, "DROP TABLE bare", "UPDATE keyed SET v = 2")
+    project.ok("restore", "--yes", found(project)[-1], PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert before == found_now()
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_options_of_the_user(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
     """No option file of the user's changes what a backup holds or where it goes, and localhost is no socket."""
     run(engine, "CREATE TABLE kept (id INT PRIMARY KEY)", "INSERT INTO kept VALUES (1)")

@@ -354,6 +354,31 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
             "SET NAMES utf8mb4",
         ],
     ),
+    "MySQL: keys that the server adds": (
+        [
+            "CREATE TABLE a (v VARCHAR(9), w INT)",
+            "INSERT INTO a VALUES ('x', 1), ('x', 1), ('X', 2)",
+            "SET SESSION sql_generate_invisible_primary_key = 1",
+            "CREATE TABLE b (v VARCHAR(9), w INT)",
+            "INSERT INTO b VALUES ('x', 1), ('x', 1), ('X', 2)",
+            "CREATE TABLE c (s TEXT, v INT, PRIMARY KEY (s(10)))",
+            "INSERT INTO c VALUES ('x', 1), ('y', 2)",
+            "SET SESSION sql_generate_invisible_primary_key = 0",
+        ],
+        [
+            "SET SESSION sql_generate_invisible_primary_key = 1",
+            "ALTER TABLE b DROP w",
+            "UPDATE b SET v = 'z'",
+            "UPDATE c SET v = 3 WHERE s = 'x'",
+            "ALTER TABLE c DROP v",
+            "ALTER TABLE b DROP PRIMARY KEY, DROP my_row_id, ADD id INT AUTO_INCREMENT PRIMARY KEY FIRST",
+            "ALTER TABLE a MODIFY v CHAR(1)",
+            "DROP TABLE a",
+            "CREATE TABLE a (n INT)",
+            "INSERT INTO a VALUES (1)",
+            "SET SESSION sql_generate_invisible_primary_key = 0",
+        ],
+    ),
     "views on views on views": (
         [
             "CREATE TABLE p (id INT PRIMARY KEY)",

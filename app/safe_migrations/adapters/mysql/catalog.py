@@ -211,6 +211,28 @@ PLAIN = {
 }
 
 
+# The character sets in which driver and server understand each other.
+LETTERS = ("character_set_client", "collation_connection", "character_set_results")
+MAKES_KEYS = "sql_generate_invisible_primary_key"
+
+
+def plain(execute: Execute) -> dict[str, object]:
+    """PLAIN; the character sets of a session that no script has had yet; and no key that the server adds to a table."""
+    letters = read_settings(execute, LETTERS)
+    return {**PLAIN, **letters, **(dict.fromkeys([MAKES_KEYS], 0) if may_forgo_keys(execute) else {})}
+
+
+def may_forgo_keys(execute: Execute) -> bool:
+    """Whether the server can add a column `my_row_id` to tables without a key (MySQL 8.0.30), and we may set that."""
+    if not execute(f"SHOW VARIABLES LIKE '{MAKES_KEYS}'"):
+        return False
+    try:
+        execute(f"SET SESSION {MAKES_KEYS} = @@SESSION.{MAKES_KEYS}")
+    except DBAPIError:  # without SESSION_VARIABLES_ADMIN
+        return False
+    return True
+
+
 @contextmanager
 def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict[str, object]]:
     """Give settings of the session other values for a while; yields those that they had."""

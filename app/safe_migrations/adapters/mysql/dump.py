@@ -14,7 +14,16 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Part, not_whole
-from app.safe_migrations.adapters.mysql.catalog import Execute, Maker, quoted, there, there_are, why_not
+from app.safe_migrations.adapters.mysql.catalog import (
+    MAKES_KEYS,
+    Execute,
+    Maker,
+    may_forgo_keys,
+    quoted,
+    there,
+    there_are,
+    why_not,
+)
 from app.safe_migrations.adapters.tools import ToolError, program, running
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log
@@ -119,6 +128,8 @@ class Dump:
         path = self._program("mariadb", "mysql")
         with self._running([path, *RUN, self._database()], stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
+            if may_forgo_keys(self.execute):
+                target.stdin.write(f"SET SESSION {MAKES_KEYS} = 0;\n".encode())
             for piece in _pieces(file):
                 target.stdin.write(MODE.sub(rb"\1,ALLOW_INVALID_DATES'", piece))
 

@@ -14,13 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.base import OWN_TABLES
 from app.safe_migrations.adapters.mysql.catalog import (
     JOURNAL,
-    PLAIN,
+    LETTERS,
     Execute,
     Shown,
     change_settings,
     columns_of,
+    plain,
     quoted,
-    read_settings,
     set_aside,
     shown,
     table_of_trigger,
@@ -44,8 +44,6 @@ INSERT = (
     f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement) VALUES (%s, %s, %s, %s, %s, %s, %s)"
 )
 ROWS = "ROWS"
-# The character sets in which driver and server understand each other, and what else sets them.
-LETTERS = ("character_set_client", "collation_connection", "character_set_results")
 SET_LETTERS = {*LETTERS, "character_set_connection", "names", "character", "charset"}
 CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
 
@@ -55,7 +53,7 @@ class Journal:
 
     def __init__(self, execute: Execute, beside: Execute) -> None:
         self.execute = execute
-        self.letters = read_settings(execute, LETTERS)
+        self.plain = plain(execute)
         execute(f"CREATE TABLE IF NOT EXISTS {JOURNAL} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
         self.beside = beside
         self.schema = Schema(execute)
@@ -128,7 +126,7 @@ class Journal:
         if self.locked or statement.verb == "UNLOCK":
             return
         self.autocommit = self.autocommit if statement.autocommit is None else statement.autocommit
-        if statement.verb == "SET" and (PLAIN.keys() | SET_LETTERS) & statement.words:
+        if statement.verb == "SET" and (self.plain.keys() | SET_LETTERS) & statement.words:
             self.other_settings, self.mode_is_known = True, False
         if not statement.surely_commits:
             self.commit_last_step()
@@ -147,7 +145,7 @@ class Journal:
             self.written.append(statement)
         if statement.ends_transaction:
             self.before_commit()
-            with self._unwatched(plain=bool(statement.taken_columns or statement.takes_all_rows)):
+            with self._unwatched(plainly=bool(statement.taken_columns or statement.takes_all_rows)):
                 self.step += 1
                 for kind, name in self.schema.touched(statement):
                     self._note(statement, kind, name)
@@ -177,7 +175,7 @@ class Journal:
         And let the server read what we write, whatever character set the script has named.
         """
         self.settle()
-        change_settings(self.execute, self.letters)
+        change_settings(self.execute, {name: self.plain[name] for name in LETTERS})
         for name in self.schema.hidden:
             self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted(name)}")
 
@@ -192,16 +190,15 @@ class Journal:
                     self.execute("COMMIT")
             self.under_way = None
             if self.copies.casts:
-                with self._unwatched(plain=True):
+                with self._unwatched(plainly=True):
                     self.copies.of_what_it_cast()
 
     @contextmanager
-    def _unwatched(self, plain: bool = False) -> Iterator[None]:
-        """For the journal's own statements; under PLAIN if they copy rows, or if the settings would change a text."""
+    def _unwatched(self, plainly: bool = False) -> Iterator[None]:
+        """For the journal's own statements; under plain settings if they copy rows or if others would change a text."""
         before, self.watching = self.watching, False
         try:
-            settings = {**PLAIN, **self.letters}
-            with set_aside(self.execute, settings) if self.other_settings or plain else nullcontext():
+            with set_aside(self.execute, self.plain) if self.other_settings or plainly else nullcontext():
                 yield
         finally:
             self.watching = before
@@ -209,7 +206,7 @@ class Journal:
     def before_commit(self) -> None:
         """Keep the rows that were changed since the last commit, as another session still sees them."""
         written, self.written = self.written, []
-        with self._unwatched(plain=bool(written)):
+        with self._unwatched(plainly=bool(written)):
             changed: dict[str, list[Statement]] = {}
             for statement in written:
                 for table in self._tables_written(statement):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import listening, own_session
-from app.safe_migrations.adapters.mysql.catalog import PLAIN, Execute, executing
+from app.safe_migrations.adapters.mysql.catalog import Execute, change_settings, executing, plain
 from app.safe_migrations.adapters.mysql.journal import Journal, discard
 from app.safe_migrations.adapters.mysql.undo import told, undo
 from app.safe_migrations.errors import summary
@@ -46,8 +46,8 @@ def _beside(engine: Engine) -> Iterator[Execute]:
             if not opened:
                 connection = stack.enter_context(own_session(engine))
                 connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
-                connection.execute(text(f"SET SESSION sql_mode = '{PLAIN['sql_mode']}'"))
                 opened.append(executing(connection))
+                change_settings(opened[0], plain(opened[0]))
             return opened[0](sql, parameters)
 
         yield execute

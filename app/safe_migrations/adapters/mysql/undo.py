@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.mysql.catalog import (
     JOURNAL,
-    PLAIN,
     Execute,
     Maker,
+    plain,
     quoted,
     set_aside,
     shown,
@@ -72,7 +72,7 @@ def undo(execute: Execute) -> Outcome:
 
     Raises DBAPIError if the connection is lost.
     """
-    with set_aside(execute, {**PLAIN, "foreign_key_checks": 0}):
+    with set_aside(execute, {**plain(execute), "foreign_key_checks": 0}):
         return Undo(execute).run()
 
 
