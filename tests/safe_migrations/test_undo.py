@@ -716,6 +716,23 @@ def test_tables_of_their_own(upgrade: Callable[[str], list[str]], bare: Engine) 
     assert {} == wrong
 
 
+def test_inspector(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """A script that changes every table that an inspector lists changes none of the run's, and is undone."""
+    before = state(engine)
+    names = sorted(inspect(engine).get_table_names())
+    body = (
+        "op.drop_column('gift', 'n')\n"
+        "names = sorted(sa.inspect(op.get_bind()).get_table_names())\n"
+        "tables = sa.MetaData()\ntables.reflect(op.get_bind())\n"
+        f"assert {names!r} == names == sorted(tables.tables)\n"
+        "for name in names:\n    op.add_column(name, sa.Column('tenant', sa.Integer()))\n"
+    )
+    assert ["stop"] == upgrade(f"{body}raise RuntimeError('stop')")
+    assert before == state(engine)
+    assert [] == upgrade(body)
+    assert {"tenant"} <= {column["name"] for column in inspect(engine).get_columns("log")}
+
+
 def test_what_others_write(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
     """What the app writes while a revision runs that fails later stays: new rows, changed ones, deleted ones."""
     changes = [

@@ -15,10 +15,8 @@ from app.safe_migrations.adapters.mysql.catalog import (
     RESTORE,
     Execute,
     broken_restore,
-    change_settings,
     drop_all,
     executing,
-    plain,
     there,
 )
 from app.safe_migrations.adapters.mysql.lock import NamedLock

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Dialect, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import listening, own_session
+from app.safe_migrations.adapters.base import OWN_TABLES, listening, own_session
 from app.safe_migrations.adapters.mysql.catalog import Execute, change_settings, executing, plain
 from app.safe_migrations.adapters.mysql.journal import Journal, discard
 from app.safe_migrations.adapters.mysql.undo import told, undo
@@ -25,7 +25,7 @@ def journaled(connection: Connection, execute: Execute) -> Iterator[Callable[[],
         _read_committed(connection)
         journal = Journal(execute, beside)
         connection.rollback()
-        with _watched(connection, journal):
+        with _watched(connection, journal), _hidden(connection.dialect):
             try:
                 yield journal.step_done
             except BaseException as error:
@@ -91,6 +91,21 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
     }
     with listening(connection, listeners):
         yield
+
+
+@contextmanager
+def _hidden(dialect: Dialect) -> Iterator[None]:
+    """Let inspectors list no table of the run's: a script may go on to change each that is listed."""
+    listed = dialect.get_table_names
+
+    def others(*args: Any, **options: Any) -> list[str]:
+        return [name for name in listed(*args, **options) if not name.startswith(OWN_TABLES)]
+
+    vars(dialect)["get_table_names"] = others
+    try:
+        yield
+    finally:
+        del vars(dialect)["get_table_names"]
 
 
 def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:
