@@ -459,7 +459,7 @@ def test_programs_of_the_other_product(project: Project, engine: Engine, databas
     finally:
         run_on_server(url, f"DROP USER '{user}'")
     told = (
-        f"{name} cannot log in as this user: " in done.stderr and "install the package mariadb-client." in done.stderr
+        f"{name} cannot log in as this user: " in done.stderr and "apt-get install mariadb-client" in done.stderr
     )
     assert done.returncode == 0 or told, done.stderr
 
