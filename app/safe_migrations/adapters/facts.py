@@ -1,5 +1,12 @@
 """What a database does with an operation, by product and version: what rules ask. Nothing here needs a connection."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.types import TypeEngine
+
+from app.safe_migrations.adapters.casts import KINDS, WIDENING, Cast, Kind, cast, kind_of
+
 
 class Facts:
     """Pessimistic, unless a product is known to do better; ``version`` is the lowest that a revision has to work on.
@@ -22,6 +29,15 @@ class Facts:
 
     names_in_bytes = True
 
+    kinds: Mapping[str, Kind] = KINDS
+    """Its types, by name."""
+
+    sizes_hold = True
+    """Whether values are held to the size of their type."""
+
+    widening = WIDENING
+    """Families of types of which the second holds all values of the first."""
+
     oldest: tuple[int, ...] = ()
 
     def __init__(self, version: tuple[int, ...] = ()) -> None:
@@ -30,3 +46,17 @@ class Facts:
     def is_too_long(self, name: str) -> bool:
         """Whether ``name`` is cut or refused."""
         return len(name.encode() if self.names_in_bytes else name) > self.longest_name
+
+    def kind(self, type_: TypeEngine[Any] | None) -> Kind | None:
+        """What a type is here; None if that is not known."""
+        return kind_of(type_, self.dialect, self.kinds)
+
+    def cast(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> Cast:
+        """What becomes of the values of a column whose type changes; what is not known loses some."""
+        found = cast(self.kind(old), self.kind(new), self.widening)
+        return Cast.KEEPS if found is Cast.SHRINKS and not self.sizes_hold else found
+
+    def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
+        """Whether the table is made anew for another type, and nobody may read it until it is."""
+        kind = self.kind(old)
+        return kind is None or kind != self.kind(new)

@@ -1,5 +1,9 @@
 """What SQLite does with an operation."""
 
+from typing import Any
+
+from sqlalchemy.types import TypeEngine
+
 from app.safe_migrations.adapters.facts import Facts
 
 
@@ -10,3 +14,10 @@ class SQLiteFacts(Facts):
     oldest = (3, 35)
     ddl_commits = False
     longest_name = 1_000_000_000
+    sizes_hold = False
+    # A date is text, and CAST(... AS DATETIME) makes a number of it (sqlite.org/datatype3.html, 3.1).
+    widening = frozenset({("boolean", "integer"), ("integer", "boolean"), ("decimal", "float"), ("float", "decimal")})
+
+    def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
+        """Readers go on until the commit: a table is copied to a new one."""
+        return False

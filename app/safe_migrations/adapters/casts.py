@@ -1,0 +1,178 @@
+"""What becomes of values when a column gets another type: by the types as a database is told of them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cache
+from math import inf
+from typing import Any
+
+from sqlalchemy import URL, Dialect, TypeDecorator
+from sqlalchemy import Enum as EnumType
+from sqlalchemy.exc import CompileError
+from sqlalchemy.types import TypeEngine
+
+
+class Cast(Enum):
+    """What a column's new type does to values that the old one may hold."""
+
+    KEEPS = "each is what it was"
+    SHRINKS = "those that are too long, too large or too precise are cut or refused"
+    LOSES = "some are changed or refused"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type without its spelling. ``size`` is in characters, bytes, bits, or digits of a number or of seconds."""
+
+    family: str
+    size: float = inf
+    scale: float = 0
+    unsigned: bool = False
+    values: frozenset[str] = frozenset()
+    """Of an enum."""
+    name: str | None = None
+    """Of an enum, where the database has a type of that name."""
+    stored: str = ""
+    """How, where types of a family differ in that."""
+    in_bytes: bool = False
+    """Whether the size of a text is; a character takes up to four."""
+
+    @property
+    def bits(self) -> float:
+        """Of the largest number; a sign takes one."""
+        return self.size if self.unsigned else self.size - 1
+
+    @property
+    def digits(self) -> float:
+        """Before the point."""
+        if self.family == "integer":
+            return len(str(2 ** int(self.bits)))
+        return inf if self.size == inf else self.size - self.scale
+
+    @property
+    def width(self) -> float:
+        """In characters, of the longest value as text."""
+        if self.family in ("text", "binary"):
+            return self.size
+        if self.family == "enum":
+            return max(map(len, self.values), default=inf)
+        signs = {"integer": 1, "decimal": self.scale + 3}
+        return self.digits + signs[self.family] if self.family in signs else WIDTHS.get(self.family, inf)
+
+
+WIDTHS = {"boolean": 5, "date": 10, "datetime": 32, "timestamp": 32, "time": 21, "uuid": 36, "float": 24}
+
+KINDS = {
+    **dict.fromkeys(("SMALLINT", "SMALLSERIAL"), Kind("integer", 16)),
+    **dict.fromkeys(("INTEGER", "INT", "SERIAL"), Kind("integer", 32)),
+    **dict.fromkeys(("BIGINT", "BIGSERIAL"), Kind("integer", 64)),
+    **dict.fromkeys(("NUMERIC", "DECIMAL"), Kind("decimal", inf, inf)),
+    "REAL": Kind("float", 24),
+    **dict.fromkeys(("FLOAT", "DOUBLE", "DOUBLE PRECISION"), Kind("float", 53)),
+    **dict.fromkeys(("VARCHAR", "CHARACTER VARYING", "TEXT"), Kind("text")),
+    "CITEXT": Kind("text", stored="citext"),
+    **dict.fromkeys(("CHAR", "CHARACTER"), Kind("text", 1, stored="padded")),
+    **dict.fromkeys(("BYTEA", "BLOB"), Kind("binary")),
+    **dict.fromkeys(("BOOLEAN", "BOOL"), Kind("boolean", 1)),
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMP WITHOUT TIME ZONE", "DATETIME"), Kind("datetime", 6)),
+    "TIMESTAMP WITH TIME ZONE": Kind("datetime", 6, stored="in UTC"),
+    "DATE": Kind("date"),
+    **dict.fromkeys(("TIME", "TIME WITHOUT TIME ZONE"), Kind("time", 6)),
+    "TIME WITH TIME ZONE": Kind("time", 6, stored="with its zone"),
+    "JSON": Kind("json"),
+    "JSONB": Kind("json", stored="parsed"),
+    "UUID": Kind("uuid"),
+}
+"""By the words that CREATE TABLE has for them; a size that stands there replaces this one."""
+
+WIDENING = frozenset({("date", "datetime")})
+"""Families of which the second holds all values of the first, beside those that sizes tell of."""
+
+OPTIONS = re.compile(r"\s*(\(.*?\)|\b(UNSIGNED|ZEROFILL)\b|\b(COLLATE|CHARACTER SET|CHARSET)\b.*)", re.IGNORECASE)
+SIZES = re.compile(r"\((\d+)(?:,\s*(-?\d+))?\)")
+
+
+@cache
+def dialect_of(name: str) -> Dialect:
+    """SQLAlchemy's dialect of that name, without a connection."""
+    return URL.create(name).get_dialect()()
+
+
+def spelled(type_: TypeEngine[Any], dialect: str) -> str | None:
+    """The type as CREATE TABLE has it, in capitals; None if it has no name there."""
+    try:
+        return str(type_.compile(dialect=dialect_of(dialect))).upper()
+    except CompileError:
+        return None
+
+
+def kind_of(type_: TypeEngine[Any] | None, dialect: str, kinds: Mapping[str, Kind]) -> Kind | None:
+    """What the type is on that dialect; None if nobody can say."""
+    text = None if type_ is None else spelled(type_, dialect)
+    if type_ is None or text is None:
+        return None
+    enum = enum_of(type_, dialect)
+    if enum is not None:
+        name = None if text.startswith("ENUM(") else enum.name
+        return Kind("enum", values=frozenset(map(str, enum.enums)), name=name)
+    word = OPTIONS.sub("", text).strip()
+    if word not in kinds:
+        return Kind(text)
+    kind = replace(kinds[word], unsigned="UNSIGNED" in text)
+    sizes = SIZES.search(text)
+    if sizes is None or kind.family in ("integer", "boolean"):  # TINYINT(1) is as wide as TINYINT
+        return kind
+    if kind.family == "float":
+        return replace(kind, size=24 if int(sizes[1]) <= 24 else 53)
+    return replace(kind, size=int(sizes[1]), scale=int(sizes[2] or 0))
+
+
+def enum_of(type_: TypeEngine[Any], dialect: str) -> EnumType | None:
+    """The enum that the database has for the type, if it has one."""
+    known = dialect_of(dialect)
+    found: TypeEngine[Any] = type_.dialect_impl(known)
+    if isinstance(found, TypeDecorator):
+        found = found.load_dialect_impl(known)
+    return found if isinstance(found, EnumType) and found.native_enum and known.supports_native_enum else None
+
+
+def cast(old: Kind | None, new: Kind | None, widening: frozenset[tuple[str, str]] = WIDENING) -> Cast:
+    """What becomes of values; nothing is lost in a text that takes any length."""
+    if new is None:
+        return Cast.LOSES
+    if new.family == "text" and (old is None or old.family != "binary"):
+        each = 4 if new.in_bytes and (old is None or not old.in_bytes) else 1
+        return _fits((inf if old is None else old.width) <= new.size / each)
+    if old is None:
+        return Cast.LOSES
+    if old.family == new.family:
+        return _cast_within(old, new)
+    if old.family in ("integer", "decimal") and new.family in ("integer", "decimal"):
+        whole = old.family == "integer" or old.scale == 0
+        return _fits(old.digits <= _digits_held(new) and _signs_fit(old, new)) if whole else Cast.LOSES
+    if (old.family, new.family) == ("integer", "float"):
+        return Cast.KEEPS if old.bits <= new.size else Cast.LOSES
+    return Cast.KEEPS if (old.family, new.family) in widening else Cast.LOSES
+
+
+def _cast_within(old: Kind, new: Kind) -> Cast:
+    if old.family == "enum":
+        return Cast.KEEPS if old.values <= new.values else Cast.LOSES
+    if old.family == "integer":
+        return _fits(old.bits <= new.bits and _signs_fit(old, new))
+    return _fits(_signs_fit(old, new) and old.digits <= new.digits and old.scale <= new.scale and old.size <= new.size)
+
+
+def _signs_fit(old: Kind, new: Kind) -> bool:
+    return old.unsigned or not new.unsigned
+
+
+def _digits_held(new: Kind) -> float:
+    """The digits of whole numbers that surely fit."""
+    return new.digits - 1 if new.family == "integer" else new.digits
+
+
+def _fits(it_does: bool) -> Cast:
+    return Cast.KEEPS if it_does else Cast.SHRINKS
