@@ -132,7 +132,8 @@ class Recorder:
         batch: Any = BatchOperations(
             self.context, impl=make(self.op, table_name, schema, "never", None, (), {}, (), {}, {}, None)
         )
-        batch.invoke = lambda operation: self._note(operation, batch=True)
+        autocommit = self.autocommit  # all of it runs at the end of the batch, and blocks within it have ended then
+        batch.invoke = lambda operation: self._note(operation, True, autocommit)
         yield batch
 
     @contextmanager
@@ -148,9 +149,10 @@ class Recorder:
             self._note(ExecuteSQLOp(statement))
         return _Unknown()
 
-    def _note(self, operation: MigrateOperation, batch: bool = False) -> Any:
+    def _note(self, operation: MigrateOperation, batch: bool = False, autocommit: bool | None = None) -> Any:
         """What Alembic would return: the table that is made, for `op.bulk_insert()`."""
-        self.found.append(Operation(operation, self._line(), batch, self.autocommit))
+        autocommit = self.autocommit if autocommit is None else autocommit
+        self.found.append(Operation(operation, self._line(), batch, autocommit))
         return operation.to_table(self.context) if isinstance(operation, CreateTableOp) else None
 
     def _line(self) -> int:
