@@ -24,6 +24,9 @@ class Facts:
     concurrent_indexes = False
     """Whether an index can be made, and dropped, without keeping writers out, if a statement asks for it."""
 
+    invents_values = False
+    """Whether a column that is added with NOT NULL and no default gets values in the rows that are there."""
+
     longest_name = 63
     """How long a name may be, in characters or bytes; a longer one is cut or refused."""
 

@@ -1,9 +1,12 @@
 """What a finding gives to paste: operations as Flask-Migrate writes them, and queries as the database reads them."""
 
+import re
+from textwrap import dedent
+from textwrap import indent as _indented
 from typing import Any
 
 from alembic.autogenerate import render_python_code
-from alembic.operations.ops import MigrateOperation, UpgradeOps
+from alembic.operations.ops import MigrateOperation, ModifyTableOps, UpgradeOps
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ClauseElement, Dialect, make_url
 from sqlalchemy.engine.default import DefaultDialect
@@ -13,13 +16,19 @@ from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.progress import only_warnings
 
 
-def as_python(*operations: MigrateOperation, indent: int = 4) -> str:
-    """A line for each."""
+def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = False) -> str:
+    """A line for each; with ``batch`` each in a block of its own."""
     with only_warnings():
         context = MigrationContext.configure(dialect=DefaultDialect())
-    text = render_python_code(UpgradeOps(list(operations)), migration_context=context)
-    lines = [line.strip().replace(", table_name=None", "") for line in text.splitlines()]
-    return "\n".join(f"{' ' * indent}{line}" for line in lines if not line.startswith("#"))
+    found = UpgradeOps([_of_table(each) for each in operations] if batch else list(operations))
+    text = render_python_code(found, render_as_batch=batch, migration_context=context)
+    text = re.sub(r", (table_name|schema)=None(?=[,)])", "", re.sub(r",\n +", ", ", text))
+    lines = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
+    return _indented(dedent("\n".join(lines)), " " * indent)
+
+
+def _of_table(operation: Any) -> MigrateOperation:
+    return ModifyTableOps(operation.table_name, [operation], schema=operation.schema)
 
 
 def as_sql(element: ClauseElement, facts: Facts) -> str:

@@ -60,6 +60,11 @@ class Case:
     facts: Facts
     tables: Tables
 
+    @property
+    def in_batch(self) -> bool:
+        """Whether the operation is in a batch, and so has to be what is to be pasted instead."""
+        return self.operation is not None and self.operation.batch
+
 
 @dataclass(frozen=True)
 class Rule:

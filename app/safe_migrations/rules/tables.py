@@ -13,3 +13,12 @@ def drop_table(op: ops.DropTableOp, _case: Case) -> Problem:
         "rename it aside when nothing uses it, and drop it in the next release:\n"
         f'    op.rename_table("{op.table_name}", "{op.table_name}_old")',
     )
+
+
+@rule(BLOCKS, ops.RenameTableOp)
+def rename_table(op: ops.RenameTableOp, _case: Case) -> Problem:
+    """Code of the last release still uses the old name (strong_migrations, "Renaming a table")."""
+    return Problem(
+        f"renames table {op.table_name} to {op.new_table_name}, and code that is still running uses the old name",
+        f'keep the name in the database, and rename the model:\n    __tablename__ = "{op.table_name}"',
+    )

@@ -37,6 +37,7 @@ class MySQLFacts(Facts):
     oldest = (8, 0)
     longest_name = 64
     names_in_bytes = False
+    invents_values = True  # in strict mode too (manual, "Data Type Default Values")
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
 

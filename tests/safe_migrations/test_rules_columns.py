@@ -1,0 +1,209 @@
+"""Rules about columns: what they find beside the pairs of the README, and that the servers do what they claim."""
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from alembic.operations import Operations
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from app.safe_migrations.findings import Finding
+from tests.safe_migrations.test_rules import review
+
+__all__ = ["review"]
+
+on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+not_on_mysql = pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+Review = Callable[[str, str], list[Finding]]
+ReviewOn = Callable[..., list[Finding]]
+Operating = tuple[Connection, Operations]
+
+
+def found(findings: list[Finding], code: str) -> list[Finding]:
+    """Those of one rule."""
+    return [finding for finding in findings if finding.code == code]
+
+
+def levels(findings: list[Finding], code: str) -> list[str]:
+    """Of the findings of one rule."""
+    return [finding.level.value for finding in found(findings, code)]
+
+
+def test_rename_column_words(review: Review) -> None:
+    """The message has the names of the script, and the line to paste keeps the database as it is."""
+    (finding,) = found(review("op.alter_column('user', 'username', new_column_name='login')", "mysql"), "rename-column")
+    assert (
+        "revision a1 renames column user.username to login, and code that is still running uses the old name "
+        "(rename-column)."
+    ) == finding.message
+    assert (
+        "keep the name in the database, and rename the attribute of the model:\n"
+        '    login = mapped_column("username", ...)'
+    ) == finding.instead
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        "op.alter_column('user', 'username', new_column_name='username', existing_type=sa.String(80))",
+        "op.alter_column('user', 'username', existing_type=sa.String(80), comment='their name')",
+        "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+        "op.alter_column('pet', 'id', new_column_name='number')\n"
+        "op.rename_table('pet', 'animal')",
+    ],
+)
+def test_no_rename(review: Review, up: str) -> None:
+    """The same name again is none, and what the same run makes, nobody uses."""
+    findings = review(up, "postgresql")
+    assert [] == found(findings, "rename-column") + found(findings, "rename-table")
+
+
+@pytest.mark.parametrize(
+    ("up", "line"),
+    [
+        (
+            "op.add_column('user', sa.Column('login', sa.String(60)))\nop.drop_column('user', 'username')",
+            "    op.alter_column('user', 'username', existing_type=sa.String(length=60), new_column_name='login')",
+        ),
+        (
+            "op.drop_column('user', 'nobody_knows')\nop.add_column('user', sa.Column('age', sa.Integer()))",
+            "    op.alter_column('user', 'nobody_knows', existing_type=sa.Integer(), new_column_name='age')",
+        ),
+        (
+            "with op.batch_alter_table('user') as batch_op:\n"
+            "    batch_op.drop_column('username')\n"
+            "    batch_op.add_column(sa.Column('Login', sa.Text()))",
+            "    with op.batch_alter_table('user') as batch_op:\n"
+            "        batch_op.alter_column('username', existing_type=sa.Text(), new_column_name='Login')",
+        ),
+        (
+            "op.drop_table('user')\n"
+            "op.create_table('account', sa.Column('id', sa.Integer(), primary_key=True), "
+            "sa.Column('username', sa.String(80)), sa.Column('email', sa.String(120)), sa.Column('age', sa.Integer()))",
+            "    op.rename_table('user', 'account')",
+        ),
+    ],
+)
+def test_possible_rename(review: Review, up: str, line: str) -> None:
+    """Of columns with types of one kind, in either order; of tables with most columns in common."""
+    (finding,) = found(review(up, "postgresql"), "possible-rename")
+    assert f"rename it, if it is:\n{line}" == finding.instead
+    assert ("blocks", up.splitlines().index(next(each for each in up.splitlines() if "drop_" in each)) + 8) == (
+        finding.level.value,
+        finding.line,
+    )
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        "op.drop_column('user', 'username')\nop.add_column('user', sa.Column('age', sa.Integer()))",
+        "op.drop_column('user', 'username')\nop.add_column('user', sa.Column('username', sa.Text()))",
+        "op.drop_table('user')\nop.create_table('pet', sa.Column('id', sa.Integer()), sa.Column('name', sa.Text()))",
+        "op.create_table('pet', sa.Column('id', sa.Integer()), sa.Column('name', sa.Text()))\n"
+        "op.drop_column('pet', 'name')\nop.add_column('pet', sa.Column('nick', sa.Text()))\nop.drop_table('pet')\n"
+        "op.create_table('animal', sa.Column('id', sa.Integer()), sa.Column('name', sa.Text()))",
+    ],
+)
+def test_no_possible_rename(review: Review, up: str) -> None:
+    """Another kind of type, a column of the same name, tables with other columns; and what the same run makes."""
+    assert [] == found(review(up, "postgresql"), "possible-rename")
+
+
+def test_possible_rename_without_rows(database: str, review_on: ReviewOn) -> None:
+    """Nothing is lost of a table without rows."""
+    up = "op.add_column('user', sa.Column('login', sa.String(60)))\nop.drop_column('user', 'username')"
+    assert ["blocks"] == levels(review_on(up), "possible-rename")
+    assert ["warns"] == levels(review_on(up, "DELETE FROM {user}"), "possible-rename")
+
+
+ADD_AGE = "op.add_column('user', sa.Column('age', sa.Integer(), nullable=False))"
+
+
+def test_add_not_null_column_words(review: Review) -> None:
+    """The message says what happens to rows there, and the lines to paste are of the script's column."""
+    added = "batch_op.add_column(sa.Column('x', sa.Date(), nullable=False))"
+    up = f"with op.batch_alter_table('user') as batch_op:\n    {added}"
+    (finding,) = found(review(up, "sqlite"), "add-not-null-column")
+    assert (
+        "revision a1 adds column user.x, which is NOT NULL and has no server_default, and fails, for rows that are "
+        "there have no value for it (add-not-null-column)."
+    ) == finding.message
+    assert (
+        "add it without NOT NULL, fill it, and make it NOT NULL in a later revision; or give a server_default:\n"
+        "    with op.batch_alter_table('user') as batch_op:\n"
+        "        batch_op.add_column(sa.Column('x', sa.Date(), nullable=True))\n"
+        "    with op.batch_alter_table('user') as batch_op:\n"
+        "        batch_op.add_column(sa.Column('x', sa.Date(), server_default='...', nullable=False))"
+    ) == finding.instead
+    (finding,) = found(review(up, "mariadb"), "add-not-null-column")
+    assert "each row that is there gets 0, '' or the like, which nobody chose" in finding.message
+
+
+def test_add_not_null_column(database: str, review_on: ReviewOn) -> None:
+    """A table without rows is no reason, nor is a column that the database fills."""
+    assert ["blocks"] == levels(review_on(ADD_AGE), "add-not-null-column")
+    filled = "op.add_column('user', sa.Column('age', sa.Integer(), sa.Computed('id + 1'), nullable=False))"
+    assert [] == levels(review_on(filled), "add-not-null-column")
+    assert [] == levels(review_on(ADD_AGE, "DELETE FROM {user}"), "add-not-null-column")
+
+
+@not_on_mysql
+def test_add_not_null_column_fails(operating: Operating) -> None:
+    """It is refused where there are rows, and not where there are none."""
+    connection, op = operating
+    with pytest.raises(DBAPIError, match=r"(?i)not null"), connection.begin_nested():
+        op.add_column("user", sa.Column("age", sa.Integer(), nullable=False))
+    connection.execute(sa.table("user").delete())
+    op.add_column("user", sa.Column("age", sa.Integer(), nullable=False))
+
+
+@on_mysql
+def test_add_not_null_column_invents(operating: Operating) -> None:
+    """MySQL and MariaDB invent values, in strict mode."""
+    connection, op = operating
+    assert "STRICT_TRANS_TABLES" in str(connection.exec_driver_sql("SELECT @@sql_mode").scalar())
+    op.add_column("user", sa.Column("age", sa.Integer(), nullable=False))
+    op.add_column("user", sa.Column("nick", sa.String(20), nullable=False))
+    assert (0, "") == connection.exec_driver_sql("SELECT age, nick FROM user").one()
+
+
+SET_AGE = (
+    "with op.batch_alter_table('user') as batch_op:\n"
+    "    batch_op.alter_column('age', existing_type=sa.Integer(), nullable=False)"
+)
+
+
+def test_set_not_null(database: str, review_on: ReviewOn) -> None:
+    """It blocks where a NULL is there, and warns where none is; a column that is NOT NULL already is no reason."""
+    add = "ALTER TABLE {user} ADD COLUMN age INTEGER"
+    assert ["blocks"] == levels(review_on(SET_AGE, add), "set-not-null")
+    assert ["warns"] == levels(review_on(SET_AGE, "UPDATE {user} SET age = 3"), "set-not-null")
+    again = "op.alter_column('user', 'email', existing_type=sa.String(120), nullable=False)"
+    assert [] == levels(review_on(again), "set-not-null")
+    assert [] == levels(review_on(SET_AGE.replace("nullable", "existing_nullable=False, nullable")), "set-not-null")
+
+
+@on_postgresql
+def test_set_not_null_words(database: str, review_on: ReviewOn) -> None:
+    """The statement to paste has the names as the database quotes them."""
+    (finding,) = found(review_on(SET_AGE, "ALTER TABLE {user} ADD COLUMN age INTEGER"), "set-not-null")
+    assert "revision a1 makes column user.age NOT NULL, and there are rows where it is NULL (set-not-null)." == (
+        finding.message
+    )
+    assert (
+        "fill them first, in a revision of their own:\n"
+        "    op.execute('UPDATE \"user\" SET age = ... WHERE age IS NULL')"
+    ) == finding.instead
+
+
+def test_set_not_null_fails(operating: Operating) -> None:
+    """Each database refuses it where a NULL is there."""
+    connection, op = operating
+    op.add_column("user", sa.Column("age", sa.Integer()))
+    connection.commit()
+    with pytest.raises(DBAPIError), op.batch_alter_table("user") as batch_op:
+        batch_op.alter_column("age", existing_type=sa.Integer(), nullable=False)
+    connection.rollback()
