@@ -20,6 +20,7 @@ from sqlalchemy.engine.mock import MockConnection
 from app.safe_migrations.database import replaced_by
 from app.safe_migrations.errors import summary
 from app.safe_migrations.progress import only_warnings
+from app.safe_migrations.tables import made_by
 
 
 class NotInspectable(Exception):  # noqa: N818  # the name of the finding
@@ -153,7 +154,7 @@ class Recorder:
         """What Alembic would return: the table that is made, for `op.bulk_insert()`."""
         autocommit = self.autocommit if autocommit is None else autocommit
         self.found.append(Operation(operation, self._line(), batch, autocommit))
-        return operation.to_table(self.context) if isinstance(operation, CreateTableOp) else None
+        return made_by(operation) if isinstance(operation, CreateTableOp) else None
 
     def _line(self) -> int:
         frame = sys._getframe()

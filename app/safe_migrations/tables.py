@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     ForeignKeyConstraint,
     Select,
+    Table,
     UniqueConstraint,
     column,
     func,
@@ -163,7 +164,7 @@ class Tables:
         key = (operation.schema, operation.table_name)
         self.new.add(key)
         self.known[key] = made = KnownTable()
-        table = operation.to_table()
+        table = made_by(operation)
         for each in table.columns:
             _add_column(made, each)
         # Of the constraints: a column's own foreign keys came with it.
@@ -241,6 +242,14 @@ class Tables:
             name := operation.table_name or self.table_of_index(str(operation.index_name), operation.schema)
         ) is not None:
             self.table(name, operation.schema).indexes.pop(str(operation.index_name), None)
+
+
+def made_by(operation: ops.CreateTableOp) -> Table:
+    """The table that it makes, once: the foreign keys that stand in a column go to the first table alone."""
+    if "made" not in operation.info:
+        operation.info["made"] = operation.to_table()
+    made: Table = operation.info["made"]
+    return made
 
 
 def _add_column(known: KnownTable, column: "Column[Any]") -> None:

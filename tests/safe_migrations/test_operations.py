@@ -9,6 +9,7 @@ from flask import Flask
 
 from app.extensions import migrate
 from app.safe_migrations.operations import NotInspectable, Operation, Recorder
+from app.safe_migrations.tables import Tables
 from tests.conftest import FIRST, Project, revision
 
 DIALECTS = ("sqlite", "mysql", "mariadb", "postgresql")
@@ -68,6 +69,18 @@ def test_sql(record: Callable[..., list[Operation]]) -> None:
     found = record(body)
     assert ["ExecuteSQLOp"] * 5 == names(found)
     assert "kind" == found[-1].op.sqltext.element.name  # type: ignore[attr-defined]
+
+
+def test_tables_keep_foreign_keys(record: Callable[..., list[Operation]]) -> None:
+    """Those that stand in a column, those of the table, and each time that it is asked."""
+    (made,) = record(
+        "op.create_table('pet', sa.Column('a', sa.Integer(), sa.ForeignKey('user.id')), sa.Column('b', sa.Integer()), "
+        "sa.ForeignKeyConstraint(['b'], ['user.id']))"
+    )
+    for _ in range(2):
+        tables = Tables()
+        tables.apply(made.op)
+        assert [["a"], ["b"]] == sorted(key.columns for key in tables.table("pet").foreign_keys)
 
 
 def test_autocommit(record: Callable[..., list[Operation]]) -> None:
