@@ -8,7 +8,7 @@ from functools import cache
 from math import inf
 from typing import Any
 
-from sqlalchemy import URL, Dialect, TypeDecorator
+from sqlalchemy import URL, ColumnElement, Dialect, TypeDecorator, func, or_
 from sqlalchemy import Enum as EnumType
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
@@ -176,3 +176,16 @@ def _digits_held(new: Kind) -> float:
 
 def _fits(it_does: bool) -> Cast:
     return Cast.KEEPS if it_does else Cast.SHRINKS
+
+
+def outside(old: Kind, new: Kind, column: ColumnElement[Any]) -> ColumnElement[bool] | None:
+    """Which values are too large for the ``new`` kind; None if that cannot be asked."""
+    if old.family == new.family == "text":
+        return (func.octet_length(column) if new.in_bytes else func.char_length(column)) > new.size
+    if old.family not in ("integer", "decimal"):
+        return None
+    if new.family == "integer":
+        return or_(column > 2 ** int(new.bits) - 1, column < (0 if new.unsigned else -(2 ** int(new.bits))))
+    if new.family == "decimal":
+        return or_(func.abs(column) >= 10 ** int(new.digits), func.round(column, int(new.scale)) != column)
+    return None

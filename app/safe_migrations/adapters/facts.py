@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters.casts import KINDS, WIDENING, Cast, Kind, cast, kind_of
+from app.safe_migrations.adapters.casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
 
 
 class Facts:
@@ -41,6 +41,9 @@ class Facts:
     widening = WIDENING
     """Families of types of which the second holds all values of the first."""
 
+    json_is_text = False
+    """Whether a column of type JSON keeps what was written, and cannot be compared."""
+
     oldest: tuple[int, ...] = ()
 
     def __init__(self, version: tuple[int, ...] = ()) -> None:
@@ -53,6 +56,10 @@ class Facts:
     def kind(self, type_: TypeEngine[Any] | None) -> Kind | None:
         """What a type is here; None if that is not known."""
         return kind_of(type_, self.dialect, self.kinds)
+
+    def spelled(self, type_: TypeEngine[Any] | None) -> str:
+        """A type as CREATE TABLE has it."""
+        return (type_ is not None and spelled(type_, self.dialect)) or "of a type that nobody knows"
 
     def cast(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> Cast:
         """What becomes of the values of a column whose type changes; what is not known loses some."""

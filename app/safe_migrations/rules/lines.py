@@ -6,11 +6,12 @@ from textwrap import indent as _indented
 from typing import Any
 
 from alembic.autogenerate import render_python_code
-from alembic.operations.ops import MigrateOperation, ModifyTableOps, UpgradeOps
+from alembic.operations.ops import AddColumnOp, MigrateOperation, ModifyTableOps, UpgradeOps
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import ClauseElement, Dialect, make_url
+from sqlalchemy import ClauseElement, Column, Dialect, make_url
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.progress import only_warnings
@@ -29,6 +30,11 @@ def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = Fals
 
 def _of_table(operation: Any) -> MigrateOperation:
     return ModifyTableOps(operation.table_name, [operation], schema=operation.schema)
+
+
+def python_type(type_: TypeEngine[Any]) -> str:
+    """A type, as Flask-Migrate writes it."""
+    return as_python(AddColumnOp("t", Column("c", type_))).split("sa.Column('c', ")[1].removesuffix(", nullable=True))")
 
 
 def as_sql(element: ClauseElement, facts: Facts) -> str:

@@ -18,7 +18,7 @@ def parts(op: ops.MigrateOperation, *classes: type[Part]) -> Iterator[Part]:
 
 def with_column(op: ops.AddColumnOp) -> Table:
     """A table that has this column only, with what it says of constraints and indexes."""
-    return SchemaObjects().table(op.table_name, op.column, schema=op.schema)
+    return SchemaObjects().table(op.table_name, op.column._copy(), schema=op.schema)
 
 
 def is_inline(op: ops.AddColumnOp, constraint: Constraint) -> bool:

@@ -19,6 +19,7 @@ class PostgreSQLFacts(Facts):
     oldest = (12,)
     ddl_commits = False
     concurrent_indexes = True
+    json_is_text = True
 
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
         """Not if the new type stores values as the old one does, and none has to be looked at."""
