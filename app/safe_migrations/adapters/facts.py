@@ -43,6 +43,20 @@ class Facts:
 
     json_is_text = False
     """Whether a column of type JSON keeps what was written, and cannot be compared."""
+    grammar = ""
+    """What sqlglot calls this database's SQL."""
+
+    folds_names = False
+    """Whether a name without quotes is the same in lower case."""
+
+    default_schema: str | None = None
+    """Where a table is if no schema is named."""
+
+    keys_in_tables = False
+    """Whether a definition of a table may have KEY and INDEX in it."""
+
+    runs_comments = False
+    """Whether what stands between /*! and */ is run."""
 
     oldest: tuple[int, ...] = ()
 

@@ -35,6 +35,9 @@ class MySQLFacts(Facts):
 
     product = dialect = "mysql"
     oldest = (8, 0)
+    grammar = "mysql"
+    keys_in_tables = True
+    runs_comments = True
     longest_name = 64
     names_in_bytes = False
     invents_values = True  # in strict mode too (manual, "Data Type Default Values")

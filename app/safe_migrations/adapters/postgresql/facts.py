@@ -17,6 +17,9 @@ class PostgreSQLFacts(Facts):
 
     product = dialect = "postgresql"
     oldest = (12,)
+    grammar = "postgres"
+    folds_names = True
+    default_schema = "public"
     ddl_commits = False
     concurrent_indexes = True
     json_is_text = True

@@ -12,6 +12,8 @@ class SQLiteFacts(Facts):
 
     product = dialect = "sqlite"
     oldest = (3, 35)
+    grammar = "sqlite"
+    default_schema = "main"
     ddl_commits = False
     longest_name = 1_000_000_000
     sizes_hold = False

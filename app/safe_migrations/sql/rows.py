@@ -1,0 +1,116 @@
+"""Statements that change rows, wherever in a statement they stand: sqlglot tells which tables, and which rows."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from app.safe_migrations.sql.ops import ChangeRowsOp, CommandOp
+from app.safe_migrations.sql.tables import names
+from app.safe_migrations.sql.words import Unreadable, Words
+
+# Words behind the verb that change nothing of what is asked here.
+MODIFIERS = ("LOW_PRIORITY", "QUICK", "IGNORE")
+
+
+def truncate(words: Words) -> Iterator[ChangeRowsOp]:
+    """TRUNCATE of one or several tables."""
+    words.take("TABLE")
+    words.take("ONLY")
+    cascade = words.has("CASCADE")
+    for name, schema in names(words):
+        yield ChangeRowsOp("TRUNCATE", name, schema, bounded=False, cascade=cascade, text=words.text)
+
+
+def insert(words: Words, verb: str) -> Iterator[ChangeRowsOp]:
+    """INSERT or REPLACE that sqlglot does not read: the rows are given."""
+    while not words.done and not words.take("INTO"):
+        words.next()
+    yield ChangeRowsOp(verb, *words.qualified(), text=words.text)
+
+
+def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
+    """Each change in a statement, those of its CTEs first; a SELECT that has none. Raises sqlglot's ParseError."""
+    from sqlglot import exp, parse_one
+
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
+    tree = parse_one(_plain(words), read=words.facts.grammar)
+    found: list[Any] = list(tree.find_all(exp.Update, exp.Delete, exp.Insert, exp.Merge, bfs=False))
+    for node in sorted(found, key=lambda node: node.find_ancestor(exp.CTE) is None):
+        verb = "REPLACE" if node.args.get("alternative") == "REPLACE" else node.key.upper()
+        for table in _targets(node):
+            if not isinstance(table, exp.Table):
+                raise Unreadable(words.text)
+            yield ChangeRowsOp(verb, *_named(table, words), bounded=_is_bounded(node), text=words.text)
+    if not found:
+        if not isinstance(tree, exp.Query):
+            raise Unreadable(words.text)
+        yield CommandOp("SELECT", text=words.text)
+
+
+def _plain(words: Words) -> str:
+    """Without what sqlglot does not know and nobody asks for: UPDATE OR IGNORE a, DELETE QUICK FROM a."""
+    head, rest = words.words[0], Words(words.source, words.words, words.facts, 1)
+    if head.keyword not in {"UPDATE", "DELETE"}:
+        return words.text
+    if rest.take("OR"):
+        rest.next()
+    while rest.take_any(*MODIFIERS):
+        pass
+    return f"{head.text} {rest.rest}"
+
+
+def _named(table: Any, words: Words) -> tuple[str, str | None]:
+    folds = words.facts.folds_names
+    parts = [part.this.lower() if folds and not part.args.get("quoted") else part.this for part in table.parts]
+    schema = parts[-2] if len(parts) > 1 else None
+    return parts[-1], None if schema == words.facts.default_schema else schema
+
+
+def _targets(node: Any) -> list[Any]:
+    """The tables whose rows change; an alias is not one of them."""
+    from sqlglot import exp
+
+    if isinstance(node, (exp.Insert, exp.Merge)):
+        return [node.this.this if isinstance(node.this, exp.Schema) else node.this]
+    if not isinstance(node.this, exp.Table):
+        return [node.this]
+    named = _joined(node.this)
+    using = [each for root in node.args.get("using") or () for each in _joined(root)]
+    real = {each.alias_or_name: each for each in [*using, *named] if isinstance(each, exp.Table) and each.this}
+    if isinstance(node, exp.Delete):
+        listed = node.args.get("tables") or (named if using else [node.this])
+        return [real.get(each.name, each) for each in listed]
+    assigned = [column.table for each in node.expressions for column in [each.this] if isinstance(column, exp.Column)]
+    return list({id(found): found for name in assigned if (found := real.get(name))}.values()) or [node.this]
+
+
+def _joined(table: Any) -> list[Any]:
+    return [table, *(join.this for join in table.args.get("joins") or ())]
+
+
+def _is_bounded(node: Any) -> bool:
+    from sqlglot import exp
+
+    if isinstance(node, exp.Insert):
+        return True
+    if isinstance(node, exp.Merge):
+        whens = node.args["whens"].expressions
+        return not any(when.args.get("source") and not when.args.get("condition") for when in whens)
+    if node.args.get("limit"):
+        return True
+    roots = [node.this, *(node.args.get("using") or ())]
+    joins = [join for root in roots for join in root.args.get("joins") or () if not join.side]
+    conditions = [join.args["on"] for join in joins if join.args.get("on")]
+    if where := node.args.get("where"):
+        conditions.append(where.this)
+    return any(join.args.get("using") for join in joins) or any(map(_chooses, conditions))
+
+
+def _chooses(condition: Any) -> bool:
+    """Whether it is not the same for all rows, or is never true."""
+    from sqlglot import exp
+    from sqlglot.optimizer.simplify import simplify
+
+    simplified = simplify(condition.copy())
+    asks = simplified.find(exp.Column, exp.Query, exp.Anonymous, exp.Exists)
+    return asks is not None or simplified == exp.false() or simplified.name == "0"
