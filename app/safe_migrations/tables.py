@@ -8,6 +8,7 @@ from typing import Any
 
 from alembic.operations import ops
 from sqlalchemy import (
+    CheckConstraint,
     Column,
     Connection,
     ForeignKeyConstraint,
@@ -22,6 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
+
+from app.safe_migrations.sql.ops import CommandOp
 
 Name = tuple[str | None, str]
 """Schema and name."""
@@ -48,12 +51,21 @@ class KnownColumn:
 
 
 @dataclass
+class Check:
+    """A CHECK constraint, and whether the database has looked at all rows."""
+
+    condition: str
+    valid: bool = True
+
+
+@dataclass
 class KnownTable:
     """Empty of all that nobody knows."""
 
     columns: dict[str, KnownColumn] = field(default_factory=dict)
     foreign_keys: list[ForeignKey] = field(default_factory=list)
     indexes: dict[str, list[str]] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)
 
 
 class Tables:
@@ -149,6 +161,10 @@ class Tables:
                     str(found["name"]): [column for column in found["column_names"] if column]
                     for found in inspector.get_indexes(name, schema)
                 },
+                checks={
+                    str(found["name"]): Check(found["sqltext"], not found.get("dialect_options", {}).get("not_valid"))
+                    for found in inspector.get_check_constraints(name, schema)
+                },
             )
         except (DBAPIError, NoSuchTableError):
             return KnownTable()
@@ -175,6 +191,8 @@ class Tables:
                 )
             elif isinstance(constraint, UniqueConstraint) and constraint.name:
                 made.indexes[str(constraint.name)] = [each.name for each in constraint.columns]
+            elif isinstance(constraint, CheckConstraint) and constraint.name:
+                made.checks[str(constraint.name)] = Check(str(constraint.sqltext))
 
     @apply.register
     def _(self, operation: ops.DropTableOp) -> None:
@@ -226,6 +244,20 @@ class Tables:
         known = self.table(operation.table_name, operation.schema)
         known.foreign_keys = [key for key in known.foreign_keys if key.name != operation.constraint_name]
         known.indexes.pop(str(operation.constraint_name), None)
+        known.checks.pop(str(operation.constraint_name), None)
+
+    @apply.register
+    def _(self, operation: ops.CreateCheckConstraintOp) -> None:
+        valid = not operation.kw.get("postgresql_not_valid")
+        checks = self.table(operation.table_name, operation.schema).checks
+        checks[str(operation.constraint_name)] = Check(str(operation.condition), valid)
+
+    @apply.register
+    def _(self, operation: CommandOp) -> None:
+        if operation.words == "VALIDATE CONSTRAINT" and operation.table_name:
+            checks = self.table(operation.table_name, operation.schema).checks
+            if operation.name in checks:
+                checks[operation.name].valid = True
 
     @apply.register(ops.CreateIndexOp)
     @apply.register(ops.CreateUniqueConstraintOp)

@@ -1,6 +1,7 @@
 """Rules about columns: what they find beside the pairs of the README, and that the servers do what they claim."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.findings import Finding
+from tests.safe_migrations.conftest import locks
 from tests.safe_migrations.test_rules import review
 
 __all__ = ["review"]
@@ -207,3 +209,104 @@ def test_set_not_null_fails(operating: Operating) -> None:
     with pytest.raises(DBAPIError), op.batch_alter_table("user") as batch_op:
         batch_op.alter_column("age", existing_type=sa.Integer(), nullable=False)
     connection.rollback()
+
+
+CHECK = "op.create_check_constraint('ck', 'user', {!r}, postgresql_not_valid=True)"
+VALIDATE = "op.execute('ALTER TABLE \"user\" VALIDATE CONSTRAINT ck')"
+SET = "op.alter_column('user', 'age', existing_type=sa.Integer(), nullable=False)"
+
+
+@on_postgresql
+def test_set_not_null_scans(database: str, review_on: ReviewOn) -> None:
+    """A CHECK of an earlier revision is enough, if the database has looked at all rows, or does so just before."""
+    add = ["ALTER TABLE {user} ADD COLUMN age INTEGER", "UPDATE {user} SET age = 3"]
+    check = "ALTER TABLE {user} ADD CONSTRAINT ck CHECK (age IS NOT NULL AND id > 0) NOT VALID"
+    (finding,) = found(review_on(SET, *add), "set-not-null-scans")
+    assert "blocks" == finding.level.value
+    paste = finding.instead.partition("\n")[2]
+    assert [] == levels(review_on(paste), "set-not-null-scans")
+    assert "op.execute('ALTER TABLE \"user\" VALIDATE CONSTRAINT ck_user_age_not_null')" in paste
+    assert ["blocks"] == levels(
+        review_on(f"{CHECK.format('age IS NOT NULL')}\n{VALIDATE}\n{SET}"), "set-not-null-scans"
+    )
+    assert ["blocks"] == levels(review_on(SET, check), "set-not-null-scans")
+    assert [] == levels(review_on(f"{VALIDATE}\n{SET}"), "set-not-null-scans")
+    assert [] == levels(review_on(SET, "ALTER TABLE {user} VALIDATE CONSTRAINT ck"), "set-not-null-scans")
+    assert ["blocks"] == levels(review_on(f"op.drop_constraint('ck', 'user')\n{SET}"), "set-not-null-scans")
+    either = ["ALTER TABLE {user} DROP CONSTRAINT ck", "ALTER TABLE {user} ADD CHECK (age IS NOT NULL OR id > 0)"]
+    assert ["blocks"] == levels(review_on(SET, *either), "set-not-null-scans")
+
+
+@on_postgresql
+def test_set_not_null_scans_or_not(operating: Operating) -> None:
+    """PostgreSQL says so itself, and keeps readers out."""
+    connection, op = operating
+    notes: list[str | None] = []
+    raw: Any = connection.connection.driver_connection
+    raw.add_notice_handler(lambda note: notes.append(note.message_primary))
+    connection.exec_driver_sql("SET client_min_messages = debug1")
+    op.add_column("user", sa.Column("age", sa.Integer(), server_default="3"))
+    connection.commit()
+    op.alter_column("user", "age", nullable=False)
+    assert ['verifying table "user"'] == notes
+    assert "AccessExclusiveLock" in locks(connection, "user")
+    connection.rollback()
+    op.create_check_constraint("ck", "user", "age IS NOT NULL", postgresql_not_valid=True)
+    connection.commit()
+    op.execute('ALTER TABLE "user" VALIDATE CONSTRAINT ck')
+    assert {"ShareUpdateExclusiveLock", "AccessShareLock"} >= locks(connection, "user")
+    notes.clear()
+    op.alter_column("user", "age", nullable=False)
+    assert ['existing constraints on column "user.age" are sufficient to prove that it does not contain nulls'] == notes
+
+
+DEFAULTS = {
+    "sa.Integer(), server_default='3'": False,
+    "sa.Text(), server_default='gen_random_uuid()'": False,
+    "sa.DateTime(), server_default=sa.func.now()": False,
+    "sa.Text(), server_default=sa.text(\"to_char(now(), 'YYYY random()')\")": False,
+    "sa.DateTime(), server_default=sa.text(\"timezone('utc', now())::timestamp(3)\")": False,
+    "sa.DateTime(), server_default=sa.text('clock_timestamp()')": True,
+    "sa.Uuid(), server_default=sa.text('gen_random_uuid()')": True,
+    "sa.Text(), server_default=sa.text('md5(pg_catalog.random()::text)')": True,
+    "sa.Integer(), sa.Identity()": True,
+    "sa.Integer(), sa.Computed('id + 1', persisted=True)": True,
+}
+
+
+@pytest.mark.parametrize(("column", "rewrites"), DEFAULTS.items())
+def test_volatile_default(review: Review, column: str, rewrites: bool) -> None:
+    """It is found where PostgreSQL makes the table anew."""
+    findings = found(
+        review(f"op.add_column('user', sa.Column('x', {column}))", "postgresql"), "volatile-default-rewrites"
+    )
+    assert rewrites == bool(findings)
+
+
+@on_postgresql
+@pytest.mark.parametrize(("column", "rewrites"), DEFAULTS.items())
+def test_volatile_default_rewrites(operating: Operating, column: str, rewrites: bool) -> None:
+    """PostgreSQL makes the table anew for those, and only for those."""
+    connection, op = operating
+    node = sa.text("SELECT pg_relation_filenode('\"user\"')")
+    before = connection.scalar(node)
+    op.add_column("user", eval(f"sa.Column('x', {column})", {"sa": sa}))
+    assert rewrites == (connection.scalar(node) != before)
+    assert "AccessExclusiveLock" in locks(connection, "user")
+
+
+@on_postgresql
+def test_serial_rewrites(operating: Operating, review_on: ReviewOn) -> None:
+    """A key that is added counts up; in raw SQL too."""
+    connection, op = operating
+    drop = 'op.drop_constraint("pk_user", "user")\n'
+    for added in (
+        "op.add_column('user', sa.Column('x', sa.Integer(), primary_key=True))",
+        "op.execute('ALTER TABLE \"user\" ADD x bigserial')",
+    ):
+        assert ["blocks"] == levels(review_on(drop + added), "volatile-default-rewrites")
+    node = sa.text("SELECT pg_relation_filenode('\"user\"')")
+    before = connection.scalar(node)
+    op.drop_constraint("pk_user", "user")
+    op.add_column("user", sa.Column("x", sa.Integer(), primary_key=True))
+    assert before != connection.scalar(node)

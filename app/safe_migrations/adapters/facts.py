@@ -7,6 +7,8 @@ from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
 
+UNLIMITED = 1_000_000_000
+
 
 class Facts:
     """Pessimistic, unless a product is known to do better; ``version`` is the lowest that a revision has to work on.
@@ -27,6 +29,18 @@ class Facts:
     invents_values = False
     """Whether a column that is added with NOT NULL and no default gets values in the rows that are there."""
 
+    not_null_scans = False
+    """Whether nobody can read a table while a column of it becomes NOT NULL, unless a CHECK says that it is."""
+
+    adding_rewrites = False
+    """Whether a table is made anew for a column that has another value in each row."""
+
+    stable_functions: frozenset[str] = frozenset()
+    """Functions that give a default the same value in all rows of a statement."""
+
+    enums_are_types = False
+    """Whether an enum is a type of its own, beside the tables that use it."""
+
     longest_name = 63
     """How long a name may be, in characters or bytes; a longer one is cut or refused."""
 
@@ -43,6 +57,7 @@ class Facts:
 
     json_is_text = False
     """Whether a column of type JSON keeps what was written, and cannot be compared."""
+
     grammar = ""
     """What sqlglot calls this database's SQL."""
 
@@ -66,6 +81,11 @@ class Facts:
     def is_too_long(self, name: str) -> bool:
         """Whether ``name`` is cut or refused."""
         return len(name.encode() if self.names_in_bytes else name) > self.longest_name
+
+    @property
+    def names_end(self) -> bool:
+        """Whether a name may be too long at all."""
+        return self.longest_name < UNLIMITED
 
     def kind(self, type_: TypeEngine[Any] | None) -> Kind | None:
         """What a type is here; None if that is not known."""

@@ -1,12 +1,15 @@
 """Rules about columns."""
 
+import re
 from copy import deepcopy
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import DefaultClause, Select, column, select, table
+from sqlalchemy import Column, Computed, DefaultClause, Identity, Select, column, select, table
 
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.rules.lines import as_python, quoted
+from app.safe_migrations.rules.parts import with_column
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
 
@@ -86,3 +89,78 @@ def may_be_null(op: ops.AlterColumnOp, case: Case) -> bool:
 def _nulls(op: ops.AlterColumnOp) -> Select[Any]:
     name: Any = column(op.column_name)
     return select(name).select_from(table(op.table_name, schema=op.schema)).where(name.is_(None))
+
+
+@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.not_null_scans)
+def set_not_null_scans(op: ops.AlterColumnOp, case: Case) -> Problem | None:
+    """Nobody can read while all rows are looked at, unless a CHECK says enough (PostgreSQL manual, "ALTER TABLE")."""
+    if op.modify_nullable is not False or not may_be_null(op, case) or _is_checked(op, case):
+        return None
+    table_name, name = quoted(op.table_name, case.facts, op.schema), quoted(op.column_name, case.facts)
+    check = f"ck_{op.table_name}_{op.column_name}_not_null"
+    where = f", schema={op.schema!r}" if op.schema else ""
+    return Problem(
+        f"makes column {op.table_name}.{op.column_name} NOT NULL, and nobody can read the table while all rows are "
+        "looked at",
+        "in one revision, add a CHECK that looks at no row; in the next one, look at them; then this costs nothing, "
+        "and the CHECK can go:\n"
+        f"    op.create_check_constraint({check!r}, {op.table_name!r}, {f'{name} IS NOT NULL'!r}{where}, "
+        "postgresql_not_valid=True)\n"
+        f"    op.execute({f'ALTER TABLE {table_name} VALIDATE CONSTRAINT {quoted(check, case.facts)}'!r})",
+    )
+
+
+def _is_checked(op: ops.AlterColumnOp, case: Case) -> bool:
+    """Whether a CHECK that an earlier revision made and validated keeps NULL out; else the scan is in this one."""
+    made = {
+        each.op.constraint_name for each in case.revision.upgrade if isinstance(each.op, ops.CreateCheckConstraintOp)
+    }
+    checks = case.tables.table(op.table_name, op.schema).checks
+    return any(
+        check.valid and name not in made and _says_not_null(check.condition, op.column_name)
+        for name, check in checks.items()
+    )
+
+
+def _says_not_null(condition: str, name: str) -> bool:
+    """Whether a condition is, or has as one of its parts, that the column is not NULL; one with OR may not."""
+    text = re.sub(r"[()\s]+", " ", condition).replace('"', "").lower()
+    parts = [part.strip() for part in text.split(" and ")]
+    return " or " not in text and f"{name.lower()} is not null" in parts
+
+
+@rule(BLOCKS, ops.AddColumnOp, applies=lambda facts: facts.adding_rewrites)
+def volatile_default_rewrites(op: ops.AddColumnOp, case: Case) -> Problem | None:
+    """Nobody can read while each row gets a value of its own (PostgreSQL manual, "ALTER TABLE", Notes)."""
+    default, added = op.column.server_default, op.column
+    reason = ""
+    if isinstance(default, Computed):
+        reason = "" if default.persisted is False else "is computed and stored"
+    elif isinstance(default, Identity) or _counts_up(op):
+        reason = "counts up"
+    elif isinstance(default, DefaultClause) and (function := _volatile(default.arg, case.facts)):
+        reason = f"gets {function}() for each row"
+    if not reason:
+        return None
+    plain: Column[Any] = Column(added.name, added.type)
+    return Problem(
+        f"adds column {op.table_name}.{added.name}, which {reason}, and nobody can read {op.table_name} until it is "
+        "made anew",
+        "add the column alone, then give it the default, and fill the rows that are there in a revision of their own:\n"
+        + as_python(ops.AddColumnOp(op.table_name, plain, schema=op.schema), batch=case.in_batch),
+    )
+
+
+def _counts_up(op: ops.AddColumnOp) -> bool:
+    """Whether it is SERIAL: as the key of the table, or by a type of that name."""
+    table = with_column(op)
+    return table.autoincrement_column is not None and op.column.server_default is None
+
+
+def _volatile(default: object, facts: Facts) -> str | None:
+    """The first function in a default of which nobody knows that it gives all rows the same value."""
+    if isinstance(default, str):  # a value in quotes
+        return None
+    text = re.sub(r"'(?:[^']|'')*'", "''", str(default)).lower()
+    called = re.findall(r"([a-z_][a-z_0-9.]*)\s*\(", text)
+    return next((name for name in called if name.rpartition(".")[2] not in facts.stable_functions), None)

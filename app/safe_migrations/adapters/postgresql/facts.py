@@ -11,6 +11,21 @@ from app.safe_migrations.adapters.facts import Facts
 GROW_IN_PLACE = ("text", "decimal", "datetime", "time")
 """Families whose sizes are no more than a limit on values ("ALTER TABLE", Notes)."""
 
+STABLE = frozenset(
+    (
+        *("now", "transaction_timestamp", "statement_timestamp", "timezone", "date_trunc", "extract", "date_part"),
+        *("to_char", "to_date", "to_timestamp", "make_date", "make_time", "make_timestamp", "make_interval", "age"),
+        *("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "current_setting"),
+        *("current_user", "current_schema", "current_database", "session_user", "pg_backend_pid", "txid_current"),
+        *("lower", "upper", "md5", "concat", "coalesce", "nullif", "greatest", "least", "substr", "substring"),
+        *("replace", "length", "round", "floor", "ceil", "abs", "encode", "decode", "trim", "cast", "array", "row"),
+        *("jsonb_build_object", "json_build_object", "json_build_array", "jsonb_build_array", "to_json", "to_jsonb"),
+        *("varchar", "char", "numeric", "decimal", "timestamp", "time", "bit", "float", "character", "varying"),
+        *("interval", "in", "and", "or", "not", "case", "when", "then", "else"),
+    )
+)
+"""Of the functions in its manual that are immutable or stable, and of the words that parentheses may follow."""
+
 
 class PostgreSQLFacts(Facts):
     """By the manual, chapters "ALTER TABLE" and "Explicit Locking"."""
@@ -23,6 +38,10 @@ class PostgreSQLFacts(Facts):
     ddl_commits = False
     concurrent_indexes = True
     json_is_text = True
+    not_null_scans = True
+    adding_rewrites = True
+    enums_are_types = True
+    stable_functions = STABLE
 
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
         """Not if the new type stores values as the old one does, and none has to be looked at."""

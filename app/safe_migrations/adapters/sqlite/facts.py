@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.facts import UNLIMITED, Facts
 
 
 class SQLiteFacts(Facts):
@@ -15,7 +15,7 @@ class SQLiteFacts(Facts):
     grammar = "sqlite"
     default_schema = "main"
     ddl_commits = False
-    longest_name = 1_000_000_000
+    longest_name = UNLIMITED
     sizes_hold = False
     # A date is text, and CAST(... AS DATETIME) makes a number of it (sqlite.org/datatype3.html, 3.1).
     widening = frozenset({("boolean", "integer"), ("integer", "boolean"), ("decimal", "float"), ("float", "decimal")})
