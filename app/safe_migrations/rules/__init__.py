@@ -1,6 +1,6 @@
 """The catalogue of rules: a module for each kind of thing that an operation is about."""
 
-from app.safe_migrations.rules import columns, constraints, data, indexes, renames, scripts, tables, types
+from app.safe_migrations.rules import columns, constraints, data, enums, indexes, renames, scripts, tables, types
 from app.safe_migrations.rules.registry import RULES, Assurances, Case, Problem, Rule
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "columns",
     "constraints",
     "data",
+    "enums",
     "indexes",
     "renames",
     "scripts",

@@ -21,7 +21,7 @@ Type = TypeEngine[Any] | None
 def change_type(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """Casts change values in silence or fail, and a rewrite keeps all out (PostgreSQL manual, "ALTER TABLE", Notes)."""
     old, new = existing_type(op, case), op.modify_type
-    if new is None:
+    if new is None or _is_enum_again(op, case):
         return None
     cast = case.facts.cast(old, new)
     what = f"makes {case.facts.spelled(new)} of column {op.table_name}.{op.column_name}, "
@@ -73,6 +73,14 @@ def existing_type(op: ops.AlterColumnOp, case: Case) -> TypeEngine[Any] | None:
     """The type before the change; None if nobody knows."""
     known = case.tables.column(op.table_name, op.column_name, op.schema)
     return op.existing_type if op.existing_type is not None or known is None else known.type
+
+
+def _is_enum_again(op: ops.AlterColumnOp, case: Case) -> bool:
+    """Whether only its values differ, or some go: there are rules for enums."""
+    old, new = case.facts.kind(existing_type(op, case)), case.facts.kind(op.modify_type)
+    if old is None or new is None or not old.family == new.family == "enum":
+        return False
+    return old.name == new.name or not old.values <= new.values
 
 
 def _holds_values(op: ops.AlterColumnOp, case: Case) -> bool | None:
