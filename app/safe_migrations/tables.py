@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.sql.ops import CommandOp
+from app.safe_migrations.sql.ops import ChangeRowsOp, CommandOp
 
 Name = tuple[str | None, str]
 """Schema and name."""
@@ -66,6 +66,8 @@ class KnownTable:
     foreign_keys: list[ForeignKey] = field(default_factory=list)
     indexes: dict[str, list[str]] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
+    rows_changed: bool = False
+    """Whether an operation has changed rows, which the database does not have yet."""
 
 
 class Tables:
@@ -251,6 +253,10 @@ class Tables:
         valid = not operation.kw.get("postgresql_not_valid")
         checks = self.table(operation.table_name, operation.schema).checks
         checks[str(operation.constraint_name)] = Check(str(operation.condition), valid)
+
+    @apply.register
+    def _(self, operation: ChangeRowsOp) -> None:
+        self.table(operation.table_name, operation.schema).rows_changed = True
 
     @apply.register
     def _(self, operation: CommandOp) -> None:

@@ -104,13 +104,20 @@ def test_possible_rename(review: Review, up: str, line: str) -> None:
         "op.drop_column('user', 'username')\nop.add_column('user', sa.Column('age', sa.Integer()))",
         "op.drop_column('user', 'username')\nop.add_column('user', sa.Column('username', sa.Text()))",
         "op.drop_table('user')\nop.create_table('pet', sa.Column('id', sa.Integer()), sa.Column('name', sa.Text()))",
+        "op.add_column('user', sa.Column('login', sa.String(80)))\n"
+        "op.execute('UPDATE \"user\" SET login = username')\nop.drop_column('user', 'username')",
+        "op.create_table('account', sa.Column('id', sa.Integer()), sa.Column('username', sa.Text()), "
+        "sa.Column('email', sa.Text()))\n"
+        "op.execute('INSERT INTO account SELECT id, username, email FROM \"user\"')\nop.drop_table('user')",
         "op.create_table('pet', sa.Column('id', sa.Integer()), sa.Column('name', sa.Text()))\n"
         "op.drop_column('pet', 'name')\nop.add_column('pet', sa.Column('nick', sa.Text()))\nop.drop_table('pet')\n"
         "op.create_table('animal', sa.Column('id', sa.Integer()), sa.Column('name', sa.Text()))",
     ],
 )
 def test_no_possible_rename(review: Review, up: str) -> None:
-    """Another kind of type, a column of the same name, tables with other columns; and what the same run makes."""
+    """Another kind of type, a column of the same name, tables with other columns, and values or rows that are copied;
+    nor what the same run makes.
+    """
     assert [] == found(review(up, "postgresql"), "possible-rename")
 
 
@@ -179,10 +186,12 @@ SET_AGE = (
 
 
 def test_set_not_null(database: str, review_on: ReviewOn) -> None:
-    """It blocks where a NULL is there, and warns where none is; a column that is NOT NULL already is no reason."""
+    """It blocks where a NULL is there, and warns where none is, or rows are changed before; not if it is NOT NULL."""
     add = "ALTER TABLE {user} ADD COLUMN age INTEGER"
     assert ["blocks"] == levels(review_on(SET_AGE, add), "set-not-null")
     assert ["warns"] == levels(review_on(SET_AGE, "UPDATE {user} SET age = 3"), "set-not-null")
+    fill = "op.execute(sa.table('user', sa.column('age')).update().values(age=3))\n"
+    assert ["warns"] == levels(review_on(fill + SET_AGE, "UPDATE {user} SET age = NULL"), "set-not-null")
     again = "op.alter_column('user', 'email', existing_type=sa.String(120), nullable=False)"
     assert [] == levels(review_on(again), "set-not-null")
     assert [] == levels(review_on(SET_AGE.replace("nullable", "existing_nullable=False, nullable")), "set-not-null")

@@ -66,7 +66,7 @@ def set_not_null(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     what = f"makes column {op.table_name}.{op.column_name} NOT NULL"
     name = quoted(op.column_name, case.facts)
     fill = f"UPDATE {quoted(op.table_name, case.facts, op.schema)} SET {name} = ... WHERE {name} IS NULL"
-    if case.tables.finds(_nulls(op)):
+    if case.tables.finds(_nulls(op)) and not case.tables.table(op.table_name, op.schema).rows_changed:
         return Problem(
             f"{what}, and there are rows where it is NULL",
             f"fill them first, in a revision of their own:\n    op.execute({fill!r})",

@@ -1,5 +1,6 @@
 """The rule about what a rename looks like to autogenerate."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.operations import Operation, Revision
 from app.safe_migrations.rules.lines import as_python
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
+from app.safe_migrations.sql import ChangeRowsOp
 from app.safe_migrations.tables import KnownColumn, Name, Tables
 
 
@@ -30,6 +32,7 @@ def possible_rename(revision: Revision, case: Case) -> Iterator[Problem]:
         come = next((each for each in added if _alike(gone, each, case.facts)), None)
         if come is not None:
             added.remove(come)
+        if come is not None and not _copied(gone, come, revision):
             yield _renamed(gone, come, case)
 
 
@@ -78,6 +81,14 @@ def _alike(gone: _Gone, come: _Come, facts: Facts) -> bool:
     others = {each.name: each for each in come.columns}
     common = [each for each in gone.columns if each.name in others and _of_a_kind(each, others[each.name], facts)]
     return gone.table != come.table and 2 * len(common) > max(len(gone.columns), len(others))
+
+
+def _copied(gone: _Gone, come: _Come, revision: Revision) -> bool:
+    """Whether a statement of the revision moves the rows, or the values: it has both names in it."""
+    (_, table), (_, new_table) = gone.table, come.table
+    names = (gone.column, come.column) if gone.column and come.column else (table, new_table)
+    texts = [each.op.text for each in revision.upgrade if isinstance(each.op, ChangeRowsOp)]
+    return any(all(re.search(rf"\b{re.escape(name)}\b", text) for name in names) for text in texts)
 
 
 def _of_a_kind(one: KnownColumn, other: KnownColumn, facts: Facts) -> bool:
