@@ -58,11 +58,16 @@ def alter(column: str, old: str | None, new: str) -> str:
         (alter("email", "String(120)", "Enum('a', 'b', name='kind')"), dict.fromkeys(SERVERS, "blocks")),
         (alter("email", "Enum('a', 'b', name='kind')", "String(1)"), {"postgresql": "warns"}),
         (alter("email", "String(120)", "String(60)"), {}),
+        (alter("email", "dialects.mysql.TINYINT()", "Text()"), {}),
+        (alter("email", "String(120)", "dialects.mysql.YEAR()"), {"mysql": "blocks", "mariadb": "blocks"}),
         ("op.alter_column('user', 'email', existing_type=sa.String(120), server_default='')", {}),
     ],
 )
 def test_change_type(review: Review, up: str, expected: dict[str, str]) -> None:
-    """What the change costs is told per database; the type before comes from the script, or from the history."""
+    """What the change costs is told per database; the type before comes from the script, or from the history.
+
+    A type of another database is none that the table has here, or can get.
+    """
     findings = {product: levels(review(up, product), "change-type") for product in ("sqlite", *SERVERS)}
     assert expected == {product: level for product, each in findings.items() for level in each}
 

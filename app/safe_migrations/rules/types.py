@@ -21,7 +21,7 @@ Type = TypeEngine[Any] | None
 def change_type(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """Casts change values in silence or fail, and a rewrite keeps all out (PostgreSQL manual, "ALTER TABLE", Notes)."""
     old, new = existing_type(op, case), op.modify_type
-    if new is None or _is_enum_again(op, case):
+    if new is None or case.facts.kind(new) is None or _is_enum_again(op, case):  # no such type: it cannot run there
         return None
     cast = case.facts.cast(old, new)
     what = f"makes {case.facts.spelled(new)} of column {op.table_name}.{op.column_name}, "
@@ -70,9 +70,11 @@ def shrink_column(op: ops.AlterColumnOp, case: Case) -> Problem | None:
 
 
 def existing_type(op: ops.AlterColumnOp, case: Case) -> TypeEngine[Any] | None:
-    """The type before the change; None if nobody knows."""
+    """The type before the change, as the script says if that is one of this database; None if nobody knows."""
+    if case.facts.kind(op.existing_type) is not None:
+        return op.existing_type
     known = case.tables.column(op.table_name, op.column_name, op.schema)
-    return op.existing_type if op.existing_type is not None or known is None else known.type
+    return known.type if known else None
 
 
 def _is_enum_again(op: ops.AlterColumnOp, case: Case) -> bool:
