@@ -10,6 +10,7 @@ from alembic.operations import ops
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    ColumnElement,
     Connection,
     ForeignKeyConstraint,
     Select,
@@ -114,6 +115,12 @@ class Tables:
     def has_rows(self, name: str, schema: str | None = None) -> bool | None:
         """Whether the table has rows; None if that is not known."""
         return self.finds(select(1).select_from(table(name, schema=schema)))
+
+    def finds_in(self, name: str, schema: str | None, condition: ColumnElement[bool]) -> bool | None:
+        """Whether the table has such a row; None if that is not known, as where an operation has changed rows."""
+        if self.table(name, schema).rows_changed:
+            return None
+        return self.finds(select(1).select_from(table(name, schema=schema)).where(condition))
 
     def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
         """How many rows the table has, or how many values that are not NULL one column; None if it is not known."""

@@ -89,9 +89,11 @@ def test_change_type_words(review: Review) -> None:
 
 
 def test_change_type_without_values(database: str, review_on: ReviewOn) -> None:
-    """Where a column has no value, none can be lost."""
+    """Where a column has no value, none can be lost, unless the same run writes some before."""
     up = alter("age", None, "Integer()")
+    fill = "op.execute(sa.table('user', sa.column('age')).update().values(age='12x'))\n"
     assert ["warns"] == levels(review_on(up, "ALTER TABLE {user} ADD COLUMN age VARCHAR(9)"), "change-type")
+    assert ["blocks"] == levels(review_on(fill + up), "change-type")
     assert ["blocks"] == levels(review_on(up, "UPDATE {user} SET age = '12x'"), "change-type")
     assert ["warns"] == levels(review_on(up, "DELETE FROM {user}"), "change-type")
 

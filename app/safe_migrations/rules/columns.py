@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Column, Computed, DefaultClause, Identity, Select, column, select, table
+from sqlalchemy import Column, Computed, DefaultClause, Identity, column
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.rules.lines import as_python, quoted
@@ -66,7 +66,7 @@ def set_not_null(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     what = f"makes column {op.table_name}.{op.column_name} NOT NULL"
     name = quoted(op.column_name, case.facts)
     fill = f"UPDATE {quoted(op.table_name, case.facts, op.schema)} SET {name} = ... WHERE {name} IS NULL"
-    if case.tables.finds(_nulls(op)) and not case.tables.table(op.table_name, op.schema).rows_changed:
+    if case.tables.finds_in(op.table_name, op.schema, column(op.column_name).is_(None)):
         return Problem(
             f"{what}, and there are rows where it is NULL",
             f"fill them first, in a revision of their own:\n    op.execute({fill!r})",
@@ -84,11 +84,6 @@ def may_be_null(op: ops.AlterColumnOp, case: Case) -> bool:
         return op.existing_nullable
     known = case.tables.column(op.table_name, op.column_name, op.schema)
     return known is None or known.nullable is not False
-
-
-def _nulls(op: ops.AlterColumnOp) -> Select[Any]:
-    name: Any = column(op.column_name)
-    return select(name).select_from(table(op.table_name, schema=op.schema)).where(name.is_(None))
 
 
 @rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.not_null_scans)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Column, Table, column, select, table
+from sqlalchemy import Column, Table, column
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.casts import Cast, Kind, outside
@@ -30,7 +30,8 @@ def change_type(op: ops.AlterColumnOp, case: Case) -> Problem | None:
         return Problem(f"{what}and does not say what it is: values that do not fit are changed or refused", say)
     what += f"which is {case.facts.spelled(old)}"
     if cast is Cast.LOSES:
-        level = WARNS if _holds_values(op, case) is False else None
+        has_value = column(op.column_name).is_not(None)
+        level = WARNS if case.tables.finds_in(op.table_name, op.schema, has_value) is False else None
         return Problem(f"{what}: values that do not fit are changed or refused", _new_column(op, case), level)
     if (
         cast is Cast.KEEPS
@@ -47,12 +48,9 @@ def shrink_column(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     old, new = existing_type(op, case), op.modify_type
     if new is None or case.facts.cast(old, new) is not Cast.SHRINKS:
         return None
-    name: Any = column(op.column_name)
     before, after = case.facts.kind(old), case.facts.kind(new)
-    condition = outside(before, after, name) if before and after else None
-    too_large = None
-    if condition is not None:
-        too_large = case.tables.finds(select(name).select_from(table(op.table_name, schema=op.schema)).where(condition))
+    condition = outside(before, after, column(op.column_name)) if before and after else None
+    too_large = None if condition is None else case.tables.finds_in(op.table_name, op.schema, condition)
     size = "which was larger" if old is None else f"which is {case.facts.spelled(old)}"
     what = f"makes {case.facts.spelled(new)} of column {op.table_name}.{op.column_name}, {size}"
     if too_large is False:
@@ -83,11 +81,6 @@ def _is_enum_again(op: ops.AlterColumnOp, case: Case) -> bool:
     if old is None or new is None or not old.family == new.family == "enum":
         return False
     return old.name == new.name or not old.values <= new.values
-
-
-def _holds_values(op: ops.AlterColumnOp, case: Case) -> bool | None:
-    name: Any = column(op.column_name)
-    return case.tables.finds(select(name).select_from(table(op.table_name, schema=op.schema)).where(name.is_not(None)))
 
 
 def _new_column(op: ops.AlterColumnOp, case: Case) -> str:
