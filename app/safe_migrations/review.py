@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from alembic.operations.ops import CreateForeignKeyOp, DropColumnOp, DropIndexOp, DropTableOp
+from alembic.operations.ops import DropColumnOp, DropTableOp
 from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script
 from sqlalchemy import Connection
@@ -60,7 +60,7 @@ class Review:
         for rule in RULES.values():
             if not isinstance(subject, rule.classes) or case.way not in rule.ways or not rule.applies(self.facts):
                 continue
-            table = _table_of(subject, case.tables)
+            table = case.tables.of(subject)
             if table is not None and not rule.new_tables and case.tables.is_new(*table):
                 continue
             problems = rule.find(subject, case) or ()
@@ -164,14 +164,3 @@ def _finding(script: Script, found: Found, acknowledged: set[str]) -> Finding:
         problem.instead,
         rule.code in acknowledged,
     )
-
-
-def _table_of(subject: object, tables: Tables) -> tuple[str, str | None] | None:
-    """Name and schema of the table that an operation is about."""
-    schema = getattr(subject, "schema", None)
-    name = getattr(subject, "table_name", None) or getattr(subject, "source_table", None)
-    if name is None and isinstance(subject, DropIndexOp):
-        name = tables.table_of_index(str(subject.index_name), schema)
-    if schema is None and isinstance(subject, CreateForeignKeyOp):
-        schema = subject.kw.get("source_schema")
-    return (str(name), schema) if name else None

@@ -105,6 +105,16 @@ class Tables:
         """What is known of it."""
         return self.table(table, schema).columns.get(name)
 
+    def of(self, operation: object) -> tuple[str, str | None] | None:
+        """Name and schema of the table that an operation is about."""
+        schema = getattr(operation, "schema", None)
+        name = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
+        if name is None and isinstance(operation, ops.DropIndexOp):
+            name = self.table_of_index(str(operation.index_name), schema)
+        if schema is None and isinstance(operation, ops.CreateForeignKeyOp):
+            schema = operation.kw.get("source_schema")
+        return (str(name), schema) if name else None
+
     def table_of_index(self, index: str, schema: str | None = None) -> str | None:
         """The name of the table that has the index, among those that were looked at."""
         for (where, name), known in self.known.items():

@@ -20,7 +20,11 @@ SHORT = {"sqlite": ("sqlite",), "mysql": ("mysql", "mariadb"), "postgresql": ("p
 
 def shown(op: ops.MigrateOperation) -> str:
     """The operation in one line: its class, its table, and all that it says."""
-    said = {name: value for name, value in vars(op).items() if name not in {"text", "table_name", "source_table"}}
+    said = {
+        name: value
+        for name, value in vars(op).items()
+        if name not in {"text", "statement", "table_name", "source_table"}
+    }
     table = ".".join(
         filter(None, [said.pop("schema", None), getattr(op, "table_name", None) or getattr(op, "source_table", None)])
     )
@@ -36,7 +40,7 @@ def shown_value(name: str, value: Any) -> str:
         return shown_column(value)
     if isinstance(value, (list, tuple)) and any(isinstance(item, sa.schema.SchemaItem) for item in value):
         return "(" + ", ".join(shown_item(item) for item in value) + ")"
-    if value is None or value is False or value in ({}, []) or value == "":
+    if value is None or value is False or value in ({}, [], ()) or value == "":
         return f"{name}={value}" if name in {"modify_nullable", "bounded", "parsed"} and value is False else ""
     if isinstance(value, list):
         value = [str(item) for item in value]
@@ -65,7 +69,7 @@ all: ALTER TABLE a ADD COLUMN b INTEGER NOT NULL DEFAULT 5
 all: ALTER TABLE a ADD b VARCHAR(20) DEFAULT 'x, y; -- no comment' UNIQUE
     AddColumn a b VARCHAR(length=20) DEFAULT 'x, y; -- no comment' UNIQUE
 all: ALTER TABLE a ADD COLUMN b INTEGER CONSTRAINT fk REFERENCES c (id) ON DELETE CASCADE
-    AddColumn a b INTEGER() -> c.id inline_references
+    AddColumn a b INTEGER() -> c.id inline_references inline_references=True
 all: ALTER TABLE a ADD b INT GENERATED ALWAYS AS (c * (2 + 1)) STORED
     AddColumn a b INTEGER() AS c * (2 + 1) True
 all: ALTER TABLE a DROP COLUMN b
@@ -96,13 +100,13 @@ all: SELECT 'DROP TABLE a; DELETE FROM b'
     Command words=SELECT
 all: -- DROP TABLE a
 all: INSERT INTO a (b) VALUES ('DELETE FROM c')
-    ChangeRows a verb=INSERT bounded=True
+    ChangeRows a verb=INSERT bounded=True given=True
 all: UPDATE a SET b = 1
-    ChangeRows a verb=UPDATE bounded=False
+    ChangeRows a verb=UPDATE bounded=False columns=('b',)
 all: UPDATE a SET b = 1 WHERE 1 = 1 OR c = 2
-    ChangeRows a verb=UPDATE bounded=False
+    ChangeRows a verb=UPDATE bounded=False columns=('b',)
 all: UPDATE a SET b = 1 WHERE c = 2
-    ChangeRows a verb=UPDATE bounded=True
+    ChangeRows a verb=UPDATE bounded=True columns=('b',)
 all: DELETE FROM s.a
     ChangeRows s.a verb=DELETE bounded=False
 all: DELETE FROM a WHERE id IN (SELECT id FROM b)
@@ -209,7 +213,7 @@ postgresql: WITH x AS (DELETE FROM a RETURNING *) INSERT INTO b SELECT * FROM x
     ChangeRows a verb=DELETE bounded=False
     ChangeRows b verb=INSERT bounded=True
 postgresql: UPDATE a AS x SET b = c.d FROM c WHERE x.id = c.id
-    ChangeRows a verb=UPDATE bounded=True
+    ChangeRows a verb=UPDATE bounded=True columns=('b',)
 postgresql: DELETE FROM a USING b
     ChangeRows a verb=DELETE bounded=False
 postgresql: MERGE INTO a USING b ON a.id = b.id WHEN MATCHED THEN DELETE
@@ -297,11 +301,11 @@ mysql: CREATE OR REPLACE TABLE a (id INT)
 mysql: DROP TEMPORARY TABLE a
     Command words=DROP TEMPORARY TABLE
 mysql: UPDATE a SET b = 1 ORDER BY id LIMIT 10
-    ChangeRows a verb=UPDATE bounded=True
+    ChangeRows a verb=UPDATE bounded=True columns=('b',)
 mysql: UPDATE LOW_PRIORITY a x LEFT JOIN c y ON x.id = y.id SET x.b = 1
-    ChangeRows a verb=UPDATE bounded=False
+    ChangeRows a verb=UPDATE bounded=False columns=('b',)
 mysql: UPDATE a JOIN c ON a.id = c.id SET c.b = 1
-    ChangeRows c verb=UPDATE bounded=True
+    ChangeRows c verb=UPDATE bounded=True columns=('b',)
 mysql: DELETE x FROM a AS x JOIN b ON x.id = b.id
     ChangeRows a verb=DELETE bounded=True
 mysql: DELETE QUICK FROM a LIMIT 1000
@@ -311,9 +315,9 @@ mysql: DELETE FROM a WHERE b = 'it\'s; DROP TABLE x' # all of them
 mysql: TRUNCATE TABLE a
     ChangeRows a verb=TRUNCATE bounded=False
 mysql: REPLACE INTO a VALUES (1)
-    ChangeRows a verb=REPLACE bounded=True
+    ChangeRows a verb=REPLACE bounded=True given=True
 mysql: INSERT IGNORE INTO a VALUES (1) ON DUPLICATE KEY UPDATE b = 2
-    ChangeRows a verb=INSERT bounded=True
+    ChangeRows a verb=REPLACE bounded=True given=True
 mysql: CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW BEGIN IF NEW.x THEN DELETE FROM b; END IF; SET NEW.x = 1; END; DROP VIEW v
     Command a words=CREATE TRIGGER name=t
     Command words=DROP VIEW name=v drops=True
@@ -351,8 +355,12 @@ sqlite: PRAGMA foreign_keys = OFF; PRAGMA table_info(a); PRAGMA foreign_keys; PR
     Command words=PRAGMA name=foreign_keys
     Command words=SET PRAGMA name=user_version
 sqlite: INSERT OR REPLACE INTO a VALUES (1); UPDATE OR IGNORE a SET b = 1
-    ChangeRows a verb=REPLACE bounded=True
-    ChangeRows a verb=UPDATE bounded=False
+    ChangeRows a verb=REPLACE bounded=True given=True
+    ChangeRows a verb=UPDATE bounded=False columns=('b',)
+postgresql: INSERT INTO a (b) VALUES (1) ON CONFLICT DO NOTHING
+    ChangeRows a verb=INSERT bounded=True given=True
+postgresql: INSERT INTO a (b) VALUES (1) ON CONFLICT (b) DO UPDATE SET b = 2
+    ChangeRows a verb=REPLACE bounded=True given=True
 """  # noqa: E501
 CASES = [
     (dialects, statement, [line.strip() for line in expected.splitlines()])

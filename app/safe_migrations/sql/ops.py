@@ -6,17 +6,36 @@ from typing import Any
 from alembic.operations.ops import MigrateOperation
 from sqlalchemy.types import UserDefinedType
 
+# Commands that run what stands elsewhere, or in them as a text.
+MAY_DO_ANYTHING = {"DO", "BEGIN NOT ATOMIC", "CALL", "EXEC", "EXECUTE", "PREPARE", "LOAD", "SET PRAGMA"}
+LOSES_DATA = {"DROP DATABASE", "DROP SCHEMA", "DROP MATERIALIZED VIEW", "DROP TABLESPACE", "DROP OWNED BY"}
+LOSES_DATA |= {"DROP PARTITION", "TRUNCATE PARTITION", "DISCARD TABLESPACE", "DISCARD PARTITION", "DROP SYSTEM"}
+LOSES_DATA |= {"ALTER TYPE ... DROP ATTRIBUTE"}
+# Those that change no value, beside each CREATE.
+KEEPS_DATA = {"COMMENT ON", "SET", "ANALYZE", "GRANT", "REVOKE", "PRAGMA", "REFRESH MATERIALIZED VIEW", "OWNER TO"}
+KEEPS_DATA |= {
+    "VALIDATE CONSTRAINT",
+    "ADD UNIQUE USING INDEX",
+    "ADD PRIMARY KEY USING INDEX",
+    "ALTER TYPE ... ADD VALUE",
+}
+KEEPS_DATA |= {"RENAME INDEX", "RENAME CONSTRAINT"}
+
 
 @dataclass
 class ChangeRowsOp(MigrateOperation):
     """A statement, or a part of one, that changes the rows of a table."""
 
     verb: str
-    """UPDATE, DELETE, INSERT, REPLACE, MERGE or TRUNCATE."""
+    """UPDATE, DELETE, INSERT, REPLACE (an INSERT that may overwrite), MERGE or TRUNCATE."""
     table_name: str
     schema: str | None = None
     bounded: bool = True
     """Whether something says which rows: a WHERE that is not always true, a LIMIT, a join; or rows are given."""
+    columns: tuple[str, ...] = ()
+    """Those that an UPDATE sets."""
+    given: bool = False
+    """Whether the rows of an INSERT stand in it."""
     cascade: bool = False
     """Whether TRUNCATE takes the rows of tables that refer to it."""
     text: str = ""
@@ -38,6 +57,21 @@ class CommandOp(MigrateOperation):
     parsed: bool = True
     """Whether it is known what this does."""
     text: str = ""
+
+    @property
+    def may_do_anything(self) -> bool:
+        """Whether it runs what cannot be seen in it."""
+        return self.words in MAY_DO_ANYTHING
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether rows or values go with what it drops."""
+        return self.words in LOSES_DATA or self.cascade
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether it is known that no value changes."""
+        return self.parsed and (self.words in KEEPS_DATA or self.words.startswith("CREATE "))
 
 
 class NamedType(UserDefinedType[Any]):

@@ -25,7 +25,7 @@ def insert(words: Words, verb: str) -> Iterator[ChangeRowsOp]:
     """INSERT or REPLACE that sqlglot does not read: the rows are given."""
     while not words.done and not words.take("INTO"):
         words.next()
-    yield ChangeRowsOp(verb, *words.qualified(), text=words.text)
+    yield ChangeRowsOp(verb, *words.qualified(), given=words.has("VALUES"), text=words.text)
 
 
 def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
@@ -36,15 +36,23 @@ def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
     tree = parse_one(_plain(words), read=words.facts.grammar)
     found: list[Any] = list(tree.find_all(exp.Update, exp.Delete, exp.Insert, exp.Merge, bfs=False))
     for node in sorted(found, key=lambda node: node.find_ancestor(exp.CTE) is None):
-        verb = "REPLACE" if node.args.get("alternative") == "REPLACE" else node.key.upper()
+        verb = "REPLACE" if _overwrites(node) else node.key.upper()
         for table in _targets(node):
             if not isinstance(table, exp.Table):
                 raise Unreadable(words.text)
-            yield ChangeRowsOp(verb, *_named(table, words), bounded=_is_bounded(node), text=words.text)
+            columns = tuple(column.name for column in _assigned(node)) if verb == "UPDATE" else ()
+            given = isinstance(node.args.get("expression"), exp.Values)
+            yield ChangeRowsOp(verb, *_named(table, words), _is_bounded(node), columns, given, text=words.text)
     if not found:
         if not isinstance(tree, exp.Query):
             raise Unreadable(words.text)
         yield CommandOp("SELECT", text=words.text)
+
+
+def _overwrites(node: Any) -> bool:
+    """INSERT OR REPLACE, ON CONFLICT DO UPDATE, ON DUPLICATE KEY UPDATE."""
+    conflict = node.args.get("conflict")
+    return node.args.get("alternative") == "REPLACE" or bool(conflict and conflict.expressions)
 
 
 def _plain(words: Words) -> str:
@@ -80,8 +88,14 @@ def _targets(node: Any) -> list[Any]:
     if isinstance(node, exp.Delete):
         listed = node.args.get("tables") or (named if using else [node.this])
         return [real.get(each.name, each) for each in listed]
-    assigned = [column.table for each in node.expressions for column in [each.this] if isinstance(column, exp.Column)]
-    return list({id(found): found for name in assigned if (found := real.get(name))}.values()) or [node.this]
+    changed = {id(found): found for column in _assigned(node) if (found := real.get(column.table))}
+    return list(changed.values()) or [node.this]
+
+
+def _assigned(update: Any) -> list[Any]:
+    from sqlglot import exp
+
+    return [each.this for each in update.expressions if isinstance(each.this, exp.Column)]
 
 
 def _joined(table: Any) -> list[Any]:

@@ -142,7 +142,9 @@ def _add(words: Words, table: Table) -> Iterator[ops.MigrateOperation]:
         if (constraint := read_constraint(part, table)) is not None:
             yield constraint
         else:
-            yield ops.AddColumnOp(name, read_column(part, name).column(), schema=schema)
+            added = ops.AddColumnOp(name, read_column(part, name).column(), schema=schema)
+            vars(added)["inline_references"] = bool(added.column.foreign_keys)  # an option of newer Alembic
+            yield added
 
 
 def _drop(words: Words, table: Table) -> Iterator[ops.MigrateOperation]:

@@ -75,7 +75,10 @@ def _translated(words: Words) -> list[MigrateOperation]:
     from sqlglot.errors import SqlglotError
 
     try:
-        return list(_read(words))
+        found = list(_read(words))
+        for op in found:
+            vars(op)["statement"] = words.text
+        return found
     except (SqlglotError, SQLAlchemyError, Unreadable):
         return [_unparsed(words.text)]
 
@@ -117,7 +120,7 @@ def _insert(words: Words, verb: str) -> Iterator[MigrateOperation]:
             return
         except SqlglotError:
             words.at = 0
-    yield from insert(words, verb)
+    yield from insert(words, "REPLACE" if words.has("UPDATE") else verb)
 
 
 def _create(words: Words) -> Iterator[MigrateOperation]:
