@@ -23,6 +23,9 @@ class Facts:
     ddl_commits = True
     """Whether a DDL statement commits what was done before it."""
 
+    one_writer = False
+    """Whether a transaction that has written keeps all other writers out, whatever they write."""
+
     concurrent_indexes = False
     """Whether an index can be made, and dropped, without keeping writers out, if a statement asks for it."""
 

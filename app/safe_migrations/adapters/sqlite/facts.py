@@ -23,3 +23,5 @@ class SQLiteFacts(Facts):
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
         """Readers go on until the commit: a table is copied to a new one."""
         return False
+    one_writer = True
+    longest_name = 1_000_000_000

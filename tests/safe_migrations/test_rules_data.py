@@ -1,0 +1,129 @@
+"""Rules about rows: what they find beside the pairs of the README, and that the servers do what they claim."""
+
+from collections.abc import Callable
+
+import pytest
+from alembic.operations import Operations
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from app.extensions import db
+from app.safe_migrations.findings import Finding
+from tests.safe_migrations.conftest import locks
+from tests.safe_migrations.test_rules import review
+
+__all__ = ["review"]
+
+on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+on_servers = pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+Review = Callable[[str, str], list[Finding]]
+ReviewOn = Callable[..., list[Finding]]
+Operating = tuple[Connection, Operations]
+NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.String(9)))\n"
+USER = "user = sa.table('user', sa.column('id'), sa.column('email'))\n"
+
+
+def found(findings: list[Finding], code: str) -> list[Finding]:
+    """Those of one rule."""
+    return [finding for finding in findings if finding.code == code]
+
+
+def test_unbounded_words(review: Review) -> None:
+    """The message has the names of the script, and the line to paste begins with what it sets."""
+    (finding,) = found(review("op.execute('UPDATE pet SET name = NULL')", "postgresql"), "unbounded-data-change")
+    assert (
+        "revision a1 changes all rows of pet at once, and each stays locked until the last one is done "
+        "(unbounded-data-change)."
+    ) == finding.message
+    assert (
+        "say which rows, and take them in batches:\n"
+        '    op.execute("UPDATE pet SET name = ... WHERE name IS NULL AND id BETWEEN 1 AND 1000")'
+    ) == finding.instead
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("op.execute('DELETE FROM pet WHERE 1 = 1')", 1),
+        ("op.execute('TRUNCATE TABLE pet')", 1),
+        ("op.execute('UPDATE pet SET a = 1; DELETE FROM pet')", 2),
+        (USER + "op.execute(user.update().values(email=''))", 1),
+        (USER + "op.get_bind().execute(user.delete())", 1),
+        (USER + "op.execute(user.update().where(user.c.id == 1).values(email=''))", 0),
+        ("op.execute('DELETE FROM pet WHERE name IS NULL')", 0),
+        ("op.execute('INSERT INTO pet SELECT * FROM user')", 0),
+        (NEW + "op.execute('UPDATE pet SET name = 1')", 0),
+        ("op.execute('''-- DELETE FROM pet\nINSERT INTO pet VALUES ('DELETE FROM pet')''')", 0),
+    ],
+)
+def test_unbounded(review: Review, up: str, expected: int) -> None:
+    """However it is written; not of a table that the same run makes."""
+    assert expected == len(found(review(up, "mysql"), "unbounded-data-change"))
+
+
+def test_unbounded_without_rows(review_on: ReviewOn) -> None:
+    """A table without rows only warns."""
+    up = USER + "op.execute(user.delete())"
+    (full,) = found(review_on(up), "unbounded-data-change")
+    (empty,) = found(review_on(up + "  # again", "DELETE FROM {user}"), "unbounded-data-change")
+    assert ("blocks", "warns") == (full.level, empty.level)
+
+
+@on_servers
+def test_rows_stay_locked(operating: Operating, backend: str) -> None:
+    """Until the transaction ends, nobody can change a row that an UPDATE has changed."""
+    connection, op = operating
+    user = connection.dialect.identifier_preparer.quote("user")
+    op.execute(f"UPDATE {user} SET email = 'x'")
+    wait = {"mysql": "SET innodb_lock_wait_timeout = 1", "postgresql": "SET lock_timeout = 500"}[backend]
+    with db.engine.connect() as other:
+        other.execute(text(wait))
+        with pytest.raises(OperationalError, match=r"[Ll]ock"):
+            other.execute(text(f"UPDATE {user} SET email = 'y' WHERE id = 1"))
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("op.execute('UPDATE user SET email = 1 WHERE id = 1')\nop.drop_column('pet', 'name')", 1),
+        ("op.execute('ALTER TABLE pet ADD a INT; INSERT INTO pet (a) SELECT id FROM user')", 1),
+        ("op.add_column('pet', sa.Column('a', sa.Integer()))\nop.execute('INSERT INTO pet (a) VALUES (1)')", 0),
+        (NEW + "op.execute('INSERT INTO pet (id) SELECT id FROM user')", 0),
+        (NEW + "op.execute('UPDATE user SET email = 1 WHERE id = 1')", 0),
+        ("op.create_index('ix', 'user', ['id'])\nop.create_index('iy', 'user', ['id'])", 0),
+        ("op.execute('UPDATE user SET email = 1 WHERE id = 1')\nop.execute('ANALYZE')", 0),
+    ],
+)
+def test_backfill(review: Review, up: str, expected: int) -> None:
+    """Rows of tables that were there before, beside DDL on such; rows that stand in the script are no reason."""
+    for product in ("mysql", "postgresql"):
+        assert expected == len(found(review(up, product), "backfill-with-ddl"))
+    assert [] == found(review(up, "sqlite"), "backfill-with-ddl")
+
+
+def test_backfill_without_rows(review_on: ReviewOn, backend: str) -> None:
+    """Nothing has to be waited for where no rows are."""
+    up = "op.add_column('user', sa.Column('age', sa.Integer()))\n" + USER
+    up += "op.execute(user.update().where(user.c.id > 0).values(email=''))"
+    assert (backend != "sqlite") == bool(found(review_on(up), "backfill-with-ddl"))
+    assert [] == found(review_on(up + "  # again", "DELETE FROM {user}"), "backfill-with-ddl")
+
+
+@on_postgresql
+def test_altered_table_stays_locked(operating: Operating) -> None:
+    """While the rows change, nobody can even read the table that was altered."""
+    connection, op = operating
+    op.execute('ALTER TABLE "user" ADD COLUMN age INTEGER')
+    op.execute('UPDATE "user" SET age = 1 WHERE id = 1')
+    assert "AccessExclusiveLock" in locks(connection, "user")
+
+
+@on_mysql
+def test_ddl_commits_rows(operating: Operating) -> None:
+    """What was changed before a DDL statement stays, whatever comes after."""
+    connection, op = operating
+    op.execute("UPDATE user SET email = 'x'")
+    op.execute("ALTER TABLE user ADD COLUMN age INTEGER")
+    connection.rollback()
+    assert "x" == connection.scalar(text("SELECT email FROM user"))
