@@ -30,7 +30,7 @@ def at_first(database: str, project: Project, app_on: Callable[[str], Flask]) ->
 def review_on(at_first: None, project: Project) -> Callable[..., list[Finding]]:
     """Reviews a script that comes next, on the database with what ``statements`` made of it."""
 
-    def run(up: str, *statements: str, down: str = "pass") -> list[Finding]:
+    def run(up: str, *statements: str, down: str = "raise NotImplementedError") -> list[Finding]:
         execute(*statements)
         project.write(*revision("a1", FIRST, up, down))
         history = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations")))

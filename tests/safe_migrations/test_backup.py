@@ -458,9 +458,7 @@ def test_programs_of_the_other_product(project: Project, engine: Engine, databas
         done = project.db("backup", PATH=str(tmp_path / "bin"), DATABASE_URL=of_user)
     finally:
         run_on_server(url, f"DROP USER '{user}'")
-    told = (
-        f"{name} cannot log in as this user: " in done.stderr and "apt-get install mariadb-client" in done.stderr
-    )
+    told = f"{name} cannot log in as this user: " in done.stderr and "apt-get install mariadb-client" in done.stderr
     assert done.returncode == 0 or told, done.stderr
 
 

@@ -99,7 +99,7 @@ def test_downgrade_tells_what_it_takes(database: str, reviewed: Project) -> None
 
 def test_formats(reviewed: Project) -> None:
     """JSON has the promised keys, GitHub's annotations are one line each; the exit status is 1 where one blocks."""
-    reviewed.write(*revision("a1", "r0", DROP))
+    reviewed.write(*revision("a1", "r0", DROP, "raise NotImplementedError"))
     done = reviewed.db("review", "--format", "json")
     (found,) = json.loads(done.stdout)
     assert 1 == done.returncode
@@ -132,7 +132,7 @@ def test_which_revisions(reviewed: Project) -> None:
 
 def test_status(reviewed: Project) -> None:
     """Each pending step, and what was found in it."""
-    reviewed.write(*revision("a1", "r0", DROP))
+    reviewed.write(*revision("a1", "r0", DROP, "raise NotImplementedError"))
     told = [line.split(maxsplit=1) for line in reviewed.db("status").stdout.splitlines()]
     assert ["blocks:", "drop-column, line 10"] == told[told.index(["pending", "a1, "]) + 1]
 

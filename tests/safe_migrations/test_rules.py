@@ -40,12 +40,13 @@ def review(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Callabl
 
 
 def script_of(code: str) -> str:
-    """The whole script: what the README leaves out does nothing."""
+    """The whole script: it has one way, but what the README shows."""
     head = f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = 'a1'\ndown_revision = {FIRST!r}\n\n"
     if not re.search(r"^(def|safety_assured|from app)\b", code, re.MULTILINE):
         code = f"def upgrade():\n{indent(code, '    ')}"
-    missing = [way for way in ("upgrade", "downgrade") if f"def {way}(" not in code]
-    return head + code + "".join(f"\n\ndef {way}():\n    pass\n" for way in missing)
+    ways = {"upgrade": "pass", "downgrade": "raise NotImplementedError"}
+    missing = [f"\n\ndef {way}():\n    {body}\n" for way, body in ways.items() if f"def {way}(" not in code]
+    return head + code + "".join(missing)
 
 
 def pair(code: str) -> tuple[str, str]:

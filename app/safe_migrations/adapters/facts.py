@@ -26,6 +26,14 @@ class Facts:
     one_writer = False
     """Whether a transaction that has written keeps all other writers out, whatever they write."""
 
+    ends_transaction = frozenset(
+        ["BEGIN", "COMMIT", "ROLLBACK", "PREPARE TRANSACTION", "COMMIT PREPARED", "ROLLBACK PREPARED", "XA"]
+    ) | {"SET AUTOCOMMIT"}
+    """The commands that end the transaction in which a revision runs, or begin another."""
+
+    heavy_commands: Mapping[str, str] = {}
+    """The commands that keep others out of a table until they are done, and what to do instead."""
+
     concurrent_indexes = False
     """Whether an index can be made, and dropped, without keeping writers out, if a statement asks for it."""
 
@@ -80,6 +88,13 @@ class Facts:
 
     def __init__(self, version: tuple[int, ...] = ()) -> None:
         self.version = version or self.oldest
+
+    def way_out(self, words: str, _text: str, _concurrently: bool) -> str | None:
+        """What to do instead of a command that keeps others out of a table for long; None if it does not.
+
+        ``words`` and the rest are a CommandOp's.
+        """
+        return self.heavy_commands.get(words)
 
     def is_too_long(self, name: str) -> bool:
         """Whether ``name`` is cut or refused."""

@@ -1,22 +1,160 @@
-"""Rules about whole scripts."""
+"""Rules about whole scripts, and about SQL in them that is no operation on a table."""
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from flask import current_app
+
 from app.safe_migrations.operations import Revision, one_way
-from app.safe_migrations.rules.registry import RULES, WARNS, Assurances, Case, Problem, rule
+from app.safe_migrations.rules.data import altered_tables
+from app.safe_migrations.rules.registry import BLOCKS, RULES, WARNS, Assurances, Case, Problem, rule
+from app.safe_migrations.sql import ChangeRowsOp, CommandOp
+
+
+@rule(WARNS, CommandOp)
+def raw_sql(op: CommandOp, case: Case) -> Problem | None:
+    """SQL that is understood falls under the rules for what it does; this is about the rest, and what it drops."""
+    shown = op.text if len(op.text) <= 60 else f"{op.text[:57]}..."
+    if not op.parsed:
+        return Problem(
+            f"executes SQL that nobody can review: {' '.join(shown.split())}",
+            "use Alembic's operations, or one plain statement for each op.execute().",
+        )
+    if op.may_do_anything:
+        return Problem(
+            f"executes {op.words}, and what that does cannot be reviewed",
+            'give each statement by itself:\n    op.execute("UPDATE ... WHERE ...")',
+        )
+    return _dropped(op, case) if op.drops else None
+
+
+def _dropped(op: CommandOp, case: Case) -> Problem | None:
+    what = f"{op.words.lower()} {op.name or ''}".strip().replace("drop", "drops", 1)
+    if op.loses_data:
+        also = "all that depends on it" if op.cascade else "the data in it"
+        return Problem(f"{what}, and with it {also}", "drop by name what is not needed, table by table.", BLOCKS)
+    made_again = {(f"CREATE {kind}", op.name) for kind in [op.words.partition(" ")[2]]}
+    if made_again & {(each.op.words, each.op.name) for each in case.revision.upgrade if isinstance(each.op, CommandOp)}:
+        return None
+    return Problem(
+        f"{what}, and code that is still running may use it", "drop it in the next release, when nothing uses it."
+    )
+
+
+@rule(BLOCKS, CommandOp, new_tables=True)
+def transaction_control(op: CommandOp, case: Case) -> Problem | None:
+    """A revision is all or nothing because it runs in a transaction that Alembic begins and ends."""
+    if op.words not in case.facts.ends_transaction:
+        return None
+    return Problem(
+        f"executes {op.words}, and if it fails after that, what was done before it stays",
+        "leave it to Alembic; what has to run outside a transaction goes into an autocommit block:\n"
+        "    with op.get_context().autocommit_block():\n"
+        "        op.execute(...)",
+    )
+
+
+@rule(BLOCKS, CommandOp, ChangeRowsOp, applies=lambda facts: bool(facts.heavy_commands))
+def lock_heavy_command(op: CommandOp | ChangeRowsOp, case: Case) -> Problem | None:
+    """Readers and writers wait until it is done (PostgreSQL manual, "Explicit Locking")."""
+    if isinstance(op, ChangeRowsOp):
+        if not op.cascade:
+            return None
+        return Problem(
+            f"truncates {op.table_name} with CASCADE, which locks and empties all tables that refer to it",
+            f'name the tables:\n    op.execute("TRUNCATE {op.table_name}, ...")',
+        )
+    way_out = case.facts.way_out(op.words, op.text, op.concurrently)
+    name = op.table_name or op.name or "the database"
+    if way_out is None:
+        return None
+    return Problem(f"executes {op.words} on {name}, and others wait for it until that is done", way_out)
 
 
 @rule(WARNS, Revision)
 def not_inspectable(revision: Revision, _case: Case) -> Iterator[Problem]:
     """What cannot be recorded cannot be reviewed, and nothing is guessed."""
     for way, reason in revision.not_inspectable.items():
-        if way == "downgrade" and one_way(Path(revision.script.path)) is not None:
+        absent = not hasattr(revision.script.module, way)
+        if way == "downgrade" and (absent or one_way(Path(revision.script.path)) is not None):
             continue
         yield Problem(
             f"has a {way}() that cannot be reviewed, for it does not run without a database: {reason}",
             "change the schema in a revision that reads nothing, and rows in one of their own.",
         )
+
+
+@rule(WARNS, Revision)
+def imports_app_models(revision: Revision, _case: Case) -> Iterator[Problem]:
+    """The app goes on, and the script stays: some day they do not fit."""
+    own = {"app", current_app.import_name.partition(".")[0]} if current_app else {"app"}
+    for node in ast.walk(_parsed(Path(revision.script.path))):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        for name in [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]:
+            if name.partition(".")[0] in own and not name.startswith("app.safe_migrations"):
+                yield Problem(
+                    f"imports {name}, which will not stay as it is now",
+                    "say in the script what it needs:\n"
+                    '    user = sa.table("user", sa.column("id"), sa.column("email"))',
+                    line=node.lineno,
+                )
+
+
+@rule(WARNS, Revision)
+def missing_downgrade(revision: Revision, _case: Case) -> Problem | None:
+    """Without it nobody can go back, or the database goes back only in name."""
+    script = Path(revision.script.path)
+    if not revision.upgrade or revision.downgrade or one_way(script) is not None:
+        return None
+    lines = {each.name: each.lineno for each in _parsed(script).body if isinstance(each, ast.FunctionDef)}
+    if "downgrade" in lines and "downgrade" in revision.not_inspectable:
+        return None
+    return Problem(
+        "has an upgrade() and no downgrade() that takes it back",
+        "write it, or say why there is none:\n"
+        "    def downgrade():\n"
+        '        raise NotImplementedError("why there is no way back")',
+        line=lines.get("downgrade"),
+    )
+
+
+def _parsed(script: Path) -> ast.Module:
+    return ast.parse(script.read_text(encoding="utf-8"))
+
+
+@rule(WARNS, Revision, applies=lambda facts: not (facts.ddl_commits or facts.one_writer))
+def several_tables(revision: Revision, case: Case) -> Problem | None:
+    """Each table stays locked until the last one is done, and two that lock in another order wait for each other."""
+    altered: dict[str, int] = {}
+    for operation, (_, name), is_new in altered_tables(revision, case.tables):
+        if not is_new and not operation.autocommit:
+            altered.setdefault(name, operation.line)
+    if len(altered) < 2:
+        return None
+    names, lines = list(altered), list(altered.values())
+    return Problem(
+        f"alters {', '.join(names[:-1])} and {names[-1]}, and each stays locked until all is done",
+        f'alter one table in each revision:\n    flask db revision -m "alter {names[-1]}"',
+        line=lines[1],
+    )
+
+
+@rule(WARNS, Revision, applies=lambda facts: facts.ddl_commits)
+def several_ddl(revision: Revision, case: Case) -> Problem | None:
+    """Each commits; what is done has to be undone by statements, which a full disk or a lost server may prevent."""
+    found = list(altered_tables(revision, case.tables))
+    altered = [(operation, name) for operation, (_, name), is_new in found if not is_new]
+    if len(found) < 2 or not altered:
+        return None
+    operation, name = altered[-1]
+    return Problem(
+        f"has {len(found)} DDL statements, and each commits: if one fails, those before it have to be undone",
+        f"give what concerns {name} a revision of its own, and one statement where that can be:\n"
+        f'    op.execute("ALTER TABLE {name} ADD ..., ADD ...")',
+        line=operation.line,
+    )
 
 
 @rule(WARNS, Assurances)

@@ -36,6 +36,7 @@ class MySQLFacts(Facts):
     product = dialect = "mysql"
     oldest = (8, 0)
     grammar = "mysql"
+    ends_transaction = Facts.ends_transaction | {"LOCK TABLE", "UNLOCK TABLES"}
     keys_in_tables = True
     runs_comments = True
     longest_name = 64

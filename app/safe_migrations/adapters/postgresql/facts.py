@@ -1,5 +1,6 @@
 """What PostgreSQL does with an operation."""
 
+import re
 from math import inf
 from typing import Any
 
@@ -26,6 +27,21 @@ STABLE = frozenset(
 )
 """Of the functions in its manual that are immutable or stable, and of the words that parentheses may follow."""
 
+# What locks a table against its readers, or the writers, until it is done, and what to do instead.
+HEAVY = {
+    "VACUUM FULL": "let autovacuum do it, or use pg_repack; or plan for a time when nobody uses the table.",
+    "CLUSTER": "use pg_repack, or plan for a time when nobody uses the table.",
+    "REINDEX": "say CONCURRENTLY, in an autocommit block.",
+    "LOCK TABLE": "take no lock: each statement takes the one that it needs, and waits for it no longer than it may.",
+    "DETACH PARTITION": "say CONCURRENTLY, in an autocommit block.",
+    "SET TABLESPACE": "plan for a time when nobody uses the table.",
+    "SET LOGGED": "plan for a time when nobody uses the table.",
+    "SET UNLOGGED": "plan for a time when nobody uses the table.",
+    "SET ACCESS METHOD": "plan for a time when nobody uses the table.",
+}
+# The modes of LOCK TABLE in which others read and write.
+LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
+
 
 class PostgreSQLFacts(Facts):
     """By the manual, chapters "ALTER TABLE" and "Explicit Locking"."""
@@ -42,6 +58,7 @@ class PostgreSQLFacts(Facts):
     adding_rewrites = True
     enums_are_types = True
     stable_functions = STABLE
+    heavy_commands = HEAVY
 
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
         """Not if the new type stores values as the old one does, and none has to be looked at."""
@@ -52,3 +69,11 @@ class PostgreSQLFacts(Facts):
             return True
         same_scale = was.family != "decimal" or becomes.scale in (was.scale, inf)
         return self.cast(old, new) is not Cast.KEEPS or was.stored == "padded" or not same_scale
+
+    def way_out(self, words: str, text: str, concurrently: bool) -> str | None:
+        """By the manual, "Explicit Locking"; DETACH PARTITION CONCURRENTLY came with version 14."""
+        if concurrently or (words == "LOCK TABLE" and LIGHT.search(text)):
+            return None
+        if words == "DETACH PARTITION" and self.version < (14,):
+            return "plan for a time when nobody uses the table; from version 14 on there is CONCURRENTLY."
+        return super().way_out(words, text, concurrently)

@@ -15,6 +15,7 @@ class SQLiteFacts(Facts):
     grammar = "sqlite"
     default_schema = "main"
     ddl_commits = False
+    one_writer = True
     longest_name = UNLIMITED
     sizes_hold = False
     # A date is text, and CAST(... AS DATETIME) makes a number of it (sqlite.org/datatype3.html, 3.1).
@@ -23,5 +24,3 @@ class SQLiteFacts(Facts):
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
         """Readers go on until the commit: a table is copied to a new one."""
         return False
-    one_writer = True
-    longest_name = 1_000_000_000

@@ -1,0 +1,344 @@
+"""Rules about scripts and SQL: what they find beside the README's pairs, and that the servers do what they claim."""
+
+from collections.abc import Callable
+
+import pytest
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from app.extensions import db, migrate
+from app.safe_migrations.adapters import FACTS
+from app.safe_migrations.findings import Finding
+from app.safe_migrations.review import review_revisions
+from config import database_url
+from tests.conftest import FIRST, Project, revision
+from tests.safe_migrations.conftest import locks
+from tests.safe_migrations.test_rules import review
+
+__all__ = ["review"]
+
+on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+Review = Callable[[str, str], list[Finding]]
+Operating = tuple[Connection, Operations]
+PRODUCTS = tuple(FACTS)
+NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
+
+
+def found(findings: list[Finding], code: str) -> list[Finding]:
+    """Those of one rule."""
+    return [finding for finding in findings if finding.code == code]
+
+
+def levels(findings: list[Finding], code: str) -> list[str]:
+    """Of the findings of one rule."""
+    return [finding.level.value for finding in found(findings, code)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("DROP SCHEMA archive", ["blocks"]),
+        ("DROP DATABASE archive", ["blocks"]),
+        ("DROP MATERIALIZED VIEW v", ["blocks"]),
+        ("DROP OWNED BY me", ["blocks"]),
+        ("DROP TYPE kind CASCADE", ["blocks"]),
+        ("ALTER TABLE pet DROP CONSTRAINT c CASCADE", ["blocks"]),
+        ("ALTER TABLE pet DROP PARTITION p", ["blocks"]),
+        ("ALTER TYPE pair DROP ATTRIBUTE a", ["blocks"]),
+        ("DROP VIEW a, b", ["warns", "warns"]),
+        ("DROP TRIGGER t ON pet", ["warns"]),
+        ("DROP FUNCTION f(int)", ["warns"]),
+        ("DROP EXTENSION x", ["warns"]),
+        ("DROP VIEW a; CREATE VIEW a AS SELECT 1", []),
+        ("DO $$ BEGIN DELETE FROM pet; END $$", ["warns"]),
+        ("CALL p()", ["warns"]),
+        ("FROBNICATE pet", ["warns"]),
+        ("ALTER TABLE pet ADD", ["warns"]),
+        ("UPDATE pet SET a = = 1", ["warns"]),
+        *(
+            (statement, [])
+            for statement in (
+                "CREATE VIEW v AS SELECT 1",
+                "CREATE FUNCTION f() RETURNS int AS 'SELECT 1' LANGUAGE sql",
+                "CREATE TRIGGER t BEFORE UPDATE ON pet EXECUTE FUNCTION f()",
+                "CREATE EXTENSION IF NOT EXISTS pgcrypto",
+                "CREATE SEQUENCE s",
+                "ALTER SEQUENCE s RESTART WITH 5",
+                "GRANT SELECT ON pet TO me",
+                "COMMENT ON TABLE pet IS 'x'",
+                "SET search_path TO x",
+                "ANALYZE pet",
+                "PRAGMA table_info(pet)",
+                "REFRESH MATERIALIZED VIEW v",
+                "ALTER TABLE pet VALIDATE CONSTRAINT c",
+                "SELECT setval('s', 5)",
+                "INSERT INTO pet VALUES (1)",
+                "ALTER TABLE pet ADD a INT",
+                "DROP TABLE pet",
+                "",
+            )
+        ),
+    ],
+)
+def test_raw_sql(review: Review, statement: str, expected: list[str]) -> None:
+    """What drops data blocks, what drops else or cannot be read warns; what has a rule of its own has no other."""
+    assert expected == levels(review(f"op.execute({statement!r})", "postgresql"), "raw-sql")
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("DROP TABLE user", "drop-table"),
+        ("ALTER TABLE user DROP COLUMN email, ADD a INT", "drop-column"),
+        ("CREATE INDEX ix ON user (email)", "create-index-blocks-writes"),
+        ("/* x */ delete from user -- where id = 1", "unbounded-data-change"),
+    ],
+)
+def test_raw_sql_falls_under_its_rules(review: Review, statement: str, code: str) -> None:
+    """As if Alembic's operation stood there."""
+    assert ["blocks"] == levels(review(f"op.get_bind().execute(sa.text({statement!r}))", "postgresql"), code)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("BEGIN", 1),
+        ("START TRANSACTION", 1),
+        ("INSERT INTO pet VALUES (1); COMMIT", 1),
+        ("ROLLBACK", 1),
+        ("SET autocommit = 0", 1),
+        ("SAVEPOINT x", 0),
+        ("ROLLBACK TO SAVEPOINT x", 0),
+        ("INSERT INTO pet VALUES ('COMMIT')", 0),
+    ],
+)
+def test_transaction_control(review: Review, product: str, statement: str, expected: int) -> None:
+    """What ends the transaction, whatever it is called; a savepoint does not."""
+    assert expected == len(found(review(f"op.execute({statement!r})", product), "transaction-control"))
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_lock_tables_commits(review: Review, product: str) -> None:
+    """On MySQL and MariaDB, LOCK TABLES ends the transaction too."""
+    findings = found(review("op.execute('LOCK TABLES pet WRITE')", product), "transaction-control")
+    assert (product in {"mysql", "mariadb"}) == bool(findings)
+
+
+@pytest.mark.parametrize(("statement", "expected"), [("SELECT 1", 1), ("COMMIT", 2)])
+def test_commit_breaks_all_or_nothing(database: str, project: Project, statement: str, expected: int) -> None:
+    """Of a revision that fails behind its COMMIT, what stands before it stays: there is no undo for such a table."""
+    project.write(*revision("r0", FIRST, "op.execute('CREATE TABLE plain AS SELECT 1 AS a')"))
+    project.ok("upgrade")
+    body = f"op.execute('UPDATE plain SET a = 2 WHERE a = 1')\nop.execute({statement!r})\nraise RuntimeError('stop')"
+    project.write(*revision("a1", "r0", body))
+    assert 1 == project.db("upgrade").returncode
+    engine = create_engine(database_url({"DATABASE_URL": database}))
+    with engine.connect() as connection:
+        assert expected == connection.scalar(text("SELECT a FROM plain"))
+    engine.dispose()
+
+
+@on_mysql
+@pytest.mark.parametrize("statement", ["BEGIN", "SET autocommit = 1", "LOCK TABLES user WRITE"])
+def test_commits(operating: Operating, statement: str) -> None:
+    """MySQL and MariaDB commit what was done before these (manual, "Statements That Cause an Implicit Commit")."""
+    connection, op = operating
+    op.execute("UPDATE user SET email = 'x'")
+    op.execute("SET autocommit = 0")
+    op.execute(statement)
+    connection.rollback()
+    assert "x" == connection.scalar(text("SELECT email FROM user"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("VACUUM FULL pet", 1),
+        ("VACUUM (FULL, ANALYZE) pet", 1),
+        ("VACUUM pet", 0),
+        ("CLUSTER pet USING ix", 1),
+        ("REINDEX INDEX ix", 1),
+        ("REINDEX INDEX CONCURRENTLY ix", 0),
+        ("LOCK TABLE pet", 1),
+        ("LOCK TABLE pet IN SHARE ROW EXCLUSIVE MODE", 1),
+        ("LOCK TABLE pet IN ROW EXCLUSIVE MODE", 0),
+        ("LOCK TABLE pet IN ACCESS SHARE MODE", 0),
+        ("ALTER TABLE pet DETACH PARTITION p", 1),
+        ("ALTER TABLE pet DETACH PARTITION p CONCURRENTLY", 0),
+        ("ALTER TABLE pet SET LOGGED", 1),
+        ("TRUNCATE pet CASCADE", 1),
+        ("TRUNCATE pet", 0),
+    ],
+)
+def test_lock_heavy(review: Review, statement: str, expected: int) -> None:
+    """The concurrent form, and modes in which others read and write, are no reason; a new table is none either."""
+    assert expected == len(found(review(f"op.execute({statement!r})", "postgresql"), "lock-heavy-command"))
+    if " pet" in statement:
+        assert [] == found(review(f"{NEW}op.execute({statement!r})", "postgresql"), "lock-heavy-command")
+
+
+def test_detach_partition_before_14() -> None:
+    """CONCURRENTLY is no way out where it is none."""
+    facts = FACTS["postgresql"]
+    ways = [facts(version).way_out("DETACH PARTITION", "", False) or "" for version in ((13,), (14,))]
+    assert [True, False] == ["from version 14 on" in way for way in ways]
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("statement", "mode"),
+    [
+        ("CLUSTER child USING child_pkey", "AccessExclusiveLock"),
+        ("REINDEX TABLE child", "ShareLock"),
+        ("LOCK TABLE child", "AccessExclusiveLock"),
+        ("LOCK TABLE child IN SHARE MODE", "ShareLock"),
+        ("ALTER TABLE child DETACH PARTITION part", "AccessExclusiveLock"),
+        ("ALTER TABLE child SET UNLOGGED", "AccessExclusiveLock"),
+        ("TRUNCATE parent CASCADE", "AccessExclusiveLock"),
+    ],
+)
+def test_locks(operating: Operating, statement: str, mode: str) -> None:
+    """What the commands lock until the transaction ends; TRUNCATE CASCADE a table that it does not name."""
+    connection, op = operating
+    partitioned = " PARTITION BY LIST (id)" if "DETACH" in statement else ""
+    op.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+    op.execute(f"CREATE TABLE child (id INTEGER PRIMARY KEY REFERENCES parent){partitioned}")
+    if partitioned:
+        op.execute("CREATE TABLE part PARTITION OF child FOR VALUES IN (1)")
+    connection.commit()
+    op.execute(statement)
+    assert mode in locks(connection, "child")
+    connection.rollback()
+
+
+@on_postgresql
+def test_vacuum_full_waits_for_readers(operating: Operating) -> None:
+    """And they for it."""
+    connection, _ = operating
+    connection.execute(text('SELECT * FROM "user"'))
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+        other.execute(text("SET lock_timeout = 300"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            other.execute(text('VACUUM FULL "user"'))
+        other.execute(text('VACUUM "user"'))
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("def upgrade():\n    from app import models", [8]),
+        ("def upgrade():\n    import app.models, sys", [8]),
+        ("def upgrade():\n    import app.safe_migrations", []),
+        ("def upgrade():\n    from os import path", []),
+        ("def upgrade():\n    from applause import nothing", []),
+    ],
+)
+def test_imports(review: Review, script: str, expected: list[int]) -> None:
+    """Wherever in the script, with the line; what only sounds like it is none."""
+    assert expected == [finding.line for finding in found(review(script, "sqlite"), "imports-app-models")]
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "expected"),
+    [
+        (NEW, "pass", 1),
+        (NEW, '"""Nothing."""', 1),
+        (NEW, "raise NotImplementedError('one way')", 0),
+        (NEW, "op.drop_table('pet')", 0),
+        (NEW, "for row in op.get_bind().execute(sa.text('SELECT 1')):\n    pass", 0),
+        ("pass", "pass", 0),
+    ],
+)
+def test_missing_downgrade(project: Project, review: Review, up: str, down: str, expected: int) -> None:
+    """An upgrade that does nothing needs none, a one-way one says so, and one that reads the database is there."""
+    _, script = revision("a1", FIRST, up, down)
+    findings = review(script[script.index("def upgrade") :], "sqlite")
+    assert expected == len(found(findings, "missing-downgrade"))
+
+
+def test_absent_downgrade(project: Project, review: Review) -> None:
+    """Nor is there one where none is defined, and that is all that is said."""
+    review("pass", "sqlite")
+    path = project.path / "migrations" / "versions" / "b1.py"
+    path.write_text(
+        "from alembic import op\nrevision = 'b1'\ndown_revision = None\n\n\ndef upgrade():\n    op.drop_table('a')\n"
+    )
+    script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations"))).get_revision("b1")
+    assert script is not None
+    findings = review_revisions([script], {"b1"}, FACTS["sqlite"]())
+    assert {"drop-table", "missing-downgrade"} == {finding.code for finding in findings}
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        (ADD.format("user") + ADD.format("toy"), ["revision a1 alters user and toy, and each stays"]),
+        (ADD.format("user") + "op.drop_table('toy')\nop.rename_table('ball', 'x')", ["alters user, toy and ball, and"]),
+        (ADD.format("user") + ADD.format("user"), []),
+        (NEW + ADD.format("user") + ADD.format("pet"), []),
+        (NEW + "op.drop_table('pet')\n" + ADD.format("user"), []),
+        (ADD.format("user") + "op.execute('UPDATE toy SET a = 1 WHERE id = 1')", []),
+        (
+            "with op.get_context().autocommit_block():\n"
+            "    op.create_index('ix', 'user', ['id'], postgresql_concurrently=True)\n"
+            "    op.create_index('iy', 'toy', ['id'], postgresql_concurrently=True)",
+            [],
+        ),
+    ],
+)
+def test_several_tables(review: Review, up: str, expected: list[str]) -> None:
+    """Tables that were there before, in one transaction."""
+    findings = found(review(up, "postgresql"), "several-tables")
+    assert len(expected) == len(findings)
+    assert [True] * len(expected) == [words in each.message for words, each in zip(expected, findings, strict=True)]
+
+
+@on_postgresql
+def test_all_tables_stay_locked(operating: Operating) -> None:
+    """Until the last one is done, the first one is locked too."""
+    connection, op = operating
+    op.execute("CREATE TABLE toy (id INTEGER)")
+    connection.commit()
+    op.execute('ALTER TABLE "user" ADD COLUMN age INTEGER')
+    op.execute("ALTER TABLE toy ADD COLUMN age INTEGER")
+    assert {"AccessExclusiveLock"} <= locks(connection, "user") & locks(connection, "toy")
+
+
+@on_mysql
+def test_first_table_is_free_again(operating: Operating) -> None:
+    """Where DDL commits, a table is free before the next one is altered; and what is done stays, whatever follows."""
+    connection, op = operating
+    op.execute("CREATE TABLE toy (id INTEGER)")
+    op.execute("ALTER TABLE user ADD COLUMN age INTEGER")
+    op.execute("ALTER TABLE toy ADD COLUMN age INTEGER")
+    with db.engine.begin() as other:
+        other.execute(text("SET innodb_lock_wait_timeout = 1"))
+        other.execute(text("SET lock_wait_timeout = 1"))
+        other.execute(text("UPDATE user SET age = 3"))
+    connection.rollback()
+    assert 3 == connection.scalar(text("SELECT age FROM user"))
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        (ADD.format("user") + ADD.format("toy"), ["has 2 DDL statements"]),
+        (NEW + ADD.format("user"), ["has 2 DDL statements"]),
+        ("op.execute('ALTER TABLE user ADD a INT; ALTER TABLE user ADD b INT')", ["has 2 DDL statements"]),
+        ("op.execute('ALTER TABLE user ADD a INT, ADD b INT')", []),
+        (ADD.format("user"), []),
+        (NEW + "op.create_index('ix', 'pet', ['id'])\n" + ADD.format("pet"), []),
+        (ADD.format("user") + "op.execute('UPDATE toy SET a = 1 WHERE id = 1')", []),
+    ],
+)
+def test_several_ddl(review: Review, up: str, expected: list[str]) -> None:
+    """Statements, not operations; new tables with all that is theirs are no reason."""
+    for product in ("mysql", "mariadb"):
+        findings = found(review(up, product), "several-ddl")
+        assert len(expected) == len(findings)
+        assert [True] * len(expected) == [words in each.message for words, each in zip(expected, findings, strict=True)]
