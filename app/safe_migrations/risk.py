@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationStep, RevisionStep
 
-from app.safe_migrations.operations import NotInspectable, Recorder
+from app.safe_migrations.operations import Recorder, Revision
+from app.safe_migrations.sql import ChangeRowsOp, CommandOp
 
 # What adds to a database, or changes no value in it.
 HARMLESS = (
@@ -21,14 +22,16 @@ def can_lose(steps: Iterable[MigrationStep], dialect: str) -> bool:
 
 
 def _can_lose(step: RevisionStep, recorder: Recorder) -> bool:
-    try:
-        found = recorder.recorded(step.revision, "upgrade" if step.is_upgrade else "downgrade")
-    except NotInspectable:
+    revision = Revision.of(step.revision, recorder)
+    if ("upgrade" if step.is_upgrade else "downgrade") in revision.not_inspectable:
         return True
+    found = revision.upgrade if step.is_upgrade else revision.downgrade
     return not all(_is_harmless(operation.op) for operation in found)
 
 
 def _is_harmless(op: ops.MigrateOperation) -> bool:
     if isinstance(op, ops.AlterColumnOp):
         return op.modify_type is None and op.modify_nullable is not False
-    return isinstance(op, HARMLESS)
+    if isinstance(op, ChangeRowsOp):
+        return op.verb == "INSERT"
+    return op.keeps_data if isinstance(op, CommandOp) else isinstance(op, HARMLESS)

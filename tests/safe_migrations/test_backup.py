@@ -163,14 +163,23 @@ def test_none_needed(project: Project, engine: Engine) -> None:
     [
         ("op.add_column('user', sa.Column('age', sa.Integer()))", 0),
         ("op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))", 0),
+        ("op.execute('ALTER TABLE kept ADD COLUMN three INTEGER')", 0),
+        ("op.execute('CREATE INDEX ix ON kept (one)')", 0),
+        ("op.execute('CREATE TABLE pet (id INTEGER)')", 0),
+        ("op.execute('INSERT INTO kept VALUES (3, 4)')", 0),
+        ("op.execute('CREATE VIEW seen AS SELECT one FROM kept')", 0),
+        ("op.execute('ALTER TABLE kept RENAME COLUMN one TO three')", 0),
         ("op.execute('UPDATE kept SET one = 2')", 1),
+        ("op.execute('DELETE FROM kept WHERE one = 1')", 1),
+        ("op.execute('ALTER TABLE kept DROP COLUMN two')", 1),
+        ("op.execute('DROP TABLE kept')", 1),
         ("op.drop_table('kept')", 1),
         ("op.get_bind().execute(sa.text('SELECT 1')).scalar()", 1),
     ],
 )
 def test_risky(project: Project, engine: Engine, up: str, expected: int) -> None:
     """With MIGRATION_BACKUP=risky, only if a step can lose data or cannot be inspected."""
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+    run(engine, "CREATE TABLE kept AS SELECT 1 AS one, 2 AS two")
     project.write(*revision("a1", FIRST, up))
     project.ok("upgrade", MIGRATION_BACKUP="risky")
     assert expected == len(files(project))
