@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
+    Computed,
     Connection,
     ForeignKeyConstraint,
     Select,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.sql.ops import ChangeRowsOp, CommandOp
 
 Name = tuple[str | None, str]
@@ -49,6 +51,9 @@ class KnownColumn:
     type: TypeEngine[Any] | None
     nullable: bool | None = None
     default: Any = None
+    comment: str | None = None
+    numbered: bool = False
+    """Whether the database numbers the values by itself (AUTO_INCREMENT)."""
 
 
 @dataclass
@@ -132,6 +137,14 @@ class Tables:
             return None
         return self.finds(select(1).select_from(table(name, schema=schema)).where(condition))
 
+    def width(self, facts: Facts, table: str, column: str, schema: str | None = None) -> int | None:
+        """How many bytes a character may take in the column; None if the database does not tell."""
+        for width in (1, 2, 3, 4):
+            query = facts.has_width(width, table, column, schema)
+            if query is not None and self.finds(query):
+                return width
+        return None
+
     def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
         """How many rows the table has, or how many values that are not NULL one column; None if it is not known."""
         counted = func.count() if values_of is None else func.count(column(values_of))
@@ -163,7 +176,12 @@ class Tables:
             return KnownTable(
                 {
                     column["name"]: KnownColumn(
-                        column["name"], column["type"], column["nullable"], column.get("default")
+                        column["name"],
+                        column["type"],
+                        column["nullable"],
+                        Computed(**column["computed"]) if "computed" in column else column.get("default"),
+                        column.get("comment"),
+                        column.get("autoincrement") is True,
                     )
                     for column in inspector.get_columns(name, schema)
                 },
@@ -244,6 +262,10 @@ class Tables:
             column.nullable = operation.modify_nullable
         if operation.modify_server_default is not False:
             column.default = operation.modify_server_default
+        if operation.modify_comment is not False:
+            column.comment = operation.modify_comment
+        if (numbered := operation.kw.get("autoincrement")) is not None:
+            column.numbered = numbered
         columns[column.name] = column
 
     @apply.register
@@ -308,7 +330,10 @@ def made_by(operation: ops.CreateTableOp) -> Table:
 
 
 def _add_column(known: KnownTable, column: "Column[Any]") -> None:
-    known.columns[column.name] = KnownColumn(column.name, column.type, column.nullable, column.server_default)
+    numbered = column.table is not None and column.table.autoincrement_column is column
+    known.columns[column.name] = KnownColumn(
+        column.name, column.type, column.nullable, column.server_default, column.comment, numbered
+    )
     for key in column.foreign_keys:
         if key.constraint is None or len(key.constraint.elements) == 1:
             name = key.name if key.constraint is None else key.constraint.name

@@ -16,7 +16,7 @@ from app.safe_migrations.rules import RULES
 from tests.conftest import FIRST, ROOT, Project
 
 README = (ROOT / "app" / "safe_migrations" / "README.md").read_text()
-SECTIONS = dict(re.findall(r"^### `([a-z-]+)`\n(.*?)(?=^###? )", README, re.MULTILINE | re.DOTALL))
+SECTIONS = dict(re.findall(r"^### `([a-z0-9-]+)`\n(.*?)(?=^###? )", README, re.MULTILINE | re.DOTALL))
 CASES = [
     pytest.param(rule.code, product, id=f"{rule.code}-{product}")
     for rule in RULES.values()

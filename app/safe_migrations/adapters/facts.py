@@ -1,8 +1,13 @@
 """What a database does with an operation, by product and version: what rules ask. Nothing here needs a connection."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
+from alembic.operations.ops import AlterColumnOp
+from sqlalchemy import URL, Column, DefaultClause, Dialect, FetchedValue, Integer, Select
+from sqlalchemy.exc import CompileError
+from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
@@ -84,6 +89,12 @@ class Facts:
     runs_comments = False
     """Whether what stands between /*! and */ is run."""
 
+    enums_by_place = False
+    """Whether rows have the value of an enum by its place in the list."""
+
+    numbering_blocks_writes = False
+    """Whether nobody can write to a table while it gets a column whose values the database numbers."""
+
     oldest: tuple[int, ...] = ()
 
     def __init__(self, version: tuple[int, ...] = ()) -> None:
@@ -122,3 +133,69 @@ class Facts:
         """Whether the table is made anew for another type, and nobody may read it until it is."""
         kind = self.kind(old)
         return kind is None or kind != self.kind(new)
+
+    @cached_property
+    def sql_dialect(self) -> Dialect:
+        """SQLAlchemy's dialect, to write SQL with."""
+        return URL.create(self.dialect).get_dialect()()
+
+    def sql(self, type_: TypeEngine[object] | None) -> str:
+        """A type as SQL; its name where it has none, such as a String without a length."""
+        try:
+            return "" if type_ is None else str(type_.compile(dialect=self.sql_dialect))
+        except CompileError:
+            return type(type_).__name__
+
+    def default(self, default: FetchedValue | None) -> str:
+        """What stands behind DEFAULT in the definition of a column, as SQLAlchemy writes it; empty if nothing does."""
+        if not isinstance(default, DefaultClause):
+            return ""
+        column = Column("x", Integer(), server_default=default)
+        compiler = self.sql_dialect.ddl_compiler(self.sql_dialect, CreateColumn(column))
+        return str(compiler.get_column_specification(column)).partition(" DEFAULT ")[2]
+
+    @property
+    def alters_by_copy(self) -> bool:
+        """Whether ALTER TABLE copies the table for some changes, and nobody can write to it until that is done."""
+        return False
+
+    def copies_for_type(self, _before: TypeEngine[object] | None, _after: TypeEngine[object]) -> bool:
+        """Whether the table is copied when a column's type changes so; ``before`` is None if nobody knows it."""
+        return self.alters_by_copy
+
+    def copies_for_default(self, _default: str) -> bool:
+        """Whether the table is copied for a new column with that default, as default() has it."""
+        return self.alters_by_copy
+
+    def copies_for_check(self, _inline: bool) -> bool:
+        """Whether the table is copied for a new CHECK constraint, ``inline`` in the definition of a new column."""
+        return self.alters_by_copy
+
+    def copies_for_numbering(self, _numbered: bool) -> bool:
+        """Whether the table is copied when the database begins, or ceases, to number an existing column's values."""
+        return self.alters_by_copy
+
+    def crosses_length_bytes(
+        self, _before: TypeEngine[object] | None, _after: TypeEngine[object], _width: int | None = None
+    ) -> bool:
+        """Whether a text grows so far that its length takes another byte, and every row has to be written again.
+
+        ``width`` is how many bytes a character may take in the column, where that is known.
+        """
+        return False
+
+    def enum_values(self, _type: TypeEngine[object] | None) -> list[str]:
+        """The values of an enum that rows have by their place in the list; empty for any other type."""
+        return []
+
+    def has_width(self, _width: int, _table: str, _column: str, _schema: str | None) -> Select[tuple[int]] | None:
+        """Finds the column if its characters take at most ``width`` bytes; None if the database does not tell."""
+        return None
+
+    def has_engine(self, _engine: str, _table: str, _schema: str | None) -> Select[tuple[int]] | None:
+        """Finds the table if it is of that storage engine; None if the database has none."""
+        return None
+
+    def restates(self, _operation: AlterColumnOp) -> bool:
+        """Whether the statement for it says all of a column anew, and what it leaves out is lost."""
+        return False

@@ -1,6 +1,17 @@
 """The catalogue of rules: a module for each kind of thing that an operation is about."""
 
-from app.safe_migrations.rules import columns, constraints, data, enums, indexes, renames, scripts, tables, types
+from app.safe_migrations.rules import (
+    columns,
+    constraints,
+    copies,
+    data,
+    enums,
+    indexes,
+    renames,
+    scripts,
+    tables,
+    types,
+)
 from app.safe_migrations.rules.registry import RULES, Assurances, Case, Problem, Rule
 
 __all__ = [
@@ -11,6 +22,7 @@ __all__ = [
     "Rule",
     "columns",
     "constraints",
+    "copies",
     "data",
     "enums",
     "indexes",

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.products import FACTS
 
 # What has statements of its own, and semicolons between them.
 ROUTINES = {"TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "PACKAGE"}

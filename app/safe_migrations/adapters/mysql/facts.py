@@ -1,11 +1,19 @@
 """What MySQL and MariaDB do with an operation."""
 
+import re
 from typing import Any
 
+from alembic.operations.ops import AlterColumnOp
+from sqlalchemy import Integer, Select, column, func, select, table
+from sqlalchemy import types as sqltypes
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.casts import KINDS, Kind
 from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.mysql.types import ColumnType
+
+# What is another value in each row.
+DIFFERS = r"\b(?:uuid(?:_short)?|sys_guid|random_bytes|nextval|next\s+value|lastval|setval|utc_timestamp)\b"
 
 MYSQL_KINDS = {
     **KINDS,
@@ -31,7 +39,7 @@ MYSQL_KINDS = {
 
 
 class MySQLFacts(Facts):
-    """By MySQL's manual, "Online DDL Operations"."""
+    """By MySQL's manual, "Online DDL Operations", and by what MySQL 9.7 answers to ALGORITHM=INPLACE, LOCK=NONE."""
 
     product = dialect = "mysql"
     oldest = (8, 0)
@@ -44,14 +52,120 @@ class MySQLFacts(Facts):
     invents_values = True  # in strict mode too (manual, "Data Type Default Values")
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
+    enums_by_place = True
+    numbering_blocks_writes = True
+    lengths_that_grow_free = 0
+    """Up to how many bytes a text may hold that can grow past 255 without a copy."""
 
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
         """Readers go on while a table is copied; writers wait."""
         return False
 
+    @property
+    def alters_by_copy(self) -> bool:
+        """All versions; adding a primary key and a nullable change are done in place, and rows can be written."""
+        return True
+
+    def copies_for_type(self, before: TypeEngine[object] | None, after: TypeEngine[object]) -> bool:
+        """All but a VARCHAR that grows, values that an ENUM gets at its end, and what is another word for the same."""
+        if not self.alters_by_copy:
+            return False
+        old, new = self._type(before), self._type(after)
+        return old is None or new is None or not old.becomes(new)
+
+    def copies_for_default(self, default: str) -> bool:
+        """All that stands in parentheses, CURRENT_TIMESTAMP and numbers among it; SQLAlchemy writes now() so."""
+        return self.alters_by_copy and default.startswith("(")
+
+    def copies_for_numbering(self, _numbered: bool) -> bool:
+        """AUTO_INCREMENT copies, whether it comes or goes."""
+        return self.alters_by_copy
+
+    def crosses_length_bytes(
+        self, before: TypeEngine[object] | None, after: TypeEngine[object], width: int | None = None
+    ) -> bool:
+        """Up to 255 bytes the length takes one byte, and above two (MySQL manual, "Online DDL Operations", VARCHAR)."""
+        old, new = self._type(before), self._type(after)
+        if not self.alters_by_copy or old is None or new is None or old.kind != new.kind:
+            return False
+        if old.length is None or new.length is None:
+            return False
+        least, most = ((width or each.width) * (each.length or 0) for each in (old, new))
+        return self.lengths_that_grow_free < least <= 255 < most
+
+    def enum_values(self, type_: TypeEngine[object] | None) -> list[str]:
+        """Of ENUM and SET, which sort by the place, too (MySQL manual, "The ENUM Type")."""
+        found = self._type(type_)
+        return found.members if found is not None else []
+
+    def has_width(self, width: int, table_name: str, column_name: str, schema: str | None) -> Select[tuple[int]]:
+        """By information_schema."""
+        found = table(
+            "columns", *map(column, ("table_schema", "table_name", "column_name")), schema="information_schema"
+        )
+        return (
+            select(1)
+            .select_from(found)
+            .where(
+                found.c.table_schema == (schema or func.database()),
+                found.c.table_name == table_name,
+                found.c.column_name == column_name,
+                column("character_octet_length", Integer) <= column("character_maximum_length", Integer) * width,
+            )
+        )
+
+    def has_engine(self, engine: str, table_name: str, schema: str | None) -> Select[tuple[int]]:
+        """By information_schema."""
+        found = table("tables", *map(column, ("table_schema", "table_name", "engine")), schema="information_schema")
+        return (
+            select(1)
+            .select_from(found)
+            .where(
+                found.c.table_schema == (schema or func.database()),
+                found.c.table_name == table_name,
+                found.c.engine == engine,
+            )
+        )
+
+    def restates(self, operation: AlterColumnOp) -> bool:
+        """MODIFY and CHANGE do, and Alembic takes them for all but a default (alembic/ddl/mysql.py)."""
+        return (
+            operation.modify_name is not None
+            or operation.modify_nullable is not None
+            or operation.modify_type is not None
+            or operation.modify_comment is not False
+            or operation.kw.get("autoincrement") is not None
+            or (
+                operation.modify_server_default is not None
+                and operation.existing_type is not None
+                and operation.existing_type._type_affinity is sqltypes.DateTime
+            )
+        )
+
+    def _type(self, type_: TypeEngine[object] | None) -> ColumnType | None:
+        return None if type_ is None else ColumnType.of(type_, self.sql_dialect)
+
 
 class MariaDBFacts(MySQLFacts):
-    """By MariaDB's Knowledge Base, "InnoDB Online DDL Overview"."""
+    """By MariaDB's Knowledge Base, "InnoDB Online DDL Overview", and by what MariaDB 10.11 answers."""
 
     product = dialect = "mariadb"
     oldest = (10, 5)
+    lengths_that_grow_free = 127  # MDEV-15563, in 10.4.3
+
+    @property
+    def alters_by_copy(self) -> bool:
+        """From 11.2 on rows can be written while a table is copied (MariaDB documentation, "Online Schema Change")."""
+        return self.version < (11, 2)
+
+    def copies_for_default(self, default: str) -> bool:
+        """What is the same in all rows is worked out once; a few functions are not."""
+        return self.alters_by_copy and re.search(DIFFERS, default, re.IGNORECASE) is not None
+
+    def copies_for_check(self, inline: bool) -> bool:
+        """Not if it stands in the definition of a new column."""
+        return self.alters_by_copy and not inline
+
+    def copies_for_numbering(self, numbered: bool) -> bool:
+        """Not when AUTO_INCREMENT goes."""
+        return self.alters_by_copy and numbered

@@ -1,0 +1,88 @@
+"""What MySQL and MariaDB make of a change of a column's type.
+
+MySQL 9.7 and MariaDB 10.11 were asked with ALGORITHM=INPLACE, LOCK=NONE, and so do the tests; the manuals have it in
+"Online DDL Operations" and "InnoDB Online DDL Overview".
+"""
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import CompileError
+from sqlalchemy.types import TypeEngine
+
+TYPE = re.compile(r"(?P<kind>[A-Z]+)(?: PRECISION)?(?:\((?P<arguments>.*?)\))?(?P<options>(?: [A-Z].*)?)", re.DOTALL)
+MEMBER = re.compile(r"'((?:[^']|'')*)'")
+CHARSET = re.compile(r" (?:CHARACTER SET (?P<charset>\w+)|COLLATE (?P<collation>\w+))", re.IGNORECASE)
+SAME = {"BOOL": "TINYINT", "BOOLEAN": "TINYINT", "INTEGER": "INT", "NUMERIC": "DECIMAL", "REAL": "DOUBLE"}
+INTEGERS = ("TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT")
+# What stands in the parentheses if nothing does.
+ARGUMENTS = {"DECIMAL": "10,0", "CHAR": "1", "BIT": "1", "DATETIME": "0", "TIMESTAMP": "0", "TIME": "0"}
+USUAL = "utf8mb4"  # of a table that does not say otherwise
+BYTES = {"latin1": 1, "ascii": 1, "binary": 1, "utf8": 3, "utf8mb3": 3, "ucs2": 2}
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """A type as the servers see it: ``VARCHAR``, its length, ``UNSIGNED`` and the like, its characters."""
+
+    kind: str
+    arguments: str
+    options: str
+    charset: str | None
+    collation: str | None
+
+    @classmethod
+    def of(cls, type_: TypeEngine[object], dialect: Dialect) -> "ColumnType | None":
+        """None if it has no SQL, such as a String without a length."""
+        try:
+            text = type_.compile(dialect=dialect)
+        except CompileError:
+            return None
+        said = {key: value for found in CHARSET.finditer(text) for key, value in found.groupdict().items() if value}
+        if (found := TYPE.fullmatch(CHARSET.sub("", text))) is None:
+            return None
+        kind = SAME.get(found["kind"], found["kind"])
+        arguments = found["arguments"] or ARGUMENTS.get(kind, "")
+        if kind not in ("ENUM", "SET"):
+            arguments = arguments.replace(" ", "")
+        if kind == "FLOAT":
+            kind, arguments = ("DOUBLE" if arguments.isdigit() and int(arguments) > 24 else "FLOAT"), ""
+        if (kind in INTEGERS and "ZEROFILL" not in found["options"]) or kind in ("TEXT", "BLOB", "YEAR"):
+            arguments = ""
+        charset = said.get("charset") or said.get("collation", "").partition("_")[0] or None
+        return cls(kind, arguments, found["options"], charset, said.get("collation"))
+
+    @property
+    def members(self) -> list[str]:
+        """The values of an ENUM or a SET."""
+        return MEMBER.findall(self.arguments) if self.kind in ("ENUM", "SET") else []
+
+    @property
+    def length(self) -> int | None:
+        """How long a VARCHAR or VARBINARY may be; None for any other type."""
+        return int(self.arguments) if self.kind in ("VARCHAR", "VARBINARY") else None
+
+    @property
+    def width(self) -> int:
+        """Bytes that a character may take: four, unless the type says otherwise."""
+        return 1 if self.kind == "VARBINARY" else BYTES.get(self.charset or USUAL, 4)
+
+    def becomes(self, other: "ColumnType") -> bool:
+        """Whether no row is touched when a column gets the ``other``; where VARCHAR crosses 255 bytes, see facts.py."""
+        if self.kind != other.kind or self.options != other.options:
+            return False
+        if (self.charset or USUAL) != (other.charset or USUAL):
+            return False
+        if self.length is not None and other.length is not None:
+            return self.length <= other.length
+        if self.members:
+            count = len(self.members)
+            same = other.members[:count] == self.members
+            return same and _bytes(self.kind, count) == _bytes(self.kind, len(other.members))
+        return self.arguments == other.arguments
+
+
+def _bytes(kind: str, members: int) -> int:
+    """What a value takes: its number, or a bit for each (MySQL manual, "Data Type Storage Requirements")."""
+    return 1 + (members > 255) if kind == "ENUM" else next(size for size in (1, 2, 3, 4, 8) if members <= size * 8)

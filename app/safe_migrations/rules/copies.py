@@ -1,0 +1,207 @@
+"""Rules about tables that are copied, while nobody can write to them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from alembic.operations import ops
+from sqlalchemy import CheckConstraint, Column, Computed, MetaData, Table
+from sqlalchemy.types import TypeEngine
+
+from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
+
+COPIES = "the table is copied, and nobody can write to it until that is done"
+
+
+@rule(
+    BLOCKS,
+    ops.AlterColumnOp,
+    ops.AddColumnOp,
+    ops.DropConstraintOp,
+    ops.CreateCheckConstraintOp,
+    ops.ExecuteSQLOp,
+    applies=lambda facts: facts.alters_by_copy or facts.numbering_blocks_writes,
+)
+def alter_copies_table(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
+    """With ALGORITHM=COPY a table is locked against writes as long as it takes to copy all rows.
+
+    What copies was found out by asking the servers; see adapters/mysql/facts.py and types.py.
+    """
+    if isinstance(op, ops.AddColumnOp):
+        yield from _copied_for_new(op, case)
+    elif isinstance(op, ops.AlterColumnOp):
+        yield from _copied_for_change(op, case)
+    elif isinstance(op, ops.DropConstraintOp):
+        if op.constraint_type == "primary" and case.facts.alters_by_copy:
+            yield Problem(
+                f"drops the primary key of {op.table_name}, for which {COPIES}",
+                "give both in one statement, for which the rows can be written meanwhile:\n"
+                f'    op.execute("ALTER TABLE {op.table_name} DROP PRIMARY KEY, ADD PRIMARY KEY (...),'
+                ' ALGORITHM=INPLACE, LOCK=NONE")',
+            )
+    elif isinstance(op, ops.CreateCheckConstraintOp):
+        if case.facts.copies_for_check(False):
+            yield Problem(f"adds a CHECK to {op.table_name}, for which {COPIES}", _window(op.table_name), level=WARNS)
+    elif isinstance(op, ops.ExecuteSQLOp) and case.facts.alters_by_copy:
+        yield from _copied_for_sql(str(op.sqltext), case)
+
+
+def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
+    facts, table, column = case.facts, op.table_name, op.column
+    what = f"adds column {table}.{column.name}"
+    if is_numbered(column) and facts.numbering_blocks_writes:
+        yield Problem(
+            f"{what}, whose values the database numbers, and nobody can write to {table} meanwhile", _window(table)
+        )
+    elif isinstance(column.server_default, Computed):
+        if column.server_default.persisted and facts.alters_by_copy:
+            yield Problem(
+                f"{what}, which is generated and STORED, for which {COPIES}",
+                "let it be generated when it is read, which takes no time; it can have an index:\n"
+                f'    op.add_column("{table}", sa.Column("{column.name}", {as_python(column.type)},'
+                f' sa.Computed("{column.server_default.sqltext}", persisted=False)))',
+            )
+    elif (default := facts.default(column.server_default)) and facts.copies_for_default(default):
+        plain = _outside_parentheses(default)
+        written = f'sa.Column("{column.name}", {as_python(column.type)}'
+        yield Problem(
+            f"{what} with the default {default}, for which {COPIES}",
+            f'write it as a constant:\n    op.add_column("{table}", {written}, server_default=sa.text("{plain}")))'
+            if plain
+            else "add it without, and fill the rows in batches; new rows can have it at once:\n"
+            f'    op.add_column("{table}", {written}))\n'
+            f'    op.alter_column("{table}", "{column.name}", server_default=sa.text("{default}"))',
+        )
+    inline = any(isinstance(each, CheckConstraint) for each in column.constraints)
+    if (inline or getattr(column.type, "create_constraint", False)) and facts.copies_for_check(inline):
+        yield Problem(f"{what} with a CHECK, for which {COPIES}", _window(table), level=WARNS)
+
+
+def _outside_parentheses(default: str) -> str:
+    """The same as a constant; empty if it is none, such as a function of anything but the time."""
+    if re.fullmatch(r"\((?:now|current_timestamp)(?:\(\))?\)", default, re.IGNORECASE):
+        return "CURRENT_TIMESTAMP"
+    number = re.fullmatch(r"\((-?[\d.]+)\)", default)
+    return f"'{number[1]}'" if number else ""
+
+
+def _copied_for_change(op: ops.AlterColumnOp, case: Case) -> Iterator[Problem]:
+    facts = case.facts
+    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    before, after = _before(op, case), op.modify_type or op.existing_type
+    what = f"changes {op.table_name}.{op.column_name}"
+    if not facts.restates(op) or after is None:
+        return
+    numbered = op.kw.get("autoincrement")
+    if (
+        numbered is not None
+        and op.modify_type is None
+        and (known is None or known.numbered != numbered)
+        and facts.copies_for_numbering(numbered)
+    ):
+        begins = "begins to number" if numbered else "no longer numbers"
+        yield Problem(f"{what}, whose values the database {begins}, for which {COPIES}", _window(op.table_name))
+    elif facts.copies_for_type(before, after) and not _crosses(op, case) and not _moves(op, case):
+        was = f" from {case.facts.sql(before)}" if before is not None else ""
+        yield Problem(
+            f"{what}{was} to {case.facts.sql(after)}, for which {COPIES}",
+            "add a column, fill it in batches, and let the next release use it:\n"
+            f'    op.add_column("{op.table_name}", sa.Column("{op.column_name}_new", {as_python(after)}))\n'
+            "Or copy the table without a lock, with gh-ost or pt-online-schema-change.",
+        )
+
+
+ALTER = re.compile(r"\s*ALTER\s+TABLE\s+(?:`?(?P<schema>[\w$]+)`?\.)?`?(?P<table>[\w$]+)`?\s+(?P<rest>.*)", re.I | re.S)
+REFUSES = re.compile(r"\b(?:ALGORITHM\s*=?\s*(?:INPLACE|INSTANT|NOCOPY)|LOCK\s*=?\s*NONE)\b", re.IGNORECASE)
+WHOLE = re.compile(
+    r"(?P<engine>(?:\bENGINE\s*=\s*|(?:^|,)\s*ENGINE\s+)(?P<name>\w+))"
+    r"|\bCONVERT\s+TO\s+(?:CHARACTER\s+SET|CHARSET)\s+\w+"
+    r"|\b(?:PARTITION\s+BY|REMOVE\s+PARTITIONING|(?:REORGANIZE|COALESCE)\s+PARTITION)\b",
+    re.IGNORECASE,
+)
+
+
+def _copied_for_sql(text: str, case: Case) -> Iterator[Problem]:
+    """What Alembic has no operation for: another engine, character set, partitions."""
+    altered = ALTER.match(text)
+    if altered is None or REFUSES.search(text):
+        return
+    table, schema = altered["table"], altered["schema"]
+    for found in WHOLE.finditer(re.sub(r"'(?:[^']|'')*'", "''", altered["rest"])):
+        query = case.facts.has_engine(found["name"], table, schema) if found["engine"] else None
+        if case.tables.is_new(table, schema) or (query is not None and case.tables.finds(query)):
+            continue
+        yield Problem(
+            f"alters {table} with {' '.join(found[0].split())}, for which {COPIES}",
+            _window(table),
+            level=WARNS if case.tables.has_rows(table, schema) is False else BLOCKS,
+        )
+
+
+@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.alters_by_copy)
+def varchar_crosses_255_bytes(op: ops.AlterColumnOp, case: Case) -> Problem | None:
+    """The length takes a second byte in each row (MySQL manual, "Online DDL Operations", extending VARCHAR)."""
+    after = op.modify_type or op.existing_type
+    if after is None or not case.facts.restates(op) or not _crosses(op, case):
+        return None
+    was = case.facts.sql(_before(op, case))
+    return Problem(
+        f"lets {op.table_name}.{op.column_name} grow from {was} to {case.facts.sql(after)}, past 255 bytes,"
+        f" for which {COPIES}",
+        "add a column, fill it in batches, and let the next release use it; one that is past 255 bytes from the start"
+        " grows without a copy:\n"
+        f'    op.add_column("{op.table_name}", sa.Column("{op.column_name}_new", {as_python(after)}))',
+    )
+
+
+@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.enums_by_place)
+def enum_reorder(op: ops.AlterColumnOp, case: Case) -> Problem | None:
+    """A value is stored by its place: unless new ones come last, every row is written again (MySQL manual, "ENUM")."""
+    after = op.modify_type or op.existing_type
+    if after is None or not _moves(op, case):
+        return None
+    old, new = case.facts.enum_values(_before(op, case)), case.facts.enum_values(after)
+    gone = [value for value in old if value not in new]
+    what = f"removes {' and '.join(gone)} from the values of" if gone else "moves the values of"
+    kept = ", ".join(repr(value) for value in [*old, *(value for value in new if value not in old)])
+    return Problem(
+        f"{what} {op.table_name}.{op.column_name}, which rows have by their place: {COPIES}",
+        "leave those that are there as they are, and let new ones follow:\n"
+        f'    op.alter_column("{op.table_name}", "{op.column_name}", type_=sa.Enum({kept}), ...)',
+    )
+
+
+def _moves(op: ops.AlterColumnOp, case: Case) -> bool:
+    """Whether values of an enum go, or get another place."""
+    old = case.facts.enum_values(_before(op, case))
+    new = case.facts.enum_values(op.modify_type or op.existing_type)
+    return bool(old and new) and case.facts.restates(op) and new[: len(old)] != old
+
+
+def _before(op: ops.AlterColumnOp, case: Case) -> TypeEngine[Any] | None:
+    """The type of the column, as the database or the history has it, or as the script says."""
+    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    return known.type if known is not None and known.type is not None else op.existing_type
+
+
+def _crosses(op: ops.AlterColumnOp, case: Case) -> bool:
+    width = case.tables.width(case.facts, op.table_name, op.column_name, op.schema)
+    after = op.modify_type or op.existing_type
+    return after is not None and case.facts.crosses_length_bytes(_before(op, case), after, width)
+
+
+def _window(table: str) -> str:
+    return (
+        f"do it while nothing writes to {table}, or with gh-ost or pt-online-schema-change, which copy without a lock."
+    )
+
+
+def is_numbered(column: Column[Any]) -> bool:
+    """Whether the database would number the values of a new column."""
+    return column.autoincrement is True or Table("t", MetaData(), column._copy()).autoincrement_column is not None
+
+
+def as_python(type_: TypeEngine[Any]) -> str:
+    """As a script says it."""
+    module = type(type_).__module__
+    return f"{'mysql' if '.mysql' in module else 'sa'}.{type_!r}"
