@@ -14,8 +14,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters import FACTS
 from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.operations import Operation
 from app.safe_migrations.rules import RULES, Case, Problem
 from app.safe_migrations.tables import Tables

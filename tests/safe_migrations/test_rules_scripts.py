@@ -9,7 +9,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from app.extensions import db, migrate
-from app.safe_migrations.adapters import FACTS
+from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.findings import Finding
 from app.safe_migrations.review import review_revisions
 from config import database_url

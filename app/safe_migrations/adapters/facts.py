@@ -89,6 +89,9 @@ class Facts:
     runs_comments = False
     """Whether what stands between /*! and */ is run."""
 
+    restates_columns = False
+    """Whether a column is changed by saying all of it anew."""
+
     enums_by_place = False
     """Whether rows have the value of an enum by its place in the list."""
 
@@ -151,7 +154,8 @@ class Facts:
         if not isinstance(default, DefaultClause):
             return ""
         column = Column("x", Integer(), server_default=default)
-        compiler = self.sql_dialect.ddl_compiler(self.sql_dialect, CreateColumn(column))
+        element: Any = CreateColumn(column)
+        compiler = self.sql_dialect.ddl_compiler(self.sql_dialect, element)
         return str(compiler.get_column_specification(column)).partition(" DEFAULT ")[2]
 
     @property
@@ -197,5 +201,5 @@ class Facts:
         return None
 
     def restates(self, _operation: AlterColumnOp) -> bool:
-        """Whether the statement for it says all of a column anew, and what it leaves out is lost."""
+        """Whether the statement for it says all of the column anew, and what it leaves out is lost."""
         return False

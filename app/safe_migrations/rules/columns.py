@@ -5,10 +5,10 @@ from copy import deepcopy
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Column, Computed, DefaultClause, Identity, column
+from sqlalchemy import JSON, Column, Computed, DefaultClause, Identity, column
 
 from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.rules.lines import as_python, quoted
+from app.safe_migrations.rules.lines import as_python, python_type, quoted
 from app.safe_migrations.rules.parts import with_column
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
@@ -159,3 +159,71 @@ def _volatile(default: object, facts: Facts) -> str | None:
     text = re.sub(r"'(?:[^']|'')*'", "''", str(default)).lower()
     called = re.findall(r"([a-z_][a-z_0-9.]*)\s*\(", text)
     return next((name for name in called if name.rpartition(".")[2] not in facts.stable_functions), None)
+
+
+@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.restates_columns, new_tables=True)
+def modify_drops_attributes(op: ops.AlterColumnOp, case: Case) -> Problem | None:
+    """MODIFY and CHANGE say all of a column, and what they leave out is gone (MySQL manual, "ALTER TABLE Statement").
+
+    Where neither the database nor the history tells what the column has, it may have what the script does not say.
+    """
+    if not case.facts.restates(op):
+        return None
+    lost = {**_lost(op, case), **_lost_of_type(op, case)}
+    if not lost:
+        return None
+    name = (
+        "batch_op.alter_column(" if case.operation and case.operation.batch else f'op.alter_column("{op.table_name}", '
+    )
+    return Problem(
+        f"changes {op.table_name}.{op.column_name}, and what the script does not say of the column goes:"
+        f" {', '.join(lost)}",
+        "say what is to stay:\n" + f'    {name}"{op.column_name}", ..., {", ".join(filter(None, lost.values()))})',
+    )
+
+
+def _lost(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:
+    """What goes beside the type, and what keeps it."""
+    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    lost = {}
+    nullable = known.nullable if known is not None else None
+    if op.modify_nullable is None and op.existing_nullable is not False:
+        if nullable is False:
+            lost["NOT NULL"] = "existing_nullable=False"
+        elif nullable is None and op.existing_nullable is None:
+            lost["NOT NULL, if it has that"] = "existing_nullable=..."
+    if known is None:
+        return lost
+    if isinstance(known.default, Computed):
+        lost["that it is generated"] = f'existing_server_default=sa.Computed("{known.default.sqltext}")'
+    elif known.default is not None and op.modify_server_default is False:
+        default = _text(known.default)
+        if op.existing_server_default is None or op.existing_server_default is False:
+            lost[f"DEFAULT {default}"] = f'existing_server_default=sa.text("{default}")'
+        elif "on update" in default.lower() and "on update" not in _text(op.existing_server_default).lower():
+            lost[default[default.lower().index("on update") :]] = f'existing_server_default=sa.text("{default}")'
+    if known.comment and op.modify_comment is False and not op.existing_comment:
+        lost["the comment"] = f"existing_comment={known.comment!r}"
+    if known.numbered and not (op.kw.get("autoincrement") is not None or op.kw.get("existing_autoincrement")):
+        lost["AUTO_INCREMENT"] = "autoincrement=True"
+    return lost
+
+
+def _lost_of_type(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:
+    """Alembic needs a type; and one that does not say a collation gets the table's."""
+    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    before, after = known.type if known is not None else None, op.modify_type or op.existing_type
+    if after is None:
+        return {"its type, without which this fails": f"existing_type={python_type(before) if before else '...'}"}
+    collation = getattr(before, "collation", None)
+    if before is not None and collation and not getattr(after, "collation", None) and not isinstance(after, JSON):
+        return {f"COLLATE {collation}": f"{'type_' if op.modify_type else 'existing_type'}={python_type(before)}"}
+    return {}
+
+
+def _text(default: Any) -> str:
+    """A default as SQL: of a database it is text already, of a script a string is a value."""
+    if isinstance(default, DefaultClause):
+        default = default.arg
+        return f"'{default}'" if isinstance(default, str) else str(default)
+    return str(default)

@@ -8,6 +8,7 @@ from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Column, Computed, MetaData, Table
 from sqlalchemy.types import TypeEngine
 
+from app.safe_migrations.rules.lines import python_type
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
 COPIES = "the table is copied, and nobody can write to it until that is done"
@@ -58,12 +59,12 @@ def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
             yield Problem(
                 f"{what}, which is generated and STORED, for which {COPIES}",
                 "let it be generated when it is read, which takes no time; it can have an index:\n"
-                f'    op.add_column("{table}", sa.Column("{column.name}", {as_python(column.type)},'
+                f'    op.add_column("{table}", sa.Column("{column.name}", {python_type(column.type)},'
                 f' sa.Computed("{column.server_default.sqltext}", persisted=False)))',
             )
     elif (default := facts.default(column.server_default)) and facts.copies_for_default(default):
         plain = _outside_parentheses(default)
-        written = f'sa.Column("{column.name}", {as_python(column.type)}'
+        written = f'sa.Column("{column.name}", {python_type(column.type)}'
         yield Problem(
             f"{what} with the default {default}, for which {COPIES}",
             f'write it as a constant:\n    op.add_column("{table}", {written}, server_default=sa.text("{plain}")))'
@@ -106,7 +107,7 @@ def _copied_for_change(op: ops.AlterColumnOp, case: Case) -> Iterator[Problem]:
         yield Problem(
             f"{what}{was} to {case.facts.sql(after)}, for which {COPIES}",
             "add a column, fill it in batches, and let the next release use it:\n"
-            f'    op.add_column("{op.table_name}", sa.Column("{op.column_name}_new", {as_python(after)}))\n'
+            f'    op.add_column("{op.table_name}", sa.Column("{op.column_name}_new", {python_type(after)}))\n'
             "Or copy the table without a lock, with gh-ost or pt-online-schema-change.",
         )
 
@@ -150,7 +151,7 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, case: Case) -> Problem | No
         f" for which {COPIES}",
         "add a column, fill it in batches, and let the next release use it; one that is past 255 bytes from the start"
         " grows without a copy:\n"
-        f'    op.add_column("{op.table_name}", sa.Column("{op.column_name}_new", {as_python(after)}))',
+        f'    op.add_column("{op.table_name}", sa.Column("{op.column_name}_new", {python_type(after)}))',
     )
 
 
@@ -199,9 +200,3 @@ def _window(table: str) -> str:
 def is_numbered(column: Column[Any]) -> bool:
     """Whether the database would number the values of a new column."""
     return column.autoincrement is True or Table("t", MetaData(), column._copy()).autoincrement_column is not None
-
-
-def as_python(type_: TypeEngine[Any]) -> str:
-    """As a script says it."""
-    module = type(type_).__module__
-    return f"{'mysql' if '.mysql' in module else 'sa'}.{type_!r}"

@@ -52,6 +52,7 @@ class MySQLFacts(Facts):
     invents_values = True  # in strict mode too (manual, "Data Type Default Values")
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
+    restates_columns = True
     enums_by_place = True
     numbering_blocks_writes = True
     lengths_that_grow_free = 0

@@ -1,0 +1,153 @@
+"""What a change of a column takes along on MySQL and MariaDB, which are shown to do so."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.operations.ops import AlterColumnOp, CreateTableOp
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.dialects import mysql
+
+from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.operations import Operation
+from app.safe_migrations.rules import RULES, Case, Problem
+from app.safe_migrations.tables import Tables
+from tests.conftest import is_mariadb
+
+NOW = "CURRENT_TIMESTAMP"
+ON_UPDATE = f"{NOW} ON UPDATE {NOW}"
+# The column as it is, what is said of it in a change of something else, and what goes.
+LOST: dict[str, tuple[Callable[[], sa.Column[Any]], dict[str, Any], str]] = {
+    "not null": (lambda: sa.Column("x", sa.String(20), nullable=False), {}, "NOT NULL"),
+    "not null, wrong": (
+        lambda: sa.Column("x", sa.String(20), nullable=False),
+        {"existing_nullable": True},
+        "NOT NULL",
+    ),
+    "default": (
+        lambda: sa.Column("x", sa.String(20), server_default="it's"),
+        {"existing_nullable": True},
+        "DEFAULT",
+    ),
+    "expression": (
+        lambda: sa.Column("x", sa.String(36), server_default=sa.text("(uuid())")),
+        {"existing_nullable": True},
+        "DEFAULT",
+    ),
+    "on update": (
+        lambda: sa.Column("x", sa.DateTime(), server_default=sa.text(ON_UPDATE)),
+        {"existing_nullable": True, "existing_server_default": sa.text(NOW)},
+        "ON UPDATE",
+    ),
+    "comment": (lambda: sa.Column("x", sa.String(20), comment="said"), {"existing_nullable": True}, "the comment"),
+    "collation": (
+        lambda: sa.Column("x", sa.String(20, collation="utf8mb4_bin")),
+        {"existing_nullable": True, "existing_type": sa.String(20)},
+        "COLLATE utf8mb4_bin",
+    ),
+    "auto_increment": (
+        lambda: sa.Column("x", sa.Integer(), primary_key=True),
+        {"existing_nullable": False},
+        "AUTO_INCREMENT",
+    ),
+    "stored": (
+        lambda: sa.Column("x", sa.Integer(), sa.Computed("1 + 1", persisted=True)),
+        {"existing_nullable": True},
+        "that it is generated",
+    ),
+}
+# What keeps each of them.
+KEPT: dict[str, dict[str, Any]] = {
+    "not null": {"existing_nullable": False},
+    "not null, wrong": {"existing_nullable": False},
+    "default": {"existing_server_default": "it's"},
+    "expression": {"existing_server_default": sa.text("(uuid())")},
+    "on update": {"existing_server_default": sa.text(ON_UPDATE)},
+    "comment": {"existing_comment": "said"},
+    "collation": {"existing_type": mysql.VARCHAR(20, collation="utf8mb4_bin")},
+    "auto_increment": {"autoincrement": True},
+}
+
+
+def change(name: str, **said: Any) -> AlterColumnOp:
+    """Says a comment, or NOT NULL where the comment is the question, and what else is given."""
+    column = LOST[name][0]()
+    said = {"existing_type": column.type, **LOST[name][1], **said}
+    modify = {"modify_nullable": False} if name == "comment" else {"modify_comment": "new"}
+    return AlterColumnOp("pet", "x", **modify, **said)
+
+
+def lost(op: AlterColumnOp, tables: Tables, product: str = "mysql") -> str:
+    """What the rule says that goes."""
+    case = Case(cast(Any, None), "upgrade", Operation(op, 1), FACTS[product](), tables)
+    found = RULES["modify-drops-attributes"].find(op, case)
+    assert found is None or isinstance(found, Problem)
+    return found.what.partition("goes: ")[2] if found else ""
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_servers(database: str) -> None:
+    """What the rule says is what is gone from SHOW CREATE TABLE; what is said stays."""
+    engine = sa.create_engine(database, isolation_level="AUTOCOMMIT")
+    product = "mariadb" if is_mariadb(engine.url) else "mysql"
+    with engine.connect() as connection:
+        made = Operations(MigrationContext.configure(connection))
+
+        def shown() -> str:
+            return str(connection.exec_driver_sql("SHOW CREATE TABLE pet").fetchone()[1].splitlines()[1])  # type: ignore[index]
+
+        for name, (column, _said, expected) in LOST.items():
+            for said in ({}, KEPT.get(name)):
+                if said is None:
+                    continue
+                made.execute("DROP TABLE IF EXISTS pet")
+                table = CreateTableOp("pet", [column()])
+                made.invoke(table)
+                history = Tables()
+                history.apply(CreateTableOp("pet", [column()]))
+                op = change(name, **said)
+                by_database, by_history = (lost(op, tables, product) for tables in (Tables(connection), history))
+                before = shown()
+                made.invoke(op)
+                word = {"the comment": "COMMENT", "that it is generated": "STORED"}.get(expected, expected)
+                said_before = word == "STORED" or word in before.replace("STORED", "PERSISTENT")
+                assert said_before, (name, before)
+                gone = word.lower() not in shown().lower().replace("default null", "")
+                assert (name, gone) == (name, not said), (before, shown())
+                if said:
+                    assert ["", ""] == [by_database, by_history], name
+                else:
+                    assert expected in by_database, name
+                    assert name == "on update" or expected in by_history, name
+    engine.dispose()
+
+
+def test_what_is_not_known() -> None:
+    """Without database and history what the script does not say may be lost; what Flask-Migrate writes is enough."""
+
+    def of(**said: Any) -> str:
+        return lost(AlterColumnOp("pet", "x", **said), Tables())
+
+    assert "NOT NULL, if it has that" == of(modify_type=sa.Text())
+    assert "NOT NULL, if it has that, its type, without which this fails" == of(modify_comment="c")
+    assert "its type, without which this fails" == of(modify_nullable=False)
+    assert "" == of(modify_type=sa.Text(), existing_type=sa.String(20), existing_nullable=True)
+    assert "" == of(modify_nullable=False, existing_type=sa.String(20))
+    assert "" == of(modify_server_default="x"), "ALTER COLUMN SET DEFAULT says nothing of the rest"
+
+
+def test_words() -> None:
+    """The line to paste has what is missing, as the column has it."""
+    tables = Tables()
+    tables.apply(CreateTableOp("pet", [sa.Column("x", sa.String(20), nullable=False, server_default="a", comment="c")]))
+    op = AlterColumnOp("pet", "x", modify_type=sa.Text())
+    for batch, name in ((False, 'op.alter_column("pet", '), (True, "batch_op.alter_column(")):
+        case = Case(cast(Any, None), "upgrade", Operation(op, 1, batch), FACTS["mysql"](), tables)
+        expected = Problem(
+            "changes pet.x, and what the script does not say of the column goes: NOT NULL, DEFAULT 'a', the comment",
+            f'say what is to stay:\n    {name}"x", ..., existing_nullable=False,'
+            " existing_server_default=sa.text(\"'a'\"), existing_comment='c')",
+        )
+        assert expected == RULES["modify-drops-attributes"].find(op, case)
