@@ -6,13 +6,14 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 from alembic.operations import Operations
-from alembic.operations.ops import AlterColumnOp, CreateTableOp
+from alembic.operations.ops import AlterColumnOp, CreateTableOp, ExecuteSQLOp
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import mysql
 
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.operations import Operation
 from app.safe_migrations.rules import RULES, Case, Problem
+from app.safe_migrations.sql import translated
 from app.safe_migrations.tables import Tables
 from tests.conftest import is_mariadb
 
@@ -151,3 +152,20 @@ def test_words() -> None:
             " existing_server_default=sa.text(\"'a'\"), existing_comment='c')",
         )
         assert expected == RULES["modify-drops-attributes"].find(op, case)
+
+
+def test_sql() -> None:
+    """MODIFY in SQL says all of a column: what goes is what the column has, and the statement does not say."""
+    tables = Tables()
+    tables.apply(CreateTableOp("pet", [sa.Column("x", sa.String(20), nullable=False, server_default="a", comment="c")]))
+
+    def of(statement: str, tables: Tables) -> str:
+        (op,) = translated(ExecuteSQLOp(statement), "mysql")
+        assert isinstance(op, AlterColumnOp)
+        return lost(op, tables)
+
+    assert "NOT NULL, DEFAULT 'a', the comment" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", tables)
+    assert "" == of("ALTER TABLE pet CHANGE x y VARCHAR(30) NOT NULL DEFAULT 'b' COMMENT 'd'", tables)
+    assert "NOT NULL, if it has that" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", Tables())
+    assert "" == of("ALTER TABLE pet MODIFY x VARCHAR(30) NOT NULL", Tables())
+    assert "" == of("ALTER TABLE pet ALTER COLUMN x SET DEFAULT 'c'", tables)

@@ -159,6 +159,11 @@ class Facts:
         return str(compiler.get_column_specification(column)).partition(" DEFAULT ")[2]
 
     @property
+    def ignores_inline_references(self) -> bool:
+        """Whether REFERENCES in the definition of a column makes no foreign key, and no error."""
+        return False
+
+    @property
     def alters_by_copy(self) -> bool:
         """Whether ALTER TABLE copies the table for some changes, and nobody can write to it until that is done."""
         return False

@@ -169,17 +169,49 @@ def modify_drops_attributes(op: ops.AlterColumnOp, case: Case) -> Problem | None
     """
     if not case.facts.restates(op):
         return None
-    lost = {**_lost(op, case), **_lost_of_type(op, case)}
+    in_sql = _is_sql(op)
+    lost = _lost_in_sql(op, case) if in_sql else {**_lost(op, case), **_lost_of_type(op, case)}
     if not lost:
         return None
+    column, what = f"{op.table_name}.{op.column_name}", ", ".join(lost)
+    if in_sql:
+        return Problem(
+            f"changes {column}, and what the statement does not say of the column goes: {what}",
+            "say what is to stay:\n"
+            f'    op.execute("ALTER TABLE {op.table_name} MODIFY {op.column_name} ... {" ".join(lost.values())}")',
+        )
     name = (
         "batch_op.alter_column(" if case.operation and case.operation.batch else f'op.alter_column("{op.table_name}", '
     )
     return Problem(
-        f"changes {op.table_name}.{op.column_name}, and what the script does not say of the column goes:"
-        f" {', '.join(lost)}",
+        f"changes {column}, and what the script does not say of the column goes: {what}",
         "say what is to stay:\n" + f'    {name}"{op.column_name}", ..., {", ".join(filter(None, lost.values()))})',
     )
+
+
+def _is_sql(op: ops.AlterColumnOp) -> bool:
+    """Whether it was MODIFY or CHANGE in SQL: then it has all that is said, and nothing of what there was."""
+    said = op.modify_type is not None and op.modify_nullable is not None
+    return (
+        said and op.existing_type is None and op.modify_server_default is not False and op.modify_comment is not False
+    )
+
+
+def _lost_in_sql(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:
+    """What goes, and the SQL that keeps it."""
+    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    lost = {}
+    if op.modify_nullable and (known is None or known.nullable is not True):
+        lost["NOT NULL" if known is not None and known.nullable is False else "NOT NULL, if it has that"] = "NOT NULL"
+    if known is None:
+        return lost
+    if known.default is not None and not isinstance(known.default, Computed) and op.modify_server_default is None:
+        lost[f"DEFAULT {_text(known.default)}"] = f"DEFAULT {_text(known.default)}"
+    if known.numbered and not op.kw.get("autoincrement"):
+        lost["AUTO_INCREMENT"] = "AUTO_INCREMENT"
+    if known.comment and not op.modify_comment:
+        lost["the comment"] = "COMMENT '...'"
+    return lost
 
 
 def _lost(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:

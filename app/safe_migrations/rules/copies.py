@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import CheckConstraint, Column, Computed, MetaData, Table
+from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause, MetaData, Table
 from sqlalchemy.types import TypeEngine
 
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.rules.lines import python_type
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
+from app.safe_migrations.sql import CommandOp
 
 COPIES = "the table is copied, and nobody can write to it until that is done"
 
@@ -20,7 +22,7 @@ COPIES = "the table is copied, and nobody can write to it until that is done"
     ops.AddColumnOp,
     ops.DropConstraintOp,
     ops.CreateCheckConstraintOp,
-    ops.ExecuteSQLOp,
+    CommandOp,
     applies=lambda facts: facts.alters_by_copy or facts.numbering_blocks_writes,
 )
 def alter_copies_table(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
@@ -28,6 +30,8 @@ def alter_copies_table(op: ops.MigrateOperation, case: Case) -> Iterator[Problem
 
     What copies was found out by asking the servers; see adapters/mysql/facts.py and types.py.
     """
+    if refuses_to_copy(op):
+        return
     if isinstance(op, ops.AddColumnOp):
         yield from _copied_for_new(op, case)
     elif isinstance(op, ops.AlterColumnOp):
@@ -43,8 +47,8 @@ def alter_copies_table(op: ops.MigrateOperation, case: Case) -> Iterator[Problem
     elif isinstance(op, ops.CreateCheckConstraintOp):
         if case.facts.copies_for_check(False):
             yield Problem(f"adds a CHECK to {op.table_name}, for which {COPIES}", _window(op.table_name), level=WARNS)
-    elif isinstance(op, ops.ExecuteSQLOp) and case.facts.alters_by_copy:
-        yield from _copied_for_sql(str(op.sqltext), case)
+    elif isinstance(op, CommandOp) and case.facts.alters_by_copy:
+        yield from _copied_for_command(op, case)
 
 
 def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
@@ -62,7 +66,7 @@ def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
                 f'    op.add_column("{table}", sa.Column("{column.name}", {python_type(column.type)},'
                 f' sa.Computed("{column.server_default.sqltext}", persisted=False)))',
             )
-    elif (default := facts.default(column.server_default)) and facts.copies_for_default(default):
+    elif (default := _default(op, facts)) and facts.copies_for_default(default):
         plain = _outside_parentheses(default)
         written = f'sa.Column("{column.name}", {python_type(column.type)}'
         yield Problem(
@@ -76,6 +80,14 @@ def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
     inline = any(isinstance(each, CheckConstraint) for each in column.constraints)
     if (inline or getattr(column.type, "create_constraint", False)) and facts.copies_for_check(inline):
         yield Problem(f"{what} with a CHECK, for which {COPIES}", _window(table), level=WARNS)
+
+
+def _default(op: ops.AddColumnOp, facts: Facts) -> str:
+    """As it reaches the server: SQLAlchemy puts what is no constant into parentheses, SQL stays as it is."""
+    default = op.column.server_default
+    if getattr(op, "statement", None) is not None and isinstance(default, DefaultClause):
+        return str(default.arg)
+    return facts.default(default)
 
 
 def _outside_parentheses(default: str) -> str:
@@ -112,38 +124,35 @@ def _copied_for_change(op: ops.AlterColumnOp, case: Case) -> Iterator[Problem]:
         )
 
 
-ALTER = re.compile(r"\s*ALTER\s+TABLE\s+(?:`?(?P<schema>[\w$]+)`?\.)?`?(?P<table>[\w$]+)`?\s+(?P<rest>.*)", re.I | re.S)
-REFUSES = re.compile(r"\b(?:ALGORITHM\s*=?\s*(?:INPLACE|INSTANT|NOCOPY)|LOCK\s*=?\s*NONE)\b", re.IGNORECASE)
-WHOLE = re.compile(
-    r"(?P<engine>(?:\bENGINE\s*=\s*|(?:^|,)\s*ENGINE\s+)(?P<name>\w+))"
-    r"|\bCONVERT\s+TO\s+(?:CHARACTER\s+SET|CHARSET)\s+\w+"
-    r"|\b(?:PARTITION\s+BY|REMOVE\s+PARTITIONING|(?:REORGANIZE|COALESCE)\s+PARTITION)\b",
-    re.IGNORECASE,
-)
+WHOLE = {
+    *("ENGINE", "CONVERT TO CHARACTER SET", "CONVERT TO CHARSET", "ORDER BY"),
+    *("PARTITION BY", "REMOVE PARTITIONING", "REORGANIZE PARTITION", "COALESCE PARTITION"),
+}
 
 
-def _copied_for_sql(text: str, case: Case) -> Iterator[Problem]:
+def _copied_for_command(op: CommandOp, case: Case) -> Iterator[Problem]:
     """What Alembic has no operation for: another engine, character set, partitions."""
-    altered = ALTER.match(text)
-    if altered is None or REFUSES.search(text):
+    if op.table_name is None or op.words not in WHOLE:
         return
-    table, schema = altered["table"], altered["schema"]
-    for found in WHOLE.finditer(re.sub(r"'(?:[^']|'')*'", "''", altered["rest"])):
-        query = case.facts.has_engine(found["name"], table, schema) if found["engine"] else None
-        if case.tables.is_new(table, schema) or (query is not None and case.tables.finds(query)):
-            continue
-        yield Problem(
-            f"alters {table} with {' '.join(found[0].split())}, for which {COPIES}",
-            _window(table),
-            level=WARNS if case.tables.has_rows(table, schema) is False else BLOCKS,
-        )
+    if op.words == "ENGINE":
+        engine = re.sub(r"(?i)^ENGINE\s*=?\s*", "", op.text).strip()
+        query = case.facts.has_engine(engine, op.table_name, op.schema)
+        if query is not None and case.tables.finds(query):
+            return
+    yield Problem(f"alters {op.table_name} with {op.text}, for which {COPIES}", _window(op.table_name))
+
+
+def refuses_to_copy(op: ops.MigrateOperation) -> bool:
+    """Whether SQL says how it is to be done, and the server refuses if it cannot be done so."""
+    said = getattr(op, "kw", {})
+    return said.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or said.get("lock") == "NONE"
 
 
 @rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.alters_by_copy)
 def varchar_crosses_255_bytes(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """The length takes a second byte in each row (MySQL manual, "Online DDL Operations", extending VARCHAR)."""
     after = op.modify_type or op.existing_type
-    if after is None or not case.facts.restates(op) or not _crosses(op, case):
+    if after is None or refuses_to_copy(op) or not case.facts.restates(op) or not _crosses(op, case):
         return None
     was = case.facts.sql(_before(op, case))
     return Problem(
@@ -159,7 +168,7 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, case: Case) -> Problem | No
 def enum_reorder(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """A value is stored by its place: unless new ones come last, every row is written again (MySQL manual, "ENUM")."""
     after = op.modify_type or op.existing_type
-    if after is None or not _moves(op, case):
+    if after is None or refuses_to_copy(op) or not _moves(op, case):
         return None
     old, new = case.facts.enum_values(_before(op, case)), case.facts.enum_values(after)
     gone = [value for value in old if value not in new]

@@ -63,6 +63,11 @@ class MySQLFacts(Facts):
         return False
 
     @property
+    def ignores_inline_references(self) -> bool:
+        """Up to 9.0 (MySQL 9.0 release notes, WL#16130)."""
+        return self.version < (9, 0)
+
+    @property
     def alters_by_copy(self) -> bool:
         """All versions; adding a primary key and a nullable change are done in place, and rows can be written."""
         return True
@@ -153,6 +158,11 @@ class MariaDBFacts(MySQLFacts):
     product = dialect = "mariadb"
     oldest = (10, 5)
     lengths_that_grow_free = 127  # MDEV-15563, in 10.4.3
+
+    @property
+    def ignores_inline_references(self) -> bool:
+        """Up to 10.5 (MDEV-20729)."""
+        return self.version < (10, 5)
 
     @property
     def alters_by_copy(self) -> bool:
