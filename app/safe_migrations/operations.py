@@ -4,7 +4,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,26 @@ class NotInspectable(Exception):  # noqa: N818  # the name of the finding
     """What the script does depends on what is in the database, or it fails without one."""
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One batch_alter_table(): its table, its other options, and all that stands in it."""
+
+    table: str
+    schema: str | None
+    options: dict[str, Any]
+    operations: list[MigrateOperation] = field(default_factory=list)
+
+    @property
+    def changes(self) -> list[MigrateOperation]:
+        """All but SQL, which Alembic runs before it changes the table."""
+        return [operation for operation in self.operations if not isinstance(operation, ExecuteSQLOp)]
+
+    @property
+    def recreate(self) -> str:
+        """Whether the table is made anew: auto (if it has to be), always, never."""
+        return str(self.options.get("recreate", "auto"))
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation, the line of the script where it stands, and whether that is in a batch or an autocommit block."""
@@ -35,6 +55,8 @@ class Operation:
     line: int
     batch: bool = False
     autocommit: bool = False
+    block: Batch | None = None
+    """The batch that it is in."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +150,14 @@ class Recorder:
         return self.found
 
     @contextmanager
-    def _batch_alter_table(self, table_name: str, schema: str | None = None, **_options: Any) -> Iterator[Any]:
+    def _batch_alter_table(self, table_name: str, schema: str | None = None, **options: Any) -> Iterator[Any]:
+        block = Batch(table_name, schema, options)
         make: Any = BatchOperationsImpl
         batch: Any = BatchOperations(
             self.context, impl=make(self.op, table_name, schema, "never", None, (), {}, (), {}, {}, None)
         )
         autocommit = self.autocommit  # all of it runs at the end of the batch, and blocks within it have ended then
-        batch.invoke = lambda operation: self._note(operation, True, autocommit)
+        batch.invoke = lambda operation: self._note(operation, block, autocommit)
         yield batch
 
     @contextmanager
@@ -150,10 +173,12 @@ class Recorder:
             self._note(ExecuteSQLOp(statement))
         return _Unknown()
 
-    def _note(self, operation: MigrateOperation, batch: bool = False, autocommit: bool | None = None) -> Any:
+    def _note(self, operation: MigrateOperation, block: Batch | None = None, autocommit: bool | None = None) -> Any:
         """What Alembic would return: the table that is made, for `op.bulk_insert()`."""
         autocommit = self.autocommit if autocommit is None else autocommit
-        self.found.append(Operation(operation, self._line(), batch, autocommit))
+        self.found.append(Operation(operation, self._line(), block is not None, autocommit, block))
+        if block is not None:
+            block.operations.append(operation)
         return made_by(operation) if isinstance(operation, CreateTableOp) else None
 
     def _line(self) -> int:

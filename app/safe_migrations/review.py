@@ -44,17 +44,17 @@ class Review:
     def pass_by(self, script: Script) -> None:
         """Follow a revision without looking for anything."""
         for operation in Revision.of(script, self.recorder).upgrade:
-            self.tables.apply(operation.op)
+            self.tables.follow(operation)
 
     def _found(self, revision: Revision) -> Iterator[Found]:
         yield from self._judged(revision, Case(revision, "upgrade", None, self.facts, self.tables))
         for operation in revision.upgrade:
             yield from self._judged(operation.op, Case(revision, "upgrade", operation, self.facts, self.tables))
-            self.tables.apply(operation.op)
+            self.tables.follow(operation)
         tables = self.tables.branch()
         for operation in revision.downgrade:
             yield from self._judged(operation.op, Case(revision, "downgrade", operation, self.facts, tables))
-            tables.apply(operation.op)
+            tables.follow(operation)
 
     def _judged(self, subject: Any, case: Case) -> Iterator[Found]:
         for rule in RULES.values():

@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.operations import Operation
 from app.safe_migrations.sql.ops import ChangeRowsOp, CommandOp
 
 Name = tuple[str | None, str]
@@ -84,6 +85,7 @@ class Tables:
         self.new: set[Name] = set()
         self.known: dict[Name, KnownTable] = {}
         self.parent: Tables | None = None
+        self.applied: list[Operation] = []
 
     def begin_run(self) -> None:
         """From here on, no table counts as new that was there before."""
@@ -92,7 +94,7 @@ class Tables:
     def branch(self) -> "Tables":
         """A copy, to follow operations that are not run next."""
         copy = Tables(self.connection)
-        copy.parent, copy.new = self, set(self.new)
+        copy.parent, copy.new, copy.applied = self, set(self.new), list(self.applied)
         return copy
 
     def is_new(self, name: str, schema: str | None = None) -> bool:
@@ -207,6 +209,11 @@ class Tables:
             return KnownTable()
         finally:
             self.connection.rollback()
+
+    def follow(self, operation: Operation) -> None:
+        """apply() it, and remember that."""
+        self.applied.append(operation)
+        self.apply(operation.op)
 
     @singledispatchmethod
     def apply(self, _operation: ops.MigrateOperation) -> None:

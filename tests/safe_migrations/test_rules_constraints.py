@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.operations.ops import ExecuteSQLOp
 
-from app.safe_migrations.adapters import FACTS, adapter_of, facts_at
+from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.adapters.products import FACTS, facts_at
 from app.safe_migrations.operations import Operation
 from app.safe_migrations.rules import RULES, Case, Problem
 from app.safe_migrations.sql import translated

@@ -1,16 +1,19 @@
 """What a database does with an operation, by product and version: what rules ask. Nothing here needs a connection."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic.operations.ops import AlterColumnOp
-from sqlalchemy import URL, Column, DefaultClause, Dialect, FetchedValue, Integer, Select
+from sqlalchemy import URL, Column, Connection, DefaultClause, Dialect, FetchedValue, Integer, Select
 from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
+
+if TYPE_CHECKING:
+    from app.safe_migrations.operations import Batch, Operation
 
 UNLIMITED = 1_000_000_000
 
@@ -88,6 +91,9 @@ class Facts:
 
     runs_comments = False
     """Whether what stands between /*! and */ is run."""
+
+    changes_by_rebuild = False
+    """Whether a column or a constraint is changed by making the table anew, in Alembic's batch mode."""
 
     restates_columns = False
     """Whether a column is changed by saying all of it anew."""
@@ -203,6 +209,19 @@ class Facts:
 
     def has_engine(self, _engine: str, _table: str, _schema: str | None) -> Select[tuple[int]] | None:
         """Finds the table if it is of that storage engine; None if the database has none."""
+        return None
+
+    def is_constant(self, _default: str) -> bool:
+        """Whether a default, as default() has it, can be had by rows that are there without writing them."""
+        return True
+
+    def refused_rebuild(
+        self, _connection: Connection | None, _applied: "Sequence[Operation]", _batch: "Batch"
+    ) -> tuple[str, str] | None:
+        """What a batch would lose of its table, and what to do instead; None if it loses nothing, or nobody knows.
+
+        ``applied`` are the operations since the database was as it is, or since it was empty without ``connection``.
+        """
         return None
 
     def restates(self, _operation: AlterColumnOp) -> bool:

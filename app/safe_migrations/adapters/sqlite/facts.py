@@ -1,10 +1,18 @@
 """What SQLite does with an operation."""
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Connection
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import UNLIMITED, Facts
+
+if TYPE_CHECKING:
+    from app.safe_migrations.operations import Batch, Operation
+
+CONSTANT = re.compile(r"[( ]*(?:[x]?'(?:[^']|'')*'|[+-]?[\d.]+(?:e[+-]?\d+)?|(?!CURRENT_)\w+)?[) ]*", re.IGNORECASE)
 
 
 class SQLiteFacts(Facts):
@@ -18,9 +26,22 @@ class SQLiteFacts(Facts):
     one_writer = True
     longest_name = UNLIMITED
     sizes_hold = False
+    changes_by_rebuild = True
     # A date is text, and CAST(... AS DATETIME) makes a number of it (sqlite.org/datatype3.html, 3.1).
     widening = frozenset({("boolean", "integer"), ("integer", "boolean"), ("decimal", "float"), ("float", "decimal")})
 
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
         """Readers go on until the commit: a table is copied to a new one."""
         return False
+
+    def is_constant(self, default: str) -> bool:
+        """A number, a string, a word such as TRUE; neither CURRENT_TIMESTAMP nor an expression."""
+        return CONSTANT.fullmatch(default) is not None
+
+    def refused_rebuild(
+        self, connection: Connection | None, applied: "Sequence[Operation]", batch: "Batch"
+    ) -> tuple[str, str] | None:
+        """By doing it in memory, on the tables without their rows."""
+        from app.safe_migrations.adapters.sqlite.shadow import refusal
+
+        return refusal(connection, applied, batch)

@@ -120,11 +120,7 @@ class Rebuilds:
         old = _without_what_goes(old, new, kept)
         lost = [name for name, pattern in FEATURES.items() if _count(pattern, new) < _count(pattern, old)]
         if lost:
-            raise MigrationError(
-                f"SQLite has to rebuild {rebuild.table}, and {' and '.join(lost)} would be lost (rebuild-loses).",
-                "give the whole table as it is to be; nothing was changed:",
-                f"with op.batch_alter_table({rebuild.table!r}, copy_from=sa.Table(...), table_args=(...)) as batch_op:",
-            )
+            raise not_made(rebuild.table, f"would lose {' and '.join(lost)}")
 
     def _require_same_values(self, rebuild: Rebuild, insert: str) -> None:
         """SQLite's CAST makes 12 of '12x' and 0 of 'abc', without a word (sqlite.org/lang_expr.html, section 4)."""
@@ -207,6 +203,15 @@ class Rebuilds:
             return None
         found = self.bare.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
         return int(found[0]) if found else None
+
+
+def not_made(table: str, why: str) -> MigrationError:
+    """The table cannot be made anew from what SQLAlchemy reads of it."""
+    return MigrationError(
+        f"SQLite has to rebuild {table}, and {why} (rebuild-loses).",
+        "give the whole table as it is to be; nothing was changed:",
+        f"with op.batch_alter_table({table!r}, copy_from=sa.Table(...), table_args=(...)) as batch_op:",
+    )
 
 
 def _not_put_back(table: str, kind: str, name: str, failure: str) -> MigrationError:
