@@ -15,7 +15,6 @@ from sqlalchemy import (
     Connection,
     ForeignKeyConstraint,
     Select,
-    Table,
     UniqueConstraint,
     column,
     func,
@@ -27,7 +26,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.operations import Operation
+from app.safe_migrations.operations import Operation, made_by
 from app.safe_migrations.sql.ops import ChangeRowsOp, CommandOp
 
 Name = tuple[str | None, str]
@@ -326,14 +325,6 @@ class Tables:
             name := operation.table_name or self.table_of_index(str(operation.index_name), operation.schema)
         ) is not None:
             self.table(name, operation.schema).indexes.pop(str(operation.index_name), None)
-
-
-def made_by(operation: ops.CreateTableOp) -> Table:
-    """The table that it makes, once: the foreign keys that stand in a column go to the first table alone."""
-    if "made" not in operation.info:
-        operation.info["made"] = operation.to_table()
-    made: Table = operation.info["made"]
-    return made
 
 
 def _add_column(known: KnownTable, column: "Column[Any]") -> None:

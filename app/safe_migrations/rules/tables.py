@@ -5,9 +5,9 @@ from typing import Any
 
 from alembic.operations import ops
 
+from app.safe_migrations.operations import made_by
 from app.safe_migrations.rules.parts import with_column
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
-from app.safe_migrations.tables import made_by
 
 NAMING = (
     ops.CreateTableOp,
