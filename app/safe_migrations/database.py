@@ -17,6 +17,12 @@ def app_engine() -> Engine:
     return engine
 
 
+def naming_convention() -> Mapping[Any, Any]:
+    """What gives a name to constraints that have none in a script."""
+    convention: Mapping[Any, Any] = current_app.extensions["migrate"].db.metadata.naming_convention
+    return convention
+
+
 def heads_of(connection: Connection) -> tuple[str, ...]:
     """The revisions that the database says it is at; ends the transaction."""
     heads = MigrationContext.configure(connection).get_current_heads()

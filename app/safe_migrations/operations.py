@@ -11,7 +11,8 @@ from typing import Any
 from alembic.operations import Operations
 from alembic.operations.base import BatchOperations
 from alembic.operations.batch import BatchOperationsImpl
-from alembic.operations.ops import CreateTableOp, ExecuteSQLOp, MigrateOperation
+from alembic.operations.ops import AddColumnOp, CreateTableOp, ExecuteSQLOp, MigrateOperation
+from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from sqlalchemy import Table, create_engine
@@ -99,6 +100,11 @@ def made_by(operation: CreateTableOp) -> Table:
         operation.info["made"] = operation.to_table()
     made: Table = operation.info["made"]
     return made
+
+
+def with_column(operation: AddColumnOp) -> Table:
+    """A table that has this column only, with what it says of constraints and indexes."""
+    return SchemaObjects().table(operation.table_name, operation.column._copy(), schema=operation.schema)
 
 
 def one_way(script: Path) -> str | None:

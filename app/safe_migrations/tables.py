@@ -1,5 +1,6 @@
 """The tables as they are when an operation comes: what the database has, and what earlier operations made of it."""
 
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -14,7 +15,10 @@ from sqlalchemy import (
     Computed,
     Connection,
     ForeignKeyConstraint,
+    Inspector,
     Select,
+    Table,
+    TableClause,
     UniqueConstraint,
     column,
     func,
@@ -22,11 +26,12 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchTableError, SAWarning, SQLAlchemyError
+from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.operations import Operation, made_by
+from app.safe_migrations.operations import Operation, made_by, with_column
 from app.safe_migrations.sql.ops import ChangeRowsOp, CommandOp
 
 Name = tuple[str | None, str]
@@ -72,8 +77,7 @@ class KnownTable:
     foreign_keys: list[ForeignKey] = field(default_factory=list)
     indexes: dict[str, list[str]] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
-    rows_changed: bool = False
-    """Whether an operation has changed rows, which the database does not have yet."""
+    primary_key: list[str] = field(default_factory=list)
 
 
 class Tables:
@@ -85,6 +89,8 @@ class Tables:
         self.known: dict[Name, KnownTable] = {}
         self.parent: Tables | None = None
         self.applied: list[Operation] = []
+        self.written: set[Name | None] = set()
+        """Where an earlier operation changed rows, which the database does not have yet; None: nobody knows where."""
 
     def begin_run(self) -> None:
         """From here on, no table counts as new that was there before."""
@@ -93,7 +99,7 @@ class Tables:
     def branch(self) -> "Tables":
         """A copy, to follow operations that are not run next."""
         copy = Tables(self.connection)
-        copy.parent, copy.new, copy.applied = self, set(self.new), list(self.applied)
+        copy.parent, copy.new, copy.applied, copy.written = self, set(self.new), list(self.applied), set(self.written)
         return copy
 
     def is_new(self, name: str, schema: str | None = None) -> bool:
@@ -133,9 +139,7 @@ class Tables:
         return self.finds(select(1).select_from(table(name, schema=schema)))
 
     def finds_in(self, name: str, schema: str | None, condition: ColumnElement[bool]) -> bool | None:
-        """Whether the table has such a row; None if that is not known, as where an operation has changed rows."""
-        if self.table(name, schema).rows_changed:
-            return None
+        """Whether the table has such a row; None if that is not known."""
         return self.finds(select(1).select_from(table(name, schema=schema)).where(condition))
 
     def width(self, facts: Facts, table: str, column: str, schema: str | None = None) -> int | None:
@@ -153,7 +157,12 @@ class Tables:
         return int(found[0]) if found else None
 
     def finds(self, query: Select[Any]) -> bool | None:
-        """Whether the query has a result on the database as it is now; None if there is none, or it fails there."""
+        """Whether the query has a result; None if there is no database, it fails there, or an earlier operation has yet
+        to change rows that it looks at.
+        """
+        asked = {(each.schema, each.name) for each in iterate(query) if isinstance(each, TableClause)}
+        if self.written & {None, *asked}:
+            return None
         found = self._first(query.limit(1))
         return None if found is None else bool(found)
 
@@ -171,39 +180,9 @@ class Tables:
     def _reflected(self, key: Name) -> KnownTable:
         if self.connection is None:
             return KnownTable()
-        schema, name = key
-        inspector = inspect(self.connection)
         try:
-            return KnownTable(
-                {
-                    column["name"]: KnownColumn(
-                        column["name"],
-                        column["type"],
-                        column["nullable"],
-                        Computed(**column["computed"]) if "computed" in column else column.get("default"),
-                        column.get("comment"),
-                        column.get("autoincrement") is True,
-                    )
-                    for column in inspector.get_columns(name, schema)
-                },
-                [
-                    ForeignKey(
-                        found["name"],
-                        found["constrained_columns"],
-                        (found["referred_schema"], found["referred_table"]),
-                        found["referred_columns"],
-                    )
-                    for found in inspector.get_foreign_keys(name, schema)
-                ],
-                {
-                    str(found["name"]): [column for column in found["column_names"] if column]
-                    for found in inspector.get_indexes(name, schema)
-                },
-                checks={
-                    str(found["name"]): Check(found["sqltext"], not found.get("dialect_options", {}).get("not_valid"))
-                    for found in inspector.get_check_constraints(name, schema)
-                },
-            )
+            with warnings.catch_warnings(action="ignore", category=SAWarning):  # a type that SQLAlchemy does not know
+                return _read(inspect(self.connection), *key)
         except (DBAPIError, NoSuchTableError):
             return KnownTable()
         finally:
@@ -236,6 +215,12 @@ class Tables:
                 made.indexes[str(constraint.name)] = [each.name for each in constraint.columns]
             elif isinstance(constraint, CheckConstraint) and constraint.name:
                 made.checks[str(constraint.name)] = Check(str(constraint.sqltext))
+        made.primary_key = [each.name for each in table.primary_key]
+        _add_indexes(made, table)
+
+    @apply.register
+    def _(self, operation: ops.BulkInsertOp) -> None:
+        self.written.add((operation.table.schema, operation.table.name))
 
     @apply.register
     def _(self, operation: ops.DropTableOp) -> None:
@@ -252,7 +237,10 @@ class Tables:
 
     @apply.register
     def _(self, operation: ops.AddColumnOp) -> None:
-        _add_column(self.table(operation.table_name, operation.schema), operation.column)
+        known = self.table(operation.table_name, operation.schema)
+        table = with_column(operation)
+        _add_column(known, table.columns[operation.column.name])
+        _add_indexes(known, table)
 
     @apply.register
     def _(self, operation: ops.DropColumnOp) -> None:
@@ -289,9 +277,20 @@ class Tables:
     @apply.register
     def _(self, operation: ops.DropConstraintOp) -> None:
         known = self.table(operation.table_name, operation.schema)
-        known.foreign_keys = [key for key in known.foreign_keys if key.name != operation.constraint_name]
-        known.indexes.pop(str(operation.constraint_name), None)
-        known.checks.pop(str(operation.constraint_name), None)
+        kind, name = operation.constraint_type, operation.constraint_name
+        if kind in ("foreignkey", None):
+            # One that got its name from a naming convention, or from the server, is known without.
+            gone = name if any(key.name == name for key in known.foreign_keys) else None
+            known.foreign_keys = [key for key in known.foreign_keys if key.name != gone]
+        if kind != "foreignkey":
+            known.indexes.pop(str(name), None)
+            known.checks.pop(str(name), None)
+        if kind == "primary":
+            known.primary_key = []
+
+    @apply.register
+    def _(self, operation: ops.CreatePrimaryKeyOp) -> None:
+        self.table(operation.table_name, operation.schema).primary_key = [str(each) for each in operation.columns]
 
     @apply.register
     def _(self, operation: ops.CreateCheckConstraintOp) -> None:
@@ -301,10 +300,12 @@ class Tables:
 
     @apply.register
     def _(self, operation: ChangeRowsOp) -> None:
-        self.table(operation.table_name, operation.schema).rows_changed = True
+        self.written.add((operation.schema, operation.table_name))
 
     @apply.register
     def _(self, operation: CommandOp) -> None:
+        if not operation.parsed or operation.may_do_anything:
+            self.written.add(None)
         if operation.words == "VALIDATE CONSTRAINT" and operation.table_name:
             checks = self.table(operation.table_name, operation.schema).checks
             if operation.name in checks:
@@ -327,6 +328,40 @@ class Tables:
             self.table(name, operation.schema).indexes.pop(str(operation.index_name), None)
 
 
+def _read(inspector: Inspector, schema: str | None, name: str) -> KnownTable:
+    return KnownTable(
+        {
+            column["name"]: KnownColumn(
+                column["name"],
+                column["type"],
+                column["nullable"],
+                Computed(**column["computed"]) if "computed" in column else column.get("default"),
+                column.get("comment"),
+                column.get("autoincrement") is True,
+            )
+            for column in inspector.get_columns(name, schema)
+        },
+        [
+            ForeignKey(
+                found["name"],
+                found["constrained_columns"],
+                (found["referred_schema"], found["referred_table"]),
+                found["referred_columns"],
+            )
+            for found in inspector.get_foreign_keys(name, schema)
+        ],
+        {
+            str(found["name"]): [column for column in found["column_names"] if column]
+            for found in inspector.get_indexes(name, schema)
+        },
+        checks={
+            str(found["name"]): Check(found["sqltext"], not found.get("dialect_options", {}).get("not_valid"))
+            for found in inspector.get_check_constraints(name, schema)
+        },
+        primary_key=inspector.get_pk_constraint(name, schema)["constrained_columns"],
+    )
+
+
 def _add_column(known: KnownTable, column: "Column[Any]") -> None:
     numbered = column.table is not None and column.table.autoincrement_column is column
     known.columns[column.name] = KnownColumn(
@@ -336,6 +371,11 @@ def _add_column(known: KnownTable, column: "Column[Any]") -> None:
         if key.constraint is None or len(key.constraint.elements) == 1:
             name = key.name if key.constraint is None else key.constraint.name
             known.foreign_keys.append(_foreign_key(name, [column.name], key))
+
+
+def _add_indexes(known: KnownTable, table: Table) -> None:
+    for index in table.indexes:
+        known.indexes[str(index.name)] = [each.name for each in index.columns]
 
 
 def _foreign_key(name: Any, columns: list[str], *targets: Any) -> ForeignKey:

@@ -44,7 +44,7 @@ def review_on(at_first: None, project: Project) -> Callable[..., list[Finding]]:
 def operating(at_first: None) -> Iterator[tuple[Connection, Operations]]:
     """The connection, and operations that run on it."""
     with db.engine.connect() as connection:
-        yield connection, Operations(MigrationContext.configure(connection))
+        yield connection, Operations(MigrationContext.configure(connection, opts={"target_metadata": db.metadata}))
 
 
 def execute(*statements: str) -> None:

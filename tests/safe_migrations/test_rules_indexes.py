@@ -1,19 +1,24 @@
 """Rules about indexes: what they find beside the pairs of the README, and that the servers do what they claim."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from textwrap import indent
 
 import pytest
+import sqlalchemy as sa
 from alembic.operations import Operations
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from app.safe_migrations.findings import Finding
 from tests.conftest import FIRST, Project, revision
-from tests.safe_migrations.conftest import locks
+from tests.safe_migrations.conftest import execute, locks
 from tests.safe_migrations.test_rules import review
 
 __all__ = ["review"]
 
+on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 Reviewing = Callable[..., list[Finding]]
 Operating = tuple[Connection, Operations]
@@ -70,7 +75,7 @@ def test_create_index_locks(operating: Operating) -> None:
 
 def test_new_tables(review: Callable[[str, str], list[Finding]]) -> None:
     """An index of a table that the same revision makes blocks nobody, and a concurrent one is refused there too."""
-    made = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+    made = "op.create_table('pet', sa.Column('id', sa.BigInteger(), primary_key=True))\n"
     assert [] == review(f"{made}op.create_index('ix', 'pet', ['id'])\nop.drop_index('ix', 'pet')", "postgresql")
     concurrently = f"{made}op.create_index('ix', 'pet', ['id'], postgresql_concurrently=True)"
     assert ["concurrently-in-transaction"] == [finding.code for finding in review(concurrently, "postgresql")]
@@ -154,3 +159,123 @@ def test_drop_index_of_what_table(review_on: Reviewing) -> None:
         " (drop-index-blocks)."
     ) == finding.message
     assert "op.drop_index('ix', postgresql_concurrently=True)" in finding.instead
+
+
+PET = (
+    "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('user_id', sa.Integer()), "
+    "sa.Column('age', sa.Integer()), sa.ForeignKeyConstraint(['user_id'], ['user.id'], name='fk'))\n"
+)
+PET_INLINE = (
+    "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), "
+    "sa.Column('user_id', sa.Integer(), sa.ForeignKey('user.id')))\n"
+)
+IX = "op.create_index('ix', 'pet', ['user_id'])\n"
+OTHER = "op.create_index('other', 'pet', ['user_id', 'age'])\n"
+DROP, DROP_KEY = "op.drop_index('ix', 'pet')\n", "op.drop_constraint('fk', 'pet', type_='foreignkey')\n"
+
+
+@on_mysql
+@pytest.mark.parametrize(
+    ("before", "script", "refused"),
+    [
+        pytest.param("", PET + IX + DROP, True, id="another index takes the place of the one made by itself"),
+        pytest.param(PET, IX + DROP, True, id="that was there before"),
+        pytest.param(PET + IX, DROP, True, id="the only one"),
+        pytest.param("", PET_INLINE.replace("))\n", "), sa.Index('ix', 'user_id'))\n") + DROP, True, id="in the table"),
+        pytest.param("", PET_INLINE + IX + DROP, True, id="a key in the definition of its column"),
+        pytest.param(PET, "op.drop_index('fk', 'pet')", True, id="made by itself"),
+        pytest.param("", PET + "op.drop_index('fk', 'pet')", True, id="made by itself in this script"),
+        pytest.param(PET + IX, OTHER + DROP, False, id="another one begins with the column"),
+        pytest.param(PET + OTHER, IX + DROP, False, id="and was there before"),
+        pytest.param(PET + IX + "op.create_index('other', 'pet', ['age', 'user_id'])", DROP, True, id="ends with it"),
+        pytest.param(PET + IX, DROP_KEY + DROP, False, id="the key is dropped first"),
+        pytest.param(PET + IX, DROP + DROP_KEY, True, id="the key is dropped later"),
+        pytest.param(
+            "op.create_table('pet', sa.Column('user_id', sa.Integer(), sa.ForeignKey('user.id', name='fk'), "
+            "primary_key=True, autoincrement=False), sa.Column('age', sa.Integer(), primary_key=True))\n",
+            IX + DROP,
+            False,
+            id="the primary key begins with it",
+        ),
+        pytest.param(
+            PET + "op.create_unique_constraint('ix', 'pet', ['user_id'])",
+            "op.drop_constraint('ix', 'pet', type_='unique')",
+            True,
+            id="a unique constraint",
+        ),
+        pytest.param(
+            PET, "with op.batch_alter_table('pet') as batch_op:\n    batch_op.drop_index('fk')", True, id="batch"
+        ),
+        pytest.param(
+            "",
+            PET.replace(", name='fk'", "") + IX + DROP_KEY.replace("fk", "fk_pet_user_id_user") + DROP,
+            False,
+            id="a key without a name is dropped first",
+        ),
+    ],
+)
+def test_index_of_foreign_key(
+    review_on: Reviewing, operating: Operating, before: str, script: str, refused: bool
+) -> None:
+    """What is found is what the server refuses with error 1553, and nothing else."""
+    _connection, op = operating
+    exec(before, {"op": op, "sa": sa})
+    assert refused == bool(found(review_on(script), "index-needed-by-foreign-key"))
+    with pytest.raises(OperationalError, match="1553") if refused else nullcontext():
+        exec(script, {"op": op, "sa": sa})
+
+
+@pytest.mark.parametrize("product", ["mysql", "mariadb"])
+@pytest.mark.parametrize(
+    ("down", "instead"),
+    [
+        (
+            f"{DROP}op.drop_table('pet')",
+            "leave it to the table, which takes its indexes along:\n    op.drop_table('pet')",
+        ),
+        (
+            f"{DROP}{DROP_KEY}",
+            "drop the foreign key first:\n    op.drop_constraint('fk', 'pet', type_='foreignkey')\n"
+            "    op.drop_index('ix', table_name='pet')",
+        ),
+        (
+            DROP,
+            "drop the foreign key first, or give it another index before:\n"
+            "    op.create_index('ix_pet_user_id_key', 'pet', ['user_id'], unique=False)\n"
+            "    op.drop_index('ix', table_name='pet')",
+        ),
+    ],
+)
+def test_index_of_foreign_key_words(
+    review: Callable[[str, str], list[Finding]], down: str, instead: str, product: str
+) -> None:
+    """A downgrade is told of, with what fits: what it gives to paste is not found again."""
+    script = f"def upgrade():\n{indent(PET + IX, '    ')}\n\ndef downgrade():\n"
+    (finding,) = found(review(script + indent(down, "    "), product), "index-needed-by-foreign-key")
+    assert (
+        "revision a1 has a downgrade() that drops index ix of pet, and the server refuses that while foreign key fk"
+        " needs it (index-needed-by-foreign-key)."
+    ) == finding.message
+    assert instead == finding.instead
+    assert [] == found(review(script + instead.partition("\n")[2], product), "index-needed-by-foreign-key")
+
+
+@on_mysql
+@pytest.mark.parametrize("kind", ["FULLTEXT", "SPATIAL"])
+def test_fulltext(review_on: Reviewing, operating: Operating, kind: str) -> None:
+    """The server refuses to let others write meanwhile, which it does for other indexes."""
+    connection, _op = operating
+    execute("CREATE TABLE note (id INT PRIMARY KEY, t TEXT, g GEOMETRY NOT NULL, n INT)")
+    column = {"FULLTEXT": "t", "SPATIAL": "g"}[kind]
+    (finding,) = review_on(
+        f"op.create_index('ix', 'note', ['{column}'], mysql_prefix='{kind}')",
+        "INSERT INTO note VALUES (1, 'a b', POINT(1, 1), 1)",
+    )
+    assert f"revision a1 creates {kind} index ix, and nobody can write to note meanwhile (fulltext-blocks)." == (
+        finding.message
+    )
+    with pytest.raises(OperationalError, match="LOCK=NONE is not supported"):
+        connection.execute(sa.text(f"ALTER TABLE note ADD {kind} INDEX ix ({column}), LOCK=NONE"))
+    connection.execute(sa.text(f"ALTER TABLE note ADD {kind} INDEX ix ({column}), LOCK=SHARED"))
+    connection.execute(sa.text("DROP INDEX ix ON note"))
+    connection.execute(sa.text("ALTER TABLE note ADD INDEX ix (n), LOCK=NONE"))

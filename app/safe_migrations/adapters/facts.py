@@ -60,6 +60,29 @@ class Facts:
     enums_are_types = False
     """Whether an enum is a type of its own, beside the tables that use it."""
 
+    unvalidated_constraints = False
+    """Whether a foreign key or CHECK can be added without a look at the rows; else all are read under a lock."""
+
+    constraints_from_indexes = False
+    """Whether a unique index can become a constraint; making both at once keeps everyone out of the table."""
+
+    exclude_constraints = False
+
+    unnamed_primary_keys = False
+    """Whether a primary key is dropped without a name."""
+
+    batch_rebuilds = False
+    """Whether batch mode makes the table anew, from what its columns say."""
+
+    foreign_keys_copy = False
+    """Whether a foreign key is added by copying its table, while writers wait."""
+
+    foreign_keys_need_index = False
+    """Whether an index stays for as long as a foreign key of its table has no other that begins with its columns."""
+
+    blocking_indexes: frozenset[str] = frozenset()
+    """Kinds of indexes that keep writers out while they are made, by their word in CREATE INDEX."""
+
     longest_name = 63
     """How long a name may be, in characters or bytes; a longer one is cut or refused."""
 

@@ -8,8 +8,8 @@ from alembic.operations import ops
 from sqlalchemy import JSON, Column, Computed, DefaultClause, Identity, column
 
 from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.operations import with_column
 from app.safe_migrations.rules.lines import as_python, python_type, quoted
-from app.safe_migrations.rules.parts import with_column
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
 

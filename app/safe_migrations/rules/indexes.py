@@ -7,6 +7,7 @@ from alembic.operations import ops
 from app.safe_migrations.rules.lines import as_python
 from app.safe_migrations.rules.parts import parts
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
+from app.safe_migrations.tables import ForeignKey, KnownTable
 
 AUTOCOMMIT = "    with op.get_context().autocommit_block():\n"
 
@@ -45,7 +46,7 @@ def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, case: C
 def drop_index_blocks(op: ops.DropIndexOp, case: Case) -> Problem | None:
     """DROP INDEX takes an ACCESS EXCLUSIVE lock on the table (PostgreSQL manual, "DROP INDEX")."""
     table = op.table_name or case.tables.table_of_index(str(op.index_name), op.schema)
-    if op.kw.get("postgresql_concurrently") or _is_dropped(table, op.schema, case):
+    if op.kw.get("postgresql_concurrently") or is_dropped(table, op.schema, case):
         return None
     again = ops.DropIndexOp(
         op.index_name, table, schema=op.schema, if_exists=op.if_exists, **{**op.kw, "postgresql_concurrently": True}
@@ -54,6 +55,76 @@ def drop_index_blocks(op: ops.DropIndexOp, case: Case) -> Problem | None:
         f"drops {_called(op)}, which waits for all who use {table or 'its table'}, and all others wait behind it",
         f"drop it concurrently, in a revision of its own:\n{AUTOCOMMIT}{as_python(again, indent=8)}",
     )
+
+
+@rule(
+    BLOCKS,
+    ops.DropIndexOp,
+    ops.DropConstraintOp,
+    applies=lambda facts: facts.foreign_keys_need_index,
+    ways=("upgrade", "downgrade"),
+    new_tables=True,
+)
+def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, case: Case) -> Iterator[Problem]:
+    """Error 1553 (MySQL manual, "FOREIGN KEY Constraints", conditions and restrictions)."""
+    if isinstance(op, ops.DropConstraintOp) and op.constraint_type not in ("unique", "primary"):
+        return
+    name = op.index_name if isinstance(op, ops.DropIndexOp) else op.constraint_name
+    table = op.table_name or case.tables.table_of_index(str(name), op.schema)
+    if table is None or name is None:
+        return
+    known = case.tables.table(table, op.schema)
+    for key in known.foreign_keys:
+        if _needs(key, str(name), known, getattr(op, "constraint_type", None) == "primary"):
+            drops = "has a downgrade() that drops" if case.way == "downgrade" else "drops"
+            called = f"foreign key {key.name}" if key.name else f"the foreign key of {', '.join(key.columns)}"
+            yield Problem(
+                f"{drops} index {name} of {table}, and the server refuses that while {called} needs it",
+                _without_index(op, str(table), key, case),
+            )
+
+
+@rule(WARNS, ops.CreateIndexOp, applies=lambda facts: bool(facts.blocking_indexes))
+def fulltext_blocks(op: ops.CreateIndexOp, case: Case) -> Problem | None:
+    """LOCK=NONE is refused for these (MySQL manual, "Online DDL Operations", index operations)."""
+    kinds = {str(value).upper() for option, value in op.kw.items() if option.endswith("_prefix")}
+    for kind in kinds & case.facts.blocking_indexes:
+        return Problem(
+            f"creates {kind} {_called(op)}, and nobody can write to {op.table_name} meanwhile",
+            f"run this revision when nobody has to write to {op.table_name}, or search in another service.",
+        )
+    return None
+
+
+def _needs(key: ForeignKey, name: str, known: KnownTable, primary: bool) -> bool:
+    """Whether no other index than that one, or the primary key, begins with the columns of ``key``.
+
+    InnoDB makes one by itself, and drops that as soon as there is another: so it never takes the place of one.
+    """
+
+    def serves(columns: list[str]) -> bool:
+        return columns[: len(key.columns)] == key.columns
+
+    by_itself = (key.name, key.columns[0])
+    for other, columns in known.indexes.items():
+        if other != name and serves(columns) and not (other in by_itself and columns == key.columns):
+            return False
+    if primary or serves(known.primary_key):
+        return primary and serves(known.primary_key)
+    return serves(known.indexes.get(name, key.columns if name == key.name else []))
+
+
+def _without_index(op: ops.MigrateOperation, table: str, key: ForeignKey, case: Case) -> str:
+    """What to do instead of dropping the index, or before it."""
+    later = [each.op for each in (case.revision.upgrade if case.way == "upgrade" else case.revision.downgrade)]
+    if any(isinstance(each, ops.DropTableOp) and each.table_name == table for each in later):
+        return f"leave it to the table, which takes its indexes along:\n{as_python(ops.DropTableOp(table))}"
+    schema = getattr(op, "schema", None)
+    if any(isinstance(each, ops.DropConstraintOp) and each.constraint_name == key.name for each in later):
+        drop = ops.DropConstraintOp(key.name, table, type_="foreignkey", schema=schema)
+        return f"drop the foreign key first:\n{as_python(drop, op)}"
+    other = ops.CreateIndexOp(f"ix_{'_'.join([table, *key.columns])}_key", table, key.columns, schema=schema)
+    return f"drop the foreign key first, or give it another index before:\n{as_python(other, op)}"
 
 
 def concurrent(index: ops.CreateIndexOp) -> str:
@@ -74,7 +145,8 @@ def _called(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:
     return f"index {op.index_name}" if op.index_name else f"an index of {op.table_name}"
 
 
-def _is_dropped(table: str | None, schema: str | None, case: Case) -> bool:
+def is_dropped(table: str | None, schema: str | None, case: Case) -> bool:
+    """Whether the script drops the table."""
     return any(
         isinstance(other.op, ops.DropTableOp) and (other.op.table_name, other.op.schema) == (table, schema)
         for other in case.revision.upgrade

@@ -8,7 +8,7 @@ from typing import Any
 from alembic.autogenerate import render_python_code
 from alembic.operations.ops import AddColumnOp, MigrateOperation, ModifyTableOps, UpgradeOps
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import ClauseElement, Column, Dialect, make_url
+from sqlalchemy import ClauseElement, Column, Dialect, Select, make_url
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
@@ -29,7 +29,9 @@ def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = Fals
 
 
 def _of_table(operation: Any) -> MigrateOperation:
-    return ModifyTableOps(operation.table_name, [operation], schema=operation.schema)
+    table = getattr(operation, "source_table", None) or operation.table_name
+    schema = getattr(operation, "schema", None) or getattr(operation, "kw", {}).get("source_schema")
+    return ModifyTableOps(table, [operation], schema=schema)
 
 
 def python_type(type_: TypeEngine[Any]) -> str:
@@ -39,7 +41,7 @@ def python_type(type_: TypeEngine[Any]) -> str:
 
 def as_sql(element: ClauseElement, facts: Facts) -> str:
     """One line, with its values."""
-    options = {"literal_binds": True, "include_table": False}
+    options = {"literal_binds": True, "include_table": isinstance(element, Select)}
     try:
         text = str(element.compile(dialect=dialect_of(facts), compile_kwargs=options))
     except SQLAlchemyError:  # a value that has no literal

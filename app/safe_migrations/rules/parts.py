@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from alembic.operations import ops
-from alembic.operations.schemaobj import SchemaObjects
-from sqlalchemy import Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table
+from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table
+
+from app.safe_migrations.operations import with_column
 
 Part = TypeVar("Part", bound=ops.MigrateOperation)
 
@@ -14,11 +15,6 @@ def parts(op: ops.MigrateOperation, *classes: type[Part]) -> Iterator[Part]:
     """Those of ``classes`` that Alembic runs for ``op``; behind ADD COLUMN it makes what the column says."""
     found = [op] if not isinstance(op, ops.AddColumnOp) else _behind(op)
     yield from (part for part in found if isinstance(part, classes))
-
-
-def with_column(op: ops.AddColumnOp) -> Table:
-    """A table that has this column only, with what it says of constraints and indexes."""
-    return SchemaObjects().table(op.table_name, op.column._copy(), schema=op.schema)
 
 
 def is_inline(op: ops.AddColumnOp, constraint: Constraint) -> bool:
@@ -30,13 +26,23 @@ def is_inline(op: ops.AddColumnOp, constraint: Constraint) -> bool:
     )
 
 
+def constraints_of(table: Table) -> Iterator[tuple[Constraint, ops.AddConstraintOp]]:
+    """All but primary keys, each with the operation that would make it by itself."""
+    for constraint in sorted(table.constraints, key=lambda each: each._creation_order):
+        if not isinstance(constraint, PrimaryKeyConstraint):
+            yield constraint, ops.AddConstraintOp.from_constraint(constraint)
+    for column in table.columns:
+        for check in column.constraints:
+            if isinstance(check, CheckConstraint):
+                yield check, ops.CreateCheckConstraintOp(check.name, table.name, check.sqltext, schema=table.schema)
+
+
 def _behind(op: ops.AddColumnOp) -> list[Any]:
     table = with_column(op)
     constraints = [
-        ops.AddConstraintOp.from_constraint(constraint)
-        for constraint in table.constraints
-        if not isinstance(constraint, PrimaryKeyConstraint)
-        and not is_inline(op, constraint)
-        and not getattr(constraint, "_create_rule", None)  # of Boolean and Enum: few databases make it
+        made
+        for constraint, made in constraints_of(table)
+        # Those of Boolean and Enum are made by few databases.
+        if not is_inline(op, constraint) and not getattr(constraint, "_create_rule", None)
     ]
     return [*constraints, *map(ops.CreateIndexOp.from_index, table.indexes)]

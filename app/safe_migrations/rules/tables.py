@@ -5,8 +5,7 @@ from typing import Any
 
 from alembic.operations import ops
 
-from app.safe_migrations.operations import made_by
-from app.safe_migrations.rules.parts import with_column
+from app.safe_migrations.operations import made_by, with_column
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
 NAMING = (

@@ -8,9 +8,8 @@ from sqlalchemy import Column, Table, column
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.casts import Cast, Kind, outside
-from app.safe_migrations.operations import made_by
+from app.safe_migrations.operations import made_by, with_column
 from app.safe_migrations.rules.lines import as_python, python_type
-from app.safe_migrations.rules.parts import with_column
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
 BITS_OF_A_KEY = 64

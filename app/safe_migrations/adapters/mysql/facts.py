@@ -49,6 +49,10 @@ class MySQLFacts(Facts):
     runs_comments = True
     longest_name = 64
     names_in_bytes = False
+    unnamed_primary_keys = True
+    foreign_keys_copy = True
+    foreign_keys_need_index = True
+    blocking_indexes = frozenset({"FULLTEXT", "SPATIAL"})
     invents_values = True  # in strict mode too (manual, "Data Type Default Values")
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})

@@ -53,6 +53,9 @@ class PostgreSQLFacts(Facts):
     default_schema = "public"
     ddl_commits = False
     concurrent_indexes = True
+    unvalidated_constraints = True
+    constraints_from_indexes = True
+    exclude_constraints = True
     json_is_text = True
     not_null_scans = True
     adding_rewrites = True

@@ -23,6 +23,7 @@ class SQLiteFacts(Facts):
     grammar = "sqlite"
     default_schema = "main"
     ddl_commits = False
+    batch_rebuilds = True
     one_writer = True
     longest_name = UNLIMITED
     sizes_hold = False

@@ -1,0 +1,55 @@
+"""REFERENCES in the definition of a column: which MySQL and MariaDB make a foreign key of it."""
+
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+from alembic.operations.ops import ExecuteSQLOp
+
+from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.adapters.products import FACTS, facts_at
+from app.safe_migrations.operations import Operation
+from app.safe_migrations.rules import RULES, Case, Problem
+from app.safe_migrations.sql import translated
+from app.safe_migrations.tables import Tables
+
+ADD = "ALTER TABLE pet ADD COLUMN x INTEGER REFERENCES pet (id)"
+CREATE = "CREATE TABLE toy (id INTEGER PRIMARY KEY, pet INTEGER REFERENCES pet (id))"
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_servers(database: str) -> None:
+    """What the facts say of the server's version is what it does, in ALTER and in CREATE TABLE."""
+    engine = sa.create_engine(database, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in ("CREATE TABLE pet (id INTEGER PRIMARY KEY)", ADD, CREATE):
+            connection.exec_driver_sql(statement)
+        ignored = facts_at(adapter_of(engine), connection).ignores_inline_references
+        for table in ("pet", "toy"):
+            assert ignored == (not sa.inspect(connection).get_foreign_keys(table)), table
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "expected"),
+    [
+        ("mysql", (8, 4), True),
+        ("mysql", (9, 0), False),
+        ("mysql", (), True),
+        ("mariadb", (10, 4), True),
+        ("mariadb", (10, 5), False),
+        ("postgresql", (), False),
+        ("sqlite", (), False),
+    ],
+)
+def test_versions(product: str, version: tuple[int, ...], expected: bool) -> None:
+    """MySQL before 9.0 and MariaDB before 10.5 read it and forget it."""
+    facts = FACTS[product](version)
+    rule = RULES["inline-references-ignored"]
+    assert expected == rule.applies(facts)
+    for statement, name in ((ADD, "pet.x"), (CREATE, "toy.pet")):
+        (op,) = translated(ExecuteSQLOp(statement), "mysql")
+        found = rule.find(op, Case(cast(Any, None), "upgrade", Operation(op, 1), facts, Tables()))
+        (problem,) = cast("list[Problem]", found)
+        assert f"has REFERENCES in the definition of {name}" in problem.what
+        assert '"pet", ["' in problem.instead
