@@ -6,8 +6,9 @@ import os
 import re
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class MigrationCommand(click.Command):
             # Flask-Migrate logs a CommandError and exits while it handles it; a script that exits has not upgraded.
             if end.__context__ is None and script_place(end, situation.directory) is None:
                 raise
+            if isinstance(end.__context__, click.Abort):  # Ctrl-C at a question; to Flask-Migrate a RuntimeError
+                raise end.__context__ from None
             error = end.__context__ or end
         except Exception as raised:
             error = raised
@@ -74,7 +77,27 @@ def _with_revision_option(command: click.Command) -> MigrationCommand:
     params = list(command.params)
     if any(param.name == "revision" for param in params):
         params.append(click.Option(["--revision", "target"], metavar="REV", help="The same as the argument."))
-    return MigrationCommand(command.name, params=params, callback=command.callback, help=command.help)
+    callback = command.callback
+    if callback is not None and any(param.name == "rev_id" for param in params) and command.name != "merge":
+        callback = _then_review(callback)
+    return MigrationCommand(command.name, params=params, callback=callback, help=command.help)
+
+
+def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
+    """Tell on stderr what a review finds in scripts that were generated; it changes no exit status."""
+
+    @wraps(generate)
+    def run(**options: Any) -> Any:
+        directory = options.get("directory") or g.get("directory") or current_app.extensions["migrate"].directory
+        before = set(Path(directory).glob("versions/*.py"))
+        result = generate(**options)
+        if options.get("autogenerate", True) and set(Path(directory).glob("versions/*.py")) - before:
+            from app.safe_migrations.commands import tell_findings
+
+            tell_findings(_config(options.get("directory"), options.get("x_arg")))
+        return result
+
+    return run
 
 
 def _complete_usage(ctx: click.Context) -> None:
@@ -215,5 +238,5 @@ def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revis
         ctx.exit(1)
 
 
-def _config(directory: str | None) -> Any:
-    return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"))
+def _config(directory: str | None, x_arg: tuple[str, ...] | None = None) -> Any:
+    return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"), x_arg=x_arg)

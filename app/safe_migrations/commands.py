@@ -18,7 +18,7 @@ from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.backup import Backups, restore_line
 from app.safe_migrations.database import app_engine, heads_of, replaced_by
 from app.safe_migrations.errors import LoginError, MigrationError
-from app.safe_migrations.findings import FORMATS, Finding, merged
+from app.safe_migrations.findings import FORMATS, Finding, as_text, merged
 from app.safe_migrations.guard import connected
 from app.safe_migrations.lock import locked
 from app.safe_migrations.progress import log_on_stderr
@@ -126,6 +126,15 @@ def review(config: Config, revisions: str, whole: bool, targets: str, form: str)
     else:
         click.echo("Nothing found", err=True)
     return not any(finding.stops for finding in findings)
+
+
+def tell_findings(config: Config) -> None:
+    """Print on stderr what is found in pending revisions, unless MIGRATION_REVIEW is off."""
+    with EnvironmentContext(config, ScriptDirectory.from_config(config)):
+        if settings().review == "off":
+            return
+    if findings := _reviewed(config, "", whole=False, targets=""):
+        click.echo(as_text(findings), err=True)
 
 
 def _reviewed(config: Config, revisions: str, whole: bool, targets: str) -> list[Finding]:

@@ -29,6 +29,10 @@ def process_revision_directives(
     """For Alembic's option of this name: no script where nothing differs, and no step that a database refuses."""
     # `flask db check` calls this too, and reads the directives afterwards.
     migrating = context.config is not None and getattr(context.config.cmd_opts, "autogenerate", False)
+    if migrating:
+        from app.safe_migrations.autogenerate.generation import answer, make_safe  # no other command needs them
+
+        answer(context, directives[0])
     if migrating and all(ops.is_empty() for ops in directives[0].upgrade_ops_list):
         directives.clear()
         log.info("No changes in schema detected.")
@@ -37,6 +41,8 @@ def process_revision_directives(
             for ops in (upgrade, downgrade):
                 _drop_indexes_with_their_table(ops)
             _close_circles_last(upgrade, downgrade)
+    if migrating and directives:
+        make_safe(context, directives)
 
 
 def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
@@ -47,6 +53,24 @@ def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
         return not own and (theirs is None or theirs(name, kind, parents))
 
     return include_name
+
+
+def with_imports(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
+    """For Alembic's option ``render_item``: what ``theirs`` writes, if there is one, else types that can be read again.
+
+    Alembic writes the types of an app with their module, and does not import it; and types inside of types bare.
+    """
+
+    def render_item(kind: str, item: Any, autogen: Any) -> Any:
+        if theirs is not None and (rendered := theirs(kind, item, autogen)) is not False:
+            return rendered
+        if kind != "type":
+            return False
+        from app.safe_migrations.autogenerate.rendering import render_type
+
+        return render_type(item, autogen)
+
+    return render_item
 
 
 def _drop_indexes_with_their_table(ops: OpContainer) -> None:

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from alembic.operations.ops import AlterColumnOp
-from sqlalchemy import URL, Column, Connection, DefaultClause, Dialect, FetchedValue, Integer, Select
+from sqlalchemy import URL, Column, Connection, Constraint, DefaultClause, Dialect, FetchedValue, Integer, Select
 from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
@@ -71,9 +71,6 @@ class Facts:
     unnamed_primary_keys = False
     """Whether a primary key is dropped without a name."""
 
-    batch_rebuilds = False
-    """Whether batch mode makes the table anew, from what its columns say."""
-
     foreign_keys_copy = False
     """Whether a foreign key is added by copying its table, while writers wait."""
 
@@ -82,6 +79,15 @@ class Facts:
 
     blocking_indexes: frozenset[str] = frozenset()
     """Kinds of indexes that keep writers out while they are made, by their word in CREATE INDEX."""
+
+    renaming_restates = False
+    """Whether the statement by which Alembic renames a column says its type, default and comment anew."""
+
+    checks_stop_renames = False
+    """Whether a column cannot be renamed while a CHECK names it."""
+
+    indexes_foreign_keys = False
+    """Whether a foreign key without an index gets one, which has its name."""
 
     longest_name = 63
     """How long a name may be, in characters or bytes; a longer one is cut or refused."""
@@ -115,7 +121,7 @@ class Facts:
     runs_comments = False
     """Whether what stands between /*! and */ is run."""
 
-    changes_by_rebuild = False
+    rebuilds = False
     """Whether a column or a constraint is changed by making the table anew, in Alembic's batch mode."""
 
     restates_columns = False
@@ -250,3 +256,31 @@ class Facts:
     def restates(self, _operation: AlterColumnOp) -> bool:
         """Whether the statement for it says all of the column anew, and what it leaves out is lost."""
         return False
+
+    def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str | None:
+        """The statement that renames a constraint, an index or a sequence, by its ``kind``: pk, uq, fk, ck, ix or seq.
+
+        Empty if such a thing has no name here; None if it has to be dropped and created anew.
+        """
+        return "" if kind == "seq" else None
+
+    def quoted(self, name: str, schema: str | None = None) -> str:
+        """The name as SQL."""
+        return ".".join(self.sql_dialect.identifier_preparer.quote(part) for part in (schema, name) if part)
+
+    def enum(self, _kind: TypeEngine[Any]) -> tuple[str, str] | None:
+        """Where an enum is a type of the database's own: its name, quoted, and the statement that creates it."""
+        return None
+
+    def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
+        """The type for a table that is created when its enum is there already."""
+        return kind
+
+    def validating(self, _table: str, _schema: str | None, _constraint: str) -> str | None:
+        """The statement that lets a foreign key look at the rows that were there before it."""
+        return None
+
+    def makes(self, constraint: Constraint) -> bool:
+        """Whether it is made here: that of a type, such as Enum, is not where the type itself says it."""
+        compiler = self.sql_dialect.ddl_compiler(self.sql_dialect, None)  # type: ignore[arg-type]
+        return constraint._create_rule is None or bool(constraint._create_rule(compiler))

@@ -92,7 +92,7 @@ def _loses_its_name(op: ops.MigrateOperation, constraint: Constraint, case: Case
     """Whether Alembic writes it into the definition of a column, without the name that it would have beside it."""
     if not isinstance(op, ops.AddColumnOp):
         return False
-    rebuilt = case.facts.batch_rebuilds and case.operation is not None and case.operation.batch
+    rebuilt = case.facts.rebuilds and case.operation is not None and case.operation.batch
     return is_inline(op, constraint) or (rebuilt and isinstance(constraint, UniqueConstraint))
 
 

@@ -20,7 +20,7 @@ CONSTRAINTS = {
 @rule(
     BLOCKS,
     ops.MigrateOperation,
-    applies=lambda facts: facts.changes_by_rebuild,
+    applies=lambda facts: facts.rebuilds,
     ways=BOTH,
     new_tables=True,
 )
@@ -45,7 +45,7 @@ def rebuild_loses(op: ops.MigrateOperation, case: Case) -> Problem | None:
     ops.AlterColumnOp,
     ops.AddConstraintOp,
     ops.DropConstraintOp,
-    applies=lambda facts: facts.changes_by_rebuild,
+    applies=lambda facts: facts.rebuilds,
     ways=BOTH,
     new_tables=True,
 )
@@ -79,7 +79,7 @@ def _changes_more_than_a_name(op: ops.AlterColumnOp) -> bool:
 @rule(
     BLOCKS,
     ops.AddColumnOp,
-    applies=lambda facts: facts.changes_by_rebuild,
+    applies=lambda facts: facts.rebuilds,
     ways=BOTH,
     new_tables=True,
 )

@@ -49,6 +49,9 @@ class MySQLFacts(Facts):
     runs_comments = True
     longest_name = 64
     names_in_bytes = False
+    renaming_restates = True
+    checks_stop_renames = True
+    indexes_foreign_keys = True
     unnamed_primary_keys = True
     foreign_keys_copy = True
     foreign_keys_need_index = True
@@ -154,6 +157,14 @@ class MySQLFacts(Facts):
 
     def _type(self, type_: TypeEngine[object] | None) -> ColumnType | None:
         return None if type_ is None else ColumnType.of(type_, self.sql_dialect)
+
+    def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str | None:
+        """Indexes, unique ones among them; a primary key is called PRIMARY, and there are no sequences."""
+        if kind in ("pk", "seq"):
+            return ""
+        if kind not in ("ix", "uq"):
+            return None
+        return f"ALTER TABLE {self.quoted(table, schema)} RENAME INDEX {self.quoted(old)} TO {self.quoted(new)}"
 
 
 class MariaDBFacts(MySQLFacts):

@@ -4,6 +4,7 @@ import re
 from math import inf
 from typing import Any
 
+from sqlalchemy.dialects.postgresql import ENUM, CreateEnumType
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.casts import Cast
@@ -80,3 +81,36 @@ class PostgreSQLFacts(Facts):
         if words == "DETACH PARTITION" and self.version < (14,):
             return "plan for a time when nobody uses the table; from version 14 on there is CONCURRENTLY."
         return super().way_out(words, text, concurrently)
+
+    def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str:
+        """All of them, without touching a row."""
+        if kind == "ix":
+            return f"ALTER INDEX {self.quoted(old, schema)} RENAME TO {self.quoted(new)}"
+        if kind == "seq":
+            return f"ALTER SEQUENCE IF EXISTS {self.quoted(old, schema)} RENAME TO {self.quoted(new)}"
+        return f"ALTER TABLE {self.quoted(table, schema)} RENAME CONSTRAINT {self.quoted(old)} TO {self.quoted(new)}"
+
+    def enum(self, kind: TypeEngine[Any]) -> tuple[str, str] | None:
+        """Unless it is a VARCHAR with a CHECK."""
+        here = self._enum(kind)
+        if here is None:
+            return None
+        return self.quoted(str(here.name), here.schema), str(CreateEnumType(here).compile(dialect=self.sql_dialect))
+
+    def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
+        """Alembic creates the enum with the table, whether it is there or not, unless its type says otherwise."""
+        here = self._enum(kind)
+        if here is None:
+            return kind
+        there = ENUM(*here.enums, name=str(here.name), schema=here.schema, create_type=False)
+        return there if isinstance(kind, ENUM) else kind.with_variant(there, self.dialect)
+
+    def _enum(self, kind: TypeEngine[Any]) -> ENUM | None:
+        here = kind.dialect_impl(self.sql_dialect)
+        while hasattr(here, "impl_instance"):
+            here = here.impl_instance.dialect_impl(self.sql_dialect)
+        return here if isinstance(here, ENUM) and here.name else None
+
+    def validating(self, table: str, schema: str | None, constraint: str) -> str:
+        """VALIDATE CONSTRAINT lets others read and write meanwhile."""
+        return f"ALTER TABLE {self.quoted(table, schema)} VALIDATE CONSTRAINT {self.quoted(constraint)}"

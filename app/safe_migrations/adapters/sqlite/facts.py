@@ -23,11 +23,10 @@ class SQLiteFacts(Facts):
     grammar = "sqlite"
     default_schema = "main"
     ddl_commits = False
-    batch_rebuilds = True
     one_writer = True
     longest_name = UNLIMITED
     sizes_hold = False
-    changes_by_rebuild = True
+    rebuilds = True
     # A date is text, and CAST(... AS DATETIME) makes a number of it (sqlite.org/datatype3.html, 3.1).
     widening = frozenset({("boolean", "integer"), ("integer", "boolean"), ("decimal", "float"), ("float", "decimal")})
 

@@ -1,0 +1,57 @@
+"""What only people know about a change of the models: asked on a terminal, or given with -x beforehand."""
+
+import sys
+from collections.abc import Iterable
+
+import click
+from alembic import context
+
+from app.safe_migrations.errors import MigrationError
+
+FORMS = {
+    "rename": ("rename=user.username:login", "rename=TABLE.OLD:NEW, or for a table rename=OLD:NEW"),
+    "default": ("default=user.age:0", "default=TABLE.COLUMN:VALUE"),
+    "drop": ("drop=pet", "drop=TABLE"),
+}
+
+
+def somebody_is_there() -> bool:
+    """Whether there is a terminal to ask on."""
+    return sys.stdin.isatty()
+
+
+def agreed(question: str) -> bool:
+    """Ask it, if there is somebody."""
+    return somebody_is_there() and click.confirm(question, err=True)
+
+
+def given(name: str) -> list[str]:
+    """The values of `-x name=...`, each once: Flask-Migrate passes them on twice."""
+    arguments = [argument.partition("=") for argument in context.get_x_argument()]
+    return list(dict.fromkeys(value for key, _, value in arguments if key == name))
+
+
+def given_pairs(name: str) -> dict[str, str]:
+    """``{"user.username": "login"}``, from `-x rename=user.username:login`. Raises MigrationError for another form."""
+    found: dict[str, str] = {}
+    for value in given(name):
+        left, colon, right = value.partition(":")
+        if not left or not colon or (name == "rename" and not right):
+            raise wrong(name, value, f"it is no {FORMS[name][1]}")
+        if left in found:
+            raise wrong(name, value, f"there is another one for {left}")
+        found[left] = right
+    return found
+
+
+def wrong(name: str, value: str, why: str, fitting: Iterable[str] = ()) -> MigrationError:
+    """An answer that does not fit; ``fitting`` are some that would."""
+    values = list(fitting)
+    lines = [f'flask db -x {name}={each} migrate -m "..."' for each in values] or [
+        f'flask db -x {FORMS[name][0]} migrate -m "..."'
+    ]
+    return MigrationError(
+        f"-x {name}={value} does not fit: {why}.",
+        "give one that does; no script was written:" if values else "see what differs, and give it in this form:",
+        *(lines if values else ["flask db check", *lines]),
+    )

@@ -1,0 +1,114 @@
+"""What becomes of the operations that autogenerate finds, before a script is written of them."""
+
+from typing import Any
+
+from alembic.operations.ops import (
+    DropConstraintOp,
+    DropTableOp,
+    MigrateOperation,
+    MigrationScript,
+    ModifyTableOps,
+)
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.sql.elements import conv
+from sqlalchemy.sql.naming import ConventionDict
+
+from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.products import facts_at, facts_of
+from app.safe_migrations.autogenerate.answers import agreed, given, wrong
+from app.safe_migrations.autogenerate.apart import apart, keep_needed, needed_indexes
+from app.safe_migrations.autogenerate.enums import create_and_drop_enums
+from app.safe_migrations.autogenerate.fills import fill
+from app.safe_migrations.autogenerate.names import TYPES
+from app.safe_migrations.autogenerate.renames import full_name, models_of, rename
+from app.safe_migrations.autogenerate.rendering import Batch
+from app.safe_migrations.progress import log
+from app.safe_migrations.settings import settings
+
+
+def answer(context: MigrationContext, script: MigrationScript) -> None:
+    """Put in what only people know. Raises MigrationError for an answer, given by -x, that does not fit."""
+    rename(context, script, _facts(context))
+    leave_alone(script)
+    name_unnamed(script, context)
+    fill(script)
+
+
+def make_safe(context: MigrationContext, scripts: list[MigrationScript]) -> None:
+    """Do in a safe way what can be done in one, for the configured database and those in MIGRATION_TARGETS."""
+    found = [_facts(context), *(facts_of(target) for target in settings().targets)]
+    concerned = {facts.product: facts for facts in found}.values()
+    needed = needed_indexes(context, scripts[0])
+    for facts in concerned:
+        create_and_drop_enums(scripts[0], models_of(context).values(), facts)
+    indexes = any(facts.concurrent_indexes for facts in concerned)
+    keys = any(facts.unvalidated_constraints for facts in concerned)
+    if indexes or keys:
+        scripts[:] = apart(scripts[0], indexes, keys, needed)
+    for script in scripts:
+        keep_needed(script, needed)
+
+
+def _facts(context: MigrationContext) -> Facts:
+    assert context.connection is not None
+    return facts_at(adapter_of(context.connection.engine), context.connection)
+
+
+def leave_alone(script: MigrationScript) -> None:
+    """Drop no table that the models do not have, unless somebody says so. Raises MigrationError for a wrong -x."""
+    upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
+    assert upgrade is not None
+    assert downgrade is not None
+    going = {full_name((op.schema, op.table_name)) for op in upgrade.ops if isinstance(op, DropTableOp)}
+    wanted = set(given("drop"))
+    for name in wanted - going:
+        raise wrong("drop", name, f"there is no table {name} in the database that the models do not have", going)
+    staying = {
+        name
+        for name in sorted(going - wanted)
+        if not agreed(f"Drop table {name} with all that is in it? The models do not have it.")
+    }
+    if staying:
+        upgrade.ops[:] = [op for op in upgrade.ops if _table(op) not in staying]
+        upgrade.reverse_into(downgrade)
+        for name in sorted(staying):
+            log.info(
+                'Left alone: table %s, which the models do not have. To drop it: flask db -x drop=%s migrate -m "..."',
+                name,
+                name,
+            )
+
+
+def name_unnamed(script: MigrationScript, context: MigrationContext) -> None:
+    """Name constraints that have no name in the database, by the naming convention of the models, where they go: SQLite
+    has such, and Alembic writes `drop_constraint(None)`, which fails.
+    """
+    upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
+    assert upgrade is not None
+    assert downgrade is not None
+    metadata = context.opts["target_metadata"]
+    convention = dict((metadata[0] if isinstance(metadata, list | tuple) else metadata).naming_convention)
+    changed = [op for op in upgrade.ops if isinstance(op, ModifyTableOps) and _name_drops(op, convention)]
+    for changes in changed:
+        batch = Batch(changes.table_name, changes.ops, changes.schema, convention=convention)
+        upgrade.ops[upgrade.ops.index(changes)] = batch
+    if changed:
+        upgrade.reverse_into(downgrade)
+
+
+def _name_drops(changes: ModifyTableOps, convention: dict[str, Any]) -> bool:
+    """Name the constraints that go; False if all have names."""
+    kinds = {type_: kind for kind, type_ in TYPES.items()}
+    unnamed = [op for op in changes.ops if isinstance(op, DropConstraintOp) and op.constraint_name is None]
+    unnamed = [op for op in unnamed if kinds.get(op.constraint_type or "") in convention]
+    for op in unnamed:
+        constraint = op.to_constraint()
+        names = ConventionDict(constraint, constraint.table, convention)  # type: ignore[no-untyped-call]
+        op.constraint_name = conv(convention[kinds[str(op.constraint_type)]] % names)
+    return bool(unnamed)
+
+
+def _table(op: MigrateOperation) -> str:
+    """The table that is dropped, or changed before that."""
+    return full_name((op.schema, op.table_name)) if isinstance(op, DropTableOp | ModifyTableOps) else ""

@@ -1,0 +1,295 @@
+"""What `flask db migrate` generates runs, on every database, and can be taken back."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, inspect
+
+from tests.conftest import Project
+from tests.safe_migrations.test_renames import (  # the fixtures too
+    AGREE,
+    BEFORE,
+    USER,
+    asked,
+    migrate,
+    models,
+    pets,
+    rows,
+    schema,
+    there_and_back,
+    write,
+)
+
+__all__ = ["pets", "rows"]
+
+FILLED = """
+class Color(Enum):
+    RED = "r"
+    BLUE = "b"
+
+
+class User(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(80), unique=True)
+    email: Mapped[str] = mapped_column(String(120), unique=True)
+    age: Mapped[int] = mapped_column(index=True)
+    active: Mapped[bool]
+    name: Mapped[str] = mapped_column(String(40))
+    price: Mapped[Decimal] = mapped_column(Numeric(8, 2))
+    born: Mapped[date]
+    seen: Mapped[datetime]
+    bio: Mapped[str] = mapped_column(Text)
+    more: Mapped[dict[str, Any]] = mapped_column(JSON)
+    color: Mapped[Color]
+    number: Mapped[UUID]
+    grade: Mapped[int] = mapped_column(server_default="7")
+"""
+
+VALUES = {
+    "age": "0",
+    "active": "yes",
+    "name": "it's 100%: \\",
+    "price": "1.50",
+    "born": "2020-02-29",
+    "seen": "CURRENT_TIMESTAMP",
+    "bio": "it's 100%: \\",
+    "more": '{"a":"it\'s"}',
+    "color": "BLUE",
+    "number": "12345678-1234-5678-1234-567812345678",
+}
+
+
+def test_defaults(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """Existing rows get the values that were given, of any type; no default stays but that of the model."""
+    models(pets, FILLED, BEFORE)
+    script = migrate(pets, *(f"default=user.{name}:{value}" for name, value in VALUES.items()))
+
+    def see() -> None:
+        found = rows("SELECT age, active, name, price, born, bio, grade FROM {user}")
+        expected = (0, True, VALUES["name"], 1.5, "2020-02-29", VALUES["bio"], 7)
+        assert [expected] * 2 == [
+            (age, bool(active), name, float(price), str(born), bio, grade)
+            for age, active, name, price, born, bio, grade in found
+        ]
+
+    there_and_back(pets, database, see)
+    engine = create_engine(database)
+    columns = {column["name"]: column["default"] for column in inspect(engine).get_columns("user")}
+    engine.dispose()
+    assert ["grade"] == [name for name in columns if columns[name] and name != "id"]
+    assert "drop_column" not in script.partition("def downgrade")[0]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_questions_for_defaults(pets: Project, rows: Callable[[str], list[Any]]) -> None:
+    """On a terminal the value is asked, again if it does not fit; no answer is none, and the script is stock's."""
+    user = USER + "    age: Mapped[int]\n    name: Mapped[str] = mapped_column(String(40), default='x')\n"
+    models(pets, user + "    rank: Mapped[int]\n", BEFORE)
+    done = asked(pets, "old\n7\n\n\n")
+    question = "Which value do existing rows get for the NOT NULL column user."
+    assert ["age", "age", "name", "rank"] == re.findall(rf"{question}(\w+)", done.stderr)
+    script = pets.scripts()[-1].read_text()
+    assert "sa.Column('age', sa.Integer(), server_default='7', nullable=False)" in script
+    assert "sa.Column('name', sa.String(length=40), server_default='x', nullable=False)" in script
+    assert "sa.Column('rank', sa.Integer(), nullable=False)" in script
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_wrong_defaults(pets: Project) -> None:
+    """What does not fit is refused, and no script is written; without an answer it is stock's, which fails on rows."""
+    models(pets, USER + "    age: Mapped[int]\n", BEFORE)
+    scripts = pets.scripts()
+    for answer, why in (
+        ("user.ages:0", "user.ages is no NOT NULL column without default that is added"),
+        ("user.age:old", "'old' is no Integer() (invalid literal for int() with base 10: 'old')"),
+    ):
+        done = pets.db("-x", f"default={answer}", "migrate")
+        assert (1, True) == (done.returncode, f"-x default={answer} does not fit: {why}." in done.stderr), done.stderr
+    assert scripts == pets.scripts()
+    pets.ok("migrate")
+    assert "NOT NULL" in pets.db("upgrade").stderr
+
+
+MORE = """
+class Kind(Enum):
+    CAT = "c"
+    DOG = "d"
+
+
+class Cage(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[Kind]
+    lock: Mapped[str] = mapped_column(String(9), index=True)
+
+
+class Size(Enum):
+    BIG = "b"
+
+
+class Bowl(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[Kind]
+    size: Mapped[Size]
+"""
+
+
+def add_more(project: Project) -> None:
+    """A new table with an enum and an index; in tables that are there the enum too, indexes, and foreign keys."""
+    after = BEFORE.replace("    age:", "    kind: Mapped[Kind | None]\n    age:")
+    after = after.replace(
+        'ForeignKey("user.id", ondelete="CASCADE")', 'ForeignKey("user.id", ondelete="CASCADE"), index=True'
+    )
+    after += "    cage_id: Mapped[int | None] = mapped_column(ForeignKey('cage.id'), index=True)\n"
+    models(project, USER, MORE, after)
+
+
+def test_apart(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """With PostgreSQL among the targets, indexes are made concurrently, each in a revision of its own, and foreign keys
+    come NOT VALID and are validated in one more; enums go with the downgrade. It all runs on every database.
+    """
+    pets.environ["MIGRATION_TARGETS"] = "postgresql>=13"
+    add_more(pets)
+    script = migrate(pets)
+    there_and_back(pets, database, lambda: None)
+    concurrently = re.findall(r"autocommit_block\(\):\n +op\.(\w+)\(op.f\('(\w+)'", script)
+    assert {("create_index", "ix_pet_owner_id"), ("create_index", "ix_toy_cage_id")} < set(concurrently)
+    assert 6 == len(pets.scripts())
+    assert 1 == script.count("postgresql_not_valid=True")
+    assert "op.execute('ALTER TABLE toy VALIDATE CONSTRAINT fk_toy_cage_id_cage')" in script
+    assert [1, 0] == [script.count(f"CREATE TYPE {name} AS ENUM") for name in ("kind", "size")]
+    assert {"kind", "size"} == set(re.findall(r"DROP TYPE IF EXISTS (\w+)", script))
+    if "postgresql" in database:
+        sql = pets.ok("upgrade", "b0:head", "--sql")
+        assert [1, 1] == [sql.count(f"CREATE TYPE {name} AS ENUM") for name in ("kind", "size")]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_no_target(pets: Project) -> None:
+    """Without PostgreSQL among the targets there is one script, as autogenerate has it."""
+    add_more(pets)
+    script = migrate(pets)
+    assert 2 == len(pets.scripts())
+    assert set() == {word for word in ("autocommit_block", "concurrently", "not_valid", "DROP TYPE") if word in script}
+
+
+def test_unknown_tables(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """A table that the models do not have is dropped if -x says so, else left alone; `flask db check` tells of it."""
+    models(pets, USER, BEFORE.partition("class Toy")[0])
+    scripts = pets.scripts()
+    said = pets.ok("migrate", "-m", "Drop")
+    assert "Left alone: table toy, which the models do not have. To drop it: flask db -x drop=toy migrate" in said
+    assert scripts == pets.scripts()
+    done = pets.db("check")
+    assert (1, True) == (done.returncode, "remove_table toy" in done.stderr)
+    assert 'flask db -x drop=toy migrate -m "..."' in done.stderr
+    assert "there is no table toys in the database" in pets.db("-x", "drop=toys", "migrate").stderr
+    assert [(1, 1, 2), (2, 2, None)] == rows("SELECT * FROM toy ORDER BY id")
+    migrate(pets, "drop=toy")
+    there_and_back(pets, database, lambda: None)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_unknown_tables_on_a_terminal(pets: Project) -> None:
+    """There it is asked, and no is the answer that nobody has to give."""
+    models(pets, USER, BEFORE.partition("class Toy")[0])
+    done = asked(pets, "\n")
+    assert "Drop table toy with all that is in it? The models do not have it. [y/N]" in done.stderr
+    assert "Left alone: table toy" in done.stderr
+    asked(pets, "y\n")
+    assert "op.drop_table('toy')" in pets.scripts()[-1].read_text()
+
+
+TYPES = """
+from sqlalchemy.dialects import postgresql
+from sqlalchemy import JSON
+
+from app.kinds import Money
+
+
+class Thing(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    price: Mapped[Any] = mapped_column(Money(String(20)))
+    data: Mapped[Any] = mapped_column(JSON().with_variant(postgresql.JSONB(astext_type=Text()), "postgresql"))
+"""
+
+KINDS = """
+from sqlalchemy import String, TypeDecorator
+
+
+class Money(TypeDecorator):
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind=String(9)):
+        self.kind = kind
+        super().__init__(20)
+
+    def __repr__(self):
+        return f"Money(kind={self.kind!r})"
+"""
+
+
+def test_imports(pets: Project, database: str) -> None:
+    """Types of the app, and types of one database inside of others, are imported by the script."""
+    pets.write("app/kinds.py", KINDS)
+    models(pets, USER, BEFORE, TYPES)
+    script = migrate(pets)
+    assert "import app.kinds\n" in script
+    assert "app.kinds.Money(kind=sa.String(length=20))" in script
+    assert "postgresql.JSONB(astext_type=sa.Text())" in script
+    there_and_back(pets, database, lambda: None)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_imports_on_stock(pets: Project) -> None:
+    """The damage: stock's script does not run."""
+    pets.make_stock()
+    pets.write("app/kinds.py", KINDS)
+    models(pets, USER, BEFORE, TYPES)
+    pets.ok("migrate")
+    assert "NameError" in pets.db("upgrade").stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_review_after(pets: Project) -> None:
+    """What a review finds in the new script, for the targets too, is told on stderr; the exit status stays 0."""
+    models(pets, USER, BEFORE.replace("    nick: Mapped[str | None] = mapped_column(String(40), index=True)\n", ""))
+    done = pets.db("migrate", MIGRATION_REVIEW="enforce", MIGRATION_TARGETS="postgresql")
+    assert (0, True) == (done.returncode, "blocks: revision" in done.stderr)
+    assert "(drop-column)" in done.stderr
+    assert "drop-column" not in done.stdout
+    assert "drop-column" not in pets.db("revision", "-m", "Empty", MIGRATION_REVIEW="enforce").stderr
+
+
+LEGACY = """
+class Note(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int | None]
+"""
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("stock", [False, True])
+def test_unnamed_constraints(pets: Project, database: str, stock: bool) -> None:
+    """A foreign key that has no name in the database goes by the name that the models would give it; stock writes
+    `drop_constraint(None)`, which fails.
+    """
+    write(
+        database,
+        "CREATE TABLE note (id INTEGER NOT NULL PRIMARY KEY, user_id INTEGER REFERENCES user (id))",
+        "INSERT INTO note VALUES (1, 2)",
+    )
+    models(pets, USER, BEFORE, LEGACY)
+    if stock:
+        pets.make_stock()
+        pets.ok("migrate")
+        assert 1 == pets.db("upgrade").returncode
+        return
+    script = migrate(pets)
+    assert "batch_op.drop_constraint(batch_op.f('fk_note_user_id_user'), type_='foreignkey')" in script
+    pets.ok("upgrade")
+    assert AGREE in pets.ok("check")
+    pets.ok("downgrade")
+    assert "fk_note_user_id_user" in str(schema(database)["note"])

@@ -1,0 +1,326 @@
+"""Renames keep the rows: `flask db migrate` asks on a terminal, and takes -x rename=... anywhere."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+
+from tests.conftest import Project
+from tests.test_migrations import schema_of
+
+MODELS = '''"""The models."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Integer, Numeric, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import db
+
+'''
+
+USER = """
+class User(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(80), unique=True)
+    email: Mapped[str] = mapped_column(String(120), unique=True)
+"""
+
+BEFORE = """
+class Pet(db.Model):
+    __table_args__ = (CheckConstraint("age >= 0", name="age_not_negative"), Index("ix_pet_both", "name", "age"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True, server_default="x")
+    nick: Mapped[str | None] = mapped_column(String(40), index=True)
+    age: Mapped[int] = mapped_column(Integer)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+
+
+class Toy(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pet_id: Mapped[int] = mapped_column(ForeignKey("pet.id", ondelete="CASCADE"), index=True)
+    spare_id: Mapped[int | None] = mapped_column(ForeignKey("pet.id"))
+"""
+
+ROWS = (
+    "INSERT INTO {user} (id, username, email) VALUES (1, 'ann', 'a@x'), (2, 'bob', 'b@x')",
+    "INSERT INTO pet (id, name, nick, age, owner_id) VALUES (1, 'rex', 'r', 3, 1), (2, 'tom', NULL, 5, NULL)",
+    "INSERT INTO toy (id, pet_id, spare_id) VALUES (1, 1, 2), (2, 2, NULL)",
+)
+
+AGREE = "No new upgrade operations detected."
+
+
+@pytest.fixture
+def rows(database: str) -> Iterator[Callable[[str], list[Any]]]:
+    """Reads rows; {user} in the SQL is the table's name, quoted."""
+    engine = create_engine(database)
+
+    def read(sql: str) -> list[Any]:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(named(sql, connection)))]
+
+    yield read
+    engine.dispose()
+
+
+def named(sql: str, connection: Connection) -> str:
+    """``sql`` with the name of the table user."""
+    return sql.format(user=connection.dialect.identifier_preparer.quote("user"))
+
+
+def write(database: str, *statements: str) -> None:
+    """Run ``statements``."""
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(named(statement, connection)))
+    engine.dispose()
+
+
+def models(project: Project, *classes: str) -> None:
+    """Let these be the models."""
+    project.write("app/models.py", MODELS + "\n".join(classes))
+
+
+@pytest.fixture
+def pets(project: Project, database: str) -> Project:
+    """A project whose database has users, pets and toys."""
+    models(project, USER, BEFORE)
+    for script in project.scripts():
+        script.unlink()
+    project.ok("migrate", "-m", "Begin", "--rev-id", "b0")
+    project.ok("upgrade")
+    write(database, *ROWS)
+    return project
+
+
+def schema(database: str) -> dict[str, object]:
+    """The schema, names and all."""
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        found = schema_of(connection)
+    engine.dispose()
+    return found
+
+
+def migrate(project: Project, *answers: str, **environ: str) -> str:
+    """Migrate with answers; the new scripts."""
+    before = project.scripts()
+    project.ok(*(part for answer in answers for part in ("-x", answer)), "migrate", "-m", "Change", **environ)
+    return "\n".join(script.read_text() for script in project.scripts() if script not in before)
+
+
+def there_and_back(project: Project, database: str, see: Callable[[], None]) -> None:
+    """Upgrade and ``see``; the models agree, and the downgrade brings the schema back. Then up again."""
+    before = schema(database)
+    project.ok("upgrade")
+    see()
+    assert AGREE in project.ok("check")
+    after = schema(database)
+    project.ok("downgrade", "b0")
+    assert before == schema(database)
+    project.ok("upgrade")
+    see()
+    assert after == schema(database)
+
+
+COLUMNS = ("user.username:login", "pet.name:title", "pet.nick:nickname", "pet.age:years", "pet.owner_id:keeper_id")
+
+
+def rename_columns(project: Project) -> None:
+    """In the models, as COLUMNS say."""
+    after = BEFORE.replace("name:", "title:").replace('"name"', '"title"').replace("nick:", "nickname:")
+    after = after.replace("age:", "years:").replace('"age"', '"years"').replace("age >= 0", "years >= 0")
+    models(project, USER.replace("username:", "login:"), after.replace("owner_id:", "keeper_id:"))
+
+
+def test_columns(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """Several columns at once, with unique constraints, indexes, a CHECK, and foreign keys from and to them."""
+    rename_columns(pets)
+
+    def see() -> None:
+        assert [(1, "ann"), (2, "bob")] == rows("SELECT id, login FROM {user} ORDER BY id")
+        expected = [(1, "rex", "r", 3, 1), (2, "tom", None, 5, None)]
+        assert expected == rows("SELECT id, title, nickname, years, keeper_id FROM pet ORDER BY id")
+
+    assert "drop_column" not in migrate(pets, *(f"rename={answer}" for answer in COLUMNS))
+    there_and_back(pets, database, see)
+    assert "uq_pet_title" in str(schema(database))
+    assert "uq_pet_name" not in str(schema(database))
+
+
+def test_tables(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """Tables with a column of each, and with what else changes in them: what points at them comes along."""
+    after = BEFORE.replace("Pet(", "Animal(").replace("ix_pet", "ix_animal").replace("pet.id", "animal.id")
+    after = after.replace("nick:", "nickname:").replace("String(80)", "String(90)").replace("Toy(", "Plaything(")
+    models(pets, USER, after.replace("pet_id:", "animal_id:"))
+
+    def see() -> None:
+        expected = [(1, "rex", "r", 3, 1), (2, "tom", None, 5, None)]
+        assert expected == rows("SELECT id, name, nickname, age, owner_id FROM animal ORDER BY id")
+        assert [(1, 1, 2), (2, 2, None)] == rows("SELECT id, animal_id, spare_id FROM plaything ORDER BY id")
+
+    answers = ("pet:animal", "toy:plaything", "animal.nick:nickname", "toy.pet_id:animal_id")
+    script = migrate(pets, *(f"rename={answer}" for answer in answers))
+    assert "drop_table" not in script
+    there_and_back(pets, database, see)
+    assert "pet" not in str(schema(database))
+
+
+def test_swap(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """Two columns, and two tables, that swap their names."""
+    user = USER.replace("username", "USERNAME").replace("email", "username").replace("USERNAME", "email")
+    after = BEFORE.replace("Pet(", "TOY(").replace("Toy(", "Pet(").replace("TOY(", "Toy(").replace("ix_pet", "ix_toy")
+    models(pets, user, after.replace("pet.id", "toy.id"))
+
+    def see() -> None:
+        assert [(1, "a@x"), (2, "b@x")] == rows("SELECT id, username FROM {user} ORDER BY id")
+        assert [(1, "rex", "r"), (2, "tom", None)] == rows("SELECT id, name, nick FROM toy ORDER BY id")
+        assert [(1, 1, 2), (2, 2, None)] == rows("SELECT id, pet_id, spare_id FROM pet ORDER BY id")
+
+    migrate(pets, "rename=user.username:email", "rename=user.email:username", "rename=pet:toy", "rename=toy:pet")
+    there_and_back(pets, database, see)
+
+
+@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+def test_generated_elsewhere(pets: Project, database: str, tmp_path: Path, rows: Callable[[str], list[Any]]) -> None:
+    """A script that was generated on SQLite does the same on the others."""
+    elsewhere = {"DATABASE_URL": f"sqlite:///{tmp_path / 'elsewhere.db'}"}
+    pets.ok("upgrade", **elsewhere)
+    rename_columns(pets)
+    migrate(pets, *(f"rename={answer}" for answer in COLUMNS), **elsewhere)
+
+    def see() -> None:
+        assert [(1, "ann"), (2, "bob")] == rows("SELECT id, login FROM {user} ORDER BY id")
+        assert [(1, "rex", 3), (2, "tom", 5)] == rows("SELECT id, title, years FROM pet ORDER BY id")
+
+    there_and_back(pets, database, see)
+
+
+COUNTED = """
+class Pet(db.Model):
+    __table_args__ = {"sqlite_autoincrement": True}
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(9), unique=True)
+    age: Mapped[int | None]
+"""
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_what_sqlite_hides(project: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """AUTOINCREMENT, and a CHECK without a name, outlast the renaming of a constraint, which makes the table anew."""
+    project.ok("upgrade")
+    write(
+        database,
+        "CREATE TABLE pet (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, name VARCHAR(9) NOT NULL,"
+        " age INTEGER CHECK (age > 0), CONSTRAINT uq_pet_name UNIQUE (name))",
+        "INSERT INTO pet (name, age) VALUES ('rex', 3)",
+    )
+    models(project, USER, COUNTED.replace("Pet(", "Animal(").replace("age:", "years:"))
+    migrate(project, "rename=pet:animal", "rename=pet.age:years")
+    project.ok("upgrade")
+    assert [(1, "rex", 3)] == rows("SELECT id, name, years FROM animal")
+    ((made,),) = rows("SELECT sql FROM sqlite_master WHERE name = 'animal'")
+    assert ["AUTOINCREMENT", "years > 0", "uq_animal_name"] == re.findall(r"AUTO\w+|\w+ > 0|uq_\w+", made)
+    project.ok("downgrade")
+    ((made,),) = rows("SELECT sql FROM sqlite_master WHERE name = 'pet'")
+    assert ["AUTOINCREMENT", "age > 0", "uq_pet_name"] == re.findall(r"AUTO\w+|\w+ > 0|uq_\w+", made)
+
+
+def test_on_stock(pets: Project, rows: Callable[[str], list[Any]]) -> None:
+    """The damage: stock generates a script that drops the column with all that was in it."""
+    pets.make_stock()
+    models(pets, USER, BEFORE.replace("nick:", "nickname:"))
+    pets.ok("migrate", "-m", "Rename")
+    pets.ok("upgrade")
+    assert [(None,), (None,)] == rows("SELECT nickname FROM pet")
+
+
+def asked(project: Project, answers: str, *args: str) -> "subprocess.CompletedProcess[str]":
+    """``flask db migrate ARGS`` on a terminal, where somebody types ``answers``."""
+    ours, theirs = pty.openpty()
+    os.write(ours, answers.encode())
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "flask", "db", *args, "migrate", "-m", "Change"],
+            cwd=project.path,
+            env={"PATH": os.environ["PATH"], **project.environ},
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def questions(text: str) -> list[str]:
+    """What was asked."""
+    return re.findall(r"Was .*?\?", text)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_questions(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """On a terminal each likely pair is asked, the best first; a pair that is taken leaves no question."""
+    after = BEFORE.replace("nick:", "nickname:").replace("Toy(", "Toys(")
+    extra = "    remark: Mapped[str | None] = mapped_column(String(40))\n"
+    models(pets, USER, after.replace("    age:", extra + "    age:"))
+    done = asked(pets, "y\ny\n")
+    assert ["Was toy renamed to toys?", "Was pet.nick renamed to pet.nickname?"] == questions(done.stderr)
+    assert "Was" not in done.stdout
+    pets.ok("upgrade")
+    assert [(1, "r", None), (2, None, None)] == rows("SELECT id, nickname, remark FROM pet ORDER BY id")
+    assert [(1, 1, 2), (2, 2, None)] == rows("SELECT id, pet_id, spare_id FROM toys ORDER BY id")
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_answers(pets: Project) -> None:
+    """Nobody has to say yes, -x answers beforehand, Ctrl-D writes no script, and `flask db check` never asks."""
+    models(pets, USER, BEFORE.replace("nick:", "nickname:"))
+    scripts = pets.scripts()
+    done = asked(pets, "\x04")
+    assert (1, scripts, True) == (done.returncode, pets.scripts(), "Aborted!" in done.stderr)
+    done = asked(pets, "", "-x", "rename=pet.nick:nickname")
+    (script,) = set(pets.scripts()) - set(scripts)
+    assert ([], True) == (questions(done.stderr), "drop_column" not in script.read_text())
+    script.unlink()
+    assert ["Was pet.nick renamed to pet.nickname?"] == questions(asked(pets, "n\n").stderr)
+    (script,) = set(pets.scripts()) - set(scripts)
+    assert "drop_column" in script.read_text()
+    script.unlink()
+    assert "Was" not in pets.db("check").stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_wrong_answers(pets: Project) -> None:
+    """What does not fit is refused, with what would, and no script is written."""
+    models(pets, USER, BEFORE.replace("nick:", "nickname:"))
+    scripts = pets.scripts()
+    for answer, why in (
+        ("pet.nic:nickname", "there is no pet.nic in the database"),
+        ("pet.nick:nicknam", "the models have no nicknam"),
+        ("pet.name:nickname", "the models still have name"),
+        ("pet.nick:age", "age is in the database already"),
+        ("pet.nick", "it is no rename=TABLE.OLD:NEW, or for a table rename=OLD:NEW"),
+        ("pets:animal", "there is no pets in the database"),
+    ):
+        done = pets.db("-x", f"rename={answer}", "migrate")
+        assert (1, True) == (done.returncode, f"Error: -x rename={answer} does not fit: {why}." in done.stderr), (
+            done.stderr
+        )
+        assert "Instead: " in done.stderr
+    assert '    flask db -x rename=pet.nick:nickname migrate -m "..."' in done.stderr
+    assert scripts == pets.scripts()
