@@ -31,6 +31,7 @@ class MigrationError(CommandError):
     def __init__(self, what: str, instead: str, *lines: str) -> None:
         self.what = what
         self.instead = instead
+        self.lines = lines
         super().__init__("\n".join([what, f"Instead: {instead}", *(f"    {line}" for line in lines)]))
 
 

@@ -22,7 +22,9 @@ def command(steps: list[MigrationStep]) -> str:
     name = "upgrade" if all(step.is_upgrade for step in steps) else "downgrade"
     if any(not isinstance(step, RevisionStep) for step in steps):
         name = "stamp"
-    return f"{name} {shlex.quote(str(context.get_revision_argument() or 'base'))}".removesuffix(" head")
+    revisions = context.get_revision_argument() or "base"
+    target = " ".join([revisions] if isinstance(revisions, str) else revisions)
+    return name if target == " ".join(context.script.get_heads()) else f"{name} {shlex.quote(target)}"
 
 
 def pending(connection: Connection, options: dict[str, Any]) -> tuple[tuple[str, ...], list[MigrationStep]]:

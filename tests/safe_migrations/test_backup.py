@@ -261,7 +261,7 @@ def test_not_whole(project: Project, engine: Engine, backend: str, database: str
             flipped = bytearray(content)
             flipped[size] ^= 1
             for wrong in (whole, renamed(whole, content[:size])):
-                with pytest.raises(MigrationError, match="no whole backup"):
+                with pytest.raises(MigrationError, match="not a complete backup"):
                     backups.verify(connection, wrong)
             whole.write_bytes(flipped)
             with pytest.raises(MigrationError, match="another checksum"):
@@ -272,12 +272,12 @@ def test_not_whole(project: Project, engine: Engine, backend: str, database: str
             gzip.compress(b"-- Server version\t5.5.5\n-- Dump completed"),
             b"PGDMP" + b"x" * 99,
         ):
-            with pytest.raises(MigrationError, match="no whole backup"):
+            with pytest.raises(MigrationError, match="not a complete backup"):
                 backups.verify(connection, renamed(whole, foreign))
         if backend == "mysql":
             of_the_other = b"MySQL" if is_mariadb(sa.make_url(database)) else b"MariaDB"
             head = b"-- %s dump 10\n-- Server version\t10.0-%s\n-- Dump completed\n" % (of_the_other, of_the_other)
-            with pytest.raises(MigrationError, match="no whole backup"):
+            with pytest.raises(MigrationError, match="not a complete backup"):
                 backups.verify(connection, renamed(whole, gzip.compress(head)))
     for name in (whole, "missing"):
         done = project.db("restore", "--yes", str(name))
@@ -295,7 +295,8 @@ def test_nobody_there(project: Project, engine: Engine, backend: str) -> None:
     run(engine, "DELETE FROM two")
     before = state(engine)
     done = project.db("restore", found(project)[0])
-    assert (1, True) == (done.returncode, "flask db restore --yes instance/backups/" in done.stderr)
+    assert 1 == done.returncode
+    assert f"    flask db restore instance/backups/{Path(found(project)[0]).name} --yes" in done.stderr
     assert before == state(engine)
 
 
@@ -649,7 +650,7 @@ def test_wal(project: Project, engine: Engine) -> None:
         bare.commit()
     with engine.connect() as reader:
         reader.execute(text("SELECT 1 FROM one"))
-        assert "others hold the database's file" in project.db("restore", "--yes", found(project)[0]).stderr
+        assert "others hold the file" in project.db("restore", "--yes", found(project)[0]).stderr
     engine.dispose()
     project.ok("restore", "--yes", found(project)[-1])
     assert before == state(engine)
@@ -736,3 +737,13 @@ def test_password(project: Project, engine: Engine, database: str, backend: str,
         project.environ["DATABASE_URL"] = database
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql(f"DROP {'USER' if backend == 'mysql' else 'ROLE'} {name}".replace("%", "%%"))
+
+
+@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+def test_what_was_typed(project: Project, engine: Engine) -> None:
+    """The line to go on without a backup has the command that was typed, with its revision."""
+    project.write(*A1)
+    project.ok("upgrade", MIGRATION_BACKUP="never")
+    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+    done = project.db("downgrade", PATH="/nowhere", MIGRATION_BACKUP="always")
+    assert (1, True) == (done.returncode, "    flask db -x backup=never downgrade -1\n" in done.stderr), done.stderr
