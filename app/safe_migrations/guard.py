@@ -54,6 +54,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 return
             # Only now, for most runs have nothing to do.
             from app.safe_migrations.backup import Backups, before_steps
+            from app.safe_migrations.database import heads_of
             from app.safe_migrations.lock import locked
             from app.safe_migrations.requirements import require
             from app.safe_migrations.settings import settings
@@ -64,7 +65,8 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 backups = Backups(adapter, using.backup_folder, using.backup_keep)
                 with _backup_named(lambda: next(iter(backups.found()), None)):
                     adapter.recover(connection, using.patience)
-                heads, steps = pending(connection, options)  # again: others may have run them meanwhile
+                if set(heads) != set(heads_of(connection)):  # others have run some of them meanwhile
+                    heads, steps = pending(connection, options)
                 require(steps, adapter, connection)
                 _review(steps, adapter, connection, using.review)
                 changes_schema = any(isinstance(step, RevisionStep) for step in steps)

@@ -83,16 +83,19 @@ def measure(backend: str, project: Project, folder: Path, rounds: int) -> None:
     databases = Databases(backend, folder)
     try:
         url = databases.make()
-        project.environ = {"DATABASE_URL": url, "MIGRATION_BACKUP_KEEP": "1"}
+        project.environ = {
+            "DATABASE_URL": url,
+            "MIGRATION_BACKUP_KEEP": "100",
+        }  # nobody deletes the bare one in its time
         project.ok("upgrade")
         fill(url, backend)
-        start = median(timed(project.ok, "backups") for _ in range(3))
+        start = median(timed(project.ok, "current") for _ in range(3))
         ours, tool = [], []
         for _ in range(rounds):
             ours.append(timed(project.ok, "backup") - start)
             tool.append(timed(bare, url, backend, folder / "bare"))
             (folder / "bare").unlink()
-        memory = [megabytes(project, command) for command in ("backups", "backup")]
+        memory = [megabytes(project, command) for command in ("current", "backup")]
         print(
             f"{backend + f': {ROWS} rows, {rounds} pairs':<44}{median(ours):>8.3f} s{median(tool):>10.3f} s"
             f"{median(ours) / median(tool):>8.3f}{memory[0]:>8} -> {memory[1]} MB",
