@@ -31,7 +31,7 @@ class Column:
     octets: int
 
 
-Shown = tuple[str, dict[str, str]]
+ShowCreate = tuple[str, dict[str, str]]
 """A text, and the settings of the session, ``sql_mode`` and others, that it was made with and runs with."""
 
 
@@ -45,7 +45,7 @@ def executing(connection: Connection) -> Execute:
     return execute
 
 
-def shown(execute: Execute, kind: str, name: str) -> Shown | None:
+def show_create(execute: Execute, kind: str, name: str) -> ShowCreate | None:
     """What SHOW CREATE says of it; None if it is not there."""
     try:
         row = execute(f"SHOW CREATE {kind} {quoted(name)}")[0]

@@ -8,7 +8,7 @@ from sqlalchemy import URL, Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Databases, no_scratch
-from app.safe_migrations.adapters.mysql.catalog import drop_all, executing, quoted, shown, there_are
+from app.safe_migrations.adapters.mysql.catalog import drop_all, executing, quoted, show_create, there_are
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.errors import MigrationError
 
@@ -74,7 +74,7 @@ class MySQLDatabases(Databases):
             found = there_are(execute)
             tables = {object_ for kind, object_ in found if kind == "TABLE"}
             for kind, object_ in found:
-                if kind in ("TRIGGER", "PROCEDURE", "FUNCTION") and (said := shown(execute, kind, object_)):
+                if kind in ("TRIGGER", "PROCEDURE", "FUNCTION") and (said := show_create(execute, kind, object_)):
                     refuse(f"the {kind.lower()} {object_}", said[0])
         event.listen(self.engine, "before_cursor_execute", before)
         try:

@@ -16,13 +16,13 @@ from app.safe_migrations.adapters.mysql.catalog import (
     JOURNAL,
     LETTERS,
     Execute,
-    Shown,
+    ShowCreate,
     change_settings,
     columns_of,
     plain,
     quoted,
     set_aside,
-    shown,
+    show_create,
     table_of_trigger,
     triggers_of,
 )
@@ -235,7 +235,7 @@ class Journal:
         is_new = kind == "TABLE" and statement.verb == "CREATE" and name not in self.schema.tables
         if kind == "TRIGGER":
             self._note_triggers_beside(statement, name)
-        found = None if is_new else shown(self.execute, kind, name)
+        found = None if is_new else show_create(self.execute, kind, name)
         kept = ""
         if found is None:
             if statement.verb == "DROP":
@@ -255,7 +255,7 @@ class Journal:
 
     def _note_triggers(self, statement: Statement, table: str) -> None:
         for trigger in triggers_of(self.execute, table):
-            self._write(statement, "TRIGGER", trigger, shown(self.execute, "TRIGGER", trigger))
+            self._write(statement, "TRIGGER", trigger, show_create(self.execute, "TRIGGER", trigger))
 
     def _note_triggers_beside(self, statement: Statement, trigger: str) -> None:
         """All triggers of its table, for their order is known only from the order in which they are written down."""
@@ -265,10 +265,10 @@ class Journal:
     def _note_views(self, statement: Statement, table: str) -> None:
         """The views that read it: the text of one that has become invalid is not what it was."""
         for view in self.schema.views_of(table):
-            if found := shown(self.execute, "VIEW", view):
+            if found := show_create(self.execute, "VIEW", view):
                 self._write(statement, "VIEW", view, found)
 
-    def _write(self, statement: Statement, kind: str, name: str, found: Shown | None, kept: str = "") -> None:
+    def _write(self, statement: Statement, kind: str, name: str, found: ShowCreate | None, kept: str = "") -> None:
         text, settings = found or (None, {})
         self.execute(
             INSERT,

@@ -1,7 +1,7 @@
 """What of a schema on MySQL or MariaDB a statement touches, while a run changes that schema."""
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import TABLE_KINDS, Execute, shown
+from app.safe_migrations.adapters.mysql.catalog import TABLE_KINDS, Execute, show_create
 from app.safe_migrations.adapters.mysql.statements import Statement
 
 
@@ -106,6 +106,6 @@ class Schema:
 
     def _words_of(self, view: str) -> set[str]:
         if view not in self._read_by:
-            text, _ = shown(self.execute, "VIEW", view) or ("", None)
+            text, _ = show_create(self.execute, "VIEW", view) or ("", None)
             self._read_by[view] = Statement(text).words
         return self._read_by[view]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from app.safe_migrations.adapters.base import is_ours
-from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, shown, there_are
+from app.safe_migrations.adapters.mysql.catalog import Execute, quoted, show_create, there_are
 from app.safe_migrations.adapters.mysql.definitions import Definition, without_counter
 from app.safe_migrations.adapters.snapshot import Rows, Snapshot
 
@@ -21,7 +21,7 @@ def taken(execute: Execute) -> Snapshot:
 
 
 def _described(execute: Execute, kind: str, name: str) -> Iterator[tuple[str, str]]:
-    text, _ = shown(execute, kind, name) or ("", None)
+    text, _ = show_create(execute, kind, name) or ("", None)
     if kind != "TABLE":
         yield f"{kind.lower()} {name}", text
         return

@@ -20,7 +20,7 @@ from app.safe_migrations.adapters.mysql.catalog import (
     plain,
     quoted,
     set_aside,
-    shown,
+    show_create,
     why_not,
 )
 from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
@@ -178,7 +178,7 @@ class Undo:
             if old not in after or new in after:
                 return False
             after[new] = after.pop(old)
-        found = {entry.name: shown(self.execute, "TABLE", entry.name) for entry in tables}
+        found = {entry.name: show_create(self.execute, "TABLE", entry.name) for entry in tables}
         there = {name: _columns(text[0]) for name, text in found.items() if text}
         if set(there) != set(after):
             return False
@@ -241,7 +241,7 @@ class Undo:
         others = [(other.name, fires(other.text or "")) for other in self.entries if other.kind == "TRIGGER"]
         names = list(dict.fromkeys(name for name, at in others if at and at[1:] == event[1:]))
         for name in names[names.index(entry.name) + 1 :]:
-            if shown(self.execute, "TRIGGER", name):
+            if show_create(self.execute, "TRIGGER", name):
                 return f"{event[0]} PRECEDES {quoted(name)}{text[len(event[0]) :]}"
         return text
 
@@ -256,7 +256,7 @@ class Undo:
         return not self.why_not[maker]
 
     def _is_as_before(self, entry: Entry) -> bool:
-        text, _ = shown(self.execute, entry.kind, entry.name) or (None, None)
+        text, _ = show_create(self.execute, entry.kind, entry.name) or (None, None)
         return without_counter(text or "") == without_counter(entry.text or "")
 
     def _change_back(self, entry: Entry) -> None:
@@ -274,7 +274,7 @@ class Undo:
         """In two rounds, for a table's character set shows in its columns only when the table has another one."""
         assert entry.text is not None
         for _ in range(2):
-            now = shown(self.execute, "TABLE", entry.name)
+            now = show_create(self.execute, "TABLE", entry.name)
             if now is None:
                 self.execute(without_foreign_keys(entry.text))
             elif now[0] != entry.text:
@@ -283,7 +283,7 @@ class Undo:
     def _add_foreign_keys(self, entry: Entry) -> None:
         """In two rounds, for a key that was made with a foreign key is made anew with that, behind all others."""
         for _ in range(2):
-            now = shown(self.execute, "TABLE", entry.name)
+            now = show_create(self.execute, "TABLE", entry.name)
             if now is not None and entry.text is not None and now[0] != entry.text:
                 self._alter(entry, way_back(now[0], entry.text, {}, foreign_keys=True))
 
