@@ -20,14 +20,12 @@ from app.safe_migrations.adapters.tools import ToolError
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import command
-from app.safe_migrations.progress import log, repeatedly
+from app.safe_migrations.progress import log, reported
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.risk import can_lose
 from app.safe_migrations.settings import Settings
 
 PARTIAL = ".partial"
-# Seconds after which a backup or a restore shows that it goes on.
-SHOWN = 2.0
 NAME = re.compile(r"(?P<database>.+)-\d{8}T\d{9}Z-(?P<revision>.+)-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)")
 
 
@@ -68,9 +66,9 @@ class Backups:
         """Write one and verify it. Raises MigrationError if that fails; then there is no file. Call it locked."""
         now = datetime.now(UTC)
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
-        begin = f"{self.name}-{stamp}-{told(heads)}"
+        begin = f"{self.name}-{stamp}-{heads_in_name(heads)}"
         partial = self.folder / f"{begin}{self.adapter.suffix}{PARTIAL}"
-        with private(partial), shown(f"Backing up to {relative(self.folder)}", partial):
+        with private(partial), reported(f"Backing up to {relative(self.folder)}", partial):
             self._remove_partial(but=partial)
             self.adapter.dump(connection, partial, patience)
             self.adapter.verify(connection, partial)
@@ -147,18 +145,6 @@ def private(file: Path) -> Iterator[None]:
             file.unlink(missing_ok=True)
 
 
-@contextmanager
-def shown(what: str, file: Path | None = None) -> Iterator[None]:
-    """Tell every SHOWN seconds that it goes on, with the size of ``file``."""
-
-    def tell() -> None:
-        size = f": {file.stat().st_size / 1e6:.1f} MB" if file is not None and file.exists() else ""
-        log.info("%s%s", what, size)
-
-    with repeatedly(SHOWN, tell):
-        yield
-
-
 def _no_room(folder: Path, why: str) -> MigrationError:
     return MigrationError(
         f"no backup can be written to {relative(folder)}: {why}.",
@@ -167,7 +153,7 @@ def _no_room(folder: Path, why: str) -> MigrationError:
     )
 
 
-def told(heads: tuple[str, ...]) -> str:
+def heads_in_name(heads: tuple[str, ...]) -> str:
     """The revisions, as far as names of files can say them."""
     return re.sub(r"[^\w.+]+", "_", "+".join(sorted(heads))) or "base"
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -13,6 +14,8 @@ log = logging.getLogger("alembic.runtime.migration")
 
 # Seconds after which a step that still runs says so, and again.
 ALIVE = 15.0
+# Seconds after which a backup, a restore or a copy says that it goes on, and how far, and again.
+REPORTED = 2.0
 
 
 class Progress:
@@ -80,6 +83,18 @@ def repeatedly(seconds: float, action: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         ended.set()
+
+
+@contextmanager
+def reported(what: str, file: Path | None = None) -> Iterator[None]:
+    """Tell every REPORTED seconds that it goes on, with the size of ``file``."""
+
+    def tell() -> None:
+        size = f": {file.stat().st_size / 1e6:.1f} MB" if file is not None and file.exists() else ""
+        log.info("%s%s", what, size)
+
+    with repeatedly(REPORTED, tell):
+        yield
 
 
 def add_to(error: BaseException, line: str) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from app.safe_migrations.backup import Backups, restore_line, shown, told
+from app.safe_migrations.backup import Backups, heads_in_name, restore_line
 from app.safe_migrations.database import heads_of
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.lock import locked
-from app.safe_migrations.progress import add_to
+from app.safe_migrations.progress import add_to, reported
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.settings import Settings
 
@@ -24,7 +24,7 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
         broken = adapter.broken_restore(connection)
         before = None if broken else backups.make(connection, heads_of(connection), using.patience)
         try:
-            with shown(f"Restoring {relative(file)}"):
+            with reported(f"Restoring {relative(file)}"):
                 adapter.load(connection, file, using.patience)
         except BaseException as error:
             if before:
@@ -38,9 +38,10 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
 
 def require_revision(file: Path, wanted: str, heads: tuple[str, ...]) -> None:
     """Raise MigrationError unless the database says after the restore of ``file`` what its name says."""
-    if told(heads) != wanted:
+    found = heads_in_name(heads)
+    if found != wanted:
         raise MigrationError(
-            f"after the restore of {relative(file)} the database says that it is at {told(heads)}, not {wanted}.",
+            f"after the restore of {relative(file)} the database says that it is at {found}, not {wanted}.",
             "see whether that is the database that you mean:",
             "flask db status",
         )

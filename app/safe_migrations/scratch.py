@@ -9,10 +9,10 @@ from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
-from app.safe_migrations.backup import name_of, private, shown
+from app.safe_migrations.backup import name_of, private
 from app.safe_migrations.database import heads_of
 from app.safe_migrations.errors import MigrationError, summary
-from app.safe_migrations.progress import log
+from app.safe_migrations.progress import log, reported
 from app.safe_migrations.remedies import masked
 from app.safe_migrations.settings import Settings
 
@@ -111,7 +111,7 @@ def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Set
     heads = heads_of(connection)
     file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
     with private(file), scratch.engine.connect() as target:
-        with shown("Copying", file):
+        with reported("Copying", file):
             adapter.dump(connection, file, using.patience, Part.COPY if rows else Part.SCHEMA)
             scratch.load(target, file, using.patience)
         if not rows:

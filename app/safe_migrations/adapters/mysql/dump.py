@@ -146,10 +146,10 @@ class Dump:
         """
         if self.product == "mysql":
             own, other, what = "MySQL", "MariaDB", "generated columns"
-            found = self._count("columns WHERE table_schema = DATABASE() AND extra LIKE %s", "% GENERATED")
+            found = self._has_any("columns WHERE table_schema = DATABASE() AND extra LIKE %s", "% GENERATED")
         else:
             own, other, what = "MariaDB", "MySQL", "sequences and the history of tables"
-            found = self._has_history() or self._count(f"{TABLES} AND table_type = %s", "SEQUENCE")
+            found = self._has_history() or self._has_any(f"{TABLES} AND table_type = %s", "SEQUENCE")
         if found:
             said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
             if ("MariaDB" in said) != (self.product == "mariadb"):
@@ -159,7 +159,7 @@ class Dump:
                 )
 
     def _has_history(self) -> bool:
-        return self._count(f"{TABLES} AND table_type = %s", "SYSTEM VERSIONED")
+        return self._has_any(f"{TABLES} AND table_type = %s", "SYSTEM VERSIONED")
 
     def _broken_views(self) -> list[str]:
         """Views that read what is not there, or what this user may not read: the programs stop at them."""
@@ -173,7 +173,7 @@ class Dump:
                 found.append(name)
         return found
 
-    def _count(self, where: str, value: str) -> bool:
+    def _has_any(self, where: str, value: str) -> bool:
         ((count,),) = self.execute(f"SELECT COUNT(*) FROM information_schema.{where}", (value,))
         return bool(count)
 
