@@ -35,11 +35,11 @@ from app.safe_migrations.progress import log
 COLUMNS = (
     "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
     " text LONGTEXT, settings TEXT NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"
-    " progress VARCHAR(6) NOT NULL DEFAULT ''"
+    " progress VARCHAR(8) NOT NULL DEFAULT ''"
 )
 # What progress says: that a renaming has run; that what the statement made of rows is out of the way of the kept ones;
 # and that the entry has been undone, and is not to be undone again.
-DONE, PREPARED, UNDONE = "done", "ready", "undone"
+DONE, PREPARED, UNDONE = "done", "prepared", "undone"
 INSERT = (
     f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement) VALUES (%s, %s, %s, %s, %s, %s, %s)"
 )
