@@ -513,6 +513,16 @@ def test_another_server(project: Project, engine: Engine, backend: str, tmp_path
         assert (1, True) == (done.returncode, "MIGRATION_REHEARSAL_URL names no" in done.stderr)
 
 
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_cleared_session(project: Project, engine: Engine) -> None:
+    """To empty a database leaves the settings of the session as they were."""
+    with engine.connect() as connection:
+        connection.execute(text("SET SESSION foreign_key_checks = 0"))
+        adapter_of(engine).databases.clear(connection)
+        assert 0 == connection.scalar(text("SELECT @@SESSION.foreign_key_checks"))
+        connection.invalidate()
+
+
 def test_two_at_once(project: Project, engine: Engine) -> None:
     """A second rehearsal of the same database waits for the first one."""
     project.write(*revision("b1", FIRST, "import time; time.sleep(3)"))

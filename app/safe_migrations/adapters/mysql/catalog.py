@@ -181,13 +181,10 @@ def broken_restore(execute: Execute) -> str:
 def drop_all(execute: Execute) -> None:
     """Drop all of them; but the marks of a scratch database and of a restore stay."""
     found = there_are(execute)
-    execute("SET SESSION foreign_key_checks = 0")
-    try:
+    with set_aside(execute, {"foreign_key_checks": 0}):
         for kind, name in found:
             if name not in (SCRATCH, RESTORE):
                 execute(f"DROP {kind} IF EXISTS {quoted(name)}")
-    finally:
-        execute("SET SESSION foreign_key_checks = 1")
 
 
 # InnoDB takes 3072 (MySQL manual, "InnoDB Limits"), of which some are for the columns that are no text.
