@@ -1,8 +1,9 @@
 """What an error means to the person who typed `flask db ...`: what stands in the way, `Instead:`, lines to paste.
 
 CommandError          Alembic's; Flask-Migrate's functions report it by themselves
-├── MigrationError    such a message
-└── LoginError        no connection
+├── MigrationError     such a message
+│   └── HalfDoneError  of a run that could not be undone
+└── LoginError         no connection
 
 message() words any error, by its place in a revision script, else by explain(), one function per class of errors.
 """
@@ -33,6 +34,10 @@ class MigrationError(CommandError):
         self.instead = instead
         self.lines = lines
         super().__init__("\n".join([what, f"Instead: {instead}", *(f"    {line}" for line in lines)]))
+
+
+class HalfDoneError(MigrationError):
+    """A run failed or was killed, and not all that it had done could be undone."""
 
 
 class LoginError(CommandError):

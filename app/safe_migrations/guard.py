@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
 from app.safe_migrations.directives import but_own_tables, process_revision_directives, with_imports
-from app.safe_migrations.errors import LoginError, MigrationError
+from app.safe_migrations.errors import HalfDoneError, LoginError, MigrationError
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, command, pending
 from app.safe_migrations.progress import Progress, log, log_on_stderr
@@ -81,7 +81,7 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        stays = getattr(error, "__notes__", []) or "half-way" in str(error)
+        stays = isinstance(error, HalfDoneError) or getattr(error, "__notes__", [])
         if stays and (backup := find()):
             from app.safe_migrations.backup import restore_line
 

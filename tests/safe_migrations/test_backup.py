@@ -700,6 +700,21 @@ def test_line_after_what_cannot_be_undone(project: Project, engine: Engine) -> N
     assert before == state(engine)
 
 
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_line_of_the_next_run(project: Project, engine: Engine) -> None:
+    """The run after it, which is refused for what is still half-done, ends with that line too."""
+    run(engine, "INSERT INTO user (id, username, email) VALUES (1, 'alice', 'a@b')")
+    double = "INSERT INTO user (id, username, email) VALUES (2, 'alice', 'c@d')"
+    others = f"with op.get_bind().engine.begin() as connection:\n    connection.exec_driver_sql({double!r})"
+    body = f"op.drop_index('uq_user_username', 'user')\n{others}\n1 / 0"
+    project.write(*revision("a1", FIRST, body))
+    project.db("upgrade")
+    done = project.db("upgrade")
+    lines = [line.strip() for line in done.stderr.rstrip().splitlines()]
+    assert (1, f"flask db restore {found(project)[0]}") == (done.returncode, lines[-1])
+    assert any("a revision failed half-way" in line for line in lines)
+
+
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 def test_password(project: Project, engine: Engine, database: str, backend: str, tmp_path: Path) -> None:
     """The password stands on no command line of a client program, and in no file that others can read."""

@@ -210,7 +210,7 @@ class Adapter(ABC):
         return ""
 
     def recover(self, _connection: Connection, _patience: Patience) -> None:
-        """Undo what a killed run left half-done. Raises MigrationError if something cannot be undone."""
+        """Undo what a killed run left half-done. Raises HalfDoneError if something cannot be undone."""
         return
 
     @abstractmethod

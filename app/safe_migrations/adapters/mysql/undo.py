@@ -34,7 +34,7 @@ from app.safe_migrations.adapters.mysql.definitions import (
 from app.safe_migrations.adapters.mysql.journal import DONE, PREPARED, ROWS, UNDONE, discard
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.adapters.mysql.whole import WholeCopy
-from app.safe_migrations.errors import MigrationError, summary
+from app.safe_migrations.errors import HalfDoneError, summary
 
 DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
@@ -83,15 +83,15 @@ def told(outcome: Outcome) -> list[str]:
 
 
 def refuse(outcome: Outcome) -> None:
-    """Raise MigrationError if something is not as it was."""
+    """Raise HalfDoneError if something is not as it was."""
     if outcome.different:
-        raise MigrationError(
+        raise HalfDoneError(
             "\n".join(["a revision failed half-way.", *told(outcome)]),
             f"make them what the table {JOURNAL} says, and run the command again:",
             f"SELECT kind, name, text FROM {JOURNAL} ORDER BY id;",
         )
     if outcome.lost:
-        raise MigrationError(
+        raise HalfDoneError(
             "\n".join(["a revision failed half-way. Its changes are undone but for these rows.", *told(outcome)]),
             "bring them back from a backup; the next run goes on from here:",
             "flask db upgrade",
