@@ -52,7 +52,11 @@ class Backups:
     def found(self) -> list[Path]:
         """The newest first. Raises MigrationError if the folder is none."""
         if self.folder.exists() and not self.folder.is_dir():
-            raise _no_room(self.folder, "it is not a folder")
+            raise MigrationError(
+                f"{relative(self.folder)}, where backups should be, is not a folder.",
+                "name the folder that has them:",
+                "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
+            )
         files = self.folder.iterdir() if self.folder.exists() else iter(())
         named = {file: NAME.fullmatch(file.name) for file in files}
         ours = [
@@ -68,7 +72,7 @@ class Backups:
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
         begin = f"{self.name}-{stamp}-{heads_in_name(heads)}"
         partial = self.folder / f"{begin}{self.adapter.suffix}{PARTIAL}"
-        with private(partial), reported(f"Backing up to {relative(self.folder)}", partial):
+        with private(partial), reported(f"Backing up to {relative(self.folder)}", partial), writing(self.folder):
             self._remove_partial(but=partial)
             self.adapter.dump(connection, partial, patience)
             self.adapter.verify(connection, partial)
@@ -132,25 +136,29 @@ def restore_line(file: Path) -> str:
 
 @contextmanager
 def private(file: Path) -> Iterator[None]:
-    """Make ``file``, for our eyes only, and remove it at the end. Raises MigrationError if it cannot be written."""
+    """Make ``file``, for our eyes only, and remove it at the end. Raises MigrationError if it cannot be made."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.unlink(missing_ok=True)
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with writing(file.parent):
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.unlink(missing_ok=True)
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield
-    except OSError as error:
-        raise _no_room(file.parent, error.strerror or str(error)) from error
     finally:
         with suppress(OSError):
             file.unlink(missing_ok=True)
 
 
-def _no_room(folder: Path, why: str) -> MigrationError:
-    return MigrationError(
-        f"no backup can be written to {relative(folder)}: {why}.",
-        "make room or name another folder; nothing was changed:",
-        "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
-    )
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """While a file in ``folder`` is written: raises MigrationError where the system cannot."""
+    try:
+        yield
+    except OSError as error:
+        raise MigrationError(
+            f"no backup can be written to {relative(folder)}: {error.strerror or error}.",
+            "make room or name another folder; nothing was changed:",
+            "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
+        ) from error
 
 
 def heads_in_name(heads: tuple[str, ...]) -> str:

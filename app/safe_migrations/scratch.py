@@ -9,7 +9,7 @@ from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
-from app.safe_migrations.backup import name_of, private
+from app.safe_migrations.backup import name_of, private, writing
 from app.safe_migrations.database import heads_of
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log, reported
@@ -112,7 +112,8 @@ def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Set
     file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
     with private(file), scratch.engine.connect() as target:
         with reported("Copying", file):
-            adapter.dump(connection, file, using.patience, Part.COPY if rows else Part.SCHEMA)
+            with writing(file.parent):
+                adapter.dump(connection, file, using.patience, Part.COPY if rows else Part.SCHEMA)
             scratch.load(target, file, using.patience)
         if not rows:
             context = MigrationContext.configure(target)

@@ -213,6 +213,13 @@ def test_missing_program(project: Project, engine: Engine) -> None:
     project.ok("-x", "backup=never", "upgrade")
 
 
+def limited(project: Project, size: int, *args: str) -> "subprocess.CompletedProcess[str]":
+    """``flask db ARGS``, which can write no file of more bytes than ``size``."""
+    command = f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
+    project.write("limited.py", f"{command} sys.argv = {['flask', 'db', *args]}; runpy.run_module('flask')")
+    return project.run("limited", PYTHONDONTWRITEBYTECODE="1")
+
+
 @pytest.mark.parametrize("limit", [0, 1000])
 def test_no_room(project: Project, engine: Engine, backend: str, limit: int) -> None:
     """If a backup cannot be written to its end, nothing runs, and no half of it stays."""
@@ -224,9 +231,7 @@ def test_no_room(project: Project, engine: Engine, backend: str, limit: int) -> 
     (project.path / "instance").mkdir(exist_ok=True)
     folder = project.path / "instance" / "backups"
     if limit:
-        command = f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
-        project.write("limited.py", f"{command} sys.argv = ['flask', 'db', 'upgrade']; runpy.run_module('flask')")
-        done = project.run("limited", PYTHONDONTWRITEBYTECODE="1")
+        done = limited(project, limit, "upgrade")
     else:
         folder.touch()
         done = project.db("upgrade")
@@ -235,6 +240,45 @@ def test_no_room(project: Project, engine: Engine, backend: str, limit: int) -> 
     assert "Instead: " in done.stderr
     assert not limit or [] == files(project)
     assert before == state(engine)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_no_room_for_the_database(project: Project, engine: Engine) -> None:
+    """If it is the database that cannot be written to its end, a restore says so, and all is as it was before."""
+    run(engine, "CREATE TABLE large AS SELECT zeroblob(200000) AS content")
+    project.ok("backup")
+    (large,) = found(project)
+    run(engine, "DROP TABLE large")
+    with engine.connect() as connection:
+        connection.connection.execute("VACUUM")
+    before = state(engine)
+    said = limited(project, 100000, "restore", "--yes", large).stderr
+    assert "test.db cannot be written to its end" in said
+    assert "no backup can be written" not in said
+    assert before == state(engine)
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_no_room_on_the_server(project: Project, engine: Engine, tmp_path: Path) -> None:
+    """A program that says that the server's disk is full is no reason to name another folder."""
+    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+    project.write(*A1)
+    for name in ("pg_dump", "mysqldump", "mariadb-dump"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\necho 'ERROR: could not extend file: No space left on device' >&2; exit 1\n")
+        program.chmod(0o700)
+    done = project.db("upgrade", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert (1, True) == (done.returncode, "Error: the server has no room: ERROR: could not" in done.stderr)
+    assert "Instead: make room on its disk" in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_no_folder(project: Project, engine: Engine) -> None:
+    """To list what is in a folder that is none says that, and nothing of writing."""
+    project.write("instance/backups", "")
+    done = project.db("backups")
+    assert (1, True) == (done.returncode, "Error: instance/backups, where backups should be, is not" in done.stderr)
 
 
 def renamed(file: Path, content: bytes) -> Path:

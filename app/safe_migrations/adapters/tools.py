@@ -1,6 +1,7 @@
 """The client programs that back up a server: found, run, and their last words where they fail."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -76,7 +77,11 @@ def _failed(path: str, status: int, said: IO[bytes], package: str) -> ToolError:
     lines = [line[:WORDS] for line in said_lines if line.strip() and "unknown variable 'loose-" not in line]
     words = " ".join(lines[-3:])[:WORDS] or f"it ended with status {status}"
     if "No space left" in words or "File too large" in words:
-        raise OSError(words)
+        if re.search("could not (write to|close) (output|archive) file", words):  # which pg_dump writes by itself
+            raise OSError(words)
+        return ToolError(
+            f"the server has no room: {words}", "make room on its disk, as its administrator, then run it again."
+        )
     if "version mismatch" in words:
         return _other(f"{Path(path).name} is too old for the server: {words}", package)
     if "Authentication plugin" in words:

@@ -28,9 +28,14 @@ def file_of(engine: Engine) -> str:
 
 def write(connection: sqlite3.Connection, file: Path, patience: Patience) -> None:
     """In one piece: a writer waits, and no half of what it writes comes along. Raises MigrationError, and OSError."""
-    with closing(sqlite3.connect(file)) as target:
-        _copy(connection, target, patience, connection)
-        target.execute("PRAGMA journal_mode=DELETE")  # one file, whatever the database's own mode is
+    try:
+        with closing(sqlite3.connect(file)) as target:
+            _copy(connection, target, patience, connection)
+            target.execute("PRAGMA journal_mode=DELETE")  # one file, whatever the database's own mode is
+    except sqlite3.OperationalError as error:
+        if _is_of_the_disk(error):
+            raise OSError(errno.ENOSPC, str(error)) from error
+        raise
 
 
 def write_schema(connection: sqlite3.Connection, file: Path) -> None:
@@ -59,7 +64,19 @@ def verify(file: Path) -> None:
 
 
 def load(file: Path, connection: sqlite3.Connection, patience: Patience) -> None:
-    """The online backup backwards: one transaction, rolled back if it is broken off. Raises as write() does."""
+    """The online backup backwards: one transaction, rolled back if it is broken off. Raises MigrationError."""
+    try:
+        _load(file, connection, patience)
+    except sqlite3.OperationalError as error:
+        if not _is_of_the_disk(error):
+            raise
+        raise MigrationError(
+            f"{_path(connection)} cannot be written to its end: {error}.",
+            "make room on its disk, then run the command again.",
+        ) from error
+
+
+def _load(file: Path, connection: sqlite3.Connection, patience: Patience) -> None:
     with closing(_opened(file)) as source:
         size, other, mode = (
             _pragma(*asked)
@@ -83,8 +100,18 @@ def _pragma(connection: sqlite3.Connection, name: str) -> object:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
+def _path(connection: sqlite3.Connection) -> str:
+    """Of its file."""
+    return str(connection.execute("PRAGMA database_list").fetchone()[2])
+
+
+def _is_of_the_disk(error: sqlite3.OperationalError) -> bool:
+    """Whether that is full, or refuses to write."""
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
 def _held(connection: sqlite3.Connection) -> MigrationError:
-    file = connection.execute("PRAGMA database_list").fetchone()[2]
+    file = _path(connection)
     return MigrationError(
         f"others hold the file {file}.", "wait for them, or see who they are:", f"fuser -v {shlex.quote(file)}"
     )
@@ -107,7 +134,7 @@ def _copy(
 ) -> None:
     """Copy all pages. sqlite3 itself would try for ever while others hold the file of ``database``, one of the two.
 
-    Raises MigrationError after the time that ``patience`` has in all, and OSError where the disk is full.
+    Raises MigrationError after the time that ``patience`` has in all.
     """
     end = time.monotonic() + patience.seconds * patience.tries
 
@@ -115,9 +142,4 @@ def _copy(
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
             raise _held(database)
 
-    try:
-        source.backup(target, progress=progress)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            raise OSError(errno.ENOSPC, str(error)) from error
-        raise
+    source.backup(target, progress=progress)
