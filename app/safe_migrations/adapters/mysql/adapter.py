@@ -10,16 +10,9 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock, Part
-from app.safe_migrations.adapters.mysql.catalog import (
-    JOURNAL,
-    RESTORE,
-    Execute,
-    broken_restore,
-    drop_all,
-    executing,
-    there,
-)
+from app.safe_migrations.adapters.mysql.catalog import JOURNAL, RESTORE, broken_restore, drop_all, there
 from app.safe_migrations.adapters.mysql.lock import NamedLock
+from app.safe_migrations.adapters.mysql.session import Execute, executing
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import log

@@ -1,20 +1,14 @@
 """What a MySQL or MariaDB server says of its objects."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH
+from app.safe_migrations.adapters.mysql.session import Execute, set_aside
 from app.safe_migrations.errors import summary
 
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
-
-Execute = Callable[..., list[tuple[Any, ...]]]
-"""Runs one statement, with parameters if there are any, and returns its rows."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +27,6 @@ class Column:
 
 ShowCreate = tuple[str, dict[str, str]]
 """A text, and the settings of the session, ``sql_mode`` and others, that it was made with and runs with."""
-
-
-def executing(connection: Connection) -> Execute:
-    """Runs statements on ``connection``."""
-
-    def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
-        result = connection.exec_driver_sql(sql if parameters else sql.replace("%", "%%"), parameters)
-        return [tuple(row) for row in result] if result.returns_rows else []
-
-    return execute
 
 
 def show_create(execute: Execute, kind: str, name: str) -> ShowCreate | None:
@@ -196,62 +180,6 @@ def primary_key(columns: list[Column]) -> str:
     keys = [column for column in columns if column.key]
     fits = sum(column.octets for column in keys) <= OCTETS_OF_A_KEY
     return f"(PRIMARY KEY ({listed([column.name for column in keys])}))" if keys and fits else ""
-
-
-# What journal and undo need of a session, whatever the script has set: the server's texts with names in backticks; a 0
-# in a column that counts, and any date that a table may have, as they are; and no limit to the rows of a statement.
-PLAIN = {
-    "sql_mode": "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES",
-    "sql_select_limit": 18446744073709551615,
-    "sql_safe_updates": 0,
-    "sql_quote_show_create": 1,
-}
-
-
-# The character sets in which driver and server understand each other.
-LETTERS = ("character_set_client", "collation_connection", "character_set_results")
-MAKES_KEYS = "sql_generate_invisible_primary_key"
-
-
-def plain(execute: Execute) -> dict[str, object]:
-    """PLAIN; the character sets of a session that no script has had yet; and no key that the server adds to a table."""
-    letters = read_settings(execute, LETTERS)
-    return {**PLAIN, **letters, **(dict.fromkeys([MAKES_KEYS], 0) if may_forgo_keys(execute) else {})}
-
-
-def may_forgo_keys(execute: Execute) -> bool:
-    """Whether the server can add a column `my_row_id` to tables without a key (MySQL 8.0.30), and we may set that."""
-    if not execute(f"SHOW VARIABLES LIKE '{MAKES_KEYS}'"):
-        return False
-    try:
-        execute(f"SET SESSION {MAKES_KEYS} = @@SESSION.{MAKES_KEYS}")
-    except DBAPIError:  # without SESSION_VARIABLES_ADMIN
-        return False
-    return True
-
-
-@contextmanager
-def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    """Give settings of the session other values for a while; yields those that they had."""
-    before = read_settings(execute, settings)
-    changed = [name for name, value in settings.items() if str(before[name]) != str(value)]
-    change_settings(execute, {name: settings[name] for name in changed})
-    try:
-        yield before
-    finally:
-        change_settings(execute, {name: before[name] for name in changed})
-
-
-def read_settings(execute: Execute, names: Iterable[str]) -> dict[str, object]:
-    """Settings of the session."""
-    (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names))
-    return dict(zip(names, row, strict=True))
-
-
-def change_settings(execute: Execute, settings: Mapping[str, object]) -> None:
-    """Settings of the session, in one statement."""
-    if settings:
-        execute("SET SESSION " + ", ".join(f"{name} = %s" for name in settings), tuple(settings.values()))
 
 
 # Compared byte by byte, for a collation may take 'a' and 'A' for the same.

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import Column, Execute, columns_of, equals, listed, primary_key, quoted
+from app.safe_migrations.adapters.mysql.catalog import Column, columns_of, equals, listed, primary_key, quoted
 from app.safe_migrations.adapters.mysql.definitions import charset_of
+from app.safe_migrations.adapters.mysql.session import Execute
 from app.safe_migrations.adapters.mysql.statements import Cast, Statement, keeps_letters, keeps_values
 from app.safe_migrations.progress import log
 

@@ -8,7 +8,8 @@ from sqlalchemy import URL, Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Databases, no_scratch
-from app.safe_migrations.adapters.mysql.catalog import drop_all, executing, quoted, show_create, there_are
+from app.safe_migrations.adapters.mysql.catalog import drop_all, quoted, show_create, there_are
+from app.safe_migrations.adapters.mysql.session import executing
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.errors import MigrationError
 

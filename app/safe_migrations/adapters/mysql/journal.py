@@ -6,22 +6,15 @@ tables beside. undo.py puts back from that.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES
 from app.safe_migrations.adapters.mysql.catalog import (
     JOURNAL,
-    LETTERS,
-    Execute,
     ShowCreate,
-    change_settings,
     columns_of,
-    plain,
     quoted,
-    set_aside,
     show_create,
     table_of_trigger,
     triggers_of,
@@ -29,6 +22,7 @@ from app.safe_migrations.adapters.mysql.catalog import (
 from app.safe_migrations.adapters.mysql.copies import KEPT, Copies
 from app.safe_migrations.adapters.mysql.definitions import Definition
 from app.safe_migrations.adapters.mysql.schema import Schema
+from app.safe_migrations.adapters.mysql.session import Execute, Session
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.progress import log
 
@@ -44,8 +38,6 @@ INSERT = (
     f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement) VALUES (%s, %s, %s, %s, %s, %s, %s)"
 )
 ROWS = "ROWS"
-SET_LETTERS = {*LETTERS, "character_set_connection", "names", "character", "charset"}
-CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
 
 
 class Journal:
@@ -53,27 +45,15 @@ class Journal:
 
     def __init__(self, execute: Execute, beside: Execute) -> None:
         self.execute = execute
-        self.plain = plain(execute)
         execute(f"CREATE TABLE IF NOT EXISTS {JOURNAL} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
         self.beside = beside
         self.schema = Schema(execute)
         self.copies = Copies(execute, beside)
-        self.watching = True
         self.to_commit = self.locked = self.autocommit = False
-        self.other_settings = False
-        self._read_mode()
+        self.session = Session(execute)
         self.step = 0
         self.under_way: Statement | None = None
         self._begin_revision()
-
-    def _read_mode(self) -> None:
-        """As the script has set it."""
-        self.watching = False
-        ((mode, self.database),) = self.execute("SELECT @@SESSION.sql_mode, DATABASE()")
-        self.other_settings |= bool(CHANGES_TEXTS & set(mode.split(",")))
-        self.strict = "STRICT_" in mode
-        self.escapes = "NO_BACKSLASH_ESCAPES" not in mode
-        self.mode_is_known = self.watching = True
 
     def _begin_revision(self) -> None:
         self.made: set[str] = set()
@@ -88,7 +68,7 @@ class Journal:
         costs a server that writes a binary log more than all else that the journal does.
         """
         if self.step:
-            with self._unwatched():
+            with self.session.unwatched():
                 self.execute(f"DELETE FROM {JOURNAL}")
             self.step = 0
         self._begin_revision()
@@ -101,23 +81,23 @@ class Journal:
 
     def stop(self) -> None:
         """What follows is not the revision's."""
-        self.watching = False
+        self.session.watched = False
 
     def commit_last_step(self) -> None:
         """Commit what step_done() left to the next statement."""
         if self.to_commit:
-            with self._unwatched():
+            with self.session.unwatched():
                 self.execute("COMMIT")
             self.to_commit = False
 
     def before(self, text: str, autocommit: bool = False) -> None:
         """Write down what the statement is about to change; it goes in with the transaction that it commits."""
-        if not self.watching:
+        if not self.session.watched:
             return
         self.settle()
-        if not self.mode_is_known:
-            self._read_mode()
-        statement = Statement(text if self.escapes else text.replace("\\", r"\\"))
+        if not self.session.mode_is_known:
+            self.session.read_mode()
+        statement = Statement(text if self.session.escapes else text.replace("\\", r"\\"))
         if statement.verb in ("LOCK", "UNLOCK"):  # under LOCK TABLES the journal's own table is out of reach
             self.locked = statement.verb == "LOCK"
             if self.locked:
@@ -126,14 +106,13 @@ class Journal:
         if self.locked or statement.verb == "UNLOCK":
             return
         self.autocommit = self.autocommit if statement.autocommit is None else statement.autocommit
-        if statement.verb == "SET" and (self.plain.keys() | SET_LETTERS) & statement.words:
-            self.other_settings, self.mode_is_known = True, False
+        self.session.follow(statement)
         if not statement.surely_commits:
             self.commit_last_step()
         self.to_commit = False
         if self.schema.tables & set(statement.temporary_tables):
             self.before_commit()  # once a temporary table hides one, its rows are out of reach
-        if statement.schemas - {self.database}:
+        if statement.schemas - {self.session.database}:
             self._note_opaque(statement)
             return
         writes = statement.writes or self.schema.calls(statement)
@@ -145,7 +124,7 @@ class Journal:
             self.written.append(statement)
         if statement.ends_transaction:
             self.before_commit()
-            with self._unwatched(plainly=bool(statement.taken_columns or statement.takes_all_rows)):
+            with self.session.unwatched(plainly=bool(statement.taken_columns or statement.takes_all_rows)):
                 self.step += 1
                 for kind, name in self.schema.touched(statement):
                     self._note(statement, kind, name)
@@ -164,49 +143,36 @@ class Journal:
         """If the last statement failed it has made nothing: what there is of that name, others have made."""
         if self.under_way:
             made_nothing = "" if self.under_way.renamed_tables else " AND text IS NULL"
-            with self._unwatched():
+            with self.session.unwatched():
                 self.execute(f"DELETE FROM {JOURNAL} WHERE step = %s{made_nothing}", (self.step,))
             self.under_way = None
             self.copies.forget_casts()
 
     def fail(self) -> None:
-        """The revision has failed, and its transaction is rolled back: make the tables visible that it has hidden.
-
-        And let the server read what we write, whatever character set the script has named.
-        """
+        """The revision has failed, and its transaction is rolled back: make the tables visible that it has hidden."""
         self.settle()
-        change_settings(self.execute, {name: self.plain[name] for name in LETTERS})
+        self.session.read_what_we_write()
         for name in self.schema.hidden:
             self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted(name)}")
 
     def after(self, text: str) -> None:
         """The statement has run. Copy the values that it has cast, to tell them from those that others write later."""
-        if self.watching:
+        if self.session.watched:
             if "TEMPORARY" in text.upper() or self.schema.hidden:
                 self.schema.hide(Statement(text))
             if self.under_way and self.under_way.renamed_tables:
-                with self._unwatched():
+                with self.session.unwatched():
                     self.execute(f"UPDATE {JOURNAL} SET progress = '{DONE}' WHERE step = %s", (self.step,))
                     self.execute("COMMIT")
             self.under_way = None
             if self.copies.casts:
-                with self._unwatched(plainly=True):
+                with self.session.unwatched(plainly=True):
                     self.copies.of_what_it_cast()
-
-    @contextmanager
-    def _unwatched(self, plainly: bool = False) -> Iterator[None]:
-        """For the journal's own statements; under plain settings if they copy rows or if others would change a text."""
-        before, self.watching = self.watching, False
-        try:
-            with set_aside(self.execute, self.plain) if self.other_settings or plainly else nullcontext():
-                yield
-        finally:
-            self.watching = before
 
     def before_commit(self) -> None:
         """Keep the rows that were changed since the last commit, as another session still sees them."""
         written, self.written = self.written, []
-        with self._unwatched(plainly=bool(written)):
+        with self.session.unwatched(plainly=bool(written)):
             changed: dict[str, list[Statement]] = {}
             for statement in written:
                 for table in self._tables_written(statement):
@@ -218,13 +184,13 @@ class Journal:
 
     def _note_opaque(self, statement: Statement) -> None:
         """What it does to rows cannot be looked into, and will not be undone: that is told."""
-        with self._unwatched():
+        with self.session.unwatched():
             self.step += 1
             self._write(statement, ROWS, "", None)
 
     def _note_not_transactional(self, statement: Statement) -> None:
         """What it changes of such tables is not rolled back, nor known afterwards: written down beside, at once."""
-        with self._unwatched():
+        with self.session.unwatched():
             tables = self.schema.written(statement) & self.schema.not_transactional - self.made
         for table in tables:
             self.step += 1
@@ -244,7 +210,7 @@ class Journal:
                 self.made.add(name)
         elif kind == "TABLE":
             self.texts.setdefault(name, found[0])
-            strict = self.strict and "sql_mode" not in statement.settings
+            strict = self.session.strict and "sql_mode" not in statement.settings
             kept = "" if name in self.made else self.copies.of_what_it_takes(statement, name, found[0], strict)
             if kept or statement.takes_tables or statement.renamed_tables:
                 self._note_triggers(statement, name)

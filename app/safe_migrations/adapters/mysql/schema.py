@@ -1,7 +1,8 @@
 """What of a schema on MySQL or MariaDB a statement touches, while a run changes that schema."""
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import TABLE_KINDS, Execute, show_create
+from app.safe_migrations.adapters.mysql.catalog import TABLE_KINDS, show_create
+from app.safe_migrations.adapters.mysql.session import Execute
 from app.safe_migrations.adapters.mysql.statements import Statement
 
 

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Dialect, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES, listening, own_session
-from app.safe_migrations.adapters.mysql.catalog import Execute, change_settings, executing, plain
 from app.safe_migrations.adapters.mysql.journal import Journal, discard
+from app.safe_migrations.adapters.mysql.session import Execute, change_settings, executing, plain
 from app.safe_migrations.adapters.mysql.undo import told, undo
 from app.safe_migrations.errors import summary
 from app.safe_migrations.progress import add_to, log

@@ -13,16 +13,7 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.mysql.catalog import (
-    JOURNAL,
-    Execute,
-    Maker,
-    plain,
-    quoted,
-    set_aside,
-    show_create,
-    why_not,
-)
+from app.safe_migrations.adapters.mysql.catalog import JOURNAL, Maker, quoted, show_create, why_not
 from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
 from app.safe_migrations.adapters.mysql.definitions import (
     fires,
@@ -32,6 +23,7 @@ from app.safe_migrations.adapters.mysql.definitions import (
     without_foreign_keys,
 )
 from app.safe_migrations.adapters.mysql.journal import DONE, PREPARED, ROWS, UNDONE, discard
+from app.safe_migrations.adapters.mysql.session import Execute, plain, set_aside
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.adapters.mysql.whole import WholeCopy
 from app.safe_migrations.errors import HalfDoneError, summary

@@ -1,0 +1,120 @@
+"""The session in which the steps of a run go on, whose settings a script may change."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+    from app.safe_migrations.adapters.mysql.statements import Statement
+
+Execute = Callable[..., list[tuple[Any, ...]]]
+"""Runs one statement, with parameters if there are any, and returns its rows."""
+
+# What journal and undo need of a session, whatever the script has set: the server's texts with names in backticks; a 0
+# in a column that counts, and any date that a table may have, as they are; and no limit to the rows of a statement.
+PLAIN = {
+    "sql_mode": "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES",
+    "sql_select_limit": 18446744073709551615,
+    "sql_safe_updates": 0,
+    "sql_quote_show_create": 1,
+}
+
+# The character sets in which driver and server understand each other.
+LETTERS = ("character_set_client", "collation_connection", "character_set_results")
+MAKES_KEYS = "sql_generate_invisible_primary_key"
+SET_LETTERS = {*LETTERS, "character_set_connection", "names", "character", "charset"}
+# Modes of SQL that change how the server writes or reads a text.
+CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
+
+
+class Session:
+    """What is known of the settings, as the script has set them; and the run's own statements between the script's."""
+
+    def __init__(self, execute: Execute) -> None:
+        self.execute = execute
+        self.plain = plain(execute)
+        self.is_changed = False
+        self.watched = True
+        self.read_mode()
+
+    def read_mode(self) -> None:
+        """As the script has set it."""
+        self.watched = False
+        ((mode, self.database),) = self.execute("SELECT @@SESSION.sql_mode, DATABASE()")
+        self.is_changed |= bool(CHANGES_TEXTS & set(mode.split(",")))
+        self.strict = "STRICT_" in mode
+        self.escapes = "NO_BACKSLASH_ESCAPES" not in mode
+        self.mode_is_known = self.watched = True
+
+    def follow(self, statement: "Statement") -> None:
+        """Take note of a setting that it changes."""
+        if statement.verb == "SET" and (self.plain.keys() | SET_LETTERS) & statement.words:
+            self.is_changed, self.mode_is_known = True, False
+
+    @contextmanager
+    def unwatched(self, plainly: bool = False) -> Iterator[None]:
+        """For the run's own statements; under plain settings if they copy rows or if others would change a text."""
+        before, self.watched = self.watched, False
+        try:
+            with set_aside(self.execute, self.plain) if self.is_changed or plainly else nullcontext():
+                yield
+        finally:
+            self.watched = before
+
+    def read_what_we_write(self) -> None:
+        """Let the server do that, whatever character set the script has named."""
+        change_settings(self.execute, {name: self.plain[name] for name in LETTERS})
+
+
+def executing(connection: Connection) -> Execute:
+    """Runs statements on ``connection``."""
+
+    def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+        result = connection.exec_driver_sql(sql if parameters else sql.replace("%", "%%"), parameters)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    return execute
+
+
+def plain(execute: Execute) -> dict[str, object]:
+    """PLAIN; the character sets of a session that no script has had yet; and no key that the server adds to a table."""
+    letters = read_settings(execute, LETTERS)
+    return {**PLAIN, **letters, **(dict.fromkeys([MAKES_KEYS], 0) if may_forgo_keys(execute) else {})}
+
+
+def may_forgo_keys(execute: Execute) -> bool:
+    """Whether the server can add a column `my_row_id` to tables without a key (MySQL 8.0.30), and we may set that."""
+    if not execute(f"SHOW VARIABLES LIKE '{MAKES_KEYS}'"):
+        return False
+    try:
+        execute(f"SET SESSION {MAKES_KEYS} = @@SESSION.{MAKES_KEYS}")
+    except DBAPIError:  # without SESSION_VARIABLES_ADMIN
+        return False
+    return True
+
+
+@contextmanager
+def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict[str, object]]:
+    """Give settings of the session other values for a while; yields those that they had."""
+    before = read_settings(execute, settings)
+    changed = [name for name, value in settings.items() if str(before[name]) != str(value)]
+    change_settings(execute, {name: settings[name] for name in changed})
+    try:
+        yield before
+    finally:
+        change_settings(execute, {name: before[name] for name in changed})
+
+
+def read_settings(execute: Execute, names: Iterable[str]) -> dict[str, object]:
+    """Settings of the session."""
+    (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names))
+    return dict(zip(names, row, strict=True))
+
+
+def change_settings(execute: Execute, settings: Mapping[str, object]) -> None:
+    """Settings of the session, in one statement."""
+    if settings:
+        execute("SET SESSION " + ", ".join(f"{name} = %s" for name in settings), tuple(settings.values()))
