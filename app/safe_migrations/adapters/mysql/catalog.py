@@ -6,7 +6,6 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH
 from app.safe_migrations.adapters.mysql.session import Execute, set_aside
-from app.safe_migrations.errors import summary
 
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
 
@@ -64,37 +63,6 @@ def triggers_of(execute: Execute, table: str) -> list[str]:
             (table,),
         )
     ]
-
-
-Maker = tuple[str, bool]
-"""A definer, as SQL shows it; and whether of a trigger or a function, which go into a binary log."""
-
-ASKS = f"{OWN_TABLES}asks"
-
-
-def why_not(execute: Execute, maker: Maker) -> str:
-    """Why this user may not make what that one has defined, in the server's words; or nothing if they may.
-
-    The rights for it have other names in each product and version, and MySQL asks for those of the definer too. So the
-    server is asked, by statements that make nothing: it refuses them in any case, but looks at the rights first.
-    """
-    definer, is_logged = maker
-    ((user,),) = execute("SELECT CURRENT_USER()")
-    asked = {}
-    if definer != "@".join(map(quoted, user.rsplit("@", 1))):
-        asked[f"CREATE DEFINER={definer} VIEW {ASKS} (a, b) AS SELECT 1"] = ER_VIEW_WRONG_LIST
-    if is_logged:
-        asked[f"CREATE TRIGGER {ASKS} BEFORE INSERT ON {ASKS} FOR EACH ROW SET @a = 1"] = ER_NO_SUCH_TABLE
-    for statement, expected in asked.items():
-        try:
-            execute(statement)
-        except DBAPIError as error:
-            if error.orig is None or error.orig.args[0] != expected:
-                return summary(error)
-    return ""
-
-
-ER_NO_SUCH_TABLE, ER_VIEW_WRONG_LIST = 1146, 1353
 
 
 def table_of_trigger(execute: Execute, trigger: str) -> str:

@@ -14,7 +14,8 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Part, not_whole
-from app.safe_migrations.adapters.mysql.catalog import Maker, quoted, there, there_are, why_not
+from app.safe_migrations.adapters.mysql.catalog import quoted, there, there_are
+from app.safe_migrations.adapters.mysql.definers import Maker, why_not
 from app.safe_migrations.adapters.mysql.session import MAKES_KEYS, Execute, may_forgo_keys
 from app.safe_migrations.adapters.tools import ToolError, program, running
 from app.safe_migrations.errors import MigrationError, summary

@@ -13,8 +13,9 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL, Maker, quoted, show_create, why_not
+from app.safe_migrations.adapters.mysql.catalog import JOURNAL, quoted, show_create
 from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
+from app.safe_migrations.adapters.mysql.definers import Maker, why_not
 from app.safe_migrations.adapters.mysql.definitions import (
     fires,
     way_back,
