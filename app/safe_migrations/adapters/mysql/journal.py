@@ -5,39 +5,19 @@ for each object that a statement touches, with its SHOW CREATE as it was, and ro
 tables beside. undo.py puts back from that.
 """
 
-import json
-
-from sqlalchemy.exc import DBAPIError
-
-from app.safe_migrations.adapters.base import OWN_TABLES
 from app.safe_migrations.adapters.mysql.catalog import (
-    JOURNAL,
-    ShowCreate,
     columns_of,
     quoted,
     show_create,
     table_of_trigger,
     triggers_of,
 )
-from app.safe_migrations.adapters.mysql.copies import KEPT, Copies
+from app.safe_migrations.adapters.mysql.copies import Copies
 from app.safe_migrations.adapters.mysql.definitions import Definition
+from app.safe_migrations.adapters.mysql.entries import DONE, ROWS, Entries
 from app.safe_migrations.adapters.mysql.schema import Schema
 from app.safe_migrations.adapters.mysql.session import Execute, Session
 from app.safe_migrations.adapters.mysql.statements import Statement
-from app.safe_migrations.progress import log
-
-COLUMNS = (
-    "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
-    " text LONGTEXT, settings TEXT NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"
-    " progress VARCHAR(8) NOT NULL DEFAULT ''"
-)
-# What progress says: that a renaming has run; that what the statement made of rows is out of the way of the kept ones;
-# and that the entry has been undone, and is not to be undone again.
-DONE, PREPARED, UNDONE = "done", "prepared", "undone"
-INSERT = (
-    f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement) VALUES (%s, %s, %s, %s, %s, %s, %s)"
-)
-ROWS = "ROWS"
 
 
 class Journal:
@@ -45,7 +25,8 @@ class Journal:
 
     def __init__(self, execute: Execute, beside: Execute) -> None:
         self.execute = execute
-        execute(f"CREATE TABLE IF NOT EXISTS {JOURNAL} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
+        self.entries = Entries(execute)
+        self.entries.make()
         self.beside = beside
         self.schema = Schema(execute)
         self.copies = Copies(execute, beside)
@@ -69,7 +50,7 @@ class Journal:
         """
         if self.step:
             with self.session.unwatched():
-                self.execute(f"DELETE FROM {JOURNAL}")
+                self.entries.forget()
             self.step = 0
         self._begin_revision()
         self.to_commit = True
@@ -142,9 +123,8 @@ class Journal:
     def settle(self) -> None:
         """If the last statement failed it has made nothing: what there is of that name, others have made."""
         if self.under_way:
-            made_nothing = "" if self.under_way.renamed_tables else " AND text IS NULL"
             with self.session.unwatched():
-                self.execute(f"DELETE FROM {JOURNAL} WHERE step = %s{made_nothing}", (self.step,))
+                self.entries.forget_step(self.step, made_only=not self.under_way.renamed_tables)
             self.under_way = None
             self.copies.forget_casts()
 
@@ -162,8 +142,7 @@ class Journal:
                 self.schema.hide(Statement(text))
             if self.under_way and self.under_way.renamed_tables:
                 with self.session.unwatched():
-                    self.execute(f"UPDATE {JOURNAL} SET progress = '{DONE}' WHERE step = %s", (self.step,))
-                    self.execute("COMMIT")
+                    self.entries.mark_step(self.step, DONE)
             self.under_way = None
             if self.copies.casts:
                 with self.session.unwatched(plainly=True):
@@ -186,7 +165,7 @@ class Journal:
         """What it does to rows cannot be looked into, and will not be undone: that is told."""
         with self.session.unwatched():
             self.step += 1
-            self._write(statement, ROWS, "", None)
+            self.entries.write(self.step, ROWS, "", statement)
 
     def _note_not_transactional(self, statement: Statement) -> None:
         """What it changes of such tables is not rolled back, nor known afterwards: written down beside, at once."""
@@ -194,7 +173,7 @@ class Journal:
             tables = self.schema.written(statement) & self.schema.not_transactional - self.made
         for table in tables:
             self.step += 1
-            self.beside(INSERT, (self.step, ROWS, table, None, "{}", "", statement.text))
+            Entries(self.beside).write(self.step, ROWS, table, statement)
             self.beside("COMMIT")
 
     def _note(self, statement: Statement, kind: str, name: str) -> None:
@@ -217,11 +196,11 @@ class Journal:
             if statement.taken_columns or statement.takes_tables or statement.renamed_tables:
                 self._note_views(statement, name)
         self.schema.add(kind, name)
-        self._write(statement, kind, name, found, kept)
+        self.entries.write(self.step, kind, name, statement, found, kept)
 
     def _note_triggers(self, statement: Statement, table: str) -> None:
         for trigger in triggers_of(self.execute, table):
-            self._write(statement, "TRIGGER", trigger, show_create(self.execute, "TRIGGER", trigger))
+            self.entries.write(self.step, "TRIGGER", trigger, statement, show_create(self.execute, "TRIGGER", trigger))
 
     def _note_triggers_beside(self, statement: Statement, trigger: str) -> None:
         """All triggers of its table, for their order is known only from the order in which they are written down."""
@@ -232,14 +211,7 @@ class Journal:
         """The views that read it: the text of one that has become invalid is not what it was."""
         for view in self.schema.views_of(table):
             if found := show_create(self.execute, "VIEW", view):
-                self._write(statement, "VIEW", view, found)
-
-    def _write(self, statement: Statement, kind: str, name: str, found: ShowCreate | None, kept: str = "") -> None:
-        text, settings = found or (None, {})
-        self.execute(
-            INSERT,
-            (self.step, kind, name, text, json.dumps(settings), kept, statement.text),
-        )
+                self.entries.write(self.step, "VIEW", view, statement, found)
 
     def _tables_written(self, statement: Statement) -> set[str]:
         """The tables whose rows it may have changed, but for those that this revision made or columns that it added."""
@@ -261,22 +233,7 @@ class Journal:
             return
         if not any(column.key for column in columns_of(self.execute, table)):
             for statement in statements:
-                self._write(statement, ROWS, table, None)
+                self.entries.write(self.step, ROWS, table, statement)
             return
         self._note_triggers(statements[-1], table)
-        self._write(statements[-1], ROWS, table, None, self.copies.of_changes(table))
-
-
-def discard(execute: Execute) -> None:
-    """Drop the journal and the copies, the journal last: while it is there, they are known."""
-    kept = execute(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
-        f" AND LEFT(table_name, {len(KEPT)}) = '{KEPT}'"
-    )
-    execute(f"DELETE FROM {JOURNAL} WHERE id > 0")  # a script may have left sql_safe_updates on
-    execute("COMMIT")
-    try:
-        for name in [*(name for (name,) in kept), JOURNAL]:
-            execute(f"DROP TABLE IF EXISTS {name}")
-    except DBAPIError as error:
-        log.info("The tables %s* are of no use any more, but could not be dropped: %s", OWN_TABLES, error.orig)
+        self.entries.write(self.step, ROWS, table, statements[-1], kept=self.copies.of_changes(table))

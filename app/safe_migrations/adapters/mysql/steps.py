@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Dialect, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES, listening, own_session
-from app.safe_migrations.adapters.mysql.journal import Journal, discard
+from app.safe_migrations.adapters.mysql.journal import Journal
 from app.safe_migrations.adapters.mysql.session import Execute, change_settings, executing, plain
 from app.safe_migrations.adapters.mysql.undo import told, undo
 from app.safe_migrations.errors import summary
@@ -33,7 +33,7 @@ def journaled(connection: Connection, execute: Execute) -> Iterator[Callable[[],
                 _undo(connection, journal, error)
                 raise
             journal.stop()
-            discard(execute)
+            journal.entries.discard()
 
 
 @contextmanager

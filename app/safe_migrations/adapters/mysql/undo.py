@@ -6,9 +6,9 @@ that it took come back. What others wrote meanwhile stays. At the end the texts 
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
@@ -19,36 +19,16 @@ from app.safe_migrations.adapters.mysql.definers import Maker, why_not
 from app.safe_migrations.adapters.mysql.definitions import (
     fires,
     way_back,
-    with_former_columns,
     without_counter,
     without_foreign_keys,
 )
-from app.safe_migrations.adapters.mysql.journal import DONE, PREPARED, ROWS, UNDONE, discard
+from app.safe_migrations.adapters.mysql.entries import DONE, PREPARED, ROWS, UNDONE, Entries, Entry, under_first_names
 from app.safe_migrations.adapters.mysql.session import Execute, plain, set_aside
-from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.adapters.mysql.whole import WholeCopy
 from app.safe_migrations.errors import HalfDoneError, summary
 
 DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An object that a statement touches, its ``text`` before, None if it was not there; or ROWS that it changed."""
-
-    id: int
-    step: int
-    kind: str
-    name: str
-    text: str | None
-    settings: str
-    kept: str
-    progress: str
-    statement: Statement
-
-    def __str__(self) -> str:
-        return f"{self.kind.lower()} {self.name}"
 
 
 @dataclass
@@ -100,9 +80,8 @@ class Undo:
         self.reasons: dict[str, str] = {}
         self.why_not: dict[Maker, str] = {}
         self.failed: dict[Entry, str] = {}
-        names = [name for name in Entry.__dataclass_fields__ if name != "statement"]
-        rows = execute(f"SELECT statement, {', '.join(names)} FROM {JOURNAL} ORDER BY id")
-        self.entries = [Entry(statement=Statement(row[0]), **dict(zip(names, row[1:], strict=True))) for row in rows]
+        self.journal = Entries(execute)
+        self.entries = self.journal.read()
         self.first = {entry.id: entry for entry in under_first_names(self.entries)}
 
     def run(self) -> Outcome:
@@ -131,7 +110,7 @@ class Undo:
         for entry in self.failed:
             self._tell(self._rows_left(entry))
         if not self.outcome.different:
-            discard(self.execute)
+            self.journal.discard()
         return self.outcome
 
     def _make_others(self, entries: list[Entry]) -> None:
@@ -149,7 +128,8 @@ class Undo:
         renamed = step[0].statement.renamed_tables if step else []
         if renamed and self._were_renamed(tables, renamed):
             self.execute("RENAME TABLE " + ", ".join(f"{quoted(new)} TO {quoted(old)}" for old, new in renamed[::-1]))
-            self._mark(tables, "")
+            self.journal.mark(tables, "")
+            self.execute("COMMIT")
         for entry in tables:
             if entry.text is None and not renamed:
                 self._finish(entry, self._drop)
@@ -187,14 +167,10 @@ class Undo:
             gone = entry.kind == "TABLE" and entry.text is None
             object_ = self.first[entry.id].name
             later = [other for other in self.entries if other.id > entry.id and self.first[other.id].name == object_]
-            self._mark([entry, *(other for other in later if gone and other.kind in ("TABLE", ROWS))], UNDONE)
+            self.journal.mark([entry, *(other for other in later if gone and other.kind in ("TABLE", ROWS))], UNDONE)
+            self.execute("COMMIT")
         elif entry.kept:
             self.failed[entry] = self.reasons[str(entry)]
-
-    def _mark(self, entries: list[Entry], progress: str) -> None:
-        ids = ", ".join(str(entry.id) for entry in entries)
-        self.execute(f"UPDATE {JOURNAL} SET progress = %s WHERE id IN ({ids})", (progress,))
-        self.execute("COMMIT")
 
     def _try(self, entry: Entry, action: Callable[[Entry], None]) -> bool:
         try:
@@ -258,7 +234,7 @@ class Undo:
         if entry.kept and entry.progress != PREPARED:
             self._tell(copy.prepare(not self._is_as_before(entry)))
             # In the same transaction, for an undo that is killed after it begins again.
-            self.execute(f"UPDATE {JOURNAL} SET progress = %s WHERE id = %s", (PREPARED, entry.id))
+            self.journal.mark([entry], PREPARED)
         self._change_text_back(entry)
         if copy.columns:
             self._tell(copy.put_back())
@@ -287,7 +263,7 @@ class Undo:
     def _change_rows_back(self, entry: Entry) -> None:
         copy = self._copy(entry)
         if not entry.kept:
-            self._tell(_unseen(entry))
+            self._tell(entry.unseen)
         elif copy.columns:
             self._tell(copy.put_changes_back())
 
@@ -314,37 +290,6 @@ class Undo:
                 self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its text differs")
 
 
-def under_first_names(entries: list[Entry]) -> Iterator[Entry]:
-    """Each entry with the names that it, and what it refers to, had at first."""
-    before: list[list[Entry]] = []
-    for _, found in groupby(entries, lambda entry: entry.step):
-        step = list(found)
-        for entry in step:
-            for earlier in reversed(before):
-                entry = _under_names_before(entry, earlier)
-            yield entry
-        before.append(step)
-
-
-def _under_names_before(entry: Entry, step: list[Entry]) -> Entry:
-    """The entry with the names as they were before the statement of ``step``."""
-    statement = step[0].statement
-    name, text = entry.name, entry.text
-    for old, new in reversed(statement.renamed_tables):
-        name = old if entry.kind in ("TABLE", ROWS) and name == new else name
-        text = text and text.replace(f" REFERENCES {quoted(new)} ", f" REFERENCES {quoted(old)} ")
-    if text and statement.renamed_columns:
-        for table in (table for table in step if ("TABLE", table.name) in statement.objects[:1]):
-            text = with_former_columns(text, table.name, table.text or "", statement.renamed_columns)
-    return replace(entry, name=name, text=text)
-
-
 def _columns(text: str) -> str:
     """What of a table's text is the same under another name."""
     return without_counter(without_foreign_keys(text)).partition("(\n")[2]
-
-
-def _unseen(entry: Entry) -> str:
-    if entry.name:
-        return f"{entry.name} has no primary key or no transactions, and this was committed: {entry.statement.text}"
-    return f"what this may have changed, out of sight: {entry.statement.text}"
