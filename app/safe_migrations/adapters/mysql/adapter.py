@@ -121,7 +121,7 @@ class MySQL(Adapter):
 
     def recover(self, connection: Connection, patience: Patience) -> None:
         """Undo what a run that was killed had done of its last revision."""
-        from app.safe_migrations.adapters.mysql.undo import refuse, undo
+        from app.safe_migrations.adapters.mysql.undo import undo
 
         with self._impatient(connection, patience) as execute:
             if file := self.broken_restore(connection):
@@ -133,7 +133,7 @@ class MySQL(Adapter):
             if there(execute, JOURNAL):
                 outcome = undo(execute)
                 log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing")
-                refuse(outcome)
+                outcome.require_whole()
 
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:

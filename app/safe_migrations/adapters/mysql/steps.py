@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.base import OWN_TABLES, listening, own_session
 from app.safe_migrations.adapters.mysql.journal import Journal
 from app.safe_migrations.adapters.mysql.session import Execute, change_settings, executing, plain
-from app.safe_migrations.adapters.mysql.undo import told, undo
+from app.safe_migrations.adapters.mysql.undo import undo
 from app.safe_migrations.errors import summary
 from app.safe_migrations.progress import add_to, log
 
@@ -124,5 +124,5 @@ def _undo(connection: Connection, journal: Journal, error: BaseException) -> Non
         return
     if outcome.restored:
         log.info("Undone: %s", ", ".join(outcome.restored))
-    for line in told(outcome):
+    for line in outcome.lines():
         add_to(error, line)

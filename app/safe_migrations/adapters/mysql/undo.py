@@ -8,12 +8,11 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL, quoted, show_create
+from app.safe_migrations.adapters.mysql.catalog import quoted, show_create
 from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
 from app.safe_migrations.adapters.mysql.definers import Maker, why_not
 from app.safe_migrations.adapters.mysql.definitions import (
@@ -23,21 +22,13 @@ from app.safe_migrations.adapters.mysql.definitions import (
     without_foreign_keys,
 )
 from app.safe_migrations.adapters.mysql.entries import DONE, PREPARED, ROWS, UNDONE, Entries, Entry, under_first_names
+from app.safe_migrations.adapters.mysql.outcome import Outcome
 from app.safe_migrations.adapters.mysql.session import Execute, plain, set_aside
 from app.safe_migrations.adapters.mysql.whole import WholeCopy
-from app.safe_migrations.errors import HalfDoneError, summary
+from app.safe_migrations.errors import summary
 
 DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
-
-
-@dataclass
-class Outcome:
-    """What is as it was; what is not, with the reason; and which rows could not be brought back."""
-
-    restored: list[str] = field(default_factory=list)
-    different: dict[str, str] = field(default_factory=dict)
-    lost: list[str] = field(default_factory=list)
 
 
 def undo(execute: Execute) -> Outcome:
@@ -47,28 +38,6 @@ def undo(execute: Execute) -> Outcome:
     """
     with set_aside(execute, {**plain(execute), "foreign_key_checks": 0}):
         return Undo(execute).run()
-
-
-def told(outcome: Outcome) -> list[str]:
-    """What is not as it was, in words."""
-    lines = [f"Could not be undone: {name} ({reason})." for name, reason in outcome.different.items()]
-    return lines + [f"Could not be brought back: {rows}." for rows in outcome.lost]
-
-
-def refuse(outcome: Outcome) -> None:
-    """Raise HalfDoneError if something is not as it was."""
-    if outcome.different:
-        raise HalfDoneError(
-            "\n".join(["a revision failed half-way.", *told(outcome)]),
-            f"make them what the table {JOURNAL} says, and run the command again:",
-            f"SELECT kind, name, text FROM {JOURNAL} ORDER BY id;",
-        )
-    if outcome.lost:
-        raise HalfDoneError(
-            "\n".join(["a revision failed half-way. Its changes are undone but for these rows.", *told(outcome)]),
-            "bring them back from a backup; the next run goes on from here:",
-            "flask db upgrade",
-        )
 
 
 class Undo:
@@ -108,7 +77,7 @@ class Undo:
         self.execute("COMMIT")
         self._compare(originals)
         for entry in self.failed:
-            self._tell(self._rows_left(entry))
+            self.outcome.lose(self._rows_left(entry))
         if not self.outcome.different:
             self.journal.discard()
         return self.outcome
@@ -232,12 +201,12 @@ class Undo:
         """A table, and what the statement took of its rows."""
         copy = self._copy(entry)
         if entry.kept and entry.progress != PREPARED:
-            self._tell(copy.prepare(not self._is_as_before(entry)))
+            self.outcome.lose(copy.prepare(not self._is_as_before(entry)))
             # In the same transaction, for an undo that is killed after it begins again.
             self.journal.mark([entry], PREPARED)
         self._change_text_back(entry)
         if copy.columns:
-            self._tell(copy.put_back())
+            self.outcome.lose(copy.put_back())
 
     def _change_text_back(self, entry: Entry) -> None:
         """In two rounds, for a table's character set shows in its columns only when the table has another one."""
@@ -263,9 +232,9 @@ class Undo:
     def _change_rows_back(self, entry: Entry) -> None:
         copy = self._copy(entry)
         if not entry.kept:
-            self._tell(entry.unseen)
+            self.outcome.lose(entry.unseen)
         elif copy.columns:
-            self._tell(copy.put_changes_back())
+            self.outcome.lose(copy.put_changes_back())
 
     def _rows_left(self, entry: Entry) -> str:
         """The rows of a copy that did not come back; it stays, under a name of its own if the journal goes."""
@@ -275,10 +244,6 @@ class Undo:
     def _copy(self, entry: Entry) -> Copy:
         kind = WholeCopy if entry.kept.startswith(WHOLE) else Copy
         return kind(self.execute, entry.kept, entry.name, entry.statement)
-
-    def _tell(self, lost: str) -> None:
-        if lost:
-            self.outcome.lost.append(lost)
 
     def _compare(self, originals: list[Entry]) -> None:
         for entry in originals:
