@@ -8,9 +8,9 @@ from itertools import groupby
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL, ShowCreate, quoted
+from app.safe_migrations.adapters.mysql.catalog import JOURNAL, ShowCreate, quoted, show_create
 from app.safe_migrations.adapters.mysql.copies import KEPT
-from app.safe_migrations.adapters.mysql.definitions import with_former_columns
+from app.safe_migrations.adapters.mysql.definitions import with_former_columns, without_counter
 from app.safe_migrations.adapters.mysql.session import Execute
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.progress import log
@@ -45,6 +45,15 @@ class Entry:
 
     def __str__(self) -> str:
         return f"{self.kind.lower()} {self.name}"
+
+    def is_as_before(self, execute: Execute) -> bool:
+        """Whether the object has its text again, or is not there again."""
+        text, _ = show_create(execute, self.kind, self.name) or ("", None)
+        return without_counter(text) == without_counter(self.text or "")
+
+    def drop(self, execute: Execute) -> None:
+        """Drop the object of that name, if there is one."""
+        execute(f"DROP {self.kind} IF EXISTS {quoted(self.name)}")
 
     @property
     def unseen(self) -> str:

@@ -4,19 +4,14 @@ The last statement first: each object that it touched gets the text that it had,
 that it took come back. What others wrote meanwhile stays. At the end the texts are compared with the journal.
 """
 
-import json
-import re
 from collections.abc import Callable
-from contextlib import nullcontext
 from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.mysql.catalog import quoted, show_create
 from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
-from app.safe_migrations.adapters.mysql.definers import Maker, why_not
 from app.safe_migrations.adapters.mysql.definitions import (
-    fires,
     way_back,
     without_counter,
     without_foreign_keys,
@@ -24,11 +19,9 @@ from app.safe_migrations.adapters.mysql.definitions import (
 from app.safe_migrations.adapters.mysql.entries import DONE, PREPARED, ROWS, UNDONE, Entries, Entry, under_first_names
 from app.safe_migrations.adapters.mysql.outcome import Outcome
 from app.safe_migrations.adapters.mysql.session import Execute, plain, set_aside
+from app.safe_migrations.adapters.mysql.stored_objects import KINDS_IN_ORDER, StoredObjects
 from app.safe_migrations.adapters.mysql.whole import WholeCopy
 from app.safe_migrations.errors import summary
-
-DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
-KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
 
 
 def undo(execute: Execute) -> Outcome:
@@ -47,10 +40,10 @@ class Undo:
         self.execute = execute
         self.outcome = Outcome()
         self.reasons: dict[str, str] = {}
-        self.why_not: dict[Maker, str] = {}
         self.failed: dict[Entry, str] = {}
         self.journal = Entries(execute)
         self.entries = self.journal.read()
+        self.stored = StoredObjects(execute, self.entries, self.outcome)
         self.first = {entry.id: entry for entry in under_first_names(self.entries)}
 
     def run(self) -> Outcome:
@@ -62,11 +55,11 @@ class Undo:
         originals = list(first.values())
         others = [entry for entry in originals if entry.kind != "TABLE"]
         for entry in others:
-            if entry.kind == "TRIGGER" and self._is_ours(entry):
+            if entry.kind == "TRIGGER" and self.stored.is_ours(entry):
                 self._try(entry, self._drop)  # the undoing of rows is not for it
         for entry in others:
             if entry.kind == "SEQUENCE" and entry.text is not None:
-                self._try(entry, self._make_anew)  # a column's default may be its next number
+                self._try(entry, self.stored.put_back)  # a column's default may be its next number
         steps = [list(found) for _, found in groupby(self.entries, lambda entry: entry.step)]
         for step in reversed(steps):
             self._undo(step)
@@ -84,9 +77,7 @@ class Undo:
 
     def _make_others(self, entries: list[Entry]) -> None:
         """In as many rounds as one more comes back in each, for a view may read others."""
-        left = [
-            entry for entry in entries if not self._try(entry, self._drop if entry.text is None else self._make_anew)
-        ]
+        left = [entry for entry in entries if not self._try(entry, self.stored.put_back)]
         if left and len(left) < len(entries):
             self._make_others(left)
 
@@ -154,54 +145,13 @@ class Undo:
             return False
 
     def _drop(self, entry: Entry) -> None:
-        self.execute(f"DROP {entry.kind} IF EXISTS {quoted(entry.name)}")
-
-    def _make_anew(self, entry: Entry) -> None:
-        """A view, a trigger or a routine, under the settings that it had; and a trigger in its place."""
-        assert entry.text is not None
-        if self._is_as_before(entry):
-            return
-        self._drop(entry)
-        settings = json.loads(entry.settings)
-        if not (entry.text.isascii() or settings.get("character_set_client", "").startswith("utf8")):
-            del settings["character_set_client"]  # what we send is UTF-8
-        text = self._placed(entry) if entry.kind == "TRIGGER" else entry.text
-        with set_aside(self.execute, settings) if settings else nullcontext():
-            self.execute(text)
-        if entry.kind == "SEQUENCE":
-            self.outcome.lost.append(f"where the sequence {entry.name} was")
-
-    def _placed(self, entry: Entry) -> str:
-        """The text of a trigger, which says that it precedes the one that fired after it: a new one is the last."""
-        text = entry.text or ""
-        if not (event := fires(text)):
-            return text
-        others = [(other.name, fires(other.text or "")) for other in self.entries if other.kind == "TRIGGER"]
-        names = list(dict.fromkeys(name for name, at in others if at and at[1:] == event[1:]))
-        for name in names[names.index(entry.name) + 1 :]:
-            if show_create(self.execute, "TRIGGER", name):
-                return f"{event[0]} PRECEDES {quoted(name)}{text[len(event[0]) :]}"
-        return text
-
-    def _is_ours(self, entry: Entry) -> bool:
-        """Whether we may make the trigger again: what another user defined needs more rights."""
-        if entry.text is None:
-            return True
-        found = DEFINER.match(entry.text)
-        maker = (found[1] if found else "CURRENT_USER", True)
-        if maker not in self.why_not:
-            self.why_not[maker] = why_not(self.execute, maker)
-        return not self.why_not[maker]
-
-    def _is_as_before(self, entry: Entry) -> bool:
-        text, _ = show_create(self.execute, entry.kind, entry.name) or (None, None)
-        return without_counter(text or "") == without_counter(entry.text or "")
+        entry.drop(self.execute)
 
     def _change_back(self, entry: Entry) -> None:
         """A table, and what the statement took of its rows."""
         copy = self._copy(entry)
         if entry.kept and entry.progress != PREPARED:
-            self.outcome.lose(copy.prepare(not self._is_as_before(entry)))
+            self.outcome.lose(copy.prepare(not entry.is_as_before(self.execute)))
             # In the same transaction, for an undo that is killed after it begins again.
             self.journal.mark([entry], PREPARED)
         self._change_text_back(entry)
@@ -249,7 +199,7 @@ class Undo:
         for entry in originals:
             if entry.progress == UNDONE and entry.text is None:
                 continue  # of that name, there is only what others have made since
-            if str(entry) not in self.reasons and self._is_as_before(entry):
+            if str(entry) not in self.reasons and entry.is_as_before(self.execute):
                 self.outcome.restored.append(str(entry))
             else:
                 self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its text differs")

@@ -1,0 +1,64 @@
+"""Views, triggers, routines and events, "stored objects" in the manual, and sequences: how an undo puts them back."""
+
+import json
+import re
+from contextlib import nullcontext
+
+from app.safe_migrations.adapters.mysql.catalog import quoted, show_create
+from app.safe_migrations.adapters.mysql.definers import Maker, why_not
+from app.safe_migrations.adapters.mysql.definitions import fires
+from app.safe_migrations.adapters.mysql.entries import Entry
+from app.safe_migrations.adapters.mysql.outcome import Outcome
+from app.safe_migrations.adapters.mysql.session import Execute, set_aside
+
+DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
+KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
+
+
+class StoredObjects:
+    """Those of the journal's ``entries``; what does not come back with one is told to ``outcome``."""
+
+    def __init__(self, execute: Execute, entries: list[Entry], outcome: Outcome) -> None:
+        self.execute = execute
+        self.entries = entries
+        self.outcome = outcome
+        self.why_not: dict[Maker, str] = {}
+
+    def is_ours(self, entry: Entry) -> bool:
+        """Whether we may make the trigger again: what another user defined needs more rights."""
+        if entry.text is None:
+            return True
+        found = DEFINER.match(entry.text)
+        maker = (found[1] if found else "CURRENT_USER", True)
+        if maker not in self.why_not:
+            self.why_not[maker] = why_not(self.execute, maker)
+        return not self.why_not[maker]
+
+    def put_back(self, entry: Entry) -> None:
+        """Drop what is new; make anew what differs, under the settings that it had, and a trigger in its place."""
+        if entry.text is None:
+            entry.drop(self.execute)
+        elif not entry.is_as_before(self.execute):
+            entry.drop(self.execute)
+            self._make(entry, entry.text)
+
+    def _make(self, entry: Entry, text: str) -> None:
+        settings = json.loads(entry.settings)
+        if not (text.isascii() or settings.get("character_set_client", "").startswith("utf8")):
+            del settings["character_set_client"]  # what we send is UTF-8
+        text = self._placed(entry, text) if entry.kind == "TRIGGER" else text
+        with set_aside(self.execute, settings) if settings else nullcontext():
+            self.execute(text)
+        if entry.kind == "SEQUENCE":
+            self.outcome.lose(f"where the sequence {entry.name} was")
+
+    def _placed(self, entry: Entry, text: str) -> str:
+        """The text of a trigger, which says that it precedes the one that fired after it: a new one is the last."""
+        if not (event := fires(text)):
+            return text
+        others = [(other.name, fires(other.text or "")) for other in self.entries if other.kind == "TRIGGER"]
+        names = list(dict.fromkeys(name for name, at in others if at and at[1:] == event[1:]))
+        for name in names[names.index(entry.name) + 1 :]:
+            if show_create(self.execute, "TRIGGER", name):
+                return f"{event[0]} PRECEDES {quoted(name)}{text[len(event[0]) :]}"
+        return text
