@@ -1,28 +1,11 @@
 """What a MySQL or MariaDB server says of its objects."""
 
-from dataclasses import dataclass
-
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH
 from app.safe_migrations.adapters.mysql.session import Execute, set_aside
 
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column that holds values of its own."""
-
-    name: str
-    type: str
-    key: bool
-    text: bool
-    follows_updates: bool
-    nullable: bool
-    charset: str
-    octets: int
-
 
 ShowCreate = tuple[str, dict[str, str]]
 """A text, and the settings of the session, ``sql_mode`` and others, that it was made with and runs with."""
@@ -71,29 +54,6 @@ def table_of_trigger(execute: Execute, trigger: str) -> str:
     return next((str(table) for (table,) in execute(f"{query} AND trigger_name = %s", (trigger,))), "")
 
 
-def columns_of(execute: Execute, table: str) -> list[Column]:
-    """Its columns but for generated ones."""
-    return [
-        Column(
-            name.lower(),
-            kind,
-            key == "PRI",
-            data in TEXTS,
-            "on update" in extra.lower(),
-            nullable == "YES",
-            charset or "",
-            OCTETS_OF_A_KEY + 1 if data.endswith(("text", "blob")) else int(octets or 0),
-        )
-        for name, kind, key, data, extra, nullable, charset, octets in execute(
-            "SELECT column_name, column_type, column_key, data_type, extra, is_nullable, character_set_name,"
-            " character_octet_length FROM information_schema.columns"
-            " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position",
-            (table,),
-        )
-        if " GENERATED" not in extra.upper()
-    ]
-
-
 def there_are(execute: Execute) -> list[tuple[str, str]]:
     """Kind and name of each table, view, sequence, trigger, routine and event: ``[("TABLE", "pet")]``."""
     queries = (
@@ -139,31 +99,6 @@ def drop_all(execute: Execute) -> None:
                 execute(f"DROP {kind} IF EXISTS {quoted(name)}")
 
 
-# InnoDB takes 3072 (MySQL manual, "InnoDB Limits"), of which some are for the columns that are no text.
-OCTETS_OF_A_KEY = 3000
-
-
-def primary_key(columns: list[Column]) -> str:
-    """The key of the table that has these columns, for its copy; nothing if only a part of each text is in the key."""
-    keys = [column for column in columns if column.key]
-    fits = sum(column.octets for column in keys) <= OCTETS_OF_A_KEY
-    return f"(PRIMARY KEY ({listed([column.name for column in keys])}))" if keys and fits else ""
-
-
-# Compared byte by byte, for a collation may take 'a' and 'A' for the same.
-TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
-
-
-def equals(one: str, other: str, column: Column) -> str:
-    """SQL for: two values of this column are the same."""
-    return f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" if column.text else f"{one} <=> {other}"
-
-
 def quoted(name: str) -> str:
     """The name as SQL."""
     return f"`{name.replace('`', '``')}`"
-
-
-def listed(names: list[str], alias: str = "") -> str:
-    """The columns as SQL, of the table with that alias."""
-    return ", ".join((f"{alias}." if alias else "") + quoted(name) for name in names)

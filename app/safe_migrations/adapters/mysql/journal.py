@@ -5,13 +5,8 @@ for each object that a statement touches, with its SHOW CREATE as it was, and ro
 tables beside. undo.py puts back from that.
 """
 
-from app.safe_migrations.adapters.mysql.catalog import (
-    columns_of,
-    quoted,
-    show_create,
-    table_of_trigger,
-    triggers_of,
-)
+from app.safe_migrations.adapters.mysql.catalog import quoted, show_create, table_of_trigger, triggers_of
+from app.safe_migrations.adapters.mysql.columns import columns_of
 from app.safe_migrations.adapters.mysql.copies import Copies
 from app.safe_migrations.adapters.mysql.definitions import Definition
 from app.safe_migrations.adapters.mysql.entries import DONE, ROWS, Entries

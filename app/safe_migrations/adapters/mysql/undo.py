@@ -10,7 +10,7 @@ from itertools import groupby
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.mysql.catalog import quoted, show_create
-from app.safe_migrations.adapters.mysql.copies import WHOLE, Copy
+from app.safe_migrations.adapters.mysql.copies import WHOLE
 from app.safe_migrations.adapters.mysql.definitions import (
     way_back,
     without_counter,
@@ -18,9 +18,9 @@ from app.safe_migrations.adapters.mysql.definitions import (
 )
 from app.safe_migrations.adapters.mysql.entries import DONE, PREPARED, ROWS, UNDONE, Entries, Entry, under_first_names
 from app.safe_migrations.adapters.mysql.outcome import Outcome
+from app.safe_migrations.adapters.mysql.returning_rows import Copy, WholeCopy
 from app.safe_migrations.adapters.mysql.session import Execute, plain, set_aside
 from app.safe_migrations.adapters.mysql.stored_objects import KINDS_IN_ORDER, StoredObjects
-from app.safe_migrations.adapters.mysql.whole import WholeCopy
 from app.safe_migrations.errors import summary
 
 
