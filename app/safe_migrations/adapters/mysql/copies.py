@@ -11,8 +11,9 @@ from app.safe_migrations.adapters.base import OWN_TABLES
 from app.safe_migrations.adapters.mysql.catalog import quoted
 from app.safe_migrations.adapters.mysql.columns import Column, all_equal, columns_of, listed, primary_key
 from app.safe_migrations.adapters.mysql.definitions import charset_of
+from app.safe_migrations.adapters.mysql.modifications import Modification, loses
 from app.safe_migrations.adapters.mysql.session import Execute
-from app.safe_migrations.adapters.mysql.statements import Cast, Statement, keeps_letters, keeps_values
+from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.progress import log
 
 KEPT = f"{OWN_TABLES}kept"
@@ -50,7 +51,10 @@ class Copies:
             return ""
         found = columns_of(self.execute, table)
         taken = statement.taken_columns
-        lost = [column for column in found if column.name in taken and _loses(column, taken, charset_of(text), strict)]
+        charset = charset_of(text)
+        lost = [
+            column for column in found if column.name in taken and loses(column, taken[column.name], charset, strict)
+        ]
         is_whole = statement.takes_all_rows or self._moves_rows(table, found, lost, taken)
         wanted = found if is_whole else lost
         if not wanted or not self.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
@@ -66,12 +70,12 @@ class Copies:
         return kept
 
     def _moves_rows(
-        self, table: str, found: list[Column], lost: list[Column], taken: Mapping[str, Cast | None]
+        self, table: str, found: list[Column], lost: list[Column], taken: Mapping[str, Modification | None]
     ) -> bool:
         """Whether rows get other keys, or have none by which a value could be put back."""
         if any(column.key for column in lost) or (lost and not any(column.key for column in found)):
             return True
-        numbered = [name for name, cast in taken.items() if cast and "AUTO_INCREMENT" in cast.words]
+        numbered = [name for name, now in taken.items() if now and "AUTO_INCREMENT" in now.words]
         return any(
             self.execute(f"SELECT 1 FROM {quoted(table)} WHERE {quoted(column.name)} = 0 LIMIT 1")
             for column in found
@@ -122,16 +126,3 @@ class Copies:
     def _new_name(self, begin: str) -> str:
         self.count += 1
         return f"{begin}_{self.count}"
-
-
-def _loses(column: Column, taken: Mapping[str, Cast | None], charset: str, strict: bool) -> bool:
-    """Whether the column goes, or is cast to what does not keep all its values."""
-    cast = taken[column.name]
-    if cast is None or cast.is_generated or not keeps_values(column.type, cast.type):
-        return True
-    if column.charset and not keeps_letters(column.charset, cast.charset or charset):
-        return True
-    is_timestamp = column.type.lower().startswith("timestamp")  # MariaDB makes NULL the time, in its strict mode too
-    if column.nullable and cast.not_null and (is_timestamp or not strict):
-        return True
-    return not strict and column.type.lower().startswith(("enum", "set"))

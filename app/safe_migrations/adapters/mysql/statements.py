@@ -3,17 +3,11 @@
 Read by its words, for what is asked is little, and a statement that is no valid SQL is the server's to refuse.
 """
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
-TOKEN = re.compile(
-    r"/\*M?!\d*|\*/|/\*.*?\*/|--\s[^\n]*|\#[^\n]*"
-    r"|(?P<string>'(?:[^'\\]|\\.|'')*')|`(?P<backticked>(?:[^`]|``)*)`|\"(?P<quoted>(?:[^\"\\]|\\.|\"\")*)\""
-    r"|(?P<number>\d+\.\d*|(?<![\w$`\"])\.\d+)|(?P<word>[\w$]+)|(?P<sign>\S)",
-    re.DOTALL,
-)
+from app.safe_migrations.adapters.mysql.modifications import Modification
+from app.safe_migrations.adapters.mysql.tokens import Tokens
+
 KINDS = ("TABLE", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE")
 
 DEFINES = {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"}
@@ -28,60 +22,16 @@ HEAD = 15
 MAY_TAKE_ROWS = {"CONVERT", "PARTITION", "IGNORE"}
 # What may stand behind ALTER TABLE ... DROP and holds no values.
 HOLDS_NO_VALUES = {"INDEX", "KEY", "CONSTRAINT", "FOREIGN", "PRIMARY", "CHECK", "DEFAULT", "PARTITION"}
-SAME_TYPE = {"INTEGER": "INT", "NUMERIC": "DECIMAL", "DEC": "DECIMAL", "BOOL": "TINYINT", "BOOLEAN": "TINYINT"}
-SAME_CHARSET = {"utf8": "utf8mb3"}
-WIDER = (
-    ("TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT"),
-    ("VARCHAR", "TEXT", "MEDIUMTEXT", "LONGTEXT"),
-)
 
 
-@dataclass(frozen=True)
-class Cast:
-    """What MODIFY or CHANGE says of a column: its type (``VARCHAR(80)``), and all its words in capitals."""
-
-    type: str
-    words: tuple[str, ...]
-
-    @property
-    def is_generated(self) -> bool:
-        """Whether it is computed from now on."""
-        return "AS" in self.words
-
-    @property
-    def charset(self) -> str:
-        """The character set that it gets, or nothing if it is the table's."""
-        for at, word in enumerate(self.words):
-            if word == "CHARSET" or self.words[at - 1 : at + 1] == ("CHARACTER", "SET"):
-                return "".join(self.words[at + 1 : at + 2]).lower() or "?"
-        at = self.words.index("COLLATE") + 1 if "COLLATE" in self.words else len(self.words)
-        return "".join(self.words[at : at + 1]).lower().partition("_")[0]
-
-    @property
-    def not_null(self) -> bool:
-        """Whether it takes no NULL."""
-        return ("NOT", "NULL") in zip(self.words, self.words[1:], strict=False) or "PRIMARY" in self.words
-
-
-class Statement:
+class Statement(Tokens):
     """One statement; names are as written, without quotes and schema.
 
     Those of columns are in lower case, for the servers compare them without case on every platform, and no others.
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        found = [match for match in TOKEN.finditer(text) if match.lastgroup]
-        self.names = [
-            (match["backticked"] or "").replace("``", "`")
-            or match["quoted"]
-            or match["word"]
-            or match["number"]
-            or match["sign"]
-            or ""
-            for match in found
-        ]
-        self.keywords = [(match["word"] or match["sign"] or "").upper() for match in found]
+        super().__init__(text)
         start = self._start()
         self.settings = {name.lower() for name in self.names[:start]}
         del self.names[:start], self.keywords[:start]
@@ -93,7 +43,7 @@ class Statement:
         if self.keywords[:2] == ["SET", "STATEMENT"] and "FOR" in self.keywords:
             return self.keywords.index("FOR") + 1
         at = 4 if self.keywords[1:2] == ["FORMAT"] else 1
-        return at if self.keywords[:1] == ["ANALYZE"] and self._keyword(at) in WRITES | READS else 0
+        return at if self.keywords[:1] == ["ANALYZE"] and self.keyword(at) in WRITES | READS else 0
 
     @property
     def verb(self) -> str:
@@ -121,8 +71,8 @@ class Statement:
         if self.verb != "SET" or "AUTOCOMMIT" not in self.keywords or "GLOBAL" in self.keywords:
             return None
         at = self.keywords.index("AUTOCOMMIT") + 1
-        at += self._keyword(at) == ":"
-        return self._keyword(at + 1) in {"1", "ON", "TRUE"}
+        at += self.keyword(at) == ":"
+        return self.keyword(at + 1) in {"1", "ON", "TRUE"}
 
     @property
     def engine(self) -> str:
@@ -130,7 +80,7 @@ class Statement:
         if self.kind != "TABLE" or "ENGINE" not in self.keywords:
             return ""
         at = self.keywords.index("ENGINE") + 1
-        return self._keyword(at + (self._keyword(at) == "="))
+        return self.keyword(at + (self.keyword(at) == "="))
 
     @property
     def surely_commits(self) -> bool:
@@ -145,20 +95,10 @@ class Statement:
         found = {self.names[at - 1] for at in range(1, end) if self.keywords[at] == "."}
         return found if self.surely_commits and self.kind in {"TABLE", ""} else set()
 
-    def of_schema(self, name: str) -> set[str]:
-        """The names that stand behind ``name.``: tables of that schema, or columns of a table of that name."""
-        found = zip(self.names, self.keywords[1:], self.names[2:], strict=False)
-        return {after for word, dot, after in found if word.lower() == name.lower() and dot == "."}
-
     @property
     def writes(self) -> bool:
         """Whether it changes rows, and leaves the transaction open."""
         return self.verb in WRITES
-
-    @cached_property
-    def words(self) -> set[str]:
-        """Each name and keyword in lower case, for a search among the names of tables."""
-        return {name.lower() for name in self.names}
 
     @cached_property
     def kind(self) -> str:
@@ -175,7 +115,7 @@ class Statement:
         if self.kind and self.surely_commits and self.verb != "RENAME":
             found = [(self.kind, name) for name in self._named]
             if self.verb == "ALTER" and self.kind == "EVENT" and "RENAME" in self.keywords:
-                found.append(("EVENT", self._name(self.keywords.index("RENAME") + 2)[0]))
+                found.append(("EVENT", self.name_at(self.keywords.index("RENAME") + 2)[0]))
             return found + [("TABLE", new) for new in [*(new for _, new in self.renamed_tables), *self._other_tables]]
         return [("TABLE", name) for pair in self.renamed_tables for name in pair]
 
@@ -188,15 +128,15 @@ class Statement:
     def triggers_table(self) -> str:
         """The table on which it creates a trigger, or nothing."""
         on = self.keywords.index("ON") + 1 if "ON" in self.keywords else 0
-        return self._name(on)[0] if on and self.verb == "CREATE" and self.kind == "TRIGGER" else ""
+        return self.name_at(on)[0] if on and self.verb == "CREATE" and self.kind == "TRIGGER" else ""
 
     @property
     def _named(self) -> list[str]:
         """The names behind its kind: one, or all that it drops."""
-        name, at = self._name(self.keywords.index(self.kind) + 1 if self.kind in self.keywords else 1)
+        name, at = self.name_at(self.keywords.index(self.kind) + 1 if self.kind in self.keywords else 1)
         found = [name]
-        while self.verb == "DROP" and self._keyword(at) == ",":
-            name, at = self._name(at + 1)
+        while self.verb == "DROP" and self.keyword(at) == ",":
+            name, at = self.name_at(at + 1)
             found.append(name)
         return found
 
@@ -211,23 +151,23 @@ class Statement:
         if self.verb != "ALTER" or self.kind != "TABLE":
             return []
         start = self.keywords.index("TABLE") + 1
-        return [self._name(at + 1)[0] for at, word in enumerate(self.keywords) if word == "TABLE" and at > start]
+        return [self.name_at(at + 1)[0] for at, word in enumerate(self.keywords) if word == "TABLE" and at > start]
 
     @cached_property
     def renamed_tables(self) -> list[tuple[str, str]]:
         """Old and new name of each table that it renames, in its order."""
         found = []
-        if self.verb == "RENAME" and self._keyword(1) in {"TABLE", "TABLES"}:
+        if self.verb == "RENAME" and self.keyword(1) in {"TABLE", "TABLES"}:
             at = 1
-            while at == 1 or self._keyword(at) == ",":
-                old, at = self._name(at + 1)
-                new, at = self._name(at + 1)
+            while at == 1 or self.keyword(at) == ",":
+                old, at = self.name_at(at + 1)
+                new, at = self.name_at(at + 1)
                 found.append((old, new))
         elif self.verb == "ALTER" and self.kind == "TABLE":
             for at, word in enumerate(self.keywords):
-                if word == "RENAME" and self._keyword(at + 1) not in {"COLUMN", "INDEX", "KEY"}:
-                    new, _ = self._name(at + 1 + (self._keyword(at + 1) in {"TO", "AS", "="}))
-                    found.append((self._name(self.keywords.index("TABLE") + 1)[0], new))
+                if word == "RENAME" and self.keyword(at + 1) not in {"COLUMN", "INDEX", "KEY"}:
+                    new, _ = self.name_at(at + 1 + (self.keyword(at + 1) in {"TO", "AS", "="}))
+                    found.append((self.name_at(self.keywords.index("TABLE") + 1)[0], new))
         return found
 
     @cached_property
@@ -236,11 +176,11 @@ class Statement:
         found = {}
         for at, word in enumerate(self.keywords):
             if word == "CHANGE":
-                old, after = self._name(at + 1 + (self._keyword(at + 1) == "COLUMN"))
-                found[self._name(after)[0].lower()] = old.lower()
-            elif word == "RENAME" and self._keyword(at + 1) == "COLUMN":
-                old, after = self._name(at + 2)
-                found[self._name(after + 1)[0].lower()] = old.lower()
+                old, after = self.name_at(at + 1 + (self.keyword(at + 1) == "COLUMN"))
+                found[self.name_at(after)[0].lower()] = old.lower()
+            elif word == "RENAME" and self.keyword(at + 1) == "COLUMN":
+                old, after = self.name_at(at + 2)
+                found[self.name_at(after + 1)[0].lower()] = old.lower()
         return found
 
     @property
@@ -254,25 +194,25 @@ class Statement:
         return self.takes_tables or (self.verb == "ALTER" and bool(MAY_TAKE_ROWS & set(self.keywords)))
 
     @cached_property
-    def taken_columns(self) -> dict[str, Cast | None]:
+    def taken_columns(self) -> dict[str, Modification | None]:
         """Each column whose values go or are cast: what it becomes, or None if it goes."""
-        found: dict[str, Cast | None] = {}
+        found: dict[str, Modification | None] = {}
         if self.verb != "ALTER" or self.kind != "TABLE":
             return found
         for at, word in enumerate(self.keywords):
-            start = at + 1 + (self._keyword(at + 1) == "COLUMN")
-            if word == "DROP" and self._keyword(start) not in HOLDS_NO_VALUES:
-                found[self._name(start)[0].lower()] = None
+            start = at + 1 + (self.keyword(at + 1) == "COLUMN")
+            if word == "DROP" and self.keyword(start) not in HOLDS_NO_VALUES:
+                found[self.name_at(start)[0].lower()] = None
             elif word in {"MODIFY", "CHANGE"}:
-                name, after = self._name(start)
-                found[name.lower()] = self._cast(after if word == "MODIFY" else self._name(after)[1])
+                name, after = self.name_at(start)
+                found[name.lower()] = self._modification(after if word == "MODIFY" else self.name_at(after)[1])
         return found
 
     @property
     def target(self) -> str:
         """The table into which it inserts, or nothing."""
         into = self.keywords.index("INTO") + 1 if "INTO" in self.keywords else 0
-        return self._name(into)[0] if into and self.verb in {"INSERT", "REPLACE"} else ""
+        return self.name_at(into)[0] if into and self.verb in {"INSERT", "REPLACE"} else ""
 
     @property
     def assigned(self) -> set[str]:
@@ -288,56 +228,5 @@ class Statement:
                 found.add(self.names[at - 1].lower())
         return found
 
-    def _keyword(self, at: int) -> str:
-        return self.keywords[at] if at < len(self.keywords) else ""
-
-    def _name(self, at: int) -> tuple[str, int]:
-        """The name there, behind IF EXISTS and a schema, and where what follows it begins."""
-        while self._keyword(at) in {"IF", "NOT", "EXISTS"}:
-            at += 1
-        if self._keyword(at + 1) == ".":
-            at += 2
-        return (self.names[at] if at < len(self.names) else ""), at + 1
-
-    def _cast(self, at: int) -> Cast:
-        depth, end = 0, at
-        while end < len(self.keywords) and (depth or self.keywords[end] != ","):
-            depth += (self.keywords[end] == "(") - (self.keywords[end] == ")")
-            end += 1
-        return Cast(self._type(at), tuple(word or name.upper() for word, name in self._words(at, end)))
-
-    def _words(self, at: int, end: int) -> Iterator[tuple[str, str]]:
-        return zip(self.keywords[at:end], self.names[at:end], strict=True)
-
-    def _type(self, at: int) -> str:
-        end = self.keywords.index(")", at) + 1 if self._keyword(at + 1) == "(" and ")" in self.keywords[at:] else at + 1
-        return "".join(self.keywords[at:end]) + (" UNSIGNED" if self._keyword(end) == "UNSIGNED" else "")
-
-
-def keeps_values(before: str, now: str) -> bool:
-    """Whether each value of the type ``before`` comes through ``now`` and back: the same type or a wider one.
-
-    Of ENUM and SET the server refuses, in its strict mode, to take a value away that a row has.
-    """
-    (old, old_sizes), (new, new_sizes) = (_parts(kind) for kind in (before, now))
-    if any(ladder.index(old) < ladder.index(new) for ladder in WIDER if {old, new} <= set(ladder)):
-        return True
-    sizes_are_widths = old.removesuffix(" UNSIGNED") in WIDER[0]
-    same = sizes_are_widths or old_sizes == new_sizes or (old != "BINARY" and _longer(old_sizes, new_sizes))
-    return old == new and same
-
-
-def keeps_letters(before: str, now: str) -> bool:
-    """Whether each text of the character set ``before`` comes through ``now`` and back."""
-    before, now = (SAME_CHARSET.get(charset, charset) for charset in (before, now))
-    return before == now or (now == "utf8mb4" and before in {"ascii", "latin1", "utf8mb3"})
-
-
-def _parts(kind: str) -> tuple[str, list[int]]:
-    word = re.sub(r"\W.*", "", kind.upper(), flags=re.DOTALL)
-    unsigned = " UNSIGNED" if "UNSIGNED" in kind.upper() else ""
-    return SAME_TYPE.get(word, word) + unsigned, [] if "'" in kind else [int(size) for size in re.findall(r"\d+", kind)]
-
-
-def _longer(old: list[int], new: list[int]) -> bool:
-    return len(old) == len(new) == 1 and old <= new
+    def _modification(self, at: int) -> Modification:
+        return Modification(self.type_at(at), self.clause_at(at))

@@ -1,0 +1,65 @@
+"""The words of a statement of MySQL or MariaDB, without its comments."""
+
+import re
+from functools import cached_property
+
+TOKEN = re.compile(
+    r"/\*M?!\d*|\*/|/\*.*?\*/|--\s[^\n]*|\#[^\n]*"
+    r"|(?P<string>'(?:[^'\\]|\\.|'')*')|`(?P<backticked>(?:[^`]|``)*)`|\"(?P<quoted>(?:[^\"\\]|\\.|\"\")*)\""
+    r"|(?P<number>\d+\.\d*|(?<![\w$`\"])\.\d+)|(?P<word>[\w$]+)|(?P<sign>\S)",
+    re.DOTALL,
+)
+
+
+class Tokens:
+    """``names`` has each word as written, without quotes; ``keywords`` in capitals, and nothing for what was quoted."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        found = [match for match in TOKEN.finditer(text) if match.lastgroup]
+        self.names = [
+            (match["backticked"] or "").replace("``", "`")
+            or match["quoted"]
+            or match["word"]
+            or match["number"]
+            or match["sign"]
+            or ""
+            for match in found
+        ]
+        self.keywords = [(match["word"] or match["sign"] or "").upper() for match in found]
+
+    @cached_property
+    def words(self) -> set[str]:
+        """Each name and keyword in lower case, for a search among the names of tables."""
+        return {name.lower() for name in self.names}
+
+    def of_schema(self, name: str) -> set[str]:
+        """The names that stand behind ``name.``: tables of that schema, or columns of a table of that name."""
+        found = zip(self.names, self.keywords[1:], self.names[2:], strict=False)
+        return {after for word, dot, after in found if word.lower() == name.lower() and dot == "."}
+
+    def keyword(self, at: int) -> str:
+        """The one there, or nothing."""
+        return self.keywords[at] if at < len(self.keywords) else ""
+
+    def name_at(self, at: int) -> tuple[str, int]:
+        """The name there, behind IF EXISTS and a schema, and where what follows it begins."""
+        while self.keyword(at) in {"IF", "NOT", "EXISTS"}:
+            at += 1
+        if self.keyword(at + 1) == ".":
+            at += 2
+        return (self.names[at] if at < len(self.names) else ""), at + 1
+
+    def clause_at(self, at: int) -> tuple[str, ...]:
+        """The words from there to the next comma outside of parentheses, in capitals."""
+        depth, end = 0, at
+        while end < len(self.keywords) and (depth or self.keywords[end] != ","):
+            depth += (self.keywords[end] == "(") - (self.keywords[end] == ")")
+            end += 1
+        found = zip(self.keywords[at:end], self.names[at:end], strict=True)
+        return tuple(word or name.upper() for word, name in found)
+
+    def type_at(self, at: int) -> str:
+        """The type there: ``VARCHAR(80)``."""
+        end = self.keywords.index(")", at) + 1 if self.keyword(at + 1) == "(" and ")" in self.keywords[at:] else at + 1
+        return "".join(self.keywords[at:end]) + (" UNSIGNED" if self.keyword(end) == "UNSIGNED" else "")
