@@ -25,7 +25,7 @@ class Journal:
         self.beside = beside
         self.schema = Schema(execute)
         self.copies = Copies(execute, beside)
-        self.to_commit = self.locked = self.autocommit = False
+        self.to_commit = self.locked = False
         self.session = Session(execute)
         self.step = 0
         self.under_way: Statement | None = None
@@ -67,46 +67,67 @@ class Journal:
             self.to_commit = False
 
     def before(self, text: str, autocommit: bool = False) -> None:
-        """Write down what the statement is about to change; it goes in with the transaction that it commits."""
+        """Write down what the statement is about to change; it goes in with the transaction that it commits.
+
+        ``autocommit`` says whether the connection commits it by itself.
+        """
         if not self.session.watched:
             return
         self.settle()
-        if not self.session.mode_is_known:
-            self.session.read_mode()
-        statement = Statement(text if self.session.escapes else text.replace("\\", r"\\"))
-        if statement.verb in ("LOCK", "UNLOCK"):  # under LOCK TABLES the journal's own table is out of reach
-            self.locked = statement.verb == "LOCK"
-            if self.locked:
-                self.commit_last_step()
-                self._note_opaque(statement)
-        if self.locked or statement.verb == "UNLOCK":
+        statement = self._read(text)
+        if self._is_out_of_reach(statement):
             return
-        self.autocommit = self.autocommit if statement.autocommit is None else statement.autocommit
         self.session.follow(statement)
-        if not statement.surely_commits:
-            self.commit_last_step()
-        self.to_commit = False
+        self._leave_last_step_to(statement)
         if self.schema.tables & set(statement.temporary_tables):
             self.before_commit()  # once a temporary table hides one, its rows are out of reach
         if statement.schemas - {self.session.database}:
             self._note_opaque(statement)
             return
-        writes = statement.writes or self.schema.calls(statement)
-        if writes and self.schema.not_transactional:
-            self._note_not_transactional(statement)
-        if writes and (autocommit or self.autocommit):
-            self._note_opaque(statement)
-        elif writes:
-            self.written.append(statement)
+        if statement.writes or self.schema.calls(statement):
+            self._note_writing(statement, autocommit or self.session.autocommit)
         if statement.ends_transaction:
             self.before_commit()
-            with self.session.unwatched(plainly=bool(statement.taken_columns or statement.takes_all_rows)):
-                self.step += 1
-                for kind, name in self.schema.touched(statement):
-                    self._note(statement, kind, name)
-                self._follow_names(statement)
-                self.schema.follow(statement)
-                self.under_way = statement
+            self._note_objects(statement)
+
+    def _read(self, text: str) -> Statement:
+        if not self.session.mode_is_known:
+            self.session.read_mode()
+        return Statement(text if self.session.escapes else text.replace("\\", r"\\"))
+
+    def _is_out_of_reach(self, statement: Statement) -> bool:
+        """Whether the journal's own table is, as it is from LOCK TABLES to UNLOCK TABLES."""
+        if statement.verb == "LOCK":
+            self.commit_last_step()
+            self._note_opaque(statement)
+        if statement.verb in ("LOCK", "UNLOCK"):
+            self.locked = statement.verb == "LOCK"
+        return self.locked or statement.verb == "UNLOCK"
+
+    def _leave_last_step_to(self, statement: Statement) -> None:
+        """Let it commit that, if it surely commits."""
+        if not statement.surely_commits:
+            self.commit_last_step()
+        self.to_commit = False
+
+    def _note_writing(self, statement: Statement, commits: bool) -> None:
+        """It changes rows: what of them can be kept is kept when the transaction ends, if it has one."""
+        if self.schema.not_transactional:
+            self._note_not_transactional(statement)
+        if commits:
+            self._note_opaque(statement)
+        else:
+            self.written.append(statement)
+
+    def _note_objects(self, statement: Statement) -> None:
+        """What it makes, changes or drops, each as it is."""
+        with self.session.unwatched(plainly=bool(statement.taken_columns or statement.takes_all_rows)):
+            self.step += 1
+            for kind, name in self.schema.touched(statement):
+                self._note(statement, kind, name)
+            self._follow_names(statement)
+            self.schema.follow(statement)
+            self.under_way = statement
 
     def _follow_names(self, statement: Statement) -> None:
         """What is known of a table or a column by its name does not hold for another one that gets the name."""

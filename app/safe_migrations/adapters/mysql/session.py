@@ -36,7 +36,7 @@ class Session:
     def __init__(self, execute: Execute) -> None:
         self.execute = execute
         self.plain = plain(execute)
-        self.is_changed = False
+        self.is_changed = self.autocommit = False
         self.watched = True
         self.read_mode()
 
@@ -51,6 +51,7 @@ class Session:
 
     def follow(self, statement: "Statement") -> None:
         """Take note of a setting that it changes."""
+        self.autocommit = self.autocommit if statement.autocommit is None else statement.autocommit
         if statement.verb == "SET" and (self.plain.keys() | SET_LETTERS) & statement.words:
             self.is_changed, self.mode_is_known = True, False
 
