@@ -45,8 +45,8 @@ def require_session(session: Connection, other: Connection) -> None:
     Behind a pooler, the session's number is not the one that it was told at login. Those that keep a session together,
     as PgBouncer does with `pool_mode = session`, keep what is set in it.
     """
-    driver: Any = session.connection.dbapi_connection
-    if driver.info.backend_pid == session.scalar(text("SELECT pg_backend_pid()")):
+    below: Any = session.connection.dbapi_connection
+    if below.info.backend_pid == session.scalar(text("SELECT pg_backend_pid()")):
         return
     asked, token = text("SELECT current_setting('safe_migrations.token', true)"), uuid4().hex
     for _ in range(5):

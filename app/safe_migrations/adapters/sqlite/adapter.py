@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
@@ -14,7 +14,6 @@ from app.safe_migrations.adapters.sqlite import backup
 from app.safe_migrations.adapters.sqlite.backup import bare, file_of
 from app.safe_migrations.adapters.sqlite.databases import SQLiteDatabases
 from app.safe_migrations.adapters.sqlite.lock import FileLock, NoLock
-from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
@@ -85,61 +84,29 @@ class SQLite(Adapter):
 
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
-        """Begin each transaction with the write lock, enforce no foreign keys inside, and check them at its end.
-
-        Batch mode drops tables and makes them anew: with foreign keys on, that runs ON DELETE on rows of children. The
-        pragma does nothing inside a transaction (sqlite.org/foreignkeys.html, section 2), hence the bare connection.
-        """
+        """Begin each transaction with the write lock, enforce no foreign keys inside, and look at them at its end."""
+        from app.safe_migrations.adapters.sqlite.foreign_keys import ForeignKeys
         from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds  # its patterns take their time to load
 
-        driver = bare(connection)
-        (enforced,) = driver.execute("PRAGMA foreign_keys").fetchone()
-        (busy,) = driver.execute("PRAGMA busy_timeout").fetchone()
-        driver.execute("PRAGMA foreign_keys=OFF")
-        driver.execute(f"PRAGMA busy_timeout={int(patience.seconds * 1000)}")
-        orphans: list[tuple[Any, ...]] | None = None
-        rebuilds = Rebuilds(driver)
-
-        def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-            rebuilds.before(statement)
-
-        def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-            rebuilds.after(statement)
-
-        def check() -> list[tuple[Any, ...]] | None:
-            try:
-                return list(driver.execute("PRAGMA foreign_key_check")) if enforced else None
-            except sqlite3.OperationalError:  # a foreign key that refers to no unique column can only be repaired
-                return None
+        below = bare(connection)
+        keys = ForeignKeys(below)
 
         def begin(connection: Connection) -> None:
-            nonlocal orphans
-            if driver.isolation_level is not None:  # it is None in an autocommit block
+            if below.isolation_level is not None:  # it is None in an autocommit block
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                orphans = check()
+                keys.begin()
 
         def commit(_connection: Connection) -> None:
-            found = check()
-            if found is not None and orphans is not None and len(found) > len(orphans):
-                child, row, parent, _key = next(orphan for orphan in found if orphan not in orphans)
-                raise MigrationError(
-                    f"row {row} of {child} would refer to a row of {parent} that is not there"
-                    f" ({len(found) - len(orphans)} such rows).",
-                    f"delete or correct the rows of {child} first, in the script; nothing was changed:",
-                    f"op.execute('DELETE FROM {child} WHERE rowid = {row}')",
-                )
+            keys.commit()
 
-        listeners: dict[str, Callable[..., None]] = {
-            "begin": begin,
-            "commit": commit,
-            "before_cursor_execute": before,
-            "after_cursor_execute": after,
-        }
+        (busy,) = below.execute("PRAGMA busy_timeout").fetchone()
+        below.execute(f"PRAGMA busy_timeout={int(patience.seconds * 1000)}")
+        keys.off()
         try:
-            with listening(connection, listeners):
+            with listening(connection, {"begin": begin, "commit": commit}), Rebuilds(below).watching(connection):
                 yield lambda: None
         finally:
             connection.rollback()
-            driver.execute("PRAGMA legacy_alter_table=OFF")
-            driver.execute(f"PRAGMA foreign_keys={enforced}")
-            driver.execute(f"PRAGMA busy_timeout={busy}")
+            below.execute("PRAGMA legacy_alter_table=OFF")
+            keys.back()
+            below.execute(f"PRAGMA busy_timeout={busy}")

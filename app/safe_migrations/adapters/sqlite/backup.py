@@ -16,9 +16,9 @@ from app.safe_migrations.patience import Patience
 
 def bare(connection: Connection) -> sqlite3.Connection:
     """The connection of sqlite3 below SQLAlchemy's."""
-    driver = connection.connection.dbapi_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver
+    below = connection.connection.dbapi_connection
+    assert isinstance(below, sqlite3.Connection)
+    return below
 
 
 def file_of(engine: Engine) -> str:

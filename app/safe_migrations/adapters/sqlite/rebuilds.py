@@ -6,8 +6,14 @@ RENAME TO x, and CREATE INDEX for each index that it could read. Put back is rig
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy import Connection
+
+from app.safe_migrations.adapters.base import listening
 from app.safe_migrations.errors import MigrationError
 
 NAME = r"(?:\"(?P<quoted>(?:[^\"]|\"\")*)\"|(?P<plain>[^\s(\"]+))"
@@ -77,6 +83,19 @@ class Rebuilds:
             self._sharpen(self.last, _named(found), statement)
         elif not statement.lstrip().upper().startswith(("PRAGMA", "SELECT")):
             self.last = None
+
+    @contextmanager
+    def watching(self, connection: Connection) -> Iterator[None]:
+        """Look at each statement on ``connection``, which is that of ``bare``."""
+
+        def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+            self.before(statement)
+
+        def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+            self.after(statement)
+
+        with listening(connection, {"before_cursor_execute": before, "after_cursor_execute": after}):
+            yield
 
     def _remember(self, temporary: str, statement: str) -> None:
         if not temporary.startswith("_alembic_tmp_"):

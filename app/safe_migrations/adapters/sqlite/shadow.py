@@ -1,8 +1,7 @@
 """What a batch would lose of its table: it is run on a copy in memory, without rows, and watched as an upgrade is."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -11,7 +10,6 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, StaticPool, create_engine
 from sqlalchemy.exc import CompileError
 
-from app.safe_migrations.adapters.base import listening
 from app.safe_migrations.adapters.sqlite.backup import bare
 from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds, not_made
 from app.safe_migrations.errors import MigrationError, summary
@@ -26,7 +24,7 @@ def refusal(connection: Connection | None, applied: Sequence[Operation], batch: 
         with warnings.catch_warnings(), engine.connect() as shadow:
             warnings.simplefilter("ignore")
             _make(shadow, connection, _concerning(applied, batch))
-            with _watched(shadow):
+            with Rebuilds(bare(shadow)).watching(shadow):
                 _run(shadow, batch)
     except MigrationError as error:
         return _said(error) if "(rebuild-loses)" in error.what else None
@@ -94,18 +92,3 @@ def _concerning(applied: Sequence[Operation], batch: Batch) -> list[Operation]:
         elif name in (getattr(op, "table_name", None), getattr(op, "source_table", None)):
             found.append(operation)
     return found[::-1]
-
-
-@contextmanager
-def _watched(shadow: Connection) -> Iterator[None]:
-    rebuilds = Rebuilds(bare(shadow))
-
-    def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-        rebuilds.before(statement)
-
-    def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-        rebuilds.after(statement)
-
-    listeners: dict[str, Callable[..., None]] = {"before_cursor_execute": before, "after_cursor_execute": after}
-    with listening(shadow, listeners):
-        yield
