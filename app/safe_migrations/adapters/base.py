@@ -28,6 +28,11 @@ def is_ours(table: str) -> bool:
     return table == "alembic_version" or table.startswith(OWN_TABLES)
 
 
+def double_quoted(name: str) -> str:
+    """The name as standard SQL has it, and SQLite and PostgreSQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def not_whole(file: Path, product: str, why: str) -> MigrationError:
     """``file`` is cut off, damaged, or something else."""
     return MigrationError(

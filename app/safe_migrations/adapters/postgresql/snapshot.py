@@ -5,7 +5,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, text
 
-from app.safe_migrations.adapters.base import OWN_TABLES
+from app.safe_migrations.adapters.base import OWN_TABLES, double_quoted
 from app.safe_migrations.adapters.snapshot import Rows, Snapshot
 
 # Schemas of the database's own, and no object that belongs to an extension. A name is as the search path needs it.
@@ -132,7 +132,7 @@ def taken(connection: Connection) -> Snapshot:
 def _rows(connection: Connection, table: str, columns: Sequence[tuple[str, bool]]) -> Rows:
     """One scan: of each column the number of values, and the sum of a 64-bit hash of key and value."""
     names, keys = [name for name, _ in columns], [_text(name) for name, is_key in columns if is_key]
-    sums = [f"count({_quoted(name)}), {_sum([*keys, _text(name)])}" for name in names]
+    sums = [f"count({double_quoted(name)}), {_sum([*keys, _text(name)])}" for name in names]
     row = _sum([_text(name) for name in names]) if not keys else "0"
     query = f"SELECT {', '.join(['count(*)', row, *sums])} FROM {table}"
     count, rows, *found = connection.exec_driver_sql(query.replace("%", "%%")).one()
@@ -141,13 +141,9 @@ def _rows(connection: Connection, table: str, columns: Sequence[tuple[str, bool]
 
 
 def _text(name: str) -> str:
-    return f"coalesce('=' || {_quoted(name)}::text, '')"
+    return f"coalesce('=' || {double_quoted(name)}::text, '')"
 
 
 def _sum(values: list[str]) -> str:
     joined = f"concat_ws(',', {', '.join(values)})" if values else "''"
     return f'coalesce(sum(hashtextextended({joined} COLLATE "C", 0)::numeric), 0)'
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

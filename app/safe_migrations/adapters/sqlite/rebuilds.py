@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.safe_migrations.adapters.base import listening
+from app.safe_migrations.adapters.base import double_quoted, listening
 from app.safe_migrations.errors import MigrationError
 
 NAME = r"(?:\"(?P<quoted>(?:[^\"]|\"\")*)\"|(?P<plain>[^\s(\"]+))"
@@ -109,7 +109,7 @@ class Rebuilds:
             raise MigrationError(
                 f"an earlier upgrade that failed left the table {temporary} behind.",
                 f"make sure that {table} has its rows, and drop the other:",
-                f"DROP TABLE {quoted(temporary)};",
+                f"DROP TABLE {double_quoted(temporary)};",
             )
         rows = self.bare.execute(
             "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL", (table,)
@@ -119,7 +119,7 @@ class Rebuilds:
             for kind, name, text in rows
             if kind == "index"
             # -2 is an expression: sqlite.org/pragma.html, index_info
-            and any(row[1] == -2 for row in self.bare.execute(f"PRAGMA index_info({quoted(name)})"))
+            and any(row[1] == -2 for row in self.bare.execute(f"PRAGMA index_info({double_quoted(name)})"))
         ]
         self.under_way[temporary] = Rebuild(
             table=table,
@@ -149,7 +149,8 @@ class Rebuilds:
             # As text where digits count, such as 007; else as numbers, for which 1.50 is 1.5.
             same = f"CAST(CAST({column} AS {kind}) AS TEXT)" if "INT" in kind.upper() else f"CAST({column} AS {kind})"
             changed = self.bare.execute(
-                f"SELECT {column}, CAST({column} AS {kind}) FROM {quoted(rebuild.table)} WHERE CASE typeof({column})"
+                f"SELECT {column}, CAST({column} AS {kind}) FROM {double_quoted(rebuild.table)}"
+                f" WHERE CASE typeof({column})"
                 f" WHEN 'null' THEN 0 WHEN 'text' THEN {same} <> {column}"
                 f" WHEN 'blob' THEN CAST(CAST({column} AS {kind}) AS BLOB) <> {column}"
                 f" ELSE CAST({column} AS {kind}) <> {column} END LIMIT 1"
@@ -159,7 +160,7 @@ class Rebuilds:
                     f"changing {rebuild.table}.{bare_name} to {kind} would turn {changed[0]!r} into {changed[1]!r}"
                     " (change-type).",
                     "correct such values first, or add a column and fill it; nothing was changed:",
-                    f"SELECT {column} FROM {quoted(rebuild.table)};",
+                    f"SELECT {column} FROM {double_quoted(rebuild.table)};",
                 )
 
     def _put_back(self, rebuild: Rebuild) -> None:
@@ -168,7 +169,7 @@ class Rebuilds:
             raise MigrationError(
                 f"the rebuild of {table} would lose rows: {rebuild.rows} before, {self._rows(table)} after.",
                 "look at what the script does to them; nothing was changed:",
-                f"SELECT count(*) FROM {quoted(table)};",
+                f"SELECT count(*) FROM {double_quoted(table)};",
             )
         if rebuild.sequence is not None and _count(FEATURES["AUTOINCREMENT"], rebuild.created):
             self.bare.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
@@ -188,7 +189,7 @@ class Rebuilds:
         """Give an index that Alembic has just made from what SQLAlchemy reads its DESC and COLLATE again."""
         text = rebuild.indexes.get(name)
         if text and _plain(text) != _plain(statement) and _plain(_blunt(text)) == _plain(statement):
-            self.bare.execute(f"DROP INDEX {quoted(name)}")
+            self.bare.execute(f"DROP INDEX {double_quoted(name)}")
             self.bare.execute(text)
 
     def _probes(self, table: str) -> list[tuple[str, str]]:
@@ -196,12 +197,14 @@ class Rebuilds:
         schema = self.bare.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
         triggered = {on for kind, _, on, text in schema if kind == "trigger" and table.lower() in str(text).lower()}
         probes = [
-            (f"EXPLAIN SELECT * FROM {quoted(name)}", f"the view {name}") for kind, name, *_ in schema if kind == "view"
+            (f"EXPLAIN SELECT * FROM {double_quoted(name)}", f"the view {name}")
+            for kind, name, *_ in schema
+            if kind == "view"
         ]
         for on in sorted({table, *triggered} & {name for kind, name, *_ in schema if kind == "table"}):
-            column = quoted(self._columns(on)[0])
+            column = double_quoted(self._columns(on)[0])
             for probe in ("INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", f"UPDATE {{}} SET {column} = {column}"):
-                probes.append((f"EXPLAIN {probe.format(quoted(on))}", f"a trigger of {on}"))
+                probes.append((f"EXPLAIN {probe.format(double_quoted(on))}", f"a trigger of {on}"))
         return probes
 
     def _failure(self, statement: str) -> str:
@@ -212,10 +215,10 @@ class Rebuilds:
         return ""
 
     def _columns(self, table: str) -> list[str]:
-        return [row[1] for row in self.bare.execute(f"PRAGMA table_xinfo({quoted(table)})") if row[6] == 0]
+        return [row[1] for row in self.bare.execute(f"PRAGMA table_xinfo({double_quoted(table)})") if row[6] == 0]
 
     def _rows(self, table: str) -> int:
-        return int(self.bare.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])
+        return int(self.bare.execute(f"SELECT count(*) FROM {double_quoted(table)}").fetchone()[0])
 
     def _sequence(self, table: str) -> int | None:
         if not self.bare.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
@@ -245,14 +248,9 @@ def _named(found: re.Match[str]) -> str:
     return found["plain"] or found["quoted"].replace('""', '"')
 
 
-def quoted(name: str) -> str:
-    """The name as SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _copies(insert: str, table: str, column: str) -> bool:
     """Whether the INSERT ... SELECT reads this column of the table."""
-    names = (rf"(?:{re.escape(name)}|{re.escape(quoted(name))})" for name in (table, column))
+    names = (rf"(?:{re.escape(name)}|{re.escape(double_quoted(name))})" for name in (table, column))
     return re.search(r"(?<![\w\"])" + r"\.".join(names) + r"(?![\w\"])", insert) is not None
 
 

@@ -9,9 +9,8 @@ import sqlite3
 from collections.abc import Iterator
 from itertools import groupby
 
-from app.safe_migrations.adapters.base import is_ours
+from app.safe_migrations.adapters.base import double_quoted, is_ours
 from app.safe_migrations.adapters.snapshot import Rows, Snapshot
-from app.safe_migrations.adapters.sqlite.rebuilds import quoted
 
 TOKEN = re.compile(
     r"--[^\n]*|/\*.*?\*/|('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|[^\w\s])", re.DOTALL
@@ -54,7 +53,7 @@ def _described(connection: sqlite3.Connection, table: str, parts: list[str]) -> 
     said = [" ".join(tokens[at : at + 1 + (token == "CONFLICT")]) for at, token in enumerate(tokens)]
     yield f"table {table}", " ".join(sorted(words for words in said if words.split(" ")[0] in SAID_OF_TABLES))
     of_columns = _said_of_columns(parts, tokens)
-    columns = connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+    columns = connection.execute(f"PRAGMA table_xinfo({double_quoted(table)})").fetchall()
     key = [column for column in columns if column[5]]
     for _, name, kind, not_null, default, place, hidden in columns:
         kind = _type(kind)
@@ -63,13 +62,13 @@ def _described(connection: sqlite3.Connection, table: str, parts: list[str]) -> 
         words = [kind, "NOT NULL" if never_null else "", KINDS[hidden], f"KEY {place}" if place else ""]
         words += [f"DEFAULT {' '.join(_parts(_inner(default)))}"] if default is not None else []
         yield f"column {name} of {table}", " ".join(filter(None, [*words, *of_columns.get(name.lower(), [])]))
-    keys = connection.execute(f"PRAGMA foreign_key_list({quoted(table)})").fetchall()
+    keys = connection.execute(f"PRAGMA foreign_key_list({double_quoted(table)})").fetchall()
     for (_, parent, rules), found in groupby(keys, lambda row: (row[0], row[2], row[5:8])):
         pairs = [(row[3], row[4]) for row in found]
         yield f"foreign key {pairs} to {parent} of {table}", " ".join(rules)
-    for _, index, _, origin, _ in connection.execute(f"PRAGMA index_list({quoted(table)})").fetchall():
+    for _, index, _, origin, _ in connection.execute(f"PRAGMA index_list({double_quoted(table)})").fetchall():
         if origin == "u":
-            on = connection.execute(f"PRAGMA index_xinfo({quoted(index)})").fetchall()
+            on = connection.execute(f"PRAGMA index_xinfo({double_quoted(index)})").fetchall()
             yield f"UNIQUE {[(row[2], row[4]) for row in on if row[5]]} of {table}", ""
     for at, token in enumerate(tokens):
         if token == "CHECK":
@@ -132,11 +131,11 @@ def _inner(default: str) -> str:
 
 def _rows(connection: sqlite3.Connection, table: str) -> Rows:
     """One scan; fingerprints are sums of Python's hashes, of text: numbers have too many of the same hash."""
-    columns = connection.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
+    columns = connection.execute(f"PRAGMA table_info({double_quoted(table)})").fetchall()
     names = [column[1] for column in columns]
     key = [at for at, column in enumerate(columns) if column[5]]
     count, rows, values, sums = 0, 0, [0] * len(names), [0] * len(names)
-    for row in connection.execute(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(table)}"):
+    for row in connection.execute(f"SELECT {', '.join(map(double_quoted, names))} FROM {double_quoted(table)}"):
         count += 1
         identity = tuple(row[at] for at in key)
         for at, value in enumerate(row):
