@@ -529,4 +529,4 @@ def test_two_at_once(project: Project, engine: Engine) -> None:
     with project.start("flask", "db", "rehearse") as first, project.start("flask", "db", "rehearse") as second:
         said = [process.communicate() for process in (first, second)]
     assert [0, 0] == [first.returncode, second.returncode], said
-    assert any("Waiting for another rehearsal" in errors for _, errors in said)
+    assert any("Waiting for another command" in errors for _, errors in said)
