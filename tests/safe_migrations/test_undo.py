@@ -389,6 +389,18 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["DROP TABLE c", "DROP TABLE p"],
     ),
+    "quotes in names": (
+        [
+            "CREATE TABLE p (`a`` b` INT PRIMARY KEY, `a``` INT, b INT DEFAULT 1, KEY `k``` (b))",
+            "INSERT INTO p VALUES (1, 2, 3)",
+            "CREATE TABLE c (id INT PRIMARY KEY, CONSTRAINT `f``` FOREIGN KEY (id) REFERENCES p (`a`` b`))",
+        ],
+        [
+            "ALTER TABLE p CHANGE `a`` b` ```c` INT, DROP KEY `k```",
+            "ALTER TABLE p RENAME COLUMN `a``` TO `b```, RENAME COLUMN b TO `a```",
+            "ALTER TABLE c DROP FOREIGN KEY `f```",
+        ],
+    ),
     "DROP TABLES": ([A, "INSERT INTO a VALUES (1, 10, 20)", "CREATE TABLE b (n INT)"], ["DROP TABLES b, a"]),
     "MariaDB: statements behind others": (
         [A, "INSERT INTO a VALUES (1, 10, 20), (2, 30, 40)"],

@@ -12,6 +12,8 @@ The text has a line for each column, key and constraint, and then the options:
 import re
 from dataclasses import dataclass
 
+from app.safe_migrations.adapters.mysql.catalog import quoted
+
 NAME = r"(`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\")"
 COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 FORMS = {
@@ -58,7 +60,7 @@ class Definition:
         lines = {}
         for line in body.split(",\n  "):
             line = line.strip()
-            found = ((kind, match[1][1:-1]) for kind, form in FORMS.items() if (match := form.match(line)))
+            found = ((kind, _unquoted(match[1])) for kind, form in FORMS.items() if (match := form.match(line)))
             kind, name = next(found, ("OTHER", line))
             lines[kind, name.lower() if kind == "COLUMN" else name] = line
         return cls(lines, options, partitions.strip())
@@ -96,12 +98,12 @@ def without_foreign_keys(text: str) -> str:
 def with_former_columns(text: str, parent: str, parent_text: str, renamed: dict[str, str]) -> str:
     """The text with the columns of ``parent`` that its foreign keys refer to as they were called in its own text."""
     lines = Definition.read(parent_text).lines
-    former = {new: line[: line.index("` ") + 1] for new, old in renamed.items() if (line := lines.get(("COLUMN", old)))}
+    former = {new: _name_in(line) for new, old in renamed.items() if (line := lines.get(("COLUMN", old)))}
 
     def rename(match: re.Match[str]) -> str:
-        return match[1] + re.sub(NAME, lambda name: former.get(name[0][1:-1].lower(), name[0]), match[2])
+        return match[1] + re.sub(NAME, lambda name: former.get(_unquoted(name[0]).lower(), name[0]), match[2])
 
-    parent = re.escape(_quoted(parent.replace("`", "``")))
+    parent = re.escape(quoted(parent))
     return re.sub(rf"( REFERENCES {parent} )(\([^)]*\))", rename, text)
 
 
@@ -133,9 +135,7 @@ def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool 
     constraints = ("FOREIGN KEY", "CONSTRAINT")
     moved = _moved(new, old, "CONSTRAINT")
     first = [
-        f"DROP {part[0]} {_quoted(part[1])}"
-        for part in new.of(*constraints)
-        if part in moved or _differ(new, old, part)
+        f"DROP {part[0]} {quoted(part[1])}" for part in new.of(*constraints) if part in moved or _differ(new, old, part)
     ]
     added = [part for part in old.of("FOREIGN KEY") if foreign_keys and _differ(new, old, part)]
     last = [f"ADD {old.lines[part]}" for part in [*added, *moved]]
@@ -164,10 +164,11 @@ def _move_aside(new: Definition, renamed: dict[str, str], wanted: list[str]) -> 
     clauses: list[str] = []
     for name, former in list(renamed.items()):
         third = f"{ASIDE}{wanted.index(former)}"
-        line = f"{_quoted(third)} {new.lines['COLUMN', name].partition('` ')[2]}"
-        clauses.append(f"CHANGE COLUMN {_quoted(name)} {line}")
+        text = new.lines["COLUMN", name]
+        line = f"{quoted(third)}{text.removeprefix(_name_in(text))}"
+        clauses.append(f"CHANGE COLUMN {quoted(name)} {line}")
         moved = {("COLUMN", name): (("COLUMN", third), line)}
-        new.lines = dict(moved.get(part, (part, text)) for part, text in new.lines.items())
+        new.lines = dict(moved.get(part, (part, other)) for part, other in new.lines.items())
         del renamed[name]
         renamed[third] = former
     return ", ".join(clauses)
@@ -188,7 +189,7 @@ def _moved(new: Definition, old: Definition, *kinds: str) -> list[Part]:
 def _drop_keys(new: Definition, old: Definition) -> list[str]:
     back = set(_moved(new, old, *KEYS))
     keys = [key for key in new.of(*KEYS) if key in back or key not in old.lines]
-    return [f"DROP {kind} {_quoted(name) if name else ''}".rstrip() for kind, name in keys]
+    return [f"DROP {kind} {quoted(name) if name else ''}".rstrip() for kind, name in keys]
 
 
 def _add_keys(new: Definition, old: Definition) -> list[str]:
@@ -206,19 +207,25 @@ def _columns(new: Definition, old: Definition, renamed: dict[str, str]) -> list[
         and new.lines["COLUMN", current[name]] != old.lines["COLUMN", name]
     }
     clauses = [
-        f"DROP COLUMN {_quoted(name)}" for former, name in current.items() if former not in wanted or former in computed
+        f"DROP COLUMN {quoted(name)}" for former, name in current.items() if former not in wanted or former in computed
     ]
     order = [name for name in current if name in wanted and name not in computed]
     for at, name in enumerate(wanted):
         line = old.typed(name)
-        place = f"AFTER {_quoted(wanted[at - 1])}" if at else "FIRST"
+        place = f"AFTER {quoted(wanted[at - 1])}" if at else "FIRST"
         if name not in order:
             clauses.append(f"ADD COLUMN {line} {place}")
         elif order[at] != name or new.lines["COLUMN", current[name]] != old.lines["COLUMN", name]:
-            clauses.append(f"CHANGE COLUMN {_quoted(current[name])} {line} {place}")
+            clauses.append(f"CHANGE COLUMN {quoted(current[name])} {line} {place}")
         order = [*order[:at], name, *(other for other in order[at:] if other != name)]
     return clauses
 
 
-def _quoted(name: str) -> str:
-    return f"`{name}`"
+def _name_in(line: str) -> str:
+    """The name with which the line of a column begins, as it is there."""
+    found = re.match(NAME, line)
+    return found[0] if found else ""
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace(name[:1] * 2, name[:1])
