@@ -1,7 +1,8 @@
 """A database at one moment: its schema in its own words, and its rows as counts and fingerprints."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 Objects = Mapping[str, str]
 """The text of each object: ``{"column pet.name": "varchar(80) NOT NULL"}``. Their order does not count."""
@@ -18,6 +19,30 @@ class Rows:
     count: int
     values: Mapping[str, tuple[int, int]]
     rows: int = 0
+
+
+@dataclass(frozen=True)
+class Scan:
+    """How a server looks at each row of a table once, in its own SQL."""
+
+    quoted: Callable[[str], str]
+    """A name."""
+    value: Callable[[str], str]
+    """What is taken of the column's value, and is not NULL."""
+    fingerprint: Callable[[list[str]], str]
+    """Of all rows, by such values: a sum of hashes."""
+
+    def rows(self, query: Callable[[str], Sequence[Any]], table: str, columns: Sequence[tuple[str, bool]]) -> Rows:
+        """Those of ``table``, which is SQL, by the names of its columns, and whether each is in its primary key.
+
+        ``query`` returns the one row of its result.
+        """
+        names, keys = [name for name, _ in columns], [self.value(name) for name, is_key in columns if is_key]
+        sums = [f"COUNT({self.quoted(name)}), {self.fingerprint([*keys, self.value(name)])}" for name in names]
+        row = self.fingerprint([self.value(name) for name in names]) if not keys else "0"
+        count, rows, *found = query(f"SELECT {', '.join(['COUNT(*)', row, *sums])} FROM {table}")
+        pairs = ((int(values), int(total)) for values, total in zip(found[::2], found[1::2], strict=True))
+        return Rows(int(count), dict(zip(names, pairs, strict=True)), int(rows))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from app.safe_migrations.adapters.base import is_ours
 from app.safe_migrations.adapters.mysql.catalog import quoted, show_create, there_are
 from app.safe_migrations.adapters.mysql.definitions import Definition, without_counter
 from app.safe_migrations.adapters.mysql.session import Execute
-from app.safe_migrations.adapters.snapshot import Rows, Snapshot
+from app.safe_migrations.adapters.snapshot import Rows, Scan, Snapshot
 
 
 def taken(execute: Execute) -> Snapshot:
@@ -33,19 +33,12 @@ def _described(execute: Execute, kind: str, name: str) -> Iterator[tuple[str, st
 
 
 def _rows(execute: Execute, table: str) -> Rows:
-    """One scan: of each column the number of values, and the sum of 60 bits of a hash of key and value."""
     columns = execute(
-        "SELECT column_name, column_key FROM information_schema.columns WHERE table_schema = DATABASE()"
+        "SELECT column_name, column_key = 'PRI' FROM information_schema.columns WHERE table_schema = DATABASE()"
         " AND table_name = %s ORDER BY ordinal_position",
         (table,),
     )
-    names = [name for name, _ in columns]
-    keys = [_hash(name) for name, key in columns if key == "PRI"]
-    sums = [f"COUNT({quoted(name)}), {_sum([*keys, _hash(name)])}" for name in names]
-    row = _sum([_hash(name) for name in names]) if not keys else "0"
-    ((count, rows, *found),) = execute(f"SELECT {', '.join(['COUNT(*)', row, *sums])} FROM {quoted(table)}")
-    pairs = ((int(values), int(total)) for values, total in zip(found[::2], found[1::2], strict=True))
-    return Rows(int(count), dict(zip(names, pairs, strict=True)), int(rows))
+    return SCAN.rows(lambda query: execute(query)[0], quoted(table), [(name, bool(is_key)) for name, is_key in columns])
 
 
 def _hash(name: str) -> str:
@@ -54,5 +47,9 @@ def _hash(name: str) -> str:
 
 
 def _sum(hashes: list[str]) -> str:
+    """Of 60 bits of a hash of all of them."""
     joined = f"SHA2(CONCAT_WS(',', {', '.join(hashes)}), 224)"
     return f"COALESCE(SUM(CAST(CONV(LEFT({joined}, 15), 16, 10) AS UNSIGNED)), 0)"
+
+
+SCAN = Scan(quoted, _hash, _sum)

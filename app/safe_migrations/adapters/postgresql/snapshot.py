@@ -6,7 +6,7 @@ from itertools import groupby
 from sqlalchemy import Connection, text
 
 from app.safe_migrations.adapters.base import OWN_TABLES, double_quoted
-from app.safe_migrations.adapters.snapshot import Rows, Snapshot
+from app.safe_migrations.adapters.snapshot import Rows, Scan, Snapshot
 
 # Schemas of the database's own, and no object that belongs to an extension. A name is as the search path needs it.
 OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
@@ -130,14 +130,7 @@ def taken(connection: Connection) -> Snapshot:
 
 
 def _rows(connection: Connection, table: str, columns: Sequence[tuple[str, bool]]) -> Rows:
-    """One scan: of each column the number of values, and the sum of a 64-bit hash of key and value."""
-    names, keys = [name for name, _ in columns], [_text(name) for name, is_key in columns if is_key]
-    sums = [f"count({double_quoted(name)}), {_sum([*keys, _text(name)])}" for name in names]
-    row = _sum([_text(name) for name in names]) if not keys else "0"
-    query = f"SELECT {', '.join(['count(*)', row, *sums])} FROM {table}"
-    count, rows, *found = connection.exec_driver_sql(query.replace("%", "%%")).one()
-    pairs = ((values, int(total)) for values, total in zip(found[::2], found[1::2], strict=True))
-    return Rows(count, dict(zip(names, pairs, strict=True)), int(rows))
+    return SCAN.rows(lambda query: connection.exec_driver_sql(query.replace("%", "%%")).one(), table, columns)
 
 
 def _text(name: str) -> str:
@@ -145,5 +138,9 @@ def _text(name: str) -> str:
 
 
 def _sum(values: list[str]) -> str:
+    """Of a 64-bit hash of all of them."""
     joined = f"concat_ws(',', {', '.join(values)})" if values else "''"
     return f'coalesce(sum(hashtextextended({joined} COLLATE "C", 0)::numeric), 0)'
+
+
+SCAN = Scan(double_quoted, _text, _sum)
