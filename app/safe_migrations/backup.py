@@ -66,6 +66,10 @@ class Backups:
         ]
         return sorted(ours, reverse=True)
 
+    def newest(self) -> Path | None:
+        """The last one that was made, if there is one. Raises as found() does."""
+        return next(iter(self.found()), None)
+
     def make(self, connection: Connection, heads: tuple[str, ...], patience: Patience) -> Path:
         """Write one and verify it. Raises MigrationError if that fails; then there is no file. Call it locked."""
         now = datetime.now(UTC)

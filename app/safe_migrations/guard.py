@@ -63,7 +63,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             using = settings()
             with locked(adapter, connection, using.lock_wait):
                 backups = Backups(adapter, using.backup_folder, using.backup_keep)
-                with _backup_named(lambda: next(iter(backups.found()), None)):
+                with _backup_named(backups.newest):
                     adapter.recover(connection, using.patience)
                 if set(heads) != set(heads_of(connection)):  # others have run some of them meanwhile
                     heads, steps = pending(connection, options)

@@ -44,7 +44,7 @@ def print_status(config: Config) -> bool:
                 if finding.revision == step.revision:
                     said = f"{finding.level}, acknowledged" if finding.acknowledged else finding.level
                     _line("", f"{said}: {finding.code}, line {finding.line}")
-        for newest in Backups(adapter, using.backup_folder, using.backup_keep).found()[:1]:
+        if newest := Backups(adapter, using.backup_folder, using.backup_keep).newest():
             _line("backup", relative(newest))
         if at_head:
             found = drift(migration_context)

@@ -60,6 +60,11 @@ def own_session(engine: Engine) -> Connection:
     return connection
 
 
+def in_autocommit_block(connection: Connection) -> bool:
+    """Whether Alembic's ``autocommit_block()`` is under way there: each statement is committed by itself."""
+    return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+
+
 @contextmanager
 def listening(connection: Connection, listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
     """Call each listener at SQLAlchemy's event of that name."""

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import OWN_TABLES, listening, own_session
+from app.safe_migrations.adapters.base import OWN_TABLES, in_autocommit_block, listening, own_session
 from app.safe_migrations.adapters.mysql.journal import Journal
 from app.safe_migrations.adapters.mysql.session import Execute, change_settings, executing, plain
 from app.safe_migrations.adapters.mysql.undo import undo
@@ -70,9 +70,8 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
     """Show the journal each statement of the steps, and what ends a transaction otherwise."""
 
     def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-        options = connection.get_execution_options()
         # What the driver gets has parameters, and therefore each % twice.
-        journal.before(statement.replace("%%", "%"), options.get("isolation_level") == "AUTOCOMMIT")
+        journal.before(statement.replace("%%", "%"), in_autocommit_block(connection))
 
     def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
         journal.after(statement)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening, own_session
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, in_autocommit_block, listening, own_session
 from app.safe_migrations.adapters.postgresql.databases import PostgreSQLDatabases
 from app.safe_migrations.adapters.postgresql.dump import Dump
 from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
@@ -106,8 +106,7 @@ class PostgreSQL(Adapter):
 
         def begin(connection: Connection) -> None:
             nonlocal now
-            block = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
-            wanted = "0" if block else f"{int(patience.seconds * 1000)}ms"
+            wanted = "0" if in_autocommit_block(connection) else f"{int(patience.seconds * 1000)}ms"
             if wanted != now:
                 connection.exec_driver_sql(f"SET lock_timeout = '{wanted}'")
                 now = wanted
