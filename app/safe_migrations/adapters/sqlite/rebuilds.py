@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.safe_migrations.adapters.base import double_quoted, listening
+from app.safe_migrations.adapters.sqlite.definitions import blunt, count, lost, plain, unquoted
 from app.safe_migrations.errors import MigrationError
 
 NAME = r"(?:\"(?P<quoted>(?:[^\"]|\"\")*)\"|(?P<plain>[^\s(\"]+))"
@@ -23,20 +24,6 @@ CREATE, INSERT, RENAME = (
 )
 INDEX = re.compile(rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+{NAME}", re.IGNORECASE)
 CAST = re.compile(r"CAST\((?P<column>[^()]+?) AS (?P<type>[^()]+(?:\([^()]*\))?)\)")
-
-# What a CREATE TABLE can say and SQLAlchemy does not read, or reads in part.
-FEATURES = {
-    "AUTOINCREMENT": r"\bAUTOINCREMENT\b",
-    "COLLATE": r"\bCOLLATE\b",
-    "a CHECK constraint": r"\bCHECK\s*\(",
-    "a generated column": r"\bAS\s*\((?!\s*SELECT\b)",
-    "ON DELETE": r"\bON\s+DELETE\b",
-    "ON UPDATE": r"\bON\s+UPDATE\b",
-    "ON CONFLICT": r"\bON\s+CONFLICT\b",
-    "DEFERRABLE": r"\bDEFERRABLE\b",
-    "STRICT": r"\)[^)]*\bSTRICT\b[^)]*$",
-    "WITHOUT ROWID": r"\)[^)]*\bWITHOUT\s+ROWID\b[^)]*$",
-}
 
 
 @dataclass
@@ -134,18 +121,15 @@ class Rebuilds:
         )
 
     def _require_all_read(self, rebuild: Rebuild, insert: str) -> None:
-        new, old = _bare(rebuild.created), _bare(rebuild.text)
         kept = {name.lower() for name in self._columns(rebuild.table) if _copies(insert, rebuild.table, name)}
-        old = _without_what_goes(old, new, kept)
-        lost = [name for name, pattern in FEATURES.items() if _count(pattern, new) < _count(pattern, old)]
-        if lost:
-            raise not_made(rebuild.table, f"would lose {' and '.join(lost)}")
+        if features := lost(rebuild.text, rebuild.created, kept):
+            raise not_made(rebuild.table, f"would lose {' and '.join(features)}")
 
     def _require_same_values(self, rebuild: Rebuild, insert: str) -> None:
         """SQLite's CAST makes 12 of '12x' and 0 of 'abc', without a word (sqlite.org/lang_expr.html, section 4)."""
         for found in CAST.finditer(insert):
             column, kind = found["column"].strip(), found["type"]
-            bare_name = _unquoted(column.rpartition(".")[2])
+            bare_name = unquoted(column.rpartition(".")[2])
             # As text where digits count, such as 007; else as numbers, for which 1.50 is 1.5.
             same = f"CAST(CAST({column} AS {kind}) AS TEXT)" if "INT" in kind.upper() else f"CAST({column} AS {kind})"
             changed = self.bare.execute(
@@ -171,7 +155,7 @@ class Rebuilds:
                 "look at what the script does to them; nothing was changed:",
                 f"SELECT count(*) FROM {double_quoted(table)};",
             )
-        if rebuild.sequence is not None and _count(FEATURES["AUTOINCREMENT"], rebuild.created):
+        if rebuild.sequence is not None and count("AUTOINCREMENT", rebuild.created):
             self.bare.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
             self.bare.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, rebuild.sequence))
         for kind, objects in (("index", rebuild.expressions), ("trigger", rebuild.triggers)):
@@ -188,7 +172,7 @@ class Rebuilds:
     def _sharpen(self, rebuild: Rebuild, name: str, statement: str) -> None:
         """Give an index that Alembic has just made from what SQLAlchemy reads its DESC and COLLATE again."""
         text = rebuild.indexes.get(name)
-        if text and _plain(text) != _plain(statement) and _plain(_blunt(text)) == _plain(statement):
+        if text and plain(text) != plain(statement) and plain(blunt(text)) == plain(statement):
             self.bare.execute(f"DROP INDEX {double_quoted(name)}")
             self.bare.execute(text)
 
@@ -252,60 +236,3 @@ def _copies(insert: str, table: str, column: str) -> bool:
     """Whether the INSERT ... SELECT reads this column of the table."""
     names = (rf"(?:{re.escape(name)}|{re.escape(double_quoted(name))})" for name in (table, column))
     return re.search(r"(?<![\w\"])" + r"\.".join(names) + r"(?![\w\"])", insert) is not None
-
-
-def _without_what_goes(old: str, new: str, kept: set[str]) -> str:
-    """``old`` without columns that are not ``kept``, their foreign keys, and constraints that ``new`` does not name.
-
-    Those were dropped on purpose: SQLAlchemy reads every column and every constraint that has a name.
-    """
-    head, items, tail = _items(old)
-    names = kept | {_name(item) for item in _items(new)[1] if item.upper().startswith("CONSTRAINT")}
-
-    def stays(item: str) -> bool:
-        if key := re.match(r"FOREIGN\s+KEY\s*\(([^)]*)\)", item, re.IGNORECASE):
-            return all(_unquoted(column) in kept for column in key[1].split(","))
-        return re.match(r"(CHECK|UNIQUE|PRIMARY)\b", item, re.IGNORECASE) is not None or _name(item) in names
-
-    return head + ",".join(item for item in items if stays(item)) + tail
-
-
-def _name(item: str) -> str:
-    """The name of a column, or of a constraint."""
-    found = re.match(rf"(?:CONSTRAINT\s+)?{NAME}", item, re.IGNORECASE)
-    return _named(found).strip("`[]").lower() if found else ""
-
-
-def _unquoted(name: str) -> str:
-    return name.strip(' \t\n"`[]').lower()
-
-
-def _items(text: str) -> tuple[str, list[str], str]:
-    """What stands before the columns and constraints of a CREATE TABLE, each of them, and what stands behind."""
-    start, end = text.find("(") + 1, text.rfind(")")
-    items, depth, begin = [], 0, start
-    for position in range(start, end):
-        depth += {"(": 1, ")": -1}.get(text[position], 0)
-        if text[position] == "," and depth == 0:
-            items.append(text[begin:position].strip())
-            begin = position + 1
-    return text[:start], [*items, text[begin:end].strip()], text[end:]
-
-
-def _count(pattern: str, text: str) -> int:
-    return len(re.findall(pattern, text, re.IGNORECASE))
-
-
-def _bare(text: str) -> str:
-    """A statement without what stands in strings and comments."""
-    return re.sub(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", "''", text, flags=re.DOTALL)
-
-
-def _plain(text: str) -> str:
-    """A statement without quotes, spaces and case."""
-    return re.sub(r"[\s\"`\[\]]|IF NOT EXISTS", "", text).lower()
-
-
-def _blunt(text: str) -> str:
-    """An index as SQLAlchemy reads it."""
-    return re.sub(r"\s+(?:DESC|ASC|COLLATE\s+\w+)\b", "", text, flags=re.IGNORECASE)

@@ -4,22 +4,24 @@ SQLite keeps the text of a table as it was typed, and batch mode types it anew, 
 whole: PRAGMAs tell what columns, keys and indexes are, and the text what they do not tell.
 """
 
-import re
 import sqlite3
 from collections.abc import Iterator
 from itertools import groupby
 
 from app.safe_migrations.adapters.base import double_quoted, is_ours
 from app.safe_migrations.adapters.snapshot import Rows, Snapshot
-
-TOKEN = re.compile(
-    r"--[^\n]*|/\*.*?\*/|('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|[^\w\s])", re.DOTALL
+from app.safe_migrations.adapters.sqlite.definitions import (
+    SAID_OF_TABLES,
+    bracketed,
+    inner_of,
+    parts_of,
+    said_of_columns,
+    tokens_of,
+    type_of,
 )
+
 # Kinds of columns (sqlite.org/pragma.html, table_xinfo).
 KINDS = {0: "", 1: "HIDDEN", 2: "GENERATED", 3: "GENERATED STORED"}
-SAID_OF_TABLES = {"AUTOINCREMENT", "CONFLICT", "DEFERRABLE", "DEFERRED", "STRICT", "ROWID", "VIRTUAL"}
-CONSTRAINTS = {"CONSTRAINT", "CHECK", "UNIQUE", "PRIMARY", "FOREIGN"}
-KEYWORDS = {*SAID_OF_TABLES, *CONSTRAINTS, "COLLATE", "AS"}
 
 
 def taken(connection: sqlite3.Connection) -> Snapshot:
@@ -33,10 +35,10 @@ def taken(connection: sqlite3.Connection) -> Snapshot:
         if is_ours(table) or table.startswith("sqlite_") or table in shadows:
             continue
         if kind == "table":
-            objects |= dict(_described(connection, name, _parts(sql)))
+            objects |= dict(_described(connection, name, parts_of(sql)))
             tables[name] = _rows(connection, name)
         else:
-            objects[f"{kind} {name}" + ("" if table == name else f" of {table}")] = " ".join(_tokens(_parts(sql)))
+            objects[f"{kind} {name}" + ("" if table == name else f" of {table}")] = " ".join(tokens_of(parts_of(sql)))
     return Snapshot(objects, tables, _counters(connection, schema))
 
 
@@ -49,18 +51,18 @@ def _counters(connection: sqlite3.Connection, schema: list[tuple[str, str, str, 
 
 
 def _described(connection: sqlite3.Connection, table: str, parts: list[str]) -> Iterator[tuple[str, str]]:
-    tokens = _tokens(parts)
+    tokens = tokens_of(parts)
     said = [" ".join(tokens[at : at + 1 + (token == "CONFLICT")]) for at, token in enumerate(tokens)]
     yield f"table {table}", " ".join(sorted(words for words in said if words.split(" ")[0] in SAID_OF_TABLES))
-    of_columns = _said_of_columns(parts, tokens)
+    of_columns = said_of_columns(parts)
     columns = connection.execute(f"PRAGMA table_xinfo({double_quoted(table)})").fetchall()
     key = [column for column in columns if column[5]]
     for _, name, kind, not_null, default, place, hidden in columns:
-        kind = _type(kind)
+        kind = type_of(kind)
         # A key of the type INTEGER is the rowid, which is never NULL, whatever is said.
         never_null = not_null or (len(key) == 1 and place and kind == "INTEGER")
         words = [kind, "NOT NULL" if never_null else "", KINDS[hidden], f"KEY {place}" if place else ""]
-        words += [f"DEFAULT {' '.join(_parts(_inner(default)))}"] if default is not None else []
+        words += [f"DEFAULT {' '.join(parts_of(inner_of(default)))}"] if default is not None else []
         yield f"column {name} of {table}", " ".join(filter(None, [*words, *of_columns.get(name.lower(), [])]))
     keys = connection.execute(f"PRAGMA foreign_key_list({double_quoted(table)})").fetchall()
     for (_, parent, rules), found in groupby(keys, lambda row: (row[0], row[2], row[5:8])):
@@ -72,61 +74,9 @@ def _described(connection: sqlite3.Connection, table: str, parts: list[str]) -> 
             yield f"UNIQUE {[(row[2], row[4]) for row in on if row[5]]} of {table}", ""
     for at, token in enumerate(tokens):
         if token == "CHECK":
-            yield f"CHECK {_bracketed(parts, at + 1)} of {table}", ""
+            yield f"CHECK {bracketed(parts, at + 1)} of {table}", ""
         elif token == "CONSTRAINT":
             yield f"constraint {tokens[at + 1]} of {table}", ""
-
-
-def _said_of_columns(parts: list[str], tokens: list[str]) -> dict[str, list[str]]:
-    """Collation and expression of each column that has one, by its name in lower case."""
-    found: dict[str, list[str]] = {}
-    depth, column = 0, ""
-    for at, token in enumerate(tokens):
-        depth += (token == "(") - (token == ")")
-        if depth == 1 and tokens[at - 1] in ("(", ","):
-            column = "" if token in CONSTRAINTS else token.strip('"').lower()
-        if column and token == "COLLATE":
-            found.setdefault(column, []).append(f"COLLATE {tokens[at + 1]}")
-        elif column and token == "AS" and tokens[at + 1 : at + 2] == ["("]:
-            found.setdefault(column, []).append(f"AS {_bracketed(parts, at + 1)}")
-    return found
-
-
-def _bracketed(parts: list[str], start: int) -> str:
-    """From the parenthesis at ``start`` to the one that closes it, as typed: what stands in quotes may be text."""
-    depth = 0
-    for at in range(start, len(parts)):
-        depth += (parts[at] == "(") - (parts[at] == ")")
-        if not depth:
-            return " ".join(parts[start : at + 1])
-    return " ".join(parts[start:])
-
-
-def _parts(sql: str) -> list[str]:
-    """Names, words, strings and signs, without white space and comments."""
-    return [part for part in TOKEN.findall(sql) if part]
-
-
-def _tokens(parts: list[str]) -> list[str]:
-    """All but strings in upper case, and names without quotes if they need none."""
-    found = []
-    for part in parts:
-        bare = part[1:-1].upper() if part[0] in '"`[' else part.upper()
-        found.append(part if part[0] == "'" else f'"{bare}"' if part[0] in '"`[' and bare in KEYWORDS else bare)
-    return found
-
-
-def _type(kind: str) -> str:
-    """A type as SQLAlchemy writes it: ``NUMERIC(10, 2)``; INT has the same affinity as INTEGER."""
-    kind = re.sub(r"\s*,\s*", ", ", kind.upper())
-    return "INTEGER" if kind == "INT" else kind
-
-
-def _inner(default: str) -> str:
-    """A default without the parentheses that may stand around it."""
-    while default.startswith("(") and default.endswith(")"):
-        default = default[1:-1]
-    return default
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> Rows:
