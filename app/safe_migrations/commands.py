@@ -16,10 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.backup import Backups, restore_line
-from app.safe_migrations.database import app_engine, heads_of, replaced_by
+from app.safe_migrations.database import app_engine, connected, heads_in_words, heads_of, replaced_by
 from app.safe_migrations.errors import LoginError, MigrationError
 from app.safe_migrations.findings import FORMATS, Finding, as_text, merged
-from app.safe_migrations.guard import connected
 from app.safe_migrations.lock import locked
 from app.safe_migrations.progress import log_on_stderr
 from app.safe_migrations.rehearsal import Rehearsal
@@ -74,7 +73,7 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
             click.confirm(f"Replace everything in {target}?", abort=True, err=True)
         restore(backups, connection, using, file)
         require_revision(file, revision, heads_of(connection))
-        click.echo(f"The database is at {', '.join(heads_of(connection)) or 'base'}")
+        click.echo(f"The database is at {heads_in_words(heads_of(connection))}")
 
 
 @contextmanager
@@ -99,7 +98,7 @@ def rehearse(config: Config, destination: str, rows: bool) -> bool:
         rehearsal = Rehearsal(config, scratch)
         steps = rehearsal.steps(destination)
         if not steps:
-            click.echo(f"Nothing to rehearse: the database is at {', '.join(heads_of(connection)) or 'base'}")
+            click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads_of(connection))}")
             return True
         form = f"{{:<{max(8, *(len(step.revision) for step in steps))}}}  {{:>8}}  {{:>8}}  {{:>18}}  {{}}"
         click.echo(form.format("revision", "up", "down", "rows", "verdict"))

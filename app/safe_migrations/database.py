@@ -1,14 +1,22 @@
-"""The app's database: its engine, another one in its place, and the revisions that it is at."""
+"""The app's database: its engine, another one in its place, a login, and the revisions that it is at."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
 from sqlalchemy import Connection, Dialect, Engine, event
+from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.errors import LoginError, MigrationError
+
+# Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
+# server that takes the connection and says nothing, such as another service behind that port.
+LOGIN_WITHIN = 15
 
 
 def app_engine() -> Engine:
@@ -28,6 +36,35 @@ def heads_of(connection: Connection) -> tuple[str, ...]:
     heads = MigrationContext.configure(connection).get_current_heads()
     connection.rollback()
     return heads
+
+
+def heads_in_words(heads: Iterable[str]) -> str:
+    """``a1, b1``; or ``base`` if there are none."""
+    return ", ".join(sorted(heads)) or "base"
+
+
+def connected(adapter: Adapter) -> Connection:
+    """Log in. Raises LoginError for a server that does not answer within LOGIN_WITHIN seconds."""
+    if not adapter.log_in_may_hang:
+        return adapter.engine.connect()
+    login: Future[Connection] = Future()
+    Thread(target=_log_in, args=(adapter.engine, login), daemon=True, name="login").start()
+    try:
+        return login.result(timeout=LOGIN_WITHIN)
+    except DBAPIError:
+        raise
+    except TimeoutError as error:
+        product = adapter.engine.dialect.name
+        raise LoginError(f"no answer from a {product} server within {LOGIN_WITHIN} seconds") from error
+    except Exception as error:
+        raise LoginError(str(error)) from error
+
+
+def _log_in(engine: Engine, login: Future[Connection]) -> None:
+    try:
+        login.set_result(engine.connect())
+    except Exception as error:
+        login.set_exception(error)
 
 
 @contextmanager

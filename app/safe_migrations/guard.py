@@ -5,10 +5,8 @@ nothing to do, takes no lock.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from alembic import context
@@ -17,16 +15,13 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
+from app.safe_migrations.database import connected, heads_in_words, heads_of
 from app.safe_migrations.directives import but_own_tables, process_revision_directives, with_imports
-from app.safe_migrations.errors import HalfDoneError, LoginError, MigrationError
+from app.safe_migrations.errors import HalfDoneError, MigrationError
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, command, pending
 from app.safe_migrations.progress import Progress, log, log_on_stderr
 from app.safe_migrations.remedies import masked
-
-# Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
-# server that takes the connection and says nothing, such as another service behind that port.
-LOGIN_WITHIN = 15
 
 
 def run_migrations(engine: Engine, **options: Any) -> None:
@@ -50,11 +45,10 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             heads, steps = pending(connection, options)
             if not steps and not _interrupted(adapter, connection):
                 _run(connection=connection, **options)
-                log.info("Nothing to do: the database is at %s", ", ".join(heads) or "base")
+                log.info("Nothing to do: the database is at %s", heads_in_words(heads))
                 return
             # Only now, for most runs have nothing to do.
             from app.safe_migrations.backup import Backups, before_steps
-            from app.safe_migrations.database import heads_of
             from app.safe_migrations.lock import locked
             from app.safe_migrations.requirements import require
             from app.safe_migrations.settings import settings
@@ -166,35 +160,11 @@ def _verify(connection: Connection, expected: set[str] | None) -> None:
     """
     stored = set(context.get_context().get_current_heads())
     connection.rollback()
-    told = ", ".join(sorted(stored)) or "base"
+    told = heads_in_words(stored)
     if expected is not None and expected != stored:
         raise MigrationError(
-            f"the database should be at {', '.join(sorted(expected)) or 'base'}, and says {told}.",
+            f"the database should be at {heads_in_words(expected)}, and says {told}.",
             "see what else writes to the table alembic_version:",
             "flask db current",
         )
     log.info("The database is at %s", told)
-
-
-def connected(adapter: Adapter) -> Connection:
-    """Log in. Raises LoginError for a server that does not answer within LOGIN_WITHIN seconds."""
-    if not adapter.log_in_may_hang:
-        return adapter.engine.connect()
-    login: Future[Connection] = Future()
-    Thread(target=_log_in, args=(adapter.engine, login), daemon=True, name="login").start()
-    try:
-        return login.result(timeout=LOGIN_WITHIN)
-    except DBAPIError:
-        raise
-    except TimeoutError as error:
-        product = adapter.engine.dialect.name
-        raise LoginError(f"no answer from a {product} server within {LOGIN_WITHIN} seconds") from error
-    except Exception as error:
-        raise LoginError(str(error)) from error
-
-
-def _log_in(engine: Engine, login: Future[Connection]) -> None:
-    try:
-        login.set_result(engine.connect())
-    except Exception as error:
-        login.set_exception(error)

@@ -12,6 +12,7 @@ from alembic.util import CommandError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
 from app.safe_migrations.backup import Backups
+from app.safe_migrations.database import heads_in_words
 from app.safe_migrations.drift import drift
 from app.safe_migrations.findings import Finding
 from app.safe_migrations.remedies import masked, relative
@@ -32,7 +33,7 @@ def print_status(config: Config) -> bool:
         interrupted = adapter.interrupted(connection)
         at_head = set(current) == set(script.get_heads()) and not interrupted
         _line("database", f"{masked(connection.engine.url)}, {product} {version}")
-        _line("revision", ", ".join(current) or "base")
+        _line("revision", heads_in_words(current))
         _line("head", ", ".join(script.get_heads()) or "none, for there is no script")
         if interrupted:
             _line("half-way", interrupted)

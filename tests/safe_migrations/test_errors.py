@@ -376,7 +376,7 @@ def test_silent_server(
     monkeypatch: pytest.MonkeyPatch, app_on: Callable[[str], Flask], silent: int, dialect: str
 ) -> None:
     """Something that takes connections and says nothing, such as another service behind that port, is given up on."""
-    monkeypatch.setattr("app.safe_migrations.guard.LOGIN_WITHIN", 0.2)
+    monkeypatch.setattr("app.safe_migrations.database.LOGIN_WITHIN", 0.2)
     app = app_on(database_url({"DATABASE_URL": f"{dialect}://u:{PASSWORD}@127.0.0.1:{silent}/d"}))
     done = app.test_cli_runner().invoke(args=["db", "current"])
     assert (1, True) == (done.exit_code, f"no answer from a {dialect} server" in done.stderr)
