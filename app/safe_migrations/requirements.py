@@ -1,14 +1,14 @@
-"""What revisions declare that they need: versions of databases, and extensions of PostgreSQL.
+"""What revisions declare that they need: versions of databases, and extensions.
 
     requires = {"mysql": ">=8.0.16", "postgresql": ">=12", "extension:pgcrypto": ""}
 
-A database that is not named is not restricted; an extension is asked for on PostgreSQL only.
+A database that is not named is not restricted; an extension is asked for where the product has any (PostgreSQL).
 """
 
 from collections.abc import Iterable
 
 from alembic.runtime.migration import MigrationStep, RevisionStep
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from app.safe_migrations.adapters import Adapter
 from app.safe_migrations.errors import MigrationError
@@ -33,9 +33,9 @@ def require(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connec
                     "upgrade the server first, or correct the script:",
                     f"requires = {{{name!r}: {wanted!r}}}",
                 )
-            if name.startswith("extension:") and product == "postgresql":
-                _require_extension(revision.revision, name.removeprefix("extension:"), connection)
-            elif name not in DATABASES and not name.startswith("extension:"):
+            if name.startswith("extension:"):
+                _require_extension(revision.revision, name.removeprefix("extension:"), adapter, connection)
+            elif name not in DATABASES:
                 raise _wrong(revision.revision, name)
     connection.rollback()
 
@@ -49,8 +49,8 @@ def _within(version: str, revision: str, name: str, wanted: object) -> bool:
         raise _wrong(revision, {name: wanted}) from None
 
 
-def _require_extension(revision: str, name: str, connection: Connection) -> None:
-    if connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = :name"), {"name": name}) is None:
+def _require_extension(revision: str, name: str, adapter: Adapter, connection: Connection) -> None:
+    if adapter.has_extension(connection, name) is False:
         raise MigrationError(
             f"revision {revision} needs the extension {name}, which this database does not have.",
             "create it, as the server's administrator:",

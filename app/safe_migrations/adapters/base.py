@@ -211,6 +211,10 @@ class Adapter(ABC):
     def version(self, connection: Connection) -> tuple[str, str]:
         """Product and version: ``("mariadb", "10.11.19")``."""
 
+    def has_extension(self, _connection: Connection, _name: str) -> bool | None:
+        """Whether the database has that extension; None if the product has none at all."""
+        return None
+
     def interrupted(self, _connection: Connection) -> str:
         """What is under way or was killed, and may have left half of its work; or an empty text."""
         return ""

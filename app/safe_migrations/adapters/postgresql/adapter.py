@@ -93,6 +93,11 @@ class PostgreSQL(Adapter):
         """The server's."""
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
 
+    def has_extension(self, connection: Connection, name: str) -> bool | None:
+        """By pg_extension."""
+        found = connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = :name"), {"name": name})
+        return found is not None
+
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
         """``lock_timeout`` for the session, which counts for each lock that a statement waits for.
