@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Date,
     DateTime,
+    DefaultClause,
     Double,
     Float,
     Integer,
@@ -30,7 +31,7 @@ from app.safe_migrations.adapters.casts import Cast, spelled
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.mysql.facts import MySQLFacts
 from app.safe_migrations.adapters.postgresql.facts import PostgreSQLFacts
-from app.safe_migrations.adapters.products import facts_at
+from app.safe_migrations.adapters.products import FACTS, facts_at
 from app.safe_migrations.adapters.sqlite.facts import SQLiteFacts
 
 LARGEST: dict[TypeEngine[Any], str] = {
@@ -182,3 +183,11 @@ def test_rewrites(connection: Connection) -> None:
 def test_casts(facts: type[Facts], old: TypeEngine[Any] | None, new: TypeEngine[Any], expected: Cast) -> None:
     """Sizes are compared within a family, and what nobody knows is the largest; SQLite holds no value to a size."""
     assert expected == facts().cast(old, new)
+
+
+@pytest.mark.parametrize("facts", FACTS.values())
+def test_percent(facts: type[Facts]) -> None:
+    """A name, a type and a default are written as they are, with one % where there is one: no driver reads them."""
+    made = facts()
+    assert "a%b" == made.quoted("a%b").strip('`"')
+    assert "'a%b'" == made.default(DefaultClause("a%b"))

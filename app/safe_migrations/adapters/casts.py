@@ -4,14 +4,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cache
 from math import inf
 from typing import Any
 
-from sqlalchemy import URL, ColumnElement, Dialect, TypeDecorator, func, or_
+from sqlalchemy import ColumnElement, TypeDecorator, func, or_
 from sqlalchemy import Enum as EnumType
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
+
+from app.safe_migrations.adapters.dialects import dialect_of
 
 
 class Cast(Enum):
@@ -92,12 +93,6 @@ WIDENING = frozenset({("date", "datetime")})
 
 OPTIONS = re.compile(r"\s*(\(.*?\)|\b(UNSIGNED|ZEROFILL)\b|\b(COLLATE|CHARACTER SET|CHARSET)\b.*)", re.IGNORECASE)
 SIZES = re.compile(r"\((\d+)(?:,\s*(-?\d+))?\)")
-
-
-@cache
-def dialect_of(name: str) -> Dialect:
-    """SQLAlchemy's dialect of that name, without a connection."""
-    return URL.create(name).get_dialect()()
 
 
 def spelled(type_: TypeEngine[Any], dialect: str) -> str | None:

@@ -1,16 +1,16 @@
 """What a database does with an operation, by product and version: what rules ask. Nothing here needs a connection."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from alembic.operations.ops import AlterColumnOp
-from sqlalchemy import URL, Column, Connection, Constraint, DefaultClause, Dialect, FetchedValue, Integer, Select
+from sqlalchemy import Column, Connection, Constraint, DefaultClause, Dialect, FetchedValue, Integer, Select
 from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
+from app.safe_migrations.adapters.dialects import dialect_of
 
 if TYPE_CHECKING:
     from app.safe_migrations.operations import Batch, Operation
@@ -172,10 +172,10 @@ class Facts:
         kind = self.kind(old)
         return kind is None or kind != self.kind(new)
 
-    @cached_property
+    @property
     def sql_dialect(self) -> Dialect:
         """SQLAlchemy's dialect, to write SQL with."""
-        return URL.create(self.dialect).get_dialect()()
+        return dialect_of(self.dialect)
 
     def sql(self, type_: TypeEngine[object] | None) -> str:
         """A type as SQL; its name where it has none, such as a String without a length."""

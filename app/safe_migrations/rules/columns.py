@@ -9,7 +9,7 @@ from sqlalchemy import JSON, Column, Computed, DefaultClause, Identity, column
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.operations import with_column
-from app.safe_migrations.rules.lines import as_python, python_type, quoted
+from app.safe_migrations.rules.lines import as_python, python_type
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
 
@@ -64,8 +64,8 @@ def set_not_null(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     if op.modify_nullable is not False or not may_be_null(op, case):
         return None
     what = f"makes column {op.table_name}.{op.column_name} NOT NULL"
-    name = quoted(op.column_name, case.facts)
-    fill = f"UPDATE {quoted(op.table_name, case.facts, op.schema)} SET {name} = ... WHERE {name} IS NULL"
+    name = case.facts.quoted(op.column_name)
+    fill = f"UPDATE {case.facts.quoted(op.table_name, op.schema)} SET {name} = ... WHERE {name} IS NULL"
     if case.tables.finds_in(op.table_name, op.schema, column(op.column_name).is_(None)):
         return Problem(
             f"{what}, and there are rows where it is NULL",
@@ -91,7 +91,7 @@ def set_not_null_scans(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """Nobody can read while all rows are looked at, unless a CHECK says enough (PostgreSQL manual, "ALTER TABLE")."""
     if op.modify_nullable is not False or not may_be_null(op, case) or _is_checked(op, case):
         return None
-    table_name, name = quoted(op.table_name, case.facts, op.schema), quoted(op.column_name, case.facts)
+    table_name, name = case.facts.quoted(op.table_name, op.schema), case.facts.quoted(op.column_name)
     check = f"ck_{op.table_name}_{op.column_name}_not_null"
     where = f", schema={op.schema!r}" if op.schema else ""
     return Problem(
@@ -101,7 +101,7 @@ def set_not_null_scans(op: ops.AlterColumnOp, case: Case) -> Problem | None:
         "and the CHECK can go:\n"
         f"    op.create_check_constraint({check!r}, {op.table_name!r}, {f'{name} IS NOT NULL'!r}{where}, "
         "postgresql_not_valid=True)\n"
-        f"    op.execute({f'ALTER TABLE {table_name} VALIDATE CONSTRAINT {quoted(check, case.facts)}'!r})",
+        f"    op.execute({f'ALTER TABLE {table_name} VALIDATE CONSTRAINT {case.facts.quoted(check)}'!r})",
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Select, UnaryExpression, column, exists, func, literal_co
 from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.rules.indexes import concurrent, is_dropped
-from app.safe_migrations.rules.lines import as_python, as_sql, quoted
+from app.safe_migrations.rules.lines import as_python, as_sql
 from app.safe_migrations.rules.names import real_name
 from app.safe_migrations.rules.parts import parts
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
@@ -76,7 +76,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Pro
         name, where, schema = _place(made)
         reads = " reads and" if isinstance(made, ops.CreateCheckConstraintOp) else ""
         others = f" and {made.referent_table}" if isinstance(made, ops.CreateForeignKeyOp) else ""
-        validate = f"ALTER TABLE {quoted(where, case.facts, schema)} VALIDATE CONSTRAINT {quoted(name, case.facts)}"
+        validate = f"ALTER TABLE {case.facts.quoted(where, schema)} VALIDATE CONSTRAINT {case.facts.quoted(name)}"
         yield Problem(
             f"adds {_called(made)}, and nobody{reads} writes {where}{others} while all rows are read",
             f"add it without a look at the rows that are there:\n{as_python(_with(made, postgresql_not_valid=True))}\n"
@@ -94,8 +94,8 @@ def unique_constraint_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[P
         kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
         index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)
         use = (
-            f"ALTER TABLE {quoted(where, case.facts, schema)} ADD CONSTRAINT {quoted(name, case.facts)}"
-            f" {'UNIQUE' if unique else 'PRIMARY KEY'} USING INDEX {quoted(name, case.facts)}{_deferred(made.kw)}"
+            f"ALTER TABLE {case.facts.quoted(where, schema)} ADD CONSTRAINT {case.facts.quoted(name)}"
+            f" {'UNIQUE' if unique else 'PRIMARY KEY'} USING INDEX {case.facts.quoted(name)}{_deferred(made.kw)}"
         )
         yield Problem(
             f"adds {_called(made)}, and nobody can read or write {where} while its index is built",

@@ -8,7 +8,7 @@ from typing import Any
 from alembic.autogenerate import render_python_code
 from alembic.operations.ops import AddColumnOp, MigrateOperation, ModifyTableOps, UpgradeOps
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import ClauseElement, Column, Dialect, Select, make_url
+from sqlalchemy import ClauseElement, Column, Select
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
@@ -43,20 +43,7 @@ def as_sql(element: ClauseElement, facts: Facts) -> str:
     """One line, with its values."""
     options = {"literal_binds": True, "include_table": isinstance(element, Select)}
     try:
-        text = str(element.compile(dialect=dialect_of(facts), compile_kwargs=options))
+        text = str(element.compile(dialect=facts.sql_dialect, compile_kwargs=options))
     except SQLAlchemyError:  # a value that has no literal
         text = str(element)
     return " ".join(line.strip() for line in text.splitlines())
-
-
-def dialect_of(facts: Facts) -> Dialect:
-    """SQLAlchemy's, without a DBAPI; it leaves each % as it is."""
-    make: Any = make_url(f"{facts.dialect}://").get_dialect()
-    dialect: Dialect = make(paramstyle="named")
-    return dialect
-
-
-def quoted(name: str, facts: Facts, schema: str | None = None) -> str:
-    """A name as SQL, in quotes if it needs them."""
-    preparer = dialect_of(facts).identifier_preparer
-    return f"{preparer.quote_schema(schema)}.{preparer.quote(name)}" if schema else preparer.quote(name)

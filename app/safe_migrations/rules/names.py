@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.database import naming_convention
 from app.safe_migrations.operations import made_by, with_column
-from app.safe_migrations.rules.lines import as_python, as_sql, dialect_of
+from app.safe_migrations.rules.lines import as_python, as_sql
 from app.safe_migrations.rules.parts import constraints_of, is_inline, parts
 from app.safe_migrations.rules.registry import BLOCKS, Case, Problem, rule
 
@@ -83,7 +83,7 @@ def _nameless(op: Any, case: Case) -> Iterator[Any]:
 
 def _is_made(constraint: Constraint, case: Case) -> bool:
     """Those of Boolean and Enum are made only by databases that have no such types."""
-    dialect = dialect_of(case.facts)
+    dialect = case.facts.sql_dialect
     wanted: Any = getattr(constraint, "_create_rule", None)
     return wanted is None or bool(wanted(dialect.statement_compiler(dialect, None)))
 

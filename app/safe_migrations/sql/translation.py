@@ -9,6 +9,7 @@ from sqlalchemy import DDL, TextClause, schema
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.elements import ClauseElement
 
+from app.safe_migrations.adapters.dialects import dialect_of
 from app.safe_migrations.sql.commands import KINDS, command, defines, take_longest
 from app.safe_migrations.sql.ops import CommandOp
 from app.safe_migrations.sql.rows import change_rows, insert, truncate
@@ -20,7 +21,6 @@ from app.safe_migrations.sql.tables import (
     drop_tables,
     rename_tables,
 )
-from app.safe_migrations.sql.types import sqlalchemy_dialect
 from app.safe_migrations.sql.words import Unreadable, Words, statements
 
 # How far into a CREATE its kind may stand: CREATE OR REPLACE ALGORITHM = x DEFINER = a @ b SQL SECURITY DEFINER VIEW.
@@ -67,7 +67,7 @@ def _text(statement: Any, dialect: str) -> str:
     if isinstance(statement, DDL):
         return statement.statement
     if isinstance(statement, ClauseElement):
-        return str(statement.compile(dialect=sqlalchemy_dialect(dialect), compile_kwargs={"render_postcompile": True}))
+        return str(statement.compile(dialect=dialect_of(dialect), compile_kwargs={"render_postcompile": True}))
     return str(statement)
 
 

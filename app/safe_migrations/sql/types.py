@@ -2,13 +2,12 @@
 
 import inspect
 import re
-from functools import cache
 from typing import Any
 
-from sqlalchemy import URL, Dialect
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.types import ARRAY, NullType, TypeEngine
 
+from app.safe_migrations.adapters.dialects import dialect_of
 from app.safe_migrations.sql.ops import NamedType
 from app.safe_migrations.sql.words import Words
 
@@ -31,14 +30,6 @@ SAME = (
     ("time without time zone", "time"),
 )
 SERIAL = {"serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"}
-
-
-@cache
-def sqlalchemy_dialect(name: str) -> Dialect:
-    """SQLAlchemy's own, with parameters as ``:name``."""
-    kind: Any = URL.create(name).get_dialect()
-    made: Dialect = kind(paramstyle="named")
-    return made
 
 
 def read_type(words: Words) -> tuple[TypeEngine[Any], str]:
@@ -72,7 +63,7 @@ def read_type(words: Words) -> tuple[TypeEngine[Any], str]:
 
 
 def _of_dialect(name: str, arguments: list[str], marks: set[str], dialect: str, written: str) -> TypeEngine[Any]:
-    known: dict[str, Any] = sqlalchemy_dialect(dialect).ischema_names  # type: ignore[attr-defined]
+    known: dict[str, Any] = dialect_of(dialect).ischema_names  # type: ignore[attr-defined]
     same = next((names for names in SAME if name in names), (name,))
     for candidate in (name, *same):
         kind = known.get(candidate) or known.get(candidate.upper())
