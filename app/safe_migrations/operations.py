@@ -57,6 +57,8 @@ class Operation:
     autocommit: bool = False
     block: Batch | None = None
     """The batch that it is in."""
+    statement: str | None = None
+    """The SQL that it was read from; a statement may be several operations."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
     from app.safe_migrations.sql import translated  # its library takes its time to load, and few scripts need it
 
     for op in translated(operation.op, dialect):
-        yield replace(operation, op=op)
+        yield replace(operation, op=op, statement=vars(op).get("statement"))
 
 
 def made_by(operation: CreateTableOp) -> Table:

@@ -1,14 +1,17 @@
 """Rules about columns: what they find beside the pairs of the README, and that the servers do what they claim."""
 
 from collections.abc import Callable
+from textwrap import dedent
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from app.extensions import db
 from app.safe_migrations.findings import Finding
 from tests.safe_migrations.conftest import locks
 from tests.safe_migrations.test_rules import review
@@ -232,9 +235,12 @@ def test_set_not_null_scans(database: str, review_on: ReviewOn) -> None:
     check = "ALTER TABLE {user} ADD CONSTRAINT ck CHECK (age IS NOT NULL AND id > 0) NOT VALID"
     (finding,) = found(review_on(SET, *add), "set-not-null-scans")
     assert "blocks" == finding.level.value
-    paste = finding.instead.partition("\n")[2]
+    paste = dedent(finding.instead.partition("\n")[2])
     assert [] == levels(review_on(paste), "set-not-null-scans")
     assert "op.execute('ALTER TABLE \"user\" VALIDATE CONSTRAINT ck_user_age_not_null')" in paste
+    with db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"target_metadata": db.metadata})
+        exec(paste, {"op": Operations(context)})
     assert ["blocks"] == levels(
         review_on(f"{CHECK.format('age IS NOT NULL')}\n{VALIDATE}\n{SET}"), "set-not-null-scans"
     )

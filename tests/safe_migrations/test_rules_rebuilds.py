@@ -252,8 +252,7 @@ def test_rebuild_by_sql() -> None:
     tables = Tables()
     text = "CREATE TABLE pet (id INTEGER PRIMARY KEY AUTOINCREMENT, age INTEGER)"
     for op in translated(ops.ExecuteSQLOp(text), "sqlite"):
-        vars(op)["statement"] = text
-        tables.follow(Operation(op, 1))
+        tables.follow(Operation(op, 1, statement=text))
     assert "would lose AUTOINCREMENT" in lost(tables, ops.AlterColumnOp("pet", "age", modify_nullable=False))
 
 

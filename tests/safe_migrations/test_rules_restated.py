@@ -82,7 +82,9 @@ def change(name: str, **said: Any) -> AlterColumnOp:
 
 def lost(op: AlterColumnOp, tables: Tables, product: str = "mysql") -> str:
     """What the rule says that goes."""
-    case = Case(cast(Any, None), "upgrade", Operation(op, 1), FACTS[product](), tables)
+    case = Case(
+        cast(Any, None), "upgrade", Operation(op, 1, statement=vars(op).get("statement")), FACTS[product](), tables
+    )
     found = RULES["modify-drops-attributes"].find(op, case)
     assert found is None or isinstance(found, Problem)
     return found.what.partition("goes: ")[2] if found else ""
@@ -169,3 +171,4 @@ def test_sql() -> None:
     assert "NOT NULL, if it has that" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", Tables())
     assert "" == of("ALTER TABLE pet MODIFY x VARCHAR(30) NOT NULL", Tables())
     assert "" == of("ALTER TABLE pet ALTER COLUMN x SET DEFAULT 'c'", tables)
+    assert "" == of("ALTER TABLE pet RENAME COLUMN x TO y", Tables()), "it says nothing but the name"

@@ -6,6 +6,7 @@ from typing import Any
 
 from alembic.operations import ops
 from sqlalchemy import JSON, Column, Computed, DefaultClause, Identity, column
+from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.operations import with_column
@@ -91,17 +92,16 @@ def set_not_null_scans(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """Nobody can read while all rows are looked at, unless a CHECK says enough (PostgreSQL manual, "ALTER TABLE")."""
     if op.modify_nullable is not False or not may_be_null(op, case) or _is_checked(op, case):
         return None
-    table_name, name = case.facts.quoted(op.table_name, op.schema), case.facts.quoted(op.column_name)
-    check = f"ck_{op.table_name}_{op.column_name}_not_null"
-    where = f", schema={op.schema!r}" if op.schema else ""
+    check = conv(f"ck_{op.table_name}_{op.column_name}_not_null")  # the naming convention adds nothing to it
+    condition = f"{case.facts.quoted(op.column_name)} IS NOT NULL"
+    made = ops.CreateCheckConstraintOp(check, op.table_name, condition, schema=op.schema, postgresql_not_valid=True)
+    validate = case.facts.validating(op.table_name, op.schema, check)
     return Problem(
         f"makes column {op.table_name}.{op.column_name} NOT NULL, and nobody can read the table while all rows are "
         "looked at",
         "in one revision, add a CHECK that looks at no row; in the next one, look at them; then this costs nothing, "
         "and the CHECK can go:\n"
-        f"    op.create_check_constraint({check!r}, {op.table_name!r}, {f'{name} IS NOT NULL'!r}{where}, "
-        "postgresql_not_valid=True)\n"
-        f"    op.execute({f'ALTER TABLE {table_name} VALIDATE CONSTRAINT {case.facts.quoted(check)}'!r})",
+        f"{as_python(made)}\n    op.execute({validate!r})",
     )
 
 
@@ -167,14 +167,13 @@ def modify_drops_attributes(op: ops.AlterColumnOp, case: Case) -> Problem | None
 
     Where neither the database nor the history tells what the column has, it may have what the script does not say.
     """
-    if not case.facts.restates(op):
+    if not case.restates(op):
         return None
-    in_sql = _is_sql(op)
-    lost = _lost_in_sql(op, case) if in_sql else {**_lost(op, case), **_lost_of_type(op, case)}
+    lost = _lost_in_sql(op, case) if case.in_sql else {**_lost(op, case), **_lost_of_type(op, case)}
     if not lost:
         return None
     column, what = f"{op.table_name}.{op.column_name}", ", ".join(lost)
-    if in_sql:
+    if case.in_sql:
         return Problem(
             f"changes {column}, and what the statement does not say of the column goes: {what}",
             "say what is to stay:\n"
@@ -186,14 +185,6 @@ def modify_drops_attributes(op: ops.AlterColumnOp, case: Case) -> Problem | None
     return Problem(
         f"changes {column}, and what the script does not say of the column goes: {what}",
         "say what is to stay:\n" + f'    {name}"{op.column_name}", ..., {", ".join(filter(None, lost.values()))})',
-    )
-
-
-def _is_sql(op: ops.AlterColumnOp) -> bool:
-    """Whether it was MODIFY or CHANGE in SQL: then it has all that is said, and nothing of what there was."""
-    said = op.modify_type is not None and op.modify_nullable is not None
-    return (
-        said and op.existing_type is None and op.modify_server_default is not False and op.modify_comment is not False
     )
 
 

@@ -6,9 +6,7 @@ from typing import Any
 
 from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause, MetaData, Table
-from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.rules.lines import python_type
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 from app.safe_migrations.sql import CommandOp
@@ -66,7 +64,7 @@ def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
                 f'    op.add_column("{table}", sa.Column("{column.name}", {python_type(column.type)},'
                 f' sa.Computed("{column.server_default.sqltext}", persisted=False)))',
             )
-    elif (default := _default(op, facts)) and facts.copies_for_default(default):
+    elif (default := _default(op, case)) and facts.copies_for_default(default):
         plain = _outside_parentheses(default)
         written = f'sa.Column("{column.name}", {python_type(column.type)}'
         yield Problem(
@@ -82,12 +80,12 @@ def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
         yield Problem(f"{what} with a CHECK, for which {COPIES}", _window(table), level=WARNS)
 
 
-def _default(op: ops.AddColumnOp, facts: Facts) -> str:
+def _default(op: ops.AddColumnOp, case: Case) -> str:
     """As it reaches the server: SQLAlchemy puts what is no constant into parentheses, SQL stays as it is."""
     default = op.column.server_default
-    if getattr(op, "statement", None) is not None and isinstance(default, DefaultClause):
+    if case.in_sql and isinstance(default, DefaultClause):
         return str(default.arg)
-    return facts.default(default)
+    return case.facts.default(default)
 
 
 def _outside_parentheses(default: str) -> str:
@@ -101,9 +99,9 @@ def _outside_parentheses(default: str) -> str:
 def _copied_for_change(op: ops.AlterColumnOp, case: Case) -> Iterator[Problem]:
     facts = case.facts
     known = case.tables.column(op.table_name, op.column_name, op.schema)
-    before, after = _before(op, case), op.modify_type or op.existing_type
+    before, after = case.type_before(op), op.modify_type or op.existing_type
     what = f"changes {op.table_name}.{op.column_name}"
-    if not facts.restates(op) or after is None:
+    if not case.restates(op) or after is None:
         return
     numbered = op.kw.get("autoincrement")
     if (
@@ -152,9 +150,9 @@ def refuses_to_copy(op: ops.MigrateOperation) -> bool:
 def varchar_crosses_255_bytes(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """The length takes a second byte in each row (MySQL manual, "Online DDL Operations", extending VARCHAR)."""
     after = op.modify_type or op.existing_type
-    if after is None or refuses_to_copy(op) or not case.facts.restates(op) or not _crosses(op, case):
+    if after is None or refuses_to_copy(op) or not case.restates(op) or not _crosses(op, case):
         return None
-    was = case.facts.sql(_before(op, case))
+    was = case.facts.sql(case.type_before(op))
     return Problem(
         f"lets {op.table_name}.{op.column_name} grow from {was} to {case.facts.sql(after)}, past 255 bytes,"
         f" for which {COPIES}",
@@ -170,7 +168,7 @@ def enum_reorder(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     after = op.modify_type or op.existing_type
     if after is None or refuses_to_copy(op) or not _moves(op, case):
         return None
-    old, new = case.facts.enum_values(_before(op, case)), case.facts.enum_values(after)
+    old, new = case.facts.enum_values(case.type_before(op)), case.facts.enum_values(after)
     gone = [value for value in old if value not in new]
     what = f"removes {' and '.join(gone)} from the values of" if gone else "moves the values of"
     kept = ", ".join(repr(value) for value in [*old, *(value for value in new if value not in old)])
@@ -183,21 +181,15 @@ def enum_reorder(op: ops.AlterColumnOp, case: Case) -> Problem | None:
 
 def _moves(op: ops.AlterColumnOp, case: Case) -> bool:
     """Whether values of an enum go, or get another place."""
-    old = case.facts.enum_values(_before(op, case))
+    old = case.facts.enum_values(case.type_before(op))
     new = case.facts.enum_values(op.modify_type or op.existing_type)
-    return bool(old and new) and case.facts.restates(op) and new[: len(old)] != old
-
-
-def _before(op: ops.AlterColumnOp, case: Case) -> TypeEngine[Any] | None:
-    """The type of the column, as the database or the history has it, or as the script says."""
-    known = case.tables.column(op.table_name, op.column_name, op.schema)
-    return known.type if known is not None and known.type is not None else op.existing_type
+    return bool(old and new) and case.restates(op) and new[: len(old)] != old
 
 
 def _crosses(op: ops.AlterColumnOp, case: Case) -> bool:
     width = case.tables.width(case.facts, op.table_name, op.column_name, op.schema)
     after = op.modify_type or op.existing_type
-    return after is not None and case.facts.crosses_length_bytes(_before(op, case), after, width)
+    return after is not None and case.facts.crosses_length_bytes(case.type_before(op), after, width)
 
 
 def _window(table: str) -> str:

@@ -54,7 +54,7 @@ def altered_tables(revision: Revision, tables: Tables) -> Iterator[tuple[Operati
     before: tuple[object, object] | None = None
     for operation in revision.upgrade:
         op, table = operation.op, tables.of(operation.op)
-        statement = (getattr(op, "statement", op), table)
+        statement = (operation.statement or op, table)
         was_new = table is not None and tables.is_new(*table)
         tables.apply(op)
         if table is not None and is_ddl(operation) and statement != before:
@@ -66,7 +66,7 @@ def is_ddl(operation: Operation) -> bool:
     """Whether it makes, alters or drops a table, or something of it."""
     op = operation.op
     if isinstance(op, (CommandOp, ChangeRowsOp, ops.BulkInsertOp, ops.ExecuteSQLOp)):
-        return isinstance(op, CommandOp) and str(getattr(op, "statement", "")).upper().startswith("ALTER")
+        return isinstance(op, CommandOp) and (operation.statement or "").upper().startswith("ALTER")
     return True
 
 

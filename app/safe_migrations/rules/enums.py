@@ -11,7 +11,6 @@ from app.safe_migrations.adapters.casts import enum_of
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.operations import Operation, Revision
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
-from app.safe_migrations.rules.types import existing_type
 from app.safe_migrations.sql import ChangeRowsOp, CommandOp
 
 VALUES_OF_ENUMS = "pg_enum"
@@ -37,7 +36,7 @@ def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, case: Case) -> 
 
 
 def _removed_value(op: ops.AlterColumnOp, case: Case) -> Problem | None:
-    old, new = case.facts.kind(existing_type(op, case)), case.facts.kind(op.modify_type)
+    old, new = case.facts.kind(case.type_before(op)), case.facts.kind(op.modify_type)
     if old is None or new is None or not old.values or not new.values or old.values <= new.values:
         return None
     removed = ", ".join(sorted(old.values - new.values))

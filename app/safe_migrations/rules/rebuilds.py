@@ -90,7 +90,6 @@ def add_column_limits(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
     """
     column, table, block = op.column, op.table_name, case.operation.block if case.operation else None
     what = f"adds column {table}.{column.name}"
-    raw = getattr(op, "statement", None) is not None
     if column.primary_key and (block is None or block.recreate != "always"):
         yield Problem(
             f'{what} as a primary key, and SQLite says "Cannot add a PRIMARY KEY column", or makes none',
@@ -103,7 +102,7 @@ def add_column_limits(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
     if column.unique:
         unique = ops.CreateUniqueConstraintOp(f"uq_{table}_{column.name}", table, [column.name])
         yield Problem(f'{what} with UNIQUE, and SQLite says "Cannot add a UNIQUE column"', in_batch(table, op, unique))
-    elif column.foreign_keys and not raw:
+    elif column.foreign_keys and not case.in_sql:
         (key, *_others) = column.foreign_keys
         referred, name = key.target_fullname.rsplit(".", 1)
         foreign = ops.CreateForeignKeyOp(f"fk_{table}_{column.name}", table, referred, [column.name], [name])

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from alembic.operations.ops import AlterColumnOp
+from sqlalchemy.types import TypeEngine
+
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.findings import Level
 from app.safe_migrations.operations import Operation, Revision
@@ -64,6 +67,25 @@ class Case:
     def in_batch(self) -> bool:
         """Whether the operation is in a batch, and so has to be what is to be pasted instead."""
         return self.operation is not None and self.operation.batch
+
+    @property
+    def in_sql(self) -> bool:
+        """Whether the operation was read from SQL: that is run as it stands, not as Alembic would write it."""
+        return self.operation is not None and self.operation.statement is not None
+
+    def restates(self, op: AlterColumnOp) -> bool:
+        """Whether the statement says all of the column anew; SQL does where it names the type (MODIFY, CHANGE)."""
+        return self.facts.restates(op) and not (self.in_sql and op.modify_type is None)
+
+    def type_before(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
+        """The type of the column: as the database has it, else as the script says, else as the history does.
+
+        What is no type of this database is not known.
+        """
+        known = self.tables.column(op.table_name, op.column_name, op.schema)
+        found = [op.existing_type, known.type if known else None]
+        in_order = found if self.tables.connection is None else found[::-1]
+        return next((type_ for type_ in in_order if self.facts.kind(type_) is not None), None)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ Type = TypeEngine[Any] | None
 @rule(BLOCKS, ops.AlterColumnOp)
 def change_type(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """Casts change values in silence or fail, and a rewrite keeps all out (PostgreSQL manual, "ALTER TABLE", Notes)."""
-    old, new = existing_type(op, case), op.modify_type
+    old, new = case.type_before(op), op.modify_type
     if new is None or case.facts.kind(new) is None or _is_enum_again(op, case):  # no such type: it cannot run there
         return None
     cast = case.facts.cast(old, new)
@@ -44,7 +44,7 @@ def change_type(op: ops.AlterColumnOp, case: Case) -> Problem | None:
 @rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.sizes_hold)
 def shrink_column(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """What is too long or too large is cut, rounded or refused, by database and SQL mode."""
-    old, new = existing_type(op, case), op.modify_type
+    old, new = case.type_before(op), op.modify_type
     if new is None or case.facts.cast(old, new) is not Cast.SHRINKS:
         return None
     before, after = case.facts.kind(old), case.facts.kind(new)
@@ -66,17 +66,9 @@ def shrink_column(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     )
 
 
-def existing_type(op: ops.AlterColumnOp, case: Case) -> TypeEngine[Any] | None:
-    """The type before the change, as the script says if that is one of this database; None if nobody knows."""
-    if case.facts.kind(op.existing_type) is not None:
-        return op.existing_type
-    known = case.tables.column(op.table_name, op.column_name, op.schema)
-    return known.type if known else None
-
-
 def _is_enum_again(op: ops.AlterColumnOp, case: Case) -> bool:
     """Whether only its values differ, or some go: there are rules for enums."""
-    old, new = case.facts.kind(existing_type(op, case)), case.facts.kind(op.modify_type)
+    old, new = case.facts.kind(case.type_before(op)), case.facts.kind(op.modify_type)
     if old is None or new is None or not old.family == new.family == "enum":
         return False
     return old.name == new.name or not old.values <= new.values

@@ -39,6 +39,8 @@ class ColumnType:
             text = type_.compile(dialect=dialect)
         except CompileError:
             return None
+        if text == "JSON" and getattr(dialect, "is_mariadb", False):
+            text = "LONGTEXT COLLATE utf8mb4_bin"  # MariaDB's documentation, "JSON Data Type": an alias
         said = {key: value for found in CHARSET.finditer(text) for key, value in found.groupdict().items() if value}
         if (found := TYPE.fullmatch(CHARSET.sub("", text))) is None:
             return None

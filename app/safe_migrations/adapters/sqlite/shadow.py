@@ -53,7 +53,7 @@ def _make(shadow: Connection, connection: Connection | None, applied: Sequence[O
             shadow.exec_driver_sql(text)
     before: Any = None
     for operation in applied:
-        what: Any = getattr(operation.op, "statement", None) or operation.block or operation.op
+        what: Any = operation.statement or operation.block or operation.op
         if what != before:  # else another operation of the same statement or batch
             _run(shadow, what)
         before = what
