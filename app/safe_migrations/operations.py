@@ -3,9 +3,10 @@
 import ast
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from alembic.operations import Operations
@@ -25,6 +26,8 @@ from app.safe_migrations.progress import only_warnings
 
 class NotInspectable(Exception):  # noqa: N818  # the name of the finding
     """What the script does depends on what is in the database, or it fails without one."""
+
+    line = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,10 @@ class Operation:
 
 @dataclass(frozen=True)
 class Revision:
-    """A script, and its operations in both ways, raw SQL among them as far as it can be read; or why there are none."""
+    """A script, and its operations in both ways, raw SQL among them as far as it can be read.
+
+    Of a way that cannot be inspected, those before the line at which that ends.
+    """
 
     script: Script
     upgrade: list[Operation]
@@ -78,10 +84,11 @@ class Revision:
         reasons = {}
         for way in found:
             try:
-                for operation in recorder.recorded(script, way):
-                    found[way] += _translated(operation, recorder.dialect)
+                recorder.recorded(script, way)
             except NotInspectable as reason:
                 reasons[way] = reason
+            for operation in recorder.found:
+                found[way] += _translated(operation, recorder.dialect)
         return cls(script, found["upgrade"], found["downgrade"], reasons)
 
 
@@ -135,7 +142,7 @@ class Recorder:
         self.op = Operations(self.context)  # itself, for no other class can stand behind `from alembic import op`
         vars(self.op).update(
             invoke=self._note,
-            get_bind=lambda: MockConnection(self.context.dialect, self._execute),
+            get_bind=lambda: _Connection(self.context.dialect, self._execute),
             batch_alter_table=self._batch_alter_table,
         )
 
@@ -150,16 +157,19 @@ class Recorder:
     def recorded(self, revision: Script, way: str) -> list[Operation]:
         """The operations of ``way``: upgrade or downgrade. Raises NotInspectable with the reason.
 
-        The script's own code runs; neither its connection nor ``db.session`` reaches a database.
+        The script's own code runs; neither its connection nor ``db.session`` reaches a database, and what it prints
+        goes to stderr, for on stdout it would stand in what a command tells.
         """
         self.path, self.autocommit, self.found = revision.path, False, []
         self.op._install_proxy()
         try:
-            getattr(revision.module, way)()
-        except NotInspectable:
-            raise
+            with redirect_stdout(sys.stderr):
+                getattr(revision.module, way)()
         except Exception as error:
-            raise NotInspectable(summary(error)) from error
+            reason = error if isinstance(error, NotInspectable) else NotInspectable(summary(error))
+            lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == revision.path]
+            reason.line = next((line for line in reversed(lines) if line), 1)
+            raise reason from error.__cause__
         finally:
             self.op._remove_proxy()
         return self.found
@@ -201,6 +211,31 @@ class Recorder:
         while frame.f_back is not None and frame.f_code.co_filename != self.path:
             frame = frame.f_back
         return frame.f_lineno
+
+
+class _Connection(MockConnection):
+    """What `op.get_bind()` gives: SQL that it is given is taken note of, and so is the end of a transaction."""
+
+    def exec_driver_sql(self, statement: str, *_parameters: Any) -> "_Unknown":
+        """As execute() does."""
+        found: _Unknown = self._execute_impl(statement)
+        return found
+
+    def scalar(self, statement: Any, *_parameters: Any) -> Any:
+        """Raises NotInspectable: it reads."""
+        return self._execute_impl(statement).scalar()
+
+    def scalars(self, statement: Any, *_parameters: Any) -> Any:
+        """Raises NotInspectable: it reads."""
+        return self._execute_impl(statement).scalars()
+
+    def commit(self) -> None:
+        """Noted as the statement."""
+        self._execute_impl("COMMIT")
+
+    def rollback(self) -> None:
+        """Noted as the statement."""
+        self._execute_impl("ROLLBACK")
 
 
 class _Unknown:

@@ -18,6 +18,7 @@ from app.safe_migrations.operations import Recorder, Revision
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.rules import RULES, Assurances, Case, Problem, Rule
+from app.safe_migrations.sql.ops import ChangeRowsOp
 from app.safe_migrations.tables import Tables
 
 Found = tuple[Rule, Problem, Level, int]
@@ -114,7 +115,8 @@ def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connectio
 def refused(findings: list[Finding]) -> MigrationError:
     """What stands in the way of an upgrade, and both ways out of each."""
     error = MigrationError(findings[0].message, findings[0].instead)
-    error.args = ("\n\n".join(f"{finding.message}\n{_ways_out(finding)}" for finding in findings),)
+    files = dict.fromkeys(finding.file for finding in findings)
+    error.args = ("\n\n".join(_in_one([each for each in findings if each.file == file]) for file in files),)
     return error
 
 
@@ -132,14 +134,19 @@ def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Co
             log.warning("This takes %d rows of table %s", rows, op.table_name)
         elif isinstance(op, DropColumnOp) and (values := tables.count(op.table_name, op.schema, op.column_name)):
             log.warning("This takes %d values of column %s.%s", values, op.table_name, op.column_name)
+        elif isinstance(op, ChangeRowsOp) and op.verb in ("DELETE", "TRUNCATE"):
+            rows = tables.count(op.table_name, op.schema)
+            what = "This takes rows of table %s, which has %d" if op.bounded else "This takes the rows of table %s: %d"
+            if rows:
+                log.warning(what, op.table_name, rows)
 
 
-def _ways_out(finding: Finding) -> str:
-    return (
-        f"Instead: {finding.instead}\n"
-        f"If it is safe, say so in {finding.file} (line {finding.line}):\n"
-        f'    safety_assured = {{"{finding.code}": "why it is safe"}}'
-    )
+def _in_one(findings: list[Finding]) -> str:
+    """Those of one script, with one line to paste for all of them."""
+    told = "\n".join(f"{finding.message}\nInstead: {finding.instead}" for finding in findings)
+    lines = ", ".join(dict.fromkeys(str(finding.line) for finding in findings))
+    assured = ", ".join(dict.fromkeys(f'"{finding.code}": "why it is safe"' for finding in findings))
+    return f"{told}\nIf it is safe, say so in {findings[0].file} (line {lines}):\n    safety_assured = {{{assured}}}"
 
 
 def _found_elsewhere(script: Script, tables: Tables) -> set[str]:

@@ -60,7 +60,6 @@ def test_warn_and_off(reviewed: Project) -> None:
 
 def test_wrong_mode(reviewed: Project) -> None:
     """Another word is an error."""
-    done = reviewed.db("-x", "review=no", "upgrade", "base")
     done = reviewed.db("downgrade", MIGRATION_REVIEW="no")
     assert (1, True) == (done.returncode, "MIGRATION_REVIEW (or -x review=...) is 'no'" in done.stderr)
 
@@ -95,6 +94,41 @@ def test_downgrade_tells_what_it_takes(database: str, reviewed: Project) -> None
     told = reviewed.ok("downgrade")
     assert "This takes 1 rows of table pet" in told
     assert "This takes 1 values of column user.age" in told
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("DELETE FROM pet", "This takes the rows of table pet: 2"),
+        ("DELETE FROM pet WHERE id > 1", "This takes rows of table pet, which has 2"),
+    ],
+)
+def test_downgrade_tells_what_its_sql_takes(reviewed: Project, statement: str, told: str) -> None:
+    """Of rows that a statement deletes, how many there are; a WHERE may take fewer."""
+    up = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+    up += "op.execute('INSERT INTO pet VALUES (1), (2)')"
+    reviewed.write(*revision("a1", "r0", up, f"op.execute('{statement}')"))
+    reviewed.ok("upgrade")
+    assert told in reviewed.ok("downgrade")
+
+
+def test_what_stands_before_a_read(reviewed: Project) -> None:
+    """What a script does before it reads the database is reviewed, and the finding has the line that reads."""
+    body = f"{DROP}\nprint('hello')\nop.get_bind().execute(sa.text('SELECT 1')).scalar()"
+    reviewed.write(*revision("a1", "r0", body, "op.get_bind().exec_driver_sql('DROP TABLE \"user\"')"))
+    done = reviewed.db("review", "--format", "json")
+    found = {item["code"]: item["line"] for item in json.loads(done.stdout)}
+    assert (10, 12) == (found["drop-column"], found["not-inspectable"])
+    assert 1 == reviewed.db("upgrade").returncode
+
+
+def test_one_line_for_several_findings(reviewed: Project) -> None:
+    """What acknowledges the findings of a script is one dict, which can be pasted as it stands."""
+    reviewed.write(*revision("a1", "r0", f"{DROP}\nop.execute('DELETE FROM \"user\"')\nop.get_bind().commit()"))
+    errors = reviewed.db("upgrade").stderr
+    assert 1 == errors.count("safety_assured = {")
+    for code in ("drop-column", "unbounded-data-change", "transaction-control"):
+        assert f'"{code}": "why it is safe"' in errors
 
 
 def test_formats(reviewed: Project) -> None:

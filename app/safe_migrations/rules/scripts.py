@@ -80,8 +80,9 @@ def not_inspectable(revision: Revision, _case: Case) -> Iterator[Problem]:
         if way == "downgrade" and (absent or one_way(Path(revision.script.path)) is not None):
             continue
         yield Problem(
-            f"has a {way}() that cannot be reviewed, for it does not run without a database: {reason}",
+            f"does in its {way}(), from line {reason.line} on, what cannot be reviewed without a database: {reason}",
             "change the schema in a revision that reads nothing, and rows in one of their own.",
+            line=reason.line,
         )
 
 
