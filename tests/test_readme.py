@@ -47,6 +47,14 @@ def test_every_module_is_told() -> None:
     assert set() == {name for name in modules if f"`{name}`" not in told}
 
 
+@pytest.mark.parametrize("folder", ["adapters", "adapters/mysql", "adapters/postgresql", "adapters/sqlite"])
+def test_every_module_of_a_folder_is_told(folder: str) -> None:
+    """Each module of these folders stands in what their __init__.py says at its top, and nothing that is not there."""
+    path = ROOT / "app" / "safe_migrations" / folder
+    told = re.findall(r"\w+\.py", (path / "__init__.py").read_text().split('"""')[1])
+    assert sorted(file.name for file in path.glob("*.py") if file.name != "__init__.py") == sorted(told)
+
+
 def test_example_of_a_test(project: Project) -> None:
     """The test of a new model that the README shows passes, once the model is there and migrated."""
     project.add_tests()

@@ -1,4 +1,12 @@
-"""What each database can do, and how it is asked. Nothing outside this folder tests the name of a dialect."""
+"""What each database can do, and how it is asked. Nothing outside this folder tests the name of a dialect.
+
+base.py      what an adapter is, and its lock; each database's own stands in the folder of its name
+tools.py     the client programs that back up a server
+snapshot.py  a database at one moment, and what another moment lacks
+facts.py     what reviews ask, without a connection; casts.py says what becomes of values
+products.py  where the facts of each product are
+dialects.py  SQLAlchemy's dialect for a product, without a connection
+"""
 
 from importlib import import_module
 
