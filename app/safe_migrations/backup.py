@@ -176,7 +176,7 @@ def _sync(file: Path) -> None:
 
 
 def _checksum(file: Path) -> str:
-    """CRC-32."""
+    """CRC-32: it is there to find damage, not forgery. Raises OSError."""
     found = 0
     with file.open("rb") as opened:
         while piece := opened.read(1 << 20):

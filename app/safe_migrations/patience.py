@@ -16,7 +16,11 @@ class Patience:
     tries: int
 
     def pauses(self) -> Iterator[float | None]:
-        """Seconds to let others pass after each failed try, growing from half a second to ten; None after the last."""
+        """Seconds to let others pass after each failed try, growing from half a second to ten; None after the last.
+
+        Chosen, not measured: with ten tries, as MIGRATION_LOCK_RETRIES has by default, 42 seconds in all, half of the
+        tries in the first eight. Chance keeps runs that wait for the same session out of step.
+        """
         for number in range(self.tries - 1):
             yield min(10.0, 0.5 * 1.6**number) * random.uniform(0.8, 1.2)
         yield None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none 
     from app.safe_migrations.adapters.mysql.dump import Dump
     from app.safe_migrations.adapters.snapshot import Snapshot
 
+ER_LOCK_WAIT_TIMEOUT = 1205
+
 
 class MySQL(Adapter):
     """Neither product has transactional DDL. Alembic is told that they do, for the journal commits each step."""
@@ -81,7 +83,7 @@ class MySQL(Adapter):
             lock.free()
 
     def is_lock_time_out(self, error: DBAPIError) -> bool:
-        """ER_LOCK_WAIT_TIMEOUT."""
+        """ER_LOCK_WAIT_TIMEOUT, of a row or a table (MySQL manual, "Server Error Message Reference")."""
         return _timed_out(error.orig)
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
@@ -174,4 +176,4 @@ class MySQL(Adapter):
 
 
 def _timed_out(error: BaseException | None) -> bool:
-    return error is not None and error.args[:1] == (1205,)
+    return error is not None and error.args[:1] == (ER_LOCK_WAIT_TIMEOUT,)

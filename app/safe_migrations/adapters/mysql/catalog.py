@@ -12,7 +12,7 @@ ShowCreate = tuple[str, dict[str, str]]
 
 
 def show_create(execute: Execute, kind: str, name: str) -> ShowCreate | None:
-    """What SHOW CREATE says of it; None if it is not there."""
+    """What SHOW CREATE says of it; None if it is not there. Raises DBAPIError, for want of a right among others."""
     try:
         row = execute(f"SHOW CREATE {kind} {quoted(name)}")[0]
     except DBAPIError as error:

@@ -18,7 +18,7 @@ class MySQLDatabases(Databases):
     """Any statement may name one of them."""
 
     def path(self, name: str) -> str:
-        """The same."""
+        """The name itself: a URL has it behind the server's."""
         return name
 
     def make(self, connection: Connection, name: str) -> None:
@@ -48,7 +48,7 @@ class MySQLDatabases(Databases):
         return bool(found)
 
     def clear(self, connection: Connection) -> None:
-        """Each by itself."""
+        """Each table, view and routine by itself, for a user may not make the database again. Raises DBAPIError."""
         drop_all(executing(connection))
         connection.rollback()
 

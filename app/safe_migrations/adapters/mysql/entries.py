@@ -81,7 +81,7 @@ class Entries:
         self.execute(INSERT, (step, kind, name, text, json.dumps(settings), kept, statement.text))
 
     def read(self) -> list[Entry]:
-        """All, in their order."""
+        """All, in the order in which they were written."""
         names = [name for name in Entry.__dataclass_fields__ if name != "statement"]
         rows = self.execute(f"SELECT statement, {', '.join(names)} FROM {JOURNAL} ORDER BY id")
         return [Entry(statement=Statement(row[0]), **dict(zip(names, row[1:], strict=True))) for row in rows]
@@ -102,7 +102,7 @@ class Entries:
         self.execute(f"DELETE FROM {JOURNAL} WHERE step = %s{of_what_it_makes}", (step,))
 
     def forget(self) -> None:
-        """Delete all."""
+        """Delete all, in the transaction that is open."""
         self.execute(f"DELETE FROM {JOURNAL}")
 
     def discard(self) -> None:

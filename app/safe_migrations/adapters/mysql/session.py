@@ -41,7 +41,7 @@ class Session:
         self.read_mode()
 
     def read_mode(self) -> None:
-        """As the script has set it."""
+        """Ask for the mode of SQL and the database, which the script may have changed."""
         self.watched = False
         ((mode, self.database),) = self.execute("SELECT @@SESSION.sql_mode, DATABASE()")
         self.is_changed |= bool(CHANGES_TEXTS & set(mode.split(",")))
@@ -71,7 +71,7 @@ class Session:
 
 
 def executing(connection: Connection) -> Execute:
-    """Runs statements on ``connection``."""
+    """Runs statements on ``connection``, in the transaction that is open there. Raises DBAPIError."""
 
     def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
         result = connection.exec_driver_sql(sql if parameters else sql.replace("%", "%%"), parameters)
@@ -110,12 +110,12 @@ def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict
 
 
 def read_settings(execute: Execute, names: Iterable[str]) -> dict[str, object]:
-    """Settings of the session."""
+    """What these settings of the session are. Raises DBAPIError for one that the server does not have."""
     (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names))
     return dict(zip(names, row, strict=True))
 
 
 def change_settings(execute: Execute, settings: Mapping[str, object]) -> None:
-    """Settings of the session, in one statement."""
+    """Give settings of the session these values, in one statement. Raises DBAPIError as read_settings() does."""
     if settings:
         execute("SET SESSION " + ", ".join(f"{name} = %s" for name in settings), tuple(settings.values()))

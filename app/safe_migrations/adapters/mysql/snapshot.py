@@ -10,7 +10,7 @@ from app.safe_migrations.adapters.snapshot import Rows, Scan, Snapshot
 
 
 def taken(execute: Execute) -> Snapshot:
-    """Read it."""
+    """Schema and rows as the session sees them. Raises DBAPIError."""
     found = [(kind, name) for kind, name in there_are(execute) if not is_ours(name)]
     objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
     counters = {

@@ -29,7 +29,7 @@ class PostgreSQL(Adapter):
     maintenance_database = "postgres"
 
     def schemas(self, connection: Connection) -> list[str | None]:
-        """All of the database's own."""
+        """All but those of the system: scripts may use more than the one of the search path."""
         return [name for name in inspect(connection).get_schema_names() if name != "information_schema"]
 
     def dump(self, _connection: Connection, file: Path, _patience: Patience, part: Part = Part.ALL) -> None:
@@ -90,7 +90,7 @@ class PostgreSQL(Adapter):
         return told, f"SELECT pg_terminate_backend({pid});"
 
     def version(self, connection: Connection) -> tuple[str, str]:
-        """The server's."""
+        """The server's, as it told it at login: ``("postgresql", "15.20")``."""
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
 
     def has_extension(self, connection: Connection, name: str) -> bool | None:

@@ -11,7 +11,7 @@ class PostgreSQLDatabases(Databases):
     """None of them can be reached from another one."""
 
     def path(self, name: str) -> str:
-        """The same."""
+        """The name itself: a URL has it behind the server's."""
         return name
 
     def make(self, connection: Connection, name: str) -> None:
@@ -39,7 +39,7 @@ class PostgreSQLDatabases(Databases):
         return bool(found)
 
     def _outside(self, statement: str) -> None:
-        """Run it in no transaction."""
+        """Run it in no transaction. Raises MigrationError if the user has no right to it, else DBAPIError."""
         with own_session(self.engine) as session:
             try:
                 session.exec_driver_sql(statement.replace("%", "%%"))

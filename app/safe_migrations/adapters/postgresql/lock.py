@@ -49,7 +49,7 @@ def require_session(session: Connection, other: Connection) -> None:
     if below.info.backend_pid == session.scalar(text("SELECT pg_backend_pid()")):
         return
     asked, token = text("SELECT current_setting('safe_migrations.token', true)"), uuid4().hex
-    for _ in range(5):
+    for _ in range(5):  # by chance, a pooler may give the same session several times
         session.execute(text("SELECT set_config('safe_migrations.token', :token, false)"), {"token": token})
         found = (session.scalar(asked) == token, other.scalar(asked) == token)
         other.rollback()

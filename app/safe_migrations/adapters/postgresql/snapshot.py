@@ -117,7 +117,7 @@ SELECT c.oid::regclass::text, format('%I.%I', n.nspname, c.relname), a.attname,
 
 
 def taken(connection: Connection) -> Snapshot:
-    """Read it; ends the transaction."""
+    """Schema and rows of all schemas of the database's own; ends the transaction. Raises DBAPIError."""
     objects = {name: words or "" for name, words in connection.execute(text(OBJECTS))}
     columns = connection.execute(text(COLUMNS)).all()
     tables = {

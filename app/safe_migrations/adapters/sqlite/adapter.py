@@ -71,7 +71,7 @@ class SQLite(Adapter):
 
     @property
     def databases(self) -> SQLiteDatabases:
-        """Other files in its folder."""
+        """Files in the folder of the database, which is its server here."""
         return SQLiteDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":

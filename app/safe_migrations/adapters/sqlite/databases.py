@@ -11,7 +11,7 @@ from app.safe_migrations.adapters.sqlite.backup import bare, file_of
 
 
 class SQLiteDatabases(Databases):
-    """Each is a file."""
+    """Each is a file in the folder of the app's."""
 
     def path(self, name: str) -> str:
         """A file beside this database's, or beside what runs, if that is in memory."""
