@@ -969,10 +969,10 @@ def test_sequence(upgrade: Callable[[str], list[str]], bare: Engine) -> None:
     if not is_mariadb(bare.url):
         pytest.skip("MySQL has no sequences")
     with bare.begin() as connection:
-        run(connection, ["CREATE SEQUENCE s", "CREATE TABLE a (id INT PRIMARY KEY, v INT DEFAULT NEXTVAL(s))"])
+        run(connection, ["CREATE SEQUENCE año", "CREATE TABLE a (id INT PRIMARY KEY, v INT DEFAULT NEXTVAL(año))"])
     before = state(bare)
-    told = upgrade(script(["DROP TABLE a", "DROP SEQUENCE s"]))
-    assert ["stop", "Could not be brought back: where the sequence s was."] == told
+    told = upgrade(script(["DROP TABLE a", "DROP SEQUENCE año"]))
+    assert ["stop", "Could not be brought back: where the sequence año was."] == told
     assert before == state(bare)
 
 

@@ -45,7 +45,7 @@ class StoredObjects:
     def _make(self, entry: Entry, text: str) -> None:
         settings = json.loads(entry.settings)
         if not (text.isascii() or settings.get("character_set_client", "").startswith("utf8")):
-            del settings["character_set_client"]  # what we send is UTF-8
+            settings.pop("character_set_client", None)  # what we send is UTF-8; a sequence has no settings
         text = self._placed(entry, text) if entry.kind == "TRIGGER" else text
         with set_aside(self.execute, settings) if settings else nullcontext():
             self.execute(text)
