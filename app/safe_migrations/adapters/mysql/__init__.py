@@ -11,6 +11,7 @@ A run, whose DDL is committed at once:
 steps.py           what stands around the steps: the journal, and the undo if one fails
 journal.py         before each statement: writes down what that is about to change
 entries.py         what is written down, in a table of the same database
+revision.py        what is known of the revision under way
 schema.py          which objects a statement touches
 statements.py      what a statement does, by its words (tokens.py)
 modifications.py   what MODIFY and CHANGE make of a column

@@ -8,8 +8,8 @@ tables beside. undo.py puts back from that.
 from app.safe_migrations.adapters.mysql.catalog import quoted, show_create, table_of_trigger, triggers_of
 from app.safe_migrations.adapters.mysql.columns import columns_of
 from app.safe_migrations.adapters.mysql.copies import Copies
-from app.safe_migrations.adapters.mysql.definitions import Definition
 from app.safe_migrations.adapters.mysql.entries import DONE, ROWS, Entries
+from app.safe_migrations.adapters.mysql.revision import Revision
 from app.safe_migrations.adapters.mysql.schema import Schema
 from app.safe_migrations.adapters.mysql.session import Execute, Session
 from app.safe_migrations.adapters.mysql.statements import Statement
@@ -29,13 +29,7 @@ class Journal:
         self.session = Session(execute)
         self.step = 0
         self.under_way: Statement | None = None
-        self._begin_revision()
-
-    def _begin_revision(self) -> None:
-        self.made: set[str] = set()
-        self.texts: dict[str, str] = {}
-        self.renamed_columns: set[str] = set()
-        self.written: list[Statement] = []
+        self.revision = Revision()
 
     def step_done(self) -> None:
         """The transaction that is open ends a revision: once it is committed, there is nothing to undo.
@@ -47,7 +41,7 @@ class Journal:
             with self.session.unwatched():
                 self.entries.forget()
             self.step = 0
-        self._begin_revision()
+        self.revision = Revision()
         self.to_commit = True
 
     def committing(self) -> None:
@@ -117,7 +111,7 @@ class Journal:
         if commits:
             self._note_opaque(statement)
         else:
-            self.written.append(statement)
+            self.revision.written.append(statement)
 
     def _note_objects(self, statement: Statement) -> None:
         """What it makes, changes or drops, each as it is."""
@@ -125,16 +119,9 @@ class Journal:
             self.step += 1
             for kind, name in self.schema.touched(statement):
                 self._note(statement, kind, name)
-            self._follow_names(statement)
+            self.revision.follow(statement)
             self.schema.follow(statement)
             self.under_way = statement
-
-    def _follow_names(self, statement: Statement) -> None:
-        """What is known of a table or a column by its name does not hold for another one that gets the name."""
-        self.renamed_columns.update(statement.renamed_columns)
-        for name in (name for pair in statement.renamed_tables for name in pair):
-            self.texts.pop(name, None)
-            self.made.discard(name)
 
     def settle(self) -> None:
         """If the last statement failed it has made nothing: what there is of that name, others have made."""
@@ -166,7 +153,7 @@ class Journal:
 
     def before_commit(self) -> None:
         """Keep the rows that were changed since the last commit, as another session still sees them."""
-        written, self.written = self.written, []
+        written, self.revision.written = self.revision.written, []
         with self.session.unwatched(plainly=bool(written)):
             changed: dict[str, list[Statement]] = {}
             for statement in written:
@@ -186,7 +173,7 @@ class Journal:
     def _note_not_transactional(self, statement: Statement) -> None:
         """What it changes of such tables is not rolled back, nor known afterwards: written down beside, at once."""
         with self.session.unwatched():
-            tables = self.schema.written(statement) & self.schema.not_transactional - self.made
+            tables = self.schema.written(statement) & self.schema.not_transactional - self.revision.made
         for table in tables:
             self.step += 1
             Entries(self.beside).write(self.step, ROWS, table, statement)
@@ -202,11 +189,11 @@ class Journal:
             if statement.verb == "DROP":
                 return
             if not statement.renamed_tables:
-                self.made.add(name)
+                self.revision.made.add(name)
         elif kind == "TABLE":
-            self.texts.setdefault(name, found[0])
+            self.revision.texts.setdefault(name, found[0])
             strict = self.session.strict and "sql_mode" not in statement.settings
-            kept = "" if name in self.made else self.copies.of_what_it_takes(statement, name, found[0], strict)
+            kept = "" if name in self.revision.made else self.copies.of_what_it_takes(statement, name, found[0], strict)
             if kept or statement.takes_tables or statement.renamed_tables:
                 self._note_triggers(statement, name)
             if statement.taken_columns or statement.takes_tables or statement.renamed_tables:
@@ -231,17 +218,8 @@ class Journal:
 
     def _tables_written(self, statement: Statement) -> set[str]:
         """The tables whose rows it may have changed, but for those that this revision made or columns that it added."""
-        found = self.schema.written(statement) - self.made
-        return {name for name in found if not self._sets_only_new_columns(statement, name)}
-
-    def _sets_only_new_columns(self, statement: Statement, table: str) -> bool:
-        """Whether to undo the columns is to undo the rows; not where ON UPDATE or a trigger may set more."""
-        text = self.texts.get(table)
-        if text is None or not statement.assigned or statement.assigned & self.renamed_columns:
-            return False
-        if " ON UPDATE CURRENT_TIMESTAMP" in text.upper() or triggers_of(self.execute, table):
-            return False
-        return not any(("COLUMN", name) in Definition.read(text).lines for name in statement.assigned)
+        found = self.schema.written(statement) - self.revision.made
+        return {name for name in found if not self.revision.sets_only_new_columns(self.execute, statement, name)}
 
     def _keep_changes(self, table: str, statements: list[Statement]) -> None:
         self.step += 1

@@ -1,0 +1,32 @@
+"""What the journal knows of the revision that is under way."""
+
+from app.safe_migrations.adapters.mysql.catalog import triggers_of
+from app.safe_migrations.adapters.mysql.definitions import Definition
+from app.safe_migrations.adapters.mysql.session import Execute
+from app.safe_migrations.adapters.mysql.statements import Statement
+
+
+class Revision:
+    """The objects that it has ``made``, the ``texts`` that others had, and what it has ``written`` since a commit."""
+
+    def __init__(self) -> None:
+        self.made: set[str] = set()
+        self.texts: dict[str, str] = {}
+        self.renamed_columns: set[str] = set()
+        self.written: list[Statement] = []
+
+    def follow(self, statement: Statement) -> None:
+        """What is known of a table or a column by its name does not hold for another one that gets the name."""
+        self.renamed_columns.update(statement.renamed_columns)
+        for name in (name for pair in statement.renamed_tables for name in pair):
+            self.texts.pop(name, None)
+            self.made.discard(name)
+
+    def sets_only_new_columns(self, execute: Execute, statement: Statement, table: str) -> bool:
+        """Whether to undo the columns is to undo the rows; not where ON UPDATE or a trigger may set more."""
+        text = self.texts.get(table)
+        if text is None or not statement.assigned or statement.assigned & self.renamed_columns:
+            return False
+        if " ON UPDATE CURRENT_TIMESTAMP" in text.upper() or triggers_of(execute, table):
+            return False
+        return not any(("COLUMN", name) in Definition.read(text).lines for name in statement.assigned)
