@@ -1,6 +1,7 @@
 """What a review finds stops an upgrade, until it is acknowledged; and how it is shown."""
 
 import json
+import re
 
 import pytest
 
@@ -28,10 +29,12 @@ def test_upgrade_stops(database: str, reviewed: Project) -> None:
     assert 1 == done.returncode
     assert (
         "Error: revision b1 drops column user.email, and code that is still running reads it (drop-column).\n"
-        "Instead: stop using the column, deploy, and drop it in the next release.\n"
+        "Instead: let it be NULL, take it out of the model, deploy, and drop it in the next release:\n"
+        "    with op.batch_alter_table('user') as batch_op:\n"
+        "        batch_op.alter_column('email', existing_type=TYPE, nullable=True)\n"
         "If it is safe, say so in migrations/versions/b1.py (line 10):\n"
         '    safety_assured = {"drop-column": "why it is safe"}\n'
-    ) in done.stderr
+    ) in re.sub(r"existing_type=.*(?=, nullable)", "existing_type=TYPE", done.stderr)
     assert "r0" in reviewed.ok("current")
 
 

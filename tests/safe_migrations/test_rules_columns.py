@@ -266,7 +266,7 @@ def test_set_not_null_scans_or_not(operating: Operating) -> None:
     assert ['verifying table "user"'] == notes
     assert "AccessExclusiveLock" in locks(connection, "user")
     connection.rollback()
-    op.create_check_constraint("ck", "user", "age IS NOT NULL", postgresql_not_valid=True)
+    op.create_check_constraint(op.f("ck"), "user", "age IS NOT NULL", postgresql_not_valid=True)
     connection.commit()
     op.execute('ALTER TABLE "user" VALIDATE CONSTRAINT ck')
     assert {"ShareUpdateExclusiveLock", "AccessShareLock"} >= locks(connection, "user")

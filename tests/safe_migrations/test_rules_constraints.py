@@ -380,3 +380,18 @@ def test_foreign_key_in_definition(review_on: Reviewing, operating: Operating) -
     connection.rollback()
     with pytest.raises(IntegrityError):
         connection.execute(sa.text("ALTER TABLE pet ADD COLUMN c INTEGER CHECK (c IS NOT NULL)"))
+
+
+@pytest.mark.parametrize(
+    ("type_", "expected"),
+    [
+        ("sa.Enum('a', 'b', name='kind', native_enum=False, create_constraint=True)", ["blocks"]),
+        ("sa.Enum('a', 'b', name='kind', native_enum=False)", []),
+        ("sa.Enum('a', 'b', name='kind', create_constraint=True)", []),
+        ("sa.Boolean(name='yes', create_constraint=True)", []),
+    ],
+)
+def test_check_of_a_type(review: Review, type_: str, expected: list[str]) -> None:
+    """An enum that is a VARCHAR brings a CHECK along; a type of the database's own needs none."""
+    findings = review(f"op.add_column('user', sa.Column('x', {type_}))", "postgresql")
+    assert expected == levels(findings, "constraint-scan-blocks")

@@ -37,9 +37,22 @@ def test_unbounded_words(review: Review) -> None:
         "(unbounded-data-change)."
     ) == finding.message
     assert (
-        "say which rows, and take them in batches:\n"
-        '    op.execute("UPDATE pet SET name = ... WHERE name IS NULL AND id BETWEEN 1 AND 1000")'
+        "say which rows; for many of them, a script beside the migrations that commits each batch, for a lock lasts as "
+        "long as its transaction:\n    op.execute('UPDATE pet SET name = ... WHERE id BETWEEN 1 AND 1000')"
     ) == finding.instead
+
+
+@pytest.mark.parametrize(
+    ("statement", "line"),
+    [
+        ('UPDATE "user" SET "order" = 1', 'UPDATE "user" SET "order" = ... WHERE id BETWEEN 1 AND 1000'),
+        ('DELETE FROM shop."user"', 'DELETE FROM shop."user" WHERE id BETWEEN 1 AND 1000'),
+    ],
+)
+def test_unbounded_quoted(review: Review, statement: str, line: str) -> None:
+    """Names are quoted as the database needs it; what changes rows is not told to delete them."""
+    (finding,) = found(review(f"op.execute({statement!r})", "postgresql"), "unbounded-data-change")
+    assert finding.instead.endswith(f":\n    op.execute({line!r})")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 from alembic.operations import ops
 from sqlalchemy import JSON, Column, Computed, DefaultClause, Identity, column
 from sqlalchemy.sql.elements import conv
+from sqlalchemy.types import NullType
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.operations import with_column
@@ -15,11 +16,24 @@ from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rul
 
 
 @rule(BLOCKS, ops.DropColumnOp)
-def drop_column(op: ops.DropColumnOp, _case: Case) -> Problem:
-    """The values are gone, and code of the last release still selects them (strong_migrations, "Removing a column")."""
+def drop_column(op: ops.DropColumnOp, case: Case) -> Problem:
+    """The values are gone, and code of the last release still selects them (strong_migrations, "Removing a column").
+
+    A release that has no attribute for it inserts no value, which a column that is NOT NULL refuses.
+    """
+    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    type_ = known.type if known else None
+    null = ops.AlterColumnOp(
+        op.table_name,
+        op.column_name,
+        schema=op.schema,
+        existing_type=NullType() if type_ is None else type_,
+        modify_nullable=True,
+    )
     return Problem(
         f"drops column {op.table_name}.{op.column_name}, and code that is still running reads it",
-        "stop using the column, deploy, and drop it in the next release.",
+        "let it be NULL, take it out of the model, deploy, and drop it in the next release:\n"
+        + as_python(null, batch=True).replace("sa.NullType()", "..."),
     )
 
 
@@ -174,10 +188,11 @@ def modify_drops_attributes(op: ops.AlterColumnOp, case: Case) -> Problem | None
         return None
     column, what = f"{op.table_name}.{op.column_name}", ", ".join(lost)
     if case.in_sql:
+        table, name = case.facts.quoted(op.table_name, op.schema), case.facts.quoted(op.column_name)
+        statement = f"ALTER TABLE {table} MODIFY {name} ... {' '.join(lost.values())}"
         return Problem(
             f"changes {column}, and what the statement does not say of the column goes: {what}",
-            "say what is to stay:\n"
-            f'    op.execute("ALTER TABLE {op.table_name} MODIFY {op.column_name} ... {" ".join(lost.values())}")',
+            f"say what is to stay:\n    op.execute({statement!r})",
         )
     name = (
         "batch_op.alter_column(" if case.operation and case.operation.batch else f'op.alter_column("{op.table_name}", '
@@ -218,13 +233,13 @@ def _lost(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:
     if known is None:
         return lost
     if isinstance(known.default, Computed):
-        lost["that it is generated"] = f'existing_server_default=sa.Computed("{known.default.sqltext}")'
+        lost["that it is generated"] = f"existing_server_default=sa.Computed({str(known.default.sqltext)!r})"
     elif known.default is not None and op.modify_server_default is False:
         default = _text(known.default)
         if op.existing_server_default is None or op.existing_server_default is False:
-            lost[f"DEFAULT {default}"] = f'existing_server_default=sa.text("{default}")'
+            lost[f"DEFAULT {default}"] = f"existing_server_default=sa.text({default!r})"
         elif "on update" in default.lower() and "on update" not in _text(op.existing_server_default).lower():
-            lost[default[default.lower().index("on update") :]] = f'existing_server_default=sa.text("{default}")'
+            lost[default[default.lower().index("on update") :]] = f"existing_server_default=sa.text({default!r})"
     if known.comment and op.modify_comment is False and not op.existing_comment:
         lost["the comment"] = f"existing_comment={known.comment!r}"
     if known.numbered and not (op.kw.get("autoincrement") is not None or op.kw.get("existing_autoincrement")):

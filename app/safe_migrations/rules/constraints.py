@@ -70,7 +70,7 @@ def drop_constraint(op: ops.DropConstraintOp, case: Case) -> Problem | None:
 )
 def constraint_scan_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
     """All rows are read under SHARE ROW EXCLUSIVE, for a CHECK under ACCESS EXCLUSIVE (PostgreSQL, "ALTER TABLE")."""
-    for made in parts(op, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp):
+    for made in parts(op, case.facts, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp):
         if _is_not_valid(made, case):
             continue
         name, where, schema = _place(made)
@@ -88,7 +88,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Pro
 def unique_constraint_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
     """Its index is built under an ACCESS EXCLUSIVE lock (PostgreSQL manual, "ALTER TABLE")."""
     made: Any
-    for made in parts(op, *UNIQUE):
+    for made in parts(op, case.facts, *UNIQUE):
         unique = isinstance(made, ops.CreateUniqueConstraintOp)
         name, where, schema = _place(made)
         kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
@@ -117,7 +117,7 @@ def exclude_constraint(op: CreateExcludeConstraintOp, _case: Case) -> Problem:
 @rule(WARNS, ops.CreateForeignKeyOp, ops.AddColumnOp, applies=lambda facts: facts.foreign_keys_copy)
 def add_foreign_key_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
     """ALGORITHM=INPLACE is refused with foreign_key_checks=1 (MySQL manual, "Online DDL Operations", foreign keys)."""
-    for made in parts(op, ops.CreateForeignKeyOp):
+    for made in parts(op, case.facts, ops.CreateForeignKeyOp):
         _name, where, schema = _place(made)
         if case.tables.has_rows(where, schema) is not False:
             yield Problem(

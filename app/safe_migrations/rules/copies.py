@@ -39,8 +39,8 @@ def alter_copies_table(op: ops.MigrateOperation, case: Case) -> Iterator[Problem
             yield Problem(
                 f"drops the primary key of {op.table_name}, for which {COPIES}",
                 "give both in one statement, for which the rows can be written meanwhile:\n"
-                f'    op.execute("ALTER TABLE {op.table_name} DROP PRIMARY KEY, ADD PRIMARY KEY (...),'
-                ' ALGORITHM=INPLACE, LOCK=NONE")',
+                f'    op.execute("ALTER TABLE {case.facts.quoted(op.table_name, op.schema)} DROP PRIMARY KEY, '
+                'ADD PRIMARY KEY (...), ALGORITHM=INPLACE, LOCK=NONE")',
             )
     elif isinstance(op, ops.CreateCheckConstraintOp):
         if case.facts.copies_for_check(False):
@@ -62,18 +62,18 @@ def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
                 f"{what}, which is generated and STORED, for which {COPIES}",
                 "let it be generated when it is read, which takes no time; it can have an index:\n"
                 f'    op.add_column("{table}", sa.Column("{column.name}", {python_type(column.type)},'
-                f' sa.Computed("{column.server_default.sqltext}", persisted=False)))',
+                f" sa.Computed({str(column.server_default.sqltext)!r}, persisted=False)))",
             )
     elif (default := _default(op, case)) and facts.copies_for_default(default):
         plain = _outside_parentheses(default)
         written = f'sa.Column("{column.name}", {python_type(column.type)}'
         yield Problem(
             f"{what} with the default {default}, for which {COPIES}",
-            f'write it as a constant:\n    op.add_column("{table}", {written}, server_default=sa.text("{plain}")))'
+            f'write it as a constant:\n    op.add_column("{table}", {written}, server_default=sa.text({plain!r})))'
             if plain
             else "add it without, and fill the rows in batches; new rows can have it at once:\n"
             f'    op.add_column("{table}", {written}))\n'
-            f'    op.alter_column("{table}", "{column.name}", server_default=sa.text("{default}"))',
+            f'    op.alter_column("{table}", "{column.name}", server_default=sa.text({default!r}))',
         )
     inline = any(isinstance(each, CheckConstraint) for each in column.constraints)
     if (inline or getattr(column.type, "create_constraint", False)) and facts.copies_for_check(inline):

@@ -13,18 +13,20 @@ VERBS = {"UPDATE": "changes", "MERGE": "changes", "DELETE": "deletes", "TRUNCATE
 
 
 @rule(BLOCKS, ChangeRowsOp)
-def unbounded_data_change(op: ChangeRowsOp, _case: Case) -> Problem | None:
+def unbounded_data_change(op: ChangeRowsOp, case: Case) -> Problem | None:
     """Each row stays locked until the last one is done, and what was in it is gone."""
     if op.bounded:
         return None
-    if op.verb == "UPDATE":
-        column = op.columns[0] if op.columns else "..."
-        way = f"UPDATE {op.table_name} SET {column} = ... WHERE {column} IS NULL AND id BETWEEN 1 AND 1000"
+    table, rows = case.facts.quoted(op.table_name, op.schema), "WHERE id BETWEEN 1 AND 1000"
+    if VERBS[op.verb] == "changes":
+        column = case.facts.quoted(op.columns[0]) if op.columns else "..."
+        way = f"UPDATE {table} SET {column} = ... {rows}"
     else:
-        way = f"DELETE FROM {op.table_name} WHERE ... AND id BETWEEN 1 AND 1000"
+        way = f"DELETE FROM {table} {rows}"
     return Problem(
         f"{VERBS[op.verb]} all rows of {op.table_name} at once, and each stays locked until the last one is done",
-        f'say which rows, and take them in batches:\n    op.execute("{way}")',
+        "say which rows; for many of them, a script beside the migrations that commits each batch, for a lock lasts as "
+        f"long as its transaction:\n    op.execute({way!r})",
     )
 
 

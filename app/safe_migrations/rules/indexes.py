@@ -13,9 +13,9 @@ AUTOCOMMIT = "    with op.get_context().autocommit_block():\n"
 
 
 @rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, applies=lambda facts: facts.concurrent_indexes)
-def create_index_blocks_writes(op: ops.MigrateOperation, _case: Case) -> Iterator[Problem]:
+def create_index_blocks_writes(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
     """CREATE INDEX takes a SHARE lock: nobody writes until it is built (PostgreSQL manual, "CREATE INDEX")."""
-    for index in parts(op, ops.CreateIndexOp):
+    for index in parts(op, case.facts, ops.CreateIndexOp):
         if not index.kw.get("postgresql_concurrently"):
             yield Problem(
                 f"creates {_called(index)}, and nobody can write to {index.table_name} meanwhile",

@@ -77,15 +77,8 @@ def _nameless(op: Any, case: Case) -> Iterator[Any]:
         return
     table = with_column(op) if isinstance(op, ops.AddColumnOp) else made_by(op)
     for constraint, made in constraints_of(table):
-        if _is_made(constraint, case) and (_loses_its_name(op, constraint, case) or real_name(made) is None):
+        if case.facts.makes(constraint) and (_loses_its_name(op, constraint, case) or real_name(made) is None):
             yield made
-
-
-def _is_made(constraint: Constraint, case: Case) -> bool:
-    """Those of Boolean and Enum are made only by databases that have no such types."""
-    dialect = case.facts.sql_dialect
-    wanted: Any = getattr(constraint, "_create_rule", None)
-    return wanted is None or bool(wanted(dialect.statement_compiler(dialect, None)))
 
 
 def _loses_its_name(op: ops.MigrateOperation, constraint: Constraint, case: Case) -> bool:
@@ -133,7 +126,7 @@ def _made_name(drop: ops.DropConstraintOp | ops.DropIndexOp, case: Case) -> str:
     wanted: Any = ops.CreateIndexOp if isinstance(drop, ops.DropIndexOp) else ops.AddConstraintOp
     kind = getattr(drop, "constraint_type", None)
     for operation in case.revision.upgrade:
-        for made in parts(operation.op, wanted):
+        for made in parts(operation.op, case.facts, wanted):
             if _table(made) == drop.table_name and kind in (None, getattr(made, "constraint_type", None)):
                 return str(made.index_name or "...") if isinstance(made, ops.CreateIndexOp) else _name_for(made)
     return "..."

@@ -6,14 +6,15 @@ from typing import Any, TypeVar
 from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table
 
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.operations import with_column
 
 Part = TypeVar("Part", bound=ops.MigrateOperation)
 
 
-def parts(op: ops.MigrateOperation, *classes: type[Part]) -> Iterator[Part]:
+def parts(op: ops.MigrateOperation, facts: Facts, *classes: type[Part]) -> Iterator[Part]:
     """Those of ``classes`` that Alembic runs for ``op``; behind ADD COLUMN it makes what the column says."""
-    found = [op] if not isinstance(op, ops.AddColumnOp) else _behind(op)
+    found = [op] if not isinstance(op, ops.AddColumnOp) else _behind(op, facts)
     yield from (part for part in found if isinstance(part, classes))
 
 
@@ -37,12 +38,9 @@ def constraints_of(table: Table) -> Iterator[tuple[Constraint, ops.AddConstraint
                 yield check, ops.CreateCheckConstraintOp(check.name, table.name, check.sqltext, schema=table.schema)
 
 
-def _behind(op: ops.AddColumnOp) -> list[Any]:
+def _behind(op: ops.AddColumnOp, facts: Facts) -> list[Any]:
     table = with_column(op)
     constraints = [
-        made
-        for constraint, made in constraints_of(table)
-        # Those of Boolean and Enum are made by few databases.
-        if not is_inline(op, constraint) and not getattr(constraint, "_create_rule", None)
+        made for constraint, made in constraints_of(table) if not is_inline(op, constraint) and facts.makes(constraint)
     ]
     return [*constraints, *map(ops.CreateIndexOp.from_index, table.indexes)]

@@ -63,7 +63,7 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, case: Case) -> Problem | No
             return None
         return Problem(
             f"truncates {op.table_name} with CASCADE, which locks and empties all tables that refer to it",
-            f'name the tables:\n    op.execute("TRUNCATE {op.table_name}, ...")',
+            f"name the tables:\n    op.execute({f'TRUNCATE {case.facts.quoted(op.table_name, op.schema)}, ...'!r})",
         )
     way_out = case.facts.way_out(op.words, op.text, op.concurrently)
     name = op.table_name or op.name or "the database"
@@ -146,14 +146,15 @@ def several_tables(revision: Revision, case: Case) -> Problem | None:
 def several_ddl(revision: Revision, case: Case) -> Problem | None:
     """Each commits; what is done has to be undone by statements, which a full disk or a lost server may prevent."""
     found = list(altered_tables(revision, case.tables))
-    altered = [(operation, name) for operation, (_, name), is_new in found if not is_new]
+    altered = [(operation, table) for operation, table, is_new in found if not is_new]
     if len(found) < 2 or not altered:
         return None
-    operation, name = altered[-1]
+    operation, (schema, name) = altered[-1]
+    statement = f"ALTER TABLE {case.facts.quoted(name, schema)} ADD ..., ADD ..."
     return Problem(
         f"has {len(found)} DDL statements, and each commits: if one fails, those before it have to be undone",
         f"give what concerns {name} a revision of its own, and one statement where that can be:\n"
-        f'    op.execute("ALTER TABLE {name} ADD ..., ADD ...")',
+        f"    op.execute({statement!r})",
         line=operation.line,
     )
 

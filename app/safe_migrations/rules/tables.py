@@ -23,8 +23,8 @@ def drop_table(op: ops.DropTableOp, _case: Case) -> Problem:
     """The rows are gone, and code of the last release still reads them (strong_migrations, "Dropping a table")."""
     return Problem(
         f"drops table {op.table_name}, and code that is still running reads it",
-        "rename it aside when nothing uses it, and drop it in the next release:\n"
-        f'    op.rename_table("{op.table_name}", "{op.table_name}_old")',
+        "take its model out, deploy, and drop it in the next release:\n"
+        '    safety_assured = {"drop-table": "nothing has used it since the last release"}',
     )
 
 
