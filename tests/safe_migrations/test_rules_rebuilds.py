@@ -150,7 +150,7 @@ def test_words() -> None:
         ("type", "batch_op.alter_column('a',"),
         ("foreign key", "batch_op.create_foreign_key('fk', 'pet', ['a'], ['id'])"),
         ("drop", "batch_op.drop_constraint('u', type_='unique')"),
-        ("primary key", "batch_op.create_primary_key(...)"),
+        ("primary key", "batch_op.create_primary_key(op.f('pk'), ['a'])"),
     ):
         (found,) = found_in("constraint-outside-batch", Operation(CHANGES[name](), 1))
         assert found.instead.startswith(
@@ -158,7 +158,7 @@ def test_words() -> None:
         )
         assert expected in found.instead
     (found,) = found_in("add-column-limits", Operation(ops.AddColumnOp("pet", COLUMNS["foreign key"]()), 1))
-    assert "batch_op.create_foreign_key('fk_pet_x', 'pet', ['x'], ['id'])" in found.instead
+    assert "batch_op.create_foreign_key(batch_op.f('fk_pet_x'), 'pet', ['x'], ['id'])" in found.instead
 
 
 BIG = {"modify_type": sa.BigInteger()}

@@ -10,7 +10,6 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import render_op
 from alembic.operations.ops import (
     AlterColumnOp,
-    CreatePrimaryKeyOp,
     MigrateOperation,
     ModifyTableOps,
     OpContainer,
@@ -20,6 +19,7 @@ from sqlalchemy import JSON, Column, LargeBinary
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.rules import lines as _primary_keys  # noqa: F401  # teaches Alembic to write them
 
 # A class of SQLAlchemy's as repr() writes it, inside of another one's.
 BARE = re.compile(r"(?<![\w.'\"])([A-Z]\w*)(?=\()")
@@ -197,14 +197,6 @@ def _fill_column(_context: AutogenContext, op: FillColumn) -> str:
 def _autocommit_block(context: AutogenContext, op: AutocommitBlock) -> list[str]:
     lines = [line for each in op.ops for line in render_op(context, each)]
     return ["with op.get_context().autocommit_block():", *lines, ""]
-
-
-@renderers.dispatch_for(CreatePrimaryKeyOp, replace=True)
-def _create_primary_key(context: AutogenContext, op: CreatePrimaryKeyOp) -> str:
-    """Alembic knows none."""
-    prefix, table = ("batch_op", "") if context._has_batch else ("op", f"{str(op.table_name)!r}, ")
-    columns = [str(column) for column in op.columns]
-    return f"{prefix}.create_primary_key(op.f({str(op.constraint_name)!r}), {table}{columns!r})"
 
 
 def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:

@@ -1,12 +1,16 @@
 """What a finding gives to paste: operations as Flask-Migrate writes them, and queries as the database reads them."""
 
 import re
+import warnings
+from collections.abc import Iterable
+from itertools import groupby
 from textwrap import dedent
 from textwrap import indent as _indented
 from typing import Any
 
-from alembic.autogenerate import render_python_code
-from alembic.operations.ops import AddColumnOp, MigrateOperation, ModifyTableOps, UpgradeOps
+from alembic.autogenerate import render_python_code, renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import AddColumnOp, CreatePrimaryKeyOp, MigrateOperation, ModifyTableOps, UpgradeOps
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ClauseElement, Column, Select
 from sqlalchemy.engine.default import DefaultDialect
@@ -18,20 +22,34 @@ from app.safe_migrations.progress import only_warnings
 
 
 def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = False) -> str:
-    """A line for each; with ``batch`` each in a block of its own."""
-    with only_warnings():
+    """A line for each; with ``batch`` in batch mode, in one block what is about one table."""
+    found = UpgradeOps(_in_blocks(operations) if batch else list(operations))
+    with only_warnings(), warnings.catch_warnings(action="ignore", category=UserWarning):  # a drop without a name
         context = MigrationContext.configure(dialect=DefaultDialect())
-    found = UpgradeOps([_of_table(each) for each in operations] if batch else list(operations))
-    text = render_python_code(found, render_as_batch=batch, migration_context=context)
+        text = render_python_code(found, render_as_batch=batch, migration_context=context)
     text = re.sub(r", (table_name|schema)=None(?=[,)])", "", re.sub(r",\n +", ", ", text))
     lines = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
     return _indented(dedent("\n".join(lines)), " " * indent)
 
 
-def _of_table(operation: Any) -> MigrateOperation:
-    table = getattr(operation, "source_table", None) or operation.table_name
-    schema = getattr(operation, "schema", None) or getattr(operation, "kw", {}).get("source_schema")
-    return ModifyTableOps(table, [operation], schema=schema)
+def _in_blocks(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
+    return [ModifyTableOps(name, list(found), schema=schema) for (name, schema), found in groupby(operations, _table)]
+
+
+def _table(operation: Any) -> tuple[str, str | None]:
+    name = getattr(operation, "source_table", None) or operation.table_name
+    return name, getattr(operation, "schema", None) or getattr(operation, "kw", {}).get("source_schema")
+
+
+@renderers.dispatch_for(CreatePrimaryKeyOp, replace=True)
+def _create_primary_key(context: AutogenContext, op: CreatePrimaryKeyOp) -> str:
+    """Alembic knows none."""
+    columns = repr([str(column) for column in op.columns])
+    name = f"op.f({str(op.constraint_name)!r})" if op.constraint_name else "None"
+    if context._has_batch:
+        return f"batch_op.create_primary_key({name}, {columns})"
+    schema = f", schema={op.schema!r}" if op.schema else ""
+    return f"op.create_primary_key({name}, {str(op.table_name)!r}, {columns}{schema})"
 
 
 def python_type(type_: TypeEngine[Any]) -> str:

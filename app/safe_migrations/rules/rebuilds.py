@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from alembic.autogenerate import render_python_code
 from alembic.operations import ops
 from sqlalchemy import Computed
+from sqlalchemy.sql.elements import conv
 
+from app.safe_migrations.rules.lines import as_python
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Level, Problem, rule
 
 BOTH = ("upgrade", "downgrade")
@@ -64,7 +65,7 @@ def constraint_outside_batch(
         what = f"drops constraint {op.constraint_name} of {table}"
     else:
         what = f"adds {CONSTRAINTS.get(type(op), 'a constraint to')} {table}"
-    return Problem(f"{what} outside of batch mode, and SQLite has no ALTER TABLE for that", in_batch(table, op))
+    return Problem(f"{what} outside of batch mode, and SQLite has no ALTER TABLE for that", _in_batch(op))
 
 
 def _changes_more_than_a_name(op: ops.AlterColumnOp) -> bool:
@@ -100,19 +101,21 @@ def add_column_limits(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
     if block is not None and block.recreate != "never":
         return
     if column.unique:
-        unique = ops.CreateUniqueConstraintOp(f"uq_{table}_{column.name}", table, [column.name])
-        yield Problem(f'{what} with UNIQUE, and SQLite says "Cannot add a UNIQUE column"', in_batch(table, op, unique))
+        unique = ops.CreateUniqueConstraintOp(conv(f"uq_{table}_{column.name}"), table, [column.name], schema=op.schema)
+        yield Problem(f'{what} with UNIQUE, and SQLite says "Cannot add a UNIQUE column"', _in_batch(op, unique))
     elif column.foreign_keys and not case.in_sql:
         (key, *_others) = column.foreign_keys
         referred, name = key.target_fullname.rsplit(".", 1)
-        foreign = ops.CreateForeignKeyOp(f"fk_{table}_{column.name}", table, referred, [column.name], [name])
+        foreign = ops.CreateForeignKeyOp(
+            conv(f"fk_{table}_{column.name}"), table, referred, [column.name], [name], source_schema=op.schema
+        )
         yield Problem(
             f"{what} with a foreign key, which Alembic adds as a constraint, and SQLite has no ALTER TABLE for that",
-            in_batch(table, op, foreign),
+            _in_batch(op, foreign),
         )
     elif (words := _words(op, case)) and not case.tables.is_new(table, op.schema):
         level = WARNS if case.tables.has_rows(table, op.schema) is False else Level.BLOCKS
-        yield Problem(f'{what}, and SQLite says "{words}"', in_batch(table, op), level)
+        yield Problem(f'{what}, and SQLite says "{words}"', _in_batch(op), level)
 
 
 def _words(op: ops.AddColumnOp, case: Case) -> str:
@@ -125,12 +128,5 @@ def _words(op: ops.AddColumnOp, case: Case) -> str:
     )
 
 
-def in_batch(table: str, *operations: ops.MigrateOperation) -> str:
-    """The same in batch mode, as Alembic writes it."""
-    try:
-        changes = ops.ModifyTableOps(table, list(operations))
-        text = render_python_code(ops.UpgradeOps(ops=[changes]), render_as_batch=True)
-    except NotImplementedError:
-        text = f"    with op.batch_alter_table({table!r}) as batch_op:\n        batch_op.create_primary_key(...)"
-    lines = [line for line in text.replace(", schema=None", "").splitlines() if line.strip() and "# ###" not in line]
-    return "\n".join(["let the table be made anew, in batch mode:", *lines])
+def _in_batch(*operations: ops.MigrateOperation) -> str:
+    return f"let the table be made anew, in batch mode:\n{as_python(*operations, batch=True)}"
