@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     Boolean,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     DefaultClause,
     Double,
+    Enum,
     Float,
     Integer,
     Numeric,
@@ -191,3 +193,23 @@ def test_percent(facts: type[Facts]) -> None:
     made = facts()
     assert "a%b" == made.quoted("a%b").strip('`"')
     assert "'a%b'" == made.default(DefaultClause("a%b"))
+
+
+def test_spelled() -> None:
+    """Values are as people wrote them; what has no SQL is told by its class."""
+    facts = FACTS["mysql"]()
+    assert ["ENUM('open')", "String", "a type that nobody knows"] == [
+        facts.spelled(each) for each in (Enum("open"), String(), None)
+    ]
+
+
+def test_enum_in_array() -> None:
+    """An array of an enum needs the type as the enum itself does, and does not create it twice."""
+    facts, kind = FACTS["postgresql"](), Enum("open", name="state")
+    assert facts.enum(kind) == facts.enum(ARRAY(kind)) == ("state", "CREATE TYPE state AS ENUM ('open')")
+    there = facts.existing_enum(ARRAY(kind, dimensions=2))
+    assert isinstance(there, ARRAY)
+    assert (2, False) == (
+        there.dimensions,
+        getattr(there.item_type.dialect_impl(facts.sql_dialect), "create_type", None),
+    )

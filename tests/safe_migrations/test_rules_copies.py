@@ -274,7 +274,7 @@ def test_words() -> None:
     (found,) = problems("varchar-crosses-255-bytes", CHANGES["s40 to String(length=64)"], facts)
     assert "lets pet.s40 grow from VARCHAR(40) to VARCHAR(64), past 255 bytes, for which" in found.what
     (found,) = problems("enum-reorder", CHANGES["e to Enum('a', 'b')"], facts)
-    assert found.what.startswith("removes c from the values of pet.e, which rows have by their place")
+    assert found.what.startswith("removes c from the values of pet.e, and rows store a value by its place in the list")
     (found,) = problems("enum-reorder", CHANGES["e to Enum('a', 'x', 'b', 'c')"], facts)
     assert "sa.Enum('a', 'b', 'c', 'x')" in found.instead
     assert found.what.startswith("moves the values of pet.e")

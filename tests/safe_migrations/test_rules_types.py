@@ -76,7 +76,7 @@ def test_change_type_words(review: Review) -> None:
     """The types are as the database has them; where the script does not say the old one, it is asked to."""
     (finding,) = found(review(alter("email", "String(120)", "Integer()"), "postgresql"), "change-type")
     assert (
-        "revision a1 makes INTEGER of column user.email, which is VARCHAR(120): values that do not fit are changed or "
+        "revision a1 changes column user.email from VARCHAR(120) to INTEGER: values that do not fit are changed or "
         "refused (change-type)."
     ) == finding.message
     assert (

@@ -96,9 +96,9 @@ SIZES = re.compile(r"\((\d+)(?:,\s*(-?\d+))?\)")
 
 
 def spelled(type_: TypeEngine[Any], dialect: str) -> str | None:
-    """The type as CREATE TABLE has it, in capitals; None if it has no name there."""
+    """The type as CREATE TABLE has it; None if it has no name there, such as a String without a length."""
     try:
-        return str(type_.compile(dialect=dialect_of(dialect))).upper()
+        return str(type_.compile(dialect=dialect_of(dialect)))
     except CompileError:
         return None
 
@@ -108,6 +108,7 @@ def kind_of(type_: TypeEngine[Any] | None, dialect: str, kinds: Mapping[str, Kin
     text = None if type_ is None else spelled(type_, dialect)
     if type_ is None or text is None:
         return None
+    text = text.upper()
     enum = enum_of(type_, dialect)
     if enum is not None:
         name = None if text.startswith("ENUM(") else enum.name

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.operations.ops import AlterColumnOp
 from sqlalchemy import Column, Connection, Constraint, DefaultClause, Dialect, FetchedValue, Integer, Select
-from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
@@ -103,7 +102,7 @@ class Facts:
     widening = WIDENING
     """Families of types of which the second holds all values of the first."""
 
-    json_is_text = False
+    json_has_no_equality = False
     """Whether a column of type JSON keeps what was written, and cannot be compared."""
 
     grammar = ""
@@ -159,8 +158,8 @@ class Facts:
         return kind_of(type_, self.dialect, self.kinds)
 
     def spelled(self, type_: TypeEngine[Any] | None) -> str:
-        """A type as CREATE TABLE has it."""
-        return (type_ is not None and spelled(type_, self.dialect)) or "of a type that nobody knows"
+        """A type as CREATE TABLE has it; its class where it has no SQL here."""
+        return "a type that nobody knows" if type_ is None else spelled(type_, self.dialect) or type(type_).__name__
 
     def cast(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> Cast:
         """What becomes of the values of a column whose type changes; what is not known loses some."""
@@ -176,13 +175,6 @@ class Facts:
     def sql_dialect(self) -> Dialect:
         """SQLAlchemy's dialect, to write SQL with."""
         return dialect_of(self.dialect)
-
-    def sql(self, type_: TypeEngine[object] | None) -> str:
-        """A type as SQL; its name where it has none, such as a String without a length."""
-        try:
-            return "" if type_ is None else str(type_.compile(dialect=self.sql_dialect))
-        except CompileError:
-            return type(type_).__name__
 
     def default(self, default: FetchedValue | None) -> str:
         """What stands behind DEFAULT in the definition of a column, as SQLAlchemy writes it; empty if nothing does."""

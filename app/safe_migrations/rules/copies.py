@@ -113,9 +113,9 @@ def _copied_for_change(op: ops.AlterColumnOp, case: Case) -> Iterator[Problem]:
         begins = "begins to number" if numbered else "no longer numbers"
         yield Problem(f"{what}, whose values the database {begins}, for which {COPIES}", _window(op.table_name))
     elif facts.copies_for_type(before, after) and not _crosses(op, case) and not _moves(op, case):
-        was = f" from {case.facts.sql(before)}" if before is not None else ""
+        was = f" from {case.facts.spelled(before)}" if before is not None else ""
         yield Problem(
-            f"{what}{was} to {case.facts.sql(after)}, for which {COPIES}",
+            f"{what}{was} to {case.facts.spelled(after)}, for which {COPIES}",
             "add a column, fill it in batches, and let the next release use it:\n"
             f'    op.add_column("{op.table_name}", sa.Column("{op.column_name}_new", {python_type(after)}))\n'
             "Or copy the table without a lock, with gh-ost or pt-online-schema-change.",
@@ -152,9 +152,9 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, case: Case) -> Problem | No
     after = op.modify_type or op.existing_type
     if after is None or refuses_to_copy(op) or not case.restates(op) or not _crosses(op, case):
         return None
-    was = case.facts.sql(case.type_before(op))
+    was = case.facts.spelled(case.type_before(op))
     return Problem(
-        f"lets {op.table_name}.{op.column_name} grow from {was} to {case.facts.sql(after)}, past 255 bytes,"
+        f"lets {op.table_name}.{op.column_name} grow from {was} to {case.facts.spelled(after)}, past 255 bytes,"
         f" for which {COPIES}",
         "add a column, fill it in batches, and let the next release use it; one that is past 255 bytes from the start"
         " grows without a copy:\n"
@@ -173,7 +173,7 @@ def enum_reorder(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     what = f"removes {' and '.join(gone)} from the values of" if gone else "moves the values of"
     kept = ", ".join(repr(value) for value in [*old, *(value for value in new if value not in old)])
     return Problem(
-        f"{what} {op.table_name}.{op.column_name}, which rows have by their place: {COPIES}",
+        f"{what} {op.table_name}.{op.column_name}, and rows store a value by its place in the list: {COPIES}",
         "leave those that are there as they are, and let new ones follow:\n"
         f'    op.alter_column("{op.table_name}", "{op.column_name}", type_=sa.Enum({kept}), ...)',
     )
@@ -194,7 +194,8 @@ def _crosses(op: ops.AlterColumnOp, case: Case) -> bool:
 
 def _window(table: str) -> str:
     return (
-        f"do it while nothing writes to {table}, or with gh-ost or pt-online-schema-change, which copy without a lock."
+        f"do it while nothing writes to {table}, and try it on a copy before, or do it with gh-ost or "
+        "pt-online-schema-change, which copy without a lock:\n    flask db rehearse"
     )
 
 

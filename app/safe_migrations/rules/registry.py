@@ -113,8 +113,9 @@ def rule(
 ) -> Callable[[Callable[[Any, Case], Any]], Callable[[Any, Case], Any]]:
     """Put the function into the catalogue.
 
-    ``classes`` are Alembic's operations, those of sql.py, Revision and Assurances. The rule is not asked about a table
-    that the same run makes, and on a table without rows what it finds only warns; with ``new_tables`` neither is so.
+    ``classes`` are Alembic's operations, those of sql/ops.py, Revision and Assurances. The rule is not asked about
+    a table that the same run makes, and on a table without rows what it finds only warns; with ``new_tables`` neither
+    is so.
     """
 
     def register(find: Callable[[Any, Case], Any]) -> Callable[[Any, Case], Any]:

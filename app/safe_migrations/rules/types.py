@@ -23,11 +23,10 @@ def change_type(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     if new is None or case.facts.kind(new) is None or _is_enum_again(op, case):  # no such type: it cannot run there
         return None
     cast = case.facts.cast(old, new)
-    what = f"makes {case.facts.spelled(new)} of column {op.table_name}.{op.column_name}, "
+    what = _what(op, old, case)
     if cast is Cast.LOSES and old is None:
         say = f"say what type it has:\n    existing_type=..., type_={python_type(new)}"
-        return Problem(f"{what}and does not say what it is: values that do not fit are changed or refused", say)
-    what += f"which is {case.facts.spelled(old)}"
+        return Problem(f"{what}, and does not say what it was: values that do not fit are changed or refused", say)
     if cast is Cast.LOSES:
         has_value = column(op.column_name).is_not(None)
         level = WARNS if case.tables.finds_in(op.table_name, op.schema, has_value) is False else None
@@ -50,12 +49,12 @@ def shrink_column(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     before, after = case.facts.kind(old), case.facts.kind(new)
     condition = outside(before, after, column(op.column_name)) if before and after else None
     too_large = None if condition is None else case.tables.finds_in(op.table_name, op.schema, condition)
-    size = "which was larger" if old is None else f"which is {case.facts.spelled(old)}"
-    what = f"makes {case.facts.spelled(new)} of column {op.table_name}.{op.column_name}, {size}"
+    what = _what(op, old, case) + (", and it was larger" if old is None else "")
     if too_large is False:
         return Problem(
             f"{what}: no value is too large now, and it fails if one is by then",
-            "deploy code that writes no larger ones before this.",
+            "deploy code that writes no larger ones before this:\n"
+            '    safety_assured = {"shrink-column": "no release writes larger values"}',
             WARNS,
         )
     there = "there are values that are too large" if too_large else "values that are too large are cut or refused"
@@ -64,6 +63,11 @@ def shrink_column(op: ops.AlterColumnOp, case: Case) -> Problem | None:
         "let the app refuse larger values and leave the column as it is; or shorten those that are there, "
         "and let a review with the database see that none is left:\n    flask db review",
     )
+
+
+def _what(op: ops.AlterColumnOp, old: TypeEngine[Any] | None, case: Case) -> str:
+    was = "" if old is None else f" from {case.facts.spelled(old)}"
+    return f"changes column {op.table_name}.{op.column_name}{was} to {case.facts.spelled(op.modify_type)}"
 
 
 def _is_enum_again(op: ops.AlterColumnOp, case: Case) -> bool:
@@ -148,7 +152,7 @@ def _comparable(kind: Kind) -> tuple[object, ...]:
     ops.CreateTableOp,
     ops.AddColumnOp,
     ops.AlterColumnOp,
-    applies=lambda facts: facts.json_is_text,
+    applies=lambda facts: facts.json_has_no_equality,
     new_tables=True,
 )
 def json_column(op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, case: Case) -> Iterator[Problem]:

@@ -4,10 +4,11 @@ import re
 from math import inf
 from typing import Any
 
+from sqlalchemy import ARRAY
 from sqlalchemy.dialects.postgresql import ENUM, CreateEnumType
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters.casts import Cast
+from app.safe_migrations.adapters.casts import Cast, enum_of
 from app.safe_migrations.adapters.facts import Facts
 
 GROW_IN_PLACE = ("text", "decimal", "datetime", "time")
@@ -57,7 +58,7 @@ class PostgreSQLFacts(Facts):
     unvalidated_constraints = True
     constraints_from_indexes = True
     exclude_constraints = True
-    json_is_text = True
+    json_has_no_equality = True
     not_null_scans = True
     adding_rewrites = True
     enums_are_types = True
@@ -102,13 +103,13 @@ class PostgreSQLFacts(Facts):
         here = self._enum(kind)
         if here is None:
             return kind
+        if isinstance(kind, ARRAY):
+            return type(kind)(self.existing_enum(kind.item_type), kind.as_tuple, kind.dimensions, kind.zero_indexes)
         there = ENUM(*here.enums, name=str(here.name), schema=here.schema, create_type=False)
         return there if isinstance(kind, ENUM) else kind.with_variant(there, self.dialect)
 
     def _enum(self, kind: TypeEngine[Any]) -> ENUM | None:
-        here = kind.dialect_impl(self.sql_dialect)
-        while hasattr(here, "impl_instance"):
-            here = here.impl_instance.dialect_impl(self.sql_dialect)
+        here = enum_of(getattr(kind, "item_type", kind), self.dialect)
         return here if isinstance(here, ENUM) and here.name else None
 
     def validating(self, table: str, schema: str | None, constraint: str) -> str:
