@@ -71,6 +71,6 @@ def test_rule(review: Callable[[str, str], list[Finding]], code: str, product: s
     for finding in found:
         assert finding.message.startswith("revision a1 ")
         assert finding.message.endswith(f" ({code}).")
-        assert finding.instead
+        assert "\n    " in finding.instead
     found = review(good, product)
     assert [] == [finding for finding in found if finding.code == code or finding.stops]

@@ -105,12 +105,14 @@ def unique_constraint_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[P
 
 
 @rule(BLOCKS, CreateExcludeConstraintOp, applies=lambda facts: facts.exclude_constraints)
-def exclude_constraint(op: CreateExcludeConstraintOp, _case: Case) -> Problem:
-    """Its index is built under an ACCESS EXCLUSIVE lock, and none that is there can be used (as above)."""
+def exclude_constraint(op: CreateExcludeConstraintOp, case: Case) -> Problem:
+    """Its index is built under an ACCESS EXCLUSIVE lock, and none that is there serves (PostgreSQL, "ALTER TABLE")."""
+    new, old = (case.facts.quoted(name, op.schema) for name in (f"{op.table_name}_new", op.table_name))
     return Problem(
         f"adds {_named('EXCLUDE constraint', op.constraint_name)} to {op.table_name}, and nobody can read or write it"
         " while its index is built",
-        "run this revision when nobody needs the table, or make a new table that has it, and copy the rows.",
+        "run this revision when nobody needs the table, or make a new table that has it, and copy the rows:\n"
+        f"    op.execute({f'INSERT INTO {new} SELECT * FROM {old}'!r})",
     )
 
 
@@ -122,7 +124,8 @@ def add_foreign_key_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Pro
         if case.tables.has_rows(where, schema) is not False:
             yield Problem(
                 f"adds {_called(made)}, for which {where} is copied, and nobody can write to it meanwhile",
-                f"run this revision when nobody has to write to {where}.",
+                f"run this revision when nobody has to write to {where}, and try it on a copy before:\n"
+                "    flask db rehearse",
             )
 
 

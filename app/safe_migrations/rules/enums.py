@@ -30,7 +30,8 @@ def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, case: Case) -> 
     if isinstance(op, ChangeRowsOp) and op.table_name == VALUES_OF_ENUMS:
         return Problem(
             "changes the values of an enum in the system catalogue, and rows and indexes that have them break",
-            "make a new type without the value, and a column of it; copy the rows, and drop the old one later.",
+            "make a new type without the value, and a column of it; copy the rows, and drop the old one later:\n"
+            '    sa.Enum("...", name="..._new").create(op.get_bind())',
         )
     return None
 
@@ -39,11 +40,15 @@ def _removed_value(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     old, new = case.facts.kind(case.type_before(op)), case.facts.kind(op.modify_type)
     if old is None or new is None or not old.values or not new.values or old.values <= new.values:
         return None
-    removed = ", ".join(sorted(old.values - new.values))
+    gone = sorted(old.values - new.values)
+    removed = ", ".join(gone)
+    table, name = case.facts.quoted(op.table_name, op.schema), case.facts.quoted(op.column_name)
+    values = ", ".join(f"'{each}'" for each in gone)
+    move = f"UPDATE {table} SET {name} = '...' WHERE {name} IN ({values})"
     return Problem(
         f"makes column {op.table_name}.{op.column_name} an enum without {removed}, and code that is still running "
         "reads and writes that",
-        "deploy code that does not use it, and move the rows, before this.",
+        f"deploy code that does not use it, and move the rows, before this:\n    op.execute({move!r})",
     )
 
 

@@ -91,7 +91,8 @@ def fulltext_blocks(op: ops.CreateIndexOp, case: Case) -> Problem | None:
     for kind in kinds & case.facts.blocking_indexes:
         return Problem(
             f"creates {kind} {_called(op)}, and nobody can write to {op.table_name} meanwhile",
-            f"run this revision when nobody has to write to {op.table_name}, or search in another service.",
+            f"run this revision when nobody has to write to {op.table_name}, and try it on a copy before, or search in "
+            "another service:\n    flask db rehearse",
         )
     return None
 

@@ -19,7 +19,8 @@ def raw_sql(op: CommandOp, case: Case) -> Problem | None:
     if not op.parsed:
         return Problem(
             f"executes SQL that nobody can review: {' '.join(shown.split())}",
-            "use Alembic's operations, or one plain statement for each op.execute().",
+            "use Alembic's operations, or one plain statement for each:\n"
+            '    op.execute("UPDATE ... SET ... WHERE ...")',
         )
     if op.may_do_anything:
         return Problem(
@@ -33,12 +34,19 @@ def _dropped(op: CommandOp, case: Case) -> Problem | None:
     what = f"{op.words.lower()} {op.name or ''}".strip().replace("drop", "drops", 1)
     if op.loses_data:
         also = "all that depends on it" if op.cascade else "the data in it"
-        return Problem(f"{what}, and with it {also}", "drop by name what is not needed, table by table.", BLOCKS)
+        way = 'drop by name what is not needed, table by table:\n    op.drop_table("...")'
+        return Problem(
+            f"{what}, and with it {also}",
+            way,
+            BLOCKS,
+        )
     made_again = {(f"CREATE {kind}", op.name) for kind in [op.words.partition(" ")[2]]}
     if made_again & {(each.op.words, each.op.name) for each in case.revision.upgrade if isinstance(each.op, CommandOp)}:
         return None
     return Problem(
-        f"{what}, and code that is still running may use it", "drop it in the next release, when nothing uses it."
+        f"{what}, and code that is still running may use it",
+        "drop it in the next release, when nothing uses it:\n"
+        '    safety_assured = {"raw-sql": "nothing has used it since the last release"}',
     )
 
 
@@ -69,7 +77,13 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, case: Case) -> Problem | No
     name = op.table_name or op.name or "the database"
     if way_out is None:
         return None
-    return Problem(f"executes {op.words} on {name}, and others wait for it until that is done", way_out)
+    line = f'    safety_assured = {{"lock-heavy-command": "nobody uses {name} then"}}'
+    if "CONCURRENTLY, in" in way_out:
+        line = f'    with op.get_context().autocommit_block():\n        op.execute("{op.words} ... CONCURRENTLY ...")'
+    return Problem(
+        f"executes {op.words} on {name}, and others wait for it until that is done",
+        f"{way_out.removesuffix('.')}:\n{line}",
+    )
 
 
 @rule(WARNS, Revision)
@@ -81,7 +95,8 @@ def not_inspectable(revision: Revision, _case: Case) -> Iterator[Problem]:
             continue
         yield Problem(
             f"does in its {way}(), from line {reason.line} on, what cannot be reviewed without a database: {reason}",
-            "change the schema in a revision that reads nothing, and rows in one of their own.",
+            "change the schema in a revision that reads nothing, and rows in one of their own:\n"
+            '    flask db revision -m "move the rows"',
             line=reason.line,
         )
 
@@ -159,6 +174,10 @@ def several_ddl(revision: Revision, case: Case) -> Problem | None:
     )
 
 
+def _without(declared: dict[object, object], code: object) -> str:
+    return repr({key: reason for key, reason in declared.items() if key != code})
+
+
 @rule(WARNS, Assurances)
 def safety_assured(assurances: Assurances, _case: Case) -> Iterator[Problem]:
     """An assurance that assures nothing hides the next thing that hurts."""
@@ -172,7 +191,7 @@ def safety_assured(assurances: Assurances, _case: Case) -> Iterator[Problem]:
         if code not in RULES:
             yield Problem(
                 f"acknowledges {code!r}, and there is no such rule",
-                "take it out of safety_assured, or correct it to a code that `flask db review` shows.",
+                "take it out, or correct it to a code that is shown by:\n    flask db review",
             )
         elif not assurances.is_reason(reason):
             yield Problem(
@@ -182,5 +201,5 @@ def safety_assured(assurances: Assurances, _case: Case) -> Iterator[Problem]:
         elif code not in assurances.found:
             yield Problem(
                 f"acknowledges {code}, and has nothing of that kind any more",
-                f"take {code} out of safety_assured.",
+                f"take it out:\n    safety_assured = {_without(assurances.declared, code)}",
             )

@@ -5,6 +5,7 @@ from typing import Any
 
 from alembic.operations import ops
 
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.operations import made_by, with_column
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
@@ -45,8 +46,13 @@ def long_identifier(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
             unit = "bytes" if case.facts.names_in_bytes else "characters"
             yield Problem(
                 f"names {kind} {name}, which is longer than {case.facts.longest_name} {unit}: it is cut or refused",
-                "take a shorter name, in the model too.",
+                f"take a shorter name, in the model or the naming convention too:\n    {_shorter(name, case.facts)}",
             )
+
+
+def _shorter(name: str, facts: Facts) -> str:
+    """Its beginning, as far as it is not too long."""
+    return next(name[:end] for end in range(len(name), 0, -1) if not facts.is_too_long(name[:end]))
 
 
 def _names(op: Any) -> Iterator[tuple[str, str]]:
