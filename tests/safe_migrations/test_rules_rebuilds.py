@@ -265,3 +265,13 @@ def test_review(project: Project) -> None:
     assert (1, before) == (done.returncode, state(project))
     assert "revision b1 changes pet: SQLite has to rebuild pet, and would lose COLLATE (rebuild-loses)." in done.stderr
     assert "safety_assured" in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_another_database(database: str) -> None:
+    """One that is asked for what a script deserves on SQLite has no such table: nothing is found, and it goes on."""
+    engine = sa.create_engine(database)
+    with engine.connect() as connection:
+        assert None is FACTS["sqlite"]().refused_rebuild(connection, [], Batch("pet", None, {}))
+        assert 1 == connection.scalar(sa.text("SELECT 1"))
+    engine.dispose()
