@@ -140,23 +140,24 @@ def _reviewed(config: Config, revisions: str, whole: bool, targets: str) -> list
     """For the databases in ``targets``, else for the configured one and those in MIGRATION_TARGETS."""
     script = ScriptDirectory.from_config(config)
     history = list(script.walk_revisions())[::-1]
-    chosen = {revision.revision for revision in history} if whole else _chosen(script, revisions)
+    order = [revision.revision for revision in history]
+    chosen = set(order) if whole else _chosen(script, revisions)
     if targets:
         wanted = [facts_of(target) for target in targets.split(",")]
         one_run = False
         if chosen is None:
             chosen = _pending_elsewhere(config, script)
             one_run = chosen is not None
-        names = {revision.revision for revision in history} if chosen is None else chosen
-        return merged({facts: review_revisions(history, names, facts, one_run) for facts in wanted})
+        names = set(order) if chosen is None else chosen
+        return merged({facts: review_revisions(history, names, facts, one_run) for facts in wanted}, order)
     with _opened(config) as (backups, connection, using):
         here, elsewhere = facts_at(backups.adapter, connection), [facts_of(target) for target in using.targets]
         if chosen is not None:
-            return merged({facts: review_revisions(history, chosen, facts) for facts in (here, *elsewhere)})
+            return merged({facts: review_revisions(history, chosen, facts) for facts in (here, *elsewhere)}, order)
         pending = _pending(script, connection)
         names = {revision.revision for revision in pending}
         reviews = {facts: review_revisions(history, names, facts, one_run=True) for facts in elsewhere}
-        return merged({here: review_pending(pending, backups.adapter, connection), **reviews})
+        return merged({here: review_pending(pending, backups.adapter, connection), **reviews}, order)
 
 
 def _pending(script: ScriptDirectory, connection: Connection) -> list[Script]:

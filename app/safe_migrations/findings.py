@@ -40,13 +40,15 @@ class Finding:
         return f"{self.file}, line {self.line}, {self.level}: {self.message}{said}\nInstead: {self.instead}"
 
 
-def merged(reviews: Mapping[Facts, list[Finding]]) -> list[Finding]:
-    """What was found for several databases: once each, and where it is not all of them, with their names."""
+def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Finding]:
+    """What was found for several databases: once each, and where it is not all of them, with their names.
+
+    ``order`` has the revisions as they run.
+    """
     products: dict[Finding, list[str]] = {}
     for facts, findings in reviews.items():
         for finding in findings:
             products.setdefault(finding, []).append(facts.product)
-    order = list(dict.fromkeys(finding.revision for finding in products))
     return [
         finding
         if len(names) == len(reviews)

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.findings import Finding, Level, merged
 from tests.conftest import FIRST, Project, revision
 
 DROP = "with op.batch_alter_table('user') as batch:\n    batch.drop_column('email')"
@@ -203,3 +205,10 @@ def test_rehearsal_is_not_stopped(reviewed: Project) -> None:
     reviewed.write(*revision("a1", "r0", DROP, "op.add_column('user', sa.Column('email', sa.String(120)))"))
     done = reviewed.db("rehearse")
     assert (1, True) == (done.returncode, "its upgrade takes user.email, which has 1 values" in done.stdout)
+
+
+def test_merged_in_order() -> None:
+    """Findings come in the order of the history, whichever database they were found for."""
+    first, second = (Finding(name, "a.py", 1, "code", Level.WARNS, "it hurts.", "") for name in ("b1", "a2"))
+    found = merged({FACTS["sqlite"](): [second], FACTS["mysql"](): [first]}, ["b1", "a2"])
+    assert ["b1", "a2"] == [finding.revision for finding in found]
