@@ -21,7 +21,8 @@ from app.safe_migrations.rules import RULES, Assurances, Case, Problem, Rule
 from app.safe_migrations.sql.ops import ChangeRowsOp
 from app.safe_migrations.tables import Tables
 
-Found = tuple[Rule, Problem, Level, int]
+Found = tuple[Rule, Problem, Level, int, str]
+"""By which rule, what, how bad, in which line, and on which way."""
 
 
 class Review:
@@ -69,7 +70,8 @@ class Review:
                 level = problem.level or rule.level
                 if level is Level.BLOCKS and table and not rule.new_tables and case.tables.has_rows(*table) is False:
                     level = Level.WARNS
-                yield rule, problem, level, problem.line or (case.operation.line if case.operation else 1)
+                line = problem.line or (case.operation.line if case.operation else 1)
+                yield rule, problem, level, line, case.way
 
 
 def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, one_run: bool = False) -> list[Finding]:
@@ -160,14 +162,15 @@ def _found_elsewhere(script: Script, tables: Tables) -> set[str]:
 
 
 def _finding(script: Script, found: Found, acknowledged: set[str]) -> Finding:
-    rule, problem, level, line = found
+    rule, problem, level, line, way = found
+    where = "in downgrade() " if way == "downgrade" else ""
     return Finding(
         script.revision,
         relative(Path(script.path)),
         line,
         rule.code,
         level,
-        f"revision {script.revision} {problem.what} ({rule.code}).",
+        f"revision {script.revision} {where}{problem.what} ({rule.code}).",
         problem.instead,
         rule.code in acknowledged,
     )

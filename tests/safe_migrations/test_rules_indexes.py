@@ -253,7 +253,7 @@ def test_index_of_foreign_key_words(
     script = f"def upgrade():\n{indent(PET + IX, '    ')}\n\ndef downgrade():\n"
     (finding,) = found(review(script + indent(down, "    "), product), "index-needed-by-foreign-key")
     assert (
-        "revision a1 has a downgrade() that drops index ix of pet, and the server refuses that while foreign key fk"
+        "revision a1 in downgrade() drops index ix of pet, and the server refuses that while foreign key fk"
         " needs it (index-needed-by-foreign-key)."
     ) == finding.message
     assert instead == finding.instead

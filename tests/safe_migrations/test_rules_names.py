@@ -128,8 +128,7 @@ def test_unnamed_drop(
     (finding,) = found(review_on(made, CHILD, down=drop), "unnamed-drop")
     assert "blocks" == finding.level
     assert (
-        "revision a1 has a downgrade() that drops a constraint of child without a name, which always fails"
-        " (unnamed-drop)."
+        "revision a1 in downgrade() drops a constraint of child without a name, which always fails (unnamed-drop)."
     ) == finding.message
     if kind == "unique":
         assert {

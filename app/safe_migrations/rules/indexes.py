@@ -76,10 +76,9 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, case
     known = case.tables.table(table, op.schema)
     for key in known.foreign_keys:
         if _needs(key, str(name), known, getattr(op, "constraint_type", None) == "primary"):
-            drops = "has a downgrade() that drops" if case.way == "downgrade" else "drops"
             called = f"foreign key {key.name}" if key.name else f"the foreign key of {', '.join(key.columns)}"
             yield Problem(
-                f"{drops} index {name} of {table}, and the server refuses that while {called} needs it",
+                f"drops index {name} of {table}, and the server refuses that while {called} needs it",
                 _without_index(op, str(table), key, case),
             )
 

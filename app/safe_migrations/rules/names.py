@@ -62,8 +62,7 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, case: Case) -> Prob
         {"constraint_name" if "constraint_name" in vars(op) else "index_name": conv(_made_name(op, case))}
     )
     return Problem(
-        f"{'has a downgrade() that drops' if case.way == 'downgrade' else 'drops'} {thing} of {op.table_name} without a"
-        " name, which always fails",
+        f"drops {thing} of {op.table_name} without a name, which always fails",
         "give it the name that it has in the database, here and where it is made:\n"
         + as_python(again, batch=bool(case.operation and case.operation.batch)),
     )

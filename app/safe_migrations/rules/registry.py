@@ -23,8 +23,9 @@ BLOCKS, WARNS = Level.BLOCKS, Level.WARNS
 class Problem:
     """What a rule says of an operation.
 
-    ``what`` goes on after "revision 7f3c1a9e0b2d ", without a full stop; ``instead`` is a sentence, and lines to paste
-    below it. Without ``level`` it is the rule's, without ``line`` the operation's.
+    ``what`` goes on after "revision 7f3c1a9e0b2d ", or "revision 7f3c1a9e0b2d in downgrade() ", without a full stop;
+    ``instead`` is a sentence, and lines to paste below it. Without ``level`` it is the rule's, without ``line`` the
+    operation's.
     """
 
     what: str
