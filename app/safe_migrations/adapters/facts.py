@@ -74,19 +74,14 @@ class Facts:
     """Whether a foreign key is added by copying its table, while writers wait."""
 
     foreign_keys_need_index = False
-    """Whether an index stays for as long as a foreign key of its table has no other that begins with its columns."""
+    """Whether an index stays for as long as a foreign key of its table has no other that begins with its columns; a key
+    that has none gets one, of its own name."""
 
     blocking_indexes: frozenset[str] = frozenset()
     """Kinds of indexes that keep writers out while they are made, by their word in CREATE INDEX."""
 
-    renaming_restates = False
-    """Whether the statement by which Alembic renames a column says its type, default and comment anew."""
-
     checks_stop_renames = False
     """Whether a column cannot be renamed while a CHECK names it."""
-
-    indexes_foreign_keys = False
-    """Whether a foreign key without an index gets one, which has its name."""
 
     longest_name = 63
     """How long a name may be, in characters or bytes; a longer one is cut or refused."""
@@ -124,7 +119,7 @@ class Facts:
     """Whether a column or a constraint is changed by making the table anew, in Alembic's batch mode."""
 
     restates_columns = False
-    """Whether a column is changed by saying all of it anew."""
+    """Whether a column is changed, and renamed, by saying all of it anew: its type, default and comment."""
 
     enums_by_place = False
     """Whether rows have the value of an enum by its place in the list."""

@@ -123,7 +123,7 @@ def _dropped(index: CreateIndexOp, key: CreateForeignKeyOp | None) -> dict[str, 
     drop = DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
     anew: list[MigrateOperation] = [key.reverse(), drop, key] if key else [drop]
     plain: list[MigrateOperation] = [drop]
-    return {product: anew if facts.indexes_foreign_keys else plain for product, facts in FACTS.items()}
+    return {product: anew if facts.foreign_keys_need_index else plain for product, facts in FACTS.items()}
 
 
 def _validated(keys: list[CreateForeignKeyOp]) -> PerDatabase:

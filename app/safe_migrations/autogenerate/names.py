@@ -301,7 +301,7 @@ def _statement(named: Named, facts: Facts) -> str | None:
     if named.kind == "ck" and named.old == named.new:
         return None if facts.checks_stop_renames else ""
     if named.kind == "fk index":
-        return facts.renaming("ix", table, schema, named.old, named.new) if facts.indexes_foreign_keys else ""
+        return facts.renaming("ix", table, schema, named.old, named.new) if facts.foreign_keys_need_index else ""
     return facts.renaming(named.kind, table, schema, named.old, named.new)
 
 

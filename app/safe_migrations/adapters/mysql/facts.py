@@ -49,9 +49,7 @@ class MySQLFacts(Facts):
     runs_comments = True
     longest_name = 64
     names_in_bytes = False
-    renaming_restates = True
     checks_stop_renames = True
-    indexes_foreign_keys = True
     unnamed_primary_keys = True
     foreign_keys_copy = True
     foreign_keys_need_index = True
