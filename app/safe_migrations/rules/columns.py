@@ -194,9 +194,7 @@ def modify_drops_attributes(op: ops.AlterColumnOp, case: Case) -> Problem | None
             f"changes {column}, and what the statement does not say of the column goes: {what}",
             f"say what is to stay:\n    op.execute({statement!r})",
         )
-    name = (
-        "batch_op.alter_column(" if case.operation and case.operation.batch else f'op.alter_column("{op.table_name}", '
-    )
+    name = "batch_op.alter_column(" if case.in_batch else f'op.alter_column("{op.table_name}", '
     return Problem(
         f"changes {column}, and what the script does not say of the column goes: {what}",
         "say what is to stay:\n" + f'    {name}"{op.column_name}", ..., {", ".join(filter(None, lost.values()))})',

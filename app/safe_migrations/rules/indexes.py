@@ -6,7 +6,7 @@ from alembic.operations import ops
 
 from app.safe_migrations.rules.lines import as_python
 from app.safe_migrations.rules.parts import parts
-from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
+from app.safe_migrations.rules.registry import BLOCKS, BOTH, WARNS, Case, Problem, rule
 from app.safe_migrations.tables import ForeignKey, KnownTable
 
 AUTOCOMMIT = "    with op.get_context().autocommit_block():\n"
@@ -28,7 +28,7 @@ def create_index_blocks_writes(op: ops.MigrateOperation, case: Case) -> Iterator
     ops.CreateIndexOp,
     ops.DropIndexOp,
     applies=lambda facts: facts.concurrent_indexes,
-    ways=("upgrade", "downgrade"),
+    ways=BOTH,
     new_tables=True,
 )
 def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, case: Case) -> Problem | None:
@@ -62,7 +62,7 @@ def drop_index_blocks(op: ops.DropIndexOp, case: Case) -> Problem | None:
     ops.DropIndexOp,
     ops.DropConstraintOp,
     applies=lambda facts: facts.foreign_keys_need_index,
-    ways=("upgrade", "downgrade"),
+    ways=BOTH,
     new_tables=True,
 )
 def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, case: Case) -> Iterator[Problem]:

@@ -13,9 +13,7 @@ from app.safe_migrations.database import naming_convention
 from app.safe_migrations.operations import made_by, with_column
 from app.safe_migrations.rules.lines import as_python, as_sql
 from app.safe_migrations.rules.parts import constraints_of, is_inline, parts
-from app.safe_migrations.rules.registry import BLOCKS, Case, Problem, rule
-
-BOTH = ("upgrade", "downgrade")
+from app.safe_migrations.rules.registry import BLOCKS, BOTH, Case, Problem, rule
 
 
 def real_name(op: ops.AddConstraintOp) -> str | None:
@@ -64,7 +62,7 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, case: Case) -> Prob
     return Problem(
         f"drops {thing} of {op.table_name} without a name, which always fails",
         "give it the name that it has in the database, here and where it is made:\n"
-        + as_python(again, batch=bool(case.operation and case.operation.batch)),
+        + as_python(again, batch=case.in_batch),
     )
 
 
@@ -84,7 +82,7 @@ def _loses_its_name(op: ops.MigrateOperation, constraint: Constraint, case: Case
     """Whether Alembic writes it into the definition of a column, without the name that it would have beside it."""
     if not isinstance(op, ops.AddColumnOp):
         return False
-    rebuilt = case.facts.rebuilds and case.operation is not None and case.operation.batch
+    rebuilt = case.facts.rebuilds and case.in_batch
     return is_inline(op, constraint) or (rebuilt and isinstance(constraint, UniqueConstraint))
 
 
@@ -110,7 +108,7 @@ def _with_name(made: Any, op: ops.MigrateOperation, case: Case) -> str:
     if not isinstance(op, ops.CreateTableOp):
         again = copy(made)
         again.constraint_name = name if made.constraint_type == "check" else conv(name)
-        return as_python(again, batch=bool(case.operation and case.operation.batch))
+        return as_python(again, batch=case.in_batch)
     if made.constraint_type == "foreignkey":
         schema = f"{made.kw['referent_schema']}." if made.kw.get("referent_schema") else ""
         there = [f"{schema}{made.referent_table}.{each}" for each in made.remote_cols]

@@ -7,9 +7,8 @@ from sqlalchemy import Computed
 from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.rules.lines import as_python
-from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Level, Problem, rule
+from app.safe_migrations.rules.registry import BLOCKS, BOTH, WARNS, Case, Level, Problem, rule
 
-BOTH = ("upgrade", "downgrade")
 CONSTRAINTS = {
     ops.CreateForeignKeyOp: "a foreign key to",
     ops.CreateUniqueConstraintOp: "a unique constraint to",

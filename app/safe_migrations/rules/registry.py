@@ -17,6 +17,7 @@ from app.safe_migrations.operations import Operation, Revision
 from app.safe_migrations.tables import Tables
 
 BLOCKS, WARNS = Level.BLOCKS, Level.WARNS
+BOTH = ("upgrade", "downgrade")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from app.safe_migrations.sql.definitions import (
     read_constraint,
     read_options,
 )
-from app.safe_migrations.sql.ops import CommandOp
+from app.safe_migrations.sql.ops import LOSES_DATA, CommandOp
 from app.safe_migrations.sql.types import read_type
 from app.safe_migrations.sql.words import Unreadable, Words
 
@@ -24,7 +24,6 @@ from app.safe_migrations.sql.words import Unreadable, Words
 HOW = ("ALGORITHM", "LOCK")
 # What ALTER TABLE ... DROP takes that is no column.
 DROPS = {"PARTITION", "SYSTEM", "PERIOD"}
-TAKES_ROWS = {"DROP PARTITION", "TRUNCATE PARTITION", "DISCARD TABLESPACE", "DISCARD PARTITION", "DROP SYSTEM"}
 FOREIGN_KEY = ("ondelete", "onupdate", "deferrable", "initially")
 
 
@@ -126,7 +125,7 @@ def _part(words: Words, table: Table) -> CommandOp:
     action = phrase(words)
     name = words.words[words.at].text if not words.done and words.words[words.at].is_name else None
     concurrently = words.has("CONCURRENTLY")
-    return CommandOp(action, name, *table, action in TAKES_ROWS, concurrently=concurrently, text=words.text)
+    return CommandOp(action, name, *table, action in LOSES_DATA, concurrently=concurrently, text=words.text)
 
 
 def _add(words: Words, table: Table) -> Iterator[ops.MigrateOperation]:
