@@ -59,6 +59,9 @@ class Facts:
     enums_are_types = False
     """Whether an enum is a type of its own, beside the tables that use it."""
 
+    enum_catalogue: str | None = None
+    """The table of the system catalogue that has the values of enums."""
+
     unvalidated_constraints = False
     """Whether a foreign key or CHECK can be added without a look at the rows; else all are read under a lock."""
 

@@ -13,8 +13,6 @@ from app.safe_migrations.operations import Operation, Revision
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 from app.safe_migrations.sql import ChangeRowsOp, CommandOp
 
-VALUES_OF_ENUMS = "pg_enum"
-
 
 @rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, applies=lambda facts: facts.enums_are_types)
 def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, case: Case) -> Problem | None:
@@ -27,7 +25,7 @@ def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, case: Case) -> 
             "add the new value, deploy code that knows both, and move the rows:\n"
             f"    op.execute(\"ALTER TYPE {_name(op)} ADD VALUE IF NOT EXISTS '...'\")",
         )
-    if isinstance(op, ChangeRowsOp) and op.table_name == VALUES_OF_ENUMS:
+    if isinstance(op, ChangeRowsOp) and op.table_name == case.facts.enum_catalogue:
         return Problem(
             "changes the values of an enum in the system catalogue, and rows and indexes that have them break",
             "make a new type without the value, and a column of it; copy the rows, and drop the old one later:\n"
