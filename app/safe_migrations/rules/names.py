@@ -1,4 +1,4 @@
-"""The names that constraints have in the database: the scripts', and those that the app's naming convention makes."""
+"""Rules about names: those that constraints get from scripts and from the naming convention, and long ones."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -9,11 +9,21 @@ from sqlalchemy import Constraint, MetaData, UniqueConstraint
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql.elements import conv
 
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.database import naming_convention
 from app.safe_migrations.operations import made_by, with_column
 from app.safe_migrations.rules.lines import as_python, as_sql
 from app.safe_migrations.rules.parts import constraints_of, is_inline, parts
-from app.safe_migrations.rules.registry import BLOCKS, BOTH, Case, Problem, rule
+from app.safe_migrations.rules.registry import BLOCKS, BOTH, WARNS, Case, Problem, rule
+
+NAMING = (
+    ops.CreateTableOp,
+    ops.AddColumnOp,
+    ops.AlterColumnOp,
+    ops.RenameTableOp,
+    ops.CreateIndexOp,
+    ops.AddConstraintOp,
+)
 
 
 def real_name(op: ops.AddConstraintOp) -> str | None:
@@ -127,3 +137,38 @@ def _made_name(drop: ops.DropConstraintOp | ops.DropIndexOp, case: Case) -> str:
             if _table(made) == drop.table_name and kind in (None, getattr(made, "constraint_type", None)):
                 return str(made.index_name or "...") if isinstance(made, ops.CreateIndexOp) else _name_for(made)
     return "..."
+
+
+@rule(WARNS, *NAMING, applies=lambda facts: facts.names_end, new_tables=True)
+def long_identifier(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
+    """A name that is cut is another than the models have, and one that is refused stops the run halfway."""
+    for kind, name in _named(op):
+        if case.facts.is_too_long(name):
+            unit = "bytes" if case.facts.names_in_bytes else "characters"
+            yield Problem(
+                f"names {kind} {name}, which is longer than {case.facts.longest_name} {unit}: it is cut or refused",
+                f"take a shorter name, in the model or the naming convention too:\n    {_shorter(name, case.facts)}",
+            )
+
+
+def _shorter(name: str, facts: Facts) -> str:
+    """Its beginning, as far as it is not too long."""
+    return next(name[:end] for end in range(len(name), 0, -1) if not facts.is_too_long(name[:end]))
+
+
+def _named(op: Any) -> Iterator[tuple[str, str]]:
+    """What an operation names, and how."""
+    if isinstance(op, ops.RenameTableOp):
+        yield "table", op.new_table_name
+    elif isinstance(op, ops.AlterColumnOp) and op.modify_name:
+        yield "column", op.modify_name
+    elif isinstance(op, ops.CreateIndexOp) and op.index_name:
+        yield "index", str(op.index_name)
+    elif isinstance(op, ops.AddConstraintOp) and getattr(op, "constraint_name", None):
+        yield "constraint", str(getattr(op, "constraint_name", ""))
+    elif isinstance(op, ops.CreateTableOp | ops.AddColumnOp):
+        table = made_by(op) if isinstance(op, ops.CreateTableOp) else with_column(op)
+        yield from [("table", table.name)] if isinstance(op, ops.CreateTableOp) else []
+        yield from (("column", each.name) for each in table.columns)
+        yield from (("constraint", str(each.name)) for each in table.constraints if each.name)
+        yield from (("index", str(each.name)) for each in table.indexes if each.name)
