@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-from alembic.operations import ops
-
 from app.safe_migrations.operations import Operation, Revision
+from app.safe_migrations.rules.ddl import altered_tables
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
-from app.safe_migrations.sql import ChangeRowsOp, CommandOp
-from app.safe_migrations.tables import Name, Tables
+from app.safe_migrations.sql import ChangeRowsOp
+from app.safe_migrations.tables import Tables
 
 VERBS = {"UPDATE": "changes", "MERGE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
 
@@ -48,28 +47,6 @@ def backfill_with_ddl(revision: Revision, case: Case) -> Problem | None:
         f'leave the rows to a revision of their own:\n    flask db revision -m "backfill {name}"',
         line=operation.line,
     )
-
-
-def altered_tables(revision: Revision, tables: Tables) -> Iterator[tuple[Operation, Name, bool]]:
-    """Each DDL statement of upgrade() on a table: its first operation, the table, whether this run makes it."""
-    tables = tables.branch()
-    before: tuple[object, object] | None = None
-    for operation in revision.upgrade:
-        op, table = operation.op, tables.of(operation.op)
-        statement = (operation.statement or op, table)
-        was_new = table is not None and tables.is_new(*table)
-        tables.apply(op)
-        if table is not None and is_ddl(operation) and statement != before:
-            yield operation, (table[1], table[0]), was_new or tables.is_new(*table)
-        before = statement
-
-
-def is_ddl(operation: Operation) -> bool:
-    """Whether it makes, alters or drops a table, or something of it."""
-    op = operation.op
-    if isinstance(op, (CommandOp, ChangeRowsOp, ops.BulkInsertOp, ops.ExecuteSQLOp)):
-        return isinstance(op, CommandOp) and (operation.statement or "").upper().startswith("ALTER")
-    return True
 
 
 def changed_rows(revision: Revision, tables: Tables) -> Iterator[tuple[Operation, str]]:

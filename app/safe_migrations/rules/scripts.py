@@ -7,7 +7,6 @@ from pathlib import Path
 from flask import current_app
 
 from app.safe_migrations.operations import Revision, one_way
-from app.safe_migrations.rules.data import altered_tables
 from app.safe_migrations.rules.registry import BLOCKS, RULES, WARNS, Assurances, Case, Problem, rule
 from app.safe_migrations.sql import ChangeRowsOp, CommandOp
 
@@ -138,40 +137,6 @@ def missing_downgrade(revision: Revision, _case: Case) -> Problem | None:
 
 def _parsed(script: Path) -> ast.Module:
     return ast.parse(script.read_text(encoding="utf-8"))
-
-
-@rule(WARNS, Revision, applies=lambda facts: not (facts.ddl_commits or facts.one_writer))
-def several_tables(revision: Revision, case: Case) -> Problem | None:
-    """Each table stays locked until the last one is done, and two that lock in another order wait for each other."""
-    altered: dict[str, int] = {}
-    for operation, (_, name), is_new in altered_tables(revision, case.tables):
-        if not is_new and not operation.autocommit:
-            altered.setdefault(name, operation.line)
-    if len(altered) < 2:
-        return None
-    names, lines = list(altered), list(altered.values())
-    return Problem(
-        f"alters {', '.join(names[:-1])} and {names[-1]}, and each stays locked until all is done",
-        f'alter one table in each revision:\n    flask db revision -m "alter {names[-1]}"',
-        line=lines[1],
-    )
-
-
-@rule(WARNS, Revision, applies=lambda facts: facts.ddl_commits)
-def several_ddl(revision: Revision, case: Case) -> Problem | None:
-    """Each commits; what is done has to be undone by statements, which a full disk or a lost server may prevent."""
-    found = list(altered_tables(revision, case.tables))
-    altered = [(operation, table) for operation, table, is_new in found if not is_new]
-    if len(found) < 2 or not altered:
-        return None
-    operation, (schema, name) = altered[-1]
-    statement = f"ALTER TABLE {case.facts.quoted(name, schema)} ADD ..., ADD ..."
-    return Problem(
-        f"has {len(found)} DDL statements, and each commits: if one fails, those before it have to be undone",
-        f"give what concerns {name} a revision of its own, and one statement where that can be:\n"
-        f"    op.execute({statement!r})",
-        line=operation.line,
-    )
 
 
 def _without(declared: dict[object, object], code: object) -> str:
