@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -357,6 +358,10 @@ sqlite: PRAGMA foreign_keys = OFF; PRAGMA table_info(a); PRAGMA foreign_keys; PR
 sqlite: INSERT OR REPLACE INTO a VALUES (1); UPDATE OR IGNORE a SET b = 1
     ChangeRows a verb=REPLACE bounded=True given=True
     ChangeRows a verb=UPDATE bounded=False columns=('b',)
+all: INSERT INTO a SELECT * FROM b; INSERT INTO s.a (b) VALUES ('UPDATE'); INSERT INTO a DEFAULT VALUES
+    ChangeRows a verb=INSERT bounded=True
+    ChangeRows s.a verb=INSERT bounded=True given=True
+    ChangeRows a verb=INSERT bounded=True
 postgresql: INSERT INTO a (b) VALUES (1) ON CONFLICT DO NOTHING
     ChangeRows a verb=INSERT bounded=True given=True
 postgresql: INSERT INTO a (b) VALUES (1) ON CONFLICT (b) DO UPDATE SET b = 2
@@ -421,6 +426,22 @@ def test_never_raises(dialect: str) -> None:
             tables = Tables()
             for op in translated(ops.ExecuteSQLOp(statement[:end]), dialect):
                 tables.apply(op)
+
+
+@pytest.mark.parametrize("dialect", ALL)
+def test_large(dialect: str) -> None:
+    """What a statement takes to be read grows with its terms, and not with their square: that would be minutes."""
+    terms = range(20_000)
+    start = time.process_time()
+    for statement, expected in (
+        ("INSERT INTO a (b) VALUES " + ", ".join(f"('{n}')" for n in terms), "verb=INSERT bounded=True given=True"),
+        ("DELETE FROM a WHERE " + " OR ".join(f"id = {n}" for n in terms[:5_000]), "verb=DELETE bounded=True"),
+        (f"DELETE FROM a WHERE id IN ({', '.join(map(str, terms[:5_000]))})", "verb=DELETE bounded=True"),
+    ):
+        assert [f"ChangeRows a {expected}"] == [shown(op) for op in translated(ops.ExecuteSQLOp(statement), dialect)]
+    many = ";".join(f"DELETE FROM a WHERE id = {n}" for n in terms[:1_000])
+    assert 1_000 == len(translated(ops.ExecuteSQLOp(many), dialect))
+    assert time.process_time() - start < 20
 
 
 def test_loaded_only_for_sql() -> None:

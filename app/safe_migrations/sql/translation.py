@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from app.safe_migrations.adapters.dialects import dialect_of
 from app.safe_migrations.sql.commands import KINDS, command, defines, take_longest
 from app.safe_migrations.sql.ops import CommandOp
-from app.safe_migrations.sql.rows import change_rows, insert, truncate
+from app.safe_migrations.sql.rows import change_rows, gives_rows, insert, truncate
 from app.safe_migrations.sql.tables import (
     alter_table,
     create_index,
@@ -114,13 +114,13 @@ def _read(words: Words) -> Iterator[MigrateOperation]:
 def _insert(words: Words, verb: str) -> Iterator[MigrateOperation]:
     from sqlglot.errors import SqlglotError
 
-    if verb == "INSERT":
+    if verb == "INSERT" and not gives_rows(words):
         try:
             yield from change_rows(words)
             return
         except SqlglotError:
             words.at = 0
-    yield from insert(words, "REPLACE" if words.has("UPDATE") else verb)
+    yield from insert(words, verb)
 
 
 def _create(words: Words) -> Iterator[MigrateOperation]:

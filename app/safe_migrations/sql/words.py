@@ -142,7 +142,7 @@ def statements(text: str, dialect: str) -> Iterator[Words]:
     for word in _words(text, facts.grammar):
         if _is_routine(found):
             depth = max(0, depth + _deeper(found, word.keyword))
-        elif [each.keyword for each in [*found, word]] == ["BEGIN", "NOT", "ATOMIC"]:
+        elif len(found) == 2 and _begins_block([*found, word]):
             depth = 1
         if word.keyword != ";" or depth:
             found.append(word)
@@ -178,8 +178,13 @@ def _tokenizer(grammar: str) -> Any:
 
 
 def _is_routine(found: list[Word]) -> bool:
-    first = [word.keyword for word in found[:15]]
-    return first[:3] == ["BEGIN", "NOT", "ATOMIC"] or (first[:1] == ["CREATE"] and bool(ROUTINES & set(first)))
+    if found and found[0].keyword == "CREATE":
+        return not ROUTINES.isdisjoint(word.keyword for word in found[:15])
+    return _begins_block(found)
+
+
+def _begins_block(found: list[Word]) -> bool:
+    return [word.keyword for word in found[:3]] == ["BEGIN", "NOT", "ATOMIC"]
 
 
 def _deeper(found: list[Word], keyword: str) -> int:
