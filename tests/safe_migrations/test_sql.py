@@ -444,6 +444,21 @@ def test_large(dialect: str) -> None:
     assert time.process_time() - start < 20
 
 
+@pytest.mark.parametrize("dialect", ALL)
+def test_nested(dialect: str) -> None:
+    """What is nested deeper than can be read is a statement that nobody can review, and those around it are read."""
+    for deep, expected in (
+        ("DELETE FROM a WHERE {}", "Command words=DELETE FROM parsed=False"),
+        ("UPDATE a SET b = {}", "Command words=UPDATE A parsed=False"),
+        ("SELECT {}", "Command words=SELECT {} parsed=False"),
+        ("INSERT INTO a SELECT {}", "ChangeRows a verb=INSERT bounded=True"),
+    ):
+        nested = "(" * 60 + "1" + ")" * 60
+        found = translated(ops.ExecuteSQLOp(f"DROP VIEW v; {deep.format(nested)}; DROP TABLE a"), dialect)
+        around = ["Command words=DROP VIEW name=v drops=True", "DropTable a"]
+        assert [around[0], expected.format(nested), around[1]] == [shown(op) for op in found]
+
+
 def test_loaded_only_for_sql() -> None:
     """The library that reads SQL takes its time, and no script without SQL waits for it."""
     code = "import sys, app.safe_migrations.review; sys.exit('sqlglot' in sys.modules)"

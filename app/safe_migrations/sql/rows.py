@@ -51,8 +51,18 @@ def insert(words: Words, verb: str) -> Iterator[ChangeRowsOp]:
     yield ChangeRowsOp(verb, *words.qualified(), given=words.has("VALUES"), text=words.text)
 
 
-def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
-    """Each change in a statement, those of its CTEs first; a SELECT that has none. Raises sqlglot's ParseError."""
+def change_rows(words: Words) -> list[ChangeRowsOp | CommandOp]:
+    """Each change in a statement, those of its CTEs first; a SELECT that has none. Raises Unreadable.
+
+    Sqlglot raises RecursionError for some dozens of parentheses, and anything for what it does not expect.
+    """
+    try:
+        return list(_changes(words))
+    except Exception as error:
+        raise Unreadable(words.text) from error
+
+
+def _changes(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
     from sqlglot import exp, parse_one
 
     logging.getLogger("sqlglot").setLevel(logging.ERROR)

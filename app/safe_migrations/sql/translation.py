@@ -112,14 +112,12 @@ def _read(words: Words) -> Iterator[MigrateOperation]:
 
 
 def _insert(words: Words, verb: str) -> Iterator[MigrateOperation]:
-    from sqlglot.errors import SqlglotError
-
     if verb == "INSERT" and not gives_rows(words):
         try:
             yield from change_rows(words)
             return
-        except SqlglotError:
-            words.at = 0
+        except Unreadable:
+            pass
     yield from insert(words, verb)
 
 
