@@ -330,6 +330,14 @@ def test_default_that_differs(database: str) -> None:
         ("ALTER TABLE pet CONVERT TO CHARACTER SET utf8mb4, ALGORITHM=INPLACE, LOCK=NONE", 0),
         ("ALTER TABLE pet MODIFY i BIGINT, ALGORITHM=INSTANT", 0),
         ("ALTER TABLE pet DROP PRIMARY KEY, ADD PRIMARY KEY (i), ALGORITHM=INPLACE, LOCK=NONE", 0),
+        ("ALTER TABLE pet ADD COLUMN x INTEGER, ALGORITHM=COPY", 1),
+        ("ALTER TABLE pet DROP COLUMN i, LOCK=EXCLUSIVE", 1),
+        ("ALTER TABLE pet ADD INDEX ix (i), ALGORITHM=INPLACE, LOCK=SHARED", 1),
+        ("ALTER TABLE pet ADD FOREIGN KEY (i) REFERENCES pet (id), ALGORITHM = copy", 1),
+        ("ALTER TABLE pet FORCE, ALGORITHM=COPY", 1),
+        ("CREATE INDEX ix ON pet (i) LOCK SHARED", 1),
+        ("DROP INDEX ix ON pet ALGORITHM=COPY", 1),
+        ("ALTER TABLE pet ADD COLUMN x INTEGER, ALGORITHM=DEFAULT, LOCK=DEFAULT", 0),
         ("ALTER TABLE pet COMMENT 'ENGINE=MyISAM'", 0),
         ("ALTER TABLE pet ADD COLUMN engine INTEGER", 0),
         ("SELECT 'ALTER TABLE pet ENGINE=MyISAM'", 0),
@@ -341,6 +349,17 @@ def test_sql(statement: str, expected: int) -> None:
     for op in in_sql(statement):
         found += found_in(op, FACTS["mysql"](), Tables())
     assert expected == len(found)
+
+
+def test_asked_for() -> None:
+    """The message has the words of the statement; MariaDB 11.2 lets others write, unless a lock is asked for."""
+    (op,) = in_sql("ALTER TABLE pet ADD CONSTRAINT fk FOREIGN KEY (i) REFERENCES pet (id), ALGORITHM=COPY")
+    case = Case(cast(Any, None), "upgrade", Operation(op, 1), FACTS["mysql"](), Tables())
+    (problem,) = cast("Iterator[Problem]", RULES["alter-copies-table"].find(op, case))
+    assert "asks for ALGORITHM=COPY: nobody can write to pet until that is done" == problem.what
+    for statement, expected in (("ALGORITHM=COPY", 0), ("ALGORITHM=COPY, LOCK=SHARED", 1), ("LOCK=NONE", 0)):
+        (op,) = in_sql(f"ALTER TABLE pet ADD COLUMN x INTEGER, {statement}")
+        assert expected == len(found_in(op, FACTS["mariadb"]((11, 2)), Tables())), statement
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)

@@ -19,7 +19,11 @@ COPIES = "the table is copied, and nobody can write to it until that is done"
     ops.AlterColumnOp,
     ops.AddColumnOp,
     ops.DropConstraintOp,
-    ops.CreateCheckConstraintOp,
+    ops.AddConstraintOp,
+    ops.DropColumnOp,
+    ops.RenameTableOp,
+    ops.CreateIndexOp,
+    ops.DropIndexOp,
     CommandOp,
     applies=lambda facts: facts.alters_by_copy or facts.numbering_blocks_writes,
 )
@@ -28,9 +32,16 @@ def alter_copies_table(op: ops.MigrateOperation, case: Case) -> Iterator[Problem
 
     What copies was found out by asking the servers; see adapters/mysql/facts.py and types.py.
     """
-    if refuses_to_copy(op):
+    if asked := _asks_for_lock(op, case):
+        table = getattr(op, "table_name", None) or getattr(op, "source_table", None) or "the table"
+        yield Problem(
+            f"asks for {asked}: nobody can write to {table} until that is done",
+            "ask for a way that lets others write, which the server refuses if there is none:\n"
+            f'    op.execute("ALTER TABLE {table} ..., ALGORITHM=INPLACE, LOCK=NONE")',
+        )
+    elif refuses_to_copy(op):
         return
-    if isinstance(op, ops.AddColumnOp):
+    elif isinstance(op, ops.AddColumnOp):
         yield from _copied_for_new(op, case)
     elif isinstance(op, ops.AlterColumnOp):
         yield from _copied_for_change(op, case)
@@ -144,6 +155,15 @@ def refuses_to_copy(op: ops.MigrateOperation) -> bool:
     """Whether SQL says how it is to be done, and the server refuses if it cannot be done so."""
     said = getattr(op, "kw", {})
     return said.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or said.get("lock") == "NONE"
+
+
+def _asks_for_lock(op: ops.MigrateOperation, case: Case) -> str:
+    """What SQL says for which nobody can write, whatever is altered; empty if it says nothing of the kind."""
+    said = getattr(op, "kw", {})
+    if said.get("lock") in ("SHARED", "EXCLUSIVE"):
+        return f"LOCK={said['lock']}"
+    copies = said.get("algorithm") == "COPY" and said.get("lock") != "NONE" and case.facts.alters_by_copy
+    return "ALGORITHM=COPY" if copies else ""
 
 
 @rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.alters_by_copy)
