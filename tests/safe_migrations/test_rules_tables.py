@@ -39,6 +39,34 @@ def test_long_identifier(review: Callable[[str, str], list[Finding]], up: str) -
     assert {"sqlite": 0, "mysql": 1, "mariadb": 1, "postgresql": 1} == codes
 
 
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("ALTER TABLE pet SET SCHEMA other", ["rename-table"]),
+        ("ALTER TABLE IF EXISTS shop.pet SET SCHEMA other", ["rename-table"]),
+        ("ALTER VIEW pet SET SCHEMA other", []),
+        ("ALTER TABLE pet SET (fillfactor = 70)", []),
+    ],
+)
+def test_other_schema(review: Callable[[str, str], list[Finding]], statement: str, expected: list[str]) -> None:
+    """A table that goes to another schema has another name for code that is still running."""
+    findings = review(f"op.execute('{statement}')", "postgresql")
+    assert expected == [each.code for each in findings if each.code == "rename-table"]
+
+
+def test_other_schema_words(review: Callable[[str, str], list[Finding]]) -> None:
+    """The message has the names of the script, and so has the line to paste."""
+    findings = review("op.execute('ALTER TABLE pet SET SCHEMA other')", "postgresql")
+    (finding,) = [each for each in findings if each.code == "rename-table"]
+    assert (
+        "revision a1 moves table pet to schema other, and code that is still running looks where it was (rename-table)."
+    ) == finding.message
+    assert (
+        "leave it there, and let a view have the new name:\n"
+        '    op.execute("CREATE VIEW other.pet AS SELECT * FROM pet")'
+    ) == finding.instead
+
+
 def test_long_identifier_units(review: Callable[[str, str], list[Finding]]) -> None:
     """PostgreSQL counts bytes up to 63, the others characters up to 64."""
     up = "op.add_column('user', sa.Column('" + "ü" * 32 + "', sa.Integer()))"

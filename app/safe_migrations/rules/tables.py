@@ -3,6 +3,7 @@
 from alembic.operations import ops
 
 from app.safe_migrations.rules.registry import BLOCKS, Case, Problem, rule
+from app.safe_migrations.sql import CommandOp
 
 
 @rule(BLOCKS, ops.DropTableOp)
@@ -15,9 +16,17 @@ def drop_table(op: ops.DropTableOp, _case: Case) -> Problem:
     )
 
 
-@rule(BLOCKS, ops.RenameTableOp)
-def rename_table(op: ops.RenameTableOp, _case: Case) -> Problem:
-    """Code of the last release still uses the old name (strong_migrations, "Renaming a table")."""
+@rule(BLOCKS, ops.RenameTableOp, CommandOp)
+def rename_table(op: ops.RenameTableOp | CommandOp, _case: Case) -> Problem | None:
+    """Code of the last release still uses the old name (strong_migrations, "Renaming a table"), or schema."""
+    if isinstance(op, CommandOp):
+        if op.words != "SET SCHEMA" or op.table_name is None:
+            return None
+        return Problem(
+            f"moves table {op.table_name} to schema {op.name}, and code that is still running looks where it was",
+            "leave it there, and let a view have the new name:\n"
+            f'    op.execute("CREATE VIEW {op.name}.{op.table_name} AS SELECT * FROM {op.table_name}")',
+        )
     return Problem(
         f"renames table {op.table_name} to {op.new_table_name}, and code that is still running uses the old name",
         f'keep the name in the database, and rename the model:\n    __tablename__ = "{op.table_name}"',
