@@ -217,6 +217,17 @@ postgresql: UPDATE a AS x SET b = c.d FROM c WHERE x.id = c.id
     ChangeRows a verb=UPDATE bounded=True columns=('b',)
 postgresql: DELETE FROM a USING b
     ChangeRows a verb=DELETE bounded=False
+postgresql: MERGE INTO a USING b ON true WHEN MATCHED THEN DELETE; MERGE INTO a USING b ON 1 = 1 WHEN MATCHED AND true THEN UPDATE SET c = 1
+    ChangeRows a verb=MERGE bounded=False
+    ChangeRows a verb=MERGE bounded=False
+postgresql: MERGE INTO a USING b ON true WHEN MATCHED AND a.c = 1 THEN DELETE WHEN NOT MATCHED THEN INSERT (c) VALUES (1)
+    ChangeRows a verb=MERGE bounded=True
+postgresql: MERGE INTO a USING b ON a.id = b.id WHEN NOT MATCHED BY SOURCE THEN DELETE
+    ChangeRows a verb=MERGE bounded=False
+postgresql: MERGE INTO a USING b ON true WHEN MATCHED THEN DO NOTHING
+    ChangeRows a verb=MERGE bounded=True
+postgresql: MERGE INTO a USING b ON a.id = b.id WHEN MATCHED THEN UPDATE SET c = 1 WHEN NOT MATCHED THEN INSERT (c) VALUES (1)
+    ChangeRows a verb=MERGE bounded=True
 postgresql: MERGE INTO a USING b ON a.id = b.id WHEN MATCHED THEN DELETE
     ChangeRows a verb=MERGE bounded=True
 postgresql: DO $$ BEGIN DELETE FROM a; DROP TABLE b; END $$; SELECT 1

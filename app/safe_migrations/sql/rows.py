@@ -67,7 +67,8 @@ def _changes(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
 
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     tree = parse_one(_plain(words), read=words.facts.grammar)
-    found: list[Any] = list(tree.find_all(exp.Update, exp.Delete, exp.Insert, exp.Merge, bfs=False))
+    changes = tree.find_all(exp.Update, exp.Delete, exp.Insert, exp.Merge, bfs=False)
+    found: list[Any] = [node for node in changes if not isinstance(node.parent, exp.When)]
     for node in sorted(found, key=lambda node: node.find_ancestor(exp.CTE) is None):
         verb = "REPLACE" if _overwrites(node) else node.key.upper()
         for table in _targets(node):
@@ -141,8 +142,7 @@ def _is_bounded(node: Any) -> bool:
     if isinstance(node, exp.Insert):
         return True
     if isinstance(node, exp.Merge):
-        whens = node.args["whens"].expressions
-        return not any(when.args.get("source") and not when.args.get("condition") for when in whens)
+        return not any(_takes_all(when, node.args["on"]) for when in node.args["whens"].expressions)
     if node.args.get("limit"):
         return True
     roots = [node.this, *(node.args.get("using") or ())]
@@ -151,6 +151,14 @@ def _is_bounded(node: Any) -> bool:
     if where := node.args.get("where"):
         conditions.append(where.this)
     return any(join.args.get("using") for join in joins) or any(map(_chooses, conditions))
+
+
+def _takes_all(when: Any, on: Any) -> bool:
+    """Whether this part of a MERGE changes all rows: those without a partner, or with one where ON is always true."""
+    condition = when.args.get("condition")
+    if when.args["then"].name == "DO NOTHING" or (condition and _chooses(condition)):
+        return False
+    return bool(when.args.get("source") or (when.args.get("matched") and not _chooses(on)))
 
 
 def _chooses(condition: Any) -> bool:
