@@ -56,6 +56,8 @@ def levels(findings: list[Finding], code: str) -> list[str]:
         ("DROP VIEW a; CREATE VIEW a AS SELECT 1", []),
         ("DO $$ BEGIN DELETE FROM pet; END $$", ["warns"]),
         ("CALL p()", ["warns"]),
+        ("COPY pet FROM PROGRAM 'id'", ["warns"]),
+        ("COPY pet FROM STDIN", []),
         ("FROBNICATE pet", ["warns"]),
         ("ALTER TABLE pet ADD", ["warns"]),
         ("UPDATE pet SET a = = 1", ["warns"]),

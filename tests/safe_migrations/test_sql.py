@@ -217,6 +217,11 @@ postgresql: UPDATE a AS x SET b = c.d FROM c WHERE x.id = c.id
     ChangeRows a verb=UPDATE bounded=True columns=('b',)
 postgresql: DELETE FROM a USING b
     ChangeRows a verb=DELETE bounded=False
+postgresql: COPY a FROM PROGRAM 'id'; COPY a TO PROGRAM $$id$$; COPY (SELECT b FROM program) TO STDOUT; COPY a FROM STDIN
+    Command words=COPY PROGRAM
+    Command words=COPY PROGRAM
+    Command words=COPY
+    Command words=COPY
 postgresql: MERGE INTO a USING b ON true WHEN MATCHED THEN DELETE; MERGE INTO a USING b ON 1 = 1 WHEN MATCHED AND true THEN UPDATE SET c = 1
     ChangeRows a verb=MERGE bounded=False
     ChangeRows a verb=MERGE bounded=False

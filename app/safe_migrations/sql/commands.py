@@ -122,6 +122,8 @@ def command(words: Words) -> Iterator[MigrateOperation]:
         known = "VACUUM FULL"
     elif known == "ROLLBACK" and words.has("TO"):
         known = "ROLLBACK TO"
+    elif known == "COPY" and (words.has("FROM", "PROGRAM", "") or words.has("TO", "PROGRAM", "")):
+        known = "COPY PROGRAM"
     elif known == "PRAGMA":
         yield _pragma(words)
         return
