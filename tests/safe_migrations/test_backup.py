@@ -489,7 +489,7 @@ def test_programs_of_the_other_product(project: Project, engine: Engine, databas
     real = shutil.which(name, path=native_path())
     said = subprocess.run([real, "--version"], capture_output=True, text=True, check=True).stdout if real else ""
     if real is None or ("MariaDB" in said) == of_mariadb:
-        pytest.skip(f"needs {name} of the other product; MYSQL_CLIENTS may name the folder of MySQL's")
+        pytest.skip(f"only where {name} of the other product is; MYSQL_CLIENTS may name the folder of MySQL's")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / name).symlink_to(real)
     for make, drop in (
@@ -522,7 +522,7 @@ def test_keys_that_the_server_adds(project: Project, engine: Engine, tmp_path: P
     setting = "SET SESSION sql_generate_invisible_primary_key"
     with engine.connect() as connection:
         if not connection.execute(text("SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'")).all():
-            pytest.skip("adds none")
+            pytest.skip("only on MySQL from 8.0.30 on")
     run(engine, "CREATE TABLE bare (v INT)", "INSERT INTO bare VALUES (1), (1)")
     run(engine, f"{setting} = 1", "CREATE TABLE keyed (v INT)", "INSERT INTO keyed VALUES (1), (1)")
     run(engine, "DELETE FROM keyed WHERE my_row_id = 1", f"{setting} = 0")

@@ -967,7 +967,7 @@ COMPOUND_STATEMENTS = [
 def test_sequence(upgrade: Callable[[str], list[str]], bare: Engine) -> None:
     """A table whose default is the next number of a sequence comes back after that; where it was, is told."""
     if not is_mariadb(bare.url):
-        pytest.skip("MySQL has no sequences")
+        pytest.skip("only on MariaDB: MySQL has no sequences")
     with bare.begin() as connection:
         run(connection, ["CREATE SEQUENCE año", "CREATE TABLE a (id INT PRIMARY KEY, v INT DEFAULT NEXTVAL(año))"])
     before = state(bare)
