@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, Engine, event, inspect, select, table
+from sqlalchemy import URL, Connection, Engine, TableClause, event, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.errors import MigrationError
@@ -152,27 +152,26 @@ class Adapter(ABC):
     def has_tables(self, connection: Connection) -> bool:
         """Whether there is a table, but for alembic_version and those of a run."""
         try:
-            return any(
-                not is_ours(name)
-                for schema in self.schemas(connection)
-                for name in inspect(connection).get_table_names(schema)
-            )
+            return next(self._tables(connection), None) is not None
         finally:
             connection.rollback()
 
     def has_rows(self, connection: Connection) -> bool:
         """Whether a table has a row, but for alembic_version and those of a run; True if that cannot be seen."""
         try:
-            for schema in self.schemas(connection):
-                for name in inspect(connection).get_table_names(schema):
-                    found = select(1).select_from(table(name, schema=schema)).limit(1)
-                    if not is_ours(name) and connection.scalar(found) is not None:
-                        return True
+            return any(
+                connection.scalar(select(1).select_from(each).limit(1)) is not None for each in self._tables(connection)
+            )
         except DBAPIError:
             return True
         finally:
             connection.rollback()
-        return False
+
+    def _tables(self, connection: Connection) -> Iterator[TableClause]:
+        for schema in self.schemas(connection):
+            for name in inspect(connection).get_table_names(schema):
+                if not is_ours(name):
+                    yield table(name, schema=schema)
 
     @abstractmethod
     def dump(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:

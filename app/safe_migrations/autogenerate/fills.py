@@ -18,6 +18,7 @@ from sqlalchemy import JSON, Column, Enum, LargeBinary, Text
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from app.safe_migrations.autogenerate.answers import given_pairs, somebody_is_there, wrong
+from app.safe_migrations.autogenerate.renames import full_name
 from app.safe_migrations.autogenerate.rendering import FillColumn
 
 NOW = "CURRENT_TIMESTAMP"
@@ -59,7 +60,7 @@ def _unfilled(ops: Iterable[MigrateOperation]) -> Iterator[tuple[ModifyTableOps,
 
 
 def _name(changes: ModifyTableOps, add: AddColumnOp) -> str:
-    return ".".join(part for part in (changes.schema, changes.table_name, add.column.name) if part)
+    return full_name((changes.schema, changes.table_name), add.column.name)
 
 
 def _given(name: str, value: str, column: "Column[Any]") -> str:

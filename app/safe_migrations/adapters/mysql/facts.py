@@ -111,32 +111,14 @@ class MySQLFacts(Facts):
 
     def has_width(self, width: int, table_name: str, column_name: str, schema: str | None) -> Select[tuple[int]]:
         """By information_schema."""
-        found = table(
-            "columns", *map(column, ("table_schema", "table_name", "column_name")), schema="information_schema"
-        )
-        return (
-            select(1)
-            .select_from(found)
-            .where(
-                found.c.table_schema == (schema or func.database()),
-                found.c.table_name == table_name,
-                found.c.column_name == column_name,
-                column("character_octet_length", Integer) <= column("character_maximum_length", Integer) * width,
-            )
+        return _told("columns", table_name, schema).where(
+            column("column_name") == column_name,
+            column("character_octet_length", Integer) <= column("character_maximum_length", Integer) * width,
         )
 
     def has_engine(self, engine: str, table_name: str, schema: str | None) -> Select[tuple[int]]:
         """By information_schema."""
-        found = table("tables", *map(column, ("table_schema", "table_name", "engine")), schema="information_schema")
-        return (
-            select(1)
-            .select_from(found)
-            .where(
-                found.c.table_schema == (schema or func.database()),
-                found.c.table_name == table_name,
-                found.c.engine == engine,
-            )
-        )
+        return _told("tables", table_name, schema).where(column("engine") == engine)
 
     def restates(self, operation: AlterColumnOp) -> bool:
         """MODIFY and CHANGE do, and Alembic takes them for all but a default (alembic/ddl/mysql.py)."""
@@ -193,3 +175,12 @@ class MariaDBFacts(MySQLFacts):
     def copies_for_numbering(self, numbered: bool) -> bool:
         """Not when AUTO_INCREMENT goes."""
         return self.alters_by_copy and numbered
+
+
+def _told(view: str, table_name: str, schema: str | None) -> Select[tuple[int]]:
+    """What a view of information_schema tells of a table."""
+    return (
+        select(1)
+        .select_from(table(view, schema="information_schema"))
+        .where(column("table_schema") == (schema or func.database()), column("table_name") == table_name)
+    )
