@@ -30,6 +30,7 @@ class Review:
 
     def __init__(self, facts: Facts, tables: Tables, recorder: Recorder) -> None:
         self.facts = facts
+        self.rules = [rule for rule in RULES.values() if rule.applies(facts)]
         self.tables = tables
         self.recorder = recorder
 
@@ -59,10 +60,10 @@ class Review:
             tables.follow(operation)
 
     def _judged(self, subject: Any, case: Case) -> Iterator[Found]:
-        for rule in RULES.values():
-            if not isinstance(subject, rule.classes) or case.way not in rule.ways or not rule.applies(self.facts):
+        table = case.tables.of(subject)
+        for rule in self.rules:
+            if not isinstance(subject, rule.classes) or case.way not in rule.ways:
                 continue
-            table = case.tables.of(subject)
             if table is not None and not rule.new_tables and case.tables.is_new(*table):
                 continue
             problems = rule.find(subject, case) or ()
