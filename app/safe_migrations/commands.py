@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.script import Script, ScriptDirectory
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -20,6 +20,7 @@ from app.safe_migrations.database import app_engine, connected, heads_in_words, 
 from app.safe_migrations.errors import LoginError, MigrationError
 from app.safe_migrations.findings import FORMATS, Finding, as_text, merged
 from app.safe_migrations.lock import locked
+from app.safe_migrations.plan import upgrades
 from app.safe_migrations.progress import log_on_stderr
 from app.safe_migrations.rehearsal import Rehearsal
 from app.safe_migrations.remedies import masked, relative
@@ -29,12 +30,16 @@ from app.safe_migrations.scratch import scratch_copy
 from app.safe_migrations.settings import Settings, settings
 
 
+def _settings(config: Config) -> Settings:
+    """Outside env.py, where Alembic knows of no `-x`."""
+    with EnvironmentContext(config, ScriptDirectory.from_config(config)):
+        return settings()
+
+
 @contextmanager
 def _opened(config: Config) -> Iterator[tuple[Backups, Connection, Settings]]:
     """The app's database, outside env.py."""
-    with EnvironmentContext(config, ScriptDirectory.from_config(config)):
-        using = settings()
-    adapter = adapter_of(app_engine())
+    using, adapter = _settings(config), adapter_of(app_engine())
     with log_on_stderr(), connected(adapter) as connection:
         yield Backups(adapter, using.backup_folder, using.backup_keep), connection, using
 
@@ -50,8 +55,7 @@ def back_up(config: Config) -> str:
 
 def list_backups(config: Config) -> None:
     """Print path and size of each; the database need not answer."""
-    with EnvironmentContext(config, ScriptDirectory.from_config(config)):
-        using = settings()
+    using = _settings(config)
     for file in Backups(adapter_of(app_engine()), using.backup_folder, using.backup_keep).found():
         click.echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB")
 
@@ -129,9 +133,8 @@ def review(config: Config, revisions: str, whole: bool, targets: str, form: str)
 
 def tell_findings(config: Config) -> None:
     """Print on stderr what is found in pending revisions, unless MIGRATION_REVIEW is off."""
-    with EnvironmentContext(config, ScriptDirectory.from_config(config)):
-        if settings().review == "off":
-            return
+    if _settings(config).review == "off":
+        return
     if findings := _reviewed(config, "", whole=False, targets=""):
         click.echo(as_text(findings), err=True)
 
@@ -154,23 +157,18 @@ def _reviewed(config: Config, revisions: str, whole: bool, targets: str) -> list
         here, elsewhere = facts_at(backups.adapter, connection), [facts_of(target) for target in using.targets]
         if chosen is not None:
             return merged({facts: review_revisions(history, chosen, facts) for facts in (here, *elsewhere)}, order)
-        pending = _pending(script, connection)
+        pending = upgrades(script, "heads", heads_of(connection))
         names = {revision.revision for revision in pending}
         reviews = {facts: review_revisions(history, names, facts, one_run=True) for facts in elsewhere}
         return merged({here: review_pending(pending, backups.adapter, connection), **reviews}, order)
-
-
-def _pending(script: ScriptDirectory, connection: Connection) -> list[Script]:
-    steps = script._upgrade_revs("heads", heads_of(connection))  # type: ignore[arg-type]  # it takes several
-    return [step.revision for step in steps]
 
 
 def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | None:
     """What is pending on the configured database; None if it does not answer, or knows of no revision."""
     try:
         with _opened(config) as (_, connection, _):
-            if heads_of(connection):
-                return {revision.revision for revision in _pending(script, connection)}
+            if heads := heads_of(connection):
+                return {revision.revision for revision in upgrades(script, "heads", heads)}
     except (DBAPIError, LoginError):
         pass
     click.echo("No database tells what is pending: this is the whole history, each revision by itself", err=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from alembic import context
 from alembic.runtime.migration import MigrationStep, RevisionStep
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
 
 
@@ -25,6 +26,12 @@ def command(steps: list[MigrationStep]) -> str:
     revisions = context.get_revision_argument() or "base"
     target = " ".join([revisions] if isinstance(revisions, str) else revisions)
     return name if target == " ".join(context.script.get_heads()) else f"{name} {shlex.quote(target)}"
+
+
+def upgrades(script: ScriptDirectory, destination: str, heads: tuple[str, ...]) -> list[Script]:
+    """What an upgrade from ``heads`` would run. Raises what Alembic raises of a revision that is not there."""
+    steps = script._upgrade_revs(destination, heads)  # type: ignore[arg-type]  # it takes several
+    return [step.revision for step in steps]
 
 
 def pending(connection: Connection, options: dict[str, Any]) -> tuple[tuple[str, ...], list[MigrationStep]]:

@@ -26,6 +26,7 @@ from app.safe_migrations.database import heads_of
 from app.safe_migrations.drift import drift
 from app.safe_migrations.errors import MigrationError, message
 from app.safe_migrations.operations import one_way
+from app.safe_migrations.plan import upgrades
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import Situation, relative
 
@@ -67,8 +68,7 @@ class Rehearsal:
 
     def steps(self, destination: str = "heads") -> list[Script]:
         """The revisions that an upgrade would run. Raises what Alembic raises of a revision that is not there."""
-        steps = self.script._upgrade_revs(destination, self._heads())  # type: ignore[arg-type]  # it takes several
-        return [step.revision for step in steps]
+        return upgrades(self.script, destination, self._heads())
 
     def run(self, steps: list[Script]) -> Iterator[Report]:
         """A report on each of ``steps``, to the end or to one that cannot be left behind."""
