@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import flask_migrate
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, inspect
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from app.safe_migrations.adapters.mysql.undo import undo
 from tests.conftest import FIRST, Project, is_mariadb, revision, run_on_server
@@ -846,6 +846,17 @@ def test_table_that_others_drop(upgrade: Callable[[str], list[str]], engine: Eng
     assert ["stop"] == upgrade("raise RuntimeError('stop')")
 
 
+def wait_for_sleep(engine: Engine) -> None:
+    """Until the server runs the DO SLEEP of a script, and so has done what stands before it."""
+    query = text(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'DO SLEEP%'"
+    )
+    deadline = time.monotonic() + 20
+    with engine.connect() as connection:
+        while not connection.scalar(query) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
 def test_killed(project: Project, engine: Engine) -> None:
     """After kill -9 the lock is held while the server still runs the last statement. The next run undoes the rest.
 
@@ -855,9 +866,7 @@ def test_killed(project: Project, engine: Engine) -> None:
     changes = ["ALTER TABLE pet DROP COLUMN notes", "DROP TABLE measure", "DO SLEEP(10)"]
     project.write(*revision("a1", FIRST, script(changes, "pass")))
     with project.start("flask", "db", "upgrade") as process:
-        deadline = time.monotonic() + 20
-        while inspect(engine).has_table("measure") and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_sleep(engine)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
     assert "another command has held the lock of this database" in project.db("-x", "lock_wait=0", "upgrade").stderr
@@ -917,10 +926,7 @@ def test_lost(project: Project, engine: Engine) -> None:
     before = state(engine)
     project.write(*revision("a1", FIRST, script(["DROP TABLE measure", "DO SLEEP(6)", "DROP TABLE log"], "pass")))
     with project.start("flask", "db", "upgrade") as process:
-        deadline = time.monotonic() + 20
-        while inspect(engine).has_table("measure") and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.3)
+        wait_for_sleep(engine)
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate()
     assert (1, True) == (process.returncode, "still there; the next run undoes it" in errors)
