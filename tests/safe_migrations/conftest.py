@@ -1,6 +1,10 @@
-"""Fixtures: ``review_on`` a database with rows, and ``operating`` on one, in a transaction that is left open."""
+"""Fixtures: ``review`` without a database, ``review_on`` one with rows, ``operating`` on one, in a transaction that is
+left open; and what the tests of rules have in common.
+"""
 
+import re
 from collections.abc import Callable, Iterator
+from textwrap import indent
 
 import flask_migrate
 import pytest
@@ -12,9 +16,51 @@ from sqlalchemy import Connection, text
 
 from app.extensions import db, migrate
 from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.findings import Finding
-from app.safe_migrations.review import review_pending
+from app.safe_migrations.review import review_pending, review_revisions
 from tests.conftest import FIRST, Project, revision
+
+on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+on_servers = pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+Review = Callable[[str, str], list[Finding]]
+ReviewOn = Callable[..., list[Finding]]
+Operating = tuple[Connection, Operations]
+
+
+@pytest.fixture
+def review(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Review]:
+    """Reviews a script that follows the first one, as its README shows it: all of it, or the body of upgrade()."""
+
+    def run(code: str, product: str) -> list[Finding]:
+        script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations")))
+        project.write("migrations/versions/a1.py", script_of(code))
+        history = list(script.walk_revisions())[::-1]
+        return review_revisions(history, {"a1"}, FACTS[product]())
+
+    with app_on("sqlite:////nowhere/at/all.db").app_context():
+        yield run
+
+
+def script_of(code: str) -> str:
+    """The whole script: it has one way, but what the README shows."""
+    head = f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = 'a1'\ndown_revision = {FIRST!r}\n\n"
+    if not re.search(r"^(def|safety_assured|from app)\b", code, re.MULTILINE):
+        code = f"def upgrade():\n{indent(code, '    ')}"
+    ways = {"upgrade": "pass", "downgrade": "raise NotImplementedError"}
+    missing = [f"\n\ndef {way}():\n    {body}\n" for way, body in ways.items() if f"def {way}(" not in code]
+    return head + code + "".join(missing)
+
+
+def found(findings: list[Finding], code: str) -> list[Finding]:
+    """Those of one rule."""
+    return [finding for finding in findings if finding.code == code]
+
+
+def levels(findings: list[Finding], code: str) -> list[str]:
+    """Of the findings of one rule."""
+    return [finding.level.value for finding in found(findings, code)]
 
 
 @pytest.fixture
@@ -27,7 +73,7 @@ def at_first(database: str, project: Project, app_on: Callable[[str], Flask]) ->
 
 
 @pytest.fixture
-def review_on(at_first: None, project: Project) -> Callable[..., list[Finding]]:
+def review_on(at_first: None, project: Project) -> ReviewOn:
     """Reviews a script that comes next, on the database with what ``statements`` made of it."""
 
     def run(up: str, *statements: str, down: str = "raise NotImplementedError") -> list[Finding]:
@@ -41,7 +87,7 @@ def review_on(at_first: None, project: Project) -> Callable[..., list[Finding]]:
 
 
 @pytest.fixture
-def operating(at_first: None) -> Iterator[tuple[Connection, Operations]]:
+def operating(at_first: None) -> Iterator[Operating]:
     """The connection, and operations that run on it."""
     with db.engine.connect() as connection:
         yield connection, Operations(MigrationContext.configure(connection, opts={"target_metadata": db.metadata}))

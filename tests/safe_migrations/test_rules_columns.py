@@ -1,6 +1,5 @@
 """Rules about columns: what they find beside the pairs of the README, and that the servers do what they claim."""
 
-from collections.abc import Callable
 from textwrap import dedent
 from typing import Any
 
@@ -8,32 +7,21 @@ import pytest
 import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.extensions import db
-from app.safe_migrations.findings import Finding
-from tests.safe_migrations.conftest import locks
-from tests.safe_migrations.test_rules import review
+from tests.safe_migrations.conftest import (
+    Operating,
+    Review,
+    ReviewOn,
+    found,
+    levels,
+    locks,
+    on_mysql,
+    on_postgresql,
+)
 
-__all__ = ["review"]
-
-on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 not_on_mysql = pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
-Review = Callable[[str, str], list[Finding]]
-ReviewOn = Callable[..., list[Finding]]
-Operating = tuple[Connection, Operations]
-
-
-def found(findings: list[Finding], code: str) -> list[Finding]:
-    """Those of one rule."""
-    return [finding for finding in findings if finding.code == code]
-
-
-def levels(findings: list[Finding], code: str) -> list[str]:
-    """Of the findings of one rule."""
-    return [finding.level.value for finding in found(findings, code)]
 
 
 def test_rename_column_words(review: Review) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic.operations import Operations
 from flask_migrate import upgrade
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -14,30 +13,21 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from app.extensions import db
 from app.safe_migrations.findings import Finding
 from tests.conftest import FIRST, Project, revision
-from tests.safe_migrations.conftest import execute, locks
-from tests.safe_migrations.test_rules import review
-
-__all__ = ["review"]
-
-on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-Review = Callable[[str, str], list[Finding]]
-Reviewing = Callable[..., list[Finding]]
-Operating = tuple[Connection, Operations]
+from tests.safe_migrations.conftest import (
+    Operating,
+    Review,
+    ReviewOn,
+    execute,
+    found,
+    levels,
+    locks,
+    on_mysql,
+    on_postgresql,
+)
 
 PET = "CREATE TABLE pet (id INT PRIMARY KEY, a INT, b INT, name VARCHAR(20))"
 OWNER = "CREATE TABLE owner (a INT NOT NULL, b INT NOT NULL, PRIMARY KEY (a, b))"
 BOB = "INSERT INTO {user} (id, username, email) VALUES (2, 'bob', 'c@d')"
-
-
-def found(findings: list[Finding], code: str) -> list[Finding]:
-    """Those of one rule."""
-    return [finding for finding in findings if finding.code == code]
-
-
-def levels(findings: list[Finding], code: str) -> list[str]:
-    """The levels of those of one rule."""
-    return [finding.level.value for finding in found(findings, code)]
 
 
 def pasted_query(finding: Finding) -> list[Any]:
@@ -54,7 +44,7 @@ def pasted_query(finding: Finding) -> list[Any]:
         "op.create_index('uq', 'pet', [sa.text('a'), sa.column('b').desc()], unique=True)",
     ],
 )
-def test_unique(review_on: Reviewing, made: str) -> None:
+def test_unique(review_on: ReviewOn, made: str) -> None:
     """It blocks where rows have the same values, which the query to paste shows; NULL is equal to nothing."""
     assert ["warns"] == levels(
         review_on(made, PET, "INSERT INTO pet VALUES (1, 1, NULL, ''), (2, 1, NULL, '')"), ("add-unique")
@@ -66,7 +56,7 @@ def test_unique(review_on: Reviewing, made: str) -> None:
     assert [(1, 2, 2)] == pasted_query(finding)
 
 
-def test_unique_of_primary_key(review_on: Reviewing) -> None:
+def test_unique_of_primary_key(review_on: ReviewOn) -> None:
     """A primary key is unique."""
     execute("CREATE TABLE tag (a INT NOT NULL)")
     made = "op.create_primary_key('pk', 'tag', ['a'])"
@@ -74,12 +64,12 @@ def test_unique_of_primary_key(review_on: Reviewing) -> None:
     assert ["blocks"] == levels(review_on(made, "INSERT INTO tag VALUES (1)"), "add-unique")
 
 
-def test_not_unique(review_on: Reviewing) -> None:
+def test_not_unique(review_on: ReviewOn) -> None:
     """Another index is not."""
     assert [] == found(review_on("op.create_index('ix', 'user', ['email'])", BOB), "add-unique")
 
 
-def test_unique_as_the_database_compares(review_on: Reviewing, backend: str) -> None:
+def test_unique_as_the_database_compares(review_on: ReviewOn, backend: str) -> None:
     """A MySQL or MariaDB server takes Alice for alice."""
     made = "op.create_unique_constraint('uq', 'pet', ['name'])"
     (level,) = levels(
@@ -89,7 +79,7 @@ def test_unique_as_the_database_compares(review_on: Reviewing, backend: str) -> 
 
 
 @on_postgresql
-def test_unique_in_part(review_on: Reviewing, operating: Operating) -> None:
+def test_unique_in_part(review_on: ReviewOn, operating: Operating) -> None:
     """Of a partial index, only the rows that it is about count; and NULLs do where the script says that they do."""
     rows = "INSERT INTO pet VALUES (1, 1, NULL, ''), (2, 1, NULL, '')"
     part = "op.create_index('ix', 'pet', ['a'], unique=True, postgresql_where=sa.text('id > 1'))"
@@ -108,7 +98,7 @@ def test_unique_in_part(review_on: Reviewing, operating: Operating) -> None:
         "op.get_bind().execute(sa.text('DELETE FROM pet WHERE id = 2'))",
     ],
 )
-def test_rows_that_change_before(review_on: Reviewing, before: str) -> None:
+def test_rows_that_change_before(review_on: ReviewOn, before: str) -> None:
     """What the same run corrects first does not block: nobody knows what will be there."""
     made = "op.create_unique_constraint('uq', 'pet', ['a'])"
     rows = "INSERT INTO pet VALUES (1, 1, 1, ''), (2, 1, 1, '')"
@@ -118,7 +108,7 @@ def test_rows_that_change_before(review_on: Reviewing, before: str) -> None:
     assert ["blocks"] == levels(review_on(f"{other}\n{made}"), "add-unique")
 
 
-def test_foreign_key(review_on: Reviewing) -> None:
+def test_foreign_key(review_on: ReviewOn) -> None:
     """It blocks where rows refer to what is not there; a NULL among the columns refers to nothing."""
     made = (
         "with op.batch_alter_table('pet') as batch_op:\n"
@@ -139,7 +129,7 @@ def test_foreign_key(review_on: Reviewing) -> None:
     assert [(3, 2, 1, "")] == pasted_query(finding)
 
 
-def test_foreign_key_to_itself(review_on: Reviewing) -> None:
+def test_foreign_key_to_itself(review_on: ReviewOn) -> None:
     """A table may refer to itself."""
     made = "op.create_foreign_key('fk', 'user', 'user', ['id'], ['id'])"
     assert ["warns"] == levels(review_on(made, BOB), "add-foreign-key")
@@ -150,7 +140,7 @@ def test_foreign_key_to_itself(review_on: Reviewing) -> None:
 
 
 @pytest.mark.parametrize("condition", ["\"name NOT LIKE '%:x' AND a > 1\"", "sa.column('a') > 1"])
-def test_check(review_on: Reviewing, condition: str) -> None:
+def test_check(review_on: ReviewOn, condition: str) -> None:
     """It blocks where rows violate it; one whose condition is NULL does not."""
     made = f"with op.batch_alter_table('pet') as batch_op:\n    batch_op.create_check_constraint('ck', {condition})"
     assert ["warns"] == levels(
@@ -176,7 +166,7 @@ def test_not_validated(review: Review) -> None:
     assert {"add-foreign-key", "add-check"} <= codes
 
 
-def test_no_rows(review_on: Reviewing) -> None:
+def test_no_rows(review_on: ReviewOn) -> None:
     """A table without rows violates nothing, and nobody waits for it."""
     made = "with op.batch_alter_table('pet') as batch_op:\n    batch_op.create_unique_constraint('uq', ['a'])"
     assert {"warns"} == {finding.level.value for finding in review_on(made, PET)}
@@ -269,7 +259,7 @@ def test_check_locks(operating: Operating) -> None:
     ],
 )
 def test_lines_run(
-    review_on: Reviewing,
+    review_on: ReviewOn,
     operating: Operating,
     project: Project,
     attempt: Callable[..., list[str]],
@@ -318,7 +308,7 @@ def test_unique_constraint_locks(operating: Operating, make: str) -> None:
 
 
 @on_postgresql
-def test_exclude_constraint_locks(review_on: Reviewing, operating: Operating) -> None:
+def test_exclude_constraint_locks(review_on: ReviewOn, operating: Operating) -> None:
     """Nobody can read or write the table; neither NOT VALID nor USING INDEX is for it."""
     connection, op = operating
     script = "op.create_exclude_constraint('ex', 'user', (sa.column('email'), '='), using='btree')"
@@ -336,7 +326,7 @@ def test_exclude_constraint_locks(review_on: Reviewing, operating: Operating) ->
 
 
 @on_mysql
-def test_foreign_key_copies(review_on: Reviewing, operating: Operating) -> None:
+def test_foreign_key_copies(review_on: ReviewOn, operating: Operating) -> None:
     """The server copies the table and keeps writers out, even if there is an index."""
     connection, _op = operating
     execute(PET, "CREATE INDEX ix ON pet (a)")
@@ -359,14 +349,14 @@ def test_foreign_key_copies(review_on: Reviewing, operating: Operating) -> None:
 
 
 @on_mysql
-def test_foreign_key_of_new_column(review_on: Reviewing) -> None:
+def test_foreign_key_of_new_column(review_on: ReviewOn) -> None:
     """One that comes with a column counts."""
     script = "op.add_column('user', sa.Column('boss', sa.Integer(), sa.ForeignKey('user.id')))"
     assert ["warns"] == levels(review_on(script), "add-foreign-key-blocks")
 
 
 @on_postgresql
-def test_foreign_key_in_definition(review_on: Reviewing, operating: Operating) -> None:
+def test_foreign_key_in_definition(review_on: ReviewOn, operating: Operating) -> None:
     """PostgreSQL reads no rows for a REFERENCES in the definition of a new column, and does for a CHECK."""
     connection, _op = operating
     script = "op.add_column('pet', sa.Column('c', sa.Integer(), sa.ForeignKey('user.id')), inline_references=True)"

@@ -1,32 +1,23 @@
 """Rules about rows: what they find beside the pairs of the README, and that the servers do what they claim."""
 
-from collections.abc import Callable
-
 import pytest
-from alembic.operations import Operations
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from app.extensions import db
-from app.safe_migrations.findings import Finding
-from tests.safe_migrations.conftest import locks
-from tests.safe_migrations.test_rules import review
+from tests.safe_migrations.conftest import (
+    Operating,
+    Review,
+    ReviewOn,
+    found,
+    locks,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+)
 
-__all__ = ["review"]
-
-on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-on_servers = pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
-Review = Callable[[str, str], list[Finding]]
-ReviewOn = Callable[..., list[Finding]]
-Operating = tuple[Connection, Operations]
 NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.String(9)))\n"
 USER = "user = sa.table('user', sa.column('id'), sa.column('email'))\n"
-
-
-def found(findings: list[Finding], code: str) -> list[Finding]:
-    """Those of one rule."""
-    return [finding for finding in findings if finding.code == code]
 
 
 def test_unbounded_words(review: Review) -> None:

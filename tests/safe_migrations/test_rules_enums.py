@@ -4,28 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from alembic.operations import Operations
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.findings import Finding
 from tests.conftest import FIRST, Project, revision
-from tests.safe_migrations.test_rules import review
+from tests.safe_migrations.conftest import Operating, Review, found, on_postgresql
 
-__all__ = ["review"]
-
-on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-Review = Callable[[str, str], list[Finding]]
-Operating = tuple[Connection, Operations]
 PET = "op.create_table('pet', sa.Column('kind', {}))"
 DOWN = "op.drop_table('pet')\n{}"
 KIND = "sa.Enum('cat', 'dog', name='kind')"
-
-
-def found(findings: list[Finding], code: str) -> list[Finding]:
-    """Those of one rule."""
-    return [finding for finding in findings if finding.code == code]
 
 
 def both(up: str, down: str) -> str:

@@ -6,27 +6,11 @@ from textwrap import indent
 
 import pytest
 import sqlalchemy as sa
-from alembic.operations import Operations
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from app.safe_migrations.findings import Finding
 from tests.conftest import FIRST, Project, revision
-from tests.safe_migrations.conftest import execute, locks
-from tests.safe_migrations.test_rules import review
-
-__all__ = ["review"]
-
-on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-Reviewing = Callable[..., list[Finding]]
-Operating = tuple[Connection, Operations]
-
-
-def found(findings: list[Finding], code: str) -> list[Finding]:
-    """Those of one rule."""
-    return [finding for finding in findings if finding.code == code]
+from tests.safe_migrations.conftest import Operating, Review, ReviewOn, execute, found, locks, on_mysql, on_postgresql
 
 
 @pytest.mark.parametrize(
@@ -54,7 +38,7 @@ def found(findings: list[Finding], code: str) -> list[Finding]:
         ),
     ],
 )
-def test_create_index_line(review: Callable[[str, str], list[Finding]], made: str, pasted: str) -> None:
+def test_create_index_line(review: Review, made: str, pasted: str) -> None:
     """The line to paste keeps all that the script says of the index."""
     (finding,) = found(review(made, "postgresql"), "create-index-blocks-writes")
     assert (
@@ -73,7 +57,7 @@ def test_create_index_locks(operating: Operating) -> None:
     assert "ShareLock" in locks(connection, "user")
 
 
-def test_new_tables(review: Callable[[str, str], list[Finding]]) -> None:
+def test_new_tables(review: Review) -> None:
     """An index of a table that the same revision makes blocks nobody, and a concurrent one is refused there too."""
     made = "op.create_table('pet', sa.Column('id', sa.BigInteger(), primary_key=True))\n"
     assert [] == review(f"{made}op.create_index('ix', 'pet', ['id'])\nop.drop_index('ix', 'pet')", "postgresql")
@@ -107,7 +91,7 @@ def test_concurrently(database: str, project: Project, attempt: Callable[..., li
 
 
 @pytest.mark.parametrize("way", ["upgrade", "downgrade"])
-def test_concurrently_found(review: Callable[[str, str], list[Finding]], way: str) -> None:
+def test_concurrently_found(review: Review, way: str) -> None:
     """It is found in a downgrade too, and in a batch, which runs at its end, outside the block."""
     inside = (
         f"def {way}():\n    with op.batch_alter_table('user') as batch_op:\n"
@@ -143,7 +127,7 @@ def test_drop_index_locks(operating: Operating) -> None:
     assert "AccessExclusiveLock" in locks(connection, "user")
 
 
-def test_drop_index_with_its_table(review: Callable[[str, str], list[Finding]]) -> None:
+def test_drop_index_with_its_table(review: Review) -> None:
     """An index of a table that the same revision drops is not spoken of: its table is."""
     assert ["drop-table"] == [
         finding.code
@@ -152,7 +136,7 @@ def test_drop_index_with_its_table(review: Callable[[str, str], list[Finding]]) 
 
 
 @on_postgresql
-def test_drop_index_of_what_table(review_on: Reviewing) -> None:
+def test_drop_index_of_what_table(review_on: ReviewOn) -> None:
     """Without the table's name in the script, the finding does not invent one."""
     (finding,) = found(review_on("op.drop_index('ix')"), "drop-index-blocks")
     assert (
@@ -216,7 +200,7 @@ DROP, DROP_KEY = "op.drop_index('ix', 'pet')\n", "op.drop_constraint('fk', 'pet'
     ],
 )
 def test_index_of_foreign_key(
-    review_on: Reviewing, operating: Operating, before: str, script: str, refused: bool
+    review_on: ReviewOn, operating: Operating, before: str, script: str, refused: bool
 ) -> None:
     """What is found is what the server refuses with error 1553, and nothing else."""
     _connection, op = operating
@@ -247,9 +231,7 @@ def test_index_of_foreign_key(
         ),
     ],
 )
-def test_index_of_foreign_key_words(
-    review: Callable[[str, str], list[Finding]], down: str, instead: str, product: str
-) -> None:
+def test_index_of_foreign_key_words(review: Review, down: str, instead: str, product: str) -> None:
     """A downgrade is told of, with what fits: what it gives to paste is not found again."""
     script = f"def upgrade():\n{indent(PET + IX, '    ')}\n\ndef downgrade():\n"
     (finding,) = found(review(script + indent(down, "    "), product), "index-needed-by-foreign-key")
@@ -263,7 +245,7 @@ def test_index_of_foreign_key_words(
 
 @on_mysql
 @pytest.mark.parametrize("kind", ["FULLTEXT", "SPATIAL"])
-def test_fulltext(review_on: Reviewing, operating: Operating, kind: str) -> None:
+def test_fulltext(review_on: ReviewOn, operating: Operating, kind: str) -> None:
     """The server refuses to let others write meanwhile, which it does for other indexes."""
     connection, _op = operating
     execute("CREATE TABLE note (id INT PRIMARY KEY, t TEXT, g GEOMETRY NOT NULL, n INT)")

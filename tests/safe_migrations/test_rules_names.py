@@ -7,23 +7,12 @@ import sqlalchemy as sa
 from flask_migrate import downgrade, upgrade
 
 from app.extensions import db
-from app.safe_migrations.findings import Finding
 from tests.conftest import FIRST, Project
-from tests.safe_migrations.test_rules import review
-
-__all__ = ["review"]
-
-Review = Callable[[str, str], list[Finding]]
-Reviewing = Callable[..., list[Finding]]
+from tests.safe_migrations.conftest import Review, ReviewOn, found
 
 TABLE = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), {})"
 IN_BATCH = "with op.batch_alter_table('child') as batch_op:\n    batch_op."
 CHILD = "CREATE TABLE child (id INT PRIMARY KEY, k INT)"
-
-
-def found(findings: list[Finding], code: str) -> list[Finding]:
-    """Those of one rule."""
-    return [finding for finding in findings if finding.code == code]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +34,7 @@ def found(findings: list[Finding], code: str) -> list[Finding]:
         (f"{IN_BATCH}add_column(sa.Column('u', sa.Integer(), sa.ForeignKey('user.id')))", {"fk_child_u_user"}),
     ],
 )
-def test_unnamed(review_on: Reviewing, attempt: Callable[..., list[str]], script: str, named: set[str] | None) -> None:
+def test_unnamed(review_on: ReviewOn, attempt: Callable[..., list[str]], script: str, named: set[str] | None) -> None:
     """What the naming convention of the project names is none; for a CHECK it cannot, and the revision fails."""
     findings = found(review_on(script, CHILD), "unnamed-constraint")
     assert (named is None) == bool(findings)
@@ -69,7 +58,7 @@ def names() -> set[str | None]:
     }
 
 
-def test_unnamed_in_definitions(review_on: Reviewing, attempt: Callable[..., list[str]], backend: str) -> None:
+def test_unnamed_in_definitions(review_on: ReviewOn, attempt: Callable[..., list[str]], backend: str) -> None:
     """What Alembic writes into the definition of a column loses its name."""
     script = "op.add_column('child', sa.Column('u', sa.Integer(), sa.ForeignKey('user.id')), inline_references=True)"
     (finding,) = found(review_on(script, CHILD), "unnamed-constraint")
@@ -84,7 +73,7 @@ def test_unnamed_in_definitions(review_on: Reviewing, attempt: Callable[..., lis
     assert {"sqlite": {None}, "mysql": {"child_ibfk_1"}, "postgresql": {"child_u_fkey"}}[backend] == names()
 
 
-def test_unnamed_unique_in_batch(review_on: Reviewing, attempt: Callable[..., list[str]], backend: str) -> None:
+def test_unnamed_unique_in_batch(review_on: ReviewOn, attempt: Callable[..., list[str]], backend: str) -> None:
     """SQLite makes the table anew, and a column that is unique has no name for that there; others have one."""
     script = f"{IN_BATCH}add_column(sa.Column('u', sa.Integer(), unique=True))"
     findings = found(review_on(script, CHILD), "unnamed-constraint")
@@ -118,7 +107,7 @@ def test_unnamed_without_convention(review: Review, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("kind", ["unique", "foreignkey", "check"])
 @pytest.mark.parametrize("batch", [False, True])
 def test_unnamed_drop(
-    review_on: Reviewing, project: Project, attempt: Callable[..., list[str]], kind: str, batch: bool
+    review_on: ReviewOn, project: Project, attempt: Callable[..., list[str]], kind: str, batch: bool
 ) -> None:
     """It always fails, in a downgrade too, and always blocks."""
     made = f"{IN_BATCH}create_unique_constraint(None, ['k'])"
@@ -164,7 +153,7 @@ def test_unnamed_index(review: Review) -> None:
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_drop_of_primary_key_runs(review_on: Reviewing, attempt: Callable[..., list[str]]) -> None:
+def test_drop_of_primary_key_runs(review_on: ReviewOn, attempt: Callable[..., list[str]]) -> None:
     """PostgreSQL drops the one that the convention has named."""
     script = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
     assert [] == found(review_on(f"{script}op.drop_constraint(None, 'pet', type_='primary')"), "unnamed-drop")

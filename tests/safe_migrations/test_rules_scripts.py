@@ -1,41 +1,20 @@
 """Rules about scripts and SQL: what they find beside the README's pairs, and that the servers do what they claim."""
 
-from collections.abc import Callable
-
 import pytest
-from alembic.operations import Operations
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from app.extensions import db, migrate
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.findings import Finding
 from app.safe_migrations.review import review_revisions
 from config import database_url
 from tests.conftest import FIRST, Project, revision
-from tests.safe_migrations.conftest import locks
-from tests.safe_migrations.test_rules import review
+from tests.safe_migrations.conftest import Operating, Review, found, levels, locks, on_mysql, on_postgresql
 
-__all__ = ["review"]
-
-on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-Review = Callable[[str, str], list[Finding]]
-Operating = tuple[Connection, Operations]
 PRODUCTS = tuple(FACTS)
 NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
 ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
-
-
-def found(findings: list[Finding], code: str) -> list[Finding]:
-    """Those of one rule."""
-    return [finding for finding in findings if finding.code == code]
-
-
-def levels(findings: list[Finding], code: str) -> list[str]:
-    """Of the findings of one rule."""
-    return [finding.level.value for finding in found(findings, code)]
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,11 @@
 """Rules about tables: what they find beside the pairs of the README, and that the servers do what they claim."""
 
-from collections.abc import Callable
-
 import pytest
 import sqlalchemy as sa
-from alembic.operations import Operations
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.findings import Finding
-from tests.safe_migrations.test_rules import review
+from tests.safe_migrations.conftest import Operating, Review
 
-__all__ = ["review"]
-
-Operating = tuple[Connection, Operations]
 LONG = "x" * 65
 
 
@@ -30,7 +22,7 @@ LONG = "x" * 65
         f"with op.batch_alter_table('user') as batch_op:\n    batch_op.add_column(sa.Column('{LONG}', sa.Integer()))",
     ],
 )
-def test_long_identifier(review: Callable[[str, str], list[Finding]], up: str) -> None:
+def test_long_identifier(review: Review, up: str) -> None:
     """Whatever is named; SQLite takes names of any length."""
     codes = {
         product: len([each for each in review(up, product) if each.code == "long-identifier"])
@@ -48,13 +40,13 @@ def test_long_identifier(review: Callable[[str, str], list[Finding]], up: str) -
         ("ALTER TABLE pet SET (fillfactor = 70)", []),
     ],
 )
-def test_other_schema(review: Callable[[str, str], list[Finding]], statement: str, expected: list[str]) -> None:
+def test_other_schema(review: Review, statement: str, expected: list[str]) -> None:
     """A table that goes to another schema has another name for code that is still running."""
     findings = review(f"op.execute('{statement}')", "postgresql")
     assert expected == [each.code for each in findings if each.code == "rename-table"]
 
 
-def test_other_schema_words(review: Callable[[str, str], list[Finding]]) -> None:
+def test_other_schema_words(review: Review) -> None:
     """The message has the names of the script, and so has the line to paste."""
     findings = review("op.execute('ALTER TABLE pet SET SCHEMA other')", "postgresql")
     (finding,) = [each for each in findings if each.code == "rename-table"]
@@ -67,7 +59,7 @@ def test_other_schema_words(review: Callable[[str, str], list[Finding]]) -> None
     ) == finding.instead
 
 
-def test_long_identifier_units(review: Callable[[str, str], list[Finding]]) -> None:
+def test_long_identifier_units(review: Review) -> None:
     """PostgreSQL counts bytes up to 63, the others characters up to 64."""
     up = "op.add_column('user', sa.Column('" + "ü" * 32 + "', sa.Integer()))"
     assert ["long-identifier"] == [each.code for each in review(up, "postgresql")]

@@ -1,36 +1,22 @@
 """Rules about types: what they find beside the pairs of the README, and that the servers do what they claim."""
 
-from collections.abc import Callable
-
 import pytest
 import sqlalchemy as sa
-from alembic.operations import Operations
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.findings import Finding
-from tests.safe_migrations.conftest import locks
-from tests.safe_migrations.test_rules import review
+from tests.safe_migrations.conftest import (
+    Operating,
+    Review,
+    ReviewOn,
+    found,
+    levels,
+    locks,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+)
 
-__all__ = ["review"]
-
-on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-on_servers = pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 SERVERS = ("mysql", "mariadb", "postgresql")
-Review = Callable[[str, str], list[Finding]]
-ReviewOn = Callable[..., list[Finding]]
-Operating = tuple[Connection, Operations]
-
-
-def found(findings: list[Finding], code: str) -> list[Finding]:
-    """Those of one rule."""
-    return [finding for finding in findings if finding.code == code]
-
-
-def levels(findings: list[Finding], code: str) -> list[str]:
-    """Of the findings of one rule."""
-    return [finding.level.value for finding in found(findings, code)]
 
 
 def alter(column: str, old: str | None, new: str) -> str:

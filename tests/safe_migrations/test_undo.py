@@ -848,9 +848,7 @@ def test_table_that_others_drop(upgrade: Callable[[str], list[str]], engine: Eng
 
 def wait_for_sleep(engine: Engine) -> None:
     """Until the server runs the DO SLEEP of a script, and so has done what stands before it."""
-    query = text(
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'DO SLEEP%'"
-    )
+    query = text("SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'DO SLEEP%'")
     deadline = time.monotonic() + 20
     with engine.connect() as connection:
         while not connection.scalar(query) and time.monotonic() < deadline:
