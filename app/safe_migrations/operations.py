@@ -103,17 +103,14 @@ def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
         yield replace(operation, op=op, statement=vars(op).get("statement"))
 
 
-def made_by(operation: CreateTableOp) -> Table:
-    """The table that it makes, once: the foreign keys that stand in a column go to the first table alone."""
-    if "made" not in operation.info:
+def made_by(operation: CreateTableOp | AddColumnOp) -> Table:
+    """The table that it makes; or one that has the new column only, with what it says of constraints and indexes."""
+    if isinstance(operation, AddColumnOp):  # each time, for what asks it for a CHECK of a type leaves another in it
+        return SchemaObjects().table(operation.table_name, operation.column._copy(), schema=operation.schema)
+    if "made" not in operation.info:  # once, for the foreign keys that stand in a column go to the first table alone
         operation.info["made"] = operation.to_table()
     made: Table = operation.info["made"]
     return made
-
-
-def with_column(operation: AddColumnOp) -> Table:
-    """A table that has this column only, with what it says of constraints and indexes."""
-    return SchemaObjects().table(operation.table_name, operation.column._copy(), schema=operation.schema)
 
 
 def one_way(script: Path) -> str | None:

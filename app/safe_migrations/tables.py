@@ -31,7 +31,7 @@ from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.operations import Operation, made_by, with_column
+from app.safe_migrations.operations import Operation, made_by
 from app.safe_migrations.sql.ops import ChangeRowsOp, CommandOp
 
 Name = tuple[str | None, str]
@@ -238,7 +238,7 @@ class Tables:
     @apply.register
     def _(self, operation: ops.AddColumnOp) -> None:
         known = self.table(operation.table_name, operation.schema)
-        table = with_column(operation)
+        table = made_by(operation)
         _add_column(known, table.columns[operation.column.name])
         _add_indexes(known, table)
 

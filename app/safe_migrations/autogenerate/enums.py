@@ -44,7 +44,7 @@ def create_and_drop_enums(script: MigrationScript, models: Iterable[Table], fact
         if (table.name, column.name) not in columns
     ]
     there, with_columns = _enums(older, facts), _enums(columns.values(), facts)
-    with_tables = [_enums((column.type for column in op.to_table().columns), facts) for op in made]
+    with_tables = [_enums((item.type for item in op.columns if isinstance(item, Column)), facts) for op in made]
     new = {name: sql for found in (with_columns, *with_tables) for name, sql in found.items() if name not in there}
     # What one table uses and nothing else, Alembic creates with that.
     alone = {name for name in new if name not in with_columns and sum(name in found for found in with_tables) == 1}

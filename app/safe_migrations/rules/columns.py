@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import NullType
 
 from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.operations import with_column
+from app.safe_migrations.operations import made_by
 from app.safe_migrations.rules.lines import as_python, python_type
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
@@ -162,7 +162,7 @@ def volatile_default_rewrites(op: ops.AddColumnOp, case: Case) -> Problem | None
 
 def _counts_up(op: ops.AddColumnOp) -> bool:
     """Whether it is SERIAL: as the key of the table, or by a type of that name."""
-    table = with_column(op)
+    table = made_by(op)
     return table.autoincrement_column is not None and op.column.server_default is None
 
 

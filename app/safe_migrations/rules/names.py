@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.database import naming_convention
-from app.safe_migrations.operations import made_by, with_column
+from app.safe_migrations.operations import made_by
 from app.safe_migrations.rules.lines import as_python, as_sql
 from app.safe_migrations.rules.parts import constraints_of, is_inline, parts
 from app.safe_migrations.rules.registry import BLOCKS, BOTH, WARNS, Case, Problem, rule
@@ -82,7 +82,7 @@ def _nameless(op: Any, case: Case) -> Iterator[Any]:
         if not isinstance(op, ops.CreatePrimaryKeyOp) and real_name(op) is None:
             yield op
         return
-    table = with_column(op) if isinstance(op, ops.AddColumnOp) else made_by(op)
+    table = made_by(op)
     for constraint, made in constraints_of(table):
         if case.facts.makes(constraint) and (_loses_its_name(op, constraint, case) or real_name(made) is None):
             yield made
@@ -167,7 +167,7 @@ def _named(op: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(op, ops.AddConstraintOp) and getattr(op, "constraint_name", None):
         yield "constraint", str(getattr(op, "constraint_name", ""))
     elif isinstance(op, ops.CreateTableOp | ops.AddColumnOp):
-        table = made_by(op) if isinstance(op, ops.CreateTableOp) else with_column(op)
+        table = made_by(op)
         yield from [("table", table.name)] if isinstance(op, ops.CreateTableOp) else []
         yield from (("column", each.name) for each in table.columns)
         yield from (("constraint", str(each.name)) for each in table.constraints if each.name)

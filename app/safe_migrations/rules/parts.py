@@ -7,7 +7,7 @@ from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table
 
 from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.operations import with_column
+from app.safe_migrations.operations import made_by
 
 Part = TypeVar("Part", bound=ops.MigrateOperation)
 
@@ -39,7 +39,7 @@ def constraints_of(table: Table) -> Iterator[tuple[Constraint, ops.AddConstraint
 
 
 def _behind(op: ops.AddColumnOp, facts: Facts) -> list[Any]:
-    table = with_column(op)
+    table = made_by(op)
     constraints = [
         made for constraint, made in constraints_of(table) if not is_inline(op, constraint) and facts.makes(constraint)
     ]

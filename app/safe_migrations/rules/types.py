@@ -8,7 +8,7 @@ from sqlalchemy import Column, Table, column
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.casts import Cast, Kind, outside
-from app.safe_migrations.operations import made_by, with_column
+from app.safe_migrations.operations import made_by
 from app.safe_migrations.rules.lines import as_python, python_type
 from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rule
 
@@ -97,7 +97,7 @@ def small_key(op: ops.CreateTableOp | ops.AddColumnOp | ops.CreateForeignKeyOp, 
     if isinstance(op, ops.CreateForeignKeyOp):
         yield from _other_types(_references(op, case), case)
         return
-    made = with_column(op) if isinstance(op, ops.AddColumnOp) else made_by(op)
+    made = made_by(op)
     key = made.autoincrement_column
     kind = None if key is None else case.facts.kind(key.type)
     if key is not None and kind is not None and kind.family == "integer" and kind.size < BITS_OF_A_KEY:
