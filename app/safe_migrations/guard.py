@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationStep, RevisionStep
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters import Adapter, adapter_of
+from app.safe_migrations.adapters import Adapter, StepDone, adapter_of
 from app.safe_migrations.database import connected, heads_in_words, heads_of
 from app.safe_migrations.directives import but_own_tables, process_revision_directives, with_imports
 from app.safe_migrations.errors import HalfDoneError, MigrationError
@@ -109,7 +109,7 @@ def _run_patiently(
     connection: Connection,
     patience: Patience,
     options: dict[str, Any],
-    step_done: Callable[[], None],
+    step_done: StepDone,
     again: str,
 ) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""

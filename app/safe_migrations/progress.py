@@ -21,7 +21,7 @@ REPORTED = 2.0
 class Progress:
     """Tells of each step of a run, and remembers what it should have come to."""
 
-    def __init__(self, step_done: Callable[[], None]) -> None:
+    def __init__(self, step_done: Callable[[set[str]], None]) -> None:
         self.step_done = step_done
         self.heads: set[str] | None = None
         self.part_committed = False
@@ -40,7 +40,7 @@ class Progress:
 
     def on_version_apply(self, heads: set[str], **_others: Any) -> None:
         """A step has run, and will be committed."""
-        self.step_done()
+        self.step_done(heads)
         now = time.monotonic()
         log.info("Done in %.2f seconds", now - self.begun)
         self.heads, self.part_committed, self.begun = heads, False, now

@@ -107,8 +107,8 @@ def test_a_writer_is_waited_for(project: Project, engine: Engine) -> None:
 def test_pauses() -> None:
     """They grow from half a second to ten, and there is none after the last try."""
     pauses = list(Patience(5, 10).pauses())
-    assert (10, None) == (len(pauses), pauses[-1])
-    assert all(0.4 <= (pause or 1) <= 12 for pause in pauses)
+    assert len(pauses) == 9
+    assert all(0.4 <= pause <= 12 for pause in pauses)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

@@ -877,6 +877,22 @@ def test_killed(project: Project, engine: Engine) -> None:
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
 
 
+def test_killed_later(project: Project, engine: Engine) -> None:
+    """A run that is killed in its second revision keeps the first: what the journal had of that holds no more."""
+    project.write(*revision("a1", FIRST, script(["ALTER TABLE pet DROP COLUMN notes", "CREATE TABLE t (a INT)"], "")))
+    project.write(*revision("b1", "a1", script(["DO SLEEP(5)"], "pass")))
+    with project.start("flask", "db", "upgrade") as process:
+        wait_for_sleep(engine)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    before = state(engine)
+    assert ["('a1',)"] == before["rows of alembic_version"]
+    project.write(*revision("b1", "a1", "pass"))
+    assert "A run was killed here. Undone: nothing" in project.ok("upgrade")
+    after = {**state(engine), "rows of alembic_version": ["('a1',)"]}
+    assert {name: what for name, what in before.items() if "_migration_" not in name} == after
+
+
 def test_killed_undo(upgrade: Callable[[str], list[str]], bare: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """An undo that is killed too, before whichever of its statements, is finished by the next run."""
 
@@ -885,7 +901,7 @@ def test_killed_undo(upgrade: Callable[[str], list[str]], bare: Engine, monkeypa
 
     left = 0
 
-    def killed(execute: Callable[..., Any]) -> Any:
+    def killed(execute: Callable[..., Any], heads: str) -> Any:
         def counted(*args: Any) -> Any:
             nonlocal left
             left -= "SESSION" not in args[0]
@@ -893,7 +909,7 @@ def test_killed_undo(upgrade: Callable[[str], list[str]], bare: Engine, monkeypa
                 raise Killed
             return execute(*args)
 
-        return undo(counted)
+        return undo(counted, heads)
 
     for name in (
         "tables that swap names in one statement",

@@ -77,6 +77,10 @@ def listening(connection: Connection, listeners: dict[str, Callable[..., None]])
             event.remove(connection, name, listener)
 
 
+StepDone = Callable[[set[str]], None]
+"""To be called in the transaction that ends a step, with the heads that the database is at from then on."""
+
+
 class Part(Enum):
     """What of a database is written into a file."""
 
@@ -227,7 +231,7 @@ class Adapter(ABC):
         return
 
     @abstractmethod
-    def prepared(self, connection: Connection, patience: Patience) -> AbstractContextManager[Callable[[], None]]:
+    def prepared(self, connection: Connection, patience: Patience) -> AbstractContextManager[StepDone]:
         """``connection`` as steps need it: waiting for what others hold no longer than ``patience`` says.
 
         What it gives is to be called when a step is done, in the transaction that ends it.

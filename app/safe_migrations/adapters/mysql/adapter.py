@@ -1,7 +1,7 @@
 """MySQL and MariaDB: a named lock; and because each DDL statement commits, a journal and an undo."""
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL, RESTORE, broken_restore, drop_all, there
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, StepDone
+from app.safe_migrations.adapters.mysql.catalog import JOURNAL, RESTORE, broken_restore, drop_all, heads_of, there
 from app.safe_migrations.adapters.mysql.lock import NamedLock
 from app.safe_migrations.adapters.mysql.session import Execute, executing
 from app.safe_migrations.errors import MigrationError
@@ -133,12 +133,12 @@ class MySQL(Adapter):
                     f"flask db restore {shlex.quote(file)}",
                 )
             if there(execute, JOURNAL):
-                outcome = undo(execute)
+                outcome = undo(execute, heads_of(execute))
                 log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing")
                 outcome.require_whole()
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
+    def prepared(self, connection: Connection, patience: Patience) -> Iterator[StepDone]:
         """With short waits, and a journal from which a failure is undone."""
         from app.safe_migrations.adapters.mysql.steps import journaled  # loads all that reads SQL
 

@@ -1,5 +1,7 @@
 """What a MySQL or MariaDB server says of its objects."""
 
+from collections.abc import Iterable
+
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH
@@ -76,11 +78,27 @@ RESTORE = f"{OWN_TABLES}restore"
 """A table that is there while a backup is restored; it has the path of the file."""
 
 
+REVISIONS = "alembic_version"
+"""The table in which Alembic keeps the revisions that the database is at."""
+
+
 def there(execute: Execute, *names: str) -> set[str]:
     """Those of these tables that are there."""
     marks = ", ".join(["%s"] * len(names))
     query = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name"
     return {name for (name,) in execute(f"{query} IN ({marks})", names)}
+
+
+def heads_of(execute: Execute) -> str:
+    """The revisions that the database says it is at: ``"a1,b1"``."""
+    if not there(execute, REVISIONS):
+        return ""
+    return joined(head for (head,) in execute(f"SELECT version_num FROM {REVISIONS}"))
+
+
+def joined(heads: Iterable[str]) -> str:
+    """Revisions in one text, whatever their order."""
+    return ",".join(sorted(heads))
 
 
 def broken_restore(execute: Execute) -> str:

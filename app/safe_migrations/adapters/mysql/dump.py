@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Part, not_whole
-from app.safe_migrations.adapters.mysql.catalog import quoted, there, there_are
+from app.safe_migrations.adapters.mysql.catalog import REVISIONS, quoted, there, there_are
 from app.safe_migrations.adapters.mysql.definers import Maker, why_not
 from app.safe_migrations.adapters.mysql.session import MAKES_KEYS, Execute, may_forgo_keys
 from app.safe_migrations.adapters.tools import ToolError, program, running
@@ -42,7 +42,6 @@ DEFINER = re.compile(
 # Without more, the server makes 0000-00-00 of a date such as 2021-02-31, which a table may have.
 MODE = re.compile(rb"^(/\*!40101 SET @OLD_SQL_MODE=[^\n]*NO_AUTO_VALUE_ON_ZERO)'", re.MULTILINE)
 TABLES = "tables WHERE table_schema = DATABASE()"
-REVISIONS = "alembic_version"
 PIECE = 1 << 17
 
 

@@ -1,4 +1,8 @@
-"""The entries of the journal: each an object, or rows, that a statement touches, as they were before."""
+"""The entries of the journal: each an object, or rows, that a statement touches, as they were before.
+
+Those of a revision hold as long as the database is at the heads with which it began: what commits the new heads ends
+them, and no statement is needed to delete them.
+"""
 
 import json
 from collections.abc import Iterator
@@ -18,13 +22,14 @@ from app.safe_migrations.progress import log
 COLUMNS = (
     "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
     " text LONGTEXT, settings TEXT NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"
-    " progress VARCHAR(8) NOT NULL DEFAULT ''"
+    " progress VARCHAR(8) NOT NULL DEFAULT '', heads TEXT COLLATE utf8mb4_bin NOT NULL"
 )
 # How far an entry is: its renaming has run; what the statement made of rows is out of the way of the kept ones; it has
 # been undone, and is not to be undone again.
 DONE, PREPARED, UNDONE = "done", "prepared", "undone"
 INSERT = (
-    f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement) VALUES (%s, %s, %s, %s, %s, %s, %s)"
+    f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement, heads)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
 )
 ROWS = "ROWS"
 
@@ -64,10 +69,14 @@ class Entry:
 
 
 class Entries:
-    """The table JOURNAL, by way of ``execute``; where it commits, that is said."""
+    """The table JOURNAL, by way of ``execute``; where it commits, that is said.
 
-    def __init__(self, execute: Execute) -> None:
+    ``heads`` are those with which the revision began: ``"a1,b1"``.
+    """
+
+    def __init__(self, execute: Execute, heads: str) -> None:
         self.execute = execute
+        self.heads = heads
 
     def make(self) -> None:
         """Make the table, unless a run that was killed has left it."""
@@ -78,13 +87,18 @@ class Entries:
     ) -> None:
         """What ``statement`` is about to touch: ``found`` by SHOW CREATE; ``kept`` names the copy of rows."""
         text, settings = found or (None, {})
-        self.execute(INSERT, (step, kind, name, text, json.dumps(settings), kept, statement.text))
+        self.execute(INSERT, (step, kind, name, text, json.dumps(settings), kept, statement.text, self.heads))
 
     def read(self) -> list[Entry]:
-        """All, in the order in which they were written."""
+        """Those that hold, in the order in which they were written."""
         names = [name for name in Entry.__dataclass_fields__ if name != "statement"]
-        rows = self.execute(f"SELECT statement, {', '.join(names)} FROM {JOURNAL} ORDER BY id")
+        wanted = f"SELECT statement, {', '.join(names)} FROM {JOURNAL} WHERE heads = %s ORDER BY id"
+        rows = self.execute(wanted, (self.heads,))
         return [Entry(statement=Statement(row[0]), **dict(zip(names, row[1:], strict=True))) for row in rows]
+
+    def forget_finished(self) -> None:
+        """Delete those that hold no more, in the transaction that is open."""
+        self.execute(f"DELETE FROM {JOURNAL} WHERE heads <> %s", (self.heads,))
 
     def mark(self, entries: list[Entry], progress: str) -> None:
         """Write down how far they are; in the transaction that is open."""
@@ -100,10 +114,6 @@ class Entries:
         """Delete those of one statement; or only those of what it was to make."""
         of_what_it_makes = " AND text IS NULL" if made_only else ""
         self.execute(f"DELETE FROM {JOURNAL} WHERE step = %s{of_what_it_makes}", (step,))
-
-    def forget(self) -> None:
-        """Delete all, in the transaction that is open."""
-        self.execute(f"DELETE FROM {JOURNAL}")
 
     def discard(self) -> None:
         """Drop the table and the copies of rows, the table last: while it is there, they are known. Commits."""

@@ -5,7 +5,14 @@ for each object that a statement touches, with its SHOW CREATE as it was, and ro
 tables beside. undo.py puts back from that.
 """
 
-from app.safe_migrations.adapters.mysql.catalog import quoted, show_create, table_of_trigger, triggers_of
+from app.safe_migrations.adapters.mysql.catalog import (
+    heads_of,
+    joined,
+    quoted,
+    show_create,
+    table_of_trigger,
+    triggers_of,
+)
 from app.safe_migrations.adapters.mysql.columns import columns_of
 from app.safe_migrations.adapters.mysql.copies import Copies
 from app.safe_migrations.adapters.mysql.entries import DONE, ROWS, Entries
@@ -20,7 +27,7 @@ class Journal:
 
     def __init__(self, execute: Execute, beside: Execute) -> None:
         self.execute = execute
-        self.entries = Entries(execute)
+        self.entries = Entries(execute, heads_of(execute))
         self.entries.make()
         self.beside = beside
         self.schema = Schema(execute)
@@ -31,16 +38,13 @@ class Journal:
         self.under_way: Statement | None = None
         self.revision = Revision()
 
-    def step_done(self) -> None:
+    def step_done(self, heads: set[str]) -> None:
         """The transaction that is open ends a revision: once it is committed, there is nothing to undo.
 
         If the next revision begins with DDL, that commits it, together with that revision's first entry: each commit
         costs a server that writes a binary log more than all else that the journal does.
         """
-        if self.step:
-            with self.session.unwatched():
-                self.entries.forget()
-            self.step = 0
+        self.entries.heads = joined(heads)
         self.revision = Revision()
         self.to_commit = True
 
@@ -176,7 +180,7 @@ class Journal:
             tables = self.schema.written(statement) & self.schema.not_transactional - self.revision.made
         for table in tables:
             self.step += 1
-            Entries(self.beside).write(self.step, ROWS, table, statement)
+            Entries(self.beside, self.entries.heads).write(self.step, ROWS, table, statement)
             self.beside("COMMIT")
 
     def _note(self, statement: Statement, kind: str, name: str) -> None:

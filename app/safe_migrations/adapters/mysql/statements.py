@@ -45,7 +45,7 @@ class Statement(Tokens):
         at = 4 if self.keywords[1:2] == ["FORMAT"] else 1
         return at if self.keywords[:1] == ["ANALYZE"] and self.keyword(at) in WRITES | READS else 0
 
-    @property
+    @cached_property
     def verb(self) -> str:
         """Its first word: ``ALTER``."""
         return next((word for word in self.keywords if word != "("), "")
@@ -55,7 +55,7 @@ class Statement(Tokens):
         """Whether it commits what was done before it."""
         return bool(self.autocommit) or not (self.verb in LEAVES_TRANSACTION_OPEN or self.is_temporary)
 
-    @property
+    @cached_property
     def is_temporary(self) -> bool:
         """Whether it makes or drops a table of the session alone."""
         return self.verb in DEFINES and "TEMPORARY" in self.keywords[:4]
@@ -90,6 +90,8 @@ class Statement(Tokens):
     @property
     def schemas(self) -> set[str]:
         """The schemas that a DDL statement names with its tables, before its columns or its query."""
+        if "." not in self.keywords:
+            return set()
         ends = {"(", "SELECT"}
         end = next((at for at, word in enumerate(self.keywords) if word in ends), len(self.keywords))
         found = {self.names[at - 1] for at in range(1, end) if self.keywords[at] == "."}

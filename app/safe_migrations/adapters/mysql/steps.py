@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import OWN_TABLES, in_autocommit_block, listening, own_session
+from app.safe_migrations.adapters.base import OWN_TABLES, StepDone, in_autocommit_block, listening, own_session
 from app.safe_migrations.adapters.mysql.journal import Journal
 from app.safe_migrations.adapters.mysql.session import Execute, change_settings, executing, plain
 from app.safe_migrations.adapters.mysql.undo import undo
@@ -16,7 +16,7 @@ from app.safe_migrations.progress import add_to, log
 
 
 @contextmanager
-def journaled(connection: Connection, execute: Execute) -> Iterator[Callable[[], None]]:
+def journaled(connection: Connection, execute: Execute) -> Iterator[StepDone]:
     """Keep a journal of what runs on ``connection``, as ``execute`` does; undo if the body raises.
 
     What it gives is to be called when a step is done.
@@ -117,7 +117,7 @@ def _undo(connection: Connection, journal: Journal, error: BaseException) -> Non
     try:
         connection.rollback()
         journal.fail()
-        outcome = undo(journal.execute)
+        outcome = undo(journal.execute, journal.entries.heads)
     except DBAPIError as failure:
         add_to(error, f"{left} ({summary(failure)})")
         return

@@ -24,24 +24,25 @@ from app.safe_migrations.adapters.mysql.stored_objects import KINDS_IN_ORDER, St
 from app.safe_migrations.errors import summary
 
 
-def undo(execute: Execute) -> Outcome:
-    """Put back what the journal knows of. Without a difference the journal is gone afterwards, else it stays.
+def undo(execute: Execute, heads: str) -> Outcome:
+    """Put back what the journal knows of the revision that began at ``heads``.
 
-    Raises DBAPIError if the connection is lost.
+    Without a difference the journal is gone afterwards, else it stays. Raises DBAPIError if the connection is lost.
     """
     with set_aside(execute, {**plain(execute), "foreign_key_checks": 0}):
-        return Undo(execute).run()
+        return Undo(execute, heads).run()
 
 
 class Undo:
     """One undoing: tables and rows step by step; then, when all tables are there, what refers to them."""
 
-    def __init__(self, execute: Execute) -> None:
+    def __init__(self, execute: Execute, heads: str) -> None:
         self.execute = execute
         self.outcome = Outcome()
         self.reasons: dict[str, str] = {}
         self.failed: dict[Entry, str] = {}
-        self.journal = Entries(execute)
+        self.journal = Entries(execute, heads)
+        self.journal.forget_finished()
         self.entries = self.journal.read()
         self.stored = StoredObjects(execute, self.entries, self.outcome)
         self.first = {entry.id: entry for entry in under_first_names(self.entries)}

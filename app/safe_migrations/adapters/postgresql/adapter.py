@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, in_autocommit_block, listening, own_session
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, StepDone, in_autocommit_block, listening, own_session
 from app.safe_migrations.adapters.postgresql.databases import PostgreSQLDatabases
 from app.safe_migrations.adapters.postgresql.dump import Dump
 from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
@@ -99,7 +99,7 @@ class PostgreSQL(Adapter):
         return found is not None
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
+    def prepared(self, connection: Connection, patience: Patience) -> Iterator[StepDone]:
         """``lock_timeout`` for the session, which counts for each lock that a statement waits for.
 
         Not in an autocommit block: what has to run there, as CREATE INDEX CONCURRENTLY, waits without blocking others,
@@ -122,7 +122,7 @@ class PostgreSQL(Adapter):
 
         try:
             with listening(connection, {"begin": begin, "rollback": rollback}):
-                yield lambda: None
+                yield lambda _heads: None
         finally:
             connection.rollback()
             connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})

@@ -1,7 +1,7 @@
 """SQLite: a lock on a file beside the database, and a whole run in one transaction."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, StepDone, listening
 from app.safe_migrations.adapters.sqlite import backup
 from app.safe_migrations.adapters.sqlite.backup import bare, file_of
 from app.safe_migrations.adapters.sqlite.databases import SQLiteDatabases
@@ -83,7 +83,7 @@ class SQLite(Adapter):
         return found
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience) -> Iterator[Callable[[], None]]:
+    def prepared(self, connection: Connection, patience: Patience) -> Iterator[StepDone]:
         """Begin each transaction with the write lock, enforce no foreign keys inside, and look at them at its end."""
         from app.safe_migrations.adapters.sqlite.foreign_keys import ForeignKeys
         from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds  # its patterns take their time to load
@@ -104,7 +104,7 @@ class SQLite(Adapter):
         keys.off()
         try:
             with listening(connection, {"begin": begin, "commit": commit}), Rebuilds(below).watching(connection):
-                yield lambda: None
+                yield lambda _heads: None
         finally:
             connection.rollback()
             below.execute("PRAGMA legacy_alter_table=OFF")
