@@ -22,7 +22,6 @@ from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import command
 from app.safe_migrations.progress import log, reported
 from app.safe_migrations.remedies import relative
-from app.safe_migrations.risk import can_lose
 from app.safe_migrations.settings import Settings
 
 PARTIAL = ".partial"
@@ -118,8 +117,11 @@ def before_steps(
     """The backup before ``steps``, if the settings want one and there are rows to lose."""
     if using.backup == "never" or not backups.adapter.has_rows(connection):
         return None
-    if using.backup == "risky" and not can_lose(steps, connection.dialect.name):  # which runs the scripts' own code
-        return None
+    if using.backup == "risky":
+        from app.safe_migrations.risk import can_lose  # which reads SQL, and runs the scripts' own code
+
+        if not can_lose(steps, connection.dialect.name):
+            return None
     try:
         return backups.make(connection, heads, using.patience)
     except ToolError as error:

@@ -92,7 +92,7 @@ def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
         before = set(Path(directory).glob("versions/*.py"))
         result = generate(**options)
         if options.get("autogenerate", True) and set(Path(directory).glob("versions/*.py")) - before:
-            from app.safe_migrations.commands import tell_findings
+            from app.safe_migrations.review_command import tell_findings
 
             tell_findings(_config(options.get("directory"), options.get("x_arg")))
         return result
@@ -188,7 +188,7 @@ def review(
     ctx: click.Context, directory: str | None, whole: bool, targets: str, form: str, revision: str | None
 ) -> None:
     """Show what hurts in pending revisions, in REVISION, or in those of A:B; exit status 1 if something blocks."""
-    from app.safe_migrations.commands import review as run
+    from app.safe_migrations.review_command import review as run
 
     if whole and revision:
         raise click.UsageError("Name revisions, or --all of them.")

@@ -1,4 +1,4 @@
-"""What `flask db backup`, `backups`, `restore`, `rehearse` and `review` do."""
+"""What `flask db backup`, `backups`, `restore` and `rehearse` do."""
 
 import signal
 import sys
@@ -11,42 +11,36 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.backup import Backups, restore_line
 from app.safe_migrations.database import app_engine, connected, heads_in_words, heads_of, replaced_by
-from app.safe_migrations.errors import LoginError, MigrationError
-from app.safe_migrations.findings import FORMATS, Finding, as_text, merged
+from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.lock import locked
-from app.safe_migrations.plan import upgrades
 from app.safe_migrations.progress import log_on_stderr
-from app.safe_migrations.rehearsal import Rehearsal
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.restore import require_revision, restore
-from app.safe_migrations.review import review_pending, review_revisions
 from app.safe_migrations.scratch import scratch_copy
 from app.safe_migrations.settings import Settings, settings
 
 
-def _settings(config: Config) -> Settings:
+def settings_of(config: Config) -> Settings:
     """Outside env.py, where Alembic knows of no `-x`."""
     with EnvironmentContext(config, ScriptDirectory.from_config(config)):
         return settings()
 
 
 @contextmanager
-def _opened(config: Config) -> Iterator[tuple[Backups, Connection, Settings]]:
+def opened(config: Config) -> Iterator[tuple[Backups, Connection, Settings]]:
     """The app's database, outside env.py."""
-    using, adapter = _settings(config), adapter_of(app_engine())
+    using, adapter = settings_of(config), adapter_of(app_engine())
     with log_on_stderr(), connected(adapter) as connection:
         yield Backups(adapter, using.backup_folder, using.backup_keep), connection, using
 
 
 def back_up(config: Config) -> str:
     """Write a backup, and return its path."""
-    with _opened(config) as (backups, connection, using), locked(backups.adapter, connection, using.lock_wait):
+    with opened(config) as (backups, connection, using), locked(backups.adapter, connection, using.lock_wait):
         try:
             return relative(backups.make(connection, heads_of(connection), using.patience))
         finally:
@@ -55,7 +49,7 @@ def back_up(config: Config) -> str:
 
 def list_backups(config: Config) -> None:
     """Print path and size of each; the database need not answer."""
-    using = _settings(config)
+    using = settings_of(config)
     for file in Backups(adapter_of(app_engine()), using.backup_folder, using.backup_keep).found():
         click.echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB")
 
@@ -64,7 +58,7 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
     """Restore ``file``, if it is whole and the answer is yes. Raises MigrationError if there is nobody to ask."""
     if not file.is_file():
         raise MigrationError(f"there is no file {file}.", "choose one of:", "flask db backups")
-    with _opened(config) as (backups, connection, using):
+    with opened(config) as (backups, connection, using):
         revision = backups.verify(connection, file)
         target = masked(backups.adapter.engine.url)
         if not yes and not sys.stdin.isatty():
@@ -92,9 +86,11 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 def rehearse(config: Config, destination: str, rows: bool) -> bool:
     """Rehearse what an upgrade to ``destination`` would run, on a copy; print a table. False if something is wrong."""
+    from app.safe_migrations.rehearsal import Rehearsal  # which reads SQL: no other command here waits for that
+
     with (
         _interrupted_by_sigterm(),
-        _opened(config) as (backups, connection, using),
+        opened(config) as (backups, connection, using),
         locked(backups.adapter, connection, using.lock_wait, "rehearsal"),
         scratch_copy(backups.adapter, connection, using, rows) as scratch,
         replaced_by(scratch.engine),
@@ -119,68 +115,3 @@ def rehearse(config: Config, destination: str, rows: bool) -> bool:
         for fault in faults:
             click.echo(f"\n{fault}")
         return not faults
-
-
-def review(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
-    """Print the findings of the pending revisions, or of ``revisions``, or of all. False if one stops an upgrade."""
-    findings = _reviewed(config, revisions, whole, targets)
-    if findings or form != "text":
-        click.echo(FORMATS[form](findings))
-    else:
-        click.echo("Nothing found", err=True)
-    return not any(finding.stops for finding in findings)
-
-
-def tell_findings(config: Config) -> None:
-    """Print on stderr what is found in pending revisions, unless MIGRATION_REVIEW is off."""
-    if _settings(config).review == "off":
-        return
-    if findings := _reviewed(config, "", whole=False, targets=""):
-        click.echo(as_text(findings), err=True)
-
-
-def _reviewed(config: Config, revisions: str, whole: bool, targets: str) -> list[Finding]:
-    """For the databases in ``targets``, else for the configured one and those in MIGRATION_TARGETS."""
-    script = ScriptDirectory.from_config(config)
-    history = list(script.walk_revisions())[::-1]
-    order = [revision.revision for revision in history]
-    chosen = set(order) if whole else _chosen(script, revisions)
-    if targets:
-        wanted = [facts_of(target) for target in targets.split(",")]
-        one_run = False
-        if chosen is None:
-            chosen = _pending_elsewhere(config, script)
-            one_run = chosen is not None
-        names = set(order) if chosen is None else chosen
-        return merged({facts: review_revisions(history, names, facts, one_run) for facts in wanted}, order)
-    with _opened(config) as (backups, connection, using):
-        here, elsewhere = facts_at(backups.adapter, connection), [facts_of(target) for target in using.targets]
-        if chosen is not None:
-            return merged({facts: review_revisions(history, chosen, facts) for facts in (here, *elsewhere)}, order)
-        pending = upgrades(script, "heads", heads_of(connection))
-        names = {revision.revision for revision in pending}
-        reviews = {facts: review_revisions(history, names, facts, one_run=True) for facts in elsewhere}
-        return merged({here: review_pending(pending, backups.adapter, connection), **reviews}, order)
-
-
-def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | None:
-    """What is pending on the configured database; None if it does not answer, or knows of no revision."""
-    try:
-        with _opened(config) as (_, connection, _):
-            if heads := heads_of(connection):
-                return {revision.revision for revision in upgrades(script, "heads", heads)}
-    except (DBAPIError, LoginError):
-        pass
-    click.echo("No database tells what is pending: this is the whole history, each revision by itself", err=True)
-    return None
-
-
-def _chosen(script: ScriptDirectory, revisions: str) -> set[str] | None:
-    """The revisions of A:B, without A, or the one that is named; None if none is."""
-    if not revisions:
-        return None
-    lower, colon, upper = revisions.partition(":")
-    if not colon:
-        named = script.get_revision(revisions)
-        return {named.revision} if named else set()
-    return {found.revision for found in script.iterate_revisions(upper or "heads", lower or "base")}
