@@ -1,5 +1,6 @@
 """What `flask db migrate` generates runs, on every database, and can be taken back."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -163,6 +164,19 @@ def test_apart(pets: Project, database: str, rows: Callable[[str], list[Any]]) -
     if "postgresql" in database:
         sql = pets.ok("upgrade", "b0:head", "--sql")
         assert [1, 1] == [sql.count(f"CREATE TYPE {name} AS ENUM") for name in ("kind", "size")]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_apart_reviewed(pets: Project, database: str) -> None:
+    """There is nothing to find in the revisions that are made for indexes and foreign keys, a table in each."""
+    column = "    cage_id: Mapped[int | None] = mapped_column(ForeignKey('cage.id'), index=True)\n"
+    models(pets, USER + column, MORE, BEFORE + column)
+    migrate(pets)
+    found = json.loads(pets.db("review", "b0:head", "--format", "json").stdout)
+    assert {"change.py"} == {finding["file"].rpartition("_")[2] for finding in found}, found
+    names = " ".join(script.name for script in pets.scripts())
+    assert {"toy", "user"} == set(re.findall(r"add_foreign_keys_to_(\w+)\.py", names))
+    there_and_back(pets, database, lambda: None)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

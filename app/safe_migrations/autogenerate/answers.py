@@ -38,6 +38,8 @@ def given_pairs(name: str) -> dict[str, str]:
         left, colon, right = value.partition(":")
         if not left or not colon or (name == "rename" and not right):
             raise wrong(name, value, f"it is no {FORMS[name][1]}")
+        if name == "rename" and right == left.rpartition(".")[2]:
+            raise wrong(name, value, "it has that name already")
         if left in found:
             raise wrong(name, value, f"there is another one for {left}")
         found[left] = right

@@ -31,8 +31,8 @@ from app.safe_migrations.autogenerate.rendering import AutocommitBlock, PerDatab
 def apart(
     script: MigrationScript, indexes: bool, keys: bool, needed: Mapping[str, CreateForeignKeyOp]
 ) -> list[MigrationScript]:
-    """``script``, and after it one for each index that is made concurrently on a table which is there, one for foreign
-    keys that have to come after their indexes, and one that lets foreign keys look at old rows.
+    """``script``, and after it one for each index that is made concurrently on a table which is there, one for each
+    table whose foreign keys have to come after their indexes, and one that lets foreign keys look at old rows.
 
     MySQL drops no index that a foreign key needs: the way back drops the key first.
     """
@@ -51,8 +51,10 @@ def apart(
     for key in added:
         key.kw["postgresql_not_valid"] = True
     if added and steps:
-        forth = [ModifyTableOps(key.source_table, [key], schema=key.kw.get("source_schema")) for key in added]
-        steps.append(("Add foreign keys", [*forth], [op.reverse() for op in forth[::-1]]))
+        for table in dict.fromkeys((key.source_table, key.kw.get("source_schema")) for key in added):
+            of_it = [key for key in added if (key.source_table, key.kw.get("source_schema")) == table]
+            forth = ModifyTableOps(table[0], [*of_it], schema=table[1])
+            steps.append((f"Add foreign keys to {table[0]}", [forth], [forth.reverse()]))
         for key in added:
             _take_out(script, key, str(key.constraint_name))
     if added:

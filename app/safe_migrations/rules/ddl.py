@@ -62,5 +62,6 @@ def is_ddl(operation: Operation) -> bool:
     """Whether it makes, alters or drops a table, or something of it."""
     op = operation.op
     if isinstance(op, (CommandOp, ChangeRowsOp, ops.BulkInsertOp, ops.ExecuteSQLOp)):
-        return isinstance(op, CommandOp) and (operation.statement or "").upper().startswith("ALTER")
+        is_alter = (operation.statement or "").upper().startswith("ALTER")
+        return isinstance(op, CommandOp) and is_alter and not op.keeps_schema
     return True

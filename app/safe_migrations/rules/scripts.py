@@ -124,7 +124,9 @@ def imports_app_models(revision: Revision, _case: Case) -> Iterator[Problem]:
 def missing_downgrade(revision: Revision, _case: Case) -> Problem | None:
     """Without it nobody can go back, or the database goes back only in name."""
     script = Path(revision.script.path)
-    if not revision.upgrade or revision.downgrade or one_way(script) is not None:
+    if revision.downgrade or one_way(script) is not None:
+        return None
+    if all(isinstance(each.op, CommandOp) and each.op.keeps_schema for each in revision.upgrade):
         return None
     lines = {each.name: each.lineno for each in _parsed(script).body if isinstance(each, ast.FunctionDef)}
     if "downgrade" in lines and "downgrade" in revision.not_inspectable:

@@ -20,6 +20,8 @@ KEEPS_DATA |= {
     "ALTER TYPE ... ADD VALUE",
 }
 KEEPS_DATA |= {"RENAME INDEX", "RENAME CONSTRAINT"}
+# Those after which the schema is what it was.
+KEEPS_SCHEMA = {"VALIDATE CONSTRAINT", "ANALYZE", "REFRESH MATERIALIZED VIEW", "SET"}
 
 
 @dataclass
@@ -67,6 +69,11 @@ class CommandOp(MigrateOperation):
     def loses_data(self) -> bool:
         """Whether rows or values go with what it drops."""
         return self.words in LOSES_DATA or self.cascade
+
+    @property
+    def keeps_schema(self) -> bool:
+        """Whether there is nothing that a downgrade could take back."""
+        return self.words in KEEPS_SCHEMA
 
     @property
     def keeps_data(self) -> bool:
