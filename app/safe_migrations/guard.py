@@ -113,6 +113,8 @@ def _run_patiently(
     again: str,
 ) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
+    from app.safe_migrations.connections import others_kept_from_waiting
+
     progress = Progress(step_done)
 
     def run() -> None:
@@ -125,7 +127,7 @@ def _run_patiently(
     def can_run_again(error: Exception) -> bool:
         return _timed_out(adapter, error) and adapter.reruns and not progress.part_committed
 
-    with progress.shown_on(connection):
+    with progress.shown_on(connection), others_kept_from_waiting(adapter, connection, patience):
         try:
             patience.persist(run, can_run_again)
         except DBAPIError as error:

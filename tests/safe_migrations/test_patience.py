@@ -1,11 +1,13 @@
 """Nobody waits long behind a step that waits for a lock."""
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from app.safe_migrations.patience import Patience
 from tests.conftest import FIRST, SERVERS, Project, revision
@@ -124,3 +126,35 @@ def test_concurrent_index_waits(project: Project, engine: Engine) -> None:
         project.ok("-x", "lock_timeout=1", "upgrade")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass"))
+
+
+OTHER = """op.add_column('people', sa.Column('nick', sa.Text()))
+from app import db
+db.session.execute(sa.text("UPDATE people SET name = 'Rex'"))
+db.session.commit()"""
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_another_connection(project: Project) -> None:
+    """A script that waits on another connection for what its own revision holds is ended, with what to do."""
+    project.write(*revision("b1", "a1", OTHER))
+    done = project.db("-x", "lock_timeout=1", "upgrade")
+    assert (1, True) == (done.returncode, "a script waits on another connection than its revision's" in done.stderr)
+    assert "op.get_bind().execute(...)" in done.stderr
+    assert "b1" not in project.ok("current")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_another_connection_on_stock(project: Project, engine: Engine) -> None:
+    """The damage: on stock it waits for ever, and everybody behind it."""
+    project.make_stock()
+    project.write(*revision("b1", "a1", OTHER))
+    with project.start("flask", "db", "upgrade") as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=8)
+        with engine.connect() as connection:
+            connection.execute(text("SET lock_timeout = 500"))
+            with pytest.raises(OperationalError):
+                connection.execute(text(USERS))
+        process.kill()
+        process.communicate()

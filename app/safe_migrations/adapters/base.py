@@ -206,6 +206,13 @@ class Adapter(ABC):
     def is_lock_time_out(self, error: DBAPIError) -> bool:
         """Whether ``error`` says that somebody else held a row, a table or the file for too long."""
 
+    def hurry(self, _connection: Connection, _patience: Patience) -> None:
+        """Let the transaction that has begun there wait for a lock no longer than ``patience`` says.
+
+        Not needed where a database by itself waits for seconds only.
+        """
+        return
+
     @abstractmethod
     def blockers(self, connection: Connection) -> tuple[str, str]:
         """The session that has been in a transaction for longest, and a line that ends it; or two empty strings."""

@@ -71,6 +71,10 @@ class PostgreSQL(Adapter):
         """lock_not_available (PostgreSQL manual, appendix A)."""
         return getattr(error.orig, "sqlstate", None) == "55P03"
 
+    def hurry(self, connection: Connection, patience: Patience) -> None:
+        """By ``lock_timeout``: the server's default is to wait for ever."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_milliseconds(patience)}'")
+
     def blockers(self, connection: Connection) -> tuple[str, str]:
         """The oldest transaction of this database but our own."""
         found = connection.execute(
@@ -111,7 +115,7 @@ class PostgreSQL(Adapter):
 
         def begin(connection: Connection) -> None:
             nonlocal now
-            wanted = "0" if in_autocommit_block(connection) else f"{int(patience.seconds * 1000)}ms"
+            wanted = "0" if in_autocommit_block(connection) else _milliseconds(patience)
             if wanted != now:
                 connection.exec_driver_sql(f"SET lock_timeout = '{wanted}'")
                 now = wanted
@@ -127,3 +131,7 @@ class PostgreSQL(Adapter):
             connection.rollback()
             connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})
             connection.commit()
+
+
+def _milliseconds(patience: Patience) -> str:
+    return f"{int(patience.seconds * 1000)}ms"

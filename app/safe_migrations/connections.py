@@ -1,0 +1,47 @@
+"""The app's other connections while steps run: what a script does by ``db.session`` may wait for its own revision."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
+
+from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.adapters.base import in_autocommit_block
+from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.patience import Patience
+
+
+@contextmanager
+def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience: Patience) -> Iterator[None]:
+    """While steps run on ``connection``: raise MigrationError where another of the app's waits for a lock too long.
+
+    Nobody would end that wait: the step goes on when the script does, and the server sees no deadlock.
+    """
+
+    def is_other(found: Connection | None) -> bool:
+        return found is not None and found is not connection and not in_autocommit_block(found)
+
+    def begin(found: Connection) -> None:
+        if is_other(found):
+            adapter.hurry(found, patience)
+
+    def on_error(failure: ExceptionContext) -> None:
+        error = failure.sqlalchemy_exception
+        if is_other(failure.connection) and isinstance(error, DBAPIError) and adapter.is_lock_time_out(error):
+            raise MigrationError(
+                "a script waits on another connection than its revision's, such as that of db.session, for what the"
+                " revision itself may hold.",
+                "use the connection of the revision:",
+                "op.get_bind().execute(...)",
+            ) from error
+
+    listeners: dict[str, Callable[..., None]] = {"begin": begin, "handle_error": on_error}
+    for name, listener in listeners.items():
+        event.listen(adapter.engine, name, listener)
+    try:
+        yield
+    finally:
+        for name, listener in listeners.items():
+            event.remove(adapter.engine, name, listener)
