@@ -100,9 +100,12 @@ def test_a_writer_is_waited_for(project: Project, engine: Engine) -> None:
     """SQLite has one writer: the run waits for it, and tries again."""
     with engine.connect() as connection:
         connection.execute(text("BEGIN IMMEDIATE"))
-        threading.Timer(2.5, connection.rollback).start()
-        done = project.ok("-x", "lock_timeout=0.5", "upgrade")
-        assert "Others hold a lock; trying again in " in done
+        with project.start("flask", "db", "-x", "lock_timeout=0.5", "upgrade") as process:
+            assert process.stderr is not None
+            told = iter(process.stderr)
+            assert any("Others hold a lock; trying again in " in line for line in told)
+            connection.rollback()
+            assert ("", 0) == ("".join(line for line in told if "Error" in line), process.wait())
     assert "a1 (head)" in project.ok("current")
 
 
