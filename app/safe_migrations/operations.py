@@ -136,6 +136,7 @@ class Recorder:
         with only_warnings():
             self.context = MigrationContext.configure(dialect_name=dialect, opts={"as_sql": True})
         vars(self.context).update(autocommit_block=self._autocommit_block)
+        vars(self.context.impl).update(_exec=self._execute)  # what gets by ``op``
         self.op = Operations(self.context)  # itself, for no other class can stand behind `from alembic import op`
         vars(self.op).update(
             invoke=self._note,
@@ -190,7 +191,7 @@ class Recorder:
         finally:
             self.autocommit = before
 
-    def _execute(self, statement: Any, _parameters: Any = None) -> "_Unknown":
+    def _execute(self, statement: Any, *_parameters: Any, **_options: Any) -> "_Unknown":
         if not getattr(statement, "is_select", False):
             self._note(ExecuteSQLOp(statement))
         return _Unknown()

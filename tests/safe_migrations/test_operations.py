@@ -57,6 +57,18 @@ def test_operations(record: Callable[..., list[Operation]], dialect: str) -> Non
     assert "user" == found[2].op.table_name  # type: ignore[attr-defined]
 
 
+def test_beside_op(record: Callable[..., list[Operation]], capfd: pytest.CaptureFixture[str]) -> None:
+    """What a script does by the context, beside ``op``, is recorded too, and not printed."""
+    body = (
+        "from alembic.operations import Operations\n"
+        "Operations(op.get_context()).drop_table('pet')\n"
+        "op.get_context().impl.drop_table(sa.Table('toy', sa.MetaData()))\n"
+    )
+    found = record(body)
+    assert ["DropTable", "DropTable"] == [type(each.op.sqltext).__name__ for each in found]  # type: ignore[attr-defined]
+    assert ("", "") == capfd.readouterr()
+
+
 def test_sql(record: Callable[..., list[Operation]]) -> None:
     """SQL that op or its connection executes, and types that are made or dropped by themselves."""
     body = (

@@ -382,6 +382,20 @@ postgresql: INSERT INTO a (b) VALUES (1) ON CONFLICT DO NOTHING
     ChangeRows a verb=INSERT bounded=True given=True
 postgresql: INSERT INTO a (b) VALUES (1) ON CONFLICT (b) DO UPDATE SET b = 2
     ChangeRows a verb=REPLACE bounded=True given=True
+postgresql: INSERT INTO a (b) SELECT b FROM c ON CONFLICT (b) DO UPDATE SET b = 2
+    ChangeRows a verb=REPLACE bounded=False
+postgresql: INSERT INTO a (b) SELECT b FROM c WHERE d < 5 ON CONFLICT (b) DO UPDATE SET b = 2
+    ChangeRows a verb=REPLACE bounded=True
+postgresql: INSERT INTO a (b) SELECT 1 ON CONFLICT (b) DO UPDATE SET b = 2
+    ChangeRows a verb=REPLACE bounded=True
+mysql: REPLACE INTO a SELECT * FROM c
+    ChangeRows a verb=REPLACE bounded=False
+mysql: REPLACE INTO a SELECT * FROM c WHERE d < 5
+    ChangeRows a verb=REPLACE bounded=True
+postgresql: EXPLAIN (ANALYZE, BUFFERS) DELETE FROM a
+    ChangeRows a verb=DELETE bounded=False
+mysql: ANALYZE FORMAT=JSON UPDATE a SET b = 1
+    ChangeRows a verb=UPDATE bounded=False columns=('b',)
 """  # noqa: E501
 CASES = [
     (dialects, statement, [line.strip() for line in expected.splitlines()])
@@ -394,6 +408,12 @@ def test_statement(dialects: str, statement: str, expected: list[str]) -> None:
     """Each part of each statement, with all that it says."""
     for dialect in SHORT[dialects]:
         assert expected == [shown(op) for op in translated(ops.ExecuteSQLOp(statement), dialect)]
+
+
+def test_light_table() -> None:
+    """SQLAlchemy writes a DROP TABLE for a table that is nothing but a name."""
+    element = sa.schema.DropTable(sa.table("a"))  # type: ignore[arg-type]
+    assert ["DropTable a"] == [shown(op) for op in translated(ops.ExecuteSQLOp(element), "sqlite")]
 
 
 def test_enum_types() -> None:

@@ -48,7 +48,9 @@ def insert(words: Words, verb: str) -> Iterator[ChangeRowsOp]:
         verb = "REPLACE"
     while not words.done and not words.take("INTO"):
         words.next()
-    yield ChangeRowsOp(verb, *words.qualified(), given=words.has("VALUES"), text=words.text)
+    target, given = words.qualified(), words.has("VALUES")
+    bounded = verb != "REPLACE" or given or not words.has("FROM") or words.has("WHERE") or words.has("LIMIT")
+    yield ChangeRowsOp(verb, *target, bounded=bounded, given=given, text=words.text)
 
 
 def change_rows(words: Words) -> list[ChangeRowsOp | CommandOp]:
@@ -140,7 +142,9 @@ def _is_bounded(node: Any) -> bool:
     from sqlglot import exp
 
     if isinstance(node, exp.Insert):
-        return True
+        rows = node.expression
+        reads_all = isinstance(rows, exp.Select) and rows.find(exp.From) and not rows.find(exp.Where, exp.Limit)
+        return not (reads_all and _overwrites(node))
     if isinstance(node, exp.Merge):
         return not any(_takes_all(when, node.args["on"]) for when in node.args["whens"].expressions)
     if node.args.get("limit"):

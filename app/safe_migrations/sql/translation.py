@@ -25,6 +25,7 @@ from app.safe_migrations.sql.words import Unreadable, Words, statements
 
 # How far into a CREATE its kind may stand: CREATE OR REPLACE ALGORITHM = x DEFINER = a @ b SQL SECURITY DEFINER VIEW.
 HEAD = 15
+CHANGES = {"UPDATE", "DELETE", "WITH", "MERGE"}
 
 
 def translated(op: ExecuteSQLOp, dialect: str) -> list[MigrateOperation]:
@@ -43,6 +44,8 @@ def translated(op: ExecuteSQLOp, dialect: str) -> list[MigrateOperation]:
 
 def _of_element(element: Any) -> MigrateOperation | None:
     """Of SQLAlchemy's DDL, where Alembic makes its operations of it itself."""
+    if not isinstance(getattr(element, "element", None), schema.SchemaItem):
+        return None
     if isinstance(element, schema.CreateTable):
         return ops.CreateTableOp.from_table(element.element)
     if isinstance(element, schema.DropTable):
@@ -93,6 +96,10 @@ def _read(words: Words) -> Iterator[MigrateOperation]:
         while not words.take("FOR"):
             words.next()
         yield from _read(Words(words.source, words.words[words.at :], words.facts))
+    elif verb in {"EXPLAIN", "ANALYZE"} and words.has("ANALYZE") and any(words.has(change) for change in CHANGES):
+        while words.keyword() not in CHANGES:  # which it runs
+            words.next()
+        yield from _read(Words(words.source, words.words[words.at :], words.facts))
     elif verb == "CREATE":
         yield from _create(words)
     elif verb == "ALTER":
@@ -103,7 +110,7 @@ def _read(words: Words) -> Iterator[MigrateOperation]:
         yield from rename_tables(words)
     elif words.take("TRUNCATE"):
         yield from truncate(words)
-    elif verb in {"UPDATE", "DELETE", "WITH", "MERGE", "SELECT", "("}:
+    elif verb in {*CHANGES, "SELECT", "("}:
         yield from change_rows(words)
     elif verb in {"INSERT", "REPLACE"}:
         yield from _insert(words, verb)
