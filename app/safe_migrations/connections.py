@@ -23,18 +23,19 @@ def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience:
     def is_other(found: Connection | None) -> bool:
         return found is not None and found is not connection and not in_autocommit_block(found)
 
-    def begin(found: Connection) -> None:
-        if is_other(found):
-            adapter.hurry(found, patience)
+    def begin(other: Connection) -> None:
+        if is_other(other):
+            adapter.limit_lock_waits(other, patience)
 
     def on_error(failure: ExceptionContext) -> None:
         error = failure.sqlalchemy_exception
         if is_other(failure.connection) and isinstance(error, DBAPIError) and adapter.is_lock_time_out(error):
+            statement = " ".join((failure.statement or "").split())
             raise MigrationError(
-                "a script waits on another connection than its revision's, such as that of db.session, for what the"
-                " revision itself may hold.",
-                "use the connection of the revision:",
-                "op.get_bind().execute(...)",
+                "a script waited, on another connection than its revision's, for a lock that the revision itself may"
+                f" hold: {statement[:80]}",
+                "run it on the connection of the revision; db.session has another one:",
+                'op.get_bind().execute(sa.text("..."))',
             ) from error
 
     listeners: dict[str, Callable[..., None]] = {"begin": begin, "handle_error": on_error}

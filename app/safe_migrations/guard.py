@@ -14,13 +14,14 @@ from alembic.runtime.migration import MigrationStep, RevisionStep
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters import Adapter, StepDone, adapter_of
+from app.safe_migrations.adapters import Adapter, adapter_of
+from app.safe_migrations.connections import others_kept_from_waiting
 from app.safe_migrations.database import connected, heads_in_words, heads_of
 from app.safe_migrations.directives import but_own_tables, process_revision_directives, with_imports
 from app.safe_migrations.errors import HalfDoneError, MigrationError
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, command, pending
-from app.safe_migrations.progress import Progress, log, log_on_stderr
+from app.safe_migrations.progress import Progress, StepDone, log, log_on_stderr
 from app.safe_migrations.remedies import masked
 
 
@@ -113,8 +114,6 @@ def _run_patiently(
     again: str,
 ) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
-    from app.safe_migrations.connections import others_kept_from_waiting
-
     progress = Progress(step_done)
 
     def run() -> None:

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +16,9 @@ from alembic.operations.ops import AddColumnOp, CreateTableOp, ExecuteSQLOp, Mig
 from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
-from sqlalchemy import Table, create_engine
+from sqlalchemy import Connection, Dialect, Table, create_engine, inspect
 from sqlalchemy.engine.mock import MockConnection
+from sqlalchemy.inspection import _inspects
 
 from app.safe_migrations.database import replaced_by
 from app.safe_migrations.errors import summary
@@ -125,22 +126,26 @@ def one_way(script: Path) -> str | None:
 
 
 class Recorder:
-    """Alembic's ``op``, but it takes note instead of doing. To be entered: then no script reaches a database."""
+    """Alembic's ``op``, but it takes note instead of doing. To be entered: then no script reaches a database.
 
-    def __init__(self, dialect: str) -> None:
+    As long as there is a ``connection``, an upgrade may inspect the database there, until it changes something.
+    """
+
+    def __init__(self, dialect: str, connection: Connection | None = None) -> None:
         self.dialect = dialect
-        self.path = ""
+        self.connection = connection
+        self.path = self.way = ""
         self.autocommit = False
         self.found: list[Operation] = []
         # as_sql: nothing is asked of a connection, for there is none.
         with only_warnings():
             self.context = MigrationContext.configure(dialect_name=dialect, opts={"as_sql": True})
         vars(self.context).update(autocommit_block=self._autocommit_block)
-        vars(self.context.impl).update(_exec=self._execute)  # what gets by ``op``
+        vars(self.context.impl).update(_exec=self._execute)  # what a script runs by op.get_context()
         self.op = Operations(self.context)  # itself, for no other class can stand behind `from alembic import op`
         vars(self.op).update(
             invoke=self._note,
-            get_bind=lambda: _Connection(self.context.dialect, self._execute),
+            get_bind=lambda: _Connection(self.context.dialect, self._execute, self),
             batch_alter_table=self._batch_alter_table,
         )
 
@@ -158,7 +163,7 @@ class Recorder:
         The script's own code runs; neither its connection nor ``db.session`` reaches a database, and what it prints
         goes to stderr, for on stdout it would stand in what a command tells.
         """
-        self.path, self.autocommit, self.found = revision.path, False, []
+        self.path, self.way, self.autocommit, self.found = revision.path, way, False, []
         self.op._install_proxy()
         try:
             with redirect_stdout(sys.stderr):
@@ -170,6 +175,8 @@ class Recorder:
             raise reason from error.__cause__
         finally:
             self.op._remove_proxy()
+            if self.connection is not None:
+                self.connection.rollback()
         return self.found
 
     @contextmanager
@@ -214,6 +221,15 @@ class Recorder:
 class _Connection(MockConnection):
     """What `op.get_bind()` gives: SQL that it is given is taken note of, and so is the end of a transaction."""
 
+    def __init__(self, dialect: Dialect, execute: Callable[..., Any], recorder: Recorder) -> None:
+        super().__init__(dialect, execute)
+        self._recorder = recorder
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # SQLAlchemy asks whether there is such a thing
+            raise AttributeError(name)
+        raise NotInspectable(f"it uses more of the connection than execute() ({name})")
+
     def exec_driver_sql(self, statement: str, *_parameters: Any) -> "_Unknown":
         """As execute() does."""
         found: _Unknown = self._execute_impl(statement)
@@ -234,6 +250,19 @@ class _Connection(MockConnection):
     def rollback(self) -> None:
         """Noted as the statement."""
         self._execute_impl("ROLLBACK")
+
+
+@_inspects(_Connection)  # as SQLAlchemy's own classes say what inspect() gives for them
+class _Inspector:
+    """The real one, as long as the database is as the script finds it."""
+
+    def __init__(self, subject: _Connection) -> None:
+        self._recorder = subject._recorder
+
+    def __getattr__(self, name: str) -> Any:
+        if self._recorder.connection is None or self._recorder.way != "upgrade" or self._recorder.found:
+            raise NotInspectable(f"it inspects what will be there then ({name})")
+        return getattr(inspect(self._recorder.connection), name)
 
 
 class _Unknown:

@@ -10,6 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
+StepDone = Callable[[set[str]], None]
+"""To be called in the transaction that ends a step, with the heads that the database is at from then on."""
+
 log = logging.getLogger("alembic.runtime.migration")
 
 # Seconds after which a step that still runs says so, and again.
@@ -21,7 +24,7 @@ REPORTED = 2.0
 class Progress:
     """Tells of each step of a run, and remembers what it should have come to."""
 
-    def __init__(self, step_done: Callable[[set[str]], None]) -> None:
+    def __init__(self, step_done: StepDone) -> None:
         self.step_done = step_done
         self.heads: set[str] | None = None
         self.part_committed = False

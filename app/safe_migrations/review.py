@@ -98,9 +98,13 @@ def review_pending(scripts: list[Script], adapter: Adapter, connection: Connecti
     if not scripts or not adapter.has_tables(connection):
         return []
     facts = facts_at(adapter, connection)
-    with Recorder(facts.dialect) as recorder:
+    findings = []
+    with Recorder(facts.dialect, connection) as recorder:
         review = Review(facts, Tables(connection), recorder)
-        return [finding for script in scripts for finding in review.of(script)]
+        for script in scripts:
+            findings += review.of(script)
+            recorder.connection = None  # what the next one would find there is not there yet
+    return findings
 
 
 def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:

@@ -1,4 +1,7 @@
-"""What `flask db review` does: which revisions it reviews, and for which databases."""
+"""What `flask db review` does: which revisions it reviews, and for which databases.
+
+Apart from commands.py, for it loads all that reads SQL.
+"""
 
 import click
 from alembic.config import Config

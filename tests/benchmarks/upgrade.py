@@ -97,7 +97,7 @@ def measure(backend: str, projects: list[Project], folder: Path, rounds: int) ->
 
         for project in projects:
             lengthen(project)
-        times, rounds = [[], []], max(2, rounds // 10 * 2)
+        times, rounds = [[], []], max(2, rounds // 10 * 2)  # even: each goes first as often as the other
         for turn in range(rounds):
             for which in (0, 1) if turn % 2 else (1, 0):
                 times[which].append(seconds(projects[which], databases.make()))

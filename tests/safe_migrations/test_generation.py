@@ -63,9 +63,13 @@ VALUES = {
 
 
 def test_defaults(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
-    """Existing rows get the values that were given, of any type; no default stays but that of the model."""
+    """Existing rows get the values that were given, of any type, and no rule stops the upgrade; no default stays but
+    that of the model.
+    """
     models(pets, FILLED, BEFORE)
     script = migrate(pets, *(f"default=user.{name}:{value}" for name, value in VALUES.items()))
+    found = json.loads(pets.db("review", "--format", "json").stdout)
+    assert [] == [finding for finding in found if finding["level"] == "blocks"]
 
     def see() -> None:
         found = rows("SELECT age, active, name, price, born, bio, grade FROM {user}")
@@ -168,7 +172,7 @@ def test_apart(pets: Project, database: str, rows: Callable[[str], list[Any]]) -
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_apart_reviewed(pets: Project, database: str) -> None:
-    """There is nothing to find in the revisions that are made for indexes and foreign keys, a table in each."""
+    """The revisions made for indexes, and for the foreign keys of each table, have no findings."""
     column = "    cage_id: Mapped[int | None] = mapped_column(ForeignKey('cage.id'), index=True)\n"
     models(pets, USER + column, MORE, BEFORE + column)
     migrate(pets)
@@ -177,6 +181,19 @@ def test_apart_reviewed(pets: Project, database: str) -> None:
     names = " ".join(script.name for script in pets.scripts())
     assert {"toy", "user"} == set(re.findall(r"add_foreign_keys_to_(\w+)\.py", names))
     there_and_back(pets, database, lambda: None)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_portable_types(pets: Project) -> None:
+    """A script says a column's type in SQLAlchemy's words, not in PostgreSQL's: it may run on MySQL too."""
+    models(pets, USER + "    born: Mapped[datetime | None]\n    gone: Mapped[datetime | None]\n", BEFORE)
+    migrate(pets)
+    pets.ok("upgrade")
+    models(pets, USER + "    born_on: Mapped[date | None]\n", BEFORE)
+    script = migrate(pets, "rename=user.born:born_on")
+    assert "existing_type=sa.DateTime()" in script
+    assert "sa.Column('gone', sa.DateTime()" in script
+    assert "postgresql.TIMESTAMP" not in script
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

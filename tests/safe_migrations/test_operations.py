@@ -58,7 +58,7 @@ def test_operations(record: Callable[..., list[Operation]], dialect: str) -> Non
 
 
 def test_beside_op(record: Callable[..., list[Operation]], capfd: pytest.CaptureFixture[str]) -> None:
-    """What a script does by the context, beside ``op``, is recorded too, and not printed."""
+    """What a script runs by `op.get_context()`, past `op`, is recorded too, and not printed."""
     body = (
         "from alembic.operations import Operations\n"
         "Operations(op.get_context()).drop_table('pet')\n"
@@ -110,12 +110,13 @@ def test_autocommit(record: Callable[..., list[Operation]]) -> None:
     [
         ("rows = op.get_bind().execute(sa.text('SELECT 1')).fetchall()", "fetchall"),
         ("for row in op.get_bind().execute(sa.text('SELECT 1')):\n    pass", "rows"),
-        ("sa.inspect(op.get_bind()).get_table_names()", "inspection"),
+        ("sa.inspect(op.get_bind()).get_table_names()", "it inspects what will be there"),
+        ("op.get_bind().connection.cursor()", "more of the connection"),
         ("from app.extensions import db\ndb.session.execute(sa.text('DELETE FROM user'))", "another connection"),
         ("from app.extensions import db\ndb.engine.connect()", "another connection"),
         (
             "from sqlalchemy.orm import Session\nSession(op.get_bind()).execute(sa.text('SELECT 1')).all()",
-            "_Connection",
+            "connection",
         ),
         ("1 / 0", "ZeroDivisionError"),
         ("import nothing_like_it", "nothing_like_it"),

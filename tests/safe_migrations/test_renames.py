@@ -315,7 +315,7 @@ def test_wrong_answers(pets: Project) -> None:
         ("pet.name:nickname", "the models still have name"),
         ("pet.nick:age", "age is in the database already"),
         ("pet.nick", "it is no rename=TABLE.OLD:NEW, or for a table rename=OLD:NEW"),
-        ("pet.name:name", "it has that name already"),
+        ("pet.name:name", "pet.name has that name already"),
         ("pets:animal", "there is no pets in the database"),
     ):
         done = pets.db("-x", f"rename={answer}", "migrate")

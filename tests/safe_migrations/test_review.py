@@ -40,6 +40,25 @@ def test_upgrade_stops(database: str, reviewed: Project) -> None:
     assert "r0" in reviewed.ok("current")
 
 
+INSPECTED = """
+if "{0}" in sa.inspect(op.get_bind()).get_table_names():
+    op.drop_table("{0}")"""
+
+
+def test_inspecting(database: str, reviewed: Project) -> None:
+    """A script that inspects the database is followed there, if it is the next one: a later one finds another."""
+    reviewed.write(*revision("a1", "r0", INSPECTED.format("pet")))
+    reviewed.write(*revision("b1", "a1", INSPECTED.format("user")))
+    told = reviewed.ok("upgrade", "a1")
+    assert "not-inspectable" not in told
+    done = reviewed.db("upgrade")
+    assert (1, True) == (done.returncode, "revision b1 drops table user" in done.stderr)
+    reviewed.write(*revision("c1", "b1", INSPECTED.format("user")))
+    found = json.loads(reviewed.db("review", "--format", "json").stdout)
+    told_of = {(each["revision"], each["code"]) for each in found if each["code"] != "missing-downgrade"}
+    assert {("b1", "drop-table"), ("c1", "not-inspectable")} == told_of
+
+
 def test_acknowledged(database: str, reviewed: Project) -> None:
     """With a reason it runs."""
     reviewed.write(*revision("a1", "r0", DROP, more='safety_assured = {"drop-column": "nobody reads it"}'))

@@ -386,6 +386,8 @@ postgresql: INSERT INTO a (b) SELECT b FROM c ON CONFLICT (b) DO UPDATE SET b = 
     ChangeRows a verb=REPLACE bounded=False
 postgresql: INSERT INTO a (b) SELECT b FROM c WHERE d < 5 ON CONFLICT (b) DO UPDATE SET b = 2
     ChangeRows a verb=REPLACE bounded=True
+sqlite: INSERT INTO a (b) SELECT b FROM c WHERE true ON CONFLICT (b) DO UPDATE SET b = 2
+    ChangeRows a verb=REPLACE bounded=False
 postgresql: INSERT INTO a (b) SELECT 1 ON CONFLICT (b) DO UPDATE SET b = 2
     ChangeRows a verb=REPLACE bounded=True
 mysql: REPLACE INTO a SELECT * FROM c
@@ -394,6 +396,12 @@ mysql: REPLACE INTO a SELECT * FROM c WHERE d < 5
     ChangeRows a verb=REPLACE bounded=True
 postgresql: EXPLAIN (ANALYZE, BUFFERS) DELETE FROM a
     ChangeRows a verb=DELETE bounded=False
+mysql: EXPLAIN ANALYZE REPLACE INTO a SELECT * FROM c
+    ChangeRows a verb=REPLACE bounded=False
+postgresql: EXPLAIN ANALYZE INSERT INTO a (b) SELECT b FROM c ON CONFLICT (b) DO UPDATE SET b = 2
+    ChangeRows a verb=REPLACE bounded=False
+mysql: ANALYZE TABLE a UPDATE HISTOGRAM ON b WITH 10 BUCKETS
+    Command words=ANALYZE
 mysql: ANALYZE FORMAT=JSON UPDATE a SET b = 1
     ChangeRows a verb=UPDATE bounded=False columns=('b',)
 """  # noqa: E501
@@ -411,7 +419,7 @@ def test_statement(dialects: str, statement: str, expected: list[str]) -> None:
 
 
 def test_light_table() -> None:
-    """SQLAlchemy writes a DROP TABLE for a table that is nothing but a name."""
+    """A DROP TABLE of a `sa.table()`, which is a name without columns, is read from its SQL."""
     element = sa.schema.DropTable(sa.table("a"))  # type: ignore[arg-type]
     assert ["DropTable a"] == [shown(op) for op in translated(ops.ExecuteSQLOp(element), "sqlite")]
 

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from sqlalchemy import Engine
 
-from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH, Adapter, Lock, Part, StepDone
+from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH, Adapter, Lock, Part
 
 # Where each stands: a run loads one, and the others would make every command slower.
 ADAPTERS: dict[str, str] = {
@@ -22,7 +22,7 @@ ADAPTERS: dict[str, str] = {
     "postgresql": "postgresql.adapter.PostgreSQL",
 }
 
-__all__ = ["ADAPTERS", "OWN_TABLES", "SCRATCH", "Adapter", "Lock", "Part", "StepDone", "adapter_of"]
+__all__ = ["ADAPTERS", "OWN_TABLES", "SCRATCH", "Adapter", "Lock", "Part", "adapter_of"]
 
 
 def adapter_of(engine: Engine) -> Adapter:

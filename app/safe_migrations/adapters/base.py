@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
+from app.safe_migrations.progress import StepDone
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from app.safe_migrations.adapters.snapshot import Snapshot
@@ -75,10 +76,6 @@ def listening(connection: Connection, listeners: dict[str, Callable[..., None]])
     finally:
         for name, listener in listeners.items():
             event.remove(connection, name, listener)
-
-
-StepDone = Callable[[set[str]], None]
-"""To be called in the transaction that ends a step, with the heads that the database is at from then on."""
 
 
 class Part(Enum):
@@ -206,10 +203,10 @@ class Adapter(ABC):
     def is_lock_time_out(self, error: DBAPIError) -> bool:
         """Whether ``error`` says that somebody else held a row, a table or the file for too long."""
 
-    def hurry(self, _connection: Connection, _patience: Patience) -> None:
-        """Let the transaction that has begun there wait for a lock no longer than ``patience`` says.
+    def limit_lock_waits(self, _connection: Connection, _patience: Patience) -> None:
+        """Set the lock time-out of the transaction that has begun there to ``patience.seconds``.
 
-        Not needed where a database by itself waits for seconds only.
+        By default it stays the database's own: some seconds on SQLite, on MySQL 50 for a row and a day for a table.
         """
         return
 
@@ -241,5 +238,5 @@ class Adapter(ABC):
     def prepared(self, connection: Connection, patience: Patience) -> AbstractContextManager[StepDone]:
         """``connection`` as steps need it: waiting for what others hold no longer than ``patience`` says.
 
-        What it gives is to be called when a step is done, in the transaction that ends it.
+        It gives a StepDone, to be called in the transaction that ends a step.
         """

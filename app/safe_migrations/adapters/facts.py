@@ -56,6 +56,9 @@ class Facts:
     stable_functions: frozenset[str] = frozenset()
     """Functions that give a default the same value in all rows of a statement."""
 
+    without_default: tuple[type[TypeEngine[Any]], ...] = ()
+    """Types whose columns take no constant as a default."""
+
     enums_are_types = False
     """Whether an enum is a type of its own, beside the tables that use it."""
 

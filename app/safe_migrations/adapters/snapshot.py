@@ -138,7 +138,9 @@ def not_brought_back(before: Snapshot, back: Snapshot, losses: list[Loss]) -> It
         if rows.rows != now.rows and rows.values.keys() == now.values.keys() and not other:
             yield f"{table} has its values in other rows than before"
     for name, value in before.counters.items():
-        if name in back.counters and back.counters[name] < value:
+        column = name.removeprefix("the counter of ")  # as COUNTERS of PostgreSQL calls it
+        told = column in known or column.rpartition(".")[0] in known
+        if name in back.counters and back.counters[name] < value and not told:
             yield f"{name} is at {back.counters[name]} instead of {value}"
 
 

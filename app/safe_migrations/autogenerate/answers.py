@@ -32,14 +32,17 @@ def given(name: str) -> list[str]:
 
 
 def given_pairs(name: str) -> dict[str, str]:
-    """``{"user.username": "login"}``, from `-x rename=user.username:login`. Raises MigrationError for another form."""
+    """``{"user.username": "login"}``, from `-x rename=user.username:login`.
+
+    Raises MigrationError for another form, a name that stays, or two answers for one name.
+    """
     found: dict[str, str] = {}
     for value in given(name):
         left, colon, right = value.partition(":")
         if not left or not colon or (name == "rename" and not right):
             raise wrong(name, value, f"it is no {FORMS[name][1]}")
         if name == "rename" and right == left.rpartition(".")[2]:
-            raise wrong(name, value, "it has that name already")
+            raise wrong(name, value, f"{left} has that name already")
         if left in found:
             raise wrong(name, value, f"there is another one for {left}")
         found[left] = right

@@ -51,10 +51,13 @@ def apart(
     for key in added:
         key.kw["postgresql_not_valid"] = True
     if added and steps:
-        for table in dict.fromkeys((key.source_table, key.kw.get("source_schema")) for key in added):
-            of_it = [key for key in added if (key.source_table, key.kw.get("source_schema")) == table]
-            forth = ModifyTableOps(table[0], [*of_it], schema=table[1])
-            steps.append((f"Add foreign keys to {table[0]}", [forth], [forth.reverse()]))
+        of_tables: dict[tuple[str, str | None], list[MigrateOperation]] = {}
+        for key in added:
+            of_tables.setdefault((key.source_table, key.kw.get("source_schema")), []).append(key)
+        # One table in each revision: its lock is let go before the next one is asked for.
+        for (table, schema), keys_of_it in of_tables.items():
+            forth = ModifyTableOps(table, keys_of_it, schema=schema)
+            steps.append((f"Add foreign keys to {table}", [forth], [forth.reverse()]))
         for key in added:
             _take_out(script, key, str(key.constraint_name))
     if added:

@@ -14,21 +14,26 @@ from alembic.operations.ops import (
     MigrationScript,
     ModifyTableOps,
 )
-from sqlalchemy import JSON, Column, Enum, LargeBinary, Text
+from sqlalchemy import Column, DateTime, Enum, text
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
+from sqlalchemy.types import TypeEngine
 
+from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.autogenerate.answers import given_pairs, somebody_is_there, wrong
 from app.safe_migrations.autogenerate.renames import full_name
 from app.safe_migrations.autogenerate.rendering import FillColumn
 
 NOW = "CURRENT_TIMESTAMP"
 
-# MySQL takes no default for these ("Data Type Default Values" in its manual): they are filled by an UPDATE.
-WITHOUT_DEFAULT = (Text, JSON, LargeBinary)
 
+def fill(script: MigrationScript, concerned: list[Facts]) -> None:
+    """Give existing rows a value. The downgrade drops the column, as it did. Raises MigrationError for a wrong -x.
 
-def fill(script: MigrationScript) -> None:
-    """Give existing rows a value. The downgrade drops the column, as it did. Raises MigrationError for a wrong -x."""
+    Nobody deploys on the SQLite that people develop on: where no other database is named, the script suits them all.
+    """
+    products = FACTS.values() if all(facts.one_writer for facts in concerned) else concerned
+    without_default = tuple(kind for facts in products for kind in facts.without_default)
     assert script.upgrade_ops is not None
     given = given_pairs("default")
     ops: list[MigrateOperation] = []
@@ -44,7 +49,7 @@ def fill(script: MigrationScript) -> None:
             found = _given(name, given[name], add.column) if name in given else _asked(name, add.column)
             if found is not None:
                 values[add] = found
-        ops += _filled(op, values) if isinstance(op, ModifyTableOps) and values else [op]
+        ops += _filled(op, values, without_default) if isinstance(op, ModifyTableOps) and values else [op]
     script.upgrade_ops.ops[:] = ops
 
 
@@ -115,17 +120,21 @@ def _stored(value: str, column: "Column[Any]") -> str:
     return value
 
 
-def _filled(changes: ModifyTableOps, values: dict[AddColumnOp, str]) -> Iterator[MigrateOperation]:
-    """Added with the value as default, which goes at once; or without, and filled before it becomes NOT NULL."""
+def _filled(
+    changes: ModifyTableOps, values: dict[AddColumnOp, str], without_default: tuple[type[TypeEngine[Any]], ...]
+) -> Iterator[MigrateOperation]:
+    """Added with the value as default, which goes at once; or filled by an UPDATE, where the type takes no such one."""
     adds, fills, alters = [], [], []
     for add, value in values.items():
         column = add.column
-        by_default = value != NOW and not isinstance(_plain(column), WITHOUT_DEFAULT)
+        # CURRENT_TIMESTAMP is a default of a DateTime everywhere, of a Date or a Time only on some databases.
+        takes = value != NOW or isinstance(_plain(column), DateTime)
+        by_default = takes and not isinstance(_plain(column), without_default)
         new = Column(
             column.name,
             column.type,
             nullable=not by_default,
-            server_default=value if by_default else None,
+            server_default=(text(NOW) if value == NOW else value) if by_default else None,
             comment=column.comment,
         )
         adds.append(AddColumnOp(changes.table_name, new, schema=changes.schema))

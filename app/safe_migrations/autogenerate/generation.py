@@ -1,8 +1,12 @@
 """What becomes of the operations that autogenerate finds, before a script is written of them."""
 
+from contextlib import suppress
 from typing import Any
 
 from alembic.operations.ops import (
+    AddColumnOp,
+    AlterColumnOp,
+    CreateTableOp,
     DropConstraintOp,
     DropTableOp,
     MigrateOperation,
@@ -10,8 +14,11 @@ from alembic.operations.ops import (
     ModifyTableOps,
 )
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Column, Dialect
+from sqlalchemy.exc import CompileError
 from sqlalchemy.sql.elements import conv
 from sqlalchemy.sql.naming import ConventionDict
+from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.facts import Facts
@@ -22,7 +29,7 @@ from app.safe_migrations.autogenerate.enums import create_and_drop_enums
 from app.safe_migrations.autogenerate.fills import fill
 from app.safe_migrations.autogenerate.names import TYPES
 from app.safe_migrations.autogenerate.renames import full_name, models_of, rename
-from app.safe_migrations.autogenerate.rendering import Batch
+from app.safe_migrations.autogenerate.rendering import Batch, every
 from app.safe_migrations.progress import log
 from app.safe_migrations.settings import settings
 
@@ -32,13 +39,13 @@ def answer(context: MigrationContext, script: MigrationScript) -> None:
     rename(context, script, _facts(context))
     leave_alone(script)
     name_unnamed(script, context)
-    fill(script)
+    fill(script, _concerned(context))
 
 
 def make_safe(context: MigrationContext, scripts: list[MigrationScript]) -> None:
     """Do in a safe way what can be done in one, for the configured database and those in MIGRATION_TARGETS."""
-    found = [_facts(context), *(facts_of(target) for target in settings().targets)]
-    concerned = {facts.product: facts for facts in found}.values()
+    concerned = _concerned(context)
+    make_types_portable(scripts[0], context.dialect)
     needed = needed_indexes(context, scripts[0])
     for facts in concerned:
         create_and_drop_enums(scripts[0], models_of(context).values(), facts)
@@ -48,6 +55,41 @@ def make_safe(context: MigrationContext, scripts: list[MigrationScript]) -> None
         scripts[:] = apart(scripts[0], indexes, keys, needed)
     for script in scripts:
         keep_needed(script, needed)
+
+
+def make_types_portable(script: MigrationScript, dialect: Dialect) -> None:
+    """Say in SQLAlchemy's own words what a column's type is in the database, for the script may be for others too.
+
+    Only types read from the database: those that an upgrade changes from, and a downgrade changes back to. Those in
+    models stay as they were written.
+    """
+    assert script.upgrade_ops is not None
+    assert script.downgrade_ops is not None
+    for op in every(script.upgrade_ops):
+        if isinstance(op, AlterColumnOp):
+            op.existing_type = op.existing_type and _portable(op.existing_type, dialect)
+    for op in every(script.downgrade_ops):
+        if isinstance(op, AlterColumnOp):
+            op.modify_type = op.modify_type and _portable(op.modify_type, dialect)
+        columns = op.columns if isinstance(op, CreateTableOp) else [op.column] if isinstance(op, AddColumnOp) else []
+        for column in columns:
+            if isinstance(column, Column):
+                column.type = _portable(column.type, dialect)
+
+
+def _portable(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    """A type of ``dialect`` as one of SQLAlchemy's own, if that says the same there."""
+    if type(kind).__module__.startswith("sqlalchemy.dialects."):
+        with suppress(NotImplementedError, CompileError):
+            own = kind.as_generic()
+            return own if own.compile(dialect) == kind.compile(dialect) else kind
+    return kind
+
+
+def _concerned(context: MigrationContext) -> list[Facts]:
+    """The configured database and those in MIGRATION_TARGETS, one of each product."""
+    found = [_facts(context), *(facts_of(target) for target in settings().targets)]
+    return list({facts.product: facts for facts in found}.values())
 
 
 def _facts(context: MigrationContext) -> Facts:

@@ -101,7 +101,7 @@ class Batch(ModifyTableOps):
 
 
 class FillColumn(MigrateOperation):
-    """One value for all rows; the downgrade has nothing to do."""
+    """One value for all rows that have none; the downgrade has nothing to do."""
 
     def __init__(self, table_name: str, column: "Column[Any]", value: str, schema: str | None) -> None:
         self.table_name = table_name
@@ -189,7 +189,7 @@ def _fill_column(_context: AutogenContext, op: FillColumn) -> str:
     name = str(op.column.name)
     return (
         f"op.execute(sa.table({str(op.table_name)!r}, sa.column({name!r}{kind}){schema})"
-        f".update().values({{{name!r}: {value}}}))"
+        f".update().where(sa.column({name!r}).is_(None)).values({{{name!r}: {value}}}))"
     )
 
 

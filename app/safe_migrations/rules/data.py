@@ -8,7 +8,7 @@ from app.safe_migrations.rules.registry import BLOCKS, WARNS, Case, Problem, rul
 from app.safe_migrations.sql import ChangeRowsOp
 from app.safe_migrations.tables import Tables
 
-VERBS = dict.fromkeys(("UPDATE", "MERGE", "REPLACE"), "changes") | dict.fromkeys(("DELETE", "TRUNCATE"), "deletes")
+VERBS = {"UPDATE": "changes", "MERGE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
 
 
 @rule(BLOCKS, ChangeRowsOp)

@@ -122,7 +122,10 @@ def imports_app_models(revision: Revision, _case: Case) -> Iterator[Problem]:
 
 @rule(WARNS, Revision)
 def missing_downgrade(revision: Revision, _case: Case) -> Problem | None:
-    """Without it nobody can go back, or the database goes back only in name."""
+    """Without it nobody can go back, or the database goes back only in name.
+
+    Not asked of a revision that leaves the schema as it is.
+    """
     script = Path(revision.script.path)
     if revision.downgrade or one_way(script) is not None:
         return None

@@ -20,7 +20,7 @@ KEEPS_DATA |= {
     "ALTER TYPE ... ADD VALUE",
 }
 KEEPS_DATA |= {"RENAME INDEX", "RENAME CONSTRAINT"}
-# Those after which the schema is what it was.
+# Those that leave a downgrade nothing to take back.
 KEEPS_SCHEMA = {"VALIDATE CONSTRAINT", "ANALYZE", "REFRESH MATERIALIZED VIEW", "SET"}
 
 
@@ -72,7 +72,7 @@ class CommandOp(MigrateOperation):
 
     @property
     def keeps_schema(self) -> bool:
-        """Whether there is nothing that a downgrade could take back."""
+        """Whether the schema is the same afterwards."""
         return self.words in KEEPS_SCHEMA
 
     @property

@@ -49,8 +49,8 @@ def insert(words: Words, verb: str) -> Iterator[ChangeRowsOp]:
     while not words.done and not words.take("INTO"):
         words.next()
     target, given = words.qualified(), words.has("VALUES")
-    bounded = verb != "REPLACE" or given or not words.has("FROM") or words.has("WHERE") or words.has("LIMIT")
-    yield ChangeRowsOp(verb, *target, bounded=bounded, given=given, text=words.text)
+    reads_all = not given and words.has("FROM") and not (words.has("WHERE") or words.has("LIMIT"))
+    yield ChangeRowsOp(verb, *target, bounded=not (verb == "REPLACE" and reads_all), given=given, text=words.text)
 
 
 def change_rows(words: Words) -> list[ChangeRowsOp | CommandOp]:
@@ -143,8 +143,10 @@ def _is_bounded(node: Any) -> bool:
 
     if isinstance(node, exp.Insert):
         rows = node.expression
-        reads_all = isinstance(rows, exp.Select) and rows.find(exp.From) and not rows.find(exp.Where, exp.Limit)
-        return not (reads_all and _overwrites(node))
+        if not (_overwrites(node) and isinstance(rows, exp.Select) and rows.find(exp.From)):
+            return True
+        where = rows.find(exp.Where)
+        return bool(rows.find(exp.Limit) or (where and _chooses(where.this)))
     if isinstance(node, exp.Merge):
         return not any(_takes_all(when, node.args["on"]) for when in node.args["whens"].expressions)
     if node.args.get("limit"):

@@ -25,7 +25,8 @@ from app.safe_migrations.sql.words import Unreadable, Words, statements
 
 # How far into a CREATE its kind may stand: CREATE OR REPLACE ALGORITHM = x DEFINER = a @ b SQL SECURITY DEFINER VIEW.
 HEAD = 15
-CHANGES = {"UPDATE", "DELETE", "WITH", "MERGE"}
+# What EXPLAIN ANALYZE, and ANALYZE on MariaDB, run while they explain it.
+EXPLAINED = {"UPDATE", "DELETE", "WITH", "MERGE", "INSERT", "REPLACE"}
 
 
 def translated(op: ExecuteSQLOp, dialect: str) -> list[MigrateOperation]:
@@ -45,7 +46,7 @@ def translated(op: ExecuteSQLOp, dialect: str) -> list[MigrateOperation]:
 def _of_element(element: Any) -> MigrateOperation | None:
     """Of SQLAlchemy's DDL, where Alembic makes its operations of it itself."""
     if not isinstance(getattr(element, "element", None), schema.SchemaItem):
-        return None
+        return None  # a sa.table() has no columns or metadata for Alembic's from_table(): its SQL is read instead
     if isinstance(element, schema.CreateTable):
         return ops.CreateTableOp.from_table(element.element)
     if isinstance(element, schema.DropTable):
@@ -96,8 +97,8 @@ def _read(words: Words) -> Iterator[MigrateOperation]:
         while not words.take("FOR"):
             words.next()
         yield from _read(Words(words.source, words.words[words.at :], words.facts))
-    elif verb in {"EXPLAIN", "ANALYZE"} and words.has("ANALYZE") and any(words.has(change) for change in CHANGES):
-        while words.keyword() not in CHANGES:  # which it runs
+    elif _explains_a_change(words, verb):
+        while words.keyword() not in EXPLAINED:
             words.next()
         yield from _read(Words(words.source, words.words[words.at :], words.facts))
     elif verb == "CREATE":
@@ -110,12 +111,17 @@ def _read(words: Words) -> Iterator[MigrateOperation]:
         yield from rename_tables(words)
     elif words.take("TRUNCATE"):
         yield from truncate(words)
-    elif verb in {*CHANGES, "SELECT", "("}:
+    elif verb in {"UPDATE", "DELETE", "WITH", "MERGE", "SELECT", "("}:
         yield from change_rows(words)
     elif verb in {"INSERT", "REPLACE"}:
         yield from _insert(words, verb)
     else:
         yield from command(words)
+
+
+def _explains_a_change(words: Words, verb: str) -> bool:
+    runs = verb in {"EXPLAIN", "ANALYZE"} and words.has("ANALYZE") and not words.has("TABLE")
+    return runs and any(map(words.has, EXPLAINED))
 
 
 def _insert(words: Words, verb: str) -> Iterator[MigrateOperation]:

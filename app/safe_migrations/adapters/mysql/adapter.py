@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, StepDone
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL, RESTORE, broken_restore, drop_all, heads_of, there
+from app.safe_migrations.adapters.base import Adapter, Lock, Part
+from app.safe_migrations.adapters.mysql.catalog import JOURNAL, RESTORE, broken_restore, drop_all, heads_as_text, there
 from app.safe_migrations.adapters.mysql.lock import NamedLock
 from app.safe_migrations.adapters.mysql.session import Execute, executing
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import log
+from app.safe_migrations.progress import StepDone, log
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
     from app.safe_migrations.adapters.mysql.databases import MySQLDatabases
@@ -133,7 +133,7 @@ class MySQL(Adapter):
                     f"flask db restore {shlex.quote(file)}",
                 )
             if there(execute, JOURNAL):
-                outcome = undo(execute, heads_of(execute))
+                outcome = undo(execute, heads_as_text(execute))
                 log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing")
                 outcome.require_whole()
 

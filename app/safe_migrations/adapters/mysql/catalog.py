@@ -89,15 +89,15 @@ def there(execute: Execute, *names: str) -> set[str]:
     return {name for (name,) in execute(f"{query} IN ({marks})", names)}
 
 
-def heads_of(execute: Execute) -> str:
+def heads_as_text(execute: Execute) -> str:
     """The revisions that the database says it is at: ``"a1,b1"``."""
     if not there(execute, REVISIONS):
         return ""
-    return joined(head for (head,) in execute(f"SELECT version_num FROM {REVISIONS}"))
+    return as_text(head for (head,) in execute(f"SELECT version_num FROM {REVISIONS}"))
 
 
-def joined(heads: Iterable[str]) -> str:
-    """Revisions in one text, whatever their order."""
+def as_text(heads: Iterable[str]) -> str:
+    """``"a1,b1"``: sorted, so that the same heads are always the same text."""
     return ",".join(sorted(heads))
 
 

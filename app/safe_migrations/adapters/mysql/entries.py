@@ -1,7 +1,7 @@
 """The entries of the journal: each an object, or rows, that a statement touches, as they were before.
 
-Those of a revision hold as long as the database is at the heads with which it began: what commits the new heads ends
-them, and no statement is needed to delete them.
+An entry counts only while the database is at the heads with which its revision began: what commits the new heads makes
+it void, without a statement that deletes it.
 """
 
 import json
@@ -19,6 +19,7 @@ from app.safe_migrations.adapters.mysql.session import Execute
 from app.safe_migrations.adapters.mysql.statements import Statement
 from app.safe_migrations.progress import log
 
+# utf8mb4_bin: revision ids that differ only in case are different.
 COLUMNS = (
     "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
     " text LONGTEXT, settings TEXT NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"
@@ -90,14 +91,14 @@ class Entries:
         self.execute(INSERT, (step, kind, name, text, json.dumps(settings), kept, statement.text, self.heads))
 
     def read(self) -> list[Entry]:
-        """Those that hold, in the order in which they were written."""
+        """Those of the revision under way, in the order in which they were written."""
         names = [name for name in Entry.__dataclass_fields__ if name != "statement"]
         wanted = f"SELECT statement, {', '.join(names)} FROM {JOURNAL} WHERE heads = %s ORDER BY id"
         rows = self.execute(wanted, (self.heads,))
         return [Entry(statement=Statement(row[0]), **dict(zip(names, row[1:], strict=True))) for row in rows]
 
     def forget_finished(self) -> None:
-        """Delete those that hold no more, in the transaction that is open."""
+        """Delete those of finished revisions, in the transaction that is open."""
         self.execute(f"DELETE FROM {JOURNAL} WHERE heads <> %s", (self.heads,))
 
     def mark(self, entries: list[Entry], progress: str) -> None:

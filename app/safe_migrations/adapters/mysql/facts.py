@@ -58,6 +58,8 @@ class MySQLFacts(Facts):
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
     restates_columns = True
+    # "Data Type Default Values" in its manual.
+    without_default: tuple[type[TypeEngine[Any]], ...] = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary)
     enums_by_place = True
     numbering_blocks_writes = True
     lengths_that_grow_free = 0
@@ -153,6 +155,7 @@ class MariaDBFacts(MySQLFacts):
     product = dialect = "mariadb"
     oldest = (10, 5)
     lengths_that_grow_free = 127  # MDEV-15563, in 10.4.3
+    without_default = ()  # from 10.2.1 on
 
     @property
     def ignores_inline_references(self) -> bool:

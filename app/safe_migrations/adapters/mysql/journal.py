@@ -6,8 +6,8 @@ tables beside. undo.py puts back from that.
 """
 
 from app.safe_migrations.adapters.mysql.catalog import (
-    heads_of,
-    joined,
+    as_text,
+    heads_as_text,
     quoted,
     show_create,
     table_of_trigger,
@@ -27,7 +27,7 @@ class Journal:
 
     def __init__(self, execute: Execute, beside: Execute) -> None:
         self.execute = execute
-        self.entries = Entries(execute, heads_of(execute))
+        self.entries = Entries(execute, heads_as_text(execute))
         self.entries.make()
         self.beside = beside
         self.schema = Schema(execute)
@@ -41,10 +41,11 @@ class Journal:
     def step_done(self, heads: set[str]) -> None:
         """The transaction that is open ends a revision: once it is committed, there is nothing to undo.
 
-        If the next revision begins with DDL, that commits it, together with that revision's first entry: each commit
-        costs a server that writes a binary log more than all else that the journal does.
+        The entries of that revision are void then, for they have other heads. If the next revision begins with DDL,
+        that commits it, together with that revision's first entry: each commit costs a server that writes a binary log
+        more than all else that the journal does.
         """
-        self.entries.heads = joined(heads)
+        self.entries.heads = as_text(heads)
         self.revision = Revision()
         self.to_commit = True
 

@@ -30,6 +30,7 @@ def undo(execute: Execute, heads: str) -> Outcome:
     Without a difference the journal is gone afterwards, else it stays. Raises DBAPIError if the connection is lost.
     """
     with set_aside(execute, {**plain(execute), "foreign_key_checks": 0}):
+        Entries(execute, heads).forget_finished()
         return Undo(execute, heads).run()
 
 
@@ -42,7 +43,6 @@ class Undo:
         self.reasons: dict[str, str] = {}
         self.failed: dict[Entry, str] = {}
         self.journal = Entries(execute, heads)
-        self.journal.forget_finished()
         self.entries = self.journal.read()
         self.stored = StoredObjects(execute, self.entries, self.outcome)
         self.first = {entry.id: entry for entry in under_first_names(self.entries)}

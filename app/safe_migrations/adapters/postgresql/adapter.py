@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, StepDone, in_autocommit_block, listening, own_session
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, in_autocommit_block, listening, own_session
 from app.safe_migrations.adapters.postgresql.databases import PostgreSQLDatabases
 from app.safe_migrations.adapters.postgresql.dump import Dump
 from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
 from app.safe_migrations.patience import Patience
+from app.safe_migrations.progress import StepDone
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from app.safe_migrations.adapters.snapshot import Snapshot
@@ -71,7 +72,7 @@ class PostgreSQL(Adapter):
         """lock_not_available (PostgreSQL manual, appendix A)."""
         return getattr(error.orig, "sqlstate", None) == "55P03"
 
-    def hurry(self, connection: Connection, patience: Patience) -> None:
+    def limit_lock_waits(self, connection: Connection, patience: Patience) -> None:
         """By ``lock_timeout``: the server's default is to wait for ever."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_milliseconds(patience)}'")
 

@@ -23,6 +23,7 @@ TYPES = f"pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace AND {OURS} AND
     catalog="pg_type", oid="t.oid"
 )
 ACL = "coalesce(c.relacl, acldefault('r', c.relowner))"
+# Without NOT VALID: no statement makes a validated constraint unvalidated, so no downgrade can.
 OBJECTS = f"""
 SELECT 'schema ' || n.nspname, coalesce(n.nspacl::text, '') FROM pg_namespace n WHERE {OURS}
 UNION ALL
@@ -45,7 +46,8 @@ SELECT 'column ' || a.attname || ' of ' || c.oid::regclass,
   LEFT JOIN pg_attrdef f ON f.adrelid = c.oid AND f.adnum = a.attnum WHERE c.relkind IN ('r', 'p', 'f', 'c')
 UNION ALL
 SELECT 'constraint ' || k.conname || ' of ' || c.oid::regclass,
-       concat_ws(' ', pg_get_constraintdef(k.oid), obj_description(k.oid, 'pg_constraint'))
+       concat_ws(' ', regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''),
+                 obj_description(k.oid, 'pg_constraint'))
   FROM {TABLES} JOIN pg_constraint k ON k.conrelid = c.oid WHERE k.contype <> 'n'
 UNION ALL
 SELECT 'index ' || i.indexrelid::regclass || ' of ' || c.oid::regclass,
@@ -103,9 +105,16 @@ UNION ALL
 SELECT 'publication ' || pubname, concat_ws(' ', puballtables, (SELECT string_agg(prrelid::regclass::text, ', '
        ORDER BY 1) FROM pg_publication_rel r WHERE r.prpubid = p.oid)) FROM pg_publication p
 """
-# How far each is; one that has not been used has no last value.
-COUNTERS = "SELECT 'sequence ' || format('%I.%I', schemaname, sequencename), coalesce(last_value, 0) FROM pg_sequences"
-
+# How far each is; one that has not been used has no last value. One that a column
+# owns is called after the column, so that its loss counts as the column's.
+COUNTERS = """
+SELECT coalesce((SELECT format('the counter of %s.%s', d.refobjid::regclass, a.attname) FROM pg_depend d
+                   JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = s.name::regclass AND d.deptype IN ('a', 'i')
+                  LIMIT 1), 'sequence ' || s.name), s.last_value
+  FROM (SELECT format('%I.%I', schemaname, sequencename) AS name, coalesce(last_value, 0) AS last_value
+          FROM pg_sequences) s
+"""
 
 COLUMNS = f"""
 SELECT c.oid::regclass::text, format('%I.%I', n.nspname, c.relname), a.attname,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, StepDone, listening
+from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening
 from app.safe_migrations.adapters.sqlite import backup
 from app.safe_migrations.adapters.sqlite.backup import bare, file_of
 from app.safe_migrations.adapters.sqlite.databases import SQLiteDatabases
 from app.safe_migrations.adapters.sqlite.lock import FileLock, NoLock
 from app.safe_migrations.patience import Patience
+from app.safe_migrations.progress import StepDone
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from app.safe_migrations.adapters.snapshot import Snapshot
