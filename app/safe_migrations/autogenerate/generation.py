@@ -69,8 +69,10 @@ def make_types_portable(script: MigrationScript, dialect: Dialect) -> None:
         if isinstance(op, AlterColumnOp):
             op.existing_type = op.existing_type and _portable(op.existing_type, dialect)
     for op in every(script.downgrade_ops):
-        if isinstance(op, AlterColumnOp):
-            op.modify_type = op.modify_type and _portable(op.modify_type, dialect)
+        if isinstance(op, AlterColumnOp) and op.modify_type is not None:
+            op.modify_type = _portable(op.modify_type, dialect)
+        elif isinstance(op, AlterColumnOp) and op.existing_type is not None:  # which stays
+            op.existing_type = _portable(op.existing_type, dialect)
         columns = op.columns if isinstance(op, CreateTableOp) else [op.column] if isinstance(op, AddColumnOp) else []
         for column in columns:
             if isinstance(column, Column):
