@@ -183,6 +183,21 @@ def test_apart_reviewed(pets: Project, database: str) -> None:
     there_and_back(pets, database, lambda: None)
 
 
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_growing_enum(pets: Project) -> None:
+    """An enum of MySQL that gets another value is a type on PostgreSQL, which is there: it gets the value too."""
+    pets.environ["MIGRATION_TARGETS"] = "postgresql"
+    kind = "\nclass Kind(Enum):\n    CAT = 'c'\n    DOG = 'd'\n"
+    user = USER + "    kind: Mapped[Kind | None]\n"
+    models(pets, kind, user, BEFORE)
+    migrate(pets)
+    pets.ok("upgrade")
+    models(pets, kind + "    EMU = 'e'\n", user, BEFORE)
+    script = migrate(pets)
+    assert ["ALTER TYPE kind ADD VALUE IF NOT EXISTS 'EMU'"] == re.findall(r"(?:CREATE|ALTER) TYPE [^\"]*", script)
+    assert "DROP TYPE" not in script
+
+
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_portable_types(pets: Project) -> None:
     """A script says a column's type in SQLAlchemy's words, not in PostgreSQL's: it may run on MySQL too."""

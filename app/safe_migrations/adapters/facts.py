@@ -265,6 +265,10 @@ class Facts:
         """Where an enum is a type of the database's own: its name, quoted, and the statement that creates it."""
         return None
 
+    def growing_enum(self, _name: str, _value: str) -> str:
+        """The statement that adds a value to the enum of that name, for what enum() knows."""
+        return ""
+
     def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
         """The type for a table that is created when its enum is there already."""
         return kind

@@ -99,6 +99,11 @@ class PostgreSQLFacts(Facts):
             return None
         return self.quoted(str(here.name), here.schema), str(CreateEnumType(here).compile(dialect=self.sql_dialect))
 
+    def growing_enum(self, name: str, value: str) -> str:
+        """From version 12 on this runs in a transaction, which cannot use the value yet."""
+        quoted = value.replace("'", "''")
+        return f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{quoted}'"
+
     def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
         """Alembic creates the enum with the table, whether it is there or not, unless its type says otherwise."""
         here = self._enum(kind)
