@@ -158,27 +158,34 @@ def test_none_needed(project: Project, engine: Engine) -> None:
     assert [] == files(project)
 
 
+RISKY = [
+    ("op.add_column('user', sa.Column('age', sa.Integer()))", 0),
+    ("op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))", 0),
+    ("op.execute('ALTER TABLE kept ADD COLUMN three INTEGER')", 0),
+    ("op.execute('CREATE INDEX ix ON kept (one)')", 0),
+    ("op.execute('CREATE TABLE pet (id INTEGER)')", 0),
+    ("op.execute('INSERT INTO kept VALUES (3, 4)')", 0),
+    ("op.execute('CREATE VIEW seen AS SELECT one FROM kept')", 0),
+    ("op.execute('ALTER TABLE kept RENAME COLUMN one TO three')", 0),
+    ("op.execute('UPDATE kept SET one = 2')", 1),
+    ("op.execute('DELETE FROM kept WHERE one = 1')", 1),
+    ("op.execute('ALTER TABLE kept DROP COLUMN two')", 1),
+    ("op.execute('DROP TABLE kept')", 1),
+    ("op.drop_table('kept')", 1),
+    ("op.get_bind().execute(sa.text('SELECT 1')).scalar()", 1),
+]
+
+
 @pytest.mark.parametrize(
-    ("up", "expected"),
-    [
-        ("op.add_column('user', sa.Column('age', sa.Integer()))", 0),
-        ("op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))", 0),
-        ("op.execute('ALTER TABLE kept ADD COLUMN three INTEGER')", 0),
-        ("op.execute('CREATE INDEX ix ON kept (one)')", 0),
-        ("op.execute('CREATE TABLE pet (id INTEGER)')", 0),
-        ("op.execute('INSERT INTO kept VALUES (3, 4)')", 0),
-        ("op.execute('CREATE VIEW seen AS SELECT one FROM kept')", 0),
-        ("op.execute('ALTER TABLE kept RENAME COLUMN one TO three')", 0),
-        ("op.execute('UPDATE kept SET one = 2')", 1),
-        ("op.execute('DELETE FROM kept WHERE one = 1')", 1),
-        ("op.execute('ALTER TABLE kept DROP COLUMN two')", 1),
-        ("op.execute('DROP TABLE kept')", 1),
-        ("op.drop_table('kept')", 1),
-        ("op.get_bind().execute(sa.text('SELECT 1')).scalar()", 1),
-    ],
+    ("backend", "up", "expected"),
+    [("sqlite", *case) for case in RISKY] + [(server, *case) for server in SERVERS for case in (RISKY[0], RISKY[-2])],
+    indirect=["backend"],
 )
 def test_risky(project: Project, engine: Engine, up: str, expected: int) -> None:
-    """With MIGRATION_BACKUP=risky, only if a step can lose data or cannot be inspected."""
+    """With MIGRATION_BACKUP=risky, only if a step can lose data or cannot be inspected.
+
+    How SQL is read for the servers' dialects, the tests of that tell.
+    """
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one, 2 AS two")
     project.write(*revision("a1", FIRST, up))
     project.ok("upgrade", MIGRATION_BACKUP="risky")
