@@ -1,14 +1,14 @@
 """The app's other connections while steps run: what a script does by ``db.session`` may wait for its own revision."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter
-from app.safe_migrations.adapters.base import in_autocommit_block
+from app.safe_migrations.adapters.base import in_autocommit_block, listening
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
@@ -38,11 +38,5 @@ def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience:
                 'op.get_bind().execute(sa.text("..."))',
             ) from error
 
-    listeners: dict[str, Callable[..., None]] = {"begin": begin, "handle_error": on_error}
-    for name, listener in listeners.items():
-        event.listen(adapter.engine, name, listener)
-    try:
+    with listening(adapter.engine, {"begin": begin, "handle_error": on_error}):
         yield
-    finally:
-        for name, listener in listeners.items():
-            event.remove(adapter.engine, name, listener)

@@ -15,6 +15,11 @@ class Patience:
     seconds: float
     tries: int
 
+    @property
+    def milliseconds(self) -> int:
+        """``seconds``, as databases take it."""
+        return int(self.seconds * 1000)
+
     def pauses(self) -> Iterator[float]:
         """Seconds to let others pass after each failed try but the last, growing from half a second to ten.
 

@@ -67,15 +67,15 @@ def in_autocommit_block(connection: Connection) -> bool:
 
 
 @contextmanager
-def listening(connection: Connection, listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
+def listening(target: Connection | Engine, listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
     """Call each listener at SQLAlchemy's event of that name."""
     for name, listener in listeners.items():
-        event.listen(connection, name, listener)
+        event.listen(target, name, listener)
     try:
         yield
     finally:
         for name, listener in listeners.items():
-            event.remove(connection, name, listener)
+            event.remove(target, name, listener)
 
 
 class Part(Enum):

@@ -74,7 +74,7 @@ class PostgreSQL(Adapter):
 
     def limit_lock_waits(self, connection: Connection, patience: Patience) -> None:
         """By ``lock_timeout``: the server's default is to wait for ever."""
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_milliseconds(patience)}'")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{patience.milliseconds}ms'")
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
         """The oldest transaction of this database but our own."""
@@ -116,7 +116,7 @@ class PostgreSQL(Adapter):
 
         def begin(connection: Connection) -> None:
             nonlocal now
-            wanted = "0" if in_autocommit_block(connection) else _milliseconds(patience)
+            wanted = "0" if in_autocommit_block(connection) else f"{patience.milliseconds}ms"
             if wanted != now:
                 connection.exec_driver_sql(f"SET lock_timeout = '{wanted}'")
                 now = wanted
@@ -132,7 +132,3 @@ class PostgreSQL(Adapter):
             connection.rollback()
             connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})
             connection.commit()
-
-
-def _milliseconds(patience: Patience) -> str:
-    return f"{int(patience.seconds * 1000)}ms"

@@ -85,7 +85,7 @@ class Dump:
         read = [program("pg_restore", package=PACKAGE), "--file=-", str(file)]
         with running([*psql, self._database()], PACKAGE, env=self._environ(), stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
-            timeout = f"SET LOCAL lock_timeout = '{int(patience.seconds * 1000)}ms';\n"
+            timeout = f"SET LOCAL lock_timeout = '{patience.milliseconds}ms';\n"
             kept = f"SET LOCAL safe_migrations.kept = '{' '.join(self._extensions(file))}';\n"
             target.stdin.write(f"BEGIN;\n{timeout}{kept}{DROP_ALL}".encode())
             with running(read, PACKAGE, stdout=subprocess.PIPE) as source:

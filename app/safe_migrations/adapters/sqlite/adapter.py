@@ -101,7 +101,7 @@ class SQLite(Adapter):
             keys.commit()
 
         (busy,) = below.execute("PRAGMA busy_timeout").fetchone()
-        below.execute(f"PRAGMA busy_timeout={int(patience.seconds * 1000)}")
+        below.execute(f"PRAGMA busy_timeout={patience.milliseconds}")
         keys.off()
         try:
             with listening(connection, {"begin": begin, "commit": commit}), Rebuilds(below).watching(connection):
