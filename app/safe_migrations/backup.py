@@ -6,6 +6,7 @@ import re
 import shlex
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,9 +79,11 @@ class Backups:
         with private(partial), reported(f"Backing up to {relative(self.folder)}", partial), writing(self.folder):
             self._remove_partial(but=partial)
             self.adapter.dump(connection, partial, patience)
-            self.adapter.verify(connection, partial)
+            with ThreadPoolExecutor() as others:  # both read all of it, and neither needs the interpreter for that
+                checksum = others.submit(_checksum, partial)
+                self.adapter.verify(connection, partial)
             _sync(partial)
-            file = self.folder / f"{begin}-{_checksum(partial)}{self.adapter.suffix}"
+            file = self.folder / f"{begin}-{checksum.result()}{self.adapter.suffix}"
             partial.rename(file)
         log.info("Backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
         return file

@@ -77,10 +77,10 @@ class Databases:
         self.names.clear()
 
 
-def compare(label: str, ours: list[float], stock: list[float]) -> None:
-    """Print the medians, and the median of the pairs' ratios."""
+def compare(label: str, ours: list[float], stock: list[float], *, more: str = "") -> None:
+    """Print the medians, the median of the pairs' ratios, and what else there is."""
     ratio = median(one / other for one, other in zip(ours, stock, strict=True))
-    print(f"{label:<44}{median(ours):>8.3f} s{median(stock):>10.3f} s{ratio:>8.3f}", flush=True)
+    print(f"{label:<44}{median(ours):>8.3f} s{median(stock):>10.3f} s{ratio:>8.3f}{more}", flush=True)
 
 
 def measure(backend: str, projects: list[Project], folder: Path, rounds: int) -> None:
