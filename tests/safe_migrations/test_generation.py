@@ -160,7 +160,8 @@ def test_apart(pets: Project, database: str, rows: Callable[[str], list[Any]]) -
     there_and_back(pets, database, lambda: None)
     concurrently = re.findall(r"autocommit_block\(\):\n +op\.(\w+)\(op.f\('(\w+)'", script)
     assert {("create_index", "ix_pet_owner_id"), ("create_index", "ix_toy_cage_id")} < set(concurrently)
-    assert 6 == len(pets.scripts())
+    listed = pets.scripts()[1:]
+    assert (5, listed) == (len(listed), sorted(listed))
     assert 1 == script.count("postgresql_not_valid=True")
     assert "op.execute('ALTER TABLE toy VALIDATE CONSTRAINT fk_toy_cage_id_cage')" in script
     assert [1, 0] == [script.count(f"CREATE TYPE {name} AS ENUM") for name in ("kind", "size")]

@@ -1,7 +1,9 @@
 """What is done without keeping writers out, and therefore in revisions of its own."""
 
+import re
 from collections.abc import Mapping
 from copy import copy
+from random import randrange
 from typing import Any
 
 from alembic.operations.ops import (
@@ -164,10 +166,10 @@ def _chained(
     script: MigrationScript, steps: list[tuple[str, list[MigrateOperation], list[MigrateOperation]]]
 ) -> list[MigrationScript]:
     scripts = [script]
-    for message, up, down in steps:
+    for identifier, (message, up, down) in zip(_ids_after(str(script.rev_id), len(steps)), steps, strict=True):
         scripts.append(
             MigrationScript(
-                rev_id(),
+                identifier,
                 UpgradeOps(up),
                 DowngradeOps(down),
                 message=message,
@@ -176,3 +178,10 @@ def _chained(
             )
         )
     return scripts
+
+
+def _ids_after(first: str, count: int) -> list[str]:
+    """Like Alembic's, 12 hexadecimal digits, and sorted: names of files begin with the second, and go on with these."""
+    if not re.fullmatch("[0-9a-f]{12}", first):  # somebody's own
+        return [rev_id() for _ in range(count)]
+    return sorted(f"{randrange(int(first, 16) + 1, 16**12):012x}" for _ in range(count))
