@@ -433,7 +433,7 @@ def test_of_another_database(project: Project, engine: Engine, database: str, tm
     """Two databases may share a folder: neither lists nor prunes the other's backups; a restore of one tells."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.environ["MIGRATION_BACKUP_KEEP"] = "1"
-    other = copied(tmp_path / "other")
+    other = copied(tmp_path / "other", forks=True)
     other.environ = {**project.environ, "MIGRATION_BACKUP_DIR": str(project.path / "instance" / "backups")}
     other.environ["DATABASE_URL"] = f"sqlite:///{tmp_path / 'other' / Path(str(sa.make_url(database).database)).name}"
     other.ok("upgrade")

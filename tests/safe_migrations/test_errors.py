@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -243,20 +243,20 @@ def state(project: Project) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a copy of the project whose database is at head and holds a user."""
-    project = copied(tmp_path_factory.mktemp("upgraded"))
+def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project whose database is at head and holds a user."""
+    project = copied(tmp_path_factory.mktemp("upgraded"), forks=True)
     project.ok("upgrade")
     with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
         connection.execute("INSERT INTO user (username, email) VALUES ('alice', 'alice@example.com')")
-    return project.path
+    return project
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_bad_input(upgraded: Path, tmp_path: Path, case: Case) -> None:
+def test_bad_input(upgraded: Project, tmp_path: Path, case: Case) -> None:
     """One message: what stands in the way, what to do instead; and the files, the database's too, as before."""
-    project = Project(tmp_path / "project", {"MIGRATION_BACKUP": "never", "MIGRATION_REVIEW": "off"})
-    shutil.copytree(upgraded, project.path)
+    project = replace(upgraded, path=tmp_path / "project")
+    shutil.copytree(upgraded.path, project.path)
     for name, content in case.files.items():
         if content is not None:
             project.write(name, content)
