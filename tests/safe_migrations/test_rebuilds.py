@@ -152,6 +152,21 @@ def test_what_the_script_drops(project: Project, change: str, gone: str, stays: 
     assert [] == [word for word in stays if word not in text_of(project, "pet") and word in table]
 
 
+def test_a_foreign_key_made_anew(project: Project) -> None:
+    """One that is dropped and made without ON DELETE loses that on purpose; one that SQLAlchemy reads in part does not:
+    it knows nothing of MATCH, and reads no further.
+    """
+    anew = "batch.drop_constraint('fk', type_='foreignkey'); batch.create_foreign_key('fk', 'user', ['owner'], ['id'])"
+    table = FAMILY.replace(" COLLATE NOCASE", "")
+    with_table(project, table.replace("(id) ON", "(id) MATCH FULL ON"))
+    project.write(*revision("b1", "a1", f"with op.batch_alter_table('pet') as batch:\n    {anew}"))
+    assert "would lose ON DELETE" in project.db("upgrade").stderr
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
+        connection.executescript(f"DROP TABLE pet; {table}")
+    project.ok("upgrade")
+    assert "ON DELETE" not in text_of(project, "pet")
+
+
 def test_a_column_with_its_foreign_key(project: Project) -> None:
     """A column goes with its foreign key and ON DELETE, whether that stands in the column or behind the columns."""
     for table in (FAMILY.replace(" COLLATE NOCASE", ""), TABLES["on-delete"]):

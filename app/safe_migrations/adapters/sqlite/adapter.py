@@ -104,7 +104,7 @@ class SQLite(Adapter):
         below.execute(f"PRAGMA busy_timeout={patience.milliseconds}")
         keys.off()
         try:
-            with listening(connection, {"begin": begin, "commit": commit}), Rebuilds(below).watching(connection):
+            with listening(connection, {"begin": begin, "commit": commit}), Rebuilds(connection).watching():
                 yield lambda _heads: None
         finally:
             connection.rollback()

@@ -1,6 +1,7 @@
 """The texts of tables and indexes, which SQLite keeps as they were typed: cut into parts, and what they say."""
 
 import re
+from collections.abc import Callable
 
 TOKEN = re.compile(
     r"--[^\n]*|/\*.*?\*/|('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|[^\w\s])", re.DOTALL
@@ -89,10 +90,14 @@ def said_of_columns(parts: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def lost(old: str, new: str, kept: set[str]) -> list[str]:
-    """The FEATURES that ``old`` has more often than ``new``, but for what goes with columns that are not ``kept``."""
-    before, now = _without_what_goes(parts_of(old), parts_of(new), kept), " ".join(parts_of(new))
-    return [name for name in FEATURES if count(name, now) < count(name, before)]
+def lost(old: str, new: str, kept: set[str], read: set[str]) -> list[str]:
+    """The FEATURES that ``old`` has more often than ``new``, but for what goes with columns that are not ``kept``, and
+    for constraints that were ``read`` whole, by their names in lower case: if these say less now, it is on purpose.
+    """
+    before, now = parts_of(old), parts_of(new)
+    before, now = _without_what_goes(before, now, kept), _without(now, lambda item: _is_called(item, read))
+    before = _without(before, lambda item: _is_called(item, read))
+    return [name for name in FEATURES if count(name, " ".join(now)) < count(name, " ".join(before))]
 
 
 def count(feature: str, text: str) -> int:
@@ -104,22 +109,31 @@ def _blank(part: str) -> str:
     return "''" if part[0] == "'" else part
 
 
-def _without_what_goes(old: list[str], new: list[str], kept: set[str]) -> str:
+def _without_what_goes(old: list[str], new: list[str], kept: set[str]) -> list[str]:
     """``old`` without columns that are not ``kept``, their foreign keys, and constraints that ``new`` does not name.
 
     Those were dropped on purpose: SQLAlchemy reads every column and every constraint that has a name.
     """
-    head, items, tail = items_of(old)
     names = kept | {name_of(item) for item in items_of(new)[1] if item[0].upper() == "CONSTRAINT"}
 
-    def stays(item: list[str]) -> bool:
+    def goes(item: list[str]) -> bool:
         tokens = tokens_of(item)
         if tokens[:2] == ["FOREIGN", "KEY"]:
-            return all(unquoted(part) in kept for part in item[3 : tokens.index(")")] if part != ",")
-        return tokens[0] in ("CHECK", "UNIQUE", "PRIMARY") or name_of(item) in names
+            return not all(unquoted(part) in kept for part in item[3 : tokens.index(")")] if part != ",")
+        return tokens[0] not in ("CHECK", "UNIQUE", "PRIMARY") and name_of(item) not in names
 
-    staying = [" ".join(item) for item in items if stays(item)]
-    return " ".join([*head, " , ".join(staying), *tail])
+    return _without(old, goes)
+
+
+def _without(parts: list[str], goes: Callable[[list[str]], bool]) -> list[str]:
+    """A CREATE TABLE without the columns and constraints of which ``goes`` is true."""
+    head, items, tail = items_of(parts)
+    staying = [item for item in items if item and not goes(item)]
+    return [*head, *(part for item in staying for part in (*item, ","))][: -1 if staying else None] + tail
+
+
+def _is_called(item: list[str], names: set[str]) -> bool:
+    return item[0].upper() == "CONSTRAINT" and name_of(item) in names
 
 
 def type_of(kind: str) -> str:

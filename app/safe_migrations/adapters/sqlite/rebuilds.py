@@ -11,10 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from app.safe_migrations.adapters.base import double_quoted, listening
-from app.safe_migrations.adapters.sqlite.definitions import blunt, count, lost, plain, unquoted
+from app.safe_migrations.adapters.sqlite.backup import bare
+from app.safe_migrations.adapters.sqlite.definitions import (
+    blunt,
+    count,
+    items_of,
+    lost,
+    name_of,
+    parts_of,
+    plain,
+    unquoted,
+)
 from app.safe_migrations.errors import MigrationError
 
 NAME = r"(?:\"(?P<quoted>(?:[^\"]|\"\")*)\"|(?P<plain>[^\s(\"]+))"
@@ -22,6 +32,8 @@ CREATE, INSERT, RENAME = (
     re.compile(rf"\s*{verb}\s+{noun}\s+{NAME}", re.IGNORECASE)
     for verb, noun in (("CREATE", "TABLE"), ("INSERT", "INTO"), ("ALTER", "TABLE"))
 )
+# SQLAlchemy's names of what a foreign key can say.
+OPTIONS = {"ondelete": "ON DELETE", "onupdate": "ON UPDATE", "deferrable": "DEFERRABLE"}
 INDEX = re.compile(rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+{NAME}", re.IGNORECASE)
 CAST = re.compile(r"CAST\((?P<column>[^()]+?) AS (?P<type>[^()]+(?:\([^()]*\))?)\)")
 
@@ -42,10 +54,11 @@ class Rebuild:
 
 
 class Rebuilds:
-    """Watches the statements of a run."""
+    """Watches the statements of a run on ``connection``."""
 
-    def __init__(self, bare: sqlite3.Connection) -> None:
-        self.bare = bare
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.bare = bare(connection)
         self.under_way: dict[str, Rebuild] = {}
         self.last: Rebuild | None = None
 
@@ -72,8 +85,8 @@ class Rebuilds:
             self.last = None
 
     @contextmanager
-    def watching(self, connection: Connection) -> Iterator[None]:
-        """Look at each statement on ``connection``, which is that of ``bare``."""
+    def watching(self) -> Iterator[None]:
+        """Look at each statement."""
 
         def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
             self.before(statement)
@@ -81,7 +94,7 @@ class Rebuilds:
         def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
             self.after(statement)
 
-        with listening(connection, {"before_cursor_execute": before, "after_cursor_execute": after}):
+        with listening(self.connection, {"before_cursor_execute": before, "after_cursor_execute": after}):
             yield
 
     def _remember(self, temporary: str, statement: str) -> None:
@@ -122,8 +135,25 @@ class Rebuilds:
 
     def _require_all_read(self, rebuild: Rebuild, insert: str) -> None:
         kept = {name.lower() for name in self._columns(rebuild.table) if _copies(insert, rebuild.table, name)}
-        if features := lost(rebuild.text, rebuild.created, kept):
+        if features := lost(rebuild.text, rebuild.created, kept, self._read_whole(rebuild)):
             raise not_made(rebuild.table, f"would lose {' and '.join(features)}")
+
+    def _read_whole(self, rebuild: Rebuild) -> set[str]:
+        """Names of the foreign keys of which SQLAlchemy reads all that they say, for how they were typed decides."""
+        typed = {
+            name_of(item): " ".join(item)
+            for item in items_of(parts_of(rebuild.text))[1]
+            if item and item[0].upper() == "CONSTRAINT"
+        }
+        return {
+            name
+            for key in inspect(self.connection).get_foreign_keys(rebuild.table)
+            if (name := str(key["name"]).lower()) in typed
+            and all(
+                (option in key.get("options", {})) == bool(count(feature, typed[name]))
+                for option, feature in OPTIONS.items()
+            )
+        }
 
     def _require_same_values(self, rebuild: Rebuild, insert: str) -> None:
         """SQLite's CAST makes 12 of '12x' and 0 of 'abc', without a word (sqlite.org/lang_expr.html, section 4)."""

@@ -10,7 +10,6 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, StaticPool, create_engine
 from sqlalchemy.exc import CompileError
 
-from app.safe_migrations.adapters.sqlite.backup import bare
 from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds, not_made
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.operations import Batch, Operation
@@ -24,7 +23,7 @@ def refusal(connection: Connection | None, applied: Sequence[Operation], batch: 
         with warnings.catch_warnings(), engine.connect() as shadow:
             warnings.simplefilter("ignore")
             _make(shadow, connection, _concerning(applied, batch))
-            with Rebuilds(bare(shadow)).watching(shadow):
+            with Rebuilds(shadow).watching():
                 _run(shadow, batch)
     except MigrationError as error:
         return _said(error) if "(rebuild-loses)" in error.what else None
