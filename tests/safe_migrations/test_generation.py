@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import Project
 from tests.safe_migrations.test_renames import (  # the fixtures too
@@ -140,6 +141,9 @@ class Bowl(db.Model):
 """
 
 
+NICK = "nick: Mapped[str] = mapped_column(String(40), unique=True)"
+
+
 def add_more(project: Project) -> None:
     """A new table with an enum and an index; in tables that are there the enum too, indexes, and foreign keys."""
     after = BEFORE.replace("    age:", "    kind: Mapped[Kind | None]\n    age:")
@@ -169,6 +173,43 @@ def test_apart(pets: Project, database: str, rows: Callable[[str], list[Any]]) -
     if "postgresql" in database:
         sql = pets.ok("upgrade", "b0:head", "--sql")
         assert [1, 1] == [sql.count(f"CREATE TYPE {name} AS ENUM") for name in ("kind", "size")]
+
+
+def test_constraints_apart(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """With PostgreSQL among the targets, a unique constraint comes by an index that is made concurrently, NOT NULL by a
+    CHECK, and indexes go concurrently; what is made anew under its name is dropped just before. No rule blocks, and it
+    all runs on every database, and in a rehearsal.
+    """
+    pets.environ["MIGRATION_TARGETS"] = "postgresql"
+    write(database, "UPDATE pet SET nick = 't' WHERE nick IS NULL")
+    after = BEFORE.replace("nick: Mapped[str | None] = mapped_column(String(40), index=True)", NICK)
+    after = after.replace('Index("ix_pet_both", "name", "age")', 'Index("ix_pet_both", "age", "name")')
+    models(pets, USER, after.replace('"user.id", ondelete="CASCADE")', '"user.id", ondelete="RESTRICT"), index=True'))
+    migrate(pets)
+    found = json.loads(pets.db("review", "b0:head", "--format", "json").stdout)
+    assert [] == [finding for finding in found if finding["level"] == "blocks"]
+    assert (
+        [
+            "change",  # which drops ix_pet_both
+            "create_index_ix_pet_both",
+            "create_index_ix_pet_owner_id",
+            "drop_index_ix_pet_nick",
+            "create_unique_index_uq_pet_nick",
+            "add_constraint_uq_pet_nick",
+            "add_foreign_keys_to_pet",
+            "validate_foreign_keys",
+            "keep_null_out_of_pet_nick",
+            "make_pet_nick_not_null",
+        ]
+        == [script.stem.split("_", 3)[3] for script in pets.scripts()[1:]]
+    )
+    rehearsed = pets.db("rehearse")
+    assert (0, 10) == (rehearsed.returncode, rehearsed.stdout.count(" ok")), rehearsed.stdout
+    there_and_back(pets, database, lambda: None)
+    assert [("r",), ("t",)] == rows("SELECT nick FROM pet ORDER BY id")
+    for statement in ("UPDATE pet SET nick = NULL", "UPDATE pet SET nick = 'r'"):
+        with pytest.raises(DBAPIError):
+            write(database, statement)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

@@ -83,10 +83,12 @@ def named(sql: str, connection: Connection) -> str:
 def write(database: str, *statements: str) -> None:
     """Run ``statements``."""
     engine = create_engine(database)
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(named(statement, connection)))
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(named(statement, connection)))
+    finally:
+        engine.dispose()
 
 
 def models(project: Project, *classes: str) -> None:

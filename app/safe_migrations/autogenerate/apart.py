@@ -1,16 +1,22 @@
-"""What is done without keeping writers out, and therefore in revisions of its own."""
+"""What is done without keeping others out, and therefore in revisions of its own."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from random import randrange
 from typing import Any
 
 from alembic.operations.ops import (
+    AddColumnOp,
+    AddConstraintOp,
+    AlterColumnOp,
     CreateForeignKeyOp,
     CreateIndexOp,
     CreateTableOp,
+    CreateUniqueConstraintOp,
     DowngradeOps,
+    DropColumnOp,
     DropConstraintOp,
     DropIndexOp,
     ExecuteSQLOp,
@@ -24,68 +30,226 @@ from alembic.util import rev_id
 from sqlalchemy import inspect
 from sqlalchemy.sql.elements import conv
 
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.autogenerate.names import foreign_key
 from app.safe_migrations.autogenerate.renames import tables_of
 from app.safe_migrations.autogenerate.rendering import AutocommitBlock, PerDatabase, every
+from app.safe_migrations.rules.columns import not_null_check
+from app.safe_migrations.rules.constraints import by_index
+
+Ways = tuple[Sequence[MigrateOperation], Sequence[MigrateOperation]]
+"""What is done on a database, forth and back."""
+
+BACK: dict[type[MigrateOperation], type[MigrateOperation]] = {
+    CreateIndexOp: DropIndexOp,
+    DropIndexOp: CreateIndexOp,
+    CreateUniqueConstraintOp: DropConstraintOp,
+    CreateForeignKeyOp: DropConstraintOp,
+    DropConstraintOp: AddConstraintOp,
+    AlterColumnOp: AlterColumnOp,
+}
+
+
+@dataclass
+class Step:
+    """A revision of its own."""
+
+    message: str
+    ways: Callable[[Facts], Ways]
+
+    def ops(self) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
+        """What it does on all databases, forth and back: one operation, or none."""
+        found = {product: self.ways(facts()) for product, facts in FACTS.items()}
+        up, down = ({product: ways[way] for product, ways in found.items()} for way in (0, 1))
+        forth = PerDatabase(up, down)
+        return [forth] if any(up.values()) else [], [forth.reverse()] if any(down.values()) else []
 
 
 def apart(
-    script: MigrationScript, indexes: bool, keys: bool, needed: Mapping[str, CreateForeignKeyOp]
+    script: MigrationScript, concerned: Collection[Facts], needed: Mapping[str, CreateForeignKeyOp]
 ) -> list[MigrationScript]:
-    """``script``, and after it one for each index that is made concurrently on a table which is there, one for each
-    table whose foreign keys have to come after their indexes, and one that lets foreign keys look at old rows.
-
-    MySQL drops no index that a foreign key needs: the way back drops the key first.
+    """``script``, and after it one for each index of a table which is there, two for each unique constraint, one for
+    each table whose foreign keys have to come after these, one that lets foreign keys look at old rows, and two for the
+    columns of a table that become NOT NULL.
     """
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None
-    steps: list[tuple[str, list[MigrateOperation], list[MigrateOperation]]] = []
-    made = {(op.schema, op.table_name) for op in script.upgrade_ops.ops if isinstance(op, CreateTableOp)}
-    there = [
-        op for op in script.upgrade_ops.ops if isinstance(op, ModifyTableOps) and (op.schema, op.table_name) not in made
-    ]
-    for index in [op for changes in there for op in changes.ops if indexes and isinstance(op, CreateIndexOp)]:
-        operation = _concurrently(index, needed.get(str(index.index_name)))
-        steps.append((f"Create index {index.index_name}", [operation], [operation.reverse()]))
-        _take_out(script, index, str(index.index_name))
-    added = [op for changes in there for op in changes.ops if keys and isinstance(op, CreateForeignKeyOp)]
-    for key in added:
-        key.kw["postgresql_not_valid"] = True
-    if added and steps:
-        of_tables: dict[tuple[str, str | None], list[MigrateOperation]] = {}
-        for key in added:
-            of_tables.setdefault((key.source_table, key.kw.get("source_schema")), []).append(key)
-        # One table in each revision: its lock is let go before the next one is asked for.
-        for (table, schema), keys_of_it in of_tables.items():
-            forth = ModifyTableOps(table, keys_of_it, schema=schema)
-            steps.append((f"Add foreign keys to {table}", [forth], [forth.reverse()]))
-        for key in added:
-            _take_out(script, key, str(key.constraint_name))
-    if added:
-        steps.append(("Validate foreign keys", [_validated(added)], []))
-    for ops in (script.upgrade_ops, script.downgrade_ops):
-        ops.ops[:] = [op for op in ops.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
+    there = _of_tables_there(script)
+    steps: list[Step] = []
+    if any(facts.concurrent_indexes for facts in concerned):
+        steps += _indexes(script, there, needed)
+    if any(facts.constraints_from_indexes for facts in concerned):
+        steps += _unique_constraints(script, there)
+    if any(facts.unvalidated_constraints for facts in concerned):
+        steps += _foreign_keys(script, there, bool(steps))
+    if any(facts.not_null_scans for facts in concerned):
+        steps += _not_null(script, there)
+    _remove_empty(script)
     if steps and script.upgrade_ops.is_empty():
-        _, script.upgrade_ops.ops[:], script.downgrade_ops.ops[:] = steps.pop(0)
+        script.upgrade_ops.ops[:], script.downgrade_ops.ops[:] = steps.pop(0).ops()
     return _chained(script, steps)
 
 
-def _concurrently(index: CreateIndexOp, key: CreateForeignKeyOp | None) -> PerDatabase:
-    """Where that is possible, and there outside of a transaction; on the others as ever.
+def _of_tables_there(script: MigrationScript) -> list[ModifyTableOps]:
+    ops = script.upgrade_ops.ops  # type: ignore[union-attr]
+    made = {(op.schema, op.table_name) for op in ops if isinstance(op, CreateTableOp)}
+    return [op for op in ops if isinstance(op, ModifyTableOps) and (op.schema, op.table_name) not in made]
+
+
+def _indexes(
+    script: MigrationScript, there: list[ModifyTableOps], needed: Mapping[str, CreateForeignKeyOp]
+) -> list[Step]:
+    """What comes before what goes, for which it may stand in; but first what goes to come back under the same name.
+
+    What goes with its column stays where it is: that keeps others out as long.
+    """
+    going: dict[str, Step] = {}
+    coming: dict[str, Step] = {}
+    for changes in there:
+        columns = {op.column_name for op in changes.ops if isinstance(op, DropColumnOp)}
+        for op in list(changes.ops):
+            if isinstance(op, DropIndexOp) and not columns & set(op.to_index().columns.keys()):
+                back = _taken_out(script, changes, op)
+                going[str(op.index_name)] = Step(f"Drop index {op.index_name}", _reversed(_created(back, None)))
+            elif isinstance(op, CreateIndexOp):
+                _taken_out(script, changes, op)
+                ways = _created(op, needed.get(str(op.index_name)))
+                coming[str(op.index_name)] = Step(f"Create index {op.index_name}", ways)
+    steps = []
+    for name, step in coming.items():
+        steps += [going.pop(name), step] if name in going else [step]
+    return [*steps, *going.values()]
+
+
+def _created(index: Any, key: CreateForeignKeyOp | None) -> Callable[[Facts], Ways]:
+    """An index, concurrently where that is possible, and there outside of a transaction; on the others as ever.
 
     An autocommit block would end the one transaction that a run has on SQLite, and hide from the journal of MySQL.
     """
+
+    def ways(facts: Facts) -> Ways:
+        return _concurrently(index) if facts.concurrent_indexes else ([index], _dropped(index, key, facts))
+
+    return ways
+
+
+def _concurrently(index: CreateIndexOp, again: bool = False) -> Ways:
+    """Forth and back; where it may be there ``again``, it stays."""
     create, drop = copy(index), DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
-    dropped = _dropped(index, key)
     create.kw = {**index.kw, "postgresql_concurrently": True}
+    create.if_not_exists = again or None
     drop.kw = {"postgresql_concurrently": True}
-    up: dict[str, list[MigrateOperation]] = {}
-    down: dict[str, list[MigrateOperation]] = {}
-    for product, facts in FACTS.items():
-        up[product] = [AutocommitBlock([create])] if facts.concurrent_indexes else [index]
-        down[product] = [AutocommitBlock([drop])] if facts.concurrent_indexes else dropped[product]
-    return PerDatabase(up, down)
+    return [AutocommitBlock([create])], [AutocommitBlock([drop])]
+
+
+def _reversed(ways: Callable[[Facts], Ways]) -> Callable[[Facts], Ways]:
+    return lambda facts: ways(facts)[::-1]
+
+
+def _unique_constraints(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step]:
+    """Each by an index that was made concurrently, where that is possible."""
+    steps = []
+    for changes in there:
+        for op in [each for each in changes.ops if isinstance(each, CreateUniqueConstraintOp) and each.constraint_name]:
+            _taken_out(script, changes, op)
+            steps += _unique_constraint(changes, op)
+    return steps
+
+
+def _unique_constraint(changes: ModifyTableOps, op: CreateUniqueConstraintOp) -> list[Step]:
+    """A constraint takes its index along when it goes: the second step back makes that anew, and may be run again."""
+    plain, name = ModifyTableOps(changes.table_name, [op], schema=changes.schema), str(op.constraint_name)
+
+    def index_of(facts: Facts) -> CreateIndexOp:
+        index, _ = by_index(op, facts)
+        index.index_name = conv(name)  # the naming convention adds nothing to it
+        return index
+
+    def create(facts: Facts) -> Ways:
+        if facts.constraints_from_indexes:
+            return _concurrently(index_of(facts))
+        return [plain], [plain.reverse()]
+
+    def use(facts: Facts) -> Ways:
+        if not facts.constraints_from_indexes:
+            return [], []
+        add = by_index(op, facts)[1]
+        table = facts.quoted(changes.table_name, changes.schema)
+        drop = ExecuteSQLOp(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {facts.quoted(name)}")
+        return [ExecuteSQLOp(add)], [drop, *_concurrently(index_of(facts), again=True)[0]]
+
+    return [Step(f"Create unique index {name}", create), Step(f"Add constraint {name}", use)]
+
+
+def _foreign_keys(script: MigrationScript, there: list[ModifyTableOps], after_others: bool) -> list[Step]:
+    """Without a look at the rows that are there; one table in each revision, for its lock is let go before the next
+    one is asked for. Where nothing has to come before them, such as their indexes, they stay in ``script``. One that is
+    there under the same name goes in the same revision.
+    """
+    added, steps = [], []
+    for changes in there:
+        keys = [op for op in changes.ops if isinstance(op, CreateForeignKeyOp)]
+        for key in keys:
+            key.kw["postgresql_not_valid"] = True
+        if keys and after_others:
+            about = {_about(key) for key in keys}
+            old = [op for op in changes.ops if isinstance(op, DropConstraintOp) and _about(op) in about]
+            forth = ModifyTableOps(changes.table_name, [*old, *keys], schema=changes.schema)
+            for op in forth.ops:
+                _taken_out(script, changes, op)
+            steps.append(Step(f"Add foreign keys to {changes.table_name}", _everywhere(forth, forth.reverse())))
+        added += keys
+
+    def validate(facts: Facts) -> Ways:
+        found = (
+            facts.validating(key.source_table, key.kw.get("source_schema"), str(key.constraint_name)) for key in added
+        )
+        return [ExecuteSQLOp(sql) for sql in found if sql], []
+
+    return [*steps, Step("Validate foreign keys", validate)] if added else []
+
+
+def _everywhere(up: MigrateOperation, down: MigrateOperation) -> Callable[[Facts], Ways]:
+    return lambda _facts: ([up], [down])
+
+
+def _not_null(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step]:
+    """Columns that are there and become NOT NULL; one of another type is written anew whatever else happens to it."""
+    new = {
+        (changes.table_name, op.column.name) for changes in there for op in changes.ops if isinstance(op, AddColumnOp)
+    }
+    steps = []
+    for changes in there:
+        alters = [
+            op
+            for op in changes.ops
+            if isinstance(op, AlterColumnOp)
+            and (op.modify_nullable, op.modify_type) == (False, None)
+            and (op.table_name, op.column_name) not in new
+        ]
+        if alters:
+            steps += _not_null_in(changes, alters, [_taken_out(script, changes, op) for op in alters])
+    return steps
+
+
+def _not_null_in(changes: ModifyTableOps, alters: list[AlterColumnOp], backs: list[MigrateOperation]) -> list[Step]:
+    """Where all rows are looked at for it while nobody can read them, a CHECK looks at them while everybody can."""
+    table, schema = changes.table_name, changes.schema
+    forth, back = (ModifyTableOps(table, list(ops), schema=schema) for ops in (alters, backs))
+
+    def check(facts: Facts) -> Ways:
+        checks = [not_null_check(op, facts) for op in alters] if facts.not_null_scans else []
+        return checks, [each.reverse() for each in checks]
+
+    def alter(facts: Facts) -> Ways:
+        checks, drops = check(facts)
+        names = [str(not_null_check(op, facts).constraint_name) for op in alters] if checks else []
+        validate = [ExecuteSQLOp(str(facts.validating(table, schema, name))) for name in names]
+        return [*validate, forth, *drops], [back, *checks]
+
+    columns = " and ".join(f"{table}.{op.column_name}" for op in alters)
+    return [Step(f"Keep NULL out of {columns}", check), Step(f"Make {columns} NOT NULL", alter)]
 
 
 def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[str, CreateForeignKeyOp]:
@@ -116,63 +280,63 @@ def keep_needed(script: MigrationScript, needed: Mapping[str, CreateForeignKeyOp
     assert script.downgrade_ops is not None
     indexes = [op for op in every(script.upgrade_ops) if isinstance(op, CreateIndexOp) and op.index_name in needed]
     for index in indexes:
-        name = str(index.index_name)
-        _take_out(script, None, name)
-        drop = PerDatabase(_dropped(index, needed[name]), {})
-        script.downgrade_ops.ops.insert(0, drop)
-    script.downgrade_ops.ops[:] = [
-        op for op in script.downgrade_ops.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())
-    ]
+        _taken_back(script, index)
+        ways = {product: _dropped(index, needed[str(index.index_name)], facts()) for product, facts in FACTS.items()}
+        script.downgrade_ops.ops.insert(0, PerDatabase(ways, {}))
+    _remove_empty(script)
 
 
-def _dropped(index: CreateIndexOp, key: CreateForeignKeyOp | None) -> dict[str, list[MigrateOperation]]:
+def _dropped(index: CreateIndexOp, key: CreateForeignKeyOp | None, facts: Facts) -> list[MigrateOperation]:
     """MySQL and MariaDB drop no index that a foreign key needs (error 1553): made anew, that gets one of its own."""
     drop = DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
-    anew: list[MigrateOperation] = [key.reverse(), drop, key] if key else [drop]
-    plain: list[MigrateOperation] = [drop]
-    return {product: anew if facts.foreign_keys_need_index else plain for product, facts in FACTS.items()}
+    return [key.reverse(), drop, key] if key and facts.foreign_keys_need_index else [drop]
 
 
-def _validated(keys: list[CreateForeignKeyOp]) -> PerDatabase:
-    statements = {
-        product: [
-            facts().validating(key.source_table, key.kw.get("source_schema"), str(key.constraint_name)) for key in keys
-        ]
-        for product, facts in FACTS.items()
-    }
-    return PerDatabase(
-        {product: [ExecuteSQLOp(sql) for sql in found if sql] for product, found in statements.items()}, {}
-    )
+def _taken_out(script: MigrationScript, changes: ModifyTableOps, op: MigrateOperation) -> MigrateOperation:
+    """Take ``op`` out of the upgrade, where it is one of ``changes``; and, as _taken_back() does, out of the downgrade
+    what takes it back, which is returned.
+    """
+    changes.ops.remove(op)
+    return _taken_back(script, op) or op.reverse()
 
 
-def _take_out(script: MigrationScript, op: MigrateOperation | None, name: str) -> None:
-    """Take ``op`` out of the upgrade, and out of the downgrade what drops it."""
-    for changes in (*script.upgrade_ops.ops, *script.downgrade_ops.ops):  # type: ignore[union-attr]
-        if isinstance(changes, ModifyTableOps):
-            changes.ops[:] = [
-                each
-                for each in changes.ops
-                if each is not op
-                and not (isinstance(each, DropIndexOp) and each.index_name == name)
-                and not (isinstance(each, DropConstraintOp) and each.constraint_name == name and _drops(each, op))
-            ]
+def _taken_back(script: MigrationScript, op: MigrateOperation) -> MigrateOperation | None:
+    for changes in script.downgrade_ops.ops:  # type: ignore[union-attr]
+        if not isinstance(changes, ModifyTableOps):
+            continue
+        for each in changes.ops:
+            if isinstance(each, BACK[type(op)]) and _about(each) == _about(op):
+                changes.ops.remove(each)
+                return each
+    return None
 
 
-def _drops(drop: DropConstraintOp, op: MigrateOperation | None) -> bool:
-    return isinstance(op, CreateForeignKeyOp) and drop.table_name == op.source_table
+def _about(op: Any) -> tuple[str, str, str | None, str]:
+    """Kind, table, schema and name of what is created, dropped or changed."""
+    if isinstance(op, CreateForeignKeyOp):
+        return "foreignkey", op.source_table, op.kw.get("source_schema"), str(op.constraint_name)
+    if isinstance(op, CreateIndexOp | DropIndexOp):
+        return "index", str(op.table_name), op.schema, str(op.index_name)
+    if isinstance(op, AlterColumnOp):
+        return "column", op.table_name, op.schema, op.column_name
+    return str(op.constraint_type), op.table_name, op.schema, str(op.constraint_name)
 
 
-def _chained(
-    script: MigrationScript, steps: list[tuple[str, list[MigrateOperation], list[MigrateOperation]]]
-) -> list[MigrationScript]:
+def _remove_empty(script: MigrationScript) -> None:
+    for ops in (*script.upgrade_ops_list, *script.downgrade_ops_list):
+        ops.ops[:] = [op for op in ops.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
+
+
+def _chained(script: MigrationScript, steps: list[Step]) -> list[MigrationScript]:
     scripts = [script]
-    for identifier, (message, up, down) in zip(_ids_after(str(script.rev_id), len(steps)), steps, strict=True):
+    for identifier, step in zip(_ids_after(str(script.rev_id), len(steps)), steps, strict=True):
+        up, down = step.ops()
         scripts.append(
             MigrationScript(
                 identifier,
                 UpgradeOps(up),
                 DowngradeOps(down),
-                message=message,
+                message=step.message,
                 head=str(scripts[-1].rev_id),
                 version_path=script.version_path,
             )

@@ -49,10 +49,7 @@ def make_safe(context: MigrationContext, scripts: list[MigrationScript]) -> None
     needed = needed_indexes(context, scripts[0])
     for facts in concerned:
         create_and_drop_enums(scripts[0], models_of(context).values(), facts)
-    indexes = any(facts.concurrent_indexes for facts in concerned)
-    keys = any(facts.unvalidated_constraints for facts in concerned)
-    if indexes or keys:
-        scripts[:] = apart(scripts[0], indexes, keys, needed)
+    scripts[:] = apart(scripts[0], concerned, needed)
     for script in scripts:
         keep_needed(script, needed)
 

@@ -106,10 +106,8 @@ def set_not_null_scans(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     """Nobody can read while all rows are looked at, unless a CHECK says enough (PostgreSQL manual, "ALTER TABLE")."""
     if op.modify_nullable is not False or not may_be_null(op, case) or _is_checked(op, case):
         return None
-    check = conv(f"ck_{op.table_name}_{op.column_name}_not_null")  # the naming convention adds nothing to it
-    condition = f"{case.facts.quoted(op.column_name)} IS NOT NULL"
-    made = ops.CreateCheckConstraintOp(check, op.table_name, condition, schema=op.schema, postgresql_not_valid=True)
-    validate = case.facts.validating(op.table_name, op.schema, check)
+    made = not_null_check(op, case.facts)
+    validate = case.facts.validating(op.table_name, op.schema, str(made.constraint_name))
     return Problem(
         f"makes column {op.table_name}.{op.column_name} NOT NULL, and nobody can read the table while all rows are "
         "looked at",
@@ -117,6 +115,13 @@ def set_not_null_scans(op: ops.AlterColumnOp, case: Case) -> Problem | None:
         "and the CHECK can go:\n"
         f"{as_python(made)}\n    op.execute({validate!r})",
     )
+
+
+def not_null_check(op: ops.AlterColumnOp, facts: Facts) -> ops.CreateCheckConstraintOp:
+    """A CHECK that says of the column what NOT NULL says, and has not looked at the rows that are there."""
+    name = conv(f"ck_{op.table_name}_{op.column_name}_not_null")  # the naming convention adds nothing to it
+    condition = f"{facts.quoted(op.column_name)} IS NOT NULL"
+    return ops.CreateCheckConstraintOp(name, op.table_name, condition, schema=op.schema, postgresql_not_valid=True)
 
 
 def _is_checked(op: ops.AlterColumnOp, case: Case) -> bool:
@@ -133,9 +138,18 @@ def _is_checked(op: ops.AlterColumnOp, case: Case) -> bool:
 
 def _says_not_null(condition: str, name: str) -> bool:
     """Whether a condition is, or has as one of its parts, that the column is not NULL; one with OR may not."""
-    text = re.sub(r"[()\s]+", " ", condition).replace('"', "").lower()
+    text = _plain(condition)
     parts = [part.strip() for part in text.split(" and ")]
     return " or " not in text and f"{name.lower()} is not null" in parts
+
+
+def is_not_null_check(condition: str, name: str) -> bool:
+    """Whether a condition says that the column is not NULL, and nothing else."""
+    return _plain(condition) == f"{name.lower()} is not null"
+
+
+def _plain(condition: str) -> str:
+    return re.sub(r"[()\s]+", " ", condition).replace('"', "").strip().lower()
 
 
 @rule(BLOCKS, ops.AddColumnOp, applies=lambda facts: facts.adding_rewrites)

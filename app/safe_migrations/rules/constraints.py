@@ -9,6 +9,8 @@ from alembic.operations import ops
 from sqlalchemy import Select, UnaryExpression, column, exists, func, literal_column, select, table, text
 from sqlalchemy.sql.elements import conv
 
+from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.rules.columns import is_not_null_check
 from app.safe_migrations.rules.indexes import concurrent, is_dropped
 from app.safe_migrations.rules.lines import as_python, as_sql
 from app.safe_migrations.rules.names import real_name
@@ -52,7 +54,7 @@ def add_check(op: ops.CreateCheckConstraintOp, case: Case) -> Problem | None:
 def drop_constraint(op: ops.DropConstraintOp, case: Case) -> Problem | None:
     """What it kept out comes in, without an error. One that the script makes anew is not lost."""
     made = {getattr(other.op, "constraint_name", None) for other in case.revision.upgrade if _adds(other.op)}
-    if op.constraint_name in made - {None} or is_dropped(op.table_name, op.schema, case):
+    if op.constraint_name in made - {None} or is_dropped(op.table_name, op.schema, case) or _is_not_null(op, case):
         return None
     return Problem(
         f"drops {_named('constraint', op.constraint_name)} of {op.table_name}, and nothing keeps out what it kept out",
@@ -87,21 +89,23 @@ def constraint_scan_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Pro
 @rule(BLOCKS, *UNIQUE, ops.AddColumnOp, applies=lambda facts: facts.constraints_from_indexes)
 def unique_constraint_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
     """Its index is built under an ACCESS EXCLUSIVE lock (PostgreSQL manual, "ALTER TABLE")."""
-    made: Any
     for made in parts(op, case.facts, *UNIQUE):
-        unique = isinstance(made, ops.CreateUniqueConstraintOp)
-        name, where, schema = _place(made)
-        kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
-        index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)
-        use = (
-            f"ALTER TABLE {case.facts.quoted(where, schema)} ADD CONSTRAINT {case.facts.quoted(name)}"
-            f" {'UNIQUE' if unique else 'PRIMARY KEY'} USING INDEX {case.facts.quoted(name)}{_deferred(made.kw)}"
-        )
+        index, use = by_index(made, case.facts)
         yield Problem(
-            f"adds {_called(made)}, and nobody can read or write {where} while its index is built",
+            f"adds {_called(made)}, and nobody can read or write {index.table_name} while its index is built",
             f"create a unique index concurrently, in a revision of its own:\n{concurrent(index)}\n"
             f"and make it the constraint in the next one:\n    op.execute({use!r})",
         )
+
+
+def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
+    """A unique index, and the statement that makes it the constraint which ``made`` would add."""
+    kind = "UNIQUE" if isinstance(made, ops.CreateUniqueConstraintOp) else "PRIMARY KEY"
+    name, where, schema = _place(made)
+    kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
+    index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)
+    add = f"ALTER TABLE {facts.quoted(where, schema)} ADD CONSTRAINT {facts.quoted(name)} {kind}"
+    return index, f"{add} USING INDEX {facts.quoted(name)}{_deferred(made.kw)}"
 
 
 @rule(BLOCKS, CreateExcludeConstraintOp, applies=lambda facts: facts.exclude_constraints)
@@ -136,6 +140,15 @@ def _by_rows(made: str, rows: str, query: Select[Any], case: Case) -> Problem:
         f"{made}, {'and there are' if found else 'which fails on'} rows {rows}",
         f"correct or remove such rows in a revision before this one:\n    {as_sql(query, case.facts)}",
         BLOCKS if found else WARNS,
+    )
+
+
+def _is_not_null(op: ops.DropConstraintOp, case: Case) -> bool:
+    """Whether it is a CHECK that says of a column what its NOT NULL says too."""
+    known = case.tables.table(op.table_name, op.schema)
+    check = known.checks.get(str(op.constraint_name))
+    return check is not None and any(
+        is_not_null_check(check.condition, name) for name, column in known.columns.items() if column.nullable is False
     )
 
 

@@ -46,7 +46,7 @@ def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, case: C
 def drop_index_blocks(op: ops.DropIndexOp, case: Case) -> Problem | None:
     """DROP INDEX takes an ACCESS EXCLUSIVE lock on the table (PostgreSQL manual, "DROP INDEX")."""
     table = op.table_name or case.tables.table_of_index(str(op.index_name), op.schema)
-    if op.kw.get("postgresql_concurrently") or is_dropped(table, op.schema, case):
+    if op.kw.get("postgresql_concurrently") or is_dropped(table, op.schema, case) or _goes_with_column(table, op, case):
         return None
     again = ops.DropIndexOp(
         op.index_name, table, schema=op.schema, if_exists=op.if_exists, **{**op.kw, "postgresql_concurrently": True}
@@ -143,6 +143,17 @@ def concurrent(index: ops.CreateIndexOp) -> str:
 
 def _called(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:
     return f"index {op.index_name}" if op.index_name else f"an index of {op.table_name}"
+
+
+def _goes_with_column(table: str | None, op: ops.DropIndexOp, case: Case) -> bool:
+    """Whether the script drops a column of it, which takes the same lock."""
+    columns = case.tables.table(str(table), op.schema).indexes.get(str(op.index_name), [])
+    return any(
+        isinstance(other.op, ops.DropColumnOp)
+        and (other.op.table_name, other.op.schema) == (table, op.schema)
+        and other.op.column_name in columns
+        for other in case.revision.upgrade
+    )
 
 
 def is_dropped(table: str | None, schema: str | None, case: Case) -> bool:
