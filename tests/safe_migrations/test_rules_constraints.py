@@ -185,6 +185,17 @@ def test_constraint_that_comes_back(review: Review) -> None:
 
 
 @on_postgresql
+def test_drop_check_of_not_null(review_on: ReviewOn) -> None:
+    """A CHECK that said what NOT NULL says now; not one that says more, or of a column that may be NULL."""
+    table = "CREATE TABLE pet (id INTEGER, age INTEGER, CONSTRAINT ck CHECK ({}))"
+    drop = "op.alter_column('pet', 'age', existing_type=sa.Integer(), nullable=False)\nop.drop_constraint('ck', 'pet')"
+    assert [] == found(review_on(drop, table.format("age IS NOT NULL")), "drop-constraint")
+    assert ["warns"] == levels(review_on("op.drop_constraint('ck', 'pet')"), "drop-constraint")
+    for more in ("age IS NOT NULL AND age > 0", "id IS NOT NULL"):
+        assert ["warns"] == levels(review_on(drop, "DROP TABLE pet", table.format(more)), "drop-constraint")
+
+
+@on_postgresql
 def test_foreign_key_locks(operating: Operating) -> None:
     """Nobody can write to either table; to look at the rows later keeps no writer out."""
     execute(PET)

@@ -10,7 +10,17 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy.exc import OperationalError
 
 from tests.conftest import FIRST, Project, revision
-from tests.safe_migrations.conftest import Operating, Review, ReviewOn, execute, found, locks, on_mysql, on_postgresql
+from tests.safe_migrations.conftest import (
+    Operating,
+    Review,
+    ReviewOn,
+    execute,
+    found,
+    levels,
+    locks,
+    on_mysql,
+    on_postgresql,
+)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +154,15 @@ def test_drop_index_of_what_table(review_on: ReviewOn) -> None:
         " (drop-index-blocks)."
     ) == finding.message
     assert "op.drop_index('ix', postgresql_concurrently=True)" in finding.instead
+
+
+@on_postgresql
+def test_drop_index_with_its_column(review_on: ReviewOn) -> None:
+    """To drop the column takes the same lock; another column's index may go without."""
+    tables = ("CREATE TABLE pet (id INTEGER, age INTEGER, name TEXT)", "CREATE INDEX ix ON pet (age)")
+    drop = "op.drop_index('ix', 'pet')\nop.drop_column('pet', '{}')"
+    assert ["warns"] == levels(review_on(drop.format("name"), *tables), "drop-index-blocks")
+    assert [] == found(review_on(drop.format("age")), "drop-index-blocks")
 
 
 PET = (
