@@ -1,4 +1,4 @@
-"""The app's other connections while steps run: what a script does by ``db.session`` may wait for its own revision."""
+"""Who waits for whom: others hold what is needed here, or a script waits for its own revision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,3 +40,14 @@ def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience:
 
     with listening(adapter.engine, {"begin": begin, "handle_error": on_error}):
         yield
+
+
+def blocked(adapter: Adapter, connection: Connection, patience: Patience, again: str) -> MigrationError:
+    """That all tries ended in lock time-outs: who holds the locks, and how to end that, or to run it ``again``."""
+    who, end = adapter.blockers(connection)
+    way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", again)
+    return MigrationError(
+        f"others hold a lock that this needs{f' ({who})' if who else ''};"
+        f" gave up after {patience.tries} tries of {patience.seconds:g} seconds.",
+        *way_out,
+    )

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
-from app.safe_migrations.connections import others_kept_from_waiting
+from app.safe_migrations.connections import blocked, others_kept_from_waiting
 from app.safe_migrations.database import connected, heads_in_words, heads_of
 from app.safe_migrations.directives import but_own_tables, process_revision_directives, with_imports
 from app.safe_migrations.errors import HalfDoneError, MigrationError
@@ -131,7 +131,7 @@ def _run_patiently(
             patience.persist(run, can_run_again)
         except DBAPIError as error:
             if _timed_out(adapter, error):
-                raise _blocked(adapter, connection, patience, again) from error
+                raise blocked(adapter, connection, patience, f"flask db {again}") from error
             raise
         except Exception as error:
             if adapter.reruns and progress.part_committed:
@@ -142,16 +142,6 @@ def _run_patiently(
 
 def _timed_out(adapter: Adapter, error: Exception) -> bool:
     return isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
-
-
-def _blocked(adapter: Adapter, connection: Connection, patience: Patience, again: str) -> MigrationError:
-    who, end = adapter.blockers(connection)
-    way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", f"flask db {again}")
-    return MigrationError(
-        f"others hold a lock that the next step needs{f' ({who})' if who else ''};"
-        f" gave up after {patience.tries} tries of {patience.seconds:g} seconds.",
-        *way_out,
-    )
 
 
 def _verify(connection: Connection, expected: set[str] | None) -> None:

@@ -3,11 +3,16 @@
 from pathlib import Path
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
+from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.adapters.tools import LockTimeOutError, ToolError
 from app.safe_migrations.backup import Backups, heads_in_name, restore_line
+from app.safe_migrations.connections import blocked
 from app.safe_migrations.database import heads_of
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.lock import locked
+from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import add_to, reported
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.settings import Settings
@@ -17,7 +22,8 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
     """Make the database what ``file`` has, after a backup of what is there. ``file`` is verified already.
 
     Where another restore was broken off, what is there is no state to come back to. Raises MigrationError, with a
-    note that names the backup of the state before, if it fails half-way.
+    note that names the backup of the state before, if it fails half-way; one that changed nothing leaves none, for
+    each would push an older one out.
     """
     adapter = backups.adapter
     with locked(adapter, connection, using.lock_wait):
@@ -25,15 +31,43 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
         before = None if broken else backups.make(connection, heads_of(connection), using.patience)
         try:
             with reported(f"Restoring {relative(file)}"):
-                adapter.load(connection, file, using.patience)
+                _load(adapter, connection, using.patience, file)
         except BaseException as error:
-            if before:
-                line = f"The state before the restore:\n    {restore_line(before)}"
-                add_to(error, line)
+            if _changed_nothing(adapter, connection, error):
+                add_to(error, "Nothing was changed.")
+                if before:
+                    before.unlink()
+            elif before:
+                add_to(error, f"The state before the restore:\n    {restore_line(before)}")
             raise
         finally:
             if before:
                 backups.prune(file, before)
+
+
+def _load(adapter: Adapter, connection: Connection, patience: Patience, file: Path) -> None:
+    """Try again where others hold a lock; an adapter that cannot run the whole again does so with each statement."""
+
+    def timed_out(error: Exception) -> bool:
+        return isinstance(error, LockTimeOutError) or (
+            isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
+        )
+
+    tries = patience if adapter.reruns else Patience(patience.seconds, 1)
+    try:
+        tries.persist(lambda: adapter.load(connection, file, patience), timed_out)
+    except (LockTimeOutError, DBAPIError) as error:
+        if not timed_out(error):
+            raise
+        connection.rollback()
+        raise blocked(adapter, connection, patience, restore_line(file)) from error
+
+
+def _changed_nothing(adapter: Adapter, connection: Connection, error: BaseException) -> bool:
+    """Whether it is sure that the database is as it was: what a lost connection did last, nobody knows."""
+    if not isinstance(error, MigrationError) or (isinstance(error, ToolError) and error.lost_connection):
+        return False
+    return adapter.reruns or not adapter.broken_restore(connection)
 
 
 def require_revision(file: Path, wanted: str, heads: tuple[str, ...]) -> None:

@@ -351,39 +351,46 @@ def test_nobody_there(project: Project, engine: Engine, backend: str) -> None:
     assert before == state(engine)
 
 
-def test_restore_fails(project: Project, engine: Engine, backend: str) -> None:
-    """If a restore fails half-way, the message has the line that brings back what was there before.
+def test_restore_fails(project: Project, engine: Engine, database: str) -> None:
+    """A restore that has to wait for too long changes nothing, says so, and leaves no backup: it would push one out."""
+    fill(engine, engine.dialect.name)
+    project.ok("backup")
+    (backup,) = files(project)
+    before = state(engine)
+    project.environ |= {"MIGRATION_BACKUP_KEEP": "1", "MIGRATION_LOCK_TIMEOUT": "1", "MIGRATION_LOCK_RETRIES": "2"}
+    with engine.connect() as holder:
+        if engine.dialect.name == "sqlite":
+            holder.connection.execute("BEGIN IMMEDIATE")
+        else:
+            holder.execute(text("SELECT * FROM two"))
+        done = project.db("restore", "--yes", str(backup))
+        holder.rollback()
+    assert (1, False, True) == (done.returncode, "Traceback" in done.stderr, "Nothing was changed." in done.stderr)
+    assert engine.dialect.name == "sqlite" or "others hold a lock that this needs (session " in done.stderr
+    assert (before, [backup]) == (state(engine), files(project))
+    project.ok("restore", "--yes", str(backup))
 
-    Where it could not be undone, what is there passes for no whole database until a restore has gone through.
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_restore_fails_half_way(project: Project, engine: Engine, backend: str) -> None:
+    """The message has the line that brings back what was there before; what could not be undone passes for no whole
+    database until a restore has gone through.
     """
     fill(engine, backend)
-    rows = [{"id": number} for number in range(2, 20000)]
     with engine.begin() as connection:
-        connection.execute(COUNTED[1].insert(), rows)
+        connection.execute(COUNTED[1].insert(), [{"id": number} for number in range(2, 20000)])
     project.ok("backup")
     (backup,) = files(project)
     before = state(engine)
     project.environ["MIGRATION_BACKUP_KEEP"] = "1"
-    if backend == "mysql":
-        lines = gzip.decompress(backup.read_bytes()).splitlines(keepends=True)
-        middle = next(at for at, line in enumerate(lines) if line.startswith(b"CREATE TABLE `one`"))
-        content = gzip.compress(b"".join([*lines[:middle], b"nonsense;\n", *lines[middle:]]))
-        done = project.db("restore", "--yes", str(renamed(backup, content)))
-        assert "a restore is under way, or was broken off" in project.db("status").stdout
-        assert "a restore was broken off: this database is not whole" in project.db("upgrade").stderr
-        project.db("restore", "--yes", str(renamed(backup, content)))
-    else:
-        with engine.connect() as holder:
-            if backend == "sqlite":
-                holder.connection.execute("BEGIN IMMEDIATE")
-            else:
-                holder.execute(text("SELECT * FROM one"))
-            environ = {"MIGRATION_LOCK_TIMEOUT": "0.2", "MIGRATION_LOCK_RETRIES": "1"}
-            done = project.db("restore", "--yes", str(backup), **environ)
-            holder.rollback()
-        assert before == state(engine)
-    assert 1 == done.returncode
-    assert "Traceback" not in done.stderr
+    lines = gzip.decompress(backup.read_bytes()).splitlines(keepends=True)
+    middle = next(at for at, line in enumerate(lines) if line.startswith(b"CREATE TABLE `one`"))
+    content = gzip.compress(b"".join([*lines[:middle], b"nonsense;\n", *lines[middle:]]))
+    done = project.db("restore", "--yes", str(renamed(backup, content)))
+    assert (1, False) == (done.returncode, "Traceback" in done.stderr)
+    assert "a restore is under way, or was broken off" in project.db("status").stdout
+    assert "a restore was broken off: this database is not whole" in project.db("upgrade").stderr
+    project.db("restore", "--yes", str(renamed(backup, content)))
     line = done.stderr.rpartition("    flask db ")[2].split()
     project.ok(line[0], "--yes", line[1])
     assert before == state(engine)
@@ -673,6 +680,68 @@ def test_all_kinds(project: Project, engine: Engine) -> None:
         assert empty == snapshot_of(engine)
         project.ok("restore", "--yes", with_all)
         assert full == snapshot_of(engine)
+
+
+@pytest.fixture
+def other_user(engine: Engine, database: str) -> Iterator[str]:
+    """A user that owns the database and nothing else of the server."""
+    name = f"other_{uuid4().hex}"
+    run(engine, f"CREATE ROLE {name} LOGIN PASSWORD 'secret'", f"ALTER DATABASE {engine.url.database} OWNER TO {name}")
+    yield name
+    run(engine, f"REASSIGN OWNED BY {name} TO postgres", f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_privileges(project: Project, engine: Engine, other_user: str) -> None:
+    """A restore gives nobody more than the backup says, whatever new objects give to whom, nor takes any away."""
+    give = "ALTER DEFAULT PRIVILEGES {} GRANT ALL ON {} TO PUBLIC"
+    run(engine, "CREATE TABLE hidden (id INTEGER)", "CREATE FUNCTION f() RETURNS INTEGER LANGUAGE sql AS 'SELECT 1'")
+    run(engine, f"GRANT SELECT ON hidden TO {other_user}", give.format("IN SCHEMA public", "TABLES"))
+    run(engine, give.format("", "SEQUENCES"), "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+    before = dumped(engine)
+    assert before.count("GRANT") > 2
+    project.ok("backup")
+    (backup,) = files(project)
+    for wreck in (
+        "SELECT 1",
+        "DROP SCHEMA public CASCADE",
+        "DROP SCHEMA public CASCADE; CREATE SCHEMA public",
+        "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC; GRANT ALL ON SCHEMA public TO PUBLIC",
+    ):
+        run(engine, wreck)
+        project.ok("restore", "--yes", str(backup))
+        assert before == dumped(engine)
+
+
+def dumped(engine: Engine) -> str:
+    """What pg_dump says of the schema, but for what it makes anew each time."""
+    server = [f"--host={engine.url.host}", f"--port={engine.url.port}", f"--username={engine.url.username}"]
+    run = ["pg_dump", "--schema-only", *server, str(engine.url.database)]
+    found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    return "\n".join(line for line in found.splitlines() if "restrict" not in line)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_extension_of_another(project: Project, engine: Engine, other_user: str) -> None:
+    """One that an administrator made stays where it is, and a rehearsal does without one that nothing needs."""
+    run(engine, f"ALTER ROLE {other_user} CREATEDB", f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_user}")
+    run(engine, *(f'ALTER TABLE "{name}" OWNER TO {other_user}' for name in ("user", "alembic_version")))
+    run(engine, "CREATE EXTENSION pg_stat_statements")
+    url = engine.url.set(username=other_user, password="secret").render_as_string(hide_password=False)
+    project.environ["DATABASE_URL"] = url
+    project.ok("backup")
+    (backup,) = files(project)
+    project.ok("restore", "--yes", str(backup))
+    with engine.connect() as connection:
+        assert adapter_of(engine).has_extension(connection, "pg_stat_statements")
+    project.write(*A1)
+    done = project.db("rehearse")
+    assert " ok\n" in done.stdout
+    assert "Without the extension pg_stat_statements" in done.stderr
+    run(engine, "CREATE TABLE of_another (id INTEGER)")
+    done = project.db("backup")
+    assert (1, True) == (done.returncode, "permission denied for table of_another" in done.stderr)
+    assert "give the user that right" in done.stderr
 
 
 def snapshot_of(engine: Engine) -> object:

@@ -14,10 +14,15 @@ from app.safe_migrations.errors import MigrationError
 
 # Characters of a program's last words: some repeat the statement that failed, with all the values in it.
 WORDS = 400
+# What servers say of rights that a user does not have.
+RIGHTS = re.compile("permission denied|must be (owner|member|superuser|able to)|denied (to user|for)", re.IGNORECASE)
 
 
 class ToolError(MigrationError):
     """A program is missing, too old, or has failed."""
+
+    lost_connection = False
+    """Whether it may have: nobody knows whether its last statement was done."""
 
 
 def program(*names: str, package: str) -> str:
@@ -28,6 +33,10 @@ def program(*names: str, package: str) -> str:
             f"this needs {' or '.join(names)}, which is not installed.", "install it:", f"apt-get install {package}"
         )
     return found
+
+
+class LockTimeOutError(ToolError):
+    """A program waited for what others hold, and the server ended that."""
 
 
 @contextmanager
@@ -55,7 +64,9 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
             _close(process.stdin)
             _close(process.stdout)
         if status:
-            raise _failed(args[0], status, said, package)
+            error = _failed(args[0], status, said, package)
+            error.lost_connection = status not in (1, 3)  # of psql 2 says so, and 3 that the server refused a statement
+            raise error
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -86,7 +97,18 @@ def _failed(path: str, status: int, said: IO[bytes], package: str) -> ToolError:
         return _other(f"{Path(path).name} is too old for the server: {words}", package)
     if "Authentication plugin" in words:
         return _other(f"{Path(path).name} cannot log in as this user: {words}", package)
-    return ToolError(f"{Path(path).name} failed: {words}", "see what it can do here:", f"{path} --help")
+    what = f"{Path(path).name} failed: {words}"
+    if "due to lock timeout" in words or "Lock wait timeout" in words:
+        return LockTimeOutError(what, "run it again when nobody uses the tables:", "flask db status")
+    if re.search(
+        "permission denied|must be (owner|member|superuser|able to)|denied (to user|for)", words, re.IGNORECASE
+    ):
+        return ToolError(
+            what,
+            "give the user that right, as an administrator, or let one run it, who is named in DATABASE_URL:",
+            "export DATABASE_URL=DIALECT://ADMINISTRATOR:PASSWORD@SERVER/DATABASE",
+        )
+    return ToolError(what, "see what it can do here:", f"{path} --help")
 
 
 def _other(what: str, package: str) -> ToolError:

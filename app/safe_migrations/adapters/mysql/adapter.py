@@ -10,7 +10,16 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Adapter, Lock, Part
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL, RESTORE, broken_restore, drop_all, heads_as_text, there
+from app.safe_migrations.adapters.mysql.catalog import (
+    JOURNAL,
+    RESTORE,
+    broken_restore,
+    drop_all,
+    heads_as_text,
+    quoted,
+    there,
+    there_are,
+)
 from app.safe_migrations.adapters.mysql.lock import NamedLock
 from app.safe_migrations.adapters.mysql.session import Execute, executing
 from app.safe_migrations.errors import MigrationError
@@ -46,6 +55,7 @@ class MySQL(Adapter):
         dump = self._dump(connection)
         with self._impatient(connection, patience) as execute:
             dump.require_rights(dump.verify(file))
+            _require_free(execute)
             execute(f"CREATE TABLE IF NOT EXISTS {RESTORE} (file TEXT)")
             execute(f"INSERT INTO {RESTORE} VALUES (%s)", (str(file),))
             execute("COMMIT")
@@ -177,3 +187,18 @@ class MySQL(Adapter):
 
 def _timed_out(error: BaseException | None) -> bool:
     return error is not None and error.args[:1] == (ER_LOCK_WAIT_TIMEOUT,)
+
+
+def _require_free(execute: Execute) -> None:
+    """Raise DBAPIError, for a lock time-out, if somebody holds a table: it is too late when half of them are dropped.
+
+    A user without the right to lock tables learns that from DROP.
+    """
+    tables = [f"{quoted(name)} WRITE" for kind, name in there_are(execute) if kind == "TABLE"]
+    if tables:
+        try:
+            execute(f"LOCK TABLES {', '.join(tables)}")
+            execute("UNLOCK TABLES")
+        except DBAPIError as error:
+            if _timed_out(error.orig):
+                raise

@@ -15,7 +15,7 @@ from app.safe_migrations.adapters.postgresql.databases import PostgreSQLDatabase
 from app.safe_migrations.adapters.postgresql.dump import Dump
 from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
 from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import StepDone
+from app.safe_migrations.progress import StepDone, log
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from app.safe_migrations.adapters.snapshot import Snapshot
@@ -44,7 +44,13 @@ class PostgreSQL(Adapter):
     def load(self, connection: Connection, file: Path, patience: Patience) -> None:
         """Drop what there is and run the dump, in one transaction: all or nothing."""
         connection.rollback()
-        Dump(self.engine.url).run(file, connection.dialect.server_version_info or (), patience)
+        dump = Dump(self.engine.url)
+        dump.run(file, connection.dialect.server_version_info or (), patience)
+        for name in dump.extensions(file):
+            if not self.has_extension(connection, name):
+                log.warning("Without the extension %s, which this user may not create", name)
+
+        connection.rollback()
 
     @property
     def databases(self) -> PostgreSQLDatabases:

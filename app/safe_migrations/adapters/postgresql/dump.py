@@ -4,8 +4,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import URL
 
@@ -35,7 +36,8 @@ DO $$ DECLARE statement text; BEGIN
     SELECT format('DROP %s %s CASCADE', replace(o.type, ' object', ''), o.identity) INTO statement
       FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) o
      WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'public'::regnamespace AND d.deptype = 'n'
-       AND d.classid <> 'pg_default_acl'::regclass AND o.identity <> 'public.{mark}' AND NOT EXISTS
+       AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_extension'::regclass)
+       AND o.identity <> 'public.{mark}' AND NOT EXISTS
        (SELECT FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.objsubid = 0
                                AND e.deptype IN ('e', 'i'))
      LIMIT 1;
@@ -53,6 +55,45 @@ DO $$ DECLARE statement text; BEGIN
   PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
 END $$;
 """.replace("{mark}", SCRATCH)
+
+# What a dump takes for granted, and says no word of: that the schema public is as initdb makes it (from version 15 on
+# for its owner alone to create in), and that who makes an object has not said beforehand who else may use it.
+AS_IN_A_NEW_DATABASE = """
+DO $$ DECLARE statement text; BEGIN
+  IF (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public') THEN
+    FOR statement IN
+      SELECT format('REVOKE ALL ON SCHEMA public FROM %s CASCADE',
+                    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)
+        FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'public' AND grantee <> nspowner
+    LOOP EXECUTE statement; END LOOP;
+    IF current_setting('server_version_num')::int >= 150000 THEN
+      IF pg_has_role('pg_database_owner', 'MEMBER') THEN
+        ALTER SCHEMA public OWNER TO pg_database_owner;
+      END IF;
+      GRANT USAGE ON SCHEMA public TO PUBLIC;
+    ELSE
+      GRANT ALL ON SCHEMA public TO PUBLIC;
+    END IF;
+    COMMENT ON SCHEMA public IS 'standard public schema';
+  END IF;
+  FOR statement IN
+    SELECT format('ALTER DEFAULT PRIVILEGES %s %s ON %s %s %s', 'IN SCHEMA ' || quote_ident(nspname), verb,
+                  CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
+                                     WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END,
+                  preposition, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)
+      FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = defaclnamespace,
+           LATERAL acldefault(CASE defaclobjtype WHEN 'S' THEN 's' ELSE defaclobjtype END, defaclrole) AS built_in,
+           LATERAL (SELECT 1, 'REVOKE ALL', 'FROM', grantee FROM aclexplode(defaclacl) UNION
+                    SELECT 2, 'GRANT ' || privilege_type, 'TO', grantee FROM aclexplode(built_in)
+                     WHERE defaclnamespace = 0) AS a (turn, verb, preposition, grantee)
+     WHERE defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user) ORDER BY turn
+  LOOP EXECUTE statement; END LOOP;
+END $$;
+"""
+
+# In a dump these stand on a line of their own, before all that may make use of them.
+OF_EXTENSIONS = re.compile(rb"(?:CREATE EXTENSION IF NOT EXISTS|COMMENT ON EXTENSION) [^\n]*;\n")
+BEFORE_THE_REST = (b"CREATE SCHEMA", b"CREATE EXTENSION", b"ALTER SCHEMA", b"ALTER DATABASE")
 
 
 class Dump:
@@ -86,21 +127,18 @@ class Dump:
         with running([*psql, self._database()], PACKAGE, env=self._environ(), stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             timeout = f"SET LOCAL lock_timeout = '{patience.milliseconds}ms';\n"
-            kept = f"SET LOCAL safe_migrations.kept = '{' '.join(self._extensions(file))}';\n"
-            target.stdin.write(f"BEGIN;\n{timeout}{kept}{DROP_ALL}".encode())
+            kept = f"SET LOCAL safe_migrations.kept = '{' '.join(self.extensions(file))}';\n"
+            target.stdin.write(f"BEGIN;\n{timeout}{kept}{DROP_ALL}{AS_IN_A_NEW_DATABASE}".encode())
             with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
                 assert source.stdout is not None
-                if server < (17,):  # a newer pg_dump sets what this server does not know
-                    for line in source.stdout:
-                        if line.startswith((b"CREATE ", b"COPY ", b"ALTER ")):
-                            target.stdin.write(line)
-                            break
-                        if b"transaction_timeout" not in line:
-                            target.stdin.write(line)
+                for line in _head(source.stdout):
+                    if server < (17,) and b"transaction_timeout" in line:
+                        continue  # a newer pg_dump sets what this server does not know
+                    target.stdin.write(_if_allowed(line) if OF_EXTENSIONS.fullmatch(line) else line)
                 shutil.copyfileobj(source.stdout, target.stdin)
             target.stdin.write(b"\nCOMMIT;\n")  # only behind the last line of a pg_restore that succeeded
 
-    def _extensions(self, file: Path) -> list[str]:
+    def extensions(self, file: Path) -> list[str]:
         """Those that the dump has, from its list: ``3; 3079 16385 EXTENSION - hstore``."""
         read = [program("pg_restore", package=PACKAGE), "--list", str(file)]
         with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
@@ -121,3 +159,17 @@ class Dump:
     def _environ(self) -> dict[str, str]:
         password = self.url.password or self.url.query.get("password")
         return {"PGPASSWORD": str(password)} if password else {}
+
+
+def _head(dump: IO[bytes]) -> Iterator[bytes]:
+    """The lines up to the first object that is neither schema nor extension."""
+    for line in dump:
+        yield line
+        if line.startswith((b"CREATE ", b"ALTER ", b"COPY ")) and not line.startswith(BEFORE_THE_REST):
+            return
+
+
+def _if_allowed(statement: bytes) -> bytes:
+    """An extension that this user may not create, or comment on, is there already, or nothing may need it."""
+    handled = b"EXCEPTION WHEN insufficient_privilege OR undefined_object THEN NULL"
+    return b"DO $safe$ BEGIN %b %b; END $safe$;\n" % (statement.strip(), handled)
