@@ -26,12 +26,14 @@ from app.safe_migrations.remedies import relative
 from app.safe_migrations.settings import Settings
 
 PARTIAL = ".partial"
+# Where a URL names none.
+PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
 NAME = re.compile(r"(?P<database>.+)-\d{8}T\d{9}Z-(?P<revision>.+)-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)")
 
 
 def name_of(url: URL) -> str:
     """A name for the database at ``url``, and none other's: letters of its own, and a hash of where it is."""
-    place = f"{url.host}:{url.port}/{url.database}"
+    place = f"{url.host}:{url.port or PORTS.get(url.get_backend_name())}/{url.database}"
     letters = re.sub(r"\W+", "_", (url.database or "").rpartition("/")[2].removesuffix(".db"), flags=re.ASCII)
     return f"{letters.strip('_')[:24] or 'database'}_{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 

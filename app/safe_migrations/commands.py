@@ -20,7 +20,6 @@ from app.safe_migrations.lock import locked
 from app.safe_migrations.progress import log_on_stderr
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.restore import require_revision, restore
-from app.safe_migrations.scratch import scratch_copy
 from app.safe_migrations.settings import Settings, settings
 
 
@@ -86,7 +85,8 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 def rehearse(config: Config, destination: str, rows: bool) -> bool:
     """Rehearse what an upgrade to ``destination`` would run, on a copy; print a table. False if something is wrong."""
-    from app.safe_migrations.rehearsal import Rehearsal  # which reads SQL: no other command here waits for that
+    from app.safe_migrations.rehearsal import Rehearsal  # these read SQL: no other command here waits for that
+    from app.safe_migrations.scratch import scratch_copy
 
     with (
         _interrupted_by_sigterm(),

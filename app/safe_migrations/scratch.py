@@ -1,20 +1,25 @@
 """The scratch copy on which a rehearsal runs: made, put in the place of the app's database, and gone at the end."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
 from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlglot.errors import TokenError
 
 from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
+from app.safe_migrations.adapters.base import listening
+from app.safe_migrations.adapters.products import facts_at
 from app.safe_migrations.backup import name_of, private, writing
 from app.safe_migrations.database import heads_of
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log, reported
 from app.safe_migrations.remedies import masked
 from app.safe_migrations.settings import Settings
+from app.safe_migrations.sql.words import statements
 
 
 @contextmanager
@@ -26,6 +31,8 @@ def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows
         stack.callback(scratch.engine.dispose)
         _copy(adapter, connection, scratch, using, rows)
         stack.enter_context(scratch.databases.confined(adapter.engine.url))
+        if _server(url) == _server(adapter.engine.url):
+            stack.enter_context(_kept_inside(scratch))
         yield scratch
 
 
@@ -120,6 +127,35 @@ def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Set
             for head in set(heads) - set(context.get_current_heads()):
                 target.execute(context._version.insert().values(version_num=head))
             target.commit()
+
+
+@contextmanager
+def _kept_inside(scratch: Adapter) -> Iterator[None]:
+    """While it lasts, no statement changes what is the server's, or another file. Raises MigrationError.
+
+    SQL that runs inside of the server, as of a function, is not seen.
+    """
+    with scratch.engine.connect() as connection:
+        facts = facts_at(scratch, connection)
+    pattern = facts.reaches_out
+
+    def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
+        with suppress(TokenError):  # which the database refuses
+            for words in statements(statement, facts.product):
+                if pattern and pattern.match(" ".join(word.keyword for word in words.words)):
+                    raise MigrationError(
+                        f"the statement {words.text[:80]!r} may change more than a database, which would stay after a"
+                        " rehearsal.",
+                        "rehearse on a server of its own:",
+                        f"export MIGRATION_REHEARSAL_URL={facts.product}://USER:PASSWORD@OTHER_SERVER",
+                    )
+
+    with listening(scratch.engine, {"before_cursor_execute": before}):
+        yield
+
+
+def _server(url: URL) -> tuple[str | None, int | None]:
+    return url.host, url.port
 
 
 def _name(url: URL) -> str:

@@ -19,10 +19,10 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.backup import Backups
+from app.safe_migrations.backup import Backups, name_of
 from app.safe_migrations.errors import MigrationError
 from tests.conftest import FIRST, SERVERS, Project, copied, is_mariadb, revision, run_on_server
 from tests.safe_migrations.test_atomic import state
@@ -434,6 +434,21 @@ def test_state_before_under_the_lock(project: Project, engine: Engine) -> None:
         assert "Waiting for another command" in project.ok("restore", "--yes", backup)
         upgrade.communicate()
     assert "-a1-" in found(project)[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("mysql://root@127.0.0.1/app", "mysql://root@127.0.0.1:3306/app", True),
+        ("postgresql://127.0.0.1/app", "postgresql://somebody:else@127.0.0.1:5432/app", True),
+        ("postgresql://127.0.0.1/app", "postgresql://127.0.0.1:5433/app", False),
+        ("sqlite:///one/app.db", "sqlite:///other/app.db", False),
+    ],
+)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_names(one: str, other: str, same: bool) -> None:
+    """A database has one name, whether its URL says the usual port or leaves it out."""
+    assert same == (name_of(make_url(one)) == name_of(make_url(other)))
 
 
 def test_of_another_database(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:

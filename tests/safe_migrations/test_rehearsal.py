@@ -396,6 +396,17 @@ def test_yes(project: Project, engine: Engine, backend: str) -> None:
     assert [] == list((project.path / "instance").glob("backups/*"))
 
 
+def test_columns_in_another_order(project: Project, engine: Engine) -> None:
+    """A table without a key has the same rows if a column comes back in another place."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE loose SET b = 7 - a"))
+    up = "op.execute('CREATE TABLE kept AS SELECT a, b FROM loose')\nop.drop_column('loose', 'a')"
+    down = "op.add_column('loose', sa.Column('a', sa.Integer()))\nop.execute('UPDATE loose SET a = 7 - b')"
+    assured = 'safety_assured = {"drop-column": "it is kept"}'
+    project.write(*revision("b1", FIRST, up, f"{down}\nop.drop_table('kept')", more=assured))
+    assert " ok" in (said := project.db("rehearse").stdout), said
+
+
 def test_schema_only(project: Project, engine: Engine, backend: str) -> None:
     """Without rows the schema alone is rehearsed; a difference at head between models and database is a fault."""
     project.write(*revision("b1", FIRST, *BAD["fails on the rows that are there"][:2]))
@@ -423,6 +434,50 @@ def test_session(project: Project, engine: Engine) -> None:
     done = project.db("rehearse")
     assert (1, True) == (done.returncode, "takes 2 of the 2 rows of toy" in done.stdout), done.stdout + done.stderr
     assert before == state(engine)
+
+
+OUTSIDE = {
+    "postgresql": (
+        "CREATE ROLE rehearsed",
+        "/* a comment */ ALTER DATABASE {name} SET work_mem = '9MB'",
+        "SELECT 1; COMMENT ON DATABASE {name} IS 'rehearsed'",
+        "GRANT pg_monitor TO postgres",
+        "GRANT CONNECT ON DATABASE {name} TO PUBLIC",
+    ),
+    "mysql": (
+        "CREATE USER rehearsed",
+        "SET GLOBAL max_connections = 152",
+        "GRANT SELECT ON *.* TO rehearsed",
+        "CREATE DATABASE rehearsed",
+        "SET @x = 'SELECT 1'; PREPARE s FROM @x",
+    ),
+    "sqlite": ("ATTACH DATABASE 'app.db' AS other",),
+}
+INSIDE = {
+    "postgresql": (
+        "GRANT SELECT ON toy TO PUBLIC",
+        "CREATE SCHEMA other",
+        "COMMENT ON TABLE toy IS 'CREATE ROLE x; ALTER SYSTEM'",
+        "REVOKE SELECT ON toy FROM PUBLIC",
+    ),
+    "mysql": ("SET SESSION max_sort_length = 1024", "INSERT INTO toy (id, note) VALUES (9, '; CREATE USER x; GRANT')"),
+    "sqlite": ("INSERT INTO toy (id, note) VALUES (9, '; ATTACH x')",),
+}
+
+
+def test_what_reaches_out(project: Project, engine: Engine, backend: str) -> None:
+    """A statement that changes the server, or another file, is refused: it would stay when the copy is gone."""
+    for statement in OUTSIDE[backend]:
+        said = [part.strip().format(name=engine.url.database) for part in statement.split(";")]
+        body = "\n".join(f"op.execute(sa.text({part!r}))" for part in said)
+        if backend == "postgresql":
+            body = f"op.execute({'; '.join(said)!r})"
+        project.write(*revision("b1", FIRST, body, "raise NotImplementedError"))
+        done = project.db("rehearse")
+        assert (1, True) == (done.returncode, "may change more than a database" in done.stdout), done.stdout
+    body = "\n".join(f"op.execute({statement!r})" for statement in INSIDE[backend])
+    project.write(*revision("b1", FIRST, body, "raise NotImplementedError"))
+    assert " ok, one-way" in project.db("rehearse").stdout
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)

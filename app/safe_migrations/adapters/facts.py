@@ -1,5 +1,6 @@
 """What a database does with an operation, by product and version: what rules ask. Nothing here needs a connection."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,9 @@ class Facts:
 
     heavy_commands: Mapping[str, str] = {}
     """The commands that keep others out of a table until they are done, and what to do instead."""
+
+    reaches_out: re.Pattern[str] | None = None
+    """The keywords of a statement, with single spaces, if it changes more than its database."""
 
     concurrent_indexes = False
     """Whether an index can be made, and dropped, without keeping writers out, if a statement asks for it."""

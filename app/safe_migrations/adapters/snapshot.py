@@ -35,8 +35,9 @@ class Scan:
     def rows(self, query: Callable[[str], Sequence[Any]], table: str, columns: Sequence[tuple[str, bool]]) -> Rows:
         """Those of ``table``, which is SQL, by the names of its columns, and whether each is in its primary key.
 
-        ``query`` returns the one row of its result.
+        ``query`` returns the one row of its result. A column that comes back may be in another place.
         """
+        columns = sorted(columns)
         names, keys = [name for name, _ in columns], [self.value(name) for name, is_key in columns if is_key]
         sums = [f"COUNT({self.quoted(name)}), {self.fingerprint([*keys, self.value(name)])}" for name in names]
         row = self.fingerprint([self.value(name) for name in names]) if not keys else "0"

@@ -15,6 +15,13 @@ from app.safe_migrations.adapters.mysql.types import ColumnType
 # What is another value in each row.
 DIFFERS = r"\b(?:uuid(?:_short)?|sys_guid|random_bytes|nextval|next\s+value|lastval|setval|utc_timestamp)\b"
 
+# Users, roles, what they may do, and variables are the server's; what a variable says nobody can read beforehand.
+REACHES_OUT = re.compile(
+    r"(CREATE|ALTER|DROP|RENAME) (OR REPLACE )?(USER|ROLE|SERVER|TABLESPACE)\b|(CREATE|DROP) (DATABASE|SCHEMA)\b"
+    r"|(GRANT|REVOKE|FLUSH|INSTALL|UNINSTALL|SHUTDOWN|KILL)\b|SET (PASSWORD|DEFAULT ROLE)\b"
+    r"|SET .*\b(GLOBAL|PERSIST|PERSIST_ONLY)\b|(PREPARE .*\bFROM|EXECUTE IMMEDIATE) @"
+)
+
 MYSQL_KINDS = {
     **KINDS,
     **dict.fromkeys(("TINYINT", "BOOL", "BOOLEAN"), Kind("integer", 8)),
@@ -45,6 +52,7 @@ class MySQLFacts(Facts):
     oldest = (8, 0)
     grammar = "mysql"
     ends_transaction = Facts.ends_transaction | {"LOCK TABLE", "UNLOCK TABLES"}
+    reaches_out = REACHES_OUT
     keys_in_tables = True
     runs_comments = True
     longest_name = 64

@@ -44,6 +44,13 @@ HEAVY = {
 # The modes of LOCK TABLE in which others read and write.
 LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
 
+# Roles, databases and tablespaces are the server's ("Managing Databases"); to be in a role is granted without ON.
+REACHES_OUT = re.compile(
+    r"(CREATE|ALTER|DROP) (ROLE|USER(?! MAPPING)|GROUP|DATABASE|TABLESPACE)\b|ALTER SYSTEM\b|(REASSIGN|DROP) OWNED\b"
+    r"|(COMMENT|SECURITY LABEL .*) ON (ROLE|DATABASE|TABLESPACE)\b"
+    r"|(GRANT|REVOKE)\b(?! .*\bON\b)|(GRANT|REVOKE) .*\bON (DATABASE|TABLESPACE|PARAMETER)\b"
+)
+
 
 class PostgreSQLFacts(Facts):
     """By the manual, chapters "ALTER TABLE" and "Explicit Locking"."""
@@ -54,6 +61,7 @@ class PostgreSQLFacts(Facts):
     folds_names = True
     default_schema = "public"
     ddl_commits = False
+    reaches_out = REACHES_OUT
     concurrent_indexes = True
     unvalidated_constraints = True
     constraints_from_indexes = True

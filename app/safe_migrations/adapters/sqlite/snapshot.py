@@ -81,7 +81,8 @@ def _described(connection: sqlite3.Connection, table: str, parts: list[str]) -> 
 
 def _rows(connection: sqlite3.Connection, table: str) -> Rows:
     """One scan; fingerprints are sums of Python's hashes, of text: numbers have too many of the same hash."""
-    columns = connection.execute(f"PRAGMA table_info({double_quoted(table)})").fetchall()
+    found = connection.execute(f"PRAGMA table_info({double_quoted(table)})").fetchall()
+    columns = sorted(found, key=lambda column: str(column[1]))  # one that comes back may be in another place
     names = [column[1] for column in columns]
     key = [at for at, column in enumerate(columns) if column[5]]
     count, rows, values, sums = 0, 0, [0] * len(names), [0] * len(names)
