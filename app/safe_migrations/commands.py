@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from alembic.config import Config
@@ -21,6 +22,9 @@ from app.safe_migrations.progress import log_on_stderr
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.restore import require_revision, restore
 from app.safe_migrations.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from app.safe_migrations.rehearsal import Rehearsal
 
 
 def settings_of(config: Config) -> Settings:
@@ -92,26 +96,29 @@ def rehearse(config: Config, destination: str, rows: bool) -> bool:
         _interrupted_by_sigterm(),
         opened(config) as (backups, connection, using),
         locked(backups.adapter, connection, using.lock_wait, "rehearsal"),
-        scratch_copy(backups.adapter, connection, using, rows) as scratch,
-        replaced_by(scratch.engine),
     ):
-        rehearsal = Rehearsal(config, scratch)
-        steps = rehearsal.steps(destination)
-        if not steps:
+        if not Rehearsal(config, backups.adapter).steps(destination):
             click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads_of(connection))}")
             return True
-        form = f"{{:<{max(8, *(len(step.revision) for step in steps))}}}  {{:>8}}  {{:>8}}  {{:>18}}  {{}}"
-        click.echo(form.format("revision", "up", "down", "rows", "verdict"))
-        reports = []
-        for report in rehearsal.run(steps):
-            reports.append(report)
-            up, down = ("-" if seconds is None else f"{seconds:.2f} s" for seconds in (report.up, report.down))
-            click.echo(form.format(report.revision, up, down, f"{report.before} -> {report.after}", report.verdict))
-        faults = [f"{report.revision}: {fault}" for report in reports for fault in report.faults]
-        if left := [step.revision for step in steps[len(reports) :]]:
-            faults.append(f"not rehearsed after that: {', '.join(left)}")
-        elif found := rehearsal.drift():
-            faults.append(f"the models differ from the database at head: {', '.join(found)}")
-        for fault in faults:
-            click.echo(f"\n{fault}")
-        return not faults
+        with scratch_copy(backups.adapter, connection, using, rows) as scratch, replaced_by(scratch.engine):
+            return _passed(Rehearsal(config, scratch), destination)
+
+
+def _passed(rehearsal: "Rehearsal", destination: str) -> bool:
+    """Print a line for each step when it is done, and what is wrong in the end."""
+    steps = rehearsal.steps(destination)
+    form = f"{{:<{max(8, *(len(step.revision) for step in steps))}}}  {{:>8}}  {{:>8}}  {{:>18}}  {{}}"
+    click.echo(form.format("revision", "up", "down", "rows", "verdict"))
+    reports = []
+    for report in rehearsal.run(steps):
+        reports.append(report)
+        up, down = ("-" if seconds is None else f"{seconds:.2f} s" for seconds in (report.up, report.down))
+        click.echo(form.format(report.revision, up, down, f"{report.before} -> {report.after}", report.verdict))
+    faults = [f"{report.revision}: {fault}" for report in reports for fault in report.faults]
+    if left := [step.revision for step in steps[len(reports) :]]:
+        faults.append(f"not rehearsed after that: {', '.join(left)}")
+    elif found := rehearsal.drift():
+        faults.append(f"the models differ from the database at head: {', '.join(found)}")
+    for fault in faults:
+        click.echo(f"\n{fault}")
+    return not faults

@@ -159,9 +159,10 @@ def _(error: Exception, situation: Situation) -> MigrationError:
 
 def _unresolved(error: ResolutionError, situation: Situation) -> MigrationError:
     directory = relative(situation.directory)
-    if not str(error).startswith("No such revision"):
+    typed = any(error.argument in value for value in situation.typed)
+    if not str(error).startswith("No such revision") and (typed or not str(error).startswith("No such branch")):
         return MigrationError(str(error), *remedies.find(str(error), remedies.COMMAND, situation))
-    if any(error.argument in value for value in situation.typed):
+    if typed:
         return MigrationError(f"there is no revision {error.argument}.", "choose one of:", "flask db history")
     if not (situation.directory / "versions").is_dir():
         return MigrationError(

@@ -105,9 +105,16 @@ STATEMENT = (
         r"not a database|malformed",
         "check the path in DATABASE_URL: the file is no SQLite database, or it is damaged.",
     ),
+    Remedy(r"readonly", "grant the user write access, or make the file and its folder writable."),
     Remedy(
-        r"readonly|permission denied|denied to user",
-        "grant the user write access, or make the file and its folder writable.",
+        r"denied to user (?P<account>'.*?'@'.*?')",
+        "give the user that right, as the server's administrator:",
+        ("GRANT ALL ON {database}.* TO {account};",),
+    ),
+    Remedy(
+        r"permission denied for (?P<kind>\w+) (?P<what>\w+)",
+        "give the user that right, as the owner:",
+        ('GRANT ALL ON {kind} "{what}" TO {user};',),
     ),
     Remedy(r"is locked", "wait for the other process that writes to the database, then run the command again."),
     Remedy(r"disk is full|No space left", "make room on the disk, then run the command again."),

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.commands import opened, settings_of
 from app.safe_migrations.database import heads_of
-from app.safe_migrations.errors import LoginError
+from app.safe_migrations.errors import LoginError, MigrationError
 from app.safe_migrations.findings import FORMATS, Finding, as_text, merged
 from app.safe_migrations.plan import upgrades
 from app.safe_migrations.review import review_pending, review_revisions
@@ -42,7 +42,10 @@ def _reviewed(config: Config, revisions: str, whole: bool, targets: str) -> list
     order = [revision.revision for revision in history]
     chosen = set(order) if whole else _chosen(script, revisions)
     if targets:
-        wanted = [facts_of(target) for target in targets.split(",")]
+        try:
+            wanted = [facts_of(target, "--target") for target in targets.split(",")]
+        except MigrationError as error:
+            raise click.UsageError(str(error)) from error
         one_run = False
         if chosen is None:
             chosen = _pending_elsewhere(config, script)

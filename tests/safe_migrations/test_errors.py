@@ -156,6 +156,13 @@ CASES = {
         files={script_file("a1"): script("pass")},
         first=("upgrade", "rm a1"),
     ),
+    "ahead-downgrade": Case(
+        "the database is at revision a1, which migrations does not have",
+        "git log --all --oneline -- '*a1*'",
+        "downgrade",
+        files={script_file("a1"): script("pass")},
+        first=("upgrade", "rm a1"),
+    ),
     "behind-migrate": Case(
         "Target database is not up to date", "flask db upgrade", "migrate -m x", first=("downgrade",)
     ),

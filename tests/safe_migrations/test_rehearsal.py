@@ -556,6 +556,7 @@ def test_rights(project: Project, engine: Engine, backend: str) -> None:
         right = "GRANT ALL ON `" if backend == "mysql" else f'ALTER ROLE "{user}" CREATEDB;'
         assert (1, True, True) == (done.returncode, right in done.stderr, "Instead: " in done.stderr), done.stderr
         assert password not in done.stderr
+        assert "Nothing to rehearse" in project.ok("rehearse", "base")
         named = other.set(drivername=backend, username=user, password=password, query={})
         project.environ["MIGRATION_REHEARSAL_URL"] = named.render_as_string(hide_password=False)
         for _ in range(2):

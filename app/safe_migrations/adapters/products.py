@@ -22,17 +22,17 @@ def facts_at(adapter: Adapter, connection: Connection) -> Facts:
     return FACTS[product](tuple(map(int, version.split("."))))
 
 
-def facts_of(target: str) -> Facts:
+def facts_of(target: str, setting: str = "MIGRATION_TARGETS") -> Facts:
     """The facts of a product, and of the lowest version if one is given: ``mysql``, ``mysql>=8.0.16``.
 
-    Raises MigrationError for anything else.
+    Raises MigrationError for anything else, by the name of the ``setting`` that has it.
     """
     found = re.fullmatch(r"\s*(?P<product>\w+)\s*(?:>=\s*(?P<version>\d+(?:\.\d+)*))?\s*", target)
     product = {"postgres": "postgresql"}.get(found["product"], found["product"]) if found else ""
     if found is None or product not in FACTS:
         raise MigrationError(
-            f"{target.strip()!r} is no target of a review.",
-            f"name one of {', '.join(FACTS)}, with the lowest version or without:",
-            "flask db review --target 'mysql>=8.0,postgresql'",
+            f"{setting} names {target.strip()!r}, which is no target of a review.",
+            f"name some of {', '.join(FACTS)}, with the lowest version or without:",
+            f"{setting} 'mysql>=8.0,postgresql'" if setting.startswith("-") else f"export {setting}='mysql>=8.0'",
         )
     return FACTS[product](tuple(map(int, found["version"].split("."))) if found["version"] else ())
