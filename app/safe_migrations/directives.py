@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from alembic.autogenerate import comparators
+from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     CreateForeignKeyOp,
     CreateTableOp,
@@ -14,6 +16,7 @@ from alembic.operations.ops import (
     MigrationScript,
     ModifyTableOps,
     OpContainer,
+    UpgradeOps,
 )
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ForeignKeyConstraint
@@ -43,6 +46,14 @@ def process_revision_directives(
             _close_circles_last(upgrade, downgrade)
     if migrating and directives:
         make_safe(context, directives)
+
+
+@comparators.dispatch_for("schema")
+def _compare_enums(context: AutogenContext, upgrade: UpgradeOps, _schemas: object) -> None:
+    """Before what may use them."""
+    from app.safe_migrations.autogenerate.enums import added_values  # no command but those that compare needs it
+
+    upgrade.ops[:0] = added_values(context)
 
 
 def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:

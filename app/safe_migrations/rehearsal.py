@@ -113,7 +113,14 @@ class Rehearsal:
         back = self._snapshot()
         losses = [loss for loss in losses if not is_back(loss, before, back)]
         self._tell(losses, revision, report)
-        differing = [*differences(before.objects, back.objects), *not_brought_back(before, back, losses)]
+        staying = {
+            name
+            for name, text in back.objects.items()
+            if text != (old := before.objects.get(name, text)) and self.adapter.stays(name, old, text)
+        }
+        report.notes += [f"{name} keeps the values that it got" for name in sorted(staying)]
+        objects = {name: before.objects[name] if name in staying else text for name, text in back.objects.items()}
+        differing = [*differences(before.objects, objects), *not_brought_back(before, back, losses)]
         left = {f"key {name.removeprefix('foreign key ')} is new" for name in there.objects}  # as MySQL's servers do
         report.faults += [f"after its downgrade {difference}" for difference in differing if difference not in left]
         if self._run(revision, report, "second upgrade") is None:

@@ -241,6 +241,43 @@ def test_growing_enum(pets: Project) -> None:
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_added_values(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """Values that an enum gets are seen, and added in the models' order, in a revision before what uses them; they stay
+    when that is taken back, and a rehearsal knows that nobody can help it.
+    """
+    kind = "\nclass Kind(Enum):\n    CAT = 'c'\n    DOG = 'd'\n"
+    user = USER + "    kind: Mapped[Kind | None]\n"
+    models(pets, kind, user, BEFORE)
+    migrate(pets)
+    pets.ok("upgrade")
+    more = kind.replace("    DOG", "    BAT = 'b'\n    DOG") + "    EMU = 'e'\n"
+    models(pets, more, user, BEFORE)
+    done = pets.db("check")
+    assert (1, True) == (done.returncode, "add_enum_value kind.BAT, add_enum_value kind.EMU." in done.stderr)
+    migrate(pets)
+    assert [] == json.loads(pets.ok("review", "--format", "json"))
+    assert " ok" in pets.ok("rehearse")
+    pets.ok("upgrade")
+    assert AGREE in pets.ok("check")
+    assert [("CAT",), ("BAT",), ("DOG",), ("EMU",)] == rows("SELECT unnest(enum_range(NULL::kind))::text")
+
+    models(
+        pets, more + "    FOX = 'f'\n", user + "    other: Mapped[Kind] = mapped_column(server_default='FOX')\n", BEFORE
+    )
+    scripts = set(pets.scripts())
+    migrate(pets)
+    assert ["Add values to enums", "Change"] == [
+        script.read_text().partition("\n")[0].strip('"') for script in pets.scripts() if script not in scripts
+    ]
+    rehearsed = pets.ok("rehearse")
+    assert (2, 1) == (rehearsed.count(" ok"), rehearsed.count("type kind keeps the values that it got"))
+    pets.ok("upgrade")
+    pets.ok("downgrade", "-2")
+    pets.ok("upgrade")
+    assert AGREE in pets.ok("check")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_portable_types(pets: Project) -> None:
     """A script says a column's type in SQLAlchemy's words, not in PostgreSQL's: it may run on MySQL too."""
     models(pets, USER + "    born: Mapped[datetime | None]\n    gone: Mapped[datetime | None]\n", BEFORE)

@@ -218,6 +218,10 @@ class Adapter(ABC):
     def version(self, connection: Connection) -> tuple[str, str]:
         """Product and version: ``("mariadb", "10.11.19")``."""
 
+    def stays(self, _name: str, _before: str, _after: str) -> bool:
+        """Whether there is no way back from the second text of an object in a Snapshot to the first."""
+        return False
+
     def has_extension(self, _connection: Connection, _name: str) -> bool | None:
         """Whether the database has that extension; None if the product has none at all."""
         return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alembic.operations.ops import AlterColumnOp
-from sqlalchemy import Column, Connection, Constraint, DefaultClause, Dialect, FetchedValue, Integer, Select
+from sqlalchemy import Column, Connection, Constraint, DefaultClause, Dialect, Enum, FetchedValue, Integer, Select
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
@@ -269,8 +269,12 @@ class Facts:
         """Where an enum is a type of the database's own: its name, quoted, and the statement that creates it."""
         return None
 
-    def growing_enum(self, _name: str, _value: str) -> str:
-        """The statement that adds a value to the enum of that name, for what enum() knows."""
+    def enum_type(self, _kind: TypeEngine[Any]) -> Enum | None:
+        """The same as SQLAlchemy's type, with name, schema and values."""
+        return None
+
+    def growing_enum(self, _name: str, _value: str, _before: str | None = None) -> str:
+        """The statement that adds a value to the enum of that name, for what enum() knows; last, or before another."""
         return ""
 
     def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:

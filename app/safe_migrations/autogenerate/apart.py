@@ -34,7 +34,7 @@ from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.autogenerate.names import foreign_key
 from app.safe_migrations.autogenerate.renames import tables_of
-from app.safe_migrations.autogenerate.rendering import AutocommitBlock, PerDatabase, every
+from app.safe_migrations.autogenerate.rendering import AddEnumValue, AutocommitBlock, PerDatabase, every
 from app.safe_migrations.rules.columns import not_null_check
 from app.safe_migrations.rules.constraints import by_index
 
@@ -89,6 +89,29 @@ def apart(
     if steps and script.upgrade_ops.is_empty():
         script.upgrade_ops.ops[:], script.downgrade_ops.ops[:] = steps.pop(0).ops()
     return _chained(script, steps)
+
+
+def values_apart(scripts: list[MigrationScript]) -> None:
+    """Put new values of enums first: what runs in one transaction with them cannot use them (PostgreSQL manual, "ALTER
+    TYPE", Notes). The last of ``scripts`` has the rest.
+    """
+    script = scripts[-1]
+    (upgrade,), (downgrade,) = script.upgrade_ops_list, script.downgrade_ops_list
+    values = [op for op in upgrade.ops if isinstance(op, AddEnumValue)]
+    rest = [op for op in upgrade.ops if not isinstance(op, AddEnumValue)]
+    if values and rest:
+        (identifier,) = _ids_after(str(script.rev_id), 1)
+        later = MigrationScript(
+            identifier,
+            UpgradeOps(rest),
+            DowngradeOps(list(downgrade.ops)),
+            message=script.message,
+            head=str(script.rev_id),
+            version_path=script.version_path,
+        )
+        script.message = "Add values to enums"
+        upgrade.ops[:], downgrade.ops[:] = values, []
+        scripts.append(later)
 
 
 def _of_tables_there(script: MigrationScript) -> list[ModifyTableOps]:

@@ -1,8 +1,9 @@
-"""Enums that are types of a database: created once, before what uses them, and dropped by the downgrade."""
+"""Enums that are types of a database: created once, before what uses them, and dropped by the downgrade; new values."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     AddColumnOp,
     AlterColumnOp,
@@ -11,12 +12,13 @@ from alembic.operations.ops import (
     MigrateOperation,
     MigrationScript,
 )
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Table, inspect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.autogenerate.rendering import PerDatabase, every
+from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.autogenerate.rendering import AddEnumValue, PerDatabase, every
 
 
 def create_and_drop_enums(script: MigrationScript, models: Iterable[Table], facts: Facts) -> None:
@@ -60,6 +62,31 @@ def create_and_drop_enums(script: MigrationScript, models: Iterable[Table], fact
         types = PerDatabase({facts.product: up}, {facts.product: down})
         script.upgrade_ops.ops.insert(0, types)
         script.downgrade_ops.ops.append(types.reverse())
+
+
+def added_values(context: AutogenContext) -> list[MigrateOperation]:
+    """What gives the enums of the database the values that only the models have. Alembic sees none of them."""
+    assert context.connection is not None
+    inspector = inspect(context.connection)
+    facts = next((facts() for facts in FACTS.values() if facts.dialect == inspector.dialect.name), None)
+    if facts is None or not facts.enums_are_types:
+        return []
+    there = {}
+    for enum in inspector.get_enums("*"):  # type: ignore[attr-defined]  # of PostgreSQL's
+        there[enum["schema"], enum["name"]] = enum["labels"]
+        if enum["visible"]:
+            there[None, enum["name"]] = enum["labels"]
+    found = {}
+    for table in context.table_key_to_table.values():
+        for column in table.columns:
+            if (enum := facts.enum_type(column.type)) is not None and (enum.schema, enum.name) in there:
+                found[facts.quoted(str(enum.name), enum.schema)] = enum.enums, there[enum.schema, enum.name]
+    return [
+        AddEnumValue(facts, name, value, next((each for each in values[at:] if each in labels), None))
+        for name, (values, labels) in found.items()
+        for at, value in enumerate(values)
+        if value not in labels
+    ]
 
 
 def _grown(ops: Iterable[MigrateOperation], facts: Facts) -> Iterator[tuple[str, list[str]]]:

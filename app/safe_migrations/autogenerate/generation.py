@@ -24,7 +24,7 @@ from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.autogenerate.answers import agreed, given, wrong
-from app.safe_migrations.autogenerate.apart import apart, keep_needed, needed_indexes
+from app.safe_migrations.autogenerate.apart import apart, keep_needed, needed_indexes, values_apart
 from app.safe_migrations.autogenerate.enums import create_and_drop_enums
 from app.safe_migrations.autogenerate.fills import fill
 from app.safe_migrations.autogenerate.names import TYPES
@@ -45,11 +45,13 @@ def answer(context: MigrationContext, script: MigrationScript) -> None:
 def make_safe(context: MigrationContext, scripts: list[MigrationScript]) -> None:
     """Do in a safe way what can be done in one, for the configured database and those in MIGRATION_TARGETS."""
     concerned = _concerned(context)
-    make_types_portable(scripts[0], context.dialect)
-    needed = needed_indexes(context, scripts[0])
+    values_apart(scripts)
+    script = scripts.pop()
+    make_types_portable(script, context.dialect)
+    needed = needed_indexes(context, script)
     for facts in concerned:
-        create_and_drop_enums(scripts[0], models_of(context).values(), facts)
-    scripts[:] = apart(scripts[0], concerned, needed)
+        create_and_drop_enums(script, models_of(context).values(), facts)
+    scripts += apart(script, concerned, needed)
     for script in scripts:
         keep_needed(script, needed)
 

@@ -10,6 +10,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import render_op
 from alembic.operations.ops import (
     AlterColumnOp,
+    ExecuteSQLOp,
     MigrateOperation,
     ModifyTableOps,
     OpContainer,
@@ -18,6 +19,7 @@ from alembic.operations.ops import (
 from sqlalchemy import JSON, Column, LargeBinary
 from sqlalchemy.types import TypeEngine
 
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.rules import lines as _primary_keys  # noqa: F401  # teaches Alembic to write them
 
@@ -51,6 +53,19 @@ class PerDatabase(MigrateOperation):
     def is_empty(self) -> bool:
         """Whether it does nothing anywhere, forth and back."""
         return not any((*self.up.values(), *self.down.values()))
+
+
+class AddEnumValue(PerDatabase):
+    """A value for an enum that is a type of its own, last or ``before`` another one. No downgrade takes it away."""
+
+    def __init__(self, facts: Facts, name: str, value: str, before: str | None) -> None:
+        super().__init__({facts.product: [ExecuteSQLOp(facts.growing_enum(name, value, before))]}, {})
+        self.name = name
+        self.value = value
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """For `flask db check`."""
+        return "add_enum_value", f"{self.name}.{self.value}"
 
 
 class RenameTable(RenameTableOp):

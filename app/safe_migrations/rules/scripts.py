@@ -124,12 +124,13 @@ def imports_app_models(revision: Revision, _case: Case) -> Iterator[Problem]:
 def missing_downgrade(revision: Revision, _case: Case) -> Problem | None:
     """Without it nobody can go back, or the database goes back only in name.
 
-    Not asked of a revision that leaves the schema as it is.
+    Not asked of a revision that leaves the schema as it is, or does what no statement takes back.
     """
     script = Path(revision.script.path)
     if revision.downgrade or one_way(script) is not None:
         return None
-    if all(isinstance(each.op, CommandOp) and each.op.keeps_schema for each in revision.upgrade):
+    commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
+    if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.has_way_back for op in commands):
         return None
     lines = {each.name: each.lineno for each in _parsed(script).body if isinstance(each, ast.FunctionDef)}
     if "downgrade" in lines and "downgrade" in revision.not_inspectable:

@@ -12,6 +12,7 @@ LOSES_DATA = {"DROP DATABASE", "DROP SCHEMA", "DROP MATERIALIZED VIEW", "DROP TA
 LOSES_DATA |= {"DROP PARTITION", "TRUNCATE PARTITION", "DISCARD TABLESPACE", "DISCARD PARTITION", "DROP SYSTEM"}
 LOSES_DATA |= {"ALTER TYPE ... DROP ATTRIBUTE"}
 # Those that change no value, beside each CREATE.
+NO_WAY_BACK = {"ALTER TYPE ... ADD VALUE"}
 KEEPS_DATA = {"COMMENT ON", "SET", "ANALYZE", "GRANT", "REVOKE", "PRAGMA", "REFRESH MATERIALIZED VIEW", "OWNER TO"}
 KEEPS_DATA |= {
     "VALIDATE CONSTRAINT",
@@ -74,6 +75,11 @@ class CommandOp(MigrateOperation):
     def keeps_schema(self) -> bool:
         """Whether the schema is the same afterwards."""
         return self.words in KEEPS_SCHEMA
+
+    @property
+    def has_way_back(self) -> bool:
+        """Whether a statement can take back what this does."""
+        return self.words not in NO_WAY_BACK
 
     @property
     def keeps_data(self) -> bool:

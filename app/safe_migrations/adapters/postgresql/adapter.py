@@ -1,6 +1,7 @@
 """PostgreSQL: an advisory lock, and a transaction for each revision."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from app.safe_migrations.progress import StepDone, log
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from app.safe_migrations.adapters.snapshot import Snapshot
+
+LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
 class PostgreSQL(Adapter):
@@ -103,6 +106,13 @@ class PostgreSQL(Adapter):
     def version(self, connection: Connection) -> tuple[str, str]:
         """The server's, as it told it at login: ``("postgresql", "15.20")``."""
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
+
+    def stays(self, name: str, before: str, after: str) -> bool:
+        """Values that an enum got: there is no ALTER TYPE that drops one."""
+        if not (name.startswith("type ") and before.startswith("'")):
+            return False
+        left = iter(LITERAL.findall(after))
+        return all(value in left for value in LITERAL.findall(before))
 
     def has_extension(self, connection: Connection, name: str) -> bool | None:
         """By pg_extension."""

@@ -102,19 +102,20 @@ class PostgreSQLFacts(Facts):
 
     def enum(self, kind: TypeEngine[Any]) -> tuple[str, str] | None:
         """Unless it is a VARCHAR with a CHECK."""
-        here = self._enum(kind)
+        here = self.enum_type(kind)
         if here is None:
             return None
         return self.quoted(str(here.name), here.schema), str(CreateEnumType(here).compile(dialect=self.sql_dialect))
 
-    def growing_enum(self, name: str, value: str) -> str:
+    def growing_enum(self, name: str, value: str, before: str | None = None) -> str:
         """From version 12 on this runs in a transaction, which cannot use the value yet."""
-        quoted = value.replace("'", "''")
-        return f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{quoted}'"
+        quoted, next_one = (each.replace("'", "''") for each in (value, before or ""))
+        place = f" BEFORE '{next_one}'" if before is not None else ""
+        return f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{quoted}'{place}"
 
     def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
         """Alembic creates the enum with the table, whether it is there or not, unless its type says otherwise."""
-        here = self._enum(kind)
+        here = self.enum_type(kind)
         if here is None:
             return kind
         if isinstance(kind, ARRAY):
@@ -122,7 +123,8 @@ class PostgreSQLFacts(Facts):
         there = ENUM(*here.enums, name=str(here.name), schema=here.schema, create_type=False)
         return there if isinstance(kind, ENUM) else kind.with_variant(there, self.dialect)
 
-    def _enum(self, kind: TypeEngine[Any]) -> ENUM | None:
+    def enum_type(self, kind: TypeEngine[Any]) -> ENUM | None:
+        """Of an array, that of its items."""
         here = enum_of(getattr(kind, "item_type", kind), self.dialect)
         return here if isinstance(here, ENUM) and here.name else None
 
