@@ -20,6 +20,7 @@ from alembic.operations.ops import (
 )
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ForeignKeyConstraint
+from sqlalchemy.sql.functions import now
 
 from app.safe_migrations.adapters import OWN_TABLES
 
@@ -67,14 +68,18 @@ def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
 
 
 def with_imports(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
-    """For Alembic's option ``render_item``: what ``theirs`` writes, if there is one, else types that can be read again.
+    """For Alembic's option ``render_item``: what ``theirs`` writes, if there is one, else what can be read again, and
+    runs on every database.
 
-    Alembic writes the types of an app with their module, and does not import it; and types inside of types bare.
+    Alembic writes the types of an app with their module, and does not import it; types inside of types bare; and
+    func.now() as the database at hand spells it, `now()`, which SQLite does not know.
     """
 
     def render_item(kind: str, item: Any, autogen: Any) -> Any:
         if theirs is not None and (rendered := theirs(kind, item, autogen)) is not False:
             return rendered
+        if kind == "server_default" and isinstance(getattr(item, "arg", None), now):
+            return "sa.text('CURRENT_TIMESTAMP')"
         if kind != "type":
             return False
         from app.safe_migrations.autogenerate.rendering import render_type

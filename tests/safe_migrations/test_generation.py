@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +142,10 @@ class Bowl(db.Model):
 """
 
 
+COLUMN_OF_LOG = (
+    "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+    "    at: Mapped[datetime] = mapped_column(server_default=db.func.now())\n"
+)
 NICK = "nick: Mapped[str] = mapped_column(String(40), unique=True)"
 
 
@@ -288,6 +293,16 @@ def test_portable_types(pets: Project) -> None:
     assert "existing_type=sa.DateTime()" in script
     assert "sa.Column('gone', sa.DateTime()" in script
     assert "postgresql.TIMESTAMP" not in script
+
+
+@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+def test_now(pets: Project, tmp_path: Path) -> None:
+    """The default func.now() is written as all databases know it: the script runs on SQLite, which has no now()."""
+    models(pets, USER, BEFORE, "\nclass Log(db.Model):\n", COLUMN_OF_LOG)
+    assert "server_default=sa.text('CURRENT_TIMESTAMP')" in migrate(pets)
+    pets.ok("upgrade")
+    assert AGREE in pets.ok("check")
+    pets.ok("upgrade", DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
