@@ -46,8 +46,8 @@ class MigrationCommand(click.Command):
             with _doubtful_history_refused(), _flask_migrate_silent():
                 _require_env(situation.directory)
                 return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # of the last: `flask db backups | head`, which click ends in silence
         except SystemExit as end:
             # Flask-Migrate logs a CommandError and exits while it handles it; a script that exits has not upgraded.
             if end.__context__ is None and script_place(end, situation.directory) is None:

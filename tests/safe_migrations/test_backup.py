@@ -206,6 +206,18 @@ def test_keep(project: Project, engine: Engine) -> None:
     assert last in files(project)
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_nobody_reads(project: Project, engine: Engine) -> None:
+    """`flask db backups | true` says nothing of the pipe."""
+    project.ok("backup")
+    with project.start("flask", "db", "backups") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, errors = process.communicate()
+    assert "" == errors
+
+
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 def test_missing_program(project: Project, engine: Engine) -> None:
     """Without the client program nothing runs, and the message says which package, and how to go on without."""
