@@ -1,6 +1,8 @@
 """The settings of one run: the app's, or what `-x name=value` says instead."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,19 @@ from flask import current_app
 
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
+from app.safe_migrations.progress import log
 
 BACKUP = ("always", "risky", "never")
 REVIEW = ("enforce", "warn", "off")
 
 # Seconds: as milliseconds, PostgreSQL's lock_timeout has to be an int32.
 LARGEST = 2_000_000
+
+# What `-x` may name: these, and the answers that `flask db migrate` takes.
+NAMES = (
+    *("lock_wait", "lock_timeout", "lock_retries", "backup", "backup_dir", "backup_keep", "rehearsal_url"),
+    *("review", "targets", "rename", "default", "drop"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class Settings:
 
 def settings() -> Settings:
     """The settings of this run. Raises MigrationError for one that is no number."""
+    for name in context.get_x_argument(as_dictionary=True):
+        _tell_if_misspelt(name)
     patience = Patience(_number("lock_timeout", 5, least=0.001), int(_number("lock_retries", 10, least=1)))
     backup, review = _one_of("backup", BACKUP), _one_of("review", REVIEW)
     folder = Path(current_app.instance_path) / str(_given("backup_dir", "backups")).strip()
@@ -42,6 +53,14 @@ def settings() -> Settings:
     targets = tuple(target.strip() for target in str(_given("targets", "") or "").split(",") if target.strip())
     wait = _number("lock_wait", 300)
     return Settings(wait, patience, backup, folder, keep, str(url) if url else None, review, targets)
+
+
+@cache
+def _tell_if_misspelt(name: str) -> None:
+    """An env.py may read names of its own, so that none is refused."""
+    close = get_close_matches(name, NAMES, 1, cutoff=0.75) if name not in NAMES else []
+    if close:
+        log.warning("-x %s=... does nothing here. Instead: -x %s=...", name, close[0])
 
 
 def _given(name: str, default: object) -> Any:

@@ -119,6 +119,14 @@ def test_logging_on_stock(project: Project) -> None:
     assert "disabled: True" in project.run("start").stdout
 
 
+def test_misspelt_option(project: Project) -> None:
+    """A name behind -x that is nearly one of a setting is told, once; one of an env.py's own is not."""
+    said = project.ok("-x", "bakcup=never", "-x", "tenant=a", "upgrade")
+    assert 1 == said.count("-x bakcup=... does nothing here. Instead: -x backup=...")
+    assert "tenant" not in said
+    assert "-x renmae=... does nothing here. Instead: -x rename=..." in project.ok("-x", "renmae=a:b", "migrate")
+
+
 def test_verified(project: Project) -> None:
     """A script that meddles with alembic_version behind Alembic's back does not look like success."""
     meddle = 'op.execute("CREATE TRIGGER t AFTER UPDATE ON alembic_version BEGIN DELETE FROM alembic_version; END")'
