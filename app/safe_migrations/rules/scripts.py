@@ -21,6 +21,12 @@ def raw_sql(op: CommandOp, case: Case) -> Problem | None:
             "use Alembic's operations, or one plain statement for each:\n"
             '    op.execute("UPDATE ... SET ... WHERE ...")',
         )
+    if op.words == "SET PRAGMA":
+        return Problem(
+            f"sets PRAGMA {op.name}, and what that does cannot be reviewed",
+            "set it where the app connects; or say in the script why it belongs here:\n"
+            '    safety_assured = {"raw-sql": "why it is safe"}',
+        )
     if op.may_do_anything:
         return Problem(
             f"executes {op.words}, and what that does cannot be reviewed",
