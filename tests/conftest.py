@@ -165,7 +165,10 @@ def silent() -> Iterator[int]:
 
 @dataclass
 class Project:
-    """A copy of the project in a folder of its own, with commands run in processes of their own."""
+    """A copy of the project in a folder of its own, with commands run in processes of their own.
+
+    ``forks``: where they can, commands are forked from a process that has imported the packages (tests/forking.py).
+    """
 
     path: Path
     environ: dict[str, str]
@@ -186,6 +189,7 @@ class Project:
     def run(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """``start()``, and wait for the end; or the same in a process that is forked."""
         settings = {"PATH": os.environ["PATH"], **self.environ, **environ}
+        # Python reads PYTHON... when it starts.
         if self.forks and args[0] == "flask" and not any(name.startswith("PYTHON") for name in settings):
             return subprocess.CompletedProcess(args, *forking.run([*args], self.path, settings, seconds=600))
         with self.start(*args, **environ) as process:
@@ -223,9 +227,9 @@ class Project:
         shutil.copy(ROOT / ".pytest.ini", self.path)
 
     def scripts(self) -> list[Path]:
-        """The revision scripts, the last one that was written last."""
+        """The revision scripts, in the order in which they were written."""
         return sorted(
-            (self.path / "migrations" / "versions").glob("*.py"), key=lambda script: script.stat().st_mtime_ns
+            (self.path / "migrations" / "versions").glob("*.py"), key=lambda script: (script.stat().st_mtime_ns, script)
         )
 
 
@@ -239,7 +243,7 @@ def copied(folder: Path, forks: bool = False) -> Project:
     """A copy of the project in ``folder``, on SQLite, with the models and the history that it began with.
 
     The factory, the models and the first revision come from tests/example: what is added to yours changes no test here.
-    If it ``forks``, its commands take a fifth of the time that a new Python needs; what is measured must not.
+    If it ``forks``, its commands start in less time than a new Python takes; what is measured must not.
     """
     path = folder / "project"
     bytecode = shutil.ignore_patterns("__pycache__")

@@ -43,6 +43,8 @@ def run(arguments: list[str], folder: Path, environ: dict[str, str], seconds: fl
     context.set_forkserver_preload(PACKAGES)
     with tempfile.TemporaryDirectory() as written:
         out, err = (Path(written) / name for name in ("out", "err"))
+        for file in (out, err):  # the child may die before it gets that far
+            file.touch()
         process = context.Process(target=_run_module, args=(arguments, folder, environ, out, err), daemon=True)
         process.start()
         process.join(seconds)
@@ -71,5 +73,5 @@ def _run_module(arguments: list[str], folder: Path, environ: dict[str, str], out
     sys.argv = arguments
     try:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
-    finally:
+    finally:  # multiprocessing ends a child by os._exit(), which runs none of these
         atexit._run_exitfuncs()

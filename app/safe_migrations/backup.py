@@ -26,7 +26,7 @@ from app.safe_migrations.remedies import relative
 from app.safe_migrations.settings import Settings
 
 PARTIAL = ".partial"
-# Where a URL names none.
+# The usual ones, for URLs that name none: they are of the same place.
 PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
 NAME = re.compile(r"(?P<database>.+)-\d{8}T\d{9}Z-(?P<revision>.+)-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)")
 
@@ -81,7 +81,7 @@ class Backups:
         with private(partial), reported(f"Backing up to {relative(self.folder)}", partial), writing(self.folder):
             self._remove_partial(but=partial)
             self.adapter.dump(connection, partial, patience)
-            with ThreadPoolExecutor() as others:  # both read all of it, and neither needs the interpreter for that
+            with ThreadPoolExecutor() as others:  # two read it at once: zlib and the tools release the interpreter
                 checksum = others.submit(_checksum, partial)
                 self.adapter.verify(connection, partial)
             _sync(partial)

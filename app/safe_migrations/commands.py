@@ -18,6 +18,7 @@ from app.safe_migrations.backup import Backups, restore_line
 from app.safe_migrations.database import app_engine, connected, heads_in_words, heads_of, replaced_by
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.lock import locked
+from app.safe_migrations.plan import upgrades
 from app.safe_migrations.progress import log_on_stderr
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.restore import require_revision, restore
@@ -97,15 +98,15 @@ def rehearse(config: Config, destination: str, rows: bool) -> bool:
         opened(config) as (backups, connection, using),
         locked(backups.adapter, connection, using.lock_wait, "rehearsal"),
     ):
-        if not Rehearsal(config, backups.adapter).steps(destination):
+        if not upgrades(ScriptDirectory.from_config(config), destination, heads_of(connection)):
             click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads_of(connection))}")
             return True
         with scratch_copy(backups.adapter, connection, using, rows) as scratch, replaced_by(scratch.engine):
-            return _passed(Rehearsal(config, scratch), destination)
+            return _rehearse(Rehearsal(config, scratch), destination)
 
 
-def _passed(rehearsal: "Rehearsal", destination: str) -> bool:
-    """Print a line for each step when it is done, and what is wrong in the end."""
+def _rehearse(rehearsal: "Rehearsal", destination: str) -> bool:
+    """Run it; print a line for each step, and all faults in the end. False if there are any."""
     steps = rehearsal.steps(destination)
     form = f"{{:<{max(8, *(len(step.revision) for step in steps))}}}  {{:>8}}  {{:>8}}  {{:>18}}  {{}}"
     click.echo(form.format("revision", "up", "down", "rows", "verdict"))

@@ -43,7 +43,9 @@ def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience:
 
 
 def blocked(adapter: Adapter, connection: Connection, patience: Patience, again: str) -> MigrationError:
-    """That all tries ended in lock time-outs: who holds the locks, and how to end that, or to run it ``again``."""
+    """The error where all tries ended in lock time-outs: who holds the locks, and how to end that; else ``again``, the
+    whole command to run later.
+    """
     who, end = adapter.blockers(connection)
     way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", again)
     return MigrationError(

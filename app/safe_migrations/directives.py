@@ -42,6 +42,10 @@ def process_revision_directives(
         log.info("No changes in schema detected.")
     for script in directives:
         for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
+            if _drop_foreign_keys_first(upgrade):
+                upgrade.reverse_into(downgrade)
+    for script in directives:
+        for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
             for ops in (upgrade, downgrade):
                 _drop_indexes_with_their_table(ops)
             _close_circles_last(upgrade, downgrade)
@@ -51,7 +55,7 @@ def process_revision_directives(
 
 @comparators.dispatch_for("schema")
 def _compare_enums(context: AutogenContext, upgrade: UpgradeOps, _schemas: object) -> None:
-    """Before what may use them."""
+    """Put the values that enums of the database lack before what may use them."""
     from app.safe_migrations.autogenerate.enums import added_values  # no command but those that compare needs it
 
     upgrade.ops[:0] = added_values(context)
@@ -67,7 +71,7 @@ def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
     return include_name
 
 
-def with_imports(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
+def portably(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
     """For Alembic's option ``render_item``: what ``theirs`` writes, if there is one, else what can be read again, and
     runs on every database.
 
@@ -87,6 +91,24 @@ def with_imports(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
         return render_type(item, autogen)
 
     return render_item
+
+
+def _drop_foreign_keys_first(upgrade: UpgradeOps) -> bool:
+    """Before the indexes that they need on MySQL and MariaDB (error 1553), and the tables to which they refer. Whether
+    anything has changed places.
+    """
+    before = [[op, *getattr(op, "ops", ())] for op in upgrade.ops]
+
+    def is_key(op: MigrateOperation) -> bool:
+        return isinstance(op, DropConstraintOp) and op.constraint_type == "foreignkey"
+
+    for op in upgrade.ops:
+        if isinstance(op, ModifyTableOps):
+            op.ops = sorted(op.ops, key=lambda inner: not is_key(inner))
+    drops_key = [isinstance(op, ModifyTableOps) and any(map(is_key, op.ops)) for op in upgrade.ops]
+    firsts = [op for op, first in zip(upgrade.ops, drops_key, strict=True) if first]
+    upgrade.ops = [*firsts, *(op for op, first in zip(upgrade.ops, drops_key, strict=True) if not first)]
+    return before != [[op, *getattr(op, "ops", ())] for op in upgrade.ops]
 
 
 def _drop_indexes_with_their_table(ops: OpContainer) -> None:

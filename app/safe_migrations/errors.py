@@ -160,7 +160,8 @@ def _(error: Exception, situation: Situation) -> MigrationError:
 def _unresolved(error: ResolutionError, situation: Situation) -> MigrationError:
     directory = relative(situation.directory)
     typed = any(error.argument in value for value in situation.typed)
-    if not str(error).startswith("No such revision") and (typed or not str(error).startswith("No such branch")):
+    stale = str(error).startswith("No such revision") or (not typed and str(error).startswith("No such branch"))
+    if not stale:
         return MigrationError(str(error), *remedies.find(str(error), remedies.COMMAND, situation))
     if typed:
         return MigrationError(f"there is no revision {error.argument}.", "choose one of:", "flask db history")

@@ -113,11 +113,7 @@ class Rehearsal:
         back = self._snapshot()
         losses = [loss for loss in losses if not is_back(loss, before, back)]
         self._tell(losses, revision, report)
-        staying = {
-            name
-            for name, text in back.objects.items()
-            if text != (old := before.objects.get(name, text)) and self.adapter.stays(name, old, text)
-        }
+        staying = self._one_way_changes(before, back)
         report.notes += [f"{name} keeps the values that it got" for name in sorted(staying)]
         objects = {name: before.objects[name] if name in staying else text for name, text in back.objects.items()}
         differing = [*differences(before.objects, objects), *not_brought_back(before, back, losses)]
@@ -128,6 +124,11 @@ class Rehearsal:
         again = self._snapshot()
         report.faults += [f"after its second upgrade {name}" for name in differences(there.objects, again.objects)]
         return again
+
+    def _one_way_changes(self, before: Snapshot, after: Snapshot) -> set[str]:
+        """Names of the objects that differ, and that no statement brings back."""
+        pairs = {name: (text, after.objects[name]) for name, text in before.objects.items() if name in after.objects}
+        return {name for name, (old, new) in pairs.items() if old != new and self.adapter.is_one_way(name, old, new)}
 
     def _run(self, revision: Script, report: Report, what: str) -> float | None:
         """One step, as the guard runs it: its seconds, or None and a fault."""

@@ -112,9 +112,18 @@ STATEMENT = (
         ("GRANT ALL ON {database}.* TO {account};",),
     ),
     Remedy(
-        r"permission denied for (?P<kind>\w+) (?P<what>\w+)",
+        r"permission denied for (?:table|view|relation) (?P<what>.+)",
+        "give the user that right, as the owner:",
+        ('GRANT ALL ON TABLE "{what}" TO {user};',),
+    ),
+    Remedy(
+        r"permission denied for (?P<kind>schema|sequence) (?P<what>.+)",
         "give the user that right, as the owner:",
         ('GRANT ALL ON {kind} "{what}" TO {user};',),
+    ),
+    Remedy(
+        r"permission denied|must be (?:owner|superuser|member)",
+        "give the user that right, or run it as the owner, named in DATABASE_URL.",
     ),
     Remedy(r"is locked", "wait for the other process that writes to the database, then run the command again."),
     Remedy(r"disk is full|No space left", "make room on the disk, then run the command again."),

@@ -67,7 +67,10 @@ def _changed_nothing(adapter: Adapter, connection: Connection, error: BaseExcept
     """Whether it is sure that the database is as it was: what a lost connection did last, nobody knows."""
     if not isinstance(error, MigrationError) or (isinstance(error, ToolError) and error.lost_connection):
         return False
-    return adapter.reruns or not adapter.broken_restore(connection)
+    try:
+        return adapter.reruns or not adapter.broken_restore(connection)
+    except DBAPIError:  # nobody is there to ask
+        return False
 
 
 def require_revision(file: Path, wanted: str, heads: tuple[str, ...]) -> None:

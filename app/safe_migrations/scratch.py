@@ -12,8 +12,9 @@ from sqlglot.errors import TokenError
 
 from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
 from app.safe_migrations.adapters.base import listening
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import facts_at
-from app.safe_migrations.backup import name_of, private, writing
+from app.safe_migrations.backup import PORTS, name_of, private, writing
 from app.safe_migrations.database import heads_of
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log, reported
@@ -137,25 +138,35 @@ def _kept_inside(scratch: Adapter) -> Iterator[None]:
     """
     with scratch.engine.connect() as connection:
         facts = facts_at(scratch, connection)
-    pattern = facts.reaches_out
 
     def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
         with suppress(TokenError):  # which the database refuses
-            for words in statements(statement, facts.product):
-                if pattern and pattern.match(" ".join(word.keyword for word in words.words)):
-                    raise MigrationError(
-                        f"the statement {words.text[:80]!r} may change more than a database, which would stay after a"
-                        " rehearsal.",
-                        "rehearse on a server of its own:",
-                        f"export MIGRATION_REHEARSAL_URL={facts.product}://USER:PASSWORD@OTHER_SERVER",
-                    )
+            _refuse(statement, facts)
 
     with listening(scratch.engine, {"before_cursor_execute": before}):
         yield
 
 
+def _refuse(text: str, facts: Facts) -> None:
+    """Raise MigrationError if a statement of ``text`` changes more than its database."""
+    for words in statements(text, facts.product):
+        if facts.reaches_out and facts.reaches_out.match(" ".join(word.keyword for word in words.words)):
+            url = f"export MIGRATION_REHEARSAL_URL={facts.product}://USER:PASSWORD@OTHER_SERVER"
+            way_out = (
+                ("run it outside of the migrations.",)
+                if facts.dialect == "sqlite"
+                else ("rehearse on a server of its own:", url)
+            )
+            raise MigrationError(
+                f"the statement {words.text[:80]!r} may change more than a database, which would outlive a rehearsal.",
+                *way_out,
+            )
+
+
 def _server(url: URL) -> tuple[str | None, int | None]:
-    return url.host, url.port
+    """Host and port, the usual ones where the URL names none."""
+    host = "127.0.0.1" if url.host in ("localhost", "::1", None) else url.host
+    return host, url.port or PORTS.get(url.get_backend_name())
 
 
 def _name(url: URL) -> str:

@@ -363,7 +363,7 @@ def test_nobody_there(project: Project, engine: Engine, backend: str) -> None:
     assert before == state(engine)
 
 
-def test_restore_fails(project: Project, engine: Engine, database: str) -> None:
+def test_restore_waits_too_long(project: Project, engine: Engine, database: str) -> None:
     """A restore that has to wait for too long changes nothing, says so, and leaves no backup: it would push one out."""
     fill(engine, engine.dialect.name)
     project.ok("backup")
@@ -753,7 +753,8 @@ def test_extension_of_another(project: Project, engine: Engine, other_user: str)
     """One that an administrator made stays where it is, and a rehearsal does without one that nothing needs."""
     run(engine, f"ALTER ROLE {other_user} CREATEDB", f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_user}")
     run(engine, *(f'ALTER TABLE "{name}" OWNER TO {other_user}' for name in ("user", "alembic_version")))
-    run(engine, "CREATE EXTENSION pg_stat_statements")
+    run(engine, "CREATE EXTENSION pg_stat_statements", 'CREATE COLLATION other FROM "C"')
+    run(engine, f"ALTER COLLATION other OWNER TO {other_user}")
     url = engine.url.set(username=other_user, password="secret").render_as_string(hide_password=False)
     project.environ["DATABASE_URL"] = url
     project.ok("backup")

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import Project
+from tests.conftest import FIRST, Project, revision
 from tests.safe_migrations.test_renames import (  # the fixtures too
     AGREE,
     BEFORE,
@@ -215,6 +215,79 @@ def test_constraints_apart(pets: Project, database: str, rows: Callable[[str], l
     for statement in ("UPDATE pet SET nick = NULL", "UPDATE pet SET nick = 'r'"):
         with pytest.raises(DBAPIError):
             write(database, statement)
+
+
+@pytest.mark.parametrize("stock", [True, False])
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_half_made_index(project: Project, database: str, stock: bool) -> None:
+    """A concurrent index that fails leaves an invalid one behind: stock cannot go on, here the next run makes it anew."""
+    body = "with op.get_context().autocommit_block():\n    op.create_index('ix', 'user', ['username'], {}unique=True)"
+    project.write(*revision("a1", FIRST, body.format("postgresql_concurrently=True, ")))
+    project.ok("upgrade", FIRST)
+    if stock:
+        project.make_stock()
+    add = "INSERT INTO {user} (id, username, email) VALUES "
+    write(database, "ALTER TABLE {user} DROP CONSTRAINT uq_user_username", f"{add} (1, 'a', 'a'), (2, 'a', 'b')")
+    assert "could not create unique index" in project.db("upgrade").stderr
+    write(database, "DELETE FROM {user} WHERE id = 2")
+    done = project.db("upgrade")
+    assert (1 if stock else 0) == done.returncode
+    assert ('relation "ix" already exists' if stock else "Dropped the index ix, which a run that failed") in done.stderr
+
+
+def test_keys_go_first(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """A foreign key goes before its index, which MySQL would not drop (1553), and before the table to which it refers."""
+    cage = "\nclass Cage(db.Model):\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+    columns = "".join(
+        f"    {name}_id: Mapped[int | None] = mapped_column(ForeignKey('{table}.id'), index=True)\n"
+        for name, table in (("cage", "cage"), ("user", "user"))
+    )
+    models(pets, USER, cage, BEFORE + columns)
+    migrate(pets)
+    pets.ok("upgrade")
+    write(database, "INSERT INTO cage (id) VALUES (1)", "UPDATE toy SET cage_id = 1, user_id = 1")
+    models(pets, USER, BEFORE + columns.replace("ForeignKey('user.id'), index=True", "").splitlines(True)[1])
+    script = migrate(pets, "drop=cage")
+    assert "drop_table('cage')" in script
+    before = schema(database)
+    pets.ok("upgrade")
+    assert AGREE in pets.ok("check")
+    pets.ok("downgrade")
+    assert before == schema(database)
+    pets.ok("upgrade")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_apart_by_name(pets: Project, database: str) -> None:
+    """Indexes of one name in two schemas are two; one whose WHERE names a column that goes, goes with that; and a name
+    made of long ones is not cut in two places.
+    """
+    write(database, "CREATE SCHEMA one", "CREATE SCHEMA two")
+    factory = (pets.path / "app" / "__init__.py").read_text()
+    pets.write("app/__init__.py", factory.replace("init_app(app, db)", "init_app(app, db, include_schemas=True)"))
+    long = f"a_name_of_{'many_' * 8}letters"
+    table = """
+class {0}(db.Model):
+    __tablename__ = "pet"
+    __table_args__ = ({2}{{"schema": "{1}"}},)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kept: Mapped[int | None]
+"""
+    before = f"    gone: Mapped[int | None]\n    {long}: Mapped[int | None]\n"
+    partial = 'Index("ix_partial", "kept", postgresql_where=db.text("gone > 0")), '
+    models(pets, USER, BEFORE, table.format("One", "one", partial), before, table.format("Two", "two", ""))
+    migrate(pets)
+    pets.ok("upgrade")
+    index = 'Index("ix_pet", "kept"), '
+    after = f"    {long}: Mapped[int]\n"
+    models(pets, USER, BEFORE, table.format("One", "one", index), after, table.format("Two", "two", index))
+    migrate(pets)
+    there_and_back(pets, database, lambda: None)
+    found = inspect(engine := create_engine(database))
+    assert [["ix_pet"]] * 2 == [
+        [each["name"] for each in found.get_indexes("pet", schema)] for schema in ("one", "two")
+    ]
+    engine.dispose()
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

@@ -443,6 +443,7 @@ OUTSIDE = {
         "SELECT 1; COMMENT ON DATABASE {name} IS 'rehearsed'",
         "GRANT pg_monitor TO postgres",
         "GRANT CONNECT ON DATABASE {name} TO PUBLIC",
+        "SECURITY LABEL ON ROLE postgres IS 'x'",
     ),
     "mysql": (
         "CREATE USER rehearsed",
@@ -478,6 +479,16 @@ def test_what_reaches_out(project: Project, engine: Engine, backend: str) -> Non
     body = "\n".join(f"op.execute({statement!r})" for statement in INSIDE[backend])
     project.write(*revision("b1", FIRST, body, "raise NotImplementedError"))
     assert " ok, one-way" in project.db("rehearse").stdout
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_the_same_server(project: Project, engine: Engine) -> None:
+    """A rehearsal is kept inside on the app's own server, however MIGRATION_REHEARSAL_URL calls that."""
+    project.environ["MIGRATION_REHEARSAL_URL"] = engine.url._replace(database=None, host="localhost").render_as_string(
+        hide_password=False
+    )
+    project.write(*revision("b1", FIRST, "op.execute('CREATE ROLE rehearsed')", "raise NotImplementedError"))
+    assert "may change more than a database" in project.db("rehearse").stdout
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)

@@ -218,8 +218,8 @@ class Adapter(ABC):
     def version(self, connection: Connection) -> tuple[str, str]:
         """Product and version: ``("mariadb", "10.11.19")``."""
 
-    def stays(self, _name: str, _before: str, _after: str) -> bool:
-        """Whether there is no way back from the second text of an object in a Snapshot to the first."""
+    def is_one_way(self, _name: str, _before: str, _after: str) -> bool:
+        """Whether no statement brings an object of a Snapshot from the text ``after`` back to ``before``."""
         return False
 
     def has_extension(self, _connection: Connection, _name: str) -> bool | None:

@@ -43,7 +43,7 @@ class Facts:
     """The commands that keep others out of a table until they are done, and what to do instead."""
 
     reaches_out: re.Pattern[str] | None = None
-    """The keywords of a statement, with single spaces, if it changes more than its database."""
+    """What the keywords of a statement, joined by single spaces, begin with if it changes more than its database."""
 
     concurrent_indexes = False
     """Whether an index can be made, and dropped, without keeping writers out, if a statement asks for it."""
@@ -270,7 +270,7 @@ class Facts:
         return None
 
     def enum_type(self, _kind: TypeEngine[Any]) -> Enum | None:
-        """The same as SQLAlchemy's type, with name, schema and values."""
+        """Where an enum is a type of the database's own: SQLAlchemy's type for it, with name, schema and values."""
         return None
 
     def growing_enum(self, _name: str, _value: str, _before: str | None = None) -> str:

@@ -33,6 +33,6 @@ def facts_of(target: str, setting: str = "MIGRATION_TARGETS") -> Facts:
         raise MigrationError(
             f"{setting} names {target.strip()!r}, which is no target of a review.",
             f"name some of {', '.join(FACTS)}, with the lowest version or without:",
-            f"{setting} 'mysql>=8.0,postgresql'" if setting.startswith("-") else f"export {setting}='mysql>=8.0'",
+            f"flask db review {setting} 'mysql>=8.0'" if setting.startswith("-") else f"export {setting}='mysql>=8.0'",
         )
     return FACTS[product](tuple(map(int, found["version"].split("."))) if found["version"] else ())

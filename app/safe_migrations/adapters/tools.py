@@ -22,7 +22,11 @@ class ToolError(MigrationError):
     """A program is missing, too old, or has failed."""
 
     lost_connection = False
-    """Whether it may have: nobody knows whether its last statement was done."""
+    """Whether the program may have lost its connection: then nobody knows whether its last statement was done."""
+
+
+class LockTimeOutError(ToolError):
+    """A program waited for what others hold, and the server ended that."""
 
 
 def program(*names: str, package: str) -> str:
@@ -33,10 +37,6 @@ def program(*names: str, package: str) -> str:
             f"this needs {' or '.join(names)}, which is not installed.", "install it:", f"apt-get install {package}"
         )
     return found
-
-
-class LockTimeOutError(ToolError):
-    """A program waited for what others hold, and the server ended that."""
 
 
 @contextmanager
@@ -65,7 +65,9 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
             _close(process.stdout)
         if status:
             error = _failed(args[0], status, said, package)
-            error.lost_connection = status not in (1, 3)  # of psql 2 says so, and 3 that the server refused a statement
+            # psql: 1 is its own error, 3 a statement that was refused, 2 a lost connection (manual, "Exit Status").
+            # Programs of MySQL end with 1 for all of these.
+            error.lost_connection = status not in (1, 3)
             raise error
 
 
@@ -99,13 +101,13 @@ def _failed(path: str, status: int, said: IO[bytes], package: str) -> ToolError:
         return _other(f"{Path(path).name} cannot log in as this user: {words}", package)
     what = f"{Path(path).name} failed: {words}"
     if "due to lock timeout" in words or "Lock wait timeout" in words:
-        return LockTimeOutError(what, "run it again when nobody uses the tables:", "flask db status")
-    if re.search(
-        "permission denied|must be (owner|member|superuser|able to)|denied (to user|for)", words, re.IGNORECASE
-    ):
+        return LockTimeOutError(
+            what, "wait for those who use the tables, and run it again. What there is:", "flask db status"
+        )
+    if RIGHTS.search(words):
         return ToolError(
             what,
-            "give the user that right, as an administrator, or let one run it, who is named in DATABASE_URL:",
+            "give the user that right, as an administrator, or run it as one:",
             "export DATABASE_URL=DIALECT://ADMINISTRATOR:PASSWORD@SERVER/DATABASE",
         )
     return ToolError(what, "see what it can do here:", f"{path} --help")

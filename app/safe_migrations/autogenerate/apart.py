@@ -41,6 +41,7 @@ from app.safe_migrations.rules.constraints import by_index
 Ways = tuple[Sequence[MigrateOperation], Sequence[MigrateOperation]]
 """What is done on a database, forth and back."""
 
+# By what a downgrade takes it back.
 BACK: dict[type[MigrateOperation], type[MigrateOperation]] = {
     CreateIndexOp: DropIndexOp,
     DropIndexOp: CreateIndexOp,
@@ -72,6 +73,9 @@ def apart(
     """``script``, and after it one for each index of a table which is there, two for each unique constraint, one for
     each table whose foreign keys have to come after these, one that lets foreign keys look at old rows, and two for the
     columns of a table that become NOT NULL.
+
+    ``concerned`` are the databases for which it has to be safe, ``needed`` the foreign keys that need an index, by its
+    name.
     """
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None
@@ -125,20 +129,23 @@ def _indexes(
 ) -> list[Step]:
     """What comes before what goes, for which it may stand in; but first what goes to come back under the same name.
 
-    What goes with its column stays where it is: that keeps others out as long.
+    Where the table loses a column, what goes stays in the script: that keeps others out as long, and on PostgreSQL an
+    index goes with any column that it, its WHERE or an expression names.
     """
-    going: dict[str, Step] = {}
-    coming: dict[str, Step] = {}
+    going: dict[tuple[str | None, str], Step] = {}
+    coming: dict[tuple[str | None, str], Step] = {}
     for changes in there:
-        columns = {op.column_name for op in changes.ops if isinstance(op, DropColumnOp)}
+        loses_column = any(isinstance(op, DropColumnOp) for op in changes.ops)
         for op in list(changes.ops):
-            if isinstance(op, DropIndexOp) and not columns & set(op.to_index().columns.keys()):
+            if isinstance(op, DropIndexOp) and not loses_column:
                 back = _taken_out(script, changes, op)
-                going[str(op.index_name)] = Step(f"Drop index {op.index_name}", _reversed(_created(back, None)))
+                going[op.schema, str(op.index_name)] = Step(
+                    f"Drop index {op.index_name}", _reversed(_created(back, None))
+                )
             elif isinstance(op, CreateIndexOp):
                 _taken_out(script, changes, op)
                 ways = _created(op, needed.get(str(op.index_name)))
-                coming[str(op.index_name)] = Step(f"Create index {op.index_name}", ways)
+                coming[op.schema, str(op.index_name)] = Step(f"Create index {op.index_name}", ways)
     steps = []
     for name, step in coming.items():
         steps += [going.pop(name), step] if name in going else [step]
@@ -157,11 +164,11 @@ def _created(index: Any, key: CreateForeignKeyOp | None) -> Callable[[Facts], Wa
     return ways
 
 
-def _concurrently(index: CreateIndexOp, again: bool = False) -> Ways:
-    """Forth and back; where it may be there ``again``, it stays."""
+def _concurrently(index: CreateIndexOp, if_not_exists: bool = False) -> Ways:
+    """Forth and back, outside of a transaction; ``if_not_exists``: a run that was broken off may have made it."""
     create, drop = copy(index), DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
     create.kw = {**index.kw, "postgresql_concurrently": True}
-    create.if_not_exists = again or None
+    create.if_not_exists = if_not_exists or None
     drop.kw = {"postgresql_concurrently": True}
     return [AutocommitBlock([create])], [AutocommitBlock([drop])]
 
@@ -200,7 +207,7 @@ def _unique_constraint(changes: ModifyTableOps, op: CreateUniqueConstraintOp) ->
         add = by_index(op, facts)[1]
         table = facts.quoted(changes.table_name, changes.schema)
         drop = ExecuteSQLOp(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {facts.quoted(name)}")
-        return [ExecuteSQLOp(add)], [drop, *_concurrently(index_of(facts), again=True)[0]]
+        return [ExecuteSQLOp(add)], [drop, *_concurrently(index_of(facts), if_not_exists=True)[0]]
 
     return [Step(f"Create unique index {name}", create), Step(f"Add constraint {name}", use)]
 
@@ -240,7 +247,10 @@ def _everywhere(up: MigrateOperation, down: MigrateOperation) -> Callable[[Facts
 def _not_null(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step]:
     """Columns that are there and become NOT NULL; one of another type is written anew whatever else happens to it."""
     new = {
-        (changes.table_name, op.column.name) for changes in there for op in changes.ops if isinstance(op, AddColumnOp)
+        (op.schema, op.table_name, op.column.name)
+        for changes in there
+        for op in changes.ops
+        if isinstance(op, AddColumnOp)
     }
     steps = []
     for changes in there:
@@ -249,7 +259,7 @@ def _not_null(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step
             for op in changes.ops
             if isinstance(op, AlterColumnOp)
             and (op.modify_nullable, op.modify_type) == (False, None)
-            and (op.table_name, op.column_name) not in new
+            and (op.schema, op.table_name, op.column_name) not in new
         ]
         if alters:
             steps += _not_null_in(changes, alters, [_taken_out(script, changes, op) for op in alters])
@@ -324,6 +334,7 @@ def _taken_out(script: MigrationScript, changes: ModifyTableOps, op: MigrateOper
 
 
 def _taken_back(script: MigrationScript, op: MigrateOperation) -> MigrateOperation | None:
+    """Take what takes ``op`` back out of the downgrade, and return it; None if nothing does."""
     for changes in script.downgrade_ops.ops:  # type: ignore[union-attr]
         if not isinstance(changes, ModifyTableOps):
             continue

@@ -192,7 +192,7 @@ def _timed_out(error: BaseException | None) -> bool:
 def _require_free(execute: Execute) -> None:
     """Raise DBAPIError, for a lock time-out, if somebody holds a table: it is too late when half of them are dropped.
 
-    A user without the right to lock tables learns that from DROP.
+    Where the user may not lock tables, nothing is asked, and DROP waits instead.
     """
     tables = [f"{quoted(name)} WRITE" for kind, name in there_are(execute) if kind == "TABLE"]
     if tables:

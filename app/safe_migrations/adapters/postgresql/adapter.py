@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,12 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, does withou
     from app.safe_migrations.adapters.snapshot import Snapshot
 
 LITERAL = re.compile(r"'(?:[^']|'')*'")
+NAME = r"(?:\"(?:[^\"]|\"\")+\"|[\w$]+)"
+CONCURRENTLY = re.compile(
+    r"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    rf"(?P<index>{NAME})\s+ON\s+(?:ONLY\s+)?(?P<table>{NAME}(?:\.{NAME})?)",
+    re.IGNORECASE,
+)
 
 
 class PostgreSQL(Adapter):
@@ -48,8 +54,9 @@ class PostgreSQL(Adapter):
         """Drop what there is and run the dump, in one transaction: all or nothing."""
         connection.rollback()
         dump = Dump(self.engine.url)
-        dump.run(file, connection.dialect.server_version_info or (), patience)
-        for name in dump.extensions(file):
+        extensions = dump.extensions(file)
+        dump.run(file, connection.dialect.server_version_info or (), patience, extensions)
+        for name in extensions:
             if not self.has_extension(connection, name):
                 log.warning("Without the extension %s, which this user may not create", name)
 
@@ -107,8 +114,8 @@ class PostgreSQL(Adapter):
         """The server's, as it told it at login: ``("postgresql", "15.20")``."""
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
 
-    def stays(self, name: str, before: str, after: str) -> bool:
-        """Values that an enum got: there is no ALTER TYPE that drops one."""
+    def is_one_way(self, name: str, before: str, after: str) -> bool:
+        """An enum that got values: there is no ALTER TYPE that drops one."""
         if not (name.startswith("type ") and before.startswith("'")):
             return False
         left = iter(LITERAL.findall(after))
@@ -141,10 +148,34 @@ class PostgreSQL(Adapter):
             nonlocal now
             now = None  # a SET is rolled back too
 
+        def on_statement(connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
+            if found := CONCURRENTLY.match(statement):
+                _drop_half_made(connection, found["index"], found["table"])
+
         try:
-            with listening(connection, {"begin": begin, "rollback": rollback}):
+            listeners: dict[str, Callable[..., None]] = {
+                "begin": begin,
+                "rollback": rollback,
+                "before_cursor_execute": on_statement,
+            }
+            with listening(connection, listeners):
                 yield lambda _heads: None
         finally:
             connection.rollback()
             connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})
             connection.commit()
+
+
+def _drop_half_made(connection: Connection, index: str, table: str) -> None:
+    """Drop the index, if it is one that nobody can use: CREATE INDEX CONCURRENTLY leaves it where it fails or is killed
+    (PostgreSQL manual, "Building Indexes Concurrently"). One that somebody is making is not touched.
+    """
+    half_made = text(
+        "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " WHERE NOT i.indisvalid AND i.indrelid = to_regclass(:table)"
+        " AND c.relname = (parse_ident(:index))[1]"
+        " AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)"
+    )
+    if name := connection.scalar(half_made, {"table": table, "index": index}):
+        connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {name.replace('%', '%%')}")
+        log.info("Dropped the index %s, which a run that failed or was killed had left half-made", name)

@@ -91,9 +91,14 @@ DO $$ DECLARE statement text; BEGIN
 END $$;
 """
 
-# In a dump these stand on a line of their own, before all that may make use of them.
+# In a dump these stand on a line of their own. pg_dump sorts by kind: schemas, collations, extensions, then types and
+# functions, whose text is left alone (pg_dump_sort.c).
 OF_EXTENSIONS = re.compile(rb"(?:CREATE EXTENSION IF NOT EXISTS|COMMENT ON EXTENSION) [^\n]*;\n")
-BEFORE_THE_REST = (b"CREATE SCHEMA", b"CREATE EXTENSION", b"ALTER SCHEMA", b"ALTER DATABASE")
+BEFORE_THE_REST = tuple(
+    b"%b %b" % (verb, kind)
+    for verb in (b"CREATE", b"ALTER")
+    for kind in (b"SCHEMA", b"COLLATION", b"EXTENSION", b"DATABASE", b"PROCEDURAL", b"LANGUAGE")
+)
 
 
 class Dump:
@@ -117,17 +122,17 @@ class Dump:
         except MigrationError as error:
             raise not_whole(file, "PostgreSQL", str(error).partition("\n")[0].rstrip(".")) from error
 
-    def run(self, file: Path, server: tuple[Any, ...], patience: Patience) -> None:
+    def run(self, file: Path, server: tuple[Any, ...], patience: Patience, extensions: list[str]) -> None:
         """Drop what there is and run what pg_restore says, in one transaction: all or nothing.
 
-        ``server`` is the version of the server.
+        ``server`` is the version of the server, and ``extensions`` what extensions() found in ``file``.
         """
         psql = [program("psql", package=PACKAGE), "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1", "-d"]
         read = [program("pg_restore", package=PACKAGE), "--file=-", str(file)]
         with running([*psql, self._database()], PACKAGE, env=self._environ(), stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             timeout = f"SET LOCAL lock_timeout = '{patience.milliseconds}ms';\n"
-            kept = f"SET LOCAL safe_migrations.kept = '{' '.join(self.extensions(file))}';\n"
+            kept = f"SET LOCAL safe_migrations.kept = '{' '.join(extensions)}';\n"
             target.stdin.write(f"BEGIN;\n{timeout}{kept}{DROP_ALL}{AS_IN_A_NEW_DATABASE}".encode())
             with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
                 assert source.stdout is not None
@@ -162,7 +167,7 @@ class Dump:
 
 
 def _head(dump: IO[bytes]) -> Iterator[bytes]:
-    """The lines up to the first object that is neither schema nor extension."""
+    """The lines up to the first object that comes after all extensions."""
     for line in dump:
         yield line
         if line.startswith((b"CREATE ", b"ALTER ", b"COPY ")) and not line.startswith(BEFORE_THE_REST):

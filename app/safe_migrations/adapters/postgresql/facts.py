@@ -47,7 +47,7 @@ LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\
 # Roles, databases and tablespaces are the server's ("Managing Databases"); to be in a role is granted without ON.
 REACHES_OUT = re.compile(
     r"(CREATE|ALTER|DROP) (ROLE|USER(?! MAPPING)|GROUP|DATABASE|TABLESPACE)\b|ALTER SYSTEM\b|(REASSIGN|DROP) OWNED\b"
-    r"|(COMMENT|SECURITY LABEL .*) ON (ROLE|DATABASE|TABLESPACE)\b"
+    r"|(COMMENT|SECURITY LABEL( .*)?) ON (ROLE|DATABASE|TABLESPACE)\b|CREATE SUBSCRIPTION\b"
     r"|(GRANT|REVOKE)\b(?! .*\bON\b)|(GRANT|REVOKE) .*\bON (DATABASE|TABLESPACE|PARAMETER)\b"
 )
 
@@ -109,9 +109,9 @@ class PostgreSQLFacts(Facts):
 
     def growing_enum(self, name: str, value: str, before: str | None = None) -> str:
         """From version 12 on this runs in a transaction, which cannot use the value yet."""
-        quoted, next_one = (each.replace("'", "''") for each in (value, before or ""))
-        place = f" BEFORE '{next_one}'" if before is not None else ""
-        return f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{quoted}'{place}"
+        literal = value.replace("'", "''")
+        place = "" if before is None else " BEFORE '{}'".format(before.replace("'", "''"))
+        return f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{literal}'{place}"
 
     def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
         """Alembic creates the enum with the table, whether it is there or not, unless its type says otherwise."""

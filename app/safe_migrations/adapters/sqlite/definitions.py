@@ -94,10 +94,13 @@ def lost(old: str, new: str, kept: set[str], read: set[str]) -> list[str]:
     """The FEATURES that ``old`` has more often than ``new``, but for what goes with columns that are not ``kept``, and
     for constraints that were ``read`` whole, by their names in lower case: if these say less now, it is on purpose.
     """
-    before, now = parts_of(old), parts_of(new)
-    before, now = _without_what_goes(before, now, kept), _without(now, lambda item: _is_called(item, read))
-    before = _without(before, lambda item: _is_called(item, read))
-    return [name for name in FEATURES if count(name, " ".join(now)) < count(name, " ".join(before))]
+
+    def is_read(item: list[str]) -> bool:
+        return item[0].upper() == "CONSTRAINT" and name_of(item) in read
+
+    now = " ".join(_without(parts_of(new), is_read))
+    before = " ".join(_without(_without_what_goes(parts_of(old), parts_of(new), kept), is_read))
+    return [name for name in FEATURES if count(name, now) < count(name, before)]
 
 
 def count(feature: str, text: str) -> int:
@@ -128,12 +131,8 @@ def _without_what_goes(old: list[str], new: list[str], kept: set[str]) -> list[s
 def _without(parts: list[str], goes: Callable[[list[str]], bool]) -> list[str]:
     """A CREATE TABLE without the columns and constraints of which ``goes`` is true."""
     head, items, tail = items_of(parts)
-    staying = [item for item in items if item and not goes(item)]
-    return [*head, *(part for item in staying for part in (*item, ","))][: -1 if staying else None] + tail
-
-
-def _is_called(item: list[str], names: set[str]) -> bool:
-    return item[0].upper() == "CONSTRAINT" and name_of(item) in names
+    staying = [part for item in items if item and not goes(item) for part in (",", *item)][1:]
+    return [*head, *staying, *tail]
 
 
 def type_of(kind: str) -> str:

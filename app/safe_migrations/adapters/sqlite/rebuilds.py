@@ -32,10 +32,10 @@ CREATE, INSERT, RENAME = (
     re.compile(rf"\s*{verb}\s+{noun}\s+{NAME}", re.IGNORECASE)
     for verb, noun in (("CREATE", "TABLE"), ("INSERT", "INTO"), ("ALTER", "TABLE"))
 )
-# SQLAlchemy's names of what a foreign key can say.
-OPTIONS = {"ondelete": "ON DELETE", "onupdate": "ON UPDATE", "deferrable": "DEFERRABLE"}
 INDEX = re.compile(rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+{NAME}", re.IGNORECASE)
 CAST = re.compile(r"CAST\((?P<column>[^()]+?) AS (?P<type>[^()]+(?:\([^()]*\))?)\)")
+# SQLAlchemy's names of what a foreign key can say.
+OPTIONS = {"ondelete": "ON DELETE", "onupdate": "ON UPDATE", "deferrable": "DEFERRABLE"}
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Rebuilds:
             raise not_made(rebuild.table, f"would lose {' and '.join(features)}")
 
     def _read_whole(self, rebuild: Rebuild) -> set[str]:
-        """Names of the foreign keys of which SQLAlchemy reads all that they say, for how they were typed decides."""
+        """Foreign keys, by name in lower case, of which SQLAlchemy reads every option: it reads none behind MATCH."""
         typed = {
             name_of(item): " ".join(item)
             for item in items_of(parts_of(rebuild.text))[1]
