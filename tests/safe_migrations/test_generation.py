@@ -220,7 +220,7 @@ def test_constraints_apart(pets: Project, database: str, rows: Callable[[str], l
 @pytest.mark.parametrize("stock", [True, False])
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_half_made_index(project: Project, database: str, stock: bool) -> None:
-    """A concurrent index that fails leaves an invalid one behind: stock cannot go on, here the next run makes it anew."""
+    """A concurrent index that fails leaves an invalid one: stock cannot go on, here the next run makes it anew."""
     body = "with op.get_context().autocommit_block():\n    op.create_index('ix', 'user', ['username'], {}unique=True)"
     project.write(*revision("a1", FIRST, body.format("postgresql_concurrently=True, ")))
     project.ok("upgrade", FIRST)
@@ -236,7 +236,7 @@ def test_half_made_index(project: Project, database: str, stock: bool) -> None:
 
 
 def test_keys_go_first(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
-    """A foreign key goes before its index, which MySQL would not drop (1553), and before the table to which it refers."""
+    """A foreign key goes before its index, which MySQL would not drop (1553), and before the table it refers to."""
     cage = "\nclass Cage(db.Model):\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
     columns = "".join(
         f"    {name}_id: Mapped[int | None] = mapped_column(ForeignKey('{table}.id'), index=True)\n"
