@@ -257,6 +257,24 @@ def test_keys_go_first(pets: Project, database: str, rows: Callable[[str], list[
     pets.ok("upgrade")
 
 
+@pytest.mark.parametrize("targets", ["", "postgresql"])
+def test_index_of_a_key_that_stays(pets: Project, database: str, targets: str) -> None:
+    """MySQL drops no index that a foreign key needs, be it for good or to become another one of the same name."""
+    pets.environ["MIGRATION_TARGETS"] = targets
+    for column in ("index=True, unique=True", "index=True", ""):
+        models(
+            pets, USER, BEFORE, f"    user_id: Mapped[int | None] = mapped_column(ForeignKey('user.id'), {column})\n"
+        )
+        head = pets.db("current").stdout.split()[0]
+        migrate(pets)
+        before = schema(database)
+        pets.ok("upgrade")
+        assert AGREE in pets.ok("check")
+        pets.ok("downgrade", head)
+        assert before == schema(database)
+        pets.ok("upgrade")
+
+
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_apart_by_name(pets: Project, database: str) -> None:
     """Indexes of one name in two schemas are two; one whose WHERE names a column that goes, goes with that; and a name

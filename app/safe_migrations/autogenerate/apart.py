@@ -140,7 +140,7 @@ def _indexes(
             if isinstance(op, DropIndexOp) and not loses_column:
                 back = _taken_out(script, changes, op)
                 going[op.schema, str(op.index_name)] = Step(
-                    f"Drop index {op.index_name}", _reversed(_created(back, None))
+                    f"Drop index {op.index_name}", _reversed(_created(back, needed.get(str(op.index_name))))
                 )
             elif isinstance(op, CreateIndexOp):
                 _taken_out(script, changes, op)
@@ -286,40 +286,57 @@ def _not_null_in(changes: ModifyTableOps, alters: list[AlterColumnOp], backs: li
 
 
 def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[str, CreateForeignKeyOp]:
-    """By their names, the new indexes that a foreign key which is there will need, and what creates that."""
+    """By their names, the indexes that come or go, and that a foreign key needs which stays; and what creates that."""
     assert script.upgrade_ops is not None
     assert context.connection is not None
     inspector, found = inspect(context.connection), {}
-    there = set(tables_of(context))
-    for op in every(script.upgrade_ops):
-        if isinstance(op, CreateIndexOp) and (op.schema, op.table_name) in there:
-            columns = [str(getattr(column, "name", column)) for column in op.columns]
+    there, ops = set(tables_of(context)), list(every(script.upgrade_ops))
+    going = {_about(op)[1:] for op in ops if isinstance(op, DropConstraintOp)}
+    for op in ops:
+        if isinstance(op, CreateIndexOp | DropIndexOp) and (op.schema, op.table_name) in there:
+            table = str(op.table_name)
+            given = op.columns if isinstance(op, CreateIndexOp) else op.to_index().columns
+            columns = [str(getattr(column, "name", column)) for column in given]
+            key_columns: list[str] = inspector.get_pk_constraint(table, op.schema)["constrained_columns"]
+            # MySQL tells of a unique index both times.
             others: list[Any] = [
-                inspector.get_pk_constraint(op.table_name, op.schema)["constrained_columns"],
-                *(each["column_names"] for each in inspector.get_unique_constraints(op.table_name, op.schema)),
+                *inspector.get_unique_constraints(table, op.schema),
+                *inspector.get_indexes(table, op.schema),
             ]
-            indexes = {each["name"]: each["column_names"] for each in inspector.get_indexes(op.table_name, op.schema)}
-            for key in inspector.get_foreign_keys(op.table_name, op.schema):
+            for key in inspector.get_foreign_keys(table, op.schema):
                 wanted, name = key["constrained_columns"], key["name"]
-                taken = [*others, *(columns for index, columns in indexes.items() if index != name)]
-                if name and columns[: len(wanted)] == wanted and not any(t[: len(wanted)] == wanted for t in taken):
-                    found[str(op.index_name)] = foreign_key(conv(name), (op.schema, op.table_name), key)
+                stays = [each["column_names"] for each in others if each["name"] not in (name, op.index_name)]
+                taken = [key_columns, *stays]
+                needs = columns[: len(wanted)] == wanted and not any(t[: len(wanted)] == wanted for t in taken)
+                is_there = isinstance(op, CreateIndexOp) or (table, op.schema, name) not in going  # when it is dropped
+                if name and needs and is_there:
+                    found[str(op.index_name)] = foreign_key(conv(name), (op.schema, table), key)
     return found
 
 
 def keep_needed(script: MigrationScript, needed: Mapping[str, CreateForeignKeyOp]) -> None:
-    """Where a foreign key needs an index that the downgrade drops, give it back its own."""
+    """Where a foreign key needs an index that is dropped, forth or back, give it its own."""
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None
-    indexes = [op for op in every(script.upgrade_ops) if isinstance(op, CreateIndexOp) and op.index_name in needed]
-    for index in indexes:
+    for index in [op for op in every(script.upgrade_ops) if isinstance(op, CreateIndexOp) and op.index_name in needed]:
         _taken_back(script, index)
-        ways = {product: _dropped(index, needed[str(index.index_name)], facts()) for product, facts in FACTS.items()}
-        script.downgrade_ops.ops.insert(0, PerDatabase(ways, {}))
+        script.downgrade_ops.ops.insert(0, _drop(index, needed))
+    for at, changes in reversed(list(enumerate(script.upgrade_ops.ops))):
+        drops = [op for op in getattr(changes, "ops", ()) if isinstance(op, DropIndexOp) and op.index_name in needed]
+        for drop in drops:
+            changes.ops.remove(drop)  # type: ignore[attr-defined]
+            script.upgrade_ops.ops.insert(at, _drop(drop, needed))
     _remove_empty(script)
 
 
-def _dropped(index: CreateIndexOp, key: CreateForeignKeyOp | None, facts: Facts) -> list[MigrateOperation]:
+def _drop(index: CreateIndexOp | DropIndexOp, needed: Mapping[str, CreateForeignKeyOp]) -> PerDatabase:
+    key = needed[str(index.index_name)]
+    return PerDatabase({product: _dropped(index, key, facts()) for product, facts in FACTS.items()}, {})
+
+
+def _dropped(
+    index: CreateIndexOp | DropIndexOp, key: CreateForeignKeyOp | None, facts: Facts
+) -> list[MigrateOperation]:
     """MySQL and MariaDB drop no index that a foreign key needs (error 1553): made anew, that gets one of its own."""
     drop = DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
     return [key.reverse(), drop, key] if key and facts.foreign_keys_need_index else [drop]
