@@ -245,7 +245,7 @@ def _everywhere(up: MigrateOperation, down: MigrateOperation) -> Callable[[Facts
 
 
 def _not_null(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step]:
-    """Columns that are there and become NOT NULL; one of another type is written anew whatever else happens to it."""
+    """Columns that are there and become NOT NULL; the type of one changes before, and not again."""
     new = {
         (op.schema, op.table_name, op.column.name)
         for changes in there
@@ -258,15 +258,36 @@ def _not_null(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step
             op
             for op in changes.ops
             if isinstance(op, AlterColumnOp)
-            and (op.modify_nullable, op.modify_type) == (False, None)
+            and op.modify_nullable is False
             and (op.schema, op.table_name, op.column_name) not in new
         ]
         if alters:
-            steps += _not_null_in(changes, alters, [_taken_out(script, changes, op) for op in alters])
+            pairs = [_without_type(script, changes, op) for op in alters]
+            steps += _not_null_in(changes, *(list(ops) for ops in zip(*pairs, strict=True)))
     return steps
 
 
-def _not_null_in(changes: ModifyTableOps, alters: list[AlterColumnOp], backs: list[MigrateOperation]) -> list[Step]:
+def _without_type(
+    script: MigrationScript, changes: ModifyTableOps, op: AlterColumnOp
+) -> tuple[AlterColumnOp, AlterColumnOp]:
+    """What makes the column NOT NULL, and what takes that back: taken out of the script, where another type stays."""
+    if op.modify_type is None:
+        back = _taken_out(script, changes, op)
+        assert isinstance(back, AlterColumnOp)
+        return op, back
+    kept = {name: getattr(op, name) for name in ("existing_server_default", "existing_comment")}
+    nullable: dict[str, Any] = {"existing_nullable": True, "modify_nullable": False}
+    type_: dict[str, Any] = {"schema": op.schema, "existing_type": op.modify_type}
+    forth = AlterColumnOp(op.table_name, op.column_name, **type_, **kept, **nullable)
+    for each in (op, _way_back(script, op)[1]):
+        if isinstance(each, AlterColumnOp):
+            each.modify_nullable, each.existing_nullable = None, True
+    back = forth.reverse()
+    assert isinstance(back, AlterColumnOp)
+    return forth, back
+
+
+def _not_null_in(changes: ModifyTableOps, alters: list[AlterColumnOp], backs: list[AlterColumnOp]) -> list[Step]:
     """Where all rows are looked at for it while nobody can read them, a CHECK looks at them while everybody can."""
     table, schema = changes.table_name, changes.schema
     forth, back = (ModifyTableOps(table, list(ops), schema=schema) for ops in (alters, backs))
@@ -352,14 +373,22 @@ def _taken_out(script: MigrationScript, changes: ModifyTableOps, op: MigrateOper
 
 def _taken_back(script: MigrationScript, op: MigrateOperation) -> MigrateOperation | None:
     """Take what takes ``op`` back out of the downgrade, and return it; None if nothing does."""
+    changes, back = _way_back(script, op)
+    if changes is not None and back is not None:
+        changes.ops.remove(back)
+    return back
+
+
+def _way_back(
+    script: MigrationScript, op: MigrateOperation
+) -> tuple[ModifyTableOps, MigrateOperation] | tuple[None, None]:
+    """What takes ``op`` back in the downgrade, and where it is one of the changes of a table."""
     for changes in script.downgrade_ops.ops:  # type: ignore[union-attr]
-        if not isinstance(changes, ModifyTableOps):
-            continue
-        for each in changes.ops:
-            if isinstance(each, BACK[type(op)]) and _about(each) == _about(op):
-                changes.ops.remove(each)
-                return each
-    return None
+        if isinstance(changes, ModifyTableOps):
+            for each in changes.ops:
+                if isinstance(each, BACK[type(op)]) and _about(each) == _about(op):
+                    return changes, each
+    return None, None
 
 
 def _about(op: Any) -> tuple[str, str, str | None, str]:
