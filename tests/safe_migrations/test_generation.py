@@ -196,7 +196,7 @@ def test_constraints_apart(pets: Project, database: str, rows: Callable[[str], l
     assert (
         [
             "change",  # of the type of nick
-        "drop_index_ix_pet_both",
+            "drop_index_ix_pet_both",
             "create_index_ix_pet_both",
             "create_index_ix_pet_owner_id",
             "drop_index_ix_pet_nick",

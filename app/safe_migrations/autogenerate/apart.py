@@ -9,7 +9,6 @@ from typing import Any
 
 from alembic.operations.ops import (
     AddColumnOp,
-    AddConstraintOp,
     AlterColumnOp,
     CreateForeignKeyOp,
     CreateIndexOp,
@@ -25,31 +24,19 @@ from alembic.operations.ops import (
     ModifyTableOps,
     UpgradeOps,
 )
-from alembic.runtime.migration import MigrationContext
 from alembic.util import rev_id
-from sqlalchemy import inspect
 from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.autogenerate.names import foreign_key
-from app.safe_migrations.autogenerate.renames import tables_of
-from app.safe_migrations.autogenerate.rendering import AddEnumValue, AutocommitBlock, PerDatabase, every
+from app.safe_migrations.autogenerate.changes import about, remove_empty, taken_out, way_back
+from app.safe_migrations.autogenerate.needed import dropped
+from app.safe_migrations.autogenerate.rendering import AutocommitBlock, PerDatabase
 from app.safe_migrations.rules.columns import not_null_check
 from app.safe_migrations.rules.constraints import by_index
 
 Ways = tuple[Sequence[MigrateOperation], Sequence[MigrateOperation]]
 """What is done on a database, forth and back."""
-
-# By what a downgrade takes it back.
-BACK: dict[type[MigrateOperation], type[MigrateOperation]] = {
-    CreateIndexOp: DropIndexOp,
-    DropIndexOp: CreateIndexOp,
-    CreateUniqueConstraintOp: DropConstraintOp,
-    CreateForeignKeyOp: DropConstraintOp,
-    DropConstraintOp: AddConstraintOp,
-    AlterColumnOp: AlterColumnOp,
-}
 
 
 @dataclass
@@ -89,33 +76,10 @@ def apart(
         steps += _foreign_keys(script, there, bool(steps))
     if any(facts.not_null_scans for facts in concerned):
         steps += _not_null(script, there)
-    _remove_empty(script)
+    remove_empty(script)
     if steps and script.upgrade_ops.is_empty():
         script.upgrade_ops.ops[:], script.downgrade_ops.ops[:] = steps.pop(0).ops()
     return _chained(script, steps)
-
-
-def values_apart(scripts: list[MigrationScript]) -> None:
-    """Put new values of enums first: what runs in one transaction with them cannot use them (PostgreSQL manual, "ALTER
-    TYPE", Notes). The last of ``scripts`` has the rest.
-    """
-    script = scripts[-1]
-    (upgrade,), (downgrade,) = script.upgrade_ops_list, script.downgrade_ops_list
-    values = [op for op in upgrade.ops if isinstance(op, AddEnumValue)]
-    rest = [op for op in upgrade.ops if not isinstance(op, AddEnumValue)]
-    if values and rest:
-        (identifier,) = _ids_after(str(script.rev_id), 1)
-        later = MigrationScript(
-            identifier,
-            UpgradeOps(rest),
-            DowngradeOps(list(downgrade.ops)),
-            message=script.message,
-            head=str(script.rev_id),
-            version_path=script.version_path,
-        )
-        script.message = "Add values to enums"
-        upgrade.ops[:], downgrade.ops[:] = values, []
-        scripts.append(later)
 
 
 def _of_tables_there(script: MigrationScript) -> list[ModifyTableOps]:
@@ -138,12 +102,12 @@ def _indexes(
         loses_column = any(isinstance(op, DropColumnOp) for op in changes.ops)
         for op in list(changes.ops):
             if isinstance(op, DropIndexOp) and not loses_column:
-                back = _taken_out(script, changes, op)
+                back = taken_out(script, changes, op)
                 going[op.schema, str(op.index_name)] = Step(
                     f"Drop index {op.index_name}", _reversed(_created(back, needed.get(str(op.index_name))))
                 )
             elif isinstance(op, CreateIndexOp):
-                _taken_out(script, changes, op)
+                taken_out(script, changes, op)
                 ways = _created(op, needed.get(str(op.index_name)))
                 coming[op.schema, str(op.index_name)] = Step(f"Create index {op.index_name}", ways)
     steps = []
@@ -159,7 +123,7 @@ def _created(index: Any, key: CreateForeignKeyOp | None) -> Callable[[Facts], Wa
     """
 
     def ways(facts: Facts) -> Ways:
-        return _concurrently(index) if facts.concurrent_indexes else ([index], _dropped(index, key, facts))
+        return _concurrently(index) if facts.concurrent_indexes else ([index], dropped(index, key, facts))
 
     return ways
 
@@ -182,7 +146,7 @@ def _unique_constraints(script: MigrationScript, there: list[ModifyTableOps]) ->
     steps = []
     for changes in there:
         for op in [each for each in changes.ops if isinstance(each, CreateUniqueConstraintOp) and each.constraint_name]:
-            _taken_out(script, changes, op)
+            taken_out(script, changes, op)
             steps += _unique_constraint(changes, op)
     return steps
 
@@ -223,11 +187,11 @@ def _foreign_keys(script: MigrationScript, there: list[ModifyTableOps], after_ot
         for key in keys:
             key.kw["postgresql_not_valid"] = True
         if keys and after_others:
-            about = {_about(key) for key in keys}
-            old = [op for op in changes.ops if isinstance(op, DropConstraintOp) and _about(op) in about]
+            wanted = {about(key) for key in keys}
+            old = [op for op in changes.ops if isinstance(op, DropConstraintOp) and about(op) in wanted]
             forth = ModifyTableOps(changes.table_name, [*old, *keys], schema=changes.schema)
             for op in forth.ops:
-                _taken_out(script, changes, op)
+                taken_out(script, changes, op)
             steps.append(Step(f"Add foreign keys to {changes.table_name}", _everywhere(forth, forth.reverse())))
         added += keys
 
@@ -272,14 +236,14 @@ def _without_type(
 ) -> tuple[AlterColumnOp, AlterColumnOp]:
     """What makes the column NOT NULL, and what takes that back: taken out of the script, where another type stays."""
     if op.modify_type is None:
-        back = _taken_out(script, changes, op)
+        back = taken_out(script, changes, op)
         assert isinstance(back, AlterColumnOp)
         return op, back
     kept = {name: getattr(op, name) for name in ("existing_server_default", "existing_comment")}
     nullable: dict[str, Any] = {"existing_nullable": True, "modify_nullable": False}
     type_: dict[str, Any] = {"schema": op.schema, "existing_type": op.modify_type}
     forth = AlterColumnOp(op.table_name, op.column_name, **type_, **kept, **nullable)
-    for each in (op, _way_back(script, op)[1]):
+    for each in (op, way_back(script, op)[1]):
         if isinstance(each, AlterColumnOp):
             each.modify_nullable, each.existing_nullable = None, True
     back = forth.reverse()
@@ -306,110 +270,9 @@ def _not_null_in(changes: ModifyTableOps, alters: list[AlterColumnOp], backs: li
     return [Step(f"Keep NULL out of {columns}", check), Step(f"Make {columns} NOT NULL", alter)]
 
 
-def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[str, CreateForeignKeyOp]:
-    """By their names, the indexes that come or go, and that a foreign key needs which stays; and what creates that."""
-    assert script.upgrade_ops is not None
-    assert context.connection is not None
-    inspector, found = inspect(context.connection), {}
-    there, ops = set(tables_of(context)), list(every(script.upgrade_ops))
-    going = {_about(op)[1:] for op in ops if isinstance(op, DropConstraintOp)}
-    for op in ops:
-        if isinstance(op, CreateIndexOp | DropIndexOp) and (op.schema, op.table_name) in there:
-            table = str(op.table_name)
-            given = op.columns if isinstance(op, CreateIndexOp) else op.to_index().columns
-            columns = [str(getattr(column, "name", column)) for column in given]
-            key_columns: list[str] = inspector.get_pk_constraint(table, op.schema)["constrained_columns"]
-            # MySQL tells of a unique index both times.
-            others: list[Any] = [
-                *inspector.get_unique_constraints(table, op.schema),
-                *inspector.get_indexes(table, op.schema),
-            ]
-            for key in inspector.get_foreign_keys(table, op.schema):
-                wanted, name = key["constrained_columns"], key["name"]
-                stays = [each["column_names"] for each in others if each["name"] not in (name, op.index_name)]
-                taken = [key_columns, *stays]
-                needs = columns[: len(wanted)] == wanted and not any(t[: len(wanted)] == wanted for t in taken)
-                is_there = isinstance(op, CreateIndexOp) or (table, op.schema, name) not in going  # when it is dropped
-                if name and needs and is_there:
-                    found[str(op.index_name)] = foreign_key(conv(name), (op.schema, table), key)
-    return found
-
-
-def keep_needed(script: MigrationScript, needed: Mapping[str, CreateForeignKeyOp]) -> None:
-    """Where a foreign key needs an index that is dropped, forth or back, give it its own."""
-    assert script.upgrade_ops is not None
-    assert script.downgrade_ops is not None
-    for index in [op for op in every(script.upgrade_ops) if isinstance(op, CreateIndexOp) and op.index_name in needed]:
-        _taken_back(script, index)
-        script.downgrade_ops.ops.insert(0, _drop(index, needed))
-    for at, changes in reversed(list(enumerate(script.upgrade_ops.ops))):
-        drops = [op for op in getattr(changes, "ops", ()) if isinstance(op, DropIndexOp) and op.index_name in needed]
-        for drop in drops:
-            changes.ops.remove(drop)  # type: ignore[attr-defined]
-            script.upgrade_ops.ops.insert(at, _drop(drop, needed))
-    _remove_empty(script)
-
-
-def _drop(index: CreateIndexOp | DropIndexOp, needed: Mapping[str, CreateForeignKeyOp]) -> PerDatabase:
-    key = needed[str(index.index_name)]
-    return PerDatabase({product: _dropped(index, key, facts()) for product, facts in FACTS.items()}, {})
-
-
-def _dropped(
-    index: CreateIndexOp | DropIndexOp, key: CreateForeignKeyOp | None, facts: Facts
-) -> list[MigrateOperation]:
-    """MySQL and MariaDB drop no index that a foreign key needs (error 1553): made anew, that gets one of its own."""
-    drop = DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
-    return [key.reverse(), drop, key] if key and facts.foreign_keys_need_index else [drop]
-
-
-def _taken_out(script: MigrationScript, changes: ModifyTableOps, op: MigrateOperation) -> MigrateOperation:
-    """Take ``op`` out of the upgrade, where it is one of ``changes``; and, as _taken_back() does, out of the downgrade
-    what takes it back, which is returned.
-    """
-    changes.ops.remove(op)
-    return _taken_back(script, op) or op.reverse()
-
-
-def _taken_back(script: MigrationScript, op: MigrateOperation) -> MigrateOperation | None:
-    """Take what takes ``op`` back out of the downgrade, and return it; None if nothing does."""
-    changes, back = _way_back(script, op)
-    if changes is not None and back is not None:
-        changes.ops.remove(back)
-    return back
-
-
-def _way_back(
-    script: MigrationScript, op: MigrateOperation
-) -> tuple[ModifyTableOps, MigrateOperation] | tuple[None, None]:
-    """What takes ``op`` back in the downgrade, and where it is one of the changes of a table."""
-    for changes in script.downgrade_ops.ops:  # type: ignore[union-attr]
-        if isinstance(changes, ModifyTableOps):
-            for each in changes.ops:
-                if isinstance(each, BACK[type(op)]) and _about(each) == _about(op):
-                    return changes, each
-    return None, None
-
-
-def _about(op: Any) -> tuple[str, str, str | None, str]:
-    """Kind, table, schema and name of what is created, dropped or changed."""
-    if isinstance(op, CreateForeignKeyOp):
-        return "foreignkey", op.source_table, op.kw.get("source_schema"), str(op.constraint_name)
-    if isinstance(op, CreateIndexOp | DropIndexOp):
-        return "index", str(op.table_name), op.schema, str(op.index_name)
-    if isinstance(op, AlterColumnOp):
-        return "column", op.table_name, op.schema, op.column_name
-    return str(op.constraint_type), op.table_name, op.schema, str(op.constraint_name)
-
-
-def _remove_empty(script: MigrationScript) -> None:
-    for ops in (*script.upgrade_ops_list, *script.downgrade_ops_list):
-        ops.ops[:] = [op for op in ops.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
-
-
 def _chained(script: MigrationScript, steps: list[Step]) -> list[MigrationScript]:
     scripts = [script]
-    for identifier, step in zip(_ids_after(str(script.rev_id), len(steps)), steps, strict=True):
+    for identifier, step in zip(ids_after(str(script.rev_id), len(steps)), steps, strict=True):
         up, down = step.ops()
         scripts.append(
             MigrationScript(
@@ -424,7 +287,7 @@ def _chained(script: MigrationScript, steps: list[Step]) -> list[MigrationScript
     return scripts
 
 
-def _ids_after(first: str, count: int) -> list[str]:
+def ids_after(first: str, count: int) -> list[str]:
     """Like Alembic's, 12 hexadecimal digits, and sorted: names of files begin with the second, and go on with these."""
     if not re.fullmatch("[0-9a-f]{12}", first):  # somebody's own
         return [rev_id() for _ in range(count)]

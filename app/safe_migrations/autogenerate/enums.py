@@ -8,9 +8,11 @@ from alembic.operations.ops import (
     AddColumnOp,
     AlterColumnOp,
     CreateTableOp,
+    DowngradeOps,
     ExecuteSQLOp,
     MigrateOperation,
     MigrationScript,
+    UpgradeOps,
 )
 from sqlalchemy import Column, Table, inspect
 from sqlalchemy.schema import SchemaItem
@@ -18,6 +20,7 @@ from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.autogenerate.apart import ids_after
 from app.safe_migrations.autogenerate.rendering import AddEnumValue, PerDatabase, every
 
 
@@ -109,3 +112,26 @@ def _with_existing_enum(item: SchemaItem, alone: set[str], facts: Facts) -> Sche
 
 def _enums(kinds: Iterable[TypeEngine[Any]], facts: Facts) -> dict[str, str]:
     return dict(found for kind in kinds if (found := facts.enum(kind)))
+
+
+def values_apart(scripts: list[MigrationScript]) -> None:
+    """Put new values of enums first: what runs in one transaction with them cannot use them (PostgreSQL manual, "ALTER
+    TYPE", Notes). The last of ``scripts`` has the rest.
+    """
+    script = scripts[-1]
+    (upgrade,), (downgrade,) = script.upgrade_ops_list, script.downgrade_ops_list
+    values = [op for op in upgrade.ops if isinstance(op, AddEnumValue)]
+    rest = [op for op in upgrade.ops if not isinstance(op, AddEnumValue)]
+    if values and rest:
+        (identifier,) = ids_after(str(script.rev_id), 1)
+        later = MigrationScript(
+            identifier,
+            UpgradeOps(rest),
+            DowngradeOps(list(downgrade.ops)),
+            message=script.message,
+            head=str(script.rev_id),
+            version_path=script.version_path,
+        )
+        script.message = "Add values to enums"
+        upgrade.ops[:], downgrade.ops[:] = values, []
+        scripts.append(later)

@@ -24,10 +24,11 @@ from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.autogenerate.answers import agreed, given, wrong
-from app.safe_migrations.autogenerate.apart import apart, keep_needed, needed_indexes, values_apart
-from app.safe_migrations.autogenerate.enums import create_and_drop_enums
+from app.safe_migrations.autogenerate.apart import apart
+from app.safe_migrations.autogenerate.enums import create_and_drop_enums, values_apart
 from app.safe_migrations.autogenerate.fills import fill
 from app.safe_migrations.autogenerate.names import TYPES
+from app.safe_migrations.autogenerate.needed import keep_needed, needed_indexes
 from app.safe_migrations.autogenerate.renames import full_name, models_of, rename
 from app.safe_migrations.autogenerate.rendering import Batch, every
 from app.safe_migrations.progress import log

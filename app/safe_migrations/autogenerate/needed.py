@@ -1,0 +1,78 @@
+"""Indexes that a foreign key needs: MySQL and MariaDB do not drop them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from alembic.operations.ops import (
+    CreateForeignKeyOp,
+    CreateIndexOp,
+    DropConstraintOp,
+    DropIndexOp,
+    MigrateOperation,
+    MigrationScript,
+)
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect
+from sqlalchemy.sql.elements import conv
+
+from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.autogenerate.changes import about, remove_empty, taken_back
+from app.safe_migrations.autogenerate.names import foreign_key
+from app.safe_migrations.autogenerate.renames import tables_of
+from app.safe_migrations.autogenerate.rendering import PerDatabase, every
+
+
+def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[str, CreateForeignKeyOp]:
+    """By their names, the indexes that come or go, and that a foreign key needs which stays; and what creates that."""
+    assert script.upgrade_ops is not None
+    assert context.connection is not None
+    inspector, found = inspect(context.connection), {}
+    there, ops = set(tables_of(context)), list(every(script.upgrade_ops))
+    going = {about(op)[1:] for op in ops if isinstance(op, DropConstraintOp)}
+    for op in ops:
+        if isinstance(op, CreateIndexOp | DropIndexOp) and (op.schema, op.table_name) in there:
+            table = str(op.table_name)
+            given = op.columns if isinstance(op, CreateIndexOp) else op.to_index().columns
+            columns = [str(getattr(column, "name", column)) for column in given]
+            key_columns: list[str] = inspector.get_pk_constraint(table, op.schema)["constrained_columns"]
+            # MySQL tells of a unique index both times.
+            others: list[Any] = [
+                *inspector.get_unique_constraints(table, op.schema),
+                *inspector.get_indexes(table, op.schema),
+            ]
+            for key in inspector.get_foreign_keys(table, op.schema):
+                wanted, name = key["constrained_columns"], key["name"]
+                stays = [each["column_names"] for each in others if each["name"] not in (name, op.index_name)]
+                taken = [key_columns, *stays]
+                needs = columns[: len(wanted)] == wanted and not any(t[: len(wanted)] == wanted for t in taken)
+                is_there = isinstance(op, CreateIndexOp) or (table, op.schema, name) not in going  # when it is dropped
+                if name and needs and is_there:
+                    found[str(op.index_name)] = foreign_key(conv(name), (op.schema, table), key)
+    return found
+
+
+def keep_needed(script: MigrationScript, needed: Mapping[str, CreateForeignKeyOp]) -> None:
+    """Where a foreign key needs an index that is dropped, forth or back, give it its own."""
+    assert script.upgrade_ops is not None
+    assert script.downgrade_ops is not None
+    for index in [op for op in every(script.upgrade_ops) if isinstance(op, CreateIndexOp) and op.index_name in needed]:
+        taken_back(script, index)
+        script.downgrade_ops.ops.insert(0, _drop(index, needed))
+    for at, changes in reversed(list(enumerate(script.upgrade_ops.ops))):
+        drops = [op for op in getattr(changes, "ops", ()) if isinstance(op, DropIndexOp) and op.index_name in needed]
+        for drop in drops:
+            changes.ops.remove(drop)  # type: ignore[attr-defined]
+            script.upgrade_ops.ops.insert(at, _drop(drop, needed))
+    remove_empty(script)
+
+
+def _drop(index: CreateIndexOp | DropIndexOp, needed: Mapping[str, CreateForeignKeyOp]) -> PerDatabase:
+    key = needed[str(index.index_name)]
+    return PerDatabase({product: dropped(index, key, facts()) for product, facts in FACTS.items()}, {})
+
+
+def dropped(index: CreateIndexOp | DropIndexOp, key: CreateForeignKeyOp | None, facts: Facts) -> list[MigrateOperation]:
+    """MySQL and MariaDB drop no index that a foreign key needs (error 1553): made anew, that gets one of its own."""
+    drop = DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
+    return [key.reverse(), drop, key] if key and facts.foreign_keys_need_index else [drop]
