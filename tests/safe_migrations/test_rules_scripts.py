@@ -268,6 +268,8 @@ def test_absent_downgrade(project: Project, review: Review) -> None:
         (ADD.format("user") + ADD.format("toy"), ["revision a1 alters user and toy, and each stays"]),
         (ADD.format("user") + "op.drop_table('toy')\nop.rename_table('ball', 'x')", ["alters user, toy and ball, and"]),
         (ADD.format("user") + ADD.format("user"), []),
+        ("op.rename_table('toy', 'ball')\n" + ADD.format("ball"), []),
+        (ADD.format("user") + "op.rename_table('toy', 'ball')\n" + ADD.format("ball"), ["alters user and toy, and"]),
         (NEW + ADD.format("user") + ADD.format("pet"), []),
         (NEW + "op.drop_table('pet')\n" + ADD.format("user"), []),
         (ADD.format("user") + "op.execute('UPDATE toy SET a = 1 WHERE id = 1')", []),

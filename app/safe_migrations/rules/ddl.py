@@ -14,7 +14,11 @@ from app.safe_migrations.tables import Name, Tables
 def several_tables(revision: Revision, case: Case) -> Problem | None:
     """Each table stays locked until the last one is done, and two that lock in another order wait for each other."""
     altered: dict[str, int] = {}
+    was: dict[str, str] = {}
     for operation, (_, name), is_new in altered_tables(revision, case.tables):
+        name = was.get(name, name)
+        if isinstance(operation.op, ops.RenameTableOp):
+            was[str(operation.op.new_table_name)] = name
         if not is_new and not operation.autocommit:
             altered.setdefault(name, operation.line)
     if len(altered) < 2:
