@@ -31,6 +31,10 @@ def process_revision_directives(
     context: MigrationContext, _revision: str | Iterable[str | None] | Iterable[str], directives: list[MigrationScript]
 ) -> None:
     """For Alembic's option of this name: no script where nothing differs, and no step that a database refuses."""
+    for script in directives:
+        for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
+            _drop_foreign_keys_first(upgrade)
+            upgrade.reverse_into(downgrade)
     # `flask db check` calls this too, and reads the directives afterwards.
     migrating = context.config is not None and getattr(context.config.cmd_opts, "autogenerate", False)
     if migrating:
@@ -40,10 +44,6 @@ def process_revision_directives(
     if migrating and all(ops.is_empty() for ops in directives[0].upgrade_ops_list):
         directives.clear()
         log.info("No changes in schema detected.")
-    for script in directives:
-        for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
-            if _drop_foreign_keys_first(upgrade):
-                upgrade.reverse_into(downgrade)
     for script in directives:
         for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
             for ops in (upgrade, downgrade):
@@ -93,22 +93,16 @@ def portably(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
     return render_item
 
 
-def _drop_foreign_keys_first(upgrade: UpgradeOps) -> bool:
-    """Before the indexes that they need on MySQL and MariaDB (error 1553), and the tables to which they refer. Whether
-    anything has changed places.
-    """
-    before = [[op, *getattr(op, "ops", ())] for op in upgrade.ops]
-
-    def is_key(op: MigrateOperation) -> bool:
-        return isinstance(op, DropConstraintOp) and op.constraint_type == "foreignkey"
-
+def _drop_foreign_keys_first(upgrade: UpgradeOps) -> None:
+    """Before the indexes that they need on MySQL and MariaDB (error 1553), and the tables to which they refer."""
     for op in upgrade.ops:
         if isinstance(op, ModifyTableOps):
-            op.ops = sorted(op.ops, key=lambda inner: not is_key(inner))
-    drops_key = [isinstance(op, ModifyTableOps) and any(map(is_key, op.ops)) for op in upgrade.ops]
-    firsts = [op for op, first in zip(upgrade.ops, drops_key, strict=True) if first]
-    upgrade.ops = [*firsts, *(op for op, first in zip(upgrade.ops, drops_key, strict=True) if not first)]
-    return before != [[op, *getattr(op, "ops", ())] for op in upgrade.ops]
+            op.ops = sorted(op.ops, key=lambda inner: not _drops_key(inner))
+    upgrade.ops = sorted(upgrade.ops, key=lambda op: not any(map(_drops_key, getattr(op, "ops", ()))))
+
+
+def _drops_key(op: MigrateOperation) -> bool:
+    return isinstance(op, DropConstraintOp) and op.constraint_type == "foreignkey"
 
 
 def _drop_indexes_with_their_table(ops: OpContainer) -> None:

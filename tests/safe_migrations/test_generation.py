@@ -258,6 +258,16 @@ def test_keys_go_first(pets: Project, database: str, rows: Callable[[str], list[
     pets.ok("upgrade")
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_key_goes_and_a_column_is_filled(pets: Project, database: str) -> None:
+    """What is asked of people, for which there may be no way back, comes after the operations are in order."""
+    without = BEFORE.replace('mapped_column(ForeignKey("user.id", ondelete="CASCADE"))', "mapped_column(Integer)")
+    models(pets, USER, without.replace("    age:", "    bio: Mapped[str] = mapped_column(Text)\n    age:"))
+    script = migrate(pets, "default=pet.bio:none")
+    assert ["drop_constraint", "create_foreign_key"] == re.findall("drop_constraint|create_foreign_key", script)
+    there_and_back(pets, database, lambda: None)
+
+
 @pytest.mark.parametrize("targets", ["", "postgresql"])
 def test_index_of_a_key_that_stays(pets: Project, database: str, targets: str) -> None:
     """MySQL drops no index that a foreign key needs, be it for good or to become another one of the same name."""
