@@ -174,12 +174,15 @@ class Project:
     environ: dict[str, str]
     forks: bool = False
 
+    def _settings(self, environ: dict[str, str]) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], **self.environ, **environ}
+
     def start(self, *args: str, **environ: str) -> "subprocess.Popen[str]":
         """``python -m ARGS`` in the folder; ``environ`` is all that it knows beside PATH."""
         return subprocess.Popen(
             [sys.executable, "-m", *args],
             cwd=self.path,
-            env={"PATH": os.environ["PATH"], **self.environ, **environ},
+            env=self._settings(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -188,7 +191,7 @@ class Project:
 
     def run(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """``start()``, and wait for the end; or the same in a process that is forked."""
-        settings = {"PATH": os.environ["PATH"], **self.environ, **environ}
+        settings = self._settings(environ)
         # Python reads PYTHON... when it starts.
         if self.forks and args[0] == "flask" and not any(name.startswith("PYTHON") for name in settings):
             return subprocess.CompletedProcess(args, *forking.run([*args], self.path, settings, seconds=600))

@@ -98,8 +98,9 @@ def rehearse(config: Config, destination: str, rows: bool) -> bool:
         opened(config) as (backups, connection, using),
         locked(backups.adapter, connection, using.lock_wait, "rehearsal"),
     ):
-        if not upgrades(ScriptDirectory.from_config(config), destination, heads_of(connection)):
-            click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads_of(connection))}")
+        heads = heads_of(connection)
+        if not upgrades(ScriptDirectory.from_config(config), destination, heads):
+            click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
             return True
         with scratch_copy(backups.adapter, connection, using, rows) as scratch, replaced_by(scratch.engine):
             return _rehearse(Rehearsal(config, scratch), destination)

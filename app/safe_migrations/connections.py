@@ -29,7 +29,7 @@ def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience:
 
     def on_error(failure: ExceptionContext) -> None:
         error = failure.sqlalchemy_exception
-        if is_other(failure.connection) and isinstance(error, DBAPIError) and adapter.is_lock_time_out(error):
+        if is_other(failure.connection) and timed_out(adapter, error):
             statement = " ".join((failure.statement or "").split())
             raise MigrationError(
                 "a script waited, on another connection than its revision's, for a lock that the revision itself may"
@@ -40,6 +40,11 @@ def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience:
 
     with listening(adapter.engine, {"begin": begin, "handle_error": on_error}):
         yield
+
+
+def timed_out(adapter: Adapter, error: BaseException | None) -> bool:
+    """Whether somebody else held what a statement needs for too long."""
+    return isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
 
 
 def blocked(adapter: Adapter, connection: Connection, patience: Patience, again: str) -> MigrationError:

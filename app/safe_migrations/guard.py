@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
-from app.safe_migrations.connections import blocked, others_kept_from_waiting
+from app.safe_migrations.connections import blocked, others_kept_from_waiting, timed_out
 from app.safe_migrations.database import connected, heads_in_words, heads_of
 from app.safe_migrations.directives import but_own_tables, portably, process_revision_directives
 from app.safe_migrations.errors import HalfDoneError, MigrationError
@@ -124,13 +124,13 @@ def _run_patiently(
             raise
 
     def can_run_again(error: Exception) -> bool:
-        return _timed_out(adapter, error) and adapter.reruns and not progress.part_committed
+        return timed_out(adapter, error) and adapter.reruns and not progress.part_committed
 
     with progress.shown_on(connection), others_kept_from_waiting(adapter, connection, patience):
         try:
             patience.persist(run, can_run_again)
         except DBAPIError as error:
-            if _timed_out(adapter, error):
+            if timed_out(adapter, error):
                 raise blocked(adapter, connection, patience, f"flask db {again}") from error
             raise
         except Exception as error:
@@ -138,10 +138,6 @@ def _run_patiently(
                 error.add_note("What the step did up to the end of its autocommit block stays: that was committed.")
             raise
     _verify(connection, progress.heads)
-
-
-def _timed_out(adapter: Adapter, error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
 
 
 def _verify(connection: Connection, expected: set[str] | None) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters import Adapter
 from app.safe_migrations.adapters.tools import LockTimeOutError, ToolError
 from app.safe_migrations.backup import Backups, heads_in_name, restore_line
-from app.safe_migrations.connections import blocked
+from app.safe_migrations.connections import blocked, timed_out
 from app.safe_migrations.database import heads_of
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.lock import locked
@@ -48,16 +48,14 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
 def _load(adapter: Adapter, connection: Connection, patience: Patience, file: Path) -> None:
     """Try again where others hold a lock; an adapter that cannot run the whole again does so with each statement."""
 
-    def timed_out(error: Exception) -> bool:
-        return isinstance(error, LockTimeOutError) or (
-            isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
-        )
+    def has_waited(error: Exception) -> bool:
+        return isinstance(error, LockTimeOutError) or timed_out(adapter, error)
 
     tries = patience if adapter.reruns else Patience(patience.seconds, 1)
     try:
-        tries.persist(lambda: adapter.load(connection, file, patience), timed_out)
+        tries.persist(lambda: adapter.load(connection, file, patience), has_waited)
     except (LockTimeOutError, DBAPIError) as error:
-        if not timed_out(error):
+        if not has_waited(error):
             raise
         connection.rollback()
         raise blocked(adapter, connection, patience, restore_line(file)) from error

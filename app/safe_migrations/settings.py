@@ -1,7 +1,6 @@
 """The settings of one run: the app's, or what `-x name=value` says instead."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,11 @@ def settings() -> Settings:
 @cache
 def _tell_if_misspelt(name: str) -> None:
     """An env.py may read names of its own, so that none is refused."""
-    close = get_close_matches(name, NAMES, 1, cutoff=0.75) if name not in NAMES else []
-    if close:
+    if name in NAMES:
+        return
+    from difflib import get_close_matches  # hardly any run needs it
+
+    if close := get_close_matches(name, NAMES, 1, cutoff=0.75):
         log.warning("-x %s=... does nothing here. Instead: -x %s=...", name, close[0])
 
 

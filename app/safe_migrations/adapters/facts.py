@@ -153,6 +153,10 @@ class Facts:
         """Whether ``name`` is cut or refused."""
         return len(name.encode() if self.names_in_bytes else name) > self.longest_name
 
+    def shortened(self, name: str) -> str:
+        """Its beginning, as far as it is not too long."""
+        return next(name[:end] for end in range(len(name), 0, -1) if not self.is_too_long(name[:end]))
+
     @property
     def names_end(self) -> bool:
         """Whether a name may be too long at all."""

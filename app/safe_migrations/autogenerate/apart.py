@@ -1,20 +1,18 @@
 """What is done without keeping others out, and therefore in revisions of its own."""
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from random import randrange
 from typing import Any
 
 from alembic.operations.ops import (
     AddColumnOp,
     AlterColumnOp,
+    CreateCheckConstraintOp,
     CreateForeignKeyOp,
     CreateIndexOp,
     CreateTableOp,
     CreateUniqueConstraintOp,
-    DowngradeOps,
     DropColumnOp,
     DropConstraintOp,
     DropIndexOp,
@@ -22,14 +20,12 @@ from alembic.operations.ops import (
     MigrateOperation,
     MigrationScript,
     ModifyTableOps,
-    UpgradeOps,
 )
-from alembic.util import rev_id
 from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.autogenerate.changes import about, remove_empty, taken_out, way_back
+from app.safe_migrations.autogenerate.changes import about, following, ids_after, remove_empty, taken_out, way_back
 from app.safe_migrations.autogenerate.needed import dropped
 from app.safe_migrations.autogenerate.rendering import AutocommitBlock, PerDatabase
 from app.safe_migrations.rules.columns import not_null_check
@@ -256,14 +252,17 @@ def _not_null_in(changes: ModifyTableOps, alters: list[AlterColumnOp], backs: li
     table, schema = changes.table_name, changes.schema
     forth, back = (ModifyTableOps(table, list(ops), schema=schema) for ops in (alters, backs))
 
+    def checks_on(facts: Facts) -> list[CreateCheckConstraintOp]:
+        return [not_null_check(op, facts) for op in alters] if facts.not_null_scans else []
+
     def check(facts: Facts) -> Ways:
-        checks = [not_null_check(op, facts) for op in alters] if facts.not_null_scans else []
+        checks = checks_on(facts)
         return checks, [each.reverse() for each in checks]
 
     def alter(facts: Facts) -> Ways:
-        checks, drops = check(facts)
-        names = [str(not_null_check(op, facts).constraint_name) for op in alters] if checks else []
-        validate = [ExecuteSQLOp(str(facts.validating(table, schema, name))) for name in names]
+        checks = checks_on(facts)
+        validate = [ExecuteSQLOp(str(facts.validating(table, schema, str(each.constraint_name)))) for each in checks]
+        drops = [each.reverse() for each in checks]
         return [*validate, forth, *drops], [back, *checks]
 
     columns = " and ".join(f"{table}.{op.column_name}" for op in alters)
@@ -273,22 +272,5 @@ def _not_null_in(changes: ModifyTableOps, alters: list[AlterColumnOp], backs: li
 def _chained(script: MigrationScript, steps: list[Step]) -> list[MigrationScript]:
     scripts = [script]
     for identifier, step in zip(ids_after(str(script.rev_id), len(steps)), steps, strict=True):
-        up, down = step.ops()
-        scripts.append(
-            MigrationScript(
-                identifier,
-                UpgradeOps(up),
-                DowngradeOps(down),
-                message=step.message,
-                head=str(scripts[-1].rev_id),
-                version_path=script.version_path,
-            )
-        )
+        scripts.append(following(scripts[-1], identifier, step.message, *step.ops()))
     return scripts
-
-
-def ids_after(first: str, count: int) -> list[str]:
-    """Like Alembic's, 12 hexadecimal digits, and sorted: names of files begin with the second, and go on with these."""
-    if not re.fullmatch("[0-9a-f]{12}", first):  # somebody's own
-        return [rev_id() for _ in range(count)]
-    return sorted(f"{randrange(int(first, 16) + 1, 16**12):012x}" for _ in range(count))

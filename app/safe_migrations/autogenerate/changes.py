@@ -1,5 +1,7 @@
-"""What a script does, and what takes that back: found, and taken out."""
+"""What a script does, and what takes that back: found, taken out, and put into a revision that follows."""
 
+import re
+from random import randrange
 from typing import Any
 
 from alembic.operations.ops import (
@@ -8,12 +10,15 @@ from alembic.operations.ops import (
     CreateForeignKeyOp,
     CreateIndexOp,
     CreateUniqueConstraintOp,
+    DowngradeOps,
     DropConstraintOp,
     DropIndexOp,
     MigrateOperation,
     MigrationScript,
     ModifyTableOps,
+    UpgradeOps,
 )
+from alembic.util import rev_id
 
 # By what a downgrade takes it back.
 BACK: dict[type[MigrateOperation], type[MigrateOperation]] = {
@@ -69,3 +74,28 @@ def remove_empty(script: MigrationScript) -> None:
     """Take out the tables of which nothing is changed any more."""
     for ops in (*script.upgrade_ops_list, *script.downgrade_ops_list):
         ops.ops[:] = [op for op in ops.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
+
+
+def following(
+    script: MigrationScript,
+    identifier: str,
+    message: str | None,
+    up: list[MigrateOperation],
+    down: list[MigrateOperation],
+) -> MigrationScript:
+    """The revision ``identifier``, which comes next after ``script``."""
+    return MigrationScript(
+        identifier,
+        UpgradeOps(up),
+        DowngradeOps(down),
+        message=message,
+        head=str(script.rev_id),
+        version_path=script.version_path,
+    )
+
+
+def ids_after(first: str, count: int) -> list[str]:
+    """Like Alembic's, 12 hexadecimal digits, and sorted: names of files begin with the second, and go on with these."""
+    if not re.fullmatch("[0-9a-f]{12}", first):  # somebody's own
+        return [rev_id() for _ in range(count)]
+    return sorted(f"{randrange(int(first, 16) + 1, 16**12):012x}" for _ in range(count))

@@ -8,19 +8,18 @@ from alembic.operations.ops import (
     AddColumnOp,
     AlterColumnOp,
     CreateTableOp,
-    DowngradeOps,
     ExecuteSQLOp,
     MigrateOperation,
     MigrationScript,
-    UpgradeOps,
 )
 from sqlalchemy import Column, Table, inspect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
+from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.autogenerate.apart import ids_after
+from app.safe_migrations.adapters.products import facts_at
+from app.safe_migrations.autogenerate.changes import following, ids_after
 from app.safe_migrations.autogenerate.rendering import AddEnumValue, PerDatabase, every
 
 
@@ -70,11 +69,11 @@ def create_and_drop_enums(script: MigrationScript, models: Iterable[Table], fact
 def added_values(context: AutogenContext) -> list[MigrateOperation]:
     """What gives the enums of the database the values that only the models have. Alembic sees none of them."""
     assert context.connection is not None
-    inspector = inspect(context.connection)
-    facts = next((facts() for facts in FACTS.values() if facts.dialect == inspector.dialect.name), None)
-    if facts is None or not facts.enums_are_types:
+    facts = facts_at(adapter_of(context.connection.engine), context.connection)
+    if not facts.enums_are_types:
         return []
     there = {}
+    inspector = inspect(context.connection)
     for enum in inspector.get_enums("*"):  # type: ignore[attr-defined]  # of PostgreSQL's
         there[enum["schema"], enum["name"]] = enum["labels"]
         if enum["visible"]:
@@ -124,14 +123,7 @@ def values_apart(scripts: list[MigrationScript]) -> None:
     rest = [op for op in upgrade.ops if not isinstance(op, AddEnumValue)]
     if values and rest:
         (identifier,) = ids_after(str(script.rev_id), 1)
-        later = MigrationScript(
-            identifier,
-            UpgradeOps(rest),
-            DowngradeOps(list(downgrade.ops)),
-            message=script.message,
-            head=str(script.rev_id),
-            version_path=script.version_path,
-        )
+        later = following(script, identifier, script.message, rest, list(downgrade.ops))
         script.message = "Add values to enums"
         upgrade.ops[:], downgrade.ops[:] = values, []
         scripts.append(later)

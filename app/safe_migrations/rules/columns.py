@@ -119,9 +119,7 @@ def set_not_null_scans(op: ops.AlterColumnOp, case: Case) -> Problem | None:
 
 def not_null_check(op: ops.AlterColumnOp, facts: Facts) -> ops.CreateCheckConstraintOp:
     """A CHECK that says of the column what NOT NULL says, and has not looked at the rows that are there."""
-    name = f"ck_{op.table_name}_{op.column_name}_not_null"
-    while facts.is_too_long(name):
-        name = name[:-1]
+    name = facts.shortened(f"ck_{op.table_name}_{op.column_name}_not_null")
     condition = f"{facts.quoted(op.column_name)} IS NOT NULL"
     check = conv(name)  # the naming convention adds nothing to it
     return ops.CreateCheckConstraintOp(check, op.table_name, condition, schema=op.schema, postgresql_not_valid=True)

@@ -9,7 +9,6 @@ from sqlalchemy import Constraint, MetaData, UniqueConstraint
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql.elements import conv
 
-from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.database import naming_convention
 from app.safe_migrations.operations import made_by
 from app.safe_migrations.rules.lines import as_python, as_sql
@@ -147,13 +146,8 @@ def long_identifier(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
             unit = "bytes" if case.facts.names_in_bytes else "characters"
             yield Problem(
                 f"names {kind} {name}, which is longer than {case.facts.longest_name} {unit}: it is cut or refused",
-                f"take a shorter name, in the model or the naming convention too:\n    {_shorter(name, case.facts)}",
+                f"take a shorter name, in the model or the naming convention too:\n    {case.facts.shortened(name)}",
             )
-
-
-def _shorter(name: str, facts: Facts) -> str:
-    """Its beginning, as far as it is not too long."""
-    return next(name[:end] for end in range(len(name), 0, -1) if not facts.is_too_long(name[:end]))
 
 
 def _named(op: Any) -> Iterator[tuple[str, str]]:

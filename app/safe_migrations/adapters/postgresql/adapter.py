@@ -59,7 +59,6 @@ class PostgreSQL(Adapter):
         for name in extensions:
             if not self.has_extension(connection, name):
                 log.warning("Without the extension %s, which this user may not create", name)
-
         connection.rollback()
 
     @property
