@@ -28,7 +28,10 @@ from app.safe_migrations.settings import Settings
 PARTIAL = ".partial"
 # The usual ones, for URLs that name none: they are of the same place.
 PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
-NAME = re.compile(r"(?P<database>.+)-\d{8}T\d{9}Z-(?P<revision>.+)-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)")
+# A revision has no dash here, as heads_in_name() writes it.
+NAME = re.compile(
+    r"(?P<database>.+)-\d{8}T\d{9}Z-(?P<revision>[^-]+)(?P<by_hand>-by-hand)?-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)"
+)
 
 
 def name_of(url: URL) -> str:
@@ -40,7 +43,10 @@ def name_of(url: URL) -> str:
 
 @dataclass(frozen=True)
 class Backups:
-    """The backups of one database: ``NAME-UTC-REVISION-CHECKSUM.SUFFIX`` in ``folder``; the newest ``keep`` stay."""
+    """The backups of one database: ``NAME-UTC-REVISION[-by-hand]-CHECKSUM.SUFFIX`` in ``folder``.
+
+    After a run has succeeded ``keep`` of them stay; those made by hand stay until somebody deletes them.
+    """
 
     adapter: Adapter
     folder: Path
@@ -72,11 +78,11 @@ class Backups:
         """The last one that was made, if there is one. Raises as found() does."""
         return next(iter(self.found()), None)
 
-    def make(self, connection: Connection, heads: tuple[str, ...], patience: Patience) -> Path:
+    def make(self, connection: Connection, heads: tuple[str, ...], patience: Patience, by_hand: bool = False) -> Path:
         """Write one and verify it. Raises MigrationError if that fails; then there is no file. Call it locked."""
         now = datetime.now(UTC)
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
-        begin = f"{self.name}-{stamp}-{heads_in_name(heads)}"
+        begin = f"{self.name}-{stamp}-{heads_in_name(heads)}{'-by-hand' if by_hand else ''}"
         partial = self.folder / f"{begin}{self.adapter.suffix}{PARTIAL}"
         with private(partial), reported(f"Backing up to {relative(self.folder)}", partial), writing(self.folder):
             self._remove_partial(but=partial)
@@ -104,10 +110,29 @@ class Backups:
         return found["revision"]
 
     def prune(self, *spared: Path) -> None:
-        """Delete all but the newest ``keep``, and but for ``spared``."""
-        for file in self.found()[self.keep :]:
+        """Delete all automatic backups but ``keep``, and but for ``spared``. Call it after a run has succeeded.
+
+        The newest backup of each revision goes last: several of one revision are those of attempts that failed.
+        """
+        automatic = self._automatic()
+        newest = {_revision(file): file for file in reversed(automatic)}
+        automatic.sort(key=lambda file: newest[_revision(file)] != file)  # stable: the newest first among equals
+        for file in automatic[self.keep :]:
             if not any(other.exists() and file.samefile(other) for other in spared):
-                file.unlink(missing_ok=True)
+                _remove(file, f"MIGRATION_BACKUP_KEEP is {self.keep}")
+
+    def drop_repeated(self, file: Path) -> None:
+        """Delete ``file``, the backup of a run that was rolled back, if the attempt before left one of this revision.
+
+        So a run that fails again and again neither fills the disk nor takes away what a script that commits by itself
+        may have changed at the first attempt.
+        """
+        before = next((other for other in self._automatic() if other.name < file.name), None)
+        if before and _revision(before) == _revision(file):
+            _remove(file, f"the run was rolled back, and {before.name} is of the same revision")
+
+    def _automatic(self) -> list[Path]:
+        return [file for file in self.found() if not is_by_hand(file)]
 
     def _remove_partial(self, but: Path) -> None:
         """What a killed run left: we have the lock, so nobody is writing it."""
@@ -136,8 +161,12 @@ def before_steps(
             *error.lines,
             f"flask db -x backup=never {command(steps)}",
         ) from error
-    finally:
-        backups.prune()
+
+
+def is_by_hand(file: Path) -> bool:
+    """Return whether `flask db backup` made ``file``, and not a run."""
+    found = NAME.fullmatch(file.name)
+    return bool(found and found["by_hand"])
 
 
 def restore_line(file: Path) -> str:
@@ -175,6 +204,21 @@ def writing(folder: Path) -> Iterator[None]:
 def heads_in_name(heads: tuple[str, ...]) -> str:
     """The revisions, as far as names of files can say them."""
     return re.sub(r"[^\w.+]+", "_", "+".join(sorted(heads))) or "base"
+
+
+def _revision(file: Path) -> str:
+    """Return the part of a backup's name that has its revisions."""
+    found = NAME.fullmatch(file.name)
+    return found["revision"] if found else ""
+
+
+def _remove(file: Path, reason: str) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("Could not remove backup %s: %s", relative(file), error.strerror)
+    else:
+        log.info("Removed backup %s: %s", relative(file), reason)
 
 
 def _sync(file: Path) -> None:

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.backup import Backups, restore_line
+from app.safe_migrations.backup import Backups, is_by_hand, restore_line
 from app.safe_migrations.database import app_engine, connected, heads_in_words, heads_of, replaced_by
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.lock import locked
@@ -43,19 +43,17 @@ def opened(config: Config) -> Iterator[tuple[Backups, Connection, Settings]]:
 
 
 def back_up(config: Config) -> str:
-    """Write a backup, and return its path."""
+    """Write a backup, which no run removes, and return its path."""
     with opened(config) as (backups, connection, using), locked(backups.adapter, connection, using.lock_wait):
-        try:
-            return relative(backups.make(connection, heads_of(connection), using.patience))
-        finally:
-            backups.prune()
+        return relative(backups.make(connection, heads_of(connection), using.patience, by_hand=True))
 
 
 def list_backups(config: Config) -> None:
-    """Print path and size of each; the database need not answer."""
+    """Print path and size of each, and which are made by hand; the database need not answer."""
     using = settings_of(config)
     for file in Backups(adapter_of(app_engine()), using.backup_folder, using.backup_keep).found():
-        click.echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB")
+        by_hand = "  by hand" if is_by_hand(file) else ""
+        click.echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB{by_hand}")
 
 
 def put_back(config: Config, file: Path, yes: bool) -> None:

@@ -5,9 +5,9 @@ nothing to do, takes no lock.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from alembic.runtime.migration import MigrationStep, RevisionStep
@@ -23,6 +23,9 @@ from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, command, pending
 from app.safe_migrations.progress import Progress, StepDone, log, log_on_stderr
 from app.safe_migrations.remedies import masked
+
+if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+    from app.safe_migrations.backup import Backups
 
 
 def run_migrations(engine: Engine, **options: Any) -> None:
@@ -66,7 +69,11 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 _review(steps, adapter, connection, using.review)
                 changes_schema = any(isinstance(step, RevisionStep) for step in steps)
                 backup = before_steps(backups, connection, heads, using, steps) if changes_schema else None
-                with _backup_named(lambda: backup), adapter.prepared(connection, using.patience) as step_done:
+                with (
+                    _backup_named(lambda: backup),
+                    _backups_pruned(backups, connection, heads, backup),
+                    adapter.prepared(connection, using.patience) as step_done,
+                ):
                     _run_patiently(adapter, connection, using.patience, options, step_done, command(steps))
 
 
@@ -76,12 +83,33 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        stays = isinstance(error, HalfDoneError) or getattr(error, "__notes__", [])
-        if stays and (backup := find()):
+        if _left_something(error) and (backup := find()):
             from app.safe_migrations.backup import restore_line
 
             error.add_note(f"The last backup, without what was written since:\n    {restore_line(backup)}")
         raise
+
+
+@contextmanager
+def _backups_pruned(
+    backups: "Backups", connection: Connection, heads: tuple[str, ...], backup: Path | None
+) -> Iterator[None]:
+    """Remove older backups after a run that succeeds; after one that was rolled back, its own if it is a repetition."""
+    try:
+        yield
+    except Exception as error:
+        if backup and not _left_something(error):
+            with suppress(DBAPIError):  # of a connection that is lost: then it is not known what remains
+                if set(heads) == set(heads_of(connection)):
+                    backups.drop_repeated(backup)
+        raise
+    if backup:
+        backups.prune()
+
+
+def _left_something(error: Exception) -> bool:
+    """Return whether changes of a run that failed remain: then its message says so in notes."""
+    return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
 
 def _interrupted(adapter: Adapter, connection: Connection) -> str:

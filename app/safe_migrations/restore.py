@@ -22,8 +22,7 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
     """Make the database what ``file`` has, after a backup of what is there. ``file`` is verified already.
 
     Where another restore was broken off, what is there is no state to come back to. Raises MigrationError, with a
-    note that names the backup of the state before, if it fails half-way; one that changed nothing leaves none, for
-    each would push an older one out.
+    note that names the backup of the state before, if it fails half-way; one that changed nothing leaves none.
     """
     adapter = backups.adapter
     with locked(adapter, connection, using.lock_wait):
@@ -40,9 +39,8 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
             elif before:
                 add_to(error, f"The state before the restore:\n    {restore_line(before)}")
             raise
-        finally:
-            if before:
-                backups.prune(file, before)
+        if before:
+            backups.prune(file, before)
 
 
 def _load(adapter: Adapter, connection: Connection, patience: Patience, file: Path) -> None:

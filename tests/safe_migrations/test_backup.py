@@ -192,18 +192,65 @@ def test_risky(project: Project, engine: Engine, up: str, expected: int) -> None
     assert expected == len(files(project))
 
 
-def test_keep(project: Project, engine: Engine) -> None:
-    """MIGRATION_BACKUP_KEEP backups stay, after failures too, the newest ones; a partial one of a killed run goes."""
+FAILS = revision("a2", "a1", "raise RuntimeError('stop')")
+
+
+def earlier(project: Project, engine: Engine) -> list[Path]:
+    """One backup made by hand and one of an upgrade to a1, which has a name as older releases gave them."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
-    project.write(*revision("a1", FIRST, "raise RuntimeError('stop')"))
-    project.environ["MIGRATION_BACKUP_KEEP"] = "2"
+    project.ok("backup")
+    project.write(*A1)
+    project.ok("upgrade")
+    return files(project)
+
+
+def test_keep_after_failures(project: Project, engine: Engine) -> None:
+    """A crash loop removes no earlier backup, however few are kept, and leaves one of its own; a partial one goes."""
+    before = earlier(project, engine)
+    project.write(*FAILS)
+    project.environ["MIGRATION_BACKUP_KEEP"] = "1"
+    before[-1].with_name(before[-1].name + ".partial").touch()
+    errors = [project.db("upgrade").stderr for _ in range(5)]
+    after = files(project)
+    assert before == [file for file in after if file in before]
+    assert 3 == len(after)
+    (own,) = set(after) - set(before)
+    lines = [line for line in errors[-1].splitlines() if "Removed backup" in line]
+    assert [f"the run was rolled back, and {own.name} is of the same revision"] == [
+        line.partition(": ")[2] for line in lines
+    ]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_keep_what_a_failed_run_has_changed(project: Project, engine: Engine) -> None:
+    """The backup of an attempt that has committed something stays, though one of the same revision is there."""
+    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+    change = "with op.get_context().autocommit_block():\n    op.execute('UPDATE kept SET one = one + 1')"
+    project.write(*revision("a1", FIRST, f"{change}\nraise RuntimeError('stop')"))
     for _ in range(2):
-        assert 1 == project.db("upgrade").returncode
-    last = files(project)[-1]
-    last.with_name(last.name + ".partial").touch()
-    assert 1 == project.db("upgrade").returncode
+        assert "was committed" in project.db("upgrade").stderr
     assert 2 == len(files(project))
-    assert last in files(project)
+
+
+def test_keep_after_a_success(project: Project, engine: Engine) -> None:
+    """MIGRATION_BACKUP_KEEP backups stay, the newest of each revision before several of one, and each removal is told.
+
+    Those made by hand do not count, and are never removed.
+    """
+    project.environ["MIGRATION_BACKUP_KEEP"] = "3"
+    (by_hand, _) = earlier(project, engine)
+    outputs = [project.ok(command) for command in ("downgrade", "upgrade", "downgrade", "upgrade")]
+    revisions = ["-".join(file.name.split("-")[2:-1]) for file in files(project)]
+    assert [f"{FIRST}-by-hand", FIRST, "a1", FIRST] == revisions
+    assert by_hand in files(project)
+    assert [0, 0, 1, 1] == [output.count("Removed backup instance/backups/") for output in outputs]
+    project.environ["MIGRATION_BACKUP_KEEP"] = "2"
+    project.write(*revision("a2", "a1", "pass"))
+    project.ok("upgrade")
+    revisions = ["-".join(file.name.split("-")[2:-1]) for file in files(project)]
+    assert [f"{FIRST}-by-hand", FIRST, "a1"] == revisions
+    listed = project.ok("backups").splitlines()
+    assert [False, False, True] == [line.endswith("  by hand") for line in listed]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
