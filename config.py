@@ -30,8 +30,8 @@ DRIVERS: dict[str, tuple[str, dict[str, str]]] = {
 class ConfigError(ClickException):
     """A setting that is missing or wrong, by its name; one line and exit status 1 under `flask`."""
 
-    def __init__(self, name: str, wrong: str, instead: str) -> None:
-        super().__init__(f"{name} {wrong}. Instead: {instead}")
+    def __init__(self, name: str, wrong: str, fix: str) -> None:
+        super().__init__(f"{name} {wrong}. Fix: {fix}")
 
 
 def database_url(environ: Mapping[str, str]) -> str:

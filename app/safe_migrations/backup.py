@@ -157,7 +157,7 @@ def before_steps(
     except ToolError as error:
         raise MigrationError(
             error.what,
-            f"{error.instead.rstrip('.:')}; or, if you have a backup of your own, go on without one:",
+            f"{error.remedy.rstrip('.:')}; or, if you have a backup of your own, go on without one:",
             *error.lines,
             f"flask db -x backup=never {command(steps)}",
         ) from error

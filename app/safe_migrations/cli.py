@@ -108,10 +108,10 @@ def _complete_usage(ctx: click.Context) -> None:
             raise click.UsageError("Give the revision as argument or as --revision, not as both.", ctx)
         ctx.params["revision"] = target
     if ctx.params.get("revision") == "":
-        raise click.UsageError(f"The revision is empty. Instead: {ctx.command_path} REV", ctx)
+        raise click.UsageError(f"The revision is empty. Fix: {ctx.command_path} REV", ctx)
     revisions = ctx.params.get("revisions", ["heads"])
     if not revisions or "" in revisions:
-        raise click.UsageError(f'Which revisions? Instead: {ctx.command_path} -m "Merge heads" heads', ctx)
+        raise click.UsageError(f'Which revisions? Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
     if ctx.params.get("multidb") and ctx.get_parameter_source("template") is not ParameterSource.COMMANDLINE:
         raise click.UsageError(
             f"This project's template is for one database. Instead: {ctx.command_path} --template flask-multidb", ctx

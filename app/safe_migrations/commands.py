@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.backup import Backups, is_by_hand, restore_line
 from app.safe_migrations.database import app_engine, connected, heads_in_words, heads_of, replaced_by
-from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.errors import MigrationError, UnsafeError
 from app.safe_migrations.lock import locked
 from app.safe_migrations.plan import upgrades
 from app.safe_migrations.progress import log_on_stderr
@@ -57,14 +57,14 @@ def list_backups(config: Config) -> None:
 
 
 def put_back(config: Config, file: Path, yes: bool) -> None:
-    """Restore ``file``, if it is whole and the answer is yes. Raises MigrationError if there is nobody to ask."""
+    """Restore ``file``, if it is whole and the answer is yes. Raises UnsafeError if there is nobody to ask."""
     if not file.is_file():
         raise MigrationError(f"there is no file {file}.", "choose one of:", "flask db backups")
     with opened(config) as (backups, connection, using):
         revision = backups.verify(connection, file)
         target = masked(backups.adapter.engine.url)
         if not yes and not sys.stdin.isatty():
-            raise MigrationError(
+            raise UnsafeError(
                 f"this replaces everything in {target}, and nobody is there to say yes.",
                 "say it beforehand:",
                 f"{restore_line(file)} --yes",

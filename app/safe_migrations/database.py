@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter
-from app.safe_migrations.errors import LoginError, MigrationError
+from app.safe_migrations.errors import LoginError, UnsafeError
 
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
 # server that takes the connection and says nothing, such as another service behind that port.
@@ -78,7 +78,7 @@ def replaced_by(engine: Engine) -> Iterator[None]:
 
     def refuse(dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]) -> None:
         if dialect.name == real.dialect.name and _place(args, options) == place:
-            raise MigrationError(
+            raise UnsafeError(
                 "a script connects to the real database, which is out of bounds here.",
                 "use the connection of the revision:",
                 "op.get_bind().execute(...)",

@@ -1,7 +1,8 @@
-"""What an error means to the person who typed `flask db ...`: what stands in the way, `Instead:`, lines to paste.
+"""Errors as messages for the person who typed `flask db ...`: what is wrong, `Fix:` or `Instead:`, lines to paste.
 
 CommandError          Alembic's; Flask-Migrate's functions report it by themselves
-├── MigrationError     such a message
+├── MigrationError     something is wrong on the user's side: `Fix:`
+│   ├── UnsafeError    something risky is refused: `Instead:`
 │   └── HalfDoneError  of a run that could not be undone
 └── LoginError         no connection
 
@@ -27,13 +28,21 @@ TEMPLATE = Path(__file__).with_name("template")
 
 
 class MigrationError(CommandError):
-    """Says what stands in the way, what to do instead, and gives lines to paste."""
+    """Says what is wrong, how to fix it, and gives lines to paste."""
 
-    def __init__(self, what: str, instead: str, *lines: str) -> None:
+    label = "Fix"
+
+    def __init__(self, what: str, remedy: str, *lines: str) -> None:
         self.what = what
-        self.instead = instead
+        self.remedy = remedy
         self.lines = lines
-        super().__init__("\n".join([what, f"Instead: {instead}", *(f"    {line}" for line in lines)]))
+        super().__init__("\n".join([what, f"{self.label}: {remedy}", *(f"    {line}" for line in lines)]))
+
+
+class UnsafeError(MigrationError):
+    """Refuses something that could lose data or break the running app, and says what to do instead."""
+
+    label = "Instead"
 
 
 class HalfDoneError(MigrationError):

@@ -142,8 +142,8 @@ class Rehearsal:
                 self.script.run_env()
         except (Exception, SystemExit) as error:
             words = str(message(error, Situation(self.adapter.engine.url, Path(self.script.dir), frozenset())))
-            if not isinstance(error, MigrationError):  # what to do instead is about the app's own database
-                words = words.partition("\nInstead: ")[0]
+            if not isinstance(error, MigrationError):  # the fix is about the app's own database
+                words = words.partition(f"\n{MigrationError.label}: ")[0]
             report.faults.append(f"its {what} fails: {words}")
             return None
         finally:

@@ -33,12 +33,12 @@ class Remedy:
     """What helps where ``pattern`` is found; in ``lines``, {name} is a part of the situation or a group of it."""
 
     pattern: str
-    instead: str
+    fix: str
     lines: tuple[str, ...] = ()
 
 
 def find(words: str, remedies: tuple[Remedy, ...], situation: Situation) -> tuple[str, ...]:
-    """What to do instead, and lines to paste, from the first of ``remedies`` that fits; the last one fits all."""
+    """The fix, and lines to paste, from the first of ``remedies`` that fits; the last one fits all."""
     remedy, found = next((remedy, found) for remedy in remedies if (found := re.search(remedy.pattern, words)))
     url = situation.url
     names = {
@@ -53,7 +53,7 @@ def find(words: str, remedies: tuple[Remedy, ...], situation: Situation) -> tupl
         "folder": shlex.quote(str(Path(url.database or "").parent)),
         **found.groupdict(),
     }
-    return (remedy.instead, *(line.format(**names) for line in remedy.lines))
+    return (remedy.fix, *(line.format(**names) for line in remedy.lines))
 
 
 def relative(path: Path) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from app.safe_migrations.adapters import Adapter
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS, facts_at
-from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.errors import UnsafeError
 from app.safe_migrations.findings import Finding, Level
 from app.safe_migrations.operations import Recorder, Revision
 from app.safe_migrations.progress import log
@@ -108,7 +108,7 @@ def review_pending(scripts: list[Script], adapter: Adapter, connection: Connecti
 
 
 def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
-    """Print what is found in ``steps``. Raises MigrationError, in the mode ``enforce``, for what stops an upgrade."""
+    """Print what is found in ``steps``. Raises UnsafeError, in the mode ``enforce``, for what stops an upgrade."""
     scripts = [step.revision for step in steps if isinstance(step, RevisionStep) and step.is_upgrade]
     findings = review_pending(scripts, adapter, connection)
     stopping = [finding for finding in findings if finding.stops and mode == "enforce"]
@@ -119,9 +119,9 @@ def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connectio
         raise refused(stopping)
 
 
-def refused(findings: list[Finding]) -> MigrationError:
+def refused(findings: list[Finding]) -> UnsafeError:
     """What stands in the way of an upgrade, and both ways out of each."""
-    error = MigrationError(findings[0].message, findings[0].instead)
+    error = UnsafeError(findings[0].message, findings[0].instead)
     files = dict.fromkeys(finding.file for finding in findings)
     error.args = ("\n\n".join(_in_one([each for each in findings if each.file == file]) for file in files),)
     return error

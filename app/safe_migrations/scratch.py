@@ -16,7 +16,7 @@ from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import facts_at
 from app.safe_migrations.backup import PORTS, name_of, private, writing
 from app.safe_migrations.database import heads_of
-from app.safe_migrations.errors import MigrationError, summary
+from app.safe_migrations.errors import MigrationError, UnsafeError, summary
 from app.safe_migrations.progress import log, reported
 from app.safe_migrations.remedies import masked
 from app.safe_migrations.settings import Settings
@@ -132,7 +132,7 @@ def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Set
 
 @contextmanager
 def _kept_inside(scratch: Adapter) -> Iterator[None]:
-    """While it lasts, no statement changes what is the server's, or another file. Raises MigrationError.
+    """While it lasts, no statement changes what is the server's, or another file. Raises UnsafeError.
 
     SQL that runs inside of the server, as of a function, is not seen.
     """
@@ -148,7 +148,7 @@ def _kept_inside(scratch: Adapter) -> Iterator[None]:
 
 
 def _refuse(text: str, facts: Facts) -> None:
-    """Raise MigrationError if a statement of ``text`` changes more than its database."""
+    """Raise UnsafeError if a statement of ``text`` changes more than its database."""
     for words in statements(text, facts.product):
         if facts.reaches_out and facts.reaches_out.match(" ".join(word.keyword for word in words.words)):
             url = f"export MIGRATION_REHEARSAL_URL={facts.product}://USER:PASSWORD@OTHER_SERVER"
@@ -157,7 +157,7 @@ def _refuse(text: str, facts: Facts) -> None:
                 if facts.dialect == "sqlite"
                 else ("rehearse on a server of its own:", url)
             )
-            raise MigrationError(
+            raise UnsafeError(
                 f"the statement {words.text[:80]!r} may change more than a database, which would outlive a rehearsal.",
                 *way_out,
             )

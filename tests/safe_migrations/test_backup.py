@@ -303,7 +303,7 @@ def test_no_room(project: Project, engine: Engine, backend: str, limit: int) -> 
         done = project.db("upgrade")
     assert 1 == done.returncode
     assert "Traceback" not in done.stderr
-    assert "Instead: " in done.stderr
+    assert "Fix: " in done.stderr
     assert not limit or [] == files(project)
     assert before == state(engine)
 
@@ -336,7 +336,7 @@ def test_no_room_on_the_server(project: Project, engine: Engine, tmp_path: Path)
         program.chmod(0o700)
     done = project.db("upgrade", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert (1, True) == (done.returncode, "Error: the server has no room: ERROR: could not" in done.stderr)
-    assert "Instead: make room on its disk" in done.stderr
+    assert "Fix: make room on its disk" in done.stderr
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -391,7 +391,7 @@ def test_not_whole(project: Project, engine: Engine, backend: str, database: str
                 backups.verify(connection, renamed(whole, gzip.compress(head)))
     for name in (whole, "missing"):
         done = project.db("restore", "--yes", str(name))
-        assert (1, True) == (done.returncode, "Instead: " in done.stderr), done.stderr
+        assert (1, True) == (done.returncode, "Fix: " in done.stderr), done.stderr
     other = whole.with_name("cut" + whole.suffix)
     other.write_bytes(content)
     assert "its name is not" in project.db("restore", "--yes", str(other)).stderr
@@ -592,7 +592,7 @@ def test_programs_of_the_other_product(project: Project, engine: Engine, databas
         errors = project.db("backup", PATH=str(tmp_path / "bin")).stderr
         own, other, package = ("MariaDB", "MySQL", "mariadb") if of_mariadb else ("MySQL", "MariaDB", "mysql")
         assert (make, True) == (make, f"{name} is {other}'s, and cannot dump " in errors), errors
-        assert f"Instead: install {own}'s own, of the package {package}-client." in errors
+        assert f"Fix: install {own}'s own, of the package {package}-client." in errors
         run(engine, drop)
     run_on_server(url, f"CREATE USER '{user}' IDENTIFIED BY 'secret'", f"GRANT ALL ON *.* TO '{user}'")
     try:

@@ -1,4 +1,4 @@
-"""Bad inputs: one short message with `Instead:`, exit status 1 or 2, no traceback, no password, nothing changed."""
+"""Bad inputs: one short message with `Fix:`, exit status 1 or 2, no traceback, no password, nothing changed."""
 
 import hashlib
 import os
@@ -36,7 +36,7 @@ class Case:
     """A bad input: what is arranged, what is typed, and what has to be said about it."""
 
     says: str
-    instead: str
+    fix: str
     args: str = "upgrade"
     environ: dict[str, str] = field(default_factory=dict)
     files: dict[str, str | None] = field(default_factory=dict)
@@ -49,21 +49,21 @@ def script_file(name: str) -> str:
     return f"migrations/versions/{name}.py"
 
 
-def at_url(value: str, says: str, instead: str) -> Case:
+def at_url(value: str, says: str, fix: str) -> Case:
     """The database is named by a URL."""
-    return Case(says, instead, "current", {"DATABASE_URL": value})
+    return Case(says, fix, "current", {"DATABASE_URL": value})
 
 
-def from_parts(says: str, instead: str, **environ: str) -> Case:
+def from_parts(says: str, fix: str, **environ: str) -> Case:
     """The database is named by its parts."""
-    return Case(says, instead, "current", environ)
+    return Case(says, fix, "current", environ)
 
 
 def broken(
-    text: str | None, says: str, instead: str = "correct the script", args: str = "upgrade", first: str = ""
+    text: str | None, says: str, fix: str = "correct the script", args: str = "upgrade", first: str = ""
 ) -> Case:
     """There is a revision script with this text."""
-    return Case(says, instead, args, files={script_file("a1"): text}, first=tuple(first.split(";")) if first else ())
+    return Case(says, fix, args, files={script_file("a1"): text}, first=tuple(first.split(";")) if first else ())
 
 
 CASES = {
@@ -261,7 +261,7 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_bad_input(upgraded: Project, tmp_path: Path, case: Case) -> None:
-    """One message: what stands in the way, what to do instead; and the files, the database's too, as before."""
+    """One message: what is wrong, how to fix it; and the files, the database's too, as before."""
     project = replace(upgraded, path=tmp_path / "project")
     shutil.copytree(upgraded.path, project.path)
     for name, content in case.files.items():
@@ -281,9 +281,9 @@ def test_bad_input(upgraded: Project, tmp_path: Path, case: Case) -> None:
     print(done.stderr)
     problem = done.stderr[done.stderr.index("Error: ") :] if case.status == 1 else done.stderr
     assert case.says in problem
-    assert case.instead in problem
+    assert case.fix in problem
     assert (case.status, 1) == (done.returncode, len(re.findall("^Error: ", done.stderr, re.MULTILINE)))
-    assert case.status == 2 or "Instead: " in problem
+    assert case.status == 2 or "Fix: " in problem
     assert len(problem.splitlines()) <= 5
     assert "Traceback" not in done.stderr
     assert PASSWORD not in done.stdout + done.stderr
@@ -388,6 +388,15 @@ def test_silent_server(
     done = app.test_cli_runner().invoke(args=["db", "current"])
     assert (1, True) == (done.exit_code, f"no answer from a {dialect} server" in done.stderr)
     assert "check host and port" in done.stderr
+
+
+def test_fix_and_instead(project: Project) -> None:
+    """`Fix:` stands before what corrects a fault of the user's, `Instead:` before what to do in place of a risk."""
+    project.ok("upgrade")
+    backup = project.db("backup").stdout.strip()
+    wrong, risky = project.db("upgrade", "nope").stderr, project.db("restore", backup).stderr
+    assert (True, False) == ("\nFix: choose one of:\n    flask db" in wrong, "Instead: " in wrong)
+    assert (True, False) == ("\nInstead: say it beforehand:\n    flask db restore " in risky, "Fix: " in risky), risky
 
 
 def test_traceback_for_developers(project: Project) -> None:

@@ -80,7 +80,7 @@ def test_waiting_is_told(project: Project) -> None:
         assert "Waiting for another command on this database (" in done.stderr
         assert "another command has held the lock of this database for 1 seconds (" in done.stderr
         assert "since " in done.stderr
-        assert "Instead: wait for it, or if it hangs, end it:\n    " in done.stderr
+        assert "Fix: wait for it, or if it hangs, end it:\n    " in done.stderr
         first.communicate(timeout=60)
         assert 0 == first.returncode
 

@@ -147,7 +147,7 @@ def test_another_connection(project: Project) -> None:
     assert (
         "a script waited, on another connection than its revision's, for a lock that the revision itself may hold:"
         " UPDATE people SET name = 'Rex'\n"
-        "Instead: run it on the connection of the revision; db.session has another one:\n"
+        "Fix: run it on the connection of the revision; db.session has another one:\n"
         '    op.get_bind().execute(sa.text("..."))\n'
     ) in done.stderr
     assert "b1" not in project.ok("current")

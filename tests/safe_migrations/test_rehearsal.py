@@ -422,7 +422,7 @@ def test_nothing_to_rehearse(project: Project, engine: Engine) -> None:
     done = project.db("rehearse")
     assert (0, f"Nothing to rehearse: the database is at {FIRST}\n") == (done.returncode, done.stdout)
     done = project.db("rehearse", "nowhere")
-    assert (1, True) == (done.returncode, "Instead: " in done.stderr)
+    assert (1, True) == (done.returncode, "Fix: " in done.stderr)
 
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
@@ -565,7 +565,7 @@ def test_rights(project: Project, engine: Engine, backend: str) -> None:
         project.environ["DATABASE_URL"] = own.set(username=user, password=password).render_as_string(False)
         done = project.db("rehearse")
         right = "GRANT ALL ON `" if backend == "mysql" else f'ALTER ROLE "{user}" CREATEDB;'
-        assert (1, True, True) == (done.returncode, right in done.stderr, "Instead: " in done.stderr), done.stderr
+        assert (1, True, True) == (done.returncode, right in done.stderr, "Fix: " in done.stderr), done.stderr
         assert password not in done.stderr
         assert "Nothing to rehearse" in project.ok("rehearse", "base")
         named = other.set(drivername=backend, username=user, password=password, query={})

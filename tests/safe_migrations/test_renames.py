@@ -324,6 +324,6 @@ def test_wrong_answers(pets: Project) -> None:
         assert (1, True) == (done.returncode, f"Error: -x rename={answer} does not fit: {why}." in done.stderr), (
             done.stderr
         )
-        assert "Instead: " in done.stderr
+        assert "Fix: " in done.stderr
     assert '    flask db -x rename=pet.nick:nickname migrate -m "..."' in done.stderr
     assert scripts == pets.scripts()

@@ -11,7 +11,7 @@ from app.safe_migrations.adapters.base import Databases, no_scratch
 from app.safe_migrations.adapters.mysql.catalog import drop_all, quoted, show_create, there_are
 from app.safe_migrations.adapters.mysql.session import executing
 from app.safe_migrations.adapters.mysql.statements import Statement
-from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.errors import UnsafeError
 
 
 class MySQLDatabases(Databases):
@@ -61,7 +61,7 @@ class MySQLDatabases(Databases):
             statement = Statement(sql)
             named = {name} if statement.verb == "USE" else statement.of_schema(name)
             if named and (name not in tables or named & {name, *tables}):
-                raise MigrationError(
+                raise UnsafeError(
                     f"{what} names the database {name} itself, and a rehearsal must not touch that.",
                     "name the table alone, or rehearse on a server of its own:",
                     "export MIGRATION_REHEARSAL_URL=mysql://USER:PASSWORD@OTHER_SERVER",

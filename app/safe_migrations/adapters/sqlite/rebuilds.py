@@ -25,7 +25,7 @@ from app.safe_migrations.adapters.sqlite.definitions import (
     plain,
     unquoted,
 )
-from app.safe_migrations.errors import MigrationError
+from app.safe_migrations.errors import MigrationError, UnsafeError
 
 NAME = r"(?:\"(?P<quoted>(?:[^\"]|\"\")*)\"|(?P<plain>[^\s(\"]+))"
 CREATE, INSERT, RENAME = (
@@ -63,7 +63,7 @@ class Rebuilds:
         self.last: Rebuild | None = None
 
     def before(self, statement: str) -> None:
-        """Look at a statement that is about to run; MigrationError if it would lose what cannot be put back."""
+        """Look at a statement that is about to run; UnsafeError if it would lose what cannot be put back."""
         if found := CREATE.match(statement):
             self._remember(_named(found), statement)
         elif (found := INSERT.match(statement)) and (rebuild := self.under_way.get(_named(found))):
@@ -170,7 +170,7 @@ class Rebuilds:
                 f" ELSE CAST({column} AS {kind}) <> {column} END LIMIT 1"
             ).fetchone()
             if changed is not None:
-                raise MigrationError(
+                raise UnsafeError(
                     f"changing {rebuild.table}.{bare_name} to {kind} would turn {changed[0]!r} into {changed[1]!r}"
                     " (change-type).",
                     "correct such values first, or add a column and fill it; nothing was changed:",
@@ -180,7 +180,7 @@ class Rebuilds:
     def _put_back(self, rebuild: Rebuild) -> None:
         table = rebuild.table
         if self._rows(table) != rebuild.rows:
-            raise MigrationError(
+            raise UnsafeError(
                 f"the rebuild of {table} would lose rows: {rebuild.rows} before, {self._rows(table)} after.",
                 "look at what the script does to them; nothing was changed:",
                 f"SELECT count(*) FROM {double_quoted(table)};",
@@ -194,7 +194,7 @@ class Rebuilds:
                     raise _not_put_back(table, kind, name, failure)
         for probe, what in self._probes(table):
             if probe not in rebuild.broken and (failure := self._failure(probe)):
-                raise MigrationError(
+                raise UnsafeError(
                     f"{what} would not work after this change: {failure} (rebuild-loses).",
                     "drop it before in the script, and create it anew as it is to be; nothing was changed.",
                 )
@@ -241,17 +241,17 @@ class Rebuilds:
         return int(found[0]) if found else None
 
 
-def not_made(table: str, why: str) -> MigrationError:
+def not_made(table: str, why: str) -> UnsafeError:
     """The table cannot be made anew from what SQLAlchemy reads of it."""
-    return MigrationError(
+    return UnsafeError(
         f"SQLite has to rebuild {table}, and {why} (rebuild-loses).",
         "give the whole table as it is to be; nothing was changed:",
         f"with op.batch_alter_table({table!r}, copy_from=sa.Table(...), table_args=(...)) as batch_op:",
     )
 
 
-def _not_put_back(table: str, kind: str, name: str, failure: str) -> MigrationError:
-    return MigrationError(
+def _not_put_back(table: str, kind: str, name: str, failure: str) -> UnsafeError:
+    return UnsafeError(
         f"the {kind} {name} of {table} cannot be put back after this change: {failure} (rebuild-loses).",
         "drop it before in the script, and create it anew as it is to be; nothing was changed:",
         f"op.execute('DROP {kind.upper()} {name}')",

@@ -37,7 +37,7 @@ def refusal(connection: Connection | None, applied: Sequence[Operation], batch: 
 
 
 def _said(error: MigrationError) -> tuple[str, str]:
-    return error.what, str(error).partition("Instead: ")[2]
+    return error.what, str(error).partition(f"{error.label}: ")[2]
 
 
 def _make(shadow: Connection, connection: Connection | None, applied: Sequence[Operation]) -> None:
