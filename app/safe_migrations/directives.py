@@ -19,7 +19,7 @@ from alembic.operations.ops import (
     UpgradeOps,
 )
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import ForeignKeyConstraint
+from sqlalchemy import Column, FetchedValue, ForeignKeyConstraint
 from sqlalchemy.sql.functions import now
 
 from app.safe_migrations.adapters import OWN_TABLES
@@ -71,6 +71,26 @@ def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
     return include_name
 
 
+def comparing_defaults(theirs: Any) -> Any:
+    """Return what Alembic's option ``compare_server_default`` gets if it is True; what else it is, it stays.
+
+    A default that only the database has keeps a NOT NULL column usable for code that does not know it: that is how
+    `flask db migrate` adds one. The models lack nothing.
+    """
+
+    def compare(
+        _context: MigrationContext,
+        _inspected: "Column[Any]",
+        column: "Column[Any]",
+        _in_database: str | None,
+        default: FetchedValue | None,
+        _in_models: str | None,
+    ) -> bool | None:
+        return False if default is None and not column.nullable else None
+
+    return compare if theirs is True else theirs
+
+
 def portably(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
     """For Alembic's option ``render_item``: what ``theirs`` writes, if there is one, else what can be read again, and
     runs on every database.
@@ -82,8 +102,9 @@ def portably(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
     def render_item(kind: str, item: Any, autogen: Any) -> Any:
         if theirs is not None and (rendered := theirs(kind, item, autogen)) is not False:
             return rendered
-        if kind == "server_default" and isinstance(getattr(item, "arg", None), now):
-            return "sa.text('CURRENT_TIMESTAMP')"
+        if kind == "server_default":
+            is_now = isinstance(getattr(item, "arg", None), now)
+            return "sa.text('CURRENT_TIMESTAMP')" if is_now else getattr(item, "code", False)
         if kind != "type":
             return False
         from app.safe_migrations.autogenerate.rendering import render_type

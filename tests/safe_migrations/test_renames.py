@@ -17,7 +17,7 @@ from tests.test_migrations import schema_of
 
 MODELS = '''"""The models."""
 
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Any

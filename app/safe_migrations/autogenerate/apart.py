@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from alembic.operations.ops import (
-    AddColumnOp,
     AlterColumnOp,
     CreateCheckConstraintOp,
     CreateForeignKeyOp,
@@ -205,22 +204,10 @@ def _everywhere(up: MigrateOperation, down: MigrateOperation) -> Callable[[Facts
 
 
 def _not_null(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step]:
-    """Columns that are there and become NOT NULL; the type of one changes before, and not again."""
-    new = {
-        (op.schema, op.table_name, op.column.name)
-        for changes in there
-        for op in changes.ops
-        if isinstance(op, AddColumnOp)
-    }
+    """Existing columns that become NOT NULL; the type of one changes before, and not again."""
     steps = []
     for changes in there:
-        alters = [
-            op
-            for op in changes.ops
-            if isinstance(op, AlterColumnOp)
-            and op.modify_nullable is False
-            and (op.schema, op.table_name, op.column_name) not in new
-        ]
+        alters = [op for op in changes.ops if isinstance(op, AlterColumnOp) and op.modify_nullable is False]
         if alters:
             pairs = [_without_type(script, changes, op) for op in alters]
             steps += _not_null_in(changes, *(list(ops) for ops in zip(*pairs, strict=True)))

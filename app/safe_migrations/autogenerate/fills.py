@@ -1,39 +1,36 @@
 """What existing rows get in a NOT NULL column without default: asked, or given with -x default=..."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import click
-from alembic.operations.ops import (
-    AddColumnOp,
-    AlterColumnOp,
-    MigrateOperation,
-    MigrationScript,
-    ModifyTableOps,
-)
-from sqlalchemy import Column, DateTime, Enum, text
+from alembic.operations.ops import AddColumnOp, AlterColumnOp, MigrateOperation, MigrationScript, ModifyTableOps
+from sqlalchemy import Column, Date, DefaultClause, Enum, LargeBinary, Time, cast, literal, text, tuple_
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
-from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.autogenerate.answers import given_pairs, somebody_is_there, wrong
 from app.safe_migrations.autogenerate.renames import full_name
-from app.safe_migrations.autogenerate.rendering import FillColumn
+from app.safe_migrations.autogenerate.rendering import Comment, ExpressionDefault, FillColumn, PerDatabase
 
 NOW = "CURRENT_TIMESTAMP"
+EXPRESSION = "('x')"
+KEPT = Comment(
+    "The default stays: the release that is still running inserts rows without this column.",
+    "A later release may drop it.",
+)
 
 
 def fill(script: MigrationScript, concerned: list[Facts]) -> None:
-    """Give existing rows a value. The downgrade drops the column, as it did. Raises MigrationError for a wrong -x.
+    """Give existing rows a value by a default, which stays: the release that is still running inserts rows without
+    the new column. Raise MigrationError for a wrong -x.
 
     Nobody deploys on the SQLite that people develop on: where no other database is named, the script suits them all.
     """
-    products = FACTS.values() if all(facts.one_writer for facts in concerned) else concerned
-    without_default = tuple(kind for facts in products for kind in facts.without_default)
     assert script.upgrade_ops is not None
     given = given_pairs("default")
     ops: list[MigrateOperation] = []
@@ -49,7 +46,7 @@ def fill(script: MigrationScript, concerned: list[Facts]) -> None:
             found = _given(name, given[name], add.column) if name in given else _asked(name, add.column)
             if found is not None:
                 values[add] = found
-        ops += _filled(op, values, without_default) if isinstance(op, ModifyTableOps) and values else [op]
+        ops += _filled(op, values, concerned) if isinstance(op, ModifyTableOps) and values else [op]
     script.upgrade_ops.ops[:] = ops
 
 
@@ -121,40 +118,65 @@ def _stored(value: str, column: "Column[Any]") -> str:
 
 
 def _filled(
-    changes: ModifyTableOps, values: dict[AddColumnOp, str], without_default: tuple[type[TypeEngine[Any]], ...]
+    changes: ModifyTableOps, values: dict[AddColumnOp, str], concerned: Collection[Facts]
 ) -> Iterator[MigrateOperation]:
-    """Added with the value as default, which goes at once; or filled by an UPDATE, where the type takes no such one."""
-    adds, fills, alters = [], [], []
+    """Add the columns with their values as defaults. Where that copies the table, fill them by an UPDATE first."""
+    products = [facts() for facts in FACTS.values()] if all(facts.one_writer for facts in concerned) else concerned
+    slow = any(facts.copies_for_default(EXPRESSION) for facts in products)
+    adds: list[MigrateOperation] = []
     for add, value in values.items():
-        column = add.column
-        # CURRENT_TIMESTAMP is a default of a DateTime everywhere, of a Date or a Time only on some databases.
-        takes = value != NOW or isinstance(_plain(column), DateTime)
-        by_default = takes and not isinstance(_plain(column), without_default)
-        new = Column(
-            column.name,
-            column.type,
-            nullable=not by_default,
-            server_default=(text(NOW) if value == NOW else value) if by_default else None,
-            comment=column.comment,
-        )
-        adds.append(AddColumnOp(changes.table_name, new, schema=changes.schema))
-        alter = AlterColumnOp(
-            changes.table_name,
-            column.name,
-            schema=changes.schema,
-            existing_type=column.type,
-            existing_comment=column.comment,
-            existing_nullable=False if by_default else None,
-            modify_nullable=None if by_default else False,
-            modify_server_default=None if by_default else False,
-        )
-        alters.append(alter)
-        if not by_default:
-            fills.append(FillColumn(changes.table_name, column, value, changes.schema))
+        default = _default(add.column, value, products)
+        with_default = [KEPT, _added(add, default)]
+        if not slow or isinstance(default.arg, str) or str(default.arg) == NOW:
+            adds += with_default
+            continue
+        filled = [
+            ModifyTableOps(changes.table_name, [_added(add, None)], schema=changes.schema),
+            FillColumn(
+                changes.table_name, add.column, str(default.arg).strip("()") if value == NOW else value, changes.schema
+            ),
+            ModifyTableOps(changes.table_name, [KEPT, _made_not_null(add, default)], schema=changes.schema),
+        ]
+        if not any(facts.not_null_scans for facts in concerned):
+            yield from filled
+            continue
+        at_once = [ModifyTableOps(changes.table_name, with_default, schema=changes.schema)]
+        ways = {name: filled if facts().copies_for_default(EXPRESSION) else at_once for name, facts in FACTS.items()}
+        yield PerDatabase(ways, {})
     rest = [op for op in changes.ops if op not in values]
-    yield ModifyTableOps(changes.table_name, adds, schema=changes.schema)
-    yield from fills
-    yield ModifyTableOps(changes.table_name, [*alters, *rest], schema=changes.schema)
+    yield ModifyTableOps(changes.table_name, [*adds, *rest], schema=changes.schema)
+
+
+def _added(add: AddColumnOp, default: DefaultClause | None) -> AddColumnOp:
+    column = add.column
+    new = Column(column.name, column.type, nullable=default is None, server_default=default, comment=column.comment)
+    return AddColumnOp(add.table_name, new, schema=add.schema)
+
+
+def _made_not_null(add: AddColumnOp, default: DefaultClause) -> AlterColumnOp:
+    return AlterColumnOp(
+        add.table_name,
+        add.column.name,
+        schema=add.schema,
+        existing_type=add.column.type,
+        existing_comment=add.column.comment,
+        modify_nullable=False,
+        modify_server_default=default,
+    )
+
+
+def _default(column: "Column[Any]", value: str, products: Iterable[Facts]) -> DefaultClause:
+    """Return ``value`` as the default of ``column``, in the form that the databases take for its type."""
+    kind = _plain(column)
+    if value == NOW:  # the default of a DateTime everywhere, of a Date or a Time only as an expression
+        now = "(CURRENT_DATE)" if isinstance(kind, Date) else "(CURRENT_TIME)" if isinstance(kind, Time) else NOW
+        return DefaultClause(text(now))
+    if isinstance(kind, LargeBinary):  # SQLite would keep a string, which cannot be read as bytes
+        binary = tuple_(cast(literal(value), LargeBinary()))
+        return ExpressionDefault(binary, f"sa.tuple_(sa.cast(sa.literal({value!r}), sa.LargeBinary()))")
+    if isinstance(kind, tuple(each for facts in products for each in facts.without_default)):
+        return ExpressionDefault(tuple_(literal(value)), f"sa.tuple_(sa.literal({value!r}))")
+    return DefaultClause(value)
 
 
 def _plain(column: "Column[Any]") -> Any:

@@ -16,7 +16,7 @@ from alembic.operations.ops import (
     OpContainer,
     RenameTableOp,
 )
-from sqlalchemy import JSON, Column, LargeBinary
+from sqlalchemy import JSON, Column, ColumnElement, DefaultClause, LargeBinary
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
@@ -115,6 +115,14 @@ class Batch(ModifyTableOps):
         self.convention = convention or {}
 
 
+class ExpressionDefault(DefaultClause):
+    """A server default that the script writes as ``code``."""
+
+    def __init__(self, expression: "ColumnElement[Any]", code: str) -> None:
+        super().__init__(expression)
+        self.code = code
+
+
 class FillColumn(MigrateOperation):
     """One value for all rows that have none; the downgrade has nothing to do."""
 
@@ -123,6 +131,13 @@ class FillColumn(MigrateOperation):
         self.column = column
         self.value = value
         self.schema = schema
+
+
+class Comment(MigrateOperation):
+    """Lines for the reader of a script."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
 
 
 class AutocommitBlock(OpContainer):
@@ -193,10 +208,10 @@ def _batch(context: AutogenContext, op: Batch) -> list[str]:
 @renderers.dispatch_for(FillColumn)
 def _fill_column(_context: AutogenContext, op: FillColumn) -> str:
     quoted = "'" + op.value.replace("'", "''") + "'"
-    value, kind = {
-        "CURRENT_TIMESTAMP": ("sa.func.current_timestamp()", ""),
-    }.get(op.value, (repr(op.value), ", sa.Text()"))
-    if isinstance(op.column.type, JSON):
+    value, kind = repr(op.value), ", sa.Text()"
+    if op.value in ("CURRENT_DATE", "CURRENT_TIME"):
+        value, kind = f"sa.func.{op.value.lower()}()", ""
+    elif isinstance(op.column.type, JSON):
         value, kind = f"sa.literal_column({quoted!r})", ""
     elif isinstance(op.column.type, LargeBinary):
         value, kind = repr(op.value.encode()), ", sa.LargeBinary()"
@@ -206,6 +221,11 @@ def _fill_column(_context: AutogenContext, op: FillColumn) -> str:
         f"op.execute(sa.table({str(op.table_name)!r}, sa.column({name!r}{kind}){schema})"
         f".update().where(sa.column({name!r}).is_(None)).values({{{name!r}: {value}}}))"
     )
+
+
+@renderers.dispatch_for(Comment)
+def _comment(_context: AutogenContext, op: Comment) -> list[str]:
+    return [f"# {line}" for line in op.lines]
 
 
 @renderers.dispatch_for(AutocommitBlock)
