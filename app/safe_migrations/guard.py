@@ -45,7 +45,8 @@ def run_migrations(engine: Engine, **options: Any) -> None:
         adapter = adapter_of(engine)
         with connected(adapter) as connection:
             if not changes_revisions():
-                _run(connection=connection, **options)
+                with _options_hidden(engine):
+                    _run(connection=connection, **options)
                 return
             heads, steps = pending(connection, options)
             if not steps and not _interrupted(adapter, connection):
@@ -76,6 +77,16 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                     adapter.prepared(connection, using.patience) as step_done,
                 ):
                     _run_patiently(adapter, connection, using.patience, options, step_done, command(steps))
+
+
+@contextmanager
+def _options_hidden(engine: Engine) -> Iterator[None]:
+    """Keep what stands behind the ``?`` of the URL from `flask db current -v`: Alembic masks one password only."""
+    url, engine.url = engine.url, engine.url.set(query={})
+    try:
+        yield
+    finally:
+        engine.url = url
 
 
 @contextmanager

@@ -910,6 +910,50 @@ def test_line_of_the_next_run(project: Project, engine: Engine) -> None:
     assert any("a revision failed half-way" in line for line in lines)
 
 
+def watched_programs(folder: Path) -> tuple[Path, str]:
+    """A file to which client programs append the command lines they get, and the PATH that has them do so."""
+    seen, programs = folder / "seen", folder / "bin"
+    programs.mkdir()
+    for program in ("mariadb-dump", "mysqldump", "mariadb", "mysql", "pg_dump", "pg_restore", "psql"):
+        if real := shutil.which(program):
+            (programs / program).write_text(f'#!/bin/sh\necho "$0 $@" >> {seen}\nexec {real} "$@"\n')
+            (programs / program).chmod(0o755)
+    return seen, f"{programs}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_options_of_the_url(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
+    """Client programs log in with any option the app logs in with, also one with a space; none is shown to others."""
+    fill(engine, "postgresql")
+    before = state(engine)
+    seen, path = watched_programs(tmp_path)
+    options = {"options": "-c statement_timeout=60000 -c a.b=hidden", "sslpassword": "a 'hidden\\ word", "sslcert": ""}
+    url = sa.make_url(database).update_query_dict({**options, "application_name": "it's me"})
+    project.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
+    project.write(*A1)
+    project.ok("upgrade", PATH=path)
+    project.ok("restore", "--yes", found(project)[0], PATH=path)
+    assert before == state(engine)
+    assert 4 <= len(seen.read_text().splitlines())
+    assert "hidden" not in seen.read_text()
+    shown = project.ok("current", "-v")
+    assert (True, False) == (f"/{url.database}" in shown, "hidden" in shown)
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_password_behind_the_url(project: Project, database: str) -> None:
+    """`flask db current -v` shows the password neither before the host nor among the options."""
+    url = sa.make_url(database)
+    user = f"u{uuid4().hex[:12]}"
+    run_on_server(url, f"CREATE USER '{user}' IDENTIFIED BY 'hidden'", f"GRANT ALL ON *.* TO '{user}'")
+    try:
+        url = url.set(username=user, password=None).update_query_dict({"password": "hidden"})
+        shown = project.ok("current", "-v", DATABASE_URL=url.render_as_string(hide_password=False))
+    finally:
+        run_on_server(sa.make_url(database), f"DROP USER '{user}'")
+    assert (True, False) == (f"/{url.database}" in shown, "hidden" in shown)
+
+
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 def test_password(project: Project, engine: Engine, database: str, backend: str, tmp_path: Path) -> None:
     """The password stands on no command line of a client program, and in no file that others can read."""
@@ -925,19 +969,11 @@ def test_password(project: Project, engine: Engine, database: str, backend: str,
         connection.exec_driver_sql(make.replace("%", "%%"))
         if backend == "mysql":
             connection.exec_driver_sql(f"GRANT ALL ON *.* TO {name}".replace("%", "%%"))
-    seen = tmp_path / "seen"
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for program in ("mariadb-dump", "mysqldump", "mariadb", "mysql", "pg_dump", "pg_restore", "psql"):
-        real = shutil.which(program)
-        if real:
-            (folder / program).write_text(f'#!/bin/sh\necho "$0 $@" >> {seen}\nexec {real} "$@"\n')
-            (folder / program).chmod(0o755)
+    seen, path = watched_programs(tmp_path)
     try:
         project.environ["DATABASE_URL"] = url.set(username=user, password=password).render_as_string(
             hide_password=False
         )
-        path = f"{folder}:{os.environ['PATH']}"
         project.ok("backup", PATH=path)
         project.ok("restore", "--yes", found(project)[0], PATH=path)
         assert 4 <= len(seen.read_text().splitlines())

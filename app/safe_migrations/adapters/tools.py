@@ -71,6 +71,26 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
             raise error
 
 
+@contextmanager
+def unnamed_file(content: str) -> Iterator[tuple[str, list[int]]]:
+    """Yield the path of a file of mode 0600 with ``content``, and the descriptors to pass on to who reads it.
+
+    The file has no name, so it is gone however this process ends. Where there is no /dev/fd, as on Windows, it has one,
+    and a kill leaves it behind.
+    """
+    if Path("/dev/fd").is_dir():
+        with tempfile.TemporaryFile() as unnamed:
+            unnamed.write(content.encode())
+            unnamed.seek(0)
+            yield f"/dev/fd/{unnamed.fileno()}", [unnamed.fileno()]
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "login"
+            file.touch(mode=0o600)
+            file.write_text(content, encoding="utf-8")
+            yield str(file), []
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
     process.kill()
     process.wait()

@@ -4,7 +4,6 @@ import gzip
 import re
 import shutil
 import subprocess
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from app.safe_migrations.adapters.base import Part, not_whole
 from app.safe_migrations.adapters.mysql.catalog import REVISIONS, quoted, there, there_are
 from app.safe_migrations.adapters.mysql.definers import Maker, why_not
 from app.safe_migrations.adapters.mysql.session import MAKES_KEYS, Execute, may_forgo_keys
-from app.safe_migrations.adapters.tools import ToolError, program, running
+from app.safe_migrations.adapters.tools import ToolError, program, running, unnamed_file
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log
 
@@ -179,7 +178,7 @@ class Dump:
     @contextmanager
     def _running(self, args: list[str], **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
         """The program, logged in by a file of options that only it and we can read; and no other file of options."""
-        with _unnamed(self._login()) as (path, passed):
+        with unnamed_file(self._login()) as (path, passed):
             login = f"--defaults-file={path}"
             with running([args[0], login, *args[1:]], self.package, pass_fds=passed, **pipes) as process:
                 yield process
@@ -200,25 +199,6 @@ class Dump:
         escaped = str.maketrans({"\\": "\\\\", '"': '\\"'})
         lines = [f'{name}="{str(value).translate(escaped)}"' for name, value in given.items() if value]
         return "\n".join(["[client]", *lines, ""])
-
-
-@contextmanager
-def _unnamed(content: str) -> Iterator[tuple[str, list[int]]]:
-    """The path of a file of 0600, and what to pass on for it. It has no name: it is gone however this process ends.
-
-    Where there is no /dev/fd, as on Windows, it has one, and a kill leaves it behind.
-    """
-    if Path("/dev/fd").is_dir():
-        with tempfile.TemporaryFile() as unnamed:
-            unnamed.write(content.encode())
-            unnamed.seek(0)
-            yield f"/dev/fd/{unnamed.fileno()}", [unnamed.fileno()]
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "login.cnf"
-            file.touch(mode=0o600)
-            file.write_text(content, encoding="utf-8")
-            yield str(file), []
 
 
 def _too_large(size: int, most: int) -> MigrationError:

@@ -42,18 +42,18 @@ class PostgreSQL(Adapter):
         """All but those of the system: scripts may use more than the one of the search path."""
         return [name for name in inspect(connection).get_schema_names() if name != "information_schema"]
 
-    def dump(self, _connection: Connection, file: Path, _patience: Patience, part: Part = Part.ALL) -> None:
+    def dump(self, connection: Connection, file: Path, _patience: Patience, part: Part = Part.ALL) -> None:
         """``pg_dump -Fc``: one snapshot."""
-        Dump(self.engine.url).write(file, rows=part is not Part.SCHEMA)
+        Dump(connection).write(file, rows=part is not Part.SCHEMA)
 
-    def verify(self, _connection: Connection, file: Path) -> None:
+    def verify(self, connection: Connection, file: Path) -> None:
         """Its first bytes, and that pg_restore can read it to its end."""
-        Dump(self.engine.url).verify(file)
+        Dump(connection).verify(file)
 
     def load(self, connection: Connection, file: Path, patience: Patience) -> None:
         """Drop what there is and run the dump, in one transaction: all or nothing."""
         connection.rollback()
-        dump = Dump(self.engine.url)
+        dump = Dump(connection)
         extensions = dump.extensions(file)
         dump.run(file, connection.dialect.server_version_info or (), patience, extensions)
         for name in extensions:

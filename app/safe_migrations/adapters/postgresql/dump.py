@@ -5,13 +5,15 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import URL
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import Connection
 
 from app.safe_migrations.adapters.base import SCRATCH, not_whole
-from app.safe_migrations.adapters.tools import program, running
+from app.safe_migrations.adapters.tools import program, running, unnamed_file
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
@@ -101,16 +103,28 @@ BEFORE_THE_REST = tuple(
 )
 
 
-class Dump:
-    """A dump of the database at ``url``."""
+# What may stand on a command line, which all users of the machine can read. The rest goes into a file.
+SHOWN = ("dbname", "user", "host", "hostaddr", "port")
+# What the file cannot have in it; what a dump must not have, for it is in the encoding of its database; and what libpq
+# fills in by itself from version 16 on, and older programs do not know.
+LEFT_OUT = {"service": None, "client_encoding": None, "sslcertmode": "allow"}
 
-    def __init__(self, url: URL) -> None:
-        self.url = url
+
+class Dump:
+    """A dump of the database behind ``connection``, made by programs that log in as that session did."""
+
+    def __init__(self, connection: Connection) -> None:
+        info = connection.connection.driver_connection.info  # type: ignore[union-attr]  # psycopg's
+        parts: dict[str, str] = info.get_parameters()
+        self.parts = {part: value for part, value in parts.items() if LEFT_OUT.get(part, "") not in (None, value)}
+        self.password: str = info.password
 
     def write(self, file: Path, rows: bool = True) -> None:
         """Run ``pg_dump -Fc``: one snapshot. Raises MigrationError."""
         wanted = [] if rows else ["--schema-only"]
-        self._run("pg_dump", "--format=custom", *wanted, f"--file={file}", self._database())
+        args = ["--format=custom", *wanted, f"--file={file}"]
+        with self._running("pg_dump", *args, stdin=subprocess.DEVNULL):
+            pass
 
     def verify(self, file: Path) -> None:
         """Raise MigrationError unless it begins like one, and pg_restore can read it to its end."""
@@ -118,7 +132,9 @@ class Dump:
             if opened.read(5) != b"PGDMP":
                 raise not_whole(file, "PostgreSQL", "it does not begin like one of pg_dump -Fc")
         try:
-            self._run("pg_restore", f"--file={os.devnull}", str(file))
+            read = [program("pg_restore", package=PACKAGE), f"--file={os.devnull}", str(file)]
+            with running(read, PACKAGE, stdin=subprocess.DEVNULL):
+                pass
         except MigrationError as error:
             raise not_whole(file, "PostgreSQL", str(error).partition("\n")[0].rstrip(".")) from error
 
@@ -127,9 +143,9 @@ class Dump:
 
         ``server`` is the version of the server, and ``extensions`` what extensions() found in ``file``.
         """
-        psql = [program("psql", package=PACKAGE), "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1", "-d"]
+        psql = ["psql", "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1"]
         read = [program("pg_restore", package=PACKAGE), "--file=-", str(file)]
-        with running([*psql, self._database()], PACKAGE, env=self._environ(), stdin=subprocess.PIPE) as target:
+        with self._running(*psql, stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             timeout = f"SET LOCAL lock_timeout = '{patience.milliseconds}ms';\n"
             kept = f"SET LOCAL safe_migrations.kept = '{' '.join(extensions)}';\n"
@@ -150,20 +166,20 @@ class Dump:
             assert source.stdout is not None
             return re.findall(r" EXTENSION - (\S+)", source.stdout.read().decode(errors="replace"))
 
-    def _run(self, name: str, *args: str) -> None:
-        with running([program(name, package=PACKAGE), *args], PACKAGE, env=self._environ(), stdin=subprocess.DEVNULL):
-            pass
+    @contextmanager
+    def _running(self, name: str, *args: str, **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run a program of libpq's on the database: it gets the parts of the login, of which none has to be quoted.
 
-    def _database(self) -> str:
-        """The URL without the password, which must not stand on a command line."""
-        url = self.url.set(drivername="postgresql")
-        query = {name: value for name, value in url.query.items() if name != "password"}
-        url = URL.create("postgresql", url.username, None, url.host, url.port, url.database, query)
-        return url.render_as_string(hide_password=False)
-
-    def _environ(self) -> dict[str, str]:
-        password = self.url.password or self.url.query.get("password")
-        return {"PGPASSWORD": str(password)} if password else {}
+        Those that may not be SHOWN are in a service file, but for the password, which may end with a space.
+        """
+        path = program(name, package=PACKAGE)
+        shown = make_conninfo("", **{part: self.parts[part] for part in SHOWN if part in self.parts})
+        lines = [f"{part}={value}" for part, value in self.parts.items() if part not in SHOWN]
+        with unnamed_file("\n".join(["[safe_migrations]", *lines, ""])) as (file, passed):
+            environ = {"PGSERVICEFILE": file, "PGSERVICE": "safe_migrations", "PGPASSWORD": self.password}
+            args = (path, *args, f"--dbname={shown}")
+            with running([*args], PACKAGE, env=environ, pass_fds=passed, **pipes) as process:
+                yield process
 
 
 def _head(dump: IO[bytes]) -> Iterator[bytes]:
