@@ -1,6 +1,8 @@
 """The extensions, unbound: create_app() binds them to an app."""
 
+import os
 import sqlite3
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,17 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate(directory=str(Path(__file__).parents[1] / "migrations"))
+
+
+def import_models() -> None:
+    """Import each `models.py` and each module of a `models` package under app/: Alembic sees only imported models."""
+    app = Path(__file__).parent
+    for folder, folders, files in os.walk(app):
+        folders[:] = sorted(set(folders) - {"safe_migrations", "static", "templates"})
+        for name in sorted(files):
+            module = Path(folder, name).relative_to(app.parent).with_suffix("").parts
+            if name.endswith(".py") and "models" in module and all(part.isidentifier() for part in module):
+                import_module(".".join(module).removesuffix(".__init__"))
 
 
 @event.listens_for(Engine, "connect")

@@ -15,6 +15,15 @@ pytestmark = pytest.mark.usefixtures("database")
 EMAIL = "    email: Mapped[str] = mapped_column(String(120), unique=True)\n"
 NICKNAME = "    nickname: Mapped[str | None] = mapped_column(String(40))\n"
 
+MODEL = """from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import db
+
+
+class {name}(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+
 
 @pytest.fixture
 def columns(database: str) -> Iterator[Callable[[], set[str]]]:
@@ -194,3 +203,36 @@ def test_init_writes_what_is_committed(project: Project) -> None:
     assert {"README", "alembic.ini", "env.py", "script.py.mako", "versions"} == written
     files = sorted(written - {"versions"})
     assert (files, [], []) == filecmp.cmpfiles(ROOT / "migrations", project.path / "migrations", files, shallow=False)
+
+
+def test_a_model_that_nothing_imports(project: Project) -> None:
+    """`migrate` sees the models of each `models.py` and of each module of a `models` package, with or without an
+    `__init__.py`; other modules are not imported. Where the factory imports one module by name, stock misses the rest.
+    """
+    files = {
+        "shop/models.py": "Cart",
+        "pets/__init__.py": None,
+        "pets/models/__init__.py": None,
+        "pets/models/dog.py": "Dog",
+    }
+    for file, name in files.items():
+        project.write(f"app/{file}", MODEL.format(name=name) if name else "")
+    for file in ("shop/views.py", "safe_models.py", "static/models.py", "pets/models/.#dog.py"):
+        project.write(f"app/{file}", "raise RuntimeError('imported')")
+    project.ok("upgrade")
+    found = project.db("check").stderr
+    assert (True, True) == ("add_table cart" in found, "add_table dog" in found), found
+
+    factory = (project.path / "app" / "__init__.py").read_text()
+    project.write("app/__init__.py", factory.replace("import_models()", "from app import models"))
+    project.make_stock()
+    assert "No new upgrade operations detected" in project.ok("check")
+
+
+def test_a_models_module_that_is_broken(project: Project) -> None:
+    """A `models.py` that cannot be imported stops the app, and the error says why and where."""
+    project.write("app/shop/models.py", "import no_such_module")
+    done = project.db("upgrade")
+    assert 0 != done.returncode
+    assert "No module named 'no_such_module'" in done.stderr
+    assert "app/shop/models.py" in done.stderr
