@@ -3,11 +3,11 @@
 import ast
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any
+from typing import Any, NoReturn
 
 from alembic.operations import Operations
 from alembic.operations.base import BatchOperations
@@ -16,17 +16,20 @@ from alembic.operations.ops import AddColumnOp, CreateTableOp, ExecuteSQLOp, Mig
 from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
-from sqlalchemy import Connection, Dialect, Table, create_engine, inspect
+from sqlalchemy import Connection, Dialect, Table, inspect
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.inspection import _inspects
 
-from app.safe_migrations.database import replaced_by
+from app.safe_migrations import side_effects
 from app.safe_migrations.errors import summary
 from app.safe_migrations.progress import only_warnings
 
 
-class NotInspectable(Exception):  # noqa: N818  # the name of the finding
-    """What the script does depends on what is in the database, or it fails without one."""
+class NotInspectable(BaseException):
+    """The script depends on what is in the database, would do something outside of it, or fails without one.
+
+    It is no Exception, so that the script does not catch it as an error of its own and go on.
+    """
 
     line = 1
 
@@ -78,19 +81,23 @@ class Revision:
     not_inspectable: dict[str, NotInspectable]
     """By way."""
 
+    ways: tuple[str, ...]
+    """Those that were recorded; of the other there are no operations."""
+
     @classmethod
-    def of(cls, script: Script, recorder: "Recorder") -> "Revision":
-        """Recorded for the dialect of ``recorder``."""
+    def of(cls, script: Script, recorder: "Recorder", *ways: str) -> "Revision":
+        """Record ``ways``, upgrade or downgrade, for the dialect of ``recorder``: both, if none is given."""
+        ways = ways or ("upgrade", "downgrade")
         found: dict[str, list[Operation]] = {"upgrade": [], "downgrade": []}
         reasons = {}
-        for way in found:
+        for way in ways:
             try:
                 recorder.recorded(script, way)
             except NotInspectable as reason:
                 reasons[way] = reason
             for operation in recorder.found:
                 found[way] += _translated(operation, recorder.dialect)
-        return cls(script, found["upgrade"], found["downgrade"], reasons)
+        return cls(script, found["upgrade"], found["downgrade"], reasons, ways)
 
 
 def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
@@ -126,7 +133,7 @@ def one_way(script: Path) -> str | None:
 
 
 class Recorder:
-    """Alembic's ``op``, but it takes note instead of doing. To be entered: then no script reaches a database.
+    """Alembic's ``op``, but it takes note instead of doing.
 
     As long as there is a ``connection``, an upgrade may inspect the database there, until it changes something.
     """
@@ -137,6 +144,7 @@ class Recorder:
         self.path = self.way = ""
         self.autocommit = False
         self.found: list[Operation] = []
+        self.refused: NotInspectable | None = None
         # as_sql: nothing is asked of a connection, for there is none.
         with only_warnings():
             self.context = MigrationContext.configure(dialect_name=dialect, opts={"as_sql": True})
@@ -149,35 +157,29 @@ class Recorder:
             batch_alter_table=self._batch_alter_table,
         )
 
-    def __enter__(self) -> "Recorder":
-        self.elsewhere = replaced_by(create_engine("sqlite://", creator=_refuse))
-        self.elsewhere.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.elsewhere.__exit__(*error)
-
     def recorded(self, revision: Script, way: str) -> list[Operation]:
-        """The operations of ``way``: upgrade or downgrade. Raises NotInspectable with the reason.
+        """Return the operations of ``way``: upgrade or downgrade. Raises NotInspectable with the reason.
 
-        The script's own code runs; neither its connection nor ``db.session`` reaches a database, and what it prints
-        goes to stderr, for on stdout it would stand in what a command tells.
+        The script's own code runs, without side effects (side_effects.py).
         """
-        self.path, self.way, self.autocommit, self.found = revision.path, way, False, []
+        self.path, self.way, self.autocommit, self.found, self.refused = revision.path, way, False, [], None
+        failure: BaseException | None = None
         self.op._install_proxy()
         try:
-            with redirect_stdout(sys.stderr):
+            with side_effects.refused(self._refuse):
                 getattr(revision.module, way)()
-        except Exception as error:
-            reason = error if isinstance(error, NotInspectable) else NotInspectable(summary(error))
-            lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == revision.path]
-            reason.line = next((line for line in reversed(lines) if line), 1)
-            raise reason from error.__cause__
+        except (Exception, SystemExit, NotInspectable) as error:
+            failure = error
         finally:
             self.op._remove_proxy()
             if self.connection is not None:
                 self.connection.rollback()
-        return self.found
+        if (failure := self.refused or failure) is None:  # it counts, even if the script caught it and went on
+            return self.found
+        reason = failure if isinstance(failure, NotInspectable) else NotInspectable(summary(failure))
+        lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == revision.path]
+        reason.line = next((line for line in reversed(lines) if line), 1)
+        raise reason from failure.__cause__
 
     @contextmanager
     def _batch_alter_table(self, table_name: str, schema: str | None = None, **options: Any) -> Iterator[Any]:
@@ -210,6 +212,11 @@ class Recorder:
         if block is not None:
             block.operations.append(operation)
         return made_by(operation) if isinstance(operation, CreateTableOp) else None
+
+    def _refuse(self, what: str) -> NoReturn:
+        reason = NotInspectable(what)
+        self.refused = self.refused or reason
+        raise reason
 
     def _line(self) -> int:
         frame = sys._getframe()
@@ -276,7 +283,3 @@ class _Unknown:
 
     def __bool__(self) -> bool:
         raise NotInspectable("it asks whether a statement returns something")
-
-
-def _refuse() -> Any:
-    raise NotInspectable("it uses another connection than op.get_bind()")

@@ -18,6 +18,7 @@ from app.safe_migrations.operations import Recorder, Revision
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.rules import RULES, Assurances, Case, Problem, Rule
+from app.safe_migrations.rules.registry import BOTH
 from app.safe_migrations.sql.ops import ChangeRowsOp
 from app.safe_migrations.tables import Tables
 
@@ -26,27 +27,32 @@ Found = tuple[Rule, Problem, Level, int, str]
 
 
 class Review:
-    """Looks at revisions in the order in which they would run, for one database, as ``facts`` tell of it."""
+    """Looks at revisions in the order in which they would run, for one database, as ``facts`` tell of it.
 
-    def __init__(self, facts: Facts, tables: Tables, recorder: Recorder) -> None:
+    Without ``downgrades`` it does not run a downgrade() to see what it does.
+    """
+
+    def __init__(self, facts: Facts, tables: Tables, recorder: Recorder, downgrades: bool = True) -> None:
         self.facts = facts
         self.rules = [rule for rule in RULES.values() if rule.applies(facts)]
         self.tables = tables
         self.recorder = recorder
+        self.ways = BOTH if downgrades else ("upgrade",)
 
     def of(self, script: Script) -> list[Finding]:
         """What hurts in one revision, which follows what was reviewed before."""
         declared = getattr(script.module, "safety_assured", {})
-        elsewhere = _found_elsewhere(script, self.tables) if declared else set()
-        revision = Revision.of(script, self.recorder)
+        whole = self.ways == BOTH
+        elsewhere = _found_elsewhere(script, self.tables) if declared and whole else set()
+        revision = Revision.of(script, self.recorder, *self.ways)
         found = list(self._found(revision))
-        assurances = Assurances(declared, frozenset(rule.code for rule, *_ in found) | elsewhere)
+        assurances = Assurances(declared, {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None)
         found += self._judged(assurances, Case(revision, "upgrade", None, self.facts, self.tables))
         return [_finding(script, item, assurances.codes) for item in found]
 
     def pass_by(self, script: Script) -> None:
         """Follow a revision without looking for anything."""
-        for operation in Revision.of(script, self.recorder).upgrade:
+        for operation in Revision.of(script, self.recorder, "upgrade").upgrade:
             self.tables.follow(operation)
 
     def _found(self, revision: Revision) -> Iterator[Found]:
@@ -78,20 +84,21 @@ class Review:
 def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, one_run: bool = False) -> list[Finding]:
     """Of those ``chosen`` in the ``history``, without a database: each has been a run of its own, or all are one."""
     findings = []
-    with Recorder(facts.dialect) as recorder:
-        review = Review(facts, Tables(), recorder)
-        for script in history:
-            if script.revision not in chosen:
-                review.pass_by(script)
-            else:
-                findings += review.of(script)
-            if not one_run or script.revision not in chosen:
-                review.tables.begin_run()
+    review = Review(facts, Tables(), Recorder(facts.dialect))
+    for script in history:
+        if script.revision not in chosen:
+            review.pass_by(script)
+        else:
+            findings += review.of(script)
+        if not one_run or script.revision not in chosen:
+            review.tables.begin_run()
     return findings
 
 
-def review_pending(scripts: list[Script], adapter: Adapter, connection: Connection) -> list[Finding]:
-    """Of what an upgrade would run next, on the database as it is.
+def review_pending(
+    scripts: list[Script], adapter: Adapter, connection: Connection, downgrades: bool = True
+) -> list[Finding]:
+    """Of what an upgrade would run next, on the database as it is; of downgrade() only if ``downgrades``.
 
     One without tables has nothing that could be lost or blocked: then there are none.
     """
@@ -99,18 +106,17 @@ def review_pending(scripts: list[Script], adapter: Adapter, connection: Connecti
         return []
     facts = facts_at(adapter, connection)
     findings = []
-    with Recorder(facts.dialect, connection) as recorder:
-        review = Review(facts, Tables(connection), recorder)
-        for script in scripts:
-            findings += review.of(script)
-            recorder.connection = None  # what the next one would find there is not there yet
+    review = Review(facts, Tables(connection), Recorder(facts.dialect, connection), downgrades)
+    for script in scripts:
+        findings += review.of(script)
+        review.recorder.connection = None  # what the next one would find there is not there yet
     return findings
 
 
 def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
     """Print what is found in ``steps``. Raises UnsafeError, in the mode ``enforce``, for what stops an upgrade."""
     scripts = [step.revision for step in steps if isinstance(step, RevisionStep) and step.is_upgrade]
-    findings = review_pending(scripts, adapter, connection)
+    findings = review_pending(scripts, adapter, connection, downgrades=False)
     stopping = [finding for finding in findings if finding.stops and mode == "enforce"]
     for finding in findings:
         if finding not in stopping and not finding.acknowledged:
@@ -133,8 +139,8 @@ def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Co
     if not downgrades:
         return
     tables = Tables(connection)
-    with Recorder(facts_at(adapter, connection).dialect) as recorder:
-        operations = [found for script in downgrades for found in Revision.of(script, recorder).downgrade]
+    recorder = Recorder(facts_at(adapter, connection).dialect)
+    operations = [found for script in downgrades for found in Revision.of(script, recorder, "downgrade").downgrade]
     for operation in operations:
         op = operation.op
         if isinstance(op, DropTableOp) and (rows := tables.count(op.table_name, op.schema)):
@@ -160,9 +166,8 @@ def _found_elsewhere(script: Script, tables: Tables) -> set[str]:
     """The codes that a script deserves on one of the other databases."""
     codes = set()
     for facts in FACTS.values():
-        with Recorder(facts.dialect) as recorder:
-            review = Review(facts(), tables.branch(), recorder)
-            codes |= {rule.code for rule, *_ in review._found(Revision.of(script, recorder))}
+        review = Review(facts(), tables.branch(), Recorder(facts.dialect))
+        codes |= {rule.code for rule, *_ in review._found(Revision.of(script, review.recorder))}
     return codes
 
 

@@ -17,16 +17,14 @@ HARMLESS = (
 
 def can_lose(steps: Iterable[MigrationStep], dialect: str) -> bool:
     """Whether one of the steps can lose data, or cannot be inspected."""
-    with Recorder(dialect) as recorder:
-        return any(_can_lose(step, recorder) for step in steps if isinstance(step, RevisionStep))
+    recorder = Recorder(dialect)
+    return any(_can_lose(step, recorder) for step in steps if isinstance(step, RevisionStep))
 
 
 def _can_lose(step: RevisionStep, recorder: Recorder) -> bool:
-    revision = Revision.of(step.revision, recorder)
-    if ("upgrade" if step.is_upgrade else "downgrade") in revision.not_inspectable:
-        return True
-    found = revision.upgrade if step.is_upgrade else revision.downgrade
-    return not all(_is_harmless(operation.op) for operation in found)
+    revision = Revision.of(step.revision, recorder, "upgrade" if step.is_upgrade else "downgrade")
+    operations = revision.upgrade + revision.downgrade
+    return bool(revision.not_inspectable) or not all(_is_harmless(operation.op) for operation in operations)
 
 
 def _is_harmless(op: ops.MigrateOperation) -> bool:

@@ -62,7 +62,7 @@ def _findings(pending: list[Script], adapter: Adapter) -> list[Finding]:
     from app.safe_migrations.review import review_pending  # only where something is pending
 
     with adapter.engine.connect() as connection:
-        return review_pending(pending, adapter, connection)
+        return review_pending(pending, adapter, connection, downgrades=False)
 
 
 def _line(name: str, value: str) -> None:

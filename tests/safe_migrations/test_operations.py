@@ -24,8 +24,7 @@ def record(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Callabl
         project.write(*revision("a1", FIRST, body, more=more))
         script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations"))).get_revision("a1")
         assert script is not None
-        with Recorder(dialect) as recorder:
-            return recorder.recorded(script, "upgrade")
+        return Recorder(dialect).recorded(script, "upgrade")
 
     with app.app_context():
         yield run

@@ -37,10 +37,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Assurances:
-    """What a script declares as ``safety_assured``, and the codes of what is found in it on any database."""
+    """What a script declares as ``safety_assured``, and the codes of what is found in it on any database, both ways.
+
+    ``found`` is None if not all of that was looked at.
+    """
 
     declared: Any
-    found: frozenset[str]
+    found: set[str] | None
 
     @property
     def codes(self) -> set[str]:

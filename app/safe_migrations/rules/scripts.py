@@ -99,8 +99,8 @@ def not_inspectable(revision: Revision, _case: Case) -> Iterator[Problem]:
         if way == "downgrade" and (absent or one_way(Path(revision.script.path)) is not None):
             continue
         yield Problem(
-            f"does in its {way}(), from line {reason.line} on, what cannot be reviewed without a database: {reason}",
-            "change the schema in a revision that reads nothing, and rows in one of their own:\n"
+            f"cannot be reviewed from line {reason.line} of its {way}() on: {reason}",
+            "change the schema in a revision that does nothing else, and rows in one of their own:\n"
             '    flask db revision -m "move the rows"',
             line=reason.line,
         )
@@ -133,7 +133,7 @@ def missing_downgrade(revision: Revision, _case: Case) -> Problem | None:
     Not asked of a revision that leaves the schema as it is, or does what no statement takes back.
     """
     script = Path(revision.script.path)
-    if revision.downgrade or one_way(script) is not None:
+    if "downgrade" not in revision.ways or revision.downgrade or one_way(script) is not None:
         return None
     commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
     if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.has_way_back for op in commands):
@@ -178,7 +178,7 @@ def safety_assured(assurances: Assurances, _case: Case) -> Iterator[Problem]:
                 f"acknowledges {code} without a reason, which does not count",
                 f'say why it is safe:\n    safety_assured = {{"{code}": "why it is safe"}}',
             )
-        elif code not in assurances.found:
+        elif assurances.found is not None and code not in assurances.found:
             yield Problem(
                 f"acknowledges {code}, and has nothing of that kind any more",
                 f"take it out:\n    safety_assured = {_without(assurances.declared, code)}",

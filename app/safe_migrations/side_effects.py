@@ -1,0 +1,136 @@
+"""Refuse the side effects of a script while it is recorded, in the thread that records it and in no other."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
+from io import StringIO
+from types import FrameType
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import Engine, PoolProxiedConnection
+
+# By the audit event (docs.python.org, "Audit events table"): what happens, and which argument names its object. None
+# where the argument may hold a password, as a shell command may.
+EVENTS: dict[str, tuple[str, int | None]] = {
+    "os.chmod": ("changes a file", 0),
+    "os.chown": ("changes a file", 0),
+    "os.exec": ("starts a process", 0),
+    "os.fork": ("starts a process", None),
+    "os.forkpty": ("starts a process", None),
+    "os.kill": ("sends a signal", None),
+    "os.link": ("creates a link", 1),
+    "os.mkdir": ("creates a folder", 0),
+    "os.posix_spawn": ("starts a process", 0),
+    "os.remove": ("deletes a file", 0),
+    "os.rename": ("renames a file", 0),
+    "os.rmdir": ("deletes a folder", 0),
+    "os.spawn": ("starts a process", 1),
+    "os.startfile": ("starts a process", 0),
+    "os.symlink": ("creates a link", 1),
+    "os.system": ("starts a process", None),
+    "os.truncate": ("changes a file", 0),
+    "os.utime": ("changes a file", 0),
+    "shutil.rmtree": ("deletes a folder", 0),
+    "socket.bind": ("uses the network", 1),
+    "socket.connect": ("uses the network", 1),
+    "socket.getaddrinfo": ("uses the network", 0),
+    "socket.gethostbyaddr": ("uses the network", 0),
+    "socket.gethostbyname": ("uses the network", 0),
+    "socket.sendmsg": ("uses the network", 1),
+    "socket.sendto": ("uses the network", 1),
+    "sqlite3.connect": ("uses another connection than op.get_bind()", None),
+    "subprocess.Popen": ("starts a process", 0),
+}
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+# The frame that compiles a module and writes its .pyc.
+IMPORT = "<frozen importlib._bootstrap_external>"
+
+_thread_local = threading.local()
+
+
+@contextmanager
+def refused(refuse: Callable[[str], object]) -> Iterator[None]:
+    """Drop what this thread prints, and call ``refuse``, which raises, with each other side effect: "it sleeps".
+
+    A file may be read and a module imported. ``db.session`` is a new one. What is sent over a socket that is open
+    already, and what a driver written in C does without SQLAlchemy, goes unnoticed.
+    """
+    _install()
+    session = current_app.extensions["migrate"].db.session
+    callers = session.registry() if session.registry.has() else None
+    session.registry.clear()
+    profiler = sys.getprofile()
+    _thread_local.refuse = refuse
+    try:
+        with redirect_stdout(_Stdout(sys.stdout)):
+            if profiler is None:
+                sys.setprofile(_profile)
+            yield
+    finally:
+        if profiler is None:
+            sys.setprofile(None)
+        session.remove()
+        del _thread_local.refuse
+        if callers is not None:
+            session.registry.set(callers)
+
+
+@cache
+def _install() -> None:
+    """Do once what concerns all threads: an audit hook stays for the life of the process."""
+    sys.addaudithook(_audit)
+    connect = Engine.raw_connection
+
+    def raw_connection(self: Engine) -> PoolProxiedConnection:
+        if (refuse := getattr(_thread_local, "refuse", None)) is not None:
+            refuse("it uses another connection than op.get_bind()")
+        return connect(self)
+
+    # No event of SQLAlchemy's comes before a pooled connection is checked out; one that is refused later is closed.
+    Engine.raw_connection = raw_connection  # type: ignore[method-assign]
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if (refuse := getattr(_thread_local, "refuse", None)) is None:
+        return
+    if event == "open":
+        path, _mode, flags = args
+        if not flags & WRITES or path == os.devnull:
+            return
+        what, name = "writes a file", path
+    elif event in EVENTS:
+        what, position = EVENTS[event]
+        name = None if position is None else args[position]
+    else:
+        return
+    if sys._getframe(1).f_code.co_filename != IMPORT:
+        refuse(f"it {what}" + (f" ({_shown(name)})" if name is not None else ""))
+
+
+def _shown(name: object) -> str:
+    """Return a path, or the host of a (host, port)."""
+    name = name[0] if isinstance(name, tuple) else name
+    return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else str(name)
+
+
+def _profile(frame: FrameType, event: str, arg: Any) -> None:
+    """Refuse what is not an audit event in every version of Python; a profile function belongs to one thread."""
+    if event == "c_call" and arg is time.sleep:
+        _thread_local.refuse("it sleeps")
+    elif event == "call" and frame.f_code is threading.Thread.start.__code__:
+        _thread_local.refuse("it starts a thread")
+
+
+class _Stdout:
+    """The stream, but what the recorded script prints is dropped."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(StringIO() if hasattr(_thread_local, "refuse") else self._stream, name)

@@ -1,0 +1,174 @@
+"""A script is recorded without side effects, and without disturbing other threads."""
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from alembic.script import ScriptDirectory
+from flask import Flask
+from sqlalchemy import text
+
+from app.extensions import db, migrate
+from app.safe_migrations.operations import NotInspectable, Recorder
+from tests.conftest import FIRST, Project, revision
+
+Record = Callable[..., list[str]]
+ADD = "op.add_column('user', sa.Column('age', sa.Integer()))\n"  # line 9 of the script
+SOCKET = "import socket\nwith socket.socket(type=socket.SOCK_DGRAM) as used:\n    "
+
+
+@pytest.fixture
+def record(project: Project) -> Record:
+    """Records the upgrade of a script with that body, in the context of an app. Returns its operations' classes."""
+
+    def run(body: str) -> list[str]:
+        project.write(*revision("a1", FIRST, body))
+        script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations"))).get_revision("a1")
+        assert script is not None
+        return [type(found.op).__name__ for found in Recorder("postgresql").recorded(script, "upgrade")]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("open('notes.txt', 'w')", "it writes a file (notes.txt)"),
+        ("open(b'notes.txt', 'ab')", "it writes a file (notes.txt)"),
+        ("import pathlib\npathlib.Path('kept.txt').open('r+')", "it writes a file (kept.txt)"),
+        ("import os\nos.open('notes.txt', os.O_CREAT)", "it writes a file (notes.txt)"),
+        ("import tempfile\ntempfile.TemporaryFile(dir='.')", "it writes a file"),
+        ("import os\nos.remove('kept.txt')", "it deletes a file (kept.txt)"),
+        ("import os\nos.replace('kept.txt', 'notes.txt')", "it renames a file (kept.txt)"),
+        ("import os\nos.makedirs('notes.txt/b')", "it creates a folder (notes.txt)"),
+        ("import os\nos.symlink('kept.txt', 'notes.txt')", "it creates a link (notes.txt)"),
+        ("import os\nos.chmod('kept.txt', 0)", "it changes a file (kept.txt)"),
+        ("import shutil\nshutil.copy('kept.txt', 'notes.txt')", "it writes a file (notes.txt)"),
+        ("import shutil\nshutil.rmtree('.')", "it deletes a folder (.)"),
+        ("import subprocess\nsubprocess.run(['touch', 'notes.txt'])", "it starts a process (touch)"),
+        ("import os\nos.system('SECRET=x touch notes.txt')", "it starts a process"),
+        ("import os\nos.execv('/bin/touch', ['touch', 'notes.txt'])", "it starts a process (/bin/touch)"),
+        ("import os\nos.posix_spawn('/bin/touch', ['touch', 'notes.txt'], {})", "it starts a process (/bin/touch)"),
+        ("import os\nos.fork()", "it starts a process"),
+        ("import urllib.request\nurllib.request.urlopen('http://example.test/')", "it uses the network (example.test)"),
+        (f"{SOCKET}used.connect(('127.0.0.1', 9))", "it uses the network (127.0.0.1)"),
+        (f"{SOCKET}used.bind(('127.0.0.1', 0))", "it uses the network (127.0.0.1)"),
+        (f"{SOCKET}used.sendto(b'', ('127.0.0.1', 9))", "it uses the network (127.0.0.1)"),
+        ("import time\ntime.sleep(3600)", "it sleeps"),
+        ("from time import sleep as wait\nwait(3600)", "it sleeps"),
+        ("import threading\nthreading.Thread(target=open, args=('notes.txt', 'w')).start()", "it starts a thread"),
+        ("import sqlite3\nsqlite3.connect('notes.txt')", "it uses another connection than op.get_bind()"),
+        ("from app.extensions import db\ndb.engine.raw_connection()", "it uses another connection than op.get_bind()"),
+        ("sa.create_engine('sqlite:///notes.txt').connect()", "it uses another connection than op.get_bind()"),
+        ("try:\n    open('notes.txt', 'w')\nexcept:\n    open('notes.txt', 'w')", "it writes a file (notes.txt)"),
+        ("try:\n    open('notes.txt', 'w')\nexcept:\n    pass", "it writes a file (notes.txt)"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_refused(
+    app_on: Callable[[str], Flask],
+    record: Record,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    reason: str,
+) -> None:
+    """What a script does outside of its database does not happen, and ends what can be inspected, with the line."""
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "kept.txt"
+    kept.write_text("kept")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    threads = threading.active_count()
+    with app_on("sqlite:////nowhere/at/all.db").app_context(), pytest.raises(NotInspectable) as caught:
+        record(f"{ADD}{body}")
+    assert reason in str(caught.value)
+    assert 10 <= caught.value.line <= 12
+    assert ("kept", before) == (kept.read_text(), sorted(path.name for path in tmp_path.iterdir()))
+    assert threads == threading.active_count()
+
+
+def test_allowed(
+    app_on: Callable[[str], Flask], record: Record, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A script may read files and import modules, which Python compiles and caches; what it prints is dropped."""
+    folder = tmp_path / "lib"
+    folder.mkdir()
+    (folder / "lazily_imported.py").write_text("import lazily_imported_too\n")
+    (folder / "lazily_imported_too.py").write_text("NAME = 'age'\n")
+    body = (
+        f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport lazily_imported, _testcapi\nsys.path.pop(0)\n"
+        f"open({str(folder / 'lazily_imported.py')!r}).close()\n"
+        "with open('/dev/null', 'w') as file:\n    print('x', file=file)\nprint('printed')\nsys.stdout.flush()\n"
+    )
+    with app_on("sqlite:////nowhere/at/all.db").app_context():
+        assert ["AddColumnOp"] == record(body + ADD)
+    assert "lazily_imported_too" in sys.modules
+    assert "" == capfd.readouterr().out
+
+
+def test_other_threads(
+    app: Flask, record: Record, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """While one thread records a script, another one uses the database, files and stdout as ever."""
+    meeting = SimpleNamespace(begun=threading.Event(), done=threading.Event())
+    monkeypatch.setitem(sys.modules, "meeting", meeting)
+    recorded: list[str] = []
+
+    def run() -> None:
+        with app.app_context():
+            recorded.extend(record("import meeting\nmeeting.begun.set()\nmeeting.done.wait(60)\n" + ADD))
+
+    recording = threading.Thread(target=run)
+    recording.start()
+    try:
+        assert meeting.begun.wait(60)
+        with app.app_context():
+            assert 1 == db.session.scalar(text("SELECT 1"))
+            with db.engine.connect() as connection:
+                assert 1 == connection.scalar(text("SELECT 1"))
+        print("printed")
+    finally:
+        meeting.done.set()
+        recording.join()
+    assert (["AddColumnOp"], "printed\n") == (recorded, capfd.readouterr().out)
+
+
+def test_pooled_connection(app: Flask, record: Record) -> None:
+    """A connection that waits in the pool of the app, or in its session, is refused too; the session stays as it is."""
+    with app.app_context():
+        session = db.session()
+        session.execute(text("SELECT 1"))
+        db.engine.connect().close()
+        for body in ("db.session.execute(sa.text('SELECT 1'))", "db.engine.raw_connection()"):
+            with pytest.raises(NotInspectable, match="another connection"):
+                record(f"from app.extensions import db\n{body}")
+        assert (session, True) == (db.session(), session.in_transaction())
+
+
+TELL = "import sys\nprint('{0} ran', file=sys.stderr)\nopen('{0}.txt', 'w').close()\n"
+
+
+def test_status_and_upgrade(database: str, project: Project) -> None:
+    """They call no downgrade(), status at head calls nothing; the file is there once the script has really run."""
+    body = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+    project.write(*revision("a1", FIRST, body + TELL.format("up"), TELL.format("down") + "op.drop_table('pet')"))
+    project.environ["MIGRATION_REVIEW"] = "enforce"
+    project.ok("upgrade", FIRST)
+    done = project.db("status")
+    assert ["up ran"] == [line for line in done.stderr.splitlines() if line.endswith(" ran")]
+    assert "warns: not-inspectable, line 12" in done.stdout
+    assert [] == [*project.path.glob("*.txt")]
+    told = project.db("review").stdout
+    assert "cannot be reviewed from line 12 of its upgrade() on: it writes a file (up.txt) (not-inspectable)." in told
+    assert (
+        "cannot be reviewed from line 19 of its downgrade() on: it writes a file (down.txt) (not-inspectable)." in told
+    )
+    assert [] == [*project.path.glob("*.txt")]
+    told = project.ok("upgrade")
+    assert (2, 0) == (told.count("up ran"), told.count("down ran"))
+    assert ["up.txt"] == [path.name for path in project.path.glob("*.txt")]
+    assert " ran" not in project.ok("status")
+    assert 2 == project.ok("downgrade").count("down ran")
