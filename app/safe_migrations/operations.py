@@ -12,13 +12,14 @@ from typing import Any, NoReturn
 from alembic.operations import Operations
 from alembic.operations.base import BatchOperations
 from alembic.operations.batch import BatchOperationsImpl
-from alembic.operations.ops import AddColumnOp, CreateTableOp, ExecuteSQLOp, MigrateOperation
+from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateTableOp, ExecuteSQLOp, MigrateOperation
 from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from sqlalchemy import Connection, Dialect, Table, inspect
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.inspection import _inspects
+from sqlalchemy.types import to_instance
 
 from app.safe_migrations import side_effects
 from app.safe_migrations.errors import summary
@@ -208,6 +209,10 @@ class Recorder:
     def _note(self, operation: MigrateOperation, block: Batch | None = None, autocommit: bool | None = None) -> Any:
         """What Alembic would return: the table that is made, for `op.bulk_insert()`."""
         autocommit = self.autocommit if autocommit is None else autocommit
+        if isinstance(operation, AlterColumnOp):  # Alembic takes a class for a type, too
+            for name in ("modify_type", "existing_type"):
+                if (type_ := getattr(operation, name)) is not None:
+                    setattr(operation, name, to_instance(type_))
         self.found.append(Operation(operation, self._line(), block is not None, autocommit, block))
         if block is not None:
             block.operations.append(operation)

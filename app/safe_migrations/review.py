@@ -1,6 +1,7 @@
 """Operations of revisions x rules x facts of a database: findings."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from sqlalchemy import Connection
 from app.safe_migrations.adapters import Adapter
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS, facts_at
-from app.safe_migrations.errors import UnsafeError
+from app.safe_migrations.errors import UnsafeError, summary
 from app.safe_migrations.findings import Finding, Level
-from app.safe_migrations.operations import Recorder, Revision
+from app.safe_migrations.operations import Operation, Recorder, Revision
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import relative
 from app.safe_migrations.rules import RULES, Assurances, Case, Problem, Rule
-from app.safe_migrations.rules.registry import BOTH
+from app.safe_migrations.rules.registry import BOTH, WARNS
 from app.safe_migrations.sql.ops import ChangeRowsOp
 from app.safe_migrations.tables import Tables
 
@@ -53,17 +54,26 @@ class Review:
     def pass_by(self, script: Script) -> None:
         """Follow a revision without looking for anything."""
         for operation in Revision.of(script, self.recorder, "upgrade").upgrade:
-            self.tables.follow(operation)
+            with suppress(Exception):  # a review of that revision warns of it
+                self.tables.follow(operation)
 
     def _found(self, revision: Revision) -> Iterator[Found]:
         yield from self._judged(revision, Case(revision, "upgrade", None, self.facts, self.tables))
         for operation in revision.upgrade:
-            yield from self._judged(operation.op, Case(revision, "upgrade", operation, self.facts, self.tables))
-            self.tables.follow(operation)
+            case = Case(revision, "upgrade", operation, self.facts, self.tables)
+            yield from self._judged_and_followed(operation, case)
         tables = self.tables.branch()
         for operation in revision.downgrade:
-            yield from self._judged(operation.op, Case(revision, "downgrade", operation, self.facts, tables))
-            tables.follow(operation)
+            case = Case(revision, "downgrade", operation, self.facts, tables)
+            yield from self._judged_and_followed(operation, case)
+
+    def _judged_and_followed(self, operation: Operation, case: Case) -> Iterator[Found]:
+        yield from self._judged(operation.op, case)
+        try:
+            case.tables.follow(operation)
+        except Exception as error:
+            fault = _fault("has an operation that the review cannot follow", error)
+            yield RULES["not-inspectable"], fault, WARNS, operation.line, case.way
 
     def _judged(self, subject: Any, case: Case) -> Iterator[Found]:
         table = case.tables.of(subject)
@@ -72,13 +82,27 @@ class Review:
                 continue
             if table is not None and not rule.new_tables and case.tables.is_new(*table):
                 continue
-            problems = rule.find(subject, case) or ()
-            for problem in (problems,) if isinstance(problems, Problem) else problems:
+            for problem in _problems(rule, subject, case):
                 level = problem.level or rule.level
                 if level is Level.BLOCKS and table and not rule.new_tables and case.tables.has_rows(*table) is False:
                     level = Level.WARNS
                 line = problem.line or (case.operation.line if case.operation else 1)
                 yield rule, problem, level, line, case.way
+
+
+def _problems(rule: Rule, subject: Any, case: Case) -> Iterator[Problem]:
+    """Yield what the rule says. If it raises, warn of that: a fault in a rule stops no command."""
+    try:
+        found = rule.find(subject, case) or ()
+        yield from (found,) if isinstance(found, Problem) else found
+    except Exception as error:
+        yield _fault("was not reviewed by this rule, which failed", error)
+
+
+def _fault(what: str, error: Exception) -> Problem:
+    return Problem(
+        f"{what}: {summary(error)}", "review that line yourself, and report this failure of the package with it", WARNS
+    )
 
 
 def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, one_run: bool = False) -> list[Finding]:

@@ -8,6 +8,7 @@ import pytest
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.findings import Finding, Level, merged
 from tests.conftest import FIRST, Project, revision
+from tests.safe_migrations.conftest import Review, levels
 
 DROP = "with op.batch_alter_table('user') as batch:\n    batch.drop_column('email')"
 USER = "user = sa.table('user', sa.column('id'), sa.column('username'), sa.column('email'))\n"
@@ -233,3 +234,84 @@ def test_merged_in_order() -> None:
     first, second = (Finding(name, "a.py", 1, "code", Level.WARNS, "it hurts.", "") for name in ("b1", "a2"))
     found = merged({FACTS["sqlite"](): [second], FACTS["mysql"](): [first]}, ["b1", "a2"])
     assert ["b1", "a2"] == [finding.revision for finding in found]
+
+
+RAISING = """
+
+from alembic.operations.ops import AddColumnOp, DropColumnOp
+
+from app.safe_migrations.rules.registry import BLOCKS, rule
+from app.safe_migrations.tables import Tables
+
+
+@rule(BLOCKS, DropColumnOp)
+def raising(op, case):
+    raise ValueError("no such thing")
+
+
+@Tables.apply.register
+def _(self, operation: AddColumnOp) -> None:
+    raise LookupError("nothing there")
+"""
+
+
+def test_rule_that_raises(database: str, reviewed: Project) -> None:
+    """A fault of the review itself is a warning with code, file and line, whatever the command; it stops none."""
+    models = reviewed.path / "app" / "models.py"
+    models.write_text(models.read_text() + RAISING)
+    up = "op.add_column('user', sa.Column('age', sa.Integer()))\nwith op.batch_alter_table('user') as batch:\n"
+    up += "    batch.drop_column('age')"
+    assured = 'safety_assured = {"drop-column": "it is new"}'
+    reviewed.write(*revision("a1", "r0", up, "raise NotImplementedError", more=assured))
+    told = (
+        "migrations/versions/a1.py, line 11, warns: revision a1 was not reviewed by this rule, which failed: "
+        "ValueError: no such thing (raising).\nInstead: review that line yourself"
+    )
+    done = reviewed.db("review")
+    assert (0, True) == (done.returncode, told in done.stdout)
+    assert "line 9, warns: revision a1 has an operation that the review cannot follow: LookupError" in done.stdout
+    assert "warns: raising, line 11" in reviewed.db("status").stdout
+    assert 0 == reviewed.db("review", "a1", "--target", "postgresql,mysql,sqlite").returncode
+    assert told.partition("warns: ")[2] in reviewed.ok("-x", "review=enforce", "upgrade")
+    reviewed.ok("stamp", "r0")
+    assert told.partition("warns: ")[2] in reviewed.ok("-x", "review=warn", "upgrade")
+    reviewed.write(
+        "app/models.py",
+        models.read_text().replace(
+            "class User", "class Pet(db.Model):\n    id: Mapped[int] = mapped_column(primary_key=True)\n\n\nclass User"
+        ),
+    )
+    reviewed.ok("migrate", "-m", "Add Pet")
+
+
+AS_CLASS = (
+    "with op.batch_alter_table('user') as batch:\n"
+    "    batch.add_column(sa.Column('age', sa.Text))\n"
+    "    batch.alter_column('email', type_=sa.Text, existing_type=sa.Unicode)"
+)
+
+
+@pytest.mark.parametrize("product", FACTS)
+def test_type_given_as_class(review: Review, product: str) -> None:
+    """As Alembic takes it: the review finds what it finds for an instance."""
+    as_instance = re.sub(r"(sa\.(Text|Unicode))", r"\1()", AS_CLASS)
+    assert [each.words for each in review(as_instance, product)] == [each.words for each in review(AS_CLASS, product)]
+
+
+def test_upgrade_with_type_given_as_class(database: str, reviewed: Project) -> None:
+    """It runs, as on stock."""
+    reviewed.write(*revision("a1", "r0", AS_CLASS, "raise NotImplementedError"))
+    reviewed.ok("-x", "review=warn", "upgrade")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        """ALTER TABLE "user" ALTER COLUMN email TYPE mood[] USING email::mood[]""",
+        """ALTER TABLE "user" ALTER COLUMN email TYPE mood[3][3]""",
+        """ALTER TABLE "user" ALTER COLUMN email TYPE mood ARRAY""",
+    ],
+)
+def test_array_of_a_type_of_its_own(review: Review, statement: str) -> None:
+    """It is a change of type like any other."""
+    assert ["blocks"] == levels(review(f"op.execute({statement!r})", "postgresql"), "change-type")

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.errors import summary
 from app.safe_migrations.progress import only_warnings
 
 
@@ -26,7 +27,10 @@ def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = Fals
     found = UpgradeOps(_in_blocks(operations) if batch else list(operations))
     with only_warnings(), warnings.catch_warnings(action="ignore", category=UserWarning):  # a drop without a name
         context = MigrationContext.configure(dialect=DefaultDialect())
-        text = render_python_code(found, render_as_batch=batch, migration_context=context)
+        try:
+            text = render_python_code(found, render_as_batch=batch, migration_context=context)
+        except Exception as error:  # a type of somebody's own: the finding is worth more than the line to paste
+            return " " * indent + f"# write it by hand, for it cannot be rendered ({summary(error)})"
     text = re.sub(r", (table_name|schema)=None(?=[,)])", "", re.sub(r",\n +", ", ", text))
     lines = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
     return _indented(dedent("\n".join(lines)), " " * indent)
@@ -53,8 +57,9 @@ def _create_primary_key(context: AutogenContext, op: CreatePrimaryKeyOp) -> str:
 
 
 def python_type(type_: TypeEngine[Any]) -> str:
-    """A type, as Flask-Migrate writes it."""
-    return as_python(AddColumnOp("t", Column("c", type_))).split("sa.Column('c', ")[1].removesuffix(", nullable=True))")
+    """Return a type as Flask-Migrate writes it."""
+    line = as_python(AddColumnOp("t", Column("c", type_)))
+    return line.partition("sa.Column('c', ")[2].removesuffix(", nullable=True))") or repr(type_)
 
 
 def as_sql(element: ClauseElement, facts: Facts) -> str:

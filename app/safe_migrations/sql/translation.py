@@ -6,7 +6,6 @@ from typing import Any
 from alembic.operations import ops
 from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
 from sqlalchemy import DDL, TextClause, schema
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.elements import ClauseElement
 
 from app.safe_migrations.adapters.dialects import dialect_of
@@ -30,16 +29,14 @@ EXPLAINED = {"UPDATE", "DELETE", "WITH", "MERGE", "INSERT", "REPLACE"}
 
 
 def translated(op: ExecuteSQLOp, dialect: str) -> list[MigrateOperation]:
-    """The operations of its statements, one for each thing that they do; what nobody can read is a CommandOp too."""
-    from sqlglot.errors import SqlglotError
-
+    """Return an operation for each thing that its statements do; what cannot be read is a CommandOp too."""
     statement: Any = op.sqltext
     try:
         if (found := _of_element(statement)) is not None:
             return [found]
         statement = _text(statement, dialect)
         return [each for words in statements(statement, dialect) for each in _translated(words)]
-    except (SqlglotError, SQLAlchemyError):
+    except Exception:
         return [_unparsed(str(statement))]
 
 
@@ -76,14 +73,12 @@ def _text(statement: Any, dialect: str) -> str:
 
 
 def _translated(words: Words) -> list[MigrateOperation]:
-    from sqlglot.errors import SqlglotError
-
     try:
         found = list(_read(words))
         for op in found:
             vars(op)["statement"] = words.text
         return found
-    except (SqlglotError, SQLAlchemyError, Unreadable):
+    except Exception:
         return [_unparsed(words.text)]
 
 

@@ -41,7 +41,7 @@ def read_type(words: Words) -> tuple[TypeEngine[Any], str]:
         name = words.next().text
     marks = set()
     arguments: list[str] = []
-    dimensions = 0
+    dimensions = end = 0
     while not words.done:
         if (more := words.take_any(*CONTINUES)) in {"PRECISION", "VARYING"}:
             name += f" {more.lower()}"
@@ -53,11 +53,13 @@ def read_type(words: Words) -> tuple[TypeEngine[Any], str]:
             name += " with time zone"
         elif words.take("WITHOUT", "TIME", "ZONE"):
             name += " without time zone"
-        elif words.take("[") or words.take("ARRAY"):
+        elif words.follows("[") or words.follows("ARRAY"):
+            end = end or words.at
             dimensions += 1
+            words.next()
         elif not words.take("]") and not (dimensions and words.keyword().isdigit() and words.next()):
             break
-    written = Words(words.source, words.words[start : words.at], words.facts).text
+    written = Words(words.source, words.words[start : end or words.at], words.facts).text
     found = _of_dialect(name, arguments, marks, words.facts.dialect, written)
     return (ARRAY(found, dimensions=dimensions) if dimensions else found), name
 
