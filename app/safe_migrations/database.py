@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
 from sqlalchemy import Connection, Dialect, Engine, event
@@ -23,6 +24,12 @@ def app_engine() -> Engine:
     """The engine that the app has."""
     engine: Engine = current_app.extensions["migrate"].db.engine
     return engine
+
+
+def name_database(config: Config, engine: Engine) -> None:
+    """Set ``sqlalchemy.url``, as Flask-Migrate's env.py does, for scripts that read it. It holds the password."""
+    url = engine.url.render_as_string(hide_password=False)
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
 
 
 def naming_convention() -> Mapping[Any, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
 from app.safe_migrations.connections import blocked, others_kept_from_waiting, timed_out
-from app.safe_migrations.database import connected, heads_in_words, heads_of
+from app.safe_migrations.database import connected, heads_in_words, heads_of, name_database
 from app.safe_migrations.directives import but_own_tables, comparing_defaults, portably, process_revision_directives
 from app.safe_migrations.errors import HalfDoneError, MigrationError
 from app.safe_migrations.patience import Patience
@@ -38,6 +38,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
     options["include_name"] = but_own_tables(options.get("include_name"))
     options["compare_server_default"] = comparing_defaults(options.get("compare_server_default", False))
     options["render_item"] = portably(options.get("render_item"))
+    name_database(context.config, engine)
     with log_on_stderr():
         if context.is_offline_mode():
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, NoReturn
 
+from alembic.config import Config
 from alembic.operations import Operations
 from alembic.operations.base import BatchOperations
 from alembic.operations.batch import BatchOperationsImpl
@@ -16,12 +18,14 @@ from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateTableOp, Ex
 from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
+from flask import current_app, g
 from sqlalchemy import Connection, Dialect, Table, inspect
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.inspection import _inspects
 from sqlalchemy.types import to_instance
 
 from app.safe_migrations import side_effects
+from app.safe_migrations.database import app_engine, name_database
 from app.safe_migrations.errors import summary
 from app.safe_migrations.progress import only_warnings
 
@@ -148,7 +152,11 @@ class Recorder:
         self.refused: NotInspectable | None = None
         # as_sql: nothing is asked of a connection, for there is none.
         with only_warnings():
-            self.context = MigrationContext.configure(dialect_name=dialect, opts={"as_sql": True})
+            self.context = MigrationContext.configure(
+                dialect_name=dialect,
+                environment_context=_Environment(),  # type: ignore[arg-type]  # it is asked for its config alone
+                opts={"as_sql": True},
+            )
         vars(self.context).update(autocommit_block=self._autocommit_block)
         vars(self.context.impl).update(_exec=self._execute)  # what a script runs by op.get_context()
         self.op = Operations(self.context)  # itself, for no other class can stand behind `from alembic import op`
@@ -228,6 +236,16 @@ class Recorder:
         while frame.f_back is not None and frame.f_code.co_filename != self.path:
             frame = frame.f_back
         return frame.f_lineno
+
+
+class _Environment:
+    """What `op.get_context().config` comes from: read when a script asks for it, which hardly any does."""
+
+    @cached_property
+    def config(self) -> Config:
+        config: Config = current_app.extensions["migrate"].migrate.get_config(g.get("directory"))
+        name_database(config, app_engine())
+        return config
 
 
 class _Connection(MockConnection):

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from app import create_app
 from app.extensions import db
 from app.safe_migrations import progress
-from config import Config
+from config import Config, database_url
 from tests.conftest import FIRST, Project, revision
 
 FAMILY = """
@@ -176,3 +176,25 @@ def test_loads_little(project: Project, backend: str, database: str) -> None:
     assert {backend} == {name.split(".")[1] for name in loaded if name.count(".") == 2}
     for_steps = {"backup", "settings", "adapters.snapshot", "adapters.mysql.steps", "adapters.sqlite.rebuilds"}
     assert set() == loaded & for_steps
+
+
+def test_url_in_config(database: str, project: Project) -> None:
+    """A script finds the database in Alembic's config, as on stock: when it is recorded, run, or printed as SQL."""
+    options = "&application_name=a%25b" if "postgresql" in database else ""
+    url = database_url({"DATABASE_URL": database + options})
+    project.environ.update(DATABASE_URL=url, MIGRATION_REVIEW="enforce")
+    body = (
+        "config = op.get_context().config\n"
+        "url = config.get_section(config.config_ini_section)['sqlalchemy.url']\n"
+        f"assert url == {url!r}, 'another one'\n"
+        "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"
+    )
+    project.write(*revision("a1", FIRST, body, "op.drop_table('pet')"))
+    project.ok("upgrade", FIRST)
+    assert "not-inspectable" not in project.ok("review")
+    if "sqlite" not in database:
+        project.ok("upgrade", f"{FIRST}:a1", "--sql")
+    project.ok("upgrade")
+    project.ok("downgrade")
+    project.make_stock()
+    project.ok("upgrade")
