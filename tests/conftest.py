@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import cache_from_source
 from pathlib import Path
 from textwrap import indent
 from uuid import uuid4
@@ -211,10 +212,16 @@ class Project:
         return done.stdout + done.stderr
 
     def write(self, name: str, text: str) -> Path:
-        """Write the file ``name`` of the copy."""
+        """Write the file ``name`` of the copy.
+
+        Python takes bytecode for current if the source has its size and its second (importlib's SourceLoader): what was
+        compiled from the text before goes, or a test that writes two texts in a second may run the first one twice.
+        """
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
+        if path.suffix == ".py":
+            Path(cache_from_source(str(path))).unlink(missing_ok=True)
         return path
 
     def make_stock(self) -> None:

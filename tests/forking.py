@@ -4,6 +4,7 @@ Importing these takes a command longer than all else that it does. Nothing of th
 """
 
 import atexit
+import io
 import multiprocessing
 import os
 import runpy
@@ -59,12 +60,17 @@ def run(arguments: list[str], folder: Path, environ: dict[str, str], seconds: fl
 
 
 def _run_module(arguments: list[str], folder: Path, environ: dict[str, str], out: Path, err: Path) -> None:
-    """What a new Python would do, as far as it can be seen from inside."""
+    """Do what a new Python would do, as far as that can be seen from inside.
+
+    sys.stdout and sys.stderr stay the objects that they are: packages imported before the fork have bound them.
+    """
     write = os.O_WRONLY | os.O_CREAT
     for number, (file, flags) in enumerate([(Path(os.devnull), os.O_RDONLY), (out, write), (err, write)]):
         os.dup2(os.open(file, flags, 0o600), number)
-    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stdin = os.fdopen(0, closefd=False)
+    for stream, errors in ((sys.stdout, "strict"), (sys.stderr, "backslashreplace")):
+        assert isinstance(stream, io.TextIOWrapper)
+        stream.reconfigure(encoding="utf-8", errors=errors)
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
