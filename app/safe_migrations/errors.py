@@ -81,7 +81,7 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
 
 def script_place(error: BaseException, directory: Path) -> tuple[Path, int] | None:
     """File and line of the revision script, or of env.py, that raised ``error``, or None."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) or "null bytes" in str(error):  # a ValueError before Python 3.11.4
         return _unreadable_script(error, directory)
     frames = [(Path(frame.filename), frame.lineno or 1) for frame in traceback.extract_tb(error.__traceback__)]
     versions, env = directory.resolve() / "versions", directory.resolve() / "env.py"
@@ -91,9 +91,12 @@ def script_place(error: BaseException, directory: Path) -> tuple[Path, int] | No
     return places[-1] if places else None
 
 
-def _unreadable_script(error: SyntaxError, directory: Path) -> tuple[Path, int] | None:
-    """Python names the file, except of one that holds zeros, as a disk that was full or a crash leaves them."""
-    if error.filename:
+def _unreadable_script(error: BaseException, directory: Path) -> tuple[Path, int] | None:
+    """Return the script that cannot be compiled, and the line, or None.
+
+    Python names it, except where it holds zeros, as a full disk or a crash leaves them.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
         return Path(error.filename), error.lineno or 1
     scripts = sorted(directory.glob("versions/*.py"))
     return next(((script, 1) for script in scripts if b"\0" in script.read_bytes()), None)
