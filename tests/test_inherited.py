@@ -1,4 +1,4 @@
-"""The tests that every project inherits, of migrations and revisions, let good revisions pass and stop bad ones."""
+"""The tests that every project inherits let good revisions pass, stop bad ones, and police nothing else."""
 
 import pytest
 
@@ -8,6 +8,11 @@ from tests.conftest import FIRST, Project, revision
 def table(name: str) -> tuple[str, str]:
     """What makes a table, and what drops it."""
     return f"op.create_table({name!r}, sa.Column('id', sa.Integer(), primary_key=True))", f"op.drop_table({name!r})"
+
+
+def models(project: Project) -> str:
+    """Return the text of the project's models."""
+    return (project.path / "app" / "models.py").read_text()
 
 
 def inherited(project: Project, *revisions: tuple[str, str]) -> str:
@@ -53,3 +58,16 @@ def test_two_heads(project: Project) -> None:
     """Two heads fail."""
     history = (revision("a1", FIRST, *table("a")), revision("b1", FIRST, *table("b")))
     assert "FAILED tests/test_migrations.py::test_one_head[sqlite]" in inherited(project, *history)
+
+
+def test_a_warning_is_no_failure(project: Project) -> None:
+    """What an extension warns of, in this release of it or the next, fails no test of the app."""
+    project.write("app/models.py", 'import warnings\n\nwarnings.warn("old", DeprecationWarning)\n' + models(project))
+    assert "3 passed" in inherited(project)
+
+
+def test_no_readme_is_needed(project: Project) -> None:
+    """The project's README is yours to change: no test reads it, and none fails without it."""
+    project.add_tests()
+    done = project.run("pytest", "--collect-only", "-q")
+    assert (0, False) == (done.returncode, (project.path / "README.md").exists()), done.stdout

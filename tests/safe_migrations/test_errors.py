@@ -405,10 +405,3 @@ def test_traceback_for_developers(project: Project) -> None:
     assert (1, True) == (done.returncode, done.stderr.startswith("Traceback"))
     assert "Error: cannot reach mysql" in done.stderr
     assert PASSWORD not in done.stderr
-
-
-def test_warnings_are_not_needed(project: Project) -> None:
-    """Nothing that the project does warns, where warnings are errors."""
-    project.environ["PYTHONWARNINGS"] = "error"
-    project.ok("upgrade")
-    assert "(head)" in project.ok("current")

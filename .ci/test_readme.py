@@ -1,4 +1,4 @@
-"""What the READMEs say is so, and what there is stands in them. With a README of your own, delete this file."""
+"""The READMEs name every command, setting and module, and what they name exists: for CI, so that yours may differ."""
 
 import re
 
@@ -55,6 +55,13 @@ def test_every_module_of_a_folder_is_told(folder: str) -> None:
     assert sorted(file.name for file in path.glob("*.py") if file.name != "__init__.py") == sorted(told)
 
 
+def test_no_warnings(project: Project) -> None:
+    """Nothing that the project does warns, where warnings are errors."""
+    project.environ["PYTHONWARNINGS"] = "error"
+    project.ok("upgrade")
+    assert "(head)" in project.ok("current")
+
+
 def test_example_of_a_test(project: Project) -> None:
     """The test of a new model that the README shows passes, once the model is there and migrated."""
     project.add_tests()
@@ -66,4 +73,4 @@ def test_example_of_a_test(project: Project) -> None:
     done = project.run(
         "pytest", "tests/test_pet.py", "tests/test_migrations.py", "tests/test_revisions.py", "-k", "sqlite"
     )
-    assert (0, True) == (done.returncode, "5 passed" in done.stdout)
+    assert (0, True) == (done.returncode, "5 passed" in done.stdout), done.stdout
