@@ -224,9 +224,9 @@ def test_constraints_apart(pets: Project, database: str, rows: Callable[[str], l
             "drop_index_ix_pet_both",
             "create_index_ix_pet_both",
             "create_index_ix_pet_owner_id",
-            "drop_index_ix_pet_nick",
             "create_unique_index_uq_pet_nick",
             "add_constraint_uq_pet_nick",
+            "drop_index_ix_pet_nick",
             "add_foreign_keys_to_pet",
             "validate_foreign_keys",
             "keep_null_out_of_pet_nick",
@@ -241,6 +241,65 @@ def test_constraints_apart(pets: Project, database: str, rows: Callable[[str], l
     for statement in ("UPDATE pet SET nick = NULL", "UPDATE pet SET nick = 'r'"):
         with pytest.raises(DBAPIError):
             write(database, statement)
+
+
+def test_constraint_gets_another_name(pets: Project, database: str) -> None:
+    """A unique constraint or an index that differs in its name alone is renamed: at no time does the table take
+    duplicates, and the review finds nothing.
+    """
+    named = 'db.UniqueConstraint("name", name="pet_name_key"), Index("both", "name", "age")'
+    after = BEFORE.replace("String(80), unique=True", "String(80)")
+    after = after.replace('Index("ix_pet_both", "name", "age")', named)
+    models(pets, USER, after)
+    script = migrate(pets)
+    if "postgresql" in database:
+        assert [] == json.loads(pets.ok("review", "--format", "json"))
+    assert 2 == len(pets.scripts())
+    assert "ALTER TABLE pet RENAME CONSTRAINT uq_pet_name TO pet_name_key" in script
+    there_and_back(pets, database, lambda: None)
+    assert {"pet_name_key", "both"} <= set(re.findall(r"\w+", str(schema(database)["pet"])))
+
+
+@pytest.mark.parametrize("targets", ["", "postgresql"])
+def test_uniqueness_is_replaced_without_a_gap(pets: Project, database: str, targets: str) -> None:
+    """What is unique is dropped last, after what takes its place: at each revision, and between two statements, the
+    table refuses duplicates.
+    """
+    pets.environ["MIGRATION_TARGETS"] = targets
+    models(pets, USER, BEFORE.replace("String(80), unique=True", "String(80), unique=True, index=True"))
+    script = migrate(pets)
+    upgrades = "".join(re.findall(r"def upgrade.*?def downgrade", script, re.DOTALL))
+    create, drop = "create_index(op.f('ix_pet_name')", "drop_constraint(op.f('uq_pet_name')"
+    assert upgrades.replace("batch_op", "op").index(create) < upgrades.replace("batch_op", "op").index(drop)
+    for target in [script.stem.split("_")[2] for script in pets.scripts()[1:]]:
+        pets.ok("upgrade", target)
+        with pytest.raises(DBAPIError):
+            write(database, "UPDATE pet SET name = 'rex'")
+    pets.ok("downgrade", "b0")
+    there_and_back(pets, database, lambda: None)
+
+
+@pytest.mark.parametrize("targets", ["", "sqlite,postgresql"])
+def test_unique_constraint_goes(pets: Project, database: str, tmp_path: Path, targets: str) -> None:
+    """A unique constraint is dropped as one, and comes back as one, though MySQL and MariaDB report an index; the one
+    of a foreign key's column too. The script runs on SQLite as well.
+    """
+    pets.environ["MIGRATION_TARGETS"] = targets
+    friend = "    friend_id: Mapped[int | None] = mapped_column(ForeignKey('user.id'){})\n"
+    models(pets, USER, BEFORE, friend.format(", unique=True"))
+    migrate(pets)
+    pets.ok("upgrade")
+    models(pets, USER, BEFORE.replace("String(80), unique=True", "String(80)"), friend.format(""))
+    script = migrate(pets)
+    assert "create_index(" not in script
+    before, head = schema(database), pets.db("current").stdout.split()[0]
+    pets.ok("upgrade")
+    assert AGREE in pets.ok("check")
+    pets.ok("downgrade", head)
+    assert before == schema(database)
+    other = {"DATABASE_URL": f"sqlite:///{tmp_path / 'other.db'}"}
+    for args in (("upgrade",), ("downgrade", "-1"), ("upgrade",)):
+        pets.ok(*args, **other)
 
 
 @pytest.mark.parametrize("stock", [True, False])

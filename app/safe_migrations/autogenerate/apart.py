@@ -27,6 +27,7 @@ from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.autogenerate.changes import about, following, ids_after, remove_empty, taken_out, way_back
 from app.safe_migrations.autogenerate.needed import dropped
 from app.safe_migrations.autogenerate.rendering import AutocommitBlock, PerDatabase
+from app.safe_migrations.autogenerate.uniqueness import replaced
 from app.safe_migrations.rules.columns import not_null_check
 from app.safe_migrations.rules.constraints import by_index
 
@@ -62,11 +63,16 @@ def apart(
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None
     there = _of_tables_there(script)
+    last = [(changes, op) for changes in there for op in replaced(changes) if isinstance(op, DropConstraintOp)]
     steps: list[Step] = []
+    index_drops: list[Step] = []
     if any(facts.concurrent_indexes for facts in concerned):
-        steps += _indexes(script, there, needed)
+        steps, index_drops = _indexes(script, there, needed)
     if any(facts.constraints_from_indexes for facts in concerned):
         steps += _unique_constraints(script, there)
+    for changes, op in last if steps else ():
+        steps.append(_constraint_dropped(script, changes, op, needed.get(str(op.constraint_name))))
+    steps += index_drops
     if any(facts.unvalidated_constraints for facts in concerned):
         steps += _foreign_keys(script, there, bool(steps))
     if any(facts.not_null_scans for facts in concerned):
@@ -85,8 +91,9 @@ def _of_tables_there(script: MigrationScript) -> list[ModifyTableOps]:
 
 def _indexes(
     script: MigrationScript, there: list[ModifyTableOps], needed: Mapping[str, CreateForeignKeyOp]
-) -> list[Step]:
-    """What comes before what goes, for which it may stand in; but first what goes to come back under the same name.
+) -> tuple[list[Step], list[Step]]:
+    """Create new indexes before dropping the ones they replace, unless both have the same name; return the other drops
+    for later, because a unique constraint may replace one too.
 
     Where the table loses a column, what goes stays in the script: that keeps others out as long, and on PostgreSQL an
     index goes with any column that it, its WHERE or an expression names.
@@ -108,7 +115,14 @@ def _indexes(
     steps = []
     for name, step in coming.items():
         steps += [going.pop(name), step] if name in going else [step]
-    return [*steps, *going.values()]
+    return steps, list(going.values())
+
+
+def _constraint_dropped(
+    script: MigrationScript, changes: ModifyTableOps, op: DropConstraintOp, key: CreateForeignKeyOp | None
+) -> Step:
+    back = ModifyTableOps(changes.table_name, [taken_out(script, changes, op)], schema=changes.schema)
+    return Step(f"Drop constraint {op.constraint_name}", lambda facts: (dropped(op, key, facts), [back]))
 
 
 def _created(index: Any, key: CreateForeignKeyOp | None) -> Callable[[Facts], Ways]:

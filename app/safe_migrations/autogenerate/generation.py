@@ -31,6 +31,7 @@ from app.safe_migrations.autogenerate.names import TYPES
 from app.safe_migrations.autogenerate.needed import keep_needed, needed_indexes
 from app.safe_migrations.autogenerate.renames import full_name, models_of, rename
 from app.safe_migrations.autogenerate.rendering import Batch, every
+from app.safe_migrations.autogenerate.uniqueness import drop_as_constraints, rename_constraints
 from app.safe_migrations.progress import log
 from app.safe_migrations.settings import settings
 
@@ -40,6 +41,8 @@ def answer(context: MigrationContext, script: MigrationScript) -> None:
     rename(context, script, _facts(context))
     leave_alone(script)
     name_unnamed(script, context)
+    drop_as_constraints(context, script)
+    rename_constraints(script)
     fill(script, _concerned(context))
 
 

@@ -273,7 +273,7 @@ def renamed(names: Names) -> PerDatabase:
     """What gives all of them their new names; tables and columns have theirs."""
     ways = [
         {
-            product: _anew_in_batches(named, names) if facts.rebuilds else _one_by_one(named, facts())
+            product: _anew_in_batches(named, names) if facts.rebuilds else one_by_one(named, facts())
             for product, facts in FACTS.items()
         }
         for named in (names.found, [each.back for each in names.found])
@@ -281,7 +281,7 @@ def renamed(names: Names) -> PerDatabase:
     return PerDatabase(*ways)
 
 
-def _one_by_one(named: list[Named], facts: Facts) -> list[MigrateOperation]:
+def one_by_one(named: list[Named], facts: Facts) -> list[MigrateOperation]:
     """Renamed where there is a statement for it, else dropped first and created last."""
     drops: list[MigrateOperation] = []
     creates: list[MigrateOperation] = []

@@ -1,15 +1,17 @@
 """Indexes that a foreign key needs: MySQL and MariaDB do not drop them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 from alembic.operations.ops import (
     CreateForeignKeyOp,
     CreateIndexOp,
+    CreateUniqueConstraintOp,
     DropConstraintOp,
     DropIndexOp,
     MigrateOperation,
     MigrationScript,
+    ModifyTableOps,
 )
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
@@ -31,9 +33,10 @@ def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[s
     there, ops = set(tables_of(context)), list(every(script.upgrade_ops))
     going = {about(op)[1:] for op in ops if isinstance(op, DropConstraintOp)}
     for op in ops:
-        if isinstance(op, CreateIndexOp | DropIndexOp) and (op.schema, op.table_name) in there:
-            table = str(op.table_name)
-            given = op.columns if isinstance(op, CreateIndexOp) else op.to_index().columns
+        if is_index(op) and (op.schema, op.table_name) in there:
+            table, index = str(op.table_name), about(op)[3]
+            made = op if isinstance(op, CreateIndexOp) else op.reverse()
+            given = cast(CreateIndexOp | CreateUniqueConstraintOp, made).columns
             columns = [str(getattr(column, "name", column)) for column in given]
             key_columns: list[str] = inspector.get_pk_constraint(table, op.schema)["constrained_columns"]
             # MySQL tells of a unique index both times.
@@ -43,12 +46,12 @@ def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[s
             ]
             for key in inspector.get_foreign_keys(table, op.schema):
                 wanted, name = key["constrained_columns"], key["name"]
-                stays = [each["column_names"] for each in others if each["name"] not in (name, op.index_name)]
+                stays = [each["column_names"] for each in others if each["name"] not in (name, index)]
                 taken = [key_columns, *stays]
                 needs = columns[: len(wanted)] == wanted and not any(t[: len(wanted)] == wanted for t in taken)
                 is_there = isinstance(op, CreateIndexOp) or (table, op.schema, name) not in going  # when it is dropped
                 if name and needs and is_there:
-                    found[str(op.index_name)] = foreign_key(conv(name), (op.schema, table), key)
+                    found[index] = foreign_key(conv(name), (op.schema, table), key)
     return found
 
 
@@ -60,19 +63,36 @@ def keep_needed(script: MigrationScript, needed: Mapping[str, CreateForeignKeyOp
         taken_back(script, index)
         script.downgrade_ops.ops.insert(0, _drop(index, needed))
     for at, changes in reversed(list(enumerate(script.upgrade_ops.ops))):
-        drops = [op for op in getattr(changes, "ops", ()) if isinstance(op, DropIndexOp) and op.index_name in needed]
+        inner = [op for op in getattr(changes, "ops", ()) if not isinstance(op, CreateIndexOp)]
+        drops = [op for op in inner if is_index(op) and about(op)[3] in needed]
         for drop in drops:
             changes.ops.remove(drop)  # type: ignore[attr-defined]
             script.upgrade_ops.ops.insert(at, _drop(drop, needed))
     remove_empty(script)
 
 
-def _drop(index: CreateIndexOp | DropIndexOp, needed: Mapping[str, CreateForeignKeyOp]) -> PerDatabase:
-    key = needed[str(index.index_name)]
+def is_index(op: MigrateOperation) -> TypeGuard[CreateIndexOp | DropIndexOp | DropConstraintOp]:
+    """Return True for what creates or drops an index, or drops a unique constraint, which is one on MySQL."""
+    unique = isinstance(op, DropConstraintOp) and op.constraint_type == "unique"
+    return unique or isinstance(op, CreateIndexOp | DropIndexOp)
+
+
+def _drop(
+    index: CreateIndexOp | DropIndexOp | DropConstraintOp, needed: Mapping[str, CreateForeignKeyOp]
+) -> PerDatabase:
+    key = needed[about(index)[3]]
     return PerDatabase({product: dropped(index, key, facts()) for product, facts in FACTS.items()}, {})
 
 
-def dropped(index: CreateIndexOp | DropIndexOp, key: CreateForeignKeyOp | None, facts: Facts) -> list[MigrateOperation]:
-    """MySQL and MariaDB drop no index that a foreign key needs (error 1553): made anew, that gets one of its own."""
-    drop = DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
+def dropped(
+    index: CreateIndexOp | DropIndexOp | DropConstraintOp, key: CreateForeignKeyOp | None, facts: Facts
+) -> list[MigrateOperation]:
+    """Return what drops the index. MySQL and MariaDB refuse that while a foreign key needs it (error 1553); a foreign
+    key that is dropped and created again gets an index of its own.
+    """
+    drop: MigrateOperation
+    if isinstance(index, DropConstraintOp):
+        drop = ModifyTableOps(index.table_name, [index], schema=index.schema)
+    else:
+        drop = DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
     return [key.reverse(), drop, key] if key and facts.foreign_keys_need_index else [drop]
