@@ -1,14 +1,18 @@
 """The main job: from no migrations folder to a history that goes forth and back, by `flask db`, on every backend."""
 
 import filecmp
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, inspect
 
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, copied
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -193,6 +197,22 @@ def test_revision_twice(project: Project) -> None:
     """Argument and --revision exclude each other: wrong usage, exit status 2."""
     done = project.db("downgrade", "base", "--revision", "base")
     assert (2, True) == (done.returncode, "not as both" in done.stderr)
+
+
+def test_a_folder_with_an_awkward_name(tmp_path: Path, database: str) -> None:
+    """A path may hold what ConfigParser and URLs take for their own; the probe works from any folder."""
+    project = copied(tmp_path / "50% ü %(here)s #?", forks=True)
+    shutil.rmtree(project.path / "migrations")
+    if not database.startswith("sqlite"):  # its database is in the folder, if nothing says otherwise
+        project.environ["DATABASE_URL"] = database
+    project.ok("init")
+    project.ok("migrate", "-m", "Add User")
+    project.ok("upgrade")
+    project.write("probe.py", "from wsgi import app\nprint(app.test_client().get('/readyz').json)")
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(project.path), **project.environ}
+    command = [sys.executable, str(project.path / "probe.py")]
+    done = subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True)
+    assert ("{'status': 'ready'}\n", "") == (done.stdout, done.stderr)
 
 
 def test_init_writes_what_is_committed(project: Project) -> None:

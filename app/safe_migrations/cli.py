@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import flask_migrate
 from click.core import ParameterSource
 from flask import Flask, current_app, g
 from flask.helpers import get_debug_flag
@@ -68,8 +69,17 @@ class MigrationGroup(click.Group):
     command_class = MigrationCommand
 
 
+class Config(flask_migrate.Config):  # type: ignore[misc]  # it has no types
+    """Flask-Migrate's, for a folder whose path holds a ``%``: ConfigParser wants it doubled, and nobody doubles it."""
+
+    def set_main_option(self, name: str, value: str) -> None:
+        """Set ``value`` as it is where it is a path."""
+        super().set_main_option(name, value.replace("%", "%%") if name == "script_location" else value)
+
+
 def init_app(app: Flask) -> None:
     """Put `flask db` with these commands in the place of Flask-Migrate's, under the same name."""
+    flask_migrate.Config = Config  # `flask db`, flask_migrate.upgrade() and Migrate.get_config() make theirs from it
     app.cli.add_command(group, app.extensions["migrate"].migrate.command)
 
 
