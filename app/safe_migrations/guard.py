@@ -155,11 +155,22 @@ def _run_patiently(
     again: str,
 ) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
-    progress = Progress(step_done)
+    from app.safe_migrations.transaction import StepTransaction
+
+    progress, transaction = Progress(step_done), StepTransaction(adapter, connection)
+    work = context.get_context().opts["fn"]
+    options = {
+        **adapter.configure,
+        **options,
+        "fn": lambda heads, migration_context: transaction.steps(work(heads, migration_context)),
+        "on_version_apply": (progress.on_version_apply, transaction.done),
+    }
 
     def run() -> None:
+        context.configure(connection=connection, **options)
         try:
-            _run(connection=connection, **adapter.configure, **options, on_version_apply=progress.on_version_apply)
+            with transaction.watched(context.get_context()), context.begin_transaction():
+                context.run_migrations()
         except DBAPIError:
             connection.rollback()
             raise
@@ -175,6 +186,9 @@ def _run_patiently(
                 raise blocked(adapter, connection, patience, f"flask db {again}") from error
             raise
         except Exception as error:
+            if error is transaction.error:
+                connection.rollback()
+                error.args = (f"{error}\nThe database is at {heads_in_words(heads_of(connection))}.",)
             if adapter.reruns and progress.part_committed:
                 error.add_note("What the step did up to the end of its autocommit block stays: that was committed.")
             raise
@@ -184,10 +198,11 @@ def _run_patiently(
 def _verify(connection: Connection, expected: set[str] | None) -> None:
     """Raise MigrationError unless the database says at the end what Alembic says.
 
-    Of each step Alembic makes sure by itself: it counts the rows of alembic_version that it changes.
+    Of each step Alembic makes sure by itself: it counts the rows of alembic_version that it changes. What is read here
+    is what was committed: a transaction that is still open is rolled back.
     """
-    stored = set(context.get_context().get_current_heads())
     connection.rollback()
+    stored = set(heads_of(connection))
     told = heads_in_words(stored)
     if expected is not None and expected != stored:
         raise MigrationError(

@@ -134,6 +134,9 @@ class Adapter(ABC):
     reruns = False
     """Whether a run that ended in a lock time-out can be run again: what it had begun was rolled back."""
 
+    driver_begins = False
+    """Whether the driver begins a transaction by itself, with the first statement after the end of one."""
+
     log_in_may_hang = True
     """Whether a server at the other end can leave a login without an answer."""
 
@@ -202,6 +205,10 @@ class Adapter(ABC):
     @abstractmethod
     def is_lock_time_out(self, error: DBAPIError) -> bool:
         """Whether ``error`` says that somebody else held a row, a table or the file for too long."""
+
+    def in_transaction(self, connection: Connection) -> bool:
+        """Return whether the driver has a transaction open; SQLAlchemy only knows of those that it ends itself."""
+        return connection.in_transaction()
 
     def limit_lock_waits(self, _connection: Connection, _patience: Patience) -> None:
         """Set the lock time-out of the transaction that has begun there to ``patience.seconds``.

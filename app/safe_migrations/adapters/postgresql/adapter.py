@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
@@ -34,7 +34,7 @@ class PostgreSQL(Adapter):
     """PostgreSQL has transactional DDL."""
 
     configure = {"transaction_per_migration": True}
-    reruns = True
+    reruns = driver_begins = True
     suffix = ".pgdump"
     maintenance_database = "postgres"
 
@@ -90,6 +90,11 @@ class PostgreSQL(Adapter):
     def limit_lock_waits(self, connection: Connection, patience: Patience) -> None:
         """By ``lock_timeout``: the server's default is to wait for ever."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{patience.milliseconds}ms'")
+
+    def in_transaction(self, connection: Connection) -> bool:
+        """As psycopg knows from the server's last answer."""
+        below: Any = connection.connection.dbapi_connection
+        return bool(below.info.transaction_status)  # IDLE is 0
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
         """The oldest transaction of this database but our own."""

@@ -1,0 +1,120 @@
+"""The transaction of a step, which only Alembic may end: it commits changes together with the new revision."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
+from sqlalchemy import Connection
+
+from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.adapters.base import listening
+from app.safe_migrations.errors import MigrationError, UnsafeError
+
+ENDS = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?P<verb>COMMIT|END|ROLLBACK|ABORT)(?:\s+(?:WORK|TRANSACTION))?\s*(?:;|$)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class StepTransaction:
+    """Raises MigrationError where a script ends the transaction on ``connection``.
+
+    Alembic would not notice: SQLAlchemy begins another one, and nobody commits that.
+    """
+
+    def __init__(self, adapter: Adapter, connection: Connection) -> None:
+        self.adapter = adapter
+        self.connection = connection
+        self.step: RevisionStep | None = None
+        self.error: MigrationError | None = None
+        self.asked = self.open = self.used = False
+        self.ended = ""
+
+    def steps(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
+        """Yield ``steps``; until done() is called for one, what happens on the connection is its script's doing."""
+        for step in steps:
+            self.step = step if isinstance(step, RevisionStep) else None
+            self.asked, self.used, self.ended = False, False, ""
+            yield step
+
+    def done(self, **_version: Any) -> None:
+        """The script has run and its revision is recorded; Alembic commits next."""
+        self.step = None
+
+    @contextmanager
+    def watched(self, context: MigrationContext) -> Iterator[None]:
+        """Watch what the scripts do while ``context`` runs them; not where each DDL statement commits anyway."""
+        if not self.adapter.reruns:
+            yield
+            return
+        block = context.autocommit_block
+        own = vars(self.connection)
+        listeners: dict[str, Callable[..., None]] = {
+            "begin": lambda _connection: self._on_begin(),
+            "commit": lambda _connection: self._on_end("commit"),
+            "rollback": lambda _connection: self._on_end("rollback"),
+            "before_cursor_execute": self._before,
+            "after_cursor_execute": self._after,
+        }
+        vars(context)["autocommit_block"] = lambda: self._autocommit_block(block)
+        own["commit"] = self._commit
+        try:
+            with listening(self.connection, listeners):
+                yield
+        finally:
+            del own["commit"]
+            self.step = None
+
+    @contextmanager
+    def _autocommit_block(self, block: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """Alembic's own, which ends the transaction and begins another one: a commit() just before it is no harm."""
+        self.asked = False
+        step, self.step = self.step, None
+        with block():
+            yield
+        self.step = step
+
+    def _commit(self) -> None:
+        """Wait for what comes: public histories have a commit() before an autocommit block, which commits anyway."""
+        self.asked = self.step is not None
+
+    def _on_begin(self) -> None:
+        self.open = self.used = False  # of the settings that an adapter makes then, nothing has to be kept
+
+    def _on_end(self, how: str) -> None:
+        self.ended = how if self.step else ""
+        self.open = False
+
+    def _before(self, _connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
+        if self.step is None:
+            return
+        if self.asked:
+            raise self._refused("commit()")
+        if self.ended:
+            raise self._refused(f"a {self.ended}", self.ended == "rollback")
+        if self.open and not self.adapter.in_transaction(self.connection):
+            raise self._refused("through the driver's connection", undone=False)
+        found = ENDS.match(statement)
+        if found and (self.used or not self.adapter.driver_begins):
+            raise self._refused(found["verb"].upper())
+
+    def _after(self, *_others: object) -> None:
+        self.used = True
+        self.open = self.adapter.in_transaction(self.connection)
+
+    def _refused(self, what: str, undone: bool = True) -> MigrationError:
+        assert self.step is not None
+        way = "upgrade" if self.step.is_upgrade else "downgrade"
+        self.error = UnsafeError(
+            f"{way}() of revision {self.step.revision.revision} ends its transaction ({what}). Only Alembic may end it:"
+            " it commits the changes together with the new revision.",
+            "remove that line; what has to run outside a transaction, or be committed first, goes into an autocommit"
+            " block:",
+            "with op.get_context().autocommit_block():",
+            "    op.execute(...)",
+        )
+        if not undone:
+            self.error.add_note("What the script did before that may have been committed.")
+        return self.error

@@ -1,0 +1,136 @@
+"""A script that ends the transaction of its step is refused; no run reports a revision that was not committed."""
+
+from collections.abc import Callable
+
+import flask_migrate
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from tests.conftest import FIRST, Project, revision
+from tests.safe_migrations.conftest import on_postgresql
+
+ADD = "op.add_column('user', sa.Column('age', sa.Integer()))"
+DROP = "op.drop_column('user', 'age')"
+BIND = "op.get_bind()"
+COMMIT = f"{BIND}.commit()"
+ENDS = [
+    COMMIT,
+    f"{BIND}.rollback()",
+    "op.execute('COMMIT')",
+    "op.execute('-- all of it\\nrollback;')",
+    f"{BIND}.connection.rollback()",
+    f"{BIND}.get_transaction().rollback()",
+]
+INDEX = """
+op.get_bind().commit()
+with op.get_context().autocommit_block():
+    op.create_index('ix', 'user', ['email'], postgresql_concurrently=True)
+"""
+NO_INDEX = INDEX.replace("create_index('ix', 'user', ['email']", "drop_index('ix', 'user'")
+
+
+def state(database: str) -> tuple[list[str], bool]:
+    """The revisions that are committed, and whether the column is there."""
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        heads = list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+        columns = [column["name"] for column in inspect(connection).get_columns("user")]
+    engine.dispose()
+    return heads, "age" in columns
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_upgrade_that_ends_it(project: Project, database: str, end: str) -> None:
+    """An upgrade() whose last line ends the transaction stops with exit status 1, and none of it remains."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"{ADD}\n{end}", DROP))
+    done = project.db("upgrade")
+    assert (1, ([FIRST], False)) == (done.returncode, state(database))
+    assert "Error: upgrade() of revision a1 ends its transaction (" in done.stderr
+    assert "Instead: remove that line; what has to run outside a transaction" in done.stderr
+    assert f"The database is at {FIRST}.\n" in done.stderr
+
+
+@pytest.mark.parametrize("end", [COMMIT, f"{BIND}.rollback()"])
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_upgrade_that_begins_by_ending_it(project: Project, database: str, end: str) -> None:
+    """So does one whose first line does; revisions before it are kept as ever, those after it are not run."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"{end}\n{ADD}", DROP))
+    project.write(*revision("b1", "a1", "op.create_table('later', sa.Column('id', sa.Integer()))"))
+    done = project.db("upgrade")
+    assert (1, ([FIRST], False)) == (done.returncode, state(database))
+    assert "Error: upgrade() of revision a1 ends its transaction (" in done.stderr
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_downgrade_that_ends_it(project: Project, database: str, end: str) -> None:
+    """A downgrade() that ends the transaction, which no review sees, stops in the same way."""
+    project.write(*revision("a1", FIRST, ADD, f"{DROP}\n{end}"))
+    project.ok("upgrade")
+    done = project.db("downgrade")
+    assert (1, (["a1"], True)) == (done.returncode, state(database))
+    assert "Error: downgrade() of revision a1 ends its transaction (" in done.stderr
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_where_each_statement_commits(project: Project, database: str, end: str) -> None:
+    """On MySQL and MariaDB each DDL statement ends the transaction anyway: the revision is recorded as ever."""
+    project.write(*revision("a1", FIRST, f"{ADD}\n{end}", f"{DROP}\n{end}"))
+    project.ok("upgrade")
+    assert (["a1"], True) == state(database)
+    project.ok("downgrade")
+    assert ([FIRST], False) == state(database)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_on_stock(project: Project, database: str) -> None:
+    """The damage: stock exits 0 and the database is where it was; the next upgrade runs the script again."""
+    project.ok("upgrade")
+    project.make_stock()
+    project.write(*revision("a1", FIRST, f"{COMMIT}\n{ADD}", DROP))
+    assert (0, [FIRST]) == (project.db("upgrade").returncode, state(database)[0])
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_what_may_stay(project: Project, database: str) -> None:
+    """What the driver's connection has committed is there: the message says so."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"{ADD}\n{BIND}.connection.commit()", DROP))
+    done = project.db("upgrade")
+    assert (1, ([FIRST], True)) == (done.returncode, state(database))
+    assert "What the script did before that may have been committed.\n" in done.stderr
+
+
+def test_commit_before_an_autocommit_block(project: Project, database: str) -> None:
+    """Public histories commit just before an autocommit block, which commits anyway: that works, up and down."""
+    project.write(*revision("a1", FIRST, f"{INDEX}\n{ADD}", f"{DROP}\n{NO_INDEX}"))
+    later = "op.create_table('later', sa.Column('id', sa.Integer()))"
+    project.write(*revision("b1", "a1", later, "op.drop_table('later')"))
+    project.ok("upgrade", MIGRATION_REVIEW="enforce")
+    assert (["b1"], True) == state(database)
+    project.ok("downgrade", FIRST)
+    assert ([FIRST], False) == state(database)
+    assert "a1  " in project.db("rehearse", "a1").stdout
+    assert "fails" not in project.db("rehearse", "a1").stdout
+    project.ok("upgrade")
+    assert (["b1"], True) == state(database)
+
+
+@on_postgresql
+def test_commit_as_the_first_statement(project: Project, database: str) -> None:
+    """Where nothing has run yet, there is nothing that COMMIT could tear apart: old scripts make enums grow so."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"op.execute('COMMIT')\n{ADD}", DROP))
+    project.ok("upgrade")
+    assert (["a1"], True) == state(database)
+
+
+def test_the_error_is_the_scripts_own(project: Project, database: str, attempt: Callable[..., list[str]]) -> None:
+    """A script that rolls back because something failed, and raises that, is reported with what failed."""
+    up = f"try:\n    raise ValueError('no such thing')\nexcept ValueError:\n    {BIND}.rollback()\n    raise"
+    project.write(*revision("a1", FIRST, f"{ADD}\n{up}"))
+    assert "no such thing" in attempt(flask_migrate.upgrade)[0]
