@@ -1,26 +1,68 @@
 """Is the process alive, and is its database ready? For load balancers and container platforms."""
 
-from concurrent.futures import Future
+import socket
+import time
+from contextlib import suppress
 from functools import cached_property
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Engine, NullPool, StaticPool, create_engine
+from sqlalchemy import Engine, NullPool, StaticPool, create_engine, event
 
 from app.extensions import db
 
-# Seconds. Those who probe give up after a few (Kubernetes after 1 if not told otherwise); a dead host lets one wait.
-ANSWER_WITHIN = 1.5
+# Seconds. Those who probe give up after a few (Kubernetes after 1 if not told otherwise), and a worker that waits for
+# the database serves nobody else.
+ANSWER_WITHIN = 0.5
+GIVE_UP_AFTER = 2
 
-# What keeps a connection that has gone silent from holding its thread for ever, in the words of each driver.
+# What ends a question to a database that does not answer, in the words of each driver.
 TIME_OUTS: dict[str, dict[str, Any]] = {
-    "pymysql": {"connect_timeout": 5, "read_timeout": 5, "write_timeout": 5},
-    "psycopg": {"connect_timeout": 5, "tcp_user_timeout": 5000},
+    "pymysql": {
+        "connect_timeout": GIVE_UP_AFTER,
+        "read_timeout": GIVE_UP_AFTER,
+        "write_timeout": GIVE_UP_AFTER,
+        "init_command": f"SET lock_wait_timeout = {GIVE_UP_AFTER}",
+    },
+    "psycopg": {"connect_timeout": GIVE_UP_AFTER},
 }
+
+
+class Question(Thread):
+    """Asks the database which revisions it is at; ``revisions`` is None until it has answered."""
+
+    def __init__(self, engine: Engine, options: dict[str, Any]) -> None:
+        super().__init__(daemon=True, name="readyz")
+        self.engine = engine
+        self.options = options
+        self.since = time.monotonic()
+        self.revisions: set[str] | None = None
+        self.error = "no answer"
+        self.wire: socket.socket | None = None
+
+    def run(self) -> None:
+        """Ask."""
+        try:
+            with self.engine.connect() as connection:
+                if connection.dialect.name == "postgresql":
+                    # Not as a startup option, which PgBouncer refuses, nor for the session, which it gives to others.
+                    connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{GIVE_UP_AFTER}s'")
+                self.revisions = set(MigrationContext.configure(connection, opts=self.options).get_current_heads())
+        except Exception as error:
+            self.error = type(error).__name__
+        finally:
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection, if its driver would wait for an answer for ever, as psycopg does."""
+        wire, self.wire = self.wire, None
+        if wire:
+            with wire, suppress(OSError):  # it has ended by itself
+                wire.shutdown(socket.SHUT_RDWR)
 
 
 class Readiness:
@@ -28,7 +70,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.asked: Future[set[str]] | None = None
+        self.asked: Question | None = None
 
     @cached_property
     def script(self) -> ScriptDirectory:
@@ -37,49 +79,51 @@ class Readiness:
 
     @cached_property
     def engine(self) -> Engine:
-        """Connects anew for each probe: what the app's pool holds may be busy, or dead without anyone knowing."""
+        """Connects again for each question: the app's pool may be busy, or hold connections that are dead."""
         engine = db.engine
         if isinstance(engine.pool, StaticPool):
             return engine
         options = current_app.config["SQLALCHEMY_ENGINE_OPTIONS"].get("connect_args", {})
         connect_args = {**TIME_OUTS.get(engine.dialect.driver, {}), **options}
-        return create_engine(engine.url, poolclass=NullPool, connect_args=connect_args)
+        engine = create_engine(engine.url, poolclass=NullPool, connect_args=connect_args)
+        event.listen(engine, "connect", _remember_wire, insert=True)  # before SQLAlchemy's first statements
+        return engine
 
     def status(self) -> str:
-        """``ready``, ``behind``, ``ahead`` or ``unreachable``, within 2 seconds whatever the database does."""
+        """Return ``ready``, ``behind``, ``ahead`` or ``unreachable``, within a second whatever the database does."""
         try:
             heads = set(self.script.get_heads())
         except Exception:
             current_app.logger.exception("not ready: the revision scripts cannot be read")
             return "behind"
-        try:
-            current = self._ask().result(timeout=ANSWER_WITHIN)
-        except Exception as error:
-            current_app.logger.warning("not ready: %s", type(error).__name__)
+        question = self._ask()
+        question.join(max(0, question.since + ANSWER_WITHIN - time.monotonic()))
+        current = question.revisions
+        if current is None:
+            current_app.logger.warning("not ready: %s", question.error)
             return "unreachable"
         if current == heads and heads:
             return "ready"
         known = {revision.revision for revision in self.script.walk_revisions()}
         return "behind" if current <= known else "ahead"
 
-    def _ask(self) -> Future[set[str]]:
-        """The database's revisions to come: whoever asks while a question is under way gets the same answer."""
+    def _ask(self) -> Question:
+        """Return the question under way, or a new one. There is only one at a time, so that threads do not pile up."""
         with self.lock:
-            if self.asked is None or self.asked.done():
-                self.asked = Future()
-                options = current_app.extensions["migrate"].configure_args
-                Thread(target=_answer, args=(self.asked, self.engine, options), daemon=True, name="readyz").start()
+            if self.asked and self.asked.wire and time.monotonic() - self.asked.since > GIVE_UP_AFTER:
+                self.asked.cut()
+                self.asked.join(ANSWER_WITHIN)
+            if self.asked is None or not self.asked.is_alive():
+                self.asked = Question(self.engine, current_app.extensions["migrate"].configure_args)
+                self.asked.start()
             return self.asked
 
 
-def _answer(question: Future[set[str]], engine: Engine, options: dict[str, Any]) -> None:
-    try:
-        with engine.connect() as connection:
-            current = set(MigrationContext.configure(connection, opts=options).get_current_heads())
-    except Exception as error:
-        question.set_exception(error)
-    else:
-        question.set_result(current)
+def _remember_wire(connection: Any, _record: object) -> None:
+    thread = current_thread()
+    if isinstance(thread, Question) and hasattr(connection, "fileno"):
+        # A copy: by the time it is shut down, the number may belong to another file.
+        thread.wire = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
 
 
 def init_app(app: Flask) -> None:

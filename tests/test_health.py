@@ -1,10 +1,12 @@
 """What load balancers and container platforms are told."""
 
+import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import flask_migrate
@@ -12,7 +14,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from app.extensions import db
 from config import database_url
@@ -22,6 +24,11 @@ def readiness(app: Flask) -> tuple[int, object]:
     """Status code and body of /readyz."""
     response = app.test_client().get("/readyz")
     return response.status_code, response.get_json()
+
+
+def questions() -> list[threading.Thread]:
+    """The threads that ask a database."""
+    return [thread for thread in threading.enumerate() if thread.name == "readyz"]
 
 
 def test_alive(client: FlaskClient) -> None:
@@ -112,6 +119,8 @@ def test_locked_file(tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
         assert (503, {"status": "unreachable"}) == readiness(app)
         assert time.monotonic() - start < 2
         other.execute("COMMIT")
+    for thread in questions():
+        thread.join()
     assert (503, {"status": "behind"}) == readiness(app)
 
 
@@ -130,3 +139,85 @@ def test_no_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Cal
     app = app_on(f"sqlite:///{tmp_path}/app.db")
     monkeypatch.setattr(app.extensions["migrate"].migrate, "directory", str(tmp_path / "nowhere"))
     assert (503, {"status": "behind"}) == readiness(app)
+
+
+class Proxy:
+    """Passes on what a database and its clients say. A connection on which something was said while ``silent`` is set
+    stays open, and never passes on anything again.
+    """
+
+    def __init__(self, server: tuple[str, int]) -> None:
+        self.server = server
+        self.silent = threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the end of the test
+            while True:
+                pair = (self.listener.accept()[0], socket.create_connection(self.server))
+                dead = threading.Event()
+                for one, other in (pair, pair[::-1]):
+                    threading.Thread(target=self._pass_on, args=(one, other, dead), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket, dead: threading.Event) -> None:
+        with one, suppress(OSError):
+            while data := one.recv(65536):
+                if self.silent.is_set():
+                    dead.set()
+                if not dead.is_set():
+                    other.sendall(data)
+            other.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.fixture
+def proxy(database: str) -> Iterator[Proxy]:
+    """Stands before the database's server."""
+    url = make_url(database)
+    if url.host is None or url.port is None:
+        pytest.skip("SQLite has no server")
+    with closing(Proxy((url.host, url.port))) as proxy:
+        yield proxy
+
+
+def test_connection_that_goes_silent(app: Flask, app_on: Callable[[str], Flask], database: str, proxy: Proxy) -> None:
+    """No probe waits for longer than the first one, one thread asks, and it is ready 5 seconds after the database."""
+    url = make_url(database).set(host="127.0.0.1", port=proxy.port)
+    probed = app_on(url.render_as_string(hide_password=False))
+    assert (200, "ready") == probe(probed)
+    proxy.silent.set()
+    start = time.monotonic()
+    with ThreadPoolExecutor(200) as pool:
+        assert {(503, "unreachable")} == set(pool.map(lambda _: probe(probed), range(200)))
+    for _ in range(20):  # as a worker does that serves one request at a time
+        assert (503, "unreachable") == probe(probed)
+    assert time.monotonic() - start < 2
+    assert 1 == len(questions())
+    proxy.silent.clear()
+    start = time.monotonic()
+    while probe(probed) != (200, "ready"):
+        assert time.monotonic() - start < 5
+        for thread in questions():
+            thread.join(0.1)
+
+
+def test_locked_table(app: Flask, backend: str) -> None:
+    """A question that waits for a lock is given up on the server too: while the lock is held, they do not pile up."""
+    lock = {"mysql": "LOCK TABLES alembic_version WRITE", "postgresql": "LOCK TABLE alembic_version"}
+    if backend not in lock:
+        pytest.skip("test_locked_file")
+    assert (200, "ready") == probe(app)
+    with db.engine.connect() as connection:
+        connection.execute(text(lock[backend]))
+        assert (503, "unreachable") == probe(app)
+        for thread in questions():
+            thread.join(10)
+        assert [] == questions()
+        connection.invalidate()
+    assert (200, "ready") == probe(app)
