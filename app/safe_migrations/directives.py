@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
+from alembic import context
 from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
@@ -22,7 +24,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, FetchedValue, ForeignKeyConstraint
 from sqlalchemy.sql.functions import now
 
-from app.safe_migrations.adapters import OWN_TABLES
+from app.safe_migrations.adapters import OWN_TABLES, Adapter, adapter_of
 
 log = logging.getLogger("alembic.autogenerate")
 
@@ -62,11 +64,25 @@ def _compare_enums(context: AutogenContext, upgrade: UpgradeOps, _schemas: objec
 
 
 def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
-    """For Alembic's option ``include_name``: what ``theirs`` lets in, if there is one, but the tables of a run."""
+    """Return Alembic's option ``include_name``: what ``theirs`` lets in, if there is one, but neither the tables of a
+    run nor partitions that the models do not declare: these belong to their table.
+    """
+
+    @cache
+    def partitions() -> set[tuple[str | None, str]]:
+        migration_context = context.get_context()
+        connection, metadata = migration_context.connection, migration_context.opts["target_metadata"]
+        if connection is None:
+            return set()
+        found = metadata if isinstance(metadata, list | tuple) else [metadata]
+        declared = {(table.schema, table.name) for each in found for table in each.tables.values()}
+        adapter: Adapter = adapter_of(connection.engine)
+        return adapter.partitions(connection) - declared
 
     def include_name(name: str | None, kind: str, parents: dict[str, Any]) -> bool:
-        own = kind == "table" and (name or "").startswith(OWN_TABLES)
-        return not own and (theirs is None or theirs(name, kind, parents))
+        if kind == "table" and ((name or "").startswith(OWN_TABLES) or (parents["schema_name"], name) in partitions()):
+            return False
+        return theirs is None or theirs(name, kind, parents)
 
     return include_name
 

@@ -17,7 +17,12 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters import Adapter, adapter_of
 from app.safe_migrations.connections import blocked, others_kept_from_waiting, timed_out
 from app.safe_migrations.database import connected, heads_in_words, heads_of, name_database
-from app.safe_migrations.directives import but_own_tables, comparing_defaults, portably, process_revision_directives
+from app.safe_migrations.directives import (
+    but_own_tables,
+    comparing_defaults,
+    portably,
+    process_revision_directives,
+)
 from app.safe_migrations.errors import HalfDoneError, MigrationError
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, command, pending

@@ -78,6 +78,8 @@ class KnownTable:
     indexes: dict[str, list[str]] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
     primary_key: list[str] = field(default_factory=list)
+    partitioned: bool = False
+    """Whether a script created it so."""
 
 
 class Tables:
@@ -150,6 +152,17 @@ class Tables:
                 return width
         return None
 
+    def partitions(self, facts: Facts, name: str, schema: str | None = None) -> list[str] | None:
+        """Return the partitions of the table, as far as they are known; None if it is not partitioned."""
+        query = facts.partitions(name, schema)
+        if query is None:
+            return None
+        if self.connection is None or self.table(name, schema).partitioned:
+            return [] if self.table(name, schema).partitioned else None
+        found = self.connection.scalars(query).all()
+        self.connection.rollback()
+        return [each for each in found if each] if found else None
+
     def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
         """How many rows the table has, or how many values that are not NULL one column; None if it is not known."""
         counted = func.count() if values_of is None else func.count(column(values_of))
@@ -202,6 +215,7 @@ class Tables:
         key = (operation.schema, operation.table_name)
         self.new.add(key)
         self.known[key] = made = KnownTable()
+        made.partitioned = any(option.endswith("_partition_by") for option in operation.kw)
         table = made_by(operation)
         for each in table.columns:
             _add_column(made, each)

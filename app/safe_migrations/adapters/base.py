@@ -229,6 +229,10 @@ class Adapter(ABC):
         """Whether no statement brings an object of a Snapshot from the text ``after`` back to ``before``."""
         return False
 
+    def partitions(self, _connection: Connection) -> set[tuple[str | None, str]]:
+        """Return schema and name of all partitions; those of the default schema with None for it too."""
+        return set()
+
     def has_extension(self, _connection: Connection, _name: str) -> bool | None:
         """Whether the database has that extension; None if the product has none at all."""
         return None

@@ -5,7 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alembic.operations.ops import AlterColumnOp
-from sqlalchemy import Column, Connection, Constraint, DefaultClause, Dialect, Enum, FetchedValue, Integer, Select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Constraint,
+    DefaultClause,
+    Dialect,
+    Enum,
+    FetchedValue,
+    Integer,
+    Select,
+    TextClause,
+)
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
@@ -239,6 +250,12 @@ class Facts:
 
     def has_engine(self, _engine: str, _table: str, _schema: str | None) -> Select[tuple[int]] | None:
         """Finds the table if it is of that storage engine; None if the database has none."""
+        return None
+
+    def partitions(self, _table: str, _schema: str | None) -> TextClause | None:
+        """Return the query for the partitions of a partitioned table: one row with NULL if it has none, no row if the
+        table is not partitioned; None if that makes no difference here.
+        """
         return None
 
     def is_constant(self, _default: str) -> bool:

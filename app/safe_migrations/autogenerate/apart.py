@@ -51,18 +51,22 @@ class Step:
 
 
 def apart(
-    script: MigrationScript, concerned: Collection[Facts], needed: Mapping[str, CreateForeignKeyOp]
+    script: MigrationScript,
+    concerned: Collection[Facts],
+    needed: Mapping[str, CreateForeignKeyOp],
+    is_partitioned: Callable[[ModifyTableOps], bool],
 ) -> list[MigrationScript]:
     """``script``, and after it one for each index of a table which is there, two for each unique constraint, one for
     each table whose foreign keys have to come after these, one that lets foreign keys look at old rows, and two for the
     columns of a table that become NOT NULL.
 
     ``concerned`` are the databases for which it has to be safe, ``needed`` the foreign keys that need an index, by its
-    name.
+    name. What ``is_partitioned`` gets its indexes and constraints as ever: there is no other way in one statement.
     """
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None
-    there = _of_tables_there(script)
+    existing = _of_tables_there(script)
+    there = [changes for changes in existing if not is_partitioned(changes)]
     last = [(changes, op) for changes in there for op in replaced(changes) if isinstance(op, DropConstraintOp)]
     steps: list[Step] = []
     index_drops: list[Step] = []
@@ -76,7 +80,7 @@ def apart(
     if any(facts.unvalidated_constraints for facts in concerned):
         steps += _foreign_keys(script, there, bool(steps))
     if any(facts.not_null_scans for facts in concerned):
-        steps += _not_null(script, there)
+        steps += _not_null(script, existing)
     remove_empty(script)
     if steps and script.upgrade_ops.is_empty():
         script.upgrade_ops.ops[:], script.downgrade_ops.ops[:] = steps.pop(0).ops()

@@ -34,6 +34,7 @@ from app.safe_migrations.autogenerate.rendering import Batch, every
 from app.safe_migrations.autogenerate.uniqueness import drop_as_constraints, rename_constraints
 from app.safe_migrations.progress import log
 from app.safe_migrations.settings import settings
+from app.safe_migrations.tables import Tables
 
 
 def answer(context: MigrationContext, script: MigrationScript) -> None:
@@ -55,7 +56,7 @@ def make_safe(context: MigrationContext, scripts: list[MigrationScript]) -> None
     needed = needed_indexes(context, script)
     for facts in concerned:
         create_and_drop_enums(script, models_of(context).values(), facts)
-    scripts += apart(script, concerned, needed)
+    scripts += apart(script, concerned, needed, lambda changes: _is_partitioned(context, changes, concerned))
     for script in scripts:
         keep_needed(script, needed)
 
@@ -89,6 +90,22 @@ def _portable(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
             own = kind.as_generic()
             return own if own.compile(dialect) == kind.compile(dialect) else kind
     return kind
+
+
+def _is_partitioned(context: MigrationContext, changes: ModifyTableOps, concerned: list[Facts]) -> bool:
+    """Return True if the table is partitioned in the database, or in the models for one of those that are concerned."""
+    model = models_of(context).get((changes.schema, changes.table_name))
+    options = model.kwargs if model is not None else {}
+    known = Tables(context.connection)
+    return any(
+        f"{facts.dialect}_partition_by" in options
+        or (
+            facts.dialect == context.dialect.name
+            and known.partitions(facts, changes.table_name, changes.schema) is not None
+        )
+        for facts in concerned
+        if facts.concurrent_indexes
+    )
 
 
 def _concerned(context: MigrationContext) -> list[Facts]:

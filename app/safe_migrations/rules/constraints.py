@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.rules.columns import is_not_null_check
-from app.safe_migrations.rules.indexes import concurrent, is_dropped
+from app.safe_migrations.rules.indexes import attached, concurrent, is_dropped, is_on_table_alone
 from app.safe_migrations.rules.lines import as_python, as_sql
 from app.safe_migrations.rules.names import real_name
 from app.safe_migrations.rules.parts import parts
@@ -79,6 +79,13 @@ def constraint_scan_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Pro
         reads = " reads and" if isinstance(made, ops.CreateCheckConstraintOp) else ""
         others = f" and {made.referent_table}" if isinstance(made, ops.CreateForeignKeyOp) else ""
         validate = f"ALTER TABLE {case.facts.quoted(where, schema)} VALIDATE CONSTRAINT {case.facts.quoted(name)}"
+        if isinstance(made, ops.CreateForeignKeyOp) and case.tables.partitions(case.facts, where, schema) is not None:
+            yield Problem(
+                f"adds {_called(made)}, a partitioned table, which blocks writes to {where}{others} while all rows are"
+                " read, and cannot be NOT VALID",
+                "run it in a quiet period, and rehearse it first:\n    flask db rehearse",
+            )
+            continue
         yield Problem(
             f"adds {_called(made)}, and nobody{reads} writes {where}{others} while all rows are read",
             f"add it without a look at the rows that are there:\n{as_python(_with(made, postgresql_not_valid=True))}\n"
@@ -91,11 +98,40 @@ def unique_constraint_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[P
     """Its index is built under an ACCESS EXCLUSIVE lock (PostgreSQL manual, "ALTER TABLE")."""
     for made in parts(op, case.facts, *UNIQUE):
         index, use = by_index(made, case.facts)
+        pieces = case.tables.partitions(case.facts, str(index.table_name), index.schema)
+        if pieces is not None:
+            if not is_on_table_alone(case):
+                yield Problem(
+                    f"adds {_called(made)}, a partitioned table, which blocks reads and writes until it is done",
+                    _on_partitions(made, pieces, case),
+                )
+            continue
         yield Problem(
             f"adds {_called(made)}, and nobody can read or write {index.table_name} while its index is built",
             f"create a unique index concurrently, in a revision of its own:\n{concurrent(index)}\n"
             f"and make it the constraint in the next one:\n    op.execute({use!r})",
         )
+
+
+def _on_partitions(made: Any, pieces: list[str], case: Case) -> str:
+    """Return the lines that make a constraint of the partitions' own ones ("ALTER INDEX", PostgreSQL)."""
+    index, use = by_index(made, case.facts)
+
+    def use_own(own: ops.CreateIndexOp) -> list[str]:
+        again = copy(made)
+        again.table_name, again.constraint_name = own.table_name, own.index_name
+        return [f"    op.execute({by_index(again, case.facts)[1]!r})"]
+
+    columns = ", ".join(case.facts.quoted(str(each)) for each in made.columns)
+    add = use.partition(" USING INDEX ")[0].replace("ALTER TABLE ", "ALTER TABLE ONLY ", 1)
+    return "\n".join(
+        [
+            "add it to the table alone, then to each partition by an index that is created concurrently, and attach"
+            " these, each in a revision of its own:",
+            f"    op.execute({f'{add} ({columns}){_deferred(made.kw)}'!r})",
+            *attached(index, pieces, case, use_own),
+        ]
+    )
 
 
 def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:

@@ -1,8 +1,12 @@
 """Rules about indexes."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from copy import copy
 
 from alembic.operations import ops
+from sqlalchemy.schema import CreateIndex
+from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.rules.lines import as_python
 from app.safe_migrations.rules.parts import parts
@@ -16,7 +20,15 @@ AUTOCOMMIT = "    with op.get_context().autocommit_block():\n"
 def create_index_blocks_writes(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
     """CREATE INDEX takes a SHARE lock: nobody writes until it is built (PostgreSQL manual, "CREATE INDEX")."""
     for index in parts(op, case.facts, ops.CreateIndexOp):
-        if not index.kw.get("postgresql_concurrently"):
+        pieces = case.tables.partitions(case.facts, str(index.table_name), index.schema)
+        if pieces is not None:
+            if not is_on_table_alone(case):
+                yield Problem(
+                    f"creates {_called(index)} on a partitioned table, which blocks writes to {index.table_name} and is"
+                    " not possible concurrently",
+                    _on_partitions(index, pieces, case),
+                )
+        elif not index.kw.get("postgresql_concurrently"):
             yield Problem(
                 f"creates {_called(index)}, and nobody can write to {index.table_name} meanwhile",
                 f"create it concurrently, in a revision of its own:\n{concurrent(index)}",
@@ -48,6 +60,12 @@ def drop_index_blocks(op: ops.DropIndexOp, case: Case) -> Problem | None:
     table = op.table_name or case.tables.table_of_index(str(op.index_name), op.schema)
     if op.kw.get("postgresql_concurrently") or is_dropped(table, op.schema, case) or _goes_with_column(table, op, case):
         return None
+    if case.tables.partitions(case.facts, str(table), op.schema) is not None:
+        return Problem(
+            f"drops {_called(op)} of a partitioned table, which waits for all transactions that use {table} and blocks"
+            " reads and writes until then",
+            "run it in a quiet period, and rehearse it first:\n    flask db rehearse",
+        )
     again = ops.DropIndexOp(
         op.index_name, table, schema=op.schema, if_exists=op.if_exists, **{**op.kw, "postgresql_concurrently": True}
     )
@@ -139,6 +157,38 @@ def concurrent(index: ops.CreateIndexOp) -> str:
         **{**index.kw, "postgresql_concurrently": True},
     )
     return f"{AUTOCOMMIT}{as_python(again, indent=8)}"
+
+
+def is_on_table_alone(case: Case) -> bool:
+    """Return True for SQL that says ONLY: of a partitioned table it changes the catalog, and reads no row."""
+    return case.in_sql and re.search(r"\bONLY\b", str(case.operation and case.operation.statement), re.I) is not None
+
+
+def _on_partitions(index: ops.CreateIndexOp, pieces: list[str], case: Case) -> str:
+    """Return the lines that create an index on the partitions, and block no writes ("CREATE INDEX", PostgreSQL)."""
+    plain = copy(index)
+    plain.kw = {key: value for key, value in index.kw.items() if key != "postgresql_concurrently"}
+    create = str(CreateIndex(plain.to_index()).compile(dialect=case.facts.sql_dialect)).replace(" ON ", " ON ONLY ", 1)
+    return "\n".join(
+        [
+            "create it on the table alone, then on each partition concurrently, and attach these, each in a revision of"
+            " its own:",
+            f"    op.execute({create!r})",
+            *attached(plain, pieces, case, lambda _index: []),
+        ]
+    )
+
+
+def attached(
+    index: ops.CreateIndexOp, pieces: list[str], case: Case, more: Callable[[ops.CreateIndexOp], list[str]]
+) -> Iterator[str]:
+    """Yield the lines that create an index on each partition, do ``more`` with it, and attach it to the table's."""
+    for piece in pieces or ["PARTITION"]:
+        own = copy(index)
+        own.table_name, own.index_name = piece, conv(case.facts.shortened(f"{piece}_{index.index_name}"))
+        parent, child = (case.facts.quoted(str(each.index_name), index.schema) for each in (index, own))
+        attach = f"ALTER INDEX {parent} ATTACH PARTITION {child}"
+        yield from [concurrent(own), *more(own), f"    op.execute({attach!r})"]
 
 
 def _called(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:

@@ -125,6 +125,15 @@ class PostgreSQL(Adapter):
         left = iter(LITERAL.findall(after))
         return all(value in left for value in LITERAL.findall(before))
 
+    def partitions(self, connection: Connection) -> set[tuple[str | None, str]]:
+        """By pg_class."""
+        query = (
+            "SELECT nspname, relname, pg_table_is_visible(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid ="
+            " relnamespace WHERE relispartition AND relkind IN ('r', 'p')"
+        )
+        found = connection.execute(text(query)).all()
+        return {(where, name) for schema, name, seen in found for where in ((schema, None) if seen else (schema,))}
+
     def has_extension(self, connection: Connection, name: str) -> bool | None:
         """By pg_extension."""
         found = connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = :name"), {"name": name})

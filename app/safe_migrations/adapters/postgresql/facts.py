@@ -4,7 +4,7 @@ import re
 from math import inf
 from typing import Any
 
-from sqlalchemy import ARRAY
+from sqlalchemy import ARRAY, TextClause, text
 from sqlalchemy.dialects.postgresql import ENUM, CreateEnumType
 from sqlalchemy.types import TypeEngine
 
@@ -91,6 +91,14 @@ class PostgreSQLFacts(Facts):
         if words == "DETACH PARTITION" and self.version < (14,):
             return "plan for a time when nobody uses the table; from version 14 on there is CONCURRENTLY."
         return super().way_out(words, text, concurrently)
+
+    def partitions(self, table: str, schema: str | None) -> TextClause:
+        """No index of a partitioned table is made concurrently, nor a constraint of one ("CREATE INDEX")."""
+        return text(
+            "SELECT child.relname FROM pg_class c LEFT JOIN pg_inherits i ON i.inhparent = c.oid"
+            " LEFT JOIN pg_class child ON child.oid = i.inhrelid"
+            " WHERE c.relkind = 'p' AND c.oid = to_regclass(:name) ORDER BY 1"
+        ).bindparams(name=self.quoted(table, schema))
 
     def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str:
         """All of them, without touching a row."""
