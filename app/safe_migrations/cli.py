@@ -46,6 +46,7 @@ class MigrationCommand(click.Command):
         try:
             with _doubtful_history_refused(), _flask_migrate_silent():
                 _require_env(situation.directory)
+                _require_settings(ctx, situation.directory)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # of the last: `flask db backups | head`, which click ends in silence
@@ -139,6 +140,17 @@ def _require_env(directory: Path) -> None:
     """Alembic runs what Python has compiled of env.py where env.py itself is gone."""
     if (directory / "versions").is_dir() and not (directory / "env.py").exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory / "env.py"))
+
+
+def _require_settings(ctx: click.Context, directory: Path) -> None:
+    """Validate all settings, so that a wrong one does not wait for the first run that has something to do."""
+    from app.safe_migrations.settings import UnknownSettingError, read  # a web server loads this module
+
+    typed = [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]
+    try:
+        read(dict(each.partition("=")[::2] for each in typed), directory)
+    except UnknownSettingError as error:
+        raise click.UsageError(str(error), ctx) from error
 
 
 @contextmanager

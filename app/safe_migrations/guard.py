@@ -28,6 +28,7 @@ from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, command, pending
 from app.safe_migrations.progress import Progress, StepDone, log, log_on_stderr
 from app.safe_migrations.remedies import masked
+from app.safe_migrations.settings import settings
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from app.safe_migrations.backup import Backups
@@ -44,6 +45,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
     options["compare_server_default"] = comparing_defaults(options.get("compare_server_default", False))
     options["render_item"] = portably(options.get("render_item"))
     name_database(context.config, engine)
+    using = settings()
     with log_on_stderr():
         if context.is_offline_mode():
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
@@ -63,10 +65,8 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             from app.safe_migrations.backup import Backups, before_steps
             from app.safe_migrations.lock import locked
             from app.safe_migrations.requirements import require
-            from app.safe_migrations.settings import settings
 
             log.info("Database %s, %s %s", masked(engine.url), *adapter.version(connection))
-            using = settings()
             with locked(adapter, connection, using.lock_wait):
                 backups = Backups(adapter, using.backup_folder, using.backup_keep)
                 with _backup_named(backups.newest):

@@ -43,7 +43,7 @@ def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -
         with _made(adapter, connection, _name(adapter.engine.url)) as url:
             yield url
         return
-    given = _completed(using.rehearsal_url, adapter.engine.url)
+    given = completed(using.rehearsal_url, adapter.engine.url)
     if given.database:
         with _borrowed(given) as url:
             yield url
@@ -174,7 +174,7 @@ def _name(url: URL) -> str:
     return f"{SCRATCH}_{name_of(url)}".lower()
 
 
-def _completed(given: str, real: URL) -> URL:
+def completed(given: str, real: URL) -> URL:
     """The URL of the setting, with driver and options of the app's. Raises MigrationError for another product's."""
     try:
         url = make_url(given.strip())

@@ -1,16 +1,16 @@
 """The settings of one run: the app's, or what `-x name=value` says instead."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from alembic import context
 from flask import current_app
 
+from app.safe_migrations.database import app_engine
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import log
 
 BACKUP = ("always", "risky", "never")
 REVIEW = ("enforce", "warn", "off")
@@ -18,11 +18,24 @@ REVIEW = ("enforce", "warn", "off")
 # Seconds: as milliseconds, PostgreSQL's lock_timeout has to be an int32.
 LARGEST = 2_000_000
 
-# What `-x` may name: these, and the answers that `flask db migrate` takes.
-NAMES = (
-    *("lock_wait", "lock_timeout", "lock_retries", "backup", "backup_dir", "backup_keep", "rehearsal_url"),
-    *("review", "targets", "rename", "default", "drop"),
-)
+# By the name behind `-x`; MIGRATION_LOCK_WAIT is "lock_wait". The README tells what they mean.
+DEFAULTS: dict[str, Any] = {
+    "lock_wait": 300,
+    "lock_timeout": 5,
+    "lock_retries": 10,
+    "backup": "always",
+    "backup_dir": "backups",
+    "backup_keep": 5,
+    "rehearsal_url": None,
+    "review": "enforce",
+    "targets": "",
+}
+# What `-x` may name, too: the answers that `flask db migrate` takes.
+ANSWERS = ("rename", "default", "drop")
+
+
+class UnknownSettingError(MigrationError):
+    """A name behind ``-x`` that nothing reads."""
 
 
 @dataclass(frozen=True)
@@ -41,58 +54,84 @@ class Settings:
 
 
 def settings() -> Settings:
-    """The settings of this run. Raises MigrationError for one that is no number."""
-    for name in context.get_x_argument(as_dictionary=True):
-        _tell_if_misspelt(name)
-    patience = Patience(_number("lock_timeout", 5, least=0.001), int(_number("lock_retries", 10, least=1)))
-    backup, review = _one_of("backup", BACKUP), _one_of("review", REVIEW)
-    folder = Path(current_app.instance_path) / str(_given("backup_dir", "backups")).strip()
-    keep = int(_number("backup_keep", 5, least=1))
-    url = _given("rehearsal_url", None)
-    targets = tuple(target.strip() for target in str(_given("targets", "") or "").split(",") if target.strip())
-    wait = _number("lock_wait", 300)
-    return Settings(wait, patience, backup, folder, keep, str(url) if url else None, review, targets)
+    """Return the settings of this run, in which a rehearsal overrides ``-x``. Raises what read() raises."""
+    typed = context.get_x_argument(as_dictionary=True)
+    return read({**typed, **context.config.attributes.get("settings", {})}, Path(context.script.dir))
 
 
-@cache
-def _tell_if_misspelt(name: str) -> None:
-    """An env.py may read names of its own, so that none is refused."""
-    if name in NAMES:
-        return
-    from difflib import get_close_matches  # hardly any run needs it
+def read(given: Mapping[str, Any], directory: Path) -> Settings:
+    """Return the app's settings, except for what is ``given`` by name.
 
-    if close := get_close_matches(name, NAMES, 1, cutoff=0.75):
-        log.warning("-x %s=... does nothing here. Instead: -x %s=...", name, close[0])
+    Raises MigrationError for a wrong value, and UnknownSettingError for a name that neither this package nor the
+    migrations in ``directory`` read.
+    """
+    _require_known(given, directory)
+    configured = {name: current_app.config.get(_key(name), default) for name, default in DEFAULTS.items()}
+    values = {**configured, **given}
+    if url := values["rehearsal_url"]:
+        from app.safe_migrations.scratch import completed
+
+        completed(str(url), app_engine().url)
+    targets = tuple(target.strip() for target in str(values["targets"] or "").split(",") if target.strip())
+    if targets:
+        from app.safe_migrations.adapters.products import facts_of
+
+        for target in targets:
+            facts_of(target)
+    return Settings(
+        lock_wait=_number(values, "lock_wait"),
+        patience=Patience(_number(values, "lock_timeout", 0.001), int(_number(values, "lock_retries", 1))),
+        backup=_one_of(values, "backup", BACKUP),
+        backup_folder=Path(current_app.instance_path) / str(values["backup_dir"]).strip(),
+        backup_keep=int(_number(values, "backup_keep", 1)),
+        rehearsal_url=str(url) if url else None,
+        review=_one_of(values, "review", REVIEW),
+        targets=targets,
+    )
 
 
-def _given(name: str, default: object) -> Any:
-    """What a rehearsal says, else -x, else the app."""
-    configured = current_app.config.get(f"MIGRATION_{name.upper()}", default)
-    typed = context.get_x_argument(as_dictionary=True).get(name, configured)
-    return context.config.attributes.get("settings", {}).get(name, typed)
+def _require_known(names: Iterable[str], directory: Path) -> None:
+    """An env.py or a script may read names of its own by `context.get_x_argument()`: what one quotes is known."""
+    for name in names:
+        if name in DEFAULTS or name in ANSWERS:
+            continue
+        quoted = (f'"{name}"', f"'{name}'")
+        if any(each in script.read_text(encoding="utf-8") for script in directory.rglob("*.py") for each in quoted):
+            continue
+        from difflib import get_close_matches  # hardly any run needs it
+
+        known = [*DEFAULTS, *ANSWERS]
+        close = get_close_matches(name, known, 1)
+        raise UnknownSettingError(
+            f"Unknown setting -x {name}.{f' Did you mean {close[0]}?' if close else ''}",
+            f"name one of {', '.join(known)}, or one that env.py or a script reads.",
+        )
 
 
-def _one_of(name: str, values: tuple[str, ...]) -> str:
-    """The first of ``values`` is the default."""
-    given = str(_given(name, values[0])).lower()
-    if given not in values:
-        key = f"MIGRATION_{name.upper()}"
+def _key(name: str) -> str:
+    return f"MIGRATION_{name.upper()}"
+
+
+def _one_of(values: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> str:
+    given = str(values[name]).lower()
+    if given not in allowed:
         raise MigrationError(
-            f"{key} (or -x {name}=...) is {given!r}, which is none of its values.",
-            f"set one of {', '.join(values)}:",
-            f"export {key}={values[0]}",
+            f"{_key(name)} (or -x {name}=...) is {given!r}, which is none of its values.",
+            f"set one of {', '.join(allowed)}:",
+            f"export {_key(name)}={allowed[0]}",
         )
     return given
 
 
-def _number(name: str, default: float, least: float = 0) -> float:
-    key = f"MIGRATION_{name.upper()}"
-    given = _given(name, default)
+def _number(values: Mapping[str, Any], name: str, least: float = 0) -> float:
     try:
-        value = float(given)
+        value = float(values[name])
     except (TypeError, ValueError):
         value = -1.0
     if not least <= value <= LARGEST:
-        what = f"{key} (or -x {name}=...) is {given!r}; it has to be a number from {least:g} to {LARGEST}."
-        raise MigrationError(what, "give one:", f"export {key}={default:g}")
+        raise MigrationError(
+            f"{_key(name)} (or -x {name}=...) is {values[name]!r}; it has to be a number from {least:g} to {LARGEST}.",
+            "give one:",
+            f"export {_key(name)}={DEFAULTS[name]}",
+        )
     return value

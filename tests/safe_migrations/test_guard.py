@@ -119,14 +119,6 @@ def test_logging_on_stock(project: Project) -> None:
     assert "disabled: True" in project.run("start").stdout
 
 
-def test_misspelt_option(project: Project) -> None:
-    """A name behind -x that is nearly one of a setting is told, once; one of an env.py's own is not."""
-    said = project.ok("-x", "bakcup=never", "-x", "tenant=a", "upgrade")
-    assert 1 == said.count("-x bakcup=... does nothing here. Instead: -x backup=...")
-    assert "tenant" not in said
-    assert "-x renmae=... does nothing here. Instead: -x rename=..." in project.ok("-x", "renmae=a:b", "migrate")
-
-
 def test_verified(project: Project) -> None:
     """A script that meddles with alembic_version behind Alembic's back does not look like success."""
     meddle = 'op.execute("CREATE TRIGGER t AFTER UPDATE ON alembic_version BEGIN DELETE FROM alembic_version; END")'
@@ -174,7 +166,7 @@ def test_loads_little(project: Project, backend: str, database: str) -> None:
     said = project.ok("upgrade", PYTHONPROFILEIMPORTTIME="1")
     loaded = set(re.findall(r"app\.safe_migrations\.(\S+)", said))
     assert {backend} == {name.split(".")[1] for name in loaded if name.count(".") == 2}
-    for_steps = {"backup", "settings", "adapters.snapshot", "adapters.mysql.steps", "adapters.sqlite.rebuilds"}
+    for_steps = {"backup", "adapters.snapshot", "adapters.mysql.steps", "adapters.sqlite.rebuilds"}
     assert set() == loaded & for_steps
 
 

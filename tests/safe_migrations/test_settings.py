@@ -1,0 +1,91 @@
+"""Settings are validated whenever a command runs, by name, and whether or not there is something to do."""
+
+from collections.abc import Callable
+
+import flask_migrate
+import pytest
+from flask import Flask
+
+from tests.conftest import FIRST, Project, revision
+
+WRONG = {
+    "MIGRATION_LOCK_WAIT": "long",
+    "MIGRATION_LOCK_TIMEOUT": "0",
+    "MIGRATION_LOCK_RETRIES": "-1",
+    "MIGRATION_BACKUP": "maybe",
+    "MIGRATION_BACKUP_KEEP": "0",
+    "MIGRATION_REVIEW": "no",
+    "MIGRATION_TARGETS": "oracle",
+    "MIGRATION_REHEARSAL_URL": "http://root:secret@127.0.0.1",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG.items())
+def test_wrong_setting(project: Project, name: str, value: str) -> None:
+    """It stops a command that has nothing to do, with status 1 and its name; an upgrade makes no database."""
+    done = project.db("upgrade", **{name: value})
+    assert (1, True) == (done.returncode, f"Error: {name} " in done.stderr)
+    assert "secret" not in done.stderr
+    assert [] == list(project.path.rglob("*.db"))
+    project.ok("upgrade")
+    done = project.db("upgrade", **{name: value})
+    assert (1, True) == (done.returncode, f"Error: {name} " in done.stderr)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["migrate", "revision", "current", "history", "heads", "show", "branches", "check", "status", "review", "backups"],
+)
+def test_every_command(project: Project, command: str) -> None:
+    """Also those that read none of the settings."""
+    project.ok("upgrade")
+    scripts = project.scripts()
+    done = project.db(command, MIGRATION_BACKUP="maybe")
+    assert (1, True) == (done.returncode, "Error: MIGRATION_BACKUP (or -x backup=...) is 'maybe'" in done.stderr)
+    assert scripts == project.scripts()
+    done = project.db("-x", "backup=maybe", command)
+    assert (1, True) == (done.returncode, "Error: MIGRATION_BACKUP (or -x backup=...) is 'maybe'" in done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("revew", "Unknown setting -x revew. Did you mean review?\nFix: name one of lock_wait, "),
+        ("bakcup", "Unknown setting -x bakcup. Did you mean backup?\n"),
+        ("xyz", "Unknown setting -x xyz.\n"),
+    ],
+)
+def test_unknown_name(project: Project, name: str, told: str) -> None:
+    """It stops the command as wrong usage, before or behind the command's name."""
+    project.ok("upgrade")
+    for arguments in (("-x", f"{name}=off", "upgrade"), ("upgrade", "-x", f"{name}=off"), ("-x", name, "history")):
+        done = project.db(*arguments)
+        assert (2, True) == (done.returncode, f"Error: {told}" in done.stderr)
+
+
+def test_name_of_its_own(project: Project) -> None:
+    """A script or an env.py may read names of its own, as Alembic offers."""
+    body = "from alembic import context\nassert 'a' == context.get_x_argument(as_dictionary=True)['tenant']"
+    project.write(*revision("a1", FIRST, body))
+    project.ok("-x", "tenant=a", "upgrade")
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "told"),
+    [
+        ({"MIGRATION_BACKUP": "maybe"}, {}, "MIGRATION_BACKUP (or -x backup=...) is 'maybe'"),
+        ({}, {"x_arg": "revew=off"}, "Unknown setting -x revew. Did you mean review?"),
+    ],
+)
+def test_from_python(
+    project: Project, app_on: Callable[[str], Flask], config: dict[str, str], options: dict[str, str], told: str
+) -> None:
+    """flask_migrate.upgrade() validates them as the command does, with nothing to do too."""
+    app = app_on(f"sqlite:///{project.path / 'test.db'}")
+    directory = str(project.path / "migrations")
+    with app.app_context():
+        flask_migrate.upgrade(directory=directory)
+        app.config.update(config)
+        with pytest.raises(SystemExit) as ended:
+            flask_migrate.upgrade(directory=directory, **options)
+    assert told in str(ended.value.__context__)
