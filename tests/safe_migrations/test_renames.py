@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, make_url, text
 
 from tests.conftest import Project
+from tests.safe_migrations.conftest import on_servers
 from tests.test_migrations import schema_of
 
 MODELS = '''"""The models."""
@@ -179,6 +180,41 @@ def test_tables(pets: Project, database: str, rows: Callable[[str], list[Any]]) 
     assert "drop_table" not in script
     there_and_back(pets, database, see)
     assert "pet" not in str(schema(database))
+
+
+@on_servers
+def test_tables_of_other_schemas(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """With include_schemas=True tables of each schema are renamed, whichever schema Alembic reads first: that depends
+    on the hash seed. A table of another app, in a schema that the models do not have, stays.
+    """
+    ours, theirs = f"{make_url(database).database}_ours", f"{make_url(database).database}_theirs"
+    factory = (pets.path / "app" / "__init__.py").read_text()
+    include = f"lambda name, kind, _parents: kind != 'schema' or name in (None, '{ours}', '{theirs}')"
+    hide = f"migrate.init_app(app, db, include_schemas=True, include_name={include})"
+    pets.write("app/__init__.py", factory.replace("migrate.init_app(app, db)", hide))
+    cage = """
+class Cage(db.Model):
+    __tablename__ = "{1}"
+    __table_args__ = {{"schema": "{0}"}}
+    id: Mapped[int] = mapped_column(primary_key=True)
+    size: Mapped[int] = mapped_column(index=True)
+"""
+    try:
+        write(database, f"CREATE SCHEMA {ours}", f"CREATE SCHEMA {theirs}", f"CREATE TABLE {theirs}.bar (id INTEGER)")
+        models(pets, USER, BEFORE, cage.format(ours, "cage"))
+        pets.ok("migrate")
+        pets.ok("upgrade")
+        write(database, f"INSERT INTO {ours}.cage VALUES (1, 2)")
+        models(pets, USER, BEFORE.replace("Toy(", "Plaything("), cage.format(ours, "box"))
+        script = migrate(pets, "rename=toy:plaything", f"rename={ours}.cage:box")
+        assert "drop_table" not in script
+        pets.ok("upgrade")
+        assert [(1, 2)] == rows(f"SELECT * FROM {ours}.box")
+        assert "remove_table bar" in pets.db("check").stderr
+        pets.ok("downgrade", "-1")
+    finally:
+        drop = "DROP SCHEMA IF EXISTS {}" + (" CASCADE" if "postgresql" in database else "")
+        write(database, drop.format(ours), drop.format(theirs))
 
 
 def test_swap(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:

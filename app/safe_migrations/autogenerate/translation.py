@@ -119,7 +119,15 @@ def _inspector(inspector: Inspector, renames: Renames) -> Inspector:
         translated.__name__ = read.__name__
         return translated
 
-    vars(inspector)["get_table_names"] = table_names
-    for name in READ:
-        vars(inspector)[f"get_multi_{name}"] = multi(getattr(inspector, f"get_multi_{name}"))
+    def single(read: Callable[..., Any]) -> Callable[..., Any]:
+        def translated(table_name: str, schema: str | None = None, **options: Any) -> Any:
+            table = renames.before((schema, table_name))
+            return renames.translated(table, read(table[1], schema=schema, **options))
+
+        return translated
+
+    # Alembic reads the tables of one schema at once, and those of the others one by one.
+    readers = {f"get_{name}": single(getattr(inspector, f"get_{name}")) for name in READ}
+    readers |= {f"get_multi_{name}": multi(getattr(inspector, f"get_multi_{name}")) for name in READ}
+    vars(inspector).update(readers, get_table_names=table_names)
     return inspector
