@@ -583,12 +583,14 @@ TYPES = """
 from sqlalchemy.dialects import postgresql
 from sqlalchemy import JSON
 
-from app.kinds import Money
+from app.kinds import Choice, Money
 
 
 class Thing(db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     price: Mapped[Any] = mapped_column(Money(String(20)))
+    kind: Mapped[Any] = mapped_column(Choice(["a", "b"]))
+    many: Mapped[Any] = mapped_column(Choice("c").with_variant(Text(), "mysql"))
     data: Mapped[Any] = mapped_column(JSON().with_variant(postgresql.JSONB(astext_type=Text()), "postgresql"))
 """
 
@@ -606,16 +608,29 @@ class Money(TypeDecorator):
 
     def __repr__(self):
         return f"Money(kind={self.kind!r})"
+
+
+class Choice(TypeDecorator):
+    impl = String
+    cache_ok = True
+
+    def __init__(self, choices):
+        self.choices = choices
+        super().__init__(20)
 """
 
 
 def test_imports(pets: Project, database: str) -> None:
-    """Types of the app, and types of one database inside of others, are imported by the script."""
+    """Types of the app, and types of one database inside of others, are imported by the script. A type whose own
+    __init__ does not take what repr() shows is written as the type below it.
+    """
     pets.write("app/kinds.py", KINDS)
     models(pets, USER, BEFORE, TYPES)
     script = migrate(pets)
     assert "import app.kinds\n" in script
     assert "app.kinds.Money(kind=sa.String(length=20))" in script
+    assert "sa.Column('kind', sa.String(length=20), nullable=False)" in script
+    assert "sa.Column('many', sa.String(length=20).with_variant(sa.Text(), 'mysql'), nullable=False)" in script
     assert "postgresql.JSONB(astext_type=sa.Text())" in script
     there_and_back(pets, database, lambda: None)
 

@@ -1,6 +1,7 @@
 """Operations of this package, and how they are written into a script with nothing but Alembic's `op`."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from alembic.operations.ops import (
     RenameTableOp,
 )
 from sqlalchemy import JSON, Column, ColumnElement, DefaultClause, LargeBinary
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
@@ -237,6 +238,8 @@ def _autocommit_block(context: AutogenContext, op: AutocommitBlock) -> list[str]
 def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:
     """A type of an app or of a dialect, and its import; False for what Alembic writes well."""
     module = type(item).__module__
+    if isinstance(item, TypeDecorator) and not module.startswith("sqlalchemy.") and not _can_be_read(item, context):
+        return _render_plain(item, context)
     theirs = context.opts.get("user_module_prefix") is not None and not module.startswith("sqlalchemy.")
     if theirs or (module.startswith("sqlalchemy.") and not module.startswith("sqlalchemy.dialects.")):
         return False
@@ -249,6 +252,29 @@ def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:
         prefix = module.split(".")[2]
         context.imports.add(f"from sqlalchemy.dialects import {prefix}")
     return False if item._variant_mapping else f"{prefix}.{_qualified(repr(item))}"
+
+
+def _can_be_read(item: TypeDecorator[Any], context: AutogenContext) -> bool:
+    """Return True if the type as the script would write it is one of the same SQL. repr() has the arguments of the
+    type below it, which the type's own __init__ may not take.
+    """
+    module = type(item).__module__
+    names = {"sa": sqlalchemy, module.partition(".")[0]: sys.modules[module.partition(".")[0]]}
+    try:
+        found = eval(f"{module}.{_qualified(repr(item))}", names)
+        return bool(found.compile(dialect=context.dialect) == item.compile(dialect=context.dialect))
+    except Exception:
+        return False
+
+
+def _render_plain(item: TypeDecorator[Any], context: AutogenContext) -> str:
+    """Return the type below ``item``, which is the same to the database, and its variants."""
+
+    def rendered(kind: TypeEngine[Any]) -> str:
+        return str(render_type(kind, context) or f"sa.{_qualified(repr(kind))}")
+
+    variants = (f".with_variant({rendered(kind)}, {name!r})" for name, kind in item._variant_mapping.items())
+    return rendered(item.impl_instance) + "".join(variants)
 
 
 def _qualified(text: str) -> str:
