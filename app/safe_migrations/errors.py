@@ -24,6 +24,8 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 from app.safe_migrations import remedies
 from app.safe_migrations.remedies import Situation, relative
 
+# The words of SQLite, PostgreSQL, and MySQL or MariaDB. Those of a row that exists begin otherwise.
+EXISTS = re.compile(r"^(?!duplicate key value).*(already exists|duplicate (column|key) name)", re.IGNORECASE)
 TEMPLATE = Path(__file__).with_name("template")
 
 
@@ -72,11 +74,25 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
             "run that statement outside of the transaction:",
             "with op.get_context().autocommit_block():",
         )
+    if (revision := _upgrading(error)) and EXISTS.search(summary(error)):
+        return MigrationError(
+            f"{relative(file)}, line {line}: {summary(error)}",
+            "correct the script; or, if the database has all that this revision makes (db.create_all() made it, or it"
+            " is older than this history), mark the revision as applied:",
+            f"flask db stamp {revision}",
+        )
     return MigrationError(
         f"{relative(file)}, line {line}: {summary(error)}",
         "correct the script; see which revision the database is at:",
         "flask db current",
     )
+
+
+def _upgrading(error: BaseException) -> str | None:
+    """Return the revision whose upgrade() raised ``error``."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "upgrade")
+    revisions = (frame.f_globals.get("revision") for frame in frames)
+    return next((revision for revision in revisions if isinstance(revision, str)), None)
 
 
 def script_place(error: BaseException, directory: Path) -> tuple[Path, int] | None:

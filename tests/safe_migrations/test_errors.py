@@ -17,7 +17,7 @@ from flask import Flask
 from sqlalchemy import URL
 
 from config import database_url
-from tests.conftest import FIRST, SERVERS, Project, copied, is_mariadb, run_on_server, server_url
+from tests.conftest import FIRST, SERVERS, Project, copied, is_mariadb, revision, run_on_server, server_url
 
 PASSWORD = "s3cr3t-Pa55"
 
@@ -405,3 +405,25 @@ def test_traceback_for_developers(project: Project) -> None:
     assert (1, True) == (done.returncode, done.stderr.startswith("Traceback"))
     assert "Error: cannot reach mysql" in done.stderr
     assert PASSWORD not in done.stderr
+
+
+def test_made_before_the_history(project: Project, database: str, backend: str) -> None:
+    """Where db.create_all() has made a table, the line of the message stamps its revision, and nothing was undone."""
+    project.write(
+        "make.py", "from wsgi import app\nfrom app.extensions import db\napp.app_context().push()\ndb.create_all()"
+    )
+    assert 0 == project.run("make").returncode
+    done = project.db("upgrade")
+    line = done.stderr.strip().splitlines()[-1].strip()
+    assert (1, f"flask db stamp {FIRST}") == (done.returncode, line)
+    assert (True, False) == ("already exists" in done.stderr, "Undone" in done.stderr), done.stderr
+    project.ok(*line.split()[2:])
+    assert "Nothing to do" in project.ok("upgrade")
+    project.ok("check")
+
+
+def test_rows_that_exist(project: Project) -> None:
+    """A row that a script inserts twice is a fault of the script: its revision is not to be stamped."""
+    text = "op.execute(\"INSERT INTO user VALUES (1, 'a', 'b')\")"
+    project.write(*revision("a1", FIRST, f"{text}\n{text}"))
+    assert "Fix: correct the script; see which" in project.db("upgrade").stderr

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.mysql.catalog import quoted, show_create
+from app.safe_migrations.adapters.mysql.catalog import REVISIONS, quoted, show_create
 from app.safe_migrations.adapters.mysql.copies import WHOLE
 from app.safe_migrations.adapters.mysql.definitions import (
     way_back,
@@ -54,6 +54,8 @@ class Undo:
             if entry.kind != ROWS:
                 first.setdefault(str(entry), entry)
         originals = list(first.values())
+        changed_rows = {f"table {entry.name}" for entry in self.entries if entry.kept or entry.kind == ROWS}
+        as_before = {str(entry) for entry in originals if entry.is_as_before(self.execute)} - changed_rows
         others = [entry for entry in originals if entry.kind != "TABLE"]
         for entry in others:
             if entry.kind == "TRIGGER" and self.stored.is_ours(entry):
@@ -69,7 +71,7 @@ class Undo:
                 self._try(entry, self._add_foreign_keys)
         self._make_others(sorted(others, key=lambda entry: KINDS_IN_ORDER.index(entry.kind)))
         self.execute("COMMIT")
-        self._compare(originals)
+        self._compare(originals, as_before)
         for entry in self.failed:
             self.outcome.lose(self._rows_left(entry))
         if not self.outcome.different:
@@ -196,12 +198,15 @@ class Undo:
         kind = WholeCopy if entry.kept.startswith(WHOLE) else Copy
         return kind(self.execute, entry.kept, entry.name, entry.statement)
 
-    def _compare(self, originals: list[Entry]) -> None:
+    def _compare(self, originals: list[Entry], as_before: set[str]) -> None:
+        """Compare the objects with what they were. Those that were so ``as_before`` the undo were not restored, and
+        Alembic's own table is nobody's loss.
+        """
         for entry in originals:
             if entry.progress == UNDONE and entry.text is None:
                 continue  # of that name, there is only what others have made since
             if str(entry) not in self.reasons and entry.is_as_before(self.execute):
-                self.outcome.restored.append(str(entry))
+                self.outcome.restored += {str(entry)} - as_before - {f"table {REVISIONS}"}
             else:
                 self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its text differs")
 
