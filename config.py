@@ -53,6 +53,7 @@ def _parsed(value: str) -> URL:
         url = make_url(value.strip())
     except (ArgumentError, ValueError):
         raise ConfigError("DATABASE_URL", "is no URL" if value.strip() else "is empty", shape) from None
+    _require_product(url, "DATABASE_URL")
     if url.drivername.startswith("sqlite"):
         if url.host or url.username:
             raise ConfigError("DATABASE_URL", "names a host, and SQLite has none", "sqlite:///file, or sqlite:////path")
@@ -84,11 +85,16 @@ def _assembled(environ: Mapping[str, str]) -> URL:
     )
 
 
-def _completed(url: URL, blame: str) -> str:
-    dialect, _, driver = url.drivername.partition("+")
-    dialect = "postgresql" if dialect == "postgres" else dialect
+def _require_product(url: URL, blame: str) -> str:
+    name = url.drivername.partition("+")[0]
+    dialect = "postgresql" if name == "postgres" else name
     if dialect not in DRIVERS:
         raise ConfigError(blame, "names a database that is not supported", f"one of {', '.join(DRIVERS)}")
+    return dialect
+
+
+def _completed(url: URL, blame: str) -> str:
+    dialect, driver = _require_product(url, blame), url.drivername.partition("+")[2]
     drivername, options = DRIVERS[dialect]
     url = url.set(drivername=f"{dialect}+{driver}" if driver else drivername)
     _require_driver(url, blame)

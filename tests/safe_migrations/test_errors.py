@@ -92,6 +92,12 @@ CASES = {
     "parts-no-name": from_parts("DB_NAME is not set", "set it", DB_DIALECT="mysql", DB_PASSWORD=PASSWORD),
     "url-option-value": at_url("mysql://u@h/d?connect_timeout=abc", "DATABASE_URL has an option", "after the ?"),
     "url-option-sqlite": at_url("sqlite:///x.db?timeout=abc", "DATABASE_URL has an option", "after the ?"),
+    "product": at_url("oracle://x", "DATABASE_URL names a database that is not supported", "one of sqlite, mysql"),
+    "url-option-no-text": at_url(
+        f"mysql://u:{PASSWORD}@127.0.0.1:1/d?ssl=true&charset=utf8mb4",
+        "the driver does not take the option ssl from a URL, as text",
+        "?ssl_ca=/etc/ssl/certs/ca-certificates.crt",
+    ),
     "parts-host": from_parts(
         "DB_HOST is not a host name", "127.0.0.1", DB_DIALECT="mysql", DB_NAME="d", DB_HOST="mysql://h"
     ),
@@ -427,3 +433,16 @@ def test_rows_that_exist(project: Project) -> None:
     text = "op.execute(\"INSERT INTO user VALUES (1, 'a', 'b')\")"
     project.write(*revision("a1", FIRST, f"{text}\n{text}"))
     assert "Fix: correct the script; see which" in project.db("upgrade").stderr
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_option_that_is_no_text(database: str, project: Project) -> None:
+    """The option is named, and the line to paste makes the command work."""
+    project.environ["DATABASE_URL"] = f"{database}&prepare_threshold=0"
+    done = project.db("upgrade")
+    line = 'SQLALCHEMY_ENGINE_OPTIONS["connect_args"] = {"prepare_threshold": 0}'
+    assert (1, True) == (done.returncode, "does not take the option prepare_threshold from a URL" in done.stderr)
+    assert f"    {line}\n" in done.stderr
+    config = project.path / "config.py"
+    config.write_text(re.sub(r"(\n    SQLALCHEMY_ENGINE_OPTIONS = .*\n)", rf"\1    {line}\n", config.read_text()))
+    project.ok("upgrade", DATABASE_URL=database)
