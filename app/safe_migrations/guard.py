@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter, adapter_of
+from app.safe_migrations.adapters.base import Lock
 from app.safe_migrations.connections import blocked, others_kept_from_waiting, timed_out
 from app.safe_migrations.database import connected, heads_in_words, heads_of, name_database
 from app.safe_migrations.directives import (
@@ -67,7 +68,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             from app.safe_migrations.requirements import require
 
             log.info("Database %s, %s %s", masked(engine.url), *adapter.version(connection))
-            with locked(adapter, connection, using.lock_wait):
+            with locked(adapter, connection, using.lock_wait) as lock:
                 backups = Backups(adapter, using.backup_folder, using.backup_keep)
                 with _backup_named(backups.newest):
                     adapter.recover(connection, using.patience)
@@ -82,7 +83,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                     _backups_pruned(backups, connection, heads, backup),
                     adapter.prepared(connection, using.patience) as step_done,
                 ):
-                    _run_patiently(adapter, connection, using.patience, options, step_done, command(steps))
+                    _run_patiently(adapter, connection, lock, using.patience, options, step_done, command(steps))
 
 
 @contextmanager
@@ -154,6 +155,7 @@ def _run(**options: Any) -> None:
 def _run_patiently(
     adapter: Adapter,
     connection: Connection,
+    lock: Lock,
     patience: Patience,
     options: dict[str, Any],
     step_done: StepDone,
@@ -162,13 +164,13 @@ def _run_patiently(
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
     from app.safe_migrations.transaction import StepTransaction
 
-    progress, transaction = Progress(step_done), StepTransaction(adapter, connection)
+    progress, transaction = Progress(step_done), StepTransaction(adapter, connection, lock)
     work = context.get_context().opts["fn"]
     options = {
         **adapter.configure,
         **options,
         "fn": lambda heads, migration_context: transaction.steps(work(heads, migration_context)),
-        "on_version_apply": (progress.on_version_apply, transaction.done),
+        "on_version_apply": (transaction.done, progress.on_version_apply),
     }
 
     def run() -> None:

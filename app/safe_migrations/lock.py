@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.adapters.base import Lock
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.progress import log
 
@@ -15,7 +16,7 @@ POLL, TELL = 0.2, 15.0
 
 
 @contextmanager
-def locked(adapter: Adapter, connection: Connection, wait: float, what: str = "upgrade") -> Iterator[None]:
+def locked(adapter: Adapter, connection: Connection, wait: float, what: str = "upgrade") -> Iterator[Lock]:
     """Hold the database's lock for ``what``. Raises MigrationError if others hold it for ``wait`` seconds."""
     begun = time.monotonic()
     told = begun - TELL
@@ -33,4 +34,4 @@ def locked(adapter: Adapter, connection: Connection, wait: float, what: str = "u
                 log.info("Waiting for another command on this database (%s)", who)
                 told = now
             time.sleep(POLL)
-        yield
+        yield lock

@@ -1,4 +1,4 @@
-"""The transaction of a step, which only Alembic may end: it commits changes together with the new revision."""
+"""What has to hold for each step until it is committed: its transaction, which only Alembic may end, and the lock."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionS
 from sqlalchemy import Connection
 
 from app.safe_migrations.adapters import Adapter
-from app.safe_migrations.adapters.base import listening
+from app.safe_migrations.adapters.base import Lock, listening
 from app.safe_migrations.errors import MigrationError, UnsafeError
 
 ENDS = re.compile(
@@ -19,14 +19,15 @@ ENDS = re.compile(
 
 
 class StepTransaction:
-    """Raises MigrationError where a script ends the transaction on ``connection``.
+    """Raises MigrationError where a script ends the transaction on ``connection``, or the ``lock`` is lost.
 
-    Alembic would not notice: SQLAlchemy begins another one, and nobody commits that.
+    Alembic would not notice the first: SQLAlchemy begins another transaction, and nobody commits that.
     """
 
-    def __init__(self, adapter: Adapter, connection: Connection) -> None:
+    def __init__(self, adapter: Adapter, connection: Connection, lock: Lock) -> None:
         self.adapter = adapter
         self.connection = connection
+        self.lock = lock
         self.step: RevisionStep | None = None
         self.error: MigrationError | None = None
         self.asked = self.open = self.used = False
@@ -34,14 +35,16 @@ class StepTransaction:
 
     def steps(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
         """Yield ``steps``; until done() is called for one, what happens on the connection is its script's doing."""
+        self._require_lock()
         for step in steps:
             self.step = step if isinstance(step, RevisionStep) else None
             self.asked, self.used, self.ended = False, False, ""
             yield step
 
     def done(self, **_version: Any) -> None:
-        """The script has run and its revision is recorded; Alembic commits next."""
+        """The script has run and its revision is recorded; Alembic commits next, unless the lock is lost."""
         self.step = None
+        self._require_lock()
 
     @contextmanager
     def watched(self, context: MigrationContext) -> Iterator[None]:
@@ -75,6 +78,16 @@ class StepTransaction:
         with block():
             yield
         self.step = step
+
+    def _require_lock(self) -> None:
+        if not self.lock.is_held():
+            self.error = MigrationError(
+                "the lock of this database was lost during the run: its session was ended, it was released, or its file"
+                " was removed. Another command may have run at the same time.",
+                "make sure that no other command is running, then check the database:",
+                "flask db status",
+            )
+            raise self.error
 
     def _commit(self) -> None:
         """Wait for what comes: public histories have a commit() before an autocommit block, which commits anyway."""

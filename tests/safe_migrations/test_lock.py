@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, inspect, text
 
 from tests.conftest import FIRST, SERVERS, Project, revision, run_on_server, server_url
 
@@ -145,3 +145,40 @@ def test_settings(project: Project, value: str) -> None:
     """A setting that is no number of seconds is refused by its name."""
     done = project.db("-x", f"lock_wait={value}", "upgrade")
     assert (1, True) == (done.returncode, "MIGRATION_LOCK_WAIT (or -x lock_wait=...) is '" in done.stderr)
+
+
+LOSE = {
+    "sqlite": "import glob, os\nfor file in glob.glob('../*-migration-lock'):\n    os.remove(file)",
+    "mysql": "op.execute('SELECT RELEASE_ALL_LOCKS()')",
+    "postgresql": "op.execute(\"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    ' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")',
+}
+
+
+def test_a_lost_lock_stops_the_run(project: Project, backend: str, engine: Engine) -> None:
+    """A lock that is lost while a revision runs is noticed before that is committed, and no other revision runs."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"op.create_table('a', sa.Column('n', sa.Integer()))\n{LOSE[backend]}"))
+    project.write(*revision("b1", "a1", "op.create_table('b', sa.Column('n', sa.Integer()))"))
+    done = project.db("upgrade")
+    assert (1, {"alembic_version", "user"}) == (done.returncode, set(inspect(engine).get_table_names()))
+    assert "Error: the lock of this database was lost during the run" in done.stderr
+    assert f"The database is at {FIRST}.\n" in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_a_killed_session_stops_the_run(project: Project, engine: Engine) -> None:
+    """On MySQL the lock belongs to the session of the steps: KILL of that is an error, and the next run recovers."""
+    kill = (
+        "number = op.get_bind().scalar(sa.text('SELECT CONNECTION_ID()'))\n"
+        "other = sa.create_engine(op.get_bind().engine.url)\n"
+        "with other.connect() as session:\n    session.execute(sa.text(f'KILL {number}'))\n"
+        "other.dispose()"
+    )
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"op.create_table('a', sa.Column('n', sa.Integer()))\n{kill}"))
+    done = project.db("upgrade")
+    assert (1, True) == (done.returncode, "the next run undoes it." in done.stderr)
+    project.write(*revision("a1", FIRST, "op.create_table('a', sa.Column('n', sa.Integer()))  # once"))
+    project.ok("upgrade")
+    assert "a" in inspect(engine).get_table_names()

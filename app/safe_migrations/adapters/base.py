@@ -94,6 +94,10 @@ class Lock(ABC):
         """Take the lock if it is free; never wait."""
 
     @abstractmethod
+    def is_held(self) -> bool:
+        """Return whether this process still has the lock that it took. Cheap: a run asks after each step."""
+
+    @abstractmethod
     def holder(self) -> tuple[str, str]:
         """Who has it, as far as can be told, and a line that ends them; two empty strings if it is free again."""
 

@@ -1,7 +1,7 @@
 """The named lock of MySQL and MariaDB."""
 
 import hashlib
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -24,6 +24,12 @@ class NamedLock(Lock):
         taken = bool(self.connection.scalar(text("SELECT GET_LOCK(:name, 0)"), {"name": self.name}))
         self.connection.rollback()
         return taken
+
+    def is_held(self) -> bool:
+        """Return whether the session still has it; asked of the driver, for the journal need not know of it."""
+        with closing(self.connection.connection.cursor()) as cursor:
+            cursor.execute("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (self.name,))
+            return bool(cursor.fetchone() == (1,))
 
     def free(self) -> None:
         """Free it, if the session is still there."""

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.base import Lock
 from app.safe_migrations.errors import MigrationError
@@ -21,6 +22,13 @@ class AdvisoryLock(Lock):
     def take(self) -> bool:
         """Never the variant that waits: it would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits in turn."""
         return bool(self.connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": self.key}))
+
+    def is_held(self) -> bool:
+        """Return whether its session lives: nothing but that session's end frees it."""
+        try:
+            return bool(self.connection.scalar(text("SELECT true")))
+        except DBAPIError:
+            return False
 
     def holder(self) -> tuple[str, str]:
         """The session, by its number, its name and the time of its last statement, which took the lock."""

@@ -6,6 +6,7 @@ import shlex
 import socket
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import IO
 
 from app.safe_migrations.adapters.base import Lock
@@ -44,6 +45,13 @@ class FileLock(Lock):
         self.file.flush()
         return True
 
+    def is_held(self) -> bool:
+        """Return whether the file is still there: another command would lock the one that takes its place."""
+        try:
+            return os.path.samestat(os.fstat(self.file.fileno()), Path(self.file.name).stat())
+        except OSError:
+            return False
+
     def holder(self) -> tuple[str, str]:
         """What the holder wrote down; it may be about to."""
         self.file.seek(0)
@@ -61,6 +69,10 @@ class NoLock(Lock):
 
     def take(self) -> bool:
         """Nobody else can have it."""
+        return True
+
+    def is_held(self) -> bool:
+        """Nobody can take it."""
         return True
 
     def holder(self) -> tuple[str, str]:
