@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect
 
-from tests.conftest import ROOT, Project, copied
+from tests.conftest import FIRST, ROOT, Project, copied
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -256,3 +256,12 @@ def test_a_models_module_that_is_broken(project: Project) -> None:
     assert 0 != done.returncode
     assert "No module named 'no_such_module'" in done.stderr
     assert "app/shop/models.py" in done.stderr
+
+
+def test_current_check_heads(project: Project) -> None:
+    """As Alembic's: exit status 1 while the database is not at head, 0 and the revision at head; no writing."""
+    done = project.db("current", "--check-heads")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "\nFix: bring the database to head first:\n    flask db upgrade\n" in done.stderr
+    project.ok("upgrade")
+    assert f"{FIRST} (head)\n" == project.db("current", "--check-heads").stdout

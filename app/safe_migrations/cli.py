@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import flask_migrate
+from alembic.command import current as show_current
 from click.core import ParameterSource
 from flask import Flask, current_app, g
 from flask.helpers import get_debug_flag
@@ -184,6 +185,15 @@ group = MigrationGroup(
 directory_option = click.option(
     "-d", "--directory", default=None, help='Migration script directory (default is "migrations")'
 )
+
+
+@group.command()
+@directory_option
+@click.option("-v", "--verbose", is_flag=True, help="Use more verbose output")
+@click.option("--check-heads", is_flag=True, help="Exit with status 1 if the database is not at all heads")
+def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
+    """Display the current revision of the database."""
+    show_current(_config(directory), check_heads=check_heads, verbose=verbose)
 
 
 @group.command()

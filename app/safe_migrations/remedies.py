@@ -131,7 +131,7 @@ STATEMENT = (
 )
 
 COMMAND = (
-    Remedy(r"not up to date", "bring the database to head first:", ("flask db upgrade",)),
+    Remedy(r"not up to date|not on all head revisions", "bring the database to head first:", ("flask db upgrade",)),
     Remedy(
         r"Path doesn't exist",
         "bring the folder back, or begin a history of your own:",
