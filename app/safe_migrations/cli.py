@@ -134,7 +134,7 @@ def _situation(ctx: click.Context) -> Situation:
     migrate = current_app.extensions["migrate"]
     directory = ctx.params.get("directory") or g.get("directory") or migrate.directory
     typed = (str(value) for value in ctx.params.values() if value is not None)
-    return Situation(migrate.db.engine.url, Path(directory), frozenset(typed))
+    return Situation(migrate.db.engine.url, Path(directory), frozenset(typed), bool(ctx.params.get("sql")))
 
 
 def _require_env(directory: Path) -> None:

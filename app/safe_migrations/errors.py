@@ -28,6 +28,10 @@ from app.safe_migrations.remedies import Situation, relative
 
 # The words of SQLite, PostgreSQL, and MySQL or MariaDB. Those of a row that exists begin otherwise.
 EXISTS = re.compile(r"^(?!duplicate key value).*(already exists|duplicate (column|key) name)", re.IGNORECASE)
+# What SQLAlchemy and Alembic, or Python of a result that is None, say of a script that needs a database in --sql mode.
+WITHOUT_DATABASE = re.compile(
+    r'--sql mode; .*reflect the table "(?P<table>.*?)"|--sql mode|No inspection system is available|NoneType'
+)
 TEMPLATE = Path(__file__).with_name("template")
 
 
@@ -70,6 +74,8 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
     if place is None or isinstance(error, MigrationError):
         return explain(error, situation)
     file, line = place
+    if situation.sql and (needed := WITHOUT_DATABASE.search(summary(error))):
+        return _without_database(f"{relative(file)}, line {line}", summary(error), needed["table"])
     if re.search(r"within a transaction|inside a transaction|cannot run inside", summary(error)):
         return MigrationError(
             f"{relative(file)}, line {line}: {summary(error)}",
@@ -87,6 +93,23 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
         f"{relative(file)}, line {line}: {summary(error)}",
         "correct the script; see which revision the database is at:",
         "flask db current",
+    )
+
+
+def _without_database(where: str, words: str, table: str | None) -> MigrationError:
+    """Return what helps where `--sql` has no database for a script: not that the script is wrong."""
+    if table is None:
+        return MigrationError(
+            f"{where}: the script reads from a database, and --sql has none: {words}",
+            "run the same command without --sql, after a rehearsal:",
+            "flask db rehearse",
+        )
+    return MigrationError(
+        f"{where}: on SQLite batch mode reads table {table} from the database, and --sql has none.",
+        "run the same command without --sql, after a rehearsal; or describe the table, with all of its columns, so that"
+        " it is not read:",
+        f'{table} = sa.Table("{table}", sa.MetaData(), sa.Column("id", sa.Integer(), primary_key=True), ...)',
+        f'with op.batch_alter_table("{table}", copy_from={table}) as batch_op:',
     )
 
 

@@ -11,11 +11,12 @@ from sqlalchemy import URL
 
 @dataclass(frozen=True)
 class Situation:
-    """What an error alone does not tell: the database, the migrations folder, the values that were typed."""
+    """What an error alone does not tell: the database, the migrations folder, the values that were typed, --sql."""
 
     url: URL
     directory: Path
     typed: frozenset[str]
+    sql: bool = False
 
     @property
     def database(self) -> str:

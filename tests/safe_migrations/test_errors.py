@@ -446,3 +446,33 @@ def test_option_that_is_no_text(database: str, project: Project) -> None:
     config = project.path / "config.py"
     config.write_text(re.sub(r"(\n    SQLALCHEMY_ENGINE_OPTIONS = .*\n)", rf"\1    {line}\n", config.read_text()))
     project.ok("upgrade", DATABASE_URL=database)
+
+
+def test_sql_of_a_batch(project: Project) -> None:
+    """On SQLite it reads the table, unless the script describes it: that is no fault of the script."""
+    batch = "with op.batch_alter_table('user') as batch_op:\n    batch_op.alter_column('email', type_=sa.Text())"
+    project.write(*revision("a1", FIRST, batch))
+    done = project.db("upgrade", "--sql")
+    assert (1, False) == (done.returncode, "correct the script" in done.stderr)
+    assert "a1.py, line 9: on SQLite batch mode reads table user from the database, and --sql has none." in done.stderr
+    assert "Fix: run the same command without --sql, after a rehearsal; or describe the table" in done.stderr
+    table, line = (line.strip() for line in done.stderr.splitlines()[-2:])
+    table = table.replace("...", "sa.Column('username', sa.String(80)), sa.Column('email', sa.String(120))")
+    project.write(*revision("a1", FIRST, f"{table}\n{line}\n{batch.splitlines()[1]}"))
+    assert "email TEXT" in project.ok("upgrade", "--sql")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("op.get_bind().execute(sa.text('SELECT 1')).scalar()", "run the same command without --sql"),
+        ("for row in op.get_bind().execute(sa.text('SELECT 1')):\n    pass", "run the same command without --sql"),
+        ("sa.inspect(op.get_bind()).get_table_names()", "run the same command without --sql"),
+        ("1 / 0", "correct the script"),
+    ],
+)
+def test_sql_of_what_reads(project: Project, body: str, expected: str) -> None:
+    """A script that reads runs with a database only; another fault is the script's."""
+    project.write(*revision("a1", FIRST, body))
+    done = project.db("upgrade", "--sql")
+    assert (1, True) == (done.returncode, f"Fix: {expected}" in done.stderr), done.stderr
