@@ -64,7 +64,7 @@ def _changed_nothing(adapter: Adapter, connection: Connection, error: BaseExcept
     if not isinstance(error, MigrationError) or (isinstance(error, ToolError) and error.lost_connection):
         return False
     try:
-        return adapter.reruns or not adapter.broken_restore(connection)
+        return not adapter.broken_restore(connection)
     except DBAPIError:  # nobody is there to ask
         return False
 

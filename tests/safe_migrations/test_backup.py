@@ -772,7 +772,7 @@ def test_privileges(project: Project, engine: Engine, other_user: str) -> None:
     run(engine, "CREATE TABLE hidden (id INTEGER)", "CREATE FUNCTION f() RETURNS INTEGER LANGUAGE sql AS 'SELECT 1'")
     run(engine, f"GRANT SELECT ON hidden TO {other_user}", give.format("IN SCHEMA public", "TABLES"))
     run(engine, give.format("", "SEQUENCES"), "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
-    before = dumped(engine)
+    before = dumped(engine, "--schema-only")
     assert before.count("GRANT") > 2
     project.ok("backup")
     (backup,) = files(project)
@@ -784,15 +784,143 @@ def test_privileges(project: Project, engine: Engine, other_user: str) -> None:
     ):
         run(engine, wreck)
         project.ok("restore", "--yes", str(backup))
-        assert before == dumped(engine)
+        assert before == dumped(engine, "--schema-only")
 
 
-def dumped(engine: Engine) -> str:
-    """What pg_dump says of the schema, but for what it makes anew each time."""
+def dumped(engine: Engine, *options: str) -> str:
+    """What pg_dump says of the database, but for what it makes anew each time."""
     server = [f"--host={engine.url.host}", f"--port={engine.url.port}", f"--username={engine.url.username}"]
-    run = ["pg_dump", "--schema-only", *server, str(engine.url.database)]
+    run = ["pg_dump", *options, *server, str(engine.url.database)]
     found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
     return "\n".join(line for line in found.splitlines() if "restrict" not in line)
+
+
+MANY_TABLES = """
+DO $$ BEGIN FOR n IN 1 .. 700 LOOP
+    EXECUTE format('CREATE TABLE many_%s (id serial PRIMARY KEY, name text, up int REFERENCES many_%s)', n, n - 1);
+    EXECUTE format('INSERT INTO many_%s (name) VALUES (%L)', n, n);
+    IF n % 100 = 0 THEN COMMIT; END IF;
+END LOOP; END $$
+"""
+HARD_TO_RESTORE = {
+    "tables": (
+        ["CREATE TABLE many_0 (id int PRIMARY KEY)", MANY_TABLES],
+        ["DROP TABLE many_700", "DELETE FROM many_699"],
+    ),
+    "large objects": (
+        ["SELECT lo_from_bytea(0, 'large') FROM generate_series(1, 20000)", "CREATE SCHEMA other"],
+        ["SELECT lo_unlink(oid) FROM (SELECT oid FROM pg_largeobject_metadata LIMIT 10) AS few"],
+    ),
+    "subscription": (
+        [
+            "CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1 connect_timeout=1' PUBLICATION p"
+            " WITH (connect = false, slot_name = 'news')",
+            "CREATE TABLE other AS SELECT 1 AS one",
+        ],
+        ["DELETE FROM other"],
+    ),
+    "checks": (
+        [
+            "CREATE TABLE z (id int PRIMARY KEY)",
+            "CREATE FUNCTION in_z(int) RETURNS bool LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM z WHERE id = $1)'",
+            "CREATE DOMAIN of_z AS int CONSTRAINT d CHECK (in_z(VALUE))",
+            "INSERT INTO z VALUES (1)",
+            "CREATE TABLE a (id int CONSTRAINT c CHECK (in_z(id)), other of_z) PARTITION BY LIST (id)",
+            "CREATE TABLE a_1 PARTITION OF a FOR VALUES IN (1)",
+            "CREATE MATERIALIZED VIEW seen AS SELECT in_z(1)",
+            "CREATE TABLE b (id int CONSTRAINT c CHECK (in_z(id)))",
+            "CREATE TABLE b_1 (CONSTRAINT c CHECK (in_z(id))) INHERITS (b)",
+            "COMMENT ON CONSTRAINT c ON b IS 'it''s in z'",
+            "COMMENT ON CONSTRAINT d ON DOMAIN of_z IS 'in z'",
+            *(f"INSERT INTO {row}" for row in ("a VALUES (1, 1)", "b VALUES (1)", "b_1 VALUES (1)")),
+        ],
+        ["DELETE FROM a", "DROP TABLE b CASCADE"],
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("kind", HARD_TO_RESTORE)
+def test_hard_to_restore(project: Project, engine: Engine, database: str, kind: str) -> None:
+    """What one transaction has no locks for, a subscription, and CHECKs that read other tables come back."""
+    make, damage = HARD_TO_RESTORE[kind]
+    url = sa.make_url(database)
+    try:
+        run_on_server(url, *make)
+        before = dumped(engine)
+        project.ok("backup")
+        (backup,) = files(project)
+        run_on_server(url, *damage)
+        assert before != dumped(engine)
+        done = project.ok("restore", "--yes", str(backup))
+        assert before == dumped(engine)
+        assert ("To enable it: ALTER SUBSCRIPTION" in done) == (kind == "subscription")
+        assert ("restoring in steps" in done) == (kind in ("tables", "large objects"))
+        if kind in ("subscription", "checks"):  # the others take their time
+            project.write(*A1)
+            assert " ok\n" in project.db("rehearse").stdout
+            with engine.connect() as connection:
+                copies = text("SELECT datname FROM pg_database WHERE datname LIKE '\\_migration%' || :name || '%'")
+                assert [] == connection.scalars(copies, {"name": name_of(url)}).all()
+    finally:
+        run_on_server(url, *(DETACH if kind == "subscription" else []))
+
+
+DETACH = [
+    "ALTER SUBSCRIPTION news DISABLE",
+    "ALTER SUBSCRIPTION news SET (slot_name = NONE)",
+    "DROP SUBSCRIPTION news",
+]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_restore_in_steps(project: Project, engine: Engine, database: str) -> None:
+    """One that waits too long changes nothing; one that fails half-way is told until another has gone through."""
+    url, role = sa.make_url(database), f"owner_{uuid4().hex}"
+    more = "SELECT lo_create(0) FROM generate_series(1, 60 * current_setting('max_locks_per_transaction')::int)"
+    run_on_server(url, more, "CREATE TABLE one (id int)", f"CREATE ROLE {role}", f"ALTER TABLE one OWNER TO {role}")
+    try:
+        before = dumped(engine)
+        project.ok("backup")
+        (backup,) = files(project)
+        with engine.connect() as holder:
+            holder.execute(text("SELECT * FROM one"))
+            done = project.db("restore", "--yes", str(backup), MIGRATION_LOCK_TIMEOUT="1", MIGRATION_LOCK_RETRIES="1")
+        assert (1, True) == (done.returncode, "Nothing was changed." in done.stderr), done.stderr
+        assert "others hold a lock that this needs (session " in done.stderr
+        assert before == dumped(engine)
+        run_on_server(url, f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP ROLE {role}")
+        done = project.db("restore", "--yes", str(backup))
+        assert (1, True) == (done.returncode, "    flask db restore instance/backups/" in done.stderr), done.stderr
+        assert "a restore is under way, or was broken off" in project.db("status").stdout
+        assert "a restore was broken off: this database is not whole" in project.db("upgrade").stderr
+        run_on_server(url, f"CREATE ROLE {role}")
+        project.ok("restore", "--yes", str(backup))
+        assert before == dumped(engine)
+        assert "half-way" not in project.db("status").stdout
+    finally:
+        run_on_server(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_row_level_security(project: Project, engine: Engine, other_user: str) -> None:
+    """A user from whom a policy hides rows is told at backup time; who may read them all can restore them."""
+    run(engine, *(f'ALTER TABLE "{name}" OWNER TO {other_user}' for name in ("user", "alembic_version")))
+    tenants = ["CREATE TABLE tenants (id int)", f"ALTER TABLE tenants OWNER TO {other_user}"]
+    tenants += [f"ALTER TABLE tenants {each} ROW LEVEL SECURITY" for each in ("ENABLE", "FORCE")]
+    run(engine, *tenants, "CREATE POLICY own ON tenants USING (id = 1)", "INSERT INTO tenants VALUES (1), (2)")
+    before = dumped(engine)
+    url = engine.url.set(username=other_user, password="secret").render_as_string(hide_password=False)
+    project.environ["DATABASE_URL"] = url
+    project.write(*A1)
+    done = project.db("upgrade")
+    line = f'ALTER ROLE "{other_user}" BYPASSRLS;'
+    assert (1, True) == (done.returncode, f"    {line}\n" in done.stderr), done.stderr
+    run(engine, line)
+    project.ok("backup")
+    run(engine, "DELETE FROM tenants")
+    project.ok("restore", "--yes", found(project)[0])
+    assert before == dumped(engine)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

@@ -1,5 +1,6 @@
 """What an adapter is: facts as class attributes, pessimistic unless a database is known to do better, and few verbs."""
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,6 +23,9 @@ OWN_TABLES = "_migration_"
 
 SCRATCH = f"{OWN_TABLES}rehearsal"
 """How the names of scratch databases begin; and the table that marks a database as one, where it has another name."""
+
+RESTORE = f"{OWN_TABLES}restore"
+"""A table that is there while a backup is restored in steps that commit; it has the path of the file."""
 
 
 def is_ours(table: str) -> bool:
@@ -241,17 +245,27 @@ class Adapter(ABC):
         """Whether the database has that extension; None if the product has none at all."""
         return None
 
-    def interrupted(self, _connection: Connection) -> str:
+    def interrupted(self, connection: Connection) -> str:
         """What is under way or was killed, and may have left half of its work; or an empty text."""
-        return ""
+        file = self.broken_restore(connection)
+        return f"a restore is under way, or was broken off: {file}" if file else ""
 
     def broken_restore(self, _connection: Connection) -> str:
         """The file whose restore is under way or was broken off; or an empty text."""
         return ""
 
-    def recover(self, _connection: Connection, _patience: Patience) -> None:
-        """Undo what a killed run left half-done. Raises HalfDoneError if something cannot be undone."""
-        return
+    def recover(self, connection: Connection, _patience: Patience) -> None:
+        """Undo what a killed run left half-done. Raises HalfDoneError if something cannot be undone.
+
+        Raises MigrationError where a restore was broken off.
+        """
+        if file := self.broken_restore(connection):
+            raise MigrationError(
+                "a restore was broken off: this database is not whole.",
+                "run it again, or restore another backup:",
+                f"flask db restore {shlex.quote(file)}",
+            )
+        connection.rollback()
 
     @abstractmethod
     def prepared(self, connection: Connection, patience: Patience) -> AbstractContextManager[StepDone]:

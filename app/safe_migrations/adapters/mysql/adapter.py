@@ -1,6 +1,5 @@
 """MySQL and MariaDB: a named lock; and because each DDL statement commits, a journal and an undo."""
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part
+from app.safe_migrations.adapters.base import RESTORE, Adapter, Lock, Part
 from app.safe_migrations.adapters.mysql.catalog import (
     JOURNAL,
-    RESTORE,
     broken_restore,
     drop_all,
     heads_as_text,
@@ -22,7 +20,6 @@ from app.safe_migrations.adapters.mysql.catalog import (
 )
 from app.safe_migrations.adapters.mysql.lock import NamedLock
 from app.safe_migrations.adapters.mysql.session import Execute, executing
-from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import StepDone, log
 
@@ -124,7 +121,7 @@ class MySQL(Adapter):
         execute = executing(connection)
         marks = there(execute, JOURNAL, RESTORE)  # in one query, for a run with nothing to do asks too
         if RESTORE in marks:
-            return f"a restore is under way, or was broken off: {broken_restore(execute)}"
+            return super().interrupted(connection)
         return "a run is under way, or was killed; then the next one undoes what is half-done" if marks else ""
 
     def broken_restore(self, connection: Connection) -> str:
@@ -136,12 +133,7 @@ class MySQL(Adapter):
         from app.safe_migrations.adapters.mysql.undo import undo
 
         with self._impatient(connection, patience) as execute:
-            if file := self.broken_restore(connection):
-                raise MigrationError(
-                    "a restore was broken off: this database is not whole.",
-                    "run it again, or restore another backup:",
-                    f"flask db restore {shlex.quote(file)}",
-                )
+            super().recover(connection, patience)
             if there(execute, JOURNAL):
                 outcome = undo(execute, heads_as_text(execute))
                 log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH
+from app.safe_migrations.adapters.base import OWN_TABLES, RESTORE, SCRATCH
 from app.safe_migrations.adapters.mysql.session import Execute, set_aside
 
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
@@ -73,9 +73,6 @@ def there_are(execute: Execute) -> list[tuple[str, str]]:
 
 JOURNAL = f"{OWN_TABLES}journal"
 """The table that is there while a run goes on, or after one was killed."""
-
-RESTORE = f"{OWN_TABLES}restore"
-"""A table that is there while a backup is restored; it has the path of the file."""
 
 
 REVISIONS = "alembic_version"

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, in_autocommit_block, listening, own_session
+from app.safe_migrations.adapters.base import (
+    RESTORE,
+    Adapter,
+    Lock,
+    Part,
+    double_quoted,
+    in_autocommit_block,
+    listening,
+    own_session,
+)
 from app.safe_migrations.adapters.postgresql.databases import PostgreSQLDatabases
-from app.safe_migrations.adapters.postgresql.dump import Dump
+from app.safe_migrations.adapters.postgresql.dump import Dump, extensions, locks
 from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
+from app.safe_migrations.adapters.tools import LockTimeOutError
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import StepDone, log
 
@@ -28,6 +38,9 @@ CONCURRENTLY = re.compile(
     rf"(?P<index>{NAME})\s+ON\s+(?:ONLY\s+)?(?P<table>{NAME}(?:\.{NAME})?)",
     re.IGNORECASE,
 )
+
+
+SUBSCRIPTIONS = "pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()"
 
 
 class PostgreSQL(Adapter):
@@ -44,22 +57,44 @@ class PostgreSQL(Adapter):
 
     def dump(self, connection: Connection, file: Path, _patience: Patience, part: Part = Part.ALL) -> None:
         """``pg_dump -Fc``: one snapshot."""
-        Dump(connection).write(file, rows=part is not Part.SCHEMA)
+        Dump(connection).write(file, part)
 
     def verify(self, connection: Connection, file: Path) -> None:
         """Its first bytes, and that pg_restore can read it to its end."""
         Dump(connection).verify(file)
 
     def load(self, connection: Connection, file: Path, patience: Patience) -> None:
-        """Drop what there is and run the dump, in one transaction: all or nothing."""
+        """Drop what there is and run the dump in one transaction, all or nothing, if the server has locks for that.
+
+        Else it goes in steps, and a table tells until the end that the database is not whole.
+        """
         connection.rollback()
         dump = Dump(connection)
-        extensions = dump.extensions(file)
-        dump.run(file, connection.dialect.server_version_info or (), patience, extensions)
-        for name in extensions:
+        contents = dump.contents(file)
+        wanted = extensions(contents)
+        steps = bool(self.broken_restore(connection)) or not _is_enough_for(connection, locks(contents))
+        if steps:
+            log.info("One transaction cannot hold that many locks (max_locks_per_transaction): restoring in steps")
+            _require_free(connection)
+            connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS public")
+            connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS public.{RESTORE} (file text)")
+            connection.execute(text(f"INSERT INTO public.{RESTORE} VALUES (:file)"), {"file": str(file)})
+            connection.commit()
+        connection.rollback()
+        dump.run(file, connection.dialect.server_version_info or (), patience, wanted, steps)
+        for name in wanted:
             if not self.has_extension(connection, name):
                 log.warning("Without the extension %s, which this user may not create", name)
+        for name in connection.scalars(text(f"SELECT subname FROM {SUBSCRIPTIONS} AND NOT subenabled")):
+            enable = f"ALTER SUBSCRIPTION {double_quoted(name)} ENABLE;"
+            log.warning("Subscription %s is disabled, as pg_dump writes it. To enable it: %s", name, enable)
         connection.rollback()
+
+    def broken_restore(self, connection: Connection) -> str:
+        """From the mark that a restore in steps leaves until it is done."""
+        if connection.scalar(text(f"SELECT to_regclass('public.{RESTORE}')")) is None:
+            return ""
+        return str(connection.scalar(text(f"SELECT file FROM public.{RESTORE}")) or "FILE")
 
     @property
     def databases(self) -> PostgreSQLDatabases:
@@ -177,6 +212,32 @@ class PostgreSQL(Adapter):
             connection.rollback()
             connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})
             connection.commit()
+
+
+def _is_enough_for(connection: Connection, number: int) -> bool:
+    """Return whether one transaction can drop all there is and make ``number`` others; some locks are for others.
+
+    The server has max_locks_per_transaction for each session that it may have (PostgreSQL manual, "Lock Management").
+    """
+    query = text(
+        "SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FROM pg_largeobject_metadata),"
+        " current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int"
+        " + current_setting('max_prepared_transactions')::int)"
+    )
+    there, capacity = connection.execute(query).one()
+    return bool(there + number < capacity * 3 / 4)
+
+
+def _require_free(connection: Connection) -> None:
+    """Raise LockTimeOutError if others use a table: it is too late when half of them are dropped."""
+    query = text(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity a USING (pid)"
+        " WHERE d.datname = current_database() AND locktype = 'relation' AND relation >= 16384"
+        " AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker'"
+    )
+    if connection.scalar(query):
+        connection.rollback()
+        raise LockTimeOutError("others use tables of this database.", "wait for them:", "flask db status")
 
 
 def _drop_half_made(connection: Connection, index: str, table: str) -> None:

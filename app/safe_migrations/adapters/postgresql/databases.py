@@ -52,6 +52,7 @@ class PostgreSQLDatabases(Databases):
                 ) from error
 
     def clear(self, connection: Connection) -> None:
-        """What is in the way of a dump."""
-        connection.exec_driver_sql(DROP_ALL.replace("%", "%%"))
-        connection.commit()
+        """Drop what is in the way of a dump, one by one."""
+        connection.rollback()
+        with own_session(self.engine) as session:
+            session.exec_driver_sql(DROP_ALL.replace("%", "%%"))

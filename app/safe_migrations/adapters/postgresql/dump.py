@@ -12,51 +12,63 @@ from typing import IO, Any
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection
 
-from app.safe_migrations.adapters.base import SCRATCH, not_whole
-from app.safe_migrations.adapters.tools import program, running, unnamed_file
+from app.safe_migrations.adapters.base import RESTORE, SCRATCH, Part, double_quoted, not_whole
+from app.safe_migrations.adapters.tools import ToolError, program, running, unnamed_file
 from app.safe_migrations.errors import MigrationError
 from app.safe_migrations.patience import Patience
 
 PACKAGE = "postgresql-client"
 
-# What the restore of a dump would find in its way, and what it would leave. What belongs to an extension goes with it;
-# an extension stays if the dump has it, for the user may not be one who may create it.
-DROP_ALL = """
-CREATE SCHEMA IF NOT EXISTS public;
+# What the restore of a dump would find in its way, and what it would leave. Each object goes by itself, what refers to
+# others first, so that in steps no statement takes more locks than the server has. What belongs to an extension goes
+# with it; an extension stays if the dump has it, for the user may not be one who may create it. The publisher of a
+# subscription keeps its slot, which is not ours.
+DROP_ALL = f"""
 DO $$ DECLARE statement text; BEGIN
-  FOR statement IN
-    SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace n
+  CREATE SCHEMA IF NOT EXISTS public;
+  FOREACH statement IN ARRAY ARRAY(SELECT s.text FROM (
+    SELECT 1, 0, format('ALTER SUBSCRIPTION %1$I DISABLE; ALTER SUBSCRIPTION %1$I SET (slot_name = NONE);'
+                        'DROP SUBSCRIPTION %1$I', subname)
+      FROM pg_subscription JOIN pg_database d ON d.oid = subdbid
+     WHERE datname = current_database() AND pg_has_role(subowner, 'USAGE') UNION ALL
+    SELECT 2, 0, format('DROP EVENT TRIGGER IF EXISTS %I', evtname) FROM pg_event_trigger t
+     WHERE pg_has_role(evtowner, 'USAGE')
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e') UNION ALL
+    SELECT 3, 0, format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', conrelid::regclass, conname)
+      FROM pg_constraint JOIN pg_class c ON c.oid = conrelid
+     WHERE contype = 'f' AND conparentid = 0 AND pg_has_role(relowner, 'USAGE')
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') UNION ALL
+    SELECT CASE WHEN c.relispartition THEN 4 WHEN c.oid IS NOT NULL THEN 5 ELSE 6 END, -d.objid::bigint,
+           format('DROP %s IF EXISTS %s CASCADE', replace(o.type, ' object', ''), o.identity)
+      FROM pg_namespace n JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
+      JOIN pg_identify_object(d.classid, d.objid, 0) o ON true
+      LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND d.deptype = 'n'
+       AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_extension'::regclass)
+       AND o.identity NOT IN ('public.{SCRATCH}', 'public.{RESTORE}') AND NOT EXISTS
+       (SELECT FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.objsubid = 0
+                                  AND e.deptype IN ('e', 'i')) UNION ALL
+    SELECT 7, 0, format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_namespace n
      WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public') AND NOT EXISTS
        (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
-  LOOP EXECUTE statement; END LOOP;
-  FOR statement IN
-    SELECT format('DROP EXTENSION %I CASCADE', extname) FROM pg_extension
+     UNION ALL
+    SELECT 8, 0, format('DROP EXTENSION IF EXISTS %I CASCADE', extname) FROM pg_extension
      WHERE extname <> 'plpgsql' AND pg_has_role(extowner, 'USAGE')
-       AND extname <> ALL (string_to_array(current_setting('safe_migrations.kept', true), ' '))
-  LOOP EXECUTE statement; END LOOP;
-  LOOP -- one by one: others go with it
-    SELECT format('DROP %s %s CASCADE', replace(o.type, ' object', ''), o.identity) INTO statement
-      FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) o
-     WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'public'::regnamespace AND d.deptype = 'n'
-       AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_extension'::regclass)
-       AND o.identity <> 'public.{mark}' AND NOT EXISTS
-       (SELECT FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.objsubid = 0
-                               AND e.deptype IN ('e', 'i'))
-     LIMIT 1;
-    EXIT WHEN NOT FOUND;
-    EXECUTE statement;
-  END LOOP;
-  FOR statement IN
-    SELECT format('DROP PUBLICATION %I', pubname) FROM pg_publication WHERE pg_has_role(pubowner, 'USAGE') UNION ALL
-    SELECT format('DROP EVENT TRIGGER %I', evtname) FROM pg_event_trigger t WHERE pg_has_role(evtowner, 'USAGE')
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e') UNION ALL
-    SELECT format('DROP FOREIGN DATA WRAPPER %I CASCADE', fdwname) FROM pg_foreign_data_wrapper f
+       AND extname <> ALL (string_to_array(current_setting('safe_migrations.kept', true), ' ')) UNION ALL
+    SELECT 9, 0, format('DROP PUBLICATION IF EXISTS %I', pubname) FROM pg_publication
+     WHERE pg_has_role(pubowner, 'USAGE') UNION ALL
+    SELECT 10, 0, format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname) FROM pg_foreign_data_wrapper f
      WHERE pg_has_role(fdwowner, 'USAGE')
        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = f.oid AND d.deptype = 'e')
-  LOOP EXECUTE statement; END LOOP;
-  PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
+  ) AS s (turn, number, text) ORDER BY s.turn, s.number)
+  LOOP EXECUTE statement; COMMIT; END LOOP;
+  LOOP
+    PERFORM lo_unlink(oid) FROM (SELECT oid FROM pg_largeobject_metadata LIMIT 1000) AS few;
+    EXIT WHEN NOT FOUND;
+    COMMIT;
+  END LOOP;
 END $$;
-""".replace("{mark}", SCRATCH)
+"""
 
 # What a dump takes for granted, and says no word of: that the schema public is as initdb makes it (from version 15 on
 # for its owner alone to create in), and that who makes an object has not said beforehand who else may use it.
@@ -93,6 +105,38 @@ DO $$ DECLARE statement text; BEGIN
 END $$;
 """
 
+# A dump empties the search path, by which functions of the app may find what they read: in constraints, indexes, views.
+# All else in it has its schema before its name.
+NO_PATH = b"set_config('search_path', '', false)"
+# A CHECK may call a function that reads another table, whose rows come later: such constraints are dropped before the
+# rows come, and added again behind all.
+WITHOUT_CHECKS = """
+DO $$ DECLARE each record; texts text := ''; BEGIN
+  LOOP
+    SELECT CASE contypid WHEN 0 THEN format('TABLE %s', conrelid::regclass)
+                         ELSE format('DOMAIN %s', contypid::regtype) END AS target, conname AS name,
+           pg_get_constraintdef(c.oid) AS definition, obj_description(c.oid, 'pg_constraint') AS comment INTO each
+      FROM pg_constraint c WHERE contype = 'c' AND coninhcount = 0 AND EXISTS
+        (SELECT FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
+            AND d.refclassid = 'pg_proc'::regclass AND NOT EXISTS
+              (SELECT FROM pg_depend e WHERE e.objid = d.refobjid AND e.deptype = 'e')) LIMIT 1;
+    EXIT WHEN NOT FOUND;
+    texts := format('ALTER %s ADD CONSTRAINT %I %s;', each.target, each.name, each.definition)
+      || coalesce(format('COMMENT ON CONSTRAINT %I ON %s IS %L;', each.name,
+                         regexp_replace(each.target, '^TABLE ', ''), each.comment), '') || texts;
+    EXECUTE format('ALTER %s DROP CONSTRAINT %I', each.target, each.name);
+  END LOOP;
+  PERFORM set_config('safe_migrations.checks', texts, false);
+END $$;
+"""
+WITH_CHECKS = """
+DO $$ BEGIN EXECUTE current_setting('safe_migrations.checks'); END $$;
+"""
+
+# What the server gives locks to: a table has two more with it, for values that are large. See pg_restore --list.
+LOCKED = re.compile(r"^\d+; \d+ \d+ (TABLE|INDEX|CONSTRAINT|SEQUENCE|BLOB)(?! DATA| METADATA| ATTACH)\b", re.MULTILINE)
+LARGE_OBJECTS = re.compile(r" BLOB METADATA - (\d+)\.\.(\d+)")
+
 # In a dump these stand on a line of their own. pg_dump sorts by kind: schemas, collations, extensions, then types and
 # functions, whose text is left alone (pg_dump_sort.c).
 OF_EXTENSIONS = re.compile(rb"(?:CREATE EXTENSION IF NOT EXISTS|COMMENT ON EXTENSION) [^\n]*;\n")
@@ -119,12 +163,25 @@ class Dump:
         self.parts = {part: value for part, value in parts.items() if LEFT_OUT.get(part, "") not in (None, value)}
         self.password: str = info.password
 
-    def write(self, file: Path, rows: bool = True) -> None:
-        """Run ``pg_dump -Fc``: one snapshot. Raises MigrationError."""
-        wanted = [] if rows else ["--schema-only"]
+    def write(self, file: Path, part: Part) -> None:
+        """Run ``pg_dump -Fc``: one snapshot. Raises MigrationError.
+
+        The worker of a subscription would write into a copy, and nobody can drop a database that has one.
+        """
+        wanted = ["--schema-only"] if part is Part.SCHEMA else []
+        wanted += [] if part is Part.ALL else ["--no-subscriptions"]
         args = ["--format=custom", *wanted, f"--file={file}"]
-        with self._running("pg_dump", *args, stdin=subprocess.DEVNULL):
-            pass
+        try:
+            with self._running("pg_dump", *args, stdin=subprocess.DEVNULL):
+                pass
+        except ToolError as error:
+            if "row-level security" not in error.what:
+                raise
+            raise ToolError(
+                error.what,
+                "a policy hides rows from this user. Let it read them all, as an administrator:",
+                f"ALTER ROLE {double_quoted(self.parts.get('user', 'USER'))} BYPASSRLS;",
+            ) from error
 
     def verify(self, file: Path) -> None:
         """Raise MigrationError unless it begins like one, and pg_restore can read it to its end."""
@@ -138,33 +195,38 @@ class Dump:
         except MigrationError as error:
             raise not_whole(file, "PostgreSQL", str(error).partition("\n")[0].rstrip(".")) from error
 
-    def run(self, file: Path, server: tuple[Any, ...], patience: Patience, extensions: list[str]) -> None:
-        """Drop what there is and run what pg_restore says, in one transaction: all or nothing.
+    def run(self, file: Path, server: tuple[Any, ...], patience: Patience, extensions: list[str], steps: bool) -> None:
+        """Drop what there is and run what pg_restore says: in one transaction, or in ``steps``, which commit.
 
-        ``server`` is the version of the server, and ``extensions`` what extensions() found in ``file``.
+        ``server`` is the version of the server, and ``extensions`` what extensions() found in the contents of ``file``.
         """
         psql = ["psql", "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1"]
-        read = [program("pg_restore", package=PACKAGE), "--file=-", str(file)]
+        begin = "SET synchronous_commit = off;" if steps else "BEGIN;"
+        end = f"SET synchronous_commit = on; DROP TABLE public.{RESTORE};" if steps else "COMMIT;"
+        drop_all = DROP_ALL if steps else DROP_ALL.replace("COMMIT;", "")
         with self._running(*psql, stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
-            timeout = f"SET LOCAL lock_timeout = '{patience.milliseconds}ms';\n"
-            kept = f"SET LOCAL safe_migrations.kept = '{' '.join(extensions)}';\n"
-            target.stdin.write(f"BEGIN;\n{timeout}{kept}{DROP_ALL}{AS_IN_A_NEW_DATABASE}".encode())
-            with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
-                assert source.stdout is not None
-                for line in _head(source.stdout):
-                    if server < (17,) and b"transaction_timeout" in line:
-                        continue  # a newer pg_dump sets what this server does not know
-                    target.stdin.write(_if_allowed(line) if OF_EXTENSIONS.fullmatch(line) else line)
-                shutil.copyfileobj(source.stdout, target.stdin)
-            target.stdin.write(b"\nCOMMIT;\n")  # only behind the last line of a pg_restore that succeeded
+            settings = f"SET lock_timeout = '{patience.milliseconds}ms'; SET client_min_messages = warning;\n"
+            settings += f"SET safe_migrations.kept = '{' '.join(extensions)}';\n"
+            target.stdin.write(f"{settings}{begin}\n{drop_all}{AS_IN_A_NEW_DATABASE}".encode())
+            for section, before in (("pre-data", ""), ("data", WITHOUT_CHECKS), ("post-data", "")):
+                target.stdin.write(before.encode())
+                read = [program("pg_restore", package=PACKAGE), f"--section={section}", "--file=-", str(file)]
+                with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
+                    assert source.stdout is not None
+                    for line in _head(source.stdout):
+                        if NO_PATH in line or (server < (17,) and b"transaction_timeout" in line):
+                            continue  # the latter a newer pg_dump sets, and this server does not know it
+                        target.stdin.write(_if_allowed(line) if OF_EXTENSIONS.fullmatch(line) else line)
+                    shutil.copyfileobj(source.stdout, target.stdin)
+            target.stdin.write(f"{WITH_CHECKS}{end}\n".encode())  # only behind a pg_restore that succeeded
 
-    def extensions(self, file: Path) -> list[str]:
-        """Those that the dump has, from its list: ``3; 3079 16385 EXTENSION - hstore``."""
+    def contents(self, file: Path) -> str:
+        """Return the list of what the dump has: ``3; 3079 16385 EXTENSION - hstore``."""
         read = [program("pg_restore", package=PACKAGE), "--list", str(file)]
         with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
             assert source.stdout is not None
-            return re.findall(r" EXTENSION - (\S+)", source.stdout.read().decode(errors="replace"))
+            return source.stdout.read().decode(errors="replace")
 
     @contextmanager
     def _running(self, name: str, *args: str, **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
@@ -180,6 +242,17 @@ class Dump:
             args = (path, *args, f"--dbname={shown}")
             with running([*args], PACKAGE, env=environ, pass_fds=passed, **pipes) as process:
                 yield process
+
+
+def extensions(contents: str) -> list[str]:
+    """Return the extensions that a dump has, from its contents."""
+    return re.findall(r" EXTENSION - (\S+)", contents)
+
+
+def locks(contents: str) -> int:
+    """Return how many locks one transaction takes that makes all that a dump has."""
+    large = sum(int(last) - int(first) for first, last in LARGE_OBJECTS.findall(contents))
+    return large + sum(3 if kind == "TABLE" else 1 for kind in LOCKED.findall(contents))
 
 
 def _head(dump: IO[bytes]) -> Iterator[bytes]:
