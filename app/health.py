@@ -92,7 +92,7 @@ class Readiness:
     def status(self) -> str:
         """Return ``ready``, ``behind``, ``ahead`` or ``unreachable``, within a second whatever the database does."""
         try:
-            heads = set(self.script.get_heads())
+            heads = set(self.script.get_heads(consider_depends_on=True))
         except Exception:
             current_app.logger.exception("not ready: the revision scripts cannot be read")
             return "behind"
@@ -105,7 +105,9 @@ class Readiness:
         if current == heads and heads:
             return "ready"
         known = {revision.revision for revision in self.script.walk_revisions()}
-        return "behind" if current <= known else "ahead"
+        if not current <= known:
+            return "ahead"
+        return "ready" if heads and heads <= current else "behind"
 
     def _ask(self) -> Question:
         """Return the question under way, or a new one. There is only one at a time, so that threads do not pile up."""

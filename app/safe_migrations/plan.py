@@ -6,6 +6,7 @@ from typing import Any
 from alembic import context
 from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script, ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
 
@@ -32,6 +33,20 @@ def upgrades(script: ScriptDirectory, destination: str, heads: tuple[str, ...]) 
     """What an upgrade from ``heads`` would run. Raises what Alembic raises of a revision that is not there."""
     steps = script._upgrade_revs(destination, heads)  # type: ignore[arg-type]  # it takes several
     return [step.revision for step in steps]
+
+
+def is_at_head(script: ScriptDirectory, current: tuple[str, ...]) -> bool:
+    """Return whether a database at ``current`` has every revision, also those that only `depends_on` implies."""
+    heads = set(script.get_heads(consider_depends_on=True))
+    return heads <= set(current) and all(is_known(script, revision) for revision in current)
+
+
+def is_known(script: ScriptDirectory, revision: str) -> bool:
+    """Return whether there is a script for ``revision``."""
+    try:
+        return script.get_revision(revision) is not None
+    except CommandError:
+        return False
 
 
 def pending(connection: Connection, options: dict[str, Any]) -> tuple[tuple[str, ...], list[MigrationStep]]:

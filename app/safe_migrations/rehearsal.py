@@ -26,7 +26,7 @@ from app.safe_migrations.database import heads_of
 from app.safe_migrations.drift import drift
 from app.safe_migrations.errors import MigrationError, message
 from app.safe_migrations.operations import one_way
-from app.safe_migrations.plan import upgrades
+from app.safe_migrations.plan import is_at_head, upgrades
 from app.safe_migrations.progress import log
 from app.safe_migrations.remedies import Situation, relative
 
@@ -88,7 +88,7 @@ class Rehearsal:
         found: list[str] = []
 
         def compare(heads: tuple[str, ...], migration_context: MigrationContext) -> list[RevisionStep]:
-            if set(heads) == set(self.script.get_heads()):
+            if is_at_head(self.script, heads):
                 found.extend(drift(migration_context))
             return []
 

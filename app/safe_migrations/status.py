@@ -15,6 +15,7 @@ from app.safe_migrations.backup import Backups
 from app.safe_migrations.database import heads_in_words
 from app.safe_migrations.drift import drift
 from app.safe_migrations.findings import Finding
+from app.safe_migrations.plan import is_at_head, is_known, upgrades
 from app.safe_migrations.remedies import masked, relative
 from app.safe_migrations.settings import settings
 
@@ -31,13 +32,13 @@ def print_status(config: Config) -> bool:
         adapter = adapter_of(connection.engine)
         product, version = adapter.version(connection)
         interrupted = adapter.interrupted(connection)
-        at_head = set(current) == set(script.get_heads()) and not interrupted
+        at_head = is_at_head(script, current) and not interrupted
         _line("database", f"{masked(connection.engine.url)}, {product} {version}")
         _line("revision", heads_in_words(current))
         _line("head", ", ".join(script.get_heads()) or "none, for there is no script")
         if interrupted:
             _line("half-way", interrupted)
-        pending, using = _pending(script, current), settings()
+        pending, using = [] if at_head else _pending(script, current), settings()
         findings = _findings(pending, adapter) if pending and using.review != "off" else []
         for step in pending:
             _line("pending", f"{step.revision}, {step.doc}")
@@ -71,16 +72,8 @@ def _line(name: str, value: str) -> None:
 
 def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:
     try:
-        applied = {step.revision for step in script.iterate_revisions(current, "base")} if current else set()
-        return [step for step in script.walk_revisions() if step.revision not in applied][::-1]
+        return upgrades(script, "heads", current)
     except (CommandError, RevisionError):
-        unknown = ", ".join(revision for revision in current if not _known(script, revision))
+        unknown = ", ".join(revision for revision in current if not is_known(script, revision))
         _line("ahead", f"{unknown} is not in {script.dir}")
         return []
-
-
-def _known(script: ScriptDirectory, revision: str) -> bool:
-    try:
-        return script.get_revision(revision) is not None
-    except CommandError:
-        return False

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.conftest import FIRST, Project
+from tests.conftest import FIRST, Project, revision
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -48,3 +48,17 @@ def test_status_changes_nothing(project: Project, database: str) -> None:
     with engine.connect() as connection:
         assert [] == connection.execute(text("SELECT * FROM sqlite_master")).all()
     engine.dispose()
+
+
+def test_at_head_of_branches_that_depend(project: Project, database: str) -> None:
+    """A branch that depends on another one's head implies that: nothing is pending, though the table leaves it out."""
+    project.write(*revision("a1", FIRST, "pass"))
+    more = 'branch_labels = ("plugin",)\ndepends_on = "a1"'
+    project.write(*revision("p1", (), "pass", more=more))
+    project.ok("upgrade", "a1")
+    assert "p1, " in lines(project, 1)["pending"]
+    project.ok("upgrade", "heads")
+    assert ("p1", "agree with the database") == (lines(project, 0)["revision"], lines(project, 0)["models"])
+    project.ok("check")
+    project.write("probe.py", "from wsgi import app\nprint(app.test_client().get('/readyz').json)")
+    assert "{'status': 'ready'}\n" == project.run("probe").stdout
