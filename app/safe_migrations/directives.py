@@ -57,10 +57,11 @@ def process_revision_directives(
 
 @comparators.dispatch_for("schema")
 def _compare_enums(context: AutogenContext, upgrade: UpgradeOps, _schemas: object) -> None:
-    """Put the values that enums of the database lack before what may use them."""
-    from app.safe_migrations.autogenerate.enums import added_values  # no command but those that compare needs it
+    """Put the values that enums of the database lack, and missing sequences, before what may use them."""
+    from app.safe_migrations.autogenerate.enums import added_values  # no command but those that compare needs them
+    from app.safe_migrations.autogenerate.sequences import missing_sequences
 
-    upgrade.ops[:0] = added_values(context)
+    upgrade.ops[:0] = [*added_values(context), *missing_sequences(context)]
 
 
 def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
@@ -121,6 +122,10 @@ def portably(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
         if kind == "server_default":
             is_now = isinstance(getattr(item, "arg", None), now)
             return "sa.text('CURRENT_TIMESTAMP')" if is_now else getattr(item, "code", False)
+        if kind == "column":
+            from app.safe_migrations.autogenerate.sequences import render_column
+
+            return render_column(item, autogen)
         if kind != "type":
             return False
         from app.safe_migrations.autogenerate.rendering import render_type

@@ -8,10 +8,10 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import FIRST, Project, revision
+from tests.conftest import FIRST, Project, is_mariadb, revision
 from tests.safe_migrations.conftest import on_postgresql
 from tests.safe_migrations.test_renames import (  # the fixtures too
     AGREE,
@@ -481,6 +481,65 @@ def test_growing_enum(pets: Project) -> None:
     script = migrate(pets)
     assert ["ALTER TYPE kind ADD VALUE IF NOT EXISTS 'EMU'"] == re.findall(r"(?:CREATE|ALTER) TYPE [^\"]*", script)
     assert "DROP TYPE" not in script
+
+
+@on_postgresql
+def test_growing_enum_of_sqlite(project: Project, database: str, tmp_path: Path) -> None:
+    """On SQLite an enum with a longer value is a longer VARCHAR. With PostgreSQL among the targets the script adds the
+    value to the type that exists there, and its downgrade brings back the enum, not a VARCHAR.
+    """
+    local = {"DATABASE_URL": f"sqlite:///{tmp_path / 'local.db'}", "MIGRATION_TARGETS": "postgresql"}
+    kind = "\nclass Kind(Enum):\n    CAT = 'c'\n    DOG = 'd'\n"
+    user = USER + "    kind: Mapped[Kind | None]\n"
+    for script in project.scripts():
+        script.unlink()
+    for values in (kind, kind + "    ELEPHANT = 'e'\n"):
+        models(project, values, user)
+        project.ok("migrate", **local)
+        project.ok("upgrade", **local)
+    assert "CREATE TYPE" not in project.scripts()[-1].read_text()
+    project.ok("upgrade")
+    assert AGREE in project.ok("check")
+    write(database, "INSERT INTO {user} (id, username, email, kind) VALUES (1, 'a', 'b', 'DOG')")
+    project.ok("downgrade", "-1")
+    write(database, "UPDATE {user} SET kind = 'CAT'::kind")
+    project.ok("upgrade")
+    write(database, "UPDATE {user} SET kind = 'ELEPHANT'")
+    for target in ("-1", "base"):
+        project.ok("downgrade", target, **local)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_sequences(pets: Project, database: str, tmp_path: Path, elsewhere: bool) -> None:
+    """A sequence that numbers a key is created before its table, and dropped after it; a script that was generated on
+    SQLite creates it on the databases that have sequences. `flask db check` reports one that is missing.
+    """
+    thing = """
+class Thing(db.Model):
+    id: Mapped[int] = mapped_column(db.Sequence("thing_numbers", start=100), primary_key=True)
+    name: Mapped[str] = mapped_column(String(9))
+"""
+    local = {}
+    if elsewhere:
+        local = {"DATABASE_URL": f"sqlite:///{tmp_path / 'local.db'}", "MIGRATION_TARGETS": "postgresql"}
+        pets.ok("upgrade", **local)
+    models(pets, USER, BEFORE, thing)
+    url = make_url(database)
+    supports = "postgresql" in database or ("mysql" in database and is_mariadb(url))
+    assert supports == ("add_sequence thing_numbers" in pets.db("check").stderr)
+    migrate(pets, **local)
+    pets.write(
+        "insert.py",
+        "from app.extensions import db\nfrom app.models import Thing\nfrom wsgi import app\n\n"
+        "with app.app_context():\n    thing = Thing(name='a')\n    db.session.add(thing)\n    db.session.commit()\n"
+        "    print(thing.id)\n",
+    )
+
+    def see() -> None:
+        done = pets.run("insert")
+        assert (0, True) == (done.returncode, done.stdout.split()[-1] == "100" or not supports), done.stderr
+
+    there_and_back(pets, database, see)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

@@ -77,6 +77,9 @@ class Facts:
     enums_are_types = False
     """Whether an enum is a type of its own, beside the tables that use it."""
 
+    sequences = False
+    """Whether it has sequences, beside the numbers that it gives to a key by itself."""
+
     enum_catalogue: str | None = None
     """The table of the system catalogue that has the values of enums."""
 

@@ -12,6 +12,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     MigrationScript,
 )
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Table, inspect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
@@ -19,8 +20,11 @@ from sqlalchemy.types import TypeEngine
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import facts_at
-from app.safe_migrations.autogenerate.changes import following, ids_after
+from app.safe_migrations.autogenerate.changes import following, ids_after, way_back
 from app.safe_migrations.autogenerate.rendering import AddEnumValue, PerDatabase, every
+from app.safe_migrations.operations import Recorder
+from app.safe_migrations.review import Review
+from app.safe_migrations.tables import Tables
 
 
 def create_and_drop_enums(script: MigrationScript, models: Iterable[Table], facts: Facts) -> None:
@@ -64,6 +68,30 @@ def create_and_drop_enums(script: MigrationScript, models: Iterable[Table], fact
         types = PerDatabase({facts.product: up}, {facts.product: down})
         script.upgrade_ops.ops.insert(0, types)
         script.downgrade_ops.ops.append(types.reverse())
+
+
+def recall_enums(context: MigrationContext, script: MigrationScript, concerned: Iterable[Facts]) -> None:
+    """Let a column that becomes an enum have been the enum that the revisions made of it, where the database has a
+    VARCHAR for one: elsewhere the type exists, and gets values.
+    """
+    for facts in concerned:
+        alters = [op for op in every(script.upgrade_ops_list[0]) if isinstance(op, AlterColumnOp)]
+        grown = [op for op in alters if op.modify_type is not None and not getattr(op.existing_type, "enums", ())]
+        grown = [op for op in grown if facts.enum(op.modify_type) is not None]  # type: ignore[arg-type]
+        if not grown or context.script is None:
+            continue
+        history = Review(facts, Tables(), Recorder(facts.dialect))
+        for revision in [*context.script.walk_revisions()][::-1]:
+            history.pass_by(revision)
+        for op in grown:
+            column = history.tables.column(op.table_name, op.column_name, op.schema)
+            before = facts.enum_type(column.type) if column is not None and column.type is not None else None
+            now = facts.enum_type(op.modify_type)  # type: ignore[arg-type]
+            if column is not None and before is not None and now is not None and before.name == now.name:
+                _, back = way_back(script, op)
+                op.existing_type = column.type
+                if isinstance(back, AlterColumnOp):
+                    back.modify_type = column.type
 
 
 def added_values(context: AutogenContext) -> list[MigrateOperation]:

@@ -25,12 +25,13 @@ from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.autogenerate.answers import agreed, given, wrong
 from app.safe_migrations.autogenerate.apart import apart
-from app.safe_migrations.autogenerate.enums import create_and_drop_enums, values_apart
+from app.safe_migrations.autogenerate.enums import create_and_drop_enums, recall_enums, values_apart
 from app.safe_migrations.autogenerate.fills import fill
 from app.safe_migrations.autogenerate.names import TYPES
 from app.safe_migrations.autogenerate.needed import keep_needed, needed_indexes
 from app.safe_migrations.autogenerate.renames import full_name, models_of, rename
 from app.safe_migrations.autogenerate.rendering import Batch, every
+from app.safe_migrations.autogenerate.sequences import sequences_first
 from app.safe_migrations.autogenerate.uniqueness import drop_as_constraints, rename_constraints
 from app.safe_migrations.progress import log
 from app.safe_migrations.settings import settings
@@ -52,10 +53,12 @@ def make_safe(context: MigrationContext, scripts: list[MigrationScript]) -> None
     concerned = _concerned(context)
     values_apart(scripts)
     script = scripts.pop()
+    recall_enums(context, script, concerned)
     make_types_portable(script, context.dialect)
     needed = needed_indexes(context, script)
     for facts in concerned:
         create_and_drop_enums(script, models_of(context).values(), facts)
+    sequences_first(context, script, concerned)
     scripts += apart(script, concerned, needed, lambda changes: _is_partitioned(context, changes, concerned))
     for script in scripts:
         keep_needed(script, needed)

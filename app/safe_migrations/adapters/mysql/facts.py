@@ -163,6 +163,7 @@ class MariaDBFacts(MySQLFacts):
     product = dialect = "mariadb"
     oldest = (10, 5)
     lengths_that_grow_free = 127  # MDEV-15563, in 10.4.3
+    sequences = True
     without_default = ()  # from 10.2.1 on
 
     @property

@@ -70,6 +70,7 @@ class PostgreSQLFacts(Facts):
     not_null_scans = True
     adding_rewrites = True
     enums_are_types = True
+    sequences = True
     enum_catalogue = "pg_enum"
     stable_functions = STABLE
     heavy_commands = HEAVY
