@@ -26,7 +26,7 @@ from app.safe_migrations.directives import (
 )
 from app.safe_migrations.errors import HalfDoneError, MigrationError
 from app.safe_migrations.patience import Patience
-from app.safe_migrations.plan import changes_revisions, command, pending
+from app.safe_migrations.plan import changes_revisions, command, pending, purges
 from app.safe_migrations.progress import Progress, StepDone, log, log_on_stderr
 from app.safe_migrations.remedies import masked
 from app.safe_migrations.settings import settings
@@ -58,7 +58,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                     _run(connection=connection, **options)
                 return
             heads, steps = pending(connection, options)
-            if not steps and not _interrupted(adapter, connection):
+            if not steps and not (purges() and heads) and not _interrupted(adapter, connection):
                 _run(connection=connection, **options)
                 log.info("Nothing to do: the database is at %s", heads_in_words(heads))
                 return
@@ -168,6 +168,7 @@ def _run_patiently(
     work = context.get_context().opts["fn"]
     options = {
         **adapter.configure,
+        **({"transaction_per_migration": False} if purges() else {}),  # what it deletes, it writes again
         **options,
         "fn": lambda heads, migration_context: transaction.steps(work(heads, migration_context)),
         "on_version_apply": (transaction.done, progress.on_version_apply),

@@ -50,10 +50,18 @@ def is_known(script: ScriptDirectory, revision: str) -> bool:
 
 
 def pending(connection: Connection, options: dict[str, Any]) -> tuple[tuple[str, ...], list[MigrationStep]]:
-    """Where the database is, and the steps from there. Raises what Alembic raises of a revision that is not there."""
+    """Return where the database is, and the steps from there. Raises what Alembic raises of an unknown revision.
+
+    `stamp --purge` begins from nothing, whatever the database says: that is its way out of an unknown revision.
+    """
     context.configure(connection=connection, **options)
     migration_context = context.get_context()
     heads = migration_context.get_current_heads()
     connection.rollback()  # or Alembic takes the transaction for somebody else's, and never commits
-    work = migration_context._migrations_fn
-    return heads, list(work(heads, migration_context)) if work else []
+    work = migration_context.opts["fn"]
+    return heads, list(work(() if purges() else heads, migration_context)) if work else []
+
+
+def purges() -> bool:
+    """Return whether the command empties alembic_version first. To be called once the context is configured."""
+    return bool(context.get_context().purge)

@@ -9,7 +9,7 @@ from contextlib import closing
 import flask_migrate
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from app import create_app
 from app.extensions import db
@@ -190,3 +190,19 @@ def test_url_in_config(database: str, project: Project) -> None:
     project.ok("downgrade")
     project.make_stock()
     project.ok("upgrade")
+
+
+@pytest.mark.parametrize(("target", "expected"), [("head", ["a1"]), (FIRST, [FIRST]), ("base", [])])
+def test_purge_at_an_unknown_revision(project: Project, database: str, target: str, expected: list[str]) -> None:
+    """`stamp --purge` is the way out where the database is at a revision whose script is gone, as on stock."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, "pass"))
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'gone'"))
+    assert "there is no revision nope" in project.db("stamp", "--purge", "nope").stderr
+    said = project.ok("stamp", "--purge", target)
+    assert f"The database is at {', '.join(expected) or 'base'}\n" in said
+    with engine.connect() as connection:
+        assert expected == list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    engine.dispose()
