@@ -8,6 +8,7 @@ import stat
 import subprocess
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -675,9 +676,32 @@ def test_rows_that_are_too_large(project: Project, engine: Engine) -> None:
         "CREATE TABLE large (id INT PRIMARY KEY, data LONGBLOB)",
         "INSERT INTO large VALUES (1, REPEAT('a', @@max_allowed_packet DIV 2))",
     )
-    done = project.db("backup")
-    assert (1, True) == (done.returncode, "    SET GLOBAL max_allowed_packet" in done.stderr), done.stderr
+    project.write(*A1)
+    done = project.db("upgrade")
+    lines = ["SET GLOBAL max_allowed_packet = 1073741824;", "flask db -x backup=never upgrade"]
+    assert (1, lines) == (done.returncode, [line.strip() for line in done.stderr.splitlines()[-2:]]), done.stderr
     assert [] == files(project)
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_small_file_that_unpacks_to_a_large_one(project: Project, engine: Engine) -> None:
+    """A line of any length, which a few kilobytes can unpack to, is refused before it fills the memory."""
+    project.ok("backup")
+    (backup,) = files(project)
+    packer = zlib.compressobj(wbits=31)
+    head, *_ = gzip.decompress(backup.read_bytes()).partition(b"\n/*")
+    parts = [packer.compress(head + b"\n-- "), *(packer.compress(b"x" * 1_000_000) for _ in range(400))]
+    bomb = renamed(backup, b"".join([*parts, packer.compress(b"\n-- Dump completed\n"), packer.flush()]))
+    assert bomb.stat().st_size < 1_000_000
+    with engine.connect() as connection:
+        tracemalloc.start()
+        try:
+            with pytest.raises(MigrationError, match="max_allowed_packet"):
+                Backups(adapter_of(engine), backup.parent, 5).verify(connection, bomb)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 200_000_000
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)

@@ -75,14 +75,12 @@ class Dump:
         """Who defined what is in it. Raises MigrationError unless it is whole, and this server can take it."""
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
         ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
-        head, last, longest = b"", b"", 0
+        head, last = b"", b""
         makers: set[Maker] = set()
         try:
-            for piece in _pieces(file):
+            for piece in _pieces(file, most):
                 head = head or piece
                 last = piece.rstrip().rpartition(b"\n")[2]
-                if len(piece) >= most:
-                    longest = max(longest, *map(len, piece.split(b"\n")))
                 if b"DEFINER=" in piece:  # the pattern looks at every character, and takes longer than unpacking
                     makers |= {(name.decode(errors="replace"), bool(kind)) for name, kind in DEFINER.findall(piece)}
         except (OSError, EOFError, zlib.error) as error:
@@ -94,8 +92,6 @@ class Dump:
             raise not_whole(file, product, f"it is one of {server[1].decode(errors='replace')}")
         if not last.startswith(b"-- Dump completed"):
             raise not_whole(file, product, "its last line is missing")
-        if longest >= most:
-            raise _too_large(longest, most)
         return makers
 
     def require_rights(self, makers: set[Maker]) -> None:
@@ -117,11 +113,12 @@ class Dump:
     def run(self, file: Path) -> None:
         """Run it with mariadb or mysql."""
         path = self._program("mariadb", "mysql")
+        ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
         with self._running([path, *RUN, self._database()], stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             if may_forgo_keys(self.execute):
                 target.stdin.write(f"SET SESSION {MAKES_KEYS} = 0;\n".encode())
-            for piece in _pieces(file):
+            for piece in _pieces(file, most):
                 target.stdin.write(MODE.sub(rb"\1,ALLOW_INVALID_DATES'", piece))
 
     def _write(self, args: list[str], target: gzip.GzipFile) -> None:
@@ -201,26 +198,29 @@ class Dump:
         return "\n".join(["[client]", *lines, ""])
 
 
-def _too_large(size: int, most: int) -> MigrationError:
-    return MigrationError(
-        f"a row makes a statement of {size / 1e6:.1f} MB, and the server takes {most / 1e6:.1f} MB: no restore could"
-        " bring it back.",
-        "raise that, as the server's administrator, there and in its configuration:",
-        "SET GLOBAL max_allowed_packet = 1073741824;",
-    )
+def _pieces(file: Path, most: int) -> Iterator[bytes]:
+    """Yield some whole lines of a compressed file at a time. Raises EOFError, OSError or zlib.error unless it is whole.
 
-
-def _pieces(file: Path) -> Iterator[bytes]:
-    """Some whole lines of a compressed file at a time. Raises EOFError or zlib.error unless it is whole."""
-    unpacked = zlib.decompressobj(wbits=31)  # with the header and the checksum of gzip
+    Raises ToolError for a line that a server which takes ``most`` bytes refuses: a small file may unpack to any size.
+    """
     parts: list[bytes] = []
-    with file.open("rb") as packed:
+    size = 0
+    with gzip.open(file) as packed:
         while piece := packed.read(PIECE):
-            lines, end, rest = unpacked.decompress(piece).rpartition(b"\n")
+            lines, end, rest = piece.rpartition(b"\n")
             parts += [lines, end]
+            size += len(lines)
+            if size >= most and (not end or max(map(len, b"".join(parts).split(b"\n"))) >= most):
+                raise ToolError(
+                    f"a row makes a statement of more than the {most / 1e6:.1f} MB that the server takes: no restore"
+                    " could bring it back.",
+                    "raise that, as the server's administrator, there and in its configuration:",
+                    "SET GLOBAL max_allowed_packet = 1073741824;",
+                )
             if end:
                 yield b"".join(parts)
-                parts = []
+                parts, size = [], 0
             parts.append(rest)
-    if not unpacked.eof or unpacked.unused_data or any(parts):
-        raise EOFError("it is cut off, or something follows")
+            size += len(rest)
+    if any(parts):
+        raise EOFError("it is cut off")
