@@ -175,7 +175,7 @@ class Recorder:
         failure: BaseException | None = None
         self.op._install_proxy()
         try:
-            with side_effects.refused(self._refuse):
+            with side_effects.refused(revision.path, self._refuse):
                 getattr(revision.module, way)()
         except (Exception, SystemExit, NotInspectable) as error:
             failure = error

@@ -1,6 +1,7 @@
 """Refuse the side effects of a script while it is recorded, in the thread that records it and in no other."""
 
 import os
+import re
 import sys
 import threading
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from io import StringIO
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -49,13 +51,17 @@ EVENTS: dict[str, tuple[str, int | None]] = {
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 # The frame that compiles a module and writes its .pyc.
 IMPORT = "<frozen importlib._bootstrap_external>"
+# A script that imports only these two has nothing that sleeps or starts a thread; to watch for that doubles its time.
+ELSEWHERE = re.compile(rb"^\s*(?:from|import)\s+(?!alembic\b|sqlalchemy\b)|^\s*import\b.*,|__import__", re.MULTILINE)
 
 _thread_local = threading.local()
 
 
 @contextmanager
-def refused(refuse: Callable[[str], object]) -> Iterator[None]:
+def refused(script: str, refuse: Callable[[str], object]) -> Iterator[None]:
     """Drop what this thread prints, and call ``refuse``, which raises, with each other side effect: "it sleeps".
+
+    ``script`` is the path of the script that runs inside.
 
     A file may be read and a module imported. ``db.session`` is a new one. What is sent over a socket that is open
     already, and what a driver written in C does without SQLAlchemy, goes unnoticed.
@@ -64,15 +70,15 @@ def refused(refuse: Callable[[str], object]) -> Iterator[None]:
     session = current_app.extensions["migrate"].db.session
     callers = session.registry() if session.registry.has() else None
     session.registry.clear()
-    profiler = sys.getprofile()
+    profile = sys.getprofile() is None and ELSEWHERE.search(Path(script).read_bytes()) is not None
     _thread_local.refuse = refuse
     try:
         with redirect_stdout(_Stdout(sys.stdout)):
-            if profiler is None:
+            if profile:
                 sys.setprofile(_profile)
             yield
     finally:
-        if profiler is None:
+        if profile:
             sys.setprofile(None)
         session.remove()
         del _thread_local.refuse

@@ -59,6 +59,8 @@ def record(project: Project) -> Record:
         (f"{SOCKET}used.sendto(b'', ('127.0.0.1', 9))", "it uses the network (127.0.0.1)"),
         ("import time\ntime.sleep(3600)", "it sleeps"),
         ("from time import sleep as wait\nwait(3600)", "it sleeps"),
+        ("import sqlalchemy, time\ntime.sleep(3600)", "it sleeps"),
+        ("__import__('time').sleep(3600)", "it sleeps"),
         ("import threading\nthreading.Thread(target=open, args=('notes.txt', 'w')).start()", "it starts a thread"),
         ("import sqlite3\nsqlite3.connect('notes.txt')", "it uses another connection than op.get_bind()"),
         ("from app.extensions import db\ndb.engine.raw_connection()", "it uses another connection than op.get_bind()"),
