@@ -98,7 +98,7 @@ def _portable(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
 def _is_partitioned(context: MigrationContext, changes: ModifyTableOps, concerned: list[Facts]) -> bool:
     """Return True if the table is partitioned in the database, or in the models for one of those that are concerned."""
     model = models_of(context).get((changes.schema, changes.table_name))
-    options = model.kwargs if model is not None else {}
+    options = dict(model.kwargs) if model is not None else {}  # the view itself has every option, with its default
     known = Tables(context.connection)
     return any(
         f"{facts.dialect}_partition_by" in options
