@@ -1,5 +1,6 @@
 """What happens to a revision between autogenerate and the script that is written."""
 
+import json
 import logging
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -21,10 +22,23 @@ from alembic.operations.ops import (
     UpgradeOps,
 )
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, FetchedValue, ForeignKeyConstraint
+from sqlalchemy import (
+    JSON,
+    Column,
+    DefaultClause,
+    FetchedValue,
+    ForeignKeyConstraint,
+    Text,
+    cast,
+    literal_column,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.functions import now
+from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters import OWN_TABLES, Adapter, adapter_of
+from app.safe_migrations.errors import MigrationError, summary
 
 log = logging.getLogger("alembic.autogenerate")
 
@@ -96,16 +110,50 @@ def comparing_defaults(theirs: Any) -> Any:
     """
 
     def compare(
-        _context: MigrationContext,
-        _inspected: "Column[Any]",
+        migration_context: MigrationContext,
+        inspected: "Column[Any]",
         column: "Column[Any]",
-        _in_database: str | None,
+        in_database: str | None,
         default: FetchedValue | None,
-        _in_models: str | None,
+        in_models: str | None,
     ) -> bool | None:
-        return False if default is None and not column.nullable else None
+        connection = migration_context.connection
+        if default is None:
+            return None if column.nullable else False
+        if in_database is None or in_models is None or connection is None or not isinstance(default, DefaultClause):
+            return None
+
+        def value(sql: str) -> Any:
+            found = str(connection.scalar(select(cast(literal_column(sql), Text))))
+            return _plain(found, column.type)
+
+        is_text = isinstance(default.arg, str)
+        try:
+            # Alembic puts a text between quotes as it is, and asks PostgreSQL for json = json, which it does not have.
+            if (is_text and "'" in in_models) or isinstance(column.type, JSON):
+                wanted = _plain(in_models, column.type) if is_text else value(in_models)
+                differs: bool = value(in_database) != wanted
+            else:
+                differs = migration_context.impl.compare_server_default(  # type: ignore[no-untyped-call]
+                    inspected, column, in_models, in_database
+                )
+        except DBAPIError as error:
+            raise MigrationError(
+                f"The server default of {column.table.name}.{column.name} cannot be compared: {summary(error)}",
+                "correct it in the models, or compare no server defaults, in the app's factory:",
+                "migrate.init_app(app, db, compare_server_default=False)",
+            ) from error
+        return differs
 
     return compare if theirs is True else theirs
+
+
+def _plain(text: str, kind: TypeEngine[Any]) -> Any:
+    """Return the value of a default, so that two texts of the same JSON are equal."""
+    try:
+        return json.loads(text) if isinstance(kind, JSON) else text
+    except ValueError:
+        return text
 
 
 def portably(theirs: Callable[..., Any] | None) -> Callable[..., Any]:

@@ -116,6 +116,43 @@ def test_defaults(pets: Project, database: str, rows: Callable[[str], list[Any]]
     assert "drop_column" not in script.partition("def downgrade")[0]
 
 
+@pytest.mark.parametrize("stock", [False, True])
+def test_defaults_with_quotes_are_compared(pets: Project, database: str, stock: bool) -> None:
+    """With compare_server_default=True a default with a quote or a percent sign, and one of JSON, is no difference, but
+    another one is. Stock sees a difference where there is none, and on PostgreSQL it fails with a syntax error.
+    """
+    if stock:
+        pets.make_stock()
+    factory = (pets.path / "app" / "__init__.py").read_text()
+    pets.write("app/__init__.py", factory.replace("init_app(app, db)", COMPARED))
+    said = "it's 100%: \\"
+    user = USER + "    said: Mapped[str] = mapped_column(String(20), server_default={!r})\n"
+    user += '    more: Mapped[Any] = mapped_column(JSON, server_default=\'{{"it":"is"}}\')\n'
+    if database.startswith("mysql") and not is_mariadb(make_url(database)):  # has no default for JSON but an expression
+        user = user.partition("    more")[0]
+    models(pets, user.format(said), BEFORE)
+    for script in pets.scripts():
+        script.unlink()
+    write(database, "DROP TABLE toy", "DROP TABLE pet", "DROP TABLE {user}", "DELETE FROM alembic_version")
+    pets.ok("migrate", "-m", "Begin")
+    pets.ok("upgrade")
+    done = pets.db("check")
+    assert ("No new upgrade operations" in done.stdout) != stock, done.stdout + done.stderr
+    if not stock:
+        models(pets, user.format("it is 100%"), BEFORE)
+        assert "modify_default user.said" in pets.db("check").stderr
+
+
+@on_postgresql
+def test_default_that_cannot_be_compared(pets: Project) -> None:
+    """The message names the column."""
+    factory = (pets.path / "app" / "__init__.py").read_text()
+    pets.write("app/__init__.py", factory.replace("init_app(app, db)", COMPARED))
+    models(pets, USER, BEFORE.replace('server_default="x"', 'server_default=db.text("nope()")'))
+    done = pets.db("check")
+    assert (1, True) == (done.returncode, "The server default of pet.name cannot be compared" in done.stderr), done
+
+
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_questions_for_defaults(pets: Project, rows: Callable[[str], list[Any]]) -> None:
     """On a terminal the value is asked, again if it does not fit; no answer is none, and the script is stock's."""
