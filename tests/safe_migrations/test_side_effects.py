@@ -101,7 +101,7 @@ def test_allowed(
     (folder / "lazily_imported.py").write_text("import lazily_imported_too\n")
     (folder / "lazily_imported_too.py").write_text("NAME = 'age'\n")
     body = (
-        f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport lazily_imported, _testcapi\nsys.path.pop(0)\n"
+        f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport lazily_imported, _statistics\nsys.path.pop(0)\n"
         f"open({str(folder / 'lazily_imported.py')!r}).close()\n"
         "with open('/dev/null', 'w') as file:\n    print('x', file=file)\nprint('printed')\nsys.stdout.flush()\n"
     )
