@@ -76,22 +76,22 @@ def _log_in(engine: Engine, login: Future[Connection]) -> None:
 
 @contextmanager
 def replaced_by(engine: Engine) -> Iterator[None]:
-    """Let the app have ``engine``, and no engine connect to the real database: scripts may use ``db.session``, or make
-    an engine of their own.
+    """Let the app have ``engine``, and let no engine connect to another database: scripts may use ``db.session``, the
+    engine of a bind, or one of their own.
     """
     database = current_app.extensions["migrate"].db
     engines: Any = database.engines  # the dict of Flask-SQLAlchemy, which says that it is a Mapping
     real = engines[None]
 
     def refuse(dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]) -> None:
-        if dialect.name == real.dialect.name and _place(args, options) == place:
+        if (dialect.name, _place(args, options)) != place:
             raise UnsafeError(
-                "a script connects to the real database, which is out of bounds here.",
+                "a script connects to another database than the copy, which is out of bounds here.",
                 "use the connection of the revision:",
                 "op.get_bind().execute(...)",
             )
 
-    place = _place(*real.dialect.create_connect_args(real.url))
+    place = engine.dialect.name, _place(*engine.dialect.create_connect_args(engine.url))
     event.listen(Engine, "do_connect", refuse)
     database.session.remove()
     engines[None] = engine

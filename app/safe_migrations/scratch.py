@@ -1,26 +1,21 @@
 """The scratch copy on which a rehearsal runs: made, put in the place of the app's database, and gone at the end."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from contextlib import ExitStack, contextmanager
 
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
 from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlglot.errors import TokenError
 
 from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
-from app.safe_migrations.adapters.base import listening
-from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.adapters.products import facts_at
 from app.safe_migrations.backup import PORTS, name_of, private, writing
+from app.safe_migrations.confinement import kept_inside
 from app.safe_migrations.database import heads_of
-from app.safe_migrations.errors import MigrationError, UnsafeError, summary
+from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.progress import log, reported
 from app.safe_migrations.remedies import masked
 from app.safe_migrations.settings import Settings
-from app.safe_migrations.sql.words import statements
 
 
 @contextmanager
@@ -31,9 +26,8 @@ def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows
         scratch = adapter_of(_engine(url))
         stack.callback(scratch.engine.dispose)
         _copy(adapter, connection, scratch, using, rows)
-        stack.enter_context(scratch.databases.confined(adapter.engine.url))
-        if _server(url) == _server(adapter.engine.url):
-            stack.enter_context(_kept_inside(scratch))
+        is_shared = _server(url) == _server(adapter.engine.url) or adapter.databases.has(connection, str(url.database))
+        stack.enter_context(kept_inside(scratch, adapter.engine.url, is_shared))
         yield scratch
 
 
@@ -120,47 +114,15 @@ def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Set
     file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
     with private(file), scratch.engine.connect() as target:
         with reported("Copying", file):
+            part = Part.COPY if rows else Part.SCHEMA
             with writing(file.parent):
-                adapter.dump(connection, file, using.patience, Part.COPY if rows else Part.SCHEMA)
-            scratch.load(target, file, using.patience)
+                adapter.dump(connection, file, using.patience, part)
+            scratch.load(target, file, using.patience, part)
         if not rows:
             context = MigrationContext.configure(target)
             for head in set(heads) - set(context.get_current_heads()):
                 target.execute(context._version.insert().values(version_num=head))
             target.commit()
-
-
-@contextmanager
-def _kept_inside(scratch: Adapter) -> Iterator[None]:
-    """While it lasts, no statement changes what is the server's, or another file. Raises UnsafeError.
-
-    SQL that runs inside of the server, as of a function, is not seen.
-    """
-    with scratch.engine.connect() as connection:
-        facts = facts_at(scratch, connection)
-
-    def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-        with suppress(TokenError):  # which the database refuses
-            _refuse(statement, facts)
-
-    with listening(scratch.engine, {"before_cursor_execute": before}):
-        yield
-
-
-def _refuse(text: str, facts: Facts) -> None:
-    """Raise UnsafeError if a statement of ``text`` changes more than its database."""
-    for words in statements(text, facts.product):
-        if facts.reaches_out and facts.reaches_out.match(" ".join(word.keyword for word in words.words)):
-            url = f"export MIGRATION_REHEARSAL_URL={facts.product}://USER:PASSWORD@OTHER_SERVER"
-            way_out = (
-                ("run it outside of the migrations.",)
-                if facts.dialect == "sqlite"
-                else ("rehearse on a server of its own:", url)
-            )
-            raise UnsafeError(
-                f"the statement {words.text[:80]!r} may change more than a database, which would outlive a rehearsal.",
-                *way_out,
-            )
 
 
 def _server(url: URL) -> tuple[str | None, int | None]:

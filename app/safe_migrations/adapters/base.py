@@ -2,8 +2,9 @@
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,22 @@ class Lock(ABC):
         """Who has it, as far as can be told, and a line that ends them; two empty strings if it is free again."""
 
 
+@dataclass(frozen=True)
+class Outside:
+    """What a statement can reach from a database beside that, where only its text tells."""
+
+    schemas: Mapping[str, set[str]] = field(default_factory=dict)
+    """Other schemas by their names in lower case, each with the names of what is in it."""
+    functions: set[str] = field(default_factory=set)
+    """Functions of the server, in lower case, that change more than the database."""
+    languages: set[str] = field(default_factory=set)
+    """Languages of routines that can do anything."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """The text of each trigger and routine of the database: ``{"trigger t": "CREATE TRIGGER ..."}``."""
+    views: Mapping[str, str] = field(default_factory=dict)
+    """The text of each view that can be written through."""
+
+
 class Databases(ABC):
     """Databases beside that of ``engine``, for rehearsals."""
 
@@ -128,9 +145,19 @@ class Databases(ABC):
     def clear(self, connection: Connection) -> None:
         """Drop all that is in the database of ``connection``, but the table SCRATCH."""
 
-    def confined(self, _real: URL) -> AbstractContextManager[None]:
-        """While it lasts, no statement on this engine reaches the database ``real``. Raises MigrationError."""
-        return nullcontext()
+    @abstractmethod
+    def has(self, connection: Connection, name: str) -> bool:
+        """Whether there is one of that name."""
+
+    def outside(self, _connection: Connection, _real: URL, _is_shared: bool) -> Outside:
+        """What can be reached from the database of ``connection``: of the database ``real``; if the server
+        ``is_shared`` with that, also of all others.
+        """
+        return Outside()
+
+    def confine(self, connection: Connection) -> None:
+        """Take from the database of ``connection`` what leads to others, as far as the database knows it."""
+        return
 
 
 class Adapter(ABC):
@@ -194,8 +221,11 @@ class Adapter(ABC):
         """Raise MigrationError unless ``file`` is a whole backup of this product."""
 
     @abstractmethod
-    def load(self, connection: Connection, file: Path, patience: Patience) -> None:
-        """Make the database what ``file`` has; what else is there goes. Raises MigrationError or DBAPIError."""
+    def load(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
+        """Make the database what ``file`` has, of which dump() wrote that ``part``; what else is there goes.
+
+        Raises MigrationError or DBAPIError.
+        """
 
     @abstractmethod
     def snapshot(self, connection: Connection) -> "Snapshot":

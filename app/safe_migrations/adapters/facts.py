@@ -56,6 +56,9 @@ class Facts:
     reaches_out: re.Pattern[str] | None = None
     """What the keywords of a statement, joined by single spaces, begin with if it changes more than its database."""
 
+    holds_code: re.Pattern[str] | None = None
+    """What they begin with if it holds SQL that runs later, or in strings."""
+
     concurrent_indexes = False
     """Whether an index can be made, and dropped, without keeping writers out, if a statement asks for it."""
 

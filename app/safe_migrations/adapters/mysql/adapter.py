@@ -47,17 +47,18 @@ class MySQL(Adapter):
         self._dump(connection).verify(file)
         connection.rollback()
 
-    def load(self, connection: Connection, file: Path, patience: Patience) -> None:
+    def load(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
         """Drop what there is, and run the dump. Each statement commits, so a table tells meanwhile what goes on."""
         dump = self._dump(connection)
         with self._impatient(connection, patience) as execute:
-            dump.require_rights(dump.verify(file))
+            makers = dump.verify(file)
+            dump.require_rights(makers if part is Part.ALL else {("", is_logged) for _, is_logged in makers})
             _require_free(execute)
             execute(f"CREATE TABLE IF NOT EXISTS {RESTORE} (file TEXT)")
             execute(f"INSERT INTO {RESTORE} VALUES (%s)", (str(file),))
             execute("COMMIT")
             drop_all(execute)
-            dump.run(file)
+            dump.run(file, part)
             execute(f"DROP TABLE {RESTORE}")
 
     def _dump(self, connection: Connection) -> "Dump":

@@ -1,17 +1,13 @@
 """Other databases of a MySQL or MariaDB server."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
-from sqlalchemy import URL, Connection, event, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Databases, no_scratch
+from app.safe_migrations.adapters.base import Databases, Outside, no_scratch
 from app.safe_migrations.adapters.mysql.catalog import drop_all, quoted, show_create, there_are
 from app.safe_migrations.adapters.mysql.session import executing
-from app.safe_migrations.adapters.mysql.statements import Statement
-from app.safe_migrations.errors import UnsafeError
 
 
 class MySQLDatabases(Databases):
@@ -52,33 +48,36 @@ class MySQLDatabases(Databases):
         drop_all(executing(connection))
         connection.rollback()
 
-    @contextmanager
-    def confined(self, real: URL) -> Iterator[None]:
-        """A statement reaches any database of the server that it names."""
-        name = str(real.database)
+    def has(self, connection: Connection, name: str) -> bool:
+        """Among those that the user can see."""
+        found = connection.scalar(
+            text("SELECT 1 FROM information_schema.schemata WHERE schema_name = :name"), {"name": name}
+        )
+        connection.rollback()
+        return found is not None
 
-        def refuse(what: str, sql: str) -> None:
-            statement = Statement(sql)
-            named = {name} if statement.verb == "USE" else statement.of_schema(name)
-            if named and (name not in tables or named & {name, *tables}):
-                raise UnsafeError(
-                    f"{what} names the database {name} itself, and a rehearsal must not touch that.",
-                    "name the table alone, or rehearse on a server of its own:",
-                    "export MIGRATION_REHEARSAL_URL=mysql://USER:PASSWORD@OTHER_SERVER",
-                )
-
-        def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-            refuse(f"the statement {statement[:80]!r}", statement)
-
-        with self.engine.connect() as connection:
-            execute = executing(connection)
-            found = there_are(execute)
-            tables = {object_ for kind, object_ in found if kind == "TABLE"}
-            for kind, object_ in found:
-                if kind in ("TRIGGER", "PROCEDURE", "FUNCTION") and (said := show_create(execute, kind, object_)):
-                    refuse(f"the {kind.lower()} {object_}", said[0])
-        event.listen(self.engine, "before_cursor_execute", before)
-        try:
-            yield
-        finally:
-            event.remove(self.engine, "before_cursor_execute", before)
+    def outside(self, connection: Connection, real: URL, is_shared: bool) -> Outside:
+        """A statement reaches any database that it names; what the user cannot see, the server refuses."""
+        execute = executing(connection)
+        own = str(self.engine.url.database).lower()
+        original = str(real.database).lower()
+        seen = {name.lower() for (name,) in execute("SHOW DATABASES")} if is_shared else set()
+        schemas: dict[str, set[str]] = {name: set() for name in {original, *seen} - {own, "information_schema"}}
+        for kind, columns in (("tables", "table_schema, table_name"), ("routines", "routine_schema, routine_name")):
+            for schema, name in execute(f"SELECT {columns} FROM information_schema.{kind}"):
+                schemas.get(original if schema.lower() == own else schema.lower(), set()).add(name.lower())
+        functions: set[str] = set()  # that libraries give the server
+        with suppress(DBAPIError):  # of a user who may not see them
+            functions = {name.lower() for (name,) in execute("SELECT name FROM mysql.func")}
+        texts = {
+            (kind, name): made[0]
+            for kind, name in there_are(execute)
+            if kind in ("TRIGGER", "PROCEDURE", "FUNCTION", "VIEW") and (made := show_create(execute, kind, name))
+        }
+        connection.rollback()
+        return Outside(
+            schemas,
+            functions,
+            code={f"{kind.lower()} {name}": made for (kind, name), made in texts.items() if kind != "VIEW"},
+            views={name: made for (kind, name), made in texts.items() if kind == "VIEW"},
+        )

@@ -8,7 +8,7 @@ from app.safe_migrations.adapters.mysql.session import Execute
 from app.safe_migrations.errors import summary
 
 Maker = tuple[str, bool]
-"""A definer, as SQL shows it; and whether of a trigger or a function, which go into a binary log."""
+"""A definer, as SQL shows it, or nothing for this user; and whether of a trigger or a function, which are logged."""
 
 ASKS = f"{OWN_TABLES}asks"
 ER_NO_SUCH_TABLE, ER_VIEW_WRONG_LIST = 1146, 1353
@@ -23,7 +23,7 @@ def why_not(execute: Execute, maker: Maker) -> str:
     definer, is_logged = maker
     ((user,),) = execute("SELECT CURRENT_USER()")
     asked = {}
-    if definer != "@".join(map(quoted, user.rsplit("@", 1))):
+    if definer and definer != "@".join(map(quoted, user.rsplit("@", 1))):
         asked[f"CREATE DEFINER={definer} VIEW {ASKS} (a, b) AS SELECT 1"] = ER_VIEW_WRONG_LIST
     if is_logged:
         asked[f"CREATE TRIGGER {ASKS} BEFORE INSERT ON {ASKS} FOR EACH ROW SET @a = 1"] = ER_NO_SUCH_TABLE

@@ -40,6 +40,10 @@ DEFINER = re.compile(
 )
 # Without more, the server makes 0000-00-00 of a date such as 2021-02-31, which a table may have.
 MODE = re.compile(rb"^(/\*!40101 SET @OLD_SQL_MODE=[^\n]*NO_AUTO_VALUE_ON_ZERO)'", re.MULTILINE)
+# Whose tables are of other tables, of other servers, or of files.
+ELSEWHERE = {"FEDERATED", "CONNECT", "SPIDER", "MRG_MYISAM", "S3", "OQGRAPH"}
+CREATE_TABLE = re.compile(rb"^CREATE TABLE `.*?^\)", re.MULTILINE | re.DOTALL)
+NEXT_VALUE = re.compile(rb"(?<=nextval\()`(?:[^`]|``)+`\.(?=`)")
 TABLES = "tables WHERE table_schema = DATABASE()"
 PIECE = 1 << 17
 
@@ -65,6 +69,7 @@ class Dump:
         wanted += ["--no-data"] if part is Part.SCHEMA else []
         wanted += ["--dump-history"] if self._has_history() and part is not Part.SCHEMA else []
         left_out = [REVISIONS, *self._broken_views()]
+        left_out += self._tables_elsewhere() if part is not Part.ALL else []
         wanted += [f"--ignore-table={self.url.database}.{name}" for name in left_out]
         with file.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as target:
             self._write([path, *wanted, self._database()], target)
@@ -110,15 +115,17 @@ class Dump:
                 "DATABASE_URL=mysql://root:PASSWORD@SERVER/DATABASE flask db restore FILE",
             )
 
-    def run(self, file: Path) -> None:
-        """Run it with mariadb or mysql."""
+    def run(self, file: Path, part: Part) -> None:
+        """Run it with mariadb or mysql. In a copy all is defined by this user, whom the server lets reach no more."""
         path = self._program("mariadb", "mysql")
         ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
         with self._running([path, *RUN, self._database()], stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             if may_forgo_keys(self.execute):
                 target.stdin.write(f"SET SESSION {MAKES_KEYS} = 0;\n".encode())
-            for piece in _pieces(file, most):
+            for piece in _whole_tables(_pieces(file, most)):
+                if part is not Part.ALL and b"DEFINER=" in piece:
+                    piece = DEFINER.sub(_without_definer, piece)
                 target.stdin.write(MODE.sub(rb"\1,ALLOW_INVALID_DATES'", piece))
 
     def _write(self, args: list[str], target: gzip.GzipFile) -> None:
@@ -161,6 +168,14 @@ class Dump:
                 found.append(name)
         return found
 
+    def _tables_elsewhere(self) -> list[str]:
+        """Tables whose rows are in other tables, or on other servers."""
+        found = self.execute(f"SELECT table_name, engine FROM information_schema.{TABLES} AND engine IS NOT NULL")
+        elsewhere = [(name, engine) for name, engine in found if engine.upper() in ELSEWHERE]
+        for name, engine in elsewhere:
+            log.info("The table %s is not in the copy: its rows are elsewhere (%s)", name, engine)
+        return [name for name, _ in elsewhere]
+
     def _has_any(self, where: str, value: str) -> bool:
         ((count,),) = self.execute(f"SELECT COUNT(*) FROM information_schema.{where}", (value,))
         return bool(count)
@@ -196,6 +211,24 @@ class Dump:
         escaped = str.maketrans({"\\": "\\\\", '"': '\\"'})
         lines = [f'{name}="{str(value).translate(escaped)}"' for name, value in given.items() if value]
         return "\n".join(["[client]", *lines, ""])
+
+
+def _without_definer(match: re.Match[bytes]) -> bytes:
+    return match[0].replace(b"DEFINER=" + match[1], b"", 1)
+
+
+def _whole_tables(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces, none of which ends within a CREATE TABLE; what a table says of sequences is of its own database."""
+    held = b""
+    for piece in pieces:
+        piece, held = held + piece, b""
+        if b"CREATE TABLE `" in piece:
+            begin = piece.rfind(b"\nCREATE TABLE `")
+            if begin >= 0 and b"\n)" not in piece[begin:]:
+                piece, held = piece[: begin + 1], piece[begin + 1 :]
+            piece = CREATE_TABLE.sub(lambda match: NEXT_VALUE.sub(b"", match[0]), piece)
+        yield piece
+    yield held
 
 
 def _pieces(file: Path, most: int) -> Iterator[bytes]:

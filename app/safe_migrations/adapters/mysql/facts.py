@@ -17,9 +17,18 @@ DIFFERS = r"\b(?:uuid(?:_short)?|sys_guid|random_bytes|nextval|next\s+value|last
 
 # Users, roles, what they may do, and variables are the server's; what a variable says nobody can read beforehand.
 REACHES_OUT = re.compile(
-    r"(CREATE|ALTER|DROP|RENAME) (OR REPLACE )?(USER|ROLE|SERVER|TABLESPACE)\b|(CREATE|DROP) (DATABASE|SCHEMA)\b"
-    r"|(GRANT|REVOKE|FLUSH|INSTALL|UNINSTALL|SHUTDOWN|KILL)\b|SET (PASSWORD|DEFAULT ROLE)\b"
-    r"|SET .*\b(GLOBAL|PERSIST|PERSIST_ONLY)\b|(PREPARE .*\bFROM|EXECUTE IMMEDIATE) @"
+    r"(CREATE|ALTER|DROP|RENAME) (OR REPLACE |UNDO )?(USER|ROLE|SERVER|TABLESPACE)\b|(CREATE|DROP) (DATABASE|SCHEMA)\b"
+    r"|(GRANT|REVOKE|FLUSH|INSTALL|UNINSTALL|SHUTDOWN|RESTART|KILL|PURGE|BINLOG|CLONE)\b|(ALTER|LOCK) INSTANCE\b"
+    r"|(CHANGE|START|STOP|RESET) (MASTER|REPLICA|REPLICATION|GROUP_REPLICATION|SLAVE|ALL|PERSIST|BINARY)\b"
+    r"|SET (PASSWORD|DEFAULT ROLE)\b|SET .*\b(GLOBAL|PERSIST|PERSIST_ONLY)\b|.*\b(INTO (OUTFILE|DUMPFILE)|SONAME)\b"
+    # What cannot be read: SQL that is put together when it runs. A string has no keyword.
+    r"|(PREPARE \S*|EXECUTE) (FROM|IMMEDIATE) (?! ?(;|USING\b|$))"
+    # Engines whose rows may be elsewhere.
+    r"|.*\bENGINE (= )?(FEDERATED|CONNECT|SPIDER|MERGE|MRG_MYISAM|S3|OQGRAPH)\b|.*\bUNION = \("
+)
+HOLDS_CODE = re.compile(
+    r"(CREATE|ALTER) .*\b(TRIGGER|PROCEDURE|FUNCTION|EVENT|PACKAGE)\b"
+    r"|(PREPARE|EXECUTE|BEGIN|IF|CASE|LOOP|WHILE|REPEAT|FOR)\b"
 )
 
 MYSQL_KINDS = {
@@ -53,6 +62,7 @@ class MySQLFacts(Facts):
     grammar = "mysql"
     ends_transaction = Facts.ends_transaction | {"LOCK TABLE", "UNLOCK TABLES"}
     reaches_out = REACHES_OUT
+    holds_code = HOLDS_CODE
     keys_in_tables = True
     runs_comments = True
     longest_name = 64

@@ -63,7 +63,7 @@ class PostgreSQL(Adapter):
         """Its first bytes, and that pg_restore can read it to its end."""
         Dump(connection).verify(file)
 
-    def load(self, connection: Connection, file: Path, patience: Patience) -> None:
+    def load(self, connection: Connection, file: Path, patience: Patience, _part: Part = Part.ALL) -> None:
         """Drop what there is and run the dump in one transaction, all or nothing, if the server has locks for that.
 
         Else it goes in steps, and a table tells until the end that the database is not whole.

@@ -1,14 +1,45 @@
 """Other databases of a PostgreSQL server."""
 
-from sqlalchemy import Connection, text
+from typing import Any
+
+from sqlalchemy import URL, Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Databases, no_scratch, own_session
+from app.safe_migrations.adapters.base import Databases, Outside, no_scratch, own_session
 from app.safe_migrations.adapters.postgresql.dump import DROP_ALL
+
+# Functions that not everybody may call unless somebody says so: those of files, of the server, of replication.
+GUARDED = """
+SELECT p.proname FROM pg_proc p LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+                                                      AND d.deptype = 'e'
+  LEFT JOIN pg_extension e ON e.oid = d.refobjid
+ WHERE (p.pronamespace = 'pg_catalog'::regnamespace OR e.oid IS NOT NULL)
+   AND (NOT has_function_privilege('public', p.oid, 'EXECUTE')
+        OR e.extname IN ('dblink', 'adminpack', 'http', 'pg_net', 'pg_cron', 'pg_background', 'plproxy'))
+"""
+CODE = """
+SELECT CASE p.prokind WHEN 'p' THEN 'procedure ' ELSE 'function ' END || p.oid::regprocedure,
+       pg_get_functiondef(p.oid)
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE p.prokind IN ('f', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+                                             AND d.deptype = 'e')
+"""
+MAPPINGS = """
+DO $$ DECLARE statement text; BEGIN
+  FOR statement IN SELECT format('DROP USER MAPPING FOR %s SERVER %I',
+                                 CASE umuser WHEN 0 THEN 'PUBLIC' ELSE quote_ident(usename) END, m.srvname)
+    FROM pg_user_mappings m JOIN pg_foreign_server s ON s.oid = m.srvid AND pg_has_role(srvowner, 'USAGE')
+  LOOP EXECUTE statement; END LOOP;
+END $$
+"""
+NO_FOREIGN_TABLES = """
+SELECT set_config(name, 'foreign-table', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'
+"""
 
 
 class PostgreSQLDatabases(Databases):
-    """None of them can be reached from another one."""
+    """Only foreign tables, and functions of extensions, reach one from another."""
 
     def path(self, name: str) -> str:
         """The name itself: a URL has it behind the server's."""
@@ -27,18 +58,17 @@ class PostgreSQLDatabases(Databases):
         found = connection.execute(text(f"SELECT {columns} FROM pg_database WHERE datname = current_database()")).one()
         options = "".join(f" {option} '{value}'" for option, value in found._mapping.items() if value)
         connection.rollback()
-        self._outside(f'CREATE DATABASE "{name}" TEMPLATE template0{options}')
+        self._in_no_transaction(f'CREATE DATABASE "{name}" TEMPLATE template0{options}')
 
     def drop(self, connection: Connection, name: str) -> bool:
         """``WITH (FORCE)`` ends the sessions, from PostgreSQL 13 on."""
-        found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
-        connection.rollback()
+        found = self.has(connection, name)
         force = " WITH (FORCE)" if (connection.dialect.server_version_info or ()) >= (13,) else ""
         if found:
-            self._outside(f'DROP DATABASE "{name}"{force}')
-        return bool(found)
+            self._in_no_transaction(f'DROP DATABASE "{name}"{force}')
+        return found
 
-    def _outside(self, statement: str) -> None:
+    def _in_no_transaction(self, statement: str) -> None:
         """Run it in no transaction. Raises MigrationError if the user has no right to it, else DBAPIError."""
         with own_session(self.engine) as session:
             try:
@@ -56,3 +86,31 @@ class PostgreSQLDatabases(Databases):
         connection.rollback()
         with own_session(self.engine) as session:
             session.exec_driver_sql(DROP_ALL.replace("%", "%%"))
+
+    def has(self, connection: Connection, name: str) -> bool:
+        """By pg_database."""
+        found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
+        connection.rollback()
+        return found is not None
+
+    def outside(self, connection: Connection, _real: URL, is_shared: bool) -> Outside:
+        """By its catalog."""
+        if not is_shared:
+            return Outside()
+        functions = {name.lower() for name in connection.scalars(text(GUARDED))}
+        languages = set(connection.scalars(text("SELECT lanname FROM pg_language WHERE NOT lanpltrusted")))
+        code = {str(name): str(source) for name, source in connection.execute(text(CODE)).all()}
+        connection.rollback()
+        return Outside({}, functions, languages, code)
+
+    def confine(self, connection: Connection) -> None:
+        """No password for another server; and where the server can forbid them, no foreign tables (15.8, 14.13)."""
+        connection.execute(text(MAPPINGS))
+        connection.commit()
+
+        def forbid(session: Any, _record: object) -> None:
+            with session.cursor() as cursor:
+                cursor.execute(NO_FOREIGN_TABLES)
+            session.commit()
+
+        event.listen(self.engine, "connect", forbid)

@@ -46,10 +46,13 @@ LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\
 
 # Roles, databases and tablespaces are the server's ("Managing Databases"); to be in a role is granted without ON.
 REACHES_OUT = re.compile(
-    r"(CREATE|ALTER|DROP) (ROLE|USER(?! MAPPING)|GROUP|DATABASE|TABLESPACE)\b|ALTER SYSTEM\b|(REASSIGN|DROP) OWNED\b"
+    r"(CREATE|ALTER|DROP) (ROLE|USER|GROUP|DATABASE|TABLESPACE)\b|ALTER SYSTEM\b|(REASSIGN|DROP) OWNED\b"
     r"|(COMMENT|SECURITY LABEL( .*)?) ON (ROLE|DATABASE|TABLESPACE)\b|CREATE SUBSCRIPTION\b"
     r"|(GRANT|REVOKE)\b(?! .*\bON\b)|(GRANT|REVOKE) .*\bON (DATABASE|TABLESPACE|PARAMETER)\b"
+    r"|COPY .*\b(PROGRAM\b|TO ( |$))|IMPORT FOREIGN SCHEMA\b|LOAD\b"
+    r"|.*\b(DBLINK\w*|PG_TERMINATE_BACKEND|PG_CANCEL_BACKEND|PG_\w*REPLICATION\w*|PG_LOGICAL_EMIT_MESSAGE) \("
 )
+HOLDS_CODE = re.compile(r"DO\b|CREATE (OR REPLACE )?(FUNCTION|PROCEDURE)\b")
 
 
 class PostgreSQLFacts(Facts):
@@ -62,6 +65,7 @@ class PostgreSQLFacts(Facts):
     default_schema = "public"
     ddl_commits = False
     reaches_out = REACHES_OUT
+    holds_code = HOLDS_CODE
     concurrent_indexes = True
     unvalidated_constraints = True
     constraints_from_indexes = True

@@ -69,7 +69,7 @@ class SQLite(Adapter):
         """Its header, and ``integrity_check``."""
         backup.verify(file)
 
-    def load(self, connection: Connection, file: Path, patience: Patience) -> None:
+    def load(self, connection: Connection, file: Path, patience: Patience, _part: Part = Part.ALL) -> None:
         """The online backup backwards: one transaction."""
         connection.rollback()
         backup.load(file, bare(connection), patience)

@@ -34,3 +34,7 @@ class SQLiteDatabases(Databases):
         with closing(sqlite3.connect(":memory:")) as empty:
             empty.execute(f"CREATE TABLE {SCRATCH} (id INTEGER)")
             empty.backup(bare(connection))
+
+    def has(self, _connection: Connection, name: str) -> bool:
+        """Whether there is such a file."""
+        return Path(self.path(name)).exists()

@@ -1,0 +1,137 @@
+"""Keeps a rehearsal inside of its copy: a statement that changes something else is refused before it runs.
+
+The server of the copy may be that of the app, with other databases, roles and files. Dynamic SQL that cannot be read is
+refused too, as are triggers and routines that the copy has.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL
+from sqlglot.errors import TokenError
+
+from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.adapters.base import Outside, listening
+from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.products import facts_at
+from app.safe_migrations.errors import UnsafeError
+from app.safe_migrations.sql.words import Word, Words, statements
+
+WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "LOAD", "TRUNCATE", "CALL", "MERGE"}
+BEGINS = re.compile(r"\s*[a-z]{3}", re.IGNORECASE)
+BREAKS_OFF = re.compile(r"\s*(CREATE|ALTER|DROP|GRANT|REVOKE|COMMENT\s+ON)\s*(%|$)", re.IGNORECASE)
+# EXECUTE of PL/pgSQL, and not that of a trigger, of a right, or of MySQL.
+DYNAMIC = re.compile(r"\bEXECUTE (?!FUNCTION\b|PROCEDURE\b|ON\b|IMMEDIATE\b)")
+
+
+@contextmanager
+def kept_inside(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
+    """Refuse statements on the copy ``scratch`` that reach the database ``real``, or its server if the two share that.
+
+    Raises UnsafeError for a trigger or a routine of the copy that does.
+    """
+    with scratch.engine.connect() as connection:
+        facts = facts_at(scratch, connection)
+        if is_shared:
+            scratch.databases.confine(connection)
+    scratch.engine.dispose()  # its sessions began before that
+    with scratch.engine.connect() as connection:
+        outside = scratch.databases.outside(connection, real, is_shared)
+    reach = Reach(facts, outside, is_shared)
+    for name, text in outside.code.items():
+        reach.refuse(text, f"the {name}")
+
+    def before(_connection: object, _cursor: object, statement: str, *_others: Any) -> None:
+        reach.refuse(statement, f"the statement {statement[:80]!r}")
+
+    with listening(scratch.engine, {"before_cursor_execute": before}):
+        yield
+
+
+class Reach:
+    """Finds in a text of SQL what it changes ``outside`` of its database."""
+
+    def __init__(self, facts: Facts, outside: Outside, is_shared: bool) -> None:
+        self.facts = facts
+        self.outside = outside
+        self.is_shared = is_shared
+        self.views: set[str] = set()
+        while found := {
+            name.lower()
+            for name, text in outside.views.items()
+            if name.lower() not in self.views and self.found(text, in_code=True)
+        }:
+            self.views |= found  # and those that read them
+
+    def refuse(self, text: str, what: str) -> None:
+        """Raise UnsafeError if ``text`` reaches out, or is none that can be read; ``what`` says what it is."""
+        try:
+            found = self.found(text.replace("%%", "%"))
+        except TokenError:
+            found = "cannot be read"
+        if found:
+            url = f"export MIGRATION_REHEARSAL_URL={self.facts.product}://USER:PASSWORD@OTHER_SERVER"
+            way_out = (
+                ("run it outside of the migrations.",)
+                if self.facts.dialect == "sqlite"
+                else ("rehearse on a server of its own, from which nothing else can be reached:", url)
+            )
+            raise UnsafeError(f"{what} can change more than the copy of a rehearsal ({found}).", *way_out)
+
+    def found(self, text: str, in_code: bool = False) -> str:
+        """What it reaches, in a few words; or an empty text."""
+        read = list(statements(text, self.facts.product))
+        words = [word for each in read for word in each.words]
+        if in_code and DYNAMIC.search(" ".join(word.keyword for word in words)) and not _can_be_read(words):
+            return "EXECUTE of what cannot be read"
+        return next(filter(None, (self._found_in(each, in_code) for each in read)), "")
+
+    def _found_in(self, words: Words, in_code: bool) -> str:
+        keywords = " ".join(word.keyword for word in words.words)
+        holds_code = self.facts.holds_code is not None and self.facts.holds_code.match(keywords) is not None
+        in_code = in_code or holds_code
+        if named := self._named(words.words):
+            return named
+        if in_code or words.keyword() in WRITES:
+            through = self.views & {word.text.lower() for word in words.words}
+            if through:
+                return f"the view {min(through)}"
+        if not self.is_shared:
+            return ""
+        if (reaches := self.facts.reaches_out) and (out := (reaches.search if in_code else reaches.match)(keywords)):
+            return out[0][-60:].strip()
+        strings = [word.text for word in words.words if _is_string(word)] if in_code else []
+        return next(filter(None, (self.found(string, in_code=True) for string in strings)), "")
+
+    def _named(self, words: list[Word]) -> str:
+        """A database, a function or a language that it names."""
+        texts = [word.text.lower() for word in words]
+        behind = {"use": texts[1:2], "alter": texts[2:3] if texts[1:2] in (["database"], ["schema"]) else []}
+        if self.outside.schemas.keys() & behind.get("".join(texts[:1]), []):
+            return " ".join(texts[:3])
+        for at, (name, follows) in enumerate(zip(texts, [*texts[1:], ""], strict=True)):
+            if follows == "." and name in self.outside.schemas and self._is_schema(texts, at):
+                return f"{name}.{''.join(texts[at + 2 : at + 3])}"
+            if follows == "(" and name in self.outside.functions:
+                return f"{name}()"
+            if name == "language" and follows in self.outside.languages:
+                return f"{name} {follows}"
+        return ""
+
+    def _is_schema(self, texts: list[str], at: int) -> bool:
+        """Whether the name before a dot is that of a schema, and not of a table or an alias of the statement."""
+        elsewhere = any(text == texts[at] and texts[place + 1 : place + 2] != ["."] for place, text in enumerate(texts))
+        follows = texts[at + 2 : at + 4]
+        return not elsewhere or follows[1:] == ["."] or bool(self.outside.schemas[texts[at]] & set(follows[:1]))
+
+
+def _can_be_read(words: list[Word]) -> bool:
+    """Whether a string begins like a statement, and none like one whose kind is put in later."""
+    strings = [word.text for word in words if _is_string(word)]
+    return any(map(BEGINS.match, strings)) and not any(map(BREAKS_OFF.match, strings))
+
+
+def _is_string(word: Word) -> bool:
+    return not word.keyword and not word.is_name
