@@ -131,9 +131,10 @@ def review_pending(
     facts = facts_at(adapter, connection)
     findings = []
     review = Review(facts, Tables(connection), Recorder(facts.dialect, connection), downgrades)
-    for script in scripts:
-        findings += review.of(script)
-        review.recorder.connection = None  # what the next one would find there is not there yet
+    with adapter.hidden_rows_refused(connection):
+        for script in scripts:
+            findings += review.of(script)
+            review.recorder.connection = None  # what the next one would find there is not there yet
     return findings
 
 
@@ -165,17 +166,28 @@ def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Co
     tables = Tables(connection)
     recorder = Recorder(facts_at(adapter, connection).dialect)
     operations = [found for script in downgrades for found in Revision.of(script, recorder, "downgrade").downgrade]
-    for operation in operations:
-        op = operation.op
-        if isinstance(op, DropTableOp) and (rows := tables.count(op.table_name, op.schema)):
-            log.warning("This takes %d rows of table %s", rows, op.table_name)
-        elif isinstance(op, DropColumnOp) and (values := tables.count(op.table_name, op.schema, op.column_name)):
-            log.warning("This takes %d values of column %s.%s", values, op.table_name, op.column_name)
-        elif isinstance(op, ChangeRowsOp) and op.verb in ("DELETE", "TRUNCATE"):
-            rows = tables.count(op.table_name, op.schema)
-            what = "This takes rows of table %s, which has %d" if op.bounded else "This takes the rows of table %s: %d"
-            if rows:
-                log.warning(what, op.table_name, rows)
+    with adapter.hidden_rows_refused(connection):
+        for operation in operations:
+            if told := _loss(operation.op, tables):
+                log.warning("This takes %s", told)
+
+
+def _loss(op: Any, tables: Tables) -> str:
+    """Return what ``op`` deletes, in words; an empty text if there is nothing."""
+    deletes = isinstance(op, ChangeRowsOp) and op.verb in ("DELETE", "TRUNCATE")
+    if not (deletes or isinstance(op, DropTableOp | DropColumnOp)) or not op.table_name:
+        return ""
+    column = op.column_name if isinstance(op, DropColumnOp) else None
+    count = tables.count(op.table_name, op.schema, column)
+    if count is None and tables.table(op.table_name, op.schema).columns:
+        return f"what table {op.table_name} has: row-level security or a missing right hides its rows from this user"
+    if not count:
+        return ""
+    if column:
+        return f"{count} values of column {op.table_name}.{column}"
+    if isinstance(op, DropTableOp):
+        return f"{count} rows of table {op.table_name}"
+    return f"{'' if op.bounded else 'the '}rows of table {op.table_name}{', which has' if op.bounded else ':'} {count}"
 
 
 def _in_one(findings: list[Finding]) -> str:

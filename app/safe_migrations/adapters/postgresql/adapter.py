@@ -96,6 +96,18 @@ class PostgreSQL(Adapter):
             return ""
         return str(connection.scalar(text(f"SELECT file FROM public.{RESTORE}")) or "FILE")
 
+    @contextmanager
+    def hidden_rows_refused(self, connection: Connection) -> Iterator[None]:
+        """By ``row_security``, for each transaction: policies of row-level security raise an error instead."""
+
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("SET LOCAL row_security = off")
+
+        connection.rollback()
+        with listening(connection, {"begin": begin}):
+            yield
+        connection.rollback()
+
     @property
     def databases(self) -> PostgreSQLDatabases:
         """Other databases of its server."""

@@ -1,0 +1,114 @@
+"""A table whose rows PostgreSQL's row-level security hides from the app's user counts as one with rows."""
+
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, make_url, text
+
+from app.extensions import db, migrate
+from app.safe_migrations.adapters import adapter_of
+from app.safe_migrations.rehearsal import Rehearsal
+from tests.conftest import FIRST, Project, revision, run_on_server, server_url
+from tests.safe_migrations.conftest import on_postgresql
+
+pytestmark = on_postgresql
+DROP = ("op.drop_column('doc', 'body')", "op.add_column('doc', sa.Column('body', sa.Text()))")
+ASSURED = 'safety_assured = {"drop-column": "nobody reads it since May"}'
+
+
+@pytest.fixture
+def tenant(project: Project, database: str) -> Iterator[Project]:
+    """The app's user owns the table doc, and sees none of its rows: they belong to a tenant that is not set."""
+    server, user = server_url("postgresql"), f"u{uuid4().hex[:8]}"
+    own = server.set(database=make_url(database).database)
+    run_on_server(server, f"CREATE ROLE {user} LOGIN PASSWORD 'secret' CREATEDB")
+    run_on_server(own, f"GRANT ALL ON SCHEMA public TO {user}", f"ALTER DATABASE {own.database} OWNER TO {user}")
+    url = make_url(database).set(username=user, password="secret").render_as_string(hide_password=False)
+    project.environ.update(DATABASE_URL=url)
+    project.ok("upgrade")
+    run_on_server(
+        own,
+        "CREATE TABLE doc (id INTEGER NOT NULL PRIMARY KEY, tenant INTEGER NOT NULL, body TEXT)",
+        f"ALTER TABLE doc OWNER TO {user}",
+        "INSERT INTO doc VALUES (1, 7, 'one'), (2, 8, 'two')",
+        "ALTER TABLE doc ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE doc FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY own ON doc USING (tenant = current_setting('app.tenant', true)::integer)",
+    )
+    yield project
+    run_on_server(own, f"REASSIGN OWNED BY {user} TO CURRENT_USER", f"DROP OWNED BY {user}")
+    run_on_server(server, f"DROP ROLE {user}")
+
+
+def bodies(database: str) -> list[str] | None:
+    """What is in the column, as an administrator sees it; None if it is gone."""
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        there = connection.scalar(
+            text("SELECT 1 FROM pg_attribute WHERE attrelid = 'doc'::regclass AND attname = 'body'")
+        )
+        found = list(connection.scalars(text("SELECT body FROM doc ORDER BY id"))) if there else None
+    engine.dispose()
+    return found
+
+
+def test_stock_loses_them(tenant: Project, database: str) -> None:
+    """The damage: without this package the values are gone."""
+    tenant.write(*revision("b1", FIRST, *DROP))
+    tenant.make_stock()
+    tenant.ok("upgrade")
+    assert bodies(database) is None
+
+
+def test_review_blocks(tenant: Project, database: str) -> None:
+    """What blocks where a table has rows blocks where they are hidden."""
+    tenant.write(*revision("b1", FIRST, *DROP))
+    done = tenant.db("upgrade", MIGRATION_REVIEW="enforce")
+    assert (1, True) == (done.returncode, "(drop-column)" in done.stderr), done.stderr
+    assert ["one", "two"] == bodies(database)
+
+
+def test_backup_has_them(tenant: Project, database: str) -> None:
+    """No run goes on without a backup because the database looks empty; and none has less than all rows."""
+    tenant.write(*revision("b1", FIRST, *DROP, more=ASSURED))
+    for command in ("upgrade", "backup"):
+        done = tenant.db(command, MIGRATION_REVIEW="enforce", MIGRATION_BACKUP="always")
+        assert (1, True, False) == (done.returncode, "row-level security" in done.stderr, "Traceback" in done.stderr)
+        assert ["one", "two"] == bodies(database)
+    run_on_server(make_url(database), f"ALTER ROLE {make_url(tenant.environ['DATABASE_URL']).username} BYPASSRLS")
+    assert "Backup " in tenant.ok("upgrade", MIGRATION_REVIEW="enforce", MIGRATION_BACKUP="always")
+    assert bodies(database) is None
+    (file,) = (tenant.path / "instance" / "backups").glob("*.pgdump")
+    tenant.ok("restore", str(file), "--yes", MIGRATION_BACKUP="never")
+    assert ["one", "two"] == bodies(database)
+
+
+def test_downgrade_tells(tenant: Project, database: str) -> None:
+    """A downgrade that deletes them says so, though it cannot count them."""
+    tenant.write(*revision("b1", FIRST, "pass", DROP[0]))
+    tenant.ok("upgrade")
+    said = tenant.ok("downgrade", MIGRATION_REVIEW="warn")
+    assert "This takes what table doc has: row-level security or a missing right hides its rows" in said
+
+
+def test_rehearsal_counts_them(tenant: Project, database: str, app_on: Callable[[str], Flask]) -> None:
+    """A rehearsal sees all rows that a revision takes, and leaves the policies as they were."""
+    tenant.write(*revision("b1", FIRST, *DROP))
+    with app_on(tenant.environ["DATABASE_URL"]).app_context():
+        rehearsal = Rehearsal(migrate.get_config(str(tenant.path / "migrations")), adapter_of(db.engine))
+        (report,) = rehearsal.run(rehearsal.steps())
+    assert (2, True) == (report.before, "doc.body, which has 2 values" in report.faults[0]), report.faults
+
+
+def test_rehearsal_copies_them(tenant: Project, database: str) -> None:
+    """A copy without the rows that are hidden is none: it is refused; one without any rows is not."""
+    tenant.write(
+        *revision("b1", FIRST, "op.add_column('doc', sa.Column('n', sa.Integer()))", "op.drop_column('doc', 'n')")
+    )
+    done = tenant.db("rehearse")
+    assert (1, True, False) == (done.returncode, "row-level security" in done.stderr, "Traceback" in done.stderr)
+    done = tenant.db("rehearse", "--schema-only")
+    assert "  ok\n" in done.stdout, done.stdout + done.stderr
+    assert ["one", "two"] == bodies(database)
