@@ -240,7 +240,55 @@ CHANGES = {
 
 A = "CREATE TABLE a (id INT PRIMARY KEY, v INT, w INT)"
 # Tables, and statements that change them.
+# Columns that are not valid before their values are back: their definitions, and what else their table has.
+DEMANDING = {
+    "unique": ("a VARCHAR(80) NOT NULL", "UNIQUE KEY uq (a)"),
+    "unique, with a default and a comment": (
+        "a VARCHAR(80) NOT NULL DEFAULT ' NOT NULL' COMMENT 'is '' NOT NULL'",
+        "UNIQUE KEY uq (a)",
+    ),
+    "unique together": ("a INT NOT NULL", "b INT NOT NULL DEFAULT 1, UNIQUE KEY uq (b, a)"),
+    "with a CHECK of the table": ("a INT NOT NULL", "CONSTRAINT ck CHECK (a > 0)"),
+    "with a CHECK of its own": ("a INT NOT NULL CHECK (a > 0)", "KEY ix (a)"),
+    "that counts": ("a INT NOT NULL AUTO_INCREMENT", "UNIQUE KEY uq (a)"),
+    "that refers": ("a INT NOT NULL", "CONSTRAINT fk FOREIGN KEY (a) REFERENCES user (id)"),
+    "of a place": ("a POINT NOT NULL", "SPATIAL KEY sp (a)"),
+    "of a time": ("a TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP", "UNIQUE KEY uq (a)"),
+    "of a fixed set": ("a ENUM('x', 'y') NOT NULL", "UNIQUE KEY uq (a)"),
+    "of JSON": ("a JSON NOT NULL", "n INT"),
+    "with a generated one": ("a INT NOT NULL", "g INT AS (100 / a) STORED, UNIQUE KEY uq (g)"),
+    "MySQL, with a key of an expression": ("a INT NOT NULL", "UNIQUE KEY uq ((a + 1))"),
+}
+VALUES = {"that refers": (1, 2), "of a place": ("POINT(1, 2)", "POINT(3, 4)"), "of JSON": ("'[1]'", "'[2]'")}
+VALUES |= {"of a time": ("'2001-02-03 04:05:06'", "'2002-02-03 04:05:06'"), "of a fixed set": ("'x'", "'y'")}
+DROPS = {
+    "with a generated one": "ALTER TABLE t DROP COLUMN g, DROP COLUMN a",
+    "unique together": "ALTER TABLE t DROP COLUMN a, DROP KEY uq",
+}
+DROPS |= {
+    "that refers": "ALTER TABLE t DROP FOREIGN KEY fk, DROP COLUMN a",
+    "MySQL, with a key of an expression": "ALTER TABLE t DROP KEY uq, DROP a",
+}
+DROPS |= {"with a CHECK of the table": "ALTER TABLE t DROP CONSTRAINT ck, DROP COLUMN a"}
 OWN: dict[str, tuple[list[str], list[str]]] = {
+    **{
+        f"{name.partition(', ')[0] if name.startswith('M') else 'column'} {name}": (
+            [
+                f"CREATE TABLE t (id INT PRIMARY KEY, {column}, last INT NOT NULL, {rest})",
+                "INSERT IGNORE INTO user (id, username, email) VALUES (1, 'a', 'a'), (2, 'b', 'b')",
+                "INSERT INTO t (id, a, last) VALUES (1, {}, 5), (2, {}, 6)".format(*VALUES.get(name, (1, 2))),
+            ],
+            [DROPS.get(name, "ALTER TABLE t DROP COLUMN a")],
+        )
+        for name, (column, rest) in DEMANDING.items()
+    },
+    "column of the primary key": (
+        [
+            "CREATE TABLE t (a INT, b INT, c INT NOT NULL UNIQUE, PRIMARY KEY (a, b))",
+            "INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)",
+        ],
+        ["ALTER TABLE t DROP PRIMARY KEY, DROP COLUMN b, ADD PRIMARY KEY (a)"],
+    ),
     **{
         f"text of {collation}": (
             [
@@ -915,6 +963,8 @@ def test_killed_undo(upgrade: Callable[[str], list[str]], bare: Engine, monkeypa
         "tables that swap names in one statement",
         "primary key of two columns cast",
         "columns renamed and cast",
+        "column unique",
+        "column that counts",
     ):
         tables, statements = OWN[name]
         with bare.begin() as connection:
@@ -933,6 +983,22 @@ def test_killed_undo(upgrade: Callable[[str], list[str]], bare: Engine, monkeypa
                 break
         assert last
         clear(bare)
+
+
+@pytest.mark.parametrize("end", ["raise RuntimeError('stop')", "import os\nos.kill(os.getpid(), 9)"])
+def test_dropped_unique_column(project: Project, bare: Engine, end: str) -> None:
+    """The model's own column, which is NOT NULL and unique, comes back with its values after an error and a kill -9."""
+    with bare.begin() as connection:
+        run(connection, ["INSERT INTO user (username, email) VALUES ('alice', 'a@b'), ('bob', 'b@b')"])
+    before = state(bare)
+    project.write(*revision("a1", FIRST, f"op.drop_column('user', 'username')\n{end}"))
+    assert 0 != project.db("upgrade").returncode
+    if "kill" in end:
+        assert before != state(bare)
+    project.write(*revision("a1", FIRST, "pass"))
+    said = project.ok("upgrade")
+    assert ("kill" in end) == ("A run was killed here. Undone: table user" in said), said
+    assert {**before, "rows of alembic_version": ["('a1',)"]} == state(bare)
 
 
 def test_lost(project: Project, engine: Engine) -> None:

@@ -33,6 +33,8 @@ NO_OPTION = {
     **dict.fromkeys(("MAX_ROWS", "MIN_ROWS", "AVG_ROW_LENGTH", "CHECKSUM", "DELAY_KEY_WRITE"), "0"),
 }
 TYPE = r"\w+(?:\((?:'(?:[^'\\]|\\.|'')*'|[^')])*\))?"
+# What the line of a column demands of its values, outside of strings and names. CHECK is the last thing in it.
+DEMAND = re.compile(r"( NOT NULL)\b|( AUTO_INCREMENT\b| CHECK \(.*)|'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`")
 COLLATION = re.compile(r" COLLATE=(\w+)")
 KEYS = ("KEY", "PRIMARY KEY")
 TRIGGER = re.compile(
@@ -93,6 +95,31 @@ def without_counter(text: str) -> str:
 def without_foreign_keys(text: str) -> str:
     """The text of the table that refers to no other."""
     return FOREIGN_KEY.sub("", text)
+
+
+def taking_empty(text: str, now: str, columns: set[str]) -> str:
+    """Return the text of a table that takes these columns without their values: they are nullable, and what asks more
+    of them, and is not there ``now``, is left out: keys, CHECKs, AUTO_INCREMENT, and generated columns.
+    """
+    old, new = Definition.read(text), Definition.read(now)
+    back = {part: line for part, line in old.lines.items() if new.lines.get(part) != line and part[0] != "FOREIGN KEY"}
+    generated = {name for (kind, name), line in back.items() if kind == "COLUMN" and "GENERATED ALWAYS" in line}
+
+    def is_left_out(part: Part) -> bool:
+        if part[0] == "COLUMN":
+            return part[1] in generated
+        return any(quoted(name) in back.get(part, "").lower() for name in columns | generated)
+
+    lines = [
+        DEMAND.sub(_undemanding, line) if part[0] == "COLUMN" and part[1] in columns else line
+        for part, line in old.lines.items()
+        if not is_left_out(part)
+    ]
+    return f"{text.partition('(')[0]}(\n  " + ",\n  ".join(lines) + f"\n) {old.options}\n{old.partitions}".rstrip()
+
+
+def _undemanding(match: re.Match[str]) -> str:
+    return " NULL" if match[1] else "" if match[2] else match[0]
 
 
 def with_former_columns(text: str, parent: str, parent_text: str, renamed: dict[str, str]) -> str:

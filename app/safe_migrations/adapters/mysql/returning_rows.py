@@ -31,6 +31,11 @@ class Copy:
         self.columns = columns_of(execute, kept)
         self.after = columns_of(execute, f"{kept}_after")
 
+    @property
+    def empty_columns(self) -> set[str]:
+        """Those that come back before their values."""
+        return {column.name for column in self.columns if column.name in self.taken and not self.taken[column.name]}
+
     def prepare(self, _is_changed: bool) -> str:
         """Of a column that was cast, only what still has the value that the statement made of it is put back."""
         keys = [column.name for column in self.after if column.name not in self.taken]
@@ -126,6 +131,8 @@ class Copy:
 
 class WholeCopy(Copy):
     """Rows cannot be found by a key that was cast: those that are as the statement made them go, the kept ones come."""
+
+    empty_columns: set[str] = set()
 
     def prepare(self, is_changed: bool) -> str:
         """Before the text is changed back: delete what the statement made of the rows; tells which could not be found.

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.mysql.catalog import REVISIONS, quoted, show_create
 from app.safe_migrations.adapters.mysql.copies import WHOLE
 from app.safe_migrations.adapters.mysql.definitions import (
+    taking_empty,
     way_back,
     without_counter,
     without_foreign_keys,
@@ -157,19 +158,25 @@ class Undo:
             self.outcome.lose(copy.prepare(not entry.is_as_before(self.execute)))
             # In the same transaction, for an undo that is killed after it begins again.
             self.journal.mark([entry], PREPARED)
-        self._change_text_back(entry)
+        assert entry.text is not None
+        now = show_create(self.execute, "TABLE", entry.name)
+        if copy.empty_columns and now is not None and now[0] != entry.text:
+            self._change_text_back(entry, taking_empty(entry.text, now[0], copy.empty_columns))
+            self.outcome.lose(copy.put_back())
+            self._change_text_back(entry, entry.text)
+            return
+        self._change_text_back(entry, entry.text)
         if copy.columns:
             self.outcome.lose(copy.put_back())
 
-    def _change_text_back(self, entry: Entry) -> None:
+    def _change_text_back(self, entry: Entry, text: str) -> None:
         """In two rounds, for a table's character set shows in its columns only when the table has another one."""
-        assert entry.text is not None
         for _ in range(2):
             now = show_create(self.execute, "TABLE", entry.name)
             if now is None:
-                self.execute(without_foreign_keys(entry.text))
-            elif now[0] != entry.text:
-                self._alter(entry, way_back(now[0], entry.text, entry.statement.renamed_columns))
+                self.execute(without_foreign_keys(text))
+            elif now[0] != text:
+                self._alter(entry, way_back(now[0], text, entry.statement.renamed_columns))
 
     def _add_foreign_keys(self, entry: Entry) -> None:
         """In two rounds, for a key that was made with a foreign key is made anew with that, behind all others."""
