@@ -1145,3 +1145,26 @@ def test_what_was_typed(project: Project, engine: Engine) -> None:
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     done = project.db("downgrade", PATH="/nowhere", MIGRATION_BACKUP="always")
     assert (1, True) == (done.returncode, "    flask db -x backup=never downgrade -1\n" in done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_index_that_innodb_made(project: Project, database: str) -> None:
+    """After a restore InnoDB drops the index that it made for a foreign key as before it; and one that a person made,
+    beside another one that can serve, stays.
+    """
+    project.ok("upgrade")
+    server = make_url(database)
+    run_on_server(
+        server,
+        "CREATE TABLE pet (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, c INTEGER, KEY wide (b, c), KEY fk_b (b),"
+        " CONSTRAINT fk_a FOREIGN KEY (a) REFERENCES user (id), CONSTRAINT fk_b FOREIGN KEY (b) REFERENCES user (id))",
+    )
+    project.ok("backup")
+    (file,) = (project.path / "instance" / "backups").glob("*.sql.gz")
+    project.ok("restore", str(file), "--yes")
+    run_on_server(server, "ALTER TABLE pet ADD KEY other (a, c)")
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        names = {index["name"] for index in sa.inspect(connection).get_indexes("pet")}
+    engine.dispose()
+    assert {"wide", "fk_b", "other"} == names

@@ -509,6 +509,24 @@ def test_named_database(project: Project, engine: Engine) -> None:
     )
 
 
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+@pytest.mark.parametrize("key", ["CONSTRAINT fk_pet_user_id", ""])
+def test_index_that_innodb_made(project: Project, engine: Engine, key: str) -> None:
+    """A copy has no more indexes of its own than the database: InnoDB drops the one it made for a foreign key when
+    another one can serve, and then refuses to drop that.
+    """
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE pet (id INTEGER PRIMARY KEY, user_id INTEGER, k INTEGER)"))
+        connection.execute(text(f"ALTER TABLE pet ADD {key} FOREIGN KEY (user_id) REFERENCES user (id)"))
+    project.write(
+        *revision("b1", FIRST, "op.create_index('ix', 'pet', ['user_id', 'k'])", "op.drop_index('ix', 'pet')")
+    )
+    done = project.db("rehearse")
+    assert (1, True) == (done.returncode, "its downgrade fails: " in done.stdout and "1553" in done.stdout), done.stdout
+    project.ok("upgrade")
+    assert "1553" in project.db("downgrade").stderr
+
+
 def interrupted(project: Project, number: int) -> "tuple[int, str]":
     """A rehearsal that gets a signal while a revision runs: its exit status, and what it says."""
     project.write(*revision("b1", FIRST, "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(20)"))

@@ -43,6 +43,8 @@ MODE = re.compile(rb"^(/\*!40101 SET @OLD_SQL_MODE=[^\n]*NO_AUTO_VALUE_ON_ZERO)'
 # Whose tables are of other tables, of other servers, or of files.
 ELSEWHERE = {"FEDERATED", "CONNECT", "SPIDER", "MRG_MYISAM", "S3", "OQGRAPH"}
 CREATE_TABLE = re.compile(rb"^CREATE TABLE `.*?^\)", re.MULTILINE | re.DOTALL)
+KEY = re.compile(rb"^  (?:UNIQUE |PRIMARY )?KEY (`(?:[^`]|``)+` )?\(([^)]*)\)", re.MULTILINE)
+FOREIGN_KEY = re.compile(rb"^  CONSTRAINT (`(?:[^`]|``)+`) FOREIGN KEY \(([^)]*)\)", re.MULTILINE)
 NEXT_VALUE = re.compile(rb"(?<=nextval\()`(?:[^`]|``)+`\.(?=`)")
 TABLES = "tables WHERE table_schema = DATABASE()"
 PIECE = 1 << 17
@@ -123,7 +125,7 @@ class Dump:
             assert target.stdin is not None
             if may_forgo_keys(self.execute):
                 target.stdin.write(f"SET SESSION {MAKES_KEYS} = 0;\n".encode())
-            for piece in _whole_tables(_pieces(file, most)):
+            for piece in _whole_tables(_pieces(file, most), part is not Part.ALL):
                 if part is not Part.ALL and b"DEFINER=" in piece:
                     piece = DEFINER.sub(_without_definer, piece)
                 target.stdin.write(MODE.sub(rb"\1,ALLOW_INVALID_DATES'", piece))
@@ -217,8 +219,8 @@ def _without_definer(match: re.Match[bytes]) -> bytes:
     return match[0].replace(b"DEFINER=" + match[1], b"", 1)
 
 
-def _whole_tables(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The pieces, none of which ends within a CREATE TABLE; what a table says of sequences is of its own database."""
+def _whole_tables(pieces: Iterator[bytes], is_copy: bool) -> Iterator[bytes]:
+    """The pieces, none of which ends within a CREATE TABLE; each table as it was made, not as it is shown."""
     held = b""
     for piece in pieces:
         piece, held = held + piece, b""
@@ -226,9 +228,25 @@ def _whole_tables(pieces: Iterator[bytes]) -> Iterator[bytes]:
             begin = piece.rfind(b"\nCREATE TABLE `")
             if begin >= 0 and b"\n)" not in piece[begin:]:
                 piece, held = piece[: begin + 1], piece[begin + 1 :]
-            piece = CREATE_TABLE.sub(lambda match: NEXT_VALUE.sub(b"", match[0]), piece)
+            piece = CREATE_TABLE.sub(lambda match: _as_made(match[0], is_copy), piece)
         yield piece
     yield held
+
+
+def _as_made(table: bytes, is_copy: bool) -> bytes:
+    """Without the name of the database before its sequences; and without the keys that InnoDB adds for foreign keys.
+
+    InnoDB adds them again, and drops them when another index can serve, as it would not drop one that is written here.
+    A key that has the name of the column may be one of either kind: a rehearsal takes it for InnoDB's.
+    """
+    table = NEXT_VALUE.sub(b"", table)
+    listed = [columns for _, columns in KEY.findall(table)]
+    for name, columns in FOREIGN_KEY.findall(table):
+        names = [name, *([columns.split(b",")[0]] if is_copy and re.search(rb"_ibfk_\d+`$", name) else [])]
+        if sum(other == columns or other.startswith(columns + b",") for other in listed) == 1:
+            for key in names:
+                table = table.replace(b"\n  KEY %b (%b),\n" % (key, columns), b"\n")
+    return table
 
 
 def _pieces(file: Path, most: int) -> Iterator[bytes]:
