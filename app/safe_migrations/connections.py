@@ -47,14 +47,23 @@ def timed_out(adapter: Adapter, error: BaseException | None) -> bool:
     return isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
 
 
-def blocked(adapter: Adapter, connection: Connection, patience: Patience, again: str) -> MigrationError:
-    """The error where all tries ended in lock time-outs: who holds the locks, and how to end that; else ``again``, the
-    whole command to run later.
+def blocked(
+    adapter: Adapter, connection: Connection, patience: Patience, again: str, statement: str | None = None
+) -> MigrationError:
+    """Return the error for tries that all ended in lock time-outs: who holds the locks, and how to end that.
+
+    If that is not known, ``again`` is the command to run later; or ``statement`` waits for its own session.
     """
     who, end = adapter.blockers(connection)
+    if not who and adapter.waits_for_itself(connection, statement or ""):
+        return MigrationError(
+            f"no other session holds a lock: the server waits for its own in a transaction, for {statement}",
+            "let the statement commit by itself:",
+            "with op.get_context().autocommit_block():",
+        )
     way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", again)
     return MigrationError(
-        f"others hold a lock that this needs{f' ({who})' if who else ''};"
+        f"others hold a lock that this needs ({who or 'none of them can be seen'});"
         f" gave up after {patience.tries} tries of {patience.seconds:g} seconds.",
         *way_out,
     )

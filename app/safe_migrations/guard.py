@@ -191,7 +191,7 @@ def _run_patiently(
             patience.persist(run, can_run_again)
         except DBAPIError as error:
             if timed_out(adapter, error):
-                raise blocked(adapter, connection, patience, f"flask db {again}") from error
+                raise blocked(adapter, connection, patience, f"flask db {again}", error.statement) from error
             raise
         except Exception as error:
             if error is transaction.error:

@@ -1128,3 +1128,35 @@ def test_out_of_sight(upgrade: Callable[[str], list[str]], engine: Engine) -> No
             assert before == state(engine)
     assert [] == upgrade(block + script(["ALTER TABLE log ADD COLUMN n INT"], "pass"))
     assert "_migration_journal" not in state(engine)
+
+
+def test_failure_in_another_schema(upgrade: Callable[[str], list[str]], bare: Engine) -> None:
+    """A statement on another schema that fails has changed nothing, and nothing is told; one that ran is told."""
+    other = f"other_{uuid4().hex}"
+    run_on_server(bare.url, f"CREATE DATABASE {other}")
+    try:
+        create = f"CREATE TABLE {other}.made (id INTEGER PRIMARY KEY, note VARCHAR(400) DEFAULT {'x' * 300!r})"
+        (error,) = upgrade(script([f"CREATE TABLE {other}.made (id INTEGER, id INTEGER)"]))
+        assert "Duplicate column name 'id'" in error
+        (error, told) = upgrade(script([create]))
+        assert ("stop", True, True) == (error, told.startswith("Could not be brought back: "), len(told) < 300)
+    finally:
+        run_on_server(bare.url, f"DROP DATABASE {other}")
+
+
+def test_waiting_for_itself(project: Project, bare: Engine) -> None:
+    """MariaDB waits for its own session in EXCHANGE PARTITION: the message says so, and gives a line that runs."""
+    if not is_mariadb(bare.url):
+        pytest.skip("MySQL does not wait")
+    tables, (_, exchange, _) = OWN["exchanged partition"]
+    with bare.begin() as connection:
+        run(connection, tables)
+    project.write(*revision("a1", FIRST, f"op.execute({exchange!r})"))
+    done = project.db("upgrade", MIGRATION_LOCK_TIMEOUT="1", MIGRATION_LOCK_RETRIES="1")
+    assert (1, True) == (done.returncode, "no other session holds a lock" in done.stderr), done.stderr
+    line = "with op.get_context().autocommit_block():"
+    assert line in done.stderr
+    project.write(*revision("a1", FIRST, f"{line}\n    op.execute({exchange!r})"))
+    project.ok("upgrade")
+    with bare.connect() as connection:
+        assert [1, 3] == sorted(connection.scalars(text("SELECT id FROM a WHERE id < 10")))

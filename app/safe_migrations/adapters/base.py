@@ -265,6 +265,10 @@ class Adapter(ABC):
     def blockers(self, connection: Connection) -> tuple[str, str]:
         """The session that has been in a transaction for longest, and a line that ends it; or two empty strings."""
 
+    def waits_for_itself(self, _connection: Connection, _statement: str) -> bool:
+        """Whether the statement, in a transaction, waits for a lock of its own session until it times out."""
+        return False
+
     @abstractmethod
     def version(self, connection: Connection) -> tuple[str, str]:
         """Product and version: ``("mariadb", "10.11.19")``."""

@@ -1,5 +1,6 @@
 """MySQL and MariaDB: a named lock; and because each DDL statement commits, a journal and an undo."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -110,6 +111,13 @@ class MySQL(Adapter):
             return "", ""
         number, user, host, since = found
         return f"session {number}, {user} from {host}, in a transaction since {since}", f"KILL {number};"
+
+    def waits_for_itself(self, connection: Connection, statement: str) -> bool:
+        """EXCHANGE PARTITION of MariaDB 10.11, unless each statement is committed by itself."""
+        return (
+            self.version(connection)[0] == "mariadb"
+            and re.search(r"\bEXCHANGE\s+PARTITION\b", statement, re.I) is not None
+        )
 
     def version(self, connection: Connection) -> tuple[str, str]:
         """The server's, whichever of the two products it is."""

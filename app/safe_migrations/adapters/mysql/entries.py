@@ -5,6 +5,7 @@ it void, without a statement that deletes it.
 """
 
 import json
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -64,9 +65,10 @@ class Entry:
     @property
     def unseen(self) -> str:
         """Of rows of which there is no copy: what may not be as it was."""
+        text = textwrap.shorten(self.statement.text, 200, placeholder=" ...")
         if self.name:
-            return f"{self.name} has no primary key or no transactions, and this was committed: {self.statement.text}"
-        return f"what this may have changed, out of sight: {self.statement.text}"
+            return f"{self.name} has no primary key or no transactions, and this was committed: {text}"
+        return f"what this may have changed, out of sight: {text}"
 
 
 class Entries:

@@ -82,6 +82,8 @@ class Journal:
             self.before_commit()  # once a temporary table hides one, its rows are out of reach
         if statement.schemas - {self.session.database}:
             self._note_opaque(statement)
+            if statement.verb != "DROP":  # of several tables, some may be gone
+                self.under_way = statement
             return
         if statement.writes or self.schema.calls(statement):
             self._note_writing(statement, autocommit or self.session.autocommit)
