@@ -135,8 +135,8 @@ class Backups:
         return [file for file in self.found() if not is_by_hand(file)]
 
     def _remove_partial(self, but: Path) -> None:
-        """What a killed run left: we have the lock, so nobody is writing it."""
-        for file in self.folder.glob(f"{self.name}-*{PARTIAL}"):
+        """Remove what a killed run left, SQLite's journal included: we have the lock, so nobody is writing it."""
+        for file in self.folder.glob(f"{self.name}-*{PARTIAL}*"):
             if file != but:
                 file.unlink()
 
@@ -184,8 +184,9 @@ def private(file: Path) -> Iterator[None]:
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield
     finally:
-        with suppress(OSError):
-            file.unlink(missing_ok=True)
+        for each in (file, *(file.with_name(file.name + suffix) for suffix in ("-journal", "-wal", "-shm"))):
+            with suppress(OSError):
+                each.unlink(missing_ok=True)
 
 
 @contextmanager

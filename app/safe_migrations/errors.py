@@ -71,6 +71,10 @@ def message(error: BaseException, situation: Situation) -> MigrationError:
 
 def _without_notes(error: BaseException, situation: Situation) -> MigrationError:
     place = script_place(error, situation.directory)
+    if no_fault := _not_of_the_script(error):
+        where = f"{relative(place[0])}, line {place[1]}" if place else situation.database
+        words = summary(no_fault)
+        return MigrationError(f"{where}: {words}", *remedies.find(words, remedies.STATEMENT, situation))
     if place is None or isinstance(error, MigrationError):
         return explain(error, situation)
     file, line = place
@@ -94,6 +98,16 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
         "correct the script; see which revision the database is at:",
         "flask db current",
     )
+
+
+def _not_of_the_script(error: BaseException | None) -> DBAPIError | None:
+    """Return the first error of a full or read-only disk: the database has rolled back at once, and others follow."""
+    found = None
+    while error is not None:
+        if isinstance(error, DBAPIError) and error.statement and remedies.DISK.search(summary(error)):
+            found = error
+        error = error.__context__
+    return found
 
 
 def _without_database(where: str, words: str, table: str | None) -> MigrationError:

@@ -42,16 +42,17 @@ def find(words: str, remedies: tuple[Remedy, ...], situation: Situation) -> tupl
     """The fix, and lines to paste, from the first of ``remedies`` that fits; the last one fits all."""
     remedy, found = next((remedy, found) for remedy in remedies if (found := re.search(remedy.pattern, words)))
     url = situation.url
+    file = (url.database or "").removeprefix("file:")  # of SQLite
     names = {
         "directory": shlex.quote(relative(situation.directory)),
         "server": "".join(
             f" --{name}={shlex.quote(str(value))}" for name, value in (("host", url.host), ("port", url.port)) if value
         ),
         "user": shlex.quote(url.username or "USER"),
-        "name": shlex.quote(url.database or ""),
+        "name": shlex.quote(file),
         "create": shlex.quote(f"CREATE DATABASE `{url.database}` CHARACTER SET utf8mb4"),
         "database": f"`{url.database}`",
-        "folder": shlex.quote(str(Path(url.database or "").parent)),
+        "folder": shlex.quote(str(Path(file).parent)),
         **found.groupdict(),
     }
     return (remedy.fix, *(line.format(**names) for line in remedy.lines))
@@ -100,13 +101,24 @@ LOGIN = (
     Remedy(r"", "start the server, or check host and port in DATABASE_URL (or DB_HOST and DB_PORT)."),
 )
 
+# What the disk is at fault for, and no script: SQLite's words, PostgreSQL's, MySQL's.
+DISK = re.compile(
+    r"disk is full|disk I/O error|readonly database|No space left|read-only (transaction|mode|option)|^Disk full"
+    r"|^The table '.*' is full|error 28\b|errno: 28\b"
+)
+
 # The database's words about a statement of Alembic's own: it reads and writes the table alembic_version.
 STATEMENT = (
     Remedy(
         r"not a database|malformed",
         "check the path in DATABASE_URL: the file is no SQLite database, or it is damaged.",
     ),
-    Remedy(r"readonly", "grant the user write access, or make the file and its folder writable."),
+    Remedy(
+        r"readonly",
+        "make the file and its folder writable for this user. How they are:",
+        ("ls -ld {folder} {name}",),
+    ),
+    Remedy(r"read-only", "name the primary server in DATABASE_URL: this one takes no writes, as a replica does."),
     Remedy(
         r"denied to user (?P<account>'.*?'@'.*?')",
         "give the user that right, as the server's administrator:",
@@ -127,7 +139,12 @@ STATEMENT = (
         "give the user that right, or run it as the owner, named in DATABASE_URL.",
     ),
     Remedy(r"is locked", "wait for the other process that writes to the database, then run the command again."),
-    Remedy(r"disk is full|No space left", "make room on the disk, then run the command again."),
+    Remedy(
+        r"database or disk is full|disk I/O error",
+        "make room on the disk that has the database, or repair it, then run the command again. What is free there:",
+        ("df -h {folder}",),
+    ),
+    Remedy(DISK.pattern, "make room on the server's disk, as its administrator, then run the command again."),
     Remedy(r"", "see which revision the database is at:", ("flask db current",)),
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
 from sqlalchemy import Connection
+from sqlalchemy.engine import ExceptionContext
 
 from app.safe_migrations.adapters import Adapter
 from app.safe_migrations.adapters.base import Lock, listening
@@ -64,7 +65,8 @@ class StepTransaction:
         vars(context)["autocommit_block"] = lambda: self._autocommit_block(block)
         own["commit"] = self._commit
         try:
-            with listening(self.connection, listeners):
+            on_error = {"handle_error": self._on_error}
+            with listening(self.connection, listeners), listening(self.connection.engine, on_error):
                 yield
         finally:
             del own["commit"]
@@ -112,6 +114,11 @@ class StepTransaction:
         found = ENDS.match(statement)
         if found and (self.used or not self.adapter.driver_begins):
             raise self._refused(found["verb"].upper())
+
+    def _on_error(self, failure: ExceptionContext) -> None:
+        """Where the database ends the transaction itself, as SQLite does on a full disk, it is rolled back."""
+        if failure.connection is self.connection and self.open and not self.adapter.in_transaction(self.connection):
+            self._on_end("rollback")
 
     def _after(self, *_others: object) -> None:
         self.used = True

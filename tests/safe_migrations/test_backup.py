@@ -325,6 +325,67 @@ def test_no_room_for_the_database(project: Project, engine: Engine) -> None:
     assert before == state(engine)
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of three megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only who may mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_no_room_leaves_nothing(project: Project, engine: Engine, small_disk: Path) -> None:
+    """A backup for which the disk is too small leaves no journal of SQLite's beside it, and removes an older one."""
+    run(engine, "CREATE TABLE large AS SELECT zeroblob(2000000) AS content")
+    project.environ["MIGRATION_BACKUP_DIR"] = str(small_disk / "backups")
+    project.ok("backup")
+    (backup,) = (small_disk / "backups").iterdir()
+    backup.with_name(f"{backup.name}.partial-journal").touch()
+    (small_disk / "fill").write_bytes(bytes(900_000))
+    done = project.db("backup")
+    assert (1, True) == (done.returncode, "database or disk is full" in done.stderr), done.stderr
+    assert [backup] == list((small_disk / "backups").iterdir())
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_no_room_for_a_step(project: Project, engine: Engine, small_disk: Path, mode: str) -> None:
+    """Where the disk is full in the middle of a step, nothing blames the script: not what Alembic fails at then."""
+    project.environ |= {"MIGRATION_BACKUP": "never", "DATABASE_URL": f"sqlite:///{small_disk / 'app.db'}"}
+    project.ok("upgrade")
+    full = create_engine(project.environ["DATABASE_URL"])
+    with full.connect() as connection:
+        connection.execute(text(f"PRAGMA journal_mode={mode}"))
+    insert = "INSERT INTO user (id, username, email) VALUES ({}, {}, random() || hex(zeroblob(20000)))"
+    run(full, *(insert.format(number, number) for number in range(30)))
+    (small_disk / "fill").write_bytes(bytes(shutil.disk_usage(small_disk).free - 300_000))
+    before = state(full)
+    alter = "with op.batch_alter_table('user') as batch:\n    batch.alter_column('email', type_=sa.String(500))"
+    project.write(*revision("a1", FIRST, alter))
+    done = project.db("upgrade")
+    lines = [f"df -h {small_disk}"]
+    assert (1, lines) == (done.returncode, [line.strip() for line in done.stderr.splitlines()[-1:]]), done.stderr
+    assert "migrations/versions/a1.py, line " in done.stderr
+    assert before == state(full)
+    full.dispose()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_read_only(project: Project, engine: Engine, database: str) -> None:
+    """A database that takes no writes is no fault of the script."""
+    project.environ["MIGRATION_BACKUP"] = "never"
+    project.write(*A1)
+    file = Path(str(sa.make_url(database).database))
+    done = project.db("upgrade", DATABASE_URL=f"sqlite:///file:{file}?mode=ro&uri=true")
+    assert (1, True) == (done.returncode, "readonly database" in done.stderr), done.stderr
+    assert "make the file and its folder writable" in done.stderr
+    assert f"    ls -ld {file.parent} {file}" in done.stderr
+
+
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
 def test_no_room_on_the_server(project: Project, engine: Engine, tmp_path: Path) -> None:
     """A program that says that the server's disk is full is no reason to name another folder."""

@@ -30,6 +30,7 @@ def write(connection: sqlite3.Connection, file: Path, patience: Patience) -> Non
     """In one piece: a writer waits, and no half of what it writes comes along. Raises MigrationError, and OSError."""
     try:
         with closing(sqlite3.connect(file)) as target:
+            target.execute("PRAGMA journal_mode=OFF")  # a full disk would leave the journal behind
             _copy(connection, target, patience, connection)
             target.execute("PRAGMA journal_mode=DELETE")  # one file, whatever the database's own mode is
     except sqlite3.OperationalError as error:
