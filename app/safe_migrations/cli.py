@@ -15,12 +15,13 @@ from typing import Any
 import click
 import flask_migrate
 from alembic.command import current as show_current
+from alembic.script import ScriptDirectory
 from click.core import ParameterSource
 from flask import Flask, current_app, g
 from flask.helpers import get_debug_flag
 from flask_migrate.cli import db as stock
 
-from app.safe_migrations.errors import message, script_place
+from app.safe_migrations.errors import MigrationError, message, script_place
 from app.safe_migrations.remedies import Situation
 
 
@@ -90,9 +91,26 @@ def _with_revision_option(command: click.Command) -> MigrationCommand:
     if any(param.name == "revision" for param in params):
         params.append(click.Option(["--revision", "target"], metavar="REV", help="The same as the argument."))
     callback = command.callback
-    if callback is not None and any(param.name == "rev_id" for param in params) and command.name != "merge":
-        callback = _then_review(callback)
+    if callback is not None and any(param.name == "rev_id" for param in params):
+        callback = _of_several(callback) if command.name == "merge" else _then_review(callback)
     return MigrationCommand(command.name, params=params, callback=callback, help=command.help)
+
+
+def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse to merge fewer than two revisions: Alembic writes a script that merges one."""
+
+    @wraps(merge)
+    def run(**options: Any) -> Any:
+        script = ScriptDirectory.from_config(_config(options.get("directory")))
+        found = {each.revision for each in script.get_revisions(options["revisions"])}
+        if len(found) < 2:
+            named = f"{', '.join(found)} is the only one" if found else "there is none"
+            raise MigrationError(
+                f"Nothing to merge: that takes two revisions, and {named}.", "see all heads:", "flask db heads"
+            )
+        return merge(**options)
+
+    return run
 
 
 def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:

@@ -137,6 +137,9 @@ CASES = {
     "empty": Case("The revision is empty", "flask db downgrade", "downgrade --revision ", status=2),
     "empty-upgrade": Case("The revision is empty", "flask db upgrade", "upgrade ", status=2),
     "empty-merge": Case("Which revisions?", 'merge -m "Merge heads" heads', "merge -m x", status=2),
+    "merge-of-one": Case(
+        f"Nothing to merge: that takes two revisions, and {FIRST} is the only one.", "flask db heads", "merge heads"
+    ),
     "multidb": Case("template is for one database", "--template flask-multidb", "init --multidb -d other", status=2),
     "no-versions": Case(
         "the folder migrations/versions is missing",
