@@ -1,5 +1,6 @@
 """What SQLite refuses outside of batch mode, or loses in it, is found, and nothing else: SQLite is asked."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -140,7 +141,8 @@ def test_add_column_without_rows(connection: sa.Connection) -> None:
 def test_constraint_outside_batch(connection: sa.Connection, name: str) -> None:
     """A change is found where SQLite, or Alembic, refuses it; a column's name is the only thing that may change."""
     found = found_in("constraint-outside-batch", Operation(CHANGES[name](), 1), Tables(connection))
-    assert bool(refused(connection, CHANGES[name]())) == bool(found)
+    takes_not_null = sqlite3.sqlite_version_info >= (3, 53)  # and the history may run on an older one
+    assert bool(found) == (bool(refused(connection, CHANGES[name]())) or (takes_not_null and name == "nullable"))
     assert [] == found_in("constraint-outside-batch", in_batch("pet", CHANGES[name]())[0])
 
 

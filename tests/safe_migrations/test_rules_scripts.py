@@ -117,17 +117,20 @@ def test_lock_tables_commits(review: Review, product: str) -> None:
     assert (product in {"mysql", "mariadb"}) == bool(findings)
 
 
-@pytest.mark.parametrize(("statement", "expected"), [("SELECT 1", 1), ("COMMIT", 2)])
-def test_commit_breaks_all_or_nothing(database: str, project: Project, statement: str, expected: int) -> None:
-    """Of a revision that fails behind its COMMIT, what stands before it stays: there is no undo for such a table."""
+@pytest.mark.parametrize("statement", ["SELECT 1", "COMMIT"])
+def test_commit_breaks_all_or_nothing(database: str, project: Project, statement: str) -> None:
+    """A COMMIT is refused where a transaction makes the revision all or nothing. On MySQL and MariaDB it commits, and
+    what stands before it stays: there is no undo for such a table.
+    """
     project.write(*revision("r0", FIRST, "op.execute('CREATE TABLE plain AS SELECT 1 AS a')"))
     project.ok("upgrade")
     body = f"op.execute('UPDATE plain SET a = 2 WHERE a = 1')\nop.execute({statement!r})\nraise RuntimeError('stop')"
     project.write(*revision("a1", "r0", body))
     assert 1 == project.db("upgrade").returncode
     engine = create_engine(database_url({"DATABASE_URL": database}))
+    commits = statement == "COMMIT" and engine.dialect.name == "mysql"
     with engine.connect() as connection:
-        assert expected == connection.scalar(text("SELECT a FROM plain"))
+        assert (2 if commits else 1) == connection.scalar(text("SELECT a FROM plain"))
     engine.dispose()
 
 

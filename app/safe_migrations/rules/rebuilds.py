@@ -52,7 +52,9 @@ def rebuild_loses(op: ops.MigrateOperation, case: Case) -> Problem | None:
 def constraint_outside_batch(
     op: ops.AlterColumnOp | ops.AddConstraintOp | ops.DropConstraintOp, case: Case
 ) -> Problem | None:
-    """ALTER TABLE of SQLite renames, adds and drops columns, and nothing else (sqlite.org/lang_altertable.html)."""
+    """Find what SQLite's ALTER TABLE cannot do: all but to rename, add and drop columns, before SQLite 3.53, which also
+    sets and drops NOT NULL (sqlite.org/lang_altertable.html).
+    """
     if case.operation is None or case.operation.batch:
         return None
     table = str(getattr(op, "table_name", None) or getattr(op, "source_table", ""))
@@ -64,7 +66,7 @@ def constraint_outside_batch(
         what = f"drops constraint {op.constraint_name} of {table}"
     else:
         what = f"adds {CONSTRAINTS.get(type(op), 'a constraint to')} {table}"
-    return Problem(f"{what} outside of batch mode, and SQLite has no ALTER TABLE for that", _in_batch(op))
+    return Problem(f"{what} outside batch mode, and not every SQLite has an ALTER TABLE for that", _in_batch(op))
 
 
 def _changes_more_than_a_name(op: ops.AlterColumnOp) -> bool:
