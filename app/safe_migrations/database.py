@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters import Adapter
+from app.safe_migrations.adapters.base import version_options
 from app.safe_migrations.errors import LoginError, UnsafeError
 
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
@@ -40,7 +41,7 @@ def naming_convention() -> Mapping[Any, Any]:
 
 def heads_of(connection: Connection) -> tuple[str, ...]:
     """The revisions that the database says it is at; ends the transaction."""
-    heads = MigrationContext.configure(connection).get_current_heads()
+    heads = MigrationContext.configure(connection, opts=version_options()).get_current_heads()
     connection.rollback()
     return heads
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from alembic.runtime.migration import MigrationStep, RevisionStep
+from flask import current_app
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -47,6 +48,8 @@ def run_migrations(engine: Engine, **options: Any) -> None:
     options["render_item"] = portably(options.get("render_item"))
     name_database(context.config, engine)
     using = settings()
+    own = {name: value for name, value in options.items() if name.startswith("version_table")}
+    current_app.extensions["migrate"].configure_args.update(own)  # where env.py alone names them
     with log_on_stderr():
         if context.is_offline_mode():
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)

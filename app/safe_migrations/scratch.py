@@ -9,6 +9,7 @@ from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.safe_migrations.adapters import SCRATCH, Adapter, Part, adapter_of
+from app.safe_migrations.adapters.base import version_options, version_table
 from app.safe_migrations.backup import PORTS, name_of, private, writing
 from app.safe_migrations.confinement import kept_inside
 from app.safe_migrations.database import heads_of
@@ -21,6 +22,12 @@ from app.safe_migrations.settings import Settings
 @contextmanager
 def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows: bool) -> Iterator[Adapter]:
     """A copy of the database behind ``connection``, with its rows or without. Call it locked for rehearsals."""
+    schema, name = version_table()
+    if schema not in (None, *adapter.schemas(connection)):
+        raise MigrationError(
+            f"the table {name} is in another database ({schema}), and a rehearsal has a copy of one database only.",
+            "keep it in the app's own database: leave version_table_schema out of Migrate(...).",
+        )
     with ExitStack() as stack:
         url = stack.enter_context(_empty_database(adapter, connection, using))
         scratch = adapter_of(_engine(url))
@@ -119,7 +126,7 @@ def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Set
                 adapter.dump(connection, file, using.patience, part)
             scratch.load(target, file, using.patience, part)
         if not rows:
-            context = MigrationContext.configure(target)
+            context = MigrationContext.configure(target, opts=version_options())
             for head in set(heads) - set(context.get_current_heads()):
                 target.execute(context._version.insert().values(version_num=head))
             target.commit()

@@ -9,13 +9,13 @@ from contextlib import closing
 import flask_migrate
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from app import create_app
 from app.extensions import db
 from app.safe_migrations import progress
 from config import Config, database_url
-from tests.conftest import FIRST, Project, revision
+from tests.conftest import FIRST, Project, revision, run_on_server
 
 FAMILY = """
 revision = "a1"
@@ -206,3 +206,56 @@ def test_purge_at_an_unknown_revision(project: Project, database: str, target: s
     with engine.connect() as connection:
         assert expected == list(connection.scalars(text("SELECT version_num FROM alembic_version")))
     engine.dispose()
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "mysql", "postgresql"], indirect=True)
+def test_version_table_of_another_name(project: Project, database: str) -> None:
+    """With `version_table` in the app's options, every command reads the revision from there."""
+    follows_its_version_table(project, "version_table='versions'")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_version_table_in_another_schema(project: Project, database: str) -> None:
+    """With `version_table_schema` too."""
+    run_on_server(make_url(database), "CREATE SCHEMA meta")
+    follows_its_version_table(project, "version_table_schema='meta'")
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_version_table_in_another_database(project: Project, database: str) -> None:
+    """On MySQL a schema is another database, which a rehearsal's copy would not have: it is refused."""
+    url = make_url(database)
+    other = f"{url.database}_meta"
+    run_on_server(url, f"CREATE DATABASE {other}")
+    try:
+        configure(project, f"version_table_schema='{other}'")
+        project.ok("upgrade")
+        assert f"The database is at {FIRST}" in project.ok("downgrade") + project.ok("upgrade")
+        project.write(*revision("a1", FIRST, "pass"))
+        assert f"is in another database ({other})" in project.db("rehearse").stderr
+        assert "The database is at a1\n" in project.ok("upgrade")
+    finally:
+        run_on_server(url, f"DROP DATABASE {other}")
+
+
+def configure(project: Project, option: str) -> None:
+    """Give Migrate() the option."""
+    extensions = (project.path / "app" / "extensions.py").read_text()
+    project.write("app/extensions.py", extensions.replace('/ "migrations"))', f'/ "migrations"), {option})'))
+
+
+def follows_its_version_table(project: Project, option: str) -> None:
+    """Upgrade, review, rehearse, back up and downgrade: nothing is planned twice, and the table counts as no app's."""
+    configure(project, option)
+    project.ok("upgrade")
+    make = "op.create_table('t', sa.Column('id', sa.Integer(), primary_key=True))"
+    project.write(*revision("a1", FIRST, make, "op.drop_table('t')"))
+    assert ["a1"] == [line.split()[1][:-1] for line in project.db("status").stdout.splitlines() if "pending" in line]
+    for options in ([], ["--schema-only"]):
+        said = project.db("rehearse", *options).stdout
+        assert ["a1"] == [line.split()[0] for line in said.splitlines() if line.endswith(" ok")]
+    assert f"-{FIRST}-" in project.ok("backup")
+    assert "The database is at a1\n" in project.ok("upgrade")
+    project.write(*revision("b1", "a1", make.replace("'t'", "'t2'") + "\nraise ValueError('no')"))
+    assert 1 == project.db("upgrade").returncode
+    assert f"The database is at {FIRST}\n" in project.ok("downgrade", FIRST)

@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flask import current_app
 from sqlalchemy import URL, Connection, Engine, TableClause, event, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
@@ -29,9 +30,21 @@ RESTORE = f"{OWN_TABLES}restore"
 """A table that is there while a backup is restored in steps that commit; it has the path of the file."""
 
 
+def version_options() -> dict[str, Any]:
+    """Return what the app's options for Alembic say of the table alembic_version: another name, or another schema."""
+    options = current_app.extensions["migrate"].configure_args
+    return {name: value for name, value in options.items() if name.startswith("version_table")}
+
+
+def version_table() -> tuple[str | None, str]:
+    """Return schema and name of the table in which Alembic keeps the revisions that the database is at."""
+    options = version_options()
+    return options.get("version_table_schema"), options.get("version_table", "alembic_version")
+
+
 def is_ours(table: str) -> bool:
     """Whether it is no table of the app's, but of Alembic or of a run."""
-    return table == "alembic_version" or table.startswith(OWN_TABLES)
+    return table == version_table()[1] or table.startswith(OWN_TABLES)
 
 
 def double_quoted(name: str) -> str:

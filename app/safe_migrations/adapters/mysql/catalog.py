@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import OWN_TABLES, RESTORE, SCRATCH
+from app.safe_migrations.adapters.base import OWN_TABLES, RESTORE, SCRATCH, version_table
 from app.safe_migrations.adapters.mysql.session import Execute, set_aside
 
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
@@ -75,10 +75,6 @@ JOURNAL = f"{OWN_TABLES}journal"
 """The table that is there while a run goes on, or after one was killed."""
 
 
-REVISIONS = "alembic_version"
-"""The table in which Alembic keeps the revisions that the database is at."""
-
-
 def there(execute: Execute, *names: str) -> set[str]:
     """Those of these tables that are there."""
     marks = ", ".join(["%s"] * len(names))
@@ -88,9 +84,12 @@ def there(execute: Execute, *names: str) -> set[str]:
 
 def heads_as_text(execute: Execute) -> str:
     """The revisions that the database says it is at: ``"a1,b1"``."""
-    if not there(execute, REVISIONS):
+    schema, name = version_table()
+    query = "SELECT 1 FROM information_schema.tables WHERE table_schema = coalesce(%s, DATABASE()) AND table_name = %s"
+    if not execute(query, (schema, name)):
         return ""
-    return as_text(head for (head,) in execute(f"SELECT version_num FROM {REVISIONS}"))
+    place = ".".join(quoted(part) for part in (schema, name) if part)
+    return as_text(head for (head,) in execute(f"SELECT version_num FROM {place}"))
 
 
 def as_text(heads: Iterable[str]) -> str:

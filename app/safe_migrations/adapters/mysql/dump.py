@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Part, not_whole
-from app.safe_migrations.adapters.mysql.catalog import REVISIONS, quoted, there, there_are
+from app.safe_migrations.adapters.base import Part, not_whole, version_table
+from app.safe_migrations.adapters.mysql.catalog import quoted, there, there_are
 from app.safe_migrations.adapters.mysql.definers import Maker, why_not
 from app.safe_migrations.adapters.mysql.session import MAKES_KEYS, Execute, may_forgo_keys
 from app.safe_migrations.adapters.tools import ToolError, program, running, unnamed_file
@@ -70,13 +70,14 @@ class Dump:
         wanted += ["--events"] if part is Part.ALL else []
         wanted += ["--no-data"] if part is Part.SCHEMA else []
         wanted += ["--dump-history"] if self._has_history() and part is not Part.SCHEMA else []
-        left_out = [REVISIONS, *self._broken_views()]
+        _, revisions = version_table()
+        left_out = [revisions, *self._broken_views()]
         left_out += self._tables_elsewhere() if part is not Part.ALL else []
         wanted += [f"--ignore-table={self.url.database}.{name}" for name in left_out]
         with file.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as target:
             self._write([path, *wanted, self._database()], target)
-            if there(self.execute, REVISIONS):
-                self._write([path, *WRITE, self._database(), REVISIONS], target)
+            if there(self.execute, revisions):
+                self._write([path, *WRITE, self._database(), revisions], target)
 
     def verify(self, file: Path) -> set[Maker]:
         """Who defined what is in it. Raises MigrationError unless it is whole, and this server can take it."""

@@ -9,7 +9,8 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.mysql.catalog import REVISIONS, quoted, show_create
+from app.safe_migrations.adapters.base import version_table
+from app.safe_migrations.adapters.mysql.catalog import quoted, show_create
 from app.safe_migrations.adapters.mysql.copies import WHOLE
 from app.safe_migrations.adapters.mysql.definitions import (
     taking_empty,
@@ -213,7 +214,7 @@ class Undo:
             if entry.progress == UNDONE and entry.text is None:
                 continue  # of that name, there is only what others have made since
             if str(entry) not in self.reasons and entry.is_as_before(self.execute):
-                self.outcome.restored += {str(entry)} - as_before - {f"table {REVISIONS}"}
+                self.outcome.restored += {str(entry)} - as_before - {f"table {version_table()[1]}"}
             else:
                 self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its text differs")
 

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, text
 
-from app.safe_migrations.adapters.base import OWN_TABLES, double_quoted
+from app.safe_migrations.adapters.base import OWN_TABLES, double_quoted, version_table
 from app.safe_migrations.adapters.snapshot import Rows, Scan, Snapshot
 
 # Schemas of the database's own, and no object that belongs to an extension. A name is as the search path needs it.
@@ -17,7 +17,7 @@ NOT_OF_AN_EXTENSION = (
 TABLES = (
     f"pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND {OURS} AND "
     + NOT_OF_AN_EXTENSION.format(catalog="pg_class", oid="c.oid")
-    + rf" AND c.relname <> 'alembic_version' AND c.relname !~ '^{OWN_TABLES}'"
+    + rf" AND c.relname <> :revisions AND c.relname !~ '^{OWN_TABLES}'"
 )
 TYPES = f"pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace AND {OURS} AND " + NOT_OF_AN_EXTENSION.format(
     catalog="pg_type", oid="t.oid"
@@ -137,14 +137,15 @@ END $$
 
 def taken(connection: Connection) -> Snapshot:
     """Schema and rows of all schemas of the database's own; ends the transaction. Raises DBAPIError."""
-    objects = {name: words or "" for name, words in connection.execute(text(OBJECTS))}
+    revisions = {"revisions": version_table()[1]}
+    objects = {name: words or "" for name, words in connection.execute(text(OBJECTS), revisions)}
     connection.execute(text(SHOW_ALL_ROWS))
-    columns = connection.execute(text(COLUMNS)).all()
+    columns = connection.execute(text(COLUMNS), revisions).all()
     tables = {
         name: _rows(connection, full, [(column[2], column[3]) for column in found])
         for (name, full), found in groupby(columns, lambda column: (column[0], column[1]))
     }
-    counters = {name: int(number) for name, number in connection.execute(text(COUNTERS))}
+    counters = {name: int(number) for name, number in connection.execute(text(COUNTERS), revisions)}
     connection.rollback()
     return Snapshot(objects, tables, counters)
 
