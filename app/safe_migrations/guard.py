@@ -25,7 +25,7 @@ from app.safe_migrations.directives import (
     portably,
     process_revision_directives,
 )
-from app.safe_migrations.errors import HalfDoneError, MigrationError
+from app.safe_migrations.errors import HalfDoneError, MigrationError, summary
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.plan import changes_revisions, command, pending, purges
 from app.safe_migrations.progress import Progress, StepDone, log, log_on_stderr
@@ -171,14 +171,13 @@ def _run_patiently(
     work = context.get_context().opts["fn"]
     options = {
         **adapter.configure,
-        **({"transaction_per_migration": False} if purges() else {}),  # what it deletes, it writes again
         **options,
         "fn": lambda heads, migration_context: transaction.steps(work(heads, migration_context)),
         "on_version_apply": (transaction.done, progress.on_version_apply),
     }
 
-    def run() -> None:
-        context.configure(connection=connection, **options)
+    def run(**more: Any) -> None:
+        context.configure(connection=connection, **{**options, **more})
         try:
             with transaction.watched(context.get_context()), context.begin_transaction():
                 context.run_migrations()
@@ -189,9 +188,28 @@ def _run_patiently(
     def can_run_again(error: Exception) -> bool:
         return timed_out(adapter, error) and adapter.reruns and not progress.part_committed
 
+    def ran_in_one_transaction() -> bool:
+        """Spare an empty database, where nobody waits for a lock, the commits; not if a revision needs one before it,
+        as the use of an enum's new value does.
+        """
+        if not adapter.configure.get("transaction_per_migration") or adapter.has_tables(connection):
+            return False
+        try:
+            run(transaction_per_migration=False)
+        except Exception as error:
+            if error is transaction.error or progress.part_committed:
+                raise
+            connection.rollback()
+            log.info("Rolled back: %s. Trying again, with a transaction for each revision", summary(error))
+            return False
+        return True
+
     with progress.shown_on(connection), others_kept_from_waiting(adapter, connection, patience):
         try:
-            patience.persist(run, can_run_again)
+            if purges():  # what it deletes, it writes again
+                patience.persist(lambda: run(transaction_per_migration=False), can_run_again)
+            elif not ran_in_one_transaction():
+                patience.persist(run, can_run_again)
         except DBAPIError as error:
             if timed_out(adapter, error):
                 raise blocked(adapter, connection, patience, f"flask db {again}", error.statement) from error

@@ -33,6 +33,7 @@ class StepTransaction:
         self.error: MigrationError | None = None
         self.asked = self.open = self.used = False
         self.ended = ""
+        self.block: Callable[[], AbstractContextManager[None]] | None = None
 
     def steps(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
         """Yield ``steps``; until done() is called for one, what happens on the connection is its script's doing."""
@@ -46,6 +47,10 @@ class StepTransaction:
         """The script has run and its revision is recorded; Alembic commits next, unless the lock is lost."""
         self.step = None
         self._require_lock()
+        if self.block is not None:  # what follows may be rolled back, but not to the middle of this step
+            with self.block():
+                pass
+            self.block = None
 
     @contextmanager
     def watched(self, context: MigrationContext) -> Iterator[None]:
@@ -79,7 +84,7 @@ class StepTransaction:
         step, self.step = self.step, None
         with block():
             yield
-        self.step = step
+        self.step, self.block = step, block
 
     def _require_lock(self) -> None:
         if not self.lock.is_held():

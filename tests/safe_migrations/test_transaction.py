@@ -134,3 +134,59 @@ def test_the_error_is_the_scripts_own(project: Project, database: str, attempt: 
     up = f"try:\n    raise ValueError('no such thing')\nexcept ValueError:\n    {BIND}.rollback()\n    raise"
     project.write(*revision("a1", FIRST, f"{ADD}\n{up}"))
     assert "no such thing" in attempt(flask_migrate.upgrade)[0]
+
+
+def table(name: str) -> str:
+    """An operation that makes a table."""
+    return f"op.create_table('{name}', sa.Column('id', sa.Integer(), primary_key=True))"
+
+
+@on_postgresql
+def test_empty_database(project: Project, database: str) -> None:
+    """All revisions from empty are one transaction; once there are tables, each revision is one."""
+    names = ["user", "a1", "b1", "c1", "d1"]
+    for name, before in (("a1", FIRST), ("b1", "a1")):
+        project.write(*revision(name, before, table(name)))
+    project.ok("upgrade")
+    for name, before in (("c1", "b1"), ("d1", "c1")):
+        project.write(*revision(name, before, table(name)))
+    project.ok("upgrade")
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT relname, xmin::text FROM pg_class")).all()
+    engine.dispose()
+    made_by = {row.relname: row.xmin for row in found}
+    assert [1, 3] == [len({made_by[name] for name in chosen}) for chosen in (names[:3], names[2:])]
+
+
+@on_postgresql
+def test_empty_database_and_a_revision_that_needs_a_commit(project: Project, database: str) -> None:
+    """A value that one revision adds to an enum, and the next one uses, which one transaction may not do."""
+    project.write(*revision("a1", FIRST, "op.execute(\"CREATE TYPE mood AS ENUM ('sad')\")"))
+    project.write(*revision("b1", "a1", "op.execute(\"ALTER TYPE mood ADD VALUE 'happy'\")"))
+    project.write(*revision("c1", "b1", "op.execute(\"CREATE TABLE m AS SELECT CAST('happy' AS mood) AS mood\")"))
+    assert "Trying again, with a transaction for each revision" in project.ok("upgrade")
+    assert ["c1"] == state(database)[0]
+
+
+@on_postgresql
+def test_empty_database_and_a_revision_that_fails(project: Project, database: str) -> None:
+    """The revisions before it are kept, and the message names it, as on a database with tables."""
+    project.write(*revision("a1", FIRST, ADD))
+    project.write(*revision("b1", "a1", "op.execute('nonsense')"))
+    done = project.db("upgrade")
+    assert (1, (["a1"], True)) == (done.returncode, state(database))
+    assert 'Error: migrations/versions/b1.py, line 9: syntax error at or near "nonsense"' in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_empty_database_and_an_autocommit_block(project: Project, database: str) -> None:
+    """A step with an autocommit block is kept whole where a later one fails, though all began as one transaction."""
+    block = f"with op.get_context().autocommit_block():\n    {table('inside')}\n{ADD}"
+    project.write(*revision("a1", FIRST, f"{table('before')}\n{block}"))
+    project.write(*revision("b1", "a1", f"{table('later')}\nop.execute('nonsense')"))
+    assert 1 == project.db("upgrade").returncode
+    assert (["a1"], True) == state(database)
+    project.write(*revision("b1", "a1", table("later")))
+    project.ok("upgrade")
+    assert ["b1"] == state(database)[0]
