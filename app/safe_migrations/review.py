@@ -42,10 +42,14 @@ class Review:
 
     def of(self, script: Script) -> list[Finding]:
         """What hurts in one revision, which follows what was reviewed before."""
+        return self.of_recorded(Revision.of(script, self.recorder, *self.ways))
+
+    def of_recorded(self, revision: Revision) -> list[Finding]:
+        """Return the findings of a revision whose operations are known."""
+        script = revision.script
         declared = getattr(script.module, "safety_assured", {})
         whole = self.ways == BOTH
         elsewhere = _found_elsewhere(script, self.tables) if declared and whole else set()
-        revision = Revision.of(script, self.recorder, *self.ways)
         found = list(self._found(revision))
         assurances = Assurances(declared, {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None)
         found += self._judged(assurances, Case(revision, "upgrade", None, self.facts, self.tables))
@@ -131,10 +135,17 @@ def review_pending(
     facts = facts_at(adapter, connection)
     findings = []
     review = Review(facts, Tables(connection), Recorder(facts.dialect, connection), downgrades)
+    revisions = []
+    for script in scripts:
+        revisions.append(Revision.of(script, review.recorder, *review.ways))
+        review.recorder.connection = None  # what the next one would find there is not there yet
+    operations = [found for revision in revisions for found in (*revision.upgrade, *revision.downgrade)]
+    named = (review.tables.of(operation.op) for operation in operations)
+    with suppress(Exception):  # a rule that asks for such a table warns of it
+        review.tables.read({(schema, name) for name, schema in filter(None, named)})
     with adapter.hidden_rows_refused(connection):
-        for script in scripts:
-            findings += review.of(script)
-            review.recorder.connection = None  # what the next one would find there is not there yet
+        for revision in revisions:
+            findings += review.of_recorded(revision)
     return findings
 
 

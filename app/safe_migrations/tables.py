@@ -1,9 +1,8 @@
 """The tables as they are when an operation comes: what the database has, and what earlier operations made of it."""
 
 import warnings
-from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from typing import Any
 
@@ -26,6 +25,7 @@ from sqlalchemy import (
     select,
     table,
 )
+from sqlalchemy.engine import ObjectKind, ObjectScope
 from sqlalchemy.exc import DBAPIError, NoSuchTableError, SAWarning, SQLAlchemyError
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
@@ -81,6 +81,14 @@ class KnownTable:
     partitioned: bool = False
     """Whether a script created it so."""
 
+    def copy(self) -> "KnownTable":
+        """Return a copy that can be changed by itself."""
+        columns = {name: replace(column) for name, column in self.columns.items()}
+        checks = {name: replace(check) for name, check in self.checks.items()}
+        return replace(
+            self, columns=columns, foreign_keys=list(self.foreign_keys), indexes=dict(self.indexes), checks=checks
+        )
+
 
 class Tables:
     """Begins with the database behind ``connection``, or with nothing known; apply() follows the operations."""
@@ -90,7 +98,7 @@ class Tables:
         self.new: set[Name] = set()
         self.known: dict[Name, KnownTable] = {}
         self.parent: Tables | None = None
-        self.applied: list[Operation] = []
+        self.applied: dict[Name, list[Operation]] = {}
         self.written: set[Name | None] = set()
         """Where an earlier operation changed rows, which the database does not have yet; None: nobody knows where."""
 
@@ -101,7 +109,7 @@ class Tables:
     def branch(self) -> "Tables":
         """A copy, to follow operations that are not run next."""
         copy = Tables(self.connection)
-        copy.parent, copy.new, copy.applied, copy.written = self, set(self.new), list(self.applied), set(self.written)
+        copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
         return copy
 
     def is_new(self, name: str, schema: str | None = None) -> bool:
@@ -112,7 +120,8 @@ class Tables:
         """What is known of it; empty if nothing is."""
         key = (schema, name)
         if key not in self.known:
-            self.known[key] = deepcopy(self.parent.table(name, schema)) if self.parent else self._reflected(key)
+            found = self.parent.table(name, schema) if self.parent else None
+            self.known[key] = found.copy() if found else self._reflected(schema, [name]).get(name, KnownTable())
         return self.known[key]
 
     def column(self, table: str, name: str, schema: str | None = None) -> KnownColumn | None:
@@ -190,21 +199,39 @@ class Tables:
         finally:
             self.connection.rollback()
 
-    def _reflected(self, key: Name) -> KnownTable:
-        if self.connection is None:
-            return KnownTable()
+    def read(self, names: Collection[Name]) -> None:
+        """Read tables from the database, all of a schema at once: one by one, each takes several queries."""
+        for schema in {schema for schema, _ in names}:
+            wanted = [name for where, name in names if where == schema and (where, name) not in self.known]
+            self.known |= {(schema, name): known for name, known in self._reflected(schema, wanted).items()}
+
+    def _reflected(self, schema: str | None, names: list[str]) -> dict[str, KnownTable]:
+        if self.connection is None or not names:
+            return {}
         try:
             with warnings.catch_warnings(action="ignore", category=SAWarning):  # a type that SQLAlchemy does not know
-                return _read(inspect(self.connection), *key)
+                return _read(inspect(self.connection), schema, names)
         except (DBAPIError, NoSuchTableError):
-            return KnownTable()
+            return {}
         finally:
             self.connection.rollback()
 
     def follow(self, operation: Operation) -> None:
-        """apply() it, and remember that."""
-        self.applied.append(operation)
-        self.apply(operation.op)
+        """apply() it, and add it to the history of its table."""
+        op = operation.op
+        if (found := self.of(op)) and not isinstance(op, (ops.BulkInsertOp, ChangeRowsOp)):
+            history = self.history(*found)
+            history.append(operation)
+            if isinstance(op, ops.RenameTableOp):
+                self.applied[op.schema, op.new_table_name], self.applied[op.schema, op.table_name] = history, []
+        self.apply(op)
+
+    def history(self, name: str, schema: str | None = None) -> list[Operation]:
+        """Return the operations on the table that were followed, under any of its names, but for changes of rows."""
+        key = (schema, name)
+        if key not in self.applied:
+            self.applied[key] = list(self.parent.history(name, schema)) if self.parent else []
+        return self.applied[key]
 
     @singledispatchmethod
     def apply(self, _operation: ops.MigrateOperation) -> None:
@@ -342,38 +369,45 @@ class Tables:
             self.table(name, operation.schema).indexes.pop(str(operation.index_name), None)
 
 
-def _read(inspector: Inspector, schema: str | None, name: str) -> KnownTable:
-    return KnownTable(
-        {
-            column["name"]: KnownColumn(
-                column["name"],
-                column["type"],
-                column["nullable"],
-                Computed(**column["computed"]) if "computed" in column else column.get("default"),
-                column.get("comment"),
-                column.get("autoincrement") is True,
-            )
-            for column in inspector.get_columns(name, schema)
-        },
-        [
+def _read(inspector: Inspector, schema: str | None, names: list[str]) -> dict[str, KnownTable]:
+    asked: Any = {"schema": schema, "filter_names": names, "kind": ObjectKind.ANY, "scope": ObjectScope.ANY}
+    found: dict[str, KnownTable] = {}
+    for (_, name), columns in inspector.get_multi_columns(**asked).items():
+        found[name] = KnownTable(
+            {
+                column["name"]: KnownColumn(
+                    column["name"],
+                    column["type"],
+                    column["nullable"],
+                    Computed(**column["computed"]) if "computed" in column else column.get("default"),
+                    column.get("comment"),
+                    column.get("autoincrement") is True,
+                )
+                for column in columns
+            }
+        )
+    for (_, name), keys in inspector.get_multi_foreign_keys(**asked).items():
+        found[name].foreign_keys = [
             ForeignKey(
-                found["name"],
-                found["constrained_columns"],
-                (found["referred_schema"], found["referred_table"]),
-                found["referred_columns"],
+                key["name"],
+                key["constrained_columns"],
+                (key["referred_schema"], key["referred_table"]),
+                key["referred_columns"],
             )
-            for found in inspector.get_foreign_keys(name, schema)
-        ],
-        {
-            str(found["name"]): [column for column in found["column_names"] if column]
-            for found in inspector.get_indexes(name, schema)
-        },
-        checks={
-            str(found["name"]): Check(found["sqltext"], not found.get("dialect_options", {}).get("not_valid"))
-            for found in inspector.get_check_constraints(name, schema)
-        },
-        primary_key=inspector.get_pk_constraint(name, schema)["constrained_columns"],
-    )
+            for key in keys
+        ]
+    for (_, name), indexes in inspector.get_multi_indexes(**asked).items():
+        found[name].indexes = {
+            str(index["name"]): [column for column in index["column_names"] if column] for index in indexes
+        }
+    for (_, name), checks in inspector.get_multi_check_constraints(**asked).items():
+        found[name].checks = {
+            str(check["name"]): Check(check["sqltext"], not check.get("dialect_options", {}).get("not_valid"))
+            for check in checks
+        }
+    for (_, name), key in inspector.get_multi_pk_constraint(**asked).items():
+        found[name].primary_key = key["constrained_columns"] if key else []
+    return found
 
 
 def _add_column(known: KnownTable, column: "Column[Any]") -> None:

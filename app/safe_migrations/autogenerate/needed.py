@@ -1,6 +1,6 @@
 """Indexes that a foreign key needs: MySQL and MariaDB do not drop them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeGuard, cast
 
 from alembic.operations.ops import (
@@ -23,6 +23,7 @@ from app.safe_migrations.autogenerate.changes import about, remove_empty, taken_
 from app.safe_migrations.autogenerate.names import foreign_key
 from app.safe_migrations.autogenerate.renames import tables_of
 from app.safe_migrations.autogenerate.rendering import PerDatabase, every
+from app.safe_migrations.tables import Name
 
 
 def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[str, CreateForeignKeyOp]:
@@ -32,19 +33,24 @@ def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[s
     inspector, found = inspect(context.connection), {}
     there, ops = set(tables_of(context)), list(every(script.upgrade_ops))
     going = {about(op)[1:] for op in ops if isinstance(op, DropConstraintOp)}
-    for op in ops:
-        if is_index(op) and (op.schema, op.table_name) in there:
-            table, index = str(op.table_name), about(op)[3]
+    changed = [op for op in ops if is_index(op) and (op.schema, op.table_name) in there]
+    # In a few queries for all tables.
+    keys = _read(inspector.get_multi_foreign_keys, {(op.schema, str(op.table_name)) for op in changed})
+    referring = {table for table, found in keys.items() if found}
+    primary = _read(inspector.get_multi_pk_constraint, referring)
+    indexes, unique = (
+        _read(read, referring) for read in (inspector.get_multi_indexes, inspector.get_multi_unique_constraints)
+    )
+    for op in changed:
+        table, index = str(op.table_name), about(op)[3]
+        if (op.schema, table) in referring:
             made = op if isinstance(op, CreateIndexOp) else op.reverse()
             given = cast(CreateIndexOp | CreateUniqueConstraintOp, made).columns
             columns = [str(getattr(column, "name", column)) for column in given]
-            key_columns: list[str] = inspector.get_pk_constraint(table, op.schema)["constrained_columns"]
+            key_columns: list[str] = primary[op.schema, table]["constrained_columns"]
             # MySQL tells of a unique index both times.
-            others: list[Any] = [
-                *inspector.get_unique_constraints(table, op.schema),
-                *inspector.get_indexes(table, op.schema),
-            ]
-            for key in inspector.get_foreign_keys(table, op.schema):
+            others: list[Any] = [*unique[op.schema, table], *indexes[op.schema, table]]
+            for key in keys[op.schema, table]:
                 wanted, name = key["constrained_columns"], key["name"]
                 stays = [each["column_names"] for each in others if each["name"] not in (name, index)]
                 taken = [key_columns, *stays]
@@ -52,6 +58,14 @@ def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[s
                 is_there = isinstance(op, CreateIndexOp) or (table, op.schema, name) not in going  # when it is dropped
                 if name and needs and is_there:
                     found[index] = foreign_key(conv(name), (op.schema, table), key)
+    return found
+
+
+def _read(read: Callable[..., Mapping[Any, Any]], tables: Collection[Name]) -> dict[Name, Any]:
+    """Return what ``read`` says of each table."""
+    found: dict[Name, Any] = {}
+    for schema in {schema for schema, _ in tables}:
+        found |= read(schema=schema, filter_names=[name for where, name in tables if where == schema])
     return found
 
 

@@ -32,7 +32,8 @@ def rebuild_loses(op: ops.MigrateOperation, case: Case) -> Problem | None:
     block = case.operation.block if case.operation else None
     if block is None or next(iter(block.changes), None) is not op:
         return None
-    refused = case.facts.refused_rebuild(case.tables.connection, case.tables.applied, block)
+    history = case.tables.history(block.table, block.schema)
+    refused = case.facts.refused_rebuild(case.tables.connection, history, block)
     if refused is None:
         return None
     what, instead = refused

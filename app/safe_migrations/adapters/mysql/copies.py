@@ -4,7 +4,8 @@ A copy is a table beside the journal; in the SQL below it is `k`, and `t` is the
 `..._after` or `a`, has the rows as the revision made them, to tell them from what others write later.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from app.safe_migrations.adapters.base import OWN_TABLES
@@ -31,11 +32,14 @@ class _Made:
 
 
 class Copies:
-    """Makes the copies of one run. ``execute`` runs on the connection of the steps, ``beside`` on another one."""
+    """Makes the copies of one run. ``execute`` runs on the connection of the steps, ``beside`` on another one, and
+    within ``plainly`` the session of the steps has plain settings.
+    """
 
-    def __init__(self, execute: Execute, beside: Execute) -> None:
+    def __init__(self, execute: Execute, beside: Execute, plainly: Callable[[], AbstractContextManager[None]]) -> None:
         self.execute = execute
         self.beside = beside
+        self.plainly = plainly
         self.count = 0
         self.casts: list[_Made] = []
 
@@ -64,7 +68,8 @@ class Copies:
         names = [column.name for column in columns]
         log.info("Keeping %s of %s until the revision is done", ", ".join(column.name for column in wanted), table)
         source = f"ENGINE=InnoDB AS SELECT {listed(names)} FROM {quoted(table)}"
-        self.execute(f"CREATE TABLE {kept} {primary_key(columns)} {source}")
+        with self.plainly():
+            self.execute(f"CREATE TABLE {kept} {primary_key(columns)} {source}")
         if kept.startswith(WHOLE) or any(taken.get(column.name) for column in wanted):
             self.casts.append(_Made(kept, statement, table, columns))
         return kept

@@ -31,9 +31,9 @@ class Journal:
         self.entries.make()
         self.beside = beside
         self.schema = Schema(execute)
-        self.copies = Copies(execute, beside)
         self.to_commit = self.locked = False
         self.session = Session(execute)
+        self.copies = Copies(execute, beside, lambda: self.session.unwatched(plainly=True))
         self.step = 0
         self.under_way: Statement | None = None
         self.revision = Revision()
@@ -122,7 +122,7 @@ class Journal:
 
     def _note_objects(self, statement: Statement) -> None:
         """What it makes, changes or drops, each as it is."""
-        with self.session.unwatched(plainly=bool(statement.taken_columns or statement.takes_all_rows)):
+        with self.session.unwatched():
             self.step += 1
             for kind, name in self.schema.touched(statement):
                 self._note(statement, kind, name)

@@ -23,6 +23,26 @@ FEATURES = {
     "WITHOUT ROWID": r"\)[^)]*\bWITHOUT\s+ROWID\b[^)]*$",
 }
 
+# What SQLAlchemy surely reads whole: tables and indexes as it writes them, with a space between all parts.
+NAME = r"(?:\"[^\"]+\"|\w+)"
+NAMES = rf"\( {NAME}(?: , {NAME})* \)"
+COLUMN = (
+    rf"{NAME} (?!(?:NOT|NULL|DEFAULT|PRIMARY|UNIQUE|REFERENCES)\b)[A-Z]\w*(?: PRECISION)?(?: \( \d+(?: , \d+)? \))?"
+    r"(?: DEFAULT (?:'[^']*'|-?[\d.]+|CURRENT_\w+))?(?: NOT NULL)?(?: PRIMARY KEY)?"
+)
+REFERENCE = rf"FOREIGN KEY {NAMES} REFERENCES {NAME} {NAMES}"
+OPTIONS = r"(?: ON (?:DELETE|UPDATE) (?:CASCADE|RESTRICT|SET NULL|SET DEFAULT|NO ACTION))*"  # read if it has a name
+KEY = rf"(?:CONSTRAINT {NAME} )?(?:PRIMARY KEY|UNIQUE) {NAMES}"
+ITEM = rf"(?:{KEY}|CONSTRAINT {NAME} {REFERENCE}{OPTIONS}|{REFERENCE}|{COLUMN})"
+READ_WHOLE = re.compile(
+    rf"CREATE (?:TABLE {NAME} \( {ITEM}(?: , {ITEM})* \)|(?:UNIQUE )?INDEX {NAME} ON {NAME} {NAMES})", re.IGNORECASE
+)
+
+
+def is_read_whole(sql: str) -> bool:
+    """Return True if SQLAlchemy surely reads all that the statement says; of most others it does too."""
+    return "--" not in sql and "/*" not in sql and READ_WHOLE.fullmatch(" ".join(parts_of(sql))) is not None
+
 
 def bracketed(parts: list[str], start: int) -> str:
     """From the parenthesis at ``start`` to the one that closes it, as typed: what stands in quotes may be text."""

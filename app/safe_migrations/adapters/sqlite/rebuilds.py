@@ -16,6 +16,7 @@ from sqlalchemy import Connection, inspect
 from app.safe_migrations.adapters.base import double_quoted, listening
 from app.safe_migrations.adapters.sqlite.backup import bare
 from app.safe_migrations.adapters.sqlite.definitions import (
+    FEATURES,
     blunt,
     count,
     items_of,
@@ -101,11 +102,12 @@ class Rebuilds:
         if not temporary.startswith("_alembic_tmp_"):
             return
         # Alembic cuts the name to 50 characters.
-        tables = [name for (name,) in self.bare.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        table = next((name for name in tables if f"_alembic_tmp_{name}"[:50] == temporary), None)
-        if table is None:
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND"
+        found = self.bare.execute(f"{tables} substr('_alembic_tmp_' || name, 1, 50) = ?", (temporary,)).fetchone()
+        if found is None:
             return
-        if temporary in tables:
+        (table,) = found
+        if self.bare.execute(f"{tables} name = ?", (temporary,)).fetchone():
             raise MigrationError(
                 f"an earlier upgrade that failed left the table {temporary} behind.",
                 f"make sure that {table} has its rows, and drop the other:",
@@ -134,6 +136,8 @@ class Rebuilds:
         )
 
     def _require_all_read(self, rebuild: Rebuild, insert: str) -> None:
+        if not any(count(feature, rebuild.text) for feature in FEATURES):
+            return
         kept = {name.lower() for name in self._columns(rebuild.table) if _copies(insert, rebuild.table, name)}
         if features := lost(rebuild.text, rebuild.created, kept, self._read_whole(rebuild)):
             raise not_made(rebuild.table, f"would lose {' and '.join(features)}")
@@ -207,15 +211,10 @@ class Rebuilds:
             self.bare.execute(text)
 
     def _probes(self, table: str) -> list[tuple[str, str]]:
-        """Statements that compile views, and triggers that name the table, and what does not work where one fails."""
-        schema = self.bare.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-        triggered = {on for kind, _, on, text in schema if kind == "trigger" and table.lower() in str(text).lower()}
-        probes = [
-            (f"EXPLAIN SELECT * FROM {double_quoted(name)}", f"the view {name}")
-            for kind, name, *_ in schema
-            if kind == "view"
-        ]
-        for on in sorted({table, *triggered} & {name for kind, name, *_ in schema if kind == "table"}):
+        """Return statements that compile what names the table, each with what does not work if it fails."""
+        views, triggered = dependents(self.bare, table)
+        probes = [(f"EXPLAIN SELECT * FROM {double_quoted(name)}", f"the view {name}") for name in views]
+        for on in sorted({table, *triggered} - set(views)):
             column = double_quoted(self._columns(on)[0])
             for probe in ("INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", f"UPDATE {{}} SET {column} = {column}"):
                 probes.append((f"EXPLAIN {probe.format(double_quoted(on))}", f"a trigger of {on}"))
@@ -239,6 +238,23 @@ class Rebuilds:
             return None
         found = self.bare.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
         return int(found[0]) if found else None
+
+
+def dependents(bare: sqlite3.Connection, table: str) -> tuple[list[str], list[str]]:
+    """Return the views that name the table or such a view, and the tables whose triggers name one of these."""
+    names, views, triggered = [table], [], []
+    for name in names:
+        for kind, found, on in bare.execute(
+            "SELECT type, name, tbl_name FROM sqlite_master WHERE type IN ('view', 'trigger')"
+            " AND instr(replace(lower(sql), '\"\"', '\"'), lower(?))",
+            (name,),
+        ):
+            if kind == "trigger":
+                triggered.append(on)
+            elif found not in names:
+                names.append(found)
+                views.append(found)
+    return views, triggered
 
 
 def not_made(table: str, why: str) -> UnsafeError:

@@ -10,19 +10,28 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, StaticPool, create_engine
 from sqlalchemy.exc import CompileError
 
+from app.safe_migrations.adapters.sqlite.definitions import is_read_whole
 from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds, not_made
 from app.safe_migrations.errors import MigrationError, summary
 from app.safe_migrations.operations import Batch, Operation
-from app.safe_migrations.sql import ChangeRowsOp
 
 
 def refusal(connection: Connection | None, applied: Sequence[Operation], batch: Batch) -> tuple[str, str] | None:
     """What stands in the way, and what to do instead; None if nothing does, or the copy cannot be made."""
+    if connection is not None and connection.dialect.name != "sqlite":  # a review for other databases than this one
+        return None
+    name = next((each.op.table_name for each in applied if isinstance(each.op, ops.RenameTableOp)), batch.table)
+    objects = _objects(connection, name, whole=any(operation.statement for operation in applied))
+    plain = objects and all(
+        is_read_whole(sql) for kind, on, sql in objects if kind != "table" or on.lower() == name.lower()
+    )
+    if plain and _adds_nothing(batch) and all(_adds_nothing(operation.op) for operation in applied):
+        return None  # as most do, and to rebuild a table in memory takes as long as to rebuild an empty one
     engine = create_engine("sqlite://", poolclass=StaticPool)
     try:
         with warnings.catch_warnings(), engine.connect() as shadow:
             warnings.simplefilter("ignore")
-            _make(shadow, connection, _concerning(applied, batch))
+            _make(shadow, objects, applied)
             with Rebuilds(shadow).watching():
                 _run(shadow, batch)
     except MigrationError as error:
@@ -40,18 +49,51 @@ def _said(error: MigrationError) -> tuple[str, str]:
     return error.what, str(error).partition(f"{error.label}: ")[2]
 
 
-def _make(shadow: Connection, connection: Connection | None, applied: Sequence[Operation]) -> None:
-    """The schema of the database, and what was done to the table since."""
-    if connection is not None:
-        try:
-            found = connection.exec_driver_sql(
-                "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-                " ORDER BY type = 'trigger', type = 'view', type = 'index'"
-            ).fetchall()
-        finally:  # another database, for which a review asks too, has no such table, and aborts the transaction
-            connection.rollback()
-        for (text,) in found:
-            shadow.exec_driver_sql(text)
+CONCERNING = """
+ AND (tbl_name = ?1 COLLATE NOCASE
+ OR (type = 'table' AND name COLLATE NOCASE IN (SELECT "table" FROM pragma_foreign_key_list(?1)))
+ OR EXISTS (SELECT 1 FROM sqlite_master WHERE type IN ('view', 'trigger') AND tbl_name <> ?1 COLLATE NOCASE
+  AND instr(lower(sql), lower(?1))))
+"""
+
+
+def _objects(connection: Connection | None, table: str, whole: bool) -> list[tuple[str, str, str]]:
+    """Return type, table and statement of what the database has of the table, and of the tables that it refers to; of
+    all that there is if it is to be ``whole``, or if a view or another table's trigger names the table.
+    """
+    if connection is None:
+        return []
+    try:
+        found = connection.exec_driver_sql(
+            "SELECT type, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+            f"{'' if whole else CONCERNING} ORDER BY type = 'trigger', type = 'view', type = 'index'",
+            () if whole else (table,),
+        )
+        return [(str(kind), str(on), str(sql)) for kind, on, sql in found]
+    finally:
+        connection.rollback()
+
+
+def _adds_nothing(change: Batch | ops.MigrateOperation) -> bool:
+    """Return True if no column or constraint comes, and none says more than a type, NULL or a name."""
+    match change:
+        case Batch():
+            return change.options.keys() <= {"recreate"} and all(map(_adds_nothing, change.operations))
+        case ops.AlterColumnOp():
+            types = (change.modify_type, change.existing_type)
+            return change.modify_server_default is False and not any(
+                getattr(type_, "create_constraint", False) or getattr(type_, "collation", None) for type_ in types
+            )
+        case ops.CreateIndexOp():
+            return not change.kw and all(isinstance(column, str) for column in change.columns)
+    return isinstance(change, (ops.DropIndexOp, ops.DropColumnOp, ops.RenameTableOp))
+
+
+def _make(shadow: Connection, objects: list[tuple[str, str, str]], applied: Sequence[Operation]) -> None:
+    """Make what the database has, and do what was done to the table since."""
+    shadow.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    for *_, text in objects:
+        shadow.exec_driver_sql(text)
     before: Any = None
     for operation in applied:
         what: Any = operation.statement or operation.block or operation.op
@@ -78,18 +120,3 @@ def _copied(operation: ops.MigrateOperation) -> ops.MigrateOperation:
     if isinstance(copied, ops.AddColumnOp):
         copied.column = copied.column._copy()
     return copied
-
-
-def _concerning(applied: Sequence[Operation], batch: Batch) -> list[Operation]:
-    """Those about the table of the batch, by the names that it had."""
-    name, found = batch.table, []
-    for operation in reversed(applied):
-        op = operation.op
-        if isinstance(op, (ops.BulkInsertOp, ChangeRowsOp)):
-            continue
-        if isinstance(op, ops.RenameTableOp) and op.new_table_name == name:
-            name = op.table_name
-            found.append(operation)
-        elif name in (getattr(op, "table_name", None), getattr(op, "source_table", None)):
-            found.append(operation)
-    return found[::-1]
