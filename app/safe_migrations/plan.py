@@ -9,6 +9,8 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
+from app.safe_migrations.errors import MigrationError
+
 
 def changes_revisions() -> bool:
     """Whether this command sets the database's revision: upgrade, downgrade and stamp do, and none other."""
@@ -59,7 +61,35 @@ def pending(connection: Connection, options: dict[str, Any]) -> tuple[tuple[str,
     heads = migration_context.get_current_heads()
     connection.rollback()  # or Alembic takes the transaction for somebody else's, and never commits
     work = migration_context.opts["fn"]
-    return heads, list(work(() if purges() else heads, migration_context)) if work else []
+    try:
+        return heads, list(work(() if purges() else heads, migration_context)) if work else []
+    except (AssertionError, CommandError) as error:
+        if isinstance(error, CommandError) and "Ambiguous walk" not in str(error):
+            raise
+        raise _unclear(context.script, heads, str(migration_context.opts["destination_rev"])) from error
+
+
+def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> MigrationError:
+    """Return the error where steps from ``heads`` to ``wanted``, such as -1 or plugin@-1, are not one way or none."""
+    branch, at, _ = wanted.rpartition("@")
+    if at and not any(branch in each.branch_labels for each in script.walk_revisions()):
+        return MigrationError(f"there is no branch {branch}.", "choose one of:", "flask db heads -v")
+    found = [script.get_revision(head) for head in heads]
+    if "-" not in wanted:
+        choices = sorted({name for each in found for name in each.nextrev} if found else script.get_bases())
+        what, command = f"{len(choices)} revisions can come next: {', '.join(choices)}.", "upgrade"
+    else:
+        behind = [each for each in found for each in script.iterate_revisions(each.revision, "base")]
+        merge = next((each for each in behind if isinstance(each.down_revision, tuple)), None)
+        if at or merge is None:
+            return MigrationError(
+                f"there is no revision {wanted} to go back to from {' and '.join(heads) or 'base'}.",
+                "see which revisions the database has:",
+                "flask db current",
+            )
+        choices = [str(parent) for parent in merge.down_revision or ()]
+        what, command = f"{merge.revision} merges {' and '.join(choices)}; one step back could be either.", "downgrade"
+    return MigrationError(what, "choose one:", *(f"flask db {command} {choice}" for choice in choices))
 
 
 def purges() -> bool:

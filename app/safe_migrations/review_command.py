@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.commands import opened, settings_of
 from app.safe_migrations.database import heads_of
-from app.safe_migrations.errors import LoginError, MigrationError
+from app.safe_migrations.errors import LoginError, MigrationError, several_heads
 from app.safe_migrations.findings import FORMATS, Finding, as_text, merged
 from app.safe_migrations.plan import upgrades
 from app.safe_migrations.review import review_pending, review_revisions
@@ -20,6 +20,10 @@ from app.safe_migrations.review import review_pending, review_revisions
 def review(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
     """Print the findings of the pending revisions, or of ``revisions``, or of all. False if one stops an upgrade."""
     findings = _reviewed(config, revisions, whole, targets)
+    script = ScriptDirectory.from_config(config)
+    heads = [head for head in script.get_heads() if not script.get_revision(head).branch_labels]
+    if len(heads) > 1:  # branches that have labels are meant to stay apart
+        click.echo(f"An upgrade would stop: {several_heads(heads)}\n", err=True)
     if findings or form != "text":
         click.echo(FORMATS[form](findings))
     else:

@@ -479,3 +479,56 @@ def test_sql_of_what_reads(project: Project, body: str, expected: str) -> None:
     project.write(*revision("a1", FIRST, body))
     done = project.db("upgrade", "--sql")
     assert (1, True) == (done.returncode, f"Fix: {expected}" in done.stderr), done.stderr
+
+
+def test_downgrade_at_a_merge(project: Project) -> None:
+    """One step back from a merge could be either parent: the message names both, each with a line that runs."""
+    project.write(*revision("a1", FIRST, "pass"))
+    project.write(*revision("b1", FIRST, "pass"))
+    project.write(*revision("m1", ("a1", "b1"), "pass"))
+    project.ok("upgrade")
+    expected = (
+        "Error: m1 merges a1 and b1; one step back could be either.\n"
+        "Fix: choose one:\n    flask db downgrade a1\n    flask db downgrade b1\n"
+    )
+    assert expected == project.db("downgrade").stderr
+    project.ok("downgrade", "a1")
+
+
+def test_upgrade_at_a_branch_point(project: Project) -> None:
+    """One step on from where two branches begin could be either of them."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, "pass"))
+    project.write(*revision("b1", FIRST, "pass"))
+    expected = (
+        "Error: 2 revisions can come next: a1, b1.\n"
+        "Fix: choose one:\n    flask db upgrade a1\n    flask db upgrade b1\n"
+    )
+    assert expected == project.db("upgrade", "+1").stderr
+
+
+def test_downgrade_of_a_branch_at_its_base(project: Project) -> None:
+    """A branch that is not in the database, or is none, is said to be so."""
+    project.ok("upgrade")
+    project.write(*revision("p1", (), "pass", more="branch_labels = ('plugin',)"))
+    what = f"Error: there is no revision plugin@-1 to go back to from {FIRST}.\n"
+    assert project.db("downgrade", "plugin@-1").stderr.startswith(what)
+    project.ok("downgrade", "base")
+    assert project.db("downgrade", "nope@-1").stderr.startswith("Error: there is no branch nope.\n")
+
+
+def test_two_heads(project: Project) -> None:
+    """A history that two people have continued is to be merged: migrate, check and review say so, as upgrade does."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, "pass"))
+    project.write(*revision("b1", FIRST, "pass"))
+    what = (
+        "there are 2 heads: a1, b1.\n"
+        "Fix: merge them, read the script, and run the command again:\n"
+        '    flask db merge -m "Merge heads" heads\n'
+    )
+    for command in ("upgrade", "migrate", "check"):
+        assert f"Error: {what}" == project.db(command).stderr
+    assert f"An upgrade would stop: {what}" in project.db("review").stderr
+    project.write(*revision("b1", FIRST, "pass", more="branch_labels = ('plugin',)"))
+    assert "heads" not in project.db("review").stderr
