@@ -59,12 +59,7 @@ class Backups:
 
     def found(self) -> list[Path]:
         """The newest first. Raises MigrationError if the folder is none."""
-        if self.folder.exists() and not self.folder.is_dir():
-            raise MigrationError(
-                f"{relative(self.folder)}, where backups should be, is not a folder.",
-                "name the folder that has them:",
-                "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
-            )
+        require_folder(self.folder)
         files = self.folder.iterdir() if self.folder.exists() else iter(())
         named = {file: NAME.fullmatch(file.name) for file in files}
         ours = [
@@ -174,9 +169,28 @@ def restore_line(file: Path) -> str:
     return f"flask db restore {shlex.quote(relative(file))}"
 
 
+def require_folder(folder: Path) -> None:
+    """Raise MigrationError if ``folder`` is something else, or on its path is a link to nothing."""
+    link = next((each for each in (folder, *folder.parents) if each.is_symlink() and not each.exists()), None)
+    if link is not None:
+        target = link.resolve()
+        raise MigrationError(
+            f"{relative(link)}, where backups should be, is a link to {target}, which does not exist.",
+            "make that folder, or mount the disk that has it:",
+            f"mkdir -p {shlex.quote(str(target))}",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise MigrationError(
+            f"{relative(folder)}, where backups should be, is not a folder.",
+            "name the folder that has them:",
+            "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
+        )
+
+
 @contextmanager
 def private(file: Path) -> Iterator[None]:
     """Make ``file``, for our eyes only, and remove it at the end. Raises MigrationError if it cannot be made."""
+    require_folder(file.parent)
     try:
         with writing(file.parent):
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -409,6 +409,66 @@ def test_no_folder(project: Project, engine: Engine) -> None:
     assert (1, True) == (done.returncode, "Error: instance/backups, where backups should be, is not" in done.stderr)
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_folder_that_is_a_link_to_nothing(project: Project, engine: Engine, tmp_path: Path) -> None:
+    """The message says where the link leads to, not that a file exists, and its line helps."""
+    missing = tmp_path / "not mounted"
+    (project.path / "instance").mkdir(exist_ok=True)
+    (project.path / "instance" / "backups").symlink_to(missing)
+    for command in ("backup", "backups"):
+        done = project.db(command)
+        assert (1, True) == (done.returncode, f"is a link to {missing}, which" in done.stderr), done.stderr
+    subprocess.run(done.stderr.splitlines()[-1], shell=True, check=True)
+    project.ok("backup")
+    assert 1 == len(found(project))
+
+
+@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+def test_name_like_an_option(project: Project, engine: Engine, database: str) -> None:
+    """A database may have a name that begins with a dash: to no client program it is an option."""
+    quote = engine.dialect.identifier_preparer.quote
+    url = sa.make_url(database).set(database=f"--help{uuid4().hex}")
+    run_on_server(sa.make_url(database), f"CREATE DATABASE {quote(str(url.database))}")
+    try:
+        project.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
+        project.ok("upgrade")
+        project.ok("backup")
+        project.ok("restore", "--yes", found(project)[0])
+    finally:
+        run_on_server(sa.make_url(database), f"DROP DATABASE {quote(str(url.database))}")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("of_old", [False, True])
+def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path, of_old: bool) -> None:
+    """A dump that tells psql to run a program is refused, with a pg_restore that knows of it and with an old one."""
+    run(
+        engine,
+        f"CREATE TABLE kept AS SELECT '{chr(92)}. {chr(92)}! ' AS one",
+        f"COMMENT ON TABLE kept IS '{'x' * 200}'",
+    )
+    project.ok("backup")
+    (backup,) = files(project)
+    before = state(engine)
+    path, ran = os.environ["PATH"], tmp_path / "ran"
+    if of_old:
+        (tmp_path / "bin").mkdir()
+        program = tmp_path / "bin" / "pg_restore"
+        program.write_text(f"#!/bin/sh\n{shutil.which('pg_restore')} \"$@\" | sed -E '/^.(un)?restrict /d'\n")
+        program.chmod(0o700)
+        path = f"{tmp_path / 'bin'}:{path}"
+    content = backup.read_bytes()
+    comment = b"COMMENT ON TABLE public.kept IS '" + b"x" * 200 + b"';"
+    command = f"SELECT 1;\n\\! touch {ran}\n".encode()
+    crafted = renamed(backup, content.replace(comment, command + b"-" * (len(comment) - len(command))))
+    done = project.db("restore", "--yes", str(crafted), PATH=path)
+    assert (1, True) == (done.returncode, "Nothing was changed." in done.stderr), done.stderr
+    assert not ran.exists()
+    assert of_old == ("could have psql run any program" in done.stderr)
+    project.ok("restore", "--yes", str(backup), PATH=path)
+    assert before == state(engine)
+
+
 def renamed(file: Path, content: bytes) -> Path:
     """The file with another content, and the name that belongs to that."""
     begin, _, _ = file.name.rpartition("-")

@@ -75,9 +75,9 @@ class Dump:
         left_out += self._tables_elsewhere() if part is not Part.ALL else []
         wanted += [f"--ignore-table={self.url.database}.{name}" for name in left_out]
         with file.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as target:
-            self._write([path, *wanted, self._database()], target)
+            self._write([path, *wanted, *self._database()], target)
             if there(self.execute, revisions):
-                self._write([path, *WRITE, self._database(), revisions], target)
+                self._write([path, *WRITE, *self._database(), revisions], target)
 
     def verify(self, file: Path) -> set[Maker]:
         """Who defined what is in it. Raises MigrationError unless it is whole, and this server can take it."""
@@ -122,7 +122,7 @@ class Dump:
         """Run it with mariadb or mysql. In a copy all is defined by this user, whom the server lets reach no more."""
         path = self._program("mariadb", "mysql")
         ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
-        with self._running([path, *RUN, self._database()], stdin=subprocess.PIPE) as target:
+        with self._running([path, *RUN, *self._database()], stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             if may_forgo_keys(self.execute):
                 target.stdin.write(f"SET SESSION {MAKES_KEYS} = 0;\n".encode())
@@ -187,8 +187,8 @@ class Dump:
         names = (of_mariadb, of_mysql) if self.product == "mariadb" else (of_mysql, of_mariadb)
         return program(*names, package=self.package)
 
-    def _database(self) -> str:
-        return str(self.url.database)
+    def _database(self) -> tuple[str, str]:
+        return "--", str(self.url.database)  # no option, whatever it begins with
 
     @contextmanager
     def _running(self, args: list[str], **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,6 +152,11 @@ SHOWN = ("dbname", "user", "host", "hostaddr", "port")
 # fills in by itself from version 16 on, and older programs do not know.
 LEFT_OUT = {"service": None, "client_encoding": None, "sslcertmode": "allow"}
 
+PIECE = 1 << 17
+# What pg_restore says before anything of the archive.
+PREAMBLE = (b"--\n", b"-- PostgreSQL database dump\n", b"\n")
+ROWS = re.compile(rb"COPY [^\n]* FROM stdin;\n")
+
 
 class Dump:
     """A dump of the database behind ``connection``, made by programs that log in as that session did."""
@@ -214,11 +218,8 @@ class Dump:
                 read = [program("pg_restore", package=PACKAGE), f"--section={section}", "--file=-", str(file)]
                 with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
                     assert source.stdout is not None
-                    for line in _head(source.stdout):
-                        if NO_PATH in line or (server < (17,) and b"transaction_timeout" in line):
-                            continue  # the latter a newer pg_dump sets, and this server does not know it
-                        target.stdin.write(_if_allowed(line) if OF_EXTENSIONS.fullmatch(line) else line)
-                    shutil.copyfileobj(source.stdout, target.stdin)
+                    for piece in _script(source.stdout, server):
+                        target.stdin.write(piece)
             target.stdin.write(f"{WITH_CHECKS}{end}\n".encode())  # only behind a pg_restore that succeeded
 
     def contents(self, file: Path) -> str:
@@ -255,12 +256,32 @@ def locks(contents: str) -> int:
     return large + sum(3 if kind == "TABLE" else 1 for kind in LOCKED.findall(contents))
 
 
-def _head(dump: IO[bytes]) -> Iterator[bytes]:
-    """The lines up to the first object that comes after all extensions."""
-    for line in dump:
-        yield line
-        if line.startswith((b"CREATE ", b"ALTER ", b"COPY ")) and not line.startswith(BEFORE_THE_REST):
-            return
+def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
+    """Yield what psql is to run of what pg_restore says.
+
+    Raises ToolError for a command to psql itself, such as one that runs a program: a crafted archive may have it. A
+    pg_restore that begins with ``restrict`` keeps psql from that; of an older one no line but a row may begin like it.
+    """
+    head = preamble = True
+    restricted = rows = False
+    while piece := dump.read(PIECE) if restricted and not head else dump.readline(PIECE):
+        restricted = restricted or (preamble and piece.startswith(b"\\restrict "))
+        preamble = preamble and piece in PREAMBLE
+        if not restricted:
+            if not rows and piece.lstrip().startswith(b"\\"):
+                raise ToolError(
+                    "a line of this file begins with a backslash, by which it could have psql run any program.",
+                    "if you trust who made it, restore it with a pg_restore that keeps psql from that, of August 2025"
+                    " or later:",
+                    f"apt-get install {PACKAGE}",
+                )
+            rows = piece != b"\\.\n" if rows else bool(ROWS.fullmatch(piece))
+        if head:  # up to the first object that comes after all extensions
+            head = not piece.startswith((b"CREATE ", b"ALTER ", b"COPY ")) or piece.startswith(BEFORE_THE_REST)
+            if NO_PATH in piece or (server < (17,) and b"transaction_timeout" in piece):
+                continue  # the latter a newer pg_dump sets, and this server does not know it
+            piece = _if_allowed(piece) if OF_EXTENSIONS.fullmatch(piece) else piece
+        yield piece
 
 
 def _if_allowed(statement: bytes) -> bytes:
