@@ -1,6 +1,7 @@
 """What a revision does, as Alembic's operations: recorded from its script for a dialect, without a database."""
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ class NotInspectable(BaseException):
     """
 
     line = 1
+    always_fails = False
+    """Whether the script is wrong on any database: it calls something with wrong arguments, or by a wrong name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +140,14 @@ def one_way(script: Path) -> str | None:
     return None
 
 
+def _is_mistake(failure: BaseException) -> bool:
+    """Return whether the script is wrong on any database, and does not fail because of a stand-in that it has here."""
+    raised_by = Path(extract_tb(failure.__traceback__)[-1].filename)
+    stands_in = re.search(r"\b(_Unknown|_Connection|_Inspector|Mock\w+|None(Type)?)\b", str(failure))
+    ours = raised_by.is_relative_to(Path(__file__).parent)
+    return isinstance(failure, (TypeError, NameError)) and not stands_in and not ours
+
+
 class Recorder:
     """Alembic's ``op``, but it takes note instead of doing.
 
@@ -188,6 +199,7 @@ class Recorder:
         reason = failure if isinstance(failure, NotInspectable) else NotInspectable(summary(failure))
         lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == revision.path]
         reason.line = next((line for line in reversed(lines) if line), 1)
+        reason.always_fails = _is_mistake(failure)
         raise reason from failure.__cause__
 
     @contextmanager

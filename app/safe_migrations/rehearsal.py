@@ -105,7 +105,8 @@ class Rehearsal:
         there = self._snapshot()
         report.after = there.count
         losses = lost(before, there)
-        if (reason := one_way(Path(revision.path))) is not None:
+        absent = not hasattr(revision.module, "downgrade")
+        if (reason := "it has no downgrade()" if absent else one_way(Path(revision.path))) is not None:
             self._tell([*losses, *overwritten(before, there)], revision, report)
             report.notes.append(f"one-way: {reason}".rstrip(": "))
             return there

@@ -316,6 +316,14 @@ def test_no(
     assert re.search(says, "\n".join(report.faults), re.IGNORECASE)
 
 
+def test_no_downgrade_at_all(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
+    """A script without downgrade() is one-way, and those after it are rehearsed."""
+    name, text_of = revision("b1", FIRST, table("pet")[0])
+    project.write(name, text_of.partition("def downgrade")[0])
+    project.write(*revision("c1", "b1", *table("cat")))
+    assert ["ok, one-way: it has no downgrade()", "ok"] == [report.verdict for report in rehearsed()]
+
+
 def test_lost_on_stock(project: Project, engine: Engine) -> None:
     """The damage: on stock such a revision runs, and its downgrade brings nothing back."""
     project.make_stock()

@@ -252,6 +252,23 @@ def test_missing_downgrade(project: Project, review: Review, up: str, down: str,
     assert expected == len(found(findings, "missing-downgrade"))
 
 
+@pytest.mark.parametrize(
+    ("down", "expected"),
+    [
+        ("op.drop_table()", ["missing-downgrade"]),
+        ("op.create_table('t', sa.Column('n', sa.String(length='a', size=1)))", ["missing-downgrade"]),
+        ("drop_table('pet')", ["missing-downgrade"]),
+        ("int(op.get_bind().execute(sa.text('SELECT 1')))", ["not-inspectable"]),
+    ],
+)
+def test_downgrade_that_always_fails(review: Review, down: str, expected: list[str]) -> None:
+    """A mistake is no matter of what the database has: the downgrade fails on any, and that is said."""
+    _, script = revision("a1", FIRST, NEW, down)
+    findings = review(script[script.index("def upgrade") :], "sqlite")
+    told = [each.code for each in findings if each.code in ("missing-downgrade", "not-inspectable")]
+    assert expected == told
+
+
 def test_absent_downgrade(project: Project, review: Review) -> None:
     """Nor is there one where none is defined, and that is all that is said."""
     review("pass", "sqlite")

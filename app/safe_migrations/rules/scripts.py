@@ -96,7 +96,8 @@ def not_inspectable(revision: Revision, _case: Case) -> Iterator[Problem]:
     """What cannot be recorded cannot be reviewed, and nothing is guessed."""
     for way, reason in revision.not_inspectable.items():
         absent = not hasattr(revision.script.module, way)
-        if way == "downgrade" and (absent or one_way(Path(revision.script.path)) is not None):
+        is_told = absent or reason.always_fails or one_way(Path(revision.script.path)) is not None
+        if way == "downgrade" and is_told:  # by missing_downgrade, or by the script itself
             continue
         yield Problem(
             f"cannot be reviewed from line {reason.line} of its {way}() on: {reason}",
@@ -133,6 +134,15 @@ def missing_downgrade(revision: Revision, _case: Case) -> Problem | None:
     Not asked of a revision that leaves the schema as it is, or does what no statement takes back.
     """
     script = Path(revision.script.path)
+    failure = revision.not_inspectable.get("downgrade")
+    if failure and failure.always_fails and one_way(script) is None:
+        return Problem(
+            f"cannot be downgraded: line {failure.line} of its downgrade() always fails: {failure}",
+            "correct it, or say why there is no way back:\n"
+            "    def downgrade():\n"
+            '        raise NotImplementedError("why there is no way back")',
+            line=failure.line,
+        )
     if "downgrade" not in revision.ways or revision.downgrade or one_way(script) is not None:
         return None
     commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
