@@ -1,10 +1,12 @@
 """What SQLAlchemy does not read of a SQLite table: a rebuild keeps it, or is refused before it changes anything."""
 
+import re
 import sqlite3
 from contextlib import closing
 
 import pytest
 
+from app.safe_migrations.adapters.sqlite.definitions import generated_as
 from tests.conftest import FIRST, Project, revision
 
 PLAIN = "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)"
@@ -16,8 +18,11 @@ TABLES = {
     "on-delete": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER,"
     " owner INTEGER REFERENCES user (id) ON DELETE CASCADE)",
     "generated": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER, twice AS (age * 2))",
-    "stored": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER, twice INTEGER AS (age * 2) STORED)",
     "on-conflict": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT UNIQUE ON CONFLICT IGNORE, age INTEGER)",
+}
+GENERATED = {
+    kind: f"CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER, twice INTEGER AS (age * 2) {kind})"
+    for kind in ("STORED", "VIRTUAL")
 }
 OPTIONS = {
     "STRICT": "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER) STRICT",
@@ -120,11 +125,62 @@ def test_lost_on_stock(project: Project, name: str) -> None:
     assert LOST[name] not in str(state(project)[0])
 
 
-@pytest.mark.parametrize("name", ["generated", "stored", "view"])
+@pytest.mark.parametrize("kind", GENERATED)
+@pytest.mark.parametrize("name", ["name", "age"])
+def test_a_table_with_a_generated_column_can_be_altered(project: Project, kind: str, name: str) -> None:
+    """It stays generated, and is not copied; `age` is what it is generated from."""
+    with_table(project, GENERATED[kind])
+    change = f"with op.batch_alter_table('pet') as batch:\n    batch.alter_column({name!r}, type_=sa.{{}}())"
+    project.write(
+        *revision("b1", "a1", change.format("BigInteger" if name == "age" else "Text"), change.format("Text"))
+    )
+    project.environ["MIGRATION_REVIEW"] = "enforce"
+    project.ok("upgrade")
+    project.ok("downgrade")
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
+        connection.execute("INSERT INTO pet (id, name, age) VALUES (2, 'Bella', 2)")
+        assert [(1, 6), (2, 4)] == connection.execute("SELECT id, twice FROM pet").fetchall()
+
+
+def test_a_generated_column_that_is_dropped_is_gone(project: Project) -> None:
+    """That is no loss; SQLite's own DROP COLUMN refuses what is STORED."""
+    with_table(project, GENERATED["STORED"])
+    drop = "with op.batch_alter_table('pet', recreate='always') as batch:\n    batch.drop_column('twice')"
+    project.write(*revision("b1", "a1", drop))
+    project.ok("upgrade")
+    assert "twice" not in text_of(project, "pet")
+
+
+def test_expressions_of_generated_columns_are_read_as_typed() -> None:
+    """Whatever else stands in the line, and with all signs that belong together."""
+    sql = """CREATE TABLE t (id INTEGER, "a b" TEXT AS (lower(x) || ':' /* ) */) STORED, c NUMERIC(3, 1), -- AS (1)
+        d INTEGER GENERATED ALWAYS AS (c >= 1.5), CHECK (c > (1)))"""
+    assert {"a b": "lower(x) || ':' /* ) */", "d": "c >= 1.5"} == generated_as(sql)
+
+
+def test_constraints_and_indexes_are_written_in_one_order(project: Project) -> None:
+    """By their names: the order of a set differs from run to run, and so would the schema's text."""
+    names = ["f", "b", "d", "a", "e", "c"]
+    unique = ", ".join(f"CONSTRAINT {name} UNIQUE (name, age, {name}{name})" for name in names)
+    columns = ", ".join(f"{name}{name} INTEGER" for name in names)
+    indexes = [f"CREATE INDEX x{name} ON pet ({name}{name})" for name in names]
+    with_table(
+        project, f"CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER, {columns}, {unique})", *indexes
+    )
+    project.write(*revision("b1", "a1", CHANGE))
+    project.ok("upgrade")
+    assert sorted(names) == re.findall(r"CONSTRAINT (\w) UNIQUE", text_of(project, "pet"))
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection:
+        found = connection.execute("SELECT name FROM sqlite_master WHERE name GLOB 'x?' ORDER BY rowid").fetchall()
+    assert [(f"x{name}",) for name in sorted(names)] == found
+
+
+@pytest.mark.parametrize("name", ["generated", "STORED", "VIRTUAL", "view"])
 def test_crash_on_stock(project: Project, name: str) -> None:
     """The damage: stock ends in an error, and leaves a temporary table behind."""
     project.make_stock()
-    with_table(project, *([TABLES[name]] if name in TABLES else [PLAIN, OBJECTS[name]]))
+    tables = TABLES | GENERATED
+    with_table(project, *([tables[name]] if name in tables else [PLAIN, OBJECTS[name]]))
     project.write(*revision("b1", "a1", CHANGE))
     assert 1 == project.db("upgrade").returncode
 

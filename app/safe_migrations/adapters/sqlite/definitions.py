@@ -110,6 +110,29 @@ def said_of_columns(parts: list[str]) -> dict[str, list[str]]:
     return found
 
 
+def generated_as(sql: str) -> dict[str, str]:
+    """Return the expressions of generated columns, as typed, by the names in lower case: SQLAlchemy reads them by a
+    pattern, which misses AS without GENERATED ALWAYS and takes more than the expression if the line goes on.
+    """
+    found: dict[str, str] = {}
+    depth, start, column, before = 0, -1, "", ""
+    for match in TOKEN.finditer(sql):
+        part = match[1]
+        if not part:  # a comment
+            continue
+        if part == "(":
+            depth += 1
+            start = match.end() if depth == 2 and before.upper() == "AS" else start
+        elif part == ")":
+            depth -= 1
+            if depth == 1 and start >= 0:
+                found[column], start = sql[start : match.start()], -1
+        elif depth == 1 and before in ("(", ","):
+            column = unquoted(part)
+        before = part
+    return found
+
+
 def lost(old: str, new: str, kept: set[str], read: set[str]) -> list[str]:
     """The FEATURES that ``old`` has more often than ``new``, but for what goes with columns that are not ``kept``, and
     for constraints that were ``read`` whole, by their names in lower case: if these say less now, it is on purpose.

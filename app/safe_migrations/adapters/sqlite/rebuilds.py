@@ -11,7 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, inspect
+from alembic.ddl.sqlite import SQLiteImpl
+from alembic.operations.batch import ApplyBatchImpl
+from sqlalchemy import CheckConstraint, Computed, Connection, Constraint, Table, inspect, literal_column
+from sqlalchemy.schema import ColumnCollectionConstraint
+from sqlalchemy.util import set_creation_order
 
 from app.safe_migrations.adapters.base import double_quoted, listening
 from app.safe_migrations.adapters.sqlite.backup import bare
@@ -19,6 +23,7 @@ from app.safe_migrations.adapters.sqlite.definitions import (
     FEATURES,
     blunt,
     count,
+    generated_as,
     items_of,
     lost,
     name_of,
@@ -37,6 +42,42 @@ INDEX = re.compile(rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+{NAME}", re.IGNORECASE)
 CAST = re.compile(r"CAST\((?P<column>[^()]+?) AS (?P<type>[^()]+(?:\([^()]*\))?)\)")
 # SQLAlchemy's names of what a foreign key can say.
 OPTIONS = {"ondelete": "ON DELETE", "onupdate": "ON UPDATE", "deferrable": "DEFERRABLE"}
+
+
+class BatchImpl(SQLiteImpl):
+    """Alembic's, which it finds by the dialect's name, but SQLite takes what it writes of generated columns, and it
+    writes constraints and indexes in the order of their names: Alembic does in that of a set, which no two runs share.
+    """
+
+    __dialect__ = "sqlite"
+
+    def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
+        """Alembic calls this when it knows the new table, and before it creates it and copies the rows."""
+        super().prep_table_for_batch(batch_impl, table)
+        read = {column.name: column.server_default for column in table.columns} if batch_impl.reflected else {}
+        for name, column in batch_impl.columns.items():
+            computed = column.server_default
+            if not isinstance(computed, Computed):
+                continue
+            batch_impl.column_transfers[name].pop("expr", None)
+            was = read.get(name)
+            if isinstance(was, Computed) and str(was.sqltext) == str(computed.sqltext):  # the script gives no other
+                computed.sqltext = literal_column(self._generated_as(table.name)[name.lower()])
+        assert batch_impl.new_table is not None
+        for constraint in sorted(batch_impl.new_table.constraints, key=_in_order):
+            set_creation_order(constraint)  # by which SQLAlchemy sorts them
+        batch_impl.indexes = dict(sorted(batch_impl.indexes.items()))
+
+    def _generated_as(self, table: str) -> dict[str, str]:
+        assert self.connection is not None
+        query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
+        return generated_as(str(bare(self.connection).execute(query, (table,)).fetchone()[0]))
+
+
+def _in_order(constraint: Constraint) -> tuple[str, ...]:
+    columns = constraint.columns.keys() if isinstance(constraint, ColumnCollectionConstraint) else []
+    condition = str(constraint.sqltext) if isinstance(constraint, CheckConstraint) else ""
+    return str(constraint.name or ""), type(constraint).__name__, *columns, condition
 
 
 @dataclass
@@ -139,6 +180,9 @@ class Rebuilds:
         if not any(count(feature, rebuild.text) for feature in FEATURES):
             return
         kept = {name.lower() for name in self._columns(rebuild.table) if _copies(insert, rebuild.table, name)}
+        # What is generated is not copied: it goes on purpose if the new table has no column of the name.
+        made = {name_of(item) for item in items_of(parts_of(rebuild.created))[1] if item}
+        kept |= made & {name.lower() for name in self._generated(rebuild.table)}
         if features := lost(rebuild.text, rebuild.created, kept, self._read_whole(rebuild)):
             raise not_made(rebuild.table, f"would lose {' and '.join(features)}")
 
@@ -229,6 +273,9 @@ class Rebuilds:
 
     def _columns(self, table: str) -> list[str]:
         return [row[1] for row in self.bare.execute(f"PRAGMA table_xinfo({double_quoted(table)})") if row[6] == 0]
+
+    def _generated(self, table: str) -> list[str]:
+        return [row[1] for row in self.bare.execute(f"PRAGMA table_xinfo({double_quoted(table)})") if row[6] in (2, 3)]
 
     def _rows(self, table: str) -> int:
         return int(self.bare.execute(f"SELECT count(*) FROM {double_quoted(table)}").fetchone()[0])
