@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from app.safe_migrations.adapters import adapter_of
@@ -885,7 +886,7 @@ OF_POSTGRESQL = [
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_all_kinds(project: Project, engine: Engine) -> None:
+def test_all_kinds(project: Project, engine: Engine, empty_app: Flask) -> None:
     """Every kind of object comes back, and none that the backup does not know stays."""
     project.ok("backup")
     (bare,) = found(project)
