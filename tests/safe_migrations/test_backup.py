@@ -1038,6 +1038,7 @@ def test_restore_in_steps(project: Project, engine: Engine, database: str) -> No
         run_on_server(url, f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP ROLE {role}")
         done = project.db("restore", "--yes", str(backup))
         assert (1, True) == (done.returncode, "    flask db restore instance/backups/" in done.stderr), done.stderr
+        assert f'role "{role}" does not exist' in done.stderr
         assert "a restore is under way, or was broken off" in project.db("status").stdout
         assert "a restore was broken off: this database is not whole" in project.db("upgrade").stderr
         run_on_server(url, f"CREATE ROLE {role}")

@@ -108,7 +108,8 @@ def _failed(path: str, status: int, said: IO[bytes], package: str) -> ToolError:
     said.seek(0)
     said_lines = said.read().decode(errors="replace").splitlines()
     lines = [line[:WORDS] for line in said_lines if line.strip() and "unknown variable 'loose-" not in line]
-    words = " ".join(lines[-3:])[:WORDS] or f"it ended with status {status}"
+    first = max((number for number, line in enumerate(lines) if "ERROR" in line), default=-3)
+    words = " ".join(lines[first:])[:WORDS] or f"it ended with status {status}"
     if "No space left" in words or "File too large" in words:
         if re.search("could not (write to|close) (output|archive) file", words):  # which pg_dump writes by itself
             raise OSError(words)

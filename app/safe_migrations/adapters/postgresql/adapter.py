@@ -86,7 +86,8 @@ class PostgreSQL(Adapter):
             if not self.has_extension(connection, name):
                 log.warning("Without the extension %s, which this user may not create", name)
         for name in connection.scalars(text(f"SELECT subname FROM {SUBSCRIPTIONS} AND NOT subenabled")):
-            enable = f"ALTER SUBSCRIPTION {double_quoted(name)} ENABLE;"
+            alter = f"ALTER SUBSCRIPTION {double_quoted(name)}"
+            enable = f"{alter} ENABLE; {alter} REFRESH PUBLICATION WITH (copy_data = false);"
             log.warning("Subscription %s is disabled, as pg_dump writes it. To enable it: %s", name, enable)
         connection.rollback()
 
