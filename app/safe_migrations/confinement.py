@@ -5,8 +5,8 @@ refused too, as are triggers and routines that the copy has.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import URL
@@ -43,11 +43,41 @@ def kept_inside(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
     for name, text in outside.code.items():
         reach.refuse(text, f"the {name}")
 
-    def before(_connection: object, _cursor: object, statement: str, *_others: Any) -> None:
+    def check(statement: str) -> None:
         reach.refuse(statement, f"the statement {statement[:80]!r}")
 
-    with listening(scratch.engine, {"before_cursor_execute": before}):
+    def before(_connection: object, cursor: Any, statement: str, *_others: Any) -> None:
+        check(statement)
+        with suppress(AttributeError):  # a class that is not ours
+            cursor.is_checked = True
+
+    def connected(session: Any, _record: object) -> None:
+        for name in scratch.databases.cursor_classes:
+            if hasattr(session, name):
+                setattr(session, name, _checking(getattr(session, name), check))
+
+    scratch.engine.dispose()
+    with listening(scratch.engine, {"connect": connected, "before_cursor_execute": before}):
         yield
+
+
+def _checking(cursors: type, check: Callable[[str], None]) -> type:
+    """Return the class of a driver's cursors, which checks what a script runs on them without SQLAlchemy."""
+
+    def checked(name: str) -> Callable[..., Any]:
+        method = getattr(cursors, name)
+
+        def call(self: Any, statement: Any, *args: Any, **options: Any) -> Any:
+            if not self.is_checked:
+                text = statement.as_string(None) if hasattr(statement, "as_string") else statement
+                text = text.decode() if isinstance(text, bytes) else text
+                check(f"CALL {text}()" if name == "callproc" else text)
+            return method(self, statement, *args, **options)
+
+        return call
+
+    names = [name for name in ("execute", "executemany", "callproc", "copy", "stream") if hasattr(cursors, name)]
+    return type(cursors.__name__, (cursors,), {"is_checked": False, **{name: checked(name) for name in names}})
 
 
 class Reach:
@@ -81,7 +111,7 @@ class Reach:
             raise UnsafeError(f"{what} can change more than the copy of a rehearsal ({found}).", *way_out)
 
     def found(self, text: str, in_code: bool = False) -> str:
-        """What it reaches, in a few words; or an empty text."""
+        """Return what it reaches, in a few words; an empty text if it reaches nothing."""
         read = list(statements(text, self.facts.product))
         words = [word for each in read for word in each.words]
         if in_code and DYNAMIC.search(" ".join(word.keyword for word in words)) and not _can_be_read(words):
@@ -103,10 +133,17 @@ class Reach:
         if (reaches := self.facts.reaches_out) and (out := (reaches.search if in_code else reaches.match)(keywords)):
             return out[0][-60:].strip()
         strings = [word.text for word in words.words if _is_string(word)] if in_code else []
-        return next(filter(None, (self.found(string, in_code=True) for string in strings)), "")
+        return next(filter(None, map(self._found_in_string, strings)), "")
+
+    def _found_in_string(self, string: str) -> str:
+        """Return what the text of a string reaches when it is run as SQL, by itself or as a part."""
+        try:
+            return self.found(string, in_code=True)
+        except TokenError:  # of a quote that another part closes
+            return self.found(re.sub(r"[^\w\s.(@=;]", " ", string), in_code=True)
 
     def _named(self, words: list[Word]) -> str:
-        """A database, a function or a language that it names."""
+        """Return the database, the function or the language that it names and must not; or an empty text."""
         texts = [word.text.lower() for word in words]
         behind = {"use": texts[1:2], "alter": texts[2:3] if texts[1:2] in (["database"], ["schema"]) else []}
         if self.outside.schemas.keys() & behind.get("".join(texts[:1]), []):
@@ -121,14 +158,14 @@ class Reach:
         return ""
 
     def _is_schema(self, texts: list[str], at: int) -> bool:
-        """Whether the name before a dot is that of a schema, and not of a table or an alias of the statement."""
+        """Return True if the name before a dot is a schema, and not a table or an alias of the statement."""
         elsewhere = any(text == texts[at] and texts[place + 1 : place + 2] != ["."] for place, text in enumerate(texts))
         follows = texts[at + 2 : at + 4]
         return not elsewhere or follows[1:] == ["."] or bool(self.outside.schemas[texts[at]] & set(follows[:1]))
 
 
 def _can_be_read(words: list[Word]) -> bool:
-    """Whether a string begins like a statement, and none like one whose kind is put in later."""
+    """Return True if a string begins like a statement, and none like one whose kind is put in later."""
     strings = [word.text for word in words if _is_string(word)]
     return any(map(BEGINS.match, strings)) and not any(map(BREAKS_OFF.match, strings))
 

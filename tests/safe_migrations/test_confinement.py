@@ -203,6 +203,7 @@ INSIDE = {
     "mysql": [
         "UPDATE toy AS x JOIN toy AS y ON x.id = y.id SET x.note = 'other.t; CREATE USER x'",
         "CREATE TRIGGER before_toy BEFORE INSERT ON toy FOR EACH ROW SET NEW.note = UPPER(NEW.note)",
+        "CREATE TRIGGER stop BEFORE DELETE ON toy FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'it''s kept'",
         "CREATE PROCEDURE cleared() BEGIN DECLARE n INTEGER; SELECT COUNT(*) INTO n FROM toy; END",
         "PREPARE s FROM 'UPDATE toy SET note = ? WHERE id = 1'",
         "INSERT INTO toy (id) SELECT COUNT(*) + 40 FROM information_schema.columns WHERE table_name = 'toy'",
@@ -212,6 +213,7 @@ INSIDE = {
     "postgresql": [
         "DO $$ BEGIN EXECUTE format('ALTER TABLE %I ADD COLUMN n INTEGER', 'toy'); END $$",
         "DO $$ DECLARE line text := 'UPDATE toy SET n = 1'; BEGIN EXECUTE line; END $$",
+        "DO $$ BEGIN EXECUTE 'UPDATE toy SET note = ''' || 'it is' || ''' WHERE id = 7'; END $$",
         "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note := 'x'; RETURN NEW; END $$",
         "CREATE TRIGGER stamp BEFORE INSERT ON toy FOR EACH ROW EXECUTE FUNCTION stamp()",
         "GRANT EXECUTE ON FUNCTION stamp() TO PUBLIC",
@@ -224,8 +226,8 @@ INSIDE = {
 class Place:
     """The app's database with toys, and another one on its server."""
 
-    def __init__(self, real: str, server: URL, folder: Path) -> None:
-        self.engine, self.server = create_engine(real), server
+    def __init__(self, app: Flask, real: str, server: URL, folder: Path) -> None:
+        self.app, self.engine, self.server = app, create_engine(real), server
         self.other = create_engine(server.set(database=f"other_{uuid4().hex}"))
         self.file = folder / "out"
         self.names = {
@@ -258,7 +260,7 @@ class Place:
         """The two databases as they are."""
         found = []
         for engine in (self.engine, self.other):
-            with engine.connect() as connection:
+            with self.app.app_context(), engine.connect() as connection:
                 found.append(adapter_of(engine).snapshot(connection))
         return found
 
@@ -268,9 +270,10 @@ def place(
     project: Project, backend: str, database: str, app_on: Callable[[str], Flask], tmp_path: Path
 ) -> Iterator[Place]:
     """At the first revision."""
-    with app_on(database).app_context():
+    app = app_on(database)
+    with app.app_context():
         upgrade()
-    place = Place(database, server_url(backend), tmp_path)
+    place = Place(app, database, server_url(backend), tmp_path)
     run_on_server(place.server, f"CREATE DATABASE {place.names['other']}")
     try:
         place.run(place.engine, *TOY)
@@ -412,6 +415,29 @@ def test_engine_of_the_script(project: Project, place: Place) -> None:
     project.make_stock()
     project.ok("upgrade")
     assert before != place.states()
+
+
+@pytest.mark.parametrize(
+    ("backend", "call"),
+    [
+        ("mysql", "execute('DELETE FROM {other}.t')"),
+        ("mysql", "executemany('INSERT INTO {other}.t VALUES (%s, %s)', [(8, 'x'), (9, 'y')])"),
+        ("mysql", "callproc('{other}.p')"),
+        ("postgresql", "execute(b'COPY toy TO PROGRAM $$touch {file}$$')"),
+        ("postgresql", "executemany('ALTER DATABASE {real} SET work_mem = %s', [('5MB',)])"),
+        ("postgresql", "copy('COPY toy TO $${file}$$').__enter__()"),
+    ],
+    indirect=["backend"],
+)
+def test_cursor_of_the_driver(project: Project, place: Place, call: str) -> None:
+    """A script that takes a cursor of the driver is held as well."""
+    before = place.states()
+    project.write(*revision("b1", FIRST, f"op.get_bind().connection.cursor().{place.filled(call)}"))
+    done = project.db("rehearse")
+    assert "can change more than the copy" in done.stdout, done.stdout + done.stderr
+    assert (before, False) == (place.states(), place.file.exists())
+    project.write(*revision("b1", FIRST, "op.get_bind().connection.cursor().execute('UPDATE toy SET note = note')"))
+    assert " ok" in project.db("rehearse").stdout
 
 
 @on_servers

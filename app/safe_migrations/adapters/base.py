@@ -139,6 +139,9 @@ class Outside:
 class Databases(ABC):
     """Databases beside that of ``engine``, for rehearsals."""
 
+    cursor_classes: tuple[str, ...] = ()
+    """Attributes of a driver's session that have the classes of its cursors."""
+
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
@@ -160,16 +163,16 @@ class Databases(ABC):
 
     @abstractmethod
     def has(self, connection: Connection, name: str) -> bool:
-        """Whether there is one of that name."""
+        """Return True if there is a database of that name, as far as the user can see."""
 
     def outside(self, _connection: Connection, _real: URL, _is_shared: bool) -> Outside:
-        """What can be reached from the database of ``connection``: of the database ``real``; if the server
-        ``is_shared`` with that, also of all others.
+        """Return what a statement on ``connection`` can reach: the database ``real``; and all others of the server, if
+        it ``is_shared`` with that one.
         """
         return Outside()
 
     def confine(self, connection: Connection) -> None:
-        """Take from the database of ``connection`` what leads to others, as far as the database knows it."""
+        """Remove from the database of ``connection`` what leads to others, such as logins for other servers."""
         return
 
 

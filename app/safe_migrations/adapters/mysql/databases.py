@@ -13,6 +13,8 @@ from app.safe_migrations.adapters.mysql.session import executing
 class MySQLDatabases(Databases):
     """Any statement may name one of them."""
 
+    cursor_classes = ("cursorclass",)
+
     def path(self, name: str) -> str:
         """The name itself: a URL has it behind the server's."""
         return name
@@ -49,7 +51,7 @@ class MySQLDatabases(Databases):
         connection.rollback()
 
     def has(self, connection: Connection, name: str) -> bool:
-        """Among those that the user can see."""
+        """Look among those that the user can see."""
         found = connection.scalar(
             text("SELECT 1 FROM information_schema.schemata WHERE schema_name = :name"), {"name": name}
         )
@@ -57,7 +59,7 @@ class MySQLDatabases(Databases):
         return found is not None
 
     def outside(self, connection: Connection, real: URL, is_shared: bool) -> Outside:
-        """A statement reaches any database that it names; what the user cannot see, the server refuses."""
+        """Return the databases that a statement may name; the server refuses those that the user cannot see."""
         execute = executing(connection)
         own = str(self.engine.url.database).lower()
         original = str(real.database).lower()

@@ -172,7 +172,7 @@ class Dump:
         return found
 
     def _tables_elsewhere(self) -> list[str]:
-        """Tables whose rows are in other tables, or on other servers."""
+        """Return the tables whose rows are in other tables, or on other servers."""
         found = self.execute(f"SELECT table_name, engine FROM information_schema.{TABLES} AND engine IS NOT NULL")
         elsewhere = [(name, engine) for name, engine in found if engine.upper() in ELSEWHERE]
         for name, engine in elsewhere:

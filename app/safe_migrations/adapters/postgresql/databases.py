@@ -41,6 +41,8 @@ SELECT set_config(name, 'foreign-table', false) FROM pg_settings WHERE name = 'r
 class PostgreSQLDatabases(Databases):
     """Only foreign tables, and functions of extensions, reach one from another."""
 
+    cursor_classes = ("cursor_factory", "server_cursor_factory")
+
     def path(self, name: str) -> str:
         """The name itself: a URL has it behind the server's."""
         return name
@@ -88,13 +90,13 @@ class PostgreSQLDatabases(Databases):
             session.exec_driver_sql(DROP_ALL.replace("%", "%%"))
 
     def has(self, connection: Connection, name: str) -> bool:
-        """By pg_database."""
+        """Look into pg_database."""
         found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
         connection.rollback()
         return found is not None
 
     def outside(self, connection: Connection, _real: URL, is_shared: bool) -> Outside:
-        """By its catalog."""
+        """Return the functions and languages, and the code of the database, as the catalog has them."""
         if not is_shared:
             return Outside()
         functions = {name.lower() for name in connection.scalars(text(GUARDED))}
@@ -104,7 +106,7 @@ class PostgreSQLDatabases(Databases):
         return Outside({}, functions, languages, code)
 
     def confine(self, connection: Connection) -> None:
-        """No password for another server; and where the server can forbid them, no foreign tables (15.8, 14.13)."""
+        """Drop the user mappings; and forbid foreign tables where the server can (from 15.8, 14.13 on)."""
         connection.execute(text(MAPPINGS))
         connection.commit()
 
