@@ -729,6 +729,41 @@ def test_each(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
         assert (name, before) == (name, state(engine))
 
 
+def test_several_statements_on_a_table(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """What one revision does to a table, step by step, is undone whatever the order; its first text says most of it."""
+    before = state(engine)
+    steps = [
+        "ALTER TABLE gift ADD COLUMN a INT FIRST",
+        "CREATE INDEX ix_a ON gift (a, code)",
+        "CREATE TABLE fresh (id INT PRIMARY KEY, gift_id INT)",
+        "ALTER TABLE gift CHANGE code mark VARCHAR(9)",
+        "ALTER TABLE gift ADD COLUMN fresh_id INT AFTER mark",
+        "ALTER TABLE gift ADD CONSTRAINT fk_fresh FOREIGN KEY (fresh_id) REFERENCES fresh (id)",
+        "ALTER TABLE fresh ADD COLUMN mark INT, ADD INDEX ix_mark (mark)",
+        "INSERT INTO fresh VALUES (1, 1, 2)",
+        "ALTER TABLE fresh ADD CONSTRAINT fk_gift FOREIGN KEY (gift_id) REFERENCES gift (id)",
+        "DROP INDEX ix_a ON gift",
+        "ALTER TABLE gift DROP COLUMN name",
+        "ALTER TABLE gift ADD COLUMN name INT, ADD INDEX ix_name (name), COMMENT = 'mine'",
+        "ALTER TABLE fresh RENAME TO newer",
+        "ALTER TABLE newer ADD COLUMN b INT",
+        "CREATE INDEX ix_b ON newer (b)",
+        "ALTER TABLE gift ADD INDEX ix_mark (mark)",
+    ]
+    for last in range(1, len(steps) + 1):
+        assert (last, ["stop"]) == (last, upgrade(script(steps[:last])))
+        assert (last, before) == (last, state(engine))
+
+
+def test_a_table_that_is_made_at_the_second_try(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """A script that goes on after a CREATE TABLE that failed, and makes the table then: it goes again."""
+    before = state(engine)
+    bad, good = "CREATE TABLE fresh (id INT, id INT)", "CREATE TABLE fresh (id INT)"
+    body = f"try:\n    op.get_bind().exec_driver_sql({bad!r})\nexcept sa.exc.DBAPIError:\n    pass"
+    assert ["stop"] == upgrade(f"{body}\n{script([good, 'ALTER TABLE fresh ADD COLUMN a INT'])}")
+    assert before == state(engine)
+
+
 def test_done(upgrade: Callable[[str], list[str]], engine: Engine, project: Project) -> None:
     """A revision that goes through stays, each change of it, and nothing of the journal."""
     for name, statements in CHANGES.items():

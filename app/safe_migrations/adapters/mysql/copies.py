@@ -53,6 +53,8 @@ class Copies:
             return ""
         if not statement.takes_all_rows and not statement.taken_columns:
             return ""
+        if not self.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
+            return ""
         found = columns_of(self.execute, table)
         taken = statement.taken_columns
         charset = charset_of(text)
@@ -61,7 +63,7 @@ class Copies:
         ]
         is_whole = statement.takes_all_rows or self._moves_rows(table, found, lost, taken)
         wanted = found if is_whole else lost
-        if not wanted or not self.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
+        if not wanted:
             return ""
         kept = self._new_name(WHOLE if is_whole and statement.verb == "ALTER" else KEPT)
         columns = [column for column in found if column.key or column in wanted]

@@ -36,6 +36,7 @@ class Journal:
         self.copies = Copies(execute, beside, lambda: self.session.unwatched(plainly=True))
         self.step = 0
         self.under_way: Statement | None = None
+        self.made: set[str] = set()  # by the last statement
         self.revision = Revision()
 
     def step_done(self, heads: set[str]) -> None:
@@ -124,6 +125,7 @@ class Journal:
         """What it makes, changes or drops, each as it is."""
         with self.session.unwatched():
             self.step += 1
+            self.made = set()
             for kind, name in self.schema.touched(statement):
                 self._note(statement, kind, name)
             self.revision.follow(statement)
@@ -135,6 +137,8 @@ class Journal:
         if self.under_way:
             with self.session.unwatched():
                 self.entries.forget_step(self.step, made_only=not self.under_way.renamed_tables)
+            self.revision.made -= self.made
+            self.revision.noted -= self.made
             self.under_way = None
             self.copies.forget_casts()
 
@@ -187,6 +191,8 @@ class Journal:
             self.beside("COMMIT")
 
     def _note(self, statement: Statement, kind: str, name: str) -> None:
+        if kind == "TABLE" and self.revision.covers(statement, name):
+            return
         is_new = kind == "TABLE" and statement.verb == "CREATE" and name not in self.schema.tables
         if kind == "TRIGGER":
             self._note_triggers_beside(statement, name)
@@ -197,6 +203,7 @@ class Journal:
                 return
             if not statement.renamed_tables:
                 self.revision.made.add(name)
+                self.made.add(name)
         elif kind == "TABLE":
             self.revision.texts.setdefault(name, found[0])
             strict = self.session.strict and "sql_mode" not in statement.settings
@@ -205,6 +212,8 @@ class Journal:
                 self._note_triggers(statement, name)
             if statement.taken_columns or statement.takes_tables or statement.renamed_tables:
                 self._note_views(statement, name)
+        if kind == "TABLE" and statement.surely_commits:
+            self.revision.noted.add(name)
         self.schema.add(kind, name)
         self.entries.write(self.step, kind, name, statement, found, kept)
 

@@ -7,10 +7,13 @@ from app.safe_migrations.adapters.mysql.statements import Statement
 
 
 class Revision:
-    """The objects that it has ``made``, the ``texts`` that others had, and what it has ``written`` since a commit."""
+    """The objects that it has ``made``, the ``texts`` that others had, and what it has ``written`` since a commit; and
+    the tables of which the journal has ``noted`` something that will be committed.
+    """
 
     def __init__(self) -> None:
         self.made: set[str] = set()
+        self.noted: set[str] = set()
         self.texts: dict[str, str] = {}
         self.renamed_columns: set[str] = set()
         self.written: list[Statement] = []
@@ -21,6 +24,14 @@ class Revision:
         for name in (name for pair in statement.renamed_tables for name in pair):
             self.texts.pop(name, None)
             self.made.discard(name)
+            self.noted.discard(name)
+
+    def covers(self, statement: Statement, table: str) -> bool:
+        """Whether what is noted of the table undoes this statement, too: it goes, or its first text says enough."""
+        if table not in self.noted or statement.renamed_tables or {"FOREIGN", "REFERENCES"} & {*statement.keywords}:
+            return False
+        takes = statement.taken_columns or statement.renamed_columns or statement.takes_all_rows
+        return table in self.made or not (takes or statement.takes_tables)
 
     def sets_only_new_columns(self, execute: Execute, statement: Statement, table: str) -> bool:
         """Whether to undo the columns is to undo the rows; not where ON UPDATE or a trigger may set more."""
