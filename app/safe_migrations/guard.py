@@ -81,10 +81,12 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 _review(steps, adapter, connection, using.review)
                 changes_schema = any(isinstance(step, RevisionStep) for step in steps)
                 backup = before_steps(backups, connection, heads, using, steps) if changes_schema else None
+                rehearses = "settings" in context.config.attributes  # to find what would be refused
+                review = "enforce" if rehearses else using.review
                 with (
                     _backup_named(lambda: backup),
                     _backups_pruned(backups, connection, heads, backup),
-                    adapter.prepared(connection, using.patience) as step_done,
+                    adapter.prepared(connection, using.patience, review) as step_done,
                 ):
                     _run_patiently(adapter, connection, lock, using.patience, options, step_done, command(steps))
 

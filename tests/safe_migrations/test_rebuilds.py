@@ -38,6 +38,7 @@ OBJECTS = {
     "unique-index": "CREATE UNIQUE INDEX ix ON pet (name)",
 }
 CHANGE = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('age', type_=sa.BigInteger())"
+REVIEWED = {"MIGRATION_REVIEW": "enforce"}
 
 
 def with_table(project: Project, *statements: str) -> None:
@@ -66,10 +67,55 @@ def test_tables(project: Project, name: str) -> None:
     with_table(project, TABLES[name])
     before = state(project)
     project.write(*revision("b1", "a1", CHANGE))
-    done = project.db("upgrade")
+    done = project.db("upgrade", **REVIEWED)
     assert (1, before) == (done.returncode, state(project)), done.stderr
     assert "Traceback" not in done.stderr
     print(done.stderr)
+
+
+def test_a_downgrade_that_loses_is_refused_until_the_script_accepts_it(project: Project) -> None:
+    """No review has looked at it; the message says where to accept the loss."""
+    with_table(project, TABLES["check"])
+    project.write(*revision("b1", "a1", "pass", CHANGE))
+    project.ok("upgrade", **REVIEWED)
+    before = state(project)
+    done = project.db("downgrade", **REVIEWED)
+    assert (1, before) == (done.returncode, state(project))
+    assert "would lose a CHECK constraint (rebuild-loses)." in done.stderr
+    assert "or say in migrations/versions/b1.py why it is safe; nothing was changed" in done.stderr
+    assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
+    assert assured in done.stderr
+    project.write(*revision("b1", "a1", "pass", CHANGE, more=assured))
+    project.ok("downgrade", **REVIEWED)
+    assert "BIGINT" in text_of(project, "pet")
+
+
+@pytest.mark.parametrize(("review", "told"), [("warn", True), ("off", False)])
+def test_a_loss_that_the_setting_accepts(project: Project, review: str, told: bool) -> None:
+    """MIGRATION_REVIEW=warn and off go for what a step finds, too."""
+    with_table(project, TABLES["autoincrement"])
+    project.write(*revision("b1", "a1", "pass", CHANGE))
+    project.ok("upgrade")
+    assert told == ("would lose AUTOINCREMENT" in project.ok("downgrade", MIGRATION_REVIEW=review))
+    assert "AUTOINCREMENT" not in text_of(project, "pet")
+
+
+@pytest.mark.parametrize(
+    ("table", "option"),
+    [
+        (TABLES["autoincrement"], "'sqlite_autoincrement': False"),
+        (OPTIONS["STRICT"], "'sqlite_strict': False"),
+        (OPTIONS["WITHOUT ROWID"], "'sqlite_with_rowid': True"),
+    ],
+)
+def test_what_table_kwargs_take_away_is_no_loss(project: Project, table: str, option: str) -> None:
+    """It is what was asked for."""
+    with_table(project, table)
+    batch = f"with op.batch_alter_table('pet', recreate='always', table_kwargs={{{{{option}}}}}) as batch:\n    {{}}"
+    change = batch.format("batch.alter_column('name', existing_type=sa.Text(), nullable=True)")
+    project.write(*revision("b1", "a1", change))
+    project.ok("upgrade", **REVIEWED)
+    assert not re.search("AUTOINCREMENT|STRICT|WITHOUT", text_of(project, "pet"))
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -216,10 +262,10 @@ def test_a_foreign_key_made_anew(project: Project) -> None:
     table = FAMILY.replace(" COLLATE NOCASE", "")
     with_table(project, table.replace("(id) ON", "(id) MATCH FULL ON"))
     project.write(*revision("b1", "a1", f"with op.batch_alter_table('pet') as batch:\n    {anew}"))
-    assert "would lose ON DELETE" in project.db("upgrade").stderr
+    assert "would lose ON DELETE" in project.db("upgrade", **REVIEWED).stderr
     with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
         connection.executescript(f"DROP TABLE pet; {table}")
-    project.ok("upgrade")
+    project.ok("upgrade", **REVIEWED)
     assert "ON DELETE" not in text_of(project, "pet")
 
 
@@ -251,7 +297,7 @@ def test_a_column_that_is_used(project: Project, name: str) -> None:
     with_table(project, PLAIN, OBJECTS[name].replace("name FROM", "age FROM"))
     before = state(project)
     project.write(*revision("b1", "a1", "with op.batch_alter_table('pet') as batch:\n    batch.drop_column('age')"))
-    done = project.db("upgrade")
+    done = project.db("upgrade", **REVIEWED)
     assert (1, before) == (done.returncode, state(project))
     assert "(rebuild-loses)" in done.stderr
 
@@ -343,6 +389,6 @@ def test_a_renamed_column(project: Project, name: str) -> None:
     before = state(project)
     change = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', new_column_name='called')"
     project.write(*revision("b1", "a1", change))
-    done = project.db("upgrade")
+    done = project.db("upgrade", **REVIEWED)
     assert (1, before) == (done.returncode, state(project))
     assert "(rebuild-loses)" in done.stderr

@@ -324,8 +324,9 @@ class Adapter(ABC):
         connection.rollback()
 
     @abstractmethod
-    def prepared(self, connection: Connection, patience: Patience) -> AbstractContextManager[StepDone]:
-        """``connection`` as steps need it: waiting for what others hold no longer than ``patience`` says.
+    def prepared(self, connection: Connection, patience: Patience, review: str) -> AbstractContextManager[StepDone]:
+        """``connection`` as steps need it: waiting for what others hold no longer than ``patience`` says, and where a
+        step itself finds what a review would find, with ``review`` as the setting for that.
 
         It gives a StepDone, to be called in the transaction that ends a step.
         """

@@ -149,7 +149,7 @@ class MySQL(Adapter):
                 outcome.require_whole()
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, patience: Patience, _review: str) -> Iterator[StepDone]:
         """With short waits, and a journal from which a failure is undone."""
         from app.safe_migrations.adapters.mysql.steps import journaled  # loads all that reads SQL
 

@@ -188,7 +188,7 @@ class PostgreSQL(Adapter):
         return found is not None
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, patience: Patience, _review: str) -> Iterator[StepDone]:
         """``lock_timeout`` for the session, which counts for each lock that a statement waits for.
 
         Not in an autocommit block: what has to run there, as CREATE INDEX CONCURRENTLY, waits without blocking others,

@@ -88,7 +88,7 @@ class SQLite(Adapter):
         return found
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, patience: Patience, review: str) -> Iterator[StepDone]:
         """Begin each transaction with the write lock, enforce no foreign keys inside, and look at them at its end."""
         from app.safe_migrations.adapters.sqlite.foreign_keys import ForeignKeys
         from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds  # its patterns take their time to load
@@ -108,7 +108,7 @@ class SQLite(Adapter):
         below.execute(f"PRAGMA busy_timeout={patience.milliseconds}")
         keys.off()
         try:
-            with listening(connection, {"begin": begin, "commit": commit}), Rebuilds(connection).watching():
+            with listening(connection, {"begin": begin, "commit": commit}), Rebuilds(connection, review).watching():
                 yield lambda _heads: None
         finally:
             connection.rollback()

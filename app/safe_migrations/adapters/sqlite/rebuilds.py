@@ -6,15 +6,17 @@ RENAME TO x, and CREATE INDEX for each index that it could read. Put back is rig
 
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
 from sqlalchemy import CheckConstraint, Computed, Connection, Constraint, Table, inspect, literal_column
-from sqlalchemy.schema import ColumnCollectionConstraint
+from sqlalchemy.schema import ColumnCollectionConstraint, CreateTable
 from sqlalchemy.util import set_creation_order
 
 from app.safe_migrations.adapters.base import double_quoted, listening
@@ -32,6 +34,8 @@ from app.safe_migrations.adapters.sqlite.definitions import (
     unquoted,
 )
 from app.safe_migrations.errors import MigrationError, UnsafeError
+from app.safe_migrations.progress import log
+from app.safe_migrations.remedies import relative
 
 NAME = r"(?:\"(?P<quoted>(?:[^\"]|\"\")*)\"|(?P<plain>[^\s(\"]+))"
 CREATE, INSERT, RENAME = (
@@ -42,6 +46,15 @@ INDEX = re.compile(rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+{NAME}", re.IGNORECASE)
 CAST = re.compile(r"CAST\((?P<column>[^()]+?) AS (?P<type>[^()]+(?:\([^()]*\))?)\)")
 # SQLAlchemy's names of what a foreign key can say.
 OPTIONS = {"ondelete": "ON DELETE", "onupdate": "ON UPDATE", "deferrable": "DEFERRABLE"}
+
+
+# What table_kwargs can take away on purpose, and where that is noted.
+GIVES_UP = {
+    ("sqlite_autoincrement", False): "AUTOINCREMENT",
+    ("sqlite_strict", False): "STRICT",
+    ("sqlite_with_rowid", True): "WITHOUT ROWID",
+}
+GIVEN_UP = "safe_migrations_given_up"
 
 
 class BatchImpl(SQLiteImpl):
@@ -67,6 +80,10 @@ class BatchImpl(SQLiteImpl):
         for constraint in sorted(batch_impl.new_table.constraints, key=_in_order):
             set_creation_order(constraint)  # by which SQLAlchemy sorts them
         batch_impl.indexes = dict(sorted(batch_impl.indexes.items()))
+        given = batch_impl.table_kwargs
+        batch_impl.new_table.info[GIVEN_UP] = {
+            feature for (option, value), feature in GIVES_UP.items() if given.get(option) is value
+        }
 
     def _generated_as(self, table: str) -> dict[str, str]:
         assert self.connection is not None
@@ -93,21 +110,24 @@ class Rebuild:
     expressions: list[tuple[str, str]]
     indexes: dict[str, str]
     broken: set[str]
+    given_up: set[str]
+    """The FEATURES that the script takes away on purpose."""
 
 
 class Rebuilds:
-    """Watches the statements of a run on ``connection``."""
+    """Watches the statements of a run on ``connection``; the setting ``review`` says what becomes of a loss."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, review: str = "enforce") -> None:
         self.connection = connection
+        self.review = review
         self.bare = bare(connection)
         self.under_way: dict[str, Rebuild] = {}
         self.last: Rebuild | None = None
 
-    def before(self, statement: str) -> None:
+    def before(self, statement: str, given_up: set[str]) -> None:
         """Look at a statement that is about to run; UnsafeError if it would lose what cannot be put back."""
         if found := CREATE.match(statement):
-            self._remember(_named(found), statement)
+            self._remember(_named(found), statement, given_up)
         elif (found := INSERT.match(statement)) and (rebuild := self.under_way.get(_named(found))):
             self._require_all_read(rebuild, statement)
             self._require_same_values(rebuild, statement)
@@ -130,8 +150,9 @@ class Rebuilds:
     def watching(self) -> Iterator[None]:
         """Look at each statement."""
 
-        def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-            self.before(statement)
+        def before(_on: Connection, _cursor: Any, statement: str, _given: Any, context: Any, _many: bool) -> None:
+            made = getattr(context.compiled, "statement", None)
+            self.before(statement, made.element.info.get(GIVEN_UP, set()) if isinstance(made, CreateTable) else set())
 
         def after(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
             self.after(statement)
@@ -139,7 +160,7 @@ class Rebuilds:
         with listening(self.connection, {"before_cursor_execute": before, "after_cursor_execute": after}):
             yield
 
-    def _remember(self, temporary: str, statement: str) -> None:
+    def _remember(self, temporary: str, statement: str, given_up: set[str]) -> None:
         if not temporary.startswith("_alembic_tmp_"):
             return
         # Alembic cuts the name to 50 characters.
@@ -174,6 +195,7 @@ class Rebuilds:
             expressions=expressions,
             indexes={name: text for kind, name, text in rows if kind == "index"},
             broken={probe for probe, _what in self._probes(table) if self._failure(probe)},
+            given_up=given_up,
         )
 
     def _require_all_read(self, rebuild: Rebuild, insert: str) -> None:
@@ -183,8 +205,33 @@ class Rebuilds:
         # What is generated is not copied: it goes on purpose if the new table has no column of the name.
         made = {name_of(item) for item in items_of(parts_of(rebuild.created))[1] if item}
         kept |= made & {name.lower() for name in self._generated(rebuild.table)}
-        if features := lost(rebuild.text, rebuild.created, kept, self._read_whole(rebuild)):
-            raise not_made(rebuild.table, f"would lose {' and '.join(features)}")
+        losses = lost(rebuild.text, rebuild.created, kept, self._read_whole(rebuild))
+        if losses := [feature for feature in losses if feature not in rebuild.given_up]:
+            self._refuse(not_made(rebuild.table, f"would lose {' and '.join(losses)}"))
+
+    def _refuse(self, error: UnsafeError) -> None:
+        """Raise ``error``, unless the setting or the script that is running accepts the loss, as in a review: that
+        does not look at a downgrade before it runs.
+        """
+        frame = sys._getframe()
+        while frame.f_back is not None and "down_revision" not in frame.f_globals:
+            frame = frame.f_back
+        if "down_revision" not in frame.f_globals:
+            raise error
+        from app.safe_migrations.rules import Assurances  # loads all rules
+
+        declared = Assurances(frame.f_globals.get("safety_assured"), None)
+        if self.review == "off" or "rebuild-loses" in declared.codes:
+            return
+        if self.review == "warn":
+            log.warning("%s", error.what)
+            return
+        file = relative(Path(frame.f_code.co_filename))
+        assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
+        remedy = error.remedy.replace(
+            "; nothing was changed", f"; or say in {file} why it is safe; nothing was changed"
+        )
+        raise UnsafeError(error.what, remedy, *error.lines, assured)
 
     def _read_whole(self, rebuild: Rebuild) -> set[str]:
         """Foreign keys, by name in lower case, of which SQLAlchemy reads every option: it reads none behind MATCH."""
@@ -239,12 +286,12 @@ class Rebuilds:
         for kind, objects in (("index", rebuild.expressions), ("trigger", rebuild.triggers)):
             for name, text in objects:
                 if failure := self._failure(text):
-                    raise _not_put_back(table, kind, name, failure)
+                    self._refuse(_not_put_back(table, kind, name, failure))
         for probe, what in self._probes(table):
             if probe not in rebuild.broken and (failure := self._failure(probe)):
-                raise UnsafeError(
-                    f"{what} would not work after this change: {failure} (rebuild-loses).",
-                    "drop it before in the script, and create it anew as it is to be; nothing was changed.",
+                error = f"{what} would not work after this change: {failure} (rebuild-loses)."
+                self._refuse(
+                    UnsafeError(error, "drop it first, and create it again as it is to be; nothing was changed:")
                 )
 
     def _sharpen(self, rebuild: Rebuild, name: str, statement: str) -> None:
