@@ -187,7 +187,10 @@ CASES = {
     "command": Case("No such command", "--help", "upgrad", status=2),
     "sql-range": Case("Range revision not allowed", "flask db upgrade FROM:TO --sql", "upgrade base:head"),
     "sql-batch": broken(
-        script("with op.batch_alter_table('user') as b: b.drop_column('email')"), "a1.py, line 9:", args="upgrade --sql"
+        script("with op.batch_alter_table('user') as b: b.drop_column('email')"),
+        "a1.py, line 9:",
+        "run the same command without --sql",
+        args="upgrade --sql",
     ),
     # Scripts
     "syntax": broken(script("op.create_table("), "migrations/versions/a1.py, line "),
