@@ -3,10 +3,11 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
 from tests.conftest import FIRST, SERVERS, Project, revision, run_on_server, server_url
 
@@ -182,3 +183,55 @@ def test_a_killed_session_stops_the_run(project: Project, engine: Engine) -> Non
     project.write(*revision("a1", FIRST, "op.create_table('a', sa.Column('n', sa.Integer()))  # once"))
     project.ok("upgrade")
     assert "a" in inspect(engine).get_table_names()
+
+
+def lock_file(project: Project) -> Path:
+    """Return where the lock of a project on SQLite is."""
+    return Path(f"{make_url(project.environ['DATABASE_URL']).database}-migration-lock")
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path, victim: path.symlink_to(victim), "a symbolic link"),
+        (lambda path, victim: path.hardlink_to(victim), "a file with a second name (a hard link)"),
+        (lambda path, victim: path.mkdir(), "a directory"),
+        (lambda path, victim: os.mkfifo(path), "a named pipe"),
+    ],
+)
+def test_what_is_no_lock_file_is_left_alone(project: Project, make: Callable[..., None], words: str) -> None:
+    """A link that somebody put there would let the next command overwrite what is behind it."""
+    path, victim = lock_file(project), project.path / "victim"
+    victim.write_text("precious")
+    make(path, victim)
+    done = project.db("upgrade")
+    assert (1, "precious") == (done.returncode, victim.read_text())
+    assert f"Error: {path} is {words}, and not the lock file of this database.\nFix: find out" in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "{}",
+        "[]",
+        "[" * 5000,
+        '{"pid": "1; rm -rf ~", "host": "here", "since": "10:00:00"}',
+        '{"pid": 1, "host": "$(id)", "since": "10:00:00"}',
+        '{"pid": 1, "host": "-oProxyCommand=id", "since": "10:00:00"}',
+        '{"pid": 1, "host": "here", "since": "\\u001b[2J"}',
+    ],
+)
+def test_what_somebody_wrote_into_the_lock_file_is_not_passed_on(project: Project, written: str) -> None:
+    """Not to the terminal, and never into a line to paste."""
+    fcntl = pytest.importorskip("fcntl")
+    path = lock_file(project)
+    path.write_text(written)
+    with path.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = project.db("upgrade", MIGRATION_LOCK_WAIT="0")
+    assert 1 == done.returncode
+    assert "held the lock of this database for 0 seconds (another process).\n" in done.stderr
+    assert f"\n    fuser -k {path}\n" in done.stderr

@@ -13,7 +13,7 @@ from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening
 from app.safe_migrations.adapters.sqlite import backup
 from app.safe_migrations.adapters.sqlite.backup import bare, file_of
 from app.safe_migrations.adapters.sqlite.databases import SQLiteDatabases
-from app.safe_migrations.adapters.sqlite.lock import FileLock, NoLock
+from app.safe_migrations.adapters.sqlite.lock import FileLock, NoLock, opened
 from app.safe_migrations.patience import Patience
 from app.safe_migrations.progress import StepDone
 
@@ -35,8 +35,10 @@ class SQLite(Adapter):
         if isinstance(self.engine.pool, StaticPool):
             yield NoLock()
             return
-        with Path(f"{file_of(self.engine)}-{'migration' if what == 'upgrade' else what}-lock").open("a+") as file:
-            yield FileLock(file)
+        database = file_of(self.engine)
+        path = Path(f"{database}-{'migration' if what == 'upgrade' else what}-lock")
+        with opened(path, Path(database)) as file:
+            yield FileLock(file, path)
 
     def is_lock_time_out(self, error: DBAPIError) -> bool:
         """SQLITE_BUSY or SQLITE_LOCKED (sqlite.org/rescode.html)."""
