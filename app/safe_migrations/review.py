@@ -181,6 +181,8 @@ def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Co
         for operation in operations:
             if told := _loss(operation.op, tables):
                 log.warning("This takes %s", told)
+            with suppress(Exception):  # what cannot be followed is not told of
+                tables.follow(operation)
 
 
 def _loss(op: Any, tables: Tables) -> str:
@@ -188,9 +190,14 @@ def _loss(op: Any, tables: Tables) -> str:
     deletes = isinstance(op, ChangeRowsOp) and op.verb in ("DELETE", "TRUNCATE")
     if not (deletes or isinstance(op, DropTableOp | DropColumnOp)) or not op.table_name:
         return ""
-    column = op.column_name if isinstance(op, DropColumnOp) else None
-    count = tables.count(op.table_name, op.schema, column)
-    if count is None and tables.table(op.table_name, op.schema).columns:
+    known, column, stored_as = tables.table(op.table_name, op.schema), None, None
+    if isinstance(op, DropColumnOp):
+        column = op.column_name
+        stored_as = known.columns[column].stored_as if column in known.columns else None
+    if known.stored_as is None or (column and stored_as is None):  # an earlier step creates it
+        return ""
+    count = tables.count(known.stored_as, op.schema, stored_as)
+    if count is None:
         return f"what table {op.table_name} has: row-level security or a missing right hides its rows from this user"
     if not count:
         return ""

@@ -59,6 +59,8 @@ class KnownColumn:
     comment: str | None = None
     numbered: bool = False
     """Whether the database numbers the values by itself (AUTO_INCREMENT)."""
+    stored_as: str | None = None
+    """Its name in the database; None if an operation adds it."""
 
 
 @dataclass
@@ -80,6 +82,8 @@ class KnownTable:
     primary_key: list[str] = field(default_factory=list)
     partitioned: bool = False
     """Whether a script created it so."""
+    stored_as: str | None = None
+    """Its name in the database; None if an operation creates it."""
 
     def copy(self) -> "KnownTable":
         """Return a copy that can be changed by itself."""
@@ -382,9 +386,11 @@ def _read(inspector: Inspector, schema: str | None, names: list[str]) -> dict[st
                     Computed(**column["computed"]) if "computed" in column else column.get("default"),
                     column.get("comment"),
                     column.get("autoincrement") is True,
+                    stored_as=column["name"],
                 )
                 for column in columns
-            }
+            },
+            stored_as=name,
         )
     for (_, name), keys in inspector.get_multi_foreign_keys(**asked).items():
         found[name].foreign_keys = [

@@ -121,6 +121,27 @@ def test_downgrade_tells_what_it_takes(database: str, reviewed: Project) -> None
     assert "This takes 1 values of column user.age" in told
 
 
+def test_a_downgrade_counts_what_has_another_name_now(database: str, reviewed: Project) -> None:
+    """The rows of a table and the values of a column that an earlier step of the same downgrade renames back; but not
+    those of a column that a step adds.
+    """
+    pet = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('a', sa.Integer()))"
+    back = "op.drop_column('pet', 'b')\nop.drop_column('pet', 'a')\nop.drop_table('pet')"
+    reviewed.write(*revision("a1", "r0", pet, back))
+    rows = (
+        "op.bulk_insert(sa.table('animal', sa.column('id'), sa.column('x')), [{'id': 1, 'x': 2}, {'id': 2, 'x': None}])"
+    )
+    rename = "op.alter_column('animal', {!r}, new_column_name={!r}, existing_type=sa.Integer())\n"
+    up = f"op.rename_table('pet', 'animal')\n{rename.format('a', 'x')}{rows}"
+    down = (
+        f"{rename.format('x', 'a')}op.rename_table('animal', 'pet')\nop.add_column('pet', sa.Column('b', sa.Integer()))"
+    )
+    reviewed.write(*revision("b1", "a1", up, down))
+    reviewed.ok("-x", "review=off", "upgrade")
+    told = reviewed.ok("downgrade", "--revision", "r0")
+    assert ["1 values of column pet.a", "2 rows of table pet"] == re.findall("This takes (.*)", told)
+
+
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
