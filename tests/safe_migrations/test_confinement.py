@@ -373,6 +373,31 @@ def test_sequence(project: Project, place: Place) -> None:
 
 
 @on_mysql
+def test_foreign_keys_across_databases(project: Project, place: Place) -> None:
+    """Foreign keys from and to another database let a rehearsal run, and delete nothing there."""
+    place.run(
+        place.other,
+        "CREATE TABLE child (id INTEGER PRIMARY KEY,"
+        " CONSTRAINT fk_child FOREIGN KEY (id) REFERENCES {real}.toy (id) ON DELETE CASCADE)",
+        "INSERT INTO child VALUES (1), (2)",
+    )
+    place.run(
+        place.engine,
+        "ALTER TABLE toy ADD CONSTRAINT fk_toy FOREIGN KEY (id) REFERENCES {other}.t (id) ON DELETE CASCADE",
+    )
+    before = place.states()
+    project.write(*place.script("DELETE FROM toy"))
+    done = project.db("rehearse")
+    assert "takes 2 of the 2 rows of toy" in done.stdout, done.stdout + done.stderr
+    assert before == place.states()
+    project.make_stock()
+    project.ok("upgrade")
+    assert 0 == place.states()[1].tables["child"].count
+    place.run(place.engine, "ALTER TABLE toy DROP FOREIGN KEY fk_toy")
+    place.run(place.other, "DROP TABLE child")
+
+
+@on_mysql
 def test_definers(project: Project, place: Place) -> None:
     """Triggers and views of the copy may do what the app's user may, not what those may who defined them."""
     user = f"u{uuid4().hex[:8]}"
