@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Connection,
     ForeignKeyConstraint,
     Inspector,
+    MetaData,
     Select,
     Table,
     TableClause,
@@ -26,11 +28,12 @@ from sqlalchemy import (
     table,
 )
 from sqlalchemy.engine import ObjectKind, ObjectScope
-from sqlalchemy.exc import DBAPIError, NoSuchTableError, SAWarning, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, NoSuchTableError, SAWarning, SQLAlchemyError
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.database import naming_convention
 from app.safe_migrations.operations import Operation, made_by
 from app.safe_migrations.sql.ops import ChangeRowsOp, CommandOp
 
@@ -258,8 +261,7 @@ class Tables:
                 )
             elif isinstance(constraint, UniqueConstraint) and constraint.name:
                 made.indexes[str(constraint.name)] = [each.name for each in constraint.columns]
-            elif isinstance(constraint, CheckConstraint) and constraint.name:
-                made.checks[str(constraint.name)] = Check(str(constraint.sqltext))
+        _add_checks(made, table)
         made.primary_key = [each.name for each in table.primary_key]
         _add_indexes(made, table)
 
@@ -285,6 +287,7 @@ class Tables:
         known = self.table(operation.table_name, operation.schema)
         table = made_by(operation)
         _add_column(known, table.columns[operation.column.name])
+        _add_checks(known, table)
         _add_indexes(known, table)
 
     @apply.register
@@ -425,6 +428,16 @@ def _add_column(known: KnownTable, column: "Column[Any]") -> None:
         if key.constraint is None or len(key.constraint.elements) == 1:
             name = key.name if key.constraint is None else key.constraint.name
             known.foreign_keys.append(_foreign_key(name, [column.name], key))
+
+
+def _add_checks(known: KnownTable, table: Table) -> None:
+    if not any(isinstance(constraint, CheckConstraint) for constraint in table.constraints):
+        return
+    with suppress(InvalidRequestError):  # a CHECK without a name, which the convention cannot give
+        table = table.to_metadata(MetaData(naming_convention=naming_convention()))
+    for constraint in table.constraints:
+        if isinstance(constraint, CheckConstraint) and constraint.name:
+            known.checks[str(constraint.name)] = Check(str(constraint.sqltext))
 
 
 def _add_indexes(known: KnownTable, table: Table) -> None:

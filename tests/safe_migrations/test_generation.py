@@ -441,6 +441,55 @@ def test_a_key_goes_and_a_column_is_filled(pets: Project, database: str) -> None
     there_and_back(pets, database, lambda: None)
 
 
+BOX = """
+class Box(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    high: Mapped[int | None]
+"""
+CHECKED = """
+    flag: Mapped[bool | None] = mapped_column(db.Boolean(create_constraint=True, name="flag_bool"))
+    kind: Mapped[Any] = mapped_column(db.Enum("cat", "dog", name="kind", create_constraint=True), nullable=True)
+    size: Mapped[Any] = mapped_column(
+        db.Enum("big", "tiny", name="size", native_enum=False, create_constraint=True), nullable=True
+    )
+    low: Mapped[int | None]
+    __table_args__ = (CheckConstraint("low > 0", name="low"), CheckConstraint("low < high", name="order"))
+"""
+SIZES = "INSERT INTO box (id, size, low, high) VALUES ({0}, {1}, {2}, {3})"
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_checks_go_with_their_column(pets: Project, database: str, tmp_path: Path, elsewhere: bool) -> None:
+    """The CHECKs of a column that is dropped, its type's too, go before it, and the downgrade brings them back, on each
+    database; also by a script that was generated on SQLite. The review does not report them.
+    """
+    local = {}
+    if elsewhere:
+        local = {"DATABASE_URL": f"sqlite:///{tmp_path / 'local.db'}", "MIGRATION_TARGETS": "postgresql"}
+        pets.ok("upgrade", **local)
+    models(pets, USER, BEFORE, BOX + CHECKED)
+    migrate(pets, **local)
+    pets.ok("upgrade")
+    if elsewhere:
+        pets.ok("upgrade", **local)
+    write(database, SIZES.format(3, "'big'", 1, 2))
+    models(pets, USER, BEFORE, BOX)
+    script = migrate(pets, **local)
+    assert "create_check_constraint" in script
+    found = json.loads(pets.db("review", "--format", "json", MIGRATION_TARGETS="sqlite").stdout)
+    assert [] == [each["message"] for each in found if each["code"] not in ("drop-column", "several-ddl")]
+    before = schema(database)
+    pets.ok("upgrade")
+    assert AGREE in pets.ok("check")
+    pets.ok("downgrade", "-1")
+    assert before == schema(database)
+    write(database, SIZES.format(4, "'tiny'", 1, 2))
+    for number, values in enumerate((("'huge'", 1, 2), ("'big'", 0, 2), ("'big'", 2, 1)), 5):
+        with pytest.raises(DBAPIError):
+            write(database, SIZES.format(number, *values))
+    pets.ok("upgrade")
+
+
 @pytest.mark.parametrize("targets", ["", "postgresql"])
 def test_index_of_a_key_that_stays(pets: Project, database: str, targets: str) -> None:
     """MySQL drops no index that a foreign key needs, be it for good or to become another one of the same name."""

@@ -1,6 +1,7 @@
 """Enums that are types of a database: created once, before what uses them, and dropped by the downgrade; new values."""
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
@@ -13,7 +14,7 @@ from alembic.operations.ops import (
     MigrationScript,
 )
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Table, inspect
+from sqlalchemy import Column, Enum, String, Table, inspect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
@@ -21,9 +22,8 @@ from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import facts_at
 from app.safe_migrations.autogenerate.changes import following, ids_after, way_back
+from app.safe_migrations.autogenerate.history import tables_by_revisions
 from app.safe_migrations.autogenerate.rendering import AddEnumValue, PerDatabase, every
-from app.safe_migrations.operations import Recorder
-from app.safe_migrations.review import Review
 from app.safe_migrations.tables import Tables
 
 
@@ -71,27 +71,42 @@ def create_and_drop_enums(script: MigrationScript, models: Iterable[Table], fact
 
 
 def recall_enums(context: MigrationContext, script: MigrationScript, concerned: Iterable[Facts]) -> None:
-    """Let a column that becomes an enum have been the enum that the revisions made of it, where the database has a
-    VARCHAR for one: elsewhere the type exists, and gets values.
+    """Let a column be the enum that the revisions made of it, where the database has a VARCHAR for one: elsewhere the
+    type exists, gets values, and comes back in a downgrade.
     """
+    (upgrade,), (downgrade,) = script.upgrade_ops_list, script.downgrade_ops_list
+    alters = [op for op in every(upgrade) if isinstance(op, AlterColumnOp) and _is_text(op.existing_type)]
+    adds = [op for op in every(downgrade) if isinstance(op, AddColumnOp) and _is_text(op.column.type)]
     for facts in concerned:
-        alters = [op for op in every(script.upgrade_ops_list[0]) if isinstance(op, AlterColumnOp)]
-        grown = [op for op in alters if op.modify_type is not None and not getattr(op.existing_type, "enums", ())]
-        grown = [op for op in grown if facts.enum(op.modify_type) is not None]  # type: ignore[arg-type]
-        if not grown or context.script is None:
+        grown = [(op, now) for op in alters if op.modify_type and (now := facts.enum_type(op.modify_type)) is not None]
+        if facts.dialect == context.dialect.name or not facts.enums_are_types or not (grown or adds):
             continue
-        history = Review(facts, Tables(), Recorder(facts.dialect))
-        for revision in [*context.script.walk_revisions()][::-1]:
-            history.pass_by(revision)
-        for op in grown:
-            column = history.tables.column(op.table_name, op.column_name, op.schema)
-            before = facts.enum_type(column.type) if column is not None and column.type is not None else None
-            now = facts.enum_type(op.modify_type)  # type: ignore[arg-type]
-            if column is not None and before is not None and now is not None and before.name == now.name:
+        history = tables_by_revisions(context, facts.product)
+        for op, now in grown:
+            before = _enum_in(history, op.table_name, op.column_name, op.schema, facts)
+            if before is not None and getattr(before, "name", None) == now.name:
+                op.existing_type = before
                 _, back = way_back(script, op)
-                op.existing_type = column.type
                 if isinstance(back, AlterColumnOp):
-                    back.modify_type = column.type
+                    back.modify_type = before
+        for add in adds:
+            before = _enum_in(history, add.table_name, add.column.name, add.schema, facts)
+            if before is not None:
+                add.column.type = before
+
+
+def _is_text(kind: TypeEngine[Any] | None) -> bool:
+    return isinstance(kind, String) and not isinstance(kind, Enum)
+
+
+def _enum_in(history: Tables, table: str, column: str, schema: str | None, facts: Facts) -> TypeEngine[Any] | None:
+    """Return the type of the column, without its CHECK, if it is an enum of the database's own."""
+    known = history.column(table, column, schema)
+    if known is None or known.type is None or facts.enum_type(known.type) is None:
+        return None
+    kind: TypeEngine[Any] = copy(known.type)
+    vars(kind)["create_constraint"] = False
+    return kind
 
 
 def added_values(context: AutogenContext) -> list[MigrateOperation]:

@@ -25,6 +25,7 @@ from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import facts_at, facts_of
 from app.safe_migrations.autogenerate.answers import agreed, given, wrong
 from app.safe_migrations.autogenerate.apart import apart
+from app.safe_migrations.autogenerate.checks import drop_checks_first
 from app.safe_migrations.autogenerate.enums import create_and_drop_enums, recall_enums, values_apart
 from app.safe_migrations.autogenerate.fills import fill
 from app.safe_migrations.autogenerate.names import TYPES
@@ -43,6 +44,7 @@ def answer(context: MigrationContext, script: MigrationScript) -> None:
     rename(context, script, _facts(context))
     leave_alone(script)
     name_unnamed(script, context)
+    drop_checks_first(context, script)
     drop_as_constraints(context, script)
     rename_constraints(script)
     fill(script, _concerned(context))

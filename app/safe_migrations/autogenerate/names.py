@@ -198,7 +198,7 @@ class Names:
         for info in self.inspector.get_check_constraints(table[1], schema):
             old, before = info["name"], str(info["sqltext"])
             new = next((name for name in (old, *self._guesses(table, old or "")) if name in models), old)
-            text = _text(models[new]) if new in models else in_new_names(before, columns)
+            text = condition_of(models[new]) if new in models else in_new_names(before, columns)
             if not old:
                 self.unnamed.setdefault((schema, after), []).append(text)
             there = {new: name for name, new in columns.items()}
@@ -357,7 +357,8 @@ def _referred(info: Any) -> tuple[list[str], str, list[str]]:
     return list(info["constrained_columns"]), info["referred_table"], list(info["referred_columns"])
 
 
-def _text(check: CheckConstraint) -> str:
+def condition_of(check: CheckConstraint) -> str:
+    """Return the condition as SQL, with its values."""
     dialect = DefaultDialect()
     compiler = dialect.ddl_compiler(dialect, None).sql_compiler  # type: ignore[arg-type]
     return compiler.process(check.sqltext, include_table=False, literal_binds=True)

@@ -1,5 +1,6 @@
 """Rules about constraints."""
 
+import re
 from collections.abc import Iterator
 from copy import copy
 from typing import Any
@@ -54,7 +55,9 @@ def add_check(op: ops.CreateCheckConstraintOp, case: Case) -> Problem | None:
 def drop_constraint(op: ops.DropConstraintOp, case: Case) -> Problem | None:
     """What it kept out comes in, without an error. One that the script makes anew is not lost."""
     made = {getattr(other.op, "constraint_name", None) for other in case.revision.upgrade if _adds(other.op)}
-    if op.constraint_name in made - {None} or is_dropped(op.table_name, op.schema, case) or _is_not_null(op, case):
+    if op.constraint_name in made - {None} or is_dropped(op.table_name, op.schema, case):
+        return None
+    if _is_not_null(op, case) or _goes_with_column(op, case):
         return None
     return Problem(
         f"drops {_named('constraint', op.constraint_name)} of {op.table_name}, and nothing keeps out what it kept out",
@@ -186,6 +189,16 @@ def _is_not_null(op: ops.DropConstraintOp, case: Case) -> bool:
     return check is not None and any(
         is_not_null_check(check.condition, name) for name, column in known.columns.items() if column.nullable is False
     )
+
+
+def _goes_with_column(op: ops.DropConstraintOp, case: Case) -> bool:
+    """Return True if it is about a column that the same revision drops."""
+    known, name = case.tables.table(op.table_name, op.schema), str(op.constraint_name)
+    drops = [each.op for each in case.revision.upgrade if isinstance(each.op, ops.DropColumnOp)]
+    dropped = {each.column_name for each in drops if (each.table_name, each.schema) == (op.table_name, op.schema)}
+    condition = known.checks[name].condition if name in known.checks else ""
+    named = re.findall(r"\w+", re.sub(r"'(?:[^']|'')*'", "", condition))
+    return not dropped.isdisjoint({*named, *known.indexes.get(name, ())})
 
 
 def _adds(op: ops.MigrateOperation) -> bool:

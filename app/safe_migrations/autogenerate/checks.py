@@ -1,0 +1,77 @@
+"""CHECK constraints of columns that are dropped: SQLite and MariaDB refuse to drop a column that one still names."""
+
+from typing import Any
+
+from alembic.operations.ops import (
+    CreateCheckConstraintOp,
+    DropColumnOp,
+    DropConstraintOp,
+    MigrationScript,
+    ModifyTableOps,
+)
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Boolean, CheckConstraint, Column, Enum, MetaData, Table, inspect
+from sqlalchemy import text as sql_text
+from sqlalchemy.sql.elements import conv
+
+from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.autogenerate.history import tables_by_revisions
+from app.safe_migrations.autogenerate.names import condition_of
+from app.safe_migrations.autogenerate.rendering import PerDatabase
+from app.safe_migrations.autogenerate.translation import in_new_names
+from app.safe_migrations.database import naming_convention
+from app.safe_migrations.tables import Tables
+
+
+def drop_checks_first(context: MigrationContext, script: MigrationScript) -> None:
+    """Drop the CHECKs that name a dropped column before it, and bring them back in the downgrade.
+
+    That of a type (Boolean, Enum) is only where the type has one: the revisions say which type the column has.
+    """
+    assert context.connection is not None
+    (upgrade,), (downgrade,) = script.upgrade_ops_list, script.downgrade_ops_list
+    inspector, history = inspect(context.connection), None
+    found: dict[ModifyTableOps, tuple[list[CreateCheckConstraintOp], list[PerDatabase]]] = {}
+    for changes in [op for op in upgrade.ops if isinstance(op, ModifyTableOps)]:
+        going = [op.column_name for op in changes.ops if isinstance(op, DropColumnOp)]
+        dropped = {op.constraint_name for op in changes.ops if isinstance(op, DropConstraintOp)}
+        checks = inspector.get_check_constraints(changes.table_name, changes.schema) if going else []
+        for check in checks:
+            name, text = check["name"], str(check["sqltext"])
+            named = [column for column in going if in_new_names(text, {column: "\0"}) != text]
+            if not name or name in dropped or not named:
+                continue
+            history = history or tables_by_revisions(context, context.dialect.name)
+            everywhere, of_types = found.setdefault(changes, ([], []))
+            of_type = _of_type(history, changes, named[0], name)
+            made = text if of_type is None else condition_of(of_type)
+            create = CreateCheckConstraintOp(conv(name), changes.table_name, sql_text(made), schema=changes.schema)
+            if of_type is None or all(facts().makes(of_type) for facts in FACTS.values()):
+                everywhere.append(create)
+            else:
+                of_types.append(_where_made(create, of_type))
+    for changes, (everywhere, of_types) in found.items():
+        changes.ops[:0] = [each.reverse() for each in everywhere]
+        at = upgrade.ops.index(changes)
+        upgrade.ops[at:at] = of_types
+    if found:
+        upgrade.reverse_into(downgrade)
+
+
+def _of_type(history: Tables, changes: ModifyTableOps, column: str, name: str) -> CheckConstraint | None:
+    """Return the CHECK of that name if it belongs to the type of the column, by the revisions."""
+    known = history.column(changes.table_name, column, changes.schema)
+    if known is None or not isinstance(known.type, Boolean | Enum) or not known.type.create_constraint:
+        return None
+    convention = MetaData(naming_convention=naming_convention())
+    table = Table(changes.table_name, convention, Column(column, known.type))
+    checks = [each for each in table.constraints if isinstance(each, CheckConstraint)]
+    return next((each for each in checks if each.name == name), None)
+
+
+def _where_made(create: CreateCheckConstraintOp, of_type: CheckConstraint) -> PerDatabase:
+    def only(op: Any) -> dict[str, list[Any]]:
+        changes = ModifyTableOps(create.table_name, [op], schema=create.schema)
+        return {product: [changes] if facts().makes(of_type) else [] for product, facts in FACTS.items()}
+
+    return PerDatabase(only(create.reverse()), only(create))

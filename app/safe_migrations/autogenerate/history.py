@@ -1,0 +1,16 @@
+"""The tables as the revisions make them: they say what a database does not, such as the type of an enum on SQLite."""
+
+from alembic.runtime.migration import MigrationContext
+
+from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.operations import Recorder
+from app.safe_migrations.review import Review
+from app.safe_migrations.tables import Tables
+
+
+def tables_by_revisions(context: MigrationContext, product: str) -> Tables:
+    """Return the tables after all revisions, as these would run on ``product``."""
+    history = Review(FACTS[product](), Tables(), Recorder(FACTS[product].dialect))
+    for revision in [*context.script.walk_revisions()][::-1] if context.script is not None else []:
+        history.pass_by(revision)
+    return history.tables
