@@ -289,10 +289,12 @@ class Rebuilds:
                     self._refuse(_not_put_back(table, kind, name, failure))
         for probe, what in self._probes(table):
             if probe not in rebuild.broken and (failure := self._failure(probe)):
-                error = f"{what} would not work after this change: {failure} (rebuild-loses)."
-                self._refuse(
-                    UnsafeError(error, "drop it first, and create it again as it is to be; nothing was changed:")
+                error = UnsafeError(
+                    f"{what} would not work after this change: {failure} (rebuild-loses).",
+                    "drop it first, and create it again as it is to be; nothing was changed:",
+                    "SELECT name, sql FROM sqlite_master WHERE type IN ('view', 'trigger');",
                 )
+                self._refuse(error)
 
     def _sharpen(self, rebuild: Rebuild, name: str, statement: str) -> None:
         """Give an index that Alembic has just made from what SQLAlchemy reads its DESC and COLLATE again."""
