@@ -535,3 +535,44 @@ def test_two_heads(project: Project) -> None:
     assert f"An upgrade would stop: {what}" in project.db("review").stderr
     project.write(*revision("b1", FIRST, "pass", more="branch_labels = ('plugin',)"))
     assert "heads" not in project.db("review").stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "mysql"], indirect=True)
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            "with op.batch_alter_table('gone') as batch:\n    batch.drop_column('x')",
+            {"sqlite": "There is no table gone.", "mysql": "gone' doesn't exist (1146)"},
+        ),
+        (
+            "op.drop_constraint(None, 'pet', type_='unique')",
+            {
+                "sqlite": "NotImplementedError: No support for ALTER of constraints",
+                "mysql": "AssertionError in format_constraint(), at: assert name is not None",
+            },
+        ),
+        ("assert False", "AssertionError in upgrade(), at: assert False"),
+        ("{}['nope']", "KeyError: 'nope' in upgrade(), at: {}['nope']"),
+        (
+            "op.execute(sa.text('SELECT :a').bindparams(sa.bindparam('a', required=True)))",
+            "A value is required for bind parameter 'a'\nFix: ",
+        ),
+    ],
+)
+def test_no_message_is_empty_or_a_bare_name(
+    backend: str, database: str, project: Project, body: str, words: str | dict[str, str]
+) -> None:
+    """Where the exception says no more, the line that raised it does."""
+    extensions = (project.path / "app" / "extensions.py").read_text()
+    project.write(
+        "app/extensions.py", extensions.replace("MetaData(naming_convention=NAMING_CONVENTION)", "MetaData()")
+    )
+    pet = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"
+    project.write(*revision("a1", FIRST, pet))
+    project.ok("upgrade")
+    project.write(*revision("b1", "a1", body))
+    done = project.db("upgrade")
+    assert 1 == done.returncode
+    assert "Error: migrations/versions/b1.py, line 9: " in done.stderr
+    assert (words if isinstance(words, str) else words[backend]) in done.stderr
