@@ -215,6 +215,31 @@ def test_a_folder_with_an_awkward_name(tmp_path: Path, database: str) -> None:
     assert ("{'status': 'ready'}\n", "") == (done.stdout, done.stderr)
 
 
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_alembic_ini_is_read_as_utf_8(project: Project) -> None:
+    """As scripts are, whatever the locale is, as in a container that sets none; with a path behind %(here)s."""
+    ini = project.path / "migrations" / "alembic.ini"
+    mine = "[größe]\nwhere = %(here)s/größe\n"
+    ini.write_text(f"# Größe\n{ini.read_text(encoding='utf-8')}\n{mine}", encoding="utf-8")
+    project.ok("upgrade", **C_LOCALE)
+    assert f"{FIRST} (head)" in project.ok("current", **C_LOCALE)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_alembic_ini_in_another_encoding_is_named(project: Project) -> None:
+    """One that is neither UTF-8 nor what the locale says, as which stock reads it."""
+    ini = project.path / "migrations" / "alembic.ini"
+    ini.write_bytes("# Größe\n".encode("latin-1") + ini.read_bytes())
+    done = project.db("upgrade", **C_LOCALE)
+    assert (1, f"Error: {ini} is neither UTF-8 nor text in the locale's encoding.\nFix: save it as UTF-8:\n") == (
+        done.returncode,
+        done.stderr.partition("    ")[0],
+    )
+
+
 def test_init_writes_what_is_committed(project: Project) -> None:
     """The committed migrations folder is what `flask db init` writes, and revisions."""
     shutil.rmtree(project.path / "migrations")

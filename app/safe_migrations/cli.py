@@ -4,13 +4,15 @@ import errno
 import logging
 import os
 import re
+import shlex
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import flask_migrate
@@ -73,7 +75,29 @@ class MigrationGroup(click.Group):
 
 
 class Config(flask_migrate.Config):  # type: ignore[misc]  # it has no types
-    """Flask-Migrate's, for a folder whose path holds a ``%``: ConfigParser wants it doubled, and nobody doubles it."""
+    """Flask-Migrate's, for a folder whose path holds a ``%``: ConfigParser wants it doubled, and nobody doubles it; and
+    for an alembic.ini in UTF-8, as scripts are, where the locale is another one.
+    """
+
+    @cached_property
+    def file_config(self) -> ConfigParser:
+        """Return what alembic.ini says."""
+        if self.config_file_name is None:
+            return cast(ConfigParser, super().file_config)
+        file = Path(self.config_file_name)
+        here = file.absolute().parent.as_posix()
+        parser = ConfigParser({**self.config_args, "here": here.replace("%", "%%")})
+        for encoding in ("utf-8", "locale"):
+            try:
+                parser.read(file, encoding=encoding)
+            except UnicodeDecodeError:
+                continue
+            return parser
+        raise MigrationError(
+            f"{file} is neither UTF-8 nor text in the locale's encoding.",
+            "save it as UTF-8:",
+            f"iconv -f LATIN1 -t UTF-8 {shlex.quote(str(file))}",
+        )
 
     def set_main_option(self, name: str, value: str) -> None:
         """Set ``value`` as it is where it is a path."""
