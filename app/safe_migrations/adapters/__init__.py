@@ -3,7 +3,8 @@
 base.py      what an adapter is, and its lock; each database's own stands in the folder of its name
 tools.py     the client programs that back up a server
 snapshot.py  a database at one moment, and what another moment lacks
-facts.py     what reviews ask, without a connection; casts.py says what becomes of values
+facts.py     what reviews, generated scripts and rehearsals ask, without a connection
+casts.py     what becomes of values that get another type
 products.py  where the facts of each product are
 dialects.py  SQLAlchemy's dialect for a product, without a connection
 """

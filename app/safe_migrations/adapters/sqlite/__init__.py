@@ -7,5 +7,5 @@ rebuilds.py      what batch mode would lose is put back or refused, by the texts
 backup.py        backups: copies of all pages
 databases.py     scratch databases, for rehearsals
 snapshot.py      schema and rows, to compare
-facts.py         what reviews ask; shadow.py runs a batch in memory for that
+facts.py         what reviews, generated scripts and rehearsals ask; shadow.py runs a batch in memory for that
 """
