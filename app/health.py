@@ -33,7 +33,7 @@ TIME_OUTS: dict[str, dict[str, Any]] = {
 
 
 class Question(Thread):
-    """Asks the database which revisions it is at; ``revisions`` is None until it has answered."""
+    """A query for the database's revisions; ``revisions`` is None until it has answered."""
 
     def __init__(self, engine: Engine, options: dict[str, Any]) -> None:
         super().__init__(daemon=True, name="readyz")
@@ -45,7 +45,7 @@ class Question(Thread):
         self.wire: socket.socket | None = None
 
     def run(self) -> None:
-        """Ask."""
+        """Query the database, and store the revisions or the error."""
         try:
             with self.engine.connect() as connection:
                 if connection.dialect.name == "postgresql":

@@ -105,7 +105,7 @@ class Backups:
         return found["revision"]
 
     def prune(self, *spared: Path) -> None:
-        """Delete all automatic backups but ``keep``, and but for ``spared``. Call it after a run has succeeded.
+        """Delete all automatic backups except ``keep`` and those ``spared``. Call it after a run has succeeded.
 
         The newest backup of each revision goes last: several of one revision are those of attempts that failed.
         """
@@ -119,8 +119,8 @@ class Backups:
     def drop_repeated(self, file: Path) -> None:
         """Delete ``file``, the backup of a run that was rolled back, if the attempt before left one of this revision.
 
-        So a run that fails again and again neither fills the disk nor takes away what a script that commits by itself
-        may have changed at the first attempt.
+        So a run that fails again and again does not fill the disk, and the backup from before the first attempt stays:
+        a script may have committed something then.
         """
         before = next((other for other in self._automatic() if other.name < file.name), None)
         if before and _revision(before) == _revision(file):
@@ -170,13 +170,13 @@ def restore_line(file: Path) -> str:
 
 
 def require_folder(folder: Path) -> None:
-    """Raise MigrationError if ``folder`` is something else, or on its path is a link to nothing."""
+    """Raise MigrationError if ``folder`` is not a folder, or its path has a broken link."""
     link = next((each for each in (folder, *folder.parents) if each.is_symlink() and not each.exists()), None)
     if link is not None:
         target = link.resolve()
         raise MigrationError(
             f"{relative(link)}, where backups should be, is a link to {target}, which does not exist.",
-            "make that folder, or mount the disk that has it:",
+            "create that folder, or mount the disk that has it:",
             f"mkdir -p {shlex.quote(str(target))}",
         )
     if folder.exists() and not folder.is_dir():

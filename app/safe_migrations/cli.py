@@ -75,13 +75,13 @@ class MigrationGroup(click.Group):
 
 
 class Config(flask_migrate.Config):  # type: ignore[misc]  # it has no types
-    """Flask-Migrate's, for a folder whose path holds a ``%``: ConfigParser wants it doubled, and nobody doubles it; and
-    for an alembic.ini in UTF-8, as scripts are, where the locale is another one.
+    """Flask-Migrate's Config, for a folder whose path contains a ``%``, which ConfigParser needs doubled; and for an
+    alembic.ini in UTF-8, as scripts are, whatever the locale is.
     """
 
     @cached_property
     def file_config(self) -> ConfigParser:
-        """Return what alembic.ini says."""
+        """Return the contents of alembic.ini."""
         if self.config_file_name is None:
             return cast(ConfigParser, super().file_config)
         file = Path(self.config_file_name)
@@ -96,11 +96,11 @@ class Config(flask_migrate.Config):  # type: ignore[misc]  # it has no types
         raise MigrationError(
             f"{file} is neither UTF-8 nor text in the locale's encoding.",
             "save it as UTF-8:",
-            f"iconv -f LATIN1 -t UTF-8 {shlex.quote(str(file))}",
+            "iconv -f LATIN1 -t UTF-8 {0} > {0}.utf8 && mv {0}.utf8 {0}".format(shlex.quote(str(file))),
         )
 
     def set_main_option(self, name: str, value: str) -> None:
-        """Set ``value`` as it is where it is a path."""
+        """Set ``value``, with each ``%`` doubled in the path of the migrations."""
         super().set_main_option(name, value.replace("%", "%%") if name == "script_location" else value)
 
 
@@ -130,7 +130,7 @@ def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
         if len(found) < 2:
             named = f"{', '.join(found)} is the only one" if found else "there is none"
             raise MigrationError(
-                f"Nothing to merge: that takes two revisions, and {named}.", "see all heads:", "flask db heads"
+                f"nothing to merge: a merge takes two revisions, and {named}.", "see all heads:", "flask db heads"
             )
         return merge(**options)
 
@@ -165,7 +165,7 @@ def _complete_usage(ctx: click.Context) -> None:
         raise click.UsageError(f"The revision is empty. Fix: {ctx.command_path} REV", ctx)
     revisions = ctx.params.get("revisions", ["heads"])
     if not revisions or "" in revisions:
-        raise click.UsageError(f'Which revisions? Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
+        raise click.UsageError(f'No revisions to merge. Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
     if ctx.params.get("multidb") and ctx.get_parameter_source("template") is not ParameterSource.COMMANDLINE:
         raise click.UsageError(
             f"This project's template is for one database. Instead: {ctx.command_path} --template flask-multidb", ctx
@@ -186,7 +186,7 @@ def _require_env(directory: Path) -> None:
 
 
 def _require_settings(ctx: click.Context, directory: Path) -> None:
-    """Validate all settings, so that a wrong one does not wait for the first run that has something to do."""
+    """Validate all settings, also for a command that has nothing to do."""
     from app.safe_migrations.settings import UnknownSettingError, read  # a web server loads this module
 
     typed = [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]

@@ -65,8 +65,8 @@ def put_back(config: Config, file: Path, yes: bool) -> None:
         target = masked(backups.adapter.engine.url)
         if not yes and not sys.stdin.isatty():
             raise UnsafeError(
-                f"this replaces everything in {target}, and nobody is there to say yes.",
-                "say it beforehand:",
+                f"this overwrites everything in {target}, and there is no terminal to confirm on.",
+                "add --yes:",
                 f"{restore_line(file)} --yes",
             )
         if not yes:

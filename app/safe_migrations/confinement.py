@@ -1,7 +1,7 @@
-"""Keeps a rehearsal inside of its copy: a statement that changes something else is refused before it runs.
+"""The limits of a rehearsal: a statement that would change more than the copy is refused before it runs.
 
-The server of the copy may be that of the app, with other databases, roles and files. Dynamic SQL that cannot be read is
-refused too, as are triggers and routines that the copy has.
+The server of the copy may be that of the app, with other databases, roles and files. Triggers and routines of the copy
+are checked too, and dynamic SQL that cannot be read is refused.
 """
 
 import re
@@ -36,7 +36,7 @@ def kept_inside(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
         facts = facts_at(scratch, connection)
         if is_shared:
             scratch.databases.confine(connection)
-    scratch.engine.dispose()  # its sessions began before that
+    scratch.engine.dispose()  # sessions that began before confine() are not confined
     with scratch.engine.connect() as connection:
         outside = scratch.databases.outside(connection, real, is_shared)
     reach = Reach(facts, outside, is_shared)
@@ -48,7 +48,7 @@ def kept_inside(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
 
     def before(_connection: object, cursor: Any, statement: str, *_others: Any) -> None:
         check(statement)
-        with suppress(AttributeError):  # a class that is not ours
+        with suppress(AttributeError):  # a cursor of another class than _checking() returns
             cursor.is_checked = True
 
     def connected(session: Any, _record: object) -> None:
@@ -62,7 +62,7 @@ def kept_inside(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
 
 
 def _checking(cursors: type, check: Callable[[str], None]) -> type:
-    """Return the class of a driver's cursors, which checks what a script runs on them without SQLAlchemy."""
+    """Return a subclass of a driver's cursors that checks what a script runs on them without SQLAlchemy."""
 
     def checked(name: str) -> Callable[..., Any]:
         method = getattr(cursors, name)
@@ -81,7 +81,7 @@ def _checking(cursors: type, check: Callable[[str], None]) -> type:
 
 
 class Reach:
-    """Finds in a text of SQL what it changes ``outside`` of its database."""
+    """Finds in SQL what it may change ``outside`` its database."""
 
     def __init__(self, facts: Facts, outside: Outside, is_shared: bool) -> None:
         self.facts = facts
@@ -96,7 +96,7 @@ class Reach:
             self.views |= found  # and those that read them
 
     def refuse(self, text: str, what: str) -> None:
-        """Raise UnsafeError if ``text`` reaches out, or is none that can be read; ``what`` says what it is."""
+        """Raise UnsafeError if ``text`` reaches out or cannot be read; ``what`` names it in the message."""
         try:
             found = self.found(text.replace("%%", "%"))
         except TokenError:
@@ -111,7 +111,7 @@ class Reach:
             raise UnsafeError(f"{what} can change more than the copy of a rehearsal ({found}).", *way_out)
 
     def found(self, text: str, in_code: bool = False) -> str:
-        """Return what it reaches, in a few words; an empty text if it reaches nothing."""
+        """Return in a few words what ``text`` reaches; an empty text if it reaches nothing."""
         read = list(statements(text, self.facts.product))
         words = [word for each in read for word in each.words]
         if in_code and DYNAMIC.search(" ".join(word.keyword for word in words)) and not _can_be_read(words):
@@ -136,14 +136,14 @@ class Reach:
         return next(filter(None, map(self._found_in_string, strings)), "")
 
     def _found_in_string(self, string: str) -> str:
-        """Return what the text of a string reaches when it is run as SQL, by itself or as a part."""
+        """Return what a string reaches that is run as SQL, alone or as a part of a statement."""
         try:
             return self.found(string, in_code=True)
-        except TokenError:  # of a quote that another part closes
+        except TokenError:  # of a quote that another string closes
             return self.found(re.sub(r"[^\w\s.(@=;]", " ", string), in_code=True)
 
     def _named(self, words: list[Word]) -> str:
-        """Return the database, the function or the language that it names and must not; or an empty text."""
+        """Return the database, function or language that the words name and must not; or an empty text."""
         texts = [word.text.lower() for word in words]
         behind = {"use": texts[1:2], "alter": texts[2:3] if texts[1:2] in (["database"], ["schema"]) else []}
         if self.outside.schemas.keys() & behind.get("".join(texts[:1]), []):
@@ -165,7 +165,7 @@ class Reach:
 
 
 def _can_be_read(words: list[Word]) -> bool:
-    """Return True if a string begins like a statement, and none like one whose kind is put in later."""
+    """Return True if a string begins like a statement, and none stops before the kind of object that it is about."""
     strings = [word.text for word in words if _is_string(word)]
     return any(map(BEGINS.match, strings)) and not any(map(BREAKS_OFF.match, strings))
 

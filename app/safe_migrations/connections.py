@@ -57,13 +57,13 @@ def blocked(
     who, end = adapter.blockers(connection)
     if not who and adapter.waits_for_itself(connection, statement or ""):
         return MigrationError(
-            f"no other session holds a lock: the server waits for its own in a transaction, for {statement}",
+            f"no other session holds a lock: this statement waits for its own transaction: {statement}",
             "let the statement commit by itself:",
             "with op.get_context().autocommit_block():",
         )
     way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", again)
     return MigrationError(
-        f"others hold a lock that this needs ({who or 'none of them can be seen'});"
+        f"others hold a lock that this needs ({who or 'which session is not known'});"
         f" gave up after {patience.tries} tries of {patience.seconds:g} seconds.",
         *way_out,
     )

@@ -77,8 +77,8 @@ def _log_in(engine: Engine, login: Future[Connection]) -> None:
 
 @contextmanager
 def replaced_by(engine: Engine) -> Iterator[None]:
-    """Let the app have ``engine``, and let no engine connect to another database: scripts may use ``db.session``, the
-    engine of a bind, or one of their own.
+    """Give the app ``engine``, and refuse connections to any other database: scripts may use ``db.session``, the engine
+    of a bind, or one of their own.
     """
     database = current_app.extensions["migrate"].db
     engines: Any = database.engines  # the dict of Flask-SQLAlchemy, which says that it is a Mapping
@@ -87,7 +87,7 @@ def replaced_by(engine: Engine) -> Iterator[None]:
     def refuse(dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]) -> None:
         if (dialect.name, _place(args, options)) != place:
             raise UnsafeError(
-                "a script connects to another database than the copy, which is out of bounds here.",
+                "a script connects to another database than the copy, which a rehearsal refuses.",
                 "use the connection of the revision:",
                 "op.get_bind().execute(...)",
             )

@@ -103,7 +103,7 @@ def but_own_tables(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
 
 
 def comparing_defaults(theirs: Any) -> Any:
-    """Return what Alembic's option ``compare_server_default`` gets if it is True; what else it is, it stays.
+    """Return a function for Alembic's option ``compare_server_default`` if the app's value is True; else that value.
 
     A default that only the database has keeps a NOT NULL column usable for code that does not know it: that is how
     `flask db migrate` adds one. The models lack nothing.
@@ -139,7 +139,7 @@ def comparing_defaults(theirs: Any) -> Any:
                 )
         except DBAPIError as error:
             raise MigrationError(
-                f"The server default of {column.table.name}.{column.name} cannot be compared: {summary(error)}",
+                f"the server default of {column.table.name}.{column.name} cannot be compared: {summary(error)}",
                 "correct it in the models, or compare no server defaults, in the app's factory:",
                 "migrate.init_app(app, db, compare_server_default=False)",
             ) from error

@@ -28,9 +28,9 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError, Statem
 from app.safe_migrations import remedies
 from app.safe_migrations.remedies import Situation, relative
 
-# The words of SQLite, PostgreSQL, and MySQL or MariaDB. Those of a row that exists begin otherwise.
+# The words of SQLite, PostgreSQL, and MySQL or MariaDB; but not PostgreSQL's about a duplicate row.
 EXISTS = re.compile(r"^(?!duplicate key value).*(already exists|duplicate (column|key) name)", re.IGNORECASE)
-# What SQLAlchemy and Alembic, or Python of a result that is None, say of a script that needs a database in --sql mode.
+# The errors of a script that needs a database in --sql mode: Alembic's, SQLAlchemy's, and Python's about a None result.
 WITHOUT_DATABASE = re.compile(
     r'--sql mode; .*reflect the table "(?P<table>.*?)"|--sql mode|No inspection system is available|NoneType'
 )
@@ -91,8 +91,8 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
     if (revision := _upgrading(error)) and EXISTS.search(summary(error)):
         return MigrationError(
             f"{relative(file)}, line {line}: {summary(error)}",
-            "correct the script; or, if the database has all that this revision makes (db.create_all() made it, or it"
-            " is older than this history), mark the revision as applied:",
+            "correct the script; or, if the database already has everything that this revision creates (from"
+            " db.create_all(), or from before this history), mark the revision as applied:",
             f"flask db stamp {revision}",
         )
     return MigrationError(
@@ -103,7 +103,7 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
 
 
 def _not_of_the_script(error: BaseException | None) -> DBAPIError | None:
-    """Return the first error of a full or read-only disk: the database has rolled back at once, and others follow."""
+    """Return the first error about a full or read-only disk; later ones only follow from its rollback."""
     found = None
     while error is not None:
         if isinstance(error, DBAPIError) and error.statement and remedies.DISK.search(summary(error)):
@@ -113,7 +113,7 @@ def _not_of_the_script(error: BaseException | None) -> DBAPIError | None:
 
 
 def _without_database(where: str, words: str, table: str | None) -> MigrationError:
-    """Return what helps where `--sql` has no database for a script: not that the script is wrong."""
+    """Return the error for a script that needs a database, which `--sql` does not have; the script is not wrong."""
     if table is None:
         return MigrationError(
             f"{where}: the script reads from a database, and --sql has none: {words}",
@@ -172,7 +172,7 @@ def summary(error: BaseException) -> str:
     if isinstance(error, CommandError):
         return re.split(r"(?<=\w\.)\s", str(error))[0]
     if isinstance(error, NoSuchTableError):  # its text is the bare name
-        return f"There is no table {error}."
+        return f"there is no table {error}."
     if isinstance(error, SQLAlchemyError | RevisionError | UserWarning):
         return re.sub(r"\s*\(Background on this error at: .*\)", "", str(error))
     text = error.msg if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
@@ -219,7 +219,7 @@ def _(error: LoginError, situation: Situation) -> MigrationError:
 
 
 def _not_strings(url: URL) -> list[str]:
-    """Return the options behind the ``?`` that the driver's connect() names, and that reach it as the text they are."""
+    """Return the URL's options that the driver's connect() does not take as text, but gets as such."""
     dialect = url.get_dialect()
     takes = signature(dialect.import_dbapi().connect).parameters
     _, given = dialect().create_connect_args(url)
@@ -264,7 +264,7 @@ def _(error: Exception, situation: Situation) -> MigrationError:
 
 
 def several_heads(heads: Iterable[str]) -> MigrationError:
-    """Return the error of a history that two people have continued at once."""
+    """Return the error for a history with several heads."""
     names = sorted(heads)
     return MigrationError(
         f"there are {len(names)} heads: {', '.join(names)}.",

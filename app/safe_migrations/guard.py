@@ -93,7 +93,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
 
 @contextmanager
 def _options_hidden(engine: Engine) -> Iterator[None]:
-    """Keep what stands behind the ``?`` of the URL from `flask db current -v`: Alembic masks one password only."""
+    """Hide the options of the URL from `flask db current -v`: Alembic masks only the password before the host."""
     url, engine.url = engine.url, engine.url.set(query={})
     try:
         yield
@@ -191,8 +191,9 @@ def _run_patiently(
         return timed_out(adapter, error) and adapter.reruns and not progress.part_committed
 
     def ran_in_one_transaction() -> bool:
-        """Spare an empty database, where nobody waits for a lock, the commits; not if a revision needs one before it,
-        as the use of an enum's new value does.
+        """Return True after a run in one transaction, which an empty database allows: there are no tables to lock.
+
+        Return False if a revision fails then, as one that uses a new enum value, which has to be committed first.
         """
         if not adapter.configure.get("transaction_per_migration") or adapter.has_tables(connection):
             return False
@@ -208,7 +209,7 @@ def _run_patiently(
 
     with progress.shown_on(connection), others_kept_from_waiting(adapter, connection, patience):
         try:
-            if purges():  # what it deletes, it writes again
+            if purges():  # it deletes all revisions, and writes them again
                 patience.persist(lambda: run(transaction_per_migration=False), can_run_again)
             elif not ran_in_one_transaction():
                 patience.persist(run, can_run_again)

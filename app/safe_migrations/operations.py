@@ -34,7 +34,7 @@ from app.safe_migrations.progress import only_warnings
 class NotInspectable(BaseException):
     """The script depends on what is in the database, would do something outside of it, or fails without one.
 
-    It is no Exception, so that the script does not catch it as an error of its own and go on.
+    It does not derive from Exception, so that a script cannot catch it as an error of its own and go on.
     """
 
     line = 1
@@ -90,7 +90,7 @@ class Revision:
     """By way."""
 
     ways: tuple[str, ...]
-    """Those that were recorded; of the other there are no operations."""
+    """The directions that were recorded: upgrade, downgrade, or both."""
 
     @classmethod
     def of(cls, script: Script, recorder: "Recorder", *ways: str) -> "Revision":
@@ -141,7 +141,7 @@ def one_way(script: Path) -> str | None:
 
 
 def _is_mistake(failure: BaseException) -> bool:
-    """Return whether the script is wrong on any database, and does not fail because of a stand-in that it has here."""
+    """Return whether the script is wrong on any database, instead of failing at a stand-in of the Recorder's."""
     raised_by = Path(extract_tb(failure.__traceback__)[-1].filename)
     stands_in = re.search(r"\b(_Unknown|_Connection|_Inspector|Mock\w+|None(Type)?)\b", str(failure))
     ours = raised_by.is_relative_to(Path(__file__).parent)
@@ -149,7 +149,7 @@ def _is_mistake(failure: BaseException) -> bool:
 
 
 class Recorder:
-    """Alembic's ``op``, but it takes note instead of doing.
+    """Alembic's ``op``, which records operations instead of running them.
 
     As long as there is a ``connection``, an upgrade may inspect the database there, until it changes something.
     """
@@ -229,7 +229,7 @@ class Recorder:
     def _note(self, operation: MigrateOperation, block: Batch | None = None, autocommit: bool | None = None) -> Any:
         """What Alembic would return: the table that is made, for `op.bulk_insert()`."""
         autocommit = self.autocommit if autocommit is None else autocommit
-        if isinstance(operation, AlterColumnOp):  # Alembic takes a class for a type, too
+        if isinstance(operation, AlterColumnOp):  # Alembic accepts a class as a type, too
             for name in ("modify_type", "existing_type"):
                 if (type_ := getattr(operation, name)) is not None:
                     setattr(operation, name, to_instance(type_))
@@ -251,7 +251,7 @@ class Recorder:
 
 
 class _Environment:
-    """What `op.get_context().config` comes from: read when a script asks for it, which hardly any does."""
+    """The config behind `op.get_context().config`, which is read only when a script asks for it."""
 
     @cached_property
     def config(self) -> Config:

@@ -70,7 +70,7 @@ def pending(connection: Connection, options: dict[str, Any]) -> tuple[tuple[str,
 
 
 def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> MigrationError:
-    """Return the error where steps from ``heads`` to ``wanted``, such as -1 or plugin@-1, are not one way or none."""
+    """Return the error if ``wanted``, such as -1 or plugin@-1, is ambiguous or does not exist from ``heads``."""
     branch, at, _ = wanted.rpartition("@")
     if at and not any(branch in each.branch_labels for each in script.walk_revisions()):
         return MigrationError(f"there is no branch {branch}.", "choose one of:", "flask db heads -v")

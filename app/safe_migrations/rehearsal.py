@@ -62,8 +62,11 @@ class Rehearsal:
     def __init__(self, config: Config, adapter: Adapter) -> None:
         # Nobody else is there: who holds a lock is the script itself, in another session.
         config.attributes["settings"] = {
-            **{"backup": "never", "review": "off", "lock_timeout": 2, "lock_retries": 1},
-            "rehearsal_url": None,  # it may be where this one happens
+            "backup": "never",
+            "review": "off",
+            "lock_timeout": 2,
+            "lock_retries": 1,
+            "rehearsal_url": None,  # it may be the copy itself
         }
         self.config = config
         self.adapter = adapter

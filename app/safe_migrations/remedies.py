@@ -39,7 +39,7 @@ class Remedy:
 
 
 def find(words: str, remedies: tuple[Remedy, ...], situation: Situation) -> tuple[str, ...]:
-    """The fix, and lines to paste, from the first of ``remedies`` that fits; the last one fits all."""
+    """Return the fix and the lines to paste of the first of ``remedies`` that fits; the last one fits all."""
     remedy, found = next((remedy, found) for remedy in remedies if (found := re.search(remedy.pattern, words)))
     url = situation.url
     file = (url.database or "").removeprefix("file:")  # of SQLite
@@ -101,7 +101,7 @@ LOGIN = (
     Remedy(r"", "start the server, or check host and port in DATABASE_URL (or DB_HOST and DB_PORT)."),
 )
 
-# What the disk is at fault for, and no script: SQLite's words, PostgreSQL's, MySQL's.
+# Errors of a disk, not of a script, in the words of SQLite, PostgreSQL and MySQL.
 DISK = re.compile(
     r"disk is full|disk I/O error|readonly database|No space left|read-only (transaction|mode|option)|^Disk full"
     r"|^The table '.*' is full|error 28\b|errno: 28\b"
@@ -115,7 +115,7 @@ STATEMENT = (
     ),
     Remedy(
         r"readonly",
-        "make the file and its folder writable for this user. How they are:",
+        "make the file and its folder writable for this user. See their modes:",
         ("ls -ld {folder} {name}",),
     ),
     Remedy(r"read-only", "name the primary server in DATABASE_URL: this one takes no writes, as a replica does."),
@@ -141,7 +141,7 @@ STATEMENT = (
     Remedy(r"is locked", "wait for the other process that writes to the database, then run the command again."),
     Remedy(
         r"database or disk is full|disk I/O error",
-        "make room on the disk that has the database, or repair it, then run the command again. What is free there:",
+        "make room on the disk that has the database, or repair it, then run the command again. See the free space:",
         ("df -h {folder}",),
     ),
     Remedy(DISK.pattern, "make room on the server's disk, as its administrator, then run the command again."),

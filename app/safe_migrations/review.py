@@ -30,7 +30,7 @@ Found = tuple[Rule, Problem, Level, int, str]
 class Review:
     """Looks at revisions in the order in which they would run, for one database, as ``facts`` tell of it.
 
-    Without ``downgrades`` it does not run a downgrade() to see what it does.
+    Without ``downgrades`` it does not call any downgrade().
     """
 
     def __init__(self, facts: Facts, tables: Tables, recorder: Recorder, downgrades: bool = True) -> None:
@@ -95,7 +95,7 @@ class Review:
 
 
 def _problems(rule: Rule, subject: Any, case: Case) -> Iterator[Problem]:
-    """Yield what the rule says. If it raises, warn of that: a fault in a rule stops no command."""
+    """Yield the problems that the rule finds. If it raises, yield a warning: a faulty rule must not stop a command."""
     try:
         found = rule.find(subject, case) or ()
         yield from (found,) if isinstance(found, Problem) else found
@@ -105,7 +105,7 @@ def _problems(rule: Rule, subject: Any, case: Case) -> Iterator[Problem]:
 
 def _fault(what: str, error: Exception) -> Problem:
     return Problem(
-        f"{what}: {summary(error)}", "review that line yourself, and report this failure of the package with it", WARNS
+        f"{what}: {summary(error)}", "review that line yourself, and report it as a bug in this package", WARNS
     )
 
 
@@ -126,7 +126,7 @@ def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, 
 def review_pending(
     scripts: list[Script], adapter: Adapter, connection: Connection, downgrades: bool = True
 ) -> list[Finding]:
-    """Of what an upgrade would run next, on the database as it is; of downgrade() only if ``downgrades``.
+    """Return the findings in what an upgrade would run next, on the database as it is; with ``downgrades`` if so.
 
     One without tables has nothing that could be lost or blocked: then there are none.
     """
@@ -162,7 +162,7 @@ def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connectio
 
 
 def refused(findings: list[Finding]) -> UnsafeError:
-    """What stands in the way of an upgrade, and both ways out of each."""
+    """Return the error for what blocks an upgrade, with both ways out of each finding."""
     error = UnsafeError(findings[0].message, findings[0].instead)
     files = dict.fromkeys(finding.file for finding in findings)
     error.args = ("\n\n".join(_in_one([each for each in findings if each.file == file]) for file in files),)
@@ -180,7 +180,7 @@ def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Co
     with adapter.hidden_rows_refused(connection):
         for operation in operations:
             if told := _loss(operation.op, tables):
-                log.warning("This takes %s", told)
+                log.warning("This deletes %s", told)
             with suppress(Exception):  # what cannot be followed is not told of
                 tables.follow(operation)
 
@@ -202,10 +202,8 @@ def _loss(op: Any, tables: Tables) -> str:
     if not count:
         return ""
     if column:
-        return f"{count} values of column {op.table_name}.{column}"
-    if isinstance(op, DropTableOp):
-        return f"{count} rows of table {op.table_name}"
-    return f"{'' if op.bounded else 'the '}rows of table {op.table_name}{', which has' if op.bounded else ':'} {count}"
+        return f"{count} values in {op.table_name}.{column}"
+    return f"{'some of the ' if deletes and op.bounded else ''}{count} rows of table {op.table_name}"
 
 
 def _in_one(findings: list[Finding]) -> str:

@@ -91,7 +91,9 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
 
 
 def _require_known(names: Iterable[str], directory: Path) -> None:
-    """An env.py or a script may read names of its own by `context.get_x_argument()`: what one quotes is known."""
+    """Raise UnknownSettingError for a name that nothing reads. A name that env.py or a script quotes counts as read:
+    by `context.get_x_argument()`.
+    """
     for name in names:
         if name in DEFAULTS or name in ANSWERS:
             continue
@@ -116,7 +118,7 @@ def _one_of(values: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> s
     given = str(values[name]).lower()
     if given not in allowed:
         raise MigrationError(
-            f"{_key(name)} (or -x {name}=...) is {given!r}, which is none of its values.",
+            f"{_key(name)} (or -x {name}=...) is {given!r}, which is not one of its values.",
             f"set one of {', '.join(allowed)}:",
             f"export {_key(name)}={allowed[0]}",
         )
@@ -131,7 +133,7 @@ def _number(values: Mapping[str, Any], name: str, least: float = 0) -> float:
     if not least <= value <= LARGEST:
         raise MigrationError(
             f"{_key(name)} (or -x {name}=...) is {values[name]!r}; it has to be a number from {least:g} to {LARGEST}.",
-            "give one:",
+            "set one:",
             f"export {_key(name)}={DEFAULTS[name]}",
         )
     return value

@@ -1,4 +1,4 @@
-"""Refuse the side effects of a script while it is recorded, in the thread that records it and in no other."""
+"""Protection from the side effects of a script while it is recorded, only in the thread that records it."""
 
 import os
 import re
@@ -88,7 +88,7 @@ def refused(script: str, refuse: Callable[[str], object]) -> Iterator[None]:
 
 @cache
 def _install() -> None:
-    """Do once what concerns all threads: an audit hook stays for the life of the process."""
+    """Install once what all threads see: an audit hook stays for the life of the process."""
     sys.addaudithook(_audit)
     connect = Engine.raw_connection
 
@@ -133,7 +133,7 @@ def _profile(frame: FrameType, event: str, arg: Any) -> None:
 
 
 class _Stdout:
-    """The stream, but what the recorded script prints is dropped."""
+    """A stream that drops what the recorded script prints."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -84,7 +84,7 @@ class KnownTable:
     checks: dict[str, Check] = field(default_factory=dict)
     primary_key: list[str] = field(default_factory=list)
     partitioned: bool = False
-    """Whether a script created it so."""
+    """Whether a script created it as a partitioned table."""
     stored_as: str | None = None
     """Its name in the database; None if an operation creates it."""
 
@@ -173,8 +173,10 @@ class Tables:
         query = facts.partitions(name, schema)
         if query is None:
             return None
-        if self.connection is None or self.table(name, schema).partitioned:
-            return [] if self.table(name, schema).partitioned else None
+        if self.table(name, schema).partitioned:
+            return []
+        if self.connection is None:
+            return None
         found = self.connection.scalars(query).all()
         self.connection.rollback()
         return [each for each in found if each] if found else None

@@ -1,4 +1,4 @@
-"""What has to hold for each step until it is committed: its transaction, which only Alembic may end, and the lock."""
+"""The transaction of a step, which only Alembic may end, and the lock, which must last until it is committed."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +20,9 @@ ENDS = re.compile(
 
 
 class StepTransaction:
-    """Raises MigrationError where a script ends the transaction on ``connection``, or the ``lock`` is lost.
+    """Watches the transaction on ``connection``: MigrationError if a script ends it, or if the ``lock`` is lost.
 
-    Alembic would not notice the first: SQLAlchemy begins another transaction, and nobody commits that.
+    Alembic would not notice the first: SQLAlchemy begins another transaction, which is never committed.
     """
 
     def __init__(self, adapter: Adapter, connection: Connection, lock: Lock) -> None:
@@ -36,7 +36,7 @@ class StepTransaction:
         self.block: Callable[[], AbstractContextManager[None]] | None = None
 
     def steps(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
-        """Yield ``steps``; until done() is called for one, what happens on the connection is its script's doing."""
+        """Yield ``steps``; until done() is called for one, its script runs on the connection."""
         self._require_lock()
         for step in steps:
             self.step = step if isinstance(step, RevisionStep) else None
@@ -44,7 +44,7 @@ class StepTransaction:
             yield step
 
     def done(self, **_version: Any) -> None:
-        """The script has run and its revision is recorded; Alembic commits next, unless the lock is lost."""
+        """End the watch of a step that has run: Alembic commits it next. Raise MigrationError if the lock is lost."""
         self.step = None
         self._require_lock()
         if self.block is not None:  # what follows may be rolled back, but not to the middle of this step
@@ -79,7 +79,7 @@ class StepTransaction:
 
     @contextmanager
     def _autocommit_block(self, block: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-        """Alembic's own, which ends the transaction and begins another one: a commit() just before it is no harm."""
+        """Run Alembic's own block, which ends the transaction and begins another: a commit() before it does no harm."""
         self.asked = False
         step, self.step = self.step, None
         with block():
@@ -97,11 +97,11 @@ class StepTransaction:
             raise self.error
 
     def _commit(self) -> None:
-        """Wait for what comes: public histories have a commit() before an autocommit block, which commits anyway."""
+        """Note a commit(), and wait for what follows: public histories have one before an autocommit block."""
         self.asked = self.step is not None
 
     def _on_begin(self) -> None:
-        self.open = self.used = False  # of the settings that an adapter makes then, nothing has to be kept
+        self.open = self.used = False  # the settings that an adapter makes then are not the script's
 
     def _on_end(self, how: str) -> None:
         self.ended = how if self.step else ""
@@ -121,7 +121,7 @@ class StepTransaction:
             raise self._refused(found["verb"].upper())
 
     def _on_error(self, failure: ExceptionContext) -> None:
-        """Where the database ends the transaction itself, as SQLite does on a full disk, it is rolled back."""
+        """Note a rollback by the database itself, as SQLite's on a full disk."""
         if failure.connection is self.connection and self.open and not self.adapter.in_transaction(self.connection):
             self._on_end("rollback")
 

@@ -136,9 +136,9 @@ CASES = {
     "unknown-head": Case("there is no revision nope", "flask db history", "revision -m x --head nope"),
     "empty": Case("The revision is empty", "flask db downgrade", "downgrade --revision ", status=2),
     "empty-upgrade": Case("The revision is empty", "flask db upgrade", "upgrade ", status=2),
-    "empty-merge": Case("Which revisions?", 'merge -m "Merge heads" heads', "merge -m x", status=2),
+    "empty-merge": Case("No revisions to merge.", 'merge -m "Merge heads" heads', "merge -m x", status=2),
     "merge-of-one": Case(
-        f"Nothing to merge: that takes two revisions, and {FIRST} is the only one.", "flask db heads", "merge heads"
+        f"nothing to merge: a merge takes two revisions, and {FIRST} is the only one.", "flask db heads", "merge heads"
     ),
     "multidb": Case("template is for one database", "--template flask-multidb", "init --multidb -d other", status=2),
     "no-versions": Case(
@@ -408,7 +408,7 @@ def test_fix_and_instead(project: Project) -> None:
     backup = project.db("backup").stdout.strip()
     wrong, risky = project.db("upgrade", "nope").stderr, project.db("restore", backup).stderr
     assert (True, False) == ("\nFix: choose one of:\n    flask db" in wrong, "Instead: " in wrong)
-    assert (True, False) == ("\nInstead: say it beforehand:\n    flask db restore " in risky, "Fix: " in risky), risky
+    assert (True, False) == ("\nInstead: add --yes:\n    flask db restore " in risky, "Fix: " in risky), risky
 
 
 def test_traceback_for_developers(project: Project) -> None:
@@ -543,7 +543,7 @@ def test_two_heads(project: Project) -> None:
     [
         (
             "with op.batch_alter_table('gone') as batch:\n    batch.drop_column('x')",
-            {"sqlite": "There is no table gone.", "mysql": "gone' doesn't exist (1146)"},
+            {"sqlite": "there is no table gone.", "mysql": "gone' doesn't exist (1146)"},
         ),
         (
             "op.drop_constraint(None, 'pet', type_='unique')",

@@ -150,7 +150,7 @@ def test_default_that_cannot_be_compared(pets: Project) -> None:
     pets.write("app/__init__.py", factory.replace("init_app(app, db)", COMPARED))
     models(pets, USER, BEFORE.replace('server_default="x"', 'server_default=db.text("nope()")'))
     done = pets.db("check")
-    assert (1, True) == (done.returncode, "The server default of pet.name cannot be compared" in done.stderr), done
+    assert (1, True) == (done.returncode, "the server default of pet.name cannot be compared" in done.stderr), done
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

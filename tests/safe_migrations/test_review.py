@@ -117,8 +117,8 @@ def test_downgrade_tells_what_it_takes(database: str, reviewed: Project) -> None
     )
     reviewed.ok("-x", "review=off", "upgrade")
     told = reviewed.ok("downgrade")
-    assert "This takes 1 rows of table pet" in told
-    assert "This takes 1 values of column user.age" in told
+    assert "This deletes 1 rows of table pet" in told
+    assert "This deletes 1 values in user.age" in told
 
 
 def test_a_downgrade_counts_what_has_another_name_now(database: str, reviewed: Project) -> None:
@@ -139,14 +139,14 @@ def test_a_downgrade_counts_what_has_another_name_now(database: str, reviewed: P
     reviewed.write(*revision("b1", "a1", up, down))
     reviewed.ok("-x", "review=off", "upgrade")
     told = reviewed.ok("downgrade", "--revision", "r0")
-    assert ["1 values of column pet.a", "2 rows of table pet"] == re.findall("This takes (.*)", told)
+    assert ["1 values in pet.a", "2 rows of table pet"] == re.findall("This deletes (.*)", told)
 
 
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("DELETE FROM pet", "This takes the rows of table pet: 2"),
-        ("DELETE FROM pet WHERE id > 1", "This takes rows of table pet, which has 2"),
+        ("DELETE FROM pet", "This deletes 2 rows of table pet"),
+        ("DELETE FROM pet WHERE id > 1", "This deletes some of the 2 rows of table pet"),
     ],
 )
 def test_downgrade_tells_what_its_sql_takes(reviewed: Project, statement: str, told: str) -> None:

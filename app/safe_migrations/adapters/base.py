@@ -27,17 +27,17 @@ SCRATCH = f"{OWN_TABLES}rehearsal"
 """How the names of scratch databases begin; and the table that marks a database as one, where it has another name."""
 
 RESTORE = f"{OWN_TABLES}restore"
-"""A table that is there while a backup is restored in steps that commit; it has the path of the file."""
+"""A table that exists while a backup is restored in steps that commit; it holds the path of the file."""
 
 
 def version_options() -> dict[str, Any]:
-    """Return what the app's options for Alembic say of the table alembic_version: another name, or another schema."""
+    """Return the app's options for Alembic that give the table alembic_version another name or another schema."""
     options = current_app.extensions["migrate"].configure_args
     return {name: value for name, value in options.items() if name.startswith("version_table")}
 
 
 def version_table() -> tuple[str | None, str]:
-    """Return schema and name of the table in which Alembic keeps the revisions that the database is at."""
+    """Return schema and name of the table in which Alembic stores the revisions of the database."""
     options = version_options()
     return options.get("version_table_schema"), options.get("version_table", "alembic_version")
 
@@ -113,7 +113,7 @@ class Lock(ABC):
 
     @abstractmethod
     def is_held(self) -> bool:
-        """Return whether this process still has the lock that it took. Cheap: a run asks after each step."""
+        """Return whether this process still holds the lock. It must be cheap: a run asks after each step."""
 
     @abstractmethod
     def holder(self) -> tuple[str, str]:
@@ -122,14 +122,14 @@ class Lock(ABC):
 
 @dataclass(frozen=True)
 class Outside:
-    """What a statement can reach from a database beside that, where only its text tells."""
+    """What a statement can reach outside its database, where only its text shows that."""
 
     schemas: Mapping[str, set[str]] = field(default_factory=dict)
-    """Other schemas by their names in lower case, each with the names of what is in it."""
+    """Other schemas by name, each with the names of its objects, all in lower case."""
     functions: set[str] = field(default_factory=set)
     """Functions of the server, in lower case, that change more than the database."""
     languages: set[str] = field(default_factory=set)
-    """Languages of routines that can do anything."""
+    """Untrusted procedural languages, whose routines can do anything."""
     code: Mapping[str, str] = field(default_factory=dict)
     """The text of each trigger and routine of the database: ``{"trigger t": "CREATE TRIGGER ..."}``."""
     views: Mapping[str, str] = field(default_factory=dict)
@@ -140,7 +140,7 @@ class Databases(ABC):
     """Databases beside that of ``engine``, for rehearsals."""
 
     cursor_classes: tuple[str, ...] = ()
-    """Attributes of a driver's session that have the classes of its cursors."""
+    """Attributes of a driver's connection that hold its cursor classes."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -163,16 +163,16 @@ class Databases(ABC):
 
     @abstractmethod
     def has(self, connection: Connection, name: str) -> bool:
-        """Return True if there is a database of that name, as far as the user can see."""
+        """Return True if the user can see a database of that name."""
 
     def outside(self, _connection: Connection, _real: URL, _is_shared: bool) -> Outside:
-        """Return what a statement on ``connection`` can reach: the database ``real``; and all others of the server, if
-        it ``is_shared`` with that one.
+        """Return what a statement on ``connection`` can reach: the database ``real``, and all others of the server if
+        the two share it.
         """
         return Outside()
 
     def confine(self, connection: Connection) -> None:
-        """Remove from the database of ``connection`` what leads to others, such as logins for other servers."""
+        """Remove from the database of ``connection`` what leads to others, such as PostgreSQL's user mappings."""
         return
 
 
@@ -225,7 +225,7 @@ class Adapter(ABC):
                 connection.rollback()
 
     def hidden_rows_refused(self, _connection: Connection) -> AbstractContextManager[None]:
-        """Let a query fail that would leave out rows which the user may not see: their table would look empty."""
+        """Raise an error for a query that would omit rows the user may not see: their table would look empty."""
         return nullcontext()
 
     def _tables(self, connection: Connection) -> Iterator[TableClause]:
@@ -244,7 +244,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def load(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
-        """Make the database what ``file`` has, of which dump() wrote that ``part``; what else is there goes.
+        """Replace everything in the database with ``file``, of which dump() wrote that ``part``.
 
         Raises MigrationError or DBAPIError.
         """
@@ -267,7 +267,7 @@ class Adapter(ABC):
         """Whether ``error`` says that somebody else held a row, a table or the file for too long."""
 
     def in_transaction(self, connection: Connection) -> bool:
-        """Return whether the driver has a transaction open; SQLAlchemy only knows of those that it ends itself."""
+        """Return whether the driver has an open transaction; SQLAlchemy does not notice one that SQL has ended."""
         return connection.in_transaction()
 
     def limit_lock_waits(self, _connection: Connection, _patience: Patience) -> None:
@@ -282,7 +282,7 @@ class Adapter(ABC):
         """The session that has been in a transaction for longest, and a line that ends it; or two empty strings."""
 
     def waits_for_itself(self, _connection: Connection, _statement: str) -> bool:
-        """Whether the statement, in a transaction, waits for a lock of its own session until it times out."""
+        """Return whether the statement, in a transaction, waits for a lock of its own session until it times out."""
         return False
 
     @abstractmethod
@@ -294,7 +294,7 @@ class Adapter(ABC):
         return False
 
     def partitions(self, _connection: Connection) -> set[tuple[str | None, str]]:
-        """Return schema and name of all partitions; those of the default schema with None for it too."""
+        """Return schema and name of all partitions; those of the default schema also with None as the schema."""
         return set()
 
     def has_extension(self, _connection: Connection, _name: str) -> bool | None:
@@ -325,8 +325,8 @@ class Adapter(ABC):
 
     @abstractmethod
     def prepared(self, connection: Connection, patience: Patience, review: str) -> AbstractContextManager[StepDone]:
-        """``connection`` as steps need it: waiting for what others hold no longer than ``patience`` says, and where a
-        step itself finds what a review would find, with ``review`` as the setting for that.
+        """Prepare ``connection`` for steps: limit lock waits as ``patience`` says, and apply the setting ``review`` to
+        what only the step itself finds.
 
-        It gives a StepDone, to be called in the transaction that ends a step.
+        Yield a StepDone, to be called in the transaction that ends a step.
         """

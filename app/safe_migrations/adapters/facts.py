@@ -57,7 +57,7 @@ class Facts:
     """What the keywords of a statement, joined by single spaces, begin with if it changes more than its database."""
 
     holds_code: re.Pattern[str] | None = None
-    """What they begin with if it holds SQL that runs later, or in strings."""
+    """What they begin with if the statement contains SQL that runs later, or that stands in strings."""
 
     concurrent_indexes = False
     """Whether an index can be made, and dropped, without keeping writers out, if a statement asks for it."""
@@ -81,7 +81,7 @@ class Facts:
     """Whether an enum is a type of its own, beside the tables that use it."""
 
     sequences = False
-    """Whether it has sequences, beside the numbers that it gives to a key by itself."""
+    """Whether it has sequences, besides auto-incremented keys."""
 
     enum_catalogue: str | None = None
     """The table of the system catalogue that has the values of enums."""
@@ -260,7 +260,7 @@ class Facts:
 
     def partitions(self, _table: str, _schema: str | None) -> TextClause | None:
         """Return the query for the partitions of a partitioned table: one row with NULL if it has none, no row if the
-        table is not partitioned; None if that makes no difference here.
+        table is not partitioned; None if partitions make no difference on this database.
         """
         return None
 

@@ -73,7 +73,7 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
 
 @contextmanager
 def unnamed_file(content: str) -> Iterator[tuple[str, list[int]]]:
-    """Yield the path of a file of mode 0600 with ``content``, and the descriptors to pass on to who reads it.
+    """Yield the path of a file of mode 0600 with ``content``, and the descriptors that its reader has to inherit.
 
     The file has no name, so it is gone however this process ends. Where there is no /dev/fd, as on Windows, it has one,
     and a kill leaves it behind.

@@ -61,7 +61,8 @@ def apart(
     columns of a table that become NOT NULL.
 
     ``concerned`` are the databases for which it has to be safe, ``needed`` the foreign keys that need an index, by its
-    name. What ``is_partitioned`` gets its indexes and constraints as ever: there is no other way in one statement.
+    name. A table that ``is_partitioned`` gets its indexes and constraints in ``script``, as on stock: PostgreSQL cannot
+    create them concurrently, or NOT VALID.
     """
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None

@@ -71,8 +71,9 @@ def create_and_drop_enums(script: MigrationScript, models: Iterable[Table], fact
 
 
 def recall_enums(context: MigrationContext, script: MigrationScript, concerned: Iterable[Facts]) -> None:
-    """Let a column be the enum that the revisions made of it, where the database has a VARCHAR for one: elsewhere the
-    type exists, gets values, and comes back in a downgrade.
+    """Set the former type of a column to the enum that earlier revisions gave it, where the database has a VARCHAR.
+
+    On databases with enum types the type exists: it gets more values, and a downgrade restores the column with it.
     """
     (upgrade,), (downgrade,) = script.upgrade_ops_list, script.downgrade_ops_list
     alters = [op for op in every(upgrade) if isinstance(op, AlterColumnOp) and _is_text(op.existing_type)]

@@ -34,7 +34,7 @@ def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[s
     there, ops = set(tables_of(context)), list(every(script.upgrade_ops))
     going = {about(op)[1:] for op in ops if isinstance(op, DropConstraintOp)}
     changed = [op for op in ops if is_index(op) and (op.schema, op.table_name) in there]
-    # In a few queries for all tables.
+    # A few queries for all tables, instead of several for each.
     keys = _read(inspector.get_multi_foreign_keys, {(op.schema, str(op.table_name)) for op in changed})
     referring = {table for table, found in keys.items() if found}
     primary = _read(inspector.get_multi_pk_constraint, referring)
@@ -62,7 +62,7 @@ def needed_indexes(context: MigrationContext, script: MigrationScript) -> dict[s
 
 
 def _read(read: Callable[..., Mapping[Any, Any]], tables: Collection[Name]) -> dict[Name, Any]:
-    """Return what ``read`` says of each table."""
+    """Return what ``read``, a method of Inspector, reports for each table."""
     found: dict[Name, Any] = {}
     for schema in {schema for schema, _ in tables}:
         found |= read(schema=schema, filter_names=[name for where, name in tables if where == schema])

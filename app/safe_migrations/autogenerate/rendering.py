@@ -135,7 +135,7 @@ class FillColumn(MigrateOperation):
 
 
 class Comment(MigrateOperation):
-    """Lines for the reader of a script."""
+    """A comment in a script, of some lines."""
 
     def __init__(self, *lines: str) -> None:
         self.lines = lines
@@ -255,8 +255,9 @@ def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:
 
 
 def _can_be_read(item: TypeDecorator[Any], context: AutogenContext) -> bool:
-    """Return True if the type as the script would write it is one of the same SQL. repr() has the arguments of the
-    type below it, which the type's own __init__ may not take.
+    """Return True if the type's repr() makes a type of the same SQL.
+
+    repr() has the arguments of the underlying type, which the type's own __init__ may not accept.
     """
     module = type(item).__module__
     names = {"sa": sqlalchemy, module.partition(".")[0]: sys.modules[module.partition(".")[0]]}
@@ -268,7 +269,7 @@ def _can_be_read(item: TypeDecorator[Any], context: AutogenContext) -> bool:
 
 
 def _render_plain(item: TypeDecorator[Any], context: AutogenContext) -> str:
-    """Return the type below ``item``, which is the same to the database, and its variants."""
+    """Return the underlying type of ``item``, which is the same to the database, and its variants."""
 
     def rendered(kind: TypeEngine[Any]) -> str:
         return str(render_type(kind, context) or f"sa.{_qualified(repr(kind))}")

@@ -1,6 +1,7 @@
 """Sequences that models take values from: created before their tables. Alembic creates none."""
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 from alembic.autogenerate import renderers
@@ -17,26 +18,26 @@ OPTIONS = ("schema", "start", "increment", "minvalue", "maxvalue", "nominvalue",
 
 
 class CreateSequence(MigrateOperation):
-    """A new sequence; on a database that has none, nothing."""
+    """CREATE SEQUENCE, on databases that have sequences."""
 
     def __init__(self, sequence: Sequence) -> None:
         self.sequence = sequence
 
     def reverse(self) -> "DropSequence":
-        """The way back."""
+        """Return the operation that drops the sequence."""
         return DropSequence(self.sequence)
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """For `flask db check`."""
+        """Return what `flask db check` prints."""
         return "add_sequence", self.sequence.name
 
 
 class DropSequence(CreateSequence):
-    """The same, backwards."""
+    """DROP SEQUENCE, on databases that have sequences."""
 
 
 def missing_sequences(context: AutogenContext) -> list[MigrateOperation]:
-    """Return what creates the sequences that only the models have, where the database has any."""
+    """Return operations that create the sequences that only the models have, if the database supports sequences."""
     assert context.connection is not None
     if not context.dialect.supports_sequences:
         return []
@@ -48,7 +49,7 @@ def missing_sequences(context: AutogenContext) -> list[MigrateOperation]:
 
 
 def sequences_first(context: MigrationContext, script: MigrationScript, concerned: list[Facts]) -> None:
-    """Create sequences before the tables that use them, and drop them after these, for each database concerned."""
+    """Create sequences before the tables that use them, and drop them after those, for each database concerned."""
     (upgrade,), (downgrade,) = script.upgrade_ops_list, script.downgrade_ops_list
     creates: list[MigrateOperation] = [op for op in upgrade.ops if isinstance(op, CreateSequence)]
     made = [op.columns for op in every(upgrade) if isinstance(op, CreateTableOp)]
@@ -63,7 +64,7 @@ def sequences_first(context: MigrationContext, script: MigrationScript, concerne
 
 
 def sequence_of(item: Any) -> Sequence | None:
-    """Return the sequence that gives a column its values; None if the database numbers it, where it can."""
+    """Return the sequence that gives a column its values; None for one that is optional, which no database needs."""
     found = item.default if isinstance(item, Column) else None
     return found if isinstance(found, Sequence) and not found.optional else None
 
@@ -75,11 +76,11 @@ def _of_tables(tables: Any) -> Iterator[Sequence]:
 
 
 def render_column(column: "Column[Any]", context: AutogenContext) -> str | bool:
-    """Write a column with its sequence, without which PostgreSQL and MariaDB would number it; False for any other."""
+    """Return the code of a column with its sequence, without which it would auto-increment; False for any other."""
     sequence = sequence_of(column)
     if sequence is None:
         return False
-    plain = column._copy()
+    plain = copy(column)
     plain.default = None
     (text,) = render_op(context, AddColumnOp("t", plain))
     return f"{text[text.index('sa.Column(') : -2]}, default={_called(sequence)})"

@@ -117,7 +117,7 @@ def unique_constraint_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[P
 
 
 def _on_partitions(made: Any, pieces: list[str], case: Case) -> str:
-    """Return the lines that make a constraint of the partitions' own ones ("ALTER INDEX", PostgreSQL)."""
+    """Return the lines that add a constraint to each partition, then to the table ("ALTER INDEX", PostgreSQL)."""
     index, use = by_index(made, case.facts)
 
     def use_own(own: ops.CreateIndexOp) -> list[str]:

@@ -209,7 +209,7 @@ def _moves(op: ops.AlterColumnOp, case: Case) -> bool:
 def _crosses(op: ops.AlterColumnOp, case: Case) -> bool:
     before, after = case.type_before(op), op.modify_type or op.existing_type
     if after is None or not any(case.facts.crosses_length_bytes(before, after, width) for width in (1, 2, 3, 4)):
-        return False  # whatever the width is, which takes queries
+        return False  # at no width: so it need not be queried
     width = case.tables.width(case.facts, op.table_name, op.column_name, op.schema)
     return case.facts.crosses_length_bytes(before, after, width)
 

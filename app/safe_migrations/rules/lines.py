@@ -29,8 +29,8 @@ def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = Fals
         context = MigrationContext.configure(dialect=DefaultDialect())
         try:
             text = render_python_code(found, render_as_batch=batch, migration_context=context)
-        except Exception as error:  # a type of somebody's own: the finding is worth more than the line to paste
-            return " " * indent + f"# write it by hand, for it cannot be rendered ({summary(error)})"
+        except Exception as error:  # of a type of the app's: the finding matters more than the line to paste
+            return " " * indent + f"# write it by hand: it cannot be rendered ({summary(error)})"
     text = re.sub(r", (table_name|schema)=None(?=[,)])", "", re.sub(r",\n +", ", ", text))
     lines = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
     return _indented(dedent("\n".join(lines)), " " * indent)

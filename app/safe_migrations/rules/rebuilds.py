@@ -53,8 +53,8 @@ def rebuild_loses(op: ops.MigrateOperation, case: Case) -> Problem | None:
 def constraint_outside_batch(
     op: ops.AlterColumnOp | ops.AddConstraintOp | ops.DropConstraintOp, case: Case
 ) -> Problem | None:
-    """Find what SQLite's ALTER TABLE cannot do: all but to rename, add and drop columns, before SQLite 3.53, which also
-    sets and drops NOT NULL (sqlite.org/lang_altertable.html).
+    """Find what SQLite's ALTER TABLE cannot do: it renames, adds and drops columns, and from SQLite 3.53 on sets and
+    drops NOT NULL (sqlite.org/lang_altertable.html).
     """
     if case.operation is None or case.operation.batch:
         return None

@@ -37,9 +37,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Assurances:
-    """What a script declares as ``safety_assured``, and the codes of what is found in it on any database, both ways.
+    """A script's ``safety_assured``, and the codes of its findings on any database, in both directions.
 
-    ``found`` is None if not all of that was looked at.
+    ``found`` is None if not all of that was reviewed.
     """
 
     declared: Any

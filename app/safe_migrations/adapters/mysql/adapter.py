@@ -113,7 +113,7 @@ class MySQL(Adapter):
         return f"session {number}, {user} from {host}, in a transaction since {since}", f"KILL {number};"
 
     def waits_for_itself(self, connection: Connection, statement: str) -> bool:
-        """EXCHANGE PARTITION of MariaDB 10.11, unless each statement is committed by itself."""
+        """Return True for EXCHANGE PARTITION on MariaDB (seen on 10.11), which only works under autocommit."""
         return (
             self.version(connection)[0] == "mariadb"
             and re.search(r"\bEXCHANGE\s+PARTITION\b", statement, re.I) is not None

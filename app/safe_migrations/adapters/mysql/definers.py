@@ -8,7 +8,7 @@ from app.safe_migrations.adapters.mysql.session import Execute
 from app.safe_migrations.errors import summary
 
 Maker = tuple[str, bool]
-"""A definer, as SQL shows it, or nothing for this user; and whether of a trigger or a function, which are logged."""
+"""A definer as SQL shows it, empty for this user; and whether it is one of a trigger or function, which are logged."""
 
 ASKS = f"{OWN_TABLES}asks"
 ER_NO_SUCH_TABLE, ER_VIEW_WRONG_LIST = 1146, 1353

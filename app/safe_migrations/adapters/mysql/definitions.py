@@ -33,7 +33,7 @@ NO_OPTION = {
     **dict.fromkeys(("MAX_ROWS", "MIN_ROWS", "AVG_ROW_LENGTH", "CHECKSUM", "DELAY_KEY_WRITE"), "0"),
 }
 TYPE = r"\w+(?:\((?:'(?:[^'\\]|\\.|'')*'|[^')])*\))?"
-# What the line of a column demands of its values, outside of strings and names. CHECK is the last thing in it.
+# What a column's line requires of its values, outside strings and names. CHECK always comes last.
 DEMAND = re.compile(r"( NOT NULL)\b|( AUTO_INCREMENT\b| CHECK \(.*)|'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`")
 COLLATION = re.compile(r" COLLATE=(\w+)")
 KEYS = ("KEY", "PRIMARY KEY")
@@ -98,8 +98,8 @@ def without_foreign_keys(text: str) -> str:
 
 
 def taking_empty(text: str, now: str, columns: set[str]) -> str:
-    """Return the text of a table that takes these columns without their values: they are nullable, and what asks more
-    of them, and is not there ``now``, is left out: keys, CHECKs, AUTO_INCREMENT, and generated columns.
+    """Return the text of the table with ``columns`` nullable, so that they can be added before their values; without
+    the keys, CHECKs, AUTO_INCREMENT and generated columns that need these values and do not exist ``now``.
     """
     old, new = Definition.read(text), Definition.read(now)
     back = {part: line for part, line in old.lines.items() if new.lines.get(part) != line and part[0] != "FOREIGN KEY"}

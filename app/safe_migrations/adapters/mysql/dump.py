@@ -40,7 +40,7 @@ DEFINER = re.compile(
 )
 # Without more, the server makes 0000-00-00 of a date such as 2021-02-31, which a table may have.
 MODE = re.compile(rb"^(/\*!40101 SET @OLD_SQL_MODE=[^\n]*NO_AUTO_VALUE_ON_ZERO)'", re.MULTILINE)
-# Whose tables are of other tables, of other servers, or of files.
+# Storage engines whose rows are in other tables, on other servers, or in files.
 ELSEWHERE = {"FEDERATED", "CONNECT", "SPIDER", "MRG_MYISAM", "S3", "OQGRAPH"}
 CREATE_TABLE = re.compile(rb"^CREATE TABLE `.*?^\)", re.MULTILINE | re.DOTALL)
 KEY = re.compile(rb"^  (?:UNIQUE |PRIMARY )?KEY (`(?:[^`]|``)+` )?\(([^)]*)\)", re.MULTILINE)
@@ -119,7 +119,7 @@ class Dump:
             )
 
     def run(self, file: Path, part: Part) -> None:
-        """Run it with mariadb or mysql. In a copy all is defined by this user, whom the server lets reach no more."""
+        """Run it with mariadb or mysql. In a copy this user defines everything, so that nothing has more rights."""
         path = self._program("mariadb", "mysql")
         ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
         with self._running([path, *RUN, *self._database()], stdin=subprocess.PIPE) as target:
@@ -176,7 +176,7 @@ class Dump:
         found = self.execute(f"SELECT table_name, engine FROM information_schema.{TABLES} AND engine IS NOT NULL")
         elsewhere = [(name, engine) for name, engine in found if engine.upper() in ELSEWHERE]
         for name, engine in elsewhere:
-            log.info("The table %s is not in the copy: its rows are elsewhere (%s)", name, engine)
+            log.info("Table %s is not copied: its rows are stored elsewhere (engine %s)", name, engine)
         return [name for name, _ in elsewhere]
 
     def _has_any(self, where: str, value: str) -> bool:
@@ -188,7 +188,7 @@ class Dump:
         return program(*names, package=self.package)
 
     def _database(self) -> tuple[str, str]:
-        return "--", str(self.url.database)  # no option, whatever it begins with
+        return "--", str(self.url.database)  # which may begin with a dash
 
     @contextmanager
     def _running(self, args: list[str], **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
@@ -221,7 +221,7 @@ def _without_definer(match: re.Match[bytes]) -> bytes:
 
 
 def _whole_tables(pieces: Iterator[bytes], is_copy: bool) -> Iterator[bytes]:
-    """The pieces, none of which ends within a CREATE TABLE; each table as it was made, not as it is shown."""
+    """Yield the pieces, split so that none ends within a CREATE TABLE, with each table as _as_made() returns it."""
     held = b""
     for piece in pieces:
         piece, held = held + piece, b""
@@ -235,10 +235,10 @@ def _whole_tables(pieces: Iterator[bytes], is_copy: bool) -> Iterator[bytes]:
 
 
 def _as_made(table: bytes, is_copy: bool) -> bytes:
-    """Without the name of the database before its sequences; and without the keys that InnoDB adds for foreign keys.
+    """Return a CREATE TABLE without the database's name before sequences and without InnoDB's keys for foreign keys.
 
-    InnoDB adds them again, and drops them when another index can serve, as it would not drop one that is written here.
-    A key that has the name of the column may be one of either kind: a rehearsal takes it for InnoDB's.
+    InnoDB adds these keys again, and drops them once another index can serve; it never drops one that is written here.
+    A key named after its column may be InnoDB's or the user's: in a copy for a rehearsal it counts as InnoDB's.
     """
     table = NEXT_VALUE.sub(b"", table)
     listed = [columns for _, columns in KEY.findall(table)]
@@ -253,7 +253,8 @@ def _as_made(table: bytes, is_copy: bool) -> bytes:
 def _pieces(file: Path, most: int) -> Iterator[bytes]:
     """Yield some whole lines of a compressed file at a time. Raises EOFError, OSError or zlib.error unless it is whole.
 
-    Raises ToolError for a line that a server which takes ``most`` bytes refuses: a small file may unpack to any size.
+    Raises ToolError for a line longer than the ``most`` bytes that the server accepts: a small file may unpack to any
+    size.
     """
     parts: list[bytes] = []
     size = 0
@@ -264,9 +265,9 @@ def _pieces(file: Path, most: int) -> Iterator[bytes]:
             size += len(lines)
             if size >= most and (not end or max(map(len, b"".join(parts).split(b"\n"))) >= most):
                 raise ToolError(
-                    f"a row makes a statement of more than the {most / 1e6:.1f} MB that the server takes: no restore"
-                    " could bring it back.",
-                    "raise that, as the server's administrator, there and in its configuration:",
+                    f"a row needs a statement of more than the {most / 1e6:.1f} MB that the server accepts, so no"
+                    " restore could bring it back.",
+                    "raise the limit as the server's administrator, in its configuration too:",
                     "SET GLOBAL max_allowed_packet = 1073741824;",
                 )
             if end:

@@ -26,7 +26,7 @@ class NamedLock(Lock):
         return taken
 
     def is_held(self) -> bool:
-        """Return whether the session still has it; asked of the driver, for the journal need not know of it."""
+        """Return whether the session still holds it; the query bypasses SQLAlchemy, and so the journal."""
         with closing(self.connection.connection.cursor()) as cursor:
             cursor.execute("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (self.name,))
             return bool(cursor.fetchone() == (1,))

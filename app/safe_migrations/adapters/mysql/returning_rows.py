@@ -33,7 +33,7 @@ class Copy:
 
     @property
     def empty_columns(self) -> set[str]:
-        """Those that come back before their values."""
+        """The columns that are added back before their values."""
         return {column.name for column in self.columns if column.name in self.taken and not self.taken[column.name]}
 
     def prepare(self, _is_changed: bool) -> str:

@@ -27,7 +27,9 @@ class Revision:
             self.noted.discard(name)
 
     def covers(self, statement: Statement, table: str) -> bool:
-        """Whether what is noted of the table undoes this statement, too: it goes, or its first text says enough."""
+        """Return whether the journal's note of the table undoes this statement too: the revision created the table, or
+        its first text suffices.
+        """
         if table not in self.noted or statement.renamed_tables or {"FOREIGN", "REFERENCES"} & {*statement.keywords}:
             return False
         takes = statement.taken_columns or statement.renamed_columns or statement.takes_all_rows

@@ -207,8 +207,8 @@ class Undo:
         return kind(self.execute, entry.kept, entry.name, entry.statement)
 
     def _compare(self, originals: list[Entry], as_before: set[str]) -> None:
-        """Compare the objects with what they were. Those that were so ``as_before`` the undo were not restored, and
-        Alembic's own table is nobody's loss.
+        """Compare the objects with their original texts. Those that were ``as_before`` when the undo began do not count
+        as restored, nor does Alembic's own table.
         """
         for entry in originals:
             if entry.progress == UNDONE and entry.text is None:

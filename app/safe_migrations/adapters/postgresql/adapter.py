@@ -64,9 +64,9 @@ class PostgreSQL(Adapter):
         Dump(connection).verify(file)
 
     def load(self, connection: Connection, file: Path, patience: Patience, _part: Part = Part.ALL) -> None:
-        """Drop what there is and run the dump in one transaction, all or nothing, if the server has locks for that.
+        """Drop everything and run the dump, in one transaction if the server has enough locks for that.
 
-        Else it goes in steps, and a table tells until the end that the database is not whole.
+        Otherwise it runs in steps that commit, and until the end a table marks the database as not whole.
         """
         connection.rollback()
         dump = Dump(connection)
@@ -92,14 +92,14 @@ class PostgreSQL(Adapter):
         connection.rollback()
 
     def broken_restore(self, connection: Connection) -> str:
-        """From the mark that a restore in steps leaves until it is done."""
+        """Read it from the table that a restore in steps drops at its end."""
         if connection.scalar(text(f"SELECT to_regclass('public.{RESTORE}')")) is None:
             return ""
         return str(connection.scalar(text(f"SELECT file FROM public.{RESTORE}")) or "FILE")
 
     @contextmanager
     def hidden_rows_refused(self, connection: Connection) -> Iterator[None]:
-        """By ``row_security``, for each transaction: policies of row-level security raise an error instead."""
+        """Turn ``row_security`` off in each transaction: then a policy that would hide rows raises an error."""
 
         def begin(connection: Connection) -> None:
             connection.exec_driver_sql("SET LOCAL row_security = off")
@@ -140,7 +140,7 @@ class PostgreSQL(Adapter):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{patience.milliseconds}ms'")
 
     def in_transaction(self, connection: Connection) -> bool:
-        """As psycopg knows from the server's last answer."""
+        """Return what psycopg knows from the server's last answer."""
         below: Any = connection.connection.dbapi_connection
         return bool(below.info.transaction_status)  # IDLE is 0
 
@@ -174,7 +174,7 @@ class PostgreSQL(Adapter):
         return all(value in left for value in LITERAL.findall(before))
 
     def partitions(self, connection: Connection) -> set[tuple[str | None, str]]:
-        """By pg_class."""
+        """Read them from pg_class."""
         query = (
             "SELECT nspname, relname, pg_table_is_visible(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid ="
             " relnamespace WHERE relispartition AND relkind IN ('r', 'p')"
@@ -228,7 +228,7 @@ class PostgreSQL(Adapter):
 
 
 def _is_enough_for(connection: Connection, number: int) -> bool:
-    """Return whether one transaction can drop all there is and make ``number`` others; some locks are for others.
+    """Return whether one transaction can drop all objects and create ``number`` others, and leave others some locks.
 
     The server has max_locks_per_transaction for each session that it may have (PostgreSQL manual, "Lock Management").
     """
@@ -242,7 +242,7 @@ def _is_enough_for(connection: Connection, number: int) -> bool:
 
 
 def _require_free(connection: Connection) -> None:
-    """Raise LockTimeOutError if others use a table: it is too late when half of them are dropped."""
+    """Raise LockTimeOutError if another session uses a table: once half of them are dropped, it is too late."""
     query = text(
         "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity a USING (pid)"
         " WHERE d.datname = current_database() AND locktype = 'relation' AND relation >= 16384"
@@ -250,7 +250,11 @@ def _require_free(connection: Connection) -> None:
     )
     if connection.scalar(query):
         connection.rollback()
-        raise LockTimeOutError("others use tables of this database.", "wait for them:", "flask db status")
+        raise LockTimeOutError(
+            "other sessions use tables of this database.",
+            "stop the app, or wait for them. Which sessions there are:",
+            "SELECT pid, usename, state, query FROM pg_stat_activity WHERE datname = current_database();",
+        )
 
 
 def _drop_half_made(connection: Connection, index: str, table: str) -> None:

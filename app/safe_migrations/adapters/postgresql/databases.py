@@ -8,7 +8,8 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.base import Databases, Outside, no_scratch, own_session
 from app.safe_migrations.adapters.postgresql.dump import DROP_ALL
 
-# Functions that not everybody may call unless somebody says so: those of files, of the server, of replication.
+# Functions that PUBLIC may not execute, as those for files, the server and replication; and those of extensions that
+# reach other servers.
 GUARDED = """
 SELECT p.proname FROM pg_proc p LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
                                                       AND d.deptype = 'e'
@@ -39,7 +40,7 @@ SELECT set_config(name, 'foreign-table', false) FROM pg_settings WHERE name = 'r
 
 
 class PostgreSQLDatabases(Databases):
-    """Only foreign tables, and functions of extensions, reach one from another."""
+    """Databases of a server, which only foreign tables and functions of extensions reach from one another."""
 
     cursor_classes = ("cursor_factory", "server_cursor_factory")
 
@@ -90,13 +91,13 @@ class PostgreSQLDatabases(Databases):
             session.exec_driver_sql(DROP_ALL.replace("%", "%%"))
 
     def has(self, connection: Connection, name: str) -> bool:
-        """Look into pg_database."""
+        """Look it up in pg_database."""
         found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
         connection.rollback()
         return found is not None
 
     def outside(self, connection: Connection, _real: URL, is_shared: bool) -> Outside:
-        """Return the functions and languages, and the code of the database, as the catalog has them."""
+        """Return the functions, the languages and the code of the database from the catalog."""
         if not is_shared:
             return Outside()
         functions = {name.lower() for name in connection.scalars(text(GUARDED))}
@@ -106,7 +107,7 @@ class PostgreSQLDatabases(Databases):
         return Outside({}, functions, languages, code)
 
     def confine(self, connection: Connection) -> None:
-        """Drop the user mappings; and forbid foreign tables where the server can (from 15.8, 14.13 on)."""
+        """Drop the user mappings, and forbid foreign tables where the server can (from 14.13, 15.8 and 16.4 on)."""
         connection.execute(text(MAPPINGS))
         connection.commit()
 

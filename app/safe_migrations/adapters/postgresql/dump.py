@@ -104,11 +104,11 @@ DO $$ DECLARE statement text; BEGIN
 END $$;
 """
 
-# A dump empties the search path, by which functions of the app may find what they read: in constraints, indexes, views.
-# All else in it has its schema before its name.
+# A dump empties the search path, which the app's functions in constraints, indexes and views may rely on. Everything
+# else in a dump is qualified with its schema.
 NO_PATH = b"set_config('search_path', '', false)"
-# A CHECK may call a function that reads another table, whose rows come later: such constraints are dropped before the
-# rows come, and added again behind all.
+# A CHECK may call a function that reads another table, whose rows are restored later: such constraints are dropped
+# before the rows, and added again at the end.
 WITHOUT_CHECKS = """
 DO $$ DECLARE each record; texts text := ''; BEGIN
   LOOP
@@ -132,7 +132,7 @@ WITH_CHECKS = """
 DO $$ BEGIN EXECUTE current_setting('safe_migrations.checks'); END $$;
 """
 
-# What the server gives locks to: a table has two more with it, for values that are large. See pg_restore --list.
+# Lines of pg_restore --list for objects that need a lock. A table needs two more, for its TOAST table and its index.
 LOCKED = re.compile(r"^\d+; \d+ \d+ (TABLE|INDEX|CONSTRAINT|SEQUENCE|BLOB)(?! DATA| METADATA| ATTACH)\b", re.MULTILINE)
 LARGE_OBJECTS = re.compile(r" BLOB METADATA - (\d+)\.\.(\d+)")
 
@@ -146,14 +146,14 @@ BEFORE_THE_REST = tuple(
 )
 
 
-# What may stand on a command line, which all users of the machine can read. The rest goes into a file.
+# Options that may stand on a command line, which all users of the machine can read. The others go into a file.
 SHOWN = ("dbname", "user", "host", "hostaddr", "port")
-# What the file cannot have in it; what a dump must not have, for it is in the encoding of its database; and what libpq
-# fills in by itself from version 16 on, and older programs do not know.
+# Options that are left out: one that a service file cannot contain; the encoding, because a dump has that of its
+# database; and one that libpq fills in from version 16 on, which older programs do not know.
 LEFT_OUT = {"service": None, "client_encoding": None, "sslcertmode": "allow"}
 
 PIECE = 1 << 17
-# What pg_restore says before anything of the archive.
+# The lines that pg_restore prints before anything of the archive.
 PREAMBLE = (b"--\n", b"-- PostgreSQL database dump\n", b"\n")
 ROWS = re.compile(rb"COPY [^\n]* FROM stdin;\n")
 
@@ -170,7 +170,7 @@ class Dump:
     def write(self, file: Path, part: Part) -> None:
         """Run ``pg_dump -Fc``: one snapshot. Raises MigrationError.
 
-        The worker of a subscription would write into a copy, and nobody can drop a database that has one.
+        A copy has no subscriptions: their workers would write into it, and it could not be dropped.
         """
         wanted = ["--schema-only"] if part is Part.SCHEMA else []
         wanted += [] if part is Part.ALL else ["--no-subscriptions"]
@@ -183,7 +183,7 @@ class Dump:
                 raise
             raise ToolError(
                 error.what,
-                "a policy hides rows from this user. Let it read them all, as an administrator:",
+                "a policy hides rows from this user. Let the user read all rows, as an administrator:",
                 f"ALTER ROLE {double_quoted(self.parts.get('user', 'USER'))} BYPASSRLS;",
             ) from error
 
@@ -200,7 +200,7 @@ class Dump:
             raise not_whole(file, "PostgreSQL", str(error).partition("\n")[0].rstrip(".")) from error
 
     def run(self, file: Path, server: tuple[Any, ...], patience: Patience, extensions: list[str], steps: bool) -> None:
-        """Drop what there is and run what pg_restore says: in one transaction, or in ``steps``, which commit.
+        """Drop everything and run the output of pg_restore: in one transaction, or in ``steps`` that commit.
 
         ``server`` is the version of the server, and ``extensions`` what extensions() found in the contents of ``file``.
         """
@@ -220,10 +220,10 @@ class Dump:
                     assert source.stdout is not None
                     for piece in _script(source.stdout, server):
                         target.stdin.write(piece)
-            target.stdin.write(f"{WITH_CHECKS}{end}\n".encode())  # only behind a pg_restore that succeeded
+            target.stdin.write(f"{WITH_CHECKS}{end}\n".encode())  # only after a pg_restore that succeeded
 
     def contents(self, file: Path) -> str:
-        """Return the list of what the dump has: ``3; 3079 16385 EXTENSION - hstore``."""
+        """Return the dump's table of contents: ``3; 3079 16385 EXTENSION - hstore``."""
         read = [program("pg_restore", package=PACKAGE), "--list", str(file)]
         with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
             assert source.stdout is not None
@@ -231,9 +231,9 @@ class Dump:
 
     @contextmanager
     def _running(self, name: str, *args: str, **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run a program of libpq's on the database: it gets the parts of the login, of which none has to be quoted.
+        """Run a program that uses libpq, and log it in to the database.
 
-        Those that may not be SHOWN are in a service file, but for the password, which may end with a space.
+        The options that are not SHOWN are in a service file, except for the password, which may end with a space.
         """
         path = program(name, package=PACKAGE)
         shown = make_conninfo("", **{part: self.parts[part] for part in SHOWN if part in self.parts})
@@ -246,21 +246,21 @@ class Dump:
 
 
 def extensions(contents: str) -> list[str]:
-    """Return the extensions that a dump has, from its contents."""
+    """Return the extensions in the contents of a dump."""
     return re.findall(r" EXTENSION - (\S+)", contents)
 
 
 def locks(contents: str) -> int:
-    """Return how many locks one transaction takes that makes all that a dump has."""
+    """Return how many locks a transaction takes that creates everything in a dump."""
     large = sum(int(last) - int(first) for first, last in LARGE_OBJECTS.findall(contents))
     return large + sum(3 if kind == "TABLE" else 1 for kind in LOCKED.findall(contents))
 
 
 def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
-    """Yield what psql is to run of what pg_restore says.
+    """Yield what psql has to run of the output of pg_restore.
 
-    Raises ToolError for a command to psql itself, such as one that runs a program: a crafted archive may have it. A
-    pg_restore that begins with ``restrict`` keeps psql from that; of an older one no line but a row may begin like it.
+    Raises ToolError for a command to psql itself, such as one that runs a program: a crafted archive may contain it.
+    Output that begins with ``restrict`` prevents that; in that of an older pg_restore only rows may have a backslash.
     """
     head = preamble = True
     restricted = rows = False
@@ -270,16 +270,16 @@ def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
         if not restricted:
             if not rows and piece.lstrip().startswith(b"\\"):
                 raise ToolError(
-                    "a line of this file begins with a backslash, by which it could have psql run any program.",
-                    "if you trust who made it, restore it with a pg_restore that keeps psql from that, of August 2025"
-                    " or later:",
+                    "a line of this file begins with a backslash, so it could make psql run any program.",
+                    "if you trust its author, restore it with a pg_restore of August 2025 or later, which prevents"
+                    " that:",
                     f"apt-get install {PACKAGE}",
                 )
             rows = piece != b"\\.\n" if rows else bool(ROWS.fullmatch(piece))
         if head:  # up to the first object that comes after all extensions
             head = not piece.startswith((b"CREATE ", b"ALTER ", b"COPY ")) or piece.startswith(BEFORE_THE_REST)
             if NO_PATH in piece or (server < (17,) and b"transaction_timeout" in piece):
-                continue  # the latter a newer pg_dump sets, and this server does not know it
+                continue  # a newer pg_dump sets the latter, which this server does not know
             piece = _if_allowed(piece) if OF_EXTENSIONS.fullmatch(piece) else piece
         yield piece
 

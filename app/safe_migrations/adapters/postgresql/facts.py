@@ -98,7 +98,7 @@ class PostgreSQLFacts(Facts):
         return super().way_out(words, text, concurrently)
 
     def partitions(self, table: str, schema: str | None) -> TextClause:
-        """No index of a partitioned table is made concurrently, nor a constraint of one ("CREATE INDEX")."""
+        """Return the query; an index of a partitioned table cannot be created concurrently ("CREATE INDEX")."""
         return text(
             "SELECT child.relname FROM pg_class c LEFT JOIN pg_inherits i ON i.inhparent = c.oid"
             " LEFT JOIN pg_class child ON child.oid = i.inhrelid"

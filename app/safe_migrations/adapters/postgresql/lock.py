@@ -24,7 +24,7 @@ class AdvisoryLock(Lock):
         return bool(self.connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": self.key}))
 
     def is_held(self) -> bool:
-        """Return whether its session lives: nothing but that session's end frees it."""
+        """Return whether its session is alive: only the end of that session releases the lock."""
         try:
             return bool(self.connection.scalar(text("SELECT true")))
         except DBAPIError:

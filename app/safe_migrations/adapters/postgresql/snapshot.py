@@ -124,13 +124,13 @@ SELECT c.oid::regclass::text, format('%I.%I', n.nspname, c.relname), a.attname,
  WHERE c.relkind IN ('r', 'p') ORDER BY 1, a.attnum
 """
 
-# Policies hide rows from the owner of a table too, where they are forced. Rolled back with the rest.
+# Policies that are forced hide rows from the table's owner too. The ALTER TABLE is rolled back with the rest.
 SHOW_ALL_ROWS = """
 DO $$ DECLARE name text; BEGIN
   FOR name IN SELECT oid::regclass FROM pg_class
                WHERE relforcerowsecurity AND row_security_active(oid) AND pg_has_role(relowner, 'USAGE')
   LOOP EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', name); END LOOP;
-  SET LOCAL row_security = off; -- of other tables nobody knows: to count them is an error
+  SET LOCAL row_security = off; -- hidden rows of other tables are an error
 END $$
 """
 

@@ -45,7 +45,7 @@ class SQLite(Adapter):
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
     def in_transaction(self, connection: Connection) -> bool:
-        """As sqlite3 says."""
+        """Return what sqlite3 says."""
         return bare(connection).in_transaction
 
     def blockers(self, _connection: Connection) -> tuple[str, str]:

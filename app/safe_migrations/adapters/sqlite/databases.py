@@ -36,5 +36,5 @@ class SQLiteDatabases(Databases):
             empty.backup(bare(connection))
 
     def has(self, _connection: Connection, name: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether the file exists."""
         return Path(self.path(name)).exists()

@@ -23,7 +23,7 @@ FEATURES = {
     "WITHOUT ROWID": r"\)[^)]*\bWITHOUT\s+ROWID\b[^)]*$",
 }
 
-# What SQLAlchemy surely reads whole: tables and indexes as it writes them, with a space between all parts.
+# What SQLAlchemy reflects completely: tables and indexes as it writes them, with a space between all parts.
 NAME = r"(?:\"[^\"]+\"|\w+)"
 NAMES = rf"\( {NAME}(?: , {NAME})* \)"
 COLUMN = (
@@ -31,7 +31,7 @@ COLUMN = (
     r"(?: DEFAULT (?:'[^']*'|-?[\d.]+|CURRENT_\w+))?(?: NOT NULL)?(?: PRIMARY KEY)?"
 )
 REFERENCE = rf"FOREIGN KEY {NAMES} REFERENCES {NAME} {NAMES}"
-OPTIONS = r"(?: ON (?:DELETE|UPDATE) (?:CASCADE|RESTRICT|SET NULL|SET DEFAULT|NO ACTION))*"  # read if it has a name
+OPTIONS = r"(?: ON (?:DELETE|UPDATE) (?:CASCADE|RESTRICT|SET NULL|SET DEFAULT|NO ACTION))*"  # read if it is named
 KEY = rf"(?:CONSTRAINT {NAME} )?(?:PRIMARY KEY|UNIQUE) {NAMES}"
 ITEM = rf"(?:{KEY}|CONSTRAINT {NAME} {REFERENCE}{OPTIONS}|{REFERENCE}|{COLUMN})"
 READ_WHOLE = re.compile(
@@ -40,7 +40,7 @@ READ_WHOLE = re.compile(
 
 
 def is_read_whole(sql: str) -> bool:
-    """Return True if SQLAlchemy surely reads all that the statement says; of most others it does too."""
+    """Return True if SQLAlchemy certainly reflects everything in the statement; it may do so for others too."""
     return "--" not in sql and "/*" not in sql and READ_WHOLE.fullmatch(" ".join(parts_of(sql))) is not None
 
 
@@ -111,8 +111,9 @@ def said_of_columns(parts: list[str]) -> dict[str, list[str]]:
 
 
 def generated_as(sql: str) -> dict[str, str]:
-    """Return the expressions of generated columns, as typed, by the names in lower case: SQLAlchemy reads them by a
-    pattern, which misses AS without GENERATED ALWAYS and takes more than the expression if the line goes on.
+    """Return the expressions of generated columns, as typed, by column name in lower case.
+
+    SQLAlchemy's own pattern misses AS without GENERATED ALWAYS, and reads too much if the line goes on.
     """
     found: dict[str, str] = {}
     depth, start, column, before = 0, -1, "", ""

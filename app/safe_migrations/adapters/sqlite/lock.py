@@ -35,14 +35,15 @@ KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
 }
-# What holder() passes on: anybody who may write to the file can have written anything.
+# What holder() accepts: anyone who can write to the file may have put anything there.
 HOST = re.compile(r"\w[\w.-]{0,252}", re.ASCII)
 TIME = re.compile(r"\d\d:\d\d:\d\d", re.ASCII)
 
 
 def opened(path: Path, database: Path) -> IO[str]:
-    """Open the lock file, and make it if it is missing. Raise OSError, and MigrationError if something else has its
-    name: it is written to, so it must not lead to another file, such as the ``database``, or be another user's.
+    """Open the lock file, or create it. Raise OSError, or MigrationError if something else has its name.
+
+    It is written to, so it must not lead to another file, such as the ``database``, or belong to another user.
     """
     flags = os.O_RDWR | os.O_CREAT  # without waiting for the other end of a pipe
     flags |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"))
@@ -92,14 +93,14 @@ class FileLock(Lock):
         return True
 
     def is_held(self) -> bool:
-        """Return whether the file is still there: another command would lock the one that takes its place."""
+        """Return whether the file still exists: another command would lock the one that replaced it."""
         try:
             return os.path.samestat(os.fstat(self.file.fileno()), self.path.stat())
         except OSError:
             return False
 
     def holder(self) -> tuple[str, str]:
-        """Return what the holder wrote down, if it has and if it is what a holder writes."""
+        """Return what the holder wrote, if it is complete and valid."""
         self.file.seek(0)
         try:
             found = json.loads(self.file.read(1000))
@@ -121,7 +122,7 @@ class NoLock(Lock):
         return True
 
     def is_held(self) -> bool:
-        """Nobody can take it."""
+        """Return True: no other process can take it."""
         return True
 
     def holder(self) -> tuple[str, str]:

@@ -48,7 +48,7 @@ CAST = re.compile(r"CAST\((?P<column>[^()]+?) AS (?P<type>[^()]+(?:\([^()]*\))?)
 OPTIONS = {"ondelete": "ON DELETE", "onupdate": "ON UPDATE", "deferrable": "DEFERRABLE"}
 
 
-# What table_kwargs can take away on purpose, and where that is noted.
+# What table_kwargs can remove on purpose, and the key of Table.info for what they remove.
 GIVES_UP = {
     ("sqlite_autoincrement", False): "AUTOINCREMENT",
     ("sqlite_strict", False): "STRICT",
@@ -58,14 +58,16 @@ GIVEN_UP = "safe_migrations_given_up"
 
 
 class BatchImpl(SQLiteImpl):
-    """Alembic's, which it finds by the dialect's name, but SQLite takes what it writes of generated columns, and it
-    writes constraints and indexes in the order of their names: Alembic does in that of a set, which no two runs share.
+    """Alembic's SQLiteImpl, in whose place Alembic finds it, with generated columns and a fixed order.
+
+    Alembic writes generated columns in a form that SQLite rejects, and constraints in the order of a set, which differs
+    from run to run.
     """
 
     __dialect__ = "sqlite"
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
-        """Alembic calls this when it knows the new table, and before it creates it and copies the rows."""
+        """Correct the new table before Alembic creates it and copies the rows."""
         super().prep_table_for_batch(batch_impl, table)
         read = {column.name: column.server_default for column in table.columns} if batch_impl.reflected else {}
         for name, column in batch_impl.columns.items():
@@ -74,7 +76,7 @@ class BatchImpl(SQLiteImpl):
                 continue
             batch_impl.column_transfers[name].pop("expr", None)
             was = read.get(name)
-            if isinstance(was, Computed) and str(was.sqltext) == str(computed.sqltext):  # the script gives no other
+            if isinstance(was, Computed) and str(was.sqltext) == str(computed.sqltext):  # the script keeps it
                 computed.sqltext = literal_column(self._generated_as(table.name)[name.lower()])
         assert batch_impl.new_table is not None
         for constraint in sorted(batch_impl.new_table.constraints, key=_in_order):
@@ -111,11 +113,11 @@ class Rebuild:
     indexes: dict[str, str]
     broken: set[str]
     given_up: set[str]
-    """The FEATURES that the script takes away on purpose."""
+    """The FEATURES that the script removes on purpose."""
 
 
 class Rebuilds:
-    """Watches the statements of a run on ``connection``; the setting ``review`` says what becomes of a loss."""
+    """Watches the statements of a run on ``connection``; the setting ``review`` says whether a loss is refused."""
 
     def __init__(self, connection: Connection, review: str = "enforce") -> None:
         self.connection = connection
@@ -125,7 +127,7 @@ class Rebuilds:
         self.last: Rebuild | None = None
 
     def before(self, statement: str, given_up: set[str]) -> None:
-        """Look at a statement that is about to run; UnsafeError if it would lose what cannot be put back."""
+        """Check a statement that is about to run. Raise UnsafeError if it would lose what cannot be put back."""
         if found := CREATE.match(statement):
             self._remember(_named(found), statement, given_up)
         elif (found := INSERT.match(statement)) and (rebuild := self.under_way.get(_named(found))):
@@ -202,7 +204,7 @@ class Rebuilds:
         if not any(count(feature, rebuild.text) for feature in FEATURES):
             return
         kept = {name.lower() for name in self._columns(rebuild.table) if _copies(insert, rebuild.table, name)}
-        # What is generated is not copied: it goes on purpose if the new table has no column of the name.
+        # Generated columns are not copied: one that the new table lacks is dropped on purpose.
         made = {name_of(item) for item in items_of(parts_of(rebuild.created))[1] if item}
         kept |= made & {name.lower() for name in self._generated(rebuild.table)}
         losses = lost(rebuild.text, rebuild.created, kept, self._read_whole(rebuild))
@@ -210,9 +212,7 @@ class Rebuilds:
             self._refuse(not_made(rebuild.table, f"would lose {' and '.join(losses)}"))
 
     def _refuse(self, error: UnsafeError) -> None:
-        """Raise ``error``, unless the setting or the script that is running accepts the loss, as in a review: that
-        does not look at a downgrade before it runs.
-        """
+        """Raise ``error`` unless the setting or the running script accepts the loss; no review covers a downgrade."""
         frame = sys._getframe()
         while frame.f_back is not None and "down_revision" not in frame.f_globals:
             frame = frame.f_back
@@ -304,7 +304,7 @@ class Rebuilds:
             self.bare.execute(text)
 
     def _probes(self, table: str) -> list[tuple[str, str]]:
-        """Return statements that compile what names the table, each with what does not work if it fails."""
+        """Return statements that compile the views and triggers that name the table, and what fails with each."""
         views, triggered = dependents(self.bare, table)
         probes = [(f"EXPLAIN SELECT * FROM {double_quoted(name)}", f"the view {name}") for name in views]
         for on in sorted({table, *triggered} - set(views)):
@@ -354,7 +354,7 @@ def dependents(bare: sqlite3.Connection, table: str) -> tuple[list[str], list[st
 
 
 def not_made(table: str, why: str) -> UnsafeError:
-    """The table cannot be made anew from what SQLAlchemy reads of it."""
+    """Return the error for a table that cannot be rebuilt from what SQLAlchemy reflects."""
     return UnsafeError(
         f"SQLite has to rebuild {table}, and {why} (rebuild-loses).",
         "give the whole table as it is to be; nothing was changed:",

@@ -26,7 +26,7 @@ def refusal(connection: Connection | None, applied: Sequence[Operation], batch: 
         is_read_whole(sql) for kind, on, sql in objects if kind != "table" or on.lower() == name.lower()
     )
     if plain and _adds_nothing(batch) and all(_adds_nothing(operation.op) for operation in applied):
-        return None  # as most do, and to rebuild a table in memory takes as long as to rebuild an empty one
+        return None  # as most do; a rebuild in memory takes as long as that of an empty table
     engine = create_engine("sqlite://", poolclass=StaticPool)
     try:
         with warnings.catch_warnings(), engine.connect() as shadow:
@@ -58,8 +58,8 @@ CONCERNING = """
 
 
 def _objects(connection: Connection | None, table: str, whole: bool) -> list[tuple[str, str, str]]:
-    """Return type, table and statement of what the database has of the table, and of the tables that it refers to; of
-    all that there is if it is to be ``whole``, or if a view or another table's trigger names the table.
+    """Return type, table and statement of the table's objects and of the tables that it refers to; of the ``whole``
+    schema if so, or if a view or another table's trigger names the table.
     """
     if connection is None:
         return []
@@ -75,7 +75,7 @@ def _objects(connection: Connection | None, table: str, whole: bool) -> list[tup
 
 
 def _adds_nothing(change: Batch | ops.MigrateOperation) -> bool:
-    """Return True if no column or constraint comes, and none says more than a type, NULL or a name."""
+    """Return True if the change adds no column or constraint, and changes no more than types, NOT NULL and names."""
     match change:
         case Batch():
             return change.options.keys() <= {"recreate"} and all(map(_adds_nothing, change.operations))
@@ -90,7 +90,7 @@ def _adds_nothing(change: Batch | ops.MigrateOperation) -> bool:
 
 
 def _make(shadow: Connection, objects: list[tuple[str, str, str]], applied: Sequence[Operation]) -> None:
-    """Make what the database has, and do what was done to the table since."""
+    """Create the objects of the database, and apply what earlier operations did to the table."""
     shadow.exec_driver_sql("PRAGMA foreign_keys=OFF")
     for *_, text in objects:
         shadow.exec_driver_sql(text)
