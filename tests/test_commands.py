@@ -200,7 +200,7 @@ def test_revision_twice(project: Project) -> None:
 
 
 def test_a_folder_with_an_awkward_name(tmp_path: Path, database: str) -> None:
-    """A path may hold what ConfigParser and URLs take for their own; the probe works from any folder."""
+    """A path may contain what ConfigParser and URLs interpret; the probe works from any folder."""
     project = copied(tmp_path / "50% ü %(here)s #?", forks=True)
     shutil.rmtree(project.path / "migrations")
     if not database.startswith("sqlite"):  # its database is in the folder, if nothing says otherwise
@@ -220,7 +220,7 @@ C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_alembic_ini_is_read_as_utf_8(project: Project) -> None:
-    """As scripts are, whatever the locale is, as in a container that sets none; with a path behind %(here)s."""
+    """alembic.ini is read as UTF-8 in any locale, with a path behind %(here)s."""
     ini = project.path / "migrations" / "alembic.ini"
     mine = "[größe]\nwhere = %(here)s/größe\n"
     ini.write_text(f"# Größe\n{ini.read_text(encoding='utf-8')}\n{mine}", encoding="utf-8")
@@ -230,7 +230,7 @@ def test_alembic_ini_is_read_as_utf_8(project: Project) -> None:
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_alembic_ini_in_another_encoding_is_named(project: Project) -> None:
-    """One that is neither UTF-8 nor what the locale says, as which stock reads it."""
+    """An alembic.ini that is neither UTF-8 nor in the locale's encoding is an error that names it."""
     ini = project.path / "migrations" / "alembic.ini"
     ini.write_bytes("# Größe\n".encode("latin-1") + ini.read_bytes())
     done = project.db("upgrade", **C_LOCALE)
@@ -284,7 +284,7 @@ def test_a_models_module_that_is_broken(project: Project) -> None:
 
 
 def test_current_check_heads(project: Project) -> None:
-    """As Alembic's: exit status 1 while the database is not at head, 0 and the revision at head; no writing."""
+    """`current --check-heads` exits 1 until the database is at head, as Alembic's does, and writes nothing."""
     done = project.db("current", "--check-heads")
     assert (1, "") == (done.returncode, done.stdout)
     assert "\nFix: bring the database to head first:\n    flask db upgrade\n" in done.stderr

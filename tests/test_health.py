@@ -27,7 +27,7 @@ def readiness(app: Flask) -> tuple[int, object]:
 
 
 def questions() -> list[threading.Thread]:
-    """The threads that ask a database."""
+    """Return the threads that query a database."""
     return [thread for thread in threading.enumerate() if thread.name == "readyz"]
 
 
@@ -171,14 +171,14 @@ class Proxy:
             other.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Stop accepting connections."""
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
 
 @pytest.fixture
 def proxy(database: str) -> Iterator[Proxy]:
-    """Stands before the database's server."""
+    """Yield a proxy in front of the database's server."""
     url = make_url(database)
     if url.host is None or url.port is None:
         pytest.skip("SQLite has no server")
@@ -187,7 +187,7 @@ def proxy(database: str) -> Iterator[Proxy]:
 
 
 def test_connection_that_goes_silent(app: Flask, app_on: Callable[[str], Flask], database: str, proxy: Proxy) -> None:
-    """No probe waits for longer than the first one, one thread asks, and it is ready 5 seconds after the database."""
+    """No probe waits longer than the first, one thread asks, and it is ready within 5 seconds after the database."""
     url = make_url(database).set(host="127.0.0.1", port=proxy.port)
     probed = app_on(url.render_as_string(hide_password=False))
     assert (200, "ready") == probe(probed)
@@ -208,7 +208,7 @@ def test_connection_that_goes_silent(app: Flask, app_on: Callable[[str], Flask],
 
 
 def test_locked_table(app: Flask, backend: str) -> None:
-    """A question that waits for a lock is given up on the server too: while the lock is held, they do not pile up."""
+    """A query that waits for a lock is cancelled on the server too, so that queries do not pile up."""
     lock = {"mysql": "LOCK TABLES alembic_version WRITE", "postgresql": "LOCK TABLE alembic_version"}
     if backend not in lock:
         pytest.skip("test_locked_file")

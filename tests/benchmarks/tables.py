@@ -26,7 +26,7 @@ class T{number}(db.Model):
 
 
 def models(count: int, length: int, index: bool) -> str:
-    """Write ``count`` models whose type and index can change."""
+    """Return the source of ``count`` models, each with a column of that length, indexed or not."""
     head = "import sqlalchemy as sa\nfrom sqlalchemy.orm import Mapped, mapped_column\nfrom app.extensions import db\n"
     return head + "".join(MODEL.format(number=number, length=length, index=index) for number in range(count))
 
@@ -61,7 +61,7 @@ def measure_once(project: Project, url: str, count: int) -> tuple[float, float]:
 
 
 def processor_seconds() -> float:
-    """Return what the commands that have ended took."""
+    """Return the processor seconds of all child processes that have ended."""
     used = os.times()
     return used.children_user + used.children_system
 
@@ -87,7 +87,7 @@ def measure(backend: str, folder: Path, rounds: int) -> None:
 
 
 def main() -> None:
-    """Measure every backend that there is, or the one that is named."""
+    """Measure every backend that is configured, or the named one."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     backends = ["sqlite", *(name for name, variable in SERVERS.items() if os.environ.get(variable))]
     print(f"{'median of processor seconds':<44}{'ours':>10}{'stock':>12}{'ratio':>8}")

@@ -115,7 +115,7 @@ def seconds(project: Project, url: str) -> float:
 
 
 def cost(project: Project, url: str) -> tuple[float, float]:
-    """How long it takes, and how long of that its process computes."""
+    """Return the seconds that an upgrade takes, and the processor seconds of its process."""
     start, computed = time.perf_counter(), _computed()
     project.ok("upgrade", DATABASE_URL=url)
     return time.perf_counter() - start, _computed() - computed
@@ -166,7 +166,7 @@ def compare(label: str, ours: list[float], stock: list[float], *, more: str = ""
 
 
 def measure(backend: str, projects: list[Project], folder: Path, rounds: int) -> None:
-    """The three figures of one backend; ``projects`` are ours and stock's."""
+    """Print the figures of one backend; ``projects`` are ours and stock's."""
     databases = Databases(backend, folder)
     try:
         url = databases.make()

@@ -198,7 +198,7 @@ FAILS = revision("a2", "a1", "raise RuntimeError('stop')")
 
 
 def earlier(project: Project, engine: Engine) -> list[Path]:
-    """One backup made by hand and one of an upgrade to a1, which has a name as older releases gave them."""
+    """Return a backup made by hand, and one of an upgrade to a1 with a name as older releases gave them."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.ok("backup")
     project.write(*A1)
@@ -207,7 +207,7 @@ def earlier(project: Project, engine: Engine) -> list[Path]:
 
 
 def test_keep_after_failures(project: Project, engine: Engine) -> None:
-    """A crash loop removes no earlier backup, however few are kept, and leaves one of its own; a partial one goes."""
+    """A crash loop removes no earlier backup, whatever MIGRATION_BACKUP_KEEP is, and leaves one; partial ones go."""
     before = earlier(project, engine)
     project.write(*FAILS)
     project.environ["MIGRATION_BACKUP_KEEP"] = "1"
@@ -225,7 +225,7 @@ def test_keep_after_failures(project: Project, engine: Engine) -> None:
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_keep_what_a_failed_run_has_changed(project: Project, engine: Engine) -> None:
-    """The backup of an attempt that has committed something stays, though one of the same revision is there."""
+    """The backup of an attempt that committed something stays, even if an earlier one of the same revision exists."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     change = "with op.get_context().autocommit_block():\n    op.execute('UPDATE kept SET one = one + 1')"
     project.write(*revision("a1", FIRST, f"{change}\nraise RuntimeError('stop')"))
@@ -328,7 +328,7 @@ def test_no_room_for_the_database(project: Project, engine: Engine) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of three megabytes."""
+    """Yield a file system of three megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
@@ -340,7 +340,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_no_room_leaves_nothing(project: Project, engine: Engine, small_disk: Path) -> None:
-    """A backup for which the disk is too small leaves no journal of SQLite's beside it, and removes an older one."""
+    """A backup that fills the disk leaves no SQLite journal, and removes one that an earlier backup left."""
     run(engine, "CREATE TABLE large AS SELECT zeroblob(2000000) AS content")
     project.environ["MIGRATION_BACKUP_DIR"] = str(small_disk / "backups")
     project.ok("backup")
@@ -355,7 +355,7 @@ def test_no_room_leaves_nothing(project: Project, engine: Engine, small_disk: Pa
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_no_room_for_a_step(project: Project, engine: Engine, small_disk: Path, mode: str) -> None:
-    """Where the disk is full in the middle of a step, nothing blames the script: not what Alembic fails at then."""
+    """If the disk is full in the middle of a step, the message blames the disk: not the script, nor a later error."""
     project.environ |= {"MIGRATION_BACKUP": "never", "DATABASE_URL": f"sqlite:///{small_disk / 'app.db'}"}
     project.ok("upgrade")
     full = create_engine(project.environ["DATABASE_URL"])
@@ -377,7 +377,7 @@ def test_no_room_for_a_step(project: Project, engine: Engine, small_disk: Path, 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_read_only(project: Project, engine: Engine, database: str) -> None:
-    """A database that takes no writes is no fault of the script."""
+    """A read-only database is not reported as a fault of the script."""
     project.environ["MIGRATION_BACKUP"] = "never"
     project.write(*A1)
     file = Path(str(sa.make_url(database).database))
@@ -412,7 +412,7 @@ def test_no_folder(project: Project, engine: Engine) -> None:
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_folder_that_is_a_link_to_nothing(project: Project, engine: Engine, tmp_path: Path) -> None:
-    """The message says where the link leads to, not that a file exists, and its line helps."""
+    """For a broken link the message names its target, and its line solves the problem."""
     missing = tmp_path / "not mounted"
     (project.path / "instance").mkdir(exist_ok=True)
     (project.path / "instance" / "backups").symlink_to(missing)
@@ -426,7 +426,7 @@ def test_folder_that_is_a_link_to_nothing(project: Project, engine: Engine, tmp_
 
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 def test_name_like_an_option(project: Project, engine: Engine, database: str) -> None:
-    """A database may have a name that begins with a dash: to no client program it is an option."""
+    """A database's name may begin with a dash: client programs do not read it as an option."""
     quote = engine.dialect.identifier_preparer.quote
     url = sa.make_url(database).set(database=f"--help{uuid4().hex}")
     run_on_server(sa.make_url(database), f"CREATE DATABASE {quote(str(url.database))}")
@@ -442,7 +442,7 @@ def test_name_like_an_option(project: Project, engine: Engine, database: str) ->
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("of_old", [False, True])
 def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path, of_old: bool) -> None:
-    """A dump that tells psql to run a program is refused, with a pg_restore that knows of it and with an old one."""
+    """A dump that tells psql to run a program is refused, with a recent pg_restore and with an old one."""
     run(
         engine,
         f"CREATE TABLE kept AS SELECT '{chr(92)}. {chr(92)}! ' AS one",
@@ -934,7 +934,7 @@ def test_privileges(project: Project, engine: Engine, other_user: str) -> None:
 
 
 def dumped(engine: Engine, *options: str) -> str:
-    """What pg_dump says of the database, but for what it makes anew each time."""
+    """Return the output of pg_dump without what differs each time."""
     server = [f"--host={engine.url.host}", f"--port={engine.url.port}", f"--username={engine.url.username}"]
     run = ["pg_dump", *options, *server, str(engine.url.database)]
     found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
@@ -988,7 +988,7 @@ HARD_TO_RESTORE = {
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("kind", HARD_TO_RESTORE)
 def test_hard_to_restore(project: Project, engine: Engine, database: str, kind: str) -> None:
-    """What one transaction has no locks for, a subscription, and CHECKs that read other tables come back."""
+    """Backups restore more tables than a transaction can lock, subscriptions, and CHECKs that read other tables."""
     make, damage = HARD_TO_RESTORE[kind]
     url = sa.make_url(database)
     try:
@@ -1021,7 +1021,7 @@ DETACH = [
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_restore_in_steps(project: Project, engine: Engine, database: str) -> None:
-    """One that waits too long changes nothing; one that fails half-way is told until another has gone through."""
+    """A restore that waits too long changes nothing; after one that fails half-way, status and upgrade say so."""
     url, role = sa.make_url(database), f"owner_{uuid4().hex}"
     more = "SELECT lo_create(0) FROM generate_series(1, 60 * current_setting('max_locks_per_transaction')::int)"
     run_on_server(url, more, "CREATE TABLE one (id int)", f"CREATE ROLE {role}", f"ALTER TABLE one OWNER TO {role}")
@@ -1051,7 +1051,7 @@ def test_restore_in_steps(project: Project, engine: Engine, database: str) -> No
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_row_level_security(project: Project, engine: Engine, other_user: str) -> None:
-    """A user from whom a policy hides rows is told at backup time; who may read them all can restore them."""
+    """A backup fails if a policy hides rows from its user, with a line that helps; a user who sees all can restore."""
     run(engine, *(f'ALTER TABLE "{name}" OWNER TO {other_user}' for name in ("user", "alembic_version")))
     tenants = ["CREATE TABLE tenants (id int)", f"ALTER TABLE tenants OWNER TO {other_user}"]
     tenants += [f"ALTER TABLE tenants {each} ROW LEVEL SECURITY" for each in ("ENABLE", "FORCE")]
@@ -1186,7 +1186,7 @@ def test_line_of_the_next_run(project: Project, engine: Engine) -> None:
 
 
 def watched_programs(folder: Path) -> tuple[Path, str]:
-    """A file to which client programs append the command lines they get, and the PATH that has them do so."""
+    """Return a file to which client programs append their command lines, and the PATH that makes them do so."""
     seen, programs = folder / "seen", folder / "bin"
     programs.mkdir()
     for program in ("mariadb-dump", "mysqldump", "mariadb", "mysql", "pg_dump", "pg_restore", "psql"):
@@ -1198,7 +1198,7 @@ def watched_programs(folder: Path) -> tuple[Path, str]:
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_options_of_the_url(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
-    """Client programs log in with any option the app logs in with, also one with a space; none is shown to others."""
+    """Client programs log in with all options of the app's URL, also with spaces; command lines show no secret."""
     fill(engine, "postgresql")
     before = state(engine)
     seen, path = watched_programs(tmp_path)

@@ -240,24 +240,24 @@ class Place:
         }
 
     def filled(self, statement: str) -> str:
-        """The statement with the names, for text()."""
+        """Return the statement with the names filled in, for text()."""
         for name, value in self.names.items():
             statement = statement.replace("{" + name + "}", value)
         return re.sub(r":(?=\w)", r"\\:", statement)
 
     def run(self, engine: Engine, *statements: str) -> None:
-        """Run and commit."""
+        """Run the statements and commit."""
         with engine.begin() as connection:
             for statement in statements:
                 connection.execute(text(self.filled(statement)))
 
     def script(self, *statements: str) -> tuple[str, str]:
-        """A revision that runs them, and has no way back."""
+        """Return a revision that runs the statements, and whose downgrade() raises."""
         lines = [f"op.execute(sa.text({self.filled(statement)!r}))" for statement in statements]
         return revision("b1", FIRST, "\n".join(lines), "raise NotImplementedError")
 
     def states(self) -> list[Snapshot]:
-        """The two databases as they are."""
+        """Return snapshots of the two databases."""
         found = []
         for engine in (self.engine, self.other):
             with self.app.app_context(), engine.connect() as connection:
@@ -269,7 +269,7 @@ class Place:
 def place(
     project: Project, backend: str, database: str, app_on: Callable[[str], Flask], tmp_path: Path
 ) -> Iterator[Place]:
-    """At the first revision."""
+    """Yield the databases, with the app's at its first revision."""
     app = app_on(database)
     with app.app_context():
         upgrade()
@@ -289,7 +289,7 @@ def place(
 
 
 def rehearse(project: Project, place: Place, setup: list[str], statements: list[str]) -> str:
-    """Rehearse them, see that nothing else has changed, and return what was said of what was refused."""
+    """Rehearse the statements, assert that nothing outside the copy changed, and return the output."""
     place.run(place.engine, *setup)
     before = place.states()
     project.write(*place.script(*statements))
@@ -301,7 +301,7 @@ def rehearse(project: Project, place: Place, setup: list[str], statements: list[
 
 
 def expect_refusal(project: Project, place: Place, way: Way) -> None:
-    """A rehearsal refuses it, and without this package it does the damage."""
+    """Assert that a rehearsal refuses the statements, and that they do damage without this package."""
     said = rehearse(project, place, *way)
     assert re.search("can change more than the copy|doesn't exist|is restricted|user mapping not found", said), said
     before = place.states()
@@ -321,7 +321,7 @@ def test_other_database_of_mysql(project: Project, place: Place, way: Way) -> No
 @on_mysql
 @pytest.mark.parametrize("way", [pytest.param(way, id=name) for name, way in IN_MARIADB.items()])
 def test_other_database_of_mariadb(project: Project, place: Place, way: Way) -> None:
-    """Nor by what MariaDB alone has."""
+    """No statement that only MariaDB has reaches another database of the server."""
     if not is_mariadb(place.server):
         pytest.skip("MySQL does not have it")
     expect_refusal(project, place, way)
@@ -330,7 +330,7 @@ def test_other_database_of_mariadb(project: Project, place: Place, way: Way) -> 
 @on_postgresql
 @pytest.mark.parametrize("way", [pytest.param(way, id=name) for name, way in IN_POSTGRESQL.items()])
 def test_other_database_of_postgresql(project: Project, place: Place, way: Way) -> None:
-    """Nor does a foreign table, dblink, a program, or SQL that is put together when it runs."""
+    """No foreign table, dblink, program or dynamic SQL reaches another database of PostgreSQL."""
     expect_refusal(project, place, way)
 
 
@@ -351,7 +351,7 @@ def test_server(project: Project, place: Place, statements: list[str]) -> None:
 
 @on_servers
 def test_ordinary_statements(project: Project, place: Place, backend: str) -> None:
-    """What stays inside runs: dynamic SQL that can be read, triggers, routines, words that only look like others."""
+    """Statements that stay inside the copy run: readable dynamic SQL, triggers, routines, and harmless lookalikes."""
     before = place.states()
     project.write(*place.script(*INSIDE[backend]))
     done = project.db("rehearse")
@@ -361,7 +361,7 @@ def test_ordinary_statements(project: Project, place: Place, backend: str) -> No
 
 @on_mysql
 def test_sequence(project: Project, place: Place) -> None:
-    """On MariaDB a column whose default is the next number of a sequence counts that of the copy."""
+    """On MariaDB a column whose default is a sequence's next value uses the sequence of the copy."""
     if not is_mariadb(place.server):
         pytest.skip("MySQL has no sequences")
     place.run(place.engine, "CREATE SEQUENCE sq", "ALTER TABLE toy ADD COLUMN n INTEGER DEFAULT (NEXTVAL(sq))")
@@ -399,7 +399,7 @@ def test_foreign_keys_across_databases(project: Project, place: Place) -> None:
 
 @on_mysql
 def test_definers(project: Project, place: Place) -> None:
-    """Triggers and views of the copy may do what the app's user may, not what those may who defined them."""
+    """Triggers and views of the copy have the rights of the app's user, not those of their definers."""
     user = f"u{uuid4().hex[:8]}"
     scratch = "`\\_migration\\_rehearsal%`"
     grants = [f"GRANT ALL ON {name}.* TO '{user}'@'%'" for name in ("{real}", scratch)]
@@ -455,7 +455,7 @@ def test_engine_of_the_script(project: Project, place: Place) -> None:
     indirect=["backend"],
 )
 def test_cursor_of_the_driver(project: Project, place: Place, call: str) -> None:
-    """A script that takes a cursor of the driver is held as well."""
+    """Statements on a cursor of the driver are refused too."""
     before = place.states()
     project.write(*revision("b1", FIRST, f"op.get_bind().connection.cursor().{place.filled(call)}"))
     done = project.db("rehearse")
@@ -467,16 +467,17 @@ def test_cursor_of_the_driver(project: Project, place: Place, call: str) -> None
 
 @on_servers
 def test_name_of_the_server(project: Project, place: Place, backend: str) -> None:
-    """A server is the app's own whatever MIGRATION_REHEARSAL_URL calls it: its databases are asked."""
+    """A server counts as the app's own under any name in MIGRATION_REHEARSAL_URL: its databases are compared."""
     statement = {"mysql": "CREATE USER rehearsed", "postgresql": "CREATE ROLE rehearsed"}[backend]
-    url = place.engine.url.set(host="0.0.0.0")._replace(database=None)
+    server = place.server
+    url = URL.create(server.drivername, server.username, server.password, "0.0.0.0", server.port)
     project.environ["MIGRATION_REHEARSAL_URL"] = url.render_as_string(hide_password=False)
     assert "can change more than the copy" in rehearse(project, place, [], [statement])
 
 
 @pytest.mark.parametrize("product", ["mysql", "postgresql", "sqlite"])
 def test_unreadable(product: str) -> None:
-    """A text that cannot be read as SQL is refused, not run."""
+    """A statement that cannot be read as SQL is refused."""
     reach = Reach(FACTS[product](), Outside(), is_shared=True)
     with pytest.raises(Exception, match="cannot be read"):
         reach.refuse("SELECT 'open", "this")

@@ -273,7 +273,7 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_bad_input(upgraded: Project, tmp_path: Path, case: Case) -> None:
-    """One message: what is wrong, how to fix it; and the files, the database's too, as before."""
+    """An error is one message, with what is wrong and how to fix it; all files, the database's too, stay as before."""
     project = replace(upgraded, path=tmp_path / "project")
     shutil.copytree(upgraded.path, project.path)
     for name, content in case.files.items():
@@ -420,7 +420,7 @@ def test_traceback_for_developers(project: Project) -> None:
 
 
 def test_made_before_the_history(project: Project, database: str, backend: str) -> None:
-    """Where db.create_all() has made a table, the line of the message stamps its revision, and nothing was undone."""
+    """If db.create_all() has made a table, the message's line stamps its revision, and the table stays."""
     project.write(
         "make.py", "from wsgi import app\nfrom app.extensions import db\napp.app_context().push()\ndb.create_all()"
     )
@@ -435,7 +435,7 @@ def test_made_before_the_history(project: Project, database: str, backend: str) 
 
 
 def test_rows_that_exist(project: Project) -> None:
-    """A row that a script inserts twice is a fault of the script: its revision is not to be stamped."""
+    """A row that a script inserts twice is a fault of the script: the message does not suggest a stamp."""
     text = "op.execute(\"INSERT INTO user VALUES (1, 'a', 'b')\")"
     project.write(*revision("a1", FIRST, f"{text}\n{text}"))
     assert "Fix: correct the script; see which" in project.db("upgrade").stderr
@@ -455,7 +455,7 @@ def test_option_that_is_no_text(database: str, project: Project) -> None:
 
 
 def test_sql_of_a_batch(project: Project) -> None:
-    """On SQLite it reads the table, unless the script describes it: that is no fault of the script."""
+    """Under --sql, batch mode on SQLite would read the table: the message says how the script can describe it."""
     batch = "with op.batch_alter_table('user') as batch_op:\n    batch_op.alter_column('email', type_=sa.Text())"
     project.write(*revision("a1", FIRST, batch))
     done = project.db("upgrade", "--sql")
@@ -478,7 +478,7 @@ def test_sql_of_a_batch(project: Project) -> None:
     ],
 )
 def test_sql_of_what_reads(project: Project, body: str, expected: str) -> None:
-    """A script that reads runs with a database only; another fault is the script's."""
+    """Under --sql, a script that reads the database gets a message about that; any other error is the script's."""
     project.write(*revision("a1", FIRST, body))
     done = project.db("upgrade", "--sql")
     assert (1, True) == (done.returncode, f"Fix: {expected}" in done.stderr), done.stderr
@@ -511,7 +511,7 @@ def test_upgrade_at_a_branch_point(project: Project) -> None:
 
 
 def test_downgrade_of_a_branch_at_its_base(project: Project) -> None:
-    """A branch that is not in the database, or is none, is said to be so."""
+    """A branch that the database does not have, or that does not exist, is named in the message."""
     project.ok("upgrade")
     project.write(*revision("p1", (), "pass", more="branch_labels = ('plugin',)"))
     what = f"Error: there is no revision plugin@-1 to go back to from {FIRST}.\n"
@@ -521,7 +521,7 @@ def test_downgrade_of_a_branch_at_its_base(project: Project) -> None:
 
 
 def test_two_heads(project: Project) -> None:
-    """A history that two people have continued is to be merged: migrate, check and review say so, as upgrade does."""
+    """With several heads, migrate, check and review say to merge them, as upgrade does."""
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, "pass"))
     project.write(*revision("b1", FIRST, "pass"))
@@ -563,7 +563,7 @@ def test_two_heads(project: Project) -> None:
 def test_no_message_is_empty_or_a_bare_name(
     backend: str, database: str, project: Project, body: str, words: str | dict[str, str]
 ) -> None:
-    """Where the exception says no more, the line that raised it does."""
+    """An error message that would be empty or a bare name has the line that raised it."""
     extensions = (project.path / "app" / "extensions.py").read_text()
     project.write(
         "app/extensions.py", extensions.replace("MetaData(naming_convention=NAMING_CONVENTION)", "MetaData()")

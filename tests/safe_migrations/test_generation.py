@@ -145,7 +145,7 @@ def test_defaults_with_quotes_are_compared(pets: Project, database: str, stock: 
 
 @on_postgresql
 def test_default_that_cannot_be_compared(pets: Project) -> None:
-    """The message names the column."""
+    """A default that cannot be compared is an error that names the column."""
     factory = (pets.path / "app" / "__init__.py").read_text()
     pets.write("app/__init__.py", factory.replace("init_app(app, db)", COMPARED))
     models(pets, USER, BEFORE.replace('server_default="x"', 'server_default=db.text("nope()")'))

@@ -216,14 +216,14 @@ def test_version_table_of_another_name(project: Project, database: str) -> None:
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_version_table_in_another_schema(project: Project, database: str) -> None:
-    """With `version_table_schema` too."""
+    """With `version_table_schema` in the app's options, every command reads the revision from there."""
     run_on_server(make_url(database), "CREATE SCHEMA meta")
     follows_its_version_table(project, "version_table_schema='meta'")
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_version_table_in_another_database(project: Project, database: str) -> None:
-    """On MySQL a schema is another database, which a rehearsal's copy would not have: it is refused."""
+    """On MySQL a rehearsal refuses `version_table_schema`, because its copy would not have that other database."""
     url = make_url(database)
     other = f"{url.database}_meta"
     run_on_server(url, f"CREATE DATABASE {other}")
@@ -239,13 +239,13 @@ def test_version_table_in_another_database(project: Project, database: str) -> N
 
 
 def configure(project: Project, option: str) -> None:
-    """Give Migrate() the option."""
+    """Pass the option to Migrate()."""
     extensions = (project.path / "app" / "extensions.py").read_text()
     project.write("app/extensions.py", extensions.replace('/ "migrations"))', f'/ "migrations"), {option})'))
 
 
 def follows_its_version_table(project: Project, option: str) -> None:
-    """Upgrade, review, rehearse, back up and downgrade: nothing is planned twice, and the table counts as no app's."""
+    """Run the commands: assert that no step runs twice, and that the table does not count as one of the app's."""
     configure(project, option)
     project.ok("upgrade")
     make = "op.create_table('t', sa.Column('id', sa.Integer(), primary_key=True))"

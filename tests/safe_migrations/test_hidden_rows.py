@@ -20,7 +20,7 @@ ASSURED = 'safety_assured = {"drop-column": "nobody reads it since May"}'
 
 @pytest.fixture
 def tenant(project: Project, database: str) -> Iterator[Project]:
-    """The app's user owns the table doc, and sees none of its rows: they belong to a tenant that is not set."""
+    """Return a project whose user owns the table doc and sees none of its rows: no tenant is set."""
     server, user = server_url("postgresql"), f"u{uuid4().hex[:8]}"
     own = server.set(database=make_url(database).database)
     run_on_server(server, f"CREATE ROLE {user} LOGIN PASSWORD 'secret' CREATEDB")
@@ -43,7 +43,7 @@ def tenant(project: Project, database: str) -> Iterator[Project]:
 
 
 def bodies(database: str) -> list[str] | None:
-    """What is in the column, as an administrator sees it; None if it is gone."""
+    """Return the column's values as an administrator sees them; None if the column does not exist."""
     engine = create_engine(database)
     with engine.connect() as connection:
         there = connection.scalar(
@@ -63,7 +63,7 @@ def test_stock_loses_them(tenant: Project, database: str) -> None:
 
 
 def test_review_blocks(tenant: Project, database: str) -> None:
-    """What blocks where a table has rows blocks where they are hidden."""
+    """A finding that blocks on a table with rows also blocks if the rows are hidden."""
     tenant.write(*revision("b1", FIRST, *DROP))
     done = tenant.db("upgrade", MIGRATION_REVIEW="enforce")
     assert (1, True) == (done.returncode, "(drop-column)" in done.stderr), done.stderr
@@ -71,7 +71,7 @@ def test_review_blocks(tenant: Project, database: str) -> None:
 
 
 def test_backup_has_them(tenant: Project, database: str) -> None:
-    """No run goes on without a backup because the database looks empty; and none has less than all rows."""
+    """A run does not skip the backup because the database looks empty, and no backup lacks rows."""
     tenant.write(*revision("b1", FIRST, *DROP, more=ASSURED))
     for command in ("upgrade", "backup"):
         done = tenant.db(command, MIGRATION_REVIEW="enforce", MIGRATION_BACKUP="always")
@@ -86,7 +86,7 @@ def test_backup_has_them(tenant: Project, database: str) -> None:
 
 
 def test_downgrade_tells(tenant: Project, database: str) -> None:
-    """A downgrade that deletes them says so, though it cannot count them."""
+    """A downgrade that deletes hidden rows says so, though it cannot count them."""
     tenant.write(*revision("b1", FIRST, "pass", DROP[0]))
     tenant.ok("upgrade")
     said = tenant.ok("downgrade", MIGRATION_REVIEW="warn")
@@ -103,7 +103,7 @@ def test_rehearsal_counts_them(tenant: Project, database: str, app_on: Callable[
 
 
 def test_rehearsal_copies_them(tenant: Project, database: str) -> None:
-    """A copy without the rows that are hidden is none: it is refused; one without any rows is not."""
+    """A rehearsal refuses to copy without the hidden rows; with --schema-only it runs."""
     tenant.write(
         *revision("b1", FIRST, "op.add_column('doc', sa.Column('n', sa.Integer()))", "op.drop_column('doc', 'n')")
     )

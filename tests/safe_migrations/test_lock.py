@@ -169,7 +169,7 @@ def test_a_lost_lock_stops_the_run(project: Project, backend: str, engine: Engin
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_a_killed_session_stops_the_run(project: Project, engine: Engine) -> None:
-    """On MySQL the lock belongs to the session of the steps: KILL of that is an error, and the next run recovers."""
+    """On MySQL the session of the steps holds the lock: after KILL of it the run fails, and the next one recovers."""
     kill = (
         "number = op.get_bind().scalar(sa.text('SELECT CONNECTION_ID()'))\n"
         "other = sa.create_engine(op.get_bind().engine.url)\n"
@@ -186,7 +186,7 @@ def test_a_killed_session_stops_the_run(project: Project, engine: Engine) -> Non
 
 
 def lock_file(project: Project) -> Path:
-    """Return where the lock of a project on SQLite is."""
+    """Return the path of the project's lock file on SQLite."""
     return Path(f"{make_url(project.environ['DATABASE_URL']).database}-migration-lock")
 
 
@@ -201,7 +201,7 @@ def lock_file(project: Project) -> Path:
     ],
 )
 def test_what_is_no_lock_file_is_left_alone(project: Project, make: Callable[..., None], words: str) -> None:
-    """A link that somebody put there would let the next command overwrite what is behind it."""
+    """A link in place of the lock file is refused: a command would overwrite its target."""
     path, victim = lock_file(project), project.path / "victim"
     victim.write_text("precious")
     make(path, victim)
@@ -225,7 +225,7 @@ def test_what_is_no_lock_file_is_left_alone(project: Project, make: Callable[...
     ],
 )
 def test_what_somebody_wrote_into_the_lock_file_is_not_passed_on(project: Project, written: str) -> None:
-    """Not to the terminal, and never into a line to paste."""
+    """Invalid contents of the lock file reach neither the terminal nor a line to paste."""
     fcntl = pytest.importorskip("fcntl")
     path = lock_file(project)
     path.write_text(written)

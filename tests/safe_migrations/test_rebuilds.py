@@ -74,7 +74,7 @@ def test_tables(project: Project, name: str) -> None:
 
 
 def test_a_downgrade_that_loses_is_refused_until_the_script_accepts_it(project: Project) -> None:
-    """No review has looked at it; the message says where to accept the loss."""
+    """A downgrade that would lose something is refused, because no review covers it; the message says how to accept."""
     with_table(project, TABLES["check"])
     project.write(*revision("b1", "a1", "pass", CHANGE))
     project.ok("upgrade", **REVIEWED)
@@ -92,7 +92,7 @@ def test_a_downgrade_that_loses_is_refused_until_the_script_accepts_it(project: 
 
 @pytest.mark.parametrize(("review", "told"), [("warn", True), ("off", False)])
 def test_a_loss_that_the_setting_accepts(project: Project, review: str, told: bool) -> None:
-    """MIGRATION_REVIEW=warn and off go for what a step finds, too."""
+    """MIGRATION_REVIEW=warn and off also apply to what only a step finds."""
     with_table(project, TABLES["autoincrement"])
     project.write(*revision("b1", "a1", "pass", CHANGE))
     project.ok("upgrade")
@@ -109,7 +109,7 @@ def test_a_loss_that_the_setting_accepts(project: Project, review: str, told: bo
     ],
 )
 def test_what_table_kwargs_take_away_is_no_loss(project: Project, table: str, option: str) -> None:
-    """It is what was asked for."""
+    """What table_kwargs remove explicitly does not count as lost."""
     with_table(project, table)
     batch = f"with op.batch_alter_table('pet', recreate='always', table_kwargs={{{{{option}}}}}) as batch:\n    {{}}"
     change = batch.format("batch.alter_column('name', existing_type=sa.Text(), nullable=True)")
@@ -174,7 +174,7 @@ def test_lost_on_stock(project: Project, name: str) -> None:
 @pytest.mark.parametrize("kind", GENERATED)
 @pytest.mark.parametrize("name", ["name", "age"])
 def test_a_table_with_a_generated_column_can_be_altered(project: Project, kind: str, name: str) -> None:
-    """It stays generated, and is not copied; `age` is what it is generated from."""
+    """A generated column stays generated and is not copied, also if `age`, which it reads, changes."""
     with_table(project, GENERATED[kind])
     change = f"with op.batch_alter_table('pet') as batch:\n    batch.alter_column({name!r}, type_=sa.{{}}())"
     project.write(
@@ -189,7 +189,7 @@ def test_a_table_with_a_generated_column_can_be_altered(project: Project, kind: 
 
 
 def test_a_generated_column_that_is_dropped_is_gone(project: Project) -> None:
-    """That is no loss; SQLite's own DROP COLUMN refuses what is STORED."""
+    """Dropping a generated column is not a loss; SQLite's own DROP COLUMN refuses a STORED one."""
     with_table(project, GENERATED["STORED"])
     drop = "with op.batch_alter_table('pet', recreate='always') as batch:\n    batch.drop_column('twice')"
     project.write(*revision("b1", "a1", drop))
@@ -198,14 +198,14 @@ def test_a_generated_column_that_is_dropped_is_gone(project: Project) -> None:
 
 
 def test_expressions_of_generated_columns_are_read_as_typed() -> None:
-    """Whatever else stands in the line, and with all signs that belong together."""
+    """The expression of a generated column is read exactly, whatever else its line has."""
     sql = """CREATE TABLE t (id INTEGER, "a b" TEXT AS (lower(x) || ':' /* ) */) STORED, c NUMERIC(3, 1), -- AS (1)
         d INTEGER GENERATED ALWAYS AS (c >= 1.5), CHECK (c > (1)))"""
     assert {"a b": "lower(x) || ':' /* ) */", "d": "c >= 1.5"} == generated_as(sql)
 
 
 def test_constraints_and_indexes_are_written_in_one_order(project: Project) -> None:
-    """By their names: the order of a set differs from run to run, and so would the schema's text."""
+    """A rebuilt table has its constraints in the order of their names: that of a set differs from run to run."""
     names = ["f", "b", "d", "a", "e", "c"]
     unique = ", ".join(f"CONSTRAINT {name} UNIQUE (name, age, {name}{name})" for name in names)
     columns = ", ".join(f"{name}{name} INTEGER" for name in names)

@@ -317,7 +317,7 @@ def test_no(
 
 
 def test_no_downgrade_at_all(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
-    """A script without downgrade() is one-way, and those after it are rehearsed."""
+    """A script without downgrade() is one-way, and the scripts after it are rehearsed."""
     name, text_of = revision("b1", FIRST, table("pet")[0])
     project.write(name, text_of.partition("def downgrade")[0])
     project.write(*revision("c1", "b1", *table("cat")))

@@ -277,7 +277,7 @@ def _(self, operation: AddColumnOp) -> None:
 
 
 def test_rule_that_raises(database: str, reviewed: Project) -> None:
-    """A fault of the review itself is a warning with code, file and line, whatever the command; it stops none."""
+    """An error in a rule becomes a warning with code, file and line, and stops no command."""
     models = reviewed.path / "app" / "models.py"
     models.write_text(models.read_text() + RAISING)
     up = "op.add_column('user', sa.Column('age', sa.Integer()))\nwith op.batch_alter_table('user') as batch:\n"
@@ -314,13 +314,13 @@ AS_CLASS = (
 
 @pytest.mark.parametrize("product", FACTS)
 def test_type_given_as_class(review: Review, product: str) -> None:
-    """As Alembic takes it: the review finds what it finds for an instance."""
+    """A type may be given as a class: the review finds the same as for an instance."""
     as_instance = re.sub(r"(sa\.(Text|Integer))", r"\1()", AS_CLASS)
     assert [each.words for each in review(as_instance, product)] == [each.words for each in review(AS_CLASS, product)]
 
 
 def test_upgrade_with_type_given_as_class(database: str, reviewed: Project) -> None:
-    """It runs, as on stock."""
+    """A script that gives a type as a class runs, as on stock."""
     reviewed.write(*revision("a1", "r0", AS_CLASS, "raise NotImplementedError"))
     reviewed.ok("-x", "review=warn", "upgrade")
 
@@ -334,5 +334,5 @@ def test_upgrade_with_type_given_as_class(database: str, reviewed: Project) -> N
     ],
 )
 def test_array_of_a_type_of_its_own(review: Review, statement: str) -> None:
-    """It is a change of type like any other."""
+    """An array of an enum is reviewed as a change of type like any other."""
     assert ["blocks"] == levels(review(f"op.execute({statement!r})", "postgresql"), "change-type")

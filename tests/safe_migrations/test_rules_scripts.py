@@ -262,7 +262,7 @@ def test_missing_downgrade(project: Project, review: Review, up: str, down: str,
     ],
 )
 def test_downgrade_that_always_fails(review: Review, down: str, expected: list[str]) -> None:
-    """A mistake is no matter of what the database has: the downgrade fails on any, and that is said."""
+    """A downgrade() that fails on any database is reported as such, whatever the database has."""
     _, script = revision("a1", FIRST, NEW, down)
     findings = review(script[script.index("def upgrade") :], "sqlite")
     told = [each.code for each in findings if each.code in ("missing-downgrade", "not-inspectable")]

@@ -1,4 +1,4 @@
-"""Settings are validated whenever a command runs, by name, and whether or not there is something to do."""
+"""Every command validates all settings, whether or not it has something to do."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("name", "value"), WRONG.items())
 def test_wrong_setting(project: Project, name: str, value: str) -> None:
-    """It stops a command that has nothing to do, with status 1 and its name; an upgrade makes no database."""
+    """A wrong setting stops a command by its name with exit status 1, also if there is nothing to do."""
     done = project.db("upgrade", **{name: value})
     assert (1, True) == (done.returncode, f"Error: {name} " in done.stderr)
     assert "secret" not in done.stderr
@@ -37,7 +37,7 @@ def test_wrong_setting(project: Project, name: str, value: str) -> None:
     ["migrate", "revision", "current", "history", "heads", "show", "branches", "check", "status", "review", "backups"],
 )
 def test_every_command(project: Project, command: str) -> None:
-    """Also those that read none of the settings."""
+    """Commands that read no setting validate all of them too."""
     project.ok("upgrade")
     scripts = project.scripts()
     done = project.db(command, MIGRATION_BACKUP="maybe")
@@ -56,7 +56,7 @@ def test_every_command(project: Project, command: str) -> None:
     ],
 )
 def test_unknown_name(project: Project, name: str, told: str) -> None:
-    """It stops the command as wrong usage, before or behind the command's name."""
+    """An unknown name is wrong usage, before or after the command's name."""
     project.ok("upgrade")
     for arguments in (("-x", f"{name}=off", "upgrade"), ("upgrade", "-x", f"{name}=off"), ("-x", name, "history")):
         done = project.db(*arguments)
@@ -64,7 +64,7 @@ def test_unknown_name(project: Project, name: str, told: str) -> None:
 
 
 def test_name_of_its_own(project: Project) -> None:
-    """A script or an env.py may read names of its own, as Alembic offers."""
+    """A name that a script or env.py reads by Alembic's get_x_argument() is accepted."""
     body = "from alembic import context\nassert 'a' == context.get_x_argument(as_dictionary=True)['tenant']"
     project.write(*revision("a1", FIRST, body))
     project.ok("-x", "tenant=a", "upgrade")
@@ -80,7 +80,7 @@ def test_name_of_its_own(project: Project) -> None:
 def test_from_python(
     project: Project, app_on: Callable[[str], Flask], config: dict[str, str], options: dict[str, str], told: str
 ) -> None:
-    """flask_migrate.upgrade() validates them as the command does, with nothing to do too."""
+    """flask_migrate.upgrade() validates the settings as the command does, also with nothing to do."""
     app = app_on(f"sqlite:///{project.path / 'test.db'}")
     directory = str(project.path / "migrations")
     with app.app_context():

@@ -22,7 +22,7 @@ SOCKET = "import socket\nwith socket.socket(type=socket.SOCK_DGRAM) as used:\n  
 
 @pytest.fixture
 def record(project: Project) -> Record:
-    """Records the upgrade of a script with that body, in the context of an app. Returns its operations' classes."""
+    """Return a function that records the upgrade of a script with that body and returns its operations' classes."""
 
     def run(body: str) -> list[str]:
         project.write(*revision("a1", FIRST, body))
@@ -78,7 +78,7 @@ def test_refused(
     body: str,
     reason: str,
 ) -> None:
-    """What a script does outside of its database does not happen, and ends what can be inspected, with the line."""
+    """A side effect of a script does not happen, and nothing after its line is inspected."""
     monkeypatch.chdir(tmp_path)
     kept = tmp_path / "kept.txt"
     kept.write_text("kept")
@@ -154,7 +154,7 @@ TELL = "import sys\nprint('{0} ran', file=sys.stderr)\nopen('{0}.txt', 'w').clos
 
 
 def test_status_and_upgrade(database: str, project: Project) -> None:
-    """They call no downgrade(), status at head calls nothing; the file is there once the script has really run."""
+    """status and upgrade call no downgrade(), status at head calls nothing; only the run itself writes the file."""
     body = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
     project.write(*revision("a1", FIRST, body + TELL.format("up"), TELL.format("down") + "op.drop_table('pet')"))
     project.environ["MIGRATION_REVIEW"] = "enforce"

@@ -51,7 +51,7 @@ def test_status_changes_nothing(project: Project, database: str) -> None:
 
 
 def test_at_head_of_branches_that_depend(project: Project, database: str) -> None:
-    """A branch that depends on another one's head implies that: nothing is pending, though the table leaves it out."""
+    """A head that depends on another implies it: nothing is pending, though alembic_version omits it."""
     project.write(*revision("a1", FIRST, "pass"))
     more = 'branch_labels = ("plugin",)\ndepends_on = "a1"'
     project.write(*revision("p1", (), "pass", more=more))

@@ -30,7 +30,7 @@ NO_INDEX = INDEX.replace("create_index('ix', 'user', ['email']", "drop_index('ix
 
 
 def state(database: str) -> tuple[list[str], bool]:
-    """The revisions that are committed, and whether the column is there."""
+    """Return the committed revisions, and whether the column exists."""
     engine = create_engine(database)
     with engine.connect() as connection:
         heads = list(connection.scalars(text("SELECT version_num FROM alembic_version")))
@@ -55,7 +55,7 @@ def test_upgrade_that_ends_it(project: Project, database: str, end: str) -> None
 @pytest.mark.parametrize("end", [COMMIT, f"{BIND}.rollback()"])
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
 def test_upgrade_that_begins_by_ending_it(project: Project, database: str, end: str) -> None:
-    """So does one whose first line does; revisions before it are kept as ever, those after it are not run."""
+    """An upgrade() whose first line ends the transaction stops too; earlier revisions stay, later ones do not run."""
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, f"{end}\n{ADD}", DROP))
     project.write(*revision("b1", "a1", "op.create_table('later', sa.Column('id', sa.Integer()))"))
@@ -88,7 +88,7 @@ def test_where_each_statement_commits(project: Project, database: str, end: str)
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
 def test_on_stock(project: Project, database: str) -> None:
-    """The damage: stock exits 0 and the database is where it was; the next upgrade runs the script again."""
+    """The damage: stock exits 0 and the revision is not recorded, so the next upgrade runs the script again."""
     project.ok("upgrade")
     project.make_stock()
     project.write(*revision("a1", FIRST, f"{COMMIT}\n{ADD}", DROP))
@@ -97,7 +97,7 @@ def test_on_stock(project: Project, database: str) -> None:
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
 def test_what_may_stay(project: Project, database: str) -> None:
-    """What the driver's connection has committed is there: the message says so."""
+    """What the driver's connection has committed remains, and the message says so."""
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, f"{ADD}\n{BIND}.connection.commit()", DROP))
     done = project.db("upgrade")
@@ -122,7 +122,7 @@ def test_commit_before_an_autocommit_block(project: Project, database: str) -> N
 
 @on_postgresql
 def test_commit_as_the_first_statement(project: Project, database: str) -> None:
-    """Where nothing has run yet, there is nothing that COMMIT could tear apart: old scripts make enums grow so."""
+    """COMMIT as the first statement is accepted, because nothing has run yet: old scripts extend enums like this."""
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, f"op.execute('COMMIT')\n{ADD}", DROP))
     project.ok("upgrade")
@@ -130,14 +130,14 @@ def test_commit_as_the_first_statement(project: Project, database: str) -> None:
 
 
 def test_the_error_is_the_scripts_own(project: Project, database: str, attempt: Callable[..., list[str]]) -> None:
-    """A script that rolls back because something failed, and raises that, is reported with what failed."""
+    """If a script rolls back after an error and raises it again, that error is reported."""
     up = f"try:\n    raise ValueError('no such thing')\nexcept ValueError:\n    {BIND}.rollback()\n    raise"
     project.write(*revision("a1", FIRST, f"{ADD}\n{up}"))
     assert "no such thing" in attempt(flask_migrate.upgrade)[0]
 
 
 def table(name: str) -> str:
-    """An operation that makes a table."""
+    """Return an operation that creates a table."""
     return f"op.create_table('{name}', sa.Column('id', sa.Integer(), primary_key=True))"
 
 
@@ -161,7 +161,7 @@ def test_empty_database(project: Project, database: str) -> None:
 
 @on_postgresql
 def test_empty_database_and_a_revision_that_needs_a_commit(project: Project, database: str) -> None:
-    """A value that one revision adds to an enum, and the next one uses, which one transaction may not do."""
+    """A revision may use an enum value that the one before adds, which needs two transactions."""
     project.write(*revision("a1", FIRST, "op.execute(\"CREATE TYPE mood AS ENUM ('sad')\")"))
     project.write(*revision("b1", "a1", "op.execute(\"ALTER TYPE mood ADD VALUE 'happy'\")"))
     project.write(*revision("c1", "b1", "op.execute(\"CREATE TABLE m AS SELECT CAST('happy' AS mood) AS mood\")"))
@@ -171,7 +171,7 @@ def test_empty_database_and_a_revision_that_needs_a_commit(project: Project, dat
 
 @on_postgresql
 def test_empty_database_and_a_revision_that_fails(project: Project, database: str) -> None:
-    """The revisions before it are kept, and the message names it, as on a database with tables."""
+    """Revisions before one that fails stay, and the message names that one, as on a database with tables."""
     project.write(*revision("a1", FIRST, ADD))
     project.write(*revision("b1", "a1", "op.execute('nonsense')"))
     done = project.db("upgrade")
@@ -181,7 +181,7 @@ def test_empty_database_and_a_revision_that_fails(project: Project, database: st
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
 def test_empty_database_and_an_autocommit_block(project: Project, database: str) -> None:
-    """A step with an autocommit block is kept whole where a later one fails, though all began as one transaction."""
+    """A step with an autocommit block stays whole if a later one fails, though both began in one transaction."""
     block = f"with op.get_context().autocommit_block():\n    {table('inside')}\n{ADD}"
     project.write(*revision("a1", FIRST, f"{table('before')}\n{block}"))
     project.write(*revision("b1", "a1", f"{table('later')}\nop.execute('nonsense')"))

@@ -730,7 +730,7 @@ def test_each(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
 
 
 def test_several_statements_on_a_table(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
-    """What one revision does to a table, step by step, is undone whatever the order; its first text says most of it."""
+    """All changes of one revision to a table are undone, in any order of the statements."""
     before = state(engine)
     steps = [
         "ALTER TABLE gift ADD COLUMN a INT FIRST",
@@ -756,7 +756,7 @@ def test_several_statements_on_a_table(upgrade: Callable[[str], list[str]], engi
 
 
 def test_a_table_that_is_made_at_the_second_try(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
-    """A script that goes on after a CREATE TABLE that failed, and makes the table then: it goes again."""
+    """A table that a script creates after a first CREATE TABLE failed is dropped by the undo."""
     before = state(engine)
     bad, good = "CREATE TABLE fresh (id INT, id INT)", "CREATE TABLE fresh (id INT)"
     body = f"try:\n    op.get_bind().exec_driver_sql({bad!r})\nexcept sa.exc.DBAPIError:\n    pass"
@@ -1166,7 +1166,7 @@ def test_out_of_sight(upgrade: Callable[[str], list[str]], engine: Engine) -> No
 
 
 def test_failure_in_another_schema(upgrade: Callable[[str], list[str]], bare: Engine) -> None:
-    """A statement on another schema that fails has changed nothing, and nothing is told; one that ran is told."""
+    """A statement on another schema is reported only if it succeeded."""
     other = f"other_{uuid4().hex}"
     run_on_server(bare.url, f"CREATE DATABASE {other}")
     try:

@@ -26,7 +26,7 @@ from app.safe_migrations.tables import Tables
 def drop_checks_first(context: MigrationContext, script: MigrationScript) -> None:
     """Drop the CHECKs that name a dropped column before it, and bring them back in the downgrade.
 
-    That of a type (Boolean, Enum) is only where the type has one: the revisions say which type the column has.
+    The CHECK of a type (Boolean, Enum) exists only on databases where the type makes one; the revisions have the type.
     """
     assert context.connection is not None
     (upgrade,), (downgrade,) = script.upgrade_ops_list, script.downgrade_ops_list
