@@ -1,4 +1,4 @@
-"""The READMEs name every command, setting and module, and what they name exists: for CI, so that yours may differ."""
+"""The READMEs name every command, setting and module, and what they name exists. Only CI runs it: yours may differ."""
 
 import re
 

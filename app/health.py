@@ -15,12 +15,12 @@ from sqlalchemy import Engine, NullPool, StaticPool, create_engine, event
 
 from app.extensions import db
 
-# Seconds. Those who probe give up after a few (Kubernetes after 1 if not told otherwise), and a worker that waits for
-# the database serves nobody else.
+# Seconds. Probes time out after a few (Kubernetes' after 1 by default), and a worker that waits for the database serves
+# no other request.
 ANSWER_WITHIN = 0.5
 GIVE_UP_AFTER = 2
 
-# What ends a question to a database that does not answer, in the words of each driver.
+# The options that end a query to a database that does not answer, by driver.
 TIME_OUTS: dict[str, dict[str, Any]] = {
     "pymysql": {
         "connect_timeout": GIVE_UP_AFTER,
@@ -58,7 +58,7 @@ class Question(Thread):
             self.cut()
 
     def cut(self) -> None:
-        """End the connection, if its driver would wait for an answer for ever, as psycopg does."""
+        """Shut the connection down, if its driver would wait for an answer for ever, as psycopg does."""
         wire, self.wire = self.wire, None
         if wire:
             with wire, suppress(OSError):  # it has ended by itself
@@ -79,7 +79,7 @@ class Readiness:
 
     @cached_property
     def engine(self) -> Engine:
-        """Connects again for each question: the app's pool may be busy, or hold connections that are dead."""
+        """Return an engine that connects for each query: the app's pool may be busy, or hold dead connections."""
         engine = db.engine
         if isinstance(engine.pool, StaticPool):
             return engine
@@ -110,7 +110,7 @@ class Readiness:
         return "ready" if heads and heads <= current else "behind"
 
     def _ask(self) -> Question:
-        """Return the question under way, or a new one. There is only one at a time, so that threads do not pile up."""
+        """Return the running query, or a new one. There is only one at a time, so that threads do not pile up."""
         with self.lock:
             if self.asked and self.asked.wire and time.monotonic() - self.asked.since > GIVE_UP_AFTER:
                 self.asked.cut()

@@ -57,7 +57,7 @@ def list_backups(config: Config) -> None:
 
 
 def put_back(config: Config, file: Path, yes: bool) -> None:
-    """Restore ``file``, if it is whole and the answer is yes. Raises UnsafeError if there is nobody to ask."""
+    """Restore ``file``, if it is whole and the answer is yes. Raises UnsafeError without a terminal to ask on."""
     if not file.is_file():
         raise MigrationError(f"there is no file {file}.", "choose one of:", "flask db backups")
     with opened(config) as (backups, connection, using):

@@ -28,7 +28,7 @@ def app_engine() -> Engine:
 
 
 def name_database(config: Config, engine: Engine) -> None:
-    """Set ``sqlalchemy.url``, as Flask-Migrate's env.py does, for scripts that read it. It holds the password."""
+    """Set ``sqlalchemy.url``, as Flask-Migrate's env.py does, for scripts that read it. It contains the password."""
     url = engine.url.render_as_string(hide_password=False)
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
 

@@ -181,7 +181,7 @@ def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Co
         for operation in operations:
             if told := _loss(operation.op, tables):
                 log.warning("This deletes %s", told)
-            with suppress(Exception):  # what cannot be followed is not told of
+            with suppress(Exception):  # what cannot be followed is not counted
                 tables.follow(operation)
 
 

@@ -226,7 +226,7 @@ class Tables:
             self.connection.rollback()
 
     def follow(self, operation: Operation) -> None:
-        """apply() it, and add it to the history of its table."""
+        """Apply the operation, and add it to the history of its table."""
         op = operation.op
         if (found := self.of(op)) and not isinstance(op, (ops.BulkInsertOp, ChangeRowsOp)):
             history = self.history(*found)

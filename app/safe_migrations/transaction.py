@@ -54,7 +54,7 @@ class StepTransaction:
 
     @contextmanager
     def watched(self, context: MigrationContext) -> Iterator[None]:
-        """Watch what the scripts do while ``context`` runs them; not where each DDL statement commits anyway."""
+        """Watch what the scripts do while ``context`` runs them, except where each DDL statement commits anyway."""
         if not self.adapter.reruns:
             yield
             return

@@ -235,7 +235,7 @@ def test_keep_what_a_failed_run_has_changed(project: Project, engine: Engine) ->
 
 
 def test_keep_after_a_success(project: Project, engine: Engine) -> None:
-    """MIGRATION_BACKUP_KEEP backups stay, the newest of each revision before several of one, and each removal is told.
+    """MIGRATION_BACKUP_KEEP backups stay, the newest of each revision before several of one, and removals are logged.
 
     Those made by hand do not count, and are never removed.
     """

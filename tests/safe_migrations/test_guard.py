@@ -194,7 +194,7 @@ def test_url_in_config(database: str, project: Project) -> None:
 
 @pytest.mark.parametrize(("target", "expected"), [("head", ["a1"]), (FIRST, [FIRST]), ("base", [])])
 def test_purge_at_an_unknown_revision(project: Project, database: str, target: str, expected: list[str]) -> None:
-    """`stamp --purge` is the way out where the database is at a revision whose script is gone, as on stock."""
+    """`stamp --purge` works on a database whose revision has no script any more, as on stock."""
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, "pass"))
     engine = create_engine(database)

@@ -114,7 +114,7 @@ def test_allowed(
 def test_other_threads(
     app: Flask, record: Record, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """While one thread records a script, another one uses the database, files and stdout as ever."""
+    """While one thread records a script, another one uses the database, files and stdout undisturbed."""
     meeting = SimpleNamespace(begun=threading.Event(), done=threading.Event())
     monkeypatch.setitem(sys.modules, "meeting", meeting)
     recorded: list[str] = []

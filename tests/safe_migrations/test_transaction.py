@@ -78,7 +78,7 @@ def test_downgrade_that_ends_it(project: Project, database: str, end: str) -> No
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_where_each_statement_commits(project: Project, database: str, end: str) -> None:
-    """On MySQL and MariaDB each DDL statement ends the transaction anyway: the revision is recorded as ever."""
+    """On MySQL and MariaDB each DDL statement ends the transaction anyway: the revision is recorded."""
     project.write(*revision("a1", FIRST, f"{ADD}\n{end}", f"{DROP}\n{end}"))
     project.ok("upgrade")
     assert (["a1"], True) == state(database)

@@ -223,7 +223,7 @@ def _everywhere(up: MigrateOperation, down: MigrateOperation) -> Callable[[Facts
 
 
 def _not_null(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step]:
-    """Existing columns that become NOT NULL; the type of one changes before, and not again."""
+    """Return the steps of existing columns that become NOT NULL; a type changes before, and not again."""
     steps = []
     for changes in there:
         alters = [op for op in changes.ops if isinstance(op, AlterColumnOp) and op.modify_nullable is False]

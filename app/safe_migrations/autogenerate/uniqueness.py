@@ -87,7 +87,8 @@ def _take_renamed(changes: ModifyTableOps) -> Iterator[Named]:
     """Yield what only gets another name, and take it out of ``changes``."""
     drops = [op for op in changes.ops if isinstance(op, DropConstraintOp | DropIndexOp)]
     for create in [op for op in changes.ops if isinstance(op, CreateUniqueConstraintOp | CreateIndexOp)]:
-        drop = next((op for op in drops if (is_like := _definition(op)) and is_like == _definition(create)), None)
+        definition = _definition(create)
+        drop = next((op for op in drops if definition and definition == _definition(op)), None)
         if drop is not None:
             is_index, old, new = isinstance(drop, DropIndexOp), str(_name(drop)), str(_name(create))
             log.info("Renaming %s %s to %s", "index" if is_index else "constraint", old, new)
@@ -105,8 +106,8 @@ def _called(create: CreateUniqueConstraintOp | CreateIndexOp, name: str) -> Migr
 
 
 def _definition(op: MigrateOperation) -> Any:
-    """Return what a unique constraint or an index is, but for its name; None for what has expressions, or no name."""
-    made: Any = op.reverse() if isinstance(op, DropConstraintOp | DropIndexOp) else op
+    """Return a unique constraint or an index without its name; None for one with expressions, or that has no name."""
+    made = _created(op)
     if not isinstance(made, CreateUniqueConstraintOp | CreateIndexOp) or not _name(op):
         return None
     columns = [getattr(each, "name", each) for each in made.columns]
@@ -116,9 +117,14 @@ def _definition(op: MigrateOperation) -> Any:
 
 
 def _is_unique(op: MigrateOperation) -> bool:
-    """Return True for what creates or drops a unique constraint or a unique index."""
-    made: Any = op.reverse() if isinstance(op, DropConstraintOp | DropIndexOp) else op
+    """Return True for an operation that creates or drops a unique constraint or a unique index."""
+    made = _created(op)
     return isinstance(made, CreateUniqueConstraintOp) or (isinstance(made, CreateIndexOp) and bool(made.unique))
+
+
+def _created(op: MigrateOperation) -> Any:
+    """Return the operation that creates what ``op`` creates or drops."""
+    return op.reverse() if isinstance(op, DropConstraintOp | DropIndexOp) else op
 
 
 def _name(op: Any) -> str | None:
@@ -126,8 +132,8 @@ def _name(op: Any) -> str | None:
 
 
 def replaced(changes: ModifyTableOps) -> list[MigrateOperation]:
-    """Return what drops a unique constraint or index of a table where something else becomes unique: it comes last,
-    unless the other takes its name, or the table loses a column.
+    """Return the drops of unique constraints and indexes that come last, because the table gets other unique ones: not
+    of one whose name is used again, nor if the table loses a column.
     """
     creates = [op for op in changes.ops if isinstance(op, CreateUniqueConstraintOp | CreateIndexOp) and _is_unique(op)]
     names = {_name(op) for op in creates}

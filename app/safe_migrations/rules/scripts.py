@@ -96,8 +96,8 @@ def not_inspectable(revision: Revision, _case: Case) -> Iterator[Problem]:
     """What cannot be recorded cannot be reviewed, and nothing is guessed."""
     for way, reason in revision.not_inspectable.items():
         absent = not hasattr(revision.script.module, way)
-        is_told = absent or reason.always_fails or one_way(Path(revision.script.path)) is not None
-        if way == "downgrade" and is_told:  # by missing_downgrade, or by the script itself
+        is_reported = absent or reason.always_fails or one_way(Path(revision.script.path)) is not None
+        if way == "downgrade" and is_reported:  # by missing_downgrade, or by the script itself
             continue
         yield Problem(
             f"cannot be reviewed from line {reason.line} of its {way}() on: {reason}",
