@@ -173,13 +173,19 @@ class Tables:
         query = facts.partitions(name, schema)
         if query is None:
             return None
-        if self.table(name, schema).partitioned:
+        if self._made_partitioned((schema, name)):
             return []
         if self.connection is None:
             return None
         found = self.connection.scalars(query).all()
         self.connection.rollback()
         return [each for each in found if each] if found else None
+
+    def _made_partitioned(self, key: Name) -> bool:
+        """Return True if an operation created the table so; what the database has of it need not be read for that."""
+        if key in self.known:
+            return self.known[key].partitioned
+        return self.parent is not None and self.parent._made_partitioned(key)
 
     def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
         """How many rows the table has, or how many values that are not NULL one column; None if it is not known."""
