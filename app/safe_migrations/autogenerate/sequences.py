@@ -64,7 +64,7 @@ def sequences_first(context: MigrationContext, script: MigrationScript, concerne
 
 
 def sequence_of(item: Any) -> Sequence | None:
-    """Return the sequence that gives a column its values; None for one that is optional, which no database needs."""
+    """Return the sequence that gives a column its values; None for an optional one, which none of ours needs."""
     found = item.default if isinstance(item, Column) else None
     return found if isinstance(found, Sequence) and not found.optional else None
 

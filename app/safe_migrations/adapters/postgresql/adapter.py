@@ -250,11 +250,7 @@ def _require_free(connection: Connection) -> None:
     )
     if connection.scalar(query):
         connection.rollback()
-        raise LockTimeOutError(
-            "other sessions use tables of this database.",
-            "stop the app, or wait for them. Which sessions there are:",
-            "SELECT pid, usename, state, query FROM pg_stat_activity WHERE datname = current_database();",
-        )
+        raise LockTimeOutError("other sessions use tables of this database.", "wait for them, and run it again.")
 
 
 def _drop_half_made(connection: Connection, index: str, table: str) -> None:
