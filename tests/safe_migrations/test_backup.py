@@ -465,7 +465,7 @@ def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path, of_ol
     done = project.db("restore", "--yes", str(crafted), PATH=path)
     assert (1, True) == (done.returncode, "Nothing was changed." in done.stderr), done.stderr
     assert not ran.exists()
-    assert of_old == ("could have psql run any program" in done.stderr)
+    assert of_old == ("could make psql run any program" in done.stderr)
     project.ok("restore", "--yes", str(backup), PATH=path)
     assert before == state(engine)
 

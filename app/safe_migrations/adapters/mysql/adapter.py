@@ -96,11 +96,14 @@ class MySQL(Adapter):
         return _timed_out(error.orig)
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
-        """The oldest transaction of InnoDB but our own, if the user may see it (privilege PROCESS)."""
+        """Return the oldest other transaction of InnoDB in this database, if the user may see it (privilege PROCESS).
+
+        Not one of another database: the line to paste ends it, and it hardly ever holds what is needed here.
+        """
         query = text(
             "SELECT p.id, p.user, p.host, TIME_FORMAT(t.trx_started, '%H:%i:%s') FROM information_schema.innodb_trx t"
             " JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id WHERE p.id <> CONNECTION_ID()"
-            " ORDER BY t.trx_started LIMIT 1"
+            " AND p.db = DATABASE() ORDER BY t.trx_started LIMIT 1"
         )
         try:
             found = connection.execute(query).first()
