@@ -122,7 +122,8 @@ class Dump:
         """Run it with mariadb or mysql. In a copy this user defines everything, so that nothing has more rights."""
         path = self._program("mariadb", "mysql")
         ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
-        with self._running([path, *RUN, *self._database()], stdin=subprocess.PIPE) as target:
+        # Not as an argument: it may begin with a dash, and MySQL's mysql reads options even after `--`.
+        with self._running([path, *RUN, f"--database={self.url.database}"], stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             if may_forgo_keys(self.execute):
                 target.stdin.write(f"SET SESSION {MAKES_KEYS} = 0;\n".encode())
