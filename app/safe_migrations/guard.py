@@ -174,7 +174,7 @@ def _run_patiently(
     options = {
         **adapter.configure,
         **options,
-        "fn": lambda heads, migration_context: transaction.steps(work(heads, migration_context)),
+        "fn": lambda heads, migration_context: transaction.steps(work(heads, migration_context), migration_context),
         "on_version_apply": (transaction.done, progress.on_version_apply),
     }
 

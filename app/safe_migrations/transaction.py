@@ -31,22 +31,28 @@ class StepTransaction:
         self.lock = lock
         self.step: RevisionStep | None = None
         self.error: MigrationError | None = None
-        self.asked = self.open = self.used = False
+        self.asked = self.open = self.used = self.commits_each = False
         self.ended = ""
         self.block: Callable[[], AbstractContextManager[None]] | None = None
 
-    def steps(self, steps: Iterable[MigrationStep]) -> Iterator[MigrationStep]:
-        """Yield ``steps``; until done() is called for one, its script runs on the connection."""
+    def steps(self, steps: Iterable[MigrationStep], context: MigrationContext) -> Iterator[MigrationStep]:
+        """Yield ``steps``; until done() is called for one, its script runs on the connection.
+
+        Raise MigrationError if the lock is lost, before anything is committed.
+        """
+        self.commits_each = not self.adapter.reruns or bool(context.opts.get("transaction_per_migration"))
         self._require_lock()
         for step in steps:
             self.step = step if isinstance(step, RevisionStep) else None
             self.asked, self.used, self.ended = False, False, ""
             yield step
+        self._require_lock()
 
     def done(self, **_version: Any) -> None:
-        """End the watch of a step that has run: Alembic commits it next. Raise MigrationError if the lock is lost."""
+        """End the watch of a step that has run. Raise MigrationError if it is committed next and the lock is lost."""
         self.step = None
-        self._require_lock()
+        if self.commits_each or self.block is not None:
+            self._require_lock()
         if self.block is not None:  # what follows may be rolled back, but not to the middle of this step
             with self.block():
                 pass
