@@ -158,14 +158,19 @@ def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connectio
         if finding not in stopping and not finding.acknowledged:
             log.warning("%s", finding.words)
     if stopping:
-        raise refused(stopping)
+        raise refused(stopping, adapter)
 
 
-def refused(findings: list[Finding]) -> UnsafeError:
-    """Return the error for what blocks an upgrade, with both ways out of each finding."""
+def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
+    """Return the error for what blocks an upgrade, with both ways out of each finding.
+
+    Where a failed step is rolled back and runs again, a script that ends its transaction is refused while it runs, too:
+    then acknowledging that leads nowhere, and is not offered.
+    """
     error = UnsafeError(findings[0].message, findings[0].instead)
     files = dict.fromkeys(finding.file for finding in findings)
-    error.args = ("\n\n".join(_in_one([each for each in findings if each.file == file]) for file in files),)
+    never = {"transaction-control"} if adapter.reruns else set()
+    error.args = ("\n\n".join(_in_one([each for each in findings if each.file == file], never) for file in files),)
     return error
 
 
@@ -206,11 +211,14 @@ def _loss(op: Any, tables: Tables) -> str:
     return f"{'some of the ' if deletes and op.bounded else ''}{count} rows of table {op.table_name}"
 
 
-def _in_one(findings: list[Finding]) -> str:
-    """Those of one script, with one line to paste for all of them."""
+def _in_one(findings: list[Finding], never: set[str]) -> str:
+    """Return those of one script, with one line to paste for all of them but the codes that are ``never`` assured."""
     told = "\n".join(f"{finding.message}\nInstead: {finding.instead}" for finding in findings)
-    lines = ", ".join(dict.fromkeys(str(finding.line) for finding in findings))
-    assured = ", ".join(dict.fromkeys(f'"{finding.code}": "why it is safe"' for finding in findings))
+    assurable = [finding for finding in findings if finding.code not in never]
+    if not assurable:
+        return told
+    lines = ", ".join(dict.fromkeys(str(finding.line) for finding in assurable))
+    assured = ", ".join(dict.fromkeys(f'"{finding.code}": "why it is safe"' for finding in assurable))
     return f"{told}\nIf it is safe, say so in {findings[0].file} (line {lines}):\n    safety_assured = {{{assured}}}"
 
 
