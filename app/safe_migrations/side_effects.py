@@ -19,6 +19,7 @@ from sqlalchemy import Engine, PoolProxiedConnection
 # By the audit event (docs.python.org, "Audit events table"): what happens, and which argument names its object. None
 # where the argument may hold a password, as a shell command may.
 EVENTS: dict[str, tuple[str, int | None]] = {
+    "ctypes.dlopen": ("loads a library", 0),
     "os.chmod": ("changes a file", 0),
     "os.chown": ("changes a file", 0),
     "os.exec": ("starts a process", 0),
@@ -30,7 +31,9 @@ EVENTS: dict[str, tuple[str, int | None]] = {
     "os.posix_spawn": ("starts a process", 0),
     "os.remove": ("deletes a file", 0),
     "os.rename": ("renames a file", 0),
+    "os.removexattr": ("changes a file", 0),
     "os.rmdir": ("deletes a folder", 0),
+    "os.setxattr": ("changes a file", 0),
     "os.spawn": ("starts a process", 1),
     "os.startfile": ("starts a process", 0),
     "os.symlink": ("creates a link", 1),
