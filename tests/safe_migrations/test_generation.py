@@ -66,7 +66,7 @@ VALUES = {
     "more": '{"a":"it\'s"}',
     "color": "BLUE",
     "number": "12345678-1234-5678-1234-567812345678",
-    "day": "CURRENT_TIMESTAMP",
+    "day": "CURRENT_DATE",
     "hour": "CURRENT_TIMESTAMP",
     "raw": "it's",
 }

@@ -110,7 +110,7 @@ def _stored(value: str, column: "Column[Any]") -> str:
     if python is UUID:
         return UUID(value).hex
     if python in (datetime, date, time):
-        if value.upper() == NOW:
+        if value.upper() in (NOW, f"CURRENT_{python.__name__.upper()}"):  # CURRENT_DATE for a Date
             return NOW
         found = python.fromisoformat(value)
         return found.isoformat(" ") if isinstance(found, datetime) else str(found)
