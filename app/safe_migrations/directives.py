@@ -12,6 +12,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     CreateForeignKeyOp,
     CreateTableOp,
+    DropColumnOp,
     DropConstraintOp,
     DropIndexOp,
     DropTableOp,
@@ -49,7 +50,7 @@ def process_revision_directives(
     """For Alembic's option of this name: no script where nothing differs, and no step that a database refuses."""
     for script in directives:
         for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
-            _drop_foreign_keys_first(upgrade)
+            _drop_in_order(upgrade)
             upgrade.reverse_into(downgrade)
     # `flask db check` calls this too, and reads the directives afterwards.
     migrating = context.config is not None and getattr(context.config.cmd_opts, "autogenerate", False)
@@ -183,12 +184,22 @@ def portably(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
     return render_item
 
 
-def _drop_foreign_keys_first(upgrade: UpgradeOps) -> None:
-    """Before the indexes that they need on MySQL and MariaDB (error 1553), and the tables to which they refer."""
+def _drop_in_order(upgrade: UpgradeOps) -> None:
+    """Drop foreign keys before the indexes that they need on MySQL and MariaDB (error 1553), and the tables to which
+    they refer; columns last, generated ones before those of which they are computed, and else in the table's order.
+    """
     for op in upgrade.ops:
         if isinstance(op, ModifyTableOps):
-            op.ops = sorted(op.ops, key=lambda inner: not _drops_key(inner))
+            op.ops = sorted(op.ops, key=_turn)
     upgrade.ops = sorted(upgrade.ops, key=lambda op: not any(map(_drops_key, getattr(op, "ops", ()))))
+
+
+def _turn(op: MigrateOperation) -> tuple[int, ...]:
+    if not isinstance(op, DropColumnOp):
+        return (0,) if _drops_key(op) else (1,)
+    column = op.to_column()
+    place = list(column.table.columns).index(column)
+    return (2, -place) if column.computed is not None else (3, place)
 
 
 def _drops_key(op: MigrateOperation) -> bool:
