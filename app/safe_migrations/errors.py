@@ -255,8 +255,9 @@ def _(error: Exception, situation: Situation) -> MigrationError:
         heads = ScriptDirectory(str(situation.directory)).get_heads()
         if len(heads) > 1:
             return several_heads(heads)
-    if isinstance(error.__cause__, ResolutionError):
-        return _unresolved(error.__cause__, situation)
+    for unresolved in (error, error.__cause__):  # Alembic hides it in a CommandError, except where it walks a range
+        if isinstance(unresolved, ResolutionError):
+            return _unresolved(unresolved, situation)
     words = summary(error).replace(str(situation.directory), relative(situation.directory))
     # Alembic prints the whole script: "Revision a referenced from a -> b (head), title is not present".
     words = re.sub(r"referenced from .* -> (\w+).* is not present", r"is not present, and \1 revises it.", words)

@@ -133,6 +133,8 @@ CASES = {
     "unknown-show": Case("there is no revision nope", "flask db history", "show nope"),
     "unknown-stamp": Case("there is no revision nope", "flask db history", "stamp nope"),
     "unknown-history": Case("there is no revision nope", "flask db history", "history -r nope:head"),
+    "unknown-review": Case("there is no revision nope", "flask db history", "review nope:head"),
+    "unknown-review-end": Case("there is no revision nope", "flask db history", "review base:nope"),
     "unknown-head": Case("there is no revision nope", "flask db history", "revision -m x --head nope"),
     "empty": Case("The revision is empty", "flask db downgrade", "downgrade --revision ", status=2),
     "empty-upgrade": Case("The revision is empty", "flask db upgrade", "upgrade ", status=2),
