@@ -72,6 +72,13 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
         from app.safe_migrations.scratch import completed
 
         completed(str(url), app_engine().url)
+    backup_dir = str(values["backup_dir"] or "").strip()
+    if not backup_dir:  # it would mix the backups with all else in instance/
+        raise MigrationError(
+            f"{_key('backup_dir')} (or -x backup_dir=...) is empty; it has to name a folder.",
+            "set one, below instance/ unless it is a full path; or leave the setting out:",
+            f"export {_key('backup_dir')}={DEFAULTS['backup_dir']}",
+        )
     targets = tuple(target.strip() for target in str(values["targets"] or "").split(",") if target.strip())
     if targets:
         from app.safe_migrations.adapters.products import facts_of
@@ -80,10 +87,10 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
             facts_of(target)
     return Settings(
         lock_wait=_number(values, "lock_wait"),
-        patience=Patience(_number(values, "lock_timeout", 0.001), int(_number(values, "lock_retries", 1))),
+        patience=Patience(_number(values, "lock_timeout", 0.001), _count(values, "lock_retries")),
         backup=_one_of(values, "backup", BACKUP),
-        backup_folder=Path(current_app.instance_path) / str(values["backup_dir"]).strip(),
-        backup_keep=int(_number(values, "backup_keep", 1)),
+        backup_folder=Path(current_app.instance_path) / backup_dir,
+        backup_keep=_count(values, "backup_keep"),
         rehearsal_url=str(url) if url else None,
         review=_one_of(values, "review", REVIEW),
         targets=targets,
@@ -97,6 +104,10 @@ def _require_known(names: Iterable[str], directory: Path) -> None:
     for name in names:
         if name in DEFAULTS or name in ANSWERS:
             continue
+        if not name:
+            raise UnknownSettingError(
+                "-x names no setting.", "write -x NAME=VALUE:", "flask db -x backup=never upgrade"
+            )
         quoted = (f'"{name}"', f"'{name}'")
         if any(each in script.read_text(encoding="utf-8") for script in directory.rglob("*.py") for each in quoted):
             continue
@@ -125,15 +136,26 @@ def _one_of(values: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> s
     return given
 
 
+def _count(values: Mapping[str, Any], name: str) -> int:
+    value = _number(values, name, 1)
+    if value != int(value):
+        raise _wrong_number(values, name, "a whole number", 1)
+    return int(value)
+
+
 def _number(values: Mapping[str, Any], name: str, least: float = 0) -> float:
     try:
         value = float(values[name])
     except (TypeError, ValueError):
         value = -1.0
     if not least <= value <= LARGEST:
-        raise MigrationError(
-            f"{_key(name)} (or -x {name}=...) is {values[name]!r}; it has to be a number from {least:g} to {LARGEST}.",
-            "set one:",
-            f"export {_key(name)}={DEFAULTS[name]}",
-        )
+        raise _wrong_number(values, name, "a number", least)
     return value
+
+
+def _wrong_number(values: Mapping[str, Any], name: str, wanted: str, least: float) -> MigrationError:
+    return MigrationError(
+        f"{_key(name)} (or -x {name}=...) is {values[name]!r}; it has to be {wanted} from {least:g} to {LARGEST}.",
+        "set one:",
+        f"export {_key(name)}={DEFAULTS[name]}",
+    )
