@@ -462,7 +462,7 @@ def test_cursor_of_the_driver(project: Project, place: Place, call: str) -> None
     assert "can change more than the copy" in done.stdout, done.stdout + done.stderr
     assert (before, False) == (place.states(), place.file.exists())
     project.write(*revision("b1", FIRST, "op.get_bind().connection.cursor().execute('UPDATE toy SET note = note')"))
-    assert " ok" in project.db("rehearse").stdout
+    assert " ok" in (said := project.db("rehearse").stdout), said
 
 
 @on_servers
@@ -481,3 +481,24 @@ def test_unreadable(product: str) -> None:
     reach = Reach(FACTS[product](), Outside(), is_shared=True)
     with pytest.raises(Exception, match="cannot be read"):
         reach.refuse("SELECT 'open", "this")
+
+
+@pytest.mark.parametrize("sql", ["ATTACH '{file}' AS o; DELETE FROM o.t", "VACUUM INTO '{file}.copy'"])
+def test_other_file_of_sqlite(project: Project, tmp_path: Path, sql: str) -> None:
+    """SQLite itself refuses another file in a script that the driver runs unseen; a plain VACUUM passes."""
+    file = tmp_path / "other.db"
+    other = create_engine(f"sqlite:///{file}")
+    with other.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t AS SELECT 1 AS id")
+    lines = "op.get_bind().connection.dbapi_connection.executescript({!r})".format
+    project.ok("upgrade")
+    project.write(*revision("b1", FIRST, lines(sql.replace("{file}", str(file)))))
+    done = project.db("rehearse")
+    assert (1, False) == (done.returncode, "Traceback" in done.stderr), done.stdout + done.stderr
+    assert re.search("not authorized|authorization denied", done.stdout), done.stdout
+    with other.connect() as connection:
+        assert 1 == connection.exec_driver_sql("SELECT count(*) FROM t").scalar()
+    assert not Path(f"{file}.copy").exists()
+    vacuum = "with op.get_context().autocommit_block():\n    op.execute('VACUUM')"
+    project.write(*revision("b1", FIRST, vacuum, "raise NotImplementedError"))
+    assert " ok" in (said := project.db("rehearse").stdout), said

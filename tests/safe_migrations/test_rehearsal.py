@@ -460,7 +460,7 @@ OUTSIDE = {
         "CREATE DATABASE rehearsed",
         "SET @x = 'SELECT 1'; PREPARE s FROM @x",
     ),
-    "sqlite": ("ATTACH DATABASE 'app.db' AS other",),
+    "sqlite": ("ATTACH DATABASE 'app.db' AS other", "VACUUM INTO 'copy.db'"),
 }
 INSIDE = {
     "postgresql": (

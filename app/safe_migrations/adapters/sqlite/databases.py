@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from app.safe_migrations.adapters.base import SCRATCH, Databases
 from app.safe_migrations.adapters.sqlite.backup import bare, file_of
@@ -38,3 +38,12 @@ class SQLiteDatabases(Databases):
     def has(self, _connection: Connection, name: str) -> bool:
         """Return whether the file exists."""
         return Path(self.path(name)).exists()
+
+    def confine(self, _connection: Connection) -> None:
+        """Let SQLite itself refuse other files, however a statement names them; ``VACUUM INTO`` attaches one too."""
+        event.listen(self.engine, "connect", lambda session, _record: session.set_authorizer(_only_this_file))
+
+
+def _only_this_file(action: int, file: str | None, *_others: str | None) -> int:
+    """Deny ATTACH, but for the unnamed temporary file that a plain VACUUM attaches."""
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH and file != "" else sqlite3.SQLITE_OK

@@ -23,7 +23,7 @@ class SQLiteFacts(Facts):
     grammar = "sqlite"
     default_schema = "main"
     ddl_commits = False
-    reaches_out = re.compile(r"ATTACH\b")
+    reaches_out = re.compile(r"ATTACH\b|VACUUM\b.* INTO\b")
     one_writer = True
     longest_name = UNLIMITED
     sizes_hold = False
