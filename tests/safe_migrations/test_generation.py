@@ -859,3 +859,26 @@ def test_generated_columns_go_before_what_they_are_computed_from(pets: Project, 
     pets.ok("upgrade")
     pets.ok("downgrade", "-1")
     pets.ok("upgrade")
+
+
+OWN_CHECKS = """
+    active: Mapped[bool] = mapped_column(db.Boolean(create_constraint=True, name="active"))
+    state: Mapped[str | None] = mapped_column(
+        db.Enum("p", "q", name="st", native_enum=False, create_constraint=True)
+    )
+"""
+
+
+def test_a_new_column_goes_with_the_check_of_its_type(
+    pets: Project, database: str, rows: Callable[[str], list[Any]]
+) -> None:
+    """The downgrade of a column whose type makes a CHECK drops that first, where the database needs it."""
+    models(pets, USER + OWN_CHECKS, BEFORE)
+    migrate(pets, "default=user.active:true")
+
+    def see() -> None:
+        assert [(1, None), (1, None)] == rows("SELECT active, state FROM {user}")
+        with pytest.raises(DBAPIError):
+            write(database, "UPDATE {user} SET state = 'x'")
+
+    there_and_back(pets, database, see)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from alembic.operations.ops import (
+    AddColumnOp,
     CreateCheckConstraintOp,
     DropColumnOp,
     DropConstraintOp,
@@ -13,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Boolean, CheckConstraint, Column, Enum, MetaData, Table, inspect
 from sqlalchemy import text as sql_text
 from sqlalchemy.sql.elements import conv
+from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.autogenerate.history import tables_by_revisions
@@ -20,11 +22,11 @@ from app.safe_migrations.autogenerate.names import condition_of
 from app.safe_migrations.autogenerate.rendering import PerDatabase
 from app.safe_migrations.autogenerate.translation import in_new_names
 from app.safe_migrations.database import naming_convention
-from app.safe_migrations.tables import Tables
 
 
 def drop_checks_first(context: MigrationContext, script: MigrationScript) -> None:
-    """Drop the CHECKs that name a dropped column before it, and bring them back in the downgrade.
+    """Drop the CHECKs that name a dropped column before it, and bring them back in the downgrade; and in the downgrade,
+    drop the CHECK of an added column's type before the column.
 
     The CHECK of a type (Boolean, Enum) exists only on databases where the type makes one; the revisions have the type.
     """
@@ -43,7 +45,8 @@ def drop_checks_first(context: MigrationContext, script: MigrationScript) -> Non
                 continue
             history = history or tables_by_revisions(context, context.dialect.name)
             everywhere, of_types = found.setdefault(changes, ([], []))
-            of_type = _of_type(history, changes, named[0], name)
+            column = history.column(changes.table_name, named[0], changes.schema)
+            of_type = _of_type(changes, named[0], column.type, name) if column is not None else None
             made = text if of_type is None else condition_of(of_type)
             create = CreateCheckConstraintOp(conv(name), changes.table_name, sql_text(made), schema=changes.schema)
             if of_type is None or all(facts().makes(of_type) for facts in FACTS.values()):
@@ -54,19 +57,36 @@ def drop_checks_first(context: MigrationContext, script: MigrationScript) -> Non
         changes.ops[:0] = [each.reverse() for each in everywhere]
         at = upgrade.ops.index(changes)
         upgrade.ops[at:at] = of_types
-    if found:
+    own = {op: _of_added(op) for op in upgrade.ops if isinstance(op, ModifyTableOps)}
+    for changes, drops in own.items():
+        at = upgrade.ops.index(changes) + 1
+        upgrade.ops[at:at] = drops
+    if found or any(own.values()):
         upgrade.reverse_into(downgrade)
 
 
-def _of_type(history: Tables, changes: ModifyTableOps, column: str, name: str) -> CheckConstraint | None:
-    """Return the CHECK of that name if it belongs to the type of the column, by the revisions."""
-    known = history.column(changes.table_name, column, changes.schema)
-    if known is None or not isinstance(known.type, Boolean | Enum) or not known.type.create_constraint:
+def _of_added(changes: ModifyTableOps) -> list[PerDatabase]:
+    """Return what does nothing, for the type of an added column makes its CHECK, and on the way back drops that."""
+    found = []
+    for column in [op.column for op in changes.ops if isinstance(op, AddColumnOp)]:
+        of_type = _of_type(changes, column.name, column.type)
+        if of_type is not None and isinstance(of_type.name, str):
+            text = sql_text(condition_of(of_type))
+            create = CreateCheckConstraintOp(conv(of_type.name), changes.table_name, text, schema=changes.schema)
+            found.append(PerDatabase({}, _where_made(create, of_type).up))
+    return found
+
+
+def _of_type(
+    changes: ModifyTableOps, column: str, kind: TypeEngine[Any] | None, name: str | None = None
+) -> CheckConstraint | None:
+    """Return the CHECK, of that name if one is given, that the type makes for the column."""
+    if not isinstance(kind, Boolean | Enum) or not kind.create_constraint:
         return None
     convention = MetaData(naming_convention=naming_convention())
-    table = Table(changes.table_name, convention, Column(column, known.type))
+    table = Table(changes.table_name, convention, Column(column, kind.copy()))  # type: ignore[no-untyped-call]
     checks = [each for each in table.constraints if isinstance(each, CheckConstraint)]
-    return next((each for each in checks if each.name == name), None)
+    return next((each for each in checks if name in (None, each.name)), None)
 
 
 def _where_made(create: CreateCheckConstraintOp, of_type: CheckConstraint) -> PerDatabase:
