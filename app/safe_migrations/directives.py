@@ -219,7 +219,8 @@ def _drop_indexes_with_their_table(ops: OpContainer) -> None:
 
 def _close_circles_last(upgrade: OpContainer, downgrade: OpContainer) -> None:
     """Where new tables refer to each other, create the foreign keys that point forward when all tables are there, and
-    drop them before the first table: no server but SQLite takes a reference to what is not there.
+    drop them before the first table: no server but SQLite takes a reference to what is not there. So with any that has
+    ``use_alter``: no server but SQLite creates it with its table.
     """
     coming = {op.table_name for op in upgrade.ops if isinstance(op, CreateTableOp)}
     closing: list[MigrateOperation] = []
@@ -228,7 +229,7 @@ def _close_circles_last(upgrade: OpContainer, downgrade: OpContainer) -> None:
         if not isinstance(op, CreateTableOp):
             continue
         keys = [item for item in op.columns if isinstance(item, ForeignKeyConstraint)]
-        forward = [key for key in keys if key.referred_table.name in coming - {op.table_name}]
+        forward = [key for key in keys if key.use_alter or key.referred_table.name in coming - {op.table_name}]
         op.columns = [item for item in op.columns if not any(item is key for key in forward)]
         for key in forward:
             create, drop = CreateForeignKeyOp.from_constraint(key), DropConstraintOp.from_constraint(key)

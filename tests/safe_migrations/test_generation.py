@@ -882,3 +882,25 @@ def test_a_new_column_goes_with_the_check_of_its_type(
             write(database, "UPDATE {user} SET state = 'x'")
 
     there_and_back(pets, database, see)
+
+
+ALTERED = """
+class Crate(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    box_id: Mapped[int | None] = mapped_column(ForeignKey("box.id", use_alter=True))
+    crate_id: Mapped[int | None] = mapped_column(ForeignKey("crate.id", use_alter=True))
+"""
+
+
+def test_a_key_with_use_alter_is_created(pets: Project, database: str) -> None:
+    """A new table gets its foreign keys that have use_alter, also where no tables refer to each other in a circle."""
+    models(pets, USER, BEFORE, BARE_BOX, ALTERED)
+    migrate(pets)
+
+    def see() -> None:
+        engine = create_engine(database)
+        keys = inspect(engine).get_foreign_keys("crate")
+        engine.dispose()
+        assert ["box", "crate"] == sorted(key["referred_table"] for key in keys)
+
+    there_and_back(pets, database, see)
