@@ -68,6 +68,9 @@ class Facts:
     not_null_scans = False
     """Whether nobody can read a table while a column of it becomes NOT NULL, unless a CHECK says that it is."""
 
+    generated_not_null = True
+    """Whether a generated column may be NOT NULL."""
+
     adding_rewrites = False
     """Whether a table is made anew for a column that has another value in each row."""
 

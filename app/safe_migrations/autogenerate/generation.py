@@ -1,6 +1,7 @@
 """What becomes of the operations that autogenerate finds, before a script is written of them."""
 
 from contextlib import suppress
+from copy import copy
 from typing import Any
 
 from alembic.operations.ops import (
@@ -57,6 +58,8 @@ def make_safe(context: MigrationContext, scripts: list[MigrationScript]) -> None
     script = scripts.pop()
     recall_enums(context, script, concerned)
     make_types_portable(script, context.dialect)
+    if not all(facts.generated_not_null for facts in concerned):
+        let_generated_be_null(script)
     needed = needed_indexes(context, script)
     for facts in concerned:
         create_and_drop_enums(script, models_of(context).values(), facts)
@@ -86,6 +89,24 @@ def make_types_portable(script: MigrationScript, dialect: Dialect) -> None:
         for column in columns:
             if isinstance(column, Column):
                 column.type = _portable(column.type, dialect)
+
+
+def let_generated_be_null(script: MigrationScript) -> None:
+    """Leave out the NOT NULL of generated columns: MariaDB does not take it (error 1064)."""
+
+    def nullable(item: Any) -> Any:
+        if not isinstance(item, Column) or item.computed is None:
+            return item
+        item = copy(item)  # it may be the model's
+        item.nullable = True
+        return item
+
+    for ops in (*script.upgrade_ops_list, *script.downgrade_ops_list):
+        for op in every(ops):
+            if isinstance(op, CreateTableOp):
+                op.columns = [nullable(item) for item in op.columns]
+            elif isinstance(op, AddColumnOp):
+                op.column = nullable(op.column)
 
 
 def _portable(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
