@@ -77,6 +77,16 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
         where = f"{relative(place[0])}, line {place[1]}" if place else situation.database
         words = summary(no_fault)
         return MigrationError(f"{where}: {words}", *remedies.find(words, remedies.STATEMENT, situation))
+    if not isinstance(error, CommandError) and (lost := lost_connection(error)):
+        before = error.__context__
+        while place is None and before is not None:  # the rollback that fails then is not the script's
+            place, before = script_place(before, situation.directory), before.__context__
+        where = f"{relative(place[0])}, line {place[1]}" if place else situation.database
+        return MigrationError(
+            f"{where}: the connection to the database was lost: {summary(lost)}",
+            "as soon as the database can be reached, run the command again; it goes on from where the database is:",
+            "flask db current",
+        )
     if place is None or isinstance(error, MigrationError):
         return explain(error, situation)
     file, line = place
@@ -107,6 +117,16 @@ def _not_of_the_script(error: BaseException | None) -> DBAPIError | None:
     found = None
     while error is not None:
         if isinstance(error, DBAPIError) and error.statement and remedies.DISK.search(summary(error)):
+            found = error
+        error = error.__context__
+    return found
+
+
+def lost_connection(error: BaseException | None) -> DBAPIError | None:
+    """Return the first error because the server or the network ended the connection, or None."""
+    found = None
+    while error is not None:
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
             found = error
         error = error.__context__
     return found

@@ -404,6 +404,30 @@ def test_silent_server(
     assert "check host and port" in done.stderr
 
 
+# The session ends itself, as a KILL from another session or a restart would end it.
+LOST = {
+    "mysql": "op.get_bind().exec_driver_sql(f'KILL {op.get_bind().scalar(sa.text(\"SELECT CONNECTION_ID()\"))}')",
+    "postgresql": "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')",
+}
+
+
+@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+def test_lost_connection(project: Project, database: str, backend: str) -> None:
+    """If the connection is lost during a script, the message blames no script; the next run does all of it."""
+    project.ok("upgrade")
+    pet = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"
+    project.write(*revision("a1", FIRST, f"{pet}\n{LOST[backend]}\nop.execute('SELECT 1')"))
+    errors = project.db("upgrade").stderr
+    assert re.search(
+        r"^Error: migrations/versions/a1\.py, line 1[01]: the connection to the database was lost: ", errors, re.M
+    )
+    assert "Fix: as soon as the database can be reached, run the command again; " in errors
+    assert "correct the script" not in errors
+    project.write(*revision("a1", FIRST, pet))
+    project.ok("upgrade")
+    assert "a1 (head)" in project.ok("current")
+
+
 def test_fix_and_instead(project: Project) -> None:
     """`Fix:` stands before what corrects a fault of the user's, `Instead:` before what to do in place of a risk."""
     project.ok("upgrade")
