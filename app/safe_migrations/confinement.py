@@ -143,7 +143,7 @@ class Reach:
             return self.found(re.sub(r"[^\w\s.(@=;]", " ", string), in_code=True)
 
     def _named(self, words: list[Word]) -> str:
-        """Return the database, function or language that the words name and must not; or an empty text."""
+        """Return the database, function, extension or language that the words name and must not; or an empty text."""
         texts = [word.text.lower() for word in words]
         behind = {"use": texts[1:2], "alter": texts[2:3] if texts[1:2] in (["database"], ["schema"]) else []}
         if self.outside.schemas.keys() & behind.get("".join(texts[:1]), []):
@@ -153,6 +153,12 @@ class Reach:
                 return f"{name}.{''.join(texts[at + 2 : at + 3])}"
             if follows == "(" and name in self.outside.functions:
                 return f"{name}()"
+            if name == "extension" and "create" in texts[max(at - 1, 0) : at]:
+                made = set(texts[at + 1 : at + 5]) & self.outside.extensions
+                if made:
+                    return f"CREATE EXTENSION {min(made)}"
+            if (name, follows) == ("u", "&") and "\\" in "".join(texts[at + 2 : at + 3]) and self.outside.functions:
+                return "a name with escapes"
             if name == "language" and follows in self.outside.languages:
                 return f"{name} {follows}"
         return ""

@@ -171,6 +171,19 @@ IN_POSTGRESQL: dict[str, Way] = {
             + "') || ', ''DELETE FROM t'')'; END $$"
         ],
     ),
+    "dblink of an extension of the revision": ([], ["CREATE EXTENSION dblink", LINK]),
+    "dblink of an extension that DO makes": (
+        [],
+        ['DO $$ BEGIN CREATE EXTENSION IF NOT EXISTS "dblink"; END $$', LINK.replace("dblink_exec", '"dblink_exec"')],
+    ),
+    "dblink by a name with escapes": (
+        ["CREATE EXTENSION dblink"],
+        [LINK.replace("dblink_exec", 'U&"\\0064blink_exec"')],
+    ),
+    "dblink in query_to_xml": (
+        ["CREATE EXTENSION dblink", "CREATE TABLE todo AS SELECT $$" + LINK + "$$ AS line"],
+        ["SELECT query_to_xml(line, true, true, '') FROM todo"],
+    ),
     "COPY TO PROGRAM": (
         [],
         ["COPY toy TO PROGRAM 'psql -h 127.0.0.1 -p {port} -U {user} -c \"DELETE FROM t\" {other}'"],
@@ -191,6 +204,7 @@ AROUND_POSTGRESQL = {
     "COPY TO a file": ["COPY toy TO '{file}'"],
     "COPY FROM PROGRAM": ["COPY toy (note) FROM PROGRAM 'touch {file}'"],
     "COPY in DO": ["DO $$ BEGIN COPY toy TO '{file}'; END $$"],
+    "adminpack": ["CREATE EXTENSION adminpack", "SELECT pg_file_write('{file}', 'x', false)"],
     "lo_export": ["SELECT lo_export(lo_from_bytea(0, 'x'), '{file}')"],
     "ALTER SYSTEM": ["ALTER SYSTEM SET work_mem = '5MB'"],
     "configuration": ["SELECT pg_reload_conf()"],
@@ -218,6 +232,7 @@ INSIDE = {
         "CREATE TRIGGER stamp BEFORE INSERT ON toy FOR EACH ROW EXECUTE FUNCTION stamp()",
         "GRANT EXECUTE ON FUNCTION stamp() TO PUBLIC",
         "CREATE EXTENSION pgcrypto",
+        'CREATE EXTENSION IF NOT EXISTS "uuid-ossp"',
         "COMMENT ON TABLE toy IS 'CREATE ROLE x; dblink_exec(1)'",
     ],
 }

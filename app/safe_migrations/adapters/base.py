@@ -130,6 +130,8 @@ class Outside:
     """Functions of the server, in lower case, that change more than the database."""
     languages: set[str] = field(default_factory=set)
     """Untrusted procedural languages, whose routines can do anything."""
+    extensions: set[str] = field(default_factory=set)
+    """Extensions that would bring functions that change more than the database."""
     code: Mapping[str, str] = field(default_factory=dict)
     """The text of each trigger and routine of the database: ``{"trigger t": "CREATE TRIGGER ..."}``."""
     views: Mapping[str, str] = field(default_factory=dict)

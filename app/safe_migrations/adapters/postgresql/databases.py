@@ -8,15 +8,24 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.base import Databases, Outside, no_scratch, own_session
 from app.safe_migrations.adapters.postgresql.dump import DROP_ALL
 
-# Functions that PUBLIC may not execute, as those for files, the server and replication; and those of extensions that
-# reach other servers.
+# Functions that PUBLIC may not execute, as those for files, the server and replication; those that end sessions or run
+# a string as SQL; and those of extensions that reach other servers.
 GUARDED = """
 SELECT p.proname FROM pg_proc p LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
                                                       AND d.deptype = 'e'
   LEFT JOIN pg_extension e ON e.oid = d.refobjid
  WHERE (p.pronamespace = 'pg_catalog'::regnamespace OR e.oid IS NOT NULL)
    AND (NOT has_function_privilege('public', p.oid, 'EXECUTE')
+        OR p.proname ~ '^(pg_(terminate|cancel)_backend|pg_.*replication.*|pg_logical_emit_message|query_to_xml.*)$'
         OR e.extname IN ('dblink', 'adminpack', 'http', 'pg_net', 'pg_cron', 'pg_background', 'plproxy'))
+"""
+# All that a revision can make, but those that bring no function to reach out with: trusted ones and the like.
+EXTENSIONS = """
+SELECT name FROM pg_available_extensions
+ WHERE installed_version IS NULL AND name !~ '^(postgis|address_standardizer|btree_|tsm_)' AND name NOT IN (
+       'bloom', 'citext', 'cube', 'dict_int', 'dict_xsyn', 'earthdistance', 'fuzzystrmatch', 'hstore',
+       'insert_username', 'intagg', 'intarray', 'isn', 'lo', 'ltree', 'moddatetime', 'pg_trgm', 'pgcrypto', 'seg',
+       'tablefunc', 'tcn', 'unaccent', 'uuid-ossp', 'vector')
 """
 CODE = """
 SELECT CASE p.prokind WHEN 'p' THEN 'procedure ' ELSE 'function ' END || p.oid::regprocedure,
@@ -101,10 +110,11 @@ class PostgreSQLDatabases(Databases):
         if not is_shared:
             return Outside()
         functions = {name.lower() for name in connection.scalars(text(GUARDED))}
+        extensions = set(connection.scalars(text(EXTENSIONS)))
         languages = set(connection.scalars(text("SELECT lanname FROM pg_language WHERE NOT lanpltrusted")))
         code = {str(name): str(source) for name, source in connection.execute(text(CODE)).all()}
         connection.rollback()
-        return Outside({}, functions, languages, code)
+        return Outside({}, functions, languages, extensions, code)
 
     def confine(self, connection: Connection) -> None:
         """Drop the user mappings, and forbid foreign tables where the server can (from 14.13, 15.8 and 16.4 on)."""
