@@ -10,6 +10,7 @@ from alembic import context
 from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
+    AlterColumnOp,
     CreateForeignKeyOp,
     CreateTableOp,
     DropColumnOp,
@@ -26,6 +27,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import (
     JSON,
     Column,
+    Computed,
     DefaultClause,
     FetchedValue,
     ForeignKeyConstraint,
@@ -50,6 +52,8 @@ def process_revision_directives(
     """For Alembic's option of this name: no script where nothing differs, and no step that a database refuses."""
     for script in directives:
         for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
+            if getattr(context.dialect, "is_mariadb", False):
+                _let_generated_be_null(upgrade)
             _drop_in_order(upgrade)
             upgrade.reverse_into(downgrade)
     # `flask db check` calls this too, and reads the directives afterwards.
@@ -182,6 +186,17 @@ def portably(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
         return render_type(item, autogen)
 
     return render_item
+
+
+def _let_generated_be_null(upgrade: UpgradeOps) -> None:
+    """Make no generated column NOT NULL: MariaDB has no such (error 1064)."""
+    for changes in upgrade.ops:
+        if isinstance(changes, ModifyTableOps):
+            for op in changes.ops:
+                if isinstance(op, AlterColumnOp) and isinstance(op.existing_server_default, Computed):
+                    op.modify_nullable = None
+            changes.ops = [op for op in changes.ops if not isinstance(op, AlterColumnOp) or op.has_changes()]
+    upgrade.ops = [op for op in upgrade.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
 
 
 def _drop_in_order(upgrade: UpgradeOps) -> None:
