@@ -18,7 +18,7 @@ from alembic.operations.ops import (
     ModifyTableOps,
 )
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import ClauseElement, inspect
 from sqlalchemy.sql.elements import conv
 
 from app.safe_migrations.adapters.products import FACTS
@@ -111,7 +111,7 @@ def _definition(op: MigrateOperation) -> Any:
     if not isinstance(made, CreateUniqueConstraintOp | CreateIndexOp) or not _name(op):
         return None
     columns = [getattr(each, "name", each) for each in made.columns]
-    options = {key: value for key, value in made.kw.items() if value}
+    options = {key: value for key, value in made.kw.items() if isinstance(value, ClauseElement) or value}
     plain = all(isinstance(each, str) for each in columns)
     return (type(made), getattr(made, "unique", True), columns, options) if plain else None
 
