@@ -77,7 +77,7 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
         where = f"{relative(place[0])}, line {place[1]}" if place else situation.database
         words = summary(no_fault)
         return MigrationError(f"{where}: {words}", *remedies.find(words, remedies.STATEMENT, situation))
-    if not isinstance(error, CommandError) and (lost := lost_connection(error)):
+    if not isinstance(error, CommandError) and (lost := _lost_connection(error)):
         before = error.__context__
         while place is None and before is not None:  # the rollback that fails then is not the script's
             place, before = script_place(before, situation.directory), before.__context__
@@ -122,7 +122,7 @@ def _not_of_the_script(error: BaseException | None) -> DBAPIError | None:
     return found
 
 
-def lost_connection(error: BaseException | None) -> DBAPIError | None:
+def _lost_connection(error: BaseException | None) -> DBAPIError | None:
     """Return the first error because the server or the network ended the connection, or None."""
     found = None
     while error is not None:

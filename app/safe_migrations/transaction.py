@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
+from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
 
@@ -60,10 +61,56 @@ class StepTransaction:
 
     @contextmanager
     def watched(self, context: MigrationContext) -> Iterator[None]:
-        """Watch what the scripts do while ``context`` runs them, except where each DDL statement commits anyway."""
-        if not self.adapter.reruns:
-            yield
-            return
+        """Watch what the scripts do while ``context`` runs them, except for the end of the transaction where each DDL
+        statement commits anyway.
+        """
+        own, close, invalidate = vars(self.connection), self.connection.close, self.connection.invalidate
+
+        def closed() -> None:
+            self._require_none_running("closes")
+            close()
+
+        def invalidated(exception: BaseException | None = None) -> None:
+            if exception is None:  # else SQLAlchemy has found it lost
+                self._require_none_running("invalidates")
+            invalidate(exception)
+
+        own.update(close=closed, invalidate=invalidated)
+        try:
+            with self._transaction_watched(context) if self.adapter.reruns else nullcontext():
+                yield
+        except CommandError as error:
+            if self.step is None or "expected to match one row" not in str(error):
+                raise
+            self.error = MigrationError(
+                f"{self._way} changed the table alembic_version, or another program did: {error}.",
+                "remove that line: the table belongs to Alembic, which records the revision after the script. See where"
+                " the database is:",
+                "flask db current",
+            )
+            raise self.error from error
+        finally:
+            del own["close"], own["invalidate"]
+            self.step = None
+
+    def _require_none_running(self, what: str) -> None:
+        """Raise MigrationError if a script is running: what undoes it, and the lock, need the connection."""
+        if self.step is not None:
+            self.error = MigrationError(
+                f"{self._way} {what} its connection, which belongs to Alembic.",
+                "remove that line; what needs a connection of its own opens one:",
+                "with op.get_bind().engine.connect() as connection:",
+            )
+            raise self.error
+
+    @property
+    def _way(self) -> str:
+        assert self.step is not None
+        return f"{'upgrade' if self.step.is_upgrade else 'downgrade'}() of revision {self.step.revision.revision}"
+
+    @contextmanager
+    def _transaction_watched(self, context: MigrationContext) -> Iterator[None]:
+        """Watch the transaction while ``context`` runs the scripts."""
         block = context.autocommit_block
         own = vars(self.connection)
         listeners: dict[str, Callable[..., None]] = {
@@ -81,7 +128,6 @@ class StepTransaction:
                 yield
         finally:
             del own["commit"]
-            self.step = None
 
     @contextmanager
     def _autocommit_block(self, block: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
@@ -137,9 +183,8 @@ class StepTransaction:
 
     def _refused(self, what: str, undone: bool = True) -> MigrationError:
         assert self.step is not None
-        way = "upgrade" if self.step.is_upgrade else "downgrade"
         self.error = UnsafeError(
-            f"{way}() of revision {self.step.revision.revision} ends its transaction ({what}). Only Alembic may end it:"
+            f"{self._way} ends its transaction ({what}). Only Alembic may end it:"
             " it commits the changes together with the new revision.",
             "remove that line; what has to run outside a transaction, or be committed first, goes into an autocommit"
             " block:",

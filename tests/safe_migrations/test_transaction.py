@@ -120,6 +120,28 @@ def test_commit_before_an_autocommit_block(project: Project, database: str) -> N
     assert (["b1"], True) == state(database)
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (f"{BIND}.close()", "closes its connection, which belongs to Alembic.\nFix: remove that line; "),
+        (
+            f"with {BIND} as bind:\n    pass",
+            "closes its connection, which belongs to Alembic.\nFix: remove that line; ",
+        ),
+        (f"{BIND}.invalidate()", "invalidates its connection, which belongs to Alembic.\nFix: remove that line; "),
+        ("op.execute('DELETE FROM alembic_version')", "changed the table alembic_version, or another program did: "),
+    ],
+)
+def test_what_belongs_to_alembic(project: Project, database: str, body: str, told: str) -> None:
+    """A script that closes or invalidates its connection, or changes alembic_version, is named; none of it remains."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"{ADD}\n{body}", DROP))
+    done = project.db("upgrade")
+    assert (1, False) == (done.returncode, state(database)[1])
+    assert f"Error: upgrade() of revision a1 {told}" in done.stderr
+    assert "\nThe database is at " in done.stderr
+
+
 @on_postgresql
 def test_commit_as_the_first_statement(project: Project, database: str) -> None:
     """COMMIT as the first statement is accepted, because nothing has run yet: old scripts extend enums like this."""
