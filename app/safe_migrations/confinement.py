@@ -22,8 +22,24 @@ from app.safe_migrations.sql.words import Word, Words, statements
 WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "LOAD", "TRUNCATE", "CALL", "MERGE"}
 BEGINS = re.compile(r"\s*[a-z]{3}", re.IGNORECASE)
 BREAKS_OFF = re.compile(r"\s*(CREATE|ALTER|DROP|GRANT|REVOKE|COMMENT\s+ON)\s*(%|$)", re.IGNORECASE)
-# EXECUTE of PL/pgSQL, and not that of a trigger, of a right, or of MySQL.
-DYNAMIC = re.compile(r"\bEXECUTE (?!FUNCTION\b|PROCEDURE\b|ON\b|IMMEDIATE\b)")
+# What follows the EXECUTE of a trigger, of a right, or of MariaDB.
+NOT_DYNAMIC = {"FUNCTION", "PROCEDURE", "ON", "IMMEDIATE"}
+# What stands in SQL for a name or value that functions of PostgreSQL, and signs of its format(), put into it quoted.
+FILLED_IN = "\x1a"
+QUOTED = {
+    "quote_ident": f'"{FILLED_IN}"',
+    "quote_literal": f"'{FILLED_IN}'",
+    "quote_nullable": f"'{FILLED_IN}'",
+    "I": f'"{FILLED_IN}"',
+    "L": f"'{FILLED_IN}'",
+    "%": "%",
+}
+# Statements that no name or value, put into them with quotes, makes into another kind.
+KEEPS_KIND = re.compile(
+    r"(ALTER|CREATE|DROP) (TABLE|INDEX|SEQUENCE|VIEW|TYPE|TRIGGER|SCHEMA)\b|CREATE UNIQUE INDEX\b"
+    r"|COMMENT ON (TABLE|COLUMN)\b"
+    r"|INSERT INTO\b|UPDATE\b|DELETE FROM\b|SELECT\b|TRUNCATE\b|ANALYZE\b|REFRESH MATERIALIZED VIEW\b"
+)
 
 
 @contextmanager
@@ -113,10 +129,8 @@ class Reach:
     def found(self, text: str, in_code: bool = False) -> str:
         """Return in a few words what ``text`` reaches; an empty text if it reaches nothing."""
         read = list(statements(text, self.facts.product))
-        words = [word for each in read for word in each.words]
-        if in_code and DYNAMIC.search(" ".join(word.keyword for word in words)) and not _can_be_read(words):
-            return "EXECUTE of what cannot be read"
-        return next(filter(None, (self._found_in(each, in_code) for each in read)), "")
+        dynamic = (self._found_in_dynamic(each) for each in read if in_code)
+        return next(filter(None, (*dynamic, *(self._found_in(each, in_code) for each in read))), "")
 
     def _found_in(self, words: Words, in_code: bool) -> str:
         keywords = " ".join(word.keyword for word in words.words)
@@ -134,6 +148,45 @@ class Reach:
             return out[0][-60:].strip()
         strings = [word.text for word in words.words if _is_string(word)] if in_code else []
         return next(filter(None, map(self._found_in_string, strings)), "")
+
+    def _found_in_dynamic(self, statement: Words) -> str:
+        """Return what SQL reaches that PL/pgSQL, or a routine of MySQL, puts together at run time."""
+        words = statement.words
+        for at, (word, follows) in enumerate(zip(words, [*words[1:], None], strict=True)):
+            if word.keyword != "EXECUTE" or (follows and follows.keyword in NOT_DYNAMIC):
+                continue
+            if self.facts.product != "postgresql":
+                if not _can_be_read(words):
+                    return "EXECUTE of what cannot be read"
+                continue
+            line = _put_together(words[at + 1 :], statement.source)
+            if line is None or not self._keeps_kind(line):
+                return (
+                    "EXECUTE of SQL that is not known before it runs; %I and %L of format() pass, not %s or variables"
+                )
+            if reaches := self.found(line, in_code=True):
+                return reaches
+        return ""
+
+    def _keeps_kind(self, line: str) -> bool:
+        """Return True if what is filled in is names and values of one statement, and none names a function to call."""
+        filled_in = line.count(FILLED_IN)
+        if not filled_in:
+            return True
+        read = list(statements(line, self.facts.product))
+        words = read[0].words if len(read) == 1 else []
+        keywords = " ".join(word.keyword for word in words)
+        if not KEEPS_KIND.match(keywords) or filled_in != sum(
+            line[word.start : word.end + 1] in QUOTED.values() for word in words
+        ):
+            return False
+        before_columns = {"INTO", "TABLE", "EXISTS"} | ({"ON"} if "INDEX" in keywords.split()[:3] else set())
+        for at, word in enumerate(words[:-1]):
+            if word.text == FILLED_IN and word.is_name and words[at + 1].keyword == "(":
+                start = at - 2 if words[at - 1].keyword == "." else at  # of a schema
+                if words[start - 1].keyword not in before_columns:
+                    return False
+        return True
 
     def _found_in_string(self, string: str) -> str:
         """Return what a string reaches that is run as SQL, alone or as a part of a statement."""
@@ -168,6 +221,44 @@ class Reach:
         elsewhere = any(text == texts[at] and texts[place + 1 : place + 2] != ["."] for place, text in enumerate(texts))
         follows = texts[at + 2 : at + 4]
         return not elsewhere or follows[1:] == ["."] or bool(self.outside.schemas[texts[at]] & set(follows[:1]))
+
+
+def _put_together(words: list[Word], source: str) -> str | None:
+    """Return the SQL that begins the words of an EXECUTE, of strings and what is filled in; None if there is more."""
+    line, at = "", 0
+    while at < len(words):
+        name = words[at].text.lower()
+        if _is_plain_string(words[at], source):
+            line += words[at].text
+        elif name in ("format", *QUOTED) and [word.keyword for word in words[at + 1 : at + 2]] == ["("]:
+            template = words[at + 2] if name == "format" and at + 2 < len(words) else None
+            depth, at = 1, at + 2
+            while depth and at < len(words):
+                depth += {"(": 1, ")": -1}.get(words[at].keyword, 0)
+                at += 1
+            at -= 1
+            if name != "format":
+                line += QUOTED[name]
+            elif template and _is_plain_string(template, source):
+                parts = re.split(r"%(?:\d+\$)?(.?)", template.text)
+                if not QUOTED.keys() >= set(parts[1::2]):
+                    return None
+                line += "".join(QUOTED[part] if sign % 2 else part for sign, part in enumerate(parts))
+            else:
+                return None
+        else:
+            return None
+        if at + 1 == len(words) or words[at + 1].keyword in ("USING", "INTO", "LOOP"):
+            return line
+        if words[at + 1].keyword != "||":
+            return None
+        at += 2
+    return None
+
+
+def _is_plain_string(word: Word, source: str) -> bool:
+    """Return True for a string without escapes: E'...' and U&'...' may hold other letters than they show."""
+    return _is_string(word) and source[word.start] in "'$"
 
 
 def _can_be_read(words: list[Word]) -> bool:

@@ -196,6 +196,34 @@ IN_POSTGRESQL: dict[str, Way] = {
 AROUND_POSTGRESQL = {
     "role in EXECUTE": ["DO $$ BEGIN EXECUTE 'CREATE ROLE {role}'; END $$"],
     "role in two pieces": ["DO $$ BEGIN EXECUTE format('CREATE %s', 'ROLE ' || '{role}'); END $$"],
+    "COPY in format": ["DO $$ BEGIN EXECUTE format('COPY %I TO %L', 'toy', '{file}'); END $$"],
+    "COPY in pieces": [
+        "DO $$ BEGIN EXECUTE 'COPY ' || quote_ident('toy') || ' TO ' || quote_literal('{file}'); END $$"
+    ],
+    "program in pieces": [
+        "DO $$ BEGIN EXECUTE 'COPY ' || quote_ident('toy') || ' TO PROGRAM ''touch {file}'''; END $$"
+    ],
+    "COPY as the second statement": ["DO $$ BEGIN EXECUTE format('SELECT 1; %I toy TO %L', 'copy', '{file}'); END $$"],
+    "COPY in a variable": [
+        "DO $$ DECLARE x text := 'toy; CO' || 'PY toy TO ''{file}'''; BEGIN EXECUTE 'SELECT 1 FROM ' || x; END $$"
+    ],
+    "COPY with escapes": ["DO $$ BEGIN EXECUTE E'\\103OPY toy TO ''{file}'''; END $$"],
+    "kind of object in format": ["DO $$ BEGIN EXECUTE format('CREATE %I {role}', 'role'); END $$"],
+    "name out of its quotes": [
+        """DO $$ BEGIN EXECUTE 'SELECT 1 AS "x' || quote_ident('; CO' || 'PY toy TO ''{file}'' --') || '"'; END $$"""
+    ],
+    "name behind a comment": [
+        r"DO $$ BEGIN EXECUTE 'SELECT 1 -- ' || quote_ident(E'\n; CO' || 'PY toy TO ''{file}'' --'); END $$"
+    ],
+    "function in format": ["DO $$ BEGIN EXECUTE format('SELECT %I(0)', 'pg_terminate_backend'); END $$"],
+    "role that is encoded": [
+        "DO $$ BEGIN EXECUTE convert_from(decode('435245415445','hex'),'utf8') || ' ROLE {role}'; END $$"
+    ],
+    "role that a function has encoded": [
+        "CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql AS $$ BEGIN"
+        " EXECUTE convert_from(decode('435245415445','hex'),'utf8') || ' ROLE {role}'; END $$",
+        "SELECT make()",
+    ],
     "role in DO": ["DO $$ BEGIN IF true THEN CREATE ROLE {role}; END IF; END $$"],
     "role by a function": [
         "CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'CREATE ROLE {role}'; END $$",
@@ -226,8 +254,9 @@ INSIDE = {
     ],
     "postgresql": [
         "DO $$ BEGIN EXECUTE format('ALTER TABLE %I ADD COLUMN n INTEGER', 'toy'); END $$",
-        "DO $$ DECLARE line text := 'UPDATE toy SET n = 1'; BEGIN EXECUTE line; END $$",
-        "DO $$ BEGIN EXECUTE 'UPDATE toy SET note = ''' || 'it is' || ''' WHERE id = 7'; END $$",
+        "DO $$ BEGIN EXECUTE 'UPDATE toy SET n = $1 WHERE id = ' || quote_literal(7) USING 1; END $$",
+        "DO $$ BEGIN EXECUTE format('INSERT INTO public.%I (%I) SELECT 1 WHERE %L = 1', 'toy', 'id', 0); END $$",
+        "DO $$ BEGIN EXECUTE format('CREATE INDEX %I ON %I (%I)', 'i', 'toy', 'n'); EXECUTE 'DROP INDEX i'; END $$",
         "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note := 'x'; RETURN NEW; END $$",
         "CREATE TRIGGER stamp BEFORE INSERT ON toy FOR EACH ROW EXECUTE FUNCTION stamp()",
         "GRANT EXECUTE ON FUNCTION stamp() TO PUBLIC",

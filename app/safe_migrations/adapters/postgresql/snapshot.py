@@ -126,10 +126,10 @@ SELECT c.oid::regclass::text, format('%I.%I', n.nspname, c.relname), a.attname,
 
 # Policies that are forced hide rows from the table's owner too. The ALTER TABLE is rolled back with the rest.
 SHOW_ALL_ROWS = """
-DO $$ DECLARE name text; BEGIN
-  FOR name IN SELECT oid::regclass FROM pg_class
-               WHERE relforcerowsecurity AND row_security_active(oid) AND pg_has_role(relowner, 'USAGE')
-  LOOP EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', name); END LOOP;
+DO $$ DECLARE t record; BEGIN
+  FOR t IN SELECT nspname, relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+               WHERE relforcerowsecurity AND row_security_active(pg_class.oid) AND pg_has_role(relowner, 'USAGE')
+  LOOP EXECUTE format('ALTER TABLE %I.%I NO FORCE ROW LEVEL SECURITY', t.nspname, t.relname); END LOOP;
   SET LOCAL row_security = off; -- hidden rows of other tables are an error
 END $$
 """
