@@ -76,11 +76,12 @@ def rename_constraints(script: MigrationScript) -> None:
             for found in (named, [each.back for each in named])
         ]
         script.upgrade_ops.ops.insert(0, PerDatabase(*ways))
-    for changes in changed:
-        last = replaced(changes)
+    drops = [(changes, last) for changes in changed if (last := replaced(changes))]
+    for changes, last in drops:
         changes.ops[:] = [*(op for op in changes.ops if op not in last), *last]
-    script.upgrade_ops.reverse_into(script.downgrade_ops)
-    remove_empty(script)
+    if named or drops:
+        script.upgrade_ops.reverse_into(script.downgrade_ops)
+        remove_empty(script)
 
 
 def _take_renamed(changes: ModifyTableOps) -> Iterator[Named]:
