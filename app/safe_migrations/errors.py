@@ -12,7 +12,7 @@ message() words any error, by its place in a revision script, else by explain(),
 import re
 import shlex
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from configparser import Error as IniError
 from functools import singledispatch
 from inspect import signature
@@ -73,11 +73,11 @@ def message(error: BaseException, situation: Situation) -> MigrationError:
 
 def _without_notes(error: BaseException, situation: Situation) -> MigrationError:
     place = script_place(error, situation.directory)
-    if no_fault := _not_of_the_script(error):
+    if no_fault := _first(error, _says_disk):
         where = f"{relative(place[0])}, line {place[1]}" if place else situation.database
         words = summary(no_fault)
         return MigrationError(f"{where}: {words}", *remedies.find(words, remedies.STATEMENT, situation))
-    if not isinstance(error, CommandError) and (lost := _lost_connection(error)):
+    if not isinstance(error, CommandError) and (lost := _first(error, lambda each: each.connection_invalidated)):
         before = error.__context__
         while place is None and before is not None:  # the rollback that fails then is not the script's
             place, before = script_place(before, situation.directory), before.__context__
@@ -112,24 +112,19 @@ def _without_notes(error: BaseException, situation: Situation) -> MigrationError
     )
 
 
-def _not_of_the_script(error: BaseException | None) -> DBAPIError | None:
-    """Return the first error about a full or read-only disk; later ones only follow from its rollback."""
+def _first(error: BaseException | None, matches: Callable[[DBAPIError], object]) -> DBAPIError | None:
+    """Return the first database error of the chain that ``matches``; later ones only follow from its rollback."""
     found = None
     while error is not None:
-        if isinstance(error, DBAPIError) and error.statement and remedies.DISK.search(summary(error)):
+        if isinstance(error, DBAPIError) and matches(error):
             found = error
         error = error.__context__
     return found
 
 
-def _lost_connection(error: BaseException | None) -> DBAPIError | None:
-    """Return the first error because the server or the network ended the connection, or None."""
-    found = None
-    while error is not None:
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            found = error
-        error = error.__context__
-    return found
+def _says_disk(error: DBAPIError) -> bool:
+    """Return True for a statement that failed at a full or read-only disk."""
+    return error.statement is not None and remedies.DISK.search(summary(error)) is not None
 
 
 def _without_database(where: str, words: str, table: str | None) -> MigrationError:
