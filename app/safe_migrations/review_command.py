@@ -19,8 +19,8 @@ from app.safe_migrations.review import review_pending, review_revisions
 
 def review(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
     """Print the findings of the pending revisions, or of ``revisions``, or of all. False if one stops an upgrade."""
-    findings = _reviewed(config, revisions, whole, targets)
     script = ScriptDirectory.from_config(config)
+    findings = _reviewed(config, script, revisions, whole, targets)
     heads = [head for head in script.get_heads() if not script.get_revision(head).branch_labels]
     if len(heads) > 1:  # branches that have labels are meant to stay apart
         click.echo(f"An upgrade would stop: {several_heads(heads)}\n", err=True)
@@ -35,13 +35,12 @@ def tell_findings(config: Config) -> None:
     """Print on stderr what is found in pending revisions, unless MIGRATION_REVIEW is off."""
     if settings_of(config).review == "off":
         return
-    if findings := _reviewed(config, "", whole=False, targets=""):
+    if findings := _reviewed(config, ScriptDirectory.from_config(config), "", whole=False, targets=""):
         click.echo(as_text(findings), err=True)
 
 
-def _reviewed(config: Config, revisions: str, whole: bool, targets: str) -> list[Finding]:
-    """For the databases in ``targets``, else for the configured one and those in MIGRATION_TARGETS."""
-    script = ScriptDirectory.from_config(config)
+def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bool, targets: str) -> list[Finding]:
+    """Review for the databases in ``targets``, else for the configured one and those in MIGRATION_TARGETS."""
     history = list(script.walk_revisions())[::-1]
     order = [revision.revision for revision in history]
     chosen = set(order) if whole else _chosen(script, revisions)
