@@ -269,19 +269,21 @@ def before_columns(named: Iterable[Named]) -> PerDatabase:
     return PerDatabase(up, down)
 
 
-def renamed(names: Names) -> PerDatabase:
-    """What gives all of them their new names; tables and columns have theirs."""
+def renamed(found: list[Named], in_batches: Callable[[list[Named]], list[MigrateOperation]]) -> PerDatabase:
+    """Return what gives them all their new names, and the old ones on the way back: ``in_batches`` where a database
+    rebuilds the table for it. Tables and columns have their new names already.
+    """
     ways = [
         {
-            product: _anew_in_batches(named, names) if facts.rebuilds else one_by_one(named, facts())
+            product: in_batches(named) if facts.rebuilds else _one_by_one(named, facts())
             for product, facts in FACTS.items()
         }
-        for named in (names.found, [each.back for each in names.found])
+        for named in (found, [each.back for each in found])
     ]
     return PerDatabase(*ways)
 
 
-def one_by_one(named: list[Named], facts: Facts) -> list[MigrateOperation]:
+def _one_by_one(named: list[Named], facts: Facts) -> list[MigrateOperation]:
     """Renamed where there is a statement for it, else dropped first and created last."""
     drops: list[MigrateOperation] = []
     creates: list[MigrateOperation] = []
@@ -326,7 +328,8 @@ def in_between(name: str) -> str:
     return f"swap_{name}"[:60]
 
 
-def _anew_in_batches(named: list[Named], names: Names) -> list[MigrateOperation]:
+def rebuilt(names: Names, named: list[Named]) -> list[MigrateOperation]:
+    """Return what gives these their new names in a database that rebuilds their tables for it."""
     indexes = [each for each in named if each.kind == "ix"]
     batches: list[MigrateOperation] = []
     for table in dict.fromkeys(each.table for each in named):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
+from functools import partial
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
@@ -20,7 +21,7 @@ from sqlalchemy import Column, MetaData, Table, inspect
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.autogenerate.answers import agreed, given_pairs, wrong
-from app.safe_migrations.autogenerate.names import Names, before_columns, in_between, renamed
+from app.safe_migrations.autogenerate.names import Names, before_columns, in_between, rebuilt, renamed
 from app.safe_migrations.autogenerate.rendering import RenameColumn, RenameTable
 from app.safe_migrations.autogenerate.translation import Renames, compared
 from app.safe_migrations.progress import log
@@ -137,7 +138,7 @@ class Renaming:
             for operation in self._columns_renamed(table, pairs)
         ]
         names.find(self.tables)
-        ways = [before_columns(names.found), *columns, renamed(names)]
+        ways = [before_columns(names.found), *columns, renamed(names.found, partial(rebuilt, names))]
         for table, new in self.renames.tables.items():
             log.info("Renaming table %s to %s", full_name(table), new)
         for table, pairs in self.renames.columns.items():

@@ -21,10 +21,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ClauseElement, inspect
 from sqlalchemy.sql.elements import conv
 
-from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.autogenerate.changes import remove_empty
-from app.safe_migrations.autogenerate.names import Named, one_by_one
-from app.safe_migrations.autogenerate.rendering import PerDatabase
+from app.safe_migrations.autogenerate.names import Named, renamed
 from app.safe_migrations.progress import log
 
 
@@ -68,14 +66,7 @@ def rename_constraints(script: MigrationScript) -> None:
     changed = [op for op in script.upgrade_ops.ops if isinstance(op, ModifyTableOps)]
     named = [each for changes in changed for each in _take_renamed(changes)]
     if named:
-        ways = [
-            {
-                product: _in_batches(found) if facts.rebuilds else one_by_one(found, facts())
-                for product, facts in FACTS.items()
-            }
-            for found in (named, [each.back for each in named])
-        ]
-        script.upgrade_ops.ops.insert(0, PerDatabase(*ways))
+        script.upgrade_ops.ops.insert(0, renamed(named, _in_batches))
     drops = [(changes, last) for changes in changed if (last := replaced(changes))]
     for changes, last in drops:
         changes.ops[:] = [*(op for op in changes.ops if op not in last), *last]
