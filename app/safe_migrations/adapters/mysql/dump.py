@@ -82,11 +82,10 @@ class Dump:
     def verify(self, file: Path) -> set[Maker]:
         """Who defined what is in it. Raises MigrationError unless it is whole, and this server can take it."""
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
-        ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
         head, last = b"", b""
         makers: set[Maker] = set()
         try:
-            for piece in _pieces(file, most):
+            for piece in self._pieces(file):
                 head = head or piece
                 last = piece.rstrip().rpartition(b"\n")[2]
                 if b"DEFINER=" in piece:  # the pattern looks at every character, and takes longer than unpacking
@@ -121,16 +120,19 @@ class Dump:
     def run(self, file: Path, part: Part) -> None:
         """Run it with mariadb or mysql. In a copy this user defines everything, so that nothing has more rights."""
         path = self._program("mariadb", "mysql")
-        ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
         # Not as an argument: it may begin with a dash, and MySQL's mysql reads options even after `--`.
         with self._running([path, *RUN, f"--database={self.url.database}"], stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             if may_forgo_keys(self.execute):
                 target.stdin.write(f"SET SESSION {MAKES_KEYS} = 0;\n".encode())
-            for piece in _whole_tables(_pieces(file, most), part is not Part.ALL):
+            for piece in _whole_tables(self._pieces(file), part is not Part.ALL):
                 if part is not Part.ALL and b"DEFINER=" in piece:
                     piece = DEFINER.sub(_without_definer, piece)
                 target.stdin.write(MODE.sub(rb"\1,ALLOW_INVALID_DATES'", piece))
+
+    def _pieces(self, file: Path) -> Iterator[bytes]:
+        ((most,),) = self.execute("SELECT @@GLOBAL.max_allowed_packet")
+        return _pieces(file, most)
 
     def _write(self, args: list[str], target: gzip.GzipFile) -> None:
         with self._running(args, stdout=subprocess.PIPE) as source:
