@@ -41,6 +41,7 @@ from sqlalchemy.sql.functions import now
 from sqlalchemy.types import TypeEngine
 
 from app.safe_migrations.adapters import OWN_TABLES, Adapter, adapter_of
+from app.safe_migrations.autogenerate.changes import remove_empty_from
 from app.safe_migrations.errors import MigrationError, summary
 
 log = logging.getLogger("alembic.autogenerate")
@@ -196,7 +197,7 @@ def _let_generated_be_null(upgrade: UpgradeOps) -> None:
                 if isinstance(op, AlterColumnOp) and isinstance(op.existing_server_default, Computed):
                     op.modify_nullable = None
             changes.ops = [op for op in changes.ops if not isinstance(op, AlterColumnOp) or op.has_changes()]
-    upgrade.ops = [op for op in upgrade.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
+    remove_empty_from(upgrade)
 
 
 def _drop_in_order(upgrade: UpgradeOps) -> None:
@@ -229,7 +230,7 @@ def _drop_indexes_with_their_table(ops: OpContainer) -> None:
     for op in ops.ops:
         if isinstance(op, ModifyTableOps) and (op.schema, op.table_name) in dropped:
             op.ops = [inner for inner in op.ops if not isinstance(inner, DropIndexOp)]
-    ops.ops = [op for op in ops.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
+    remove_empty_from(ops)
 
 
 def _close_circles_last(upgrade: OpContainer, downgrade: OpContainer) -> None:

@@ -16,6 +16,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     MigrationScript,
     ModifyTableOps,
+    OpContainer,
     UpgradeOps,
 )
 from alembic.util import rev_id
@@ -73,7 +74,12 @@ def about(op: Any) -> tuple[str, str, str | None, str]:
 def remove_empty(script: MigrationScript) -> None:
     """Take out the tables of which nothing is changed any more."""
     for ops in (*script.upgrade_ops_list, *script.downgrade_ops_list):
-        ops.ops[:] = [op for op in ops.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
+        remove_empty_from(ops)
+
+
+def remove_empty_from(ops: OpContainer) -> None:
+    """Take out the tables of which nothing is changed any more, in one direction."""
+    ops.ops[:] = [op for op in ops.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
 
 
 def following(
