@@ -130,7 +130,7 @@ class Backups:
         return [file for file in self.found() if not is_by_hand(file)]
 
     def _remove_partial(self, but: Path) -> None:
-        """Remove what a killed run left, SQLite's journal included: we have the lock, so nobody is writing it."""
+        """Remove what a killed run left, SQLite's journal included: with the lock held, no other command writes it."""
         for file in self.folder.glob(f"{self.name}-*{PARTIAL}*"):
             if file != but:
                 file.unlink()
