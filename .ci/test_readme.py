@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.safe_migrations.cli import group
+from app.safe_migrations.commands.group import group
 from tests.conftest import ROOT, Project
 
 README = (ROOT / "README.md").read_text()
@@ -43,10 +43,12 @@ def test_every_setting_is_told(file: str) -> None:
 
 
 def test_every_module_is_told() -> None:
-    """Each module of safe_migrations stands in its README."""
-    told = (ROOT / "app" / "safe_migrations" / "README.md").read_text()
-    modules = {path.name for path in (ROOT / "app" / "safe_migrations").glob("*.py")} - {"__init__.py"}
-    assert set() == {name for name in modules if f"`{name}`" not in told}
+    """Each module and each folder of safe_migrations stands in its README."""
+    package = ROOT / "app" / "safe_migrations"
+    told = (package / "README.md").read_text()
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert set() == {name for name in modules | folders if f"`{name}`" not in told}
 
 
 @pytest.mark.parametrize("folder", ["adapters", "adapters/mysql", "adapters/postgresql", "adapters/sqlite"])

@@ -4,7 +4,7 @@ from flask import Flask
 
 from app.extensions import db, migrate
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.rehearsal import Rehearsal
+from app.safe_migrations.rehearsal.runner import Rehearsal
 
 
 def test_up_down_and_up_again(empty_app: Flask) -> None:

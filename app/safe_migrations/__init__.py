@@ -3,6 +3,6 @@
 init_app() is for the factory, and loads little; guard.run_migrations() is for migrations/env.py.
 """
 
-from app.safe_migrations.cli import init_app
+from .commands.group import init_app
 
 __all__ = ["init_app"]

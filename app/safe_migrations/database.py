@@ -12,9 +12,9 @@ from flask import current_app
 from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters import Adapter
-from app.safe_migrations.adapters.base import version_options
-from app.safe_migrations.errors import LoginError, UnsafeError
+from .adapters import Adapter
+from .adapters.base import version_options
+from .errors import LoginError, UnsafeError
 
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
 # server that takes the connection and says nothing, such as another service behind that port.

@@ -4,8 +4,8 @@ from alembic import context
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from app.safe_migrations.errors import differences
-from app.safe_migrations.progress import only_warnings
+from .console import only_warnings
+from .errors import differences
 
 
 def drift(migration_context: MigrationContext) -> list[str]:

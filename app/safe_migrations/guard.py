@@ -15,25 +15,25 @@ from flask import current_app
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters import Adapter, adapter_of
-from app.safe_migrations.adapters.base import Lock
-from app.safe_migrations.connections import blocked, others_kept_from_waiting, timed_out
-from app.safe_migrations.database import connected, heads_in_words, heads_of, name_database
-from app.safe_migrations.directives import (
+from .adapters import Adapter, adapter_of
+from .adapters.base import Lock
+from .autogenerate.directives import (
     but_own_tables,
     comparing_defaults,
     portably,
     process_revision_directives,
 )
-from app.safe_migrations.errors import HalfDoneError, MigrationError, summary
-from app.safe_migrations.patience import Patience
-from app.safe_migrations.plan import changes_revisions, command, pending, purges
-from app.safe_migrations.progress import Progress, StepDone, log, log_on_stderr
-from app.safe_migrations.remedies import masked
-from app.safe_migrations.settings import settings
+from .console import Progress, StepDone, log, log_on_stderr
+from .database import connected, heads_in_words, heads_of, name_database
+from .errors import HalfDoneError, MigrationError, summary
+from .lock_waits import blocked, others_kept_from_waiting, timed_out
+from .plan import changes_revisions, command, pending, purges
+from .remedies import masked
+from .retry import Patience
+from .settings import settings
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
-    from app.safe_migrations.backup import Backups
+    from .backups.files import Backups
 
 
 def run_migrations(engine: Engine, **options: Any) -> None:
@@ -66,9 +66,9 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 log.info("Nothing to do: the database is at %s", heads_in_words(heads))
                 return
             # Only now, for most runs have nothing to do.
-            from app.safe_migrations.backup import Backups, before_steps
-            from app.safe_migrations.lock import locked
-            from app.safe_migrations.requirements import require
+            from .backups.files import Backups, before_steps
+            from .lock import locked
+            from .requirements import require
 
             log.info("Database %s, %s %s", masked(engine.url), *adapter.version(connection))
             with locked(adapter, connection, using.lock_wait) as lock:
@@ -108,7 +108,7 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
         yield
     except Exception as error:
         if _left_something(error) and (backup := find()):
-            from app.safe_migrations.backup import restore_line
+            from .backups.files import restore_line
 
             error.add_note(f"The last backup, without what was written since:\n    {restore_line(backup)}")
         raise
@@ -145,7 +145,7 @@ def _interrupted(adapter: Adapter, connection: Connection) -> str:
 def _review(steps: list[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
     if mode == "off":
         return
-    from app.safe_migrations.review import require_reviewed, tell_losses  # only where steps run
+    from .review.reviewer import require_reviewed, tell_losses  # only where steps run
 
     require_reviewed(steps, adapter, connection, mode)
     tell_losses(steps, adapter, connection)
@@ -167,7 +167,7 @@ def _run_patiently(
     again: str,
 ) -> None:
     """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
-    from app.safe_migrations.transaction import StepTransaction
+    from .transaction import StepTransaction
 
     progress, transaction = Progress(step_done), StepTransaction(adapter, connection, lock)
     work = context.get_context().opts["fn"]

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from app.safe_migrations.adapters import Adapter
-from app.safe_migrations.adapters.base import Lock
-from app.safe_migrations.errors import MigrationError
-from app.safe_migrations.progress import log
+from .adapters import Adapter
+from .adapters.base import Lock
+from .console import log
+from .errors import MigrationError
 
 # Seconds between two questions, and between two lines that tell that we wait.
 POLL, TELL = 0.2, 15.0

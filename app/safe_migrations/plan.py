@@ -9,7 +9,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from app.safe_migrations.errors import MigrationError
+from .errors import MigrationError
 
 
 def changes_revisions() -> bool:

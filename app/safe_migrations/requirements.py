@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from alembic.runtime.migration import MigrationStep, RevisionStep
 from sqlalchemy import Connection
 
-from app.safe_migrations.adapters import Adapter
-from app.safe_migrations.errors import MigrationError
+from .adapters import Adapter
+from .errors import MigrationError
 
 DATABASES = ("sqlite", "mysql", "mariadb", "postgresql")
 

@@ -8,9 +8,9 @@ from typing import Any
 from alembic import context
 from flask import current_app
 
-from app.safe_migrations.database import app_engine
-from app.safe_migrations.errors import MigrationError
-from app.safe_migrations.patience import Patience
+from .database import app_engine
+from .errors import MigrationError
+from .retry import Patience
 
 BACKUP = ("always", "risky", "never")
 REVIEW = ("enforce", "warn", "off")
@@ -69,7 +69,7 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
     configured = {name: current_app.config.get(_key(name), default) for name, default in DEFAULTS.items()}
     values = {**configured, **given}
     if url := values["rehearsal_url"]:
-        from app.safe_migrations.scratch import completed
+        from .rehearsal.scratch import completed
 
         completed(str(url), app_engine().url)
     backup_dir = str(values["backup_dir"] or "").strip()
@@ -81,7 +81,7 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
         )
     targets = tuple(target.strip() for target in str(values["targets"] or "").split(",") if target.strip())
     if targets:
-        from app.safe_migrations.adapters.products import facts_of
+        from .adapters.products import facts_of
 
         for target in targets:
             facts_of(target)

@@ -10,9 +10,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
 
-from app.safe_migrations.adapters import Adapter
-from app.safe_migrations.adapters.base import Lock, listening
-from app.safe_migrations.errors import MigrationError, UnsafeError
+from .adapters import Adapter
+from .adapters.base import Lock, listening
+from .errors import MigrationError, UnsafeError
 
 ENDS = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?P<verb>COMMIT|END|ROLLBACK|ABORT)(?:\s+(?:WORK|TRANSACTION))?\s*(?:;|$)",

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from app import create_app
 from app.extensions import migrate
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.review import review_revisions
+from app.safe_migrations.review.reviewer import review_revisions
 from tests.benchmarks.upgrade import lengthen
 from tests.conftest import copied
 

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, text
 from app.extensions import db, migrate
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.findings import Finding
-from app.safe_migrations.review import review_pending, review_revisions
+from app.safe_migrations.review.findings import Finding
+from app.safe_migrations.review.reviewer import review_pending, review_revisions
 from tests.conftest import FIRST, Project, revision
 
 on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)

@@ -24,7 +24,7 @@ from flask import Flask
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.backup import Backups, name_of
+from app.safe_migrations.backups.files import Backups, name_of
 from app.safe_migrations.errors import MigrationError
 from tests.conftest import FIRST, SERVERS, Project, copied, is_mariadb, revision, run_on_server
 from tests.safe_migrations.test_atomic import state

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Engine, create_engine, text
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.adapters.snapshot import Snapshot
-from app.safe_migrations.confinement import Outside, Reach
+from app.safe_migrations.rehearsal.confinement import Outside, Reach
 from tests.conftest import FIRST, Project, is_mariadb, revision, run_on_server, server_url
 from tests.safe_migrations.conftest import on_mysql, on_postgresql, on_servers
 

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from app import create_app
 from app.extensions import db
-from app.safe_migrations import progress
+from app.safe_migrations import console
 from config import Config, database_url
 from tests.conftest import FIRST, Project, revision, run_on_server
 
@@ -153,7 +153,7 @@ def test_alive(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A step that takes long says so again and again, also to an app that shows Alembic's log by itself."""
-    monkeypatch.setattr(progress, "ALIVE", 0.2)
+    monkeypatch.setattr(console, "ALIVE", 0.2)
     project.write(*revision("a1", FIRST, "import time\ntime.sleep(1)"))
     with app_on("sqlite://").app_context(), caplog.at_level(logging.INFO):
         flask_migrate.upgrade(directory=str(project.path / "migrations"))

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from app.extensions import db, migrate
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.rehearsal import Rehearsal
+from app.safe_migrations.rehearsal.runner import Rehearsal
 from tests.conftest import FIRST, Project, revision, run_on_server, server_url
 from tests.safe_migrations.conftest import on_postgresql
 

@@ -8,8 +8,8 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 from app.extensions import migrate
-from app.safe_migrations.operations import NotInspectable, Operation, Recorder
-from app.safe_migrations.tables import Tables
+from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.recorder import NotInspectable, Operation, Recorder
 from tests.conftest import FIRST, Project, revision
 
 DIALECTS = ("sqlite", "mysql", "mariadb", "postgresql")

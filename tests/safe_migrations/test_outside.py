@@ -11,8 +11,8 @@ from flask_migrate import downgrade, upgrade
 
 from app.extensions import migrate
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.findings import Finding
-from app.safe_migrations.review import review_revisions
+from app.safe_migrations.review.findings import Finding
+from app.safe_migrations.review.reviewer import review_revisions
 from tests.conftest import Project, is_mariadb
 from tests.safe_migrations.outside import ALL, HARMFUL, HARMLESS, MYSQL, WARNINGS, Outside
 

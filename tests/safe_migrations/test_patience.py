@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from app.safe_migrations.patience import Patience
+from app.safe_migrations.retry import Patience
 from tests.conftest import FIRST, SERVERS, Project, revision
 
 USERS = "SELECT name FROM people"

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from app.safe_migrations.adapters.sqlite.definitions import generated_as
+from app.safe_migrations.adapters.sqlite.table_texts import generated_as
 from tests.conftest import FIRST, Project, revision
 
 PLAIN = "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)"

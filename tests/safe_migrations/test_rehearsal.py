@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from app.extensions import db, migrate
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.rehearsal import Rehearsal, Report
+from app.safe_migrations.rehearsal.runner import Rehearsal, Report
 from tests.conftest import FIRST, SERVERS, Project, revision, run_on_server, server_url
 from tests.safe_migrations.test_atomic import USER, state
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.findings import Finding, Level, merged
+from app.safe_migrations.review.findings import Finding, Level, merged
 from tests.conftest import FIRST, Project, revision
 from tests.safe_migrations.conftest import Review, levels
 
@@ -273,8 +273,8 @@ RAISING = """
 
 from alembic.operations.ops import AddColumnOp, DropColumnOp
 
-from app.safe_migrations.rules.registry import BLOCKS, rule
-from app.safe_migrations.tables import Tables
+from app.safe_migrations.review.rules.registry import BLOCKS, rule
+from app.safe_migrations.review.known_schema import Tables
 
 
 @rule(BLOCKS, DropColumnOp)

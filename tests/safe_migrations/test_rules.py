@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.rules import RULES
+from app.safe_migrations.review.rules import RULES
 from tests.conftest import ROOT
 from tests.safe_migrations.conftest import Review
 

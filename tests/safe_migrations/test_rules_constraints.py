@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from app.extensions import db
-from app.safe_migrations.findings import Finding
+from app.safe_migrations.review.findings import Finding
 from tests.conftest import FIRST, Project, revision
 from tests.safe_migrations.conftest import (
     Operating,

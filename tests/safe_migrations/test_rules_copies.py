@@ -16,11 +16,11 @@ from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.findings import Finding
-from app.safe_migrations.operations import Operation
-from app.safe_migrations.rules import RULES, Case, Problem
-from app.safe_migrations.sql import translated
-from app.safe_migrations.tables import Tables
+from app.safe_migrations.review.findings import Finding
+from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.recorder import Operation
+from app.safe_migrations.review.rules import RULES, Case, Problem
+from app.safe_migrations.review.sql import translated
 from tests.conftest import is_mariadb
 
 CODES = ("alter-copies-table", "varchar-crosses-255-bytes", "enum-reorder")

@@ -12,11 +12,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import CompileError, OperationalError
 
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.findings import Level
-from app.safe_migrations.operations import Batch, Operation
-from app.safe_migrations.rules import RULES, Case, Problem
-from app.safe_migrations.sql import translated
-from app.safe_migrations.tables import Tables
+from app.safe_migrations.review.findings import Level
+from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.recorder import Batch, Operation
+from app.safe_migrations.review.rules import RULES, Case, Problem
+from app.safe_migrations.review.sql import translated
 from tests.conftest import Project, revision
 from tests.safe_migrations.test_rebuilds import CHANGE, FAMILY, OBJECTS, PLAIN, TABLES, state, with_table
 

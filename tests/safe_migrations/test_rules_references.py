@@ -8,10 +8,10 @@ from alembic.operations.ops import ExecuteSQLOp
 
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.products import FACTS, facts_at
-from app.safe_migrations.operations import Operation
-from app.safe_migrations.rules import RULES, Case, Problem
-from app.safe_migrations.sql import translated
-from app.safe_migrations.tables import Tables
+from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.recorder import Operation
+from app.safe_migrations.review.rules import RULES, Case, Problem
+from app.safe_migrations.review.sql import translated
 
 ADD = "ALTER TABLE pet ADD COLUMN x INTEGER REFERENCES pet (id)"
 CREATE = "CREATE TABLE toy (id INTEGER PRIMARY KEY, pet INTEGER REFERENCES pet (id))"

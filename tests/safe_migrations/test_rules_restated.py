@@ -11,10 +11,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import mysql
 
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.operations import Operation
-from app.safe_migrations.rules import RULES, Case, Problem
-from app.safe_migrations.sql import translated
-from app.safe_migrations.tables import Tables
+from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.recorder import Operation
+from app.safe_migrations.review.rules import RULES, Case, Problem
+from app.safe_migrations.review.sql import translated
 from tests.conftest import is_mariadb
 
 NOW = "CURRENT_TIMESTAMP"

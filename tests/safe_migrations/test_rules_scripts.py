@@ -7,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.extensions import db, migrate
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.review import review_revisions
+from app.safe_migrations.review.reviewer import review_revisions
 from config import database_url
 from tests.conftest import FIRST, Project, revision
 from tests.safe_migrations.conftest import Operating, Review, found, levels, locks, on_mysql, on_postgresql

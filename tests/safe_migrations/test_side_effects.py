@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from app.extensions import db, migrate
-from app.safe_migrations.operations import NotInspectable, Recorder
+from app.safe_migrations.review.recorder import NotInspectable, Recorder
 from tests.conftest import FIRST, Project, revision
 
 Record = Callable[..., list[str]]

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from alembic.operations import ops
 from sqlalchemy.dialects import postgresql
 
-from app.safe_migrations.sql import translated
-from app.safe_migrations.tables import Tables
+from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.sql import translated
 from tests.conftest import ROOT
 
 ALL = ("sqlite", "mysql", "mariadb", "postgresql")
@@ -505,5 +505,5 @@ def test_nested(dialect: str) -> None:
 
 def test_loaded_only_for_sql() -> None:
     """The library that reads SQL takes its time, and no script without SQL waits for it."""
-    code = "import sys, app.safe_migrations.review; sys.exit('sqlglot' in sys.modules)"
+    code = "import sys, app.safe_migrations.review.reviewer; sys.exit('sqlglot' in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode

@@ -1,7 +1,6 @@
 """What each database can do, and how it is asked. Nothing outside this folder tests the name of a dialect.
 
 base.py      what an adapter is, and its lock; each database's own stands in the folder of its name
-tools.py     the client programs that back up a server
 snapshot.py  a database at one moment, and what another moment lacks
 facts.py     what reviews, generated scripts and rehearsals ask, without a connection
 casts.py     what becomes of values that get another type
@@ -13,7 +12,7 @@ from importlib import import_module
 
 from sqlalchemy import Engine
 
-from app.safe_migrations.adapters.base import OWN_TABLES, SCRATCH, Adapter, Lock, Part
+from .base import OWN_TABLES, SCRATCH, Adapter, Lock, Part
 
 # Where each stands: a run loads one, and the others would make every command slower.
 ADAPTERS: dict[str, str] = {

@@ -13,12 +13,12 @@ from flask import current_app
 from sqlalchemy import URL, Connection, Engine, TableClause, event, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.errors import MigrationError
-from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import StepDone
+from ..console import StepDone
+from ..errors import MigrationError
+from ..retry import Patience
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
-    from app.safe_migrations.adapters.snapshot import Snapshot
+    from .snapshot import Snapshot
 
 OWN_TABLES = "_migration_"
 """How the names of tables begin that belong to a run: never a part of the schema."""

@@ -12,7 +12,7 @@ from sqlalchemy import Enum as EnumType
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters.dialects import dialect_of
+from .dialects import dialect_of
 
 
 class Cast(Enum):

@@ -20,11 +20,11 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters.casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
-from app.safe_migrations.adapters.dialects import dialect_of
+from .casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
+from .dialects import dialect_of
 
 if TYPE_CHECKING:
-    from app.safe_migrations.operations import Batch, Operation
+    from ..review.recorder import Batch, Operation
 
 UNLIMITED = 1_000_000_000
 

@@ -4,12 +4,12 @@ import re
 
 from sqlalchemy import Connection
 
-from app.safe_migrations.adapters.base import Adapter
-from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.adapters.mysql.facts import MariaDBFacts, MySQLFacts
-from app.safe_migrations.adapters.postgresql.facts import PostgreSQLFacts
-from app.safe_migrations.adapters.sqlite.facts import SQLiteFacts
-from app.safe_migrations.errors import MigrationError
+from ..errors import MigrationError
+from .base import Adapter
+from .facts import Facts
+from .mysql.facts import MariaDBFacts, MySQLFacts
+from .postgresql.facts import PostgreSQLFacts
+from .sqlite.facts import SQLiteFacts
 
 FACTS: dict[str, type[Facts]] = {
     facts.product: facts for facts in (SQLiteFacts, MySQLFacts, MariaDBFacts, PostgreSQLFacts)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import click
 from alembic import context
 
-from app.safe_migrations.errors import MigrationError
+from ..errors import MigrationError
 
 FORMS = {
     "rename": ("rename=user.username:login", "rename=TABLE.OLD:NEW, or for a table rename=OLD:NEW"),

@@ -21,23 +21,23 @@ from sqlalchemy.sql.elements import conv
 from sqlalchemy.sql.naming import ConventionDict
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.adapters.products import facts_at, facts_of
-from app.safe_migrations.autogenerate.answers import agreed, given, wrong
-from app.safe_migrations.autogenerate.apart import apart
-from app.safe_migrations.autogenerate.checks import drop_checks_first
-from app.safe_migrations.autogenerate.enums import create_and_drop_enums, recall_enums, values_apart
-from app.safe_migrations.autogenerate.fills import fill
-from app.safe_migrations.autogenerate.names import TYPES
-from app.safe_migrations.autogenerate.needed import keep_needed, needed_indexes
-from app.safe_migrations.autogenerate.renames import full_name, models_of, rename
-from app.safe_migrations.autogenerate.rendering import Batch, every
-from app.safe_migrations.autogenerate.sequences import sequences_first
-from app.safe_migrations.autogenerate.uniqueness import drop_as_constraints, rename_constraints
-from app.safe_migrations.progress import log
-from app.safe_migrations.settings import settings
-from app.safe_migrations.tables import Tables
+from ..adapters import adapter_of
+from ..adapters.facts import Facts
+from ..adapters.products import facts_at, facts_of
+from ..console import log
+from ..review.known_schema import Tables
+from ..settings import settings
+from .answers import agreed, given, wrong
+from .backfills import fill
+from .column_checks import drop_checks_first
+from .derived_names import TYPES
+from .enum_types import create_and_drop_enums, recall_enums, values_apart
+from .foreign_key_indexes import keep_needed, needed_indexes
+from .online_steps import apart
+from .renames import full_name, models_of, rename
+from .rendering import Batch, every
+from .sequences import sequences_first
+from .uniqueness import drop_as_constraints, rename_constraints
 
 
 def answer(context: MigrationContext, script: MigrationScript) -> None:

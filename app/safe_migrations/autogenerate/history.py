@@ -2,10 +2,10 @@
 
 from alembic.runtime.migration import MigrationContext
 
-from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.operations import Recorder
-from app.safe_migrations.review import Review
-from app.safe_migrations.tables import Tables
+from ..adapters.products import FACTS
+from ..review.known_schema import Tables
+from ..review.recorder import Recorder
+from ..review.reviewer import Review
 
 
 def tables_by_revisions(context: MigrationContext, product: str) -> Tables:

@@ -19,13 +19,13 @@ from alembic.operations.ops import (
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, inspect
 
-from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.autogenerate.answers import agreed, given_pairs, wrong
-from app.safe_migrations.autogenerate.names import Names, before_columns, in_between, rebuilt, renamed
-from app.safe_migrations.autogenerate.rendering import RenameColumn, RenameTable
-from app.safe_migrations.autogenerate.translation import Renames, compared
-from app.safe_migrations.progress import log
-from app.safe_migrations.tables import Name
+from ..adapters.facts import Facts
+from ..console import log
+from ..review.known_schema import Name
+from .answers import agreed, given_pairs, wrong
+from .derived_names import Names, before_columns, in_between, rebuilt, renamed
+from .renamed_inspector import Renames, compared
+from .rendering import RenameColumn, RenameTable
 
 # Of two tables, so many of the columns have the same name and type, else nobody is asked.
 ALIKE = 0.5

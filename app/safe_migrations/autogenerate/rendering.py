@@ -20,9 +20,9 @@ from alembic.operations.ops import (
 from sqlalchemy import JSON, Column, ColumnElement, DefaultClause, LargeBinary
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.rules import lines as _primary_keys  # noqa: F401  # teaches Alembic to write them
+from ..adapters.facts import Facts
+from ..adapters.products import FACTS
+from ..review.rules import paste as _primary_keys  # noqa: F401  # teaches Alembic to write them
 
 # A class of SQLAlchemy's as repr() writes it, inside of another one's.
 BARE = re.compile(r"(?<![\w.'\"])([A-Z]\w*)(?=\()")

@@ -11,8 +11,8 @@ from alembic.operations.ops import AddColumnOp, CreateTableOp, MigrateOperation,
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Sequence, Table, inspect
 
-from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.autogenerate.rendering import Comment, every
+from ..adapters.facts import Facts
+from .rendering import Comment, every
 
 OPTIONS = ("schema", "start", "increment", "minvalue", "maxvalue", "nominvalue", "nomaxvalue", "cycle", "cache")
 

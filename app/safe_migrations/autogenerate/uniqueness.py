@@ -21,9 +21,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ClauseElement, inspect
 from sqlalchemy.sql.elements import conv
 
-from app.safe_migrations.autogenerate.changes import remove_empty
-from app.safe_migrations.autogenerate.names import Named, renamed
-from app.safe_migrations.progress import log
+from ..console import log
+from .changes import remove_empty
+from .derived_names import Named, renamed
 
 
 def drop_as_constraints(context: MigrationContext, script: MigrationScript) -> None:

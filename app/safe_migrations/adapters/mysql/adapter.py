@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import RESTORE, Adapter, Lock, Part
-from app.safe_migrations.adapters.mysql.catalog import (
+from ...console import StepDone, log
+from ...retry import Patience
+from ..base import RESTORE, Adapter, Lock, Part
+from .catalog import (
     JOURNAL,
     broken_restore,
     drop_all,
@@ -19,15 +21,13 @@ from app.safe_migrations.adapters.mysql.catalog import (
     there,
     there_are,
 )
-from app.safe_migrations.adapters.mysql.lock import NamedLock
-from app.safe_migrations.adapters.mysql.session import Execute, executing
-from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import StepDone, log
+from .lock import NamedLock
+from .session import Execute, executing
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
-    from app.safe_migrations.adapters.mysql.databases import MySQLDatabases
-    from app.safe_migrations.adapters.mysql.dump import Dump
-    from app.safe_migrations.adapters.snapshot import Snapshot
+    from ..snapshot import Snapshot
+    from .databases import MySQLDatabases
+    from .dump import Dump
 
 ER_LOCK_WAIT_TIMEOUT = 1205
 
@@ -63,20 +63,20 @@ class MySQL(Adapter):
             execute(f"DROP TABLE {RESTORE}")
 
     def _dump(self, connection: Connection) -> "Dump":
-        from app.safe_migrations.adapters.mysql.dump import Dump
+        from .dump import Dump
 
         return Dump(self.engine.url, self.version(connection)[0], executing(connection))
 
     @property
     def databases(self) -> "MySQLDatabases":
         """Other databases of its server."""
-        from app.safe_migrations.adapters.mysql.databases import MySQLDatabases
+        from .databases import MySQLDatabases
 
         return MySQLDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
         """From SHOW CREATE, and the rows."""
-        from app.safe_migrations.adapters.mysql.snapshot import taken
+        from .snapshot import taken
 
         found = taken(executing(connection))
         connection.rollback()
@@ -142,7 +142,7 @@ class MySQL(Adapter):
 
     def recover(self, connection: Connection, patience: Patience) -> None:
         """Undo what a run that was killed had done of its last revision."""
-        from app.safe_migrations.adapters.mysql.undo import undo
+        from .undo import undo
 
         with self._impatient(connection, patience) as execute:
             super().recover(connection, patience)
@@ -154,7 +154,7 @@ class MySQL(Adapter):
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience, _review: str) -> Iterator[StepDone]:
         """With short waits, and a journal from which a failure is undone."""
-        from app.safe_migrations.adapters.mysql.steps import journaled  # loads all that reads SQL
+        from .steps import journaled  # loads all that reads SQL
 
         with self._impatient(connection, patience) as execute, journaled(connection, execute) as step_done:
             yield step_done

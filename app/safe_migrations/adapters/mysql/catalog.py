@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import OWN_TABLES, RESTORE, SCRATCH, version_table
-from app.safe_migrations.adapters.mysql.session import Execute, set_aside
+from ..base import OWN_TABLES, RESTORE, SCRATCH, version_table
+from .session import Execute, set_aside
 
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from app.safe_migrations.adapters.mysql.catalog import quoted
-from app.safe_migrations.adapters.mysql.session import Execute
+from .catalog import quoted
+from .session import Execute
 
 # InnoDB takes 3072 (MySQL manual, "InnoDB Limits"), of which some are for the columns that are no text.
 OCTETS_OF_A_KEY = 3000

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import quoted
-from app.safe_migrations.adapters.mysql.columns import Column, all_equal, columns_of, listed, primary_key
-from app.safe_migrations.adapters.mysql.definitions import charset_of
-from app.safe_migrations.adapters.mysql.modifications import Modification, loses
-from app.safe_migrations.adapters.mysql.session import Execute
-from app.safe_migrations.adapters.mysql.statements import Statement
-from app.safe_migrations.progress import log
+from ...console import log
+from ..base import OWN_TABLES
+from .catalog import quoted
+from .columns import Column, all_equal, columns_of, listed, primary_key
+from .definitions import charset_of
+from .modifications import Modification, loses
+from .session import Execute
+from .statements import Statement
 
 KEPT = f"{OWN_TABLES}kept"
 WHOLE = f"{KEPT}_whole"

@@ -5,9 +5,9 @@ from contextlib import suppress
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Databases, Outside, no_scratch
-from app.safe_migrations.adapters.mysql.catalog import drop_all, quoted, show_create, there_are
-from app.safe_migrations.adapters.mysql.session import executing
+from ..base import Databases, Outside, no_scratch
+from .catalog import drop_all, quoted, show_create, there_are
+from .session import executing
 
 
 class MySQLDatabases(Databases):

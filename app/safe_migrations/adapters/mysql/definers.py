@@ -2,10 +2,10 @@
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import quoted
-from app.safe_migrations.adapters.mysql.session import Execute
-from app.safe_migrations.errors import summary
+from ...errors import summary
+from ..base import OWN_TABLES
+from .catalog import quoted
+from .session import Execute
 
 Maker = tuple[str, bool]
 """A definer as SQL shows it, empty for this user; and whether it is one of a trigger or function, which are logged."""

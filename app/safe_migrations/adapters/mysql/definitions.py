@@ -12,7 +12,7 @@ The text has a line for each column, key and constraint, and then the options:
 import re
 from dataclasses import dataclass
 
-from app.safe_migrations.adapters.mysql.catalog import quoted
+from .catalog import quoted
 
 NAME = r"(`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\")"
 COUNTER = re.compile(r" AUTO_INCREMENT=\d+")

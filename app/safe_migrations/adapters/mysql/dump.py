@@ -12,13 +12,13 @@ from pathlib import Path
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Part, not_whole, version_table
-from app.safe_migrations.adapters.mysql.catalog import quoted, there, there_are
-from app.safe_migrations.adapters.mysql.definers import Maker, why_not
-from app.safe_migrations.adapters.mysql.session import MAKES_KEYS, Execute, may_forgo_keys
-from app.safe_migrations.adapters.tools import ToolError, program, running, unnamed_file
-from app.safe_migrations.errors import MigrationError, summary
-from app.safe_migrations.progress import log
+from ...backups.client_programs import ToolError, program, running, unnamed_file
+from ...console import log
+from ...errors import MigrationError, summary
+from ..base import Part, not_whole, version_table
+from .catalog import quoted, there, there_are
+from .definers import Maker, why_not
+from .session import MAKES_KEYS, Execute, may_forgo_keys
 
 PACKAGES = {"mariadb": "mariadb-client", "mysql": "mysql-client (or mariadb-client)"}
 # Names of PyMySQL's options, and those of the programs.

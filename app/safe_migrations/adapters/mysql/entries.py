@@ -12,13 +12,13 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL, ShowCreate, quoted, show_create
-from app.safe_migrations.adapters.mysql.copies import KEPT
-from app.safe_migrations.adapters.mysql.definitions import with_former_columns, without_counter
-from app.safe_migrations.adapters.mysql.session import Execute
-from app.safe_migrations.adapters.mysql.statements import Statement
-from app.safe_migrations.progress import log
+from ...console import log
+from ..base import OWN_TABLES
+from .catalog import JOURNAL, ShowCreate, quoted, show_create
+from .copies import KEPT
+from .definitions import with_former_columns, without_counter
+from .session import Execute
+from .statements import Statement
 
 # utf8mb4_bin: revision ids that differ only in case are different.
 COLUMNS = (

@@ -8,9 +8,9 @@ from sqlalchemy import Integer, Select, column, func, select, table
 from sqlalchemy import types as sqltypes
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters.casts import KINDS, Kind
-from app.safe_migrations.adapters.facts import Facts
-from app.safe_migrations.adapters.mysql.types import ColumnType
+from ..casts import KINDS, Kind
+from ..facts import Facts
+from .types import ColumnType
 
 # What is another value in each row.
 DIFFERS = r"\b(?:uuid(?:_short)?|sys_guid|random_bytes|nextval|next\s+value|lastval|setval|utc_timestamp)\b"

@@ -5,7 +5,7 @@ for each object that a statement touches, with its SHOW CREATE as it was, and ro
 tables beside. undo.py puts back from that.
 """
 
-from app.safe_migrations.adapters.mysql.catalog import (
+from .catalog import (
     as_text,
     heads_as_text,
     quoted,
@@ -13,13 +13,13 @@ from app.safe_migrations.adapters.mysql.catalog import (
     table_of_trigger,
     triggers_of,
 )
-from app.safe_migrations.adapters.mysql.columns import columns_of
-from app.safe_migrations.adapters.mysql.copies import Copies
-from app.safe_migrations.adapters.mysql.entries import DONE, ROWS, Entries
-from app.safe_migrations.adapters.mysql.revision import Revision
-from app.safe_migrations.adapters.mysql.schema import Schema
-from app.safe_migrations.adapters.mysql.session import Execute, Session
-from app.safe_migrations.adapters.mysql.statements import Statement
+from .columns import columns_of
+from .copies import Copies
+from .entries import DONE, ROWS, Entries
+from .revision import Revision
+from .schema import Schema
+from .session import Execute, Session
+from .statements import Statement
 
 
 class Journal:

@@ -6,8 +6,8 @@ from contextlib import closing, suppress
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Lock
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL
+from ..base import Lock
+from .catalog import JOURNAL
 
 
 class NamedLock(Lock):

@@ -7,7 +7,7 @@ is copied (types.py). Here each value has to come through the new type and back.
 import re
 from dataclasses import dataclass
 
-from app.safe_migrations.adapters.mysql.columns import Column
+from .columns import Column
 
 SAME_TYPE = {"INTEGER": "INT", "NUMERIC": "DECIMAL", "DEC": "DECIMAL", "BOOL": "TINYINT", "BOOLEAN": "TINYINT"}
 SAME_CHARSET = {"utf8": "utf8mb3"}

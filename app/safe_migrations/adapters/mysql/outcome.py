@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from app.safe_migrations.adapters.mysql.catalog import JOURNAL
-from app.safe_migrations.errors import HalfDoneError
+from ...errors import HalfDoneError
+from .catalog import JOURNAL
 
 
 @dataclass

@@ -5,11 +5,11 @@ In the SQL below the copy is `k`, its twin, `..._after`, is `a`, and the table t
 
 from uuid import uuid4
 
-from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import quoted
-from app.safe_migrations.adapters.mysql.columns import Column, all_equal, columns_of, equals, listed, primary_key
-from app.safe_migrations.adapters.mysql.session import Execute
-from app.safe_migrations.adapters.mysql.statements import Statement
+from ..base import OWN_TABLES
+from .catalog import quoted
+from .columns import Column, all_equal, columns_of, equals, listed, primary_key
+from .session import Execute
+from .statements import Statement
 
 
 def saved_name() -> str:

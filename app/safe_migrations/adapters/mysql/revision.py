@@ -1,9 +1,9 @@
 """What the journal knows of the revision that is under way."""
 
-from app.safe_migrations.adapters.mysql.catalog import triggers_of
-from app.safe_migrations.adapters.mysql.definitions import Definition
-from app.safe_migrations.adapters.mysql.session import Execute
-from app.safe_migrations.adapters.mysql.statements import Statement
+from .catalog import triggers_of
+from .definitions import Definition
+from .session import Execute
+from .statements import Statement
 
 
 class Revision:

@@ -1,9 +1,9 @@
 """What of a schema on MySQL or MariaDB a statement touches, while a run changes that schema."""
 
-from app.safe_migrations.adapters.base import OWN_TABLES
-from app.safe_migrations.adapters.mysql.catalog import TABLE_KINDS, show_create
-from app.safe_migrations.adapters.mysql.session import Execute
-from app.safe_migrations.adapters.mysql.statements import Statement
+from ..base import OWN_TABLES
+from .catalog import TABLE_KINDS, show_create
+from .session import Execute
+from .statements import Statement
 
 
 class Schema:

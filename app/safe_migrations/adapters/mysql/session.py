@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
-    from app.safe_migrations.adapters.mysql.statements import Statement
+    from .statements import Statement
 
 Execute = Callable[..., list[tuple[Any, ...]]]
 """Runs one statement, with parameters if there are any, and returns its rows."""

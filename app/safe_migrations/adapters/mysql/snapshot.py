@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from app.safe_migrations.adapters.base import is_ours
-from app.safe_migrations.adapters.mysql.catalog import quoted, show_create, there_are
-from app.safe_migrations.adapters.mysql.definitions import Definition, without_counter
-from app.safe_migrations.adapters.mysql.session import Execute
-from app.safe_migrations.adapters.snapshot import Rows, Scan, Snapshot
+from ..base import is_ours
+from ..snapshot import Rows, Scan, Snapshot
+from .catalog import quoted, show_create, there_are
+from .definitions import Definition, without_counter
+from .session import Execute
 
 
 def taken(execute: Execute) -> Snapshot:

@@ -5,8 +5,8 @@ Read by its words, for what is asked is little, and a statement that is no valid
 
 from functools import cached_property
 
-from app.safe_migrations.adapters.mysql.modifications import Modification
-from app.safe_migrations.adapters.mysql.tokens import Tokens
+from .modifications import Modification
+from .tokens import Tokens
 
 KINDS = ("TABLE", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE")
 

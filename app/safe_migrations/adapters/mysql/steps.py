@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import OWN_TABLES, in_autocommit_block, listening, own_session
-from app.safe_migrations.adapters.mysql.journal import Journal
-from app.safe_migrations.adapters.mysql.session import Execute, change_settings, executing, plain
-from app.safe_migrations.adapters.mysql.undo import undo
-from app.safe_migrations.errors import summary
-from app.safe_migrations.progress import StepDone, add_to, log
+from ...console import StepDone, add_to, log
+from ...errors import summary
+from ..base import OWN_TABLES, in_autocommit_block, listening, own_session
+from .journal import Journal
+from .session import Execute, change_settings, executing, plain
+from .undo import undo
 
 
 @contextmanager

@@ -4,12 +4,12 @@ import json
 import re
 from contextlib import nullcontext
 
-from app.safe_migrations.adapters.mysql.catalog import quoted, show_create
-from app.safe_migrations.adapters.mysql.definers import Maker, why_not
-from app.safe_migrations.adapters.mysql.definitions import fires
-from app.safe_migrations.adapters.mysql.entries import Entry
-from app.safe_migrations.adapters.mysql.outcome import Outcome
-from app.safe_migrations.adapters.mysql.session import Execute, set_aside
+from .catalog import quoted, show_create
+from .definers import Maker, why_not
+from .definitions import fires
+from .entries import Entry
+from .outcome import Outcome
+from .session import Execute, set_aside
 
 DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")

@@ -9,21 +9,21 @@ from itertools import groupby
 
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import version_table
-from app.safe_migrations.adapters.mysql.catalog import quoted, show_create
-from app.safe_migrations.adapters.mysql.copies import WHOLE
-from app.safe_migrations.adapters.mysql.definitions import (
+from ...errors import summary
+from ..base import version_table
+from .catalog import quoted, show_create
+from .copies import WHOLE
+from .definitions import (
     taking_empty,
     way_back,
     without_counter,
     without_foreign_keys,
 )
-from app.safe_migrations.adapters.mysql.entries import DONE, PREPARED, ROWS, UNDONE, Entries, Entry, under_first_names
-from app.safe_migrations.adapters.mysql.outcome import Outcome
-from app.safe_migrations.adapters.mysql.returning_rows import Copy, WholeCopy
-from app.safe_migrations.adapters.mysql.session import Execute, plain, set_aside
-from app.safe_migrations.adapters.mysql.stored_objects import KINDS_IN_ORDER, StoredObjects
-from app.safe_migrations.errors import summary
+from .entries import DONE, PREPARED, ROWS, UNDONE, Entries, Entry, under_first_names
+from .outcome import Outcome
+from .returning_rows import Copy, WholeCopy
+from .session import Execute, plain, set_aside
+from .stored_objects import KINDS_IN_ORDER, StoredObjects
 
 
 def undo(execute: Execute, heads: str) -> Outcome:

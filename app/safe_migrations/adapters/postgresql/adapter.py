@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import (
+from ...backups.client_programs import LockTimeOutError
+from ...console import StepDone, log
+from ...retry import Patience
+from ..base import (
     RESTORE,
     Adapter,
     Lock,
@@ -21,15 +24,12 @@ from app.safe_migrations.adapters.base import (
     listening,
     own_session,
 )
-from app.safe_migrations.adapters.postgresql.databases import PostgreSQLDatabases
-from app.safe_migrations.adapters.postgresql.dump import Dump, extensions, locks
-from app.safe_migrations.adapters.postgresql.lock import AdvisoryLock, require_session
-from app.safe_migrations.adapters.tools import LockTimeOutError
-from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import StepDone, log
+from .databases import PostgreSQLDatabases
+from .dump import Dump, extensions, locks
+from .lock import AdvisoryLock, require_session
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
-    from app.safe_migrations.adapters.snapshot import Snapshot
+    from ..snapshot import Snapshot
 
 LITERAL = re.compile(r"'(?:[^']|'')*'")
 NAME = r"(?:\"(?:[^\"]|\"\")+\"|[\w$]+)"
@@ -116,7 +116,7 @@ class PostgreSQL(Adapter):
 
     def snapshot(self, connection: Connection) -> "Snapshot":
         """From the catalog and the rows."""
-        from app.safe_migrations.adapters.postgresql.snapshot import taken
+        from .snapshot import taken
 
         return taken(connection)
 

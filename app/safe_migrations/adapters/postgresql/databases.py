@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Databases, Outside, no_scratch, own_session
-from app.safe_migrations.adapters.postgresql.dump import DROP_ALL
+from ..base import Databases, Outside, no_scratch, own_session
+from .dump import DROP_ALL
 
 # Functions that PUBLIC may not execute, as those for files, the server and replication; those that end sessions or run
 # a string as SQL; and those of extensions that reach other servers.

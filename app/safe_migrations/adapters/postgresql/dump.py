@@ -11,10 +11,10 @@ from typing import IO, Any
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection
 
-from app.safe_migrations.adapters.base import RESTORE, SCRATCH, Part, double_quoted, not_whole
-from app.safe_migrations.adapters.tools import ToolError, program, running, unnamed_file
-from app.safe_migrations.errors import MigrationError
-from app.safe_migrations.patience import Patience
+from ...backups.client_programs import ToolError, program, running, unnamed_file
+from ...errors import MigrationError
+from ...retry import Patience
+from ..base import RESTORE, SCRATCH, Part, double_quoted, not_whole
 
 PACKAGE = "postgresql-client"
 

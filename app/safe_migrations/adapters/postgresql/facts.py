@@ -8,8 +8,8 @@ from sqlalchemy import ARRAY, TextClause, text
 from sqlalchemy.dialects.postgresql import ENUM, CreateEnumType
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters.casts import Cast, enum_of
-from app.safe_migrations.adapters.facts import Facts
+from ..casts import Cast, enum_of
+from ..facts import Facts
 
 GROW_IN_PLACE = ("text", "decimal", "datetime", "time")
 """Families whose sizes are no more than a limit on values ("ALTER TABLE", Notes)."""

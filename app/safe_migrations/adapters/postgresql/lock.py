@@ -7,8 +7,8 @@ from uuid import uuid4
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Lock
-from app.safe_migrations.errors import MigrationError
+from ...errors import MigrationError
+from ..base import Lock
 
 
 class AdvisoryLock(Lock):

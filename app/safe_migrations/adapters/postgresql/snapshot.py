@@ -5,8 +5,8 @@ from itertools import groupby
 
 from sqlalchemy import Connection, text
 
-from app.safe_migrations.adapters.base import OWN_TABLES, double_quoted, version_table
-from app.safe_migrations.adapters.snapshot import Rows, Scan, Snapshot
+from ..base import OWN_TABLES, double_quoted, version_table
+from ..snapshot import Rows, Scan, Snapshot
 
 # Schemas of the database's own, and no object that belongs to an extension. A name is as the search path needs it.
 OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
 
-from app.safe_migrations.adapters.base import Adapter, Lock, Part, listening
-from app.safe_migrations.adapters.sqlite import backup
-from app.safe_migrations.adapters.sqlite.backup import bare, file_of
-from app.safe_migrations.adapters.sqlite.databases import SQLiteDatabases
-from app.safe_migrations.adapters.sqlite.lock import FileLock, NoLock, opened
-from app.safe_migrations.patience import Patience
-from app.safe_migrations.progress import StepDone
+from ...console import StepDone
+from ...retry import Patience
+from ..base import Adapter, Lock, Part, listening
+from . import dump as backup
+from .databases import SQLiteDatabases
+from .dump import bare, file_of
+from .lock import FileLock, NoLock, opened
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
-    from app.safe_migrations.adapters.snapshot import Snapshot
+    from ..snapshot import Snapshot
 
 
 class SQLite(Adapter):
@@ -83,7 +83,7 @@ class SQLite(Adapter):
 
     def snapshot(self, connection: Connection) -> "Snapshot":
         """From the PRAGMAs, the texts and the rows."""
-        from app.safe_migrations.adapters.sqlite.snapshot import taken
+        from .snapshot import taken
 
         found = taken(bare(connection))
         connection.rollback()
@@ -92,8 +92,8 @@ class SQLite(Adapter):
     @contextmanager
     def prepared(self, connection: Connection, patience: Patience, review: str) -> Iterator[StepDone]:
         """Begin each transaction with the write lock, enforce no foreign keys inside, and look at them at its end."""
-        from app.safe_migrations.adapters.sqlite.foreign_keys import ForeignKeys
-        from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds  # its patterns take their time to load
+        from .foreign_keys import ForeignKeys
+        from .rebuilds import Rebuilds  # its patterns take their time to load
 
         below = bare(connection)
         keys = ForeignKeys(below)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, event
 
-from app.safe_migrations.adapters.base import SCRATCH, Databases
-from app.safe_migrations.adapters.sqlite.backup import bare, file_of
+from ..base import SCRATCH, Databases
+from .dump import bare, file_of
 
 
 class SQLiteDatabases(Databases):

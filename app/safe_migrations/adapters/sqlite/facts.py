@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 from sqlalchemy.types import TypeEngine
 
-from app.safe_migrations.adapters.facts import UNLIMITED, Facts
+from ..facts import UNLIMITED, Facts
 
 if TYPE_CHECKING:
-    from app.safe_migrations.operations import Batch, Operation
+    from ...review.recorder import Batch, Operation
 
 CONSTANT = re.compile(r"[( ]*(?:[x]?'(?:[^']|'')*'|[+-]?[\d.]+(?:e[+-]?\d+)?|(?!CURRENT_)\w+)?[) ]*", re.IGNORECASE)
 
@@ -43,6 +43,6 @@ class SQLiteFacts(Facts):
         self, connection: Connection | None, applied: "Sequence[Operation]", batch: "Batch"
     ) -> tuple[str, str] | None:
         """By doing it in memory, on the tables without their rows."""
-        from app.safe_migrations.adapters.sqlite.shadow import refusal
+        from .shadow import refusal
 
         return refusal(connection, applied, batch)

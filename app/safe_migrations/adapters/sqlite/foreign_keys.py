@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Any
 
-from app.safe_migrations.errors import MigrationError
+from ...errors import MigrationError
 
 Orphan = tuple[Any, ...]
 """What ``foreign_key_check`` says of a row: its table, its rowid, the parent, which key (sqlite.org/pragma.html)."""

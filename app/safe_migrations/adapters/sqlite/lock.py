@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from app.safe_migrations.adapters.base import Lock
-from app.safe_migrations.errors import MigrationError
+from ...errors import MigrationError
+from ..base import Lock
 
 if sys.platform == "win32":
     import msvcrt

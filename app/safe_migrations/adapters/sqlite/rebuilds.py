@@ -19,9 +19,12 @@ from sqlalchemy import CheckConstraint, Computed, Connection, Constraint, Table,
 from sqlalchemy.schema import ColumnCollectionConstraint, CreateTable
 from sqlalchemy.util import set_creation_order
 
-from app.safe_migrations.adapters.base import double_quoted, listening
-from app.safe_migrations.adapters.sqlite.backup import bare
-from app.safe_migrations.adapters.sqlite.definitions import (
+from ...console import log
+from ...errors import MigrationError, UnsafeError
+from ...remedies import relative
+from ..base import double_quoted, listening
+from .dump import bare
+from .table_texts import (
     FEATURES,
     blunt,
     count,
@@ -33,9 +36,6 @@ from app.safe_migrations.adapters.sqlite.definitions import (
     plain,
     unquoted,
 )
-from app.safe_migrations.errors import MigrationError, UnsafeError
-from app.safe_migrations.progress import log
-from app.safe_migrations.remedies import relative
 
 NAME = r"(?:\"(?P<quoted>(?:[^\"]|\"\")*)\"|(?P<plain>[^\s(\"]+))"
 CREATE, INSERT, RENAME = (
@@ -218,7 +218,7 @@ class Rebuilds:
             frame = frame.f_back
         if "down_revision" not in frame.f_globals:
             raise error
-        from app.safe_migrations.rules import Assurances  # loads all rules
+        from ...review.rules import Assurances  # loads all rules
 
         declared = Assurances(frame.f_globals.get("safety_assured"), None)
         if self.review == "off" or "rebuild-loses" in declared.codes:

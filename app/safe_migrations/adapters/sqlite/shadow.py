@@ -10,10 +10,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, StaticPool, create_engine
 from sqlalchemy.exc import CompileError
 
-from app.safe_migrations.adapters.sqlite.definitions import is_read_whole
-from app.safe_migrations.adapters.sqlite.rebuilds import Rebuilds, not_made
-from app.safe_migrations.errors import MigrationError, summary
-from app.safe_migrations.operations import Batch, Operation
+from ...errors import MigrationError, summary
+from ...review.recorder import Batch, Operation
+from .rebuilds import Rebuilds, not_made
+from .table_texts import is_read_whole
 
 
 def refusal(connection: Connection | None, applied: Sequence[Operation], batch: Batch) -> tuple[str, str] | None:

@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Iterator
 from itertools import groupby
 
-from app.safe_migrations.adapters.base import double_quoted, is_ours
-from app.safe_migrations.adapters.snapshot import Rows, Snapshot
-from app.safe_migrations.adapters.sqlite.definitions import (
+from ..base import double_quoted, is_ours
+from ..snapshot import Rows, Snapshot
+from .table_texts import (
     SAID_OF_TABLES,
     bracketed,
     inner_of,

@@ -1,0 +1,1 @@
+"""Backups: written, verified, restored."""

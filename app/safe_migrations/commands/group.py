@@ -1,0 +1,316 @@
+"""The commands of `flask db`: Flask-Migrate's, with `--revision`, and with errors in words instead of tracebacks."""
+
+import errno
+import logging
+import os
+import re
+import shlex
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from configparser import ConfigParser
+from contextlib import contextmanager
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import flask_migrate
+from alembic.command import current as show_current
+from alembic.script import ScriptDirectory
+from click.core import ParameterSource
+from flask import Flask, current_app, g
+from flask.helpers import get_debug_flag
+from flask_migrate.cli import db as stock
+
+from ..errors import MigrationError, message, script_place
+from ..remedies import Situation
+
+
+class MigrationCommand(click.Command):
+    """A command that ends an error with its message and exit status 1; with FLASK_DEBUG=1 the traceback comes too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take ``-1`` for the revision that it is in Alembic, and not for an option."""
+        options = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
+        wants_value = {name for option in options for name in option.opts}
+        back = [
+            arg
+            for before, arg in zip(["", *args], args, strict=False)
+            if re.fullmatch(r"-\d+", arg) and before not in wants_value
+        ]
+        if back and any(param.name == "revision" for param in self.params):
+            args = [arg for arg in args if arg not in back] + ["--", *back]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; whatever it raises ends as a click.ClickException."""
+        _complete_usage(ctx)
+        situation = _situation(ctx)
+        try:
+            with _doubtful_history_refused(), _flask_migrate_silent():
+                _require_env(situation.directory)
+                _require_settings(ctx, situation.directory)
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # of the last: `flask db backups | head`, which click ends in silence
+        except SystemExit as end:
+            # Flask-Migrate logs a CommandError and exits while it handles it; a script that exits has not upgraded.
+            if end.__context__ is None and script_place(end, situation.directory) is None:
+                raise
+            if isinstance(end.__context__, click.Abort):  # Ctrl-C at a question; to Flask-Migrate a RuntimeError
+                raise end.__context__ from None
+            error = end.__context__ or end
+        except Exception as raised:
+            error = raised
+        if get_debug_flag():
+            traceback.print_exception(error)
+        raise click.ClickException(str(message(error, situation)))
+
+
+class MigrationGroup(click.Group):
+    """`flask db`. Commands that are added with its decorator end errors in the same way."""
+
+    command_class = MigrationCommand
+
+
+class Config(flask_migrate.Config):  # type: ignore[misc]  # it has no types
+    """Flask-Migrate's Config, for a folder whose path contains a ``%``, which ConfigParser needs doubled; and for an
+    alembic.ini in UTF-8, as scripts are, whatever the locale is.
+    """
+
+    @cached_property
+    def file_config(self) -> ConfigParser:
+        """Return the contents of alembic.ini."""
+        if self.config_file_name is None:
+            return cast(ConfigParser, super().file_config)
+        file = Path(self.config_file_name)
+        here = file.absolute().parent.as_posix()
+        parser = ConfigParser({**self.config_args, "here": here.replace("%", "%%")})
+        for encoding in ("utf-8", "locale"):
+            try:
+                parser.read(file, encoding=encoding)
+            except UnicodeDecodeError:
+                continue
+            return parser
+        raise MigrationError(
+            f"{file} is neither UTF-8 nor text in the locale's encoding.",
+            "save it as UTF-8:",
+            "iconv -f LATIN1 -t UTF-8 {0} > {0}.utf8 && mv {0}.utf8 {0}".format(shlex.quote(str(file))),
+        )
+
+    def set_main_option(self, name: str, value: str) -> None:
+        """Set ``value``, with each ``%`` doubled in the path of the migrations."""
+        super().set_main_option(name, value.replace("%", "%%") if name == "script_location" else value)
+
+
+def init_app(app: Flask) -> None:
+    """Put `flask db` with these commands in the place of Flask-Migrate's, under the same name."""
+    flask_migrate.Config = Config  # `flask db`, flask_migrate.upgrade() and Migrate.get_config() make theirs from it
+    app.cli.add_command(group, app.extensions["migrate"].migrate.command)
+
+
+def _with_revision_option(command: click.Command) -> MigrationCommand:
+    params = list(command.params)
+    if any(param.name == "revision" for param in params):
+        params.append(click.Option(["--revision", "target"], metavar="REV", help="The same as the argument."))
+    callback = command.callback
+    if callback is not None and any(param.name == "rev_id" for param in params):
+        callback = _of_several(callback) if command.name == "merge" else _then_review(callback)
+    return MigrationCommand(command.name, params=params, callback=callback, help=command.help)
+
+
+def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse to merge fewer than two revisions: Alembic writes a script that merges one."""
+
+    @wraps(merge)
+    def run(**options: Any) -> Any:
+        script = ScriptDirectory.from_config(_config(options.get("directory")))
+        found = {each.revision for each in script.get_revisions(options["revisions"])}
+        if len(found) < 2:
+            named = f"{', '.join(found)} is the only one" if found else "there is none"
+            raise MigrationError(
+                f"nothing to merge: a merge takes two revisions, and {named}.", "see all heads:", "flask db heads"
+            )
+        return merge(**options)
+
+    return run
+
+
+def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
+    """Tell on stderr what a review finds in scripts that were generated; it changes no exit status."""
+
+    @wraps(generate)
+    def run(**options: Any) -> Any:
+        directory = options.get("directory") or g.get("directory") or current_app.extensions["migrate"].directory
+        before = set(Path(directory).glob("versions/*.py"))
+        result = generate(**options)
+        if options.get("autogenerate", True) and set(Path(directory).glob("versions/*.py")) - before:
+            from .review import tell_findings
+
+            tell_findings(_config(options.get("directory"), options.get("x_arg")))
+        return result
+
+    return run
+
+
+def _complete_usage(ctx: click.Context) -> None:
+    """What click and Flask-Migrate let through, and what would do something else than the words say."""
+    target = ctx.params.pop("target", None)
+    if target is not None:
+        if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
+            raise click.UsageError("Give the revision as argument or as --revision, not as both.", ctx)
+        ctx.params["revision"] = target
+    if ctx.params.get("revision") == "":
+        raise click.UsageError(f"The revision is empty. Fix: {ctx.command_path} REV", ctx)
+    revisions = ctx.params.get("revisions", ["heads"])
+    if not revisions or "" in revisions:
+        raise click.UsageError(f'No revisions to merge. Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
+    if ctx.params.get("multidb") and ctx.get_parameter_source("template") is not ParameterSource.COMMANDLINE:
+        raise click.UsageError(
+            f"This project's template is for one database. Instead: {ctx.command_path} --template flask-multidb", ctx
+        )
+
+
+def _situation(ctx: click.Context) -> Situation:
+    migrate = current_app.extensions["migrate"]
+    directory = ctx.params.get("directory") or g.get("directory") or migrate.directory
+    typed = (str(value) for value in ctx.params.values() if value is not None)
+    return Situation(migrate.db.engine.url, Path(directory), frozenset(typed), bool(ctx.params.get("sql")))
+
+
+def _require_env(directory: Path) -> None:
+    """Alembic runs what Python has compiled of env.py where env.py itself is gone."""
+    if (directory / "versions").is_dir() and not (directory / "env.py").exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory / "env.py"))
+
+
+def _require_settings(ctx: click.Context, directory: Path) -> None:
+    """Validate all settings, also for a command that has nothing to do."""
+    from ..settings import UnknownSettingError, read  # a web server loads this module
+
+    typed = [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]
+    try:
+        read(dict(each.partition("=")[::2] for each in typed), directory)
+    except UnknownSettingError as error:
+        raise click.UsageError(str(error), ctx) from error
+
+
+@contextmanager
+def _doubtful_history_refused() -> Iterator[None]:
+    """Of a revision that is there twice Alembic takes the script that it reads last, and warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", r"Revision .* is (present more than once|not present)", UserWarning)
+        yield
+
+
+@contextmanager
+def _flask_migrate_silent() -> Iterator[None]:
+    """Flask-Migrate logs the error that this module words."""
+    log = logging.getLogger("flask_migrate")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+group = MigrationGroup(
+    stock.name,
+    params=stock.params,
+    callback=stock.callback,
+    help=stock.help,
+    commands={name: _with_revision_option(command) for name, command in stock.commands.items()},
+)
+
+
+directory_option = click.option(
+    "-d", "--directory", default=None, help='Migration script directory (default is "migrations")'
+)
+
+
+@group.command()
+@directory_option
+@click.option("-v", "--verbose", is_flag=True, help="Use more verbose output")
+@click.option("--check-heads", is_flag=True, help="Exit with status 1 if the database is not at all heads")
+def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
+    """Display the current revision of the database."""
+    show_current(_config(directory), check_heads=check_heads, verbose=verbose)
+
+
+@group.command()
+@directory_option
+@click.pass_context
+def status(ctx: click.Context, directory: str | None) -> None:
+    """Show where the database is; exit status 0 at head, else 1."""
+    from .status import print_status  # a web server loads this module, and never needs that
+
+    if not print_status(_config(directory)):
+        ctx.exit(1)
+
+
+@group.command()
+@directory_option
+@click.option("--all", "whole", is_flag=True, help="The whole history.")
+@click.option(
+    "--target", "targets", default="", help="Databases, such as postgresql,mysql>=8.0, instead of the configured ones."
+)
+@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
+@click.argument("revision", required=False)
+@click.pass_context
+def review(
+    ctx: click.Context, directory: str | None, whole: bool, targets: str, form: str, revision: str | None
+) -> None:
+    """Show what hurts in pending revisions, in REVISION, or in those of A:B; exit status 1 if something blocks."""
+    from .review import review as run
+
+    if whole and revision:
+        raise click.UsageError("Name revisions, or --all of them.")
+    if not run(_config(directory), revision or "", whole, targets, form):
+        ctx.exit(1)
+
+
+@group.command()
+@directory_option
+def backup(directory: str | None) -> None:
+    """Write a backup of the database."""
+    from .backups import back_up
+
+    click.echo(back_up(_config(directory)))
+
+
+@group.command()
+@directory_option
+def backups(directory: str | None) -> None:
+    """List the backups of the database, the newest first."""
+    from .backups import list_backups
+
+    list_backups(_config(directory))
+
+
+@group.command()
+@directory_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(directory: str | None, yes: bool, file: Path) -> None:
+    """Replace everything in the database by a backup."""
+    from .backups import put_back
+
+    put_back(_config(directory), file, yes)
+
+
+@group.command()
+@directory_option
+@click.option("--schema-only", is_flag=True, help="Copy no rows.")
+@click.argument("revision", default="heads")
+@click.pass_context
+def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revision: str) -> None:
+    """Upgrade, downgrade and upgrade a copy of the database; exit status 1 if something is lost or differs."""
+    from .backups import rehearse as run
+
+    if not run(_config(directory), revision, rows=not schema_only):
+        ctx.exit(1)
+
+
+def _config(directory: str | None, x_arg: tuple[str, ...] | None = None) -> Any:
+    return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"), x_arg=x_arg)

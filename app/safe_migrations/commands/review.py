@@ -1,0 +1,88 @@
+"""What `flask db review` does: which revisions it reviews, and for which databases.
+
+Apart from commands.py, for it loads all that reads SQL.
+"""
+
+import click
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
+
+from ..adapters.products import facts_at, facts_of
+from ..database import heads_of
+from ..errors import LoginError, MigrationError, several_heads
+from ..plan import upgrades
+from ..review.findings import FORMATS, Finding, as_text, merged
+from ..review.reviewer import review_pending, review_revisions
+from .backups import opened, settings_of
+
+
+def review(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
+    """Print the findings of the pending revisions, or of ``revisions``, or of all. False if one stops an upgrade."""
+    script = ScriptDirectory.from_config(config)
+    findings = _reviewed(config, script, revisions, whole, targets)
+    heads = [head for head in script.get_heads() if not script.get_revision(head).branch_labels]
+    if len(heads) > 1:  # branches that have labels are meant to stay apart
+        click.echo(f"An upgrade would stop: {several_heads(heads)}\n", err=True)
+    if findings or form != "text":
+        click.echo(FORMATS[form](findings))
+    else:
+        click.echo("Nothing found", err=True)
+    return not any(finding.stops for finding in findings)
+
+
+def tell_findings(config: Config) -> None:
+    """Print on stderr what is found in pending revisions, unless MIGRATION_REVIEW is off."""
+    if settings_of(config).review == "off":
+        return
+    if findings := _reviewed(config, ScriptDirectory.from_config(config), "", whole=False, targets=""):
+        click.echo(as_text(findings), err=True)
+
+
+def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bool, targets: str) -> list[Finding]:
+    """Review for the databases in ``targets``, else for the configured one and those in MIGRATION_TARGETS."""
+    history = list(script.walk_revisions())[::-1]
+    order = [revision.revision for revision in history]
+    chosen = set(order) if whole else _chosen(script, revisions)
+    if targets:
+        try:
+            wanted = [facts_of(target, "--target") for target in targets.split(",")]
+        except MigrationError as error:
+            raise click.UsageError(str(error)) from error
+        one_run = False
+        if chosen is None:
+            chosen = _pending_elsewhere(config, script)
+            one_run = chosen is not None
+        names = set(order) if chosen is None else chosen
+        return merged({facts: review_revisions(history, names, facts, one_run) for facts in wanted}, order)
+    with opened(config) as (backups, connection, using):
+        here, elsewhere = facts_at(backups.adapter, connection), [facts_of(target) for target in using.targets]
+        if chosen is not None:
+            return merged({facts: review_revisions(history, chosen, facts) for facts in (here, *elsewhere)}, order)
+        pending = upgrades(script, "heads", heads_of(connection))
+        names = {revision.revision for revision in pending}
+        reviews = {facts: review_revisions(history, names, facts, one_run=True) for facts in elsewhere}
+        return merged({here: review_pending(pending, backups.adapter, connection), **reviews}, order)
+
+
+def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | None:
+    """What is pending on the configured database; None if it does not answer, or knows of no revision."""
+    try:
+        with opened(config) as (_, connection, _):
+            if heads := heads_of(connection):
+                return {revision.revision for revision in upgrades(script, "heads", heads)}
+    except (DBAPIError, LoginError):
+        pass
+    click.echo("No database tells what is pending: this is the whole history, each revision by itself", err=True)
+    return None
+
+
+def _chosen(script: ScriptDirectory, revisions: str) -> set[str] | None:
+    """The revisions of A:B, without A, or the one that is named; None if none is."""
+    if not revisions:
+        return None
+    lower, colon, upper = revisions.partition(":")
+    if not colon:
+        named = script.get_revision(revisions)
+        return {named.revision} if named else set()
+    return {found.revision for found in script.iterate_revisions(upper or "heads", lower or "base")}

@@ -1,0 +1,79 @@
+"""Where the database is, and where the scripts and the models are."""
+
+from typing import Any
+
+import click
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+
+from ..adapters import Adapter, adapter_of
+from ..backups.files import Backups
+from ..database import heads_in_words
+from ..drift import drift
+from ..plan import is_at_head, is_known, upgrades
+from ..remedies import masked, relative
+from ..review.findings import Finding
+from ..settings import settings
+
+
+def print_status(config: Config) -> bool:
+    """Print it on stdout; True if the database is at head. Drift between models and database does not count."""
+    script = ScriptDirectory.from_config(config)
+    at_head = False
+
+    def report(current: tuple[str, ...], migration_context: MigrationContext) -> list[Any]:
+        nonlocal at_head
+        connection = migration_context.connection
+        assert connection is not None
+        adapter = adapter_of(connection.engine)
+        product, version = adapter.version(connection)
+        interrupted = adapter.interrupted(connection)
+        at_head = is_at_head(script, current) and not interrupted
+        _line("database", f"{masked(connection.engine.url)}, {product} {version}")
+        _line("revision", heads_in_words(current))
+        _line("head", ", ".join(script.get_heads()) or "none, for there is no script")
+        if interrupted:
+            _line("half-way", interrupted)
+        pending, using = [] if at_head else _pending(script, current), settings()
+        findings = _findings(pending, adapter) if pending and using.review != "off" else []
+        for step in pending:
+            _line("pending", f"{step.revision}, {step.doc}")
+            for finding in findings:
+                if finding.revision == step.revision:
+                    said = f"{finding.level}, acknowledged" if finding.acknowledged else finding.level
+                    _line("", f"{said}: {finding.code}, line {finding.line}")
+        if newest := Backups(adapter, using.backup_folder, using.backup_keep).newest():
+            _line("backup", relative(newest))
+        if at_head:
+            found = drift(migration_context)
+            _line("models", f"differ from the database: {', '.join(found)}" if found else "agree with the database")
+        return []
+
+    # dont_mutate: as `flask db current` does, leave a database without alembic_version as it is.
+    with EnvironmentContext(config, script, fn=report, as_sql=False, dont_mutate=True):
+        script.run_env()
+    return at_head
+
+
+def _findings(pending: list[Script], adapter: Adapter) -> list[Finding]:
+    from ..review.reviewer import review_pending  # only where something is pending
+
+    with adapter.engine.connect() as connection:
+        return review_pending(pending, adapter, connection, downgrades=False)
+
+
+def _line(name: str, value: str) -> None:
+    click.echo(f"{name:<10}{value}")
+
+
+def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:
+    try:
+        return upgrades(script, "heads", current)
+    except (CommandError, RevisionError):
+        unknown = ", ".join(revision for revision in current if not is_known(script, revision))
+        _line("ahead", f"{unknown} is not in {script.dir}")
+        return []

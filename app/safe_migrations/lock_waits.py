@@ -1,0 +1,69 @@
+"""Who waits for whom: others hold what is needed here, or a script waits for its own revision."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
+
+from .adapters import Adapter
+from .adapters.base import in_autocommit_block, listening
+from .errors import MigrationError
+from .retry import Patience
+
+
+@contextmanager
+def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience: Patience) -> Iterator[None]:
+    """While steps run on ``connection``: raise MigrationError where another of the app's waits for a lock too long.
+
+    Nobody would end that wait: the step goes on when the script does, and the server sees no deadlock.
+    """
+
+    def is_other(found: Connection | None) -> bool:
+        return found is not None and found is not connection and not in_autocommit_block(found)
+
+    def begin(other: Connection) -> None:
+        if is_other(other):
+            adapter.limit_lock_waits(other, patience)
+
+    def on_error(failure: ExceptionContext) -> None:
+        error = failure.sqlalchemy_exception
+        if is_other(failure.connection) and timed_out(adapter, error):
+            statement = " ".join((failure.statement or "").split())
+            raise MigrationError(
+                "a script waited, on another connection than its revision's, for a lock that the revision itself may"
+                f" hold: {statement[:80]}",
+                "run it on the connection of the revision; db.session has another one:",
+                'op.get_bind().execute(sa.text("..."))',
+            ) from error
+
+    with listening(adapter.engine, {"begin": begin, "handle_error": on_error}):
+        yield
+
+
+def timed_out(adapter: Adapter, error: BaseException | None) -> bool:
+    """Whether somebody else held what a statement needs for too long."""
+    return isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
+
+
+def blocked(
+    adapter: Adapter, connection: Connection, patience: Patience, again: str, statement: str | None = None
+) -> MigrationError:
+    """Return the error for tries that all ended in lock time-outs: who holds the locks, and how to end that.
+
+    If that is not known, ``again`` is the command to run later; or ``statement`` waits for its own session.
+    """
+    who, end = adapter.blockers(connection)
+    if not who and adapter.waits_for_itself(connection, statement or ""):
+        return MigrationError(
+            f"no other session holds a lock: this statement waits for its own transaction: {statement}",
+            "let the statement commit by itself:",
+            "with op.get_context().autocommit_block():",
+        )
+    way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", again)
+    return MigrationError(
+        f"others hold a lock that this needs ({who or 'which session is not known'});"
+        f" gave up after {patience.tries} tries of {patience.seconds:g} seconds.",
+        *way_out,
+    )

@@ -1,0 +1,1 @@
+"""Pending revisions up, down and up again on a scratch copy."""

@@ -1,0 +1,43 @@
+"""How long a step waits for what others hold, and how often it tries."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from .console import log
+
+
+@dataclass(frozen=True)
+class Patience:
+    """``seconds`` for each try, short, for those who come later wait behind it; and how many ``tries``."""
+
+    seconds: float
+    tries: int
+
+    @property
+    def milliseconds(self) -> int:
+        """``seconds``, as databases take it."""
+        return int(self.seconds * 1000)
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds to let others pass after each failed try but the last, growing from half a second to ten.
+
+        Chosen, not measured: with ten tries, as MIGRATION_LOCK_RETRIES has by default, 42 seconds in all, half of the
+        tries in the first eight. Chance keeps runs that wait for the same session out of step.
+        """
+        for number in range(self.tries - 1):
+            yield min(10.0, 0.5 * 1.6**number) * random.uniform(0.8, 1.2)
+
+    def persist(self, action: Callable[[], None], timed_out: Callable[[Exception], bool]) -> None:
+        """Run ``action``; where it ``timed_out``, let others pass and run it again. Raises what the last try raises."""
+        pauses = self.pauses()
+        while True:
+            try:
+                action()
+                return
+            except Exception as error:
+                if not timed_out(error) or (pause := next(pauses, None)) is None:
+                    raise
+                log.info("Others hold a lock; trying again in %.1f seconds", pause)
+                time.sleep(pause)

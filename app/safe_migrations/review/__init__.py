@@ -1,0 +1,1 @@
+"""What a revision does, and what of it hurts."""

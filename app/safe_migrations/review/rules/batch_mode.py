@@ -1,0 +1,134 @@
+"""Rules about what SQLite changes only by making a table anew, in batch mode."""
+
+from collections.abc import Iterator
+
+from alembic.operations import ops
+from sqlalchemy import Computed
+from sqlalchemy.sql.elements import conv
+
+from .paste import as_python
+from .registry import BLOCKS, BOTH, WARNS, Case, Level, Problem, rule
+
+CONSTRAINTS = {
+    ops.CreateForeignKeyOp: "a foreign key to",
+    ops.CreateUniqueConstraintOp: "a unique constraint to",
+    ops.CreateCheckConstraintOp: "a CHECK to",
+    ops.CreatePrimaryKeyOp: "a primary key to",
+}
+
+
+@rule(
+    BLOCKS,
+    ops.MigrateOperation,
+    applies=lambda facts: facts.rebuilds,
+    ways=BOTH,
+    new_tables=True,
+)
+def rebuild_loses(op: ops.MigrateOperation, case: Case) -> Problem | None:
+    """What SQLAlchemy does not read of a table is not in the one that batch mode puts in its place.
+
+    A rehearsal in memory tells, so that this is said of exactly what the guard would refuse in the upgrade.
+    """
+    block = case.operation.block if case.operation else None
+    if block is None or next(iter(block.changes), None) is not op:
+        return None
+    history = case.tables.history(block.table, block.schema)
+    refused = case.facts.refused_rebuild(case.tables.connection, history, block)
+    if refused is None:
+        return None
+    what, instead = refused
+    what = what.removesuffix(".").removesuffix(" (rebuild-loses)")
+    return Problem(f"changes {block.table}: {what}", instead.replace("; nothing was changed", ""))
+
+
+@rule(
+    BLOCKS,
+    ops.AlterColumnOp,
+    ops.AddConstraintOp,
+    ops.DropConstraintOp,
+    applies=lambda facts: facts.rebuilds,
+    ways=BOTH,
+    new_tables=True,
+)
+def constraint_outside_batch(
+    op: ops.AlterColumnOp | ops.AddConstraintOp | ops.DropConstraintOp, case: Case
+) -> Problem | None:
+    """Find what SQLite's ALTER TABLE cannot do: it renames, adds and drops columns, and from SQLite 3.53 on sets and
+    drops NOT NULL (sqlite.org/lang_altertable.html).
+    """
+    if case.operation is None or case.operation.batch:
+        return None
+    table = str(getattr(op, "table_name", None) or getattr(op, "source_table", ""))
+    if isinstance(op, ops.AlterColumnOp):
+        if not _changes_more_than_a_name(op):
+            return None
+        what = f"changes {table}.{op.column_name}"
+    elif isinstance(op, ops.DropConstraintOp):
+        what = f"drops constraint {op.constraint_name} of {table}"
+    else:
+        what = f"adds {CONSTRAINTS.get(type(op), 'a constraint to')} {table}"
+    return Problem(f"{what} outside batch mode, and not every SQLite has an ALTER TABLE for that", _in_batch(op))
+
+
+def _changes_more_than_a_name(op: ops.AlterColumnOp) -> bool:
+    return (
+        op.modify_nullable is not None
+        or op.modify_type is not None
+        or op.modify_server_default is not False
+        or op.modify_comment is not False
+    )
+
+
+@rule(
+    BLOCKS,
+    ops.AddColumnOp,
+    applies=lambda facts: facts.rebuilds,
+    ways=BOTH,
+    new_tables=True,
+)
+def add_column_limits(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
+    """ADD COLUMN takes what no row has to be written for (sqlite.org/lang_altertable.html, section 5).
+
+    A column that is NOT NULL and has no default is another rule's, for no database takes it where there are rows.
+    """
+    column, table, block = op.column, op.table_name, case.operation.block if case.operation else None
+    what = f"adds column {table}.{column.name}"
+    if column.primary_key and (block is None or block.recreate != "always"):
+        yield Problem(
+            f'{what} as a primary key, and SQLite says "Cannot add a PRIMARY KEY column", or makes none',
+            f'let the table be made anew:\n    with op.batch_alter_table({table!r}, recreate="always") as batch_op:\n'
+            f"        batch_op.add_column(...)",
+        )
+        return
+    if block is not None and block.recreate != "never":
+        return
+    if column.unique:
+        unique = ops.CreateUniqueConstraintOp(conv(f"uq_{table}_{column.name}"), table, [column.name], schema=op.schema)
+        yield Problem(f'{what} with UNIQUE, and SQLite says "Cannot add a UNIQUE column"', _in_batch(op, unique))
+    elif column.foreign_keys and not case.in_sql:
+        (key, *_others) = column.foreign_keys
+        referred, name = key.target_fullname.rsplit(".", 1)
+        foreign = ops.CreateForeignKeyOp(
+            conv(f"fk_{table}_{column.name}"), table, referred, [column.name], [name], source_schema=op.schema
+        )
+        yield Problem(
+            f"{what} with a foreign key, which Alembic adds as a constraint, and SQLite has no ALTER TABLE for that",
+            _in_batch(op, foreign),
+        )
+    elif (words := _words(op, case)) and not case.tables.is_new(table, op.schema):
+        level = WARNS if case.tables.has_rows(table, op.schema) is False else Level.BLOCKS
+        yield Problem(f'{what}, and SQLite says "{words}"', _in_batch(op), level)
+
+
+def _words(op: ops.AddColumnOp, case: Case) -> str:
+    """What SQLite says where there are rows; empty if it takes the column."""
+    default = op.column.server_default
+    if isinstance(default, Computed):
+        return "cannot add a STORED column" if default.persisted else ""
+    return (
+        "" if case.facts.is_constant(case.facts.default(default)) else "Cannot add a column with non-constant default"
+    )
+
+
+def _in_batch(*operations: ops.MigrateOperation) -> str:
+    return f"let the table be made anew, in batch mode:\n{as_python(*operations, batch=True)}"

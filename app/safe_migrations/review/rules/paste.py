@@ -1,0 +1,72 @@
+"""What a finding gives to paste: operations as Flask-Migrate writes them, and queries as the database reads them."""
+
+import re
+import warnings
+from collections.abc import Iterable
+from itertools import groupby
+from textwrap import dedent
+from textwrap import indent as _indented
+from typing import Any
+
+from alembic.autogenerate import render_python_code, renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import AddColumnOp, CreatePrimaryKeyOp, MigrateOperation, ModifyTableOps, UpgradeOps
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import ClauseElement, Column, Select
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.types import TypeEngine
+
+from ...adapters.facts import Facts
+from ...console import only_warnings
+from ...errors import summary
+
+
+def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = False) -> str:
+    """A line for each; with ``batch`` in batch mode, in one block what is about one table."""
+    found = UpgradeOps(_in_blocks(operations) if batch else list(operations))
+    with only_warnings(), warnings.catch_warnings(action="ignore", category=UserWarning):  # a drop without a name
+        context = MigrationContext.configure(dialect=DefaultDialect())
+        try:
+            text = render_python_code(found, render_as_batch=batch, migration_context=context)
+        except Exception as error:  # of a type of the app's: the finding matters more than the line to paste
+            return " " * indent + f"# write it by hand: it cannot be rendered ({summary(error)})"
+    text = re.sub(r", (table_name|schema)=None(?=[,)])", "", re.sub(r",\n +", ", ", text))
+    lines = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
+    return _indented(dedent("\n".join(lines)), " " * indent)
+
+
+def _in_blocks(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
+    return [ModifyTableOps(name, list(found), schema=schema) for (name, schema), found in groupby(operations, _table)]
+
+
+def _table(operation: Any) -> tuple[str, str | None]:
+    name = getattr(operation, "source_table", None) or operation.table_name
+    return name, getattr(operation, "schema", None) or getattr(operation, "kw", {}).get("source_schema")
+
+
+@renderers.dispatch_for(CreatePrimaryKeyOp, replace=True)
+def _create_primary_key(context: AutogenContext, op: CreatePrimaryKeyOp) -> str:
+    """Alembic knows none."""
+    columns = repr([str(column) for column in op.columns])
+    name = f"op.f({str(op.constraint_name)!r})" if op.constraint_name else "None"
+    if context._has_batch:
+        return f"batch_op.create_primary_key({name}, {columns})"
+    schema = f", schema={op.schema!r}" if op.schema else ""
+    return f"op.create_primary_key({name}, {str(op.table_name)!r}, {columns}{schema})"
+
+
+def python_type(type_: TypeEngine[Any]) -> str:
+    """Return a type as Flask-Migrate writes it."""
+    line = as_python(AddColumnOp("t", Column("c", type_)))
+    return line.partition("sa.Column('c', ")[2].removesuffix(", nullable=True))") or repr(type_)
+
+
+def as_sql(element: ClauseElement, facts: Facts) -> str:
+    """One line, with its values."""
+    options = {"literal_binds": True, "include_table": isinstance(element, Select)}
+    try:
+        text = str(element.compile(dialect=facts.sql_dialect, compile_kwargs=options))
+    except SQLAlchemyError:  # a value that has no literal
+        text = str(element)
+    return " ".join(line.strip() for line in text.splitlines())
