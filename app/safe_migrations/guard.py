@@ -26,10 +26,10 @@ from .autogenerate.directives import (
 from .console import Progress, StepDone, log, log_on_stderr
 from .database import connected, heads_in_words, heads_of, name_database
 from .errors import HalfDoneError, MigrationError, summary
-from .lock_waits import blocked, others_kept_from_waiting, timed_out
+from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import changes_revisions, command, pending, purges
 from .remedies import masked
-from .retry import Patience
+from .retry import RetryPolicy
 from .settings import settings
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
@@ -74,7 +74,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             with locked(adapter, connection, using.lock_wait) as lock:
                 backups = Backups(adapter, using.backup_folder, using.backup_keep)
                 with _backup_named(backups.newest):
-                    adapter.recover(connection, using.patience)
+                    adapter.recover(connection, using.retry)
                 if set(heads) != set(heads_of(connection)):  # others have run some of them meanwhile
                     heads, steps = pending(connection, options)
                 require(steps, adapter, connection)
@@ -86,9 +86,9 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 with (
                     _backup_named(lambda: backup),
                     _backups_pruned(backups, connection, heads, backup),
-                    adapter.prepared(connection, using.patience, review) as step_done,
+                    adapter.prepared(connection, using.retry, review) as step_done,
                 ):
-                    _run_patiently(adapter, connection, lock, using.patience, options, step_done, command(steps))
+                    _run_patiently(adapter, connection, lock, using.retry, options, step_done, command(steps))
 
 
 @contextmanager
@@ -145,10 +145,10 @@ def _interrupted(adapter: Adapter, connection: Connection) -> str:
 def _review(steps: list[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
     if mode == "off":
         return
-    from .review.reviewer import require_reviewed, tell_losses  # only where steps run
+    from .review.reviewer import require_reviewed, warn_of_losses  # only where steps run
 
     require_reviewed(steps, adapter, connection, mode)
-    tell_losses(steps, adapter, connection)
+    warn_of_losses(steps, adapter, connection)
 
 
 def _run(**options: Any) -> None:
@@ -161,7 +161,7 @@ def _run_patiently(
     adapter: Adapter,
     connection: Connection,
     lock: Lock,
-    patience: Patience,
+    retry: RetryPolicy,
     options: dict[str, Any],
     step_done: StepDone,
     again: str,
@@ -188,7 +188,7 @@ def _run_patiently(
             raise
 
     def can_run_again(error: Exception) -> bool:
-        return timed_out(adapter, error) and adapter.reruns and not progress.part_committed
+        return is_lock_timeout(adapter, error) and adapter.reruns and not progress.part_committed
 
     def ran_in_one_transaction() -> bool:
         """Return True after a run in one transaction, which an empty database allows: there are no tables to lock.
@@ -207,15 +207,15 @@ def _run_patiently(
             return False
         return True
 
-    with progress.shown_on(connection), others_kept_from_waiting(adapter, connection, patience):
+    with progress.shown_on(connection), limited_lock_waits_of_others(adapter, connection, retry):
         try:
             if purges():  # it deletes all revisions, and writes them again
-                patience.persist(lambda: run(transaction_per_migration=False), can_run_again)
+                retry.call(lambda: run(transaction_per_migration=False), can_run_again)
             elif not ran_in_one_transaction():
-                patience.persist(run, can_run_again)
+                retry.call(run, can_run_again)
         except DBAPIError as error:
-            if timed_out(adapter, error):
-                raise blocked(adapter, connection, patience, f"flask db {again}", error.statement) from error
+            if is_lock_timeout(adapter, error):
+                raise lock_timeout_error(adapter, connection, retry, f"flask db {again}", error.statement) from error
             raise
         except Exception as error:
             if error is transaction.error:

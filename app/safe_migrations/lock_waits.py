@@ -10,11 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from .adapters import Adapter
 from .adapters.base import in_autocommit_block, listening
 from .errors import MigrationError
-from .retry import Patience
+from .retry import RetryPolicy
 
 
 @contextmanager
-def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience: Patience) -> Iterator[None]:
+def limited_lock_waits_of_others(adapter: Adapter, connection: Connection, retry: RetryPolicy) -> Iterator[None]:
     """While steps run on ``connection``: raise MigrationError where another of the app's waits for a lock too long.
 
     Nobody would end that wait: the step goes on when the script does, and the server sees no deadlock.
@@ -25,11 +25,11 @@ def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience:
 
     def begin(other: Connection) -> None:
         if is_other(other):
-            adapter.limit_lock_waits(other, patience)
+            adapter.limit_lock_waits(other, retry)
 
     def on_error(failure: ExceptionContext) -> None:
         error = failure.sqlalchemy_exception
-        if is_other(failure.connection) and timed_out(adapter, error):
+        if is_other(failure.connection) and is_lock_timeout(adapter, error):
             statement = " ".join((failure.statement or "").split())
             raise MigrationError(
                 "a script waited, on another connection than its revision's, for a lock that the revision itself may"
@@ -42,13 +42,13 @@ def others_kept_from_waiting(adapter: Adapter, connection: Connection, patience:
         yield
 
 
-def timed_out(adapter: Adapter, error: BaseException | None) -> bool:
+def is_lock_timeout(adapter: Adapter, error: BaseException | None) -> bool:
     """Whether somebody else held what a statement needs for too long."""
-    return isinstance(error, DBAPIError) and adapter.is_lock_time_out(error)
+    return isinstance(error, DBAPIError) and adapter.is_lock_timeout(error)
 
 
-def blocked(
-    adapter: Adapter, connection: Connection, patience: Patience, again: str, statement: str | None = None
+def lock_timeout_error(
+    adapter: Adapter, connection: Connection, retry: RetryPolicy, again: str, statement: str | None = None
 ) -> MigrationError:
     """Return the error for tries that all ended in lock time-outs: who holds the locks, and how to end that.
 
@@ -64,6 +64,6 @@ def blocked(
     way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", again)
     return MigrationError(
         f"others hold a lock that this needs ({who or 'which session is not known'});"
-        f" gave up after {patience.tries} tries of {patience.seconds:g} seconds.",
+        f" gave up after {retry.tries} tries of {retry.seconds:g} seconds.",
         *way_out,
     )

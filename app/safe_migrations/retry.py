@@ -9,7 +9,7 @@ from .console import log
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """``seconds`` for each try, short, for those who come later wait behind it; and how many ``tries``."""
 
     seconds: float
@@ -29,15 +29,15 @@ class Patience:
         for number in range(self.tries - 1):
             yield min(10.0, 0.5 * 1.6**number) * random.uniform(0.8, 1.2)
 
-    def persist(self, action: Callable[[], None], timed_out: Callable[[Exception], bool]) -> None:
-        """Run ``action``; where it ``timed_out``, let others pass and run it again. Raises what the last try raises."""
+    def call(self, action: Callable[[], None], may_retry: Callable[[Exception], bool]) -> None:
+        """Run ``action``, and again after each error that ``may_retry``. Raise what the last try raises."""
         pauses = self.pauses()
         while True:
             try:
                 action()
                 return
             except Exception as error:
-                if not timed_out(error) or (pause := next(pauses, None)) is None:
+                if not may_retry(error) or (pause := next(pauses, None)) is None:
                     raise
                 log.info("Others hold a lock; trying again in %.1f seconds", pause)
                 time.sleep(pause)

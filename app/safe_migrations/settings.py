@@ -10,7 +10,7 @@ from flask import current_app
 
 from .database import app_engine
 from .errors import MigrationError
-from .retry import Patience
+from .retry import RetryPolicy
 
 BACKUP = ("always", "risky", "never")
 REVIEW = ("enforce", "warn", "off")
@@ -43,7 +43,7 @@ class Settings:
     """Seconds and counts, as the README tells; ``-x lock_wait=10`` is MIGRATION_LOCK_WAIT for one run."""
 
     lock_wait: float
-    patience: Patience
+    retry: RetryPolicy
     backup: str
     backup_folder: Path
     backup_keep: int
@@ -87,7 +87,7 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
             facts_of(target)
     return Settings(
         lock_wait=_number(values, "lock_wait"),
-        patience=Patience(_number(values, "lock_timeout", 0.001), _count(values, "lock_retries")),
+        retry=RetryPolicy(_number(values, "lock_timeout", 0.001), _count(values, "lock_retries")),
         backup=_one_of(values, "backup", BACKUP),
         backup_folder=Path(current_app.instance_path) / backup_dir,
         backup_keep=_count(values, "backup_keep"),

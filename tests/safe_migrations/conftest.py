@@ -48,8 +48,12 @@ def script_of(code: str) -> str:
     head = f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = 'a1'\ndown_revision = {FIRST!r}\n\n"
     if not re.search(r"^(def|safety_assured|from app)\b", code, re.MULTILINE):
         code = f"def upgrade():\n{indent(code, '    ')}"
-    ways = {"upgrade": "pass", "downgrade": "raise NotImplementedError"}
-    missing = [f"\n\ndef {way}():\n    {body}\n" for way, body in ways.items() if f"def {way}(" not in code]
+    directions = {"upgrade": "pass", "downgrade": "raise NotImplementedError"}
+    missing = [
+        f"\n\ndef {direction}():\n    {body}\n"
+        for direction, body in directions.items()
+        if f"def {direction}(" not in code
+    ]
     return head + code + "".join(missing)
 
 

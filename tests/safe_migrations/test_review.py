@@ -274,15 +274,15 @@ RAISING = """
 from alembic.operations.ops import AddColumnOp, DropColumnOp
 
 from app.safe_migrations.review.rules.registry import BLOCKS, rule
-from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.known_schema import KnownSchema
 
 
 @rule(BLOCKS, DropColumnOp)
-def raising(op, case):
+def raising(op, context):
     raise ValueError("no such thing")
 
 
-@Tables.apply.register
+@KnownSchema.apply.register
 def _(self, operation: AddColumnOp) -> None:
     raise LookupError("nothing there")
 """

@@ -17,9 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.review.findings import Finding
-from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
-from app.safe_migrations.review.rules import RULES, Case, Problem
+from app.safe_migrations.review.rules import RULES, Problem, RuleContext
 from app.safe_migrations.review.sql import translated
 from tests.conftest import is_mariadb
 
@@ -201,9 +201,9 @@ def in_sql(statement: str) -> list[MigrateOperation]:
     return found
 
 
-def found_in(op: MigrateOperation, facts: Facts, tables: Tables) -> list[str]:
+def found_in(op: MigrateOperation, facts: Facts, tables: KnownSchema) -> list[str]:
     """The codes of the rules that have something to say of it."""
-    case = Case(cast(Any, None), "upgrade", Operation(op, 1, statement=vars(op).get("statement")), facts, tables)
+    case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, statement=vars(op).get("statement")), facts, tables)
     codes = []
     for rule in (RULES[code] for code in CODES):
         if isinstance(op, rule.classes):
@@ -243,17 +243,20 @@ def test_servers(database: str) -> None:
         for name, change in CHANGES.items():
             make(connection)
             op, statements = operation(change, facts.dialect)
-            found[name] = {bool(found_in(op, facts, Tables(connection)))}
+            found[name] = {bool(found_in(op, facts, KnownSchema(connection)))}
             if name not in ("innodb", "wrong existing_type"):  # which only the database can tell
-                found[name].add(bool(found_in(op, facts, Tables())))
+                found[name].add(bool(found_in(op, facts, KnownSchema())))
             expected[name] = {copies(connection, statements)}
         assert expected == found
 
 
-def problems(code: str, change: Change, facts: Facts, tables: Tables | None = None) -> list[Problem]:
+def problems(code: str, change: Change, facts: Facts, tables: KnownSchema | None = None) -> list[Problem]:
     """What one rule says of it."""
     op, _statements = operation(change, facts.dialect)
-    found = RULES[code].find(op, Case(cast(Any, None), "upgrade", Operation(op, 1), facts, tables or Tables())) or ()
+    found = (
+        RULES[code].find(op, RuleContext(cast(Any, None), "upgrade", Operation(op, 1), facts, tables or KnownSchema()))
+        or ()
+    )
     return [found] if isinstance(found, Problem) else list(found)
 
 
@@ -347,19 +350,19 @@ def test_sql(statement: str, expected: int) -> None:
     """SQL is read like operations; what the server would refuse rather than copy is no reason."""
     found = []
     for op in in_sql(statement):
-        found += found_in(op, FACTS["mysql"](), Tables())
+        found += found_in(op, FACTS["mysql"](), KnownSchema())
     assert expected == len(found)
 
 
 def test_asked_for() -> None:
     """The message has the words of the statement; MariaDB 11.2 lets others write, unless a lock is asked for."""
     (op,) = in_sql("ALTER TABLE pet ADD CONSTRAINT fk FOREIGN KEY (i) REFERENCES pet (id), ALGORITHM=COPY")
-    case = Case(cast(Any, None), "upgrade", Operation(op, 1), FACTS["mysql"](), Tables())
+    case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1), FACTS["mysql"](), KnownSchema())
     (problem,) = cast("Iterator[Problem]", RULES["alter-copies-table"].find(op, case))
     assert "asks for ALGORITHM=COPY: nobody can write to pet until that is done" == problem.what
     for statement, expected in (("ALGORITHM=COPY", 0), ("ALGORITHM=COPY, LOCK=SHARED", 1), ("LOCK=NONE", 0)):
         (op,) = in_sql(f"ALTER TABLE pet ADD COLUMN x INTEGER, {statement}")
-        assert expected == len(found_in(op, FACTS["mariadb"]((11, 2)), Tables())), statement
+        assert expected == len(found_in(op, FACTS["mariadb"]((11, 2)), KnownSchema())), statement
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)

@@ -100,16 +100,16 @@ def test_concurrently(database: str, project: Project, attempt: Callable[..., li
     assert [] == attempt(downgrade)
 
 
-@pytest.mark.parametrize("way", ["upgrade", "downgrade"])
-def test_concurrently_found(review: Review, way: str) -> None:
+@pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
+def test_concurrently_found(review: Review, direction: str) -> None:
     """It is found in a downgrade too, and in a batch, which runs at its end, outside the block."""
     inside = (
-        f"def {way}():\n    with op.batch_alter_table('user') as batch_op:\n"
+        f"def {direction}():\n    with op.batch_alter_table('user') as batch_op:\n"
         "        with op.get_context().autocommit_block():\n"
         "            batch_op.drop_index('ix', postgresql_concurrently=True)\n"
     )
     (finding,) = review(inside, "postgresql")
-    where = " in downgrade()" if way == "downgrade" else ""
+    where = " in downgrade()" if direction == "downgrade" else ""
     assert (
         f"revision a1{where} drops index ix concurrently in a transaction, which the server refuses"
         " (concurrently-in-transaction)."
@@ -120,7 +120,7 @@ def test_concurrently_found(review: Review, way: str) -> None:
         "        op.drop_index('ix', table_name='user', postgresql_concurrently=True)"
     ) == finding.instead
     outside = (
-        f"def {way}():\n    with op.get_context().autocommit_block():\n"
+        f"def {direction}():\n    with op.get_context().autocommit_block():\n"
         "        with op.batch_alter_table('user') as batch_op:\n"
         "            batch_op.drop_index('ix', postgresql_concurrently=True)\n"
     )

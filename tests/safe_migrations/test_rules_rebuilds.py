@@ -13,9 +13,9 @@ from sqlalchemy.exc import CompileError, OperationalError
 
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.review.findings import Level
-from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Batch, Operation
-from app.safe_migrations.review.rules import RULES, Case, Problem
+from app.safe_migrations.review.rules import RULES, Problem, RuleContext
 from app.safe_migrations.review.sql import translated
 from tests.conftest import Project, revision
 from tests.safe_migrations.test_rebuilds import CHANGE, FAMILY, OBJECTS, PLAIN, TABLES, state, with_table
@@ -76,12 +76,12 @@ def connection() -> Iterator[sa.Connection]:
     engine.dispose()
 
 
-def found_in(code: str, operation: Operation, tables: Tables | None = None) -> list[Problem]:
+def found_in(code: str, operation: Operation, tables: KnownSchema | None = None) -> list[Problem]:
     """What one rule says."""
     if not isinstance(operation.op, RULES[code].classes):
         return []
     found = RULES[code].find(
-        operation.op, Case(cast(Any, None), "upgrade", operation, FACTS_OF_SQLITE, tables or Tables())
+        operation.op, RuleContext(cast(Any, None), "upgrade", operation, FACTS_OF_SQLITE, tables or KnownSchema())
     )
     return [found] if isinstance(found, Problem) else list(found or ())
 
@@ -104,7 +104,9 @@ def refused(connection: sa.Connection, op: ops.MigrateOperation) -> str:
 @pytest.mark.parametrize("name", COLUMNS)
 def test_add_column_limits(connection: sa.Connection, name: str) -> None:
     """A column is found where SQLite, or Alembic, refuses to add it; the message has SQLite's words."""
-    found = found_in("add-column-limits", Operation(ops.AddColumnOp("pet", COLUMNS[name]()), 1), Tables(connection))
+    found = found_in(
+        "add-column-limits", Operation(ops.AddColumnOp("pet", COLUMNS[name]()), 1), KnownSchema(connection)
+    )
     words = refused(connection, ops.AddColumnOp("pet", COLUMNS[name]()))
     assert bool(words) == bool(found)
     if "column" in words and name != "primary key":
@@ -115,7 +117,7 @@ def test_add_column_limits(connection: sa.Connection, name: str) -> None:
 def test_add_column_in_batch(connection: sa.Connection, name: str) -> None:
     """Batch mode takes all, but for a primary key of a table that is not made anew, and UNIQUE without a name."""
     (operation,) = in_batch("pet", ops.AddColumnOp("pet", COLUMNS[name]()))
-    assert (name == "primary key") == bool(found_in("add-column-limits", operation, Tables(connection)))
+    assert (name == "primary key") == bool(found_in("add-column-limits", operation, KnownSchema(connection)))
     made = Operations(MigrationContext.configure(connection))
     try:
         with made.batch_alter_table("pet") as batch:
@@ -129,9 +131,9 @@ def test_add_column_without_rows(connection: sa.Connection) -> None:
     connection.exec_driver_sql("DELETE FROM pet")
     connection.commit()
     now, unique = (Operation(ops.AddColumnOp("pet", COLUMNS[name]()), 1) for name in ("now", "unique"))
-    assert [Level.WARNS] == [found.level for found in found_in("add-column-limits", now, Tables(connection))]
+    assert [Level.WARNS] == [found.level for found in found_in("add-column-limits", now, KnownSchema(connection))]
     assert "" == refused(connection, ops.AddColumnOp("pet", COLUMNS["now"]()))
-    new = Tables()
+    new = KnownSchema()
     new.apply(ops.CreateTableOp("pet", [sa.Column("id", sa.Integer(), primary_key=True)]))
     assert [] == found_in("add-column-limits", now, new)
     assert 1 == len(found_in("add-column-limits", unique, new))
@@ -140,7 +142,7 @@ def test_add_column_without_rows(connection: sa.Connection) -> None:
 @pytest.mark.parametrize("name", CHANGES)
 def test_constraint_outside_batch(connection: sa.Connection, name: str) -> None:
     """A change is found where SQLite, or Alembic, refuses it; a column's name is the only thing that may change."""
-    found = found_in("constraint-outside-batch", Operation(CHANGES[name](), 1), Tables(connection))
+    found = found_in("constraint-outside-batch", Operation(CHANGES[name](), 1), KnownSchema(connection))
     takes_not_null = sqlite3.sqlite_version_info >= (3, 53)  # and the history may run on an older one
     assert bool(found) == (bool(refused(connection, CHANGES[name]())) or (takes_not_null and name == "nullable"))
     assert [] == found_in("constraint-outside-batch", in_batch("pet", CHANGES[name]())[0])
@@ -181,7 +183,7 @@ def pets(tmp_path: Path) -> Iterator[Callable[..., sa.Connection]]:
     engine.dispose()
 
 
-def lost(tables: Tables, *operations: ops.MigrateOperation, **options: Any) -> str:
+def lost(tables: KnownSchema, *operations: ops.MigrateOperation, **options: Any) -> str:
     """What a batch loses, as the rule says; each operation of it is shown to the rule."""
     found: list[Problem] = []
     for operation in in_batch("pet", *operations, **options):
@@ -194,7 +196,7 @@ def lost(tables: Tables, *operations: ops.MigrateOperation, **options: Any) -> s
 def test_rebuild_loses(pets: Callable[..., sa.Connection], name: str) -> None:
     """Whatever the guard refuses is found before, once for a batch; a new column alone or an index is no rebuild."""
     with pets(TABLES[name]) as connection:
-        tables = Tables(connection)
+        tables = KnownSchema(connection)
         big = ops.AlterColumnOp("pet", "age", modify_type=sa.BigInteger())
         what = lost(tables, big, ops.AlterColumnOp("pet", "age", modify_nullable=False))
         assert what.startswith("changes pet: SQLite has to rebuild pet, and ")
@@ -217,21 +219,21 @@ def test_rebuild_loses(pets: Callable[..., sa.Connection], name: str) -> None:
 def test_rebuild_keeps(pets: Callable[..., sa.Connection], statements: tuple[str, ...]) -> None:
     """What is read, or put back, is no reason: constraints with names, ON DELETE of a table's key, triggers, views."""
     with pets(*statements) as connection:
-        assert "" == lost(Tables(connection), ops.AlterColumnOp("pet", "age", modify_type=sa.BigInteger()))
+        assert "" == lost(KnownSchema(connection), ops.AlterColumnOp("pet", "age", modify_type=sa.BigInteger()))
 
 
 def test_what_goes_on_purpose(pets: Callable[..., sa.Connection]) -> None:
     """A column that is dropped may take along what it has; a view that uses it may not be left behind."""
     drop = ops.DropColumnOp("pet", "name")
     with pets(FAMILY) as connection:
-        assert "" == lost(Tables(connection), drop)
+        assert "" == lost(KnownSchema(connection), drop)
     with pets("DROP TABLE pet", PLAIN, OBJECTS["view"]) as connection:
-        assert "the view v would not work after this change" in lost(Tables(connection), drop)
+        assert "the view v would not work after this change" in lost(KnownSchema(connection), drop)
 
 
 def test_rebuild_by_history() -> None:
     """Without a database the operations tell: those of a table that was made, altered and renamed."""
-    tables = Tables()
+    tables = KnownSchema()
     column = sa.Column("name", sa.String(9, collation="NOCASE"))
     steps = [
         ops.CreateTableOp("animal", [sa.Column("id", sa.Integer(), primary_key=True), sa.Column("age", sa.Integer())]),
@@ -251,7 +253,7 @@ def test_rebuild_by_history() -> None:
 
 def test_rebuild_by_sql() -> None:
     """SQL tells too."""
-    tables = Tables()
+    tables = KnownSchema()
     text = "CREATE TABLE pet (id INTEGER PRIMARY KEY AUTOINCREMENT, age INTEGER)"
     for op in translated(ops.ExecuteSQLOp(text), "sqlite"):
         tables.follow(Operation(op, 1, statement=text))

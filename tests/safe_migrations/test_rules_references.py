@@ -8,9 +8,9 @@ from alembic.operations.ops import ExecuteSQLOp
 
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.products import FACTS, facts_at
-from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
-from app.safe_migrations.review.rules import RULES, Case, Problem
+from app.safe_migrations.review.rules import RULES, Problem, RuleContext
 from app.safe_migrations.review.sql import translated
 
 ADD = "ALTER TABLE pet ADD COLUMN x INTEGER REFERENCES pet (id)"
@@ -49,7 +49,7 @@ def test_versions(product: str, version: tuple[int, ...], expected: bool) -> Non
     assert expected == rule.applies(facts)
     for statement, name in ((ADD, "pet.x"), (CREATE, "toy.pet")):
         (op,) = translated(ExecuteSQLOp(statement), "mysql")
-        found = rule.find(op, Case(cast(Any, None), "upgrade", Operation(op, 1), facts, Tables()))
+        found = rule.find(op, RuleContext(cast(Any, None), "upgrade", Operation(op, 1), facts, KnownSchema()))
         (problem,) = cast("list[Problem]", found)
         assert f"has REFERENCES in the definition of {name}" in problem.what
         assert '"pet", ["' in problem.instead

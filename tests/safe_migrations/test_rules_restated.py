@@ -11,9 +11,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import mysql
 
 from app.safe_migrations.adapters.products import FACTS
-from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
-from app.safe_migrations.review.rules import RULES, Case, Problem
+from app.safe_migrations.review.rules import RULES, Problem, RuleContext
 from app.safe_migrations.review.sql import translated
 from tests.conftest import is_mariadb
 
@@ -80,9 +80,9 @@ def change(name: str, **said: Any) -> AlterColumnOp:
     return AlterColumnOp("pet", "x", **modify, **said)
 
 
-def lost(op: AlterColumnOp, tables: Tables, product: str = "mysql") -> str:
+def lost(op: AlterColumnOp, tables: KnownSchema, product: str = "mysql") -> str:
     """What the rule says that goes."""
-    case = Case(
+    case = RuleContext(
         cast(Any, None), "upgrade", Operation(op, 1, statement=vars(op).get("statement")), FACTS[product](), tables
     )
     found = RULES["modify-drops-attributes"].find(op, case)
@@ -108,10 +108,10 @@ def test_servers(database: str) -> None:
                 made.execute("DROP TABLE IF EXISTS pet")
                 table = CreateTableOp("pet", [column()])
                 made.invoke(table)
-                history = Tables()
+                history = KnownSchema()
                 history.apply(CreateTableOp("pet", [column()]))
                 op = change(name, **said)
-                by_database, by_history = (lost(op, tables, product) for tables in (Tables(connection), history))
+                by_database, by_history = (lost(op, tables, product) for tables in (KnownSchema(connection), history))
                 before = shown()
                 made.invoke(op)
                 word = {"the comment": "COMMENT", "that it is generated": "STORED"}.get(expected, expected)
@@ -131,7 +131,7 @@ def test_what_is_not_known() -> None:
     """Without database and history what the script does not say may be lost; what Flask-Migrate writes is enough."""
 
     def of(**said: Any) -> str:
-        return lost(AlterColumnOp("pet", "x", **said), Tables())
+        return lost(AlterColumnOp("pet", "x", **said), KnownSchema())
 
     assert "NOT NULL, if it has that" == of(modify_type=sa.Text())
     assert "NOT NULL, if it has that, its type, without which this fails" == of(modify_comment="c")
@@ -143,11 +143,11 @@ def test_what_is_not_known() -> None:
 
 def test_words() -> None:
     """The line to paste has what is missing, as the column has it."""
-    tables = Tables()
+    tables = KnownSchema()
     tables.apply(CreateTableOp("pet", [sa.Column("x", sa.String(20), nullable=False, server_default="a", comment="c")]))
     op = AlterColumnOp("pet", "x", modify_type=sa.Text())
     for batch, name in ((False, 'op.alter_column("pet", '), (True, "batch_op.alter_column(")):
-        case = Case(cast(Any, None), "upgrade", Operation(op, 1, batch), FACTS["mysql"](), tables)
+        case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, batch), FACTS["mysql"](), tables)
         expected = Problem(
             "changes pet.x, and what the script does not say of the column goes: NOT NULL, DEFAULT 'a', the comment",
             f'say what is to stay:\n    {name}"x", ..., existing_nullable=False,'
@@ -158,17 +158,17 @@ def test_words() -> None:
 
 def test_sql() -> None:
     """MODIFY in SQL says all of a column: what goes is what the column has, and the statement does not say."""
-    tables = Tables()
+    tables = KnownSchema()
     tables.apply(CreateTableOp("pet", [sa.Column("x", sa.String(20), nullable=False, server_default="a", comment="c")]))
 
-    def of(statement: str, tables: Tables) -> str:
+    def of(statement: str, tables: KnownSchema) -> str:
         (op,) = translated(ExecuteSQLOp(statement), "mysql")
         assert isinstance(op, AlterColumnOp)
         return lost(op, tables)
 
     assert "NOT NULL, DEFAULT 'a', the comment" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", tables)
     assert "" == of("ALTER TABLE pet CHANGE x y VARCHAR(30) NOT NULL DEFAULT 'b' COMMENT 'd'", tables)
-    assert "NOT NULL, if it has that" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", Tables())
-    assert "" == of("ALTER TABLE pet MODIFY x VARCHAR(30) NOT NULL", Tables())
+    assert "NOT NULL, if it has that" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", KnownSchema())
+    assert "" == of("ALTER TABLE pet MODIFY x VARCHAR(30) NOT NULL", KnownSchema())
     assert "" == of("ALTER TABLE pet ALTER COLUMN x SET DEFAULT 'c'", tables)
-    assert "" == of("ALTER TABLE pet RENAME COLUMN x TO y", Tables()), "it says nothing but the name"
+    assert "" == of("ALTER TABLE pet RENAME COLUMN x TO y", KnownSchema()), "it says nothing but the name"

@@ -176,8 +176,8 @@ def test_lock_heavy(review: Review, statement: str, expected: int) -> None:
 def test_detach_partition_before_14() -> None:
     """CONCURRENTLY is no way out where it is none."""
     facts = FACTS["postgresql"]
-    ways = [facts(version).way_out("DETACH PARTITION", "", False) or "" for version in ((13,), (14,))]
-    assert [True, False] == ["from version 14 on" in way for way in ways]
+    directions = [facts(version).way_out("DETACH PARTITION", "", False) or "" for version in ((13,), (14,))]
+    assert [True, False] == ["from version 14 on" in direction for direction in directions]
 
 
 @on_postgresql

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic.operations import ops
 from sqlalchemy.dialects import postgresql
 
-from app.safe_migrations.review.known_schema import Tables
+from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.sql import translated
 from tests.conftest import ROOT
 
@@ -467,7 +467,7 @@ def test_never_raises(dialect: str) -> None:
     """Nor for half a statement, nor for another database's; and what comes of it can be followed."""
     for _, statement, _ in CASES:
         for end in range(1, len(statement), 29):
-            tables = Tables()
+            tables = KnownSchema()
             for op in translated(ops.ExecuteSQLOp(statement[:end]), dialect):
                 tables.apply(op)
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..console import StepDone
 from ..errors import MigrationError
-from ..retry import Patience
+from ..retry import RetryPolicy
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from .snapshot import Snapshot
@@ -42,7 +42,7 @@ def version_table() -> tuple[str | None, str]:
     return options.get("version_table_schema"), options.get("version_table", "alembic_version")
 
 
-def is_ours(table: str) -> bool:
+def is_own_table(table: str) -> bool:
     """Whether it is no table of the app's, but of Alembic or of a run."""
     return table == version_table()[1] or table.startswith(OWN_TABLES)
 
@@ -233,11 +233,11 @@ class Adapter(ABC):
     def _tables(self, connection: Connection) -> Iterator[TableClause]:
         for schema in self.schemas(connection):
             for name in inspect(connection).get_table_names(schema):
-                if not is_ours(name):
+                if not is_own_table(name):
                     yield table(name, schema=schema)
 
     @abstractmethod
-    def dump(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
+    def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Write the database into ``file``, as it is at one moment. Raises MigrationError or OSError."""
 
     @abstractmethod
@@ -245,7 +245,7 @@ class Adapter(ABC):
         """Raise MigrationError unless ``file`` is a whole backup of this product."""
 
     @abstractmethod
-    def load(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
+    def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Replace everything in the database with ``file``, of which dump() wrote that ``part``.
 
         Raises MigrationError or DBAPIError.
@@ -265,15 +265,15 @@ class Adapter(ABC):
         """This database's lock for ``what``, not taken yet, for the steps on ``connection``; freed at the end."""
 
     @abstractmethod
-    def is_lock_time_out(self, error: DBAPIError) -> bool:
+    def is_lock_timeout(self, error: DBAPIError) -> bool:
         """Whether ``error`` says that somebody else held a row, a table or the file for too long."""
 
     def in_transaction(self, connection: Connection) -> bool:
         """Return whether the driver has an open transaction; SQLAlchemy does not notice one that SQL has ended."""
         return connection.in_transaction()
 
-    def limit_lock_waits(self, _connection: Connection, _patience: Patience) -> None:
-        """Set the lock time-out of the transaction that has begun there to ``patience.seconds``.
+    def limit_lock_waits(self, _connection: Connection, _patience: RetryPolicy) -> None:
+        """Set the lock time-out of the transaction that has begun there to ``retry.seconds``.
 
         By default it stays the database's own: some seconds on SQLite, on MySQL 50 for a row and a day for a table.
         """
@@ -312,7 +312,7 @@ class Adapter(ABC):
         """The file whose restore is under way or was broken off; or an empty text."""
         return ""
 
-    def recover(self, connection: Connection, _patience: Patience) -> None:
+    def recover(self, connection: Connection, _patience: RetryPolicy) -> None:
         """Undo what a killed run left half-done. Raises HalfDoneError if something cannot be undone.
 
         Raises MigrationError where a restore was broken off.
@@ -326,8 +326,8 @@ class Adapter(ABC):
         connection.rollback()
 
     @abstractmethod
-    def prepared(self, connection: Connection, patience: Patience, review: str) -> AbstractContextManager[StepDone]:
-        """Prepare ``connection`` for steps: limit lock waits as ``patience`` says, and apply the setting ``review`` to
+    def prepared(self, connection: Connection, retry: RetryPolicy, review: str) -> AbstractContextManager[StepDone]:
+        """Prepare ``connection`` for steps: limit lock waits as ``retry`` says, and apply the setting ``review`` to
         what only the step itself finds.
 
         Yield a StepDone, to be called in the transaction that ends a step.

@@ -148,13 +148,13 @@ class Facts:
     rebuilds = False
     """Whether a column or a constraint is changed by making the table anew, in Alembic's batch mode."""
 
-    restates_columns = False
+    redefines_columns = False
     """Whether a column is changed, and renamed, by saying all of it anew: its type, default and comment."""
 
     enums_by_place = False
     """Whether rows have the value of an enum by its place in the list."""
 
-    numbering_blocks_writes = False
+    auto_increment_blocks_writes = False
     """Whether nobody can write to a table while it gets a column whose values the database numbers."""
 
     oldest: tuple[int, ...] = ()
@@ -236,7 +236,7 @@ class Facts:
         """Whether the table is copied for a new CHECK constraint, ``inline`` in the definition of a new column."""
         return self.alters_by_copy
 
-    def copies_for_numbering(self, _numbered: bool) -> bool:
+    def copies_for_auto_increment(self, _numbered: bool) -> bool:
         """Whether the table is copied when the database begins, or ceases, to number an existing column's values."""
         return self.alters_by_copy
 
@@ -280,7 +280,7 @@ class Facts:
         """
         return None
 
-    def restates(self, _operation: AlterColumnOp) -> bool:
+    def redefines_column(self, _operation: AlterColumnOp) -> bool:
         """Whether the statement for it says all of the column anew, and what it leaves out is lost."""
         return False
 

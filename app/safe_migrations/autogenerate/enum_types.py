@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeEngine
 from ..adapters import adapter_of
 from ..adapters.facts import Facts
 from ..adapters.products import facts_at
-from ..review.known_schema import Tables
+from ..review.known_schema import KnownSchema
 from .changes import following, ids_after, way_back
 from .history import tables_by_revisions
 from .rendering import AddEnumValue, PerDatabase, every
@@ -100,7 +100,7 @@ def _is_text(kind: TypeEngine[Any] | None) -> bool:
     return isinstance(kind, String) and not isinstance(kind, Enum)
 
 
-def _enum_in(history: Tables, table: str, column: str, schema: str | None, facts: Facts) -> TypeEngine[Any] | None:
+def _enum_in(history: KnownSchema, table: str, column: str, schema: str | None, facts: Facts) -> TypeEngine[Any] | None:
     """Return the type of the column, without its CHECK, if it is an enum of the database's own."""
     known = history.column(table, column, schema)
     if known is None or known.type is None or facts.enum_type(known.type) is None:

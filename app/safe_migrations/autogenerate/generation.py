@@ -25,7 +25,7 @@ from ..adapters import adapter_of
 from ..adapters.facts import Facts
 from ..adapters.products import facts_at, facts_of
 from ..console import log
-from ..review.known_schema import Tables
+from ..review.known_schema import KnownSchema
 from ..settings import settings
 from .answers import agreed, given, wrong
 from .backfills import fill
@@ -122,7 +122,7 @@ def _is_partitioned(context: MigrationContext, changes: ModifyTableOps, concerne
     """Return True if the table is partitioned in the database, or in the models for one of those that are concerned."""
     model = models_of(context).get((changes.schema, changes.table_name))
     options = dict(model.kwargs) if model is not None else {}  # the view itself has every option, with its default
-    known = Tables(context.connection)
+    known = KnownSchema(context.connection)
     return any(
         f"{facts.dialect}_partition_by" in options
         or (

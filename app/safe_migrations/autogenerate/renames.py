@@ -157,7 +157,7 @@ class Renaming:
             origin = origins.pop(old)
             origins[new] = origin
             there, wanted = known.columns[origin], by_name[pairs[origin]]
-            restated = self.facts.restates_columns or self._differs(there, wanted)
+            restated = self.facts.redefines_columns or self._differs(there, wanted)
             counted = wanted is model.autoincrement_column
             default = wanted.server_default if wanted.server_default and there.server_default else there.server_default
             yield RenameColumn(

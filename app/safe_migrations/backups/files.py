@@ -21,7 +21,7 @@ from ..console import log, reported
 from ..errors import MigrationError
 from ..plan import command
 from ..remedies import relative
-from ..retry import Patience
+from ..retry import RetryPolicy
 from ..settings import Settings
 from .client_programs import ToolError
 
@@ -73,7 +73,7 @@ class Backups:
         """The last one that was made, if there is one. Raises as found() does."""
         return next(iter(self.found()), None)
 
-    def make(self, connection: Connection, heads: tuple[str, ...], patience: Patience, by_hand: bool = False) -> Path:
+    def make(self, connection: Connection, heads: tuple[str, ...], retry: RetryPolicy, by_hand: bool = False) -> Path:
         """Write one and verify it. Raises MigrationError if that fails; then there is no file. Call it locked."""
         now = datetime.now(UTC)
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
@@ -81,7 +81,7 @@ class Backups:
         partial = self.folder / f"{begin}{self.adapter.suffix}{PARTIAL}"
         with private(partial), reported(f"Backing up to {relative(self.folder)}", partial), writing(self.folder):
             self._remove_partial(but=partial)
-            self.adapter.dump(connection, partial, patience)
+            self.adapter.dump(connection, partial, retry)
             with ThreadPoolExecutor() as others:  # two read it at once: zlib and the tools release the interpreter
                 checksum = others.submit(_checksum, partial)
                 self.adapter.verify(connection, partial)
@@ -148,7 +148,7 @@ def before_steps(
         if not can_lose(steps, connection.dialect.name):
             return None
     try:
-        return backups.make(connection, heads, using.patience)
+        return backups.make(connection, heads, using.retry)
     except ToolError as error:
         raise MigrationError(
             error.what,

@@ -10,9 +10,9 @@ from ..console import add_to, reported
 from ..database import heads_of
 from ..errors import MigrationError
 from ..lock import locked
-from ..lock_waits import blocked, timed_out
+from ..lock_waits import is_lock_timeout, lock_timeout_error
 from ..remedies import relative
-from ..retry import Patience
+from ..retry import RetryPolicy
 from ..settings import Settings
 from .client_programs import LockTimeOutError, ToolError
 from .files import Backups, heads_in_name, restore_line
@@ -27,10 +27,10 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
     adapter = backups.adapter
     with locked(adapter, connection, using.lock_wait):
         broken = adapter.broken_restore(connection)
-        before = None if broken else backups.make(connection, heads_of(connection), using.patience)
+        before = None if broken else backups.make(connection, heads_of(connection), using.retry)
         try:
             with reported(f"Restoring {relative(file)}"):
-                _load(adapter, connection, using.patience, file)
+                _load(adapter, connection, using.retry, file)
         except BaseException as error:
             if _changed_nothing(adapter, connection, error):
                 add_to(error, "Nothing was changed.")
@@ -43,20 +43,20 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
             backups.prune(file, before)
 
 
-def _load(adapter: Adapter, connection: Connection, patience: Patience, file: Path) -> None:
+def _load(adapter: Adapter, connection: Connection, retry: RetryPolicy, file: Path) -> None:
     """Try again where others hold a lock; an adapter that cannot run the whole again does so with each statement."""
 
     def has_waited(error: Exception) -> bool:
-        return isinstance(error, LockTimeOutError) or timed_out(adapter, error)
+        return isinstance(error, LockTimeOutError) or is_lock_timeout(adapter, error)
 
-    tries = patience if adapter.reruns else Patience(patience.seconds, 1)
+    tries = retry if adapter.reruns else RetryPolicy(retry.seconds, 1)
     try:
-        tries.persist(lambda: adapter.load(connection, file, patience), has_waited)
+        tries.call(lambda: adapter.load(connection, file, retry), has_waited)
     except (LockTimeOutError, DBAPIError) as error:
         if not has_waited(error):
             raise
         connection.rollback()
-        raise blocked(adapter, connection, patience, restore_line(file)) from error
+        raise lock_timeout_error(adapter, connection, retry, restore_line(file)) from error
 
 
 def _changed_nothing(adapter: Adapter, connection: Connection, error: BaseException) -> bool:

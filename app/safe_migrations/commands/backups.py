@@ -45,7 +45,7 @@ def opened(config: Config) -> Iterator[tuple[Backups, Connection, Settings]]:
 def back_up(config: Config) -> str:
     """Write a backup, which no run removes, and return its path."""
     with opened(config) as (backups, connection, using), locked(backups.adapter, connection, using.lock_wait):
-        return relative(backups.make(connection, heads_of(connection), using.patience, by_hand=True))
+        return relative(backups.make(connection, heads_of(connection), using.retry, by_hand=True))
 
 
 def list_backups(config: Config) -> None:

@@ -146,9 +146,9 @@ def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
         before = set(Path(directory).glob("versions/*.py"))
         result = generate(**options)
         if options.get("autogenerate", True) and set(Path(directory).glob("versions/*.py")) - before:
-            from .review import tell_findings
+            from .review import print_findings
 
-            tell_findings(_config(options.get("directory"), options.get("x_arg")))
+            print_findings(_config(options.get("directory"), options.get("x_arg")))
         return result
 
     return run

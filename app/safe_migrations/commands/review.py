@@ -31,7 +31,7 @@ def review(config: Config, revisions: str, whole: bool, targets: str, form: str)
     return not any(finding.stops for finding in findings)
 
 
-def tell_findings(config: Config) -> None:
+def print_findings(config: Config) -> None:
     """Print on stderr what is found in pending revisions, unless MIGRATION_REVIEW is off."""
     if settings_of(config).review == "off":
         return

@@ -43,7 +43,7 @@ KEEPS_KIND = re.compile(
 
 
 @contextmanager
-def kept_inside(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
+def confined(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
     """Refuse statements on the copy ``scratch`` that reach the database ``real``, or its server if the two share that.
 
     Raises UnsafeError for a trigger or a routine of the copy that does.

@@ -16,7 +16,7 @@ from ..database import heads_of
 from ..errors import MigrationError, summary
 from ..remedies import masked
 from ..settings import Settings
-from .confinement import kept_inside
+from .confinement import confined
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows
         stack.callback(scratch.engine.dispose)
         _copy(adapter, connection, scratch, using, rows)
         is_shared = _server(url) == _server(adapter.engine.url) or adapter.databases.has(connection, str(url.database))
-        stack.enter_context(kept_inside(scratch, adapter.engine.url, is_shared))
+        stack.enter_context(confined(scratch, adapter.engine.url, is_shared))
         yield scratch
 
 
@@ -123,8 +123,8 @@ def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Set
         with reported("Copying", file):
             part = Part.COPY if rows else Part.SCHEMA
             with writing(file.parent):
-                adapter.dump(connection, file, using.patience, part)
-            scratch.load(target, file, using.patience, part)
+                adapter.dump(connection, file, using.retry, part)
+            scratch.load(target, file, using.retry, part)
         if not rows:
             context = MigrationContext.configure(target, opts=version_options())
             for head in set(heads) - set(context.get_current_heads()):

@@ -60,7 +60,7 @@ class KnownColumn:
     nullable: bool | None = None
     default: Any = None
     comment: str | None = None
-    numbered: bool = False
+    auto_increment: bool = False
     """Whether the database numbers the values by itself (AUTO_INCREMENT)."""
     stored_as: str | None = None
     """Its name in the database; None if an operation adds it."""
@@ -97,14 +97,14 @@ class KnownTable:
         )
 
 
-class Tables:
+class KnownSchema:
     """Begins with the database behind ``connection``, or with nothing known; apply() follows the operations."""
 
     def __init__(self, connection: Connection | None = None) -> None:
         self.connection = connection
         self.new: set[Name] = set()
         self.known: dict[Name, KnownTable] = {}
-        self.parent: Tables | None = None
+        self.parent: KnownSchema | None = None
         self.applied: dict[Name, list[Operation]] = {}
         self.written: set[Name | None] = set()
         """Where an earlier operation changed rows, which the database does not have yet; None: nobody knows where."""
@@ -113,9 +113,9 @@ class Tables:
         """From here on, no table counts as new that was there before."""
         self.new.clear()
 
-    def branch(self) -> "Tables":
+    def branch(self) -> "KnownSchema":
         """A copy, to follow operations that are not run next."""
-        copy = Tables(self.connection)
+        copy = KnownSchema(self.connection)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
         return copy
 
@@ -314,8 +314,8 @@ class Tables:
             column.default = operation.modify_server_default
         if operation.modify_comment is not False:
             column.comment = operation.modify_comment
-        if (numbered := operation.kw.get("autoincrement")) is not None:
-            column.numbered = numbered
+        if (auto_increment := operation.kw.get("autoincrement")) is not None:
+            column.auto_increment = auto_increment
         columns[column.name] = column
 
     @apply.register
@@ -428,9 +428,9 @@ def _read(inspector: Inspector, schema: str | None, names: list[str]) -> dict[st
 
 
 def _add_column(known: KnownTable, column: "Column[Any]") -> None:
-    numbered = column.table is not None and column.table.autoincrement_column is column
+    auto_increment = column.table is not None and column.table.autoincrement_column is column
     known.columns[column.name] = KnownColumn(
-        column.name, column.type, column.nullable, column.server_default, column.comment, numbered
+        column.name, column.type, column.nullable, column.server_default, column.comment, auto_increment
     )
     for key in column.foreign_keys:
         if key.constraint is None or len(key.constraint.elements) == 1:

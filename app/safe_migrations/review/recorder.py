@@ -89,23 +89,23 @@ class Revision:
     not_inspectable: dict[str, NotInspectable]
     """By way."""
 
-    ways: tuple[str, ...]
+    directions: tuple[str, ...]
     """The directions that were recorded: upgrade, downgrade, or both."""
 
     @classmethod
-    def of(cls, script: Script, recorder: "Recorder", *ways: str) -> "Revision":
-        """Record ``ways``, upgrade or downgrade, for the dialect of ``recorder``: both, if none is given."""
-        ways = ways or ("upgrade", "downgrade")
+    def of(cls, script: Script, recorder: "Recorder", *directions: str) -> "Revision":
+        """Record ``directions``, upgrade or downgrade, for the dialect of ``recorder``: both, if none is given."""
+        directions = directions or ("upgrade", "downgrade")
         found: dict[str, list[Operation]] = {"upgrade": [], "downgrade": []}
         reasons = {}
-        for way in ways:
+        for direction in directions:
             try:
-                recorder.recorded(script, way)
+                recorder.recorded(script, direction)
             except NotInspectable as reason:
-                reasons[way] = reason
+                reasons[direction] = reason
             for operation in recorder.found:
-                found[way] += _translated(operation, recorder.dialect)
-        return cls(script, found["upgrade"], found["downgrade"], reasons, ways)
+                found[direction] += _translated(operation, recorder.dialect)
+        return cls(script, found["upgrade"], found["downgrade"], reasons, directions)
 
 
 def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
@@ -157,7 +157,7 @@ class Recorder:
     def __init__(self, dialect: str, connection: Connection | None = None) -> None:
         self.dialect = dialect
         self.connection = connection
-        self.path = self.way = ""
+        self.path = self.direction = ""
         self.autocommit = False
         self.found: list[Operation] = []
         self.refused: NotInspectable | None = None
@@ -177,17 +177,17 @@ class Recorder:
             batch_alter_table=self._batch_alter_table,
         )
 
-    def recorded(self, revision: Script, way: str) -> list[Operation]:
-        """Return the operations of ``way``: upgrade or downgrade. Raises NotInspectable with the reason.
+    def recorded(self, revision: Script, direction: str) -> list[Operation]:
+        """Return the operations of ``direction``: upgrade or downgrade. Raises NotInspectable with the reason.
 
         The script's own code runs, without side effects (side_effects.py).
         """
-        self.path, self.way, self.autocommit, self.found, self.refused = revision.path, way, False, [], None
+        self.path, self.direction, self.autocommit, self.found, self.refused = revision.path, direction, False, [], None
         failure: BaseException | None = None
         self.op._install_proxy()
         try:
             with side_effects.refused(revision.path, self._refuse):
-                getattr(revision.module, way)()
+                getattr(revision.module, direction)()
         except (Exception, SystemExit, NotInspectable) as error:
             failure = error
         finally:
@@ -302,7 +302,7 @@ class _Inspector:
         self._recorder = subject._recorder
 
     def __getattr__(self, name: str) -> Any:
-        if self._recorder.connection is None or self._recorder.way != "upgrade" or self._recorder.found:
+        if self._recorder.connection is None or self._recorder.direction != "upgrade" or self._recorder.found:
             raise NotInspectable(f"it inspects what will be there then ({name})")
         return getattr(inspect(self._recorder.connection), name)
 

@@ -17,9 +17,9 @@ from ..console import log
 from ..errors import UnsafeError, summary
 from ..remedies import relative
 from .findings import Finding, Level
-from .known_schema import Tables
+from .known_schema import KnownSchema
 from .recorder import Operation, Recorder, Revision
-from .rules import RULES, Assurances, Case, Problem, Rule
+from .rules import RULES, Assurances, Problem, Rule, RuleContext
 from .rules.registry import BOTH, WARNS
 from .sql.ops import ChangeRowsOp
 
@@ -33,26 +33,26 @@ class Review:
     Without ``downgrades`` it does not call any downgrade().
     """
 
-    def __init__(self, facts: Facts, tables: Tables, recorder: Recorder, downgrades: bool = True) -> None:
+    def __init__(self, facts: Facts, tables: KnownSchema, recorder: Recorder, downgrades: bool = True) -> None:
         self.facts = facts
         self.rules = [rule for rule in RULES.values() if rule.applies(facts)]
         self.tables = tables
         self.recorder = recorder
-        self.ways = BOTH if downgrades else ("upgrade",)
+        self.directions = BOTH if downgrades else ("upgrade",)
 
     def of(self, script: Script) -> list[Finding]:
         """What hurts in one revision, which follows what was reviewed before."""
-        return self.of_recorded(Revision.of(script, self.recorder, *self.ways))
+        return self.of_recorded(Revision.of(script, self.recorder, *self.directions))
 
     def of_recorded(self, revision: Revision) -> list[Finding]:
         """Return the findings of a revision whose operations are known."""
         script = revision.script
         declared = getattr(script.module, "safety_assured", {})
-        whole = self.ways == BOTH
+        whole = self.directions == BOTH
         elsewhere = _found_elsewhere(script, self.tables) if declared and whole else set()
         found = list(self._found(revision))
         assurances = Assurances(declared, {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None)
-        found += self._judged(assurances, Case(revision, "upgrade", None, self.facts, self.tables))
+        found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.facts, self.tables))
         return [_finding(script, item, assurances.codes) for item in found]
 
     def pass_by(self, script: Script) -> None:
@@ -62,42 +62,42 @@ class Review:
                 self.tables.follow(operation)
 
     def _found(self, revision: Revision) -> Iterator[Found]:
-        yield from self._judged(revision, Case(revision, "upgrade", None, self.facts, self.tables))
+        yield from self._judged(revision, RuleContext(revision, "upgrade", None, self.facts, self.tables))
         for operation in revision.upgrade:
-            case = Case(revision, "upgrade", operation, self.facts, self.tables)
-            yield from self._judged_and_followed(operation, case)
+            context = RuleContext(revision, "upgrade", operation, self.facts, self.tables)
+            yield from self._judged_and_followed(operation, context)
         tables = self.tables.branch()
         for operation in revision.downgrade:
-            case = Case(revision, "downgrade", operation, self.facts, tables)
-            yield from self._judged_and_followed(operation, case)
+            context = RuleContext(revision, "downgrade", operation, self.facts, tables)
+            yield from self._judged_and_followed(operation, context)
 
-    def _judged_and_followed(self, operation: Operation, case: Case) -> Iterator[Found]:
-        yield from self._judged(operation.op, case)
+    def _judged_and_followed(self, operation: Operation, context: RuleContext) -> Iterator[Found]:
+        yield from self._judged(operation.op, context)
         try:
-            case.tables.follow(operation)
+            context.tables.follow(operation)
         except Exception as error:
             fault = _fault("has an operation that the review cannot follow", error)
-            yield RULES["not-inspectable"], fault, WARNS, operation.line, case.way
+            yield RULES["not-inspectable"], fault, WARNS, operation.line, context.direction
 
-    def _judged(self, subject: Any, case: Case) -> Iterator[Found]:
-        table = case.tables.of(subject)
+    def _judged(self, subject: Any, context: RuleContext) -> Iterator[Found]:
+        table = context.tables.of(subject)
         for rule in self.rules:
-            if not isinstance(subject, rule.classes) or case.way not in rule.ways:
+            if not isinstance(subject, rule.classes) or context.direction not in rule.directions:
                 continue
-            if table is not None and not rule.new_tables and case.tables.is_new(*table):
+            if table is not None and not rule.new_tables and context.tables.is_new(*table):
                 continue
-            for problem in _problems(rule, subject, case):
+            for problem in _problems(rule, subject, context):
                 level = problem.level or rule.level
-                if level is Level.BLOCKS and table and not rule.new_tables and case.tables.has_rows(*table) is False:
+                if level is Level.BLOCKS and table and not rule.new_tables and context.tables.has_rows(*table) is False:
                     level = Level.WARNS
-                line = problem.line or (case.operation.line if case.operation else 1)
-                yield rule, problem, level, line, case.way
+                line = problem.line or (context.operation.line if context.operation else 1)
+                yield rule, problem, level, line, context.direction
 
 
-def _problems(rule: Rule, subject: Any, case: Case) -> Iterator[Problem]:
+def _problems(rule: Rule, subject: Any, context: RuleContext) -> Iterator[Problem]:
     """Yield the problems that the rule finds. If it raises, yield a warning: a faulty rule must not stop a command."""
     try:
-        found = rule.find(subject, case) or ()
+        found = rule.find(subject, context) or ()
         yield from (found,) if isinstance(found, Problem) else found
     except Exception as error:
         yield _fault("was not reviewed by this rule, which failed", error)
@@ -112,7 +112,7 @@ def _fault(what: str, error: Exception) -> Problem:
 def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, one_run: bool = False) -> list[Finding]:
     """Of those ``chosen`` in the ``history``, without a database: each has been a run of its own, or all are one."""
     findings = []
-    review = Review(facts, Tables(), Recorder(facts.dialect))
+    review = Review(facts, KnownSchema(), Recorder(facts.dialect))
     for script in history:
         if script.revision not in chosen:
             review.pass_by(script)
@@ -134,10 +134,10 @@ def review_pending(
         return []
     facts = facts_at(adapter, connection)
     findings = []
-    review = Review(facts, Tables(connection), Recorder(facts.dialect, connection), downgrades)
+    review = Review(facts, KnownSchema(connection), Recorder(facts.dialect, connection), downgrades)
     revisions = []
     for script in scripts:
-        revisions.append(Revision.of(script, review.recorder, *review.ways))
+        revisions.append(Revision.of(script, review.recorder, *review.directions))
         review.recorder.connection = None  # what the next one would find there is not there yet
     operations = [found for revision in revisions for found in (*revision.upgrade, *revision.downgrade)]
     named = (review.tables.of(operation.op) for operation in operations)
@@ -174,12 +174,12 @@ def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
     return error
 
 
-def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection) -> None:
+def warn_of_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection) -> None:
     """Print what downgrades will take: rows of tables, values of columns."""
     downgrades = [step.revision for step in steps if isinstance(step, RevisionStep) and not step.is_upgrade]
     if not downgrades:
         return
-    tables = Tables(connection)
+    tables = KnownSchema(connection)
     recorder = Recorder(facts_at(adapter, connection).dialect)
     operations = [found for script in downgrades for found in Revision.of(script, recorder, "downgrade").downgrade]
     with adapter.hidden_rows_refused(connection):
@@ -190,7 +190,7 @@ def tell_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Co
                 tables.follow(operation)
 
 
-def _loss(op: Any, tables: Tables) -> str:
+def _loss(op: Any, tables: KnownSchema) -> str:
     """Return what ``op`` deletes, in words; an empty text if there is nothing."""
     deletes = isinstance(op, ChangeRowsOp) and op.verb in ("DELETE", "TRUNCATE")
     if not (deletes or isinstance(op, DropTableOp | DropColumnOp)) or not op.table_name:
@@ -222,7 +222,7 @@ def _in_one(findings: list[Finding], never: set[str]) -> str:
     return f"{told}\nIf it is safe, say so in {findings[0].file} (line {lines}):\n    safety_assured = {{{assured}}}"
 
 
-def _found_elsewhere(script: Script, tables: Tables) -> set[str]:
+def _found_elsewhere(script: Script, tables: KnownSchema) -> set[str]:
     """The codes that a script deserves on one of the other databases."""
     codes = set()
     for facts in FACTS.values():
@@ -232,8 +232,8 @@ def _found_elsewhere(script: Script, tables: Tables) -> set[str]:
 
 
 def _finding(script: Script, found: Found, acknowledged: set[str]) -> Finding:
-    rule, problem, level, line, way = found
-    where = "in downgrade() " if way == "downgrade" else ""
+    rule, problem, level, line, direction = found
+    where = "in downgrade() " if direction == "downgrade" else ""
     return Finding(
         script.revision,
         relative(Path(script.path)),

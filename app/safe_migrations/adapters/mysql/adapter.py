@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone, log
-from ...retry import Patience
+from ...retry import RetryPolicy
 from ..base import RESTORE, Adapter, Lock, Part
 from .catalog import (
     JOURNAL,
@@ -38,7 +38,7 @@ class MySQL(Adapter):
     configure = {"transactional_ddl": True}
     suffix = ".sql.gz"
 
-    def dump(self, connection: Connection, file: Path, _patience: Patience, part: Part = Part.ALL) -> None:
+    def dump(self, connection: Connection, file: Path, _patience: RetryPolicy, part: Part = Part.ALL) -> None:
         """The dump of one snapshot (``--single-transaction``), compressed."""
         self._dump(connection).write(file, part)
         connection.rollback()
@@ -48,10 +48,10 @@ class MySQL(Adapter):
         self._dump(connection).verify(file)
         connection.rollback()
 
-    def load(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
+    def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Drop what there is, and run the dump. Each statement commits, so a table tells meanwhile what goes on."""
         dump = self._dump(connection)
-        with self._impatient(connection, patience) as execute:
+        with self._impatient(connection, retry) as execute:
             makers = dump.verify(file)
             dump.require_rights(makers if part is Part.ALL else {("", is_logged) for _, is_logged in makers})
             _require_free(execute)
@@ -91,7 +91,7 @@ class MySQL(Adapter):
         finally:
             lock.free()
 
-    def is_lock_time_out(self, error: DBAPIError) -> bool:
+    def is_lock_timeout(self, error: DBAPIError) -> bool:
         """ER_LOCK_WAIT_TIMEOUT, of a row or a table (MySQL manual, "Server Error Message Reference")."""
         return _timed_out(error.orig)
 
@@ -140,41 +140,41 @@ class MySQL(Adapter):
         """From the mark that a restore leaves until it is done."""
         return broken_restore(executing(connection))
 
-    def recover(self, connection: Connection, patience: Patience) -> None:
+    def recover(self, connection: Connection, retry: RetryPolicy) -> None:
         """Undo what a run that was killed had done of its last revision."""
         from .undo import undo
 
-        with self._impatient(connection, patience) as execute:
-            super().recover(connection, patience)
+        with self._impatient(connection, retry) as execute:
+            super().recover(connection, retry)
             if there(execute, JOURNAL):
                 outcome = undo(execute, heads_as_text(execute))
                 log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing")
                 outcome.require_whole()
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience, _review: str) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, retry: RetryPolicy, _review: str) -> Iterator[StepDone]:
         """With short waits, and a journal from which a failure is undone."""
         from .steps import journaled  # loads all that reads SQL
 
-        with self._impatient(connection, patience) as execute, journaled(connection, execute) as step_done:
+        with self._impatient(connection, retry) as execute, journaled(connection, execute) as step_done:
             yield step_done
 
     @contextmanager
-    def _impatient(self, connection: Connection, patience: Patience) -> Iterator[Execute]:
-        """Wait as ``patience`` says: ``lock_wait_timeout`` for tables, ``innodb_lock_wait_timeout`` for rows.
+    def _impatient(self, connection: Connection, retry: RetryPolicy) -> Iterator[Execute]:
+        """Wait as ``retry`` says: ``lock_wait_timeout`` for tables, ``innodb_lock_wait_timeout`` for rows.
 
         A statement that timed out did nothing and is tried again; the run cannot be, for DDL before it is committed.
         """
         names = ("lock_wait_timeout", "innodb_lock_wait_timeout")
         before = {name: connection.scalar(text(f"SELECT @@SESSION.{name}")) for name in names}
         for name in names:
-            connection.execute(text(f"SET SESSION {name} = {max(1, round(patience.seconds))}"))
+            connection.execute(text(f"SET SESSION {name} = {max(1, round(retry.seconds))}"))
         connection.rollback()
 
         def do_execute(cursor: Any, statement: str, parameters: Any, execution: Any) -> bool | None:
             if execution.root_connection is not connection:
                 return None
-            patience.persist(lambda: cursor.execute(statement, parameters), _timed_out)
+            retry.call(lambda: cursor.execute(statement, parameters), _timed_out)
             return True
 
         event.listen(self.engine, "do_execute", do_execute)

@@ -82,11 +82,11 @@ class Copies:
         """Whether rows get other keys, or have none by which a value could be put back."""
         if any(column.key for column in lost) or (lost and not any(column.key for column in found)):
             return True
-        numbered = [name for name, now in taken.items() if now and "AUTO_INCREMENT" in now.words]
+        auto_increment = [name for name, now in taken.items() if now and "AUTO_INCREMENT" in now.words]
         return any(
             self.execute(f"SELECT 1 FROM {quoted(table)} WHERE {quoted(column.name)} = 0 LIMIT 1")
             for column in found
-            if column.name in numbered
+            if column.name in auto_increment
         )
 
     def of_what_it_cast(self) -> None:

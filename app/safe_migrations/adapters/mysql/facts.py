@@ -75,11 +75,11 @@ class MySQLFacts(Facts):
     invents_values = True  # in strict mode too (manual, "Data Type Default Values")
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
-    restates_columns = True
+    redefines_columns = True
     # "Data Type Default Values" in its manual.
     without_default: tuple[type[TypeEngine[Any]], ...] = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary)
     enums_by_place = True
-    numbering_blocks_writes = True
+    auto_increment_blocks_writes = True
     lengths_that_grow_free = 0
     """Up to how many bytes a text may hold that can grow past 255 without a copy."""
 
@@ -108,7 +108,7 @@ class MySQLFacts(Facts):
         """All that stands in parentheses, CURRENT_TIMESTAMP and numbers among it; SQLAlchemy writes now() so."""
         return self.alters_by_copy and default.startswith("(")
 
-    def copies_for_numbering(self, _numbered: bool) -> bool:
+    def copies_for_auto_increment(self, _numbered: bool) -> bool:
         """AUTO_INCREMENT copies, whether it comes or goes."""
         return self.alters_by_copy
 
@@ -140,7 +140,7 @@ class MySQLFacts(Facts):
         """By information_schema."""
         return _told("tables", table_name, schema).where(column("engine") == engine)
 
-    def restates(self, operation: AlterColumnOp) -> bool:
+    def redefines_column(self, operation: AlterColumnOp) -> bool:
         """MODIFY and CHANGE do, and Alembic takes them for all but a default (alembic/ddl/mysql.py)."""
         return (
             operation.modify_name is not None
@@ -195,9 +195,9 @@ class MariaDBFacts(MySQLFacts):
         """Not if it stands in the definition of a new column."""
         return self.alters_by_copy and not inline
 
-    def copies_for_numbering(self, numbered: bool) -> bool:
+    def copies_for_auto_increment(self, auto_increment: bool) -> bool:
         """Not when AUTO_INCREMENT goes."""
-        return self.alters_by_copy and numbered
+        return self.alters_by_copy and auto_increment
 
 
 def _told(view: str, table_name: str, schema: str | None) -> Select[tuple[int]]:

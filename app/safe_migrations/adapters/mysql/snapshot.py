@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..base import is_ours
+from ..base import is_own_table
 from ..snapshot import Rows, Scan, Snapshot
 from .catalog import quoted, show_create, there_are
 from .definitions import Definition, without_counter
@@ -11,7 +11,7 @@ from .session import Execute
 
 def taken(execute: Execute) -> Snapshot:
     """Schema and rows as the session sees them. Raises DBAPIError."""
-    found = [(kind, name) for kind, name in there_are(execute) if not is_ours(name)]
+    found = [(kind, name) for kind, name in there_are(execute) if not is_own_table(name)]
     objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
     counters = {
         f"sequence {name}": int(execute(f"SELECT next_not_cached_value FROM {quoted(name)}")[0][0])

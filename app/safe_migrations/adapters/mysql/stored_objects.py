@@ -24,7 +24,7 @@ class StoredObjects:
         self.outcome = outcome
         self.why_not: dict[Maker, str] = {}
 
-    def is_ours(self, entry: Entry) -> bool:
+    def is_own_table(self, entry: Entry) -> bool:
         """Whether we may make the trigger again: what another user defined needs more rights."""
         if entry.text is None:
             return True

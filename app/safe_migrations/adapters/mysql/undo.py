@@ -60,7 +60,7 @@ class Undo:
         as_before = {str(entry) for entry in originals if entry.is_as_before(self.execute)} - changed_rows
         others = [entry for entry in originals if entry.kind != "TABLE"]
         for entry in others:
-            if entry.kind == "TRIGGER" and self.stored.is_ours(entry):
+            if entry.kind == "TRIGGER" and self.stored.is_own_table(entry):
                 self._try(entry, self._drop)  # the undoing of rows is not for it
         for entry in others:
             if entry.kind == "SEQUENCE" and entry.text is not None:

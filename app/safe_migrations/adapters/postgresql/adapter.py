@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ...backups.client_programs import LockTimeOutError
 from ...console import StepDone, log
-from ...retry import Patience
+from ...retry import RetryPolicy
 from ..base import (
     RESTORE,
     Adapter,
@@ -55,7 +55,7 @@ class PostgreSQL(Adapter):
         """All but those of the system: scripts may use more than the one of the search path."""
         return [name for name in inspect(connection).get_schema_names() if name != "information_schema"]
 
-    def dump(self, connection: Connection, file: Path, _patience: Patience, part: Part = Part.ALL) -> None:
+    def dump(self, connection: Connection, file: Path, _patience: RetryPolicy, part: Part = Part.ALL) -> None:
         """``pg_dump -Fc``: one snapshot."""
         Dump(connection).write(file, part)
 
@@ -63,7 +63,7 @@ class PostgreSQL(Adapter):
         """Its first bytes, and that pg_restore can read it to its end."""
         Dump(connection).verify(file)
 
-    def load(self, connection: Connection, file: Path, patience: Patience, _part: Part = Part.ALL) -> None:
+    def load(self, connection: Connection, file: Path, retry: RetryPolicy, _part: Part = Part.ALL) -> None:
         """Drop everything and run the dump, in one transaction if the server has enough locks for that.
 
         Otherwise it runs in steps that commit, and until the end a table marks the database as not whole.
@@ -81,7 +81,7 @@ class PostgreSQL(Adapter):
             connection.execute(text(f"INSERT INTO public.{RESTORE} VALUES (:file)"), {"file": str(file)})
             connection.commit()
         connection.rollback()
-        dump.run(file, connection.dialect.server_version_info or (), patience, wanted, steps)
+        dump.run(file, connection.dialect.server_version_info or (), retry, wanted, steps)
         for name in wanted:
             if not self.has_extension(connection, name):
                 log.warning("Without the extension %s, which this user may not create", name)
@@ -131,13 +131,13 @@ class PostgreSQL(Adapter):
                 session.execute(text("SET idle_session_timeout = 0"))
             yield AdvisoryLock(session, what)
 
-    def is_lock_time_out(self, error: DBAPIError) -> bool:
+    def is_lock_timeout(self, error: DBAPIError) -> bool:
         """lock_not_available (PostgreSQL manual, appendix A)."""
         return getattr(error.orig, "sqlstate", None) == "55P03"
 
-    def limit_lock_waits(self, connection: Connection, patience: Patience) -> None:
+    def limit_lock_waits(self, connection: Connection, retry: RetryPolicy) -> None:
         """By ``lock_timeout``: the server's default is to wait for ever."""
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{patience.milliseconds}ms'")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{retry.milliseconds}ms'")
 
     def in_transaction(self, connection: Connection) -> bool:
         """Return what psycopg knows from the server's last answer."""
@@ -188,7 +188,7 @@ class PostgreSQL(Adapter):
         return found is not None
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience, _review: str) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, retry: RetryPolicy, _review: str) -> Iterator[StepDone]:
         """``lock_timeout`` for the session, which counts for each lock that a statement waits for.
 
         Not in an autocommit block: what has to run there, as CREATE INDEX CONCURRENTLY, waits without blocking others,
@@ -200,7 +200,7 @@ class PostgreSQL(Adapter):
 
         def begin(connection: Connection) -> None:
             nonlocal now
-            wanted = "0" if in_autocommit_block(connection) else f"{patience.milliseconds}ms"
+            wanted = "0" if in_autocommit_block(connection) else f"{retry.milliseconds}ms"
             if wanted != now:
                 connection.exec_driver_sql(f"SET lock_timeout = '{wanted}'")
                 now = wanted

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from ...backups.client_programs import ToolError, program, running, unnamed_file
 from ...errors import MigrationError
-from ...retry import Patience
+from ...retry import RetryPolicy
 from ..base import RESTORE, SCRATCH, Part, double_quoted, not_whole
 
 PACKAGE = "postgresql-client"
@@ -199,7 +199,7 @@ class Dump:
         except MigrationError as error:
             raise not_whole(file, "PostgreSQL", str(error).partition("\n")[0].rstrip(".")) from error
 
-    def run(self, file: Path, server: tuple[Any, ...], patience: Patience, extensions: list[str], steps: bool) -> None:
+    def run(self, file: Path, server: tuple[Any, ...], retry: RetryPolicy, extensions: list[str], steps: bool) -> None:
         """Drop everything and run the output of pg_restore: in one transaction, or in ``steps`` that commit.
 
         ``server`` is the version of the server, and ``extensions`` what extensions() found in the contents of ``file``.
@@ -210,7 +210,7 @@ class Dump:
         drop_all = DROP_ALL if steps else DROP_ALL.replace("COMMIT;", "")
         with self._running(*psql, stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
-            settings = f"SET lock_timeout = '{patience.milliseconds}ms'; SET client_min_messages = warning;\n"
+            settings = f"SET lock_timeout = '{retry.milliseconds}ms'; SET client_min_messages = warning;\n"
             settings += f"SET safe_migrations.kept = '{' '.join(extensions)}';\n"
             target.stdin.write(f"{settings}{begin}\n{drop_all}{AS_IN_A_NEW_DATABASE}".encode())
             for section, before in (("pre-data", ""), ("data", WITHOUT_CHECKS), ("post-data", "")):

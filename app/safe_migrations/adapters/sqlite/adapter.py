@@ -10,7 +10,7 @@ from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone
-from ...retry import Patience
+from ...retry import RetryPolicy
 from ..base import Adapter, Lock, Part, listening
 from . import dump as backup
 from .databases import SQLiteDatabases
@@ -40,7 +40,7 @@ class SQLite(Adapter):
         with opened(path, Path(database)) as file:
             yield FileLock(file, path)
 
-    def is_lock_time_out(self, error: DBAPIError) -> bool:
+    def is_lock_timeout(self, error: DBAPIError) -> bool:
         """SQLITE_BUSY or SQLITE_LOCKED (sqlite.org/rescode.html)."""
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -60,21 +60,21 @@ class SQLite(Adapter):
         """A database in memory ends with its process: there is nothing to bring back."""
         return not isinstance(self.engine.pool, StaticPool) and super().has_rows(connection)
 
-    def dump(self, connection: Connection, file: Path, patience: Patience, part: Part = Part.ALL) -> None:
+    def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """SQLite's online backup; or the statements that make its schema, run on ``file``."""
         if part is Part.SCHEMA:
             backup.write_schema(bare(connection), file)
         else:
-            backup.write(bare(connection), file, patience)
+            backup.write(bare(connection), file, retry)
 
     def verify(self, _connection: Connection, file: Path) -> None:
         """Its header, and ``integrity_check``."""
         backup.verify(file)
 
-    def load(self, connection: Connection, file: Path, patience: Patience, _part: Part = Part.ALL) -> None:
+    def load(self, connection: Connection, file: Path, retry: RetryPolicy, _part: Part = Part.ALL) -> None:
         """The online backup backwards: one transaction."""
         connection.rollback()
-        backup.load(file, bare(connection), patience)
+        backup.load(file, bare(connection), retry)
 
     @property
     def databases(self) -> SQLiteDatabases:
@@ -90,7 +90,7 @@ class SQLite(Adapter):
         return found
 
     @contextmanager
-    def prepared(self, connection: Connection, patience: Patience, review: str) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, retry: RetryPolicy, review: str) -> Iterator[StepDone]:
         """Begin each transaction with the write lock, enforce no foreign keys inside, and look at them at its end."""
         from .foreign_keys import ForeignKeys
         from .rebuilds import Rebuilds  # its patterns take their time to load
@@ -107,7 +107,7 @@ class SQLite(Adapter):
             keys.commit()
 
         (busy,) = below.execute("PRAGMA busy_timeout").fetchone()
-        below.execute(f"PRAGMA busy_timeout={patience.milliseconds}")
+        below.execute(f"PRAGMA busy_timeout={retry.milliseconds}")
         keys.off()
         try:
             with listening(connection, {"begin": begin, "commit": commit}), Rebuilds(connection, review).watching():

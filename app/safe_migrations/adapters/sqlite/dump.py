@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 
 from ...errors import MigrationError
-from ...retry import Patience
+from ...retry import RetryPolicy
 from ..base import not_whole
 
 
@@ -26,12 +26,12 @@ def file_of(engine: Engine) -> str:
     return str(engine.url.database).removeprefix("file:")
 
 
-def write(connection: sqlite3.Connection, file: Path, patience: Patience) -> None:
+def write(connection: sqlite3.Connection, file: Path, retry: RetryPolicy) -> None:
     """In one piece: a writer waits, and no half of what it writes comes along. Raises MigrationError, and OSError."""
     try:
         with closing(sqlite3.connect(file)) as target:
             target.execute("PRAGMA journal_mode=OFF")  # a full disk would leave the journal behind
-            _copy(connection, target, patience, connection)
+            _copy(connection, target, retry, connection)
             target.execute("PRAGMA journal_mode=DELETE")  # one file, whatever the database's own mode is
     except sqlite3.OperationalError as error:
         if _is_of_the_disk(error):
@@ -64,10 +64,10 @@ def verify(file: Path) -> None:
         raise not_whole(file, "SQLite", result[0])
 
 
-def load(file: Path, connection: sqlite3.Connection, patience: Patience) -> None:
+def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:
     """The online backup backwards: one transaction, rolled back if it is broken off. Raises MigrationError."""
     try:
-        _load(file, connection, patience)
+        _load(file, connection, retry)
     except sqlite3.OperationalError as error:
         if not _is_of_the_disk(error):
             raise
@@ -77,14 +77,14 @@ def load(file: Path, connection: sqlite3.Connection, patience: Patience) -> None
         ) from error
 
 
-def _load(file: Path, connection: sqlite3.Connection, patience: Patience) -> None:
+def _load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:
     with closing(_opened(file)) as source:
         size, other, mode = (
             _pragma(*asked)
             for asked in ((source, "page_size"), (connection, "page_size"), (connection, "journal_mode"))
         )
         if mode != "wal" or size == other:
-            _copy(source, connection, patience, connection)
+            _copy(source, connection, retry, connection)
             return
         # In WAL mode SQLite takes no pages of another size, and nobody may be there when the mode changes.
         try:
@@ -92,7 +92,7 @@ def _load(file: Path, connection: sqlite3.Connection, patience: Patience) -> Non
         except sqlite3.OperationalError as error:
             raise _held(connection) from error
         try:
-            _copy(source, connection, patience, connection)
+            _copy(source, connection, retry, connection)
         finally:
             connection.execute("PRAGMA journal_mode=WAL")
 
@@ -131,13 +131,13 @@ def _size(file: Path) -> int:
 
 
 def _copy(
-    source: sqlite3.Connection, target: sqlite3.Connection, patience: Patience, database: sqlite3.Connection
+    source: sqlite3.Connection, target: sqlite3.Connection, retry: RetryPolicy, database: sqlite3.Connection
 ) -> None:
     """Copy all pages. sqlite3 itself would try for ever while others hold the file of ``database``, one of the two.
 
-    Raises MigrationError after the time that ``patience`` has in all.
+    Raises MigrationError after the time that ``retry`` has in all.
     """
-    end = time.monotonic() + patience.seconds * patience.tries
+    end = time.monotonic() + retry.seconds * retry.tries
 
     def progress(status: int, _remaining: int, _total: int) -> None:
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:

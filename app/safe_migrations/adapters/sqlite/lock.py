@@ -105,10 +105,10 @@ class FileLock(Lock):
         try:
             found = json.loads(self.file.read(1000))
             pid, host, since = int(found["pid"]), found["host"], found["since"]
-            is_ours = pid > 0 and HOST.fullmatch(host) and TIME.fullmatch(since)
+            is_own_table = pid > 0 and HOST.fullmatch(host) and TIME.fullmatch(since)
         except (ValueError, TypeError, KeyError, RecursionError):
-            is_ours = None
-        if not is_ours:
+            is_own_table = None
+        if not is_own_table:
             return "another process", f"fuser -k {shlex.quote(str(self.path))}"
         end = f"kill {pid}" if host == socket.gethostname() else f"ssh {host} kill {pid}"
         return f"process {pid} on {host}, since {since}", end

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from itertools import groupby
 
-from ..base import double_quoted, is_ours
+from ..base import double_quoted, is_own_table
 from ..snapshot import Rows, Snapshot
 from .table_texts import (
     SAID_OF_TABLES,
@@ -32,7 +32,7 @@ def taken(connection: sqlite3.Connection) -> Snapshot:
     objects: dict[str, str] = {"user_version": str(connection.execute("PRAGMA user_version").fetchone()[0])}
     tables = {}
     for kind, name, table, sql in schema:
-        if is_ours(table) or table.startswith("sqlite_") or table in shadows:
+        if is_own_table(table) or table.startswith("sqlite_") or table in shadows:
             continue
         if kind == "table":
             objects |= dict(_described(connection, name, parts_of(sql)))

@@ -1,29 +1,41 @@
 """The catalogue of rules: a module for each kind of thing that an operation is about."""
 
-from . import batch_mode as rebuilds
-from . import columns, constraints, data, ddl, enums, indexes, names, references, scripts, tables, types
-from . import possible_renames as renames
-from . import table_copies as copies
-from .registry import RULES, Assurances, Case, Problem, Rule
+from . import (
+    batch_mode,
+    columns,
+    constraints,
+    data,
+    ddl,
+    enums,
+    indexes,
+    names,
+    possible_renames,
+    references,
+    scripts,
+    table_copies,
+    tables,
+    types,
+)
+from .registry import RULES, Assurances, Problem, Rule, RuleContext
 
 __all__ = [
     "RULES",
     "Assurances",
-    "Case",
     "Problem",
     "Rule",
+    "RuleContext",
+    "batch_mode",
     "columns",
     "constraints",
-    "copies",
     "data",
     "ddl",
     "enums",
     "indexes",
     "names",
-    "rebuilds",
+    "possible_renames",
     "references",
-    "renames",
     "scripts",
+    "table_copies",
     "tables",
     "types",
 ]

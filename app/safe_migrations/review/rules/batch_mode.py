@@ -7,7 +7,7 @@ from sqlalchemy import Computed
 from sqlalchemy.sql.elements import conv
 
 from .paste import as_python
-from .registry import BLOCKS, BOTH, WARNS, Case, Level, Problem, rule
+from .registry import BLOCKS, BOTH, WARNS, Level, Problem, RuleContext, rule
 
 CONSTRAINTS = {
     ops.CreateForeignKeyOp: "a foreign key to",
@@ -21,19 +21,19 @@ CONSTRAINTS = {
     BLOCKS,
     ops.MigrateOperation,
     applies=lambda facts: facts.rebuilds,
-    ways=BOTH,
+    directions=BOTH,
     new_tables=True,
 )
-def rebuild_loses(op: ops.MigrateOperation, case: Case) -> Problem | None:
+def rebuild_loses(op: ops.MigrateOperation, context: RuleContext) -> Problem | None:
     """What SQLAlchemy does not read of a table is not in the one that batch mode puts in its place.
 
     A rehearsal in memory tells, so that this is said of exactly what the guard would refuse in the upgrade.
     """
-    block = case.operation.block if case.operation else None
+    block = context.operation.block if context.operation else None
     if block is None or next(iter(block.changes), None) is not op:
         return None
-    history = case.tables.history(block.table, block.schema)
-    refused = case.facts.refused_rebuild(case.tables.connection, history, block)
+    history = context.tables.history(block.table, block.schema)
+    refused = context.facts.refused_rebuild(context.tables.connection, history, block)
     if refused is None:
         return None
     what, instead = refused
@@ -47,16 +47,16 @@ def rebuild_loses(op: ops.MigrateOperation, case: Case) -> Problem | None:
     ops.AddConstraintOp,
     ops.DropConstraintOp,
     applies=lambda facts: facts.rebuilds,
-    ways=BOTH,
+    directions=BOTH,
     new_tables=True,
 )
 def constraint_outside_batch(
-    op: ops.AlterColumnOp | ops.AddConstraintOp | ops.DropConstraintOp, case: Case
+    op: ops.AlterColumnOp | ops.AddConstraintOp | ops.DropConstraintOp, context: RuleContext
 ) -> Problem | None:
     """Find what SQLite's ALTER TABLE cannot do: it renames, adds and drops columns, and from SQLite 3.53 on sets and
     drops NOT NULL (sqlite.org/lang_altertable.html).
     """
-    if case.operation is None or case.operation.batch:
+    if context.operation is None or context.operation.batch:
         return None
     table = str(getattr(op, "table_name", None) or getattr(op, "source_table", ""))
     if isinstance(op, ops.AlterColumnOp):
@@ -83,15 +83,15 @@ def _changes_more_than_a_name(op: ops.AlterColumnOp) -> bool:
     BLOCKS,
     ops.AddColumnOp,
     applies=lambda facts: facts.rebuilds,
-    ways=BOTH,
+    directions=BOTH,
     new_tables=True,
 )
-def add_column_limits(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
+def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Problem]:
     """ADD COLUMN takes what no row has to be written for (sqlite.org/lang_altertable.html, section 5).
 
     A column that is NOT NULL and has no default is another rule's, for no database takes it where there are rows.
     """
-    column, table, block = op.column, op.table_name, case.operation.block if case.operation else None
+    column, table, block = op.column, op.table_name, context.operation.block if context.operation else None
     what = f"adds column {table}.{column.name}"
     if column.primary_key and (block is None or block.recreate != "always"):
         yield Problem(
@@ -105,7 +105,7 @@ def add_column_limits(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
     if column.unique:
         unique = ops.CreateUniqueConstraintOp(conv(f"uq_{table}_{column.name}"), table, [column.name], schema=op.schema)
         yield Problem(f'{what} with UNIQUE, and SQLite says "Cannot add a UNIQUE column"', _in_batch(op, unique))
-    elif column.foreign_keys and not case.in_sql:
+    elif column.foreign_keys and not context.in_sql:
         (key, *_others) = column.foreign_keys
         referred, name = key.target_fullname.rsplit(".", 1)
         foreign = ops.CreateForeignKeyOp(
@@ -115,18 +115,20 @@ def add_column_limits(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
             f"{what} with a foreign key, which Alembic adds as a constraint, and SQLite has no ALTER TABLE for that",
             _in_batch(op, foreign),
         )
-    elif (words := _words(op, case)) and not case.tables.is_new(table, op.schema):
-        level = WARNS if case.tables.has_rows(table, op.schema) is False else Level.BLOCKS
+    elif (words := _words(op, context)) and not context.tables.is_new(table, op.schema):
+        level = WARNS if context.tables.has_rows(table, op.schema) is False else Level.BLOCKS
         yield Problem(f'{what}, and SQLite says "{words}"', _in_batch(op), level)
 
 
-def _words(op: ops.AddColumnOp, case: Case) -> str:
+def _words(op: ops.AddColumnOp, context: RuleContext) -> str:
     """What SQLite says where there are rows; empty if it takes the column."""
     default = op.column.server_default
     if isinstance(default, Computed):
         return "cannot add a STORED column" if default.persisted else ""
     return (
-        "" if case.facts.is_constant(case.facts.default(default)) else "Cannot add a column with non-constant default"
+        ""
+        if context.facts.is_constant(context.facts.default(default))
+        else "Cannot add a column with non-constant default"
     )
 
 

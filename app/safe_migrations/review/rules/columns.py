@@ -12,16 +12,16 @@ from sqlalchemy.types import NullType
 from ...adapters.facts import Facts
 from ..recorder import made_by
 from .paste import as_python, python_type
-from .registry import BLOCKS, WARNS, Case, Problem, rule
+from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 
 
 @rule(BLOCKS, ops.DropColumnOp)
-def drop_column(op: ops.DropColumnOp, case: Case) -> Problem:
+def drop_column(op: ops.DropColumnOp, context: RuleContext) -> Problem:
     """The values are gone, and code of the last release still selects them (strong_migrations, "Removing a column").
 
     A release that has no attribute for it inserts no value, which a column that is NOT NULL refuses.
     """
-    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    known = context.tables.column(op.table_name, op.column_name, op.schema)
     type_ = known.type if known else None
     null = ops.AlterColumnOp(
         op.table_name,
@@ -38,7 +38,7 @@ def drop_column(op: ops.DropColumnOp, case: Case) -> Problem:
 
 
 @rule(BLOCKS, ops.AlterColumnOp)
-def rename_column(op: ops.AlterColumnOp, _case: Case) -> Problem | None:
+def rename_column(op: ops.AlterColumnOp, _case: RuleContext) -> Problem | None:
     """Code of the last release still uses the old name (strong_migrations, "Renaming a column")."""
     if op.modify_name is None or op.modify_name == op.column_name:
         return None
@@ -51,16 +51,16 @@ def rename_column(op: ops.AlterColumnOp, _case: Case) -> Problem | None:
 
 
 @rule(BLOCKS, ops.AddColumnOp)
-def add_not_null_column(op: ops.AddColumnOp, case: Case) -> Problem | None:
+def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | None:
     """Rows have no value for it: databases refuse that, or invent one."""
     added, name, schema = op.column, op.table_name, op.schema
     if added.nullable or added.server_default is not None or added.primary_key:
         return None
-    if case.tables.has_rows(name, schema) is False:
+    if context.tables.has_rows(name, schema) is False:
         return None
     consequence = (
         "and each row that is there gets 0, '' or the like, which nobody chose"
-        if case.facts.invents_values
+        if context.facts.invents_values
         else "and fails, for rows that are there have no value for it"
     )
     without, default = deepcopy(added), deepcopy(added)
@@ -69,19 +69,19 @@ def add_not_null_column(op: ops.AddColumnOp, case: Case) -> Problem | None:
     return Problem(
         f"adds column {name}.{added.name}, which is NOT NULL and has no server_default, {consequence}",
         "add it without NOT NULL, fill it, and make it NOT NULL in a later revision; or give a server_default:\n"
-        + "\n".join(as_python(line, batch=case.in_batch) for line in lines),
+        + "\n".join(as_python(line, batch=context.in_batch) for line in lines),
     )
 
 
 @rule(BLOCKS, ops.AlterColumnOp)
-def set_not_null(op: ops.AlterColumnOp, case: Case) -> Problem | None:
+def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """It fails on a NULL, and so does code of the last release that writes one."""
-    if op.modify_nullable is not False or not may_be_null(op, case):
+    if op.modify_nullable is not False or not may_be_null(op, context):
         return None
     what = f"makes column {op.table_name}.{op.column_name} NOT NULL"
-    name = case.facts.quoted(op.column_name)
-    fill = f"UPDATE {case.facts.quoted(op.table_name, op.schema)} SET {name} = ... WHERE {name} IS NULL"
-    if case.tables.finds_in(op.table_name, op.schema, column(op.column_name).is_(None)):
+    name = context.facts.quoted(op.column_name)
+    fill = f"UPDATE {context.facts.quoted(op.table_name, op.schema)} SET {name} = ... WHERE {name} IS NULL"
+    if context.tables.finds_in(op.table_name, op.schema, column(op.column_name).is_(None)):
         return Problem(
             f"{what}, and there are rows where it is NULL",
             f"fill them first, in a revision of their own:\n    op.execute({fill!r})",
@@ -93,21 +93,21 @@ def set_not_null(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     )
 
 
-def may_be_null(op: ops.AlterColumnOp, case: Case) -> bool:
+def may_be_null(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     """Whether the column could be NULL before; what nobody knows could."""
     if op.existing_nullable is not None:
         return op.existing_nullable
-    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    known = context.tables.column(op.table_name, op.column_name, op.schema)
     return known is None or known.nullable is not False
 
 
 @rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.not_null_scans)
-def set_not_null_scans(op: ops.AlterColumnOp, case: Case) -> Problem | None:
+def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Nobody can read while all rows are looked at, unless a CHECK says enough (PostgreSQL manual, "ALTER TABLE")."""
-    if op.modify_nullable is not False or not may_be_null(op, case) or _is_checked(op, case):
+    if op.modify_nullable is not False or not may_be_null(op, context) or _is_checked(op, context):
         return None
-    made = not_null_check(op, case.facts)
-    validate = case.facts.validating(op.table_name, op.schema, str(made.constraint_name))
+    made = not_null_check(op, context.facts)
+    validate = context.facts.validating(op.table_name, op.schema, str(made.constraint_name))
     return Problem(
         f"makes column {op.table_name}.{op.column_name} NOT NULL, and nobody can read the table while all rows are "
         "looked at",
@@ -125,12 +125,12 @@ def not_null_check(op: ops.AlterColumnOp, facts: Facts) -> ops.CreateCheckConstr
     return ops.CreateCheckConstraintOp(check, op.table_name, condition, schema=op.schema, postgresql_not_valid=True)
 
 
-def _is_checked(op: ops.AlterColumnOp, case: Case) -> bool:
+def _is_checked(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     """Whether a CHECK that an earlier revision made and validated keeps NULL out; else the scan is in this one."""
     made = {
-        each.op.constraint_name for each in case.revision.upgrade if isinstance(each.op, ops.CreateCheckConstraintOp)
+        each.op.constraint_name for each in context.revision.upgrade if isinstance(each.op, ops.CreateCheckConstraintOp)
     }
-    checks = case.tables.table(op.table_name, op.schema).checks
+    checks = context.tables.table(op.table_name, op.schema).checks
     return any(
         check.valid and name not in made and _says_not_null(check.condition, op.column_name)
         for name, check in checks.items()
@@ -154,7 +154,7 @@ def _plain(condition: str) -> str:
 
 
 @rule(BLOCKS, ops.AddColumnOp, applies=lambda facts: facts.adding_rewrites)
-def volatile_default_rewrites(op: ops.AddColumnOp, case: Case) -> Problem | None:
+def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Problem | None:
     """Nobody can read while each row gets a value of its own (PostgreSQL manual, "ALTER TABLE", Notes)."""
     default, added = op.column.server_default, op.column
     reason = ""
@@ -162,7 +162,7 @@ def volatile_default_rewrites(op: ops.AddColumnOp, case: Case) -> Problem | None
         reason = "" if default.persisted is False else "is computed and stored"
     elif isinstance(default, Identity) or _counts_up(op):
         reason = "counts up"
-    elif isinstance(default, DefaultClause) and (function := _volatile(default.arg, case.facts)):
+    elif isinstance(default, DefaultClause) and (function := _volatile(default.arg, context.facts)):
         reason = f"gets {function}() for each row"
     if not reason:
         return None
@@ -171,7 +171,7 @@ def volatile_default_rewrites(op: ops.AddColumnOp, case: Case) -> Problem | None
         f"adds column {op.table_name}.{added.name}, which {reason}, and nobody can read {op.table_name} until it is "
         "made anew",
         "add the column alone, then give it the default, and fill the rows that are there in a revision of their own:\n"
-        + as_python(ops.AddColumnOp(op.table_name, plain, schema=op.schema), batch=case.in_batch),
+        + as_python(ops.AddColumnOp(op.table_name, plain, schema=op.schema), batch=context.in_batch),
     )
 
 
@@ -190,35 +190,35 @@ def _volatile(default: object, facts: Facts) -> str | None:
     return next((name for name in called if name.rpartition(".")[2] not in facts.stable_functions), None)
 
 
-@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.restates_columns, new_tables=True)
-def modify_drops_attributes(op: ops.AlterColumnOp, case: Case) -> Problem | None:
+@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.redefines_columns, new_tables=True)
+def modify_drops_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """MODIFY and CHANGE say all of a column, and what they leave out is gone (MySQL manual, "ALTER TABLE Statement").
 
     Where neither the database nor the history tells what the column has, it may have what the script does not say.
     """
-    if not case.restates(op):
+    if not context.redefines_column(op):
         return None
-    lost = _lost_in_sql(op, case) if case.in_sql else {**_lost(op, case), **_lost_of_type(op, case)}
+    lost = _lost_in_sql(op, context) if context.in_sql else {**_lost(op, context), **_lost_of_type(op, context)}
     if not lost:
         return None
     column, what = f"{op.table_name}.{op.column_name}", ", ".join(lost)
-    if case.in_sql:
-        table, name = case.facts.quoted(op.table_name, op.schema), case.facts.quoted(op.column_name)
+    if context.in_sql:
+        table, name = context.facts.quoted(op.table_name, op.schema), context.facts.quoted(op.column_name)
         statement = f"ALTER TABLE {table} MODIFY {name} ... {' '.join(lost.values())}"
         return Problem(
             f"changes {column}, and what the statement does not say of the column goes: {what}",
             f"say what is to stay:\n    op.execute({statement!r})",
         )
-    name = "batch_op.alter_column(" if case.in_batch else f'op.alter_column("{op.table_name}", '
+    name = "batch_op.alter_column(" if context.in_batch else f'op.alter_column("{op.table_name}", '
     return Problem(
         f"changes {column}, and what the script does not say of the column goes: {what}",
         "say what is to stay:\n" + f'    {name}"{op.column_name}", ..., {", ".join(filter(None, lost.values()))})',
     )
 
 
-def _lost_in_sql(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:
+def _lost_in_sql(op: ops.AlterColumnOp, context: RuleContext) -> dict[str, str]:
     """What goes, and the SQL that keeps it."""
-    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    known = context.tables.column(op.table_name, op.column_name, op.schema)
     lost = {}
     if op.modify_nullable and (known is None or known.nullable is not True):
         lost["NOT NULL" if known is not None and known.nullable is False else "NOT NULL, if it has that"] = "NOT NULL"
@@ -226,16 +226,16 @@ def _lost_in_sql(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:
         return lost
     if known.default is not None and not isinstance(known.default, Computed) and op.modify_server_default is None:
         lost[f"DEFAULT {_text(known.default)}"] = f"DEFAULT {_text(known.default)}"
-    if known.numbered and not op.kw.get("autoincrement"):
+    if known.auto_increment and not op.kw.get("autoincrement"):
         lost["AUTO_INCREMENT"] = "AUTO_INCREMENT"
     if known.comment and not op.modify_comment:
         lost["the comment"] = "COMMENT '...'"
     return lost
 
 
-def _lost(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:
+def _lost(op: ops.AlterColumnOp, context: RuleContext) -> dict[str, str]:
     """What goes beside the type, and what keeps it."""
-    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    known = context.tables.column(op.table_name, op.column_name, op.schema)
     lost = {}
     nullable = known.nullable if known is not None else None
     if op.modify_nullable is None and op.existing_nullable is not False:
@@ -255,14 +255,14 @@ def _lost(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:
             lost[default[default.lower().index("on update") :]] = f"existing_server_default=sa.text({default!r})"
     if known.comment and op.modify_comment is False and not op.existing_comment:
         lost["the comment"] = f"existing_comment={known.comment!r}"
-    if known.numbered and not (op.kw.get("autoincrement") is not None or op.kw.get("existing_autoincrement")):
+    if known.auto_increment and not (op.kw.get("autoincrement") is not None or op.kw.get("existing_autoincrement")):
         lost["AUTO_INCREMENT"] = "autoincrement=True"
     return lost
 
 
-def _lost_of_type(op: ops.AlterColumnOp, case: Case) -> dict[str, str]:
+def _lost_of_type(op: ops.AlterColumnOp, context: RuleContext) -> dict[str, str]:
     """Alembic needs a type; and one that does not say a collation gets the table's."""
-    known = case.tables.column(op.table_name, op.column_name, op.schema)
+    known = context.tables.column(op.table_name, op.column_name, op.schema)
     before, after = known.type if known is not None else None, op.modify_type or op.existing_type
     if after is None:
         return {"its type, without which this fails": f"existing_type={python_type(before) if before else '...'}"}

@@ -16,48 +16,48 @@ from .implied_ops import parts
 from .indexes import attached, concurrent, is_dropped, is_on_table_alone
 from .names import real_name
 from .paste import as_python, as_sql
-from .registry import BLOCKS, WARNS, Case, Problem, rule
+from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 
 UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 
 
 @rule(BLOCKS, *UNIQUE, ops.CreateIndexOp)
-def add_unique(op: Any, case: Case) -> Problem | None:
+def add_unique(op: Any, context: RuleContext) -> Problem | None:
     """It fails on rows that have the same values."""
     if isinstance(op, ops.CreateIndexOp) and not op.unique:
         return None
     columns = ", ".join(str(getattr(each, "name", each)) for each in op.columns)
     made = f"makes {columns} of {op.table_name} unique"
-    return _by_rows(made, "that have the same", _duplicates(op, case), case)
+    return _by_rows(made, "that have the same", _duplicates(op, context), context)
 
 
 @rule(WARNS, ops.CreateForeignKeyOp)
-def add_foreign_key(op: ops.CreateForeignKeyOp, case: Case) -> Problem | None:
+def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem | None:
     """It fails on rows that refer to nothing."""
-    if _is_not_valid(op, case):
+    if _is_not_valid(op, context):
         return None
     rows = f"of {op.source_table} that refer to no {op.referent_table}"
-    return _by_rows(f"adds {_called(op)}", rows, _orphans(op), case)
+    return _by_rows(f"adds {_called(op)}", rows, _orphans(op), context)
 
 
 @rule(WARNS, ops.CreateCheckConstraintOp)
-def add_check(op: ops.CreateCheckConstraintOp, case: Case) -> Problem | None:
+def add_check(op: ops.CreateCheckConstraintOp, context: RuleContext) -> Problem | None:
     """It fails on rows for which the condition is false; NULL is not (PostgreSQL manual, "Check Constraints")."""
-    if _is_not_valid(op, case):
+    if _is_not_valid(op, context):
         return None
-    condition = as_sql(op.to_constraint().sqltext, case.facts)
+    condition = as_sql(op.to_constraint().sqltext, context.facts)
     rows = table(op.table_name, schema=op.schema)
     query: Select[Any] = select(literal_column("*")).select_from(rows).where(literal_column(f"NOT ({condition})"))
-    return _by_rows(f"adds {_called(op)}", f"of {op.table_name} that violate it", query, case)
+    return _by_rows(f"adds {_called(op)}", f"of {op.table_name} that violate it", query, context)
 
 
 @rule(WARNS, ops.DropConstraintOp)
-def drop_constraint(op: ops.DropConstraintOp, case: Case) -> Problem | None:
+def drop_constraint(op: ops.DropConstraintOp, context: RuleContext) -> Problem | None:
     """What it kept out comes in, without an error. One that the script makes anew is not lost."""
-    made = {getattr(other.op, "constraint_name", None) for other in case.revision.upgrade if _adds(other.op)}
-    if op.constraint_name in made - {None} or is_dropped(op.table_name, op.schema, case):
+    made = {getattr(other.op, "constraint_name", None) for other in context.revision.upgrade if _adds(other.op)}
+    if op.constraint_name in made - {None} or is_dropped(op.table_name, op.schema, context):
         return None
-    if _is_not_null(op, case) or _goes_with_column(op, case):
+    if _is_not_null(op, context) or _goes_with_column(op, context):
         return None
     return Problem(
         f"drops {_named('constraint', op.constraint_name)} of {op.table_name}, and nothing keeps out what it kept out",
@@ -73,16 +73,19 @@ def drop_constraint(op: ops.DropConstraintOp, case: Case) -> Problem | None:
     ops.AddColumnOp,
     applies=lambda facts: facts.unvalidated_constraints,
 )
-def constraint_scan_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
+def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """All rows are read under SHARE ROW EXCLUSIVE, for a CHECK under ACCESS EXCLUSIVE (PostgreSQL, "ALTER TABLE")."""
-    for made in parts(op, case.facts, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp):
-        if _is_not_valid(made, case):
+    for made in parts(op, context.facts, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp):
+        if _is_not_valid(made, context):
             continue
         name, where, schema = _place(made)
         reads = " reads and" if isinstance(made, ops.CreateCheckConstraintOp) else ""
         others = f" and {made.referent_table}" if isinstance(made, ops.CreateForeignKeyOp) else ""
-        validate = f"ALTER TABLE {case.facts.quoted(where, schema)} VALIDATE CONSTRAINT {case.facts.quoted(name)}"
-        if isinstance(made, ops.CreateForeignKeyOp) and case.tables.partitions(case.facts, where, schema) is not None:
+        validate = f"ALTER TABLE {context.facts.quoted(where, schema)} VALIDATE CONSTRAINT {context.facts.quoted(name)}"
+        if (
+            isinstance(made, ops.CreateForeignKeyOp)
+            and context.tables.partitions(context.facts, where, schema) is not None
+        ):
             yield Problem(
                 f"adds {_called(made)}, a partitioned table, which blocks writes to {where}{others} while all rows are"
                 " read, and cannot be NOT VALID",
@@ -97,16 +100,16 @@ def constraint_scan_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Pro
 
 
 @rule(BLOCKS, *UNIQUE, ops.AddColumnOp, applies=lambda facts: facts.constraints_from_indexes)
-def unique_constraint_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
+def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Its index is built under an ACCESS EXCLUSIVE lock (PostgreSQL manual, "ALTER TABLE")."""
-    for made in parts(op, case.facts, *UNIQUE):
-        index, use = by_index(made, case.facts)
-        pieces = case.tables.partitions(case.facts, str(index.table_name), index.schema)
+    for made in parts(op, context.facts, *UNIQUE):
+        index, use = by_index(made, context.facts)
+        pieces = context.tables.partitions(context.facts, str(index.table_name), index.schema)
         if pieces is not None:
-            if not is_on_table_alone(case):
+            if not is_on_table_alone(context):
                 yield Problem(
                     f"adds {_called(made)}, a partitioned table, which blocks reads and writes until it is done",
-                    _on_partitions(made, pieces, case),
+                    _on_partitions(made, pieces, context),
                 )
             continue
         yield Problem(
@@ -116,23 +119,23 @@ def unique_constraint_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[P
         )
 
 
-def _on_partitions(made: Any, pieces: list[str], case: Case) -> str:
+def _on_partitions(made: Any, pieces: list[str], context: RuleContext) -> str:
     """Return the lines that add a constraint to each partition, then to the table ("ALTER INDEX", PostgreSQL)."""
-    index, use = by_index(made, case.facts)
+    index, use = by_index(made, context.facts)
 
     def use_own(own: ops.CreateIndexOp) -> list[str]:
         again = copy(made)
         again.table_name, again.constraint_name = own.table_name, own.index_name
-        return [f"    op.execute({by_index(again, case.facts)[1]!r})"]
+        return [f"    op.execute({by_index(again, context.facts)[1]!r})"]
 
-    columns = ", ".join(case.facts.quoted(str(each)) for each in made.columns)
+    columns = ", ".join(context.facts.quoted(str(each)) for each in made.columns)
     add = use.partition(" USING INDEX ")[0].replace("ALTER TABLE ", "ALTER TABLE ONLY ", 1)
     return "\n".join(
         [
             "add it to the table alone, then to each partition by an index that is created concurrently, and attach"
             " these, each in a revision of its own:",
             f"    op.execute({f'{add} ({columns}){_deferred(made.kw)}'!r})",
-            *attached(index, pieces, case, use_own),
+            *attached(index, pieces, context, use_own),
         ]
     )
 
@@ -148,9 +151,9 @@ def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
 
 
 @rule(BLOCKS, CreateExcludeConstraintOp, applies=lambda facts: facts.exclude_constraints)
-def exclude_constraint(op: CreateExcludeConstraintOp, case: Case) -> Problem:
+def exclude_constraint(op: CreateExcludeConstraintOp, context: RuleContext) -> Problem:
     """Its index is built under an ACCESS EXCLUSIVE lock, and none that is there serves (PostgreSQL, "ALTER TABLE")."""
-    new, old = (case.facts.quoted(name, op.schema) for name in (f"{op.table_name}_new", op.table_name))
+    new, old = (context.facts.quoted(name, op.schema) for name in (f"{op.table_name}_new", op.table_name))
     return Problem(
         f"adds {_named('EXCLUDE constraint', op.constraint_name)} to {op.table_name}, and nobody can read or write it"
         " while its index is built",
@@ -160,11 +163,11 @@ def exclude_constraint(op: CreateExcludeConstraintOp, case: Case) -> Problem:
 
 
 @rule(WARNS, ops.CreateForeignKeyOp, ops.AddColumnOp, applies=lambda facts: facts.foreign_keys_copy)
-def add_foreign_key_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
+def add_foreign_key_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """ALGORITHM=INPLACE is refused with foreign_key_checks=1 (MySQL manual, "Online DDL Operations", foreign keys)."""
-    for made in parts(op, case.facts, ops.CreateForeignKeyOp):
+    for made in parts(op, context.facts, ops.CreateForeignKeyOp):
         _name, where, schema = _place(made)
-        if case.tables.has_rows(where, schema) is not False:
+        if context.tables.has_rows(where, schema) is not False:
             yield Problem(
                 f"adds {_called(made)}, for which {where} is copied, and nobody can write to it meanwhile",
                 f"run this revision when nobody has to write to {where}, and try it on a copy before:\n"
@@ -172,29 +175,29 @@ def add_foreign_key_blocks(op: ops.MigrateOperation, case: Case) -> Iterator[Pro
             )
 
 
-def _by_rows(made: str, rows: str, query: Select[Any], case: Case) -> Problem:
+def _by_rows(made: str, rows: str, query: Select[Any], context: RuleContext) -> Problem:
     """Blocks if there are such rows."""
-    found = case.tables.finds(query)
+    found = context.tables.finds(query)
     return Problem(
         f"{made}, {'and there are' if found else 'which fails on'} rows {rows}",
-        f"correct or remove such rows in a revision before this one:\n    {as_sql(query, case.facts)}",
+        f"correct or remove such rows in a revision before this one:\n    {as_sql(query, context.facts)}",
         BLOCKS if found else WARNS,
     )
 
 
-def _is_not_null(op: ops.DropConstraintOp, case: Case) -> bool:
+def _is_not_null(op: ops.DropConstraintOp, context: RuleContext) -> bool:
     """Whether it is a CHECK that says of a column what its NOT NULL says too."""
-    known = case.tables.table(op.table_name, op.schema)
+    known = context.tables.table(op.table_name, op.schema)
     check = known.checks.get(str(op.constraint_name))
     return check is not None and any(
         is_not_null_check(check.condition, name) for name, column in known.columns.items() if column.nullable is False
     )
 
 
-def _goes_with_column(op: ops.DropConstraintOp, case: Case) -> bool:
+def _goes_with_column(op: ops.DropConstraintOp, context: RuleContext) -> bool:
     """Return True if it is about a column that the same revision drops."""
-    known, name = case.tables.table(op.table_name, op.schema), str(op.constraint_name)
-    drops = [each.op for each in case.revision.upgrade if isinstance(each.op, ops.DropColumnOp)]
+    known, name = context.tables.table(op.table_name, op.schema), str(op.constraint_name)
+    drops = [each.op for each in context.revision.upgrade if isinstance(each.op, ops.DropColumnOp)]
     dropped = {each.column_name for each in drops if (each.table_name, each.schema) == (op.table_name, op.schema)}
     condition = known.checks[name].condition if name in known.checks else ""
     named = re.findall(r"\w+", re.sub(r"'(?:[^']|'')*'", "", condition))
@@ -223,8 +226,8 @@ def _with(op: Any, **options: Any) -> Any:
     return again
 
 
-def _is_not_valid(op: Any, case: Case) -> bool:
-    return case.facts.unvalidated_constraints and bool(op.kw.get("postgresql_not_valid"))
+def _is_not_valid(op: Any, context: RuleContext) -> bool:
+    return context.facts.unvalidated_constraints and bool(op.kw.get("postgresql_not_valid"))
 
 
 def _deferred(options: dict[str, Any]) -> str:
@@ -241,29 +244,29 @@ def _named(kind: str, name: Any) -> str:
     return f"{kind} {name}" if name else f"{'an' if kind.startswith('E') else 'a'} {kind}"
 
 
-def _duplicates(op: Any, case: Case) -> Select[Any]:
+def _duplicates(op: Any, context: RuleContext) -> Select[Any]:
     """Values that several rows have; NULL is equal to nothing, unless the constraint says so."""
-    keys = [_expression(each, case) for each in op.columns]
+    keys = [_expression(each, context) for each in op.columns]
     rows = select(*keys, func.count()).select_from(table(op.table_name, schema=op.schema))
-    if not op.kw.get(f"{case.facts.dialect}_nulls_not_distinct"):
+    if not op.kw.get(f"{context.facts.dialect}_nulls_not_distinct"):
         rows = rows.where(*(key.is_not(None) for key in keys))
-    if (condition := op.kw.get(f"{case.facts.dialect}_where")) is not None:
-        rows = rows.where(text(condition) if isinstance(condition, str) else _literal(condition, case))
+    if (condition := op.kw.get(f"{context.facts.dialect}_where")) is not None:
+        rows = rows.where(text(condition) if isinstance(condition, str) else _literal(condition, context))
     return rows.group_by(*keys).having(func.count() > 1)
 
 
-def _expression(key: Any, case: Case) -> Any:
+def _expression(key: Any, context: RuleContext) -> Any:
     """What an index is ordered by, without ASC and DESC."""
     if isinstance(key, UnaryExpression):
-        return _expression(key.element, case)
+        return _expression(key.element, context)
     if isinstance(key, str) or hasattr(key, "table"):
         return column(getattr(key, "name", key))
-    return _literal(key, case)
+    return _literal(key, context)
 
 
-def _literal(element: Any, case: Case) -> Any:
+def _literal(element: Any, context: RuleContext) -> Any:
     """Without the names of tables, which are other objects than the one that is asked."""
-    return literal_column(f"({as_sql(element, case.facts)})")
+    return literal_column(f"({as_sql(element, context.facts)})")
 
 
 def _orphans(op: ops.CreateForeignKeyOp) -> Select[Any]:

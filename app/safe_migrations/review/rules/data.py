@@ -2,44 +2,44 @@
 
 from collections.abc import Iterator
 
-from ..known_schema import Tables
+from ..known_schema import KnownSchema
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp
 from .ddl import altered_tables
-from .registry import BLOCKS, WARNS, Case, Problem, rule
+from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 
 VERBS = {"UPDATE": "changes", "MERGE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
 
 
 @rule(BLOCKS, ChangeRowsOp)
-def unbounded_data_change(op: ChangeRowsOp, case: Case) -> Problem | None:
+def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | None:
     """Each row stays locked until the last one is done, and what was in it is gone."""
     if op.bounded:
         return None
-    table, rows = case.facts.quoted(op.table_name, op.schema), "WHERE id BETWEEN 1 AND 1000"
+    table, rows = context.facts.quoted(op.table_name, op.schema), "WHERE id BETWEEN 1 AND 1000"
     if VERBS[op.verb] == "changes":
-        column = case.facts.quoted(op.columns[0]) if op.columns else "..."
-        way = f"UPDATE {table} SET {column} = ... {rows}"
+        column = context.facts.quoted(op.columns[0]) if op.columns else "..."
+        direction = f"UPDATE {table} SET {column} = ... {rows}"
     else:
-        way = f"DELETE FROM {table} {rows}"
+        direction = f"DELETE FROM {table} {rows}"
     return Problem(
         f"{VERBS[op.verb]} all rows of {op.table_name} at once, and each stays locked until the last one is done",
         "say which rows; for many of them, a script beside the migrations that commits each batch, for a lock lasts as "
-        f"long as its transaction:\n    op.execute({way!r})",
+        f"long as its transaction:\n    op.execute({direction!r})",
     )
 
 
 @rule(WARNS, Revision, applies=lambda facts: not facts.one_writer)
-def backfill_with_ddl(revision: Revision, case: Case) -> Problem | None:
+def backfill_with_ddl(revision: Revision, context: RuleContext) -> Problem | None:
     """What DDL has locked stays locked while rows change; and where DDL commits, the rows before it are committed."""
-    altered = [name for operation, (_, name), is_new in altered_tables(revision, case.tables) if not is_new]
-    changed = next(changed_rows(revision, case.tables), None)
+    altered = [name for operation, (_, name), is_new in altered_tables(revision, context.tables) if not is_new]
+    changed = next(changed_rows(revision, context.tables), None)
     if changed is None or not altered:
         return None
     operation, name = changed
     cost = (
         "each of its DDL statements commits what was changed before it"
-        if case.facts.ddl_commits
+        if context.facts.ddl_commits
         else f"nobody can use {altered[0]} until all rows are done"
     )
     return Problem(
@@ -49,7 +49,7 @@ def backfill_with_ddl(revision: Revision, case: Case) -> Problem | None:
     )
 
 
-def changed_rows(revision: Revision, tables: Tables) -> Iterator[tuple[Operation, str]]:
+def changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, str]]:
     """Each operation of upgrade() that may take its time with rows that were there before, and their table."""
     tables = tables.branch()
     for operation in revision.upgrade:

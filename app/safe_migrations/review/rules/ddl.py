@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 from alembic.operations import ops
 
-from ..known_schema import Name, Tables
+from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp, CommandOp
-from .registry import WARNS, Case, Problem, rule
+from .registry import WARNS, Problem, RuleContext, rule
 
 
 @rule(WARNS, Revision, applies=lambda facts: not (facts.ddl_commits or facts.one_writer))
-def several_tables(revision: Revision, case: Case) -> Problem | None:
+def several_tables(revision: Revision, context: RuleContext) -> Problem | None:
     """Each table stays locked until the last one is done, and two that lock in another order wait for each other."""
     altered: dict[str, int] = {}
     was: dict[str, str] = {}
-    for operation, (_, name), is_new in altered_tables(revision, case.tables):
+    for operation, (_, name), is_new in altered_tables(revision, context.tables):
         name = was.get(name, name)
         if isinstance(operation.op, ops.RenameTableOp):
             was[str(operation.op.new_table_name)] = name
@@ -32,14 +32,14 @@ def several_tables(revision: Revision, case: Case) -> Problem | None:
 
 
 @rule(WARNS, Revision, applies=lambda facts: facts.ddl_commits)
-def several_ddl(revision: Revision, case: Case) -> Problem | None:
+def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
     """Each commits; what is done has to be undone by statements, which a full disk or a lost server may prevent."""
-    found = list(altered_tables(revision, case.tables))
+    found = list(altered_tables(revision, context.tables))
     altered = [(operation, table) for operation, table, is_new in found if not is_new]
     if len(found) < 2 or not altered:
         return None
     operation, (schema, name) = altered[-1]
-    statement = f"ALTER TABLE {case.facts.quoted(name, schema)} ADD ..., ADD ..."
+    statement = f"ALTER TABLE {context.facts.quoted(name, schema)} ADD ..., ADD ..."
     return Problem(
         f"has {len(found)} DDL statements, and each commits: if one fails, those before it have to be undone",
         f"give what concerns {name} a revision of its own, and one statement where that can be:\n"
@@ -48,7 +48,7 @@ def several_ddl(revision: Revision, case: Case) -> Problem | None:
     )
 
 
-def altered_tables(revision: Revision, tables: Tables) -> Iterator[tuple[Operation, Name, bool]]:
+def altered_tables(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, Name, bool]]:
     """Each DDL statement of upgrade() on a table: its first operation, the table, whether this run makes it."""
     tables = tables.branch()
     before: tuple[object, object] | None = None

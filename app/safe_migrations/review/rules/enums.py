@@ -11,21 +11,21 @@ from ...adapters.casts import enum_of
 from ...adapters.facts import Facts
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp, CommandOp
-from .registry import BLOCKS, WARNS, Case, Problem, rule
+from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 
 
 @rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, applies=lambda facts: facts.enums_are_types)
-def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, case: Case) -> Problem | None:
+def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, context: RuleContext) -> Problem | None:
     """Code of the last release writes the old value, which is none any more; and there is no way to remove one."""
     if isinstance(op, ops.AlterColumnOp):
-        return _removed_value(op, case)
-    if _is(op, "ALTER TYPE ... RENAME VALUE") and _name(op) not in {name for name, _ in _made(case)}:
+        return _removed_value(op, context)
+    if _is(op, "ALTER TYPE ... RENAME VALUE") and _name(op) not in {name for name, _ in _made(context)}:
         return Problem(
             f"renames a value of enum {_name(op)}, and code that is still running reads and writes the old one",
             "add the new value, deploy code that knows both, and move the rows:\n"
             f"    op.execute(\"ALTER TYPE {_name(op)} ADD VALUE IF NOT EXISTS '...'\")",
         )
-    if isinstance(op, ChangeRowsOp) and op.table_name == case.facts.enum_catalogue:
+    if isinstance(op, ChangeRowsOp) and op.table_name == context.facts.enum_catalogue:
         return Problem(
             "changes the values of an enum in the system catalogue, and rows and indexes that have them break",
             "make a new type without the value, and a column of it; copy the rows, and drop the old one later:\n"
@@ -34,13 +34,13 @@ def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, case: Case) -> 
     return None
 
 
-def _removed_value(op: ops.AlterColumnOp, case: Case) -> Problem | None:
-    old, new = case.facts.kind(case.type_before(op)), case.facts.kind(op.modify_type)
+def _removed_value(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
+    old, new = context.facts.kind(context.type_before(op)), context.facts.kind(op.modify_type)
     if old is None or new is None or not old.values or not new.values or old.values <= new.values:
         return None
     gone = sorted(old.values - new.values)
     removed = ", ".join(gone)
-    table, name = case.facts.quoted(op.table_name, op.schema), case.facts.quoted(op.column_name)
+    table, name = context.facts.quoted(op.table_name, op.schema), context.facts.quoted(op.column_name)
     values = ", ".join(f"'{each}'" for each in gone)
     move = f"UPDATE {table} SET {name} = '...' WHERE {name} IN ({values})"
     return Problem(
@@ -51,12 +51,12 @@ def _removed_value(op: ops.AlterColumnOp, case: Case) -> Problem | None:
 
 
 @rule(WARNS, Revision, applies=lambda facts: facts.enums_are_types)
-def enum_outlives_table(revision: Revision, case: Case) -> Iterator[Problem]:
+def enum_outlives_table(revision: Revision, context: RuleContext) -> Iterator[Problem]:
     """DROP TABLE leaves the type, and to make it again fails (PostgreSQL manual, "CREATE TYPE")."""
     if not any(isinstance(each.op, ops.DropTableOp | ops.DropColumnOp) for each in revision.downgrade):
         return
     dropped = {_name(each.op) for each in revision.downgrade if _is(each.op, "DROP TYPE")}
-    for name, made in _made(case):
+    for name, made in _made(context):
         if name not in dropped:
             yield Problem(
                 f"makes enum {name}, which its downgrade leaves: the next upgrade fails, or finds the old values",
@@ -65,11 +65,11 @@ def enum_outlives_table(revision: Revision, case: Case) -> Iterator[Problem]:
             )
 
 
-def _made(case: Case) -> Iterator[tuple[str, Operation]]:
+def _made(context: RuleContext) -> Iterator[tuple[str, Operation]]:
     """The names of the types that the revision makes, once each."""
     seen = set()
-    for operation in case.revision.upgrade:
-        for name in _types_made(operation.op, case.facts):
+    for operation in context.revision.upgrade:
+        for name in _types_made(operation.op, context.facts):
             if name not in seen:
                 seen.add(name)
                 yield name, operation

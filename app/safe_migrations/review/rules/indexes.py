@@ -11,22 +11,22 @@ from sqlalchemy.sql.elements import conv
 from ..known_schema import ForeignKey, KnownTable
 from .implied_ops import parts
 from .paste import as_python
-from .registry import BLOCKS, BOTH, WARNS, Case, Problem, rule
+from .registry import BLOCKS, BOTH, WARNS, Problem, RuleContext, rule
 
 AUTOCOMMIT = "    with op.get_context().autocommit_block():\n"
 
 
 @rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, applies=lambda facts: facts.concurrent_indexes)
-def create_index_blocks_writes(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
+def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """CREATE INDEX takes a SHARE lock: nobody writes until it is built (PostgreSQL manual, "CREATE INDEX")."""
-    for index in parts(op, case.facts, ops.CreateIndexOp):
-        pieces = case.tables.partitions(case.facts, str(index.table_name), index.schema)
+    for index in parts(op, context.facts, ops.CreateIndexOp):
+        pieces = context.tables.partitions(context.facts, str(index.table_name), index.schema)
         if pieces is not None:
-            if not is_on_table_alone(case):
+            if not is_on_table_alone(context):
                 yield Problem(
                     f"creates {_called(index)} on a partitioned table, which blocks writes to {index.table_name} and is"
                     " not possible concurrently",
-                    _on_partitions(index, pieces, case),
+                    _on_partitions(index, pieces, context),
                 )
         elif not index.kw.get("postgresql_concurrently"):
             yield Problem(
@@ -40,12 +40,12 @@ def create_index_blocks_writes(op: ops.MigrateOperation, case: Case) -> Iterator
     ops.CreateIndexOp,
     ops.DropIndexOp,
     applies=lambda facts: facts.concurrent_indexes,
-    ways=BOTH,
+    directions=BOTH,
     new_tables=True,
 )
-def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, case: Case) -> Problem | None:
+def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, context: RuleContext) -> Problem | None:
     """The server refuses it there, and a revision is a transaction (PostgreSQL manual, "CREATE INDEX")."""
-    if not op.kw.get("postgresql_concurrently") or (case.operation and case.operation.autocommit):
+    if not op.kw.get("postgresql_concurrently") or (context.operation and context.operation.autocommit):
         return None
     verb = "creates" if isinstance(op, ops.CreateIndexOp) else "drops"
     return Problem(
@@ -55,12 +55,16 @@ def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, case: C
 
 
 @rule(WARNS, ops.DropIndexOp, applies=lambda facts: facts.concurrent_indexes)
-def drop_index_blocks(op: ops.DropIndexOp, case: Case) -> Problem | None:
+def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | None:
     """DROP INDEX takes an ACCESS EXCLUSIVE lock on the table (PostgreSQL manual, "DROP INDEX")."""
-    table = op.table_name or case.tables.table_of_index(str(op.index_name), op.schema)
-    if op.kw.get("postgresql_concurrently") or is_dropped(table, op.schema, case) or _goes_with_column(table, op, case):
+    table = op.table_name or context.tables.table_of_index(str(op.index_name), op.schema)
+    if (
+        op.kw.get("postgresql_concurrently")
+        or is_dropped(table, op.schema, context)
+        or _goes_with_column(table, op, context)
+    ):
         return None
-    if case.tables.partitions(case.facts, str(table), op.schema) is not None:
+    if context.tables.partitions(context.facts, str(table), op.schema) is not None:
         return Problem(
             f"drops {_called(op)} of a partitioned table, which waits for all transactions that use {table} and blocks"
             " reads and writes until then",
@@ -80,32 +84,32 @@ def drop_index_blocks(op: ops.DropIndexOp, case: Case) -> Problem | None:
     ops.DropIndexOp,
     ops.DropConstraintOp,
     applies=lambda facts: facts.foreign_keys_need_index,
-    ways=BOTH,
+    directions=BOTH,
     new_tables=True,
 )
-def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, case: Case) -> Iterator[Problem]:
+def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, context: RuleContext) -> Iterator[Problem]:
     """Error 1553 (MySQL manual, "FOREIGN KEY Constraints", conditions and restrictions)."""
     if isinstance(op, ops.DropConstraintOp) and op.constraint_type not in ("unique", "primary"):
         return
     name = op.index_name if isinstance(op, ops.DropIndexOp) else op.constraint_name
-    table = op.table_name or case.tables.table_of_index(str(name), op.schema)
+    table = op.table_name or context.tables.table_of_index(str(name), op.schema)
     if table is None or name is None:
         return
-    known = case.tables.table(table, op.schema)
+    known = context.tables.table(table, op.schema)
     for key in known.foreign_keys:
         if _needs(key, str(name), known, getattr(op, "constraint_type", None) == "primary"):
             called = f"foreign key {key.name}" if key.name else f"the foreign key of {', '.join(key.columns)}"
             yield Problem(
                 f"drops index {name} of {table}, and the server refuses that while {called} needs it",
-                _without_index(op, str(table), key, case),
+                _without_index(op, str(table), key, context),
             )
 
 
 @rule(WARNS, ops.CreateIndexOp, applies=lambda facts: bool(facts.blocking_indexes))
-def fulltext_blocks(op: ops.CreateIndexOp, case: Case) -> Problem | None:
+def fulltext_blocks(op: ops.CreateIndexOp, context: RuleContext) -> Problem | None:
     """LOCK=NONE is refused for these (MySQL manual, "Online DDL Operations", index operations)."""
     kinds = {str(value).upper() for option, value in op.kw.items() if option.endswith("_prefix")}
-    for kind in kinds & case.facts.blocking_indexes:
+    for kind in kinds & context.facts.blocking_indexes:
         return Problem(
             f"creates {kind} {_called(op)}, and nobody can write to {op.table_name} meanwhile",
             f"run this revision when nobody has to write to {op.table_name}, and try it on a copy before, or search in "
@@ -132,9 +136,11 @@ def _needs(key: ForeignKey, name: str, known: KnownTable, primary: bool) -> bool
     return serves(known.indexes.get(name, key.columns if name == key.name else []))
 
 
-def _without_index(op: ops.MigrateOperation, table: str, key: ForeignKey, case: Case) -> str:
+def _without_index(op: ops.MigrateOperation, table: str, key: ForeignKey, context: RuleContext) -> str:
     """What to do instead of dropping the index, or before it."""
-    later = [each.op for each in (case.revision.upgrade if case.way == "upgrade" else case.revision.downgrade)]
+    later = [
+        each.op for each in (context.revision.upgrade if context.direction == "upgrade" else context.revision.downgrade)
+    ]
     if any(isinstance(each, ops.DropTableOp) and each.table_name == table for each in later):
         return f"leave it to the table, which takes its indexes along:\n{as_python(ops.DropTableOp(table))}"
     schema = getattr(op, "schema", None)
@@ -159,34 +165,39 @@ def concurrent(index: ops.CreateIndexOp) -> str:
     return f"{AUTOCOMMIT}{as_python(again, indent=8)}"
 
 
-def is_on_table_alone(case: Case) -> bool:
+def is_on_table_alone(context: RuleContext) -> bool:
     """Return True for SQL that says ONLY: of a partitioned table it changes the catalog, and reads no row."""
-    return case.in_sql and re.search(r"\bONLY\b", str(case.operation and case.operation.statement), re.I) is not None
+    return (
+        context.in_sql
+        and re.search(r"\bONLY\b", str(context.operation and context.operation.statement), re.I) is not None
+    )
 
 
-def _on_partitions(index: ops.CreateIndexOp, pieces: list[str], case: Case) -> str:
+def _on_partitions(index: ops.CreateIndexOp, pieces: list[str], context: RuleContext) -> str:
     """Return the lines that create an index on the partitions, and block no writes ("CREATE INDEX", PostgreSQL)."""
     plain = copy(index)
     plain.kw = {key: value for key, value in index.kw.items() if key != "postgresql_concurrently"}
-    create = str(CreateIndex(plain.to_index()).compile(dialect=case.facts.sql_dialect)).replace(" ON ", " ON ONLY ", 1)
+    create = str(CreateIndex(plain.to_index()).compile(dialect=context.facts.sql_dialect)).replace(
+        " ON ", " ON ONLY ", 1
+    )
     return "\n".join(
         [
             "create it on the table alone, then on each partition concurrently, and attach these, each in a revision of"
             " its own:",
             f"    op.execute({create!r})",
-            *attached(plain, pieces, case, lambda _index: []),
+            *attached(plain, pieces, context, lambda _index: []),
         ]
     )
 
 
 def attached(
-    index: ops.CreateIndexOp, pieces: list[str], case: Case, more: Callable[[ops.CreateIndexOp], list[str]]
+    index: ops.CreateIndexOp, pieces: list[str], context: RuleContext, more: Callable[[ops.CreateIndexOp], list[str]]
 ) -> Iterator[str]:
     """Yield the lines that create an index on each partition, do ``more`` with it, and attach it to the table's."""
     for piece in pieces or ["PARTITION"]:
         own = copy(index)
-        own.table_name, own.index_name = piece, conv(case.facts.shortened(f"{piece}_{index.index_name}"))
-        parent, child = (case.facts.quoted(str(each.index_name), index.schema) for each in (index, own))
+        own.table_name, own.index_name = piece, conv(context.facts.shortened(f"{piece}_{index.index_name}"))
+        parent, child = (context.facts.quoted(str(each.index_name), index.schema) for each in (index, own))
         attach = f"ALTER INDEX {parent} ATTACH PARTITION {child}"
         yield from [concurrent(own), *more(own), f"    op.execute({attach!r})"]
 
@@ -195,20 +206,20 @@ def _called(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:
     return f"index {op.index_name}" if op.index_name else f"an index of {op.table_name}"
 
 
-def _goes_with_column(table: str | None, op: ops.DropIndexOp, case: Case) -> bool:
+def _goes_with_column(table: str | None, op: ops.DropIndexOp, context: RuleContext) -> bool:
     """Whether the script drops a column of it, which takes the same lock."""
-    columns = case.tables.table(str(table), op.schema).indexes.get(str(op.index_name), [])
+    columns = context.tables.table(str(table), op.schema).indexes.get(str(op.index_name), [])
     return any(
         isinstance(other.op, ops.DropColumnOp)
         and (other.op.table_name, other.op.schema) == (table, op.schema)
         and other.op.column_name in columns
-        for other in case.revision.upgrade
+        for other in context.revision.upgrade
     )
 
 
-def is_dropped(table: str | None, schema: str | None, case: Case) -> bool:
+def is_dropped(table: str | None, schema: str | None, context: RuleContext) -> bool:
     """Whether the script drops the table."""
     return any(
         isinstance(other.op, ops.DropTableOp) and (other.op.table_name, other.op.schema) == (table, schema)
-        for other in case.revision.upgrade
+        for other in context.revision.upgrade
     )

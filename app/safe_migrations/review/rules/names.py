@@ -13,7 +13,7 @@ from ...database import naming_convention
 from ..recorder import made_by
 from .implied_ops import constraints_of, is_inline, parts
 from .paste import as_python, as_sql
-from .registry import BLOCKS, BOTH, WARNS, Case, Problem, rule
+from .registry import BLOCKS, BOTH, WARNS, Problem, RuleContext, rule
 
 NAMING = (
     ops.CreateTableOp,
@@ -40,9 +40,9 @@ def real_name(op: ops.AddConstraintOp) -> str | None:
 
 
 @rule(BLOCKS, ops.CreateTableOp, ops.AddColumnOp, ops.AddConstraintOp, new_tables=True)
-def unnamed_constraint(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
+def unnamed_constraint(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Without a name no revision can drop it; and where the server chooses one, each chooses another."""
-    for made in _nameless(op, case):
+    for made in _nameless(op, context):
         kind = {"foreignkey": "foreign key", "check": "CHECK constraint"}.get(made.constraint_type, "constraint")
         fails = made.constraint_type == "check" and naming_convention().get("ck")
         yield Problem(
@@ -52,30 +52,32 @@ def unnamed_constraint(op: ops.MigrateOperation, case: Case) -> Iterator[Problem
                 if fails
                 else "and no revision can drop it by one"
             ),
-            f"give it a name:\n{_with_name(made, op, case)}",
+            f"give it a name:\n{_with_name(made, op, context)}",
         )
 
 
-@rule(BLOCKS, ops.DropConstraintOp, ops.DropIndexOp, ways=BOTH, new_tables=True)
-def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, case: Case) -> Problem | None:
+@rule(BLOCKS, ops.DropConstraintOp, ops.DropIndexOp, directions=BOTH, new_tables=True)
+def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContext) -> Problem | None:
     """Without its columns the naming convention makes no name either, but for a primary key; some need none."""
     kind = op.constraint_type if isinstance(op, ops.DropConstraintOp) else None
     name = op.constraint_name if isinstance(op, ops.DropConstraintOp) else op.index_name
-    if name is not None or (kind == "primary" and (naming_convention().get("pk") or case.facts.unnamed_primary_keys)):
+    if name is not None or (
+        kind == "primary" and (naming_convention().get("pk") or context.facts.unnamed_primary_keys)
+    ):
         return None
     thing = "an index" if isinstance(op, ops.DropIndexOp) else "a constraint"
     again = copy(op)
     vars(again).update(
-        {"constraint_name" if "constraint_name" in vars(op) else "index_name": conv(_made_name(op, case))}
+        {"constraint_name" if "constraint_name" in vars(op) else "index_name": conv(_made_name(op, context))}
     )
     return Problem(
         f"drops {thing} of {op.table_name} without a name, which always fails",
         "give it the name that it has in the database, here and where it is made:\n"
-        + as_python(again, batch=case.in_batch),
+        + as_python(again, batch=context.in_batch),
     )
 
 
-def _nameless(op: Any, case: Case) -> Iterator[Any]:
+def _nameless(op: Any, context: RuleContext) -> Iterator[Any]:
     """The constraints that ``op`` makes, and that have no name in the database, or one that the server chooses."""
     if isinstance(op, ops.AddConstraintOp):
         if not isinstance(op, ops.CreatePrimaryKeyOp) and real_name(op) is None:
@@ -83,15 +85,15 @@ def _nameless(op: Any, case: Case) -> Iterator[Any]:
         return
     table = made_by(op)
     for constraint, made in constraints_of(table):
-        if case.facts.makes(constraint) and (_loses_its_name(op, constraint, case) or real_name(made) is None):
+        if context.facts.makes(constraint) and (_loses_its_name(op, constraint, context) or real_name(made) is None):
             yield made
 
 
-def _loses_its_name(op: ops.MigrateOperation, constraint: Constraint, case: Case) -> bool:
+def _loses_its_name(op: ops.MigrateOperation, constraint: Constraint, context: RuleContext) -> bool:
     """Whether Alembic writes it into the definition of a column, without the name that it would have beside it."""
     if not isinstance(op, ops.AddColumnOp):
         return False
-    rebuilt = case.facts.rebuilds and case.in_batch
+    rebuilt = context.facts.rebuilds and context.in_batch
     return is_inline(op, constraint) or (rebuilt and isinstance(constraint, UniqueConstraint))
 
 
@@ -111,42 +113,42 @@ def _name_for(op: Any) -> str:
     return real_name(op) or "_".join([short, _table(op), *_columns(op)])
 
 
-def _with_name(made: Any, op: ops.MigrateOperation, case: Case) -> str:
+def _with_name(made: Any, op: ops.MigrateOperation, context: RuleContext) -> str:
     """The line that makes it with a name: in the table that is made, or behind the column."""
     name = _name_for(made)
     if not isinstance(op, ops.CreateTableOp):
         again = copy(made)
         again.constraint_name = name if made.constraint_type == "check" else conv(name)
-        return as_python(again, batch=case.in_batch)
+        return as_python(again, batch=context.in_batch)
     if made.constraint_type == "foreignkey":
         schema = f"{made.kw['referent_schema']}." if made.kw.get("referent_schema") else ""
         there = [f"{schema}{made.referent_table}.{each}" for each in made.remote_cols]
         return f"    sa.ForeignKeyConstraint({made.local_cols!r}, {there!r}, name=op.f({name!r}))"
     if made.constraint_type == "check":
-        return f"    sa.CheckConstraint({as_sql(made.condition, case.facts)!r}, name={name!r})"
+        return f"    sa.CheckConstraint({as_sql(made.condition, context.facts)!r}, name={name!r})"
     return f"    sa.UniqueConstraint({', '.join(map(repr, _columns(made)))}, name=op.f({name!r}))"
 
 
-def _made_name(drop: ops.DropConstraintOp | ops.DropIndexOp, case: Case) -> str:
+def _made_name(drop: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContext) -> str:
     """What the script's upgrade() makes of that kind in the table; as the database shows it, if nothing."""
     wanted: Any = ops.CreateIndexOp if isinstance(drop, ops.DropIndexOp) else ops.AddConstraintOp
     kind = getattr(drop, "constraint_type", None)
-    for operation in case.revision.upgrade:
-        for made in parts(operation.op, case.facts, wanted):
+    for operation in context.revision.upgrade:
+        for made in parts(operation.op, context.facts, wanted):
             if _table(made) == drop.table_name and kind in (None, getattr(made, "constraint_type", None)):
                 return str(made.index_name or "...") if isinstance(made, ops.CreateIndexOp) else _name_for(made)
     return "..."
 
 
 @rule(WARNS, *NAMING, applies=lambda facts: facts.names_end, new_tables=True)
-def long_identifier(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
+def long_identifier(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """A name that is cut is another than the models have, and one that is refused stops the run halfway."""
     for kind, name in _named(op):
-        if case.facts.is_too_long(name):
-            unit = "bytes" if case.facts.names_in_bytes else "characters"
+        if context.facts.is_too_long(name):
+            unit = "bytes" if context.facts.names_in_bytes else "characters"
             yield Problem(
-                f"names {kind} {name}, which is longer than {case.facts.longest_name} {unit}: it is cut or refused",
-                f"take a shorter name, in the model or the naming convention too:\n    {case.facts.shortened(name)}",
+                f"names {kind} {name}, which is longer than {context.facts.longest_name} {unit}: it is cut or refused",
+                f"take a shorter name, in the model or the naming convention too:\n    {context.facts.shortened(name)}",
             )
 
 

@@ -8,17 +8,17 @@ from alembic.operations import ops
 from sqlalchemy import Column
 
 from ...adapters.facts import Facts
-from ..known_schema import KnownColumn, Name, Tables
+from ..known_schema import KnownColumn, KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp
 from .paste import as_python
-from .registry import BLOCKS, WARNS, Case, Problem, rule
+from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 
 
 @rule(BLOCKS, Revision)
-def possible_rename(revision: Revision, case: Case) -> Iterator[Problem]:
+def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Problem]:
     """Autogenerate cannot tell a rename from a drop and an add (its manual, "What does Autogenerate Not Detect?")."""
-    tables = case.tables.branch()
+    tables = context.tables.branch()
     dropped: list[_Gone] = []
     added: list[_Come] = []
     kinds = {type(operation.op) for operation in revision.upgrade}
@@ -29,11 +29,11 @@ def possible_rename(revision: Revision, case: Case) -> Iterator[Problem]:
         added += _come(operation.op, tables)
         tables.apply(operation.op)
     for gone in dropped:
-        come = next((each for each in added if _alike(gone, each, case.facts)), None)
+        come = next((each for each in added if _alike(gone, each, context.facts)), None)
         if come is not None:
             added.remove(come)
         if come is not None and not _copied(gone, come, revision):
-            yield _renamed(gone, come, case)
+            yield _renamed(gone, come, context)
 
 
 @dataclass
@@ -52,7 +52,7 @@ class _Gone(_Come):
     operation: Operation
 
 
-def _gone(operation: Operation, tables: Tables) -> Iterator[_Gone]:
+def _gone(operation: Operation, tables: KnownSchema) -> Iterator[_Gone]:
     op = operation.op
     if not isinstance(op, ops.DropColumnOp | ops.DropTableOp) or tables.is_new(op.table_name, op.schema):
         return
@@ -63,7 +63,7 @@ def _gone(operation: Operation, tables: Tables) -> Iterator[_Gone]:
         yield _Gone(key, op.column_name, [known.get(op.column_name) or KnownColumn(op.column_name, None)], operation)
 
 
-def _come(op: ops.MigrateOperation, tables: Tables) -> Iterator[_Come]:
+def _come(op: ops.MigrateOperation, tables: KnownSchema) -> Iterator[_Come]:
     if isinstance(op, ops.CreateTableOp):
         columns = [KnownColumn(each.name, each.type) for each in op.columns if isinstance(each, Column)]
         yield _Come((op.schema, op.table_name), None, columns)
@@ -97,7 +97,7 @@ def _of_a_kind(one: KnownColumn, other: KnownColumn, facts: Facts) -> bool:
     return before is None or after is None or before.family == after.family
 
 
-def _renamed(gone: _Gone, come: _Come, case: Case) -> Problem:
+def _renamed(gone: _Gone, come: _Come, context: RuleContext) -> Problem:
     (schema, table), (_, new_table) = gone.table, come.table
     if gone.column is None:
         what = f"drops table {table} and makes {new_table}, which is like it: the rows are lost"
@@ -111,6 +111,6 @@ def _renamed(gone: _Gone, come: _Come, case: Case) -> Problem:
     return Problem(
         f"{what}, if it is a rename",
         f"rename it, if it is:\n{line}",
-        WARNS if case.tables.has_rows(table, schema) is False else None,
+        WARNS if context.tables.has_rows(table, schema) is False else None,
         gone.operation.line,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from alembic.operations import ops
 from sqlalchemy import Column
 
-from .registry import BLOCKS, Case, Problem, rule
+from .registry import BLOCKS, Problem, RuleContext, rule
 
 
 @rule(
@@ -15,7 +15,7 @@ from .registry import BLOCKS, Case, Problem, rule
     applies=lambda facts: facts.ignores_inline_references,
     new_tables=True,
 )
-def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, _case: Case) -> Iterator[Problem]:
+def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, _case: RuleContext) -> Iterator[Problem]:
     """MySQL reads REFERENCES in the definition of a column, and makes no foreign key of it, before 9.0 (bug 102904)."""
     for column in [op.column] if isinstance(op, ops.AddColumnOp) else op.columns:
         if not isinstance(column, Column) or not column.info.get("inline_references"):

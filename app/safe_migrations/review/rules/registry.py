@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 from ...adapters.facts import Facts
 from ..findings import Level
-from ..known_schema import Tables
+from ..known_schema import KnownSchema
 from ..recorder import Operation, Revision
 
 BLOCKS, WARNS = Level.BLOCKS, Level.WARNS
@@ -58,15 +58,15 @@ class Assurances:
 
 
 @dataclass(frozen=True)
-class Case:
+class RuleContext:
     """What a rule may ask, beside the operation: the tables are as they are before it."""
 
     revision: Revision
-    way: str
+    direction: str
     operation: Operation | None
     """Where the rule looks at one; rules for a Revision have none."""
     facts: Facts
-    tables: Tables
+    tables: KnownSchema
 
     @property
     def in_batch(self) -> bool:
@@ -78,9 +78,9 @@ class Case:
         """Whether the operation was read from SQL: that is run as it stands, not as Alembic would write it."""
         return self.operation is not None and self.operation.statement is not None
 
-    def restates(self, op: AlterColumnOp) -> bool:
+    def redefines_column(self, op: AlterColumnOp) -> bool:
         """Whether the statement says all of the column anew; SQL does where it names the type (MODIFY, CHANGE)."""
-        return self.facts.restates(op) and not (self.in_sql and op.modify_type is None)
+        return self.facts.redefines_column(op) and not (self.in_sql and op.modify_type is None)
 
     def type_before(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
         """The type of the column: as the database has it, else as the script says, else as the history does.
@@ -95,14 +95,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry of the catalogue; ``applies`` says on which databases, ``ways`` in upgrade() or also in downgrade()."""
+    """One entry of the catalogue; ``applies`` says on which databases, ``directions`` in which functions."""
 
     code: str
     level: Level
     classes: tuple[type, ...]
-    find: Callable[[Any, Case], Problem | Iterator[Problem] | None]
+    find: Callable[[Any, RuleContext], Problem | Iterator[Problem] | None]
     applies: Callable[[Facts], bool]
-    ways: tuple[str, ...]
+    directions: tuple[str, ...]
     new_tables: bool
 
 
@@ -113,9 +113,9 @@ def rule(
     level: Level,
     *classes: type,
     applies: Callable[[Facts], bool] = lambda _facts: True,
-    ways: tuple[str, ...] = ("upgrade",),
+    directions: tuple[str, ...] = ("upgrade",),
     new_tables: bool = False,
-) -> Callable[[Callable[[Any, Case], Any]], Callable[[Any, Case], Any]]:
+) -> Callable[[Callable[[Any, RuleContext], Any]], Callable[[Any, RuleContext], Any]]:
     """Put the function into the catalogue.
 
     ``classes`` are Alembic's operations, those of sql/ops.py, Revision and Assurances. The rule is not asked about
@@ -123,9 +123,9 @@ def rule(
     is so.
     """
 
-    def register(find: Callable[[Any, Case], Any]) -> Callable[[Any, Case], Any]:
+    def register(find: Callable[[Any, RuleContext], Any]) -> Callable[[Any, RuleContext], Any]:
         code = find.__name__.replace("_", "-")
-        RULES[code] = Rule(code, level, classes, find, applies, ways, new_tables)
+        RULES[code] = Rule(code, level, classes, find, applies, directions, new_tables)
         return find
 
     return register

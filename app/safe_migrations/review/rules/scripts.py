@@ -8,11 +8,11 @@ from flask import current_app
 
 from ..recorder import Revision, one_way
 from ..sql import ChangeRowsOp, CommandOp
-from .registry import BLOCKS, RULES, WARNS, Assurances, Case, Problem, rule
+from .registry import BLOCKS, RULES, WARNS, Assurances, Problem, RuleContext, rule
 
 
 @rule(WARNS, CommandOp)
-def raw_sql(op: CommandOp, case: Case) -> Problem | None:
+def raw_sql(op: CommandOp, context: RuleContext) -> Problem | None:
     """SQL that is understood falls under the rules for what it does; this is about the rest, and what it drops."""
     shown = op.text if len(op.text) <= 60 else f"{op.text[:57]}..."
     if not op.parsed:
@@ -32,21 +32,23 @@ def raw_sql(op: CommandOp, case: Case) -> Problem | None:
             f"executes {op.words}, and what that does cannot be reviewed",
             'give each statement by itself:\n    op.execute("UPDATE ... WHERE ...")',
         )
-    return _dropped(op, case) if op.drops else None
+    return _dropped(op, context) if op.drops else None
 
 
-def _dropped(op: CommandOp, case: Case) -> Problem | None:
+def _dropped(op: CommandOp, context: RuleContext) -> Problem | None:
     what = f"{op.words.lower()} {op.name or ''}".strip().replace("drop", "drops", 1)
     if op.loses_data:
         also = "all that depends on it" if op.cascade else "the data in it"
-        way = 'drop by name what is not needed, table by table:\n    op.drop_table("...")'
+        direction = 'drop by name what is not needed, table by table:\n    op.drop_table("...")'
         return Problem(
             f"{what}, and with it {also}",
-            way,
+            direction,
             BLOCKS,
         )
     made_again = {(f"CREATE {kind}", op.name) for kind in [op.words.partition(" ")[2]]}
-    if made_again & {(each.op.words, each.op.name) for each in case.revision.upgrade if isinstance(each.op, CommandOp)}:
+    if made_again & {
+        (each.op.words, each.op.name) for each in context.revision.upgrade if isinstance(each.op, CommandOp)
+    }:
         return None
     return Problem(
         f"{what}, and code that is still running may use it",
@@ -56,9 +58,9 @@ def _dropped(op: CommandOp, case: Case) -> Problem | None:
 
 
 @rule(BLOCKS, CommandOp, new_tables=True)
-def transaction_control(op: CommandOp, case: Case) -> Problem | None:
+def transaction_control(op: CommandOp, context: RuleContext) -> Problem | None:
     """A revision is all or nothing because it runs in a transaction that Alembic begins and ends."""
-    if op.words not in case.facts.ends_transaction:
+    if op.words not in context.facts.ends_transaction:
         return None
     return Problem(
         f"executes {op.words}, and if it fails after that, what was done before it stays",
@@ -69,16 +71,16 @@ def transaction_control(op: CommandOp, case: Case) -> Problem | None:
 
 
 @rule(BLOCKS, CommandOp, ChangeRowsOp, applies=lambda facts: bool(facts.heavy_commands))
-def lock_heavy_command(op: CommandOp | ChangeRowsOp, case: Case) -> Problem | None:
+def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Problem | None:
     """Readers and writers wait until it is done (PostgreSQL manual, "Explicit Locking")."""
     if isinstance(op, ChangeRowsOp):
         if not op.cascade:
             return None
         return Problem(
             f"truncates {op.table_name} with CASCADE, which locks and empties all tables that refer to it",
-            f"name the tables:\n    op.execute({f'TRUNCATE {case.facts.quoted(op.table_name, op.schema)}, ...'!r})",
+            f"name the tables:\n    op.execute({f'TRUNCATE {context.facts.quoted(op.table_name, op.schema)}, ...'!r})",
         )
-    way_out = case.facts.way_out(op.words, op.text, op.concurrently)
+    way_out = context.facts.way_out(op.words, op.text, op.concurrently)
     name = op.table_name or op.name or "the database"
     if way_out is None:
         return None
@@ -92,15 +94,15 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, case: Case) -> Problem | No
 
 
 @rule(WARNS, Revision)
-def not_inspectable(revision: Revision, _case: Case) -> Iterator[Problem]:
+def not_inspectable(revision: Revision, _case: RuleContext) -> Iterator[Problem]:
     """What cannot be recorded cannot be reviewed, and nothing is guessed."""
-    for way, reason in revision.not_inspectable.items():
-        absent = not hasattr(revision.script.module, way)
+    for direction, reason in revision.not_inspectable.items():
+        absent = not hasattr(revision.script.module, direction)
         is_reported = absent or reason.always_fails or one_way(Path(revision.script.path)) is not None
-        if way == "downgrade" and is_reported:  # by missing_downgrade, or by the script itself
+        if direction == "downgrade" and is_reported:  # by missing_downgrade, or by the script itself
             continue
         yield Problem(
-            f"cannot be reviewed from line {reason.line} of its {way}() on: {reason}",
+            f"cannot be reviewed from line {reason.line} of its {direction}() on: {reason}",
             "change the schema in a revision that does nothing else, and rows in one of their own:\n"
             '    flask db revision -m "move the rows"',
             line=reason.line,
@@ -108,7 +110,7 @@ def not_inspectable(revision: Revision, _case: Case) -> Iterator[Problem]:
 
 
 @rule(WARNS, Revision)
-def imports_app_models(revision: Revision, _case: Case) -> Iterator[Problem]:
+def imports_app_models(revision: Revision, _case: RuleContext) -> Iterator[Problem]:
     """The app goes on, and the script stays: some day they do not fit."""
     own = {"app", current_app.import_name.partition(".")[0]} if current_app else {"app"}
     text = Path(revision.script.path).read_text(encoding="utf-8")
@@ -128,7 +130,7 @@ def imports_app_models(revision: Revision, _case: Case) -> Iterator[Problem]:
 
 
 @rule(WARNS, Revision)
-def missing_downgrade(revision: Revision, _case: Case) -> Problem | None:
+def missing_downgrade(revision: Revision, _case: RuleContext) -> Problem | None:
     """Without it nobody can go back, or the database goes back only in name.
 
     Not asked of a revision that leaves the schema as it is, or does what no statement takes back.
@@ -143,7 +145,7 @@ def missing_downgrade(revision: Revision, _case: Case) -> Problem | None:
             '        raise NotImplementedError("why there is no way back")',
             line=failure.line,
         )
-    if "downgrade" not in revision.ways or revision.downgrade or one_way(script) is not None:
+    if "downgrade" not in revision.directions or revision.downgrade or one_way(script) is not None:
         return None
     commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
     if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.has_way_back for op in commands):
@@ -169,7 +171,7 @@ def _without(declared: dict[object, object], code: object) -> str:
 
 
 @rule(WARNS, Assurances)
-def safety_assured(assurances: Assurances, _case: Case) -> Iterator[Problem]:
+def safety_assured(assurances: Assurances, _case: RuleContext) -> Iterator[Problem]:
     """An assurance that assures nothing hides the next thing that hurts."""
     if not isinstance(assurances.declared, dict):
         yield Problem(

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause, MetaDat
 
 from ..sql import CommandOp
 from .paste import python_type
-from .registry import BLOCKS, WARNS, Case, Problem, rule
+from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 
 COPIES = "the table is copied, and nobody can write to it until that is done"
 
@@ -25,14 +25,14 @@ COPIES = "the table is copied, and nobody can write to it until that is done"
     ops.CreateIndexOp,
     ops.DropIndexOp,
     CommandOp,
-    applies=lambda facts: facts.alters_by_copy or facts.numbering_blocks_writes,
+    applies=lambda facts: facts.alters_by_copy or facts.auto_increment_blocks_writes,
 )
-def alter_copies_table(op: ops.MigrateOperation, case: Case) -> Iterator[Problem]:
+def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """With ALGORITHM=COPY a table is locked against writes as long as it takes to copy all rows.
 
     What copies was found out by asking the servers; see adapters/mysql/facts.py and types.py.
     """
-    if asked := _asks_for_lock(op, case):
+    if asked := _asks_for_lock(op, context):
         table = getattr(op, "table_name", None) or getattr(op, "source_table", None) or "the table"
         yield Problem(
             f"asks for {asked}: nobody can write to {table} until that is done",
@@ -42,28 +42,28 @@ def alter_copies_table(op: ops.MigrateOperation, case: Case) -> Iterator[Problem
     elif refuses_to_copy(op):
         return
     elif isinstance(op, ops.AddColumnOp):
-        yield from _copied_for_new(op, case)
+        yield from _copied_for_new(op, context)
     elif isinstance(op, ops.AlterColumnOp):
-        yield from _copied_for_change(op, case)
+        yield from _copied_for_change(op, context)
     elif isinstance(op, ops.DropConstraintOp):
-        if op.constraint_type == "primary" and case.facts.alters_by_copy:
+        if op.constraint_type == "primary" and context.facts.alters_by_copy:
             yield Problem(
                 f"drops the primary key of {op.table_name}, for which {COPIES}",
                 "give both in one statement, for which the rows can be written meanwhile:\n"
-                f'    op.execute("ALTER TABLE {case.facts.quoted(op.table_name, op.schema)} DROP PRIMARY KEY, '
+                f'    op.execute("ALTER TABLE {context.facts.quoted(op.table_name, op.schema)} DROP PRIMARY KEY, '
                 'ADD PRIMARY KEY (...), ALGORITHM=INPLACE, LOCK=NONE")',
             )
     elif isinstance(op, ops.CreateCheckConstraintOp):
-        if case.facts.copies_for_check(False):
+        if context.facts.copies_for_check(False):
             yield Problem(f"adds a CHECK to {op.table_name}, for which {COPIES}", _window(op.table_name), level=WARNS)
-    elif isinstance(op, CommandOp) and case.facts.alters_by_copy:
-        yield from _copied_for_command(op, case)
+    elif isinstance(op, CommandOp) and context.facts.alters_by_copy:
+        yield from _copied_for_command(op, context)
 
 
-def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
-    facts, table, column = case.facts, op.table_name, op.column
+def _copied_for_new(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Problem]:
+    facts, table, column = context.facts, op.table_name, op.column
     what = f"adds column {table}.{column.name}"
-    if is_numbered(column) and facts.numbering_blocks_writes:
+    if is_numbered(column) and facts.auto_increment_blocks_writes:
         yield Problem(
             f"{what}, whose values the database numbers, and nobody can write to {table} meanwhile", _window(table)
         )
@@ -75,7 +75,7 @@ def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
                 f'    op.add_column("{table}", sa.Column("{column.name}", {python_type(column.type)},'
                 f" sa.Computed({str(column.server_default.sqltext)!r}, persisted=False)))",
             )
-    elif (default := _default(op, case)) and facts.copies_for_default(default):
+    elif (default := _default(op, context)) and facts.copies_for_default(default):
         plain = _outside_parentheses(default)
         written = f'sa.Column("{column.name}", {python_type(column.type)}'
         yield Problem(
@@ -91,12 +91,12 @@ def _copied_for_new(op: ops.AddColumnOp, case: Case) -> Iterator[Problem]:
         yield Problem(f"{what} with a CHECK, for which {COPIES}", _window(table), level=WARNS)
 
 
-def _default(op: ops.AddColumnOp, case: Case) -> str:
+def _default(op: ops.AddColumnOp, context: RuleContext) -> str:
     """As it reaches the server: SQLAlchemy puts what is no constant into parentheses, SQL stays as it is."""
     default = op.column.server_default
-    if case.in_sql and isinstance(default, DefaultClause):
+    if context.in_sql and isinstance(default, DefaultClause):
         return str(default.arg)
-    return case.facts.default(default)
+    return context.facts.default(default)
 
 
 def _outside_parentheses(default: str) -> str:
@@ -107,26 +107,26 @@ def _outside_parentheses(default: str) -> str:
     return f"'{number[1]}'" if number else ""
 
 
-def _copied_for_change(op: ops.AlterColumnOp, case: Case) -> Iterator[Problem]:
-    facts = case.facts
-    known = case.tables.column(op.table_name, op.column_name, op.schema)
-    before, after = case.type_before(op), op.modify_type or op.existing_type
+def _copied_for_change(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[Problem]:
+    facts = context.facts
+    known = context.tables.column(op.table_name, op.column_name, op.schema)
+    before, after = context.type_before(op), op.modify_type or op.existing_type
     what = f"changes {op.table_name}.{op.column_name}"
-    if not case.restates(op) or after is None:
+    if not context.redefines_column(op) or after is None:
         return
-    numbered = op.kw.get("autoincrement")
+    auto_increment = op.kw.get("autoincrement")
     if (
-        numbered is not None
+        auto_increment is not None
         and op.modify_type is None
-        and (known is None or known.numbered != numbered)
-        and facts.copies_for_numbering(numbered)
+        and (known is None or known.auto_increment != auto_increment)
+        and facts.copies_for_auto_increment(auto_increment)
     ):
-        begins = "begins to number" if numbered else "no longer numbers"
+        begins = "begins to number" if auto_increment else "no longer numbers"
         yield Problem(f"{what}, whose values the database {begins}, for which {COPIES}", _window(op.table_name))
-    elif facts.copies_for_type(before, after) and not _crosses(op, case) and not _moves(op, case):
-        was = f" from {case.facts.spelled(before)}" if before is not None else ""
+    elif facts.copies_for_type(before, after) and not _crosses(op, context) and not _moves(op, context):
+        was = f" from {context.facts.spelled(before)}" if before is not None else ""
         yield Problem(
-            f"{what}{was} to {case.facts.spelled(after)}, for which {COPIES}",
+            f"{what}{was} to {context.facts.spelled(after)}, for which {COPIES}",
             "add a column, fill it in batches, and let the next release use it:\n"
             f'    op.add_column("{op.table_name}", sa.Column("{op.column_name}_new", {python_type(after)}))\n'
             "Or copy the table without a lock, with gh-ost or pt-online-schema-change.",
@@ -139,14 +139,14 @@ WHOLE = {
 }
 
 
-def _copied_for_command(op: CommandOp, case: Case) -> Iterator[Problem]:
+def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem]:
     """What Alembic has no operation for: another engine, character set, partitions."""
     if op.table_name is None or op.words not in WHOLE:
         return
     if op.words == "ENGINE":
         engine = re.sub(r"(?i)^ENGINE\s*=?\s*", "", op.text).strip()
-        query = case.facts.has_engine(engine, op.table_name, op.schema)
-        if query is not None and case.tables.finds(query):
+        query = context.facts.has_engine(engine, op.table_name, op.schema)
+        if query is not None and context.tables.finds(query):
             return
     yield Problem(f"alters {op.table_name} with {op.text}, for which {COPIES}", _window(op.table_name))
 
@@ -157,24 +157,24 @@ def refuses_to_copy(op: ops.MigrateOperation) -> bool:
     return said.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or said.get("lock") == "NONE"
 
 
-def _asks_for_lock(op: ops.MigrateOperation, case: Case) -> str:
+def _asks_for_lock(op: ops.MigrateOperation, context: RuleContext) -> str:
     """What SQL says for which nobody can write, whatever is altered; empty if it says nothing of the kind."""
     said = getattr(op, "kw", {})
     if said.get("lock") in ("SHARED", "EXCLUSIVE"):
         return f"LOCK={said['lock']}"
-    copies = said.get("algorithm") == "COPY" and said.get("lock") != "NONE" and case.facts.alters_by_copy
+    copies = said.get("algorithm") == "COPY" and said.get("lock") != "NONE" and context.facts.alters_by_copy
     return "ALGORITHM=COPY" if copies else ""
 
 
 @rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.alters_by_copy)
-def varchar_crosses_255_bytes(op: ops.AlterColumnOp, case: Case) -> Problem | None:
+def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """The length takes a second byte in each row (MySQL manual, "Online DDL Operations", extending VARCHAR)."""
     after = op.modify_type or op.existing_type
-    if after is None or refuses_to_copy(op) or not case.restates(op) or not _crosses(op, case):
+    if after is None or refuses_to_copy(op) or not context.redefines_column(op) or not _crosses(op, context):
         return None
-    was = case.facts.spelled(case.type_before(op))
+    was = context.facts.spelled(context.type_before(op))
     return Problem(
-        f"lets {op.table_name}.{op.column_name} grow from {was} to {case.facts.spelled(after)}, past 255 bytes,"
+        f"lets {op.table_name}.{op.column_name} grow from {was} to {context.facts.spelled(after)}, past 255 bytes,"
         f" for which {COPIES}",
         "add a column, fill it in batches, and let the next release use it; one that is past 255 bytes from the start"
         " grows without a copy:\n"
@@ -183,12 +183,12 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, case: Case) -> Problem | No
 
 
 @rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.enums_by_place)
-def enum_reorder(op: ops.AlterColumnOp, case: Case) -> Problem | None:
+def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """A value is stored by its place: unless new ones come last, every row is written again (MySQL manual, "ENUM")."""
     after = op.modify_type or op.existing_type
-    if after is None or refuses_to_copy(op) or not _moves(op, case):
+    if after is None or refuses_to_copy(op) or not _moves(op, context):
         return None
-    old, new = case.facts.enum_values(case.type_before(op)), case.facts.enum_values(after)
+    old, new = context.facts.enum_values(context.type_before(op)), context.facts.enum_values(after)
     gone = [value for value in old if value not in new]
     what = f"removes {' and '.join(gone)} from the values of" if gone else "moves the values of"
     kept = ", ".join(repr(value) for value in [*old, *(value for value in new if value not in old)])
@@ -199,19 +199,19 @@ def enum_reorder(op: ops.AlterColumnOp, case: Case) -> Problem | None:
     )
 
 
-def _moves(op: ops.AlterColumnOp, case: Case) -> bool:
+def _moves(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     """Whether values of an enum go, or get another place."""
-    old = case.facts.enum_values(case.type_before(op))
-    new = case.facts.enum_values(op.modify_type or op.existing_type)
-    return bool(old and new) and case.restates(op) and new[: len(old)] != old
+    old = context.facts.enum_values(context.type_before(op))
+    new = context.facts.enum_values(op.modify_type or op.existing_type)
+    return bool(old and new) and context.redefines_column(op) and new[: len(old)] != old
 
 
-def _crosses(op: ops.AlterColumnOp, case: Case) -> bool:
-    before, after = case.type_before(op), op.modify_type or op.existing_type
-    if after is None or not any(case.facts.crosses_length_bytes(before, after, width) for width in (1, 2, 3, 4)):
+def _crosses(op: ops.AlterColumnOp, context: RuleContext) -> bool:
+    before, after = context.type_before(op), op.modify_type or op.existing_type
+    if after is None or not any(context.facts.crosses_length_bytes(before, after, width) for width in (1, 2, 3, 4)):
         return False  # at no width: so it need not be queried
-    width = case.tables.width(case.facts, op.table_name, op.column_name, op.schema)
-    return case.facts.crosses_length_bytes(before, after, width)
+    width = context.tables.width(context.facts, op.table_name, op.column_name, op.schema)
+    return context.facts.crosses_length_bytes(before, after, width)
 
 
 def _window(table: str) -> str:

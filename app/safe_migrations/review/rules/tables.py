@@ -3,11 +3,11 @@
 from alembic.operations import ops
 
 from ..sql import CommandOp
-from .registry import BLOCKS, Case, Problem, rule
+from .registry import BLOCKS, Problem, RuleContext, rule
 
 
 @rule(BLOCKS, ops.DropTableOp)
-def drop_table(op: ops.DropTableOp, _case: Case) -> Problem:
+def drop_table(op: ops.DropTableOp, _case: RuleContext) -> Problem:
     """The rows are gone, and code of the last release still reads them (strong_migrations, "Dropping a table")."""
     return Problem(
         f"drops table {op.table_name}, and code that is still running reads it",
@@ -17,7 +17,7 @@ def drop_table(op: ops.DropTableOp, _case: Case) -> Problem:
 
 
 @rule(BLOCKS, ops.RenameTableOp, CommandOp)
-def rename_table(op: ops.RenameTableOp | CommandOp, _case: Case) -> Problem | None:
+def rename_table(op: ops.RenameTableOp | CommandOp, _case: RuleContext) -> Problem | None:
     """Code of the last release still uses the old name (strong_migrations, "Renaming a table"), or schema."""
     if isinstance(op, CommandOp):
         if op.words != "SET SCHEMA" or op.table_name is None:

@@ -191,9 +191,9 @@ def read_reference(words: Words) -> tuple[Table, list[str], dict[str, Any]]:
     while not words.done:
         if words.follows("ON", "DELETE") or words.follows("ON", "UPDATE"):
             words.next()
-            way = words.next().keyword
+            direction = words.next().keyword
             action = next((action for action in ACTIONS if words.take(*action)), ())
-            options[f"on{way.lower()}"] = " ".join(action)
+            options[f"on{direction.lower()}"] = " ".join(action)
         elif words.take("MATCH"):
             words.next()
         elif words.take("NOT", "DEFERRABLE"):

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from app.safe_migrations.retry import Patience
+from app.safe_migrations.retry import RetryPolicy
 from tests.conftest import FIRST, SERVERS, Project, revision
 
 USERS = "SELECT name FROM people"
@@ -111,7 +111,7 @@ def test_a_writer_is_waited_for(project: Project, engine: Engine) -> None:
 
 def test_pauses() -> None:
     """They grow from half a second to ten, and there is none after the last try."""
-    pauses = list(Patience(5, 10).pauses())
+    pauses = list(RetryPolicy(5, 10).pauses())
     assert 9 == len(pauses)
     assert 0.4 <= pauses[0] <= 0.6
     assert 8 <= pauses[-1] <= 12
