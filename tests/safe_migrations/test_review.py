@@ -273,13 +273,16 @@ RAISING = """
 
 from alembic.operations.ops import AddColumnOp, DropColumnOp
 
-from app.safe_migrations.review.rules.registry import BLOCKS, rule
 from app.safe_migrations.review.known_schema import KnownSchema
+from app.safe_migrations.review.rules import RULES
+from app.safe_migrations.review.rules.registry import BLOCKS, rule
 
 
-@rule(BLOCKS, DropColumnOp)
 def raising(op, context):
     raise ValueError("no such thing")
+
+
+RULES["raising"] = rule(BLOCKS, DropColumnOp)(raising)
 
 
 @KnownSchema.apply.register

@@ -38,18 +38,17 @@ def test_servers(database: str) -> None:
         ("mysql", (), True),
         ("mariadb", (10, 4), True),
         ("mariadb", (10, 5), False),
-        ("postgresql", (), False),
-        ("sqlite", (), False),
     ],
 )
 def test_versions(product: str, version: tuple[int, ...], expected: bool) -> None:
     """MySQL before 9.0 and MariaDB before 10.5 read it and forget it."""
     facts = FACTS[product](version)
     rule = RULES["inline-references-ignored"]
-    assert expected == rule.applies(facts)
     for statement, name in ((ADD, "pet.x"), (CREATE, "toy.pet")):
         (op,) = translated(ExecuteSQLOp(statement), "mysql")
         found = rule.find(op, RuleContext(cast(Any, None), "upgrade", Operation(op, 1), facts, KnownSchema()))
-        (problem,) = cast("list[Problem]", found)
-        assert f"has REFERENCES in the definition of {name}" in problem.what
-        assert '"pet", ["' in problem.instead
+        problems = list(cast("list[Problem]", found))
+        assert expected == bool(problems)
+        for problem in problems:
+            assert f"has REFERENCES in the definition of {name}" in problem.what
+            assert '"pet", ["' in problem.instead

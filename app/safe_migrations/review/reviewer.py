@@ -51,7 +51,7 @@ class Review:
         whole = self.directions == BOTH
         elsewhere = _found_elsewhere(script, self.tables) if declared and whole else set()
         found = list(self._found(revision))
-        assurances = Assurances(declared, {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None)
+        assurances = Assurances(declared, {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None, RULES)
         found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.facts, self.tables))
         return [_finding(script, item, assurances.codes) for item in found]
 

@@ -1,4 +1,4 @@
-"""The catalogue of rules: a module for each kind of thing that an operation is about."""
+"""The catalogue of rules: one module for each kind of thing that an operation is about."""
 
 from . import (
     batch_mode,
@@ -16,26 +16,13 @@ from . import (
     tables,
     types,
 )
-from .registry import RULES, Assurances, Problem, Rule, RuleContext
+from .registry import Assurances, Problem, Rule, RuleContext
 
-__all__ = [
-    "RULES",
-    "Assurances",
-    "Problem",
-    "Rule",
-    "RuleContext",
-    "batch_mode",
-    "columns",
-    "constraints",
-    "data",
-    "ddl",
-    "enums",
-    "indexes",
-    "names",
-    "possible_renames",
-    "references",
-    "scripts",
-    "table_copies",
-    "tables",
-    "types",
-]
+MODULES = (
+    *(tables, columns, types, constraints, references, names, possible_renames, enums),
+    *(indexes, data, ddl, scripts, table_copies, batch_mode),
+)
+RULES = {rule.code: rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule)}
+"""All rules, by code."""
+
+__all__ = ["RULES", "Assurances", "Problem", "Rule", "RuleContext"]

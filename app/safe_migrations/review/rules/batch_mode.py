@@ -7,7 +7,7 @@ from sqlalchemy import Computed
 from sqlalchemy.sql.elements import conv
 
 from .paste import as_python
-from .registry import BLOCKS, BOTH, WARNS, Level, Problem, RuleContext, rule
+from .registry import BLOCKS, BOTH, SQLITE, WARNS, Level, Problem, RuleContext, rule
 
 CONSTRAINTS = {
     ops.CreateForeignKeyOp: "a foreign key to",
@@ -20,7 +20,7 @@ CONSTRAINTS = {
 @rule(
     BLOCKS,
     ops.MigrateOperation,
-    applies=lambda facts: facts.rebuilds,
+    on=SQLITE,
     directions=BOTH,
     new_tables=True,
 )
@@ -46,7 +46,7 @@ def rebuild_loses(op: ops.MigrateOperation, context: RuleContext) -> Problem | N
     ops.AlterColumnOp,
     ops.AddConstraintOp,
     ops.DropConstraintOp,
-    applies=lambda facts: facts.rebuilds,
+    on=SQLITE,
     directions=BOTH,
     new_tables=True,
 )
@@ -82,7 +82,7 @@ def _changes_more_than_a_name(op: ops.AlterColumnOp) -> bool:
 @rule(
     BLOCKS,
     ops.AddColumnOp,
-    applies=lambda facts: facts.rebuilds,
+    on=SQLITE,
     directions=BOTH,
     new_tables=True,
 )

@@ -12,7 +12,7 @@ from sqlalchemy.types import NullType
 from ...adapters.facts import Facts
 from ..recorder import made_by
 from .paste import as_python, python_type
-from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 
 
 @rule(BLOCKS, ops.DropColumnOp)
@@ -38,7 +38,7 @@ def drop_column(op: ops.DropColumnOp, context: RuleContext) -> Problem:
 
 
 @rule(BLOCKS, ops.AlterColumnOp)
-def rename_column(op: ops.AlterColumnOp, _case: RuleContext) -> Problem | None:
+def rename_column(op: ops.AlterColumnOp, _context: RuleContext) -> Problem | None:
     """Code of the last release still uses the old name (strong_migrations, "Renaming a column")."""
     if op.modify_name is None or op.modify_name == op.column_name:
         return None
@@ -101,7 +101,7 @@ def may_be_null(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     return known is None or known.nullable is not False
 
 
-@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.not_null_scans)
+@rule(BLOCKS, ops.AlterColumnOp, on=POSTGRESQL)
 def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Nobody can read while all rows are looked at, unless a CHECK says enough (PostgreSQL manual, "ALTER TABLE")."""
     if op.modify_nullable is not False or not may_be_null(op, context) or _is_checked(op, context):
@@ -153,7 +153,7 @@ def _plain(condition: str) -> str:
     return re.sub(r"[()\s]+", " ", condition).replace('"', "").strip().lower()
 
 
-@rule(BLOCKS, ops.AddColumnOp, applies=lambda facts: facts.adding_rewrites)
+@rule(BLOCKS, ops.AddColumnOp, on=POSTGRESQL)
 def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Problem | None:
     """Nobody can read while each row gets a value of its own (PostgreSQL manual, "ALTER TABLE", Notes)."""
     default, added = op.column.server_default, op.column
@@ -190,7 +190,7 @@ def _volatile(default: object, facts: Facts) -> str | None:
     return next((name for name in called if name.rpartition(".")[2] not in facts.stable_functions), None)
 
 
-@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.redefines_columns, new_tables=True)
+@rule(BLOCKS, ops.AlterColumnOp, on=MYSQL, new_tables=True)
 def modify_drops_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """MODIFY and CHANGE say all of a column, and what they leave out is gone (MySQL manual, "ALTER TABLE Statement").
 

@@ -16,7 +16,7 @@ from .implied_ops import parts
 from .indexes import attached, concurrent, is_dropped, is_on_table_alone
 from .names import real_name
 from .paste import as_python, as_sql
-from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 
 UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 
@@ -71,7 +71,7 @@ def drop_constraint(op: ops.DropConstraintOp, context: RuleContext) -> Problem |
     ops.CreateForeignKeyOp,
     ops.CreateCheckConstraintOp,
     ops.AddColumnOp,
-    applies=lambda facts: facts.unvalidated_constraints,
+    on=POSTGRESQL,
 )
 def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """All rows are read under SHARE ROW EXCLUSIVE, for a CHECK under ACCESS EXCLUSIVE (PostgreSQL, "ALTER TABLE")."""
@@ -99,7 +99,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         )
 
 
-@rule(BLOCKS, *UNIQUE, ops.AddColumnOp, applies=lambda facts: facts.constraints_from_indexes)
+@rule(BLOCKS, *UNIQUE, ops.AddColumnOp, on=POSTGRESQL)
 def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Its index is built under an ACCESS EXCLUSIVE lock (PostgreSQL manual, "ALTER TABLE")."""
     for made in parts(op, context.facts, *UNIQUE):
@@ -150,7 +150,7 @@ def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
     return index, f"{add} USING INDEX {facts.quoted(name)}{_deferred(made.kw)}"
 
 
-@rule(BLOCKS, CreateExcludeConstraintOp, applies=lambda facts: facts.exclude_constraints)
+@rule(BLOCKS, CreateExcludeConstraintOp, on=POSTGRESQL)
 def exclude_constraint(op: CreateExcludeConstraintOp, context: RuleContext) -> Problem:
     """Its index is built under an ACCESS EXCLUSIVE lock, and none that is there serves (PostgreSQL, "ALTER TABLE")."""
     new, old = (context.facts.quoted(name, op.schema) for name in (f"{op.table_name}_new", op.table_name))
@@ -162,7 +162,7 @@ def exclude_constraint(op: CreateExcludeConstraintOp, context: RuleContext) -> P
     )
 
 
-@rule(WARNS, ops.CreateForeignKeyOp, ops.AddColumnOp, applies=lambda facts: facts.foreign_keys_copy)
+@rule(WARNS, ops.CreateForeignKeyOp, ops.AddColumnOp, on=MYSQL)
 def add_foreign_key_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """ALGORITHM=INPLACE is refused with foreign_key_checks=1 (MySQL manual, "Online DDL Operations", foreign keys)."""
     for made in parts(op, context.facts, ops.CreateForeignKeyOp):

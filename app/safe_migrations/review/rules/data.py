@@ -6,7 +6,7 @@ from ..known_schema import KnownSchema
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp
 from .ddl import altered_tables
-from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, SERVERS, WARNS, Problem, RuleContext, rule
 
 VERBS = {"UPDATE": "changes", "MERGE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
 
@@ -29,7 +29,7 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
     )
 
 
-@rule(WARNS, Revision, applies=lambda facts: not facts.one_writer)
+@rule(WARNS, Revision, on=SERVERS)
 def backfill_with_ddl(revision: Revision, context: RuleContext) -> Problem | None:
     """What DDL has locked stays locked while rows change; and where DDL commits, the rows before it are committed."""
     altered = [name for operation, (_, name), is_new in altered_tables(revision, context.tables) if not is_new]

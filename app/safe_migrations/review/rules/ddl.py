@@ -7,10 +7,10 @@ from alembic.operations import ops
 from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp, CommandOp
-from .registry import WARNS, Problem, RuleContext, rule
+from .registry import MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 
 
-@rule(WARNS, Revision, applies=lambda facts: not (facts.ddl_commits or facts.one_writer))
+@rule(WARNS, Revision, on=POSTGRESQL)
 def several_tables(revision: Revision, context: RuleContext) -> Problem | None:
     """Each table stays locked until the last one is done, and two that lock in another order wait for each other."""
     altered: dict[str, int] = {}
@@ -31,7 +31,7 @@ def several_tables(revision: Revision, context: RuleContext) -> Problem | None:
     )
 
 
-@rule(WARNS, Revision, applies=lambda facts: facts.ddl_commits)
+@rule(WARNS, Revision, on=MYSQL)
 def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
     """Each commits; what is done has to be undone by statements, which a full disk or a lost server may prevent."""
     found = list(altered_tables(revision, context.tables))

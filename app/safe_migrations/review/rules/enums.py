@@ -11,10 +11,10 @@ from ...adapters.casts import enum_of
 from ...adapters.facts import Facts
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp, CommandOp
-from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 
 
-@rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, applies=lambda facts: facts.enums_are_types)
+@rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, on=POSTGRESQL)
 def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, context: RuleContext) -> Problem | None:
     """Code of the last release writes the old value, which is none any more; and there is no way to remove one."""
     if isinstance(op, ops.AlterColumnOp):
@@ -50,7 +50,7 @@ def _removed_value(op: ops.AlterColumnOp, context: RuleContext) -> Problem | Non
     )
 
 
-@rule(WARNS, Revision, applies=lambda facts: facts.enums_are_types)
+@rule(WARNS, Revision, on=POSTGRESQL)
 def enum_outlives_table(revision: Revision, context: RuleContext) -> Iterator[Problem]:
     """DROP TABLE leaves the type, and to make it again fails (PostgreSQL manual, "CREATE TYPE")."""
     if not any(isinstance(each.op, ops.DropTableOp | ops.DropColumnOp) for each in revision.downgrade):

@@ -11,12 +11,12 @@ from sqlalchemy.sql.elements import conv
 from ..known_schema import ForeignKey, KnownTable
 from .implied_ops import parts
 from .paste import as_python
-from .registry import BLOCKS, BOTH, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 
 AUTOCOMMIT = "    with op.get_context().autocommit_block():\n"
 
 
-@rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, applies=lambda facts: facts.concurrent_indexes)
+@rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, on=POSTGRESQL)
 def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """CREATE INDEX takes a SHARE lock: nobody writes until it is built (PostgreSQL manual, "CREATE INDEX")."""
     for index in parts(op, context.facts, ops.CreateIndexOp):
@@ -39,7 +39,7 @@ def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -
     BLOCKS,
     ops.CreateIndexOp,
     ops.DropIndexOp,
-    applies=lambda facts: facts.concurrent_indexes,
+    on=POSTGRESQL,
     directions=BOTH,
     new_tables=True,
 )
@@ -54,7 +54,7 @@ def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, context
     )
 
 
-@rule(WARNS, ops.DropIndexOp, applies=lambda facts: facts.concurrent_indexes)
+@rule(WARNS, ops.DropIndexOp, on=POSTGRESQL)
 def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | None:
     """DROP INDEX takes an ACCESS EXCLUSIVE lock on the table (PostgreSQL manual, "DROP INDEX")."""
     table = op.table_name or context.tables.table_of_index(str(op.index_name), op.schema)
@@ -83,7 +83,7 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
     BLOCKS,
     ops.DropIndexOp,
     ops.DropConstraintOp,
-    applies=lambda facts: facts.foreign_keys_need_index,
+    on=MYSQL,
     directions=BOTH,
     new_tables=True,
 )
@@ -105,7 +105,7 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, cont
             )
 
 
-@rule(WARNS, ops.CreateIndexOp, applies=lambda facts: bool(facts.blocking_indexes))
+@rule(WARNS, ops.CreateIndexOp, on=MYSQL)
 def fulltext_blocks(op: ops.CreateIndexOp, context: RuleContext) -> Problem | None:
     """LOCK=NONE is refused for these (MySQL manual, "Online DDL Operations", index operations)."""
     kinds = {str(value).upper() for option, value in op.kw.items() if option.endswith("_prefix")}

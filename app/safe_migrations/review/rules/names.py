@@ -13,7 +13,7 @@ from ...database import naming_convention
 from ..recorder import made_by
 from .implied_ops import constraints_of, is_inline, parts
 from .paste import as_python, as_sql
-from .registry import BLOCKS, BOTH, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
 
 NAMING = (
     ops.CreateTableOp,
@@ -140,7 +140,7 @@ def _made_name(drop: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContex
     return "..."
 
 
-@rule(WARNS, *NAMING, applies=lambda facts: facts.names_end, new_tables=True)
+@rule(WARNS, *NAMING, on=SERVERS, new_tables=True)
 def long_identifier(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """A name that is cut is another than the models have, and one that is refused stops the run halfway."""
     for kind, name in _named(op):

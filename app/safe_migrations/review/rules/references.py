@@ -5,18 +5,14 @@ from collections.abc import Iterator
 from alembic.operations import ops
 from sqlalchemy import Column
 
-from .registry import BLOCKS, Problem, RuleContext, rule
+from .registry import BLOCKS, MYSQL, Problem, RuleContext, rule
 
 
-@rule(
-    BLOCKS,
-    ops.AddColumnOp,
-    ops.CreateTableOp,
-    applies=lambda facts: facts.ignores_inline_references,
-    new_tables=True,
-)
-def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, _case: RuleContext) -> Iterator[Problem]:
-    """MySQL reads REFERENCES in the definition of a column, and makes no foreign key of it, before 9.0 (bug 102904)."""
+@rule(BLOCKS, ops.AddColumnOp, ops.CreateTableOp, on=MYSQL, new_tables=True)
+def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, context: RuleContext) -> Iterator[Problem]:
+    """Find REFERENCES in the definition of a column, which MySQL before 9.0 parses and ignores (bug 102904)."""
+    if not context.facts.ignores_inline_references:
+        return
     for column in [op.column] if isinstance(op, ops.AddColumnOp) else op.columns:
         if not isinstance(column, Column) or not column.info.get("inline_references"):
             continue

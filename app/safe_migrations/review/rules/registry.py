@@ -1,10 +1,10 @@
-"""What a rule is, what it may ask, and the catalogue of all of them.
+"""Rules, the context in which they are asked, and the problems that they find.
 
-A rule is a function over operations of the classes that it is registered for. Its name, with hyphens, is its code: the
-key in `safety_assured`, the heading in the README, the name of its test.
+A rule is a function over operations of the classes for which it is declared. Its name, with hyphens, is its code: the
+key in `safety_assured`, the heading in the README, and the name of its test.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,17 @@ from ..recorder import Operation, Revision
 BLOCKS, WARNS = Level.BLOCKS, Level.WARNS
 BOTH = ("upgrade", "downgrade")
 
+SQLITE = frozenset({"sqlite"})
+POSTGRESQL = frozenset({"postgresql"})
+MYSQL = frozenset({"mysql", "mariadb"})
+SERVERS = MYSQL | POSTGRESQL
+
 
 @dataclass(frozen=True)
 class Problem:
-    """What a rule says of an operation.
+    """What a rule says about an operation.
 
-    ``what`` goes on after "revision 7f3c1a9e0b2d ", or "revision 7f3c1a9e0b2d in downgrade() ", without a full stop;
+    ``what`` follows "revision 7f3c1a9e0b2d " or "revision 7f3c1a9e0b2d in downgrade() ", without a full stop.
     ``instead`` is a sentence, and lines to paste below it. Without ``level`` it is the rule's, without ``line`` the
     operation's.
     """
@@ -39,53 +44,54 @@ class Problem:
 class Assurances:
     """A script's ``safety_assured``, and the codes of its findings on any database, in both directions.
 
-    ``found`` is None if not all of that was reviewed.
+    ``found`` is None if not all of that was reviewed; ``known`` are the codes of all rules.
     """
 
     declared: Any
     found: set[str] | None
+    known: Collection[str] = ()
 
     @property
     def codes(self) -> set[str]:
-        """What is acknowledged: a reason has to be given."""
+        """Return the acknowledged codes: those with a reason."""
         declared = self.declared if isinstance(self.declared, dict) else {}
         return {code for code, reason in declared.items() if self.is_reason(reason)}
 
     @staticmethod
     def is_reason(reason: object) -> bool:
-        """Whether it says anything."""
+        """Return True if it says anything."""
         return isinstance(reason, str) and bool(reason.strip())
 
 
 @dataclass(frozen=True)
 class RuleContext:
-    """What a rule may ask, beside the operation: the tables are as they are before it."""
+    """What a rule may ask besides the operation. The tables are as they are before it."""
 
     revision: Revision
     direction: str
     operation: Operation | None
-    """Where the rule looks at one; rules for a Revision have none."""
+    """The operation at hand; None for rules about a Revision."""
     facts: Facts
     tables: KnownSchema
 
     @property
     def in_batch(self) -> bool:
-        """Whether the operation is in a batch, and so has to be what is to be pasted instead."""
+        """Whether the operation is in a batch; then the lines to paste are, too."""
         return self.operation is not None and self.operation.batch
 
     @property
     def in_sql(self) -> bool:
-        """Whether the operation was read from SQL: that is run as it stands, not as Alembic would write it."""
+        """Whether the operation was read from SQL, which runs as written instead of as Alembic would write it."""
         return self.operation is not None and self.operation.statement is not None
 
     def redefines_column(self, op: AlterColumnOp) -> bool:
-        """Whether the statement says all of the column anew; SQL does where it names the type (MODIFY, CHANGE)."""
+        """Return True if the statement restates the whole column; SQL does if it names the type (MODIFY, CHANGE)."""
         return self.facts.redefines_column(op) and not (self.in_sql and op.modify_type is None)
 
     def type_before(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
-        """The type of the column: as the database has it, else as the script says, else as the history does.
+        """Return the column's type: from the database, else from the script, else from the history.
 
-        What is no type of this database is not known.
+        None if that type does not exist on this database.
         """
         known = self.tables.column(op.table_name, op.column_name, op.schema)
         found = [op.existing_type, known.type if known else None]
@@ -95,37 +101,35 @@ class RuleContext:
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry of the catalogue; ``applies`` says on which databases, ``directions`` in which functions."""
+    """One entry of the catalogue. ``on`` names products, and none stands for all of them."""
 
     code: str
     level: Level
     classes: tuple[type, ...]
     find: Callable[[Any, RuleContext], Problem | Iterator[Problem] | None]
-    applies: Callable[[Facts], bool]
+    on: frozenset[str]
     directions: tuple[str, ...]
     new_tables: bool
 
-
-RULES: dict[str, Rule] = {}
+    def applies(self, facts: Facts) -> bool:
+        """Return True if the rule is for that database."""
+        return not self.on or facts.product in self.on
 
 
 def rule(
     level: Level,
     *classes: type,
-    applies: Callable[[Facts], bool] = lambda _facts: True,
+    on: frozenset[str] = frozenset(),
     directions: tuple[str, ...] = ("upgrade",),
     new_tables: bool = False,
-) -> Callable[[Callable[[Any, RuleContext], Any]], Callable[[Any, RuleContext], Any]]:
-    """Put the function into the catalogue.
+) -> Callable[[Callable[[Any, RuleContext], Any]], Rule]:
+    """Make a rule of a function.
 
     ``classes`` are Alembic's operations, those of sql/ops.py, Revision and Assurances. The rule is not asked about
-    a table that the same run makes, and on a table without rows what it finds only warns; with ``new_tables`` neither
-    is so.
+    tables created in the same run, and only warns about tables without rows, unless ``new_tables`` is set.
     """
 
-    def register(find: Callable[[Any, RuleContext], Any]) -> Callable[[Any, RuleContext], Any]:
-        code = find.__name__.replace("_", "-")
-        RULES[code] = Rule(code, level, classes, find, applies, directions, new_tables)
-        return find
+    def declare(find: Callable[[Any, RuleContext], Any]) -> Rule:
+        return Rule(find.__name__.replace("_", "-"), level, classes, find, on, directions, new_tables)
 
-    return register
+    return declare

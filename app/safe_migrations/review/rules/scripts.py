@@ -8,7 +8,7 @@ from flask import current_app
 
 from ..recorder import Revision, one_way
 from ..sql import ChangeRowsOp, CommandOp
-from .registry import BLOCKS, RULES, WARNS, Assurances, Problem, RuleContext, rule
+from .registry import BLOCKS, POSTGRESQL, WARNS, Assurances, Problem, RuleContext, rule
 
 
 @rule(WARNS, CommandOp)
@@ -70,7 +70,7 @@ def transaction_control(op: CommandOp, context: RuleContext) -> Problem | None:
     )
 
 
-@rule(BLOCKS, CommandOp, ChangeRowsOp, applies=lambda facts: bool(facts.heavy_commands))
+@rule(BLOCKS, CommandOp, ChangeRowsOp, on=POSTGRESQL)
 def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Problem | None:
     """Readers and writers wait until it is done (PostgreSQL manual, "Explicit Locking")."""
     if isinstance(op, ChangeRowsOp):
@@ -94,7 +94,7 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Pr
 
 
 @rule(WARNS, Revision)
-def not_inspectable(revision: Revision, _case: RuleContext) -> Iterator[Problem]:
+def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Problem]:
     """What cannot be recorded cannot be reviewed, and nothing is guessed."""
     for direction, reason in revision.not_inspectable.items():
         absent = not hasattr(revision.script.module, direction)
@@ -110,7 +110,7 @@ def not_inspectable(revision: Revision, _case: RuleContext) -> Iterator[Problem]
 
 
 @rule(WARNS, Revision)
-def imports_app_models(revision: Revision, _case: RuleContext) -> Iterator[Problem]:
+def imports_app_models(revision: Revision, _context: RuleContext) -> Iterator[Problem]:
     """The app goes on, and the script stays: some day they do not fit."""
     own = {"app", current_app.import_name.partition(".")[0]} if current_app else {"app"}
     text = Path(revision.script.path).read_text(encoding="utf-8")
@@ -130,7 +130,7 @@ def imports_app_models(revision: Revision, _case: RuleContext) -> Iterator[Probl
 
 
 @rule(WARNS, Revision)
-def missing_downgrade(revision: Revision, _case: RuleContext) -> Problem | None:
+def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | None:
     """Without it nobody can go back, or the database goes back only in name.
 
     Not asked of a revision that leaves the schema as it is, or does what no statement takes back.
@@ -171,7 +171,7 @@ def _without(declared: dict[object, object], code: object) -> str:
 
 
 @rule(WARNS, Assurances)
-def safety_assured(assurances: Assurances, _case: RuleContext) -> Iterator[Problem]:
+def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Problem]:
     """An assurance that assures nothing hides the next thing that hurts."""
     if not isinstance(assurances.declared, dict):
         yield Problem(
@@ -180,7 +180,7 @@ def safety_assured(assurances: Assurances, _case: RuleContext) -> Iterator[Probl
         )
         return
     for code, reason in assurances.declared.items():
-        if code not in RULES:
+        if code not in assurances.known:
             yield Problem(
                 f"acknowledges {code!r}, and there is no such rule",
                 "take it out, or correct it to a code that is shown by:\n    flask db review",

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause, MetaDat
 
 from ..sql import CommandOp
 from .paste import python_type
-from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, MYSQL, WARNS, Problem, RuleContext, rule
 
 COPIES = "the table is copied, and nobody can write to it until that is done"
 
@@ -25,7 +25,7 @@ COPIES = "the table is copied, and nobody can write to it until that is done"
     ops.CreateIndexOp,
     ops.DropIndexOp,
     CommandOp,
-    applies=lambda facts: facts.alters_by_copy or facts.auto_increment_blocks_writes,
+    on=MYSQL,
 )
 def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """With ALGORITHM=COPY a table is locked against writes as long as it takes to copy all rows.
@@ -166,7 +166,7 @@ def _asks_for_lock(op: ops.MigrateOperation, context: RuleContext) -> str:
     return "ALGORITHM=COPY" if copies else ""
 
 
-@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.alters_by_copy)
+@rule(BLOCKS, ops.AlterColumnOp, on=MYSQL)
 def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """The length takes a second byte in each row (MySQL manual, "Online DDL Operations", extending VARCHAR)."""
     after = op.modify_type or op.existing_type
@@ -182,7 +182,7 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Pr
     )
 
 
-@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.enums_by_place)
+@rule(BLOCKS, ops.AlterColumnOp, on=MYSQL)
 def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """A value is stored by its place: unless new ones come last, every row is written again (MySQL manual, "ENUM")."""
     after = op.modify_type or op.existing_type

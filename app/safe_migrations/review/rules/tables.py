@@ -7,7 +7,7 @@ from .registry import BLOCKS, Problem, RuleContext, rule
 
 
 @rule(BLOCKS, ops.DropTableOp)
-def drop_table(op: ops.DropTableOp, _case: RuleContext) -> Problem:
+def drop_table(op: ops.DropTableOp, _context: RuleContext) -> Problem:
     """The rows are gone, and code of the last release still reads them (strong_migrations, "Dropping a table")."""
     return Problem(
         f"drops table {op.table_name}, and code that is still running reads it",
@@ -17,7 +17,7 @@ def drop_table(op: ops.DropTableOp, _case: RuleContext) -> Problem:
 
 
 @rule(BLOCKS, ops.RenameTableOp, CommandOp)
-def rename_table(op: ops.RenameTableOp | CommandOp, _case: RuleContext) -> Problem | None:
+def rename_table(op: ops.RenameTableOp | CommandOp, _context: RuleContext) -> Problem | None:
     """Code of the last release still uses the old name (strong_migrations, "Renaming a table"), or schema."""
     if isinstance(op, CommandOp):
         if op.words != "SET SCHEMA" or op.table_name is None:

@@ -10,7 +10,7 @@ from sqlalchemy.types import TypeEngine
 from ...adapters.casts import Cast, Kind, outside
 from ..recorder import made_by
 from .paste import as_python, python_type
-from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
 
 BITS_OF_A_KEY = 64
 Type = TypeEngine[Any] | None
@@ -42,7 +42,7 @@ def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     return None
 
 
-@rule(BLOCKS, ops.AlterColumnOp, applies=lambda facts: facts.sizes_hold)
+@rule(BLOCKS, ops.AlterColumnOp, on=SERVERS)
 def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """What is too long or too large is cut, rounded or refused, by database and SQL mode."""
     old, new = context.type_before(op), op.modify_type
@@ -91,7 +91,7 @@ def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
     ops.CreateTableOp,
     ops.AddColumnOp,
     ops.CreateForeignKeyOp,
-    applies=lambda facts: facts.sizes_hold,
+    on=SERVERS,
     new_tables=True,
 )
 def small_key(
@@ -156,7 +156,7 @@ def _comparable(kind: Kind) -> tuple[object, ...]:
     ops.CreateTableOp,
     ops.AddColumnOp,
     ops.AlterColumnOp,
-    applies=lambda facts: facts.json_has_no_equality,
+    on=POSTGRESQL,
     new_tables=True,
 )
 def json_column(op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, context: RuleContext) -> Iterator[Problem]:
