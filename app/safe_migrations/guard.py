@@ -27,7 +27,7 @@ from .console import Progress, StepDone, log, log_on_stderr
 from .database import connected, heads_in_words, heads_of, name_database
 from .errors import HalfDoneError, MigrationError, summary
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
-from .plan import changes_revisions, command, pending, purges
+from .plan import changes_revisions, command, pending, purges, rehearses
 from .remedies import masked
 from .retry import RetryPolicy
 from .settings import settings
@@ -81,8 +81,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 _review(steps, adapter, connection, using.review)
                 changes_schema = any(isinstance(step, RevisionStep) for step in steps)
                 backup = before_steps(backups, connection, heads, using, steps) if changes_schema else None
-                rehearses = "settings" in context.config.attributes  # to find what would be refused
-                review = "enforce" if rehearses else using.review
+                review = "enforce" if rehearses() else using.review  # a rehearsal finds what would be refused
                 with (
                     _backup_named(lambda: backup),
                     _backups_pruned(backups, connection, heads, backup),

@@ -95,3 +95,8 @@ def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> Mi
 def purges() -> bool:
     """Return whether the command empties alembic_version first. To be called once the context is configured."""
     return bool(context.get_context().purge)
+
+
+def rehearses() -> bool:
+    """Return whether a rehearsal runs this step. To be called once the context is configured."""
+    return bool(context.get_context().opts.get("rehearsal"))

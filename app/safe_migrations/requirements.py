@@ -8,6 +8,7 @@ A database that is not named is not restricted; an extension is asked for where 
 from collections.abc import Iterable
 
 from alembic.runtime.migration import MigrationStep, RevisionStep
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from sqlalchemy import Connection
 
 from .adapters import Adapter
@@ -41,8 +42,6 @@ def require(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connec
 
 
 def _within(version: str, revision: str, name: str, wanted: object) -> bool:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # few scripts declare anything
-
     try:
         return version in SpecifierSet(str(wanted))
     except InvalidSpecifier:

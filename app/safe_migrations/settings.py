@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from alembic import context
 from flask import current_app
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
+from .adapters import product_and_version
 from .database import app_engine
 from .errors import MigrationError
 from .retry import RetryPolicy
@@ -18,7 +22,7 @@ REVIEW = ("enforce", "warn", "off")
 # Seconds: as milliseconds, PostgreSQL's lock_timeout has to be an int32.
 LARGEST = 2_000_000
 
-# By the name behind `-x`; MIGRATION_LOCK_WAIT is "lock_wait". The README tells what they mean.
+# By the name behind `-x`; MIGRATION_LOCK_WAIT is "lock_wait". The README explains them.
 DEFAULTS: dict[str, Any] = {
     "lock_wait": 300,
     "lock_timeout": 5,
@@ -30,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "review": "enforce",
     "targets": "",
 }
-# What `-x` may name, too: the answers that `flask db migrate` takes.
+# `-x` also takes the answers to the questions of `flask db migrate`.
 ANSWERS = ("rename", "default", "drop")
 
 
@@ -40,66 +44,57 @@ class UnknownSettingError(MigrationError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Seconds and counts, as the README tells; ``-x lock_wait=10`` is MIGRATION_LOCK_WAIT for one run."""
+    """The settings that the README explains; ``-x lock_wait=10`` is MIGRATION_LOCK_WAIT for one run."""
 
     lock_wait: float
     retry: RetryPolicy
     backup: str
     backup_folder: Path
     backup_keep: int
-    rehearsal_url: str | None
+    rehearsal_url: URL | None
     review: str
-    targets: tuple[str, ...]
-    """Beside the configured database."""
+    targets: tuple[tuple[str, tuple[int, ...]], ...]
+    """Products with their lowest versions, besides the configured database."""
 
 
 def settings() -> Settings:
-    """Return the settings of this run, in which a rehearsal overrides ``-x``. Raises what read() raises."""
-    typed = context.get_x_argument(as_dictionary=True)
-    return read({**typed, **context.config.attributes.get("settings", {})}, Path(context.script.dir))
+    """Return the settings of this run; call it while env.py runs. Raise what read() raises."""
+    return read(context.get_x_argument(as_dictionary=True), Path(context.script.dir))
 
 
 def read(given: Mapping[str, Any], directory: Path) -> Settings:
-    """Return the app's settings, except for what is ``given`` by name.
+    """Return the app's settings, except for those that are ``given`` by name.
 
-    Raises MigrationError for a wrong value, and UnknownSettingError for a name that neither this package nor the
+    Raise MigrationError for a wrong value, and UnknownSettingError for a name that neither this package nor the
     migrations in ``directory`` read.
     """
     _require_known(given, directory)
     configured = {name: current_app.config.get(_key(name), default) for name, default in DEFAULTS.items()}
     values = {**configured, **given}
-    if url := values["rehearsal_url"]:
-        from .rehearsal.scratch import completed
-
-        completed(str(url), app_engine().url)
     backup_dir = str(values["backup_dir"] or "").strip()
-    if not backup_dir:  # it would mix the backups with all else in instance/
+    if not backup_dir:  # it would mix the backups with everything else in instance/
         raise MigrationError(
             f"{_key('backup_dir')} (or -x backup_dir=...) is empty; it has to name a folder.",
             "set one, below instance/ unless it is a full path; or leave the setting out:",
             f"export {_key('backup_dir')}={DEFAULTS['backup_dir']}",
         )
-    targets = tuple(target.strip() for target in str(values["targets"] or "").split(",") if target.strip())
-    if targets:
-        from .adapters.products import facts_of
-
-        for target in targets:
-            facts_of(target)
+    targets = (target.strip() for target in str(values["targets"] or "").split(","))
     return Settings(
         lock_wait=_number(values, "lock_wait"),
-        retry=RetryPolicy(_number(values, "lock_timeout", 0.001), _count(values, "lock_retries")),
+        retry=RetryPolicy(_number(values, "lock_timeout", 0.001), int(_number(values, "lock_retries", 1, whole=True))),
         backup=_one_of(values, "backup", BACKUP),
         backup_folder=Path(current_app.instance_path) / backup_dir,
-        backup_keep=_count(values, "backup_keep"),
-        rehearsal_url=str(url) if url else None,
+        backup_keep=int(_number(values, "backup_keep", 1, whole=True)),
+        rehearsal_url=_rehearsal_url(str(values["rehearsal_url"] or "")),
         review=_one_of(values, "review", REVIEW),
-        targets=targets,
+        targets=tuple(product_and_version(target) for target in targets if target),
     )
 
 
 def _require_known(names: Iterable[str], directory: Path) -> None:
-    """Raise UnknownSettingError for a name that nothing reads. A name that env.py or a script quotes counts as read:
-    by `context.get_x_argument()`.
+    """Raise UnknownSettingError for a name that nothing reads.
+
+    A name in quotes in env.py or in a script counts as read, by `context.get_x_argument()`.
     """
     for name in names:
         if name in DEFAULTS or name in ANSWERS:
@@ -111,8 +106,6 @@ def _require_known(names: Iterable[str], directory: Path) -> None:
         quoted = (f'"{name}"', f"'{name}'")
         if any(each in script.read_text(encoding="utf-8") for script in directory.rglob("*.py") for each in quoted):
             continue
-        from difflib import get_close_matches  # hardly any run needs it
-
         known = [*DEFAULTS, *ANSWERS]
         close = get_close_matches(name, known, 1)
         raise UnknownSettingError(
@@ -136,26 +129,38 @@ def _one_of(values: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> s
     return given
 
 
-def _count(values: Mapping[str, Any], name: str) -> int:
-    value = _number(values, name, 1)
-    if value != int(value):
-        raise _wrong_number(values, name, "a whole number", 1)
-    return int(value)
-
-
-def _number(values: Mapping[str, Any], name: str, least: float = 0) -> float:
+def _number(values: Mapping[str, Any], name: str, least: float = 0, whole: bool = False) -> float:
     try:
         value = float(values[name])
     except (TypeError, ValueError):
         value = -1.0
-    if not least <= value <= LARGEST:
-        raise _wrong_number(values, name, "a number", least)
+    if not least <= value <= LARGEST or (whole and value != int(value)):
+        raise MigrationError(
+            f"{_key(name)} (or -x {name}=...) is {values[name]!r};"
+            f" it has to be a {'whole ' if whole else ''}number from {least:g} to {LARGEST}.",
+            "set one:",
+            f"export {_key(name)}={DEFAULTS[name]}",
+        )
     return value
 
 
-def _wrong_number(values: Mapping[str, Any], name: str, wanted: str, least: float) -> MigrationError:
-    return MigrationError(
-        f"{_key(name)} (or -x {name}=...) is {values[name]!r}; it has to be {wanted} from {least:g} to {LARGEST}.",
-        "set one:",
-        f"export {_key(name)}={DEFAULTS[name]}",
-    )
+def _rehearsal_url(given: str) -> URL | None:
+    """Return the URL with the driver and the options of the app's. Raise MigrationError for another product's."""
+    if not given.strip():
+        return None
+    real = app_engine().url
+    try:
+        url = make_url(given.strip())
+    except (ArgumentError, ValueError):
+        url = make_url("none://")
+    if "@" in f"{url.host}{url.database}":
+        raise MigrationError("MIGRATION_REHEARSAL_URL has an @ too many.", "write the password's @ as %40, / as %2F.")
+    names = {"mariadb": "mysql", "postgres": "postgresql"}
+    product, wanted = (names.get(each.get_backend_name(), each.get_backend_name()) for each in (url, real))
+    if product != wanted:
+        raise MigrationError(
+            f"MIGRATION_REHEARSAL_URL does not name a {wanted} server.",
+            "name a server, or an empty database, of the product that the app uses:",
+            f"export MIGRATION_REHEARSAL_URL={wanted}://USER:PASSWORD@SERVER",
+        )
+    return url.set(drivername=real.drivername, query={**real.query, **url.query})

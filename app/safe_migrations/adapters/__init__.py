@@ -8,10 +8,12 @@ products.py  where the facts of each product are
 dialects.py  SQLAlchemy's dialect for a product, without a connection
 """
 
+import re
 from importlib import import_module
 
 from sqlalchemy import Engine
 
+from ..errors import MigrationError
 from .base import OWN_TABLES, SCRATCH, Adapter, Lock, Part
 
 # Where each stands: a run loads one, and the others would make every command slower.
@@ -22,7 +24,7 @@ ADAPTERS: dict[str, str] = {
     "postgresql": "postgresql.adapter.PostgreSQL",
 }
 
-__all__ = ["ADAPTERS", "OWN_TABLES", "SCRATCH", "Adapter", "Lock", "Part", "adapter_of"]
+__all__ = ["ADAPTERS", "OWN_TABLES", "SCRATCH", "Adapter", "Lock", "Part", "adapter_of", "product_and_version"]
 
 
 def adapter_of(engine: Engine) -> Adapter:
@@ -30,3 +32,19 @@ def adapter_of(engine: Engine) -> Adapter:
     module, _, name = ADAPTERS[engine.dialect.name].rpartition(".")
     adapter: Adapter = getattr(import_module(f"{__name__}.{module}"), name)(engine)
     return adapter
+
+
+def product_and_version(target: str, setting: str = "MIGRATION_TARGETS") -> tuple[str, tuple[int, ...]]:
+    """Return the product and the lowest version, if any: ``mysql>=8.0.16`` is ``("mysql", (8, 0, 16))``.
+
+    Raise MigrationError for anything else, by the name of the ``setting`` that has it.
+    """
+    found = re.fullmatch(r"\s*(?P<product>\w+)\s*(?:>=\s*(?P<version>\d+(?:\.\d+)*))?\s*", target)
+    product = {"postgres": "postgresql"}.get(found["product"], found["product"]) if found else ""
+    if found is None or product not in ADAPTERS:
+        raise MigrationError(
+            f"{setting} names {target.strip()!r}, which is not a target of a review.",
+            f"name some of {', '.join(ADAPTERS)}, with the lowest version or without:",
+            f"flask db review {setting} 'mysql>=8.0'" if setting.startswith("-") else f"export {setting}='mysql>=8.0'",
+        )
+    return product, tuple(map(int, found["version"].split("."))) if found["version"] else ()

@@ -1,10 +1,7 @@
 """The facts of each product: what a review loads, and no other command."""
 
-import re
-
 from sqlalchemy import Connection
 
-from ..errors import MigrationError
 from .base import Adapter
 from .facts import Facts
 from .mysql.facts import MariaDBFacts, MySQLFacts
@@ -17,22 +14,11 @@ FACTS: dict[str, type[Facts]] = {
 
 
 def facts_at(adapter: Adapter, connection: Connection) -> Facts:
-    """The facts of the database behind ``connection``."""
+    """Return the facts of the database behind ``connection``."""
     product, version = adapter.version(connection)
-    return FACTS[product](tuple(map(int, version.split("."))))
+    return facts_of(product, tuple(map(int, version.split("."))))
 
 
-def facts_of(target: str, setting: str = "MIGRATION_TARGETS") -> Facts:
-    """The facts of a product, and of the lowest version if one is given: ``mysql``, ``mysql>=8.0.16``.
-
-    Raises MigrationError for anything else, by the name of the ``setting`` that has it.
-    """
-    found = re.fullmatch(r"\s*(?P<product>\w+)\s*(?:>=\s*(?P<version>\d+(?:\.\d+)*))?\s*", target)
-    product = {"postgres": "postgresql"}.get(found["product"], found["product"]) if found else ""
-    if found is None or product not in FACTS:
-        raise MigrationError(
-            f"{setting} names {target.strip()!r}, which is no target of a review.",
-            f"name some of {', '.join(FACTS)}, with the lowest version or without:",
-            f"flask db review {setting} 'mysql>=8.0'" if setting.startswith("-") else f"export {setting}='mysql>=8.0'",
-        )
-    return FACTS[product](tuple(map(int, found["version"].split("."))) if found["version"] else ())
+def facts_of(product: str, version: tuple[int, ...]) -> Facts:
+    """Return the facts of a product at ``version``, or at any version if that is empty."""
+    return FACTS[product](version)

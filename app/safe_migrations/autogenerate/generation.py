@@ -136,7 +136,7 @@ def _is_partitioned(context: MigrationContext, changes: ModifyTableOps, concerne
 
 def _concerned(context: MigrationContext) -> list[Facts]:
     """The configured database and those in MIGRATION_TARGETS, one of each product."""
-    found = [_facts(context), *(facts_of(target) for target in settings().targets)]
+    found = [_facts(context), *(facts_of(*target) for target in settings().targets)]
     return list({facts.product: facts for facts in found}.values())
 
 

@@ -8,6 +8,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
+from ..adapters import product_and_version
 from ..adapters.products import facts_at, facts_of
 from ..database import heads_of
 from ..errors import LoginError, MigrationError, several_heads
@@ -46,7 +47,7 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
     chosen = set(order) if whole else _chosen(script, revisions)
     if targets:
         try:
-            wanted = [facts_of(target, "--target") for target in targets.split(",")]
+            wanted = [facts_of(*product_and_version(target, "--target")) for target in targets.split(",")]
         except MigrationError as error:
             raise click.UsageError(str(error)) from error
         one_run = False
@@ -56,7 +57,7 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
         names = set(order) if chosen is None else chosen
         return merged({facts: review_revisions(history, names, facts, one_run) for facts in wanted}, order)
     with opened(config) as (backups, connection, using):
-        here, elsewhere = facts_at(backups.adapter, connection), [facts_of(target) for target in using.targets]
+        here, elsewhere = facts_at(backups.adapter, connection), [facts_of(*target) for target in using.targets]
         if chosen is not None:
             return merged({facts: review_revisions(history, chosen, facts) for facts in (here, *elsewhere)}, order)
         pending = upgrades(script, "heads", heads_of(connection))

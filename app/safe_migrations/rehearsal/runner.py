@@ -30,6 +30,10 @@ from ..plan import is_at_head, upgrades
 from ..remedies import Situation, relative
 from ..review.recorder import one_way
 
+# As `-x` takes them. Only the script itself uses the copy: if a lock is held, its other connection holds it. And
+# MIGRATION_REHEARSAL_URL may name the copy.
+SETTINGS = ("backup=never", "review=off", "lock_timeout=2", "lock_retries=1", "rehearsal_url=")
+
 # What to do instead, by the code of the rule.
 INSTEAD = {
     "drop-column": "stop using the column, deploy, and drop it in the next release.",
@@ -60,14 +64,8 @@ class Rehearsal:
     """Rehearses on the database of ``adapter``, which has to be the app's own meanwhile; its rows may be lost."""
 
     def __init__(self, config: Config, adapter: Adapter) -> None:
-        # Nobody else is there: who holds a lock is the script itself, in another session.
-        config.attributes["settings"] = {
-            "backup": "never",
-            "review": "off",
-            "lock_timeout": 2,
-            "lock_retries": 1,
-            "rehearsal_url": None,  # it may be the copy itself
-        }
+        assert config.cmd_opts is not None
+        config.cmd_opts.x += SETTINGS
         self.config = config
         self.adapter = adapter
         self.script = ScriptDirectory.from_config(config)
@@ -143,9 +141,8 @@ class Rehearsal:
         begun = time.monotonic()
         log.addFilter(_is_about_a_step)
         try:
-            with EnvironmentContext(
-                self.config, self.script, fn=lambda *_: [step], as_sql=False, destination_rev=revision.revision
-            ):
+            work = {"fn": lambda *_: [step], "destination_rev": revision.revision, "as_sql": False, "rehearsal": True}
+            with EnvironmentContext(self.config, self.script, **work):
                 self.script.run_env()
         except (Exception, SystemExit) as error:
             words = str(message(error, Situation(self.adapter.engine.url, Path(self.script.dir), frozenset())))

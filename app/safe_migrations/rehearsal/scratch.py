@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
-from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect
+from sqlalchemy.exc import DBAPIError
 
 from ..adapters import SCRATCH, Adapter, Part, adapter_of
 from ..adapters.base import version_options, version_table
@@ -44,12 +44,18 @@ def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -
         with _made(adapter, connection, _name(adapter.engine.url)) as url:
             yield url
         return
-    given = completed(using.rehearsal_url, adapter.engine.url)
+    given = using.rehearsal_url
+    if _name(given) == _name(adapter.engine.url):
+        raise MigrationError(
+            "MIGRATION_REHEARSAL_URL names the app's own database.",
+            "name another one, or none:",
+            "unset MIGRATION_REHEARSAL_URL",
+        )
     if given.database:
         with _borrowed(given) as url:
             yield url
         return
-    server = adapter_of(_engine(given._replace(database=adapter.maintenance_database)))
+    server = adapter_of(_engine(given.set(database=adapter.maintenance_database)))
     try:
         with _connected(server.engine) as session, _made(server, session, _name(adapter.engine.url)) as url:
             yield url
@@ -141,34 +147,6 @@ def _server(url: URL) -> tuple[str | None, int | None]:
 def _name(url: URL) -> str:
     """``_migration_rehearsal_app_1a2b3c4d``: one for each database, within the 63 bytes that PostgreSQL gives names."""
     return f"{SCRATCH}_{name_of(url)}".lower()
-
-
-def completed(given: str, real: URL) -> URL:
-    """The URL of the setting, with driver and options of the app's. Raises MigrationError for another product's."""
-    try:
-        url = make_url(given.strip())
-    except (ArgumentError, ValueError):
-        url = None
-    if url is not None and "@" in f"{url.host}{url.database}":
-        raise MigrationError("MIGRATION_REHEARSAL_URL has an @ too many.", "write the password's @ as %40, / as %2F.")
-    names = {"mariadb": "mysql", "postgres": "postgresql"}
-    product, wanted = (
-        names.get(name, name) for name in (url.drivername.partition("+")[0] if url else "", real.get_backend_name())
-    )
-    completed = url and url._replace(drivername=real.drivername, query=real.query)
-    if completed is None or product != wanted:
-        raise MigrationError(
-            f"MIGRATION_REHEARSAL_URL names no {wanted} server.",
-            "name a server, or an empty database, of the product that the app uses:",
-            f"export MIGRATION_REHEARSAL_URL={wanted}://USER:PASSWORD@SERVER",
-        )
-    if _name(completed) == _name(real):
-        raise MigrationError(
-            "MIGRATION_REHEARSAL_URL names the app's own database.",
-            "name another one, or none:",
-            "unset MIGRATION_REHEARSAL_URL",
-        )
-    return completed.update_query_dict(dict(url.query) if url else {})
 
 
 def _engine(url: URL) -> Engine:
