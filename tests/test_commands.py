@@ -193,6 +193,15 @@ def test_new_model_on_stock(project: Project) -> None:
     assert "1553" in project.db("downgrade").stderr
 
 
+def test_a_web_server_loads_little(project: Project) -> None:
+    """The app imports no command, no adapter and no SQL parser: only `flask db` does."""
+    project.write("probe.py", "import sys, wsgi\nprint(*sys.modules)")
+    loaded = set(project.run("probe").stdout.split())
+    found = {name.removeprefix("app.safe_migrations.") for name in loaded if name.startswith("app.safe_migrations.")}
+    assert {"commands", "commands.group", "errors", "remedies"} == found
+    assert "sqlglot" not in loaded
+
+
 def test_revision_twice(project: Project) -> None:
     """Argument and --revision exclude each other: wrong usage, exit status 2."""
     done = project.db("downgrade", "base", "--revision", "base")

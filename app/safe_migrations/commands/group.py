@@ -1,4 +1,8 @@
-"""The commands of `flask db`: Flask-Migrate's, with `--revision`, and with errors in words instead of tracebacks."""
+"""`flask db`: Flask-Migrate's commands, with `--revision` and with messages instead of tracebacks, and this package's.
+
+A web server loads this module: it registers the commands and imports none of them. In this package, only commands/ and
+guard.py import inside a function: what a web server, or a run with nothing to do, does without.
+"""
 
 import errno
 import logging
@@ -11,6 +15,7 @@ from collections.abc import Callable, Iterator
 from configparser import ConfigParser
 from contextlib import contextmanager
 from functools import cached_property, wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +30,16 @@ from flask_migrate.cli import db as stock
 
 from ..errors import MigrationError, message, script_place
 from ..remedies import Situation
+
+# Each command of this package, and the module that has it.
+ADDED = {
+    "status": "status",
+    "review": "review",
+    "backup": "backups",
+    "backups": "backups",
+    "restore": "backups",
+    "rehearse": "rehearse",
+}
 
 
 class MigrationCommand(click.Command):
@@ -69,9 +84,23 @@ class MigrationCommand(click.Command):
 
 
 class MigrationGroup(click.Group):
-    """`flask db`. Commands that are added with its decorator end errors in the same way."""
+    """`flask db`; it imports a command of this package when somebody types it.
+
+    Commands that an app adds with the group's decorator report errors in the same way.
+    """
 
     command_class = MigrationCommand
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted([*super().list_commands(ctx), *ADDED])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return the command, or None if there is no such command."""
+        if name not in ADDED:
+            return super().get_command(ctx, name)
+        command: click.Command = getattr(import_module(f".{ADDED[name]}", __package__), name)
+        return command
 
 
 class Config(flask_migrate.Config):  # type: ignore[misc]  # it has no types
@@ -110,6 +139,16 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(group, app.extensions["migrate"].migrate.command)
 
 
+directory_option = click.option(
+    "-d", "--directory", default=None, help='Migration script directory (default is "migrations")'
+)
+
+
+def config_of(directory: str | None, x_arg: tuple[str, ...] | None = None) -> Any:
+    """Return Alembic's Config for the migrations in ``directory``, by default the app's."""
+    return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"), x_arg=x_arg)
+
+
 def _with_revision_option(command: click.Command) -> MigrationCommand:
     params = list(command.params)
     if any(param.name == "revision" for param in params):
@@ -125,7 +164,7 @@ def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(merge)
     def run(**options: Any) -> Any:
-        script = ScriptDirectory.from_config(_config(options.get("directory")))
+        script = ScriptDirectory.from_config(config_of(options.get("directory")))
         found = {each.revision for each in script.get_revisions(options["revisions"])}
         if len(found) < 2:
             named = f"{', '.join(found)} is the only one" if found else "there is none"
@@ -148,7 +187,7 @@ def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
         if options.get("autogenerate", True) and set(Path(directory).glob("versions/*.py")) - before:
             from .review import print_findings
 
-            print_findings(_config(options.get("directory"), options.get("x_arg")))
+            print_findings(config_of(options.get("directory"), options.get("x_arg")))
         return result
 
     return run
@@ -224,93 +263,10 @@ group = MigrationGroup(
 )
 
 
-directory_option = click.option(
-    "-d", "--directory", default=None, help='Migration script directory (default is "migrations")'
-)
-
-
 @group.command()
 @directory_option
 @click.option("-v", "--verbose", is_flag=True, help="Use more verbose output")
 @click.option("--check-heads", is_flag=True, help="Exit with status 1 if the database is not at all heads")
 def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
     """Display the current revision of the database."""
-    show_current(_config(directory), check_heads=check_heads, verbose=verbose)
-
-
-@group.command()
-@directory_option
-@click.pass_context
-def status(ctx: click.Context, directory: str | None) -> None:
-    """Show where the database is; exit status 0 at head, else 1."""
-    from .status import print_status  # a web server loads this module, and never needs that
-
-    if not print_status(_config(directory)):
-        ctx.exit(1)
-
-
-@group.command()
-@directory_option
-@click.option("--all", "whole", is_flag=True, help="The whole history.")
-@click.option(
-    "--target", "targets", default="", help="Databases, such as postgresql,mysql>=8.0, instead of the configured ones."
-)
-@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
-@click.argument("revision", required=False)
-@click.pass_context
-def review(
-    ctx: click.Context, directory: str | None, whole: bool, targets: str, form: str, revision: str | None
-) -> None:
-    """Show what hurts in pending revisions, in REVISION, or in those of A:B; exit status 1 if something blocks."""
-    from .review import review as run
-
-    if whole and revision:
-        raise click.UsageError("Name revisions, or --all of them.")
-    if not run(_config(directory), revision or "", whole, targets, form):
-        ctx.exit(1)
-
-
-@group.command()
-@directory_option
-def backup(directory: str | None) -> None:
-    """Write a backup of the database."""
-    from .backups import back_up
-
-    click.echo(back_up(_config(directory)))
-
-
-@group.command()
-@directory_option
-def backups(directory: str | None) -> None:
-    """List the backups of the database, the newest first."""
-    from .backups import list_backups
-
-    list_backups(_config(directory))
-
-
-@group.command()
-@directory_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.argument("file", type=click.Path(path_type=Path))
-def restore(directory: str | None, yes: bool, file: Path) -> None:
-    """Replace everything in the database by a backup."""
-    from .backups import put_back
-
-    put_back(_config(directory), file, yes)
-
-
-@group.command()
-@directory_option
-@click.option("--schema-only", is_flag=True, help="Copy no rows.")
-@click.argument("revision", default="heads")
-@click.pass_context
-def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revision: str) -> None:
-    """Upgrade, downgrade and upgrade a copy of the database; exit status 1 if something is lost or differs."""
-    from .backups import rehearse as run
-
-    if not run(_config(directory), revision, rows=not schema_only):
-        ctx.exit(1)
-
-
-def _config(directory: str | None, x_arg: tuple[str, ...] | None = None) -> Any:
-    return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"), x_arg=x_arg)
+    show_current(config_of(directory), check_heads=check_heads, verbose=verbose)

@@ -1,7 +1,4 @@
-"""What `flask db review` does: which revisions it reviews, and for which databases.
-
-Apart from commands.py, for it loads all that reads SQL.
-"""
+"""`flask db review`: which revisions it reviews, and for which databases."""
 
 import click
 from alembic.config import Config
@@ -15,11 +12,34 @@ from ..errors import LoginError, MigrationError, several_heads
 from ..plan import upgrades
 from ..review.findings import FORMATS, Finding, as_text, merged
 from ..review.reviewer import review_pending, review_revisions
-from .backups import opened, settings_of
+from .app_database import opened, settings_of
+from .group import MigrationCommand, config_of, directory_option
 
 
-def review(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
-    """Print the findings of the pending revisions, or of ``revisions``, or of all. False if one stops an upgrade."""
+@click.command(cls=MigrationCommand)
+@directory_option
+@click.option("--all", "whole", is_flag=True, help="The whole history.")
+@click.option(
+    "--target", "targets", default="", help="Databases, such as postgresql,mysql>=8.0, instead of the configured ones."
+)
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True)
+@click.argument("revision", required=False)
+@click.pass_context
+def review(
+    ctx: click.Context, directory: str | None, whole: bool, targets: str, form: str, revision: str | None
+) -> None:
+    """Check pending revisions for dangerous operations.
+
+    Or check REVISION, or the revisions from A to B, as A:B. Exits with status 1 if an operation blocks an upgrade.
+    """
+    if whole and revision:
+        raise click.UsageError("Name revisions, or --all of them.")
+    if not _passes(config_of(directory), revision or "", whole, targets, form):
+        ctx.exit(1)
+
+
+def _passes(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
+    """Print the findings of the pending revisions, of ``revisions``, or of all. Return False if one blocks."""
     script = ScriptDirectory.from_config(config)
     findings = _reviewed(config, script, revisions, whole, targets)
     heads = [head for head in script.get_heads() if not script.get_revision(head).branch_labels]
@@ -67,19 +87,19 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
 
 
 def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | None:
-    """What is pending on the configured database; None if it does not answer, or knows of no revision."""
+    """Return what is pending on the configured database; None if it does not answer or has no revision."""
     try:
         with opened(config) as (_, connection, _):
             if heads := heads_of(connection):
                 return {revision.revision for revision in upgrades(script, "heads", heads)}
     except (DBAPIError, LoginError):
         pass
-    click.echo("No database tells what is pending: this is the whole history, each revision by itself", err=True)
+    click.echo("No database says what is pending: reviewing the whole history, each revision by itself", err=True)
     return None
 
 
 def _chosen(script: ScriptDirectory, revisions: str) -> set[str] | None:
-    """The revisions of A:B, without A, or the one that is named; None if none is."""
+    """Return the revisions of A:B, without A, or the one that is named; None if ``revisions`` is empty."""
     if not revisions:
         return None
     lower, colon, upper = revisions.partition(":")

@@ -1,4 +1,4 @@
-"""Where the database is, and where the scripts and the models are."""
+"""`flask db status`: where the database is, and where the scripts and the models are."""
 
 from typing import Any
 
@@ -18,10 +18,23 @@ from ..plan import is_at_head, is_known, upgrades
 from ..remedies import masked, relative
 from ..review.findings import Finding
 from ..settings import settings
+from .group import MigrationCommand, config_of, directory_option
 
 
-def print_status(config: Config) -> bool:
-    """Print it on stdout; True if the database is at head. Drift between models and database does not count."""
+@click.command(cls=MigrationCommand)
+@directory_option
+@click.pass_context
+def status(ctx: click.Context, directory: str | None) -> None:
+    """Show where the database is.
+
+    Exits with status 0 if it is at head, else with 1.
+    """
+    if not _at_head(config_of(directory)):
+        ctx.exit(1)
+
+
+def _at_head(config: Config) -> bool:
+    """Print the status. Return True if the database is at head, whether or not the models differ from it."""
     script = ScriptDirectory.from_config(config)
     at_head = False
 

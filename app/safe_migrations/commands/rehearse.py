@@ -1,0 +1,76 @@
+"""`flask db rehearse`: the table that it prints, and what is wrong with a revision."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from ..database import heads_in_words, heads_of, replaced_by
+from ..lock import locked
+from ..plan import upgrades
+from ..rehearsal.runner import Rehearsal
+from ..rehearsal.scratch import scratch_copy
+from .app_database import opened
+from .group import MigrationCommand, config_of, directory_option
+
+
+@click.command(cls=MigrationCommand)
+@directory_option
+@click.option("--schema-only", is_flag=True, help="Copy no rows.")
+@click.argument("revision", default="heads")
+@click.pass_context
+def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revision: str) -> None:
+    """Rehearse an upgrade on a copy of the database.
+
+    Each revision is upgraded, downgraded and upgraded again; exits with status 1 if something is lost or differs.
+    """
+    if not _rehearsed(config_of(directory), revision, rows=not schema_only):
+        ctx.exit(1)
+
+
+def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
+    """Rehearse on a copy what an upgrade to ``destination`` would run. Return False if something is wrong."""
+    with (
+        _interrupted_by_sigterm(),
+        opened(config) as (backups, connection, using),
+        locked(backups.adapter, connection, using.lock_wait, "rehearsal"),
+    ):
+        heads = heads_of(connection)
+        if not upgrades(ScriptDirectory.from_config(config), destination, heads):
+            click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
+            return True
+        with scratch_copy(backups.adapter, connection, using, rows) as scratch, replaced_by(scratch.engine):
+            return _without_faults(Rehearsal(config, scratch), destination)
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Remove the copy after SIGTERM too, as after Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _without_faults(rehearsal: Rehearsal, destination: str) -> bool:
+    """Rehearse; print a line for each revision, then all faults. Return False if there are any."""
+    steps = rehearsal.steps(destination)
+    form = f"{{:<{max(8, *(len(step.revision) for step in steps))}}}  {{:>8}}  {{:>8}}  {{:>18}}  {{}}"
+    click.echo(form.format("revision", "up", "down", "rows", "verdict"))
+    reports = []
+    for report in rehearsal.run(steps):
+        reports.append(report)
+        up, down = ("-" if seconds is None else f"{seconds:.2f} s" for seconds in (report.up, report.down))
+        click.echo(form.format(report.revision, up, down, f"{report.before} -> {report.after}", report.verdict))
+    faults = [f"{report.revision}: {fault}" for report in reports for fault in report.faults]
+    if left := [step.revision for step in steps[len(reports) :]]:
+        faults.append(f"not rehearsed after that: {', '.join(left)}")
+    elif found := rehearsal.drift():
+        faults.append(f"the models differ from the database at head: {', '.join(found)}")
+    for fault in faults:
+        click.echo(f"\n{fault}")
+    return not faults
