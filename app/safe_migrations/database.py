@@ -1,8 +1,9 @@
-"""The app's database: its engine, another one in its place, a login, and the revisions that it is at."""
+"""The app's database: an open connection to it, a login, and another database in its place."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cached_property
 from threading import Thread
 from typing import Any
 
@@ -12,8 +13,9 @@ from flask import current_app
 from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from .adapters import Adapter
+from .adapters import adapter_of
 from .adapters.base import version_options
+from .adapters.facts import Facts
 from .errors import LoginError, UnsafeError
 
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
@@ -39,11 +41,50 @@ def naming_convention() -> Mapping[Any, Any]:
     return convention
 
 
-def heads_of(connection: Connection) -> tuple[str, ...]:
-    """The revisions that the database says it is at; ends the transaction."""
-    heads = MigrationContext.configure(connection, opts=version_options()).get_current_heads()
-    connection.rollback()
-    return heads
+class Database:
+    """An open connection, with the adapter, the version and the facts of the database behind it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.adapter = adapter_of(connection.engine)
+
+    @cached_property
+    def product_and_version(self) -> tuple[str, str]:
+        """Return what the server calls itself: ``("mariadb", "10.11.19")``."""
+        with self.read() as connection:
+            return self.adapter.version(connection)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Return what the product does with operations, in this version."""
+        product, version = self.product_and_version
+        return self.adapter.facts[product](tuple(map(int, version.split("."))))
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Yield the connection for reading, and end the transaction that this begins.
+
+        Alembic takes an open transaction for somebody else's, and never commits what it runs in it.
+        """
+        try:
+            yield self.connection
+        finally:
+            self.connection.rollback()
+
+    def heads(self) -> tuple[str, ...]:
+        """Return the revisions that the database says it is at."""
+        with self.read() as connection:
+            return MigrationContext.configure(connection, opts=version_options()).get_current_heads()
+
+    def has_tables(self) -> bool:
+        """Return whether there is a table besides alembic_version and those of this package."""
+        with self.read() as connection:
+            return self.adapter.has_tables(connection)
+
+    def interrupted(self) -> str:
+        """Return what is running, or was killed and may have left half of its work; an empty text if nothing is."""
+        with self.read() as connection:
+            return self.adapter.interrupted(connection)
 
 
 def heads_in_words(heads: Iterable[str]) -> str:
@@ -51,18 +92,24 @@ def heads_in_words(heads: Iterable[str]) -> str:
     return ", ".join(sorted(heads)) or "base"
 
 
-def connected(adapter: Adapter) -> Connection:
-    """Log in. Raises LoginError for a server that does not answer within LOGIN_WITHIN seconds."""
-    if not adapter.log_in_may_hang:
-        return adapter.engine.connect()
+@contextmanager
+def connected(engine: Engine) -> Iterator[Database]:
+    """Log in, and yield the database. Raise LoginError if there is no answer within LOGIN_WITHIN seconds."""
+    with _logged_in(engine) as connection:
+        yield Database(connection)
+
+
+def _logged_in(engine: Engine) -> Connection:
+    if not adapter_of(engine).log_in_may_hang:
+        return engine.connect()
     login: Future[Connection] = Future()
-    Thread(target=_log_in, args=(adapter.engine, login), daemon=True, name="login").start()
+    Thread(target=_log_in, args=(engine, login), daemon=True, name="login").start()
     try:
         return login.result(timeout=LOGIN_WITHIN)
     except DBAPIError:
         raise
     except TimeoutError as error:
-        product = adapter.engine.dialect.name
+        product = engine.dialect.name
         raise LoginError(f"no answer from a {product} server within {LOGIN_WITHIN} seconds") from error
     except Exception as error:
         raise LoginError(str(error)) from error

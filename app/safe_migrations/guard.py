@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
-from alembic.runtime.migration import MigrationStep, RevisionStep
+from alembic.runtime.migration import RevisionStep
 from flask import current_app
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from .adapters import Adapter, adapter_of
 from .adapters.base import Lock
 from .autogenerate.directives import (
     but_own_tables,
@@ -24,10 +23,10 @@ from .autogenerate.directives import (
     process_revision_directives,
 )
 from .console import Progress, StepDone, log, log_on_stderr
-from .database import connected, heads_in_words, heads_of, name_database
+from .database import Database, connected, heads_in_words, name_database
 from .errors import HalfDoneError, MigrationError, summary
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
-from .plan import changes_revisions, command, pending, purges, rehearses
+from .plan import Plan, changes_revisions, pending, purges, rehearses
 from .remedies import masked
 from .retry import RetryPolicy
 from .settings import settings
@@ -54,40 +53,38 @@ def run_migrations(engine: Engine, **options: Any) -> None:
         if context.is_offline_mode():
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
             return
-        adapter = adapter_of(engine)
-        with connected(adapter) as connection:
+        with connected(engine) as database:
             if not changes_revisions():
                 with _options_hidden(engine):
-                    _run(connection=connection, **options)
+                    _run(connection=database.connection, **options)
                 return
-            heads, steps = pending(connection, options)
-            if not steps and not (purges() and heads) and not _interrupted(adapter, connection):
-                _run(connection=connection, **options)
-                log.info("Nothing to do: the database is at %s", heads_in_words(heads))
+            plan = pending(database, options)
+            if not plan.steps and not (purges() and plan.heads) and not database.interrupted():
+                _run(connection=database.connection, **options)
+                log.info("Nothing to do: the database is at %s", heads_in_words(plan.heads))
                 return
-            # Only now, for most runs have nothing to do.
             from .backups.files import Backups, before_steps
             from .lock import locked
             from .requirements import require
 
-            log.info("Database %s, %s %s", masked(engine.url), *adapter.version(connection))
-            with locked(adapter, connection, using.lock_wait) as lock:
-                backups = Backups(adapter, using.backup_folder, using.backup_keep)
+            log.info("Database %s, %s %s", masked(engine.url), *database.product_and_version)
+            with locked(database, using.lock_wait) as lock:
+                backups = Backups(database.adapter, using.backup_folder, using.backup_keep)
                 with _backup_named(backups.newest):
-                    adapter.recover(connection, using.retry)
-                if set(heads) != set(heads_of(connection)):  # others have run some of them meanwhile
-                    heads, steps = pending(connection, options)
-                require(steps, adapter, connection)
-                _review(steps, adapter, connection, using.review)
-                changes_schema = any(isinstance(step, RevisionStep) for step in steps)
-                backup = before_steps(backups, connection, heads, using, steps) if changes_schema else None
+                    database.adapter.recover(database.connection, using.retry)
+                if set(plan.heads) != set(database.heads()):  # another command has run some of the steps
+                    plan = pending(database, options)
+                require(plan, database)
+                _review(plan, database, using.review)
+                changes_schema = any(isinstance(step, RevisionStep) for step in plan.steps)
+                backup = before_steps(backups, database, plan, using) if changes_schema else None
                 review = "enforce" if rehearses() else using.review  # a rehearsal finds what would be refused
                 with (
                     _backup_named(lambda: backup),
-                    _backups_pruned(backups, connection, heads, backup),
-                    adapter.prepared(connection, using.retry, review) as step_done,
+                    _backups_pruned(backups, database, plan.heads, backup),
+                    database.adapter.prepared(database.connection, using.retry, review) as step_done,
                 ):
-                    _run_patiently(adapter, connection, lock, using.retry, options, step_done, command(steps))
+                    _run_with_retries(database, lock, using.retry, options, step_done, plan.command)
 
 
 @contextmanager
@@ -115,7 +112,7 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
 
 @contextmanager
 def _backups_pruned(
-    backups: "Backups", connection: Connection, heads: tuple[str, ...], backup: Path | None
+    backups: "Backups", database: Database, heads: tuple[str, ...], backup: Path | None
 ) -> Iterator[None]:
     """Remove older backups after a run that succeeds; after one that was rolled back, its own if it is a repetition."""
     try:
@@ -123,7 +120,7 @@ def _backups_pruned(
     except Exception as error:
         if backup and not _left_something(error):
             with suppress(DBAPIError):  # of a connection that is lost: then it is not known what remains
-                if set(heads) == set(heads_of(connection)):
+                if set(heads) == set(database.heads()):
                     backups.drop_repeated(backup)
         raise
     if backup:
@@ -135,19 +132,14 @@ def _left_something(error: Exception) -> bool:
     return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
 
-def _interrupted(adapter: Adapter, connection: Connection) -> str:
-    found = adapter.interrupted(connection)
-    connection.rollback()
-    return found
-
-
-def _review(steps: list[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
+def _review(plan: Plan, database: Database, mode: str) -> None:
     if mode == "off":
         return
-    from .review.reviewer import require_reviewed, warn_of_losses  # only where steps run
+    from .review.losses import warn_of_losses
+    from .review.reviewer import require_reviewed
 
-    require_reviewed(steps, adapter, connection, mode)
-    warn_of_losses(steps, adapter, connection)
+    require_reviewed(plan, database, mode)
+    warn_of_losses(plan, database)
 
 
 def _run(**options: Any) -> None:
@@ -156,19 +148,14 @@ def _run(**options: Any) -> None:
         context.run_migrations()
 
 
-def _run_patiently(
-    adapter: Adapter,
-    connection: Connection,
-    lock: Lock,
-    retry: RetryPolicy,
-    options: dict[str, Any],
-    step_done: StepDone,
-    again: str,
+def _run_with_retries(
+    database: Database, lock: Lock, retry: RetryPolicy, options: dict[str, Any], step_done: StepDone, again: str
 ) -> None:
-    """Run, and after a lock time-out let those pass who wait behind it, and run what is left."""
+    """Run the steps, and those that are left again after a lock time-out, which has let others pass."""
     from .transaction import StepTransaction
 
-    progress, transaction = Progress(step_done), StepTransaction(adapter, connection, lock)
+    adapter, connection = database.adapter, database.connection
+    progress, transaction = Progress(step_done), StepTransaction(database, lock)
     work = context.get_context().opts["fn"]
     options = {
         **adapter.configure,
@@ -187,14 +174,14 @@ def _run_patiently(
             raise
 
     def can_run_again(error: Exception) -> bool:
-        return is_lock_timeout(adapter, error) and adapter.reruns and not progress.part_committed
+        return is_lock_timeout(database, error) and adapter.reruns and not progress.part_committed
 
     def ran_in_one_transaction() -> bool:
         """Return True after a run in one transaction, which an empty database allows: there are no tables to lock.
 
         Return False if a revision fails then, as one that uses a new enum value, which has to be committed first.
         """
-        if not adapter.configure.get("transaction_per_migration") or adapter.has_tables(connection):
+        if not adapter.configure.get("transaction_per_migration") or database.has_tables():
             return False
         try:
             run(transaction_per_migration=False)
@@ -206,39 +193,37 @@ def _run_patiently(
             return False
         return True
 
-    with progress.shown_on(connection), limited_lock_waits_of_others(adapter, connection, retry):
+    with progress.shown_on(connection), limited_lock_waits_of_others(database, retry):
         try:
             if purges():  # it deletes all revisions, and writes them again
                 retry.call(lambda: run(transaction_per_migration=False), can_run_again)
             elif not ran_in_one_transaction():
                 retry.call(run, can_run_again)
         except DBAPIError as error:
-            if is_lock_timeout(adapter, error):
-                raise lock_timeout_error(adapter, connection, retry, f"flask db {again}", error.statement) from error
+            if is_lock_timeout(database, error):
+                raise lock_timeout_error(database, retry, f"flask db {again}", error.statement) from error
             raise
         except Exception as error:
             if error is transaction.error:
                 connection.rollback()
-                error.args = (f"{error}\nThe database is at {heads_in_words(heads_of(connection))}.",)
+                error.args = (f"{error}\nThe database is at {heads_in_words(database.heads())}.",)
             if adapter.reruns and progress.part_committed:
                 error.add_note("What the step did up to the end of its autocommit block stays: that was committed.")
             raise
-    _verify(connection, progress.heads)
+    _verify(database, progress.heads)
 
 
-def _verify(connection: Connection, expected: set[str] | None) -> None:
-    """Raise MigrationError unless the database says at the end what Alembic says.
+def _verify(database: Database, expected: set[str] | None) -> None:
+    """Raise MigrationError unless the database is committed to be at the revisions ``expected``.
 
-    Of each step Alembic makes sure by itself: it counts the rows of alembic_version that it changes. What is read here
-    is what was committed: a transaction that is still open is rolled back.
+    Alembic checks each step by itself: it counts the rows of alembic_version that it changes.
     """
-    connection.rollback()
-    stored = set(heads_of(connection))
-    told = heads_in_words(stored)
+    database.connection.rollback()  # a transaction that is still open was not committed
+    stored = set(database.heads())
     if expected is not None and expected != stored:
         raise MigrationError(
-            f"the database should be at {heads_in_words(expected)}, and says {told}.",
+            f"the database should be at {heads_in_words(expected)}, but it is at {heads_in_words(stored)}.",
             "see what else writes to the table alembic_version:",
             "flask db current",
         )
-    log.info("The database is at %s", told)
+    log.info("The database is at %s", heads_in_words(stored))

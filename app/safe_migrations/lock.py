@@ -4,11 +4,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection
-
-from .adapters import Adapter
 from .adapters.base import Lock
 from .console import log
+from .database import Database
 from .errors import MigrationError
 
 # Seconds between two questions, and between two lines that tell that we wait.
@@ -16,11 +14,11 @@ POLL, TELL = 0.2, 15.0
 
 
 @contextmanager
-def locked(adapter: Adapter, connection: Connection, wait: float, what: str = "upgrade") -> Iterator[Lock]:
-    """Hold the database's lock for ``what``. Raises MigrationError if others hold it for ``wait`` seconds."""
+def locked(database: Database, wait: float, what: str = "upgrade") -> Iterator[Lock]:
+    """Hold the database's lock for ``what``. Raise MigrationError if another command holds it for ``wait`` seconds."""
     begun = time.monotonic()
     told = begun - TELL
-    with adapter.lock(connection, what) as lock:
+    with database.adapter.lock(database.connection, what) as lock:
         while not lock.take():
             who, end = lock.holder()
             now = time.monotonic()

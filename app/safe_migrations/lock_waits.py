@@ -7,29 +7,29 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
-from .adapters import Adapter
 from .adapters.base import in_autocommit_block, listening
+from .database import Database
 from .errors import MigrationError
 from .retry import RetryPolicy
 
 
 @contextmanager
-def limited_lock_waits_of_others(adapter: Adapter, connection: Connection, retry: RetryPolicy) -> Iterator[None]:
+def limited_lock_waits_of_others(database: Database, retry: RetryPolicy) -> Iterator[None]:
     """While steps run on ``connection``: raise MigrationError where another of the app's waits for a lock too long.
 
     Nobody would end that wait: the step goes on when the script does, and the server sees no deadlock.
     """
 
     def is_other(found: Connection | None) -> bool:
-        return found is not None and found is not connection and not in_autocommit_block(found)
+        return found is not None and found is not database.connection and not in_autocommit_block(found)
 
     def begin(other: Connection) -> None:
         if is_other(other):
-            adapter.limit_lock_waits(other, retry)
+            database.adapter.limit_lock_waits(other, retry)
 
     def on_error(failure: ExceptionContext) -> None:
         error = failure.sqlalchemy_exception
-        if is_other(failure.connection) and is_lock_timeout(adapter, error):
+        if is_other(failure.connection) and is_lock_timeout(database, error):
             statement = " ".join((failure.statement or "").split())
             raise MigrationError(
                 "a script waited, on another connection than its revision's, for a lock that the revision itself may"
@@ -38,22 +38,23 @@ def limited_lock_waits_of_others(adapter: Adapter, connection: Connection, retry
                 'op.get_bind().execute(sa.text("..."))',
             ) from error
 
-    with listening(adapter.engine, {"begin": begin, "handle_error": on_error}):
+    with listening(database.adapter.engine, {"begin": begin, "handle_error": on_error}):
         yield
 
 
-def is_lock_timeout(adapter: Adapter, error: BaseException | None) -> bool:
-    """Whether somebody else held what a statement needs for too long."""
-    return isinstance(error, DBAPIError) and adapter.is_lock_timeout(error)
+def is_lock_timeout(database: Database, error: BaseException | None) -> bool:
+    """Return True for the error of a statement that waited too long for a lock."""
+    return isinstance(error, DBAPIError) and database.adapter.is_lock_timeout(error)
 
 
 def lock_timeout_error(
-    adapter: Adapter, connection: Connection, retry: RetryPolicy, again: str, statement: str | None = None
+    database: Database, retry: RetryPolicy, again: str, statement: str | None = None
 ) -> MigrationError:
     """Return the error for tries that all ended in lock time-outs: who holds the locks, and how to end that.
 
     If that is not known, ``again`` is the command to run later; or ``statement`` waits for its own session.
     """
+    adapter, connection = database.adapter, database.connection
     who, end = adapter.blockers(connection)
     if not who and adapter.waits_for_itself(connection, statement or ""):
         return MigrationError(

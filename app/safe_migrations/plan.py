@@ -1,19 +1,21 @@
-"""Which steps a run would take."""
+"""The pending steps of a run, and what each of them does."""
 
 import shlex
+from dataclasses import dataclass, field
 from typing import Any
 
 from alembic import context
 from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection
 
+from .database import Database
 from .errors import MigrationError
+from .review.recorder import Recordings
 
 
 def changes_revisions() -> bool:
-    """Whether this command sets the database's revision: upgrade, downgrade and stamp do, and none other."""
+    """Return True for a command that sets the database's revision: upgrade, downgrade and stamp."""
     try:
         context.get_revision_argument()
     except KeyError:
@@ -21,20 +23,34 @@ def changes_revisions() -> bool:
     return True
 
 
-def command(steps: list[MigrationStep]) -> str:
-    """What to type to run ``steps`` again: ``flask db downgrade base``."""
-    name = "upgrade" if all(step.is_upgrade for step in steps) else "downgrade"
-    if any(not isinstance(step, RevisionStep) for step in steps):
-        name = "stamp"
-    revisions = context.get_revision_argument() or "base"
-    target = " ".join([revisions] if isinstance(revisions, str) else revisions)
-    return name if target == " ".join(context.script.get_heads()) else f"{name} {shlex.quote(target)}"
+@dataclass(frozen=True)
+class Plan:
+    """The steps from ``heads``, where the database is, and what their scripts do, recorded once for each product."""
+
+    heads: tuple[str, ...]
+    steps: list[MigrationStep]
+    recordings: Recordings = field(default_factory=Recordings)
+
+    def scripts(self, *, upgrade: bool) -> list[Script]:
+        """Return the scripts that are run in that direction, in the order in which they run."""
+        steps = [step for step in self.steps if isinstance(step, RevisionStep)]
+        return [step.revision for step in steps if step.is_upgrade == upgrade]
+
+    @property
+    def command(self) -> str:
+        """Return what to type to run the steps again: ``downgrade base``. Call it while a command runs."""
+        name = "upgrade" if all(step.is_upgrade for step in self.steps) else "downgrade"
+        if any(not isinstance(step, RevisionStep) for step in self.steps):
+            name = "stamp"
+        revisions = context.get_revision_argument() or "base"
+        target = " ".join([revisions] if isinstance(revisions, str) else revisions)
+        return name if target == " ".join(context.script.get_heads()) else f"{name} {shlex.quote(target)}"
 
 
 def upgrades(script: ScriptDirectory, destination: str, heads: tuple[str, ...]) -> list[Script]:
-    """What an upgrade from ``heads`` would run. Raises what Alembic raises of a revision that is not there."""
-    steps = script._upgrade_revs(destination, heads)  # type: ignore[arg-type]  # it takes several
-    return [step.revision for step in steps]
+    """Return what an upgrade from ``heads`` would run. Raise what Alembic raises of an unknown revision."""
+    found = script.iterate_revisions(destination, heads, implicit_base=True)
+    return list(found)[::-1]
 
 
 def is_at_head(script: ScriptDirectory, current: tuple[str, ...]) -> bool:
@@ -51,18 +67,18 @@ def is_known(script: ScriptDirectory, revision: str) -> bool:
         return False
 
 
-def pending(connection: Connection, options: dict[str, Any]) -> tuple[tuple[str, ...], list[MigrationStep]]:
-    """Return where the database is, and the steps from there. Raises what Alembic raises of an unknown revision.
+def pending(database: Database, options: dict[str, Any]) -> Plan:
+    """Return the steps that the command would run now. Raise what Alembic raises of an unknown revision.
 
     `stamp --purge` begins from nothing, whatever the database says: that is its way out of an unknown revision.
     """
-    context.configure(connection=connection, **options)
-    migration_context = context.get_context()
-    heads = migration_context.get_current_heads()
-    connection.rollback()  # or Alembic takes the transaction for somebody else's, and never commits
+    with database.read() as connection:
+        context.configure(connection=connection, **options)
+        migration_context = context.get_context()
+        heads = migration_context.get_current_heads()
     work = migration_context.opts["fn"]
     try:
-        return heads, list(work(() if purges() else heads, migration_context)) if work else []
+        return Plan(heads, list(work(() if purges() else heads, migration_context)) if work else [])
     except (AssertionError, CommandError) as error:
         if isinstance(error, CommandError) and "Ambiguous walk" not in str(error):
             raise

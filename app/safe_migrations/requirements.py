@@ -5,25 +5,19 @@
 A database that is not named is not restricted; an extension is asked for where the product has any (PostgreSQL).
 """
 
-from collections.abc import Iterable
-
-from alembic.runtime.migration import MigrationStep, RevisionStep
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from sqlalchemy import Connection
 
-from .adapters import Adapter
+from .database import Database
 from .errors import MigrationError
+from .plan import Plan
 
 DATABASES = ("sqlite", "mysql", "mariadb", "postgresql")
 
 
-def require(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection) -> None:
-    """Raise MigrationError, before the first step runs, if one of ``steps`` needs what the database has not."""
-    product, version = adapter.version(connection)
-    for step in steps:
-        if not isinstance(step, RevisionStep):
-            continue
-        revision = step.revision
+def require(plan: Plan, database: Database) -> None:
+    """Raise MigrationError, before the first step runs, if a step needs what the database does not have."""
+    product, version = database.product_and_version
+    for revision in [*plan.scripts(upgrade=True), *plan.scripts(upgrade=False)]:
         declared = getattr(revision.module, "requires", {})
         if not isinstance(declared, dict):
             raise _wrong(revision.revision, declared)
@@ -35,10 +29,9 @@ def require(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connec
                     f"requires = {{{name!r}: {wanted!r}}}",
                 )
             if name.startswith("extension:"):
-                _require_extension(revision.revision, name.removeprefix("extension:"), adapter, connection)
+                _require_extension(revision.revision, name.removeprefix("extension:"), database)
             elif name not in DATABASES:
                 raise _wrong(revision.revision, name)
-    connection.rollback()
 
 
 def _within(version: str, revision: str, name: str, wanted: object) -> bool:
@@ -48,8 +41,10 @@ def _within(version: str, revision: str, name: str, wanted: object) -> bool:
         raise _wrong(revision, {name: wanted}) from None
 
 
-def _require_extension(revision: str, name: str, adapter: Adapter, connection: Connection) -> None:
-    if adapter.has_extension(connection, name) is False:
+def _require_extension(revision: str, name: str, database: Database) -> None:
+    with database.read() as connection:
+        is_missing = database.adapter.has_extension(connection, name) is False
+    if is_missing:
         raise MigrationError(
             f"revision {revision} needs the extension {name}, which this database does not have.",
             "create it, as the server's administrator:",

@@ -10,8 +10,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
 
-from .adapters import Adapter
 from .adapters.base import Lock, listening
+from .database import Database
 from .errors import MigrationError, UnsafeError
 
 ENDS = re.compile(
@@ -26,9 +26,9 @@ class StepTransaction:
     Alembic would not notice the first: SQLAlchemy begins another transaction, which is never committed.
     """
 
-    def __init__(self, adapter: Adapter, connection: Connection, lock: Lock) -> None:
-        self.adapter = adapter
-        self.connection = connection
+    def __init__(self, database: Database, lock: Lock) -> None:
+        self.adapter = database.adapter
+        self.connection = database.connection
         self.lock = lock
         self.step: RevisionStep | None = None
         self.error: MigrationError | None = None

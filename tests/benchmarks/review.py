@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from app import create_app
 from app.extensions import migrate
 from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.review.recorder import Recordings
 from app.safe_migrations.review.reviewer import review_revisions
 from tests.benchmarks.upgrade import lengthen
 from tests.conftest import copied
@@ -34,7 +35,7 @@ def main() -> None:
                 start = time.perf_counter()
                 history = list(ScriptDirectory.from_config(config).walk_revisions())[::-1]
                 loaded = time.perf_counter()
-                review_revisions(history, {script.revision for script in history}, facts())
+                review_revisions(history, {script.revision for script in history}, facts(), Recordings())
                 loading.append(loaded - start)
                 reviewing.append(time.perf_counter() - loaded)
             ratio = (median(loading) + median(reviewing)) / median(loading)

@@ -15,9 +15,10 @@ from flask import Flask
 from sqlalchemy import Connection, text
 
 from app.extensions import db, migrate
-from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.database import Database
 from app.safe_migrations.review.findings import Finding
+from app.safe_migrations.review.recorder import Recordings
 from app.safe_migrations.review.reviewer import review_pending, review_revisions
 from tests.conftest import FIRST, Project, revision
 
@@ -37,7 +38,7 @@ def review(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Review]
         script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations")))
         project.write("migrations/versions/a1.py", script_of(code))
         history = list(script.walk_revisions())[::-1]
-        return review_revisions(history, {"a1"}, FACTS[product]())
+        return review_revisions(history, {"a1"}, FACTS[product](), Recordings())
 
     with app_on("sqlite:////nowhere/at/all.db").app_context():
         yield run
@@ -85,7 +86,7 @@ def review_on(at_first: None, project: Project) -> ReviewOn:
         project.write(*revision("a1", FIRST, up, down))
         history = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations")))
         with db.engine.connect() as connection:
-            return review_pending([history.get_revision("a1")], adapter_of(db.engine), connection)
+            return review_pending([history.get_revision("a1")], Database(connection), Recordings())
 
     return run
 

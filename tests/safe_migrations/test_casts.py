@@ -28,13 +28,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import CHAR, TypeEngine
 
-from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.adapters.casts import Cast, spelled
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.adapters.mysql.facts import MySQLFacts
 from app.safe_migrations.adapters.postgresql.facts import PostgreSQLFacts
-from app.safe_migrations.adapters.products import FACTS, facts_at
+from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.adapters.sqlite.facts import SQLiteFacts
+from app.safe_migrations.database import Database
 
 LARGEST: dict[TypeEngine[Any], str] = {
     SmallInteger(): "-32768",
@@ -122,7 +122,7 @@ def change(run: Any, facts: Facts, types: list[TypeEngine[Any]], back: bool = Fa
 
 def test_values_are_kept(connection: Connection) -> None:
     """Where facts say so, the largest value is the same in the other type, or when it comes back from there."""
-    facts = facts_at(adapter_of(connection.engine), connection)
+    facts = Database(connection).facts
     run = connection.exec_driver_sql
     for old, value, types in kept(facts):
         if not types:

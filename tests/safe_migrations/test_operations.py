@@ -24,7 +24,10 @@ def record(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Callabl
         project.write(*revision("a1", FIRST, body, more=more))
         script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations"))).get_revision("a1")
         assert script is not None
-        return Recorder(dialect).recorded(script, "upgrade")
+        recording = Recorder(dialect).record(script, "upgrade")
+        if recording.not_inspectable is not None:
+            raise recording.not_inspectable
+        return recording.operations
 
     with app.app_context():
         yield run

@@ -12,6 +12,7 @@ from flask_migrate import downgrade, upgrade
 from app.extensions import migrate
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.review.findings import Finding
+from app.safe_migrations.review.recorder import Recordings
 from app.safe_migrations.review.reviewer import review_revisions
 from tests.conftest import Project, is_mariadb
 from tests.safe_migrations.outside import ALL, HARMFUL, HARMLESS, MYSQL, WARNINGS, Outside
@@ -38,7 +39,10 @@ def reviews(project: Project, app_on: Callable[[str], Flask]) -> Callable[[Outsi
         with app.app_context():
             script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations")))
             history = list(script.walk_revisions())[::-1]
-            found = {name: review_revisions(history, {outside.name}, FACTS[name]()) for name in outside.databases}
+            found = {
+                name: review_revisions(history, {outside.name}, FACTS[name](), Recordings())
+                for name in outside.databases
+            }
         for path in paths:
             path.unlink()
         return found

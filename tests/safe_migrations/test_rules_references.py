@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.operations.ops import ExecuteSQLOp
 
-from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.adapters.products import FACTS, facts_at
+from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.database import Database
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
@@ -24,7 +24,7 @@ def test_servers(database: str) -> None:
     with engine.connect() as connection:
         for statement in ("CREATE TABLE pet (id INTEGER PRIMARY KEY)", ADD, CREATE):
             connection.exec_driver_sql(statement)
-        ignored = facts_at(adapter_of(engine), connection).ignores_inline_references
+        ignored = Database(connection).facts.ignores_inline_references
         for table in ("pet", "toy"):
             assert ignored == (not sa.inspect(connection).get_foreign_keys(table)), table
     engine.dispose()

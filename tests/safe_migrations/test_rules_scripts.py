@@ -7,6 +7,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.extensions import db, migrate
 from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.review.recorder import Recordings
 from app.safe_migrations.review.reviewer import review_revisions
 from config import database_url
 from tests.conftest import FIRST, Project, revision
@@ -278,7 +279,7 @@ def test_absent_downgrade(project: Project, review: Review) -> None:
     )
     script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations"))).get_revision("b1")
     assert script is not None
-    findings = review_revisions([script], {"b1"}, FACTS["sqlite"]())
+    findings = review_revisions([script], {"b1"}, FACTS["sqlite"](), Recordings())
     assert {"drop-table", "missing-downgrade"} == {finding.code for finding in findings}
 
 

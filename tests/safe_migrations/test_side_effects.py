@@ -28,7 +28,10 @@ def record(project: Project) -> Record:
         project.write(*revision("a1", FIRST, body))
         script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations"))).get_revision("a1")
         assert script is not None
-        return [type(found.op).__name__ for found in Recorder("postgresql").recorded(script, "upgrade")]
+        recording = Recorder("postgresql").record(script, "upgrade")
+        if recording.not_inspectable is not None:
+            raise recording.not_inspectable
+        return [type(found.op).__name__ for found in recording.operations]
 
     return run
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from ..console import StepDone
 from ..errors import MigrationError
 from ..retry import RetryPolicy
+from .facts import Facts
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from .snapshot import Snapshot
@@ -192,6 +193,9 @@ class Adapter(ABC):
 
     log_in_may_hang = True
     """Whether a server at the other end can leave a login without an answer."""
+
+    facts: Mapping[str, type[Facts]]
+    """By product."""
 
     suffix: str
     """How the names of its backups end."""

@@ -1,8 +1,5 @@
 """The facts of each product: what a review loads, and no other command."""
 
-from sqlalchemy import Connection
-
-from .base import Adapter
 from .facts import Facts
 from .mysql.facts import MariaDBFacts, MySQLFacts
 from .postgresql.facts import PostgreSQLFacts
@@ -11,12 +8,6 @@ from .sqlite.facts import SQLiteFacts
 FACTS: dict[str, type[Facts]] = {
     facts.product: facts for facts in (SQLiteFacts, MySQLFacts, MariaDBFacts, PostgreSQLFacts)
 }
-
-
-def facts_at(adapter: Adapter, connection: Connection) -> Facts:
-    """Return the facts of the database behind ``connection``."""
-    product, version = adapter.version(connection)
-    return facts_of(product, tuple(map(int, version.split("."))))
 
 
 def facts_of(product: str, version: tuple[int, ...]) -> Facts:

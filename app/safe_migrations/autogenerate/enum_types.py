@@ -18,9 +18,8 @@ from sqlalchemy import Column, Enum, String, Table, inspect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-from ..adapters import adapter_of
 from ..adapters.facts import Facts
-from ..adapters.products import facts_at
+from ..database import Database
 from ..review.known_schema import KnownSchema
 from .changes import following, ids_after, way_back
 from .history import tables_by_revisions
@@ -113,7 +112,7 @@ def _enum_in(history: KnownSchema, table: str, column: str, schema: str | None, 
 def added_values(context: AutogenContext) -> list[MigrateOperation]:
     """What gives the enums of the database the values that only the models have. Alembic sees none of them."""
     assert context.connection is not None
-    facts = facts_at(adapter_of(context.connection.engine), context.connection)
+    facts = Database(context.connection).facts
     if not facts.enums_are_types:
         return []
     there = {}

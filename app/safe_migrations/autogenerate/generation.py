@@ -21,10 +21,10 @@ from sqlalchemy.sql.elements import conv
 from sqlalchemy.sql.naming import ConventionDict
 from sqlalchemy.types import TypeEngine
 
-from ..adapters import adapter_of
 from ..adapters.facts import Facts
-from ..adapters.products import facts_at, facts_of
+from ..adapters.products import facts_of
 from ..console import log
+from ..database import Database
 from ..review.known_schema import KnownSchema
 from ..settings import settings
 from .answers import agreed, given, wrong
@@ -142,7 +142,7 @@ def _concerned(context: MigrationContext) -> list[Facts]:
 
 def _facts(context: MigrationContext) -> Facts:
     assert context.connection is not None
-    return facts_at(adapter_of(context.connection.engine), context.connection)
+    return Database(context.connection).facts
 
 
 def leave_alone(script: MigrationScript) -> None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from alembic.runtime.migration import MigrationStep
 from sqlalchemy import URL, Connection
 
 from ..adapters import Adapter
 from ..adapters.base import not_whole
 from ..console import log, reported
+from ..database import Database
 from ..errors import MigrationError
-from ..plan import command
+from ..plan import Plan
 from ..remedies import relative
 from ..retry import RetryPolicy
 from ..settings import Settings
@@ -136,25 +136,24 @@ class Backups:
                 file.unlink()
 
 
-def before_steps(
-    backups: Backups, connection: Connection, heads: tuple[str, ...], using: Settings, steps: list[MigrationStep]
-) -> Path | None:
-    """The backup before ``steps``, if the settings want one and there are rows to lose."""
+def before_steps(backups: Backups, database: Database, plan: Plan, using: Settings) -> Path | None:
+    """Return the backup before the steps of ``plan``, if the settings want one and there are rows to lose."""
+    connection = database.connection
     if using.backup == "never" or not backups.adapter.has_rows(connection):
         return None
     if using.backup == "risky":
-        from ..review.losses import can_lose  # which reads SQL, and runs the scripts' own code
+        from ..review.losses import can_lose
 
-        if not can_lose(steps, connection.dialect.name):
+        if not can_lose(plan, database.facts.product):
             return None
     try:
-        return backups.make(connection, heads, using.retry)
+        return backups.make(connection, plan.heads, using.retry)
     except ToolError as error:
         raise MigrationError(
             error.what,
             f"{error.remedy.rstrip('.:')}; or, if you have a backup of your own, go on without one:",
             *error.lines,
-            f"flask db -x backup=never {command(steps)}",
+            f"flask db -x backup=never {plan.command}",
         ) from error
 
 

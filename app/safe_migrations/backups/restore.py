@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from ..adapters import Adapter
 from ..console import add_to, reported
-from ..database import heads_of
+from ..database import Database
 from ..errors import MigrationError
 from ..lock import locked
 from ..lock_waits import is_lock_timeout, lock_timeout_error
@@ -18,21 +16,21 @@ from .client_programs import LockTimeOutError, ToolError
 from .files import Backups, heads_in_name, restore_line
 
 
-def restore(backups: Backups, connection: Connection, using: Settings, file: Path) -> None:
+def restore(backups: Backups, database: Database, using: Settings, file: Path) -> None:
     """Make the database what ``file`` has, after a backup of what is there. ``file`` is verified already.
 
     Where another restore was broken off, what is there is no state to come back to. Raises MigrationError, with a
     note that names the backup of the state before, if it fails half-way; one that changed nothing leaves none.
     """
-    adapter = backups.adapter
-    with locked(adapter, connection, using.lock_wait):
+    adapter, connection = database.adapter, database.connection
+    with locked(database, using.lock_wait):
         broken = adapter.broken_restore(connection)
-        before = None if broken else backups.make(connection, heads_of(connection), using.retry)
+        before = None if broken else backups.make(connection, database.heads(), using.retry)
         try:
             with reported(f"Restoring {relative(file)}"):
-                _load(adapter, connection, using.retry, file)
+                _load(database, using.retry, file)
         except BaseException as error:
-            if _changed_nothing(adapter, connection, error):
+            if _changed_nothing(database, error):
                 add_to(error, "Nothing was changed.")
                 if before:
                     before.unlink()
@@ -43,12 +41,13 @@ def restore(backups: Backups, connection: Connection, using: Settings, file: Pat
             backups.prune(file, before)
 
 
-def _load(adapter: Adapter, connection: Connection, retry: RetryPolicy, file: Path) -> None:
+def _load(database: Database, retry: RetryPolicy, file: Path) -> None:
     """Try again where others hold a lock; an adapter that cannot run the whole again does so with each statement."""
 
     def has_waited(error: Exception) -> bool:
-        return isinstance(error, LockTimeOutError) or is_lock_timeout(adapter, error)
+        return isinstance(error, LockTimeOutError) or is_lock_timeout(database, error)
 
+    adapter, connection = database.adapter, database.connection
     tries = retry if adapter.reruns else RetryPolicy(retry.seconds, 1)
     try:
         tries.call(lambda: adapter.load(connection, file, retry), has_waited)
@@ -56,15 +55,15 @@ def _load(adapter: Adapter, connection: Connection, retry: RetryPolicy, file: Pa
         if not has_waited(error):
             raise
         connection.rollback()
-        raise lock_timeout_error(adapter, connection, retry, restore_line(file)) from error
+        raise lock_timeout_error(database, retry, restore_line(file)) from error
 
 
-def _changed_nothing(adapter: Adapter, connection: Connection, error: BaseException) -> bool:
+def _changed_nothing(database: Database, error: BaseException) -> bool:
     """Whether it is sure that the database is as it was: what a lost connection did last, nobody knows."""
     if not isinstance(error, MigrationError) or (isinstance(error, ToolError) and error.lost_connection):
         return False
     try:
-        return not adapter.broken_restore(connection)
+        return not database.adapter.broken_restore(database.connection)
     except DBAPIError:  # nobody is there to ask
         return False
 

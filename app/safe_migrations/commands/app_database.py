@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Engine
 
 from ..adapters import adapter_of
 from ..backups.files import Backups
 from ..console import log_on_stderr
-from ..database import app_engine, connected
+from ..database import Database, app_engine, connected
 from ..settings import Settings, settings
 
 
@@ -22,8 +22,13 @@ def settings_of(config: Config) -> Settings:
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[tuple[Backups, Connection, Settings]]:
-    """Connect to the app's database; yield its backups, the connection and the settings."""
-    using, adapter = settings_of(config), adapter_of(app_engine())
-    with log_on_stderr(), connected(adapter) as connection:
-        yield Backups(adapter, using.backup_folder, using.backup_keep), connection, using
+def opened(config: Config) -> Iterator[tuple[Database, Settings]]:
+    """Connect to the app's database; yield it and the settings."""
+    using = settings_of(config)
+    with log_on_stderr(), connected(app_engine()) as database:
+        yield database, using
+
+
+def backups_of(engine: Engine, using: Settings) -> Backups:
+    """Return the backups of the database behind ``engine``, which need not answer."""
+    return Backups(adapter_of(engine), using.backup_folder, using.backup_keep)

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import click
 
-from ..adapters import adapter_of
-from ..backups.files import Backups, is_by_hand, restore_line
+from ..backups.files import is_by_hand, restore_line
 from ..backups.restore import require_revision
 from ..backups.restore import restore as replace_database
-from ..database import app_engine, heads_in_words, heads_of
+from ..database import app_engine, heads_in_words
 from ..errors import MigrationError, UnsafeError
 from ..lock import locked
 from ..remedies import masked, relative
-from .app_database import opened, settings_of
+from .app_database import backups_of, opened, settings_of
 from .group import MigrationCommand, config_of, directory_option
 
 
@@ -24,9 +23,10 @@ def backup(directory: str | None) -> None:
 
     No run removes it.
     """
-    with opened(config_of(directory)) as (backups, connection, using):
-        with locked(backups.adapter, connection, using.lock_wait):
-            file = backups.make(connection, heads_of(connection), using.retry, by_hand=True)
+    with opened(config_of(directory)) as (database, using):
+        with locked(database, using.lock_wait):
+            made = backups_of(app_engine(), using)
+            file = made.make(database.connection, database.heads(), using.retry, by_hand=True)
         click.echo(relative(file))
 
 
@@ -38,7 +38,7 @@ def backups(directory: str | None) -> None:
     The newest comes first. The database need not answer.
     """
     using = settings_of(config_of(directory))
-    for file in Backups(adapter_of(app_engine()), using.backup_folder, using.backup_keep).found():
+    for file in backups_of(app_engine(), using).found():
         by_hand = "  by hand" if is_by_hand(file) else ""
         click.echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB{by_hand}")
 
@@ -51,9 +51,10 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
     """Replace the database with a backup."""
     if not file.is_file():
         raise MigrationError(f"there is no file {file}.", "choose one of:", "flask db backups")
-    with opened(config_of(directory)) as (backups, connection, using):
-        revision = backups.verify(connection, file)
-        target = masked(backups.adapter.engine.url)
+    with opened(config_of(directory)) as (database, using):
+        existing = backups_of(app_engine(), using)
+        revision = existing.verify(database.connection, file)
+        target = masked(database.adapter.engine.url)
         if not yes and not sys.stdin.isatty():
             raise UnsafeError(
                 f"this overwrites everything in {target}, and there is no terminal to confirm on.",
@@ -62,6 +63,6 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
             )
         if not yes:
             click.confirm(f"Replace everything in {target}?", abort=True, err=True)
-        replace_database(backups, connection, using, file)
-        require_revision(file, revision, heads_of(connection))
-        click.echo(f"The database is at {heads_in_words(heads_of(connection))}")
+        replace_database(existing, database, using, file)
+        require_revision(file, revision, database.heads())
+        click.echo(f"The database is at {heads_in_words(database.heads())}")

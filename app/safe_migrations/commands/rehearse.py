@@ -8,7 +8,7 @@ import click
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from ..database import heads_in_words, heads_of, replaced_by
+from ..database import heads_in_words, replaced_by
 from ..lock import locked
 from ..plan import upgrades
 from ..rehearsal.runner import Rehearsal
@@ -35,14 +35,14 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
     """Rehearse on a copy what an upgrade to ``destination`` would run. Return False if something is wrong."""
     with (
         _interrupted_by_sigterm(),
-        opened(config) as (backups, connection, using),
-        locked(backups.adapter, connection, using.lock_wait, "rehearsal"),
+        opened(config) as (database, using),
+        locked(database, using.lock_wait, "rehearsal"),
     ):
-        heads = heads_of(connection)
+        heads = database.heads()
         if not upgrades(ScriptDirectory.from_config(config), destination, heads):
             click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
             return True
-        with scratch_copy(backups.adapter, connection, using, rows) as scratch, replaced_by(scratch.engine):
+        with scratch_copy(database.adapter, database.connection, using, rows) as scratch, replaced_by(scratch.engine):
             return _without_faults(Rehearsal(config, scratch), destination)
 
 

@@ -6,11 +6,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters import product_and_version
-from ..adapters.products import facts_at, facts_of
-from ..database import heads_of
+from ..adapters.products import facts_of
 from ..errors import LoginError, MigrationError, several_heads
 from ..plan import upgrades
 from ..review.findings import FORMATS, Finding, as_text, merged
+from ..review.recorder import Recordings
 from ..review.reviewer import review_pending, review_revisions
 from .app_database import opened, settings_of
 from .group import MigrationCommand, config_of, directory_option
@@ -65,6 +65,7 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
     history = list(script.walk_revisions())[::-1]
     order = [revision.revision for revision in history]
     chosen = set(order) if whole else _chosen(script, revisions)
+    recordings = Recordings()
     if targets:
         try:
             wanted = [facts_of(*product_and_version(target, "--target")) for target in targets.split(",")]
@@ -75,22 +76,24 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
             chosen = _pending_elsewhere(config, script)
             one_run = chosen is not None
         names = set(order) if chosen is None else chosen
-        return merged({facts: review_revisions(history, names, facts, one_run) for facts in wanted}, order)
-    with opened(config) as (backups, connection, using):
-        here, elsewhere = facts_at(backups.adapter, connection), [facts_of(*target) for target in using.targets]
+        return merged({facts: review_revisions(history, names, facts, recordings, one_run) for facts in wanted}, order)
+    with opened(config) as (database, using):
+        elsewhere = [facts_of(*target) for target in using.targets]
         if chosen is not None:
-            return merged({facts: review_revisions(history, chosen, facts) for facts in (here, *elsewhere)}, order)
-        pending = upgrades(script, "heads", heads_of(connection))
+            everywhere = (database.facts, *elsewhere)
+            return merged({facts: review_revisions(history, chosen, facts, recordings) for facts in everywhere}, order)
+        pending = upgrades(script, "heads", database.heads())
         names = {revision.revision for revision in pending}
-        reviews = {facts: review_revisions(history, names, facts, one_run=True) for facts in elsewhere}
-        return merged({here: review_pending(pending, backups.adapter, connection), **reviews}, order)
+        here = review_pending(pending, database, recordings)
+        reviews = {facts: review_revisions(history, names, facts, recordings, one_run=True) for facts in elsewhere}
+        return merged({database.facts: here, **reviews}, order)
 
 
 def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | None:
     """Return what is pending on the configured database; None if it does not answer or has no revision."""
     try:
-        with opened(config) as (_, connection, _):
-            if heads := heads_of(connection):
+        with opened(config) as (database, _):
+            if heads := database.heads():
                 return {revision.revision for revision in upgrades(script, "heads", heads)}
     except (DBAPIError, LoginError):
         pass

@@ -9,10 +9,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
+from sqlalchemy import Engine
 
-from ..adapters import Adapter, adapter_of
+from ..adapters import adapter_of
 from ..backups.files import Backups
-from ..database import heads_in_words
+from ..database import Database, heads_in_words
 from ..drift import drift
 from ..plan import is_at_head, is_known, upgrades
 from ..remedies import masked, relative
@@ -42,8 +43,7 @@ def _at_head(config: Config) -> bool:
         nonlocal at_head
         connection = migration_context.connection
         assert connection is not None
-        adapter = adapter_of(connection.engine)
-        product, version = adapter.version(connection)
+        adapter, (product, version) = adapter_of(connection.engine), Database(connection).product_and_version
         interrupted = adapter.interrupted(connection)
         at_head = is_at_head(script, current) and not interrupted
         _line("database", f"{masked(connection.engine.url)}, {product} {version}")
@@ -52,7 +52,7 @@ def _at_head(config: Config) -> bool:
         if interrupted:
             _line("half-way", interrupted)
         pending, using = [] if at_head else _pending(script, current), settings()
-        findings = _findings(pending, adapter) if pending and using.review != "off" else []
+        findings = _findings(pending, connection.engine) if pending and using.review != "off" else []
         for step in pending:
             _line("pending", f"{step.revision}, {step.doc}")
             for finding in findings:
@@ -72,11 +72,12 @@ def _at_head(config: Config) -> bool:
     return at_head
 
 
-def _findings(pending: list[Script], adapter: Adapter) -> list[Finding]:
-    from ..review.reviewer import review_pending  # only where something is pending
+def _findings(pending: list[Script], engine: Engine) -> list[Finding]:
+    from ..review.recorder import Recordings
+    from ..review.reviewer import review_pending
 
-    with adapter.engine.connect() as connection:
-        return review_pending(pending, adapter, connection, downgrades=False)
+    with engine.connect() as connection:
+        return review_pending(pending, Database(connection), Recordings(), downgrades=False)
 
 
 def _line(name: str, value: str) -> None:

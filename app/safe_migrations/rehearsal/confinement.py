@@ -15,7 +15,7 @@ from sqlglot.errors import TokenError
 from ..adapters import Adapter
 from ..adapters.base import Outside, listening
 from ..adapters.facts import Facts
-from ..adapters.products import facts_at
+from ..database import Database
 from ..errors import UnsafeError
 from ..review.sql.words import Word, Words, statements
 
@@ -49,7 +49,7 @@ def confined(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
     Raises UnsafeError for a trigger or a routine of the copy that does.
     """
     with scratch.engine.connect() as connection:
-        facts = facts_at(scratch, connection)
+        facts = Database(connection).facts
         if is_shared:
             scratch.databases.confine(connection)
     scratch.engine.dispose()  # sessions that began before confine() are not confined

@@ -23,7 +23,7 @@ from ..adapters.snapshot import (
     overwritten,
 )
 from ..console import log
-from ..database import heads_of
+from ..database import Database
 from ..drift import drift
 from ..errors import MigrationError, message
 from ..plan import is_at_head, upgrades
@@ -170,7 +170,7 @@ class Rehearsal:
 
     def _heads(self) -> tuple[str, ...]:
         with self.adapter.engine.connect() as connection:
-            return heads_of(connection)
+            return Database(connection).heads()
 
     def _snapshot(self) -> Snapshot:
         with self.adapter.engine.connect() as connection:

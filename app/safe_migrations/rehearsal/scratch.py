@@ -12,7 +12,7 @@ from ..adapters import SCRATCH, Adapter, Part, adapter_of
 from ..adapters.base import version_options, version_table
 from ..backups.files import PORTS, name_of, private, writing
 from ..console import log, reported
-from ..database import heads_of
+from ..database import Database
 from ..errors import MigrationError, summary
 from ..remedies import masked
 from ..settings import Settings
@@ -123,7 +123,7 @@ def _has_anything(adapter: Adapter, connection: Connection) -> bool:
 
 
 def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Settings, rows: bool) -> None:
-    heads = heads_of(connection)
+    heads = Database(connection).heads()
     file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
     with private(file), scratch.engine.connect() as target:
         with reported("Copying", file):

@@ -1,11 +1,16 @@
-"""Whether steps can lose data, for MIGRATION_BACKUP=risky."""
+"""What steps can lose: whether they can at all, for MIGRATION_BACKUP=risky, and what downgrades delete."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 from alembic.operations import ops
-from alembic.runtime.migration import MigrationStep, RevisionStep
 
-from .recorder import Recorder, Revision
+from ..console import log
+from ..database import Database
+from ..plan import Plan
+from .known_schema import KnownSchema
+from .recorder import Operation, Revision
 from .sql import ChangeRowsOp, CommandOp
 
 # What adds to a database, or changes no value in it.
@@ -15,16 +20,22 @@ HARMLESS = (
 )
 
 
-def can_lose(steps: Iterable[MigrationStep], dialect: str) -> bool:
-    """Whether one of the steps can lose data, or cannot be inspected."""
-    recorder = Recorder(dialect)
-    return any(_can_lose(step, recorder) for step in steps if isinstance(step, RevisionStep))
+def can_lose(plan: Plan, product: str) -> bool:
+    """Return whether a step of ``plan`` can lose data, or cannot be inspected."""
+    return any(
+        revision.not_inspectable or not all(_is_harmless(operation.op) for operation in _operations(revision))
+        for revision in _recorded(plan, product)
+    )
 
 
-def _can_lose(step: RevisionStep, recorder: Recorder) -> bool:
-    revision = Revision.of(step.revision, recorder, "upgrade" if step.is_upgrade else "downgrade")
-    operations = revision.upgrade + revision.downgrade
-    return bool(revision.not_inspectable) or not all(_is_harmless(operation.op) for operation in operations)
+def _recorded(plan: Plan, product: str) -> Iterator[Revision]:
+    for upgrade, direction in ((True, "upgrade"), (False, "downgrade")):
+        for script in plan.scripts(upgrade=upgrade):
+            yield plan.recordings.of(script, product, direction)
+
+
+def _operations(revision: Revision) -> list[Operation]:
+    return revision.upgrade + revision.downgrade
 
 
 def _is_harmless(op: ops.MigrateOperation) -> bool:
@@ -33,3 +44,38 @@ def _is_harmless(op: ops.MigrateOperation) -> bool:
     if isinstance(op, ChangeRowsOp):
         return op.verb == "INSERT"
     return op.keeps_data if isinstance(op, CommandOp) else isinstance(op, HARMLESS)
+
+
+def warn_of_losses(plan: Plan, database: Database) -> None:
+    """Print what the downgrades of ``plan`` delete: rows of tables, values of columns."""
+    if not plan.scripts(upgrade=False):
+        return
+    tables = KnownSchema(database.connection)
+    operations = [each for revision in _recorded(plan, database.facts.product) for each in revision.downgrade]
+    with database.adapter.hidden_rows_refused(database.connection):
+        for operation in operations:
+            if loss := _loss(operation.op, tables):
+                log.warning("This deletes %s", loss)
+            with suppress(Exception):  # what cannot be followed is not counted
+                tables.follow(operation)
+
+
+def _loss(op: Any, tables: KnownSchema) -> str:
+    """Return in words what ``op`` deletes; an empty text if it deletes nothing."""
+    deletes = isinstance(op, ChangeRowsOp) and op.verb in ("DELETE", "TRUNCATE")
+    if not (deletes or isinstance(op, ops.DropTableOp | ops.DropColumnOp)) or not op.table_name:
+        return ""
+    known, column, stored_as = tables.table(op.table_name, op.schema), None, None
+    if isinstance(op, ops.DropColumnOp):
+        column = op.column_name
+        stored_as = known.columns[column].stored_as if column in known.columns else None
+    if known.stored_as is None or (column and stored_as is None):  # an earlier step creates it
+        return ""
+    count = tables.count(known.stored_as, op.schema, stored_as)
+    if count is None:
+        return f"what table {op.table_name} has: row-level security or a missing right hides its rows from this user"
+    if not count:
+        return ""
+    if column:
+        return f"{count} values in {op.table_name}.{column}"
+    return f"{'some of the ' if deletes and op.bounded else ''}{count} rows of table {op.table_name}"

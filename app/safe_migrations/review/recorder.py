@@ -1,33 +1,31 @@
-"""What a revision does, as Alembic's operations: recorded from its script for a dialect, without a database."""
+"""What a revision does, as Alembic's operations: recorded from its script for one product, without a database."""
 
 import ast
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from traceback import extract_tb
+from traceback import extract_tb, walk_stack
 from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
 
 from alembic.config import Config
 from alembic.operations import Operations
-from alembic.operations.base import BatchOperations
-from alembic.operations.batch import BatchOperationsImpl
 from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateTableOp, ExecuteSQLOp, MigrateOperation
 from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from flask import current_app, g
-from sqlalchemy import Connection, Dialect, Table, inspect
+from sqlalchemy import URL, Connection, Dialect, Inspector, Table, inspect
 from sqlalchemy.engine.mock import MockConnection
-from sqlalchemy.inspection import _inspects
 from sqlalchemy.types import to_instance
 
 from ..console import only_warnings
 from ..database import app_engine, name_database
 from ..errors import summary
+from ..internals import copy_column, inspects
 from . import side_effects
 
 
@@ -77,35 +75,70 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Revision:
-    """A script, and its operations in both ways, raw SQL among them as far as it can be read.
+class Recording:
+    """What one function of a script does: its operations, up to the line at which it cannot be inspected, if so."""
 
-    Of a way that cannot be inspected, those before the line at which that ends.
-    """
+    operations: list[Operation]
+    not_inspectable: NotInspectable | None = None
+
+
+NOT_RECORDED = Recording([])
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A script, and what it does on one product, raw SQL among it as far as that can be read."""
 
     script: Script
-    upgrade: list[Operation]
-    downgrade: list[Operation]
-    not_inspectable: dict[str, NotInspectable]
-    """By way."""
+    recordings: Mapping[str, Recording]
+    """By direction: upgrade, downgrade, or both."""
 
-    directions: tuple[str, ...]
-    """The directions that were recorded: upgrade, downgrade, or both."""
+    @property
+    def upgrade(self) -> list[Operation]:
+        """The operations of upgrade(), as far as they were recorded."""
+        return self.recordings.get("upgrade", NOT_RECORDED).operations
 
-    @classmethod
-    def of(cls, script: Script, recorder: "Recorder", *directions: str) -> "Revision":
-        """Record ``directions``, upgrade or downgrade, for the dialect of ``recorder``: both, if none is given."""
-        directions = directions or ("upgrade", "downgrade")
-        found: dict[str, list[Operation]] = {"upgrade": [], "downgrade": []}
-        reasons = {}
-        for direction in directions:
-            try:
-                recorder.recorded(script, direction)
-            except NotInspectable as reason:
-                reasons[direction] = reason
-            for operation in recorder.found:
-                found[direction] += _translated(operation, recorder.dialect)
-        return cls(script, found["upgrade"], found["downgrade"], reasons, directions)
+    @property
+    def downgrade(self) -> list[Operation]:
+        """The operations of downgrade(), as far as they were recorded."""
+        return self.recordings.get("downgrade", NOT_RECORDED).operations
+
+    @property
+    def not_inspectable(self) -> dict[str, NotInspectable]:
+        """The reason for each direction that cannot be inspected to its end."""
+        found = {direction: recording.not_inspectable for direction, recording in self.recordings.items()}
+        return {direction: reason for direction, reason in found.items() if reason is not None}
+
+
+class Recordings:
+    """What revisions do, recorded once for each direction and product."""
+
+    def __init__(self) -> None:
+        self._recorders: dict[str, Recorder] = {}
+        self._found: dict[tuple[str, str, str], Recording] = {}
+
+    def of(self, script: Script, product: str, *directions: str, connection: Connection | None = None) -> "Revision":
+        """Return what the functions ``directions`` of a script do on ``product``; both functions, if none is named.
+
+        An upgrade that is recorded now may inspect the database behind ``connection``, until it changes something.
+        """
+        return Revision(
+            script,
+            {
+                direction: self._recorded(script, product, direction, connection)
+                for direction in directions or ("upgrade", "downgrade")
+            },
+        )
+
+    def _recorded(self, script: Script, product: str, direction: str, connection: Connection | None) -> Recording:
+        key = (script.path, product, direction)
+        if key not in self._found:
+            if product not in self._recorders:
+                self._recorders[product] = Recorder(product)
+            raw = self._recorders[product].record(script, direction, connection if direction == "upgrade" else None)
+            operations = [each for operation in raw.operations for each in _translated(operation, product)]
+            self._found[key] = replace(raw, operations=operations)
+        return self._found[key]
 
 
 def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
@@ -119,14 +152,21 @@ def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
         yield replace(operation, op=op, statement=vars(op).get("statement"))
 
 
+_created: WeakKeyDictionary[CreateTableOp, Table] = WeakKeyDictionary()
+
+
 def made_by(operation: CreateTableOp | AddColumnOp) -> Table:
-    """The table that it makes; or one that has the new column only, with what it says of constraints and indexes."""
-    if isinstance(operation, AddColumnOp):  # each time, for what asks it for a CHECK of a type leaves another in it
-        return SchemaObjects().table(operation.table_name, operation.column._copy(), schema=operation.schema)
-    if "made" not in operation.info:  # once, for the foreign keys that stand in a column go to the first table alone
-        operation.info["made"] = operation.to_table()
-    made: Table = operation.info["made"]
-    return made
+    """Return the table that ``operation`` creates; or one of the new column only, with its constraints and indexes.
+
+    The table is the same each time, for a foreign key that stands in a column goes to the first table that gets the
+    column. That of a new column is another one each time: to ask it for the CHECK of a type leaves another in it.
+    """
+    if isinstance(operation, AddColumnOp):
+        column = copy_column(operation.column)
+        return SchemaObjects().table(operation.table_name, column, schema=operation.schema)
+    if operation not in _created:
+        _created[operation] = operation.to_table()
+    return _created[operation]
 
 
 def one_way(script: Path) -> str | None:
@@ -149,122 +189,127 @@ def _is_mistake(failure: BaseException) -> bool:
 
 
 class Recorder:
-    """Alembic's ``op``, which records operations instead of running them.
+    """Records the operations of scripts, for one product, in the place of the database that would run them."""
 
-    As long as there is a ``connection``, an upgrade may inspect the database there, until it changes something.
-    """
-
-    def __init__(self, dialect: str, connection: Connection | None = None) -> None:
-        self.dialect = dialect
-        self.connection = connection
-        self.path = self.direction = ""
-        self.autocommit = False
-        self.found: list[Operation] = []
-        self.refused: NotInspectable | None = None
-        # as_sql: nothing is asked of a connection, for there is none.
+    def __init__(self, product: str) -> None:
+        self.product = product
+        self._connection: Connection | None = None
+        self._path = ""
+        self._autocommit = False
+        self._found: list[Operation] = []
+        self._refused: NotInspectable | None = None
         with only_warnings():
-            self.context = MigrationContext.configure(
-                dialect_name=dialect,
-                environment_context=_Environment(),  # type: ignore[arg-type]  # it is asked for its config alone
-                opts={"as_sql": True},
-            )
-        vars(self.context).update(autocommit_block=self._autocommit_block)
-        vars(self.context.impl).update(_exec=self._execute)  # what a script runs by op.get_context()
-        self.op = Operations(self.context)  # itself, for no other class can stand behind `from alembic import op`
-        vars(self.op).update(
-            invoke=self._note,
-            get_bind=lambda: _Connection(self.context.dialect, self._execute, self),
-            batch_alter_table=self._batch_alter_table,
-        )
+            self._context = _Context(self)
 
-    def recorded(self, revision: Script, direction: str) -> list[Operation]:
-        """Return the operations of ``direction``: upgrade or downgrade. Raises NotInspectable with the reason.
+    def record(self, script: Script, direction: str, connection: Connection | None = None) -> Recording:
+        """Run ``direction``, upgrade or downgrade, of the script, without side effects, and return what it does.
 
-        The script's own code runs, without side effects (side_effects.py).
+        The script may inspect the database behind ``connection``, until it changes something.
         """
-        self.path, self.direction, self.autocommit, self.found, self.refused = revision.path, direction, False, [], None
+        self._path, self._autocommit, self._found, self._refused = script.path, False, [], None
+        self._connection = connection
         failure: BaseException | None = None
-        self.op._install_proxy()
-        try:
-            with side_effects.refused(revision.path, self._refuse):
-                getattr(revision.module, direction)()
-        except (Exception, SystemExit, NotInspectable) as error:
-            failure = error
-        finally:
-            self.op._remove_proxy()
-            if self.connection is not None:
-                self.connection.rollback()
-        if (failure := self.refused or failure) is None:  # it counts, even if the script caught it and went on
-            return self.found
+        with Operations.context(self._context) as operations:
+            # What the functions of alembic.op call, and the context has no place for.
+            operations.invoke = self._note  # type: ignore[method-assign]
+            operations.batch_alter_table = partial(self._batch, operations.batch_alter_table)  # type: ignore[method-assign]
+            try:
+                with side_effects.refused(script.path, self._refuse):
+                    getattr(script.module, direction)()
+            except (Exception, SystemExit, NotInspectable) as error:
+                failure = error
+        if connection is not None:
+            connection.rollback()
+        if (failure := self._refused or failure) is None:  # it counts, even if the script caught it and went on
+            return Recording(self._found)
         reason = failure if isinstance(failure, NotInspectable) else NotInspectable(summary(failure))
-        lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == revision.path]
+        lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == script.path]
         reason.line = next((line for line in reversed(lines) if line), 1)
         reason.always_fails = _is_mistake(failure)
-        raise reason from failure.__cause__
+        reason.__cause__ = failure.__cause__
+        return Recording(self._found, reason)
 
-    @contextmanager
-    def _batch_alter_table(self, table_name: str, schema: str | None = None, **options: Any) -> Iterator[Any]:
-        block = Batch(table_name, schema, options)
-        make: Any = BatchOperationsImpl
-        batch: Any = BatchOperations(
-            self.context, impl=make(self.op, table_name, schema, "never", None, (), {}, (), {}, {}, None)
-        )
-        autocommit = self.autocommit  # all of it runs at the end of the batch, and blocks within it have ended then
-        batch.invoke = lambda operation: self._note(operation, block, autocommit)
-        yield batch
-
-    @contextmanager
-    def _autocommit_block(self) -> Iterator[None]:
-        before, self.autocommit = self.autocommit, True
-        try:
-            yield
-        finally:
-            self.autocommit = before
-
-    def _execute(self, statement: Any, *_parameters: Any, **_options: Any) -> "_Unknown":
+    def execute(self, statement: Any, *_parameters: Any, **_options: Any) -> "_Unknown":
+        """Record a statement that the script runs on its connection; of a SELECT the result is not known."""
         if not getattr(statement, "is_select", False):
             self._note(ExecuteSQLOp(statement))
         return _Unknown()
 
+    def inspector(self, wanted: str) -> Inspector:
+        """Return an inspector of the database, while that is as the script finds it.
+
+        Raise NotInspectable, with the name of what is ``wanted`` of it, afterwards and without a database.
+        """
+        if self._connection is None or self._found:
+            raise NotInspectable(f"it inspects what will be there then ({wanted})")
+        return inspect(self._connection)
+
+    @contextmanager
+    def autocommit_block(self) -> Iterator[None]:
+        """Mark what is recorded inside as run outside of the transaction."""
+        before, self._autocommit = self._autocommit, True
+        try:
+            yield
+        finally:
+            self._autocommit = before
+
+    @contextmanager
+    def _batch(self, alter: Any, table_name: str, schema: str | None = None, **options: Any) -> Iterator[Any]:
+        block = Batch(table_name, schema, options)
+        autocommit = self._autocommit  # all of it runs at the end of the batch, and blocks within it have ended then
+        with alter(table_name, schema, recreate="never") as batch:
+            batch.invoke = lambda operation: self._note(operation, block, autocommit)
+            yield batch
+
     def _note(self, operation: MigrateOperation, block: Batch | None = None, autocommit: bool | None = None) -> Any:
-        """What Alembic would return: the table that is made, for `op.bulk_insert()`."""
-        autocommit = self.autocommit if autocommit is None else autocommit
+        """Record the operation, and return what Alembic would: the table that it creates, for `op.bulk_insert()`."""
+        autocommit = self._autocommit if autocommit is None else autocommit
         if isinstance(operation, AlterColumnOp):  # Alembic accepts a class as a type, too
             for name in ("modify_type", "existing_type"):
                 if (type_ := getattr(operation, name)) is not None:
                     setattr(operation, name, to_instance(type_))
-        self.found.append(Operation(operation, self._line(), block is not None, autocommit, block))
+        self._found.append(Operation(operation, self._line(), block is not None, autocommit, block))
         if block is not None:
             block.operations.append(operation)
         return made_by(operation) if isinstance(operation, CreateTableOp) else None
 
     def _refuse(self, what: str) -> NoReturn:
         reason = NotInspectable(what)
-        self.refused = self.refused or reason
+        self._refused = self._refused or reason
         raise reason
 
     def _line(self) -> int:
-        frame = sys._getframe()
-        while frame.f_back is not None and frame.f_code.co_filename != self.path:
-            frame = frame.f_back
-        return frame.f_lineno
+        return next((line for frame, line in walk_stack(None) if frame.f_code.co_filename == self._path), 1)
 
 
-class _Environment:
-    """The config behind `op.get_context().config`, which is read only when a script asks for it."""
+class _Context(MigrationContext):
+    """What `op.get_context()` returns while a script is recorded; it has a stand-in for the connection."""
 
-    @cached_property
+    def __init__(self, recorder: Recorder) -> None:
+        dialect = URL.create(recorder.product).get_dialect()()
+        self._recorder = recorder
+        stand_in: Any = _Connection(dialect, recorder)
+        super().__init__(dialect, stand_in, {})
+
+    @property
     def config(self) -> Config:
+        """The config of the command, which is read only when a script asks for it."""
         config: Config = current_app.extensions["migrate"].migrate.get_config(g.get("directory"))
         name_database(config, app_engine())
         return config
 
+    @contextmanager
+    def autocommit_block(self) -> Iterator[None]:
+        """Mark what is recorded inside as run outside of the transaction."""
+        with self._recorder.autocommit_block():
+            yield
+
 
 class _Connection(MockConnection):
-    """What `op.get_bind()` gives: SQL that it is given is taken note of, and so is the end of a transaction."""
+    """What `op.get_bind()` returns while a script is recorded: SQL and the end of a transaction are recorded."""
 
-    def __init__(self, dialect: Dialect, execute: Callable[..., Any], recorder: Recorder) -> None:
-        super().__init__(dialect, execute)
+    def __init__(self, dialect: Dialect, recorder: Recorder) -> None:
+        super().__init__(dialect, recorder.execute)
         self._recorder = recorder
 
     def __getattr__(self, name: str) -> Any:
@@ -272,43 +317,50 @@ class _Connection(MockConnection):
             raise AttributeError(name)
         raise NotInspectable(f"it uses more of the connection than execute() ({name})")
 
+    def in_transaction(self) -> bool:
+        """Return True: the transaction is the revision's, and Alembic begins no other."""
+        return True
+
+    def execution_options(self, **_options: Any) -> "_Connection":
+        """Return this connection: options change nothing that is recorded."""
+        return self
+
     def exec_driver_sql(self, statement: str, *_parameters: Any) -> "_Unknown":
-        """As execute() does."""
-        found: _Unknown = self._execute_impl(statement)
-        return found
+        """Record a statement, as execute() does."""
+        return self._recorder.execute(statement)
 
     def scalar(self, statement: Any, *_parameters: Any) -> Any:
-        """Raises NotInspectable: it reads."""
-        return self._execute_impl(statement).scalar()
+        """Raise NotInspectable: the result is not known."""
+        return self._recorder.execute(statement).scalar()
 
     def scalars(self, statement: Any, *_parameters: Any) -> Any:
-        """Raises NotInspectable: it reads."""
-        return self._execute_impl(statement).scalars()
+        """Raise NotInspectable: the result is not known."""
+        return self._recorder.execute(statement).scalars()
 
     def commit(self) -> None:
-        """Noted as the statement."""
-        self._execute_impl("COMMIT")
+        """Record the statement."""
+        self._recorder.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Noted as the statement."""
-        self._execute_impl("ROLLBACK")
+        """Record the statement."""
+        self._recorder.execute("ROLLBACK")
 
 
-@_inspects(_Connection)  # as SQLAlchemy's own classes say what inspect() gives for them
 class _Inspector:
-    """The real one, as long as the database is as the script finds it."""
+    """What `sa.inspect(op.get_bind())` returns while a script is recorded."""
 
-    def __init__(self, subject: _Connection) -> None:
-        self._recorder = subject._recorder
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
 
     def __getattr__(self, name: str) -> Any:
-        if self._recorder.connection is None or self._recorder.direction != "upgrade" or self._recorder.found:
-            raise NotInspectable(f"it inspects what will be there then ({name})")
-        return getattr(inspect(self._recorder.connection), name)
+        return getattr(self._connection._recorder.inspector(name), name)
+
+
+inspects(_Connection, _Inspector)
 
 
 class _Unknown:
-    """What a statement would return: nobody knows."""
+    """The result of a statement that was recorded, and not run."""
 
     def __getattr__(self, name: str) -> Any:
         raise NotInspectable(f"it reads what a statement returns ({name})")

@@ -5,23 +5,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from alembic.operations.ops import DropColumnOp, DropTableOp
-from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script
 from sqlalchemy import Connection
 
 from ..adapters import Adapter
 from ..adapters.facts import Facts
-from ..adapters.products import FACTS, facts_at
+from ..adapters.products import FACTS
 from ..console import log
+from ..database import Database
 from ..errors import UnsafeError, summary
+from ..plan import Plan
 from ..remedies import relative
 from .findings import Finding, Level
 from .known_schema import KnownSchema
-from .recorder import Operation, Recorder, Revision
+from .recorder import Operation, Recordings, Revision
 from .rules import RULES, Assurances, Problem, Rule, RuleContext
 from .rules.registry import BOTH, WARNS
-from .sql.ops import ChangeRowsOp
 
 Found = tuple[Rule, Problem, Level, int, str]
 """By which rule, what, how bad, in which line, and on which way."""
@@ -33,23 +32,23 @@ class Review:
     Without ``downgrades`` it does not call any downgrade().
     """
 
-    def __init__(self, facts: Facts, tables: KnownSchema, recorder: Recorder, downgrades: bool = True) -> None:
+    def __init__(self, facts: Facts, tables: KnownSchema, recordings: Recordings, downgrades: bool = True) -> None:
         self.facts = facts
         self.rules = [rule for rule in RULES.values() if rule.applies(facts)]
         self.tables = tables
-        self.recorder = recorder
+        self.recordings = recordings
         self.directions = BOTH if downgrades else ("upgrade",)
 
-    def of(self, script: Script) -> list[Finding]:
-        """What hurts in one revision, which follows what was reviewed before."""
-        return self.of_recorded(Revision.of(script, self.recorder, *self.directions))
+    def recorded(self, script: Script, connection: Connection | None = None) -> Revision:
+        """Return what the script does; its upgrade may inspect the database behind ``connection``."""
+        return self.recordings.of(script, self.facts.product, *self.directions, connection=connection)
 
-    def of_recorded(self, revision: Revision) -> list[Finding]:
-        """Return the findings of a revision whose operations are known."""
-        script = revision.script
+    def of(self, script: Script) -> list[Finding]:
+        """Return the findings of one revision, which follows what was reviewed before."""
+        revision = self.recorded(script)
         declared = getattr(script.module, "safety_assured", {})
         whole = self.directions == BOTH
-        elsewhere = _found_elsewhere(script, self.tables) if declared and whole else set()
+        elsewhere = _found_elsewhere(script, self.tables, self.recordings) if declared and whole else set()
         found = list(self._found(revision))
         assurances = Assurances(declared, {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None, RULES)
         found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.facts, self.tables))
@@ -57,7 +56,7 @@ class Review:
 
     def pass_by(self, script: Script) -> None:
         """Follow a revision without looking for anything."""
-        for operation in Revision.of(script, self.recorder, "upgrade").upgrade:
+        for operation in self.recordings.of(script, self.facts.product, "upgrade").upgrade:
             with suppress(Exception):  # a review of that revision warns of it
                 self.tables.follow(operation)
 
@@ -109,10 +108,15 @@ def _fault(what: str, error: Exception) -> Problem:
     )
 
 
-def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, one_run: bool = False) -> list[Finding]:
-    """Of those ``chosen`` in the ``history``, without a database: each has been a run of its own, or all are one."""
+def review_revisions(
+    history: Iterable[Script], chosen: set[str], facts: Facts, recordings: Recordings, one_run: bool = False
+) -> list[Finding]:
+    """Return the findings of the ``chosen`` revisions of the ``history``, without a database.
+
+    Each was a run of its own, or all of them are one.
+    """
     findings = []
-    review = Review(facts, KnownSchema(), Recorder(facts.dialect))
+    review = Review(facts, KnownSchema(), recordings)
     for script in history:
         if script.revision not in chosen:
             review.pass_by(script)
@@ -124,41 +128,35 @@ def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts, 
 
 
 def review_pending(
-    scripts: list[Script], adapter: Adapter, connection: Connection, downgrades: bool = True
+    scripts: list[Script], database: Database, recordings: Recordings, downgrades: bool = True
 ) -> list[Finding]:
     """Return the findings in what an upgrade would run next, on the database as it is; with ``downgrades`` if so.
 
     One without tables has nothing that could be lost or blocked: then there are none.
     """
-    if not scripts or not adapter.has_tables(connection):
+    if not scripts or not database.has_tables():
         return []
-    facts = facts_at(adapter, connection)
-    findings = []
-    review = Review(facts, KnownSchema(connection), Recorder(facts.dialect, connection), downgrades)
-    revisions = []
-    for script in scripts:
-        revisions.append(Revision.of(script, review.recorder, *review.directions))
-        review.recorder.connection = None  # what the next one would find there is not there yet
+    connection = database.connection
+    review = Review(database.facts, KnownSchema(connection), recordings, downgrades)
+    # Only the first finds in the database what it will find there when it runs.
+    revisions = [review.recorded(script, None if number else connection) for number, script in enumerate(scripts)]
     operations = [found for revision in revisions for found in (*revision.upgrade, *revision.downgrade)]
     named = (review.tables.of(operation.op) for operation in operations)
     with suppress(Exception):  # a rule that asks for such a table warns of it
         review.tables.read({(schema, name) for name, schema in filter(None, named)})
-    with adapter.hidden_rows_refused(connection):
-        for revision in revisions:
-            findings += review.of_recorded(revision)
-    return findings
+    with database.adapter.hidden_rows_refused(connection):
+        return [finding for script in scripts for finding in review.of(script)]
 
 
-def require_reviewed(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection, mode: str) -> None:
-    """Print what is found in ``steps``. Raises UnsafeError, in the mode ``enforce``, for what stops an upgrade."""
-    scripts = [step.revision for step in steps if isinstance(step, RevisionStep) and step.is_upgrade]
-    findings = review_pending(scripts, adapter, connection, downgrades=False)
+def require_reviewed(plan: Plan, database: Database, mode: str) -> None:
+    """Print the findings of the steps of ``plan``. Raise UnsafeError, in the mode ``enforce``, if one blocks."""
+    findings = review_pending(plan.scripts(upgrade=True), database, plan.recordings, downgrades=False)
     stopping = [finding for finding in findings if finding.stops and mode == "enforce"]
     for finding in findings:
         if finding not in stopping and not finding.acknowledged:
             log.warning("%s", finding.words)
     if stopping:
-        raise refused(stopping, adapter)
+        raise refused(stopping, database.adapter)
 
 
 def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
@@ -174,43 +172,6 @@ def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
     return error
 
 
-def warn_of_losses(steps: Iterable[MigrationStep], adapter: Adapter, connection: Connection) -> None:
-    """Print what downgrades will take: rows of tables, values of columns."""
-    downgrades = [step.revision for step in steps if isinstance(step, RevisionStep) and not step.is_upgrade]
-    if not downgrades:
-        return
-    tables = KnownSchema(connection)
-    recorder = Recorder(facts_at(adapter, connection).dialect)
-    operations = [found for script in downgrades for found in Revision.of(script, recorder, "downgrade").downgrade]
-    with adapter.hidden_rows_refused(connection):
-        for operation in operations:
-            if told := _loss(operation.op, tables):
-                log.warning("This deletes %s", told)
-            with suppress(Exception):  # what cannot be followed is not counted
-                tables.follow(operation)
-
-
-def _loss(op: Any, tables: KnownSchema) -> str:
-    """Return what ``op`` deletes, in words; an empty text if there is nothing."""
-    deletes = isinstance(op, ChangeRowsOp) and op.verb in ("DELETE", "TRUNCATE")
-    if not (deletes or isinstance(op, DropTableOp | DropColumnOp)) or not op.table_name:
-        return ""
-    known, column, stored_as = tables.table(op.table_name, op.schema), None, None
-    if isinstance(op, DropColumnOp):
-        column = op.column_name
-        stored_as = known.columns[column].stored_as if column in known.columns else None
-    if known.stored_as is None or (column and stored_as is None):  # an earlier step creates it
-        return ""
-    count = tables.count(known.stored_as, op.schema, stored_as)
-    if count is None:
-        return f"what table {op.table_name} has: row-level security or a missing right hides its rows from this user"
-    if not count:
-        return ""
-    if column:
-        return f"{count} values in {op.table_name}.{column}"
-    return f"{'some of the ' if deletes and op.bounded else ''}{count} rows of table {op.table_name}"
-
-
 def _in_one(findings: list[Finding], never: set[str]) -> str:
     """Return those of one script, with one line to paste for all of them but the codes that are ``never`` assured."""
     told = "\n".join(f"{finding.message}\nInstead: {finding.instead}" for finding in findings)
@@ -222,12 +183,12 @@ def _in_one(findings: list[Finding], never: set[str]) -> str:
     return f"{told}\nIf it is safe, say so in {findings[0].file} (line {lines}):\n    safety_assured = {{{assured}}}"
 
 
-def _found_elsewhere(script: Script, tables: KnownSchema) -> set[str]:
-    """The codes that a script deserves on one of the other databases."""
+def _found_elsewhere(script: Script, tables: KnownSchema, recordings: Recordings) -> set[str]:
+    """Return the codes of what the script would be found to do on any of the products."""
     codes = set()
     for facts in FACTS.values():
-        review = Review(facts(), tables.branch(), Recorder(facts.dialect))
-        codes |= {rule.code for rule, *_ in review._found(Revision.of(script, review.recorder))}
+        review = Review(facts(), tables.branch(), recordings)
+        codes |= {rule.code for rule, *_ in review._found(review.recorded(script))}
     return codes
 
 

@@ -21,6 +21,7 @@ from .catalog import (
     there,
     there_are,
 )
+from .facts import MariaDBFacts, MySQLFacts
 from .lock import NamedLock
 from .session import Execute, executing
 
@@ -35,6 +36,7 @@ ER_LOCK_WAIT_TIMEOUT = 1205
 class MySQL(Adapter):
     """Neither product has transactional DDL. Alembic is told that they do, for the journal commits each step."""
 
+    facts = {"mysql": MySQLFacts, "mariadb": MariaDBFacts}
     configure = {"transactional_ddl": True}
     suffix = ".sql.gz"
 

@@ -26,6 +26,7 @@ from ..base import (
 )
 from .databases import PostgreSQLDatabases
 from .dump import Dump, extensions, locks
+from .facts import PostgreSQLFacts
 from .lock import AdvisoryLock, require_session
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
@@ -46,6 +47,7 @@ SUBSCRIPTIONS = "pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE dat
 class PostgreSQL(Adapter):
     """PostgreSQL has transactional DDL."""
 
+    facts = {"postgresql": PostgreSQLFacts}
     configure = {"transaction_per_migration": True}
     reruns = driver_begins = True
     suffix = ".pgdump"

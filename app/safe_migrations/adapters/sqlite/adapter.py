@@ -15,6 +15,7 @@ from ..base import Adapter, Lock, Part, listening
 from . import dump as backup
 from .databases import SQLiteDatabases
 from .dump import bare, file_of
+from .facts import SQLiteFacts
 from .lock import FileLock, NoLock, opened
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, does withou
 class SQLite(Adapter):
     """SQLite has transactional DDL, if Python's sqlite3 is kept from ending the transaction that Alembic begins."""
 
+    facts = {"sqlite": SQLiteFacts}
     configure = {"transactional_ddl": True}
     reruns = True
     log_in_may_hang = False

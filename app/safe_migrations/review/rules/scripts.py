@@ -145,7 +145,7 @@ def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | No
             '        raise NotImplementedError("why there is no way back")',
             line=failure.line,
         )
-    if "downgrade" not in revision.directions or revision.downgrade or one_way(script) is not None:
+    if "downgrade" not in revision.recordings or revision.downgrade or one_way(script) is not None:
         return None
     commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
     if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.has_way_back for op in commands):

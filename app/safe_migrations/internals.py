@@ -1,0 +1,24 @@
+"""Everything private that this package uses of its dependencies. tests/safe_migrations/test_internals.py holds each of
+them against the installed versions, so that an upgrade of a dependency that takes one away fails there first.
+"""
+
+from typing import Any
+
+from sqlalchemy import Column
+from sqlalchemy.inspection import _inspects
+
+
+def copy_column(column: "Column[Any]") -> "Column[Any]":
+    """Return a copy of a column that is in no table yet, with its foreign keys.
+
+    SQLAlchemy 2.1 copies columns with their tables only (Table.to_metadata), and foreign keys not a second time.
+    """
+    return column._copy()
+
+
+def inspects(subject: type, inspector: type) -> None:
+    """Let sqlalchemy.inspect() return ``inspector`` for an instance of ``subject``.
+
+    SQLAlchemy 2.1 registers its own classes so; there is no public way for another class.
+    """
+    _inspects(subject)(inspector)
