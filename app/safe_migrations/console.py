@@ -8,8 +8,6 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from sqlalchemy import Connection, event
-
 StepDone = Callable[[set[str]], None]
 """To be called in the transaction that ends a step, with the heads that the database is at from then on."""
 
@@ -22,36 +20,26 @@ REPORTED = 2.0
 
 
 class Progress:
-    """Tells of each step of a run, and remembers what it should have come to."""
+    """Shows each step of a run, and keeps the revisions that the database should be at after it."""
 
     def __init__(self, step_done: StepDone) -> None:
         self.step_done = step_done
         self.heads: set[str] | None = None
-        self.part_committed = False
         self.begun = time.monotonic()
         self.told = 0.0
 
     @contextmanager
-    def shown_on(self, connection: Connection) -> Iterator[None]:
-        """While the steps run on ``connection``."""
-        event.listen(connection, "set_connection_execution_options", self._on_execution_options)
-        try:
-            with repeatedly(min(1.0, ALIVE), self._show_that_it_is_alive):
-                yield
-        finally:
-            event.remove(connection, "set_connection_execution_options", self._on_execution_options)
+    def shown(self) -> Iterator[None]:
+        """Log every ALIVE seconds that a step is still running."""
+        with repeatedly(min(1.0, ALIVE), self._show_that_it_is_alive):
+            yield
 
     def on_version_apply(self, heads: set[str], **_others: Any) -> None:
-        """A step has run, and will be committed."""
+        """Log the end of a step, which is committed next."""
         self.step_done(heads)
         now = time.monotonic()
         log.info("Done in %.2f seconds", now - self.begun)
-        self.heads, self.part_committed, self.begun = heads, False, now
-
-    def _on_execution_options(self, _connection: Connection, options: dict[str, Any]) -> None:
-        """An autocommit block commits what its step did before it: that step cannot run again from its start."""
-        if options.get("isolation_level") == "AUTOCOMMIT":
-            self.part_committed = True
+        self.heads, self.begun = heads, now
 
     def _show_that_it_is_alive(self) -> None:
         now = time.monotonic()

@@ -1,6 +1,6 @@
 """The app's database: an open connection to it, a login, and another database in its place."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
@@ -93,17 +93,17 @@ def heads_in_words(heads: Iterable[str]) -> str:
 
 
 @contextmanager
-def connected(engine: Engine) -> Iterator[Database]:
+def connected(engine: Engine, connect: Callable[[Engine], Connection] = Engine.connect) -> Iterator[Database]:
     """Log in, and yield the database. Raise LoginError if there is no answer within LOGIN_WITHIN seconds."""
-    with _logged_in(engine) as connection:
+    with _logged_in(engine, connect) as connection:
         yield Database(connection)
 
 
-def _logged_in(engine: Engine) -> Connection:
+def _logged_in(engine: Engine, connect: Callable[[Engine], Connection]) -> Connection:
     if not adapter_of(engine).log_in_may_hang:
-        return engine.connect()
+        return connect(engine)
     login: Future[Connection] = Future()
-    Thread(target=_log_in, args=(engine, login), daemon=True, name="login").start()
+    Thread(target=_log_in, args=(engine, connect, login), daemon=True, name="login").start()
     try:
         return login.result(timeout=LOGIN_WITHIN)
     except DBAPIError:
@@ -115,9 +115,9 @@ def _logged_in(engine: Engine) -> Connection:
         raise LoginError(str(error)) from error
 
 
-def _log_in(engine: Engine, login: Future[Connection]) -> None:
+def _log_in(engine: Engine, connect: Callable[[Engine], Connection], login: Future[Connection]) -> None:
     try:
-        login.set_result(engine.connect())
+        login.set_result(connect(engine))
     except Exception as error:
         login.set_exception(error)
 

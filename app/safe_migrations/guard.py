@@ -30,6 +30,7 @@ from .plan import Plan, changes_revisions, pending, purges, rehearses
 from .remedies import masked
 from .retry import RetryPolicy
 from .settings import settings
+from .transaction import StepConnection, StepTransaction
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from .backups.files import Backups
@@ -53,7 +54,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
         if context.is_offline_mode():
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
             return
-        with connected(engine) as database:
+        with connected(engine, StepConnection) as database:
             if not changes_revisions():
                 with _options_hidden(engine):
                     _run(connection=database.connection, **options)
@@ -152,8 +153,6 @@ def _run_with_retries(
     database: Database, lock: Lock, retry: RetryPolicy, options: dict[str, Any], step_done: StepDone, again: str
 ) -> None:
     """Run the steps, and those that are left again after a lock time-out, which has let others pass."""
-    from .transaction import StepTransaction
-
     adapter, connection = database.adapter, database.connection
     progress, transaction = Progress(step_done), StepTransaction(database, lock)
     work = context.get_context().opts["fn"]
@@ -167,14 +166,14 @@ def _run_with_retries(
     def run(**more: Any) -> None:
         context.configure(connection=connection, **{**options, **more})
         try:
-            with transaction.watched(context.get_context()), context.begin_transaction():
+            with transaction.watched(), context.begin_transaction():
                 context.run_migrations()
         except DBAPIError:
             connection.rollback()
             raise
 
     def can_run_again(error: Exception) -> bool:
-        return is_lock_timeout(database, error) and adapter.reruns and not progress.part_committed
+        return is_lock_timeout(database, error) and adapter.reruns and not transaction.part_committed
 
     def ran_in_one_transaction() -> bool:
         """Return True after a run in one transaction, which an empty database allows: there are no tables to lock.
@@ -186,14 +185,14 @@ def _run_with_retries(
         try:
             run(transaction_per_migration=False)
         except Exception as error:
-            if error is transaction.error or progress.part_committed:
+            if error is transaction.error or transaction.part_committed:
                 raise
             connection.rollback()
             log.info("Rolled back: %s. Trying again, with a transaction for each revision", summary(error))
             return False
         return True
 
-    with progress.shown_on(connection), limited_lock_waits_of_others(database, retry):
+    with progress.shown(), limited_lock_waits_of_others(database, retry):
         try:
             if purges():  # it deletes all revisions, and writes them again
                 retry.call(lambda: run(transaction_per_migration=False), can_run_again)
@@ -207,7 +206,7 @@ def _run_with_retries(
             if error is transaction.error:
                 connection.rollback()
                 error.args = (f"{error}\nThe database is at {heads_in_words(database.heads())}.",)
-            if adapter.reruns and progress.part_committed:
+            if adapter.reruns and transaction.part_committed:
                 error.add_note("What the step did up to the end of its autocommit block stays: that was committed.")
             raise
     _verify(database, progress.heads)
