@@ -15,7 +15,6 @@ from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from .adapters.base import Lock
 from .autogenerate.directives import (
     but_own_tables,
     comparing_defaults,
@@ -34,6 +33,7 @@ from .transaction import StepConnection, StepTransaction
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from .backups.files import Backups
+    from .transaction import StepTransaction
 
 
 def run_migrations(engine: Engine, **options: Any) -> None:
@@ -67,6 +67,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             from .backups.files import Backups, before_steps
             from .lock import locked
             from .requirements import require
+            from .transaction import StepTransaction
 
             log.info("Database %s, %s %s", masked(engine.url), *database.product_and_version)
             with locked(database, using.lock_wait) as lock:
@@ -79,13 +80,14 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 _review(plan, database, using.review)
                 changes_schema = any(isinstance(step, RevisionStep) for step in plan.steps)
                 backup = before_steps(backups, database, plan, using) if changes_schema else None
-                review = "enforce" if rehearses() else using.review  # a rehearsal finds what would be refused
                 with (
                     _backup_named(lambda: backup),
                     _backups_pruned(backups, database, plan.heads, backup),
-                    database.adapter.prepared(database.connection, using.retry, review) as step_done,
+                    database.adapter.prepared(database.connection, using.retry) as step_done,
                 ):
-                    _run_with_retries(database, lock, using.retry, options, step_done, plan.command)
+                    review = "enforce" if rehearses() else using.review  # a rehearsal finds what would be refused
+                    transaction = StepTransaction(database, lock, review)
+                    _run_with_retries(database, transaction, using.retry, options, step_done, plan.command)
 
 
 @contextmanager
@@ -150,14 +152,19 @@ def _run(**options: Any) -> None:
 
 
 def _run_with_retries(
-    database: Database, lock: Lock, retry: RetryPolicy, options: dict[str, Any], step_done: StepDone, again: str
+    database: Database,
+    transaction: "StepTransaction",
+    retry: RetryPolicy,
+    options: dict[str, Any],
+    step_done: StepDone,
+    again: str,
 ) -> None:
     """Run the steps, and those that are left again after a lock time-out, which has let others pass."""
     adapter, connection = database.adapter, database.connection
-    progress, transaction = Progress(step_done), StepTransaction(database, lock)
+    progress, own = Progress(step_done), adapter.options(transaction.judge)
     work = context.get_context().opts["fn"]
     options = {
-        **adapter.configure,
+        **own,
         **options,
         "fn": lambda heads, migration_context: transaction.steps(work(heads, migration_context), migration_context),
         "on_version_apply": (transaction.done, progress.on_version_apply),
@@ -180,7 +187,7 @@ def _run_with_retries(
 
         Return False if a revision fails then, as one that uses a new enum value, which has to be committed first.
         """
-        if not adapter.configure.get("transaction_per_migration") or database.has_tables():
+        if not own.get("transaction_per_migration") or database.has_tables():
             return False
         try:
             run(transaction_per_migration=False)

@@ -3,17 +3,21 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from alembic import context as alembic_context
 from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
+from alembic.script import Script
 from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
 
 from .adapters.base import Lock, listening
+from .console import log
 from .database import Database
 from .errors import MigrationError, UnsafeError
+from .remedies import relative
 
 ENDS = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?P<verb>COMMIT|END|ROLLBACK|ABORT)(?:\s+(?:WORK|TRANSACTION))?\s*(?:;|$)",
@@ -50,11 +54,13 @@ class StepTransaction:
     Alembic would not notice the first: SQLAlchemy begins another transaction, which is never committed.
     """
 
-    def __init__(self, database: Database, lock: Lock) -> None:
+    def __init__(self, database: Database, lock: Lock, review: str) -> None:
         assert isinstance(database.connection, StepConnection)
         self.adapter = database.adapter
         self.connection = database.connection
         self.lock = lock
+        self.review = review
+        self.script: Script | None = None
         self.step: RevisionStep | None = None
         self.error: MigrationError | None = None
         self.part_committed = False
@@ -72,6 +78,7 @@ class StepTransaction:
         self._require_lock()
         for step in steps:
             self.step = step if isinstance(step, RevisionStep) else None
+            self.script = self.step.revision if self.step else None
             self._asked, self._used, self._ended, self._had_block = False, False, "", False
             yield step
         self._require_lock()
@@ -85,6 +92,24 @@ class StepTransaction:
             with alembic_context.get_context().autocommit_block():
                 pass
         self.part_committed = False
+
+    def judge(self, loss: UnsafeError) -> None:
+        """Raise the error for a loss that only the step itself finds, unless the setting or the script accepts it.
+
+        A review finds most of them before an upgrade, but it does not look at downgrades.
+        """
+        assert self.script is not None
+        from .review.rules import Assurances  # loads all rules
+
+        assurances = Assurances(getattr(self.script.module, "safety_assured", None), None)
+        if self.review == "off" or "rebuild-loses" in assurances.codes:
+            return
+        if self.review == "warn":
+            log.warning("%s", loss.what)
+            return
+        or_say = f"; or say in {relative(Path(self.script.path))} why it is safe; nothing was changed"
+        assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
+        raise UnsafeError(loss.what, loss.remedy.replace("; nothing was changed", or_say), *loss.lines, assured)
 
     @contextmanager
     def watched(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, TableClause, event, inspect, sel
 from sqlalchemy.exc import DBAPIError
 
 from ..console import StepDone
-from ..errors import MigrationError
+from ..errors import MigrationError, UnsafeError
 from ..retry import RetryPolicy
 from .facts import Facts
 
@@ -182,9 +182,6 @@ class Databases(ABC):
 class Adapter(ABC):
     """One kind of database."""
 
-    configure: dict[str, Any] = {}
-    """Options of Alembic's ``context.configure()``: what belongs to one transaction."""
-
     reruns = False
     """Whether a run that ended in a lock time-out can be run again: what it had begun was rolled back."""
 
@@ -205,6 +202,13 @@ class Adapter(ABC):
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+
+    def options(self, _judge: Callable[[UnsafeError], None]) -> dict[str, Any]:
+        """Return options of ``context.configure()``: what belongs to one transaction.
+
+        ``judge`` is called for a loss that only the step itself finds. It raises the error, or accepts the loss.
+        """
+        return {"transactional_ddl": True}
 
     def schemas(self, _connection: Connection) -> list[str | None]:
         """The schemas that belong to the database; None is the one of the connection."""
@@ -330,9 +334,8 @@ class Adapter(ABC):
         connection.rollback()
 
     @abstractmethod
-    def prepared(self, connection: Connection, retry: RetryPolicy, review: str) -> AbstractContextManager[StepDone]:
-        """Prepare ``connection`` for steps: limit lock waits as ``retry`` says, and apply the setting ``review`` to
-        what only the step itself finds.
+    def prepared(self, connection: Connection, retry: RetryPolicy) -> AbstractContextManager[StepDone]:
+        """Prepare ``connection`` for steps: limit lock waits as ``retry`` says.
 
         Yield a StepDone, to be called in the transaction that ends a step.
         """

@@ -1,13 +1,12 @@
 """What a database does with an operation, by product and version: what rules ask. Nothing here needs a connection."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from alembic.operations.ops import AlterColumnOp
 from sqlalchemy import (
     Column,
-    Connection,
     Constraint,
     DefaultClause,
     Dialect,
@@ -22,9 +21,6 @@ from sqlalchemy.types import TypeEngine
 
 from .casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
 from .dialects import dialect_of
-
-if TYPE_CHECKING:
-    from ..review.recorder import Batch, Operation
 
 UNLIMITED = 1_000_000_000
 
@@ -270,15 +266,6 @@ class Facts:
     def is_constant(self, _default: str) -> bool:
         """Whether a default, as default() has it, can be had by rows that are there without writing them."""
         return True
-
-    def refused_rebuild(
-        self, _connection: Connection | None, _applied: "Sequence[Operation]", _batch: "Batch"
-    ) -> tuple[str, str] | None:
-        """What a batch would lose of its table, and what to do instead; None if it loses nothing, or nobody knows.
-
-        ``applied`` are the operations since the database was as it is, or since it was empty without ``connection``.
-        """
-        return None
 
     def redefines_column(self, _operation: AlterColumnOp) -> bool:
         """Whether the statement for it says all of the column anew, and what it leaves out is lost."""

@@ -36,6 +36,7 @@ from ..adapters.facts import Facts
 from ..database import naming_convention
 from .recorder import Operation, made_by
 from .sql.ops import ChangeRowsOp, CommandOp
+from .trial import Trial
 
 Name = tuple[str | None, str]
 """Schema and name."""
@@ -105,7 +106,8 @@ class KnownSchema:
         self.new: set[Name] = set()
         self.known: dict[Name, KnownTable] = {}
         self.parent: KnownSchema | None = None
-        self.applied: dict[Name, list[Operation]] = {}
+        self.followed: list[Operation] = []
+        self._trial: Trial | None = None
         self.written: set[Name | None] = set()
         """Where an earlier operation changed rows, which the database does not have yet; None: nobody knows where."""
 
@@ -232,21 +234,16 @@ class KnownSchema:
             self.connection.rollback()
 
     def follow(self, operation: Operation) -> None:
-        """Apply the operation, and add it to the history of its table."""
-        op = operation.op
-        if (found := self.of(op)) and not isinstance(op, (ops.BulkInsertOp, ChangeRowsOp)):
-            history = self.history(*found)
-            history.append(operation)
-            if isinstance(op, ops.RenameTableOp):
-                self.applied[op.schema, op.new_table_name], self.applied[op.schema, op.table_name] = history, []
-        self.apply(op)
+        """Apply the operation, and note it for trials."""
+        self.followed.append(operation)
+        self.apply(operation.op)
 
-    def history(self, name: str, schema: str | None = None) -> list[Operation]:
-        """Return the operations on the table that were followed, under any of its names, but for changes of rows."""
-        key = (schema, name)
-        if key not in self.applied:
-            self.applied[key] = list(self.parent.history(name, schema)) if self.parent else []
-        return self.applied[key]
+    def trial(self) -> Trial:
+        """Return a copy of the schema in memory, as far as SQLite has one, with the operations that were followed."""
+        if self._trial is None:
+            self._trial = Trial(self.parent.trial().connection if self.parent else self.connection)
+        self._trial.follow(self.followed)
+        return self._trial
 
     @singledispatchmethod
     def apply(self, _operation: ops.MigrateOperation) -> None:

@@ -37,7 +37,6 @@ class MySQL(Adapter):
     """Neither product has transactional DDL. Alembic is told that they do, for the journal commits each step."""
 
     facts = {"mysql": MySQLFacts, "mariadb": MariaDBFacts}
-    configure = {"transactional_ddl": True}
     suffix = ".sql.gz"
 
     def dump(self, connection: Connection, file: Path, _patience: RetryPolicy, part: Part = Part.ALL) -> None:
@@ -154,7 +153,7 @@ class MySQL(Adapter):
                 outcome.require_whole()
 
     @contextmanager
-    def prepared(self, connection: Connection, retry: RetryPolicy, _review: str) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
         """With short waits, and a journal from which a failure is undone."""
         from .steps import journaled  # loads all that reads SQL
 

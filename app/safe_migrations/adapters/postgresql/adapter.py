@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ...backups.client_programs import LockTimeOutError
 from ...console import StepDone, log
+from ...errors import UnsafeError
 from ...retry import RetryPolicy
 from ..base import (
     RESTORE,
@@ -48,10 +49,13 @@ class PostgreSQL(Adapter):
     """PostgreSQL has transactional DDL."""
 
     facts = {"postgresql": PostgreSQLFacts}
-    configure = {"transaction_per_migration": True}
     reruns = driver_begins = True
     suffix = ".pgdump"
     maintenance_database = "postgres"
+
+    def options(self, judge: Callable[[UnsafeError], None]) -> dict[str, Any]:
+        """Return options for one transaction per revision."""
+        return {**super().options(judge), "transaction_per_migration": True}
 
     def schemas(self, connection: Connection) -> list[str | None]:
         """All but those of the system: scripts may use more than the one of the search path."""
@@ -190,7 +194,7 @@ class PostgreSQL(Adapter):
         return found is not None
 
     @contextmanager
-    def prepared(self, connection: Connection, retry: RetryPolicy, _review: str) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
         """``lock_timeout`` for the session, which counts for each lock that a statement waits for.
 
         Not in an autocommit block: what has to run there, as CREATE INDEX CONCURRENTLY, waits without blocking others,

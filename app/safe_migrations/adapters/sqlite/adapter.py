@@ -1,15 +1,16 @@
 """SQLite: a lock on a file beside the database, and a whole run in one transaction."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, StaticPool
 from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone
+from ...errors import UnsafeError
 from ...retry import RetryPolicy
 from ..base import Adapter, Lock, Part, listening
 from . import dump as backup
@@ -26,10 +27,15 @@ class SQLite(Adapter):
     """SQLite has transactional DDL, if Python's sqlite3 is kept from ending the transaction that Alembic begins."""
 
     facts = {"sqlite": SQLiteFacts}
-    configure = {"transactional_ddl": True}
     reruns = True
     log_in_may_hang = False
     suffix = ".sqlite"
+
+    def options(self, judge: Callable[[UnsafeError], None]) -> dict[str, Any]:
+        """Return options for one transaction, and for rebuilds of tables."""
+        from .rebuilds import ON_LOSS  # Alembic finds the class there for rebuilds
+
+        return {**super().options(judge), ON_LOSS: judge}
 
     @contextmanager
     def lock(self, _connection: Connection, what: str) -> Iterator[Lock]:
@@ -92,10 +98,9 @@ class SQLite(Adapter):
         return found
 
     @contextmanager
-    def prepared(self, connection: Connection, retry: RetryPolicy, review: str) -> Iterator[StepDone]:
-        """Begin each transaction with the write lock, enforce no foreign keys inside, and look at them at its end."""
+    def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
+        """Begin each transaction with the write lock, enforce no foreign keys inside, and check them at its end."""
         from .foreign_keys import ForeignKeys
-        from .rebuilds import Rebuilds  # its patterns take their time to load
 
         below = bare(connection)
         keys = ForeignKeys(below)
@@ -112,10 +117,9 @@ class SQLite(Adapter):
         below.execute(f"PRAGMA busy_timeout={retry.milliseconds}")
         keys.off()
         try:
-            with listening(connection, {"begin": begin, "commit": commit}), Rebuilds(connection, review).watching():
+            with listening(connection, {"begin": begin, "commit": commit}):
                 yield lambda _heads: None
         finally:
             connection.rollback()
-            below.execute("PRAGMA legacy_alter_table=OFF")
             keys.back()
             below.execute(f"PRAGMA busy_timeout={busy}")

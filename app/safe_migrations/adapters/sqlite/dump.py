@@ -40,15 +40,22 @@ def write(connection: sqlite3.Connection, file: Path, retry: RetryPolicy) -> Non
 
 
 def write_schema(connection: sqlite3.Connection, file: Path) -> None:
-    """Make what the database has in ``file``, in the order in which it was made, without rows."""
-    made = connection.execute(
-        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    """Write the schema of the database into ``file``."""
+    with closing(sqlite3.connect(file)) as target, target:
+        copy_schema(connection, target)
+
+
+def copy_schema(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Create the objects of ``source`` in ``target``, in the order in which they were created, without rows."""
+    made = source.execute(
+        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         " ORDER BY type <> 'table', rowid"
     ).fetchall()
-    with closing(sqlite3.connect(file)) as target, target:
-        target.execute("PRAGMA legacy_alter_table=ON")
-        for (sql,) in made:
+    target.execute("PRAGMA legacy_alter_table=ON")
+    for name, sql in made:
+        if not target.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone():  # of a virtual table
             target.execute(sql)
+    target.execute("PRAGMA legacy_alter_table=OFF")
 
 
 def verify(file: Path) -> None:

@@ -1,16 +1,11 @@
 """What SQLite does with an operation."""
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import Connection
 from sqlalchemy.types import TypeEngine
 
 from ..facts import UNLIMITED, Facts
-
-if TYPE_CHECKING:
-    from ...review.recorder import Batch, Operation
 
 CONSTANT = re.compile(r"[( ]*(?:[x]?'(?:[^']|'')*'|[+-]?[\d.]+(?:e[+-]?\d+)?|(?!CURRENT_)\w+)?[) ]*", re.IGNORECASE)
 
@@ -38,11 +33,3 @@ class SQLiteFacts(Facts):
     def is_constant(self, default: str) -> bool:
         """A number, a string, a word such as TRUE; neither CURRENT_TIMESTAMP nor an expression."""
         return CONSTANT.fullmatch(default) is not None
-
-    def refused_rebuild(
-        self, connection: Connection | None, applied: "Sequence[Operation]", batch: "Batch"
-    ) -> tuple[str, str] | None:
-        """By doing it in memory, on the tables without their rows."""
-        from .shadow import refusal
-
-        return refusal(connection, applied, batch)

@@ -1,31 +1,25 @@
-"""What SQLite says of the objects of a database, and of its rows.
+"""The schema and the rows of a SQLite database, to compare.
 
-SQLite keeps the text of a table as it was typed, and batch mode types it anew, so these texts are not compared as a
-whole: PRAGMAs tell what columns, keys and indexes are, and the text what they do not tell.
+SQLite stores the text of a table as it was typed, and batch mode writes it again, so these texts are not compared as a
+whole: PRAGMAs show columns, keys and indexes, and the text shows the rest.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from itertools import groupby
 
 from ..base import double_quoted, is_own_table
 from ..snapshot import Rows, Snapshot
-from .table_texts import (
-    SAID_OF_TABLES,
-    bracketed,
-    inner_of,
-    parts_of,
-    said_of_columns,
-    tokens_of,
-    type_of,
-)
+from .table_texts import TableText, normalized
 
+OF_TABLE = r"AUTOINCREMENT|ON\s+CONFLICT\s+\w+|(?:NOT\s+)?DEFERRABLE(?:\s+INITIALLY\s+\w+)?"
 # Kinds of columns (sqlite.org/pragma.html, table_xinfo).
 KINDS = {0: "", 1: "HIDDEN", 2: "GENERATED", 3: "GENERATED STORED"}
 
 
 def taken(connection: sqlite3.Connection) -> Snapshot:
-    """Schema and rows as the connection sees them. Raises sqlite3.Error."""
+    """Return schema and rows as the connection sees them. Raises sqlite3.Error."""
     schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     # The shadow tables of a virtual one hold its rows in their own way.
     shadows = {row[1] for row in connection.execute("PRAGMA table_list") if row[2] == "shadow"}
@@ -35,34 +29,40 @@ def taken(connection: sqlite3.Connection) -> Snapshot:
         if is_own_table(table) or table.startswith("sqlite_") or table in shadows:
             continue
         if kind == "table":
-            objects |= dict(_described(connection, name, parts_of(sql)))
+            objects |= dict(_described(connection, name, sql))
             tables[name] = _rows(connection, name)
         else:
-            objects[f"{kind} {name}" + ("" if table == name else f" of {table}")] = " ".join(tokens_of(parts_of(sql)))
+            objects[f"{kind} {name}" + ("" if table == name else f" of {table}")] = normalized(sql)
     return Snapshot(objects, tables, _counters(connection, schema))
 
 
 def _counters(connection: sqlite3.Connection, schema: list[tuple[str, str, str, str]]) -> dict[str, int]:
-    """The last number of each table with AUTOINCREMENT."""
+    """Return the last number of each table with AUTOINCREMENT."""
     if not any(name == "sqlite_sequence" for _, name, _, _ in schema):
         return {}
     found = connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
     return {f"the counter of {name}": int(number or 0) for name, number in found}
 
 
-def _described(connection: sqlite3.Connection, table: str, parts: list[str]) -> Iterator[tuple[str, str]]:
-    tokens = tokens_of(parts)
-    said = [" ".join(tokens[at : at + 1 + (token == "CONFLICT")]) for at, token in enumerate(tokens)]
-    yield f"table {table}", " ".join(sorted(words for words in said if words.split(" ")[0] in SAID_OF_TABLES))
-    of_columns = said_of_columns(parts)
+def _described(connection: sqlite3.Connection, table: str, sql: str) -> Iterator[tuple[str, str]]:
+    text = TableText.of(sql)
+    words = [normalized(sql)] if normalized(sql).startswith("CREATE VIRTUAL") else []
+    words += [*text.options, *(found for clause in text.clauses for found in clause.matches(OF_TABLE))]
+    yield f"table {table}", " ".join(sorted(words))
+    of_columns = {
+        clause.name: [*clause.matches(r"COLLATE\s+\S+"), *(f"AS ({normalized(each)})" for each in clause.inside("AS"))]
+        for clause in text.clauses
+        if not clause.kind
+    }
     columns = connection.execute(f"PRAGMA table_xinfo({double_quoted(table)})").fetchall()
     key = [column for column in columns if column[5]]
     for _, name, kind, not_null, default, place, hidden in columns:
-        kind = type_of(kind)
+        kind = re.sub(r"\s*,\s*", ", ", kind.upper())
+        kind = "INTEGER" if kind == "INT" else kind  # for both have the same affinity
         # A key of the type INTEGER is the rowid, which is never NULL, whatever is said.
         never_null = not_null or (len(key) == 1 and place and kind == "INTEGER")
         words = [kind, "NOT NULL" if never_null else "", KINDS[hidden], f"KEY {place}" if place else ""]
-        words += [f"DEFAULT {' '.join(parts_of(inner_of(default)))}"] if default is not None else []
+        words += [f"DEFAULT {_inner(normalized(default))}"] if default is not None else []
         yield f"column {name} of {table}", " ".join(filter(None, [*words, *of_columns.get(name.lower(), [])]))
     keys = connection.execute(f"PRAGMA foreign_key_list({double_quoted(table)})").fetchall()
     for (_, parent, rules), found in groupby(keys, lambda row: (row[0], row[2], row[5:8])):
@@ -72,15 +72,22 @@ def _described(connection: sqlite3.Connection, table: str, parts: list[str]) -> 
         if origin == "u":
             on = connection.execute(f"PRAGMA index_xinfo({double_quoted(index)})").fetchall()
             yield f"UNIQUE {[(row[2], row[4]) for row in on if row[5]]} of {table}", ""
-    for at, token in enumerate(tokens):
-        if token == "CHECK":
-            yield f"CHECK {bracketed(parts, at + 1)} of {table}", ""
-        elif token == "CONSTRAINT":
-            yield f"constraint {tokens[at + 1]} of {table}", ""
+    for clause in text.clauses:
+        for condition in clause.inside("CHECK"):
+            yield f"CHECK ({normalized(condition)}) of {table}", ""
+        for named in clause.matches(r"CONSTRAINT\s+[^\s(]+"):
+            yield f"constraint {named.split(' ', 1)[1]} of {table}", ""
+
+
+def _inner(default: str) -> str:
+    """Return the default without the parentheses that may surround it."""
+    while default.startswith("( ") and default.endswith(" )"):
+        default = default[2:-2]
+    return default
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> Rows:
-    """One scan; fingerprints are sums of Python's hashes, of text: numbers have too many of the same hash."""
+    """Read all rows once; fingerprints are sums of Python's hashes of texts, for too many numbers share a hash."""
     found = connection.execute(f"PRAGMA table_info({double_quoted(table)})").fetchall()
     columns = sorted(found, key=lambda column: str(column[1]))  # one that comes back may be in another place
     names = [column[1] for column in columns]

@@ -25,20 +25,19 @@ CONSTRAINTS = {
     new_tables=True,
 )
 def rebuild_loses(op: ops.MigrateOperation, context: RuleContext) -> Problem | None:
-    """What SQLAlchemy does not read of a table is not in the one that batch mode puts in its place.
+    """Find what SQLAlchemy does not read of a table, and a batch therefore loses when it rebuilds the table.
 
-    A rehearsal in memory tells, so that this is said of exactly what the guard would refuse in the upgrade.
+    The batch runs on a copy of the schema in memory, so that the rule finds exactly what the guard would refuse.
     """
     block = context.operation.block if context.operation else None
     if block is None or next(iter(block.changes), None) is not op:
         return None
-    history = context.tables.history(block.table, block.schema)
-    refused = context.facts.refused_rebuild(context.tables.connection, history, block)
-    if refused is None:
+    loss = context.tables.trial().loss(block)
+    if loss is None:
         return None
-    what, instead = refused
-    what = what.removesuffix(".").removesuffix(" (rebuild-loses)")
-    return Problem(f"changes {block.table}: {what}", instead.replace("; nothing was changed", ""))
+    what = loss.what.removesuffix(".").removesuffix(" (rebuild-loses)")
+    instead = "\n    ".join([loss.remedy.replace("; nothing was changed", ""), *loss.lines])
+    return Problem(f"changes {block.table}: {what}", instead)
 
 
 @rule(
