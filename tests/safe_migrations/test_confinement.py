@@ -101,6 +101,7 @@ IN_MYSQL: dict[str, Way] = {
 IN_MARIADB: dict[str, Way] = {
     "EXECUTE IMMEDIATE": ([], ["EXECUTE IMMEDIATE 'DELETE FROM {other}.t'"]),
     "EXECUTE IMMEDIATE of an expression": ([], ["EXECUTE IMMEDIATE CONCAT('DELETE FROM ', '{other}.t')"]),
+    "EXECUTE IMMEDIATE of two strings": ([], ["EXECUTE IMMEDIATE 'DELETE FROM {other}' '.t'"]),
     "block": ([], ["BEGIN NOT ATOMIC DELETE FROM {other}.t; END"]),
     "nextval elsewhere": (["CREATE SEQUENCE {other}.sq"], ["SELECT NEXTVAL({other}.sq)"]),
 }
@@ -203,6 +204,8 @@ AROUND_POSTGRESQL = {
     "program in pieces": [
         "DO $$ BEGIN EXECUTE 'COPY ' || quote_ident('toy') || ' TO PROGRAM ''touch {file}'''; END $$"
     ],
+    "UPDATE in pieces": ["DO $$ BEGIN EXECUTE 'UPDATE toy SET id = id WHERE id = ' || quote_literal(7); END $$"],
+    "schema of a function in format": ["DO $$ BEGIN EXECUTE format('SELECT %I.%I()', 'public', 'f'); END $$"],
     "COPY as the second statement": ["DO $$ BEGIN EXECUTE format('SELECT 1; %I toy TO %L', 'copy', '{file}'); END $$"],
     "COPY in a variable": [
         "DO $$ DECLARE x text := 'toy; CO' || 'PY toy TO ''{file}'''; BEGIN EXECUTE 'SELECT 1 FROM ' || x; END $$"
@@ -254,7 +257,8 @@ INSIDE = {
     ],
     "postgresql": [
         "DO $$ BEGIN EXECUTE format('ALTER TABLE %I ADD COLUMN n INTEGER', 'toy'); END $$",
-        "DO $$ BEGIN EXECUTE 'UPDATE toy SET n = $1 WHERE id = ' || quote_literal(7) USING 1; END $$",
+        "DO $$ BEGIN EXECUTE 'UPDATE toy SET n = $1 WHERE id = 7' USING 1; END $$",
+        "DO $$ BEGIN FOR i IN 1..2 LOOP EXECUTE format('UPDATE %1$I SET n = %2$L', 'toy', i); END LOOP; END $$",
         "DO $$ BEGIN EXECUTE format('INSERT INTO public.%I (%I) SELECT 1 WHERE %L = 1', 'toy', 'id', 0); END $$",
         "DO $$ BEGIN EXECUTE format('CREATE INDEX %I ON %I (%I)', 'i', 'toy', 'n'); EXECUTE 'DROP INDEX i'; END $$",
         "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note := 'x'; RETURN NEW; END $$",
@@ -432,7 +436,7 @@ def test_foreign_keys_across_databases(project: Project, place: Place) -> None:
     before = place.states()
     project.write(*place.script("DELETE FROM toy"))
     done = project.db("rehearse")
-    assert "takes 2 of the 2 rows of toy" in done.stdout, done.stdout + done.stderr
+    assert "deletes 2 of the 2 rows of toy" in done.stdout, done.stdout + done.stderr
     assert before == place.states()
     project.make_stock()
     project.ok("upgrade")
@@ -463,7 +467,7 @@ def test_definers(project: Project, place: Place) -> None:
         place.run(place.engine, "DROP VIEW v")
         project.write(*place.script("DELETE FROM w"))
         said = project.db("rehearse")
-        assert "takes 2 of the 2 rows of toy" in said.stdout, said.stdout + said.stderr
+        assert "deletes 2 of the 2 rows of toy" in said.stdout, said.stdout + said.stderr
     finally:
         place.run(place.engine, f"DROP USER '{user}'@'%'")
 

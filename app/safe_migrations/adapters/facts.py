@@ -55,6 +55,9 @@ class Facts:
     holds_code: re.Pattern[str] | None = None
     """What they begin with if the statement contains SQL that runs later, or that stands in strings."""
 
+    runs_strings: re.Pattern[str] | None = None
+    """What they contain before an expression whose value is run as SQL."""
+
     concurrent_indexes = False
     """Whether an index can be made, and dropped, without keeping writers out, if a statement asks for it."""
 

@@ -1,7 +1,7 @@
 """The limits of a rehearsal: a statement that would change more than the copy is refused before it runs.
 
-The server of the copy may be that of the app, with other databases, roles and files. Triggers and routines of the copy
-are checked too, and dynamic SQL that cannot be read is refused.
+The copy may share the app's server with other databases, roles and files. Triggers and routines of the copy are read
+too. SQL that is built at run time cannot be read, so it is refused there.
 """
 
 import re
@@ -17,34 +17,26 @@ from ..adapters.base import Outside, listening
 from ..adapters.facts import Facts
 from ..database import Database
 from ..errors import UnsafeError
-from ..review.sql.words import Word, Words, statements
+from ..review.sql.words import Unreadable, Word, Words, statements
 
 WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "LOAD", "TRUNCATE", "CALL", "MERGE"}
-BEGINS = re.compile(r"\s*[a-z]{3}", re.IGNORECASE)
-BREAKS_OFF = re.compile(r"\s*(CREATE|ALTER|DROP|GRANT|REVOKE|COMMENT\s+ON)\s*(%|$)", re.IGNORECASE)
-# What follows the EXECUTE of a trigger, of a right, or of MariaDB.
-NOT_DYNAMIC = {"FUNCTION", "PROCEDURE", "ON", "IMMEDIATE"}
-# What stands in SQL for a name or value that functions of PostgreSQL, and signs of its format(), put into it quoted.
-FILLED_IN = "\x1a"
-QUOTED = {
-    "quote_ident": f'"{FILLED_IN}"',
-    "quote_literal": f"'{FILLED_IN}'",
-    "quote_nullable": f"'{FILLED_IN}'",
-    "I": f'"{FILLED_IN}"',
-    "L": f"'{FILLED_IN}'",
-    "%": "%",
-}
-# Statements that no name or value, put into them with quotes, makes into another kind.
-KEEPS_KIND = re.compile(
+# What may follow the string that EXECUTE or PREPARE runs.
+AFTER_STRING = {";", "USING", "INTO", "LOOP"}
+# What stands for %I and %L of PostgreSQL's format() when its template is read.
+FILLED = {"I": '"%"', "L": "'%'", "%": "%"}
+# The statements that format() may build: no name or value can turn them into another kind of statement.
+BUILT = re.compile(
     r"(ALTER|CREATE|DROP) (TABLE|INDEX|SEQUENCE|VIEW|TYPE|TRIGGER|SCHEMA)\b|CREATE UNIQUE INDEX\b"
-    r"|COMMENT ON (TABLE|COLUMN)\b"
-    r"|INSERT INTO\b|UPDATE\b|DELETE FROM\b|SELECT\b|TRUNCATE\b|ANALYZE\b|REFRESH MATERIALIZED VIEW\b"
+    r"|COMMENT ON (TABLE|COLUMN)\b|(INSERT INTO|UPDATE|DELETE FROM|SELECT|TRUNCATE)\b"
 )
+# A name before a parenthesis calls a function, except where it is the table before its columns.
+TABLE_BEFORE_COLUMNS = re.compile(r"(\b(?:INTO|TABLE|EXISTS)|^CREATE (?:UNIQUE )?INDEX .*? ON) (?:\S+ \. )?%I \(")
 
 
 @contextmanager
 def confined(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
-    """Refuse statements on the copy ``scratch`` that reach the database ``real``, or its server if the two share that.
+    """Refuse statements on the copy ``scratch`` that reach the database ``real``, or anything else on its server if the
+    copy shares it.
 
     Raises UnsafeError for a trigger or a routine of the copy that does.
     """
@@ -109,13 +101,13 @@ class Reach:
             for name, text in outside.views.items()
             if name.lower() not in self.views and self.found(text, in_code=True)
         }:
-            self.views |= found  # and those that read them
+            self.views |= found  # and views that read them
 
     def refuse(self, text: str, what: str) -> None:
         """Raise UnsafeError if ``text`` reaches out or cannot be read; ``what`` names it in the message."""
         try:
             found = self.found(text.replace("%%", "%"))
-        except TokenError:
+        except (TokenError, Unreadable):
             found = "cannot be read"
         if found:
             url = f"export MIGRATION_REHEARSAL_URL={self.facts.product}://USER:PASSWORD@OTHER_SERVER"
@@ -127,72 +119,68 @@ class Reach:
             raise UnsafeError(f"{what} can change more than the copy of a rehearsal ({found}).", *way_out)
 
     def found(self, text: str, in_code: bool = False) -> str:
-        """Return in a few words what ``text`` reaches; an empty text if it reaches nothing."""
-        read = list(statements(text, self.facts.product))
-        dynamic = (self._found_in_dynamic(each) for each in read if in_code)
-        return next(filter(None, (*dynamic, *(self._found_in(each, in_code) for each in read))), "")
+        """Return in a few words what ``text``, perhaps of a trigger or routine, reaches; or an empty text."""
+        return next(filter(None, (self._found_in(each, in_code) for each in statements(text, self.facts.product))), "")
 
-    def _found_in(self, words: Words, in_code: bool) -> str:
-        keywords = " ".join(word.keyword for word in words.words)
-        holds_code = self.facts.holds_code is not None and self.facts.holds_code.match(keywords) is not None
-        in_code = in_code or holds_code
-        if named := self._named(words.words):
+    def _found_in(self, statement: Words, in_code: bool) -> str:
+        words = statement.words
+        keywords = " ".join(word.keyword for word in words)
+        in_code = in_code or (self.facts.holds_code is not None and self.facts.holds_code.match(keywords) is not None)
+        if named := self._named(words):
             return named
-        if in_code or words.keyword() in WRITES:
-            through = self.views & {word.text.lower() for word in words.words}
+        if in_code or statement.keyword() in WRITES:
+            through = self.views & {word.text.lower() for word in words}
             if through:
                 return f"the view {min(through)}"
         if not self.is_shared:
             return ""
         if (reaches := self.facts.reaches_out) and (out := (reaches.search if in_code else reaches.match)(keywords)):
             return out[0][-60:].strip()
-        strings = [word.text for word in words.words if _is_string(word)] if in_code else []
-        return next(filter(None, map(self._found_in_string, strings)), "")
+        if not in_code:
+            return ""
+        strings = map(self._found_in_string, (word.text for word in words if _is_string(word)))
+        return self._found_in_dynamic(statement, keywords) or next(filter(None, strings), "")
 
-    def _found_in_dynamic(self, statement: Words) -> str:
-        """Return what SQL reaches that PL/pgSQL, or a routine of MySQL, puts together at run time."""
-        words = statement.words
-        for at, (word, follows) in enumerate(zip(words, [*words[1:], None], strict=True)):
-            if word.keyword != "EXECUTE" or (follows and follows.keyword in NOT_DYNAMIC):
-                continue
-            if self.facts.product != "postgresql":
-                if not _can_be_read(words):
-                    return "EXECUTE of what cannot be read"
-                continue
-            line = _put_together(words[at + 1 :], statement.source)
-            if line is None or not self._keeps_kind(line):
-                return (
-                    "EXECUTE of SQL that is not known before it runs; %I and %L of format() pass, not %s or variables"
-                )
-            if reaches := self.found(line, in_code=True):
+    def _found_in_dynamic(self, statement: Words, keywords: str) -> str:
+        """Return what a string reaches that is run as SQL; any other expression is refused."""
+        for found in self.facts.runs_strings.finditer(keywords) if self.facts.runs_strings else ():
+            begin = keywords.count(" ", 0, found.end())
+            sql = self._executed(Words(statement.source, statement.words[begin:], self.facts))
+            if sql is None:
+                return "it runs SQL that is built at run time; only a literal, or format() with %I and %L, can be read"
+            if reaches := self.found(sql, in_code=True):
                 return reaches
         return ""
 
-    def _keeps_kind(self, line: str) -> bool:
-        """Return True if what is filled in is names and values of one statement, and none names a function to call."""
-        filled_in = line.count(FILLED_IN)
-        if not filled_in:
-            return True
-        read = list(statements(line, self.facts.product))
+    def _executed(self, argument: Words) -> str | None:
+        """Return the SQL that EXECUTE or PREPARE runs; None if it is built at run time."""
+        is_format = argument.follows("FORMAT", "(") and argument.take("FORMAT")
+        words = [word for part in argument.group()[:1] for word in part.words] if is_format else [argument.next()]
+        ends = argument.done or argument.keyword() in AFTER_STRING
+        # E'...', U&'...' and x'...' may hold other letters than they show.
+        if not ends or len(words) != 1 or not _is_string(words[0]) or argument.source[words[0].start] not in "'\"$":
+            return None
+        return self._built(words[0].text) if is_format else words[0].text
+
+    def _built(self, template: str) -> str | None:
+        """Return the SQL of a template of format() if %I and %L can only be names and values in it, else None."""
+        parts = re.split(r"%(?:\d+\$)?(.?)", template)
+        if not FILLED.keys() >= set(parts[1::2]):
+            return None
+        sql = "".join(FILLED[part] if at % 2 else part for at, part in enumerate(parts))
+        read = list(statements(sql, self.facts.product))
         words = read[0].words if len(read) == 1 else []
-        keywords = " ".join(word.keyword for word in words)
-        if not KEEPS_KIND.match(keywords) or filled_in != sum(
-            line[word.start : word.end + 1] in QUOTED.values() for word in words
-        ):
-            return False
-        before_columns = {"INTO", "TABLE", "EXISTS"} | ({"ON"} if "INDEX" in keywords.split()[:3] else set())
-        for at, word in enumerate(words[:-1]):
-            if word.text == FILLED_IN and word.is_name and words[at + 1].keyword == "(":
-                start = at - 2 if words[at - 1].keyword == "." else at  # of a schema
-                if words[start - 1].keyword not in before_columns:
-                    return False
-        return True
+        filled = [word for word in words if sql[word.start : word.end + 1] in (FILLED["I"], FILLED["L"])]
+        shape = " ".join("%I" if word in filled and word.is_name else word.keyword for word in words)
+        if not BUILT.match(shape) or "%I (" in TABLE_BEFORE_COLUMNS.sub("", shape):
+            return None
+        return sql if len(filled) == sum(part in "IL" for part in parts[1::2]) else None  # else: in quotes or comments
 
     def _found_in_string(self, string: str) -> str:
-        """Return what a string reaches that is run as SQL, alone or as a part of a statement."""
+        """Return what a string reaches that may be run as SQL, alone or as a part of a statement."""
         try:
             return self.found(string, in_code=True)
-        except TokenError:  # of a quote that another string closes
+        except TokenError:  # a quote that another string closes
             return self.found(re.sub(r"[^\w\s.(@=;]", " ", string), in_code=True)
 
     def _named(self, words: list[Word]) -> str:
@@ -207,9 +195,9 @@ class Reach:
             if follows == "(" and name in self.outside.functions:
                 return f"{name}()"
             if name == "extension" and "create" in texts[max(at - 1, 0) : at]:
-                made = set(texts[at + 1 : at + 5]) & self.outside.extensions
-                if made:
-                    return f"CREATE EXTENSION {min(made)}"
+                created = set(texts[at + 1 : at + 5]) & self.outside.extensions
+                if created:
+                    return f"CREATE EXTENSION {min(created)}"
             if (name, follows) == ("u", "&") and "\\" in "".join(texts[at + 2 : at + 3]) and self.outside.functions:
                 return "a name with escapes"
             if name == "language" and follows in self.outside.languages:
@@ -217,54 +205,10 @@ class Reach:
         return ""
 
     def _is_schema(self, texts: list[str], at: int) -> bool:
-        """Return True if the name before a dot is a schema, and not a table or an alias of the statement."""
+        """Return True if the name before a dot is a schema, not a table or an alias of the statement."""
         elsewhere = any(text == texts[at] and texts[place + 1 : place + 2] != ["."] for place, text in enumerate(texts))
         follows = texts[at + 2 : at + 4]
         return not elsewhere or follows[1:] == ["."] or bool(self.outside.schemas[texts[at]] & set(follows[:1]))
-
-
-def _put_together(words: list[Word], source: str) -> str | None:
-    """Return the SQL that begins the words of an EXECUTE, of strings and what is filled in; None if there is more."""
-    line, at = "", 0
-    while at < len(words):
-        name = words[at].text.lower()
-        if _is_plain_string(words[at], source):
-            line += words[at].text
-        elif name in ("format", *QUOTED) and [word.keyword for word in words[at + 1 : at + 2]] == ["("]:
-            template = words[at + 2] if name == "format" and at + 2 < len(words) else None
-            depth, at = 1, at + 2
-            while depth and at < len(words):
-                depth += {"(": 1, ")": -1}.get(words[at].keyword, 0)
-                at += 1
-            at -= 1
-            if name != "format":
-                line += QUOTED[name]
-            elif template and _is_plain_string(template, source):
-                parts = re.split(r"%(?:\d+\$)?(.?)", template.text)
-                if not QUOTED.keys() >= set(parts[1::2]):
-                    return None
-                line += "".join(QUOTED[part] if sign % 2 else part for sign, part in enumerate(parts))
-            else:
-                return None
-        else:
-            return None
-        if at + 1 == len(words) or words[at + 1].keyword in ("USING", "INTO", "LOOP"):
-            return line
-        if words[at + 1].keyword != "||":
-            return None
-        at += 2
-    return None
-
-
-def _is_plain_string(word: Word, source: str) -> bool:
-    """Return True for a string without escapes: E'...' and U&'...' may hold other letters than they show."""
-    return _is_string(word) and source[word.start] in "'$"
-
-
-def _can_be_read(words: list[Word]) -> bool:
-    """Return True if a string begins like a statement, and none stops before the kind of object that it is about."""
-    strings = [word.text for word in words if _is_string(word)]
-    return any(map(BEGINS.match, strings)) and not any(map(BREAKS_OFF.match, strings))
 
 
 def _is_string(word: Word) -> bool:

@@ -21,8 +21,6 @@ REACHES_OUT = re.compile(
     r"|(GRANT|REVOKE|FLUSH|INSTALL|UNINSTALL|SHUTDOWN|RESTART|KILL|PURGE|BINLOG|CLONE)\b|(ALTER|LOCK) INSTANCE\b"
     r"|(CHANGE|START|STOP|RESET) (MASTER|REPLICA|REPLICATION|GROUP_REPLICATION|SLAVE|ALL|PERSIST|BINARY)\b"
     r"|SET (PASSWORD|DEFAULT ROLE)\b|SET .*\b(GLOBAL|PERSIST|PERSIST_ONLY)\b|.*\b(INTO (OUTFILE|DUMPFILE)|SONAME)\b"
-    # What cannot be read: SQL that is put together when it runs. A string has no keyword.
-    r"|(PREPARE \S*|EXECUTE) (FROM|IMMEDIATE) (?! ?(;|USING\b|$))"
     # Engines whose rows may be elsewhere.
     r"|.*\bENGINE (= )?(FEDERATED|CONNECT|SPIDER|MERGE|MRG_MYISAM|S3|OQGRAPH)\b|.*\bUNION = \("
 )
@@ -30,6 +28,7 @@ HOLDS_CODE = re.compile(
     r"(CREATE|ALTER) .*\b(TRIGGER|PROCEDURE|FUNCTION|EVENT|PACKAGE)\b"
     r"|(PREPARE|EXECUTE|BEGIN|IF|CASE|LOOP|WHILE|REPEAT|FOR)\b"
 )
+RUNS_STRINGS = re.compile(r"\b(PREPARE \S* FROM|EXECUTE IMMEDIATE)\b ?")
 
 MYSQL_KINDS = {
     **KINDS,
@@ -63,6 +62,7 @@ class MySQLFacts(Facts):
     ends_transaction = Facts.ends_transaction | {"LOCK TABLE", "UNLOCK TABLES"}
     reaches_out = REACHES_OUT
     holds_code = HOLDS_CODE
+    runs_strings = RUNS_STRINGS
     keys_in_tables = True
     runs_comments = True
     longest_name = 64

@@ -52,6 +52,7 @@ REACHES_OUT = re.compile(
     r"|COPY .*\b(PROGRAM\b|TO ( |$))|IMPORT FOREIGN SCHEMA\b|LOAD\b"
 )
 HOLDS_CODE = re.compile(r"DO\b|CREATE (OR REPLACE )?(FUNCTION|PROCEDURE)\b")
+RUNS_STRINGS = re.compile(r"\bEXECUTE\b(?! (FUNCTION|PROCEDURE|ON)\b) ?")
 
 
 class PostgreSQLFacts(Facts):
@@ -65,6 +66,7 @@ class PostgreSQLFacts(Facts):
     ddl_commits = False
     reaches_out = REACHES_OUT
     holds_code = HOLDS_CODE
+    runs_strings = RUNS_STRINGS
     concurrent_indexes = True
     unvalidated_constraints = True
     constraints_from_indexes = True
