@@ -87,9 +87,9 @@ class Database:
             return self.adapter.interrupted(connection)
 
 
-def heads_in_words(heads: Iterable[str]) -> str:
-    """``a1, b1``; or ``base`` if there are none."""
-    return ", ".join(sorted(heads)) or "base"
+def heads_in_words(heads: Iterable[str], separator: str = ", ") -> str:
+    """Return ``a1, b1``; or ``base`` if there are none."""
+    return separator.join(sorted(heads)) or "base"
 
 
 @contextmanager

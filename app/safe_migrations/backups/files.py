@@ -1,4 +1,4 @@
-"""Backups: a file for each run that has steps, written whole or not at all."""
+"""Backup files: written completely or not at all, verified, listed and pruned."""
 
 import hashlib
 import os
@@ -16,36 +16,41 @@ from sqlalchemy import URL, Connection
 
 from ..adapters import Adapter
 from ..adapters.base import not_whole
+from ..adapters.client_programs import ToolError
 from ..console import log, reported
-from ..database import Database
+from ..database import Database, heads_in_words
 from ..errors import MigrationError
 from ..plan import Plan
 from ..remedies import relative
 from ..retry import RetryPolicy
 from ..settings import Settings
-from .client_programs import ToolError
 
 PARTIAL = ".partial"
-# The usual ones, for URLs that name none: they are of the same place.
-PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
-# A revision has no dash here, as heads_in_name() writes it.
+# For URLs that name no port: with the port or without, it is the same server.
+DEFAULT_PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
+# revision_in_name() leaves no dash in a revision.
 NAME = re.compile(
     r"(?P<database>.+)-\d{8}T\d{9}Z-(?P<revision>[^-]+)(?P<by_hand>-by-hand)?-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)"
 )
 
 
+def port_of(url: URL) -> int | None:
+    """Return the port in the URL, or the default one."""
+    return url.port or DEFAULT_PORTS.get(url.get_backend_name())
+
+
 def name_of(url: URL) -> str:
-    """A name for the database at ``url``, and none other's: letters of its own, and a hash of where it is."""
-    place = f"{url.host}:{url.port or PORTS.get(url.get_backend_name())}/{url.database}"
+    """Return a name that only this database has: letters of its own name, and a hash of its location."""
+    location = f"{url.host}:{port_of(url)}/{url.database}"
     letters = re.sub(r"\W+", "_", (url.database or "").rpartition("/")[2].removesuffix(".db"), flags=re.ASCII)
-    return f"{letters.strip('_')[:24] or 'database'}_{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    return f"{letters.strip('_')[:24] or 'database'}_{hashlib.sha256(location.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
 class Backups:
     """The backups of one database: ``NAME-UTC-REVISION[-by-hand]-CHECKSUM.SUFFIX`` in ``folder``.
 
-    After a run has succeeded ``keep`` of them stay; those made by hand stay until somebody deletes them.
+    A successful run keeps ``keep`` of them, and all that ``flask db backup`` made.
     """
 
     adapter: Adapter
@@ -54,73 +59,70 @@ class Backups:
 
     @property
     def name(self) -> str:
-        """How the names of the files begin."""
+        """Return the start of the files' names."""
         return name_of(self.adapter.engine.url)
 
     def found(self) -> list[Path]:
-        """The newest first. Raises MigrationError if the folder is none."""
+        """Return the backups, newest first. Raises MigrationError if the folder is not a folder."""
         require_folder(self.folder)
         files = self.folder.iterdir() if self.folder.exists() else iter(())
         named = {file: NAME.fullmatch(file.name) for file in files}
-        ours = [
-            file
-            for file, name in named.items()
-            if name and (name["database"], name["suffix"]) == (self.name, self.adapter.suffix)
-        ]
-        return sorted(ours, reverse=True)
+        ours = (self.name, self.adapter.suffix)
+        matching = (file for file, name in named.items() if name and name.group("database", "suffix") == ours)
+        return sorted(matching, reverse=True)
 
     def newest(self) -> Path | None:
-        """The last one that was made, if there is one. Raises as found() does."""
+        """Return the newest backup, or None. Raises what found() raises."""
         return next(iter(self.found()), None)
 
     def make(self, connection: Connection, heads: tuple[str, ...], retry: RetryPolicy, by_hand: bool = False) -> Path:
-        """Write one and verify it. Raises MigrationError if that fails; then there is no file. Call it locked."""
+        """Write a backup and verify it. Raises MigrationError, and leaves no file, if that fails. Hold the lock."""
         now = datetime.now(UTC)
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
-        begin = f"{self.name}-{stamp}-{heads_in_name(heads)}{'-by-hand' if by_hand else ''}"
-        partial = self.folder / f"{begin}{self.adapter.suffix}{PARTIAL}"
+        start = f"{self.name}-{stamp}-{revision_in_name(heads)}{'-by-hand' if by_hand else ''}"
+        partial = self.folder / f"{start}{self.adapter.suffix}{PARTIAL}"
         with private(partial), reported(f"Backing up to {relative(self.folder)}", partial), writing(self.folder):
             self._remove_partial(but=partial)
             self.adapter.dump(connection, partial, retry)
-            with ThreadPoolExecutor() as others:  # two read it at once: zlib and the tools release the interpreter
-                checksum = others.submit(_checksum, partial)
+            with ThreadPoolExecutor() as other:  # read twice in parallel: zlib and the programs release the interpreter
+                checksum = other.submit(_checksum, partial)
                 self.adapter.verify(connection, partial)
             _sync(partial)
-            file = self.folder / f"{begin}-{checksum.result()}{self.adapter.suffix}"
+            file = self.folder / f"{start}-{checksum.result()}{self.adapter.suffix}"
             partial.rename(file)
         log.info("Backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
         return file
 
     def verify(self, connection: Connection, file: Path) -> str:
-        """Raise MigrationError unless ``file`` is whole; the revision that it has."""
+        """Return the revision of the backup ``file``. Raises MigrationError unless the file is complete."""
         product, _ = self.adapter.version(connection)
         found = NAME.fullmatch(file.name)
         if found is None or found["suffix"] != self.adapter.suffix:
             raise not_whole(file, product, f"its name is not NAME-UTC-REVISION-CHECKSUM{self.adapter.suffix}")
         if _checksum(file) != found["sum"]:
-            raise not_whole(file, product, "its content has another checksum than its name")
+            raise not_whole(file, product, "its content does not have the checksum in its name")
         self.adapter.verify(connection, file)
         if found["database"] != self.name:
-            log.info("%s is of another database (%s)", relative(file), found["database"])
+            log.info("%s is a backup of another database (%s)", relative(file), found["database"])
         return found["revision"]
 
     def prune(self, *spared: Path) -> None:
-        """Delete all automatic backups except ``keep`` and those ``spared``. Call it after a run has succeeded.
+        """Delete all automatic backups except ``keep`` and those ``spared``, after a successful run.
 
-        The newest backup of each revision goes last: several of one revision are those of attempts that failed.
+        Several backups of one revision come from failed attempts: only the newest of each revision counts as new.
         """
         automatic = self._automatic()
         newest = {_revision(file): file for file in reversed(automatic)}
-        automatic.sort(key=lambda file: newest[_revision(file)] != file)  # stable: the newest first among equals
+        automatic.sort(key=lambda file: newest[_revision(file)] != file)  # a stable sort: newest first among equals
         for file in automatic[self.keep :]:
             if not any(other.exists() and file.samefile(other) for other in spared):
                 _remove(file, f"MIGRATION_BACKUP_KEEP is {self.keep}")
 
     def drop_repeated(self, file: Path) -> None:
-        """Delete ``file``, the backup of a run that was rolled back, if the attempt before left one of this revision.
+        """Delete ``file``, the backup of a run that was rolled back, if the backup before it is of the same revision.
 
-        So a run that fails again and again does not fill the disk, and the backup from before the first attempt stays:
-        a script may have committed something then.
+        So a run that fails again and again does not fill the disk. The backup before the first attempt stays, because a
+        script may have committed something since then.
         """
         before = next((other for other in self._automatic() if other.name < file.name), None)
         if before and _revision(before) == _revision(file):
@@ -130,14 +132,14 @@ class Backups:
         return [file for file in self.found() if not is_by_hand(file)]
 
     def _remove_partial(self, but: Path) -> None:
-        """Remove what a killed run left, SQLite's journal included: with the lock held, no other command writes it."""
+        """Remove what a killed run left, including SQLite's journal; the lock keeps other commands from writing."""
         for file in self.folder.glob(f"{self.name}-*{PARTIAL}*"):
             if file != but:
                 file.unlink()
 
 
 def before_steps(backups: Backups, database: Database, plan: Plan, using: Settings) -> Path | None:
-    """Return the backup before the steps of ``plan``, if the settings want one and there are rows to lose."""
+    """Make the backup before the steps of ``plan``, if the settings want one and the database has rows."""
     connection = database.connection
     if using.backup == "never" or not backups.adapter.has_rows(connection):
         return None
@@ -158,14 +160,19 @@ def before_steps(backups: Backups, database: Database, plan: Plan, using: Settin
 
 
 def is_by_hand(file: Path) -> bool:
-    """Return whether `flask db backup` made ``file``, and not a run."""
+    """Return True if ``flask db backup`` made ``file``."""
     found = NAME.fullmatch(file.name)
     return bool(found and found["by_hand"])
 
 
 def restore_line(file: Path) -> str:
-    """The command that brings it back."""
+    """Return the command that restores ``file``."""
     return f"flask db restore {shlex.quote(relative(file))}"
+
+
+def revision_in_name(heads: tuple[str, ...]) -> str:
+    """Return the revisions with only those characters that a file's name may have."""
+    return re.sub(r"[^\w.+]+", "_", heads_in_words(heads, "+"))
 
 
 def require_folder(folder: Path) -> None:
@@ -174,21 +181,21 @@ def require_folder(folder: Path) -> None:
     if link is not None:
         target = link.resolve()
         raise MigrationError(
-            f"{relative(link)}, where backups should be, is a link to {target}, which does not exist.",
+            f"the backup folder {relative(link)} is a link to {target}, which does not exist.",
             "create that folder, or mount the disk that has it:",
             f"mkdir -p {shlex.quote(str(target))}",
         )
     if folder.exists() and not folder.is_dir():
         raise MigrationError(
-            f"{relative(folder)}, where backups should be, is not a folder.",
-            "name the folder that has them:",
+            f"the backup folder {relative(folder)} is not a folder.",
+            "name the folder for backups:",
             "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
         )
 
 
 @contextmanager
 def private(file: Path) -> Iterator[None]:
-    """Make ``file``, for our eyes only, and remove it at the end. Raises MigrationError if it cannot be made."""
+    """Create ``file`` with mode 0600, and remove it at the end. Raises MigrationError if it cannot be created."""
     require_folder(file.parent)
     try:
         with writing(file.parent):
@@ -197,14 +204,14 @@ def private(file: Path) -> Iterator[None]:
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield
     finally:
-        for each in (file, *(file.with_name(file.name + suffix) for suffix in ("-journal", "-wal", "-shm"))):
+        for suffix in ("", "-journal", "-wal", "-shm"):
             with suppress(OSError):
-                each.unlink(missing_ok=True)
+                file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """While a file in ``folder`` is written: raises MigrationError where the system cannot."""
+    """Raise MigrationError for an OSError while a file in ``folder`` is written."""
     try:
         yield
     except OSError as error:
@@ -215,13 +222,8 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def heads_in_name(heads: tuple[str, ...]) -> str:
-    """The revisions, as far as names of files can say them."""
-    return re.sub(r"[^\w.+]+", "_", "+".join(sorted(heads))) or "base"
-
-
 def _revision(file: Path) -> str:
-    """Return the part of a backup's name that has its revisions."""
+    """Return the revisions in a backup's name."""
     found = NAME.fullmatch(file.name)
     return found["revision"] if found else ""
 
@@ -236,12 +238,12 @@ def _remove(file: Path, reason: str) -> None:
 
 
 def _sync(file: Path) -> None:
-    with file.open("rb+") as opened:  # Windows syncs no file that is open for reading alone
+    with file.open("rb+") as opened:  # Windows cannot sync a file that is open only for reading
         os.fsync(opened.fileno())
 
 
 def _checksum(file: Path) -> str:
-    """CRC-32: it is there to find damage, not forgery. Raises OSError."""
+    """Return the CRC-32, which finds damage, not forgery. Raises OSError."""
     found = 0
     with file.open("rb") as opened:
         while piece := opened.read(1 << 20):

@@ -1,9 +1,10 @@
-"""The way back to a backup."""
+"""The restore of a backup."""
 
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from ..adapters.client_programs import LockTimeOutError, ToolError
 from ..console import add_to, reported
 from ..database import Database
 from ..errors import MigrationError
@@ -12,15 +13,15 @@ from ..lock_waits import is_lock_timeout, lock_timeout_error
 from ..remedies import relative
 from ..retry import RetryPolicy
 from ..settings import Settings
-from .client_programs import LockTimeOutError, ToolError
-from .files import Backups, heads_in_name, restore_line
+from .files import Backups, restore_line, revision_in_name
 
 
 def restore(backups: Backups, database: Database, using: Settings, file: Path) -> None:
-    """Make the database what ``file`` has, after a backup of what is there. ``file`` is verified already.
+    """Replace the database with ``file``, which is verified already, after a backup of the present state.
 
-    Where another restore was broken off, what is there is no state to come back to. Raises MigrationError, with a
-    note that names the backup of the state before, if it fails half-way; one that changed nothing leaves none.
+    There is no such backup if another restore was interrupted: then the database is not worth coming back to.
+    Raises MigrationError if the restore fails. It has a note that names that backup, or says that nothing was changed;
+    in that case the backup is removed.
     """
     adapter, connection = database.adapter, database.connection
     with locked(database, using.lock_wait):
@@ -42,38 +43,38 @@ def restore(backups: Backups, database: Database, using: Settings, file: Path) -
 
 
 def _load(database: Database, retry: RetryPolicy, file: Path) -> None:
-    """Try again where others hold a lock; an adapter that cannot run the whole again does so with each statement."""
+    """Load ``file``; retry the whole after a lock time-out, unless the adapter retries each statement by itself."""
 
-    def has_waited(error: Exception) -> bool:
+    def timed_out(error: Exception) -> bool:
         return isinstance(error, LockTimeOutError) or is_lock_timeout(database, error)
 
     adapter, connection = database.adapter, database.connection
     tries = retry if adapter.reruns else RetryPolicy(retry.seconds, 1)
     try:
-        tries.call(lambda: adapter.load(connection, file, retry), has_waited)
+        tries.call(lambda: adapter.load(connection, file, retry), timed_out)
     except (LockTimeOutError, DBAPIError) as error:
-        if not has_waited(error):
+        if not timed_out(error):
             raise
         connection.rollback()
         raise lock_timeout_error(database, retry, restore_line(file)) from error
 
 
 def _changed_nothing(database: Database, error: BaseException) -> bool:
-    """Whether it is sure that the database is as it was: what a lost connection did last, nobody knows."""
+    """Return True if the database is certainly unchanged: not if the connection was lost during a statement."""
     if not isinstance(error, MigrationError) or (isinstance(error, ToolError) and error.lost_connection):
         return False
     try:
         return not database.adapter.broken_restore(database.connection)
-    except DBAPIError:  # nobody is there to ask
+    except DBAPIError:  # the server cannot be asked
         return False
 
 
 def require_revision(file: Path, wanted: str, heads: tuple[str, ...]) -> None:
-    """Raise MigrationError unless the database says after the restore of ``file`` what its name says."""
-    found = heads_in_name(heads)
+    """Raise MigrationError unless the restored database is at the revision in the name of ``file``."""
+    found = revision_in_name(heads)
     if found != wanted:
         raise MigrationError(
-            f"after the restore of {relative(file)} the database says that it is at {found}, not {wanted}.",
-            "see whether that is the database that you mean:",
+            f"after the restore of {relative(file)} the database is at {found}, not at {wanted}.",
+            "make sure that this is the database you mean:",
             "flask db status",
         )

@@ -12,10 +12,10 @@ from pathlib import Path
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
-from ...backups.client_programs import ToolError, program, running, unnamed_file
 from ...console import log
 from ...errors import MigrationError, summary
 from ..base import Part, not_whole, version_table
+from ..client_programs import ToolError, program, running, unnamed_file
 from .catalog import quoted, there, there_are
 from .definers import Maker, why_not
 from .session import MAKES_KEYS, Execute, may_forgo_keys

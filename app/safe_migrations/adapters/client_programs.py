@@ -1,4 +1,4 @@
-"""The client programs that back up a server: found, run, and their last words where they fail."""
+"""The databases' client programs: found, run, and their errors reported in their own words."""
 
 import os
 import re
@@ -12,9 +12,9 @@ from typing import IO, Any
 
 from ..errors import MigrationError
 
-# Characters of a program's last words: some repeat the statement that failed, with all the values in it.
-WORDS = 400
-# What servers say of rights that a user does not have.
+# Characters of a program's message: some repeat the statement that failed, with all its values.
+LONGEST = 400
+# How servers refuse something for which a user has no right.
 RIGHTS = re.compile("permission denied|must be (owner|member|superuser|able to)|denied (to user|for)", re.IGNORECASE)
 
 
@@ -22,15 +22,15 @@ class ToolError(MigrationError):
     """A program is missing, too old, or has failed."""
 
     lost_connection = False
-    """Whether the program may have lost its connection: then nobody knows whether its last statement was done."""
+    """Whether the program may have lost its connection, so that its last statement may have run or not."""
 
 
 class LockTimeOutError(ToolError):
-    """A program waited for what others hold, and the server ended that."""
+    """A program's statement timed out while it waited for a lock."""
 
 
 def program(*names: str, package: str) -> str:
-    """The path of the first of these programs that is installed. Raises ToolError if none is."""
+    """Return the path of the first of these programs that is installed. Raises ToolError if none is."""
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         raise ToolError(
@@ -41,22 +41,22 @@ def program(*names: str, package: str) -> str:
 
 @contextmanager
 def running(args: list[str], package: str, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
-    """The program while it runs, with pipes as ``options`` say; it is ended if the body raises.
+    """Yield a running program, with pipes as ``options`` say; kill it if the body raises.
 
-    Raises ToolError with the program's own words if it ends with another status than 0.
+    Raises ToolError with the program's own words if its exit status is not 0.
     """
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as stderr:
         options["env"] = {**os.environ, "LC_ALL": "C", **options.get("env", {})}
-        process = subprocess.Popen(args, stderr=said, **options)
+        process = subprocess.Popen(args, stderr=stderr, **options)
         try:
             yield process
             _close(process.stdin)
             status = process.wait()
         except BrokenPipeError:
-            if process.stdin is None:  # another program's pipe, and this one may be waiting for us to read
+            if process.stdin is None:  # the pipe was another program's, and this one may wait for us to read
                 _end(process)
                 raise
-            status = process.wait() or 1  # it ended before it had read all: its words tell why
+            status = process.wait() or 1  # it ended before it had read everything, and has said why
         except BaseException:
             _end(process)
             raise
@@ -64,9 +64,10 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
             _close(process.stdin)
             _close(process.stdout)
         if status:
-            error = _failed(args[0], status, said, package)
-            # psql: 1 is its own error, 3 a statement that was refused, 2 a lost connection (manual, "Exit Status").
-            # Programs of MySQL end with 1 for all of these.
+            stderr.seek(0)
+            error = _failure(args[0], status, stderr.read().decode(errors="replace"), package)
+            # psql: 1 is an error of its own, 3 a statement that failed, 2 a lost connection (manual, "Exit Status").
+            # Programs of MySQL exit with 1 in each case.
             error.lost_connection = status not in (1, 3)
             raise error
 
@@ -75,8 +76,8 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
 def unnamed_file(content: str) -> Iterator[tuple[str, list[int]]]:
     """Yield the path of a file of mode 0600 with ``content``, and the descriptors that its reader has to inherit.
 
-    The file has no name, so it is gone however this process ends. Where there is no /dev/fd, as on Windows, it has one,
-    and a kill leaves it behind.
+    The file has no name, so it is gone however this process ends. Without /dev/fd, as on Windows, it has one, and a
+    kill leaves it behind.
     """
     if Path("/dev/fd").is_dir():
         with tempfile.TemporaryFile() as unnamed:
@@ -104,35 +105,28 @@ def _close(pipe: IO[bytes] | None) -> None:
             return
 
 
-def _failed(path: str, status: int, said: IO[bytes], package: str) -> ToolError:
-    said.seek(0)
-    said_lines = said.read().decode(errors="replace").splitlines()
-    lines = [line[:WORDS] for line in said_lines if line.strip() and "unknown variable 'loose-" not in line]
+def _failure(path: str, status: int, stderr: str, package: str) -> ToolError:
+    """Return the error for a program's message. Raises OSError if the program has no room for the backup."""
+    lines = [line[:LONGEST] for line in stderr.splitlines() if line.strip() and "unknown variable 'loose-" not in line]
     first = max((number for number, line in enumerate(lines) if "ERROR" in line), default=-3)
-    words = " ".join(lines[first:])[:WORDS] or f"it ended with status {status}"
-    if "No space left" in words or "File too large" in words:
-        if re.search("could not (write to|close) (output|archive) file", words):  # which pg_dump writes by itself
-            raise OSError(words)
-        return ToolError(
-            f"the server has no room: {words}", "make room on its disk, as its administrator, then run it again."
-        )
-    if "version mismatch" in words:
-        return _other(f"{Path(path).name} is too old for the server: {words}", package)
-    if "Authentication plugin" in words:
-        return _other(f"{Path(path).name} cannot log in as this user: {words}", package)
+    words = " ".join(lines[first:])[:LONGEST] or f"exit status {status}"
     what = f"{Path(path).name} failed: {words}"
+    if "No space left" in words or "File too large" in words:
+        if re.search("could not (write to|close) (output|archive) file", words):  # pg_dump writes the file itself
+            raise OSError(words)
+        return ToolError(f"the server's disk is full: {words}", "make room on its disk, then run it again.")
+    if "version mismatch" in words:
+        what = f"{Path(path).name} is too old for the server: {words}"
+        return ToolError(what, "install a newer one:", f"apt-get install {package}")
+    if "Authentication plugin" in words:
+        what = f"{Path(path).name} cannot log in as this user: {words}"
+        return ToolError(what, "install one that can:", f"apt-get install {package}")
     if "due to lock timeout" in words or "Lock wait timeout" in words:
-        return LockTimeOutError(
-            what, "wait for those who use the tables, and run it again. What there is:", "flask db status"
-        )
+        return LockTimeOutError(what, "wait for the other sessions, and run it again. To see them:", "flask db status")
     if RIGHTS.search(words):
         return ToolError(
             what,
             "give the user that right, as an administrator, or run it as one:",
             "export DATABASE_URL=DIALECT://ADMINISTRATOR:PASSWORD@SERVER/DATABASE",
         )
-    return ToolError(what, "see what it can do here:", f"{path} --help")
-
-
-def _other(what: str, package: str) -> ToolError:
-    return ToolError(what, "install one that can:", f"apt-get install {package}")
+    return ToolError(what, "see the program's options:", f"{path} --help")
