@@ -259,7 +259,7 @@ def test_rehearsal_is_not_stopped(reviewed: Project) -> None:
     """A rehearsal tells what is lost by itself, of a revision that an upgrade would not run."""
     reviewed.write(*revision("a1", "r0", DROP, "op.add_column('user', sa.Column('email', sa.String(120)))"))
     done = reviewed.db("rehearse")
-    assert (1, True) == (done.returncode, "its upgrade takes user.email, which has 1 values" in done.stdout)
+    assert (1, True) == (done.returncode, "its upgrade drops user.email, which has 1 values" in done.stdout)
 
 
 def test_merged_in_order() -> None:

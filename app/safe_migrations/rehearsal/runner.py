@@ -1,8 +1,8 @@
-"""Each revision up, down and up again on a database that may be spoiled: what is not as it should be then."""
+"""Each pending revision up, down and up again on a copy of the database, and what is wrong after each step."""
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,15 +13,7 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import StaticPool
 
 from ..adapters import Adapter
-from ..adapters.snapshot import (
-    Loss,
-    Snapshot,
-    differences,
-    is_back,
-    lost,
-    not_brought_back,
-    overwritten,
-)
+from ..adapters.snapshot import Snapshot
 from ..console import log
 from ..database import Database
 from ..drift import drift
@@ -29,22 +21,23 @@ from ..errors import MigrationError, message
 from ..plan import is_at_head, upgrades
 from ..remedies import Situation, relative
 from ..review.recorder import one_way
+from .comparison import Loss, differences, is_restored, losses, not_restored, overwritten
 
-# As `-x` takes them. Only the script itself uses the copy: if a lock is held, its other connection holds it. And
-# MIGRATION_REHEARSAL_URL may name the copy.
+# As `-x` takes them. Only another session of the script can hold a lock on the copy, and MIGRATION_REHEARSAL_URL may
+# name the copy itself.
 SETTINGS = ("backup=never", "review=off", "lock_timeout=2", "lock_retries=1", "rehearsal_url=")
 
 # What to do instead, by the code of the rule.
 INSTEAD = {
     "drop-column": "stop using the column, deploy, and drop it in the next release.",
-    "drop-table": "rename the table aside, or drop it in the next release.",
-    "unbounded-data-change": "keep them in a table aside, and drop that in the next release.",
+    "drop-table": "rename the table, or drop it in the next release.",
+    "unbounded-data-change": "copy the rows to another table, and drop that in the next release.",
 }
 
 
 @dataclass
 class Report:
-    """What became of one revision: seconds, rows of all tables, reasons not to run it, and what else to know."""
+    """The result for one revision: seconds, rows of all tables, faults, and notes that are not faults."""
 
     revision: str
     up: float | None = None
@@ -56,12 +49,12 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """``no``, or ``ok`` with what there is to know."""
+        """Return ``no``, or ``ok`` with the notes."""
         return "no" if self.faults else ", ".join(["ok", *self.notes])
 
 
 class Rehearsal:
-    """Rehearses on the database of ``adapter``, which has to be the app's own meanwhile; its rows may be lost."""
+    """A rehearsal on the database of ``adapter``, whose rows may be lost. The app's engine must be the adapter's."""
 
     def __init__(self, config: Config, adapter: Adapter) -> None:
         assert config.cmd_opts is not None
@@ -71,21 +64,21 @@ class Rehearsal:
         self.script = ScriptDirectory.from_config(config)
 
     def steps(self, destination: str = "heads") -> list[Script]:
-        """The revisions that an upgrade would run. Raises what Alembic raises of a revision that is not there."""
+        """Return the revisions that an upgrade would run. Raises what Alembic raises for an unknown revision."""
         return upgrades(self.script, destination, self._heads())
 
     def run(self, steps: list[Script]) -> Iterator[Report]:
-        """A report on each of ``steps``, to the end or to one that cannot be left behind."""
-        known: Snapshot | None = None
+        """Yield a report on each of ``steps``, up to the first after which the database is not at the next one."""
+        before: Snapshot | None = None
         for revision in steps:
             report = Report(revision.revision)
-            known = self._rehearse(revision, report, known or self._snapshot())
+            before = self._rehearse(revision, report, before or self._snapshot())
             yield report
             if revision not in self.script.iterate_revisions(self._heads(), "base"):
                 return
 
     def drift(self) -> list[str]:
-        """Where the models and the database differ, if this is at head."""
+        """Return the differences between the models and the database, if it is at head."""
         found: list[str] = []
 
         def compare(heads: tuple[str, ...], migration_context: MigrationContext) -> list[RevisionStep]:
@@ -98,75 +91,70 @@ class Rehearsal:
         return found
 
     def _rehearse(self, revision: Script, report: Report, before: Snapshot) -> Snapshot | None:
-        """The database as it is in the end, if that is known: to look at all rows again takes time."""
+        """Fill the report. Return the state at the end, so that no rows are read twice; None after a failure."""
         report.before = report.after = before.count
         report.up = self._run(revision, report, "upgrade")
         if report.up is None:
             return None
-        there = self._snapshot()
-        report.after = there.count
-        losses = lost(before, there)
-        absent = not hasattr(revision.module, "downgrade")
-        if (reason := "it has no downgrade()" if absent else one_way(Path(revision.path))) is not None:
-            self._tell([*losses, *overwritten(before, there)], revision, report)
+        upgraded = self._snapshot()
+        report.after = upgraded.count
+        lost = list(losses(before, upgraded))
+        without_downgrade = not hasattr(revision.module, "downgrade")
+        reason = "it has no downgrade()" if without_downgrade else one_way(Path(revision.path))
+        if reason is not None:
+            _report_losses([*lost, *overwritten(before, upgraded)], revision, report)
             report.notes.append(f"one-way: {reason}".rstrip(": "))
-            return there
+            return upgraded
         report.down = self._run(revision, report, "downgrade")
         if report.down is None:
-            self._tell(losses, revision, report)
+            _report_losses(lost, revision, report)
             return None
         back = self._snapshot()
-        losses = [loss for loss in losses if not is_back(loss, before, back)]
-        self._tell(losses, revision, report)
-        staying = self._one_way_changes(before, back)
-        report.notes += [f"{name} keeps the values that it got" for name in sorted(staying)]
-        objects = {name: before.objects[name] if name in staying else text for name, text in back.objects.items()}
-        differing = [*differences(before.objects, objects), *not_brought_back(before, back, losses)]
-        left = {f"key {name.removeprefix('foreign key ')} is new" for name in there.objects}  # as MySQL's servers do
-        report.faults += [f"after its downgrade {difference}" for difference in differing if difference not in left]
+        lost = [loss for loss in lost if not is_restored(loss, before, back)]
+        _report_losses(lost, revision, report)
+        irreversible = self._irreversible_changes(before, back)
+        report.notes += [f"{name} keeps the values that it got" for name in sorted(irreversible)]
+        # MySQL keeps the index that a foreign key needed.
+        tolerated = {f"key {name.removeprefix('foreign key ')} is new" for name in upgraded.objects}
+        faults = [
+            *differences(before.objects, {**back.objects, **irreversible}),
+            *not_restored(before, back, {loss.name for loss in lost}),
+        ]
+        report.faults += [f"after its downgrade {fault}" for fault in faults if fault not in tolerated]
         if self._run(revision, report, "second upgrade") is None:
             return None
         again = self._snapshot()
-        report.faults += [f"after its second upgrade {name}" for name in differences(there.objects, again.objects)]
+        report.faults += [f"after its second upgrade {name}" for name in differences(upgraded.objects, again.objects)]
         return again
 
-    def _one_way_changes(self, before: Snapshot, after: Snapshot) -> set[str]:
-        """Names of the objects that differ, and that no statement brings back."""
-        pairs = {name: (text, after.objects[name]) for name, text in before.objects.items() if name in after.objects}
-        return {name for name, (old, new) in pairs.items() if old != new and self.adapter.is_one_way(name, old, new)}
+    def _irreversible_changes(self, before: Snapshot, after: Snapshot) -> dict[str, str]:
+        """Return the objects of ``before`` that changed in a way that no statement reverts."""
+        return {
+            name: text
+            for name, text in before.objects.items()
+            if after.objects.get(name, text) != text and self.adapter.is_one_way(name, text, after.objects[name])
+        }
 
     def _run(self, revision: Script, report: Report, what: str) -> float | None:
-        """One step, as the guard runs it: its seconds, or None and a fault."""
+        """Run a step as ``flask db upgrade`` would; return the seconds it took, or None after reporting a fault."""
         step = RevisionStep(self.script.revision_map, revision, is_upgrade=what != "downgrade")
-        begun = time.monotonic()
+        started = time.monotonic()
         log.addFilter(_is_about_a_step)
         try:
             work = {"fn": lambda *_: [step], "destination_rev": revision.revision, "as_sql": False, "rehearsal": True}
             with EnvironmentContext(self.config, self.script, **work):
                 self.script.run_env()
         except (Exception, SystemExit) as error:
-            words = str(message(error, Situation(self.adapter.engine.url, Path(self.script.dir), frozenset())))
-            if not isinstance(error, MigrationError):  # the fix is about the app's own database
-                words = words.partition(f"\n{MigrationError.label}: ")[0]
-            report.faults.append(f"its {what} fails: {words}")
+            text = str(message(error, Situation(self.adapter.engine.url, Path(self.script.dir), frozenset())))
+            if not isinstance(error, MigrationError):  # the line to paste would be for the app's own database
+                text = text.partition(f"\n{MigrationError.label}: ")[0]
+            report.faults.append(f"its {what} fails: {text}")
             return None
         finally:
             log.removeFilter(_is_about_a_step)
-            if not isinstance(self.adapter.engine.pool, StaticPool):  # of a database in memory, which would be gone
-                self.adapter.engine.dispose()  # and with the session what the script has set in it
-        return time.monotonic() - begun
-
-    def _tell(self, losses: list[Loss], revision: Script, report: Report) -> None:
-        declared = getattr(revision.module, "safety_assured", {})
-        for loss in losses:
-            if isinstance(declared, dict) and declared.get(loss.code):
-                report.notes.append(f"takes {loss.what} ({loss.code}: {declared[loss.code]})")
-            else:
-                report.faults.append(
-                    f"its upgrade takes {loss.what} ({loss.code}).\nInstead: {INSTEAD[loss.code]}\n"
-                    f"If that is meant, say so in {relative(Path(revision.path))}:\n"
-                    f'    safety_assured = {{"{loss.code}": "why it is safe"}}'
-                )
+            if not isinstance(self.adapter.engine.pool, StaticPool):  # a database in memory ends with its connection
+                self.adapter.engine.dispose()  # so that the next step does not get what the script SET in the session
+        return time.monotonic() - started
 
     def _heads(self) -> tuple[str, ...]:
         with self.adapter.engine.connect() as connection:
@@ -177,6 +165,20 @@ class Rehearsal:
             return self.adapter.snapshot(connection)
 
 
+def _report_losses(lost: Iterable[Loss], revision: Script, report: Report) -> None:
+    """Add notes on losses that the script acknowledges, and faults for the others."""
+    assured = getattr(revision.module, "safety_assured", {})
+    for loss in lost:
+        if isinstance(assured, dict) and assured.get(loss.code):
+            report.notes.append(f"{loss.what} ({loss.code}: {assured[loss.code]})")
+        else:
+            report.faults.append(
+                f"its upgrade {loss.what} ({loss.code}).\nInstead: {INSTEAD[loss.code]}\n"
+                f"If that is intended, say so in {relative(Path(revision.path))}:\n"
+                f'    safety_assured = {{"{loss.code}": "why it is safe"}}'
+            )
+
+
 def _is_about_a_step(record: logging.LogRecord) -> bool:
-    """Leave out which database it is and where it stands at the end, which each run tells."""
+    """Leave out the lines that each run logs at its start and at its end."""
     return not record.msg.startswith(("Database ", "The database is at "))

@@ -1,16 +1,27 @@
-"""The scratch copy on which a rehearsal runs: made, put in the place of the app's database, and gone at the end."""
+"""The scratch copy for a rehearsal: created, filled from the app's database, and dropped at the end."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from alembic.runtime.migration import MigrationContext
 from flask import current_app
-from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    column,
+    create_engine,
+    inspect,
+    table,
+)
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters import SCRATCH, Adapter, Part, adapter_of
-from ..adapters.base import version_options, version_table
-from ..backups.files import PORTS, name_of, private, writing
+from ..adapters.base import version_table
+from ..backups.files import name_of, port_of, private, writing
 from ..console import log, reported
 from ..database import Database
 from ..errors import MigrationError, summary
@@ -21,34 +32,37 @@ from .confinement import confined
 
 @contextmanager
 def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows: bool) -> Iterator[Adapter]:
-    """A copy of the database behind ``connection``, with its rows or without. Call it locked for rehearsals."""
+    """Yield a copy of the database behind ``connection``, with or without its rows. Hold the lock for rehearsals."""
     schema, name = version_table()
     if schema not in (None, *adapter.schemas(connection)):
         raise MigrationError(
-            f"the table {name} is in another database ({schema}), and a rehearsal has a copy of one database only.",
-            "keep it in the app's own database: leave version_table_schema out of Migrate(...).",
+            f"the table {name} is in another database ({schema}), and a rehearsal copies only one.",
+            "keep it in the app's own database: do not pass version_table_schema to Migrate(...).",
         )
     with ExitStack() as stack:
         url = stack.enter_context(_empty_database(adapter, connection, using))
         scratch = adapter_of(_engine(url))
         stack.callback(scratch.engine.dispose)
         _copy(adapter, connection, scratch, using, rows)
-        is_shared = _server(url) == _server(adapter.engine.url) or adapter.databases.has(connection, str(url.database))
+        same_server = _server(url) == _server(adapter.engine.url)
+        is_shared = same_server or adapter.databases.has(connection, str(url.database))
         stack.enter_context(confined(scratch, adapter.engine.url, is_shared))
         yield scratch
 
 
 @contextmanager
 def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -> Iterator[URL]:
+    """Yield a database on the app's server; or the one, or one on the server, that MIGRATION_REHEARSAL_URL names."""
+    name = _name(adapter.engine.url)
     if using.rehearsal_url is None:
-        with _made(adapter, connection, _name(adapter.engine.url)) as url:
+        with _created(adapter, connection, name) as url:
             yield url
         return
     given = using.rehearsal_url
-    if _name(given) == _name(adapter.engine.url):
+    if _name(given) == name:
         raise MigrationError(
             "MIGRATION_REHEARSAL_URL names the app's own database.",
-            "name another one, or none:",
+            "name another one, or unset it to rehearse beside the app's database:",
             "unset MIGRATION_REHEARSAL_URL",
         )
     if given.database:
@@ -57,15 +71,15 @@ def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -
         return
     server = adapter_of(_engine(given.set(database=adapter.maintenance_database)))
     try:
-        with _connected(server.engine) as session, _made(server, session, _name(adapter.engine.url)) as url:
+        with _connected(server.engine) as session, _created(server, session, name) as url:
             yield url
     finally:
         server.engine.dispose()
 
 
 @contextmanager
-def _made(adapter: Adapter, connection: Connection, name: str) -> Iterator[URL]:
-    """A database beside that of ``adapter``, made for this."""
+def _created(adapter: Adapter, connection: Connection, name: str) -> Iterator[URL]:
+    """Create a database beside that of ``adapter``, and drop it at the end."""
     if adapter.databases.drop(connection, name):
         log.info("Removed %s, left by a rehearsal that was killed", name)
     adapter.databases.make(connection, name)
@@ -77,19 +91,19 @@ def _made(adapter: Adapter, connection: Connection, name: str) -> Iterator[URL]:
 
 @contextmanager
 def _borrowed(url: URL) -> Iterator[URL]:
-    """A database that the settings name: it has to be empty, or marked by a rehearsal; and is empty in the end."""
+    """Use an existing database, which has to be empty, or to have a rehearsal's mark; empty it at the end."""
     engine = _engine(url)
     mark = Table(SCRATCH, MetaData(), Column("id", Integer))
     try:
         with _connected(engine) as connection:
             adapter = adapter_of(engine)
             if inspect(connection).has_table(SCRATCH):
-                log.info("Emptying %s, in which a rehearsal that was killed left its copy", masked(url))
+                log.info("Emptying %s, which has the copy of a rehearsal that was killed", masked(url))
                 adapter.databases.clear(connection)
             elif _has_anything(adapter, connection):
                 raise MigrationError(
                     f"MIGRATION_REHEARSAL_URL names {masked(url)}, which is not empty.",
-                    "name a database with nothing in it, which a rehearsal may fill and empty, or none:",
+                    "name an empty database, which a rehearsal may fill and empty, or none:",
                     "unset MIGRATION_REHEARSAL_URL",
                 )
             mark.create(connection, checkfirst=True)
@@ -110,7 +124,7 @@ def _connected(engine: Engine) -> Connection:
     except DBAPIError as error:
         raise MigrationError(
             f"MIGRATION_REHEARSAL_URL names {masked(engine.url)}, which cannot be reached: {summary(error)}",
-            "correct it, or leave it out to rehearse beside the database:",
+            "correct it, or unset it to rehearse beside the app's database:",
             "unset MIGRATION_REHEARSAL_URL",
         ) from error
 
@@ -123,29 +137,29 @@ def _has_anything(adapter: Adapter, connection: Connection) -> bool:
 
 
 def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Settings, rows: bool) -> None:
+    """Copy the schema and, if ``rows``, the rows; the copy is at the same heads in any case."""
     heads = Database(connection).heads()
     file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
+    part = Part.COPY if rows else Part.SCHEMA
     with private(file), scratch.engine.connect() as target:
         with reported("Copying", file):
-            part = Part.COPY if rows else Part.SCHEMA
             with writing(file.parent):
                 adapter.dump(connection, file, using.retry, part)
             scratch.load(target, file, using.retry, part)
-        if not rows:
-            context = MigrationContext.configure(target, opts=version_options())
-            for head in set(heads) - set(context.get_current_heads()):
-                target.execute(context._version.insert().values(version_num=head))
+        if missing := set(heads) - set(Database(target).heads()):
+            schema, name = version_table()
+            versions = table(name, column("version_num"), schema=schema)
+            target.execute(versions.insert(), [{"version_num": head} for head in missing])
             target.commit()
 
 
 def _server(url: URL) -> tuple[str | None, int | None]:
-    """Host and port, the usual ones where the URL names none."""
-    host = "127.0.0.1" if url.host in ("localhost", "::1", None) else url.host
-    return host, url.port or PORTS.get(url.get_backend_name())
+    """Return host and port."""
+    return "127.0.0.1" if url.host in ("localhost", "::1", None) else url.host, port_of(url)
 
 
 def _name(url: URL) -> str:
-    """``_migration_rehearsal_app_1a2b3c4d``: one for each database, within the 63 bytes that PostgreSQL gives names."""
+    """Return ``_migration_rehearsal_app_1a2b3c4d``: shorter than the 63 bytes that PostgreSQL allows for a name."""
     return f"{SCRATCH}_{name_of(url)}".lower()
 
 
