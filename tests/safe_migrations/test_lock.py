@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
+from app.safe_migrations.adapters.base import own_session
 from tests.conftest import FIRST, SERVERS, Project, revision, run_on_server, server_url
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -125,6 +126,24 @@ def test_two_databases_do_not_meet(project: Project, backend: str) -> None:
             first.kill()
     finally:
         run_on_server(server, f"DROP DATABASE {other.database}")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_session_outside_the_pool(engine: Engine) -> None:
+    """A session of its own needs no room in the app's pool, connects as the app does, and ends when it is closed."""
+    made = []
+
+    def connect() -> object:
+        made.append(engine.dialect.loaded_dbapi.connect(*args, **options))
+        return made[-1]
+
+    args, options = engine.dialect.create_connect_args(engine.url)
+    full = create_engine(engine.url, creator=connect, pool_size=1, max_overflow=0)
+    with full.connect(), own_session(full) as session:
+        session.execute(text("SELECT 1"))
+        assert (2, False, 0) == (len(made), made[1].closed, made[1].info.transaction_status)
+    assert [False, True] == [connection.closed for connection in made]
+    full.dispose()
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

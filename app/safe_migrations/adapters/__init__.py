@@ -1,11 +1,12 @@
 """What each database can do, and how it is asked. Nothing outside this folder tests the name of a dialect.
 
-base.py      what an adapter is, and its lock; each database's own stands in the folder of its name
-snapshot.py  a database at one moment, and what another moment lacks
-facts.py     what reviews, generated scripts and rehearsals ask, without a connection
-casts.py     what becomes of values that get another type
-products.py  where the facts of each product are
-dialects.py  SQLAlchemy's dialect for a product, without a connection
+base.py             the interface of an adapter; each database's own is in the folder of its name
+snapshot.py         a database at one moment
+facts.py            what reviews, generated scripts and rehearsals ask, without a connection
+casts.py            what becomes of values that get another type
+products.py         where the facts of each product are
+dialects.py         SQLAlchemy's dialect for a product, without a connection
+client_programs.py  the databases' own programs, for backups
 """
 
 import re

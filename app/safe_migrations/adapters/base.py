@@ -1,4 +1,4 @@
-"""What an adapter is: facts as class attributes, pessimistic unless a database is known to do better, and few verbs."""
+"""The interface of an adapter, and what all adapters share."""
 
 import shlex
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app
-from sqlalchemy import URL, Connection, Engine, TableClause, event, inspect, select, table
+from sqlalchemy import URL, Connection, Engine, TableClause, create_engine, event, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
 from ..console import StepDone
@@ -18,17 +18,17 @@ from ..errors import MigrationError, UnsafeError
 from ..retry import RetryPolicy
 from .facts import Facts
 
-if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+if TYPE_CHECKING:  # only rehearsals need it
     from .snapshot import Snapshot
 
 OWN_TABLES = "_migration_"
-"""How the names of tables begin that belong to a run: never a part of the schema."""
+"""The prefix of this package's own tables, which are not part of the app's schema."""
 
 SCRATCH = f"{OWN_TABLES}rehearsal"
-"""How the names of scratch databases begin; and the table that marks a database as one, where it has another name."""
+"""The prefix of scratch databases; and the table that marks a database with another name as one."""
 
 RESTORE = f"{OWN_TABLES}restore"
-"""A table that exists while a backup is restored in steps that commit; it holds the path of the file."""
+"""A table that exists during a restore in steps that commit; it holds the path of the file."""
 
 
 def version_options() -> dict[str, Any]:
@@ -44,17 +44,17 @@ def version_table() -> tuple[str | None, str]:
 
 
 def is_own_table(table: str) -> bool:
-    """Whether it is no table of the app's, but of Alembic or of a run."""
+    """Return True for a table of Alembic or of this package."""
     return table == version_table()[1] or table.startswith(OWN_TABLES)
 
 
 def double_quoted(name: str) -> str:
-    """The name as standard SQL has it, and SQLite and PostgreSQL."""
+    """Return the name quoted as in standard SQL, as SQLite and PostgreSQL do."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def not_whole(file: Path, product: str, why: str) -> MigrationError:
-    """``file`` is cut off, damaged, or something else."""
+    """Return the error for a ``file`` that is cut off, damaged, or not a backup."""
     return MigrationError(
         f"{file} is not a complete backup of a {product} database: {why}.",
         "choose another one; the database was not touched:",
@@ -63,7 +63,7 @@ def not_whole(file: Path, product: str, why: str) -> MigrationError:
 
 
 def no_scratch(why: str, *lines: str) -> MigrationError:
-    """A rehearsal cannot get its scratch database."""
+    """Return the error for a user who may not create the scratch database of a rehearsal."""
     return MigrationError(
         f"{why}, and a rehearsal needs a scratch database.",
         "give the user that right, as the server's administrator, or name another server or an empty database:",
@@ -73,21 +73,24 @@ def no_scratch(why: str, *lines: str) -> MigrationError:
 
 
 def own_session(engine: Engine) -> Connection:
-    """A session outside the app's pool, which may have room for one, that ends when it is closed."""
-    pooled = engine.pool.recreate().connect()
-    connection = Connection(engine, connection=pooled).execution_options(isolation_level="AUTOCOMMIT")
+    """Open a session outside the app's pool, which may have no room for a second one; closing it ends it.
+
+    The new pool connects as the app's does: with its options, its ``creator`` and its listeners.
+    """
+    own = create_engine(engine.url, pool=engine.pool.recreate())
+    connection = own.connect().execution_options(isolation_level="AUTOCOMMIT")
     connection.detach()
     return connection
 
 
 def in_autocommit_block(connection: Connection) -> bool:
-    """Whether Alembic's ``autocommit_block()`` is under way there: each statement is committed by itself."""
+    """Return True in Alembic's ``autocommit_block()``, where each statement commits by itself."""
     return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
 
 
 @contextmanager
 def listening(target: Connection | Engine, listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
-    """Call each listener at SQLAlchemy's event of that name."""
+    """Listen to SQLAlchemy's events of ``target``, by name."""
     for name, listener in listeners.items():
         event.listen(target, name, listener)
     try:
@@ -106,7 +109,7 @@ class Part(Enum):
 
 
 class Lock(ABC):
-    """A lock that belongs to one database, and that the system frees when its owner dies."""
+    """A lock on one database, which the system frees when its owner dies."""
 
     @abstractmethod
     def take(self) -> bool:
@@ -114,16 +117,16 @@ class Lock(ABC):
 
     @abstractmethod
     def is_held(self) -> bool:
-        """Return whether this process still holds the lock. It must be cheap: a run asks after each step."""
+        """Return whether this process still holds the lock. This must be cheap: a run asks after each step."""
 
     @abstractmethod
     def holder(self) -> tuple[str, str]:
-        """Who has it, as far as can be told, and a line that ends them; two empty strings if it is free again."""
+        """Return who holds the lock, and a line to paste that ends that session; empty strings if it is free again."""
 
 
 @dataclass(frozen=True)
 class Outside:
-    """What a statement can reach outside its database, where only its text shows that."""
+    """What a statement can reach outside its database, and only its text shows."""
 
     schemas: Mapping[str, set[str]] = field(default_factory=dict)
     """Other schemas by name, each with the names of its objects, all in lower case."""
@@ -132,15 +135,15 @@ class Outside:
     languages: set[str] = field(default_factory=set)
     """Untrusted procedural languages, whose routines can do anything."""
     extensions: set[str] = field(default_factory=set)
-    """Extensions that would bring functions that change more than the database."""
+    """Extensions that would bring such functions."""
     code: Mapping[str, str] = field(default_factory=dict)
     """The text of each trigger and routine of the database: ``{"trigger t": "CREATE TRIGGER ..."}``."""
     views: Mapping[str, str] = field(default_factory=dict)
-    """The text of each view that can be written through."""
+    """The text of each updatable view."""
 
 
 class Databases(ABC):
-    """Databases beside that of ``engine``, for rehearsals."""
+    """The databases on the same server as that of ``engine``; a rehearsal creates one there."""
 
     cursor_classes: tuple[str, ...] = ()
     """Attributes of a driver's connection that hold its cursor classes."""
@@ -150,26 +153,26 @@ class Databases(ABC):
 
     @abstractmethod
     def path(self, name: str) -> str:
-        """What a URL says for the database ``name``."""
+        """Return what a URL contains for the database ``name``."""
 
     @abstractmethod
     def make(self, connection: Connection, name: str) -> None:
-        """Make an empty one, with this one's character set. Raises MigrationError if the user may not."""
+        """Create an empty database with this one's character set. Raises MigrationError if the user may not."""
 
     @abstractmethod
     def drop(self, connection: Connection, name: str) -> bool:
-        """End its sessions and drop it; False if there is none."""
+        """End the database's sessions and drop it. Return False if it does not exist."""
 
     @abstractmethod
     def clear(self, connection: Connection) -> None:
-        """Drop all that is in the database of ``connection``, but the table SCRATCH."""
+        """Drop everything in the database of ``connection`` except the table SCRATCH."""
 
     @abstractmethod
     def has(self, connection: Connection, name: str) -> bool:
         """Return True if the user can see a database of that name."""
 
     def outside(self, _connection: Connection, _real: URL, _is_shared: bool) -> Outside:
-        """Return what a statement on ``connection`` can reach: the database ``real``, and all others of the server if
+        """Return what a statement on ``connection`` can reach: the database ``real``, and all others on its server if
         the two share it.
         """
         return Outside()
@@ -180,22 +183,22 @@ class Databases(ABC):
 
 
 class Adapter(ABC):
-    """One kind of database."""
+    """A kind of database. Class attributes assume the worst unless a subclass knows better."""
 
     reruns = False
-    """Whether a run that ended in a lock time-out can be run again: what it had begun was rolled back."""
+    """Whether a run that ended in a lock time-out can run again, because what it had begun was rolled back."""
 
     driver_begins = False
-    """Whether the driver begins a transaction by itself, with the first statement after the end of one."""
+    """Whether the driver begins a transaction with the first statement after the end of one."""
 
     log_in_may_hang = True
-    """Whether a server at the other end can leave a login without an answer."""
+    """Whether a server may never answer a login."""
 
     facts: Mapping[str, type[Facts]]
     """By product."""
 
     suffix: str
-    """How the names of its backups end."""
+    """The suffix of its backup files."""
 
     maintenance_database: str | None = None
     """The database to log in to where none is named."""
@@ -211,18 +214,15 @@ class Adapter(ABC):
         return {"transactional_ddl": True}
 
     def schemas(self, _connection: Connection) -> list[str | None]:
-        """The schemas that belong to the database; None is the one of the connection."""
+        """Return the schemas of the database; None is the connection's default schema."""
         return [None]
 
     def has_tables(self, connection: Connection) -> bool:
-        """Whether there is a table, but for alembic_version and those of a run."""
-        try:
-            return next(self._tables(connection), None) is not None
-        finally:
-            connection.rollback()
+        """Return whether the app has a table."""
+        return next(self._tables(connection), None) is not None
 
     def has_rows(self, connection: Connection) -> bool:
-        """Whether a table has a row, but for alembic_version and those of a run; True if that cannot be seen."""
+        """Return whether a table of the app has a row; True if that cannot be read. Ends the transaction."""
         with self.hidden_rows_refused(connection):
             try:
                 return any(
@@ -246,41 +246,44 @@ class Adapter(ABC):
 
     @abstractmethod
     def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Write the database into ``file``, as it is at one moment. Raises MigrationError or OSError."""
+        """Write the state of the database at one moment to ``file``. Raises MigrationError or OSError."""
 
     @abstractmethod
     def verify(self, connection: Connection, file: Path) -> None:
-        """Raise MigrationError unless ``file`` is a whole backup of this product."""
+        """Raise MigrationError unless ``file`` is a complete backup of this product."""
 
     @abstractmethod
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Replace everything in the database with ``file``, of which dump() wrote that ``part``.
+        """Replace everything in the database with ``file``, to which dump() wrote that ``part``.
 
         Raises MigrationError or DBAPIError.
         """
 
     @abstractmethod
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Schema and rows as they are; ends the transaction."""
+        """Return the schema and the rows; end the transaction."""
 
     @property
     @abstractmethod
     def databases(self) -> "Databases":
-        """Other databases of its server."""
+        """Return the databases on the same server."""
 
     @abstractmethod
     def lock(self, connection: Connection, what: str) -> AbstractContextManager[Lock]:
-        """This database's lock for ``what``, not taken yet, for the steps on ``connection``; freed at the end."""
+        """Yield this database's lock for ``what``, not taken yet, and free it at the end.
+
+        The steps run on ``connection``; the lock may use that or a session of its own.
+        """
 
     @abstractmethod
     def is_lock_timeout(self, error: DBAPIError) -> bool:
-        """Whether ``error`` says that somebody else held a row, a table or the file for too long."""
+        """Return whether a statement timed out while it waited for a lock on a row, a table or the file."""
 
     def in_transaction(self, connection: Connection) -> bool:
         """Return whether the driver has an open transaction; SQLAlchemy does not notice one that SQL has ended."""
         return connection.in_transaction()
 
-    def limit_lock_waits(self, _connection: Connection, _patience: RetryPolicy) -> None:
+    def limit_lock_waits(self, _connection: Connection, _retry: RetryPolicy) -> None:
         """Set the lock time-out of the transaction that has begun there to ``retry.seconds``.
 
         By default it stays the database's own: some seconds on SQLite, on MySQL 50 for a row and a day for a table.
@@ -289,7 +292,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def blockers(self, connection: Connection) -> tuple[str, str]:
-        """The session that has been in a transaction for longest, and a line that ends it; or two empty strings."""
+        """Return the session with the oldest transaction, and a line to paste that ends it; empty strings if none."""
 
     def waits_for_itself(self, _connection: Connection, _statement: str) -> bool:
         """Return whether the statement, in a transaction, waits for a lock of its own session until it times out."""
@@ -297,10 +300,10 @@ class Adapter(ABC):
 
     @abstractmethod
     def version(self, connection: Connection) -> tuple[str, str]:
-        """Product and version: ``("mariadb", "10.11.19")``."""
+        """Return product and version: ``("mariadb", "10.11.19")``."""
 
     def is_one_way(self, _name: str, _before: str, _after: str) -> bool:
-        """Whether no statement brings an object of a Snapshot from the text ``after`` back to ``before``."""
+        """Return whether no statement changes an object of a Snapshot from ``after`` back to ``before``."""
         return False
 
     def partitions(self, _connection: Connection) -> set[tuple[str | None, str]]:
@@ -308,26 +311,26 @@ class Adapter(ABC):
         return set()
 
     def has_extension(self, _connection: Connection, _name: str) -> bool | None:
-        """Whether the database has that extension; None if the product has none at all."""
+        """Return whether the database has that extension; None if the product has no extensions."""
         return None
 
     def interrupted(self, connection: Connection) -> str:
-        """What is under way or was killed, and may have left half of its work; or an empty text."""
+        """Return what is running, or was killed and may have left half of its work; an empty text if nothing is."""
         file = self.broken_restore(connection)
-        return f"a restore is under way, or was broken off: {file}" if file else ""
+        return f"a restore is running, or was interrupted: {file}" if file else ""
 
     def broken_restore(self, _connection: Connection) -> str:
-        """The file whose restore is under way or was broken off; or an empty text."""
+        """Return the file whose restore is running or was interrupted; an empty text if none is."""
         return ""
 
-    def recover(self, connection: Connection, _patience: RetryPolicy) -> None:
+    def recover(self, connection: Connection, _retry: RetryPolicy) -> None:
         """Undo what a killed run left half-done. Raises HalfDoneError if something cannot be undone.
 
-        Raises MigrationError where a restore was broken off.
+        Raises MigrationError if a restore was interrupted.
         """
         if file := self.broken_restore(connection):
             raise MigrationError(
-                "a restore was broken off: this database is not whole.",
+                "a restore was interrupted: this database is incomplete.",
                 "run it again, or restore another backup:",
                 f"flask db restore {shlex.quote(file)}",
             )

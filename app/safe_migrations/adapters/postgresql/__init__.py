@@ -1,9 +1,9 @@
 """PostgreSQL. In the order in which to read:
 
-adapter.py    what the rest of the package asks for
+adapter.py    what the rest of the package calls
 lock.py       the advisory lock
-dump.py       backups, by the client programs
-databases.py  scratch databases, for rehearsals
-snapshot.py   schema and rows, to compare
+dump.py       backups and restores, by the client programs
+databases.py  scratch databases for rehearsals, and what they can reach
+snapshot.py   objects and rows, to compare
 facts.py      what reviews, generated scripts and rehearsals ask
 """

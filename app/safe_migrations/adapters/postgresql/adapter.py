@@ -1,4 +1,4 @@
-"""PostgreSQL: an advisory lock, and a transaction for each revision."""
+"""The adapter of PostgreSQL: a transaction for each revision."""
 
 import os
 import re
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from ...backups.client_programs import LockTimeOutError
 from ...console import StepDone, log
 from ...errors import UnsafeError
 from ...retry import RetryPolicy
@@ -25,12 +24,13 @@ from ..base import (
     listening,
     own_session,
 )
+from ..client_programs import LockTimeOutError
 from .databases import PostgreSQLDatabases
 from .dump import Dump, extensions, locks
 from .facts import PostgreSQLFacts
 from .lock import AdvisoryLock, require_session
 
-if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+if TYPE_CHECKING:  # only rehearsals need it
     from ..snapshot import Snapshot
 
 LITERAL = re.compile(r"'(?:[^']|'')*'")
@@ -40,7 +40,6 @@ CONCURRENTLY = re.compile(
     rf"(?P<index>{NAME})\s+ON\s+(?:ONLY\s+)?(?P<table>{NAME}(?:\.{NAME})?)",
     re.IGNORECASE,
 )
-
 
 SUBSCRIPTIONS = "pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()"
 
@@ -58,27 +57,27 @@ class PostgreSQL(Adapter):
         return {**super().options(judge), "transaction_per_migration": True}
 
     def schemas(self, connection: Connection) -> list[str | None]:
-        """All but those of the system: scripts may use more than the one of the search path."""
+        """Return all schemas except the system's: scripts may use others than that of the search path."""
         return [name for name in inspect(connection).get_schema_names() if name != "information_schema"]
 
-    def dump(self, connection: Connection, file: Path, _patience: RetryPolicy, part: Part = Part.ALL) -> None:
-        """``pg_dump -Fc``: one snapshot."""
+    def dump(self, connection: Connection, file: Path, _retry: RetryPolicy, part: Part = Part.ALL) -> None:
+        """Run ``pg_dump -Fc``, which reads one snapshot."""
         Dump(connection).write(file, part)
 
     def verify(self, connection: Connection, file: Path) -> None:
-        """Its first bytes, and that pg_restore can read it to its end."""
+        """Look at the first bytes, and let pg_restore read all."""
         Dump(connection).verify(file)
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, _part: Part = Part.ALL) -> None:
         """Drop everything and run the dump, in one transaction if the server has enough locks for that.
 
-        Otherwise it runs in steps that commit, and until the end a table marks the database as not whole.
+        Otherwise it runs in steps that commit, and until the end a table marks the database as incomplete.
         """
         connection.rollback()
         dump = Dump(connection)
         contents = dump.contents(file)
         wanted = extensions(contents)
-        steps = bool(self.broken_restore(connection)) or not _is_enough_for(connection, locks(contents))
+        steps = bool(self.broken_restore(connection)) or not _has_locks_for(connection, locks(contents))
         if steps:
             log.info("One transaction cannot hold that many locks (max_locks_per_transaction): restoring in steps")
             _require_free(connection)
@@ -90,15 +89,15 @@ class PostgreSQL(Adapter):
         dump.run(file, connection.dialect.server_version_info or (), retry, wanted, steps)
         for name in wanted:
             if not self.has_extension(connection, name):
-                log.warning("Without the extension %s, which this user may not create", name)
+                log.warning("The extension %s is missing, because this user may not create it", name)
         for name in connection.scalars(text(f"SELECT subname FROM {SUBSCRIPTIONS} AND NOT subenabled")):
             alter = f"ALTER SUBSCRIPTION {double_quoted(name)}"
             enable = f"{alter} ENABLE; {alter} REFRESH PUBLICATION WITH (copy_data = false);"
-            log.warning("Subscription %s is disabled, as pg_dump writes it. To enable it: %s", name, enable)
+            log.warning("Subscription %s is restored disabled. To enable it: %s", name, enable)
         connection.rollback()
 
     def broken_restore(self, connection: Connection) -> str:
-        """Read it from the table that a restore in steps drops at its end."""
+        """Read the table that a restore in steps drops at its end."""
         if connection.scalar(text(f"SELECT to_regclass('public.{RESTORE}')")) is None:
             return ""
         return str(connection.scalar(text(f"SELECT file FROM public.{RESTORE}")) or "FILE")
@@ -117,18 +116,18 @@ class PostgreSQL(Adapter):
 
     @property
     def databases(self) -> PostgreSQLDatabases:
-        """Other databases of its server."""
+        """Return the databases on the same server."""
         return PostgreSQLDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """From the catalog and the rows."""
+        """Read the catalog and the rows."""
         from .snapshot import taken
 
         return taken(connection)
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
-        """An advisory lock, on a session of its own that tells its name."""
+        """Yield an advisory lock, on a session of its own whose name says who holds it."""
         with own_session(self.engine) as session:
             require_session(session, connection)
             name = f"flask db, process {os.getpid()} on {socket.gethostname()}"[:63]
@@ -138,11 +137,11 @@ class PostgreSQL(Adapter):
             yield AdvisoryLock(session, what)
 
     def is_lock_timeout(self, error: DBAPIError) -> bool:
-        """lock_not_available (PostgreSQL manual, appendix A)."""
+        """Return True for lock_not_available (PostgreSQL manual, appendix A)."""
         return getattr(error.orig, "sqlstate", None) == "55P03"
 
     def limit_lock_waits(self, connection: Connection, retry: RetryPolicy) -> None:
-        """By ``lock_timeout``: the server's default is to wait for ever."""
+        """Set ``lock_timeout``; the server's default is to wait forever."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{retry.milliseconds}ms'")
 
     def in_transaction(self, connection: Connection) -> bool:
@@ -151,7 +150,7 @@ class PostgreSQL(Adapter):
         return bool(below.info.transaction_status)  # IDLE is 0
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
-        """The oldest transaction of this database but our own."""
+        """Return the oldest other transaction of this database."""
         found = connection.execute(
             text(
                 "SELECT pid, usename, application_name, client_addr, to_char(xact_start, 'HH24:MI:SS')"
@@ -163,17 +162,15 @@ class PostgreSQL(Adapter):
         if found is None:
             return "", ""
         pid, user, name, host, since = found
-        told = (
-            f"session {pid}, {user}{f' ({name})' if name else ''} from {host or 'here'}, in a transaction since {since}"
-        )
-        return told, f"SELECT pg_terminate_backend({pid});"
+        who = f"session {pid}, {user}{f' ({name})' if name else ''} from {host or 'this machine'}"
+        return f"{who}, in a transaction since {since}", f"SELECT pg_terminate_backend({pid});"
 
     def version(self, connection: Connection) -> tuple[str, str]:
-        """The server's, as it told it at login: ``("postgresql", "15.20")``."""
+        """Return what the server said at login: ``("postgresql", "15.20")``."""
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
 
     def is_one_way(self, name: str, before: str, after: str) -> bool:
-        """An enum that got values: there is no ALTER TYPE that drops one."""
+        """Return True for an enum that got values: no ALTER TYPE drops one."""
         if not (name.startswith("type ") and before.startswith("'")):
             return False
         left = iter(LITERAL.findall(after))
@@ -189,54 +186,34 @@ class PostgreSQL(Adapter):
         return {(where, name) for schema, name, seen in found for where in ((schema, None) if seen else (schema,))}
 
     def has_extension(self, connection: Connection, name: str) -> bool | None:
-        """By pg_extension."""
+        """Look it up in pg_extension."""
         found = connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = :name"), {"name": name})
         return found is not None
 
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
-        """``lock_timeout`` for the session, which counts for each lock that a statement waits for.
+        """Limit lock waits in each transaction, and drop an invalid index before it is created again.
 
-        Not in an autocommit block: what has to run there, as CREATE INDEX CONCURRENTLY, waits without blocking others,
-        and leaves an invalid index behind if it is ended.
+        Statements in an autocommit block, such as CREATE INDEX CONCURRENTLY, wait without blocking others. To end them
+        would leave an invalid index behind.
         """
-        before = connection.scalar(text("SELECT current_setting('lock_timeout')"))
-        connection.rollback()
-        now = before
 
         def begin(connection: Connection) -> None:
-            nonlocal now
-            wanted = "0" if in_autocommit_block(connection) else f"{retry.milliseconds}ms"
-            if wanted != now:
-                connection.exec_driver_sql(f"SET lock_timeout = '{wanted}'")
-                now = wanted
-
-        def rollback(_connection: Connection) -> None:
-            nonlocal now
-            now = None  # a SET is rolled back too
+            if not in_autocommit_block(connection):
+                self.limit_lock_waits(connection, retry)
 
         def on_statement(connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
             if found := CONCURRENTLY.match(statement):
-                _drop_half_made(connection, found["index"], found["table"])
+                _drop_invalid_index(connection, found["index"], found["table"])
 
-        try:
-            listeners: dict[str, Callable[..., None]] = {
-                "begin": begin,
-                "rollback": rollback,
-                "before_cursor_execute": on_statement,
-            }
-            with listening(connection, listeners):
-                yield lambda _heads: None
-        finally:
-            connection.rollback()
-            connection.execute(text("SELECT set_config('lock_timeout', :before, false)"), {"before": before})
-            connection.commit()
+        with listening(connection, {"begin": begin, "before_cursor_execute": on_statement}):
+            yield lambda _heads: None
 
 
-def _is_enough_for(connection: Connection, number: int) -> bool:
-    """Return whether one transaction can drop all objects and create ``number`` others, and leave others some locks.
+def _has_locks_for(connection: Connection, number: int) -> bool:
+    """Return whether a transaction can drop all objects and create ``number`` others, and leave a quarter of the locks.
 
-    The server has max_locks_per_transaction for each session that it may have (PostgreSQL manual, "Lock Management").
+    The server has max_locks_per_transaction locks per possible session (PostgreSQL manual, "Lock Management").
     """
     query = text(
         "SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FROM pg_largeobject_metadata),"
@@ -248,7 +225,7 @@ def _is_enough_for(connection: Connection, number: int) -> bool:
 
 
 def _require_free(connection: Connection) -> None:
-    """Raise LockTimeOutError if another session uses a table: once half of them are dropped, it is too late."""
+    """Raise LockTimeOutError if another session uses a table: once half of the tables are dropped, it is too late."""
     query = text(
         "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity a USING (pid)"
         " WHERE d.datname = current_database() AND locktype = 'relation' AND relation >= 16384"
@@ -259,16 +236,16 @@ def _require_free(connection: Connection) -> None:
         raise LockTimeOutError("other sessions use tables of this database.", "wait for them, and run it again.")
 
 
-def _drop_half_made(connection: Connection, index: str, table: str) -> None:
-    """Drop the index, if it is one that nobody can use: CREATE INDEX CONCURRENTLY leaves it where it fails or is killed
-    (PostgreSQL manual, "Building Indexes Concurrently"). One that somebody is making is not touched.
+def _drop_invalid_index(connection: Connection, index: str, table: str) -> None:
+    """Drop the index if it is invalid: CREATE INDEX CONCURRENTLY leaves it so when it fails or is killed (PostgreSQL
+    manual, "Building Indexes Concurrently"). Leave alone one that another session is creating.
     """
-    half_made = text(
+    invalid = text(
         "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
         " WHERE NOT i.indisvalid AND i.indrelid = to_regclass(:table)"
         " AND c.relname = (parse_ident(:index))[1]"
         " AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)"
     )
-    if name := connection.scalar(half_made, {"table": table, "index": index}):
+    if name := connection.scalar(invalid, {"table": table, "index": index}):
         connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {name.replace('%', '%%')}")
-        log.info("Dropped the index %s, which a run that failed or was killed had left half-made", name)
+        log.info("Dropped the invalid index %s, which a run that failed or was killed had left", name)

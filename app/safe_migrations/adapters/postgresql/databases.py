@@ -1,4 +1,4 @@
-"""Other databases of a PostgreSQL server."""
+"""The databases of a PostgreSQL server, and what a statement can reach from one of them."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from sqlalchemy.exc import DBAPIError
 from ..base import Databases, Outside, no_scratch, own_session
 from .dump import DROP_ALL
 
-# Functions that PUBLIC may not execute, as those for files, the server and replication; those that end sessions or run
-# a string as SQL; and those of extensions that reach other servers.
+# Functions that PUBLIC may not execute, such as those for files, the server and replication; those that end sessions or
+# run a string as SQL; and those of extensions that reach other servers.
 GUARDED = """
 SELECT p.proname FROM pg_proc p LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
                                                       AND d.deptype = 'e'
@@ -19,7 +19,7 @@ SELECT p.proname FROM pg_proc p LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::
         OR p.proname ~ '^(pg_(terminate|cancel)_backend|pg_.*replication.*|pg_logical_emit_message|query_to_xml.*)$'
         OR e.extname IN ('dblink', 'adminpack', 'http', 'pg_net', 'pg_cron', 'pg_background', 'plproxy'))
 """
-# All that a revision can make, but those that bring no function to reach out with: trusted ones and the like.
+# All extensions that a revision can create, except those known to have no function that reaches out.
 EXTENSIONS = """
 SELECT name FROM pg_available_extensions
  WHERE installed_version IS NULL AND name !~ '^(postgis|address_standardizer|btree_|tsm_)' AND name NOT IN (
@@ -49,16 +49,16 @@ SELECT set_config(name, 'foreign-table', false) FROM pg_settings WHERE name = 'r
 
 
 class PostgreSQLDatabases(Databases):
-    """Databases of a server, which only foreign tables and functions of extensions reach from one another."""
+    """Databases that only foreign tables and functions of extensions can reach from one another."""
 
     cursor_classes = ("cursor_factory", "server_cursor_factory")
 
     def path(self, name: str) -> str:
-        """The name itself: a URL has it behind the server's."""
+        """Return the name itself."""
         return name
 
     def make(self, connection: Connection, name: str) -> None:
-        """With the encoding and the locale of the database of ``connection``."""
+        """Create it with the encoding and the locale of the database of ``connection``."""
         version = connection.dialect.server_version_info or ()
         columns = "pg_encoding_to_char(encoding) AS encoding, datcollate AS lc_collate, datctype AS lc_ctype"
         if version >= (15,):
@@ -67,13 +67,14 @@ class PostgreSQLDatabases(Databases):
             columns += " AS icu_locale"
         if version >= (17,):
             columns += ", CASE datlocprovider WHEN 'b' THEN datlocale END AS builtin_locale"
-        found = connection.execute(text(f"SELECT {columns} FROM pg_database WHERE datname = current_database()")).one()
-        options = "".join(f" {option} '{value}'" for option, value in found._mapping.items() if value)
+        query = text(f"SELECT {columns} FROM pg_database WHERE datname = current_database()")
+        found = connection.execute(query).mappings().one()
+        options = "".join(f" {option} '{value}'" for option, value in found.items() if value)
         connection.rollback()
         self._in_no_transaction(f'CREATE DATABASE "{name}" TEMPLATE template0{options}')
 
     def drop(self, connection: Connection, name: str) -> bool:
-        """``WITH (FORCE)`` ends the sessions, from PostgreSQL 13 on."""
+        """Drop it; from PostgreSQL 13 on ``WITH (FORCE)`` ends the sessions."""
         found = self.has(connection, name)
         force = " WITH (FORCE)" if (connection.dialect.server_version_info or ()) >= (13,) else ""
         if found:
@@ -81,7 +82,7 @@ class PostgreSQLDatabases(Databases):
         return found
 
     def _in_no_transaction(self, statement: str) -> None:
-        """Run it in no transaction. Raises MigrationError if the user has no right to it, else DBAPIError."""
+        """Run it outside of a transaction. Raises MigrationError if the user lacks the right, or another DBAPIError."""
         with own_session(self.engine) as session:
             try:
                 session.exec_driver_sql(statement.replace("%", "%%"))
@@ -94,7 +95,7 @@ class PostgreSQLDatabases(Databases):
                 ) from error
 
     def clear(self, connection: Connection) -> None:
-        """Drop what is in the way of a dump, one by one."""
+        """Drop everything, as before a restore."""
         connection.rollback()
         with own_session(self.engine) as session:
             session.exec_driver_sql(DROP_ALL.replace("%", "%%"))
@@ -106,7 +107,7 @@ class PostgreSQLDatabases(Databases):
         return found is not None
 
     def outside(self, connection: Connection, _real: URL, is_shared: bool) -> Outside:
-        """Return the functions, the languages and the code of the database from the catalog."""
+        """Read functions, languages, extensions and code from the catalog."""
         if not is_shared:
             return Outside()
         functions = {name.lower() for name in connection.scalars(text(GUARDED))}
@@ -117,7 +118,7 @@ class PostgreSQLDatabases(Databases):
         return Outside({}, functions, languages, extensions, code)
 
     def confine(self, connection: Connection) -> None:
-        """Drop the user mappings, and forbid foreign tables where the server can (from 14.13, 15.8 and 16.4 on)."""
+        """Drop the user mappings, and forbid foreign tables if the server can (from 14.13, 15.8 and 16.4 on)."""
         connection.execute(text(MAPPINGS))
         connection.commit()
 

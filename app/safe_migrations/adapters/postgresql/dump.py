@@ -1,4 +1,4 @@
-"""The dump of a PostgreSQL database, written and read by the server's client programs."""
+"""Dumps of a PostgreSQL database, written and restored by its client programs."""
 
 import os
 import re
@@ -11,17 +11,16 @@ from typing import IO, Any
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection
 
-from ...backups.client_programs import ToolError, program, running, unnamed_file
 from ...errors import MigrationError
 from ...retry import RetryPolicy
 from ..base import RESTORE, SCRATCH, Part, double_quoted, not_whole
+from ..client_programs import ToolError, program, running, unnamed_file
 
 PACKAGE = "postgresql-client"
 
-# What the restore of a dump would find in its way, and what it would leave. Each object goes by itself, what refers to
-# others first, so that in steps no statement takes more locks than the server has. What belongs to an extension goes
-# with it; an extension stays if the dump has it, for the user may not be one who may create it. The publisher of a
-# subscription keeps its slot, which is not ours.
+# Drop everything before a restore: one by one, and what refers to other objects first, so that in steps no statement
+# takes more locks than the server has. Members of an extension are dropped with it; an extension that the dump contains
+# stays, because the user may not have the right to create it. The slot of a subscription stays at its publisher.
 DROP_ALL = f"""
 DO $$ DECLARE statement text; BEGIN
   CREATE SCHEMA IF NOT EXISTS public;
@@ -69,8 +68,8 @@ DO $$ DECLARE statement text; BEGIN
 END $$;
 """
 
-# What a dump takes for granted, and says no word of: that the schema public is as initdb makes it (from version 15 on
-# for its owner alone to create in), and that who makes an object has not said beforehand who else may use it.
+# A dump assumes that the schema public is as initdb creates it (from 15 on only its owner may create in it), and
+# that there are no default privileges.
 AS_IN_A_NEW_DATABASE = """
 DO $$ DECLARE statement text; BEGIN
   IF (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public') THEN
@@ -104,11 +103,11 @@ DO $$ DECLARE statement text; BEGIN
 END $$;
 """
 
-# A dump empties the search path, which the app's functions in constraints, indexes and views may rely on. Everything
-# else in a dump is qualified with its schema.
+# A dump empties the search path, on which functions in constraints, indexes and views may rely. Other names in a dump
+# are qualified with their schema.
 NO_PATH = b"set_config('search_path', '', false)"
 # A CHECK may call a function that reads another table, whose rows are restored later: such constraints are dropped
-# before the rows, and added again at the end.
+# before the rows are restored, and added again at the end.
 WITHOUT_CHECKS = """
 DO $$ DECLARE each record; texts text := ''; BEGIN
   LOOP
@@ -136,8 +135,8 @@ DO $$ BEGIN EXECUTE current_setting('safe_migrations.checks'); END $$;
 LOCKED = re.compile(r"^\d+; \d+ \d+ (TABLE|INDEX|CONSTRAINT|SEQUENCE|BLOB)(?! DATA| METADATA| ATTACH)\b", re.MULTILINE)
 LARGE_OBJECTS = re.compile(r" BLOB METADATA - (\d+)\.\.(\d+)")
 
-# In a dump these stand on a line of their own. pg_dump sorts by kind: schemas, collations, extensions, then types and
-# functions, whose text is left alone (pg_dump_sort.c).
+# In a dump these are on lines of their own. pg_dump sorts by kind: schemas, collations, extensions, then types and
+# functions, whose text is not touched (pg_dump_sort.c).
 OF_EXTENSIONS = re.compile(rb"(?:CREATE EXTENSION IF NOT EXISTS|COMMENT ON EXTENSION) [^\n]*;\n")
 BEFORE_THE_REST = tuple(
     b"%b %b" % (verb, kind)
@@ -145,15 +144,14 @@ BEFORE_THE_REST = tuple(
     for kind in (b"SCHEMA", b"COLLATION", b"EXTENSION", b"DATABASE", b"PROCEDURAL", b"LANGUAGE")
 )
 
-
-# Options that may stand on a command line, which all users of the machine can read. The others go into a file.
+# Options that may be on a command line, which all users of the machine can read. The others go into a file.
 SHOWN = ("dbname", "user", "host", "hostaddr", "port")
-# Options that are left out: one that a service file cannot contain; the encoding, because a dump has that of its
-# database; and one that libpq fills in from version 16 on, which older programs do not know.
+# Options that are omitted: one that a service file cannot contain; the encoding, because a dump has its database's; and
+# one that libpq adds from version 16 on, which older programs do not know.
 LEFT_OUT = {"service": None, "client_encoding": None, "sslcertmode": "allow"}
 
 PIECE = 1 << 17
-# The lines that pg_restore prints before anything of the archive.
+# The lines that pg_restore prints before those of the archive.
 PREAMBLE = (b"--\n", b"-- PostgreSQL database dump\n", b"\n")
 ROWS = re.compile(rb"COPY [^\n]* FROM stdin;\n")
 
@@ -168,9 +166,9 @@ class Dump:
         self.password: str = info.password
 
     def write(self, file: Path, part: Part) -> None:
-        """Run ``pg_dump -Fc``: one snapshot. Raises MigrationError.
+        """Run ``pg_dump -Fc``. Raises MigrationError.
 
-        A copy has no subscriptions: their workers would write into it, and it could not be dropped.
+        A copy has no subscriptions: their workers would write to it, and it could not be dropped.
         """
         wanted = ["--schema-only"] if part is Part.SCHEMA else []
         wanted += [] if part is Part.ALL else ["--no-subscriptions"]
@@ -183,15 +181,15 @@ class Dump:
                 raise
             raise ToolError(
                 error.what,
-                "a policy hides rows from this user. Let the user read all rows, as an administrator:",
+                "a policy hides rows from this user. As an administrator, let the user read all rows:",
                 f"ALTER ROLE {double_quoted(self.parts.get('user', 'USER'))} BYPASSRLS;",
             ) from error
 
     def verify(self, file: Path) -> None:
-        """Raise MigrationError unless it begins like one, and pg_restore can read it to its end."""
+        """Raise MigrationError unless ``file`` begins like a dump, and pg_restore can read all of it."""
         with file.open("rb") as opened:
             if opened.read(5) != b"PGDMP":
-                raise not_whole(file, "PostgreSQL", "it does not begin like one of pg_dump -Fc")
+                raise not_whole(file, "PostgreSQL", "it does not begin like a dump of pg_dump -Fc")
         try:
             read = [program("pg_restore", package=PACKAGE), f"--file={os.devnull}", str(file)]
             with running(read, PACKAGE, stdin=subprocess.DEVNULL):
@@ -202,7 +200,7 @@ class Dump:
     def run(self, file: Path, server: tuple[Any, ...], retry: RetryPolicy, extensions: list[str], steps: bool) -> None:
         """Drop everything and run the output of pg_restore: in one transaction, or in ``steps`` that commit.
 
-        ``server`` is the version of the server, and ``extensions`` what extensions() found in the contents of ``file``.
+        ``server`` is the server's version, and ``extensions`` what extensions() found in the contents of ``file``.
         """
         psql = ["psql", "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1"]
         begin = "SET synchronous_commit = off;" if steps else "BEGIN;"
@@ -231,9 +229,9 @@ class Dump:
 
     @contextmanager
     def _running(self, name: str, *args: str, **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run a program that uses libpq, and log it in to the database.
+        """Run a program that uses libpq and logs in to the database.
 
-        The options that are not SHOWN are in a service file, except for the password, which may end with a space.
+        Options that are not SHOWN are in a service file, except for the password, which may end with a space.
         """
         path = program(name, package=PACKAGE)
         shown = make_conninfo("", **{part: self.parts[part] for part in SHOWN if part in self.parts})
@@ -257,7 +255,7 @@ def locks(contents: str) -> int:
 
 
 def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
-    """Yield what psql has to run of the output of pg_restore.
+    """Yield the output of pg_restore as psql is to run it.
 
     Raises ToolError for a command to psql itself, such as one that runs a program: a crafted archive may contain it.
     Output that begins with ``restrict`` prevents that; in that of an older pg_restore only rows may have a backslash.
@@ -271,20 +269,19 @@ def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
             if not rows and piece.lstrip().startswith(b"\\"):
                 raise ToolError(
                     "a line of this file begins with a backslash, so it could make psql run any program.",
-                    "if you trust its author, restore it with a pg_restore of August 2025 or later, which prevents"
-                    " that:",
+                    "restore it with a pg_restore of August 2025 or later, which prevents that:",
                     f"apt-get install {PACKAGE}",
                 )
             rows = piece != b"\\.\n" if rows else bool(ROWS.fullmatch(piece))
         if head:  # up to the first object that comes after all extensions
             head = not piece.startswith((b"CREATE ", b"ALTER ", b"COPY ")) or piece.startswith(BEFORE_THE_REST)
             if NO_PATH in piece or (server < (17,) and b"transaction_timeout" in piece):
-                continue  # a newer pg_dump sets the latter, which this server does not know
+                continue  # pg_dump 17 sets the latter, which an older server does not know
             piece = _if_allowed(piece) if OF_EXTENSIONS.fullmatch(piece) else piece
         yield piece
 
 
 def _if_allowed(statement: bytes) -> bytes:
-    """An extension that this user may not create, or comment on, is there already, or nothing may need it."""
+    """Ignore it if the user may not create an extension, or comment on it: it may exist already, or not be needed."""
     handled = b"EXCEPTION WHEN insufficient_privilege OR undefined_object THEN NULL"
     return b"DO $safe$ BEGIN %b %b; END $safe$;\n" % (statement.strip(), handled)

@@ -1,4 +1,4 @@
-"""PostgreSQL's advisory lock, on a session of its own; a pooler that breaks such locks is named."""
+"""PostgreSQL's advisory lock, and the refusal of a pooler that breaks it."""
 
 import hashlib
 from typing import Any
@@ -12,15 +12,15 @@ from ..base import Lock
 
 
 class AdvisoryLock(Lock):
-    """Held by a session: the server frees it when the session ends, however it does."""
+    """A lock that a session holds: the server frees it when the session ends for any reason."""
 
     def __init__(self, connection: Connection, what: str) -> None:
         self.connection = connection
-        # Advisory locks belong to a database, so one number serves all; any other program is unlikely to take this one.
+        # Advisory locks belong to a database, so all can use one number; no other program is likely to use it.
         self.key = int.from_bytes(hashlib.sha256(f"flask db {what}".encode()).digest()[:8], signed=True)
 
     def take(self) -> bool:
-        """Never the variant that waits: it would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits in turn."""
+        """Take the lock if it is free. Waiting would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits."""
         return bool(self.connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": self.key}))
 
     def is_held(self) -> bool:
@@ -31,7 +31,7 @@ class AdvisoryLock(Lock):
             return False
 
     def holder(self) -> tuple[str, str]:
-        """The session, by its number, its name and the time of its last statement, which took the lock."""
+        """Return the session's number, its name and the time of its last statement, which took the lock."""
         found = self.connection.execute(
             text(
                 "SELECT a.pid, a.application_name, to_char(a.state_change, 'HH24:MI:SS') FROM pg_locks l"
@@ -48,10 +48,10 @@ class AdvisoryLock(Lock):
 
 
 def require_session(session: Connection, other: Connection) -> None:
-    """Raise MigrationError if a pooler gives each transaction another session, or two of us the same one.
+    """Raise MigrationError if a pooler gives each transaction another session, or both connections the same one.
 
-    Behind a pooler, the session's number is not the one that it was told at login. Those that keep a session together,
-    as PgBouncer does with `pool_mode = session`, keep what is set in it.
+    Behind a pooler, the session's number is not the one from login. What is set in a session stays there if the pooler
+    assigns sessions for good, as PgBouncer does with `pool_mode = session`.
     """
     below: Any = session.connection.dbapi_connection
     if below.info.backend_pid == session.scalar(text("SELECT pg_backend_pid()")):
@@ -63,8 +63,8 @@ def require_session(session: Connection, other: Connection) -> None:
         other.rollback()
         if found != (True, False):
             raise MigrationError(
-                "a pooler stands before the server and gives each transaction another session, as PgBouncer does in"
-                " transaction mode: no lock holds there.",
+                "a pooler gives each transaction another session, as PgBouncer does in transaction mode, so the lock"
+                " would not hold.",
                 "connect to the server itself for migrations:",
                 "DATABASE_URL=postgresql://USER:PASSWORD@SERVER:5432/DATABASE flask db upgrade",
             )

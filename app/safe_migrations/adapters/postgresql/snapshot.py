@@ -1,4 +1,4 @@
-"""What a PostgreSQL server says of the objects of a database, and of its rows."""
+"""A snapshot of a PostgreSQL database: objects from the catalog, and rows."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from ..base import OWN_TABLES, double_quoted, version_table
 from ..snapshot import Rows, Scan, Snapshot
 
-# Schemas of the database's own, and no object that belongs to an extension. A name is as the search path needs it.
+# Not the system's schemas, nor members of extensions. Names have their schema if the search path needs it.
 OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 NOT_OF_AN_EXTENSION = (
     "NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid}"
@@ -23,7 +23,7 @@ TYPES = f"pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace AND {OURS} AND
     catalog="pg_type", oid="t.oid"
 )
 ACL = "coalesce(c.relacl, acldefault('r', c.relowner))"
-# Without NOT VALID: no statement makes a validated constraint unvalidated, so no downgrade can.
+# NOT VALID is left out, because no downgrade can make a validated constraint unvalidated.
 OBJECTS = f"""
 SELECT 'schema ' || n.nspname, coalesce(n.nspacl::text, '') FROM pg_namespace n WHERE {OURS}
 UNION ALL
@@ -105,8 +105,8 @@ UNION ALL
 SELECT 'publication ' || pubname, concat_ws(' ', puballtables, (SELECT string_agg(prrelid::regclass::text, ', '
        ORDER BY 1) FROM pg_publication_rel r WHERE r.prpubid = p.oid)) FROM pg_publication p
 """
-# How far each is; one that has not been used has no last value. One that a column
-# owns is called after the column, so that its loss counts as the column's.
+# The last value of each sequence, 0 before its first use. A sequence that a column owns is named after the column, so
+# that its loss counts as the column's.
 COUNTERS = """
 SELECT coalesce((SELECT format('the counter of %s.%s', d.refobjid::regclass, a.attname) FROM pg_depend d
                    JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
@@ -124,7 +124,7 @@ SELECT c.oid::regclass::text, format('%I.%I', n.nspname, c.relname), a.attname,
  WHERE c.relkind IN ('r', 'p') ORDER BY 1, a.attnum
 """
 
-# Policies that are forced hide rows from the table's owner too. The ALTER TABLE is rolled back with the rest.
+# Forced policies hide rows from the table's owner too. The ALTER TABLE is rolled back at the end.
 SHOW_ALL_ROWS = """
 DO $$ DECLARE t record; BEGIN
   FOR t IN SELECT nspname, relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
@@ -136,7 +136,7 @@ END $$
 
 
 def taken(connection: Connection) -> Snapshot:
-    """Schema and rows of all schemas of the database's own; ends the transaction. Raises DBAPIError."""
+    """Return the objects and rows of all schemas but the system's; end the transaction. Raises DBAPIError."""
     revisions = {"revisions": version_table()[1]}
     objects = {name: words or "" for name, words in connection.execute(text(OBJECTS), revisions)}
     connection.execute(text(SHOW_ALL_ROWS))
@@ -159,7 +159,7 @@ def _text(name: str) -> str:
 
 
 def _sum(values: list[str]) -> str:
-    """Of a 64-bit hash of all of them."""
+    """Return the sum over all rows of a 64-bit hash of the values."""
     joined = f"concat_ws(',', {', '.join(values)})" if values else "''"
     return f'coalesce(sum(hashtextextended({joined} COLLATE "C", 0)::numeric), 0)'
 
