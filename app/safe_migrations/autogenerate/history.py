@@ -4,13 +4,13 @@ from alembic.runtime.migration import MigrationContext
 
 from ..adapters.products import FACTS
 from ..review.known_schema import KnownSchema
-from ..review.recorder import Recordings
+from ..review.recorder import recordings
 from ..review.reviewer import Review
 
 
 def tables_by_revisions(context: MigrationContext, product: str) -> KnownSchema:
     """Return the tables after all revisions, as these would run on ``product``."""
-    history = Review(FACTS[product](), KnownSchema(), Recordings())
+    history = Review(FACTS[product](), KnownSchema(), recordings())
     for revision in [*context.script.walk_revisions()][::-1] if context.script is not None else []:
         history.pass_by(revision)
     return history.tables

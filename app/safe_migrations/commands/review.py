@@ -10,7 +10,7 @@ from ..adapters.products import facts_of
 from ..errors import LoginError, MigrationError, several_heads
 from ..plan import upgrades
 from ..review.findings import FORMATS, Finding, as_text, merged
-from ..review.recorder import Recordings
+from ..review.recorder import recordings
 from ..review.reviewer import review_pending, review_revisions
 from .app_database import opened, settings_of
 from .group import MigrationCommand, config_of, directory_option
@@ -65,7 +65,7 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
     history = list(script.walk_revisions())[::-1]
     order = [revision.revision for revision in history]
     chosen = set(order) if whole else _chosen(script, revisions)
-    recordings = Recordings()
+    recorded = recordings()
     if targets:
         try:
             wanted = [facts_of(*product_and_version(target, "--target")) for target in targets.split(",")]
@@ -76,16 +76,16 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
             chosen = _pending_elsewhere(config, script)
             one_run = chosen is not None
         names = set(order) if chosen is None else chosen
-        return merged({facts: review_revisions(history, names, facts, recordings, one_run) for facts in wanted}, order)
+        return merged({facts: review_revisions(history, names, facts, recorded, one_run) for facts in wanted}, order)
     with opened(config) as (database, using):
         elsewhere = [facts_of(*target) for target in using.targets]
         if chosen is not None:
             everywhere = (database.facts, *elsewhere)
-            return merged({facts: review_revisions(history, chosen, facts, recordings) for facts in everywhere}, order)
+            return merged({facts: review_revisions(history, chosen, facts, recorded) for facts in everywhere}, order)
         pending = upgrades(script, "heads", database.heads())
         names = {revision.revision for revision in pending}
-        here = review_pending(pending, database, recordings)
-        reviews = {facts: review_revisions(history, names, facts, recordings, one_run=True) for facts in elsewhere}
+        here = review_pending(pending, database, recorded)
+        reviews = {facts: review_revisions(history, names, facts, recorded, one_run=True) for facts in elsewhere}
         return merged({database.facts: here, **reviews}, order)
 
 

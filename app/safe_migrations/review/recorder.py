@@ -115,7 +115,7 @@ class Recordings:
 
     def __init__(self) -> None:
         self._recorders: dict[str, Recorder] = {}
-        self._found: dict[tuple[str, str, str], Recording] = {}
+        self._found: dict[tuple[str, int, str, str], Recording] = {}
 
     def of(self, script: Script, product: str, *directions: str, connection: Connection | None = None) -> "Revision":
         """Return what the functions ``directions`` of a script do on ``product``; both functions, if none is named.
@@ -131,7 +131,7 @@ class Recordings:
         )
 
     def _recorded(self, script: Script, product: str, direction: str, connection: Connection | None) -> Recording:
-        key = (script.path, product, direction)
+        key = (script.path, Path(script.path).stat().st_mtime_ns, product, direction)
         if key not in self._found:
             if product not in self._recorders:
                 self._recorders[product] = Recorder(product)
@@ -139,6 +139,14 @@ class Recordings:
             operations = [each for operation in raw.operations for each in _translated(operation, product)]
             self._found[key] = replace(raw, operations=operations)
         return self._found[key]
+
+
+def recordings() -> Recordings:
+    """Return what this command has recorded without a database; it is forgotten with the application context."""
+    if "recordings" not in g:
+        g.recordings = Recordings()
+    found: Recordings = g.recordings
+    return found
 
 
 def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
