@@ -1,14 +1,28 @@
-"""Where the models and the database differ."""
+"""Differences between the models and the database."""
+
+from typing import Any
 
 from alembic import context
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from .console import only_warnings
-from .errors import differences
 
 
 def drift(migration_context: MigrationContext) -> list[str]:
-    """``["add_table pet"]``: what would make the database what the models say. To be called while env.py runs."""
+    """Return what would make the database match the models: ``["add_table pet"]``. Call it while env.py runs."""
     with only_warnings():
         return differences(compare_metadata(migration_context, context.get_context().opts["target_metadata"]))
+
+
+def differences(diffs: list[Any]) -> list[str]:
+    """Return a name for each of Alembic's tuples and lists of tuples: ``add_table pet``, ``modify_type user.email``."""
+    found = []
+    for diff in diffs:
+        if isinstance(diff, list):
+            found += differences(diff)
+        else:
+            kind, *rest = diff
+            parts = rest[1:3] if "column" in kind or kind.startswith("modify") else rest[:1]
+            found.append(f"{kind} {'.'.join(str(getattr(part, 'name', part)) for part in parts)}")
+    return found

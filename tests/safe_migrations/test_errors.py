@@ -95,8 +95,8 @@ CASES = {
     "product": at_url("oracle://x", "DATABASE_URL names a database that is not supported", "one of sqlite, mysql"),
     "url-option-no-text": at_url(
         f"mysql://u:{PASSWORD}@127.0.0.1:1/d?ssl=true&charset=utf8mb4",
-        "the driver does not take the option ssl from a URL, as text",
-        "?ssl_ca=/etc/ssl/certs/ca-certificates.crt",
+        "the driver does not take an option as text",
+        "?ssl_ca=/etc/ssl/certs/ca-certificates.crt there instead of ssl",
     ),
     "parts-host": from_parts(
         "DB_HOST is not a host name", "127.0.0.1", DB_DIALECT="mysql", DB_NAME="d", DB_HOST="mysql://h"
@@ -111,7 +111,7 @@ CASES = {
     "folder-missing": at_url("sqlite:////nowhere/app.db", "unable to open database file", "mkdir -p /nowhere"),
     "folder-as-file": at_url("sqlite:////tmp", "unable to open database file", "check the path"),
     "no-database": at_url(
-        "sqlite:///../config.py", "file is not a database", "is no SQLite database, or it is damaged"
+        "sqlite:///../config.py", "file is not a database", "is not a SQLite database, or it is damaged"
     ),
     # Servers that are not there
     "password-behind": at_url(f"mysql://127.0.0.1:1/d?password={PASSWORD}", "Connection refused", "start the server"),
@@ -128,14 +128,14 @@ CASES = {
     "mysql-option": at_url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d?ssl-mode=x", "ssl-mode", "behind the ?"),
     "postgresql-option": at_url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d?nope=x", "nope", "behind the ?"),
     # Revisions
-    "unknown": Case("there is no revision nope", "flask db history", "upgrade nope"),
-    "unknown-option": Case("there is no revision nope", "flask db history", "downgrade --revision nope"),
-    "unknown-show": Case("there is no revision nope", "flask db history", "show nope"),
-    "unknown-stamp": Case("there is no revision nope", "flask db history", "stamp nope"),
-    "unknown-history": Case("there is no revision nope", "flask db history", "history -r nope:head"),
-    "unknown-review": Case("there is no revision nope", "flask db history", "review nope:head"),
-    "unknown-review-end": Case("there is no revision nope", "flask db history", "review base:nope"),
-    "unknown-head": Case("there is no revision nope", "flask db history", "revision -m x --head nope"),
+    "unknown": Case("unknown revision nope", "flask db history", "upgrade nope"),
+    "unknown-option": Case("unknown revision nope", "flask db history", "downgrade --revision nope"),
+    "unknown-show": Case("unknown revision nope", "flask db history", "show nope"),
+    "unknown-stamp": Case("unknown revision nope", "flask db history", "stamp nope"),
+    "unknown-history": Case("unknown revision nope", "flask db history", "history -r nope:head"),
+    "unknown-review": Case("unknown revision nope", "flask db history", "review nope:head"),
+    "unknown-review-end": Case("unknown revision nope", "flask db history", "review base:nope"),
+    "unknown-head": Case("unknown revision nope", "flask db history", "revision -m x --head nope"),
     "empty": Case("The revision is empty", "flask db downgrade", "downgrade --revision ", status=2),
     "empty-upgrade": Case("The revision is empty", "flask db upgrade", "upgrade ", status=2),
     "empty-merge": Case("No revisions to merge.", 'merge -m "Merge heads" heads', "merge -m x", status=2),
@@ -469,11 +469,11 @@ def test_rows_that_exist(project: Project) -> None:
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_option_that_is_no_text(database: str, project: Project) -> None:
-    """The option is named, and the line to paste makes the command work."""
+    """The line to paste names the option, and makes the command work."""
     project.environ["DATABASE_URL"] = f"{database}&prepare_threshold=0"
     done = project.db("upgrade")
     line = 'SQLALCHEMY_ENGINE_OPTIONS["connect_args"] = {"prepare_threshold": 0}'
-    assert (1, True) == (done.returncode, "does not take the option prepare_threshold from a URL" in done.stderr)
+    assert (1, True) == (done.returncode, "does not take an option as text" in done.stderr)
     assert f"    {line}\n" in done.stderr
     config = project.path / "config.py"
     config.write_text(re.sub(r"(\n    SQLALCHEMY_ENGINE_OPTIONS = .*\n)", rf"\1    {line}\n", config.read_text()))

@@ -200,7 +200,7 @@ def test_purge_at_an_unknown_revision(project: Project, database: str, target: s
     engine = create_engine(database)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'gone'"))
-    assert "there is no revision nope" in project.db("stamp", "--purge", "nope").stderr
+    assert "unknown revision nope" in project.db("stamp", "--purge", "nope").stderr
     said = project.ok("stamp", "--purge", target)
     assert f"The database is at {', '.join(expected) or 'base'}\n" in said
     with engine.connect() as connection:

@@ -28,8 +28,8 @@ from flask import Flask, current_app, g
 from flask.helpers import get_debug_flag
 from flask_migrate.cli import db as stock
 
-from ..errors import MigrationError, message, script_place
-from ..remedies import Situation
+from ..errors import MigrationError
+from ..remedies import Situation, message, script_place
 
 # Each command of this package, and the module that has it.
 ADDED = {

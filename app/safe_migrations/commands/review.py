@@ -7,8 +7,9 @@ from sqlalchemy.exc import DBAPIError
 
 from ..adapters import product_and_version
 from ..adapters.products import facts_of
-from ..errors import LoginError, MigrationError, several_heads
+from ..errors import LoginError, MigrationError
 from ..plan import upgrades
+from ..remedies import several_heads
 from ..review.findings import FORMATS, Finding, as_text, merged
 from ..review.recorder import recordings
 from ..review.reviewer import review_pending, review_revisions
