@@ -140,7 +140,7 @@ def test_values_are_kept(connection: Connection) -> None:
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_rewrites(connection: Connection) -> None:
-    """PostgreSQL makes a table anew where the facts say so, and only there."""
+    """PostgreSQL rewrites a table where the facts say so, and only there."""
     facts = PostgreSQLFacts()
     run = connection.exec_driver_sql
     run("SET timezone = 'Europe/Berlin'")  # in UTC, times need no other zone

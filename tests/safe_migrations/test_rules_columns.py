@@ -28,12 +28,10 @@ def test_rename_column_words(review: Review) -> None:
     """The message has the names of the script, and the line to paste keeps the database as it is."""
     (finding,) = found(review("op.alter_column('user', 'username', new_column_name='login')", "mysql"), "rename-column")
     assert (
-        "revision a1 renames column user.username to login, and code that is still running uses the old name "
-        "(rename-column)."
+        "revision a1 renames column user.username to login, but running code still uses the old name (rename-column)."
     ) == finding.message
     assert (
-        "keep the name in the database, and rename the attribute of the model:\n"
-        '    login = mapped_column("username", ...)'
+        'keep the column\'s name, and rename the attribute of the model:\n    login = mapped_column("username", ...)'
     ) == finding.instead
 
 
@@ -82,7 +80,7 @@ def test_no_rename(review: Review, up: str) -> None:
 def test_possible_rename(review: Review, up: str, line: str) -> None:
     """Of columns with types of one kind, in either order; of tables with most columns in common."""
     (finding,) = found(review(up, "postgresql"), "possible-rename")
-    assert f"rename it, if it is:\n{line}" == finding.instead
+    assert f"if it is a rename, write it as one:\n{line}" == finding.instead
     assert ("blocks", up.splitlines().index(next(each for each in up.splitlines() if "drop_" in each)) + 8) == (
         finding.level.value,
         finding.line,
@@ -128,18 +126,18 @@ def test_add_not_null_column_words(review: Review) -> None:
     up = f"with op.batch_alter_table('user') as batch_op:\n    {added}"
     (finding,) = found(review(up, "sqlite"), "add-not-null-column")
     assert (
-        "revision a1 adds column user.x, which is NOT NULL and has no server_default, and fails, for rows that are "
-        "there have no value for it (add-not-null-column)."
+        "revision a1 adds column user.x, which is NOT NULL without a server_default; it fails because existing rows "
+        "would have no value (add-not-null-column)."
     ) == finding.message
     assert (
-        "add it without NOT NULL, fill it, and make it NOT NULL in a later revision; or give a server_default:\n"
+        "add it as nullable, backfill it, and make it NOT NULL in a later revision; or give it a server_default:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.add_column(sa.Column('x', sa.Date(), nullable=True))\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.add_column(sa.Column('x', sa.Date(), server_default='...', nullable=False))"
     ) == finding.instead
     (finding,) = found(review(up, "mariadb"), "add-not-null-column")
-    assert "each row that is there gets 0, '' or the like, which nobody chose" in finding.message
+    assert "existing rows get an invented value such as 0 or ''" in finding.message
 
 
 def test_add_not_null_column(database: str, review_on: ReviewOn) -> None:
@@ -192,11 +190,11 @@ def test_set_not_null(database: str, review_on: ReviewOn) -> None:
 def test_set_not_null_words(database: str, review_on: ReviewOn) -> None:
     """The statement to paste has the names as the database quotes them."""
     (finding,) = found(review_on(SET_AGE, "ALTER TABLE {user} ADD COLUMN age INTEGER"), "set-not-null")
-    assert "revision a1 makes column user.age NOT NULL, and there are rows where it is NULL (set-not-null)." == (
+    assert "revision a1 makes user.age NOT NULL, which fails because existing rows are NULL (set-not-null)." == (
         finding.message
     )
     assert (
-        "fill them first, in a revision of their own:\n"
+        "backfill them first, in a separate revision:\n"
         "    op.execute('UPDATE \"user\" SET age = ... WHERE age IS NULL')"
     ) == finding.instead
 
@@ -279,7 +277,7 @@ DEFAULTS = {
 
 @pytest.mark.parametrize(("column", "rewrites"), DEFAULTS.items())
 def test_volatile_default(review: Review, column: str, rewrites: bool) -> None:
-    """It is found where PostgreSQL makes the table anew."""
+    """It is found where PostgreSQL rewrites the table."""
     findings = found(
         review(f"op.add_column('user', sa.Column('x', {column}))", "postgresql"), "volatile-default-rewrites"
     )
@@ -289,7 +287,7 @@ def test_volatile_default(review: Review, column: str, rewrites: bool) -> None:
 @on_postgresql
 @pytest.mark.parametrize(("column", "rewrites"), DEFAULTS.items())
 def test_volatile_default_rewrites(operating: Operating, column: str, rewrites: bool) -> None:
-    """PostgreSQL makes the table anew for those, and only for those."""
+    """PostgreSQL rewrites the table for those, and only for those."""
     connection, op = operating
     node = sa.text("SELECT pg_relation_filenode('\"user\"')")
     before = connection.scalar(node)

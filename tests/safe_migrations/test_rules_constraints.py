@@ -51,8 +51,8 @@ def test_unique(review_on: ReviewOn, made: str) -> None:
     )
     (finding,) = found(review_on(made, "INSERT INTO pet VALUES (3, 1, 2, ''), (4, 1, 2, '')"), "add-unique")
     assert "blocks" == finding.level
-    assert finding.message.startswith("revision a1 makes a")
-    assert finding.message.endswith(" of pet unique, and there are rows that have the same (add-unique).")
+    assert finding.message.startswith("revision a1 adds a unique ")
+    assert finding.message.endswith(" of pet, which fails because rows share a value (add-unique).")
     assert [(1, 2, 2)] == pasted_query(finding)
 
 
@@ -119,10 +119,11 @@ def test_foreign_key(review_on: ReviewOn) -> None:
     (finding,) = found(review_on(made, "INSERT INTO pet VALUES (3, 2, 1, '')"), "add-foreign-key")
     assert "blocks" == finding.level
     assert (
-        "revision a1 adds foreign key fk to pet, and there are rows of pet that refer to no owner (add-foreign-key)."
+        "revision a1 adds foreign key fk to pet, which fails because rows of pet refer to a missing owner"
+        " (add-foreign-key)."
     ) == finding.message
     assert (
-        "correct or remove such rows in a revision before this one:\n"
+        "correct or remove such rows in an earlier revision:\n"
         "    SELECT * FROM pet WHERE pet.a IS NOT NULL AND pet.b IS NOT NULL AND NOT (EXISTS (SELECT 1"
         " FROM owner AS referred WHERE referred.a = pet.a AND referred.b = pet.b))"
     ) == finding.instead
@@ -149,7 +150,7 @@ def test_check(review_on: ReviewOn, condition: str) -> None:
     (finding,) = found(review_on(made, "INSERT INTO pet VALUES (3, 1, 1, 'b')"), "add-check")
     assert "blocks" == finding.level
     assert (
-        "revision a1 adds CHECK constraint ck to pet, and there are rows of pet that violate it (add-check)."
+        "revision a1 adds CHECK constraint ck to pet, which fails because rows of pet violate it (add-check)."
     ) == finding.message
     assert [(3, 1, 1, "b")] == pasted_query(finding)
 
@@ -173,7 +174,7 @@ def test_no_rows(review_on: ReviewOn) -> None:
 
 
 def test_constraint_that_comes_back(review: Review) -> None:
-    """One that the script makes anew, or that goes with its table, is not lost; with another name it is."""
+    """One that the script creates again, or that is dropped with its table, is not lost; under another name it is."""
     drop, make = (
         "op.drop_constraint('fk', 'user', type_='foreignkey')\n",
         "op.create_foreign_key('{}', 'user', 'user', ",
@@ -235,37 +236,37 @@ def test_check_locks(operating: Operating) -> None:
         (
             "constraint-scan-blocks",
             "op.create_foreign_key(None, 'pet', 'user', ['a'], ['id'], ondelete='CASCADE')",
-            "adds a foreign key to pet, and nobody writes pet and user while all rows are read",
+            "adds a foreign key to pet, which blocks writes to pet and user while all rows are scanned",
         ),
         (
             "constraint-scan-blocks",
             "with op.batch_alter_table('user') as batch_op:\n    batch_op.create_check_constraint('Pos', 'id > 0')",
-            "adds CHECK constraint Pos to user, and nobody reads and writes user while all rows are read",
+            "adds CHECK constraint Pos to user, which blocks reads and writes of user while all rows are scanned",
         ),
         (
             "constraint-scan-blocks",
             "op.add_column('pet', sa.Column('c', sa.Integer(), sa.ForeignKey('user.id')))",
-            "adds a foreign key to pet, and nobody writes pet and user while all rows are read",
+            "adds a foreign key to pet, which blocks writes to pet and user while all rows are scanned",
         ),
         (
             "constraint-scan-blocks",
             "op.add_column('pet', sa.Column('c', sa.Integer(), sa.CheckConstraint('c > 0', name='c')))",
-            "adds CHECK constraint c to pet, and nobody reads and writes pet while all rows are read",
+            "adds CHECK constraint c to pet, which blocks reads and writes of pet while all rows are scanned",
         ),
         (
             "unique-constraint-blocks",
             "op.create_unique_constraint(None, 'user', ['email', 'id'], deferrable=True, initially='DEFERRED')",
-            "adds a constraint to user, and nobody can read or write user while its index is built",
+            "adds a unique constraint to user, which blocks reads and writes of user while its index is built",
         ),
         (
             "unique-constraint-blocks",
             "op.add_column('user', sa.Column('Age', sa.Integer(), unique=True))",
-            "adds a constraint to user, and nobody can read or write user while its index is built",
+            "adds a unique constraint to user, which blocks reads and writes of user while its index is built",
         ),
         (
             "unique-constraint-blocks",
             "op.create_primary_key('Pk', 'tag', ['id'])",
-            "adds primary key Pk to tag, and nobody can read or write tag while its index is built",
+            "adds primary key Pk to tag, which blocks reads and writes of tag while its index is built",
         ),
     ],
 )
@@ -325,7 +326,7 @@ def test_exclude_constraint_locks(review_on: ReviewOn, operating: Operating) -> 
     script = "op.create_exclude_constraint('ex', 'user', (sa.column('email'), '='), using='btree')"
     (finding,) = review_on(script)
     assert (
-        "revision a1 adds EXCLUDE constraint ex to user, and nobody can read or write it while its index is built"
+        "revision a1 adds EXCLUDE constraint ex to user, which blocks reads and writes while its index is built"
         " (exclude-constraint)."
     ) == finding.message
     exec(script, {"op": op, "sa": sa})
@@ -345,7 +346,7 @@ def test_foreign_key_copies(review_on: ReviewOn, operating: Operating) -> None:
     assert [] == found(review_on(script), "add-foreign-key-blocks"), "no rows"
     (finding,) = found(review_on(script, "INSERT INTO pet VALUES (1, 1, 1, '')"), "add-foreign-key-blocks")
     assert (
-        "revision a1 adds foreign key fk to pet, for which pet is copied, and nobody can write to it meanwhile"
+        "revision a1 adds foreign key fk to pet; the server rebuilds pet for this and blocks writes until it is done"
         " (add-foreign-key-blocks)."
     ) == finding.message
     add = "ALTER TABLE pet ADD CONSTRAINT fk FOREIGN KEY (a) REFERENCES user (id), ALGORITHM={}, LOCK={}"

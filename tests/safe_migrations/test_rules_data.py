@@ -24,12 +24,12 @@ def test_unbounded_words(review: Review) -> None:
     """The message has the names of the script, and the line to paste begins with what it sets."""
     (finding,) = found(review("op.execute('UPDATE pet SET name = NULL')", "postgresql"), "unbounded-data-change")
     assert (
-        "revision a1 changes all rows of pet at once, and each stays locked until the last one is done "
+        "revision a1 changes all rows of pet at once; each stays locked until the last one is done "
         "(unbounded-data-change)."
     ) == finding.message
     assert (
-        "say which rows; for many of them, a script beside the migrations that commits each batch, for a lock lasts as "
-        "long as its transaction:\n    op.execute('UPDATE pet SET name = ... WHERE id BETWEEN 1 AND 1000')"
+        "say which rows; for many of them use a script outside the migrations that commits each batch, because a lock "
+        "lasts as long as its transaction:\n    op.execute('UPDATE pet SET name = ... WHERE id BETWEEN 1 AND 1000')"
     ) == finding.instead
 
 
@@ -83,7 +83,7 @@ def test_unbounded_without_rows(review_on: ReviewOn) -> None:
 
 @on_servers
 def test_rows_stay_locked(operating: Operating, backend: str) -> None:
-    """Until the transaction ends, nobody can change a row that an UPDATE has changed."""
+    """Until the transaction ends, other sessions wait for a row that an UPDATE has changed."""
     connection, op = operating
     user = connection.dialect.identifier_preparer.quote("user")
     op.execute(f"UPDATE {user} SET email = 'x'")
@@ -123,7 +123,7 @@ def test_backfill_without_rows(review_on: ReviewOn, backend: str) -> None:
 
 @on_postgresql
 def test_altered_table_stays_locked(operating: Operating) -> None:
-    """While the rows change, nobody can even read the table that was altered."""
+    """While the rows change, reads of the altered table wait."""
     connection, op = operating
     op.execute('ALTER TABLE "user" ADD COLUMN age INTEGER')
     op.execute('UPDATE "user" SET age = 1 WHERE id = 1')

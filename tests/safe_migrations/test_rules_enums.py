@@ -45,7 +45,7 @@ def both(up: str, down: str) -> str:
 def test_enum_outlives_table(review: Review, up: str, down: str, expected: list[str]) -> None:
     """It is what makes a type, and does not drop it by any of the ways; ADD COLUMN makes none."""
     findings = found(review(both(up, down), "postgresql"), "enum-outlives-table")
-    assert expected == [name for name in expected if findings and f"makes enum {name}," in findings[0].message]
+    assert expected == [name for name in expected if findings and f"creates enum {name}," in findings[0].message]
     assert len(expected) == len(findings)
 
 

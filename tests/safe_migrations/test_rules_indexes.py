@@ -52,7 +52,7 @@ def test_create_index_line(review: Review, made: str, pasted: str) -> None:
     """The line to paste keeps all that the script says of the index."""
     (finding,) = found(review(made, "postgresql"), "create-index-blocks-writes")
     assert (
-        "create it concurrently, in a revision of its own:\n"
+        "create it concurrently, in a separate revision:\n"
         "    with op.get_context().autocommit_block():\n"
         f"        {pasted}"
     ) == finding.instead
@@ -111,11 +111,11 @@ def test_concurrently_found(review: Review, direction: str) -> None:
     (finding,) = review(inside, "postgresql")
     where = " in downgrade()" if direction == "downgrade" else ""
     assert (
-        f"revision a1{where} drops index ix concurrently in a transaction, which the server refuses"
+        f"revision a1{where} drops index ix concurrently in a transaction, which PostgreSQL refuses"
         " (concurrently-in-transaction)."
     ) == finding.message
     assert (
-        "leave the transaction for it, in a revision of its own:\n"
+        "use an autocommit block, in a separate revision:\n"
         "    with op.get_context().autocommit_block():\n"
         "        op.drop_index('ix', table_name='user', postgresql_concurrently=True)"
     ) == finding.instead
@@ -150,8 +150,8 @@ def test_drop_index_of_what_table(review_on: ReviewOn) -> None:
     """Without the table's name in the script, the finding does not invent one."""
     (finding,) = found(review_on("op.drop_index('ix')"), "drop-index-blocks")
     assert (
-        "revision a1 drops index ix, which waits for all who use its table, and all others wait behind it"
-        " (drop-index-blocks)."
+        "revision a1 drops index ix without CONCURRENTLY, which waits for all transactions that use its table and makes"
+        " all others wait behind it (drop-index-blocks)."
     ) == finding.message
     assert "op.drop_index('ix', postgresql_concurrently=True)" in finding.instead
 
@@ -235,7 +235,7 @@ def test_index_of_foreign_key(
     [
         (
             f"{DROP}op.drop_table('pet')",
-            "leave it to the table, which takes its indexes along:\n    op.drop_table('pet')",
+            "leave the index to DROP TABLE, which drops it:\n    op.drop_table('pet')",
         ),
         (
             f"{DROP}{DROP_KEY}",
@@ -244,7 +244,7 @@ def test_index_of_foreign_key(
         ),
         (
             DROP,
-            "drop the foreign key first, or give it another index before:\n"
+            "drop the foreign key first, or create another index for it:\n"
             "    op.create_index('ix_pet_user_id_key', 'pet', ['user_id'], unique=False)\n"
             "    op.drop_index('ix', table_name='pet')",
         ),
@@ -255,7 +255,7 @@ def test_index_of_foreign_key_words(review: Review, down: str, instead: str, pro
     script = f"def upgrade():\n{indent(PET + IX, '    ')}\n\ndef downgrade():\n"
     (finding,) = found(review(script + indent(down, "    "), product), "index-needed-by-foreign-key")
     assert (
-        "revision a1 in downgrade() drops index ix of pet, and the server refuses that while foreign key fk"
+        "revision a1 in downgrade() drops index ix of pet, which the server refuses because foreign key fk"
         " needs it (index-needed-by-foreign-key)."
     ) == finding.message
     assert instead == finding.instead
@@ -273,9 +273,9 @@ def test_fulltext(review_on: ReviewOn, operating: Operating, kind: str) -> None:
         f"op.create_index('ix', 'note', ['{column}'], mysql_prefix='{kind}')",
         "INSERT INTO note VALUES (1, 'a b', POINT(1, 1), 1)",
     )
-    assert f"revision a1 creates {kind} index ix, and nobody can write to note meanwhile (fulltext-blocks)." == (
-        finding.message
-    )
+    assert (
+        f"revision a1 creates {kind} index ix, which blocks writes to note until it is built (fulltext-blocks)."
+    ) == finding.message
     with pytest.raises(OperationalError, match="LOCK=NONE is not supported"):
         connection.execute(sa.text(f"ALTER TABLE note ADD {kind} INDEX ix ({column}), LOCK=NONE"))
     connection.execute(sa.text(f"ALTER TABLE note ADD {kind} INDEX ix ({column}), LOCK=SHARED"))

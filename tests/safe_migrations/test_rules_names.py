@@ -41,7 +41,7 @@ def test_unnamed(review_on: ReviewOn, attempt: Callable[..., list[str]], script:
     failed = attempt(upgrade)
     if named is None:
         assert ["blocks"] == [finding.level.value for finding in findings]
-        assert "and the naming convention has none for it: that fails (unnamed-constraint)." in findings[0].message
+        assert "the naming convention requires one, so this fails (unnamed-constraint)." in findings[0].message
         assert "requires that constraint is explicitly named" in failed[0]
     else:
         assert ([], named) == (failed, names())
@@ -63,8 +63,7 @@ def test_unnamed_in_definitions(review_on: ReviewOn, attempt: Callable[..., list
     script = "op.add_column('child', sa.Column('u', sa.Integer(), sa.ForeignKey('user.id')), inline_references=True)"
     (finding,) = found(review_on(script, CHILD), "unnamed-constraint")
     assert (
-        "revision a1 makes a foreign key of child without a name, and no revision can drop it by one"
-        " (unnamed-constraint)."
+        "revision a1 creates a foreign key of child without a name; no revision can drop it (unnamed-constraint)."
     ) == finding.message
     assert (
         "give it a name:\n    op.create_foreign_key(op.f('fk_child_u_user'), 'child', 'user', ['u'], ['id'])"
@@ -74,7 +73,7 @@ def test_unnamed_in_definitions(review_on: ReviewOn, attempt: Callable[..., list
 
 
 def test_unnamed_unique_in_batch(review_on: ReviewOn, attempt: Callable[..., list[str]], backend: str) -> None:
-    """SQLite makes the table anew, and a column that is unique has no name for that there; others have one."""
+    """SQLite rebuilds the table, and a unique column gets a constraint without a name there; on servers it has one."""
     script = f"{IN_BATCH}add_column(sa.Column('u', sa.Integer(), unique=True))"
     findings = found(review_on(script, CHILD), "unnamed-constraint")
     assert [] == attempt(upgrade)
@@ -125,7 +124,7 @@ def test_unnamed_drop(
             True: "\n    with op.batch_alter_table('child') as batch_op:\n"
             "        batch_op.drop_constraint(batch_op.f('uq_child_k'), type_='unique')",
         }[batch] == finding.instead.removeprefix(
-            "give it the name that it has in the database, here and where it is made:"
+            "give it the name that it has in the database, here and where it is created:"
         )
     assert [] == attempt(upgrade)
     assert [] != attempt(downgrade, revision=FIRST)

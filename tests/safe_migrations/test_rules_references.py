@@ -51,4 +51,4 @@ def test_versions(product: str, version: tuple[int, ...], expected: bool) -> Non
         assert expected == bool(problems)
         for problem in problems:
             assert f"has REFERENCES in the definition of {name}" in problem.what
-            assert '"pet", ["' in problem.instead
+            assert ", 'pet', ['" in problem.instead

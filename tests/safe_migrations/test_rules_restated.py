@@ -87,7 +87,7 @@ def lost(op: AlterColumnOp, tables: KnownSchema, product: str = "mysql") -> str:
     )
     found = RULES["modify-drops-attributes"].find(op, case)
     assert found is None or isinstance(found, Problem)
-    return found.what.partition("goes: ")[2] if found else ""
+    return found.what.partition("restate: ")[2] if found else ""
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
@@ -149,8 +149,8 @@ def test_words() -> None:
     for batch, name in ((False, 'op.alter_column("pet", '), (True, "batch_op.alter_column(")):
         case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, batch), FACTS["mysql"](), tables)
         expected = Problem(
-            "changes pet.x, and what the script does not say of the column goes: NOT NULL, DEFAULT 'a', the comment",
-            f'say what is to stay:\n    {name}"x", ..., existing_nullable=False,'
+            "changes pet.x and drops what the script does not restate: NOT NULL, DEFAULT 'a', the comment",
+            f'restate what the column keeps:\n    {name}"x", ..., existing_nullable=False,'
             " existing_server_default=sa.text(\"'a'\"), existing_comment='c')",
         )
         assert expected == RULES["modify-drops-attributes"].find(op, case)

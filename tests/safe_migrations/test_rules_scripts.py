@@ -74,7 +74,7 @@ def test_raw_sql(review: Review, statement: str, expected: list[str]) -> None:
 def test_pragma(review: Review) -> None:
     """A setting is no statement that could be given by itself."""
     (finding,) = found(review("op.execute('PRAGMA synchronous = OFF')", "sqlite"), "raw-sql")
-    assert "sets PRAGMA synchronous, and what that does" in finding.message
+    assert "sets PRAGMA synchronous, and its effect cannot" in finding.message
     assert "set it where the app connects" in finding.instead
 
 

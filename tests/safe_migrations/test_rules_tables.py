@@ -41,7 +41,7 @@ def test_long_identifier(review: Review, up: str) -> None:
     ],
 )
 def test_other_schema(review: Review, statement: str, expected: list[str]) -> None:
-    """A table that goes to another schema has another name for code that is still running."""
+    """A table in another schema has another name for running code."""
     findings = review(f"op.execute('{statement}')", "postgresql")
     assert expected == [each.code for each in findings if each.code == "rename-table"]
 
@@ -51,11 +51,11 @@ def test_other_schema_words(review: Review) -> None:
     findings = review("op.execute('ALTER TABLE pet SET SCHEMA other')", "postgresql")
     (finding,) = [each for each in findings if each.code == "rename-table"]
     assert (
-        "revision a1 moves table pet to schema other, and code that is still running looks where it was (rename-table)."
+        "revision a1 moves table pet to schema other, but running code still uses the old schema (rename-table)."
     ) == finding.message
     assert (
-        "leave it there, and let a view have the new name:\n"
-        '    op.execute("CREATE VIEW other.pet AS SELECT * FROM pet")'
+        "leave the table in its schema, and create a view in the new one:\n"
+        "    op.execute('CREATE VIEW other.pet AS SELECT * FROM pet')"
     ) == finding.instead
 
 

@@ -66,12 +66,12 @@ def test_change_type_words(review: Review) -> None:
         "refused (change-type)."
     ) == finding.message
     assert (
-        "add a column, copy what fits, use it, and drop this one in a later release:\n"
+        "add a new column, copy what fits, switch the code to it, and drop this one in a later release:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.add_column(sa.Column('email_new', sa.Integer(), nullable=True))"
     ) == finding.instead
     (finding,) = found(review(alter("nobody_knows", None, "Integer()"), "postgresql"), "change-type")
-    assert "say what type it has:\n    existing_type=..., type_=sa.Integer()" == finding.instead
+    assert "state the type that it has:\n    existing_type=..., type_=sa.Integer()" == finding.instead
 
 
 def test_change_type_without_values(database: str, review_on: ReviewOn) -> None:
@@ -86,7 +86,7 @@ def test_change_type_without_values(database: str, review_on: ReviewOn) -> None:
 
 @on_postgresql
 def test_change_type_keeps_readers_out(operating: Operating) -> None:
-    """It takes the lock that keeps readers out too; that it makes the table anew is in test_casts.py."""
+    """It takes the lock that blocks reads, too; that it rewrites the table is in test_casts.py."""
     connection, op = operating
     op.alter_column("user", "id", type_=sa.BigInteger())
     assert "AccessExclusiveLock" in locks(connection, "user")
@@ -146,7 +146,7 @@ PET = "op.create_table('pet', sa.Column('id', sa.BigInteger(), primary_key=True)
 @pytest.mark.parametrize(
     ("up", "expected"),
     [
-        ("op.create_table('pet', sa.Column('id', sa.SmallInteger(), primary_key=True))", ["32767"]),
+        ("op.create_table('pet', sa.Column('id', sa.SmallInteger(), primary_key=True))", ["32,767"]),
         ("op.create_table('pet', sa.Column('code', sa.String(3), primary_key=True))", []),
         (PET.format("'user_id', sa.Integer(), sa.ForeignKey('user.id')"), []),
         (PET.format("'user_id', sa.BigInteger(), sa.ForeignKey('user.id')"), ["INTEGER"]),

@@ -31,15 +31,14 @@ STABLE = frozenset(
 
 # What locks a table against its readers, or the writers, until it is done, and what to do instead.
 HEAVY = {
-    "VACUUM FULL": "let autovacuum do it, or use pg_repack; or plan for a time when nobody uses the table.",
-    "CLUSTER": "use pg_repack, or plan for a time when nobody uses the table.",
-    "REINDEX": "say CONCURRENTLY, in an autocommit block.",
-    "LOCK TABLE": "take no lock: each statement takes the one that it needs, and waits for it no longer than it may.",
-    "DETACH PARTITION": "say CONCURRENTLY, in an autocommit block.",
-    "SET TABLESPACE": "plan for a time when nobody uses the table.",
-    "SET LOGGED": "plan for a time when nobody uses the table.",
-    "SET UNLOGGED": "plan for a time when nobody uses the table.",
-    "SET ACCESS METHOD": "plan for a time when nobody uses the table.",
+    "VACUUM FULL": "leave it to autovacuum, or use pg_repack; or run it in a maintenance window",
+    "CLUSTER": "use pg_repack, or run it in a maintenance window",
+    "REINDEX": "use CONCURRENTLY, in an autocommit block",
+    "LOCK TABLE": "take no lock: each statement takes the one it needs, and waits for it no longer than lock_timeout",
+    "DETACH PARTITION": "use CONCURRENTLY, in an autocommit block",
+    **dict.fromkeys(
+        ("SET TABLESPACE", "SET LOGGED", "SET UNLOGGED", "SET ACCESS METHOD"), "run it in a maintenance window"
+    ),
 }
 # The modes of LOCK TABLE in which others read and write.
 LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
@@ -95,7 +94,7 @@ class PostgreSQLFacts(Facts):
         if concurrently or (words == "LOCK TABLE" and LIGHT.search(text)):
             return None
         if words == "DETACH PARTITION" and self.version < (14,):
-            return "plan for a time when nobody uses the table; from version 14 on there is CONCURRENTLY."
+            return "run it in a maintenance window; from version 14 on there is CONCURRENTLY"
         return super().way_out(words, text, concurrently)
 
     def partitions(self, table: str, schema: str | None) -> TextClause:

@@ -6,6 +6,7 @@ from ..known_schema import KnownSchema
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp
 from .ddl import altered_tables
+from .paste import execute
 from .registry import BLOCKS, SERVERS, WARNS, Problem, RuleContext, rule
 
 VERBS = {"UPDATE": "changes", "MERGE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
@@ -13,44 +14,40 @@ VERBS = {"UPDATE": "changes", "MERGE": "changes", "REPLACE": "changes", "DELETE"
 
 @rule(BLOCKS, ChangeRowsOp)
 def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | None:
-    """Each row stays locked until the last one is done, and what was in it is gone."""
+    """Report a statement on all rows: data is lost, and each row stays locked until the last one is done."""
     if op.bounded:
         return None
-    table, rows = context.facts.quoted(op.table_name, op.schema), "WHERE id BETWEEN 1 AND 1000"
-    if VERBS[op.verb] == "changes":
-        column = context.facts.quoted(op.columns[0]) if op.columns else "..."
-        direction = f"UPDATE {table} SET {column} = ... {rows}"
-    else:
-        direction = f"DELETE FROM {table} {rows}"
+    table, column = context.table_sql(op), context.facts.quoted(op.columns[0]) if op.columns else "..."
+    statement = f"UPDATE {table} SET {column} = ..." if VERBS[op.verb] == "changes" else f"DELETE FROM {table}"
     return Problem(
-        f"{VERBS[op.verb]} all rows of {op.table_name} at once, and each stays locked until the last one is done",
-        "say which rows; for many of them, a script beside the migrations that commits each batch, for a lock lasts as "
-        f"long as its transaction:\n    op.execute({direction!r})",
+        f"{VERBS[op.verb]} all rows of {op.table_name} at once; each stays locked until the last one is done",
+        "say which rows; for many of them use a script outside the migrations that commits each batch, because a lock"
+        f" lasts as long as its transaction:\n{execute(f'{statement} WHERE id BETWEEN 1 AND 1000')}",
     )
 
 
 @rule(WARNS, Revision, on=SERVERS)
 def backfill_with_ddl(revision: Revision, context: RuleContext) -> Problem | None:
-    """What DDL has locked stays locked while rows change; and where DDL commits, the rows before it are committed."""
+    """Report rows that change while tables are locked by DDL, or that DDL commits on MySQL and MariaDB."""
     altered = [name for operation, (_, name), is_new in altered_tables(revision, context.tables) if not is_new]
     changed = next(changed_rows(revision, context.tables), None)
     if changed is None or not altered:
         return None
     operation, name = changed
     cost = (
-        "each of its DDL statements commits what was changed before it"
+        "each DDL statement commits the changes before it"
         if context.facts.ddl_commits
-        else f"nobody can use {altered[0]} until all rows are done"
+        else f"{altered[0]} stays locked for the whole update"
     )
     return Problem(
-        f"changes rows of {name} and alters {altered[0]}, and {cost}",
-        f'leave the rows to a revision of their own:\n    flask db revision -m "backfill {name}"',
+        f"changes rows of {name} and alters {altered[0]} in one revision: {cost}",
+        f'move the row changes to a separate revision:\n    flask db revision -m "backfill {name}"',
         line=operation.line,
     )
 
 
 def changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, str]]:
-    """Each operation of upgrade() that may take its time with rows that were there before, and their table."""
+    """Yield each operation of upgrade() that may take long on existing rows, and their table."""
     tables = tables.branch()
     for operation in revision.upgrade:
         op = operation.op

@@ -1,25 +1,24 @@
-"""The constraints and indexes that an operation makes, whether it is one of them or adds a column that has them."""
+"""The constraints and indexes that an operation creates, whether it is one of them or adds a column that has them."""
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table
 
 from ...adapters.facts import Facts
 from ..recorder import made_by
+from .registry import Op
 
-Part = TypeVar("Part", bound=ops.MigrateOperation)
 
-
-def parts(op: ops.MigrateOperation, facts: Facts, *classes: type[Part]) -> Iterator[Part]:
-    """Those of ``classes`` that Alembic runs for ``op``; behind ADD COLUMN it makes what the column says."""
-    found = [op] if not isinstance(op, ops.AddColumnOp) else _behind(op, facts)
-    yield from (part for part in found if isinstance(part, classes))
+def implied_ops(op: ops.MigrateOperation, facts: Facts, *classes: type[Op]) -> Iterator[Op]:
+    """Yield the operations of ``classes`` that Alembic runs for ``op``: after ADD COLUMN what the column implies."""
+    found = _implied_by_column(op, facts) if isinstance(op, ops.AddColumnOp) else [op]
+    yield from (each for each in found if isinstance(each, classes))
 
 
 def is_inline(op: ops.AddColumnOp, constraint: Constraint) -> bool:
-    """Whether it is a REFERENCES of the column's definition, which Alembic writes without its name."""
+    """Return True for a REFERENCES in the column's definition, which Alembic writes without its name."""
     return bool(
         op.inline_references
         and isinstance(constraint, ForeignKeyConstraint)
@@ -28,8 +27,8 @@ def is_inline(op: ops.AddColumnOp, constraint: Constraint) -> bool:
 
 
 def constraints_of(table: Table) -> Iterator[tuple[Constraint, ops.AddConstraintOp]]:
-    """All but primary keys, each with the operation that would make it by itself."""
-    for constraint in sorted(table.constraints, key=lambda each: each._creation_order):
+    """Yield all constraints but primary keys, each with the operation that would create it."""
+    for constraint in sorted(table.constraints, key=_order):
         if not isinstance(constraint, PrimaryKeyConstraint):
             yield constraint, ops.AddConstraintOp.from_constraint(constraint)
     for column in table.columns:
@@ -38,7 +37,13 @@ def constraints_of(table: Table) -> Iterator[tuple[Constraint, ops.AddConstraint
                 yield check, ops.CreateCheckConstraintOp(check.name, table.name, check.sqltext, schema=table.schema)
 
 
-def _behind(op: ops.AddColumnOp, facts: Facts) -> list[Any]:
+def _order(constraint: Any) -> tuple[str, ...]:
+    """Return a key to sort by, because SQLAlchemy has constraints in a set."""
+    columns = ", ".join(column.name for column in constraint.columns)
+    return type(constraint).__name__, str(constraint.name), columns, str(getattr(constraint, "sqltext", ""))
+
+
+def _implied_by_column(op: ops.AddColumnOp, facts: Facts) -> list[Any]:
     table = made_by(op)
     constraints = [
         made for constraint, made in constraints_of(table) if not is_inline(op, constraint) and facts.makes(constraint)

@@ -3,92 +3,75 @@
 import re
 from collections.abc import Callable, Iterator
 from copy import copy
+from typing import Any
 
 from alembic.operations import ops
 from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.elements import conv
 
 from ..known_schema import ForeignKey, KnownTable
-from .implied_ops import parts
-from .paste import as_python
+from .implied_ops import implied_ops
+from .paste import REHEARSE, as_python, execute, in_autocommit_block
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-
-AUTOCOMMIT = "    with op.get_context().autocommit_block():\n"
 
 
 @rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, on=POSTGRESQL)
 def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
-    """CREATE INDEX takes a SHARE lock: nobody writes until it is built (PostgreSQL manual, "CREATE INDEX")."""
-    for index in parts(op, context.facts, ops.CreateIndexOp):
-        pieces = context.tables.partitions(context.facts, str(index.table_name), index.schema)
-        if pieces is not None:
+    """Report an index that is not created concurrently, under a SHARE lock (PostgreSQL manual, "CREATE INDEX")."""
+    for index in implied_ops(op, context.facts, ops.CreateIndexOp):
+        partitions = context.partitions(str(index.table_name), index.schema)
+        if partitions is not None:
             if not is_on_table_alone(context):
                 yield Problem(
                     f"creates {_called(index)} on a partitioned table, which blocks writes to {index.table_name} and is"
                     " not possible concurrently",
-                    _on_partitions(index, pieces, context),
+                    _on_partitions(index, partitions, context),
                 )
         elif not index.kw.get("postgresql_concurrently"):
             yield Problem(
-                f"creates {_called(index)}, and nobody can write to {index.table_name} meanwhile",
-                f"create it concurrently, in a revision of its own:\n{concurrent(index)}",
+                f"creates {_called(index)} without CONCURRENTLY, which blocks writes to {index.table_name} until it is"
+                " built",
+                f"create it concurrently, in a separate revision:\n{concurrently(index)}",
             )
 
 
-@rule(
-    BLOCKS,
-    ops.CreateIndexOp,
-    ops.DropIndexOp,
-    on=POSTGRESQL,
-    directions=BOTH,
-    new_tables=True,
-)
+@rule(BLOCKS, ops.CreateIndexOp, ops.DropIndexOp, on=POSTGRESQL, directions=BOTH, new_tables=True)
 def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, context: RuleContext) -> Problem | None:
-    """The server refuses it there, and a revision is a transaction (PostgreSQL manual, "CREATE INDEX")."""
+    """Report CONCURRENTLY in a revision's transaction, which PostgreSQL refuses (its manual, "CREATE INDEX")."""
     if not op.kw.get("postgresql_concurrently") or (context.operation and context.operation.autocommit):
         return None
     verb = "creates" if isinstance(op, ops.CreateIndexOp) else "drops"
     return Problem(
-        f"{verb} {_called(op)} concurrently in a transaction, which the server refuses",
-        f"leave the transaction for it, in a revision of its own:\n{AUTOCOMMIT}{as_python(op, indent=8)}",
+        f"{verb} {_called(op)} concurrently in a transaction, which PostgreSQL refuses",
+        f"use an autocommit block, in a separate revision:\n{in_autocommit_block(op)}",
     )
 
 
 @rule(WARNS, ops.DropIndexOp, on=POSTGRESQL)
 def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | None:
-    """DROP INDEX takes an ACCESS EXCLUSIVE lock on the table (PostgreSQL manual, "DROP INDEX")."""
+    """Report an ACCESS EXCLUSIVE lock (PostgreSQL, "DROP INDEX"), unless its table or a column is dropped, too."""
     table = op.table_name or context.tables.table_of_index(str(op.index_name), op.schema)
+    columns = context.tables.table(str(table), op.schema).indexes.get(str(op.index_name), [])
     if (
         op.kw.get("postgresql_concurrently")
-        or is_dropped(table, op.schema, context)
-        or _goes_with_column(table, op, context)
+        or drops_table(table, op.schema, context)
+        or dropped_columns(table, op.schema, context) & {*columns}
     ):
         return None
-    if context.tables.partitions(context.facts, str(table), op.schema) is not None:
-        return Problem(
-            f"drops {_called(op)} of a partitioned table, which waits for all transactions that use {table} and blocks"
-            " reads and writes until then",
-            "run it in a quiet period, and rehearse it first:\n    flask db rehearse",
-        )
-    again = ops.DropIndexOp(
-        op.index_name, table, schema=op.schema, if_exists=op.if_exists, **{**op.kw, "postgresql_concurrently": True}
-    )
+    waits = f"waits for all transactions that use {table or 'its table'} and makes all others wait behind it"
+    if context.partitions(str(table), op.schema) is not None:
+        return Problem(f"drops {_called(op)} of a partitioned table, which {waits}", REHEARSE)
+    again = copy(op)
+    again.table_name, again.kw = table, {**op.kw, "postgresql_concurrently": True}
     return Problem(
-        f"drops {_called(op)}, which waits for all who use {table or 'its table'}, and all others wait behind it",
-        f"drop it concurrently, in a revision of its own:\n{AUTOCOMMIT}{as_python(again, indent=8)}",
+        f"drops {_called(op)} without CONCURRENTLY, which {waits}",
+        f"drop it concurrently, in a separate revision:\n{in_autocommit_block(again)}",
     )
 
 
-@rule(
-    BLOCKS,
-    ops.DropIndexOp,
-    ops.DropConstraintOp,
-    on=MYSQL,
-    directions=BOTH,
-    new_tables=True,
-)
+@rule(BLOCKS, ops.DropIndexOp, ops.DropConstraintOp, on=MYSQL, directions=BOTH, new_tables=True)
 def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, context: RuleContext) -> Iterator[Problem]:
-    """Error 1553 (MySQL manual, "FOREIGN KEY Constraints", conditions and restrictions)."""
+    """Report error 1553 beforehand (MySQL manual, "FOREIGN KEY Constraints", conditions and restrictions)."""
     if isinstance(op, ops.DropConstraintOp) and op.constraint_type not in ("unique", "primary"):
         return
     name = op.index_name if isinstance(op, ops.DropIndexOp) else op.constraint_name
@@ -100,28 +83,15 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, cont
         if _needs(key, str(name), known, getattr(op, "constraint_type", None) == "primary"):
             called = f"foreign key {key.name}" if key.name else f"the foreign key of {', '.join(key.columns)}"
             yield Problem(
-                f"drops index {name} of {table}, and the server refuses that while {called} needs it",
+                f"drops index {name} of {table}, which the server refuses because {called} needs it",
                 _without_index(op, str(table), key, context),
             )
 
 
-@rule(WARNS, ops.CreateIndexOp, on=MYSQL)
-def fulltext_blocks(op: ops.CreateIndexOp, context: RuleContext) -> Problem | None:
-    """LOCK=NONE is refused for these (MySQL manual, "Online DDL Operations", index operations)."""
-    kinds = {str(value).upper() for option, value in op.kw.items() if option.endswith("_prefix")}
-    for kind in kinds & context.facts.blocking_indexes:
-        return Problem(
-            f"creates {kind} {_called(op)}, and nobody can write to {op.table_name} meanwhile",
-            f"run this revision when nobody has to write to {op.table_name}, and try it on a copy before, or search in "
-            "another service:\n    flask db rehearse",
-        )
-    return None
-
-
 def _needs(key: ForeignKey, name: str, known: KnownTable, primary: bool) -> bool:
-    """Whether no other index than that one, or the primary key, begins with the columns of ``key``.
+    """Return True if no other index, nor the primary key, begins with the columns of ``key``.
 
-    InnoDB makes one by itself, and drops that as soon as there is another: so it never takes the place of one.
+    InnoDB creates an index for the key by itself, and drops that as soon as there is another one.
     """
 
     def serves(columns: list[str]) -> bool:
@@ -136,90 +106,79 @@ def _needs(key: ForeignKey, name: str, known: KnownTable, primary: bool) -> bool
     return serves(known.indexes.get(name, key.columns if name == key.name else []))
 
 
-def _without_index(op: ops.MigrateOperation, table: str, key: ForeignKey, context: RuleContext) -> str:
-    """What to do instead of dropping the index, or before it."""
-    later = [
-        each.op for each in (context.revision.upgrade if context.direction == "upgrade" else context.revision.downgrade)
-    ]
-    if any(isinstance(each, ops.DropTableOp) and each.table_name == table for each in later):
-        return f"leave it to the table, which takes its indexes along:\n{as_python(ops.DropTableOp(table))}"
-    schema = getattr(op, "schema", None)
-    if any(isinstance(each, ops.DropConstraintOp) and each.constraint_name == key.name for each in later):
-        drop = ops.DropConstraintOp(key.name, table, type_="foreignkey", schema=schema)
+def _without_index(op: Any, table: str, key: ForeignKey, context: RuleContext) -> str:
+    if any(each.table_name == table for each in context.revision_ops(ops.DropTableOp)):
+        return f"leave the index to DROP TABLE, which drops it:\n{as_python(ops.DropTableOp(table))}"
+    if any(each.constraint_name == key.name for each in context.revision_ops(ops.DropConstraintOp)):
+        drop = ops.DropConstraintOp(key.name, table, type_="foreignkey", schema=op.schema)
         return f"drop the foreign key first:\n{as_python(drop, op)}"
-    other = ops.CreateIndexOp(f"ix_{'_'.join([table, *key.columns])}_key", table, key.columns, schema=schema)
-    return f"drop the foreign key first, or give it another index before:\n{as_python(other, op)}"
+    other = ops.CreateIndexOp(f"ix_{'_'.join([table, *key.columns])}_key", table, key.columns, schema=op.schema)
+    return f"drop the foreign key first, or create another index for it:\n{as_python(other, op)}"
 
 
-def concurrent(index: ops.CreateIndexOp) -> str:
-    """The lines that create the index, and let others write."""
-    again = ops.CreateIndexOp(
-        index.index_name,
-        index.table_name,
-        index.columns,
-        schema=index.schema,
-        unique=index.unique,
-        if_not_exists=index.if_not_exists,
-        **{**index.kw, "postgresql_concurrently": True},
-    )
-    return f"{AUTOCOMMIT}{as_python(again, indent=8)}"
+@rule(WARNS, ops.CreateIndexOp, on=MYSQL)
+def fulltext_blocks(op: ops.CreateIndexOp, _context: RuleContext) -> Problem | None:
+    """Report indexes that refuse LOCK=NONE (MySQL manual, "Online DDL Operations", index operations)."""
+    kinds = {str(value).upper() for option, value in op.kw.items() if option.endswith("_prefix")}
+    for kind in kinds & {"FULLTEXT", "SPATIAL"}:
+        return Problem(
+            f"creates {kind} {_called(op)}, which blocks writes to {op.table_name} until it is built", REHEARSE
+        )
+    return None
+
+
+def concurrently(index: ops.CreateIndexOp) -> str:
+    """Return the lines that create the index without blocking writes."""
+    again = copy(index)
+    again.kw = {**index.kw, "postgresql_concurrently": True}
+    return in_autocommit_block(again)
 
 
 def is_on_table_alone(context: RuleContext) -> bool:
-    """Return True for SQL that says ONLY: of a partitioned table it changes the catalog, and reads no row."""
-    return (
-        context.in_sql
-        and re.search(r"\bONLY\b", str(context.operation and context.operation.statement), re.I) is not None
-    )
+    """Return True for SQL with ONLY: on a partitioned table that changes the catalogue and reads no row."""
+    statement = context.operation.statement if context.operation else None
+    return statement is not None and re.search(r"\bONLY\b", statement, re.IGNORECASE) is not None
 
 
-def _on_partitions(index: ops.CreateIndexOp, pieces: list[str], context: RuleContext) -> str:
-    """Return the lines that create an index on the partitions, and block no writes ("CREATE INDEX", PostgreSQL)."""
+def _on_partitions(index: ops.CreateIndexOp, partitions: list[str], context: RuleContext) -> str:
+    """Return the lines that create an index on the partitions without blocking writes ("CREATE INDEX", PostgreSQL)."""
     plain = copy(index)
     plain.kw = {key: value for key, value in index.kw.items() if key != "postgresql_concurrently"}
-    create = str(CreateIndex(plain.to_index()).compile(dialect=context.facts.sql_dialect)).replace(
-        " ON ", " ON ONLY ", 1
-    )
+    create = str(CreateIndex(plain.to_index()).compile(dialect=context.facts.sql_dialect))
     return "\n".join(
         [
-            "create it on the table alone, then on each partition concurrently, and attach these, each in a revision of"
-            " its own:",
-            f"    op.execute({create!r})",
-            *attached(plain, pieces, context, lambda _index: []),
+            "create it on the table alone, then concurrently on each partition, and attach these, each in a separate"
+            " revision:",
+            execute(create.replace(" ON ", " ON ONLY ", 1)),
+            *attached(plain, partitions, context, lambda _index: []),
         ]
     )
 
 
 def attached(
-    index: ops.CreateIndexOp, pieces: list[str], context: RuleContext, more: Callable[[ops.CreateIndexOp], list[str]]
+    index: ops.CreateIndexOp,
+    partitions: list[str],
+    context: RuleContext,
+    more: Callable[[ops.CreateIndexOp], list[str]],
 ) -> Iterator[str]:
     """Yield the lines that create an index on each partition, do ``more`` with it, and attach it to the table's."""
-    for piece in pieces or ["PARTITION"]:
+    for partition in partitions or ["PARTITION"]:
         own = copy(index)
-        own.table_name, own.index_name = piece, conv(context.facts.shortened(f"{piece}_{index.index_name}"))
+        own.table_name, own.index_name = partition, conv(context.facts.shortened(f"{partition}_{index.index_name}"))
         parent, child = (context.facts.quoted(str(each.index_name), index.schema) for each in (index, own))
-        attach = f"ALTER INDEX {parent} ATTACH PARTITION {child}"
-        yield from [concurrent(own), *more(own), f"    op.execute({attach!r})"]
+        yield from [concurrently(own), *more(own), execute(f"ALTER INDEX {parent} ATTACH PARTITION {child}")]
 
 
 def _called(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:
     return f"index {op.index_name}" if op.index_name else f"an index of {op.table_name}"
 
 
-def _goes_with_column(table: str | None, op: ops.DropIndexOp, context: RuleContext) -> bool:
-    """Whether the script drops a column of it, which takes the same lock."""
-    columns = context.tables.table(str(table), op.schema).indexes.get(str(op.index_name), [])
-    return any(
-        isinstance(other.op, ops.DropColumnOp)
-        and (other.op.table_name, other.op.schema) == (table, op.schema)
-        and other.op.column_name in columns
-        for other in context.revision.upgrade
-    )
+def dropped_columns(table: str | None, schema: str | None, context: RuleContext) -> set[str]:
+    """Return the columns of the table that the revision drops."""
+    drops = context.revision_ops(ops.DropColumnOp)
+    return {each.column_name for each in drops if (each.table_name, each.schema) == (table, schema)}
 
 
-def is_dropped(table: str | None, schema: str | None, context: RuleContext) -> bool:
-    """Whether the script drops the table."""
-    return any(
-        isinstance(other.op, ops.DropTableOp) and (other.op.table_name, other.op.schema) == (table, schema)
-        for other in context.revision.upgrade
-    )
+def drops_table(table: str | None, schema: str | None, context: RuleContext) -> bool:
+    """Return True if the revision drops the table."""
+    return (table, schema) in {(each.table_name, each.schema) for each in context.revision_ops(ops.DropTableOp)}

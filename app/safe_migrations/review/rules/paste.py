@@ -1,4 +1,4 @@
-"""What a finding gives to paste: operations as Flask-Migrate writes them, and queries as the database reads them."""
+"""The lines to paste in a finding: operations as Flask-Migrate writes them, and queries as the database reads them."""
 
 import re
 import warnings
@@ -10,7 +10,14 @@ from typing import Any
 
 from alembic.autogenerate import render_python_code, renderers
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import AddColumnOp, CreatePrimaryKeyOp, MigrateOperation, ModifyTableOps, UpgradeOps
+from alembic.operations.ops import (
+    AddColumnOp,
+    CreatePrimaryKeyOp,
+    CreateUniqueConstraintOp,
+    MigrateOperation,
+    ModifyTableOps,
+    UpgradeOps,
+)
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ClauseElement, Column, Select
 from sqlalchemy.engine.default import DefaultDialect
@@ -21,19 +28,32 @@ from ...adapters.facts import Facts
 from ...console import only_warnings
 from ...errors import summary
 
+REHEARSE = "run it in a quiet period, and rehearse it first:\n    flask db rehearse"
+"""The way out where the database offers none."""
+
 
 def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = False) -> str:
-    """A line for each; with ``batch`` in batch mode, in one block what is about one table."""
+    """Return a line for each operation; with ``batch``, one batch_alter_table() block for each table."""
     found = UpgradeOps(_in_blocks(operations) if batch else list(operations))
     with only_warnings(), warnings.catch_warnings(action="ignore", category=UserWarning):  # a drop without a name
         context = MigrationContext.configure(dialect=DefaultDialect())
         try:
             text = render_python_code(found, render_as_batch=batch, migration_context=context)
-        except Exception as error:  # of a type of the app's: the finding matters more than the line to paste
+        except Exception as error:  # a type of the app's own: the finding matters more than the line to paste
             return " " * indent + f"# write it by hand: it cannot be rendered ({summary(error)})"
     text = re.sub(r", (table_name|schema)=None(?=[,)])", "", re.sub(r",\n +", ", ", text))
     lines = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
     return _indented(dedent("\n".join(lines)), " " * indent)
+
+
+def in_autocommit_block(operation: MigrateOperation) -> str:
+    """Return the lines that run the operation outside a transaction."""
+    return f"    with op.get_context().autocommit_block():\n{as_python(operation, indent=8)}"
+
+
+def execute(statement: str) -> str:
+    """Return the line that runs an SQL statement."""
+    return f"    op.execute({statement!r})"
 
 
 def _in_blocks(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
@@ -47,13 +67,10 @@ def _table(operation: Any) -> tuple[str, str | None]:
 
 @renderers.dispatch_for(CreatePrimaryKeyOp, replace=True)
 def _create_primary_key(context: AutogenContext, op: CreatePrimaryKeyOp) -> str:
-    """Alembic knows none."""
-    columns = repr([str(column) for column in op.columns])
-    name = f"op.f({str(op.constraint_name)!r})" if op.constraint_name else "None"
-    if context._has_batch:
-        return f"batch_op.create_primary_key({name}, {columns})"
-    schema = f", schema={op.schema!r}" if op.schema else ""
-    return f"op.create_primary_key({name}, {str(op.table_name)!r}, {columns}{schema})"
+    """Render it like a unique constraint, which takes the same arguments; Alembic has no renderer for it."""
+    unique = CreateUniqueConstraintOp(op.constraint_name, op.table_name, op.columns, schema=op.schema)
+    (text,) = renderers.dispatch(unique)(context, unique)
+    return str(text).replace("create_unique_constraint", "create_primary_key", 1)
 
 
 def python_type(type_: TypeEngine[Any]) -> str:
@@ -63,7 +80,7 @@ def python_type(type_: TypeEngine[Any]) -> str:
 
 
 def as_sql(element: ClauseElement, facts: Facts) -> str:
-    """One line, with its values."""
+    """Return SQL in one line, with its values."""
     options = {"literal_binds": True, "include_table": isinstance(element, Select)}
     try:
         text = str(element.compile(dialect=facts.sql_dialect, compile_kwargs=options))

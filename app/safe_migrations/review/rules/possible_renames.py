@@ -1,7 +1,7 @@
-"""The rule about what a rename looks like to autogenerate."""
+"""The rule about a drop and an add that look like a rename."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from alembic.operations import ops
@@ -15,102 +15,95 @@ from .paste import as_python
 from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 
 
-@rule(BLOCKS, Revision)
-def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Problem]:
-    """Autogenerate cannot tell a rename from a drop and an add (its manual, "What does Autogenerate Not Detect?")."""
-    tables = context.tables.branch()
-    dropped: list[_Gone] = []
-    added: list[_Come] = []
-    kinds = {type(operation.op) for operation in revision.upgrade}
-    if not kinds & {ops.DropColumnOp, ops.DropTableOp} or not kinds & {ops.AddColumnOp, ops.CreateTableOp}:
-        return
-    for operation in revision.upgrade:
-        dropped += _gone(operation, tables)
-        added += _come(operation.op, tables)
-        tables.apply(operation.op)
-    for gone in dropped:
-        come = next((each for each in added if _alike(gone, each, context.facts)), None)
-        if come is not None:
-            added.remove(come)
-        if come is not None and not _copied(gone, come, revision):
-            yield _renamed(gone, come, context)
-
-
 @dataclass
-class _Come:
-    """What a revision adds: a column of a table, or with None a table; and the columns that it has."""
+class _Thing:
+    """What a revision drops or adds: a column of a table, or with None a table; and the columns that it has."""
 
     table: Name
     column: str | None
     columns: list[KnownColumn]
-
-
-@dataclass
-class _Gone(_Come):
-    """What it drops."""
-
     operation: Operation
 
 
-def _gone(operation: Operation, tables: KnownSchema) -> Iterator[_Gone]:
+@rule(BLOCKS, Revision)
+def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Problem]:
+    """Report what autogenerate cannot tell from a rename (its manual, "What does Autogenerate Not Detect?")."""
+    dropping, adding = (ops.DropColumnOp, ops.DropTableOp), (ops.AddColumnOp, ops.CreateTableOp)
+    kinds = {type(operation.op) for operation in revision.upgrade}
+    if kinds.isdisjoint(dropping) or kinds.isdisjoint(adding):
+        return
+    tables, dropped, added = context.tables.branch(), list[_Thing](), list[_Thing]()
+    for operation in revision.upgrade:
+        dropped += _dropped(operation, tables)
+        added += _added(operation, tables)
+        tables.apply(operation.op)
+    for old in dropped:
+        new = next((each for each in added if _alike(old, each, context.facts)), None)
+        if new is not None:
+            added.remove(new)
+            if not _is_copied(old, new, revision):
+                yield _renamed(old, new, context)
+
+
+def _dropped(operation: Operation, tables: KnownSchema) -> Iterator[_Thing]:
     op = operation.op
     if not isinstance(op, ops.DropColumnOp | ops.DropTableOp) or tables.is_new(op.table_name, op.schema):
         return
-    key, known = (op.schema, op.table_name), tables.table(op.table_name, op.schema).columns
-    if isinstance(op, ops.DropTableOp):
-        yield _Gone(key, None, list(known.values()), operation)
-    else:
-        yield _Gone(key, op.column_name, [known.get(op.column_name) or KnownColumn(op.column_name, None)], operation)
+    columns, name = tables.table(op.table_name, op.schema).columns, None
+    found = list(columns.values())
+    if isinstance(op, ops.DropColumnOp):
+        name = op.column_name
+        found = [columns.get(name) or KnownColumn(name, None)]
+    yield _Thing((op.schema, op.table_name), name, found, operation)
 
 
-def _come(op: ops.MigrateOperation, tables: KnownSchema) -> Iterator[_Come]:
+def _added(operation: Operation, tables: KnownSchema) -> Iterator[_Thing]:
+    op = operation.op
     if isinstance(op, ops.CreateTableOp):
         columns = [KnownColumn(each.name, each.type) for each in op.columns if isinstance(each, Column)]
-        yield _Come((op.schema, op.table_name), None, columns)
+        yield _Thing((op.schema, op.table_name), None, columns, operation)
     elif isinstance(op, ops.AddColumnOp) and not tables.is_new(op.table_name, op.schema):
-        yield _Come((op.schema, op.table_name), op.column.name, [KnownColumn(op.column.name, op.column.type)])
+        column = KnownColumn(op.column.name, op.column.type)
+        yield _Thing((op.schema, op.table_name), column.name, [column], operation)
 
 
-def _alike(gone: _Gone, come: _Come, facts: Facts) -> bool:
-    """Columns of one table whose types are of a family; tables that have more than half of their columns in common."""
-    if (gone.column is None) != (come.column is None):
-        return False
-    if gone.column is not None:
-        same_table, other_name = gone.table == come.table, gone.column != come.column
-        return same_table and other_name and _of_a_kind(gone.columns[0], come.columns[0], facts)
-    others = {each.name: each for each in come.columns}
-    common = [each for each in gone.columns if each.name in others and _of_a_kind(each, others[each.name], facts)]
-    return gone.table != come.table and 2 * len(common) > max(len(gone.columns), len(others))
+def _alike(old: _Thing, new: _Thing, facts: Facts) -> bool:
+    if old.column is None or new.column is None:
+        more_than_half = similarity(old.columns, new.columns, facts) > 0.5
+        return old.column is new.column and old.table != new.table and more_than_half
+    return old.table == new.table and old.column != new.column and _same_family(old.columns[0], new.columns[0], facts)
 
 
-def _copied(gone: _Gone, come: _Come, revision: Revision) -> bool:
-    """Whether a statement of the revision moves the rows, or the values: it has both names in it."""
-    (_, table), (_, new_table) = gone.table, come.table
-    names = (gone.column, come.column) if gone.column and come.column else (table, new_table)
+def similarity(old: Collection[KnownColumn], new: Collection[KnownColumn], facts: Facts) -> float:
+    """Return which share of the columns of two tables have the same name, and types of the same family."""
+    others = {each.name: each for each in new}
+    common = [each for each in old if each.name in others and _same_family(each, others[each.name], facts)]
+    return len(common) / max(len(old), len(new), 1)
+
+
+def _same_family(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
+    """Return True if the types are of one family, or may be, because one of them is unknown."""
+    before, after = facts.kind(old.type), facts.kind(new.type)
+    return before is None or after is None or before.family == after.family
+
+
+def _is_copied(old: _Thing, new: _Thing, revision: Revision) -> bool:
+    """Return True if a statement of the revision moves the rows or values: it contains both names."""
+    names = [thing.column or thing.table[1] for thing in (old, new)]
     texts = [each.op.text for each in revision.upgrade if isinstance(each.op, ChangeRowsOp)]
     return any(all(re.search(rf"\b{re.escape(name)}\b", text) for name in names) for text in texts)
 
 
-def _of_a_kind(one: KnownColumn, other: KnownColumn, facts: Facts) -> bool:
-    """What nobody knows may be."""
-    before, after = facts.kind(one.type), facts.kind(other.type)
-    return before is None or after is None or before.family == after.family
-
-
-def _renamed(gone: _Gone, come: _Come, context: RuleContext) -> Problem:
-    (schema, table), (_, new_table) = gone.table, come.table
-    if gone.column is None:
-        what = f"drops table {table} and makes {new_table}, which is like it: the rows are lost"
+def _renamed(old: _Thing, new: _Thing, context: RuleContext) -> Problem:
+    (schema, table), (_, new_table) = old.table, new.table
+    if old.column is None:
+        what = f"drops table {table} and creates {new_table}, which looks like a rename; if it is, this loses the rows"
         line = f"    op.rename_table({table!r}, {new_table!r}{f', schema={schema!r}' if schema else ''})"
     else:
-        what = f"drops column {table}.{gone.column} and adds {come.column}, which is like it: the values are lost"
-        type_ = come.columns[0].type
-        type_ = come.columns[0].type
-        renamed = ops.AlterColumnOp(table, gone.column, schema=schema, modify_name=come.column, existing_type=type_)
-        line = as_python(renamed, batch=gone.operation.batch)
-    return Problem(
-        f"{what}, if it is a rename",
-        f"rename it, if it is:\n{line}",
-        WARNS if context.tables.has_rows(table, schema) is False else None,
-        gone.operation.line,
-    )
+        what = f"drops column {table}.{old.column} and adds {new.column}, which looks like a rename; if it is, this"
+        what += " loses the data"
+        type_ = new.columns[0].type
+        renamed = ops.AlterColumnOp(table, old.column, schema=schema, modify_name=new.column, existing_type=type_)
+        line = as_python(renamed, batch=old.operation.batch)
+    level = WARNS if context.tables.has_rows(table, schema) is False else None
+    return Problem(what, f"if it is a rename, write it as one:\n{line}", level, old.operation.line)

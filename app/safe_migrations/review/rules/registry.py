@@ -6,14 +6,14 @@ key in `safety_assured`, the heading in the README, and the name of its test.
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from alembic.operations.ops import AlterColumnOp
+from alembic.operations.ops import AlterColumnOp, MigrateOperation
 from sqlalchemy.types import TypeEngine
 
 from ...adapters.facts import Facts
 from ..findings import Level
-from ..known_schema import KnownSchema
+from ..known_schema import KnownColumn, KnownSchema
 from ..recorder import Operation, Revision
 
 BLOCKS, WARNS = Level.BLOCKS, Level.WARNS
@@ -23,6 +23,8 @@ SQLITE = frozenset({"sqlite"})
 POSTGRESQL = frozenset({"postgresql"})
 MYSQL = frozenset({"mysql", "mariadb"})
 SERVERS = MYSQL | POSTGRESQL
+
+Op = TypeVar("Op", bound=MigrateOperation)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,23 @@ class RuleContext:
         """Whether the operation was read from SQL, which runs as written instead of as Alembic would write it."""
         return self.operation is not None and self.operation.statement is not None
 
+    def revision_ops(self, *classes: type) -> list[Any]:
+        """Return the operations of ``classes`` in the same function of the revision, before and after this one."""
+        operations = self.revision.upgrade if self.direction == "upgrade" else self.revision.downgrade
+        return [each.op for each in operations if isinstance(each.op, classes)]
+
+    def column(self, op: Any) -> KnownColumn | None:
+        """Return what is known of the column that an operation changes."""
+        return self.tables.column(op.table_name, op.column_name, op.schema)
+
+    def table_sql(self, op: Any) -> str:
+        """Return the name of the operation's table, quoted for SQL."""
+        return self.facts.quoted(op.table_name, op.schema)
+
+    def partitions(self, table: str, schema: str | None) -> list[str] | None:
+        """Return the partitions of a partitioned table; None for any other table."""
+        return self.tables.partitions(self.facts, table, schema)
+
     def redefines_column(self, op: AlterColumnOp) -> bool:
         """Return True if the statement restates the whole column; SQL does if it names the type (MODIFY, CHANGE)."""
         return self.facts.redefines_column(op) and not (self.in_sql and op.modify_type is None)
@@ -93,7 +112,7 @@ class RuleContext:
 
         None if that type does not exist on this database.
         """
-        known = self.tables.column(op.table_name, op.column_name, op.schema)
+        known = self.column(op)
         found = [op.existing_type, known.type if known else None]
         in_order = found if self.tables.connection is None else found[::-1]
         return next((type_ for type_ in in_order if self.facts.kind(type_) is not None), None)

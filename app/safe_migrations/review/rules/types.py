@@ -18,62 +18,58 @@ Type = TypeEngine[Any] | None
 
 @rule(BLOCKS, ops.AlterColumnOp)
 def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Casts change values in silence or fail, and a rewrite keeps all out (PostgreSQL manual, "ALTER TABLE", Notes)."""
-    old, new = context.type_before(op), op.modify_type
-    if (
-        new is None or context.facts.kind(new) is None or _is_enum_again(op, context)
-    ):  # no such type: it cannot run there
+    """Report casts that change values or fail, and rewrites that block reads (PostgreSQL, "ALTER TABLE", Notes)."""
+    old, new, facts = context.type_before(op), op.modify_type, context.facts
+    if new is None or facts.kind(new) is None or _is_enum_again(op, context):  # no such type: it cannot run here
         return None
-    cast = context.facts.cast(old, new)
-    what = _what(op, old, context)
+    cast, what = facts.cast(old, new), _what(op, old, context)
+    misfits = "values that do not fit are changed or refused"
     if cast is Cast.LOSES and old is None:
-        say = f"say what type it has:\n    existing_type=..., type_={python_type(new)}"
-        return Problem(f"{what}, and does not say what it was: values that do not fit are changed or refused", say)
+        state = f"state the type that it has:\n    existing_type=..., type_={python_type(new)}"
+        return Problem(f"{what} without stating the type before: {misfits}", state)
     if cast is Cast.LOSES:
         has_value = column(op.column_name).is_not(None)
         level = WARNS if context.tables.finds_in(op.table_name, op.schema, has_value) is False else None
-        return Problem(f"{what}: values that do not fit are changed or refused", _new_column(op, context), level)
-    if (
-        cast is Cast.KEEPS
-        and context.facts.rewrites(old, new)
-        and context.tables.has_rows(op.table_name, op.schema) is not False
-    ):
-        return Problem(f"{what}, and nobody can read the table until it is made anew", _new_column(op, context), WARNS)
-    return None
+        return Problem(f"{what}: {misfits}", _new_column(op, context), level)
+    if cast is not Cast.KEEPS or not facts.rewrites(old, new):
+        return None
+    if context.tables.has_rows(op.table_name, op.schema) is False:
+        return None
+    return Problem(f"{what}, which blocks reads while the table is rewritten", _new_column(op, context), WARNS)
 
 
 @rule(BLOCKS, ops.AlterColumnOp, on=SERVERS)
 def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """What is too long or too large is cut, rounded or refused, by database and SQL mode."""
+    """Report a smaller size: by database and SQL mode, larger values are cut, rounded or refused."""
     old, new = context.type_before(op), op.modify_type
     if new is None or context.facts.cast(old, new) is not Cast.SHRINKS:
         return None
     before, after = context.facts.kind(old), context.facts.kind(new)
     condition = outside(before, after, column(op.column_name)) if before and after else None
     too_large = None if condition is None else context.tables.finds_in(op.table_name, op.schema, condition)
-    what = _what(op, old, context) + (", and it was larger" if old is None else "")
+    what = _what(op, old, context) + (", which may have been larger" if old is None else "")
     if too_large is False:
         return Problem(
-            f"{what}: no value is too large now, and it fails if one is by then",
-            "deploy code that writes no larger ones before this:\n"
+            f"{what}: no value is too large now, but a larger one makes it fail",
+            "first deploy code that writes no larger values:\n"
             '    safety_assured = {"shrink-column": "no release writes larger values"}',
             WARNS,
         )
-    there = "there are values that are too large" if too_large else "values that are too large are cut or refused"
+    there = "existing values are too large" if too_large else "values that are too large are cut or refused"
     return Problem(
         f"{what}: {there}",
-        "let the app refuse larger values and leave the column as it is; or shorten those that are there, "
-        "and let a review with the database see that none is left:\n    flask db review",
+        "limit the values in the app and leave the column as it is; or shorten existing values, and review again with"
+        " the database:\n    flask db review",
     )
 
 
-def _what(op: ops.AlterColumnOp, old: TypeEngine[Any] | None, context: RuleContext) -> str:
+def _what(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
     was = "" if old is None else f" from {context.facts.spelled(old)}"
     return f"changes column {op.table_name}.{op.column_name}{was} to {context.facts.spelled(op.modify_type)}"
 
 
 def _is_enum_again(op: ops.AlterColumnOp, context: RuleContext) -> bool:
-    """Whether only its values differ, or some go: there are rules for enums."""
+    """Return True if only the values of an enum differ, or some are removed: other rules cover that."""
     old, new = context.facts.kind(context.type_before(op)), context.facts.kind(op.modify_type)
     if old is None or new is None or not old.family == new.family == "enum":
         return False
@@ -83,21 +79,14 @@ def _is_enum_again(op: ops.AlterColumnOp, context: RuleContext) -> bool:
 def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
     added: Column[Any] = Column(f"{op.column_name}_new", op.modify_type)
     line = as_python(ops.AddColumnOp(op.table_name, added, schema=op.schema), batch=context.in_batch)
-    return f"add a column, copy what fits, use it, and drop this one in a later release:\n{line}"
+    return f"add a new column, copy what fits, switch the code to it, and drop this one in a later release:\n{line}"
 
 
-@rule(
-    WARNS,
-    ops.CreateTableOp,
-    ops.AddColumnOp,
-    ops.CreateForeignKeyOp,
-    on=SERVERS,
-    new_tables=True,
-)
+@rule(WARNS, ops.CreateTableOp, ops.AddColumnOp, ops.CreateForeignKeyOp, on=SERVERS, new_tables=True)
 def small_key(
     op: ops.CreateTableOp | ops.AddColumnOp | ops.CreateForeignKeyOp, context: RuleContext
 ) -> Iterator[Problem]:
-    """A key of 32 bits runs out, and to make it larger then is slow; a foreign key is no larger than its column."""
+    """Report a key that runs out, and is slow to enlarge then; and a foreign key of another type than its target."""
     if isinstance(op, ops.CreateForeignKeyOp):
         yield from _other_types(_references(op, context), context)
         return
@@ -106,16 +95,16 @@ def small_key(
     kind = None if key is None else context.facts.kind(key.type)
     if key is not None and kind is not None and kind.family == "integer" and kind.size < BITS_OF_A_KEY:
         yield Problem(
-            f"makes {made.name}.{key.name} a key of type {context.facts.spelled(key.type)}, "
-            f"which has no number after {2 ** int(kind.bits) - 1}",
-            "make it larger, in the model too, and so what refers to it (SQLite counts up nothing but INTEGER):\n"
+            f"makes {made.name}.{key.name} a {kind.size}-bit primary key; it runs out at {2 ** int(kind.bits) - 1:,}",
+            "use BIGINT here, in the model, and in foreign keys to it (on SQLite only INTEGER auto-increments, hence"
+            " the variant):\n"
             f"    sa.Column({key.name!r}, sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False)",
         )
     yield from _other_types(_references_of(made, context), context)
 
 
 def _references(op: ops.CreateForeignKeyOp, context: RuleContext) -> Iterator[tuple[str, Type, str, Type]]:
-    """The columns that refer, and those that are referred to, with their types as far as these are known."""
+    """Yield each column and the one it refers to, with their types as far as these are known."""
     columns = context.tables.table(op.source_table, op.kw.get("source_schema")).columns
     targets = context.tables.table(op.referent_table, op.kw.get("referent_schema")).columns
     for name, target in zip(op.local_cols, op.remote_cols, strict=False):
@@ -125,7 +114,7 @@ def _references(op: ops.CreateForeignKeyOp, context: RuleContext) -> Iterator[tu
 
 
 def _references_of(made: Table, context: RuleContext) -> Iterator[tuple[str, Type, str, Type]]:
-    """The same of a new table, which may refer to itself."""
+    """Yield the same for a new table, which may refer to itself."""
     for key in made.foreign_keys:
         *schema, table_name, target = key.target_fullname.split(".")
         known = context.tables.column(table_name, target, schema[0] if schema else None)
@@ -136,41 +125,34 @@ def _references_of(made: Table, context: RuleContext) -> Iterator[tuple[str, Typ
 
 def _other_types(references: Iterator[tuple[str, Type, str, Type]], context: RuleContext) -> Iterator[Problem]:
     for here, type_, there, target in references:
-        kinds = context.facts.kind(type_), context.facts.kind(target)
+        kinds = [context.facts.kind(type_), context.facts.kind(target)]
         if target is None or None in kinds or len({_comparable(kind) for kind in kinds if kind}) == 1:
             continue
+        spelled, spelled_target = context.facts.spelled(type_), context.facts.spelled(target)
         yield Problem(
-            f"lets {here}, which is {context.facts.spelled(type_)}, refer to {there}, which is "
-            f"{context.facts.spelled(target)}: it is refused, or is slow and runs out first",
+            f"makes {here} ({spelled}) refer to {there} ({spelled_target}); a foreign key of another type is refused,"
+            " or slow",
             f"give {here} the same type, in the model too:\n    {python_type(target)}",
         )
 
 
 def _comparable(kind: Kind) -> tuple[object, ...]:
-    """What has to be equal; how long a text may be does not."""
+    """Return what has to be equal; the length of a text does not."""
     return (kind.family, kind.size, kind.unsigned) if kind.family == "integer" else (kind.family,)
 
 
-@rule(
-    WARNS,
-    ops.CreateTableOp,
-    ops.AddColumnOp,
-    ops.AlterColumnOp,
-    on=POSTGRESQL,
-    new_tables=True,
-)
+@rule(WARNS, ops.CreateTableOp, ops.AddColumnOp, ops.AlterColumnOp, on=POSTGRESQL, new_tables=True)
 def json_column(op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, context: RuleContext) -> Iterator[Problem]:
-    """Type json has no equality, so DISTINCT and GROUP BY fail, and no index (PostgreSQL manual, "JSON Types")."""
+    """Report json: it has no equality operator, so DISTINCT, GROUP BY and indexes fail (PostgreSQL, "JSON Types")."""
     if isinstance(op, ops.AlterColumnOp):
         columns = [(op.column_name, op.modify_type)]
-    elif isinstance(op, ops.AddColumnOp):
-        columns = [(op.column.name, op.column.type)]
     else:
-        columns = [(each.name, each.type) for each in op.columns if isinstance(each, Column)]
+        found = [op.column] if isinstance(op, ops.AddColumnOp) else op.columns
+        columns = [(each.name, each.type) for each in found if isinstance(each, Column)]
     for name, type_ in columns:
         if type_ is not None and context.facts.spelled(type_) == "JSON":
             yield Problem(
-                f"makes {op.table_name}.{name} json, which cannot be compared or indexed, and is parsed at each read",
-                "take jsonb there, in the model too:\n"
+                f"makes {op.table_name}.{name} json, which cannot be compared or indexed, and is parsed on each read",
+                "use jsonb, in the model too:\n"
                 f"    sa.Column({name!r}, sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'))",
             )
