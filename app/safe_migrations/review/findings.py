@@ -1,4 +1,4 @@
-"""What a review finds, and how it is shown."""
+"""Findings of a review, and the formats in which they are shown."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from ..adapters.facts import Facts
 
 
 class Level(StrEnum):
-    """Whether an upgrade stops at a finding that nobody has acknowledged."""
+    """Whether a finding stops an upgrade until it is acknowledged."""
 
     BLOCKS = "blocks"
     WARNS = "warns"
@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that hurts: where it stands, by which rule, why, and what to do instead (more lines are to paste)."""
+    """A dangerous operation: where it is, its rule, why it hurts, and what to do instead, with lines to paste."""
 
     revision: str
     file: str
@@ -30,20 +30,20 @@ class Finding:
 
     @property
     def stops(self) -> bool:
-        """Whether an upgrade stops here."""
+        """Return whether an upgrade stops here."""
         return self.level is Level.BLOCKS and not self.acknowledged
 
     @property
     def words(self) -> str:
-        """All of it, for a person."""
+        """Return the finding as text."""
         said = " It is acknowledged." if self.acknowledged else ""
         return f"{self.file}, line {self.line}, {self.level}: {self.message}{said}\nInstead: {self.instead}"
 
 
 def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Finding]:
-    """What was found for several databases: once each, and where it is not all of them, with their names.
+    """Return the findings for several databases: each once, with their names unless it applies to all of them.
 
-    ``order`` has the revisions as they run.
+    ``order`` has the revisions in the order in which they run.
     """
     products: dict[Finding, list[str]] = {}
     for facts, findings in reviews.items():
@@ -58,17 +58,17 @@ def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Fin
 
 
 def as_text(findings: Iterable[Finding]) -> str:
-    """A paragraph for each."""
+    """Return a paragraph for each finding."""
     return "\n\n".join(finding.words for finding in findings)
 
 
 def as_json(findings: Iterable[Finding]) -> str:
-    """One array of objects, with the names of a Finding's fields as keys."""
+    """Return one array of objects, with the names of a Finding's fields as keys."""
     return json.dumps([asdict(finding) for finding in findings], indent=2)
 
 
 def as_github(findings: Iterable[Finding]) -> str:
-    """Annotations of a pull request (docs.github.com, "Workflow commands for GitHub Actions")."""
+    """Return annotations of a pull request (docs.github.com, "Workflow commands for GitHub Actions")."""
     return "\n".join(
         f"::{'error' if finding.stops else 'warning'} file={_escaped(finding.file, ',:')},line={finding.line},"
         f"title={_escaped(finding.code, ',:')}::{_escaped(f'{finding.message} Instead: {finding.instead}')}"

@@ -1,4 +1,4 @@
-"""The tables as they are when an operation comes: what the database has, and what earlier operations made of it."""
+"""The tables as they are before an operation: those of the database, changed by the operations before it."""
 
 import warnings
 from collections.abc import Collection, Sequence
@@ -44,7 +44,7 @@ Name = tuple[str | None, str]
 
 @dataclass
 class ForeignKey:
-    """Which columns refer to which columns of which table."""
+    """A foreign key, as far as it is known."""
 
     name: str | None
     columns: list[str]
@@ -54,7 +54,7 @@ class ForeignKey:
 
 @dataclass
 class KnownColumn:
-    """As far as it is known; ``type`` is None if a script did not say."""
+    """A column, as far as it is known; ``type`` is None if a script did not give it."""
 
     name: str
     type: TypeEngine[Any] | None
@@ -62,14 +62,14 @@ class KnownColumn:
     default: Any = None
     comment: str | None = None
     auto_increment: bool = False
-    """Whether the database numbers the values by itself (AUTO_INCREMENT)."""
+    """Whether the database numbers the values (AUTO_INCREMENT)."""
     stored_as: str | None = None
     """Its name in the database; None if an operation adds it."""
 
 
 @dataclass
 class Check:
-    """A CHECK constraint, and whether the database has looked at all rows."""
+    """A CHECK constraint, and whether all existing rows were validated."""
 
     condition: str
     valid: bool = True
@@ -77,7 +77,7 @@ class Check:
 
 @dataclass
 class KnownTable:
-    """Empty of all that nobody knows."""
+    """A table, as far as it is known."""
 
     columns: dict[str, KnownColumn] = field(default_factory=dict)
     foreign_keys: list[ForeignKey] = field(default_factory=list)
@@ -99,7 +99,7 @@ class KnownTable:
 
 
 class KnownSchema:
-    """Begins with the database behind ``connection``, or with nothing known; apply() follows the operations."""
+    """The tables of the database behind ``connection``, if any, as the operations that it follows change them."""
 
     def __init__(self, connection: Connection | None = None) -> None:
         self.connection = connection
@@ -109,24 +109,24 @@ class KnownSchema:
         self.followed: list[Operation] = []
         self._trial: Trial | None = None
         self.written: set[Name | None] = set()
-        """Where an earlier operation changed rows, which the database does not have yet; None: nobody knows where."""
+        """Tables whose rows an earlier operation changes, which the database does not have yet; None for any table."""
 
     def begin_run(self) -> None:
-        """From here on, no table counts as new that was there before."""
+        """Count tables as new only from here on."""
         self.new.clear()
 
     def branch(self) -> "KnownSchema":
-        """A copy, to follow operations that are not run next."""
+        """Return a copy that can follow other operations, such as those of a downgrade."""
         copy = KnownSchema(self.connection)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
         return copy
 
     def is_new(self, name: str, schema: str | None = None) -> bool:
-        """Whether an earlier operation of the same run has made it."""
+        """Return whether an earlier operation of the same run created the table."""
         return (schema, name) in self.new
 
     def table(self, name: str, schema: str | None = None) -> KnownTable:
-        """What is known of it; empty if nothing is."""
+        """Return what is known of the table; an empty one if nothing is."""
         key = (schema, name)
         if key not in self.known:
             found = self.parent.table(name, schema) if self.parent else None
@@ -134,11 +134,11 @@ class KnownSchema:
         return self.known[key]
 
     def column(self, table: str, name: str, schema: str | None = None) -> KnownColumn | None:
-        """What is known of it."""
+        """Return what is known of the column; None if nothing is."""
         return self.table(table, schema).columns.get(name)
 
     def of(self, operation: object) -> tuple[str, str | None] | None:
-        """Name and schema of the table that an operation is about."""
+        """Return name and schema of the table that the operation changes; None if it changes no table."""
         schema = getattr(operation, "schema", None)
         name = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
         if name is None and isinstance(operation, ops.DropIndexOp):
@@ -148,22 +148,22 @@ class KnownSchema:
         return (str(name), schema) if name else None
 
     def table_of_index(self, index: str, schema: str | None = None) -> str | None:
-        """The name of the table that has the index, among those that were looked at."""
+        """Return the name of the table that has the index, among the tables that were read or created."""
         for (where, name), known in self.known.items():
             if where == schema and index in known.indexes:
                 return name
         return self.parent.table_of_index(index, schema) if self.parent else None
 
     def has_rows(self, name: str, schema: str | None = None) -> bool | None:
-        """Whether the table has rows; None if that is not known."""
+        """Return whether the table has rows; None if that is not known."""
         return self.finds(select(1).select_from(table(name, schema=schema)))
 
     def finds_in(self, name: str, schema: str | None, condition: ColumnElement[bool]) -> bool | None:
-        """Whether the table has such a row; None if that is not known."""
+        """Return whether the table has a row that meets the condition; None if that is not known."""
         return self.finds(select(1).select_from(table(name, schema=schema)).where(condition))
 
     def width(self, facts: Facts, table: str, column: str, schema: str | None = None) -> int | None:
-        """How many bytes a character may take in the column; None if the database does not tell."""
+        """Return how many bytes a character may take in the column; None if that is not known."""
         for width in (1, 2, 3, 4):
             query = facts.has_width(width, table, column, schema)
             if query is not None and self.finds(query):
@@ -184,20 +184,21 @@ class KnownSchema:
         return [each for each in found if each] if found else None
 
     def _made_partitioned(self, key: Name) -> bool:
-        """Return True if an operation created the table so; what the database has of it need not be read for that."""
+        """Return whether an operation created the table as a partitioned one, without reading it from the database."""
         if key in self.known:
             return self.known[key].partitioned
         return self.parent is not None and self.parent._made_partitioned(key)
 
     def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
-        """How many rows the table has, or how many values that are not NULL one column; None if it is not known."""
+        """Return how many rows the table has, or values that are not NULL one column; None if that is not known."""
         counted = func.count() if values_of is None else func.count(column(values_of))
         found = self._first(select(counted).select_from(table(name, schema=schema)))
         return int(found[0]) if found else None
 
     def finds(self, query: Select[Any]) -> bool | None:
-        """Whether the query has a result; None if there is no database, it fails there, or an earlier operation has yet
-        to change rows that it looks at.
+        """Return whether the query has a result.
+
+        Return None without a database, if the query fails there, or if an earlier operation changes rows that it reads.
         """
         asked = {(each.schema, each.name) for each in iterate(query) if isinstance(each, TableClause)}
         if self.written & {None, *asked}:
@@ -206,7 +207,7 @@ class KnownSchema:
         return None if found is None else bool(found)
 
     def _first(self, query: Select[Any]) -> Sequence[Any] | None:
-        """The first row, or an empty one; None if that is not known."""
+        """Return the first row, or an empty one; None if that is not known."""
         if self.connection is None:
             return None
         try:
@@ -217,7 +218,7 @@ class KnownSchema:
             self.connection.rollback()
 
     def read(self, names: Collection[Name]) -> None:
-        """Read tables from the database, all of a schema at once: one by one, each takes several queries."""
+        """Read tables from the database, all of a schema at once: one by one, each would take several queries."""
         for schema in {schema for schema, _ in names}:
             wanted = [name for where, name in names if where == schema and (where, name) not in self.known]
             self.known |= {(schema, name): known for name, known in self._reflected(schema, wanted).items()}
@@ -247,7 +248,7 @@ class KnownSchema:
 
     @singledispatchmethod
     def apply(self, _operation: ops.MigrateOperation) -> None:
-        """Follow one operation; those that change nothing that is known of tables do nothing."""
+        """Change what is known of the tables as the operation does."""
 
     @apply.register
     def _(self, operation: ops.CreateTableOp) -> None:

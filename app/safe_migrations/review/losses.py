@@ -13,7 +13,7 @@ from .known_schema import KnownSchema
 from .recorder import Operation, Revision
 from .sql import ChangeRowsOp, CommandOp
 
-# What adds to a database, or changes no value in it.
+# Operations that add to a database, or change no value in it.
 HARMLESS = (
     *(ops.CreateTableOp, ops.AddColumnOp, ops.CreateIndexOp, ops.DropIndexOp, ops.AddConstraintOp, ops.BulkInsertOp),
     *(ops.RenameTableOp, ops.CreateTableCommentOp, ops.DropTableCommentOp),

@@ -30,19 +30,19 @@ from . import side_effects
 
 
 class NotInspectable(BaseException):
-    """The script depends on what is in the database, would do something outside of it, or fails without one.
+    """The script depends on what is in the database, changes something outside of it, or fails without a database.
 
     It does not derive from Exception, so that a script cannot catch it as an error of its own and go on.
     """
 
     line = 1
     always_fails = False
-    """Whether the script is wrong on any database: it calls something with wrong arguments, or by a wrong name."""
+    """Whether the script fails on any database: it calls something with wrong arguments, or by a wrong name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One batch_alter_table(): its table, its other options, and all that stands in it."""
+    """One `op.batch_alter_table()`: its table, its other options, and the operations in it."""
 
     table: str
     schema: str | None
@@ -51,27 +51,27 @@ class Batch:
 
     @property
     def changes(self) -> list[MigrateOperation]:
-        """All but SQL, which Alembic runs before it changes the table."""
+        """Return the operations without raw SQL, which Alembic runs before it changes the table."""
         return [operation for operation in self.operations if not isinstance(operation, ExecuteSQLOp)]
 
     @property
     def recreate(self) -> str:
-        """Whether the table is made anew: auto (if it has to be), always, never."""
+        """Return whether the table is rebuilt: auto (if it has to be), always or never."""
         return str(self.options.get("recreate", "auto"))
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation, the line of the script where it stands, and whether that is in a batch or an autocommit block."""
+    """One operation and the line of the script that calls it, and whether that is in a batch or an autocommit block."""
 
     op: MigrateOperation
     line: int
     batch: bool = False
     autocommit: bool = False
     block: Batch | None = None
-    """The batch that it is in."""
+    """The batch that the operation is in."""
     statement: str | None = None
-    """The SQL that it was read from; a statement may be several operations."""
+    """The SQL statement that the operation was read from; a statement may be several operations."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def recordings() -> Recordings:
 
 
 def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
-    """SQL as the operations that say the same."""
+    """Yield raw SQL as the operations that do the same, as far as it can be read."""
     if not isinstance(operation.op, ExecuteSQLOp):
         yield operation
         return
@@ -178,7 +178,7 @@ def made_by(operation: CreateTableOp | AddColumnOp) -> Table:
 
 
 def one_way(script: Path) -> str | None:
-    """The reason that a downgrade gives which does nothing but raise, empty if it gives none; None for any other."""
+    """Return the reason that a downgrade() gives if all it does is raise, which may be empty; None for any other."""
     for node in ast.parse(script.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
@@ -189,7 +189,7 @@ def one_way(script: Path) -> str | None:
 
 
 def _is_mistake(failure: BaseException) -> bool:
-    """Return whether the script is wrong on any database, instead of failing at a stand-in of the Recorder's."""
+    """Return whether the script fails on any database, and not only because of the recorder's stand-ins."""
     raised_by = Path(extract_tb(failure.__traceback__)[-1].filename)
     stands_in = re.search(r"\b(_Unknown|_Connection|_Inspector|Mock\w+|None(Type)?)\b", str(failure))
     ours = raised_by.is_relative_to(Path(__file__).parents[1])

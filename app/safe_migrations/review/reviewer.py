@@ -1,4 +1,4 @@
-"""Operations of revisions x rules x facts of a database: findings."""
+"""The review: each operation of each revision is put before each rule that applies to the database."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -23,13 +23,13 @@ from .rules import RULES, Assurances, Problem, Rule, RuleContext
 from .rules.registry import BOTH, WARNS
 
 Found = tuple[Rule, Problem, Level, int, str]
-"""By which rule, what, how bad, in which line, and on which way."""
+"""A problem with its rule, level, line and direction."""
 
 
 class Review:
-    """Looks at revisions in the order in which they would run, for one database, as ``facts`` tell of it.
+    """The review of revisions for one database, in the order in which they would run.
 
-    Without ``downgrades`` it does not call any downgrade().
+    Without ``downgrades`` only their upgrade() is reviewed.
     """
 
     def __init__(self, facts: Facts, tables: KnownSchema, recordings: Recordings, downgrades: bool = True) -> None:
@@ -55,7 +55,7 @@ class Review:
         return [_finding(script, item, assurances.codes) for item in found]
 
     def pass_by(self, script: Script) -> None:
-        """Follow a revision without looking for anything."""
+        """Follow a revision without reviewing it."""
         for operation in self.recordings.of(script, self.facts.product, "upgrade").upgrade:
             with suppress(Exception):  # a review of that revision warns of it
                 self.tables.follow(operation)
@@ -130,9 +130,9 @@ def review_revisions(
 def review_pending(
     scripts: list[Script], database: Database, recordings: Recordings, downgrades: bool = True
 ) -> list[Finding]:
-    """Return the findings in what an upgrade would run next, on the database as it is; with ``downgrades`` if so.
+    """Return the findings of the revisions that an upgrade would run next; none if the database has no tables.
 
-    One without tables has nothing that could be lost or blocked: then there are none.
+    A database without tables has nothing to lose, and nothing that could be blocked.
     """
     if not scripts or not database.has_tables():
         return []
@@ -160,10 +160,10 @@ def require_reviewed(plan: Plan, database: Database, mode: str) -> None:
 
 
 def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
-    """Return the error for what blocks an upgrade, with both ways out of each finding.
+    """Return the error for the findings that block an upgrade, with both ways out of each.
 
-    Where a failed step is rolled back and runs again, a script that ends its transaction is refused while it runs, too:
-    then acknowledging that leads nowhere, and is not offered.
+    Acknowledging transaction-control is not offered where a step that fails is rolled back and runs again: such a
+    script is refused while it runs, too.
     """
     error = UnsafeError(findings[0].message, findings[0].instead)
     files = dict.fromkeys(finding.file for finding in findings)
@@ -173,7 +173,7 @@ def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
 
 
 def _in_one(findings: list[Finding], never: set[str]) -> str:
-    """Return those of one script, with one line to paste for all of them but the codes that are ``never`` assured."""
+    """Return the findings of one script in words, with one safety_assured for all codes except those in ``never``."""
     told = "\n".join(f"{finding.message}\nInstead: {finding.instead}" for finding in findings)
     assurable = [finding for finding in findings if finding.code not in never]
     if not assurable:
@@ -184,7 +184,7 @@ def _in_one(findings: list[Finding], never: set[str]) -> str:
 
 
 def _found_elsewhere(script: Script, tables: KnownSchema, recordings: Recordings) -> set[str]:
-    """Return the codes of what the script would be found to do on any of the products."""
+    """Return the codes of the findings that the script has on any product."""
     codes = set()
     for facts in FACTS.values():
         review = Review(facts(), tables.branch(), recordings)
