@@ -4,6 +4,7 @@ them against the installed versions, so that an upgrade of a dependency that tak
 
 from typing import Any
 
+import flask_migrate
 from sqlalchemy import Column
 from sqlalchemy.inspection import _inspects
 
@@ -22,3 +23,17 @@ def inspects(subject: type, inspector: type) -> None:
     SQLAlchemy 2.1 registers its own classes so; there is no public way for another class.
     """
     _inspects(subject)(inspector)
+
+
+def allow_percent_in_path() -> None:
+    """Let the path of the migrations contain a ``%``, in all that Flask-Migrate does in this process.
+
+    Flask-Migrate 4.1 hands the path to ConfigParser, for which a ``%`` has to be doubled, before it calls what
+    Migrate.configure() has registered. It makes each Config from this name of its module.
+    """
+    flask_migrate.Config = _PercentConfig
+
+
+class _PercentConfig(flask_migrate.Config):  # type: ignore[misc]  # it has no types
+    def set_main_option(self, name: str, value: str) -> None:
+        super().set_main_option(name, value.replace("%", "%%") if name == "script_location" else value)

@@ -181,8 +181,8 @@ EXISTS = (
 FILE = (
     Remedy(
         r"codec can't decode",
-        "save alembic.ini as UTF-8, and let Python read it so in every locale:",
-        "export PYTHONUTF8=1",
+        "save it as UTF-8, and run the command in a locale that uses UTF-8:",
+        "export LC_ALL=C.UTF-8",
         "{directory}/alembic.ini is not text in the encoding of this locale: {words}",
     ),
     Remedy(

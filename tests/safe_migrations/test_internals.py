@@ -1,5 +1,8 @@
 """The private names of dependencies do what internals.py expects of them."""
 
+import flask_migrate
+import pytest
+from flask import Flask
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, inspect
 
 from app.safe_migrations import internals
@@ -28,3 +31,14 @@ def test_copy_column() -> None:
         Table("pet", MetaData(), copied)
         assert 1 == len(copied.foreign_keys)
         assert column not in copied.table.columns.values()
+
+
+def test_percent_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path with a % arrives unchanged in the Config that Flask-Migrate makes; its own Config refuses it."""
+    migrate = flask_migrate.Migrate(directory="50% off")
+    with Flask("app").app_context():
+        monkeypatch.setattr("flask_migrate.Config", internals._PercentConfig.__base__)
+        with pytest.raises(ValueError, match="invalid interpolation syntax"):
+            migrate.get_config()
+        internals.allow_percent_in_path()
+        assert "50% off" == migrate.get_config().get_main_option("script_location")

@@ -8,19 +8,16 @@ import errno
 import logging
 import os
 import re
-import shlex
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from configparser import ConfigParser
 from contextlib import contextmanager
-from functools import cached_property, wraps
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
-import flask_migrate
 from alembic.command import current as show_current
 from alembic.script import ScriptDirectory
 from click.core import ParameterSource
@@ -29,6 +26,7 @@ from flask.helpers import get_debug_flag
 from flask_migrate.cli import db as stock
 
 from ..errors import MigrationError
+from ..internals import allow_percent_in_path
 from ..remedies import Situation, message, script_place
 
 # Each command of this package, and the module that has it.
@@ -103,39 +101,9 @@ class MigrationGroup(click.Group):
         return command
 
 
-class Config(flask_migrate.Config):  # type: ignore[misc]  # it has no types
-    """Flask-Migrate's Config, for a folder whose path contains a ``%``, which ConfigParser needs doubled; and for an
-    alembic.ini in UTF-8, as scripts are, whatever the locale is.
-    """
-
-    @cached_property
-    def file_config(self) -> ConfigParser:
-        """Return the contents of alembic.ini."""
-        if self.config_file_name is None:
-            return cast(ConfigParser, super().file_config)
-        file = Path(self.config_file_name)
-        here = file.absolute().parent.as_posix()
-        parser = ConfigParser({**self.config_args, "here": here.replace("%", "%%")})
-        for encoding in ("utf-8", "locale"):
-            try:
-                parser.read(file, encoding=encoding)
-            except UnicodeDecodeError:
-                continue
-            return parser
-        raise MigrationError(
-            f"{file} is neither UTF-8 nor text in the locale's encoding.",
-            "save it as UTF-8:",
-            "iconv -f LATIN1 -t UTF-8 {0} > {0}.utf8 && mv {0}.utf8 {0}".format(shlex.quote(str(file))),
-        )
-
-    def set_main_option(self, name: str, value: str) -> None:
-        """Set ``value``, with each ``%`` doubled in the path of the migrations."""
-        super().set_main_option(name, value.replace("%", "%%") if name == "script_location" else value)
-
-
 def init_app(app: Flask) -> None:
     """Put `flask db` with these commands in the place of Flask-Migrate's, under the same name."""
-    flask_migrate.Config = Config  # `flask db`, flask_migrate.upgrade() and Migrate.get_config() make theirs from it
+    allow_percent_in_path()
     app.cli.add_command(group, app.extensions["migrate"].migrate.command)
 
 
