@@ -8,7 +8,6 @@ from typing import Any
 
 from alembic import context as alembic_context
 from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
-from alembic.script import Script
 from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
@@ -60,7 +59,6 @@ class StepTransaction:
         self.connection = database.connection
         self.lock = lock
         self.review = review
-        self.script: Script | None = None
         self.step: RevisionStep | None = None
         self.error: MigrationError | None = None
         self.part_committed = False
@@ -78,7 +76,6 @@ class StepTransaction:
         self._require_lock()
         for step in steps:
             self.step = step if isinstance(step, RevisionStep) else None
-            self.script = self.step.revision if self.step else None
             self._asked, self._used, self._ended, self._had_block = False, False, "", False
             yield step
         self._require_lock()
@@ -98,16 +95,17 @@ class StepTransaction:
 
         A review finds most of them before an upgrade, but it does not look at downgrades.
         """
-        assert self.script is not None
+        assert self.step is not None
         from .review.rules import Assurances  # loads all rules
 
-        assurances = Assurances(getattr(self.script.module, "safety_assured", None), None)
+        script = self.step.revision
+        assurances = Assurances(getattr(script.module, "safety_assured", None), None)
         if self.review == "off" or "rebuild-loses" in assurances.codes:
             return
         if self.review == "warn":
             log.warning("%s", loss.what)
             return
-        or_say = f"; or say in {relative(Path(self.script.path))} why it is safe; nothing was changed"
+        or_say = f"; or say in {relative(Path(script.path))} why it is safe; nothing was changed"
         assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
         raise UnsafeError(loss.what, loss.remedy.replace("; nothing was changed", or_say), *loss.lines, assured)
 

@@ -164,7 +164,10 @@ def test_orphans(project: Project, engine: Engine) -> None:
     before = state(engine)
     project.write(*revision("b1", "a1", "op.execute('DELETE FROM user')"))
     done = project.db("upgrade")
-    assert (1, True) == (done.returncode, "row 1 of pet would refer to a row of user that is not there" in done.stderr)
+    assert (1, True) == (
+        done.returncode,
+        "row 1 of pet would refer to a row of user that does not exist" in done.stderr,
+    )
     assert before == state(engine)
     with engine.begin() as connection:
         connection.execute(text("PRAGMA foreign_keys=OFF"))

@@ -211,46 +211,33 @@ def lock_file(project: Project) -> Path:
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "works"),
     [
-        (lambda path, victim: path.symlink_to(victim), "a symbolic link"),
-        (lambda path, victim: path.hardlink_to(victim), "a file with a second name (a hard link)"),
-        (lambda path, victim: path.mkdir(), "a directory"),
-        (lambda path, victim: os.mkfifo(path), "a named pipe"),
+        (lambda path, victim: path.symlink_to(victim), False),
+        (lambda path, victim: path.hardlink_to(victim), True),
+        (lambda path, victim: path.mkdir(), False),
+        (lambda path, victim: os.mkfifo(path), True),
     ],
 )
-def test_what_is_no_lock_file_is_left_alone(project: Project, make: Callable[..., None], words: str) -> None:
-    """A link in place of the lock file is refused: a command would overwrite its target."""
+def test_nothing_is_written_to_the_lock_file(project: Project, make: Callable[..., None], works: bool) -> None:
+    """A link or a pipe in place of the lock file does no harm: a command writes nothing to it."""
     path, victim = lock_file(project), project.path / "victim"
     victim.write_text("precious")
     make(path, victim)
     done = project.db("upgrade")
-    assert (1, "precious") == (done.returncode, victim.read_text())
-    assert f"Error: {path} is {words}, and not the lock file of this database.\nFix: find out" in done.stderr
+    assert (0 if works else 1, "precious") == (done.returncode, victim.read_text()), done.stderr
+    assert works or f"'{path}'" in done.stderr
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(
-    "written",
-    [
-        "",
-        "{}",
-        "[]",
-        "[" * 5000,
-        '{"pid": "1; rm -rf ~", "host": "here", "since": "10:00:00"}',
-        '{"pid": 1, "host": "$(id)", "since": "10:00:00"}',
-        '{"pid": 1, "host": "-oProxyCommand=id", "since": "10:00:00"}',
-        '{"pid": 1, "host": "here", "since": "\\u001b[2J"}',
-    ],
-)
-def test_what_somebody_wrote_into_the_lock_file_is_not_passed_on(project: Project, written: str) -> None:
-    """Invalid contents of the lock file reach neither the terminal nor a line to paste."""
+def test_the_contents_of_the_lock_file_are_not_read(project: Project) -> None:
+    """What somebody wrote to the lock file reaches neither the terminal nor a line to paste."""
     fcntl = pytest.importorskip("fcntl")
     path = lock_file(project)
-    path.write_text(written)
+    path.write_text("1; rm -rf ~")
     with path.open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         done = project.db("upgrade", MIGRATION_LOCK_WAIT="0")
     assert 1 == done.returncode
-    assert "held the lock of this database for 0 seconds (another process).\n" in done.stderr
+    assert "held the lock of this database for 0 seconds (another process, since " in done.stderr
     assert f"\n    fuser -k {path}\n" in done.stderr

@@ -108,12 +108,14 @@ def test_a_loss_that_the_setting_accepts(project: Project, review: str, told: bo
         (OPTIONS["WITHOUT ROWID"], "'sqlite_with_rowid': True"),
     ],
 )
-def test_what_table_kwargs_take_away_is_no_loss(project: Project, table: str, option: str) -> None:
-    """What table_kwargs remove explicitly does not count as lost."""
+def test_what_table_kwargs_remove_has_to_be_assured(project: Project, table: str, option: str) -> None:
+    """What table_kwargs remove is refused like any other loss, until the script says why it is safe."""
     with_table(project, table)
-    batch = f"with op.batch_alter_table('pet', recreate='always', table_kwargs={{{{{option}}}}}) as batch:\n    {{}}"
-    change = batch.format("batch.alter_column('name', existing_type=sa.Text(), nullable=True)")
+    batch = f"with op.batch_alter_table('pet', recreate='always', table_kwargs={{{option}}}) as batch:\n    "
+    change = f"{batch}batch.alter_column('name', existing_type=sa.Text(), nullable=True)"
     project.write(*revision("b1", "a1", change))
+    assert "(rebuild-loses)" in project.db("upgrade", **REVIEWED).stderr
+    project.write(*revision("b1", "a1", change, more='safety_assured = {"rebuild-loses": "a test"}'))
     project.ok("upgrade", **REVIEWED)
     assert not re.search("AUTOINCREMENT|STRICT|WITHOUT", text_of(project, "pet"))
 

@@ -1,8 +1,8 @@
-"""SQLite: a lock on a file beside the database, and a whole run in one transaction."""
+"""The adapter for SQLite: a lock on a file beside the database, and a whole run in one transaction."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,14 @@ from . import dump as backup
 from .databases import SQLiteDatabases
 from .dump import bare, file_of
 from .facts import SQLiteFacts
-from .lock import FileLock, NoLock, opened
+from .lock import FileLock, NoLock
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from ..snapshot import Snapshot
 
 
 class SQLite(Adapter):
-    """SQLite has transactional DDL, if Python's sqlite3 is kept from ending the transaction that Alembic begins."""
+    """SQLite has transactional DDL once Python's sqlite3 is kept from ending Alembic's transaction."""
 
     facts = {"sqlite": SQLiteFacts}
     reruns = True
@@ -39,17 +39,17 @@ class SQLite(Adapter):
 
     @contextmanager
     def lock(self, _connection: Connection, what: str) -> Iterator[Lock]:
-        """A lock on the file whose name is the database's and ``-migration-lock``, or ``-rehearsal-lock``."""
+        """Yield the lock of the file whose name is the database's and ``-migration-lock``, or ``-rehearsal-lock``."""
         if isinstance(self.engine.pool, StaticPool):
             yield NoLock()
             return
-        database = file_of(self.engine)
-        path = Path(f"{database}-{'migration' if what == 'upgrade' else what}-lock")
-        with opened(path, Path(database)) as file:
-            yield FileLock(file, path)
+        with closing(
+            FileLock(Path(f"{file_of(self.engine)}-{'migration' if what == 'upgrade' else what}-lock"))
+        ) as lock:
+            yield lock
 
     def is_lock_timeout(self, error: DBAPIError) -> bool:
-        """SQLITE_BUSY or SQLITE_LOCKED (sqlite.org/rescode.html)."""
+        """Return True for SQLITE_BUSY and SQLITE_LOCKED (sqlite.org/rescode.html)."""
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
     def in_transaction(self, connection: Connection) -> bool:
@@ -57,40 +57,40 @@ class SQLite(Adapter):
         return bare(connection).in_transaction
 
     def blockers(self, _connection: Connection) -> tuple[str, str]:
-        """SQLite does not tell."""
+        """Return empty strings: SQLite does not show who holds a lock."""
         return "", ""
 
     def version(self, _connection: Connection) -> tuple[str, str]:
-        """The library's, for there is no server."""
+        """Return the version of the library."""
         return "sqlite", sqlite3.sqlite_version
 
     def has_rows(self, connection: Connection) -> bool:
-        """A database in memory ends with its process: there is nothing to bring back."""
+        """Return False for a database in memory too: it ends with its process, so no backup is needed."""
         return not isinstance(self.engine.pool, StaticPool) and super().has_rows(connection)
 
     def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """SQLite's online backup; or the statements that make its schema, run on ``file``."""
+        """Write an online backup; or create the schema alone in ``file``."""
         if part is Part.SCHEMA:
             backup.write_schema(bare(connection), file)
         else:
             backup.write(bare(connection), file, retry)
 
     def verify(self, _connection: Connection, file: Path) -> None:
-        """Its header, and ``integrity_check``."""
+        """Check the header of the file, and run ``integrity_check``."""
         backup.verify(file)
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, _part: Part = Part.ALL) -> None:
-        """The online backup backwards: one transaction."""
+        """Copy the pages of the backup into the database, in one transaction."""
         connection.rollback()
         backup.load(file, bare(connection), retry)
 
     @property
     def databases(self) -> SQLiteDatabases:
-        """Files in the folder of the database, which is its server here."""
+        """Return the databases in the folder of the app's database."""
         return SQLiteDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """From the PRAGMAs, the texts and the rows."""
+        """Return the schema as PRAGMAs and texts show it, and the rows."""
         from .snapshot import taken
 
         found = taken(bare(connection))
@@ -121,5 +121,5 @@ class SQLite(Adapter):
                 yield lambda _heads: None
         finally:
             connection.rollback()
-            keys.back()
+            keys.restore()
             below.execute(f"PRAGMA busy_timeout={busy}")

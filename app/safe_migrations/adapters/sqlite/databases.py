@@ -1,4 +1,4 @@
-"""Other SQLite databases: files in the same folder."""
+"""Scratch databases on SQLite: files in the folder of the app's database."""
 
 import sqlite3
 from contextlib import closing
@@ -11,17 +11,17 @@ from .dump import bare, file_of
 
 
 class SQLiteDatabases(Databases):
-    """Each is a file in the folder of the app's."""
+    """The database files in the folder of the app's database."""
 
     def path(self, name: str) -> str:
-        """A file beside this database's, or beside what runs, if that is in memory."""
+        """Return a path beside this database's file; in the current folder if the database is in memory."""
         return str(Path(file_of(self.engine)).parent / f"{name}.db")
 
     def make(self, _connection: Connection, name: str) -> None:
-        """SQLite makes the file when it is opened, with what it says of foreign keys and the like."""
+        """Do nothing: SQLite creates the file when it is opened."""
 
     def drop(self, _connection: Connection, name: str) -> bool:
-        """Remove the file, and what SQLite may have beside it."""
+        """Remove the file and the files that SQLite and a lock put beside it. Return False if there is none."""
         file = Path(self.path(name))
         found = file.exists()
         for suffix in ("", "-journal", "-wal", "-shm", "-migration-lock"):
@@ -29,7 +29,7 @@ class SQLiteDatabases(Databases):
         return found
 
     def clear(self, connection: Connection) -> None:
-        """Copy a database with nothing in it but the mark over it."""
+        """Replace the database with one that has nothing but the table that marks it as a scratch database."""
         connection.rollback()
         with closing(sqlite3.connect(":memory:")) as empty:
             empty.execute(f"CREATE TABLE {SCRATCH} (id INTEGER)")
@@ -40,10 +40,10 @@ class SQLiteDatabases(Databases):
         return Path(self.path(name)).exists()
 
     def confine(self, _connection: Connection) -> None:
-        """Let SQLite itself refuse other files, however a statement names them; ``VACUUM INTO`` attaches one too."""
+        """Let SQLite refuse every other file; ``VACUUM INTO`` attaches one too."""
         event.listen(self.engine, "connect", lambda session, _record: session.set_authorizer(_only_this_file))
 
 
 def _only_this_file(action: int, file: str | None, *_others: str | None) -> int:
-    """Deny ATTACH, but for the unnamed temporary file that a plain VACUUM attaches."""
+    """Deny ATTACH, except for the unnamed temporary file that a plain VACUUM attaches."""
     return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH and file != "" else sqlite3.SQLITE_OK

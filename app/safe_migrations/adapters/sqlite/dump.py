@@ -1,4 +1,4 @@
-"""The backup of a SQLite database: a copy of all its pages, by SQLite's online backup."""
+"""Backups of a SQLite database: copies of all pages, made by SQLite's online backup."""
 
 import errno
 import shlex
@@ -15,26 +15,26 @@ from ..base import not_whole
 
 
 def bare(connection: Connection) -> sqlite3.Connection:
-    """The connection of sqlite3 below SQLAlchemy's."""
+    """Return sqlite3's connection behind SQLAlchemy's."""
     below = connection.connection.dbapi_connection
     assert isinstance(below, sqlite3.Connection)
     return below
 
 
 def file_of(engine: Engine) -> str:
-    """The path of the database's file."""
+    """Return the path of the database file."""
     return str(engine.url.database).removeprefix("file:")
 
 
 def write(connection: sqlite3.Connection, file: Path, retry: RetryPolicy) -> None:
-    """In one piece: a writer waits, and no half of what it writes comes along. Raises MigrationError, and OSError."""
+    """Copy the database into ``file`` as it is at one moment. Raise MigrationError or OSError."""
     try:
         with closing(sqlite3.connect(file)) as target:
             target.execute("PRAGMA journal_mode=OFF")  # a full disk would leave the journal behind
             _copy(connection, target, retry, connection)
             target.execute("PRAGMA journal_mode=DELETE")  # one file, whatever the database's own mode is
     except sqlite3.OperationalError as error:
-        if _is_of_the_disk(error):
+        if _is_disk_error(error):
             raise OSError(errno.ENOSPC, str(error)) from error
         raise
 
@@ -59,7 +59,7 @@ def copy_schema(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 
 def verify(file: Path) -> None:
-    """Raise MigrationError unless its header and ``integrity_check`` say that it is whole."""
+    """Raise MigrationError unless the header of the file and ``integrity_check`` say that it is complete."""
     try:
         with closing(_opened(file)) as found:
             result = [row[0] for row in found.execute("PRAGMA integrity_check")]
@@ -72,36 +72,25 @@ def verify(file: Path) -> None:
 
 
 def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:
-    """The online backup backwards: one transaction, rolled back if it is broken off. Raises MigrationError."""
-    try:
-        _load(file, connection, retry)
-    except sqlite3.OperationalError as error:
-        if not _is_of_the_disk(error):
-            raise
-        raise MigrationError(
-            f"{_path(connection)} cannot be written to its end: {error}.",
-            "make room on its disk, then run the command again.",
-        ) from error
-
-
-def _load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:
+    """Replace the database with ``file`` in one transaction. Raise MigrationError if that is not possible."""
     with closing(_opened(file)) as source:
-        size, other, mode = (
-            _pragma(*asked)
-            for asked in ((source, "page_size"), (connection, "page_size"), (connection, "journal_mode"))
-        )
-        if mode != "wal" or size == other:
-            _copy(source, connection, retry, connection)
-            return
-        # In WAL mode SQLite takes no pages of another size, and nobody may be there when the mode changes.
+        if _pragma(connection, "journal_mode") == "wal" and _pragma(source, "page_size") != _pragma(
+            connection, "page_size"
+        ):
+            raise MigrationError(
+                "the database is in WAL mode, and the backup has another page size.",
+                "leave WAL mode, and run the command again; the database was not changed:",
+                f"sqlite3 {shlex.quote(_path(connection))} 'PRAGMA journal_mode=DELETE'",
+            )
         try:
-            connection.execute("PRAGMA journal_mode=DELETE")
+            _copy(source, connection, retry, connection)
         except sqlite3.OperationalError as error:
-            raise _held(connection) from error
-        try:
-            _copy(source, connection, retry, connection)
-        finally:
-            connection.execute("PRAGMA journal_mode=WAL")
+            if not _is_disk_error(error):
+                raise
+            raise MigrationError(
+                f"{_path(connection)} cannot be written to its end: {error}.",
+                "make room on its disk, then run the command again.",
+            ) from error
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> object:
@@ -109,12 +98,10 @@ def _pragma(connection: sqlite3.Connection, name: str) -> object:
 
 
 def _path(connection: sqlite3.Connection) -> str:
-    """Of its file."""
     return str(connection.execute("PRAGMA database_list").fetchone()[2])
 
 
-def _is_of_the_disk(error: sqlite3.OperationalError) -> bool:
-    """Whether that is full, or refuses to write."""
+def _is_disk_error(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
@@ -130,7 +117,7 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 
 def _size(file: Path) -> int:
-    """What the header says: size of a page times number of pages (sqlite.org/fileformat.html, section 1.3)."""
+    """Return the size that the header gives: page size times number of pages (sqlite.org/fileformat.html, 1.3)."""
     with file.open("rb") as opened:
         header = opened.read(100).ljust(100, b"\0")
     page = int.from_bytes(header[16:18])
@@ -140,9 +127,8 @@ def _size(file: Path) -> int:
 def _copy(
     source: sqlite3.Connection, target: sqlite3.Connection, retry: RetryPolicy, database: sqlite3.Connection
 ) -> None:
-    """Copy all pages. sqlite3 itself would try for ever while others hold the file of ``database``, one of the two.
-
-    Raises MigrationError after the time that ``retry`` has in all.
+    """Copy all pages. Raise MigrationError if others hold the file of ``database``, one of the two, for as long as
+    ``retry`` waits in all: sqlite3 itself would try for ever.
     """
     end = time.monotonic() + retry.seconds * retry.tries
 

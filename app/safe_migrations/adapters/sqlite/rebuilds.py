@@ -33,13 +33,6 @@ from .table_texts import Clause, TableText, features, unquoted
 ON_LOSS = "on_rebuild_loss"
 """The option of ``context.configure()``: it is called with the UnsafeError of a loss, and raises it, or accepts it."""
 
-# How table_kwargs remove something on purpose.
-REMOVED_BY = {
-    "AUTOINCREMENT": ("sqlite_autoincrement", False),
-    "STRICT": ("sqlite_strict", False),
-    "WITHOUT ROWID": ("sqlite_with_rowid", True),
-}
-
 
 class RebuildImpl(SQLiteImpl):
     """Alembic's SQLiteImpl, which Alembic replaces by this class because of ``__dialect__``: its rebuilds lose nothing.
@@ -162,13 +155,8 @@ class Rebuild:
         lost = features(clause for clause in self.old.clauses if stays(clause, before))
         lost -= features(clause for clause in new.clauses if stays(clause, after))
         self.counts_up = features(new.clauses)["AUTOINCREMENT"] > 0
-        found = [each for each in (*lost, *sorted(self.old.options - new.options)) if not self._is_removed(each)]
-        if found:
+        if found := [*lost, *sorted(self.old.options - new.options)]:
             self.refuse(not_rebuilt(self.table, f"would lose {' and '.join(found)}"))
-
-    def _is_removed(self, feature: str) -> bool:
-        option, value = REMOVED_BY.get(feature, ("", None))
-        return option in self.batch.table_kwargs and self.batch.table_kwargs[option] is value
 
     def _require_same_values(self) -> None:
         """Refuse casts that change values: SQLite makes 12 of '12x' and 0 of 'abc' (sqlite.org/lang_expr.html)."""
