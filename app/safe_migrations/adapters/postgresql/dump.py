@@ -13,123 +13,17 @@ from sqlalchemy import Connection
 
 from ...errors import MigrationError
 from ...retry import RetryPolicy
-from ..base import RESTORE, SCRATCH, Part, double_quoted, not_whole
+from ..base import RESTORE, Part, double_quoted, not_whole
 from ..client_programs import ToolError, program, running, unnamed_file
 
 PACKAGE = "postgresql-client"
-
-# Drop everything before a restore: one by one, and what refers to other objects first, so that in steps no statement
-# takes more locks than the server has. Members of an extension are dropped with it; an extension that the dump contains
-# stays, because the user may not have the right to create it. The slot of a subscription stays at its publisher.
-DROP_ALL = f"""
-DO $$ DECLARE statement text; BEGIN
-  CREATE SCHEMA IF NOT EXISTS public;
-  FOREACH statement IN ARRAY ARRAY(SELECT s.text FROM (
-    SELECT 1, 0, format('ALTER SUBSCRIPTION %1$I DISABLE; ALTER SUBSCRIPTION %1$I SET (slot_name = NONE);'
-                        'DROP SUBSCRIPTION %1$I', subname)
-      FROM pg_subscription JOIN pg_database d ON d.oid = subdbid
-     WHERE datname = current_database() AND pg_has_role(subowner, 'USAGE') UNION ALL
-    SELECT 2, 0, format('DROP EVENT TRIGGER IF EXISTS %I', evtname) FROM pg_event_trigger t
-     WHERE pg_has_role(evtowner, 'USAGE')
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e') UNION ALL
-    SELECT 3, 0, format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', conrelid::regclass, conname)
-      FROM pg_constraint JOIN pg_class c ON c.oid = conrelid
-     WHERE contype = 'f' AND conparentid = 0 AND pg_has_role(relowner, 'USAGE')
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') UNION ALL
-    SELECT CASE WHEN c.relispartition THEN 4 WHEN c.oid IS NOT NULL THEN 5 ELSE 6 END, -d.objid::bigint,
-           format('DROP %s IF EXISTS %s CASCADE', replace(o.type, ' object', ''), o.identity)
-      FROM pg_namespace n JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
-      JOIN pg_identify_object(d.classid, d.objid, 0) o ON true
-      LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
-     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND d.deptype = 'n'
-       AND d.classid NOT IN ('pg_default_acl'::regclass, 'pg_extension'::regclass)
-       AND o.identity NOT IN ('public.{SCRATCH}', 'public.{RESTORE}') AND NOT EXISTS
-       (SELECT FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.objsubid = 0
-                                  AND e.deptype IN ('e', 'i')) UNION ALL
-    SELECT 7, 0, format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_namespace n
-     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public') AND NOT EXISTS
-       (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
-     UNION ALL
-    SELECT 8, 0, format('DROP EXTENSION IF EXISTS %I CASCADE', extname) FROM pg_extension
-     WHERE extname <> 'plpgsql' AND pg_has_role(extowner, 'USAGE')
-       AND extname <> ALL (string_to_array(current_setting('safe_migrations.kept', true), ' ')) UNION ALL
-    SELECT 9, 0, format('DROP PUBLICATION IF EXISTS %I', pubname) FROM pg_publication
-     WHERE pg_has_role(pubowner, 'USAGE') UNION ALL
-    SELECT 10, 0, format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname) FROM pg_foreign_data_wrapper f
-     WHERE pg_has_role(fdwowner, 'USAGE')
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = f.oid AND d.deptype = 'e')
-  ) AS s (turn, number, text) ORDER BY s.turn, s.number)
-  LOOP EXECUTE statement; COMMIT; END LOOP;
-  LOOP
-    PERFORM lo_unlink(oid) FROM (SELECT oid FROM pg_largeobject_metadata LIMIT 1000) AS few;
-    EXIT WHEN NOT FOUND;
-    COMMIT;
-  END LOOP;
-END $$;
-"""
-
-# A dump assumes that the schema public is as initdb creates it (from 15 on only its owner may create in it), and
-# that there are no default privileges.
-AS_IN_A_NEW_DATABASE = """
-DO $$ DECLARE statement text; BEGIN
-  IF (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public') THEN
-    FOR statement IN
-      SELECT format('REVOKE ALL ON SCHEMA public FROM %s CASCADE',
-                    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)
-        FROM pg_namespace, aclexplode(nspacl) WHERE nspname = 'public' AND grantee <> nspowner
-    LOOP EXECUTE statement; END LOOP;
-    IF current_setting('server_version_num')::int >= 150000 THEN
-      IF pg_has_role('pg_database_owner', 'MEMBER') THEN
-        ALTER SCHEMA public OWNER TO pg_database_owner;
-      END IF;
-      GRANT USAGE ON SCHEMA public TO PUBLIC;
-    ELSE
-      GRANT ALL ON SCHEMA public TO PUBLIC;
-    END IF;
-    COMMENT ON SCHEMA public IS 'standard public schema';
-  END IF;
-  FOR statement IN
-    SELECT format('ALTER DEFAULT PRIVILEGES %s %s ON %s %s %s', 'IN SCHEMA ' || quote_ident(nspname), verb,
-                  CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
-                                     WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END,
-                  preposition, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)
-      FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = defaclnamespace,
-           LATERAL acldefault(CASE defaclobjtype WHEN 'S' THEN 's' ELSE defaclobjtype END, defaclrole) AS built_in,
-           LATERAL (SELECT 1, 'REVOKE ALL', 'FROM', grantee FROM aclexplode(defaclacl) UNION
-                    SELECT 2, 'GRANT ' || privilege_type, 'TO', grantee FROM aclexplode(built_in)
-                     WHERE defaclnamespace = 0) AS a (turn, verb, preposition, grantee)
-     WHERE defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user) ORDER BY turn
-  LOOP EXECUTE statement; END LOOP;
-END $$;
-"""
-
+DROP_ALL, AS_IN_A_NEW_DATABASE, WITHOUT_CHECKS = (
+    Path(__file__).with_name(f"{name}.sql") for name in ("drop_all", "as_in_a_new_database", "without_checks")
+)
+WITH_CHECKS = "DO $$ BEGIN EXECUTE current_setting('safe_migrations.checks'); END $$;"
 # A dump empties the search path, on which functions in constraints, indexes and views may rely. Other names in a dump
 # are qualified with their schema.
 NO_PATH = b"set_config('search_path', '', false)"
-# A CHECK may call a function that reads another table, whose rows are restored later: such constraints are dropped
-# before the rows are restored, and added again at the end.
-WITHOUT_CHECKS = """
-DO $$ DECLARE each record; texts text := ''; BEGIN
-  LOOP
-    SELECT CASE contypid WHEN 0 THEN format('TABLE %s', conrelid::regclass)
-                         ELSE format('DOMAIN %s', contypid::regtype) END AS target, conname AS name,
-           pg_get_constraintdef(c.oid) AS definition, obj_description(c.oid, 'pg_constraint') AS comment INTO each
-      FROM pg_constraint c WHERE contype = 'c' AND coninhcount = 0 AND EXISTS
-        (SELECT FROM pg_depend d WHERE d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
-            AND d.refclassid = 'pg_proc'::regclass AND NOT EXISTS
-              (SELECT FROM pg_depend e WHERE e.objid = d.refobjid AND e.deptype = 'e')) LIMIT 1;
-    EXIT WHEN NOT FOUND;
-    texts := format('ALTER %s ADD CONSTRAINT %I %s;', each.target, each.name, each.definition)
-      || coalesce(format('COMMENT ON CONSTRAINT %I ON %s IS %L;', each.name,
-                         regexp_replace(each.target, '^TABLE ', ''), each.comment), '') || texts;
-    EXECUTE format('ALTER %s DROP CONSTRAINT %I', each.target, each.name);
-  END LOOP;
-  PERFORM set_config('safe_migrations.checks', texts, false);
-END $$;
-"""
-WITH_CHECKS = """
-DO $$ BEGIN EXECUTE current_setting('safe_migrations.checks'); END $$;
-"""
 
 # Lines of pg_restore --list for objects that need a lock. A table needs two more, for its TOAST table and its index.
 LOCKED = re.compile(r"^\d+; \d+ \d+ (TABLE|INDEX|CONSTRAINT|SEQUENCE|BLOB)(?! DATA| METADATA| ATTACH)\b", re.MULTILINE)
@@ -205,14 +99,15 @@ class Dump:
         psql = ["psql", "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1"]
         begin = "SET synchronous_commit = off;" if steps else "BEGIN;"
         end = f"SET synchronous_commit = on; DROP TABLE public.{RESTORE};" if steps else "COMMIT;"
-        drop_all = DROP_ALL if steps else DROP_ALL.replace("COMMIT;", "")
+        drop_all = DROP_ALL.read_text() if steps else DROP_ALL.read_text().replace("COMMIT;", "")
         with self._running(*psql, stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
             settings = f"SET lock_timeout = '{retry.milliseconds}ms'; SET client_min_messages = warning;\n"
             settings += f"SET safe_migrations.kept = '{' '.join(extensions)}';\n"
-            target.stdin.write(f"{settings}{begin}\n{drop_all}{AS_IN_A_NEW_DATABASE}".encode())
-            for section, before in (("pre-data", ""), ("data", WITHOUT_CHECKS), ("post-data", "")):
-                target.stdin.write(before.encode())
+            target.stdin.write(f"{settings}{begin}\n{drop_all}{AS_IN_A_NEW_DATABASE.read_text()}".encode())
+            for section in ("pre-data", "data", "post-data"):
+                if section == "data":
+                    target.stdin.write(WITHOUT_CHECKS.read_bytes())
                 read = [program("pg_restore", package=PACKAGE), f"--section={section}", "--file=-", str(file)]
                 with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
                     assert source.stdout is not None
