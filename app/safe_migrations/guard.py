@@ -15,12 +15,7 @@ from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from .autogenerate.directives import (
-    but_own_tables,
-    comparing_defaults,
-    portably,
-    process_revision_directives,
-)
+from .autogenerate.directives import autogenerate_options
 from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, connected, heads_in_words, name_database
 from .errors import HalfDoneError, MigrationError, summary
@@ -42,10 +37,7 @@ def run_migrations(engine: Engine, **options: Any) -> None:
     Raises SQLAlchemy's DBAPIError where the database refuses something, LoginError where it does not get that far,
     and MigrationError where this package does.
     """
-    options = {"process_revision_directives": process_revision_directives, **options}
-    options["include_name"] = but_own_tables(options.get("include_name"))
-    options["compare_server_default"] = comparing_defaults(options.get("compare_server_default", False))
-    options["render_item"] = portably(options.get("render_item"))
+    options = autogenerate_options(options)
     name_database(context.config, engine)
     using = settings()
     own = {name: value for name, value in options.items() if name.startswith("version_table")}

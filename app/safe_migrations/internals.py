@@ -2,11 +2,13 @@
 them against the installed versions, so that an upgrade of a dependency that takes one away fails there first.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import flask_migrate
 from sqlalchemy import Column
 from sqlalchemy.inspection import _inspects
+from sqlalchemy.types import TypeEngine
 
 
 def copy_column(column: "Column[Any]") -> "Column[Any]":
@@ -15,6 +17,11 @@ def copy_column(column: "Column[Any]") -> "Column[Any]":
     SQLAlchemy 2.1 copies columns with their tables only (Table.to_metadata), and foreign keys not a second time.
     """
     return column._copy()
+
+
+def variants_of(kind: TypeEngine[Any]) -> Mapping[str, TypeEngine[Any]]:
+    """Return what with_variant() added to a type, by dialect. SQLAlchemy 2.1 has no public way to read it."""
+    return kind._variant_mapping
 
 
 def inspects(subject: type, inspector: type) -> None:

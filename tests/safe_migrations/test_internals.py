@@ -3,7 +3,7 @@
 import flask_migrate
 import pytest
 from flask import Flask
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, inspect
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, Text, inspect
 
 from app.safe_migrations import internals
 
@@ -42,3 +42,9 @@ def test_percent_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
             migrate.get_config()
         internals.allow_percent_in_path()
         assert "50% off" == migrate.get_config().get_main_option("script_location")
+
+
+def test_variants_of() -> None:
+    """The types that with_variant() added, by dialect."""
+    text = Text()
+    assert {"mysql": text} == internals.variants_of(String(9).with_variant(text, "mysql"))

@@ -274,12 +274,9 @@ class Facts:
         """Whether the statement for it says all of the column anew, and what it leaves out is lost."""
         return False
 
-    def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str | None:
-        """The statement that renames a constraint, an index or a sequence, by its ``kind``: pk, uq, fk, ck, ix or seq.
-
-        Empty if such a thing has no name here; None if it has to be dropped and created anew.
-        """
-        return "" if kind == "seq" else None
+    def renaming(self, _kind: str, _table: str, _schema: str | None, _old: str, _new: str) -> str:
+        """Return the statement that renames an index (``kind`` ix) or a unique constraint (uq); empty without one."""
+        return ""
 
     def quoted(self, name: str, schema: str | None = None) -> str:
         """The name as SQL."""

@@ -1,1 +1,1 @@
-"""What becomes of the differences that Alembic finds, before a script is written of them; `generation.py` begins."""
+"""From the differences between models and database to a revision script; directives.py begins."""

@@ -1,4 +1,4 @@
-"""What only people know about a change of the models: asked on a terminal, or given with -x beforehand."""
+"""What only people know about a change of the models: asked on a terminal, or given with -x."""
 
 import sys
 from collections.abc import Iterable
@@ -15,42 +15,42 @@ FORMS = {
 }
 
 
-def somebody_is_there() -> bool:
-    """Whether there is a terminal to ask on."""
+def has_terminal() -> bool:
+    """Return True if there is a terminal to ask on."""
     return sys.stdin.isatty()
 
 
 def agreed(question: str) -> bool:
-    """Ask it, if there is somebody."""
-    return somebody_is_there() and click.confirm(question, err=True)
+    """Ask, if there is a terminal; return True for yes."""
+    return has_terminal() and click.confirm(question, err=True)
 
 
 def given(name: str) -> list[str]:
-    """The values of `-x name=...`, each once: Flask-Migrate passes them on twice."""
+    """Return the values of `-x name=...`, each once: Flask-Migrate passes them on twice."""
     arguments = [argument.partition("=") for argument in context.get_x_argument()]
     return list(dict.fromkeys(value for key, _, value in arguments if key == name))
 
 
 def given_pairs(name: str) -> dict[str, str]:
-    """``{"user.username": "login"}``, from `-x rename=user.username:login`.
+    """Return ``{"user.username": "login"}`` for `-x rename=user.username:login`.
 
-    Raises MigrationError for another form, a name that stays, or two answers for one name.
+    Raise MigrationError for another form, a name that stays, or two answers for one name.
     """
     found: dict[str, str] = {}
     for value in given(name):
         left, colon, right = value.partition(":")
         if not left or not colon or (name == "rename" and not right):
-            raise wrong(name, value, f"it is no {FORMS[name][1]}")
+            raise wrong(name, value, f"the form is {FORMS[name][1]}")
         if name == "rename" and right == left.rpartition(".")[2]:
             raise wrong(name, value, f"{left} has that name already")
         if left in found:
-            raise wrong(name, value, f"there is another one for {left}")
+            raise wrong(name, value, f"there is another answer for {left}")
         found[left] = right
     return found
 
 
 def wrong(name: str, value: str, why: str, fitting: Iterable[str] = ()) -> MigrationError:
-    """An answer that does not fit; ``fitting`` are some that would."""
+    """Return the error for an answer that does not fit; ``fitting`` are some that would."""
     values = list(fitting)
     lines = [f'flask db -x {name}={each} migrate -m "..."' for each in values] or [
         f'flask db -x {FORMS[name][0]} migrate -m "..."'

@@ -3,19 +3,20 @@
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import click
-from alembic.operations.ops import AddColumnOp, AlterColumnOp, MigrateOperation, MigrationScript, ModifyTableOps
-from sqlalchemy import Column, Date, DefaultClause, Enum, LargeBinary, Time, cast, literal, text, tuple_
+from alembic.operations.ops import AddColumnOp, AlterColumnOp, MigrateOperation, ModifyTableOps, UpgradeOps
+from sqlalchemy import JSON, Column, Date, DefaultClause, Enum, LargeBinary, Time, cast, literal, text, tuple_
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
-from .answers import given_pairs, somebody_is_there, wrong
+from .answers import given_pairs, has_terminal, wrong
 from .renames import full_name
-from .rendering import Comment, ExpressionDefault, FillColumn, PerDatabase
+from .rendering import Comment, Directions, ExpressionDefault, FillColumn, PerDialect, plain_type
 
 NOW = "CURRENT_TIMESTAMP"
 EXPRESSION = "('x')"
@@ -23,58 +24,63 @@ KEPT = Comment(
     "The default stays: the release that is still running inserts rows without this column.",
     "A later release may drop it.",
 )
+VALUES = {
+    bool: "yes or no",
+    int: "an integer",
+    float: "a number",
+    Decimal: "a number",
+    datetime: "a date and time",
+    date: "a date",
+    time: "a time",
+    UUID: "a UUID",
+}
+"""What the value of a column has to be, by the Python type of the column."""
 
 
-def fill(script: MigrationScript, concerned: list[Facts]) -> None:
+def fill_existing_rows(upgrade: UpgradeOps, concerned: list[Facts]) -> None:
     """Give existing rows a value by a default, which stays: the release that is still running inserts rows without
     the new column. Raise MigrationError for a wrong -x.
-
-    Nobody deploys on the SQLite that people develop on: where no other database is named, the script suits them all.
     """
-    assert script.upgrade_ops is not None
     given = given_pairs("default")
-    ops: list[MigrateOperation] = []
-    columns = {_name(changes, add): add for changes, add in _unfilled(script.upgrade_ops.ops)}
+    columns = {_name(changes, add): add for changes in upgrade.ops for add in _without_value(changes)}
     for name, value in given.items():
         if name not in columns:
-            why = f"{name} is no NOT NULL column without default that is added"
+            why = f"no NOT NULL column {name} without a default is added"
             raise wrong("default", f"{name}:{value}", why, (f"{each}:VALUE" for each in columns))
-    for op in script.upgrade_ops.ops:
+    ops: list[MigrateOperation] = []
+    for changes in upgrade.ops:
         values = {}
-        for changes, add in _unfilled([op]):
+        for add in _without_value(changes):
             name = _name(changes, add)
             found = _given(name, given[name], add.column) if name in given else _asked(name, add.column)
             if found is not None:
                 values[add] = found
-        ops += _filled(op, values, concerned) if isinstance(op, ModifyTableOps) and values else [op]
-    script.upgrade_ops.ops[:] = ops
+        ops += _filled(changes, values, concerned) if isinstance(changes, ModifyTableOps) and values else [changes]
+    upgrade.ops[:] = ops
 
 
-def _unfilled(ops: Iterable[MigrateOperation]) -> Iterator[tuple[ModifyTableOps, AddColumnOp]]:
-    for changes in ops:
-        if isinstance(changes, ModifyTableOps):
-            for op in changes.ops:
-                if not isinstance(op, AddColumnOp):
-                    continue
-                column = op.column
-                if not (column.nullable or column.server_default or column.primary_key):
-                    yield changes, op
+def _without_value(changes: MigrateOperation) -> Iterator[AddColumnOp]:
+    for op in changes.ops if isinstance(changes, ModifyTableOps) else ():
+        if isinstance(op, AddColumnOp):
+            column = op.column
+            if not (column.nullable or column.server_default or column.primary_key):
+                yield op
 
 
-def _name(changes: ModifyTableOps, add: AddColumnOp) -> str:
+def _name(changes: Any, add: AddColumnOp) -> str:
     return full_name((changes.schema, changes.table_name), add.column.name)
 
 
 def _given(name: str, value: str, column: "Column[Any]") -> str:
     try:
         return _stored(value, column)
-    except (ValueError, ArithmeticError, click.BadParameter) as error:
-        raise wrong("default", f"{name}:{value}", f"{value!r} is no {column.type!r} ({error})") from error
+    except ValueError as error:
+        raise wrong("default", f"{name}:{value}", str(error)) from error
 
 
 def _asked(name: str, column: "Column[Any]") -> str | None:
-    """The answer; None if there is nobody, or they have none."""
-    if not somebody_is_there():
+    """Return the answer; None without a terminal, or if there is no answer."""
+    if not has_terminal():
         return None
     default = column.default.arg if isinstance(column.default, ScalarElementColumnDefault) else ""
 
@@ -83,33 +89,53 @@ def _asked(name: str, column: "Column[Any]") -> str | None:
             return None
         try:
             return _stored("" if value == "''" else str(value), column)
-        except (ValueError, ArithmeticError) as error:
-            raise click.UsageError(f"{value!r} is no {column.type!r} ({error})") from error
+        except ValueError as error:
+            raise click.UsageError(f"{error}.") from error
 
-    question = f"Which value do existing rows get for the NOT NULL column {name} ('' is empty, and nothing is none)?"
+    expected = _expected(column)
+    skip = "" if default != "" else "; Enter to skip"
+    empty = "; '' is an empty text" if expected == "text" else ""
+    question = (
+        f"{name} is NOT NULL. Value for existing rows ({expected.removeprefix('an ').removeprefix('a ')}{skip}{empty})"
+    )
     shown = getattr(default, "name", default)
     found: str | None = click.prompt(question, default=shown, value_proc=read, show_default=shown != "", err=True)
     return found
 
 
-def _stored(value: str, column: "Column[Any]") -> str:
-    """``value`` as each database takes it in quotes. Raises ValueError and the like if it is none of that type."""
+def _expected(column: "Column[Any]") -> str:
     kind = column.type
     if isinstance(kind, Enum):
-        if value not in kind.enums:
-            raise ValueError(f"one of {', '.join(kind.enums)}")
-        return value
+        return f"one of {', '.join(kind.enums)}"
+    return "JSON" if isinstance(kind, JSON) else VALUES.get(_python_type(column), "text")
+
+
+def _python_type(column: "Column[Any]") -> type:
     try:
-        python = kind.python_type
+        return column.type.python_type
     except NotImplementedError:
-        return value
-    if python is bool:
+        return object
+
+
+def _stored(value: str, column: "Column[Any]") -> str:
+    """Return ``value`` as each database takes it in quotes. Raise ValueError if it does not fit the column's type."""
+    try:
+        return _converted(value, column)
+    except (ValueError, ArithmeticError, click.BadParameter) as error:
+        raise ValueError(f"{value!r} is not {_expected(column)}") from error
+
+
+def _converted(value: str, column: "Column[Any]") -> str:
+    python = _python_type(column)
+    if isinstance(column.type, Enum):
+        column.type.enums.index(value)
+    elif python is bool:
         return str(int(click.BOOL.convert(value, None, None)))
-    if python in (int, float, Decimal):
+    elif python in (int, float, Decimal):
         return str(python(value))
-    if python is UUID:
+    elif python is UUID:
         return UUID(value).hex
-    if python in (datetime, date, time):
+    elif python in (datetime, date, time):
         if value.upper() in (NOW, f"CURRENT_{python.__name__.upper()}"):  # CURRENT_DATE for a Date
             return NOW
         found = python.fromisoformat(value)
@@ -120,31 +146,42 @@ def _stored(value: str, column: "Column[Any]") -> str:
 def _filled(
     changes: ModifyTableOps, values: dict[AddColumnOp, str], concerned: Collection[Facts]
 ) -> Iterator[MigrateOperation]:
-    """Add the columns with their values as defaults. Where that copies the table, fill them by an UPDATE first."""
+    """Add the columns with their values as defaults. Where that copies the table, fill them by an UPDATE first.
+
+    Nobody deploys on the SQLite that people develop on: where no other database is named, the script suits them all.
+    """
     products = [facts() for facts in FACTS.values()] if all(facts.one_writer for facts in concerned) else concerned
     slow = any(facts.copies_for_default(EXPRESSION) for facts in products)
+    scans = any(facts.not_null_scans for facts in concerned)
+    table, schema = changes.table_name, changes.schema
     adds: list[MigrateOperation] = []
     for add, value in values.items():
         default = _default(add.column, value, products)
-        with_default = [KEPT, _added(add, default)]
+        at_once = [KEPT, _added(add, default)]
         if not slow or isinstance(default.arg, str) or str(default.arg) == NOW:
-            adds += with_default
+            adds += at_once
             continue
-        filled = [
-            ModifyTableOps(changes.table_name, [_added(add, None)], schema=changes.schema),
-            FillColumn(
-                changes.table_name, add.column, str(default.arg).strip("()") if value == NOW else value, changes.schema
-            ),
-            ModifyTableOps(changes.table_name, [KEPT, _made_not_null(add, default)], schema=changes.schema),
+        stored = str(default.arg).strip("()") if value == NOW else value
+        in_steps = [
+            ModifyTableOps(table, [_added(add, None)], schema=schema),
+            FillColumn(table, add.column, stored, schema),
+            ModifyTableOps(table, [KEPT, _made_not_null(add, default)], schema=schema),
         ]
-        if not any(facts.not_null_scans for facts in concerned):
-            yield from filled
-            continue
-        at_once = [ModifyTableOps(changes.table_name, with_default, schema=changes.schema)]
-        ways = {name: filled if facts().copies_for_default(EXPRESSION) else at_once for name, facts in FACTS.items()}
-        yield PerDatabase(ways, {})
+        yield PerDialect.of(partial(_choose, scans, changes, in_steps, at_once, add.reverse()))
     rest = [op for op in changes.ops if op not in values]
-    yield ModifyTableOps(changes.table_name, [*adds, *rest], schema=changes.schema)
+    yield ModifyTableOps(table, [*adds, *rest], schema=schema)
+
+
+def _choose(
+    scans: bool,
+    changes: ModifyTableOps,
+    in_steps: list[MigrateOperation],
+    at_once: list[MigrateOperation],
+    drop: MigrateOperation,
+    facts: Facts,
+) -> Directions:
+    batch, back = (ModifyTableOps(changes.table_name, ops, schema=changes.schema) for ops in (at_once, [drop]))
+    return [batch] if scans and not facts.copies_for_default(EXPRESSION) else in_steps, [back]
 
 
 def _added(add: AddColumnOp, default: DefaultClause | None) -> AddColumnOp:
@@ -167,7 +204,7 @@ def _made_not_null(add: AddColumnOp, default: DefaultClause) -> AlterColumnOp:
 
 def _default(column: "Column[Any]", value: str, products: Iterable[Facts]) -> DefaultClause:
     """Return ``value`` as the default of ``column``, in the form that the databases take for its type."""
-    kind = _plain(column)
+    kind = plain_type(column)
     if value == NOW:  # the default of a DateTime everywhere, of a Date or a Time only as an expression
         now = "(CURRENT_DATE)" if isinstance(kind, Date) else "(CURRENT_TIME)" if isinstance(kind, Time) else NOW
         return DefaultClause(text(now))
@@ -177,11 +214,3 @@ def _default(column: "Column[Any]", value: str, products: Iterable[Facts]) -> De
     if isinstance(kind, tuple(each for facts in products for each in facts.without_default)):
         return ExpressionDefault(tuple_(literal(value)), f"sa.tuple_(sa.literal({value!r}))")
     return DefaultClause(value)
-
-
-def _plain(column: "Column[Any]") -> Any:
-    """The type, without what a TypeDecorator adds."""
-    kind: Any = column.type
-    while hasattr(kind, "impl_instance"):
-        kind = kind.impl_instance
-    return kind

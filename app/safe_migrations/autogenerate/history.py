@@ -1,16 +1,38 @@
-"""The tables as the revisions make them: they say what a database does not, such as the type of an enum on SQLite."""
+"""What the revisions made: they say what a database does not, such as the type of an enum on SQLite."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+
+from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, CreateUniqueConstraintOp
 from alembic.runtime.migration import MigrationContext
 
-from ..adapters.products import FACTS
 from ..review.known_schema import KnownSchema
-from ..review.recorder import recordings
-from ..review.reviewer import Review
+from ..review.recorder import Operation, made_by, recordings
 
 
 def tables_by_revisions(context: MigrationContext, product: str) -> KnownSchema:
     """Return the tables after all revisions, as these would run on ``product``."""
-    history = Review(FACTS[product](), KnownSchema(), recordings())
-    for revision in [*context.script.walk_revisions()][::-1] if context.script is not None else []:
-        history.pass_by(revision)
-    return history.tables
+    tables = KnownSchema()
+    for operation in _operations(context, product):
+        with suppress(Exception):  # a review of that revision warns of it
+            tables.follow(operation)
+    return tables
+
+
+def indexes_by_revisions(context: MigrationContext) -> set[str]:
+    """Return the names of what the revisions created as indexes, and not as unique constraints."""
+    names: set[str] = set()
+    for operation in _operations(context, context.dialect.name):
+        match operation.op:
+            case CreateIndexOp() as op:
+                names.add(str(op.index_name))
+            case CreateUniqueConstraintOp() as op:
+                names.discard(str(op.constraint_name))
+            case CreateTableOp() | AddColumnOp() as op:
+                names |= {str(index.name) for index in made_by(op).indexes}
+    return names
+
+
+def _operations(context: MigrationContext, product: str) -> Iterator[Operation]:
+    for script in [*context.script.walk_revisions()][::-1] if context.script is not None else []:
+        yield from recordings().of(script, product, "upgrade").upgrade

@@ -1,17 +1,19 @@
-"""What is done without keeping others out, and therefore in revisions of its own."""
+"""What can be done without blocking reads and writes, and therefore in revisions of its own."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
+from random import randrange
 from typing import Any
 
 from alembic.operations.ops import (
     AlterColumnOp,
-    CreateCheckConstraintOp,
     CreateForeignKeyOp,
     CreateIndexOp,
-    CreateTableOp,
     CreateUniqueConstraintOp,
+    DowngradeOps,
     DropColumnOp,
     DropConstraintOp,
     DropIndexOp,
@@ -19,197 +21,181 @@ from alembic.operations.ops import (
     MigrateOperation,
     MigrationScript,
     ModifyTableOps,
+    UpgradeOps,
 )
+from alembic.util import rev_id
 from sqlalchemy.sql.elements import conv
 
 from ..adapters.facts import Facts
-from ..adapters.products import FACTS
 from ..review.rules.columns import not_null_check
 from ..review.rules.constraints import by_index
-from .changes import about, following, ids_after, remove_empty, taken_out, way_back
-from .foreign_key_indexes import dropped
-from .rendering import AutocommitBlock, PerDatabase
-from .uniqueness import replaced
-
-Ways = tuple[Sequence[MigrateOperation], Sequence[MigrateOperation]]
-"""What is done on a database, forth and back."""
+from .index_changes import ForeignKeyIndexes, changes_of_existing_tables, index_created, name_of, replaced
+from .rendering import AutocommitBlock, Directions, PerDialect, remove_empty
 
 
 @dataclass
 class Step:
-    """A revision of its own."""
+    """A revision of its own, and what it does on a product."""
 
     message: str
-    ways: Callable[[Facts], Ways]
+    directions: Callable[[Facts], Directions]
 
-    def ops(self) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
-        """What it does on all databases, forth and back: one operation, or none."""
-        found = {product: self.ways(facts()) for product, facts in FACTS.items()}
-        up, down = ({product: ways[way] for product, ways in found.items()} for way in (0, 1))
-        forth = PerDatabase(up, down)
-        return [forth] if any(up.values()) else [], [forth.reverse()] if any(down.values()) else []
+    def script(self, after: MigrationScript, identifier: str) -> MigrationScript:
+        """Return the script of the revision that follows ``after``."""
+        return script_after(after, identifier, self.message, [PerDialect.of(self.directions)])
 
 
-def apart(
+def split_online_steps(
     script: MigrationScript,
     concerned: Collection[Facts],
-    needed: Mapping[str, CreateForeignKeyOp],
+    indexes: ForeignKeyIndexes,
     is_partitioned: Callable[[ModifyTableOps], bool],
 ) -> list[MigrationScript]:
-    """``script``, and after it one for each index of a table which is there, two for each unique constraint, one for
-    each table whose foreign keys have to come after these, one that lets foreign keys look at old rows, and two for the
-    columns of a table that become NOT NULL.
+    """Return ``script``, and after it one for each index of an existing table, two for each unique constraint, one for
+    each table whose foreign keys have to come after these, one that validates foreign keys, and two for the columns of
+    a table that become NOT NULL.
 
-    ``concerned`` are the databases for which it has to be safe, ``needed`` the foreign keys that need an index, by its
-    name. A table that ``is_partitioned`` gets its indexes and constraints in ``script``, as on stock: PostgreSQL cannot
-    create them concurrently, or NOT VALID.
+    ``concerned`` are the databases for which it has to be safe, ``indexes`` those that foreign keys need. A table that
+    ``is_partitioned`` gets its indexes and constraints in ``script``, as on stock: PostgreSQL cannot create them
+    concurrently, or NOT VALID.
     """
-    assert script.upgrade_ops is not None
-    assert script.downgrade_ops is not None
-    existing = _of_tables_there(script)
-    there = [changes for changes in existing if not is_partitioned(changes)]
-    last = [(changes, op) for changes in there for op in replaced(changes) if isinstance(op, DropConstraintOp)]
+    upgrade = script.upgrade_ops
+    assert upgrade is not None
+    existing = changes_of_existing_tables(upgrade)
+    tables = [changes for changes in existing if not is_partitioned(changes)]
+    last = [(changes, op) for changes in tables for op in replaced(changes) if isinstance(op, DropConstraintOp)]
     steps: list[Step] = []
     index_drops: list[Step] = []
     if any(facts.concurrent_indexes for facts in concerned):
-        steps, index_drops = _indexes(script, there, needed)
+        steps, index_drops = _indexes(tables, indexes)
     if any(facts.constraints_from_indexes for facts in concerned):
-        steps += _unique_constraints(script, there)
+        for changes in tables:
+            for add in [op for op in changes.ops if isinstance(op, CreateUniqueConstraintOp) and op.constraint_name]:
+                changes.ops.remove(add)
+                steps += _unique_constraint(add)
     for changes, op in last if steps else ():
-        steps.append(_constraint_dropped(script, changes, op, needed.get(str(op.constraint_name))))
+        changes.ops.remove(op)
+        create: Any = op.reverse()
+        created = partial(index_created, create, indexes.get(name_of(op)))
+        steps.append(Step(f"Drop constraint {op.constraint_name}", _reversed(created)))
     steps += index_drops
     if any(facts.unvalidated_constraints for facts in concerned):
-        steps += _foreign_keys(script, there, bool(steps))
+        steps += _foreign_keys(tables, bool(steps))
     if any(facts.not_null_scans for facts in concerned):
-        steps += _not_null(script, existing)
-    remove_empty(script)
-    if steps and script.upgrade_ops.is_empty():
-        script.upgrade_ops.ops[:], script.downgrade_ops.ops[:] = steps.pop(0).ops()
-    return _chained(script, steps)
+        for changes in existing:
+            alters = [op for op in changes.ops if isinstance(op, AlterColumnOp) and op.modify_nullable is False]
+            if alters:
+                steps += _not_null(changes, [_without_type(changes, op) for op in alters])
+    remove_empty(upgrade)
+    scripts = [script]
+    if steps and upgrade.is_empty():
+        first = steps.pop(0)
+        upgrade.ops[:] = [PerDialect.of(first.directions)]
+    for identifier, step in zip(ids_after(str(script.rev_id), len(steps)), steps, strict=True):
+        scripts.append(step.script(scripts[-1], identifier))
+    return scripts
 
 
-def _of_tables_there(script: MigrationScript) -> list[ModifyTableOps]:
-    ops = script.upgrade_ops.ops  # type: ignore[union-attr]
-    made = {(op.schema, op.table_name) for op in ops if isinstance(op, CreateTableOp)}
-    return [op for op in ops if isinstance(op, ModifyTableOps) and (op.schema, op.table_name) not in made]
-
-
-def _indexes(
-    script: MigrationScript, there: list[ModifyTableOps], needed: Mapping[str, CreateForeignKeyOp]
-) -> tuple[list[Step], list[Step]]:
+def _indexes(tables: list[ModifyTableOps], needed: ForeignKeyIndexes) -> tuple[list[Step], list[Step]]:
     """Create new indexes before dropping the ones they replace, unless both have the same name; return the other drops
     for later, because a unique constraint may replace one too.
 
-    Where the table loses a column, what goes stays in the script: that keeps others out as long, and on PostgreSQL an
-    index goes with any column that it, its WHERE or an expression names.
+    Where the table loses a column, its indexes are dropped in the script: that blocks others as long, and on PostgreSQL
+    an index goes with any column that it, its WHERE or an expression names.
     """
-    going: dict[tuple[str | None, str], Step] = {}
-    coming: dict[tuple[str | None, str], Step] = {}
-    for changes in there:
+    drops: dict[tuple[str | None, str], Step] = {}
+    creates: dict[tuple[str | None, str], Step] = {}
+    for changes in tables:
         loses_column = any(isinstance(op, DropColumnOp) for op in changes.ops)
         for op in list(changes.ops):
             if isinstance(op, DropIndexOp) and not loses_column:
-                back = taken_out(script, changes, op)
-                going[op.schema, str(op.index_name)] = Step(
-                    f"Drop index {op.index_name}", _reversed(_created(back, needed.get(str(op.index_name))))
-                )
+                created = partial(_created, op.reverse(), needed.get(name_of(op)))
+                drops[op.schema, name_of(op)] = Step(f"Drop index {op.index_name}", _reversed(created))
             elif isinstance(op, CreateIndexOp):
-                taken_out(script, changes, op)
-                ways = _created(op, needed.get(str(op.index_name)))
-                coming[op.schema, str(op.index_name)] = Step(f"Create index {op.index_name}", ways)
+                created = partial(_created, op, needed.get(name_of(op)))
+                creates[op.schema, name_of(op)] = Step(f"Create index {op.index_name}", created)
+            else:
+                continue
+            changes.ops.remove(op)
     steps = []
-    for name, step in coming.items():
-        steps += [going.pop(name), step] if name in going else [step]
-    return steps, list(going.values())
+    for name, step in creates.items():
+        steps += [drops.pop(name), step] if name in drops else [step]
+    return steps, list(drops.values())
 
 
-def _constraint_dropped(
-    script: MigrationScript, changes: ModifyTableOps, op: DropConstraintOp, key: CreateForeignKeyOp | None
-) -> Step:
-    back = ModifyTableOps(changes.table_name, [taken_out(script, changes, op)], schema=changes.schema)
-    return Step(f"Drop constraint {op.constraint_name}", lambda facts: (dropped(op, key, facts), [back]))
-
-
-def _created(index: Any, key: CreateForeignKeyOp | None) -> Callable[[Facts], Ways]:
-    """An index, concurrently where that is possible, and there outside of a transaction; on the others as ever.
+def _created(index: CreateIndexOp, key: CreateForeignKeyOp | None, facts: Facts) -> Directions:
+    """Create an index concurrently where that is possible, and there outside of a transaction; elsewhere as usual.
 
     An autocommit block would end the one transaction that a run has on SQLite, and hide from the journal of MySQL.
     """
-
-    def ways(facts: Facts) -> Ways:
-        return _concurrently(index) if facts.concurrent_indexes else ([index], dropped(index, key, facts))
-
-    return ways
+    return _concurrently(index) if facts.concurrent_indexes else index_created(index, key, facts)
 
 
-def _concurrently(index: CreateIndexOp, if_not_exists: bool = False) -> Ways:
-    """Forth and back, outside of a transaction; ``if_not_exists``: a run that was broken off may have made it."""
-    create, drop = copy(index), DropIndexOp(conv(str(index.index_name)), index.table_name, schema=index.schema)
+def _concurrently(index: CreateIndexOp, if_not_exists: bool = False) -> Directions:
+    """Create and drop outside of a transaction; with ``if_not_exists`` if an interrupted run may have created it."""
+    create, drop = copy(index), DropIndexOp(conv(name_of(index)), index.table_name, schema=index.schema)
     create.kw = {**index.kw, "postgresql_concurrently": True}
     create.if_not_exists = if_not_exists or None
     drop.kw = {"postgresql_concurrently": True}
     return [AutocommitBlock([create])], [AutocommitBlock([drop])]
 
 
-def _reversed(ways: Callable[[Facts], Ways]) -> Callable[[Facts], Ways]:
-    return lambda facts: ways(facts)[::-1]
+def _reversed(directions: Callable[[Facts], Directions]) -> Callable[[Facts], Directions]:
+    def swapped(facts: Facts) -> Directions:
+        up, down = directions(facts)
+        return down, up
+
+    return swapped
 
 
-def _unique_constraints(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step]:
-    """Each by an index that was made concurrently, where that is possible."""
-    steps = []
-    for changes in there:
-        for op in [each for each in changes.ops if isinstance(each, CreateUniqueConstraintOp) and each.constraint_name]:
-            taken_out(script, changes, op)
-            steps += _unique_constraint(changes, op)
-    return steps
+def _unique_constraint(op: CreateUniqueConstraintOp) -> list[Step]:
+    """Create a unique index concurrently, then make it the constraint, where that is possible.
 
-
-def _unique_constraint(changes: ModifyTableOps, op: CreateUniqueConstraintOp) -> list[Step]:
-    """A constraint takes its index along when it goes: the second step back makes that anew, and may be run again."""
-    plain, name = ModifyTableOps(changes.table_name, [op], schema=changes.schema), str(op.constraint_name)
+    A constraint takes its index along when it is dropped: the second downgrade creates that again, and can be repeated.
+    """
+    name = name_of(op)
 
     def index_of(facts: Facts) -> CreateIndexOp:
         index, _ = by_index(op, facts)
         index.index_name = conv(name)  # the naming convention adds nothing to it
         return index
 
-    def create(facts: Facts) -> Ways:
-        if facts.constraints_from_indexes:
-            return _concurrently(index_of(facts))
-        return [plain], [plain.reverse()]
+    def create(facts: Facts) -> Directions:
+        return _concurrently(index_of(facts)) if facts.constraints_from_indexes else index_created(op, None, facts)
 
-    def use(facts: Facts) -> Ways:
+    def use(facts: Facts) -> Directions:
         if not facts.constraints_from_indexes:
             return [], []
         add = by_index(op, facts)[1]
-        table = facts.quoted(changes.table_name, changes.schema)
+        table = facts.quoted(op.table_name, op.schema)
         drop = ExecuteSQLOp(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {facts.quoted(name)}")
         return [ExecuteSQLOp(add)], [drop, *_concurrently(index_of(facts), if_not_exists=True)[0]]
 
     return [Step(f"Create unique index {name}", create), Step(f"Add constraint {name}", use)]
 
 
-def _foreign_keys(script: MigrationScript, there: list[ModifyTableOps], after_others: bool) -> list[Step]:
-    """Without a look at the rows that are there; one table in each revision, for its lock is let go before the next
-    one is asked for. Where nothing has to come before them, such as their indexes, they stay in ``script``. One that is
-    there under the same name goes in the same revision.
+def _foreign_keys(tables: list[ModifyTableOps], after_others: bool) -> list[Step]:
+    """Add foreign keys without checking existing rows, one table in each revision: its lock is released before the next
+    one is taken. Where nothing has to come before them, such as their indexes, they stay in the script. An existing
+    key of the same name is dropped in the same revision.
     """
     added, steps = [], []
-    for changes in there:
+    for changes in tables:
         keys = [op for op in changes.ops if isinstance(op, CreateForeignKeyOp)]
         for key in keys:
             key.kw["postgresql_not_valid"] = True
         if keys and after_others:
-            wanted = {about(key) for key in keys}
-            old = [op for op in changes.ops if isinstance(op, DropConstraintOp) and about(op) in wanted]
-            forth = ModifyTableOps(changes.table_name, [*old, *keys], schema=changes.schema)
-            for op in forth.ops:
-                taken_out(script, changes, op)
-            steps.append(Step(f"Add foreign keys to {changes.table_name}", _everywhere(forth, forth.reverse())))
+            names = {key.constraint_name for key in keys}
+            drops = [
+                op for op in changes.ops if isinstance(op, DropConstraintOp) and op.constraint_type == "foreignkey"
+            ]
+            old = [op for op in drops if op.constraint_name in names]
+            moved = ModifyTableOps(changes.table_name, [*old, *keys], schema=changes.schema)
+            changes.ops[:] = [op for op in changes.ops if op not in moved.ops]
+            steps.append(Step(f"Add foreign keys to {changes.table_name}", _everywhere(moved)))
         added += keys
 
-    def validate(facts: Facts) -> Ways:
+    def validate(facts: Facts) -> Directions:
         found = (
             facts.validating(key.source_table, key.kw.get("source_schema"), str(key.constraint_name)) for key in added
         )
@@ -218,65 +204,56 @@ def _foreign_keys(script: MigrationScript, there: list[ModifyTableOps], after_ot
     return [*steps, Step("Validate foreign keys", validate)] if added else []
 
 
-def _everywhere(up: MigrateOperation, down: MigrateOperation) -> Callable[[Facts], Ways]:
-    return lambda _facts: ([up], [down])
+def _everywhere(op: MigrateOperation) -> Callable[[Facts], Directions]:
+    return lambda _facts: ([op], [op.reverse()])
 
 
-def _not_null(script: MigrationScript, there: list[ModifyTableOps]) -> list[Step]:
-    """Return the steps of existing columns that become NOT NULL; a type changes before, and not again."""
-    steps = []
-    for changes in there:
-        alters = [op for op in changes.ops if isinstance(op, AlterColumnOp) and op.modify_nullable is False]
-        if alters:
-            pairs = [_without_type(script, changes, op) for op in alters]
-            steps += _not_null_in(changes, *(list(ops) for ops in zip(*pairs, strict=True)))
-    return steps
-
-
-def _without_type(
-    script: MigrationScript, changes: ModifyTableOps, op: AlterColumnOp
-) -> tuple[AlterColumnOp, AlterColumnOp]:
-    """What makes the column NOT NULL, and what takes that back: taken out of the script, where another type stays."""
+def _without_type(changes: ModifyTableOps, op: AlterColumnOp) -> AlterColumnOp:
+    """Take out of ``changes`` what makes the column NOT NULL, and return it; another type stays."""
     if op.modify_type is None:
-        back = taken_out(script, changes, op)
-        assert isinstance(back, AlterColumnOp)
-        return op, back
-    kept = {name: getattr(op, name) for name in ("existing_server_default", "existing_comment")}
+        changes.ops.remove(op)
+        return op
+    kept = {name: getattr(op, name) for name in ("schema", "existing_server_default", "existing_comment")}
     nullable: dict[str, Any] = {"existing_nullable": True, "modify_nullable": False}
-    type_: dict[str, Any] = {"schema": op.schema, "existing_type": op.modify_type}
-    forth = AlterColumnOp(op.table_name, op.column_name, **type_, **kept, **nullable)
-    for each in (op, way_back(script, op)[1]):
-        if isinstance(each, AlterColumnOp):
-            each.modify_nullable, each.existing_nullable = None, True
-    back = forth.reverse()
-    assert isinstance(back, AlterColumnOp)
-    return forth, back
+    op.modify_nullable, op.existing_nullable = None, True
+    return AlterColumnOp(op.table_name, op.column_name, existing_type=op.modify_type, **kept, **nullable)
 
 
-def _not_null_in(changes: ModifyTableOps, alters: list[AlterColumnOp], backs: list[AlterColumnOp]) -> list[Step]:
-    """Where all rows are looked at for it while nobody can read them, a CHECK looks at them while everybody can."""
+def _not_null(changes: ModifyTableOps, alters: list[AlterColumnOp]) -> list[Step]:
+    """Where SET NOT NULL scans all rows under an exclusive lock, let a CHECK scan them under a weaker one before."""
     table, schema = changes.table_name, changes.schema
-    forth, back = (ModifyTableOps(table, list(ops), schema=schema) for ops in (alters, backs))
+    alter = ModifyTableOps(table, list(alters), schema=schema)
 
-    def checks_on(facts: Facts) -> list[CreateCheckConstraintOp]:
-        return [not_null_check(op, facts) for op in alters] if facts.not_null_scans else []
-
-    def check(facts: Facts) -> Ways:
-        checks = checks_on(facts)
+    def check(facts: Facts) -> Directions:
+        checks = [not_null_check(op, facts) for op in alters] if facts.not_null_scans else []
         return checks, [each.reverse() for each in checks]
 
-    def alter(facts: Facts) -> Ways:
-        checks = checks_on(facts)
-        validate = [ExecuteSQLOp(str(facts.validating(table, schema, str(each.constraint_name)))) for each in checks]
-        drops = [each.reverse() for each in checks]
-        return [*validate, forth, *drops], [back, *checks]
+    def make_not_null(facts: Facts) -> Directions:
+        checks, drops = check(facts)
+        names = [str(each.constraint_name) for each in checks]  # type: ignore[attr-defined]
+        validate = [ExecuteSQLOp(str(facts.validating(table, schema, name))) for name in names]
+        return [*validate, alter, *drops], [alter.reverse(), *checks]
 
     columns = " and ".join(f"{table}.{op.column_name}" for op in alters)
-    return [Step(f"Keep NULL out of {columns}", check), Step(f"Make {columns} NOT NULL", alter)]
+    return [Step(f"Keep NULL out of {columns}", check), Step(f"Make {columns} NOT NULL", make_not_null)]
 
 
-def _chained(script: MigrationScript, steps: list[Step]) -> list[MigrationScript]:
-    scripts = [script]
-    for identifier, step in zip(ids_after(str(script.rev_id), len(steps)), steps, strict=True):
-        scripts.append(following(scripts[-1], identifier, step.message, *step.ops()))
-    return scripts
+def script_after(
+    script: MigrationScript, identifier: str, message: str | None, ops: list[MigrateOperation]
+) -> MigrationScript:
+    """Return the script of the revision ``identifier``, which follows ``script``."""
+    return MigrationScript(
+        identifier,
+        UpgradeOps(ops),
+        DowngradeOps([]),
+        message=message,
+        head=str(script.rev_id),
+        version_path=script.version_path,
+    )
+
+
+def ids_after(first: str, count: int) -> list[str]:
+    """Return ids like Alembic's, 12 hexadecimal digits, sorted: file names contain the second, and then the id."""
+    if not re.fullmatch("[0-9a-f]{12}", first):  # from --rev-id
+        return [rev_id() for _ in range(count)]
+    return sorted(f"{randrange(int(first, 16) + 1, 16**12):012x}" for _ in range(count))

@@ -1,133 +1,130 @@
-"""A database read as it will be after renames: Alembic compares that with the models, and finds what is left to do."""
+"""The database under the names that it will have after renames: Alembic compares that with the models."""
 
 import re
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
-from alembic.autogenerate.compare import _produce_net_changes
 from alembic.operations.ops import UpgradeOps
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Inspector, inspect
+from sqlalchemy import Connection, Inspector, inspect
 
 from ..console import only_warnings
 from ..review.known_schema import Name
 
-READ = (
-    "columns",
-    "pk_constraint",
-    "foreign_keys",
-    "indexes",
-    "unique_constraints",
-    "table_comment",
-    "check_constraints",
-    "table_options",
+WITH_COLUMNS = (
+    "constrained_columns",
+    "column_names",
+    "include_columns",
+    "column_sorting",
+    "expressions",
+    "sqltext",
+    "computed",
+    "dialect_options",
 )
+"""What an Inspector reports in names of columns, or in SQL that may contain some."""
 
 
 @dataclass
 class Renames:
-    """New names by old ones: of tables; and by the old name of their table, of columns, constraints and indexes."""
+    """New names by old ones: of tables; and of columns, by the old name of their table."""
 
     tables: dict[Name, str] = field(default_factory=dict)
     columns: dict[Name, dict[str, str]] = field(default_factory=dict)
-    names: dict[Name, dict[str, str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.columns)
 
     def after(self, table: Name) -> Name:
-        """The table's new name, or the one that it has."""
+        """Return the name that a table gets or keeps."""
         return table[0], self.tables.get(table, table[1])
 
     def before(self, table: Name) -> Name:
-        """The table's old name."""
-        old = {self.after(each): each for each in self.tables}
-        return old.get(table, table)
+        """Return the name of a table in the database."""
+        return {self.after(each): each for each in self.tables}.get(table, table)
 
     def translated(self, table: Name, info: Any) -> Any:
-        """What an Inspector says of ``table``, by the old names, in new ones."""
-        info, columns, names = deepcopy(info), self.columns.get(table, {}), self.names.get(table, {})
-        for each in info if isinstance(info, list) else [info]:
-            self._translate(each, columns, names)
+        """Return what an Inspector reports of ``table``, by its old name, in new names."""
+        if isinstance(info, list):
+            return [self.translated(table, item) for item in info]
+        columns = self.columns.get(table, {})
+        info = {**info, **{key: in_new_names(info[key], columns) for key in WITH_COLUMNS if key in info}}
+        if "nullable" in info:  # a column; other things keep their names
+            info["name"] = columns.get(info["name"], info["name"])
+        if "referred_table" in info:
+            referred = info["referred_schema"], info["referred_table"]
+            info["referred_table"] = self.after(referred)[1]
+            info["referred_columns"] = in_new_names(info["referred_columns"], self.columns.get(referred, {}))
         return info
 
-    def _translate(self, item: dict[str, Any], columns: Mapping[str, str], names: Mapping[str, str]) -> None:
-        if "type" in item and "nullable" in item:
-            item["name"] = columns.get(item["name"], item["name"])
-        elif item.get("name") is not None:
-            item["name"] = names.get(item["name"], item["name"])
-        for key in ("constrained_columns", "column_names", "include_columns"):
-            if item.get(key):
-                item[key] = [columns.get(name, name) for name in item[key]]
-        for key in ("duplicates_index", "duplicates_constraint"):
-            if item.get(key):
-                item[key] = names.get(item[key], item[key])
-        if item.get("column_sorting"):
-            item["column_sorting"] = {columns.get(name, name): value for name, value in item["column_sorting"].items()}
-        if item.get("expressions"):
-            item["expressions"] = [in_new_names(text, columns) for text in item["expressions"]]
-        if item.get("sqltext"):
-            item["sqltext"] = in_new_names(item["sqltext"], columns)
-        for key, value in item.get("dialect_options", {}).items():
-            if isinstance(value, str):
-                item["dialect_options"][key] = in_new_names(value, columns)
-            elif isinstance(value, list):
-                item["dialect_options"][key] = [columns.get(name, name) for name in value]
-        if "referred_table" in item:
-            referred = item["referred_schema"], item["referred_table"]
-            there = self.columns.get(referred, {})
-            item["referred_table"] = self.after(referred)[1]
-            item["referred_columns"] = [there.get(name, name) for name in item["referred_columns"]]
 
-
-def in_new_names(text: str, columns: Mapping[str, str]) -> str:
-    """SQL with new names of columns, but for what stands in strings."""
-    if not columns:
-        return text
+def in_new_names(value: Any, columns: Mapping[str, str]) -> Any:
+    """Return the name of a column, or SQL, with new names of columns, except in strings; or all of a list or dict."""
+    if isinstance(value, dict):
+        return {columns.get(key, key): in_new_names(item, columns) for key, item in value.items()}
+    if isinstance(value, list):
+        return [in_new_names(item, columns) for item in value]
+    if not isinstance(value, str) or not columns:
+        return value
     names = "|".join(map(re.escape, columns))
-    return re.sub(rf"'(?:[^']|'')*'|\b(?:{names})\b", lambda found: columns.get(found[0], found[0]), text)
+    return re.sub(rf"'(?:[^']|'')*'|(?<!\w)(?:{names})(?!\w)", lambda found: columns.get(found[0], found[0]), value)
 
 
-def compared(context: MigrationContext, renames: Renames) -> UpgradeOps:
-    """What is left to do after ``renames``, as autogenerate finds it."""
+class RenamedInspector(Inspector):
+    """An Inspector that reports tables and columns under the names that they get."""
+
+    def __init__(self, connection: Connection, renames: Renames) -> None:
+        vars(self).update(vars(inspect(connection)))  # whose own __init__() is deprecated
+        self.renames = renames
+
+    def get_table_names(self, schema: str | None = None, **options: Any) -> list[str]:
+        """Return the names of the tables."""
+        return [self.renames.after((schema, name))[1] for name in super().get_table_names(schema, **options)]
+
+
+def _of_one_table(read: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(read)
+    def translated(self: RenamedInspector, table_name: str, schema: str | None = None, **options: Any) -> Any:
+        table = self.renames.before((schema, table_name))
+        return self.renames.translated(table, read(self, table[1], schema=schema, **options))
+
+    return translated
+
+
+def _of_several_tables(read: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(read)
+    def translated(
+        self: RenamedInspector, schema: str | None = None, filter_names: Any = None, **options: Any
+    ) -> dict[Name, Any]:
+        old = filter_names and [self.renames.before((schema, name))[1] for name in filter_names]
+        found = read(self, schema=schema, filter_names=old, **options)
+        return {self.renames.after(table): self.renames.translated(table, info) for table, info in found.items()}
+
+    return translated
+
+
+for _about in (
+    "columns",
+    "pk_constraint",
+    "foreign_keys",
+    "indexes",
+    "unique_constraints",
+    "check_constraints",
+    "table_comment",
+    "table_options",
+):
+    setattr(RenamedInspector, f"get_{_about}", _of_one_table(getattr(Inspector, f"get_{_about}")))
+    setattr(RenamedInspector, f"get_multi_{_about}", _of_several_tables(getattr(Inspector, f"get_multi_{_about}")))
+
+
+def differences(context: MigrationContext, renames: Renames) -> UpgradeOps:
+    """Return what autogenerate finds to do after ``renames``."""
     autogen = AutogenContext(context, autogenerate=True)
     assert autogen.connection is not None
-    vars(autogen)["inspector"] = _inspector(inspect(autogen.connection), renames)
+    autogen.inspector = RenamedInspector(autogen.connection, renames)
     found = UpgradeOps([])
     with only_warnings():
-        _produce_net_changes(autogen, found)
+        autogen.comparators.dispatch("autogenerate", qualifier=autogen.dialect.name)(autogen, found)
     return found
-
-
-def _inspector(inspector: Inspector, renames: Renames) -> Inspector:
-    """``inspector``, but it tells of all tables in their new names."""
-    get_table_names = inspector.get_table_names
-
-    def table_names(schema: str | None = None, **options: Any) -> list[str]:
-        return [renames.after((schema, name))[1] for name in get_table_names(schema, **options)]
-
-    def multi(read: Callable[..., Any]) -> Callable[..., Any]:
-        def translated(schema: str | None = None, filter_names: Any = None, **options: Any) -> Any:
-            old = filter_names and [renames.before((schema, name))[1] for name in filter_names]
-            found = read(schema=schema, filter_names=old, **options)
-            return {renames.after(table): renames.translated(table, info) for table, info in found.items()}
-
-        # Alembic asks the dialect for a method of this name.
-        translated.__name__ = read.__name__
-        return translated
-
-    def single(read: Callable[..., Any]) -> Callable[..., Any]:
-        def translated(table_name: str, schema: str | None = None, **options: Any) -> Any:
-            table = renames.before((schema, table_name))
-            return renames.translated(table, read(table[1], schema=schema, **options))
-
-        return translated
-
-    # Alembic reads the tables of one schema at once, and those of the others one by one.
-    readers = {f"get_{name}": single(getattr(inspector, f"get_{name}")) for name in READ}
-    readers |= {f"get_multi_{name}": multi(getattr(inspector, f"get_multi_{name}")) for name in READ}
-    vars(inspector).update(readers, get_table_names=table_names)
-    return inspector

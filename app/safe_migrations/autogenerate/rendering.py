@@ -1,8 +1,7 @@
 """Operations of this package, and how they are written into a script with nothing but Alembic's `op`."""
 
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -22,6 +21,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
+from ..internals import variants_of
 from ..review.rules import paste as _primary_keys  # noqa: F401  # teaches Alembic to write them
 
 # A class of SQLAlchemy's as repr() writes it, inside of another one's.
@@ -30,34 +30,50 @@ BARE = re.compile(r"(?<![\w.'\"])([A-Z]\w*)(?=\()")
 DIALECT = "op.get_context().dialect.name"
 
 
-def every(container: OpContainer) -> Iterator[MigrateOperation]:
-    """The operations in it, and those in these."""
+def all_ops(container: OpContainer) -> Iterator[MigrateOperation]:
+    """Yield the operations of ``container``, and those inside of these."""
     for op in container.ops:
         yield op
         if isinstance(op, OpContainer):
-            yield from every(op)
+            yield from all_ops(op)
 
 
-class PerDatabase(MigrateOperation):
-    """What is done in another way on each product of FACTS, forth and back: a script has to run on all of them."""
+Directions = tuple[Sequence[MigrateOperation], Sequence[MigrateOperation]]
+"""What an upgrade does, and what a downgrade does."""
+
+
+def remove_empty(container: OpContainer) -> None:
+    """Take out the tables of which nothing is changed any more."""
+    container.ops[:] = [op for op in container.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
+
+
+class PerDialect(MigrateOperation):
+    """What differs by product (a key of FACTS): a script has to run on all of them."""
 
     def __init__(
-        self, up: Mapping[str, Sequence[MigrateOperation]], down: Mapping[str, Sequence[MigrateOperation]]
+        self, upgrade: Mapping[str, Sequence[MigrateOperation]], downgrade: Mapping[str, Sequence[MigrateOperation]]
     ) -> None:
-        self.up = up
-        self.down = down
+        self.upgrade = upgrade
+        self.downgrade = downgrade
 
-    def reverse(self) -> "PerDatabase":
-        """The way back."""
-        return PerDatabase(self.down, self.up)
+    @classmethod
+    def of(cls, directions: Callable[[Facts], Directions]) -> "PerDialect":
+        """Return what ``directions`` gives for each product."""
+        found = {product: directions(facts()) for product, facts in FACTS.items()}
+        upgrade, downgrade = ({product: both[way] for product, both in found.items()} for way in (0, 1))
+        return cls(upgrade, downgrade)
+
+    def reverse(self) -> "PerDialect":
+        """Return what takes it back."""
+        return PerDialect(self.downgrade, self.upgrade)
 
     def is_empty(self) -> bool:
-        """Whether it does nothing anywhere, forth and back."""
-        return not any((*self.up.values(), *self.down.values()))
+        """Return True if it does nothing anywhere, in both directions."""
+        return not any((*self.upgrade.values(), *self.downgrade.values()))
 
 
-class AddEnumValue(PerDatabase):
-    """A value for an enum that is a type of its own, last or ``before`` another one. No downgrade takes it away."""
+class AddEnumValue(PerDialect):
+    """A value for an enum that is a type of its own, last or ``before`` another one. No downgrade removes it."""
 
     def __init__(self, facts: Facts, name: str, value: str, before: str | None) -> None:
         super().__init__({facts.product: [ExecuteSQLOp(facts.growing_enum(name, value, before))]}, {})
@@ -65,55 +81,35 @@ class AddEnumValue(PerDatabase):
         self.value = value
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """For `flask db check`."""
+        """Return what `flask db check` prints."""
         return "add_enum_value", f"{self.name}.{self.value}"
 
 
 class RenameTable(RenameTableOp):
-    """Alembic's, with a way back."""
+    """Alembic's operation, which can be reversed and rendered."""
 
     def reverse(self) -> "RenameTable":
-        """The old name again."""
+        """Return what restores the old name."""
         return RenameTable(self.new_table_name, self.table_name, schema=self.schema)
 
 
 class RenameColumn(AlterColumnOp):
-    """Alembic's, with a way back; outside of batch mode, for SQLite renames a column in place and loses nothing."""
+    """Alembic's operation, which can be reversed; not in batch mode, because SQLite renames a column in place."""
 
     def reverse(self) -> "RenameColumn":
-        """The old name again."""
-        kept: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("existing_type", "existing_nullable", "existing_server_default", "existing_comment")
-        }
-        return RenameColumn(
-            self.table_name,
-            str(self.modify_name),
-            modify_name=self.column_name,
-            schema=self.schema,
-            **kept,
-            **self.kw,
-        )
+        """Return what restores the old name."""
+        existing = ("existing_type", "existing_nullable", "existing_server_default", "existing_comment")
+        kept: dict[str, Any] = {name: getattr(self, name) for name in existing}
+        table, new, old = self.table_name, str(self.modify_name), self.column_name
+        return RenameColumn(table, new, modify_name=old, schema=self.schema, **kept, **self.kw)
 
 
-class Batch(ModifyTableOps):
-    """A batch, whatever ``render_as_batch`` says; ``checks`` (those without a name) and ``options`` of the table are
-    what Alembic does not read of SQLite, and by the ``convention`` it calls constraints that have no name.
-    """
+class NamingBatch(ModifyTableOps):
+    """A batch, whatever ``render_as_batch`` says, in which the convention names constraints that have no name."""
 
-    def __init__(
-        self,
-        table_name: str,
-        ops: Sequence[MigrateOperation],
-        schema: str | None,
-        checks: Sequence[str] = (),
-        options: Mapping[str, Any] | None = None,
-        convention: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(table_name, ops, schema=schema)
-        self.checks = checks
-        self.options = options or {}
-        self.convention = convention or {}
+    def __init__(self, changes: ModifyTableOps, convention: Mapping[str, Any]) -> None:
+        super().__init__(changes.table_name, changes.ops, schema=changes.schema)
+        self.convention = {key: value for key, value in convention.items() if isinstance(value, str)}
 
 
 class ExpressionDefault(DefaultClause):
@@ -125,7 +121,7 @@ class ExpressionDefault(DefaultClause):
 
 
 class FillColumn(MigrateOperation):
-    """One value for all rows that have none; the downgrade has nothing to do."""
+    """An UPDATE that sets ``value`` in all rows that have NULL; a downgrade has nothing to do."""
 
     def __init__(self, table_name: str, column: "Column[Any]", value: str, schema: str | None) -> None:
         self.table_name = table_name
@@ -135,28 +131,32 @@ class FillColumn(MigrateOperation):
 
 
 class Comment(MigrateOperation):
-    """A comment in a script, of some lines."""
+    """Lines of a comment in a script."""
 
     def __init__(self, *lines: str) -> None:
         self.lines = lines
 
+    def reverse(self) -> "Comment":
+        """Return a comment without lines."""
+        return Comment()
+
 
 class AutocommitBlock(OpContainer):
-    """What cannot run inside a transaction."""
+    """Operations that cannot run inside a transaction."""
 
 
-@renderers.dispatch_for(PerDatabase)
-def _per_database(context: AutogenContext, op: PerDatabase) -> list[str]:
-    ways: dict[tuple[str, ...], list[str]] = {}
+@renderers.dispatch_for(PerDialect)
+def _per_dialect(context: AutogenContext, op: PerDialect) -> list[str]:
+    dialects_by_lines: dict[tuple[str, ...], list[str]] = {}
     for product, facts in FACTS.items():
-        lines = tuple(line for each in op.up.get(product, ()) for line in render_op(context, each))
-        dialects = ways.setdefault(lines, [])
+        lines = tuple(line for each in op.upgrade.get(product, ()) for line in render_op(context, each))
+        dialects = dialects_by_lines.setdefault(lines, [])
         if facts.dialect not in dialects:
             dialects.append(facts.dialect)
-    nothing = ways.pop((), None)
-    if not ways:
+    nothing = dialects_by_lines.pop((), None)
+    if not dialects_by_lines:
         return []
-    branches = sorted(ways.items(), key=lambda way: "sqlite" in way[1])
+    branches = sorted(dialects_by_lines.items(), key=lambda branch: "sqlite" in branch[1])
     if len(branches) == 1 and not nothing:
         return list(branches[0][0])
     found = []
@@ -173,37 +173,14 @@ def _rename_table(_context: AutogenContext, op: RenameTable) -> str:
     return f"op.rename_table({str(op.table_name)!r}, {str(op.new_table_name)!r}{schema})"
 
 
-@renderers.dispatch_for(RenameColumn)
-def _rename_column(context: AutogenContext, op: RenameColumn) -> str:
-    stock = AlterColumnOp(
-        str(op.table_name),
-        str(op.column_name),
-        schema=op.schema,
-        existing_type=op.existing_type,
-        existing_nullable=op.existing_nullable,
-        existing_server_default=op.existing_server_default,
-        existing_comment=op.existing_comment,
-    )
-    text = "\n".join(render_op(context, stock))
-    head = f"alter_column({stock.table_name!r}, {stock.column_name!r}"
-    autoincrement = ", existing_autoincrement=True)" if op.kw.get("existing_autoincrement") else ")"
-    return text.replace(head, f"{head}, new_column_name={str(op.modify_name)!r}", 1)[:-1] + autoincrement
-
-
-@renderers.dispatch_for(Batch)
-def _batch(context: AutogenContext, op: Batch) -> list[str]:
-    arguments = [repr(str(op.table_name))]
-    if op.schema:
-        arguments.append(f"schema={op.schema!r}")
-    if op.checks:
-        arguments.append(f"table_args=({''.join(f'sa.CheckConstraint({text!r}), ' for text in op.checks)})")
-    if op.options:
-        arguments.append(f"table_kwargs={dict(op.options)!r}")
-    if convention := {key: value for key, value in op.convention.items() if isinstance(value, str)}:
-        arguments.append(f"naming_convention={convention!r}")
-    with context._within_batch():
-        lines = [line for each in op.ops for line in render_op(context, each)]
-    return [f"with op.batch_alter_table({', '.join(arguments)}) as batch_op:", *lines, ""]
+@renderers.dispatch_for(NamingBatch)
+def _naming_batch(context: AutogenContext, op: NamingBatch) -> list[str]:
+    options, context.opts = context.opts, {**context.opts, "render_as_batch": True}
+    try:
+        head, *lines = render_op(context, ModifyTableOps(op.table_name, op.ops, schema=op.schema))
+    finally:
+        context.opts = options
+    return [head.replace(") as batch_op:", f", naming_convention={op.convention!r}) as batch_op:"), *lines]
 
 
 @renderers.dispatch_for(FillColumn)
@@ -235,15 +212,25 @@ def _autocommit_block(context: AutogenContext, op: AutocommitBlock) -> list[str]
     return ["with op.get_context().autocommit_block():", *lines, ""]
 
 
+def plain_type(column: "Column[Any]") -> Any:
+    """Return the type of a column, without what a TypeDecorator adds."""
+    kind: Any = column.type
+    while isinstance(kind, TypeDecorator):
+        kind = kind.impl_instance
+    return kind
+
+
 def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:
-    """A type of an app or of a dialect, and its import; False for what Alembic writes well."""
+    """Return a type of an app or of a dialect as code, and add its import; False for what Alembic writes well."""
     module = type(item).__module__
-    if isinstance(item, TypeDecorator) and not module.startswith("sqlalchemy.") and not _can_be_read(item, context):
-        return _render_plain(item, context)
-    theirs = context.opts.get("user_module_prefix") is not None and not module.startswith("sqlalchemy.")
-    if theirs or (module.startswith("sqlalchemy.") and not module.startswith("sqlalchemy.dialects.")):
+    if module.startswith("sqlalchemy.") and not module.startswith("sqlalchemy.dialects."):
         return False
+    if isinstance(item, TypeDecorator) and _takes_other_arguments(item):
+        variants = (f".with_variant({_code(kind, context)}, {name!r})" for name, kind in variants_of(item).items())
+        return _code(item.impl_instance, context) + "".join(variants)
     if not module.startswith("sqlalchemy."):
+        if context.opts.get("user_module_prefix") is not None:
+            return False
         context.imports.add(f"import {module}")
         prefix = module
     elif context.migration_context.impl.render_type(item, context):
@@ -251,31 +238,19 @@ def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:
     else:
         prefix = module.split(".")[2]
         context.imports.add(f"from sqlalchemy.dialects import {prefix}")
-    return False if item._variant_mapping else f"{prefix}.{_qualified(repr(item))}"
+    return False if variants_of(item) else f"{prefix}.{_qualified(repr(item))}"
 
 
-def _can_be_read(item: TypeDecorator[Any], context: AutogenContext) -> bool:
-    """Return True if the type's repr() makes a type of the same SQL.
-
-    repr() has the arguments of the underlying type, which the type's own __init__ may not accept.
+def _takes_other_arguments(item: TypeDecorator[Any]) -> bool:
+    """Return True if the type has an __init__() of its own and not a __repr__(): that of TypeDecorator shows the
+    arguments of the underlying type.
     """
-    module = type(item).__module__
-    names = {"sa": sqlalchemy, module.partition(".")[0]: sys.modules[module.partition(".")[0]]}
-    try:
-        found = eval(f"{module}.{_qualified(repr(item))}", names)
-        return bool(found.compile(dialect=context.dialect) == item.compile(dialect=context.dialect))
-    except Exception:
-        return False
+    kind = type(item)
+    return kind.__init__ is not TypeDecorator.__init__ and kind.__repr__ is TypeDecorator.__repr__
 
 
-def _render_plain(item: TypeDecorator[Any], context: AutogenContext) -> str:
-    """Return the underlying type of ``item``, which is the same to the database, and its variants."""
-
-    def rendered(kind: TypeEngine[Any]) -> str:
-        return str(render_type(kind, context) or f"sa.{_qualified(repr(kind))}")
-
-    variants = (f".with_variant({rendered(kind)}, {name!r})" for name, kind in item._variant_mapping.items())
-    return rendered(item.impl_instance) + "".join(variants)
+def _code(item: TypeEngine[Any], context: AutogenContext) -> str:
+    return str(render_type(item, context) or f"sa.{_qualified(repr(item))}")
 
 
 def _qualified(text: str) -> str:

@@ -158,12 +158,8 @@ class MySQLFacts(Facts):
     def _type(self, type_: TypeEngine[object] | None) -> ColumnType | None:
         return None if type_ is None else ColumnType.of(type_, self.sql_dialect)
 
-    def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str | None:
-        """Indexes, unique ones among them; a primary key is called PRIMARY, and there are no sequences."""
-        if kind in ("pk", "seq"):
-            return ""
-        if kind not in ("ix", "uq"):
-            return None
+    def renaming(self, _kind: str, table: str, schema: str | None, old: str, new: str) -> str:
+        """Return the statement for both: a unique constraint is an index."""
         return f"ALTER TABLE {self.quoted(table, schema)} RENAME INDEX {self.quoted(old)} TO {self.quoted(new)}"
 
 

@@ -106,11 +106,9 @@ class PostgreSQLFacts(Facts):
         ).bindparams(name=self.quoted(table, schema))
 
     def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str:
-        """All of them, without touching a row."""
+        """Return the statement, which touches no row."""
         if kind == "ix":
             return f"ALTER INDEX {self.quoted(old, schema)} RENAME TO {self.quoted(new)}"
-        if kind == "seq":
-            return f"ALTER SEQUENCE IF EXISTS {self.quoted(old, schema)} RENAME TO {self.quoted(new)}"
         return f"ALTER TABLE {self.quoted(table, schema)} RENAME CONSTRAINT {self.quoted(old)} TO {self.quoted(new)}"
 
     def enum(self, kind: TypeEngine[Any]) -> tuple[str, str] | None:
