@@ -2,11 +2,11 @@
 them against the installed versions, so that an upgrade of a dependency that takes one away fails there first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flask_migrate
-from sqlalchemy import Column
+from sqlalchemy import Column, Engine, PoolProxiedConnection
 from sqlalchemy.inspection import _inspects
 from sqlalchemy.types import TypeEngine
 
@@ -44,3 +44,18 @@ def allow_percent_in_path() -> None:
 class _PercentConfig(flask_migrate.Config):  # type: ignore[misc]  # it has no types
     def set_main_option(self, name: str, value: str) -> None:
         super().set_main_option(name, value.replace("%", "%%") if name == "script_location" else value)
+
+
+def before_checkout(listener: Callable[[], None]) -> None:
+    """Call ``listener``, which may raise, before any engine takes a connection from its pool or opens one.
+
+    SQLAlchemy 2.1 has no event for that: it closes a connection that is refused when it is checked out, and a database
+    in memory with it.
+    """
+    connect = Engine.raw_connection
+
+    def raw_connection(self: Engine) -> PoolProxiedConnection:
+        listener()
+        return connect(self)
+
+    Engine.raw_connection = raw_connection  # type: ignore[method-assign]

@@ -3,7 +3,18 @@
 import flask_migrate
 import pytest
 from flask import Flask
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, Text, inspect
+from sqlalchemy import (
+    Column,
+    Engine,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    inspect,
+)
 
 from app.safe_migrations import internals
 
@@ -48,3 +59,26 @@ def test_variants_of() -> None:
     """The types that with_variant() added, by dialect."""
     text = Text()
     assert {"mysql": text} == internals.variants_of(String(9).with_variant(text, "mysql"))
+
+
+def test_before_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listener is called once for each way to get a connection, and can refuse it; the pool stays as it is."""
+    monkeypatch.setattr(Engine, "raw_connection", Engine.raw_connection)  # it is as before after the test
+    calls: list[str] = []
+
+    def listener() -> None:
+        calls.append("called")
+        if len(calls) > 2:
+            raise LookupError
+
+    internals.before_checkout(listener)
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE pet (id INTEGER)")
+    engine.raw_connection().close()
+    assert 2 == len(calls)
+    for refused in (engine.connect, engine.raw_connection, engine.begin().__enter__):
+        with pytest.raises(LookupError):
+            refused()
+    calls.clear()
+    assert ["pet"] == inspect(engine).get_table_names()

@@ -1,4 +1,4 @@
-"""Protection from the side effects of a script while it is recorded, only in the thread that records it."""
+"""Protection from the side effects of a script while it is recorded, in the thread that records it alone."""
 
 import os
 import re
@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
+from inspect import currentframe
 from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Engine, PoolProxiedConnection
 
-# By the audit event (docs.python.org, "Audit events table"): what happens, and which argument names its object. None
-# where the argument may hold a password, as a shell command may.
+from ..internals import before_checkout
+
+# For each audit event (docs.python.org, "Audit events table"): what happens, and which argument names its object; None
+# where the argument may contain a password, as a shell command may.
 EVENTS: dict[str, tuple[str, int | None]] = {
     "ctypes.dlopen": ("loads a library", 0),
     "os.chmod": ("changes a file", 0),
@@ -54,7 +56,7 @@ EVENTS: dict[str, tuple[str, int | None]] = {
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 # The frame that compiles a module and writes its .pyc.
 IMPORT = "<frozen importlib._bootstrap_external>"
-# A script that imports only these two has nothing that sleeps or starts a thread; to watch for that doubles its time.
+# A script that imports only these two cannot sleep or start a thread. Watching for that doubles the time it takes.
 ELSEWHERE = re.compile(rb"^\s*(?:from|import)\s+(?!alembic\b|sqlalchemy\b)|^\s*import\b.*,|__import__", re.MULTILINE)
 
 _thread_local = threading.local()
@@ -62,12 +64,10 @@ _thread_local = threading.local()
 
 @contextmanager
 def refused(script: str, refuse: Callable[[str], object]) -> Iterator[None]:
-    """Drop what this thread prints, and call ``refuse``, which raises, with each other side effect: "it sleeps".
+    """Drop what this thread prints, and call ``refuse``, which raises, for each other side effect: "it sleeps".
 
-    ``script`` is the path of the script that runs inside.
-
-    A file may be read and a module imported. ``db.session`` is a new one. What is sent over a socket that is open
-    already, and what a driver written in C does without SQLAlchemy, goes unnoticed.
+    ``script`` is the path of the script that runs inside. It may read files and import modules, and ``db.session`` is a
+    new one. What it sends over an open socket, and what a driver written in C does without SQLAlchemy, goes unnoticed.
     """
     _install()
     session = current_app.extensions["migrate"].db.session
@@ -91,17 +91,14 @@ def refused(script: str, refuse: Callable[[str], object]) -> Iterator[None]:
 
 @cache
 def _install() -> None:
-    """Install once what all threads see: an audit hook stays for the life of the process."""
+    """Install the hooks that all threads share, once: an audit hook stays for the life of the process."""
     sys.addaudithook(_audit)
-    connect = Engine.raw_connection
+    before_checkout(_refuse_connection)
 
-    def raw_connection(self: Engine) -> PoolProxiedConnection:
-        if (refuse := getattr(_thread_local, "refuse", None)) is not None:
-            refuse("it uses another connection than op.get_bind()")
-        return connect(self)
 
-    # No event of SQLAlchemy's comes before a pooled connection is checked out; one that is refused later is closed.
-    Engine.raw_connection = raw_connection  # type: ignore[method-assign]
+def _refuse_connection() -> None:
+    if (refuse := getattr(_thread_local, "refuse", None)) is not None:
+        refuse("it uses another connection than op.get_bind()")
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
@@ -117,7 +114,8 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         name = None if position is None else args[position]
     else:
         return
-    if sys._getframe(1).f_code.co_filename != IMPORT:
+    frame = currentframe()
+    if frame is None or frame.f_back is None or frame.f_back.f_code.co_filename != IMPORT:
         refuse(f"it {what}" + (f" ({_shown(name)})" if name is not None else ""))
 
 
@@ -128,7 +126,7 @@ def _shown(name: object) -> str:
 
 
 def _profile(frame: FrameType, event: str, arg: Any) -> None:
-    """Refuse what is not an audit event in every version of Python; a profile function belongs to one thread."""
+    """Refuse what is not an audit event in every version of Python. A profile function belongs to one thread."""
     if event == "c_call" and arg is time.sleep:
         _thread_local.refuse("it sleeps")
     elif event == "call" and frame.f_code is threading.Thread.start.__code__:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from ..adapters.sqlite.rebuilds import ON_LOSS, schema_in_memory
 from ..errors import UnsafeError
+from ..internals import copy_column
 from .recorder import Batch, Operation
 
 DDL = ("CREATE ", "ALTER ", "DROP ")
@@ -75,5 +76,5 @@ def _copied(operation: MigrateOperation) -> MigrateOperation:
     """Return the operation with a column of its own, because Alembic puts the column into a table."""
     copied = copy(operation)
     if isinstance(copied, AddColumnOp):
-        copied.column = copied.column._copy()
+        copied.column = copy_column(copied.column)
     return copied
