@@ -1,6 +1,7 @@
 """What each database can do, and how it is asked. Nothing outside this folder tests the name of a dialect.
 
-base.py             the interface of an adapter; each database's own is in the folder of its name
+base.py             the interface of an adapter and its lock; each database's own are in the folder of its name
+databases.py        the interface to the other databases of a server, for rehearsals
 snapshot.py         a database at one moment
 facts.py            what reviews, generated scripts and rehearsals ask, without a connection
 casts.py            what becomes of values that get another type

@@ -13,7 +13,8 @@ from sqlalchemy import URL
 from sqlglot.errors import TokenError
 
 from ..adapters import Adapter
-from ..adapters.base import Outside, listening
+from ..adapters.base import listening
+from ..adapters.databases import Outside
 from ..adapters.facts import Facts
 from ..database import Database
 from ..errors import UnsafeError

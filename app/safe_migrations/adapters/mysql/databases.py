@@ -5,7 +5,7 @@ from contextlib import suppress
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from ..base import Databases, Outside, no_scratch
+from ..databases import Databases, Outside, no_scratch
 from .catalog import drop_all, quoted, show_create, there_are
 from .session import executing
 

@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
-from ..base import Databases, Outside, no_scratch, own_session
+from ..base import own_session
+from ..databases import Databases, Outside, no_scratch
 from .dump import DROP_ALL
 
 # Functions that PUBLIC may not execute, such as those for files, the server and replication; those that end sessions or

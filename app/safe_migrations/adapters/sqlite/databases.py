@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, event
 
-from ..base import SCRATCH, Databases
+from ..base import SCRATCH
+from ..databases import Databases
 from .dump import bare, file_of
 
 
