@@ -17,8 +17,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 for dotfile in (".env", ".flaskenv"):
     load_dotenv(Path(__file__).with_name(dotfile))
 
-# What stands before :// to the driver that requirements.txt installs, and to the options that it needs. PyMySQL gives
-# up connecting after 10 seconds by itself, psycopg never does.
+# For each name before ://, the driver that requirements.txt installs, and the options that it needs. PyMySQL gives up
+# connecting after 10 seconds by itself, psycopg never does.
 DRIVERS: dict[str, tuple[str, dict[str, str]]] = {
     "sqlite": ("sqlite", {}),
     "mysql": ("mysql+pymysql", {"charset": "utf8mb4"}),
@@ -28,20 +28,20 @@ DRIVERS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 class ConfigError(ClickException):
-    """A setting that is missing or wrong, by its name; one line and exit status 1 under `flask`."""
+    """The error for a setting that is missing or wrong; under `flask` one line and exit status 1."""
 
     def __init__(self, name: str, wrong: str, fix: str) -> None:
         super().__init__(f"{name} {wrong}. Fix: {fix}")
 
 
 def database_url(environ: Mapping[str, str]) -> str:
-    """The database's URL with driver and options, from DATABASE_URL, else from the DB_ parts, else for SQLite.
+    """Return the database's URL with driver and options, from DATABASE_URL, else from the DB_ parts, else for SQLite.
 
-    Raises ConfigError; its message never holds a value, for a mistyped URL has the password anywhere.
+    Raise ConfigError. Its message contains no value: in a mistyped URL, the password may be anywhere.
     """
     if "DATABASE_URL" in environ:
         return _completed(_parsed(environ["DATABASE_URL"]), blame="DATABASE_URL")
-    # DB_PORT alone is no sign: Kubernetes sets it for a service that is called db.
+    # Ignore DB_PORT alone: Kubernetes sets it for a service that is called db.
     if any(environ.get(f"DB_{part}") for part in ("DIALECT", "USER", "PASSWORD", "HOST", "NAME")):
         return _completed(_assembled(environ), blame="DB_DIALECT")
     return "sqlite:///app.db"
@@ -52,11 +52,11 @@ def _parsed(value: str) -> URL:
     try:
         url = make_url(value.strip())
     except (ArgumentError, ValueError):
-        raise ConfigError("DATABASE_URL", "is no URL" if value.strip() else "is empty", shape) from None
+        raise ConfigError("DATABASE_URL", "is not a URL" if value.strip() else "is empty", shape) from None
     _require_product(url, "DATABASE_URL")
     if url.drivername.startswith("sqlite"):
         if url.host or url.username:
-            raise ConfigError("DATABASE_URL", "names a host, and SQLite has none", "sqlite:///file, or sqlite:////path")
+            raise ConfigError("DATABASE_URL", "names a host, but SQLite has none", "sqlite:///file, or sqlite:////path")
     elif "@" in f"{url.host}{url.database}":
         raise ConfigError("DATABASE_URL", "has an @ too many", "write the password's @ as %40, / as %2F, : as %3A")
     elif not url.database:
@@ -135,7 +135,7 @@ class Config:
     # A server or a proxy drops connections that are idle, often after 300 seconds: ask before use, renew before that.
     SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "pool_recycle": 280}
 
-    # What keeps an upgrade from waiting for ever, and others from waiting for it. In seconds, and a count.
+    # How long an upgrade waits for another one, and a statement for a lock, in seconds; and how many retries.
     MIGRATION_LOCK_WAIT = os.environ.get("MIGRATION_LOCK_WAIT", "300")
     MIGRATION_LOCK_TIMEOUT = os.environ.get("MIGRATION_LOCK_TIMEOUT", "5")
     MIGRATION_LOCK_RETRIES = os.environ.get("MIGRATION_LOCK_RETRIES", "10")
@@ -145,9 +145,9 @@ class Config:
     MIGRATION_BACKUP_DIR = os.environ.get("MIGRATION_BACKUP_DIR", "backups")
     MIGRATION_BACKUP_KEEP = os.environ.get("MIGRATION_BACKUP_KEEP", "5")
 
-    # Whether an upgrade stops at what a review finds, and on which other databases revisions have to be safe.
+    # Whether findings of a review stop an upgrade, and other databases that revisions must also be safe on.
     MIGRATION_REVIEW = os.environ.get("MIGRATION_REVIEW", "enforce")
     MIGRATION_TARGETS = os.environ.get("MIGRATION_TARGETS", "")
 
-    # Where `flask db rehearse` may make its scratch copy, if not beside the database: a server, or an empty database.
+    # Where `flask db rehearse` makes its copy, if not beside the database: a server, or an empty database.
     MIGRATION_REHEARSAL_URL = os.environ.get("MIGRATION_REHEARSAL_URL")

@@ -8,7 +8,7 @@ from config import Config
 
 
 def create_app(config: object = Config) -> Flask:
-    """An app with ``config``: a class or object with upper-case attributes, or its import name."""
+    """Return an app with ``config``: a class or object with upper-case attributes, or its import name."""
     app = Flask(__name__)
     app.config.from_object(config)
     import_models()

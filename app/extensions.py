@@ -23,7 +23,7 @@ NAMING_CONVENTION = {
 
 
 class Base(DeclarativeBase):
-    """What db.Model is made from."""
+    """The base class of db.Model."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
@@ -45,13 +45,13 @@ def import_models() -> None:
 
 @event.listens_for(Engine, "connect")
 def enforce_foreign_keys(connection: object, _record: object) -> None:
-    """SQLite enforces foreign keys only where a connection asks for it (sqlite.org/foreignkeys.html, section 2)."""
+    """Enforce foreign keys on SQLite, which does so only on request (sqlite.org/foreignkeys.html, section 2)."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA foreign_keys=ON")
 
 
 @event.listens_for(Engine, "do_connect")
 def encode_password(dialect: Dialect, _record: object, _args: object, options: dict[str, Any]) -> None:
-    """PyMySQL encodes a str password as Latin-1, and servers expect UTF-8. It passes bytes on as they are."""
+    """Encode the password as UTF-8, which servers expect: PyMySQL encodes a str as Latin-1, and leaves bytes alone."""
     if dialect.driver == "pymysql" and isinstance(options.get("password"), str):
         options["password"] = options["password"].encode()

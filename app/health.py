@@ -1,4 +1,4 @@
-"""Is the process alive, and is its database ready? For load balancers and container platforms."""
+"""/healthz and /readyz, for load balancers and container platforms."""
 
 import socket
 import time
@@ -58,7 +58,7 @@ class Question(Thread):
             self.cut()
 
     def cut(self) -> None:
-        """Shut the connection down, if its driver would wait for an answer for ever, as psycopg does."""
+        """Shut the connection down if its driver would wait for an answer for ever, as psycopg does."""
         wire, self.wire = self.wire, None
         if wire:
             with wire, suppress(OSError):  # it has ended by itself
@@ -66,7 +66,7 @@ class Question(Thread):
 
 
 class Readiness:
-    """Compares the revision of an app's database with the scripts in migrations/."""
+    """The comparison of the revision of an app's database with the scripts in migrations/."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -74,7 +74,7 @@ class Readiness:
 
     @cached_property
     def script(self) -> ScriptDirectory:
-        """The revision scripts, read at the first probe and kept: they change with a release, as the code does."""
+        """Return the revision scripts, read at the first probe: like the code, they change with a release only."""
         return ScriptDirectory.from_config(current_app.extensions["migrate"].migrate.get_config())
 
     @cached_property

@@ -58,7 +58,7 @@ def test_from_nothing(project: Project, columns: Callable[[], set[str]]) -> None
     (first,) = project.scripts()
     assert re.fullmatch(r"\d{8}_\d{6}_[0-9a-f]{12}_add_user_model\.py", first.name)
     assert "op.create_table('user'" in first.read_text()
-    assert "the code of the last release runs too" in first.read_text()
+    assert "The previous release is still running while this does" in first.read_text()
     assert set() == columns()
 
     upgrade = project.ok("upgrade")

@@ -9,29 +9,29 @@ from threading import Event, Thread
 from typing import Any
 
 StepDone = Callable[[set[str]], None]
-"""To be called in the transaction that ends a step, with the heads that the database is at from then on."""
+"""Called in the transaction that ends a step, with the heads of the database from then on."""
 
 log = logging.getLogger("alembic.runtime.migration")
 
-# Seconds after which a step that still runs says so, and again.
+# A step that takes longer than so many seconds logs that it is still running, again and again.
 ALIVE = 15.0
-# Seconds after which a backup, a restore or a copy says that it goes on, and how far, and again.
+# A backup, a restore or a copy logs its size every so many seconds.
 REPORTED = 2.0
 
 
 class Progress:
-    """Shows each step of a run, and keeps the revisions that the database should be at after it."""
+    """The log lines about each step of a run, and the revisions that the database should be at after it."""
 
     def __init__(self, step_done: StepDone) -> None:
         self.step_done = step_done
         self.heads: set[str] | None = None
         self.begun = time.monotonic()
-        self.told = 0.0
+        self.logged = 0.0
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Log every ALIVE seconds that a step is still running."""
-        with repeatedly(min(1.0, ALIVE), self._show_that_it_is_alive):
+        with repeatedly(min(1.0, ALIVE), self._log_that_it_runs):
             yield
 
     def on_version_apply(self, heads: set[str], **_others: Any) -> None:
@@ -41,16 +41,16 @@ class Progress:
         log.info("Done in %.2f seconds", now - self.begun)
         self.heads, self.begun = heads, now
 
-    def _show_that_it_is_alive(self) -> None:
+    def _log_that_it_runs(self) -> None:
         now = time.monotonic()
-        if now - max(self.told, self.begun) >= ALIVE:
+        if now - max(self.logged, self.begun) >= ALIVE:
             log.info("Still running, for %.0f seconds", now - self.begun)
-            self.told = now
+            self.logged = now
 
 
 @contextmanager
 def only_warnings() -> Iterator[None]:
-    """Keep Alembic from telling what it looks at, where people have not asked for it."""
+    """Hide what Alembic logs while it compares schemas for this package."""
     alembic = logging.getLogger("alembic")
     before = alembic.level
     alembic.setLevel(logging.WARNING)
@@ -78,18 +78,18 @@ def repeatedly(seconds: float, action: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def reported(what: str, file: Path | None = None) -> Iterator[None]:
-    """Tell every REPORTED seconds that it goes on, with the size of ``file``."""
+    """Log ``what`` every REPORTED seconds, with the size of ``file``."""
 
-    def tell() -> None:
+    def report() -> None:
         size = f": {file.stat().st_size / 1e6:.1f} MB" if file is not None and file.exists() else ""
         log.info("%s%s", what, size)
 
-    with repeatedly(REPORTED, tell):
+    with repeatedly(REPORTED, report):
         yield
 
 
 def add_to(error: BaseException, line: str) -> None:
-    """Let the message of ``error`` end with ``line``; Ctrl-C has none, so it is told at once."""
+    """Append ``line`` to the message of ``error``; Ctrl-C has no message, so log the line at once."""
     error.add_note(line)
     if not isinstance(error, Exception):
         log.info(line)
@@ -121,5 +121,5 @@ def log_on_stderr() -> Iterator[None]:
 
 
 def _worth_reading(record: logging.LogRecord) -> bool:
-    """Leave out what Alembic says of itself: its plugins, its class for the dialect, and what that assumes."""
+    """Return False for what Alembic logs about itself: its plugins, its class for the dialect, its assumptions."""
     return record.name != "alembic.runtime.plugins" and not record.msg.startswith(("Context impl", "Will assume"))

@@ -24,7 +24,7 @@ LOGIN_WITHIN = 15
 
 
 def app_engine() -> Engine:
-    """The engine that the app has."""
+    """Return the app's engine."""
     engine: Engine = current_app.extensions["migrate"].db.engine
     return engine
 
@@ -36,7 +36,7 @@ def name_database(config: Config, engine: Engine) -> None:
 
 
 def naming_convention() -> Mapping[Any, Any]:
-    """What gives a name to constraints that have none in a script."""
+    """Return the convention that names constraints which have no name in a script."""
     convention: Mapping[Any, Any] = current_app.extensions["migrate"].db.metadata.naming_convention
     return convention
 
@@ -82,7 +82,7 @@ class Database:
             return self.adapter.has_tables(connection)
 
     def interrupted(self) -> str:
-        """Return what is running, or was killed and may have left half of its work; an empty text if nothing is."""
+        """Return which run is under way, or was killed and may have left half of its work; else an empty text."""
         with self.read() as connection:
             return self.adapter.interrupted(connection)
 
@@ -124,17 +124,18 @@ def _log_in(engine: Engine, connect: Callable[[Engine], Connection], login: Futu
 
 @contextmanager
 def replaced_by(engine: Engine) -> Iterator[None]:
-    """Give the app ``engine``, and refuse connections to any other database: scripts may use ``db.session``, the engine
-    of a bind, or one of their own.
+    """Give the app ``engine``, and refuse connections to any other database.
+
+    Scripts may use ``db.session``, the engine of a bind, or an engine of their own.
     """
     database = current_app.extensions["migrate"].db
-    engines: Any = database.engines  # the dict of Flask-SQLAlchemy, which says that it is a Mapping
+    engines: Any = database.engines  # a dict, which Flask-SQLAlchemy annotates as a Mapping
     real = engines[None]
 
     def refuse(dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]) -> None:
         if (dialect.name, _place(args, options)) != place:
             raise UnsafeError(
-                "a script connects to another database than the copy, which a rehearsal refuses.",
+                "the script connects to a database other than the copy; a rehearsal refuses that.",
                 "use the connection of the revision:",
                 "op.get_bind().execute(...)",
             )
@@ -152,6 +153,6 @@ def replaced_by(engine: Engine) -> Iterator[None]:
 
 
 def _place(args: Sequence[Any], options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where a driver would connect to: host, port and database, or the file."""
+    """Return where a driver would connect to: host, port and database, or the file."""
     names = (("host",), ("port",), ("dbname", "database", "db"))
     return (*map(str, args), *(str(next((options[key] for key in keys if key in options), "")) for keys in names))

@@ -1,4 +1,4 @@
-"""What migrations/env.py runs, so that `flask db` and `flask_migrate.upgrade()` are equally safe.
+"""The guard that migrations/env.py calls, so that `flask db` and `flask_migrate.upgrade()` are equally safe.
 
 lock -> recover -> plan -> requirements -> review -> backup -> run -> verify. A command that changes no revision, or has
 nothing to do, takes no lock.
@@ -32,10 +32,10 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, does withou
 
 
 def run_migrations(engine: Engine, **options: Any) -> None:
-    """Run what the command is for, on the database behind ``engine``; ``options`` are `context.configure()`'s.
+    """Run the command that loaded env.py on the database behind ``engine``, with ``options`` for context.configure().
 
-    Raises SQLAlchemy's DBAPIError where the database refuses something, LoginError where it does not get that far,
-    and MigrationError where this package does.
+    Raise SQLAlchemy's DBAPIError if the database refuses a statement, LoginError if there is no connection, and
+    MigrationError if this package refuses something.
     """
     options = autogenerate_options(options)
     name_database(context.config, engine)
@@ -94,14 +94,14 @@ def _options_hidden(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
-    """Where something could not be undone, end the message with the line that brings all of it back."""
+    """If something could not be undone, end the message with the line that restores the last backup."""
     try:
         yield
     except Exception as error:
         if _left_something(error) and (backup := find()):
             from .backups.files import restore_line
 
-            error.add_note(f"The last backup, without what was written since:\n    {restore_line(backup)}")
+            error.add_note(f"The last backup, which lacks what was written since:\n    {restore_line(backup)}")
         raise
 
 
@@ -109,7 +109,7 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
 def _backups_pruned(
     backups: "Backups", database: Database, heads: tuple[str, ...], backup: Path | None
 ) -> Iterator[None]:
-    """Remove older backups after a run that succeeds; after one that was rolled back, its own if it is a repetition."""
+    """Remove older backups after a run that succeeds; after one that was rolled back, a repeated backup of its own."""
     try:
         yield
     except Exception as error:
@@ -123,7 +123,7 @@ def _backups_pruned(
 
 
 def _left_something(error: Exception) -> bool:
-    """Return whether changes of a run that failed remain: then its message says so in notes."""
+    """Return whether changes of a failed run remain; then the notes of its error say so."""
     return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
 
@@ -151,7 +151,7 @@ def _run_with_retries(
     step_done: StepDone,
     again: str,
 ) -> None:
-    """Run the steps, and those that are left again after a lock time-out, which has let others pass."""
+    """Run the steps; after a lock time-out, let other sessions pass and run the remaining ones."""
     adapter, connection = database.adapter, database.connection
     progress, own = Progress(step_done), adapter.options(transaction.judge)
     work = context.get_context().opts["fn"]
@@ -193,7 +193,7 @@ def _run_with_retries(
 
     with progress.shown(), limited_lock_waits_of_others(database, retry):
         try:
-            if purges():  # it deletes all revisions, and writes them again
+            if purges():  # it deletes all revisions and writes them again
                 retry.call(lambda: run(transaction_per_migration=False), can_run_again)
             elif not ran_in_one_transaction():
                 retry.call(run, can_run_again)
@@ -206,7 +206,7 @@ def _run_with_retries(
                 connection.rollback()
                 error.args = (f"{error}\nThe database is at {heads_in_words(database.heads())}.",)
             if adapter.reruns and transaction.part_committed:
-                error.add_note("What the step did up to the end of its autocommit block stays: that was committed.")
+                error.add_note("The step's changes up to the end of its autocommit block remain: they were committed.")
             raise
     _verify(database, progress.heads)
 

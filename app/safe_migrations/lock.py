@@ -1,4 +1,4 @@
-"""One run at a time on each database: waiting for the lock, telling for whom, and giving up."""
+"""One run at a time on each database: waiting for the lock, naming its holder, and giving up."""
 
 import time
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from .console import log
 from .database import Database
 from .errors import MigrationError
 
-# Seconds between two questions, and between two lines that tell that we wait.
-POLL, TELL = 0.2, 15.0
+# Seconds between two attempts, and between two log lines.
+POLL, REPORT = 0.2, 15.0
 
 
 @contextmanager
 def locked(database: Database, wait: float, what: str = "upgrade") -> Iterator[Lock]:
     """Hold the database's lock for ``what``. Raise MigrationError if another command holds it for ``wait`` seconds."""
     begun = time.monotonic()
-    told = begun - TELL
+    reported = begun - REPORT
     with database.adapter.lock(database.connection, what) as lock:
         while not lock.take():
             who, end = lock.holder()
@@ -28,8 +28,8 @@ def locked(database: Database, wait: float, what: str = "upgrade") -> Iterator[L
                     "wait for it, or if it hangs, end it:",
                     end,
                 )
-            if who and now - told >= TELL:
+            if who and now - reported >= REPORT:
                 log.info("Waiting for another command on this database (%s)", who)
-                told = now
+                reported = now
             time.sleep(POLL)
         yield lock

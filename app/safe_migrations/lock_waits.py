@@ -1,4 +1,4 @@
-"""Who waits for whom: others hold what is needed here, or a script waits for its own revision."""
+"""Waits for locks that another session holds, or the revision itself on another connection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +15,9 @@ from .retry import RetryPolicy
 
 @contextmanager
 def limited_lock_waits_of_others(database: Database, retry: RetryPolicy) -> Iterator[None]:
-    """While steps run on ``connection``: raise MigrationError where another of the app's waits for a lock too long.
+    """Raise MigrationError if another connection of the app waits too long for a lock while steps run.
 
-    Nobody would end that wait: the step goes on when the script does, and the server sees no deadlock.
+    The server sees no deadlock in it: the step continues when the script does, and the script waits.
     """
 
     def is_other(found: Connection | None) -> bool:
@@ -32,9 +32,9 @@ def limited_lock_waits_of_others(database: Database, retry: RetryPolicy) -> Iter
         if is_other(failure.connection) and is_lock_timeout(database, error):
             statement = " ".join((failure.statement or "").split())
             raise MigrationError(
-                "a script waited, on another connection than its revision's, for a lock that the revision itself may"
-                f" hold: {statement[:80]}",
-                "run it on the connection of the revision; db.session has another one:",
+                "the script used a second connection (db.session) and waited for a lock that may be held by its own"
+                f" migration: {statement[:80]}",
+                "run the statement on the connection of the revision:",
                 'op.get_bind().execute(sa.text("..."))',
             ) from error
 
@@ -50,9 +50,9 @@ def is_lock_timeout(database: Database, error: BaseException | None) -> bool:
 def lock_timeout_error(
     database: Database, retry: RetryPolicy, again: str, statement: str | None = None
 ) -> MigrationError:
-    """Return the error for tries that all ended in lock time-outs: who holds the locks, and how to end that.
+    """Return the error after the last try: which sessions hold the locks, and how to end them.
 
-    If that is not known, ``again`` is the command to run later; or ``statement`` waits for its own session.
+    If that is not known, ``again`` is the command to run later, unless ``statement`` waits for its own session.
     """
     adapter, connection = database.adapter, database.connection
     who, end = adapter.blockers(connection)

@@ -54,7 +54,7 @@ def upgrades(script: ScriptDirectory, destination: str, heads: tuple[str, ...]) 
 
 
 def is_at_head(script: ScriptDirectory, current: tuple[str, ...]) -> bool:
-    """Return whether a database at ``current`` has every revision, also those that only `depends_on` implies."""
+    """Return whether a database at ``current`` has every revision, including those that only `depends_on` implies."""
     heads = set(script.get_heads(consider_depends_on=True))
     return heads <= set(current) and all(is_known(script, revision) for revision in current)
 
@@ -109,10 +109,10 @@ def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> Mi
 
 
 def purges() -> bool:
-    """Return whether the command empties alembic_version first. To be called once the context is configured."""
+    """Return whether the command empties alembic_version first. Call it once the context is configured."""
     return bool(context.get_context().purge)
 
 
 def rehearses() -> bool:
-    """Return whether a rehearsal runs this step. To be called once the context is configured."""
+    """Return whether a rehearsal runs this step. Call it once the context is configured."""
     return bool(context.get_context().opts.get("rehearsal"))

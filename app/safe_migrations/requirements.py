@@ -1,8 +1,8 @@
-"""What revisions declare that they need: versions of databases, and extensions.
+"""The versions of databases, and the extensions, that revisions require.
 
     requires = {"mysql": ">=8.0.16", "postgresql": ">=12", "extension:pgcrypto": ""}
 
-A database that is not named is not restricted; an extension is asked for where the product has any (PostgreSQL).
+A database that is not named is not restricted. Extensions are checked on PostgreSQL, which alone has them.
 """
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet

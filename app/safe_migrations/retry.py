@@ -1,4 +1,4 @@
-"""How long a step waits for what others hold, and how often it tries."""
+"""How long a statement waits for a lock, and how many times it is retried."""
 
 import random
 import time
@@ -10,18 +10,18 @@ from .console import log
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """``seconds`` for each try, short, for those who come later wait behind it; and how many ``tries``."""
+    """How many seconds each try waits, and how many tries. Waits are short, for other sessions queue behind them."""
 
     seconds: float
     tries: int
 
     @property
     def milliseconds(self) -> int:
-        """``seconds``, as databases take it."""
+        """Return ``seconds`` as databases take it."""
         return int(self.seconds * 1000)
 
     def pauses(self) -> Iterator[float]:
-        """Seconds to let others pass after each failed try but the last, growing from half a second to ten.
+        """Yield the seconds to let others pass after each failed try but the last, growing from half a second to ten.
 
         Chosen, not measured: with ten tries, as MIGRATION_LOCK_RETRIES has by default, 42 seconds in all, half of the
         tries in the first eight. Chance keeps runs that wait for the same session out of step.
@@ -30,7 +30,7 @@ class RetryPolicy:
             yield min(10.0, 0.5 * 1.6**number) * random.uniform(0.8, 1.2)
 
     def call(self, action: Callable[[], None], may_retry: Callable[[Exception], bool]) -> None:
-        """Run ``action``, and again after each error that ``may_retry``. Raise what the last try raises."""
+        """Run ``action``, and retry it after each error that ``may_retry``. Raise the error of the last try."""
         pauses = self.pauses()
         while True:
             try:

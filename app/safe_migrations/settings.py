@@ -39,7 +39,7 @@ ANSWERS = ("rename", "default", "drop")
 
 
 class UnknownSettingError(MigrationError):
-    """A name behind ``-x`` that nothing reads."""
+    """The error for a name behind ``-x`` that nothing reads."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The transaction of a step, which only Alembic may end, and the lock, which must last until it is committed."""
+"""The transaction of a step, which only Alembic may end, and the lock, which must be held until it is committed."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +62,7 @@ class StepTransaction:
         self.step: RevisionStep | None = None
         self.error: MigrationError | None = None
         self.part_committed = False
-        """Whether an autocommit block has committed what its step did before it: that step cannot run again."""
+        """Whether an autocommit block has committed the first part of its step, which then cannot run again."""
 
         self._asked = self._open = self._used = self._commits_each = self._in_block = self._had_block = False
         self._ended = ""
@@ -111,8 +111,9 @@ class StepTransaction:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Watch what the scripts do while Alembic runs them, except for the end of the transaction where each DDL
-        statement commits anyway.
+        """Watch the scripts while Alembic runs them.
+
+        Where each DDL statement commits anyway, the end of the transaction is not watched.
         """
         listeners: dict[str, Callable[..., None]] = {"set_connection_execution_options": self._on_options}
         if self.adapter.reruns:
@@ -153,7 +154,7 @@ class StepTransaction:
         if self.step is not None and not self._in_block:
             self.error = MigrationError(
                 f"{self._function} {what} its connection, which belongs to Alembic.",
-                "remove that line; what needs a connection of its own opens one:",
+                "remove that line; open a connection where a separate one is needed:",
                 "with op.get_bind().engine.connect() as connection:",
             )
             raise self.error
@@ -228,5 +229,5 @@ class StepTransaction:
             "    op.execute(...)",
         )
         if not undone:
-            self.error.add_note("What the script did before that may have been committed.")
+            self.error.add_note("Earlier changes of the script may have been committed.")
         return self.error

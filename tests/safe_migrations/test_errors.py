@@ -70,15 +70,15 @@ CASES = {
     # The environment
     "url-empty": at_url("", "DATABASE_URL is empty", "dialect://user:password@host:port/database"),
     "url-blank": at_url("  ", "DATABASE_URL is empty", "dialect://"),
-    "url-none": at_url(f"nonsense {PASSWORD}", "DATABASE_URL is no URL", "dialect://"),
-    "url-one-slash": at_url(f"mysql:/u:{PASSWORD}@h/d", "DATABASE_URL is no URL", "dialect://"),
+    "url-none": at_url(f"nonsense {PASSWORD}", "DATABASE_URL is not a URL", "dialect://"),
+    "url-one-slash": at_url(f"mysql:/u:{PASSWORD}@h/d", "DATABASE_URL is not a URL", "dialect://"),
     "url-dialect": at_url(f"oracle://u:{PASSWORD}@h/d", "DATABASE_URL names a database that is not supported", "mysql"),
     "url-driver": at_url(f"mysql+mysqldb://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write mysql alone"),
     "url-no-driver": at_url(
         f"postgresql+nope://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write postgresql alone"
     ),
     "url-async": at_url(f"postgresql+psycopg_async://u:{PASSWORD}@h/d", "names a driver", "write postgresql alone"),
-    "url-port-word": at_url(f"mysql://u:{PASSWORD}@h:port/d", "DATABASE_URL is no URL", "host:port"),
+    "url-port-word": at_url(f"mysql://u:{PASSWORD}@h:port/d", "DATABASE_URL is not a URL", "host:port"),
     "url-port-range": at_url(
         f"mysql://u:{PASSWORD}@h:99999/d", "DATABASE_URL names a port that cannot exist", "1 to 65535"
     ),

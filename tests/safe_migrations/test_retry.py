@@ -145,9 +145,9 @@ def test_another_connection(project: Project) -> None:
     done = project.db("-x", "lock_timeout=1", "upgrade")
     assert 1 == done.returncode
     assert (
-        "a script waited, on another connection than its revision's, for a lock that the revision itself may hold:"
+        "the script used a second connection (db.session) and waited for a lock that may be held by its own migration:"
         " UPDATE people SET name = 'Rex'\n"
-        "Fix: run it on the connection of the revision; db.session has another one:\n"
+        "Fix: run the statement on the connection of the revision:\n"
         '    op.get_bind().execute(sa.text("..."))\n'
     ) in done.stderr
     assert "b1" not in project.ok("current")

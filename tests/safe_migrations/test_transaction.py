@@ -102,7 +102,7 @@ def test_what_may_stay(project: Project, database: str) -> None:
     project.write(*revision("a1", FIRST, f"{ADD}\n{BIND}.connection.commit()", DROP))
     done = project.db("upgrade")
     assert (1, ([FIRST], True)) == (done.returncode, state(database))
-    assert "What the script did before that may have been committed.\n" in done.stderr
+    assert "Earlier changes of the script may have been committed.\n" in done.stderr
 
 
 def test_commit_before_an_autocommit_block(project: Project, database: str) -> None:

@@ -41,10 +41,10 @@ ADDED = {
 
 
 class MigrationCommand(click.Command):
-    """A command that ends an error with its message and exit status 1; with FLASK_DEBUG=1 the traceback comes too."""
+    """A command that reports an error with its message and exit status 1, after the traceback if FLASK_DEBUG=1."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take ``-1`` for the revision that it is in Alembic, and not for an option."""
+        """Parse ``-1`` as a revision, which it is to Alembic, and not as an option."""
         options = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
         wants_value = {name for option in options for name in option.opts}
         back = [
@@ -57,7 +57,7 @@ class MigrationCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; whatever it raises ends as a click.ClickException."""
+        """Run the command. Raise a click.ClickException for any error."""
         _complete_usage(ctx)
         situation = _situation(ctx)
         try:
@@ -66,7 +66,7 @@ class MigrationCommand(click.Command):
                 _require_settings(ctx, situation.directory)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise  # of the last: `flask db backups | head`, which click ends in silence
+            raise  # the last by `flask db backups | head`, which click ends silently
         except SystemExit as end:
             # Flask-Migrate logs a CommandError and exits while it handles it; a script that exits has not upgraded.
             if end.__context__ is None and script_place(end, situation.directory) is None:
@@ -82,7 +82,7 @@ class MigrationCommand(click.Command):
 
 
 class MigrationGroup(click.Group):
-    """`flask db`; it imports a command of this package when somebody types it.
+    """The group `flask db`, which imports a command of this package when somebody types it.
 
     Commands that an app adds with the group's decorator report errors in the same way.
     """
@@ -102,7 +102,7 @@ class MigrationGroup(click.Group):
 
 
 def init_app(app: Flask) -> None:
-    """Put `flask db` with these commands in the place of Flask-Migrate's, under the same name."""
+    """Replace Flask-Migrate's group with this one, under the same name."""
     allow_percent_in_path()
     app.cli.add_command(group, app.extensions["migrate"].migrate.command)
 
@@ -128,7 +128,7 @@ def _with_revision_option(command: click.Command) -> MigrationCommand:
 
 
 def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse to merge fewer than two revisions: Alembic writes a script that merges one."""
+    """Refuse to merge a single revision, for which Alembic would write a script."""
 
     @wraps(merge)
     def run(**options: Any) -> Any:
@@ -145,7 +145,7 @@ def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
-    """Tell on stderr what a review finds in scripts that were generated; it changes no exit status."""
+    """Review generated scripts: print the findings on stderr, and leave the exit status alone."""
 
     @wraps(generate)
     def run(**options: Any) -> Any:
@@ -162,7 +162,7 @@ def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _complete_usage(ctx: click.Context) -> None:
-    """What click and Flask-Migrate let through, and what would do something else than the words say."""
+    """Raise UsageError for arguments that click and Flask-Migrate accept, but that would do something else."""
     target = ctx.params.pop("target", None)
     if target is not None:
         if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
@@ -187,14 +187,14 @@ def _situation(ctx: click.Context) -> Situation:
 
 
 def _require_env(directory: Path) -> None:
-    """Alembic runs what Python has compiled of env.py where env.py itself is gone."""
+    """Raise FileNotFoundError if env.py is missing: Alembic would run its bytecode."""
     if (directory / "versions").is_dir() and not (directory / "env.py").exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory / "env.py"))
 
 
 def _require_settings(ctx: click.Context, directory: Path) -> None:
-    """Validate all settings, also for a command that has nothing to do."""
-    from ..settings import UnknownSettingError, read  # a web server loads this module
+    """Validate all settings, even for a command that has nothing to do."""
+    from ..settings import UnknownSettingError, read
 
     typed = [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]
     try:
@@ -205,7 +205,7 @@ def _require_settings(ctx: click.Context, directory: Path) -> None:
 
 @contextmanager
 def _doubtful_history_refused() -> Iterator[None]:
-    """Of a revision that is there twice Alembic takes the script that it reads last, and warns."""
+    """Turn Alembic's warnings about the history into errors: of two scripts for a revision it takes either."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", r"Revision .* is (present more than once|not present)", UserWarning)
         yield
@@ -213,7 +213,7 @@ def _doubtful_history_refused() -> Iterator[None]:
 
 @contextmanager
 def _flask_migrate_silent() -> Iterator[None]:
-    """Flask-Migrate logs the error that this module words."""
+    """Keep Flask-Migrate from logging an error that this module reports."""
     log = logging.getLogger("flask_migrate")
     before, log.disabled = log.disabled, True
     try:

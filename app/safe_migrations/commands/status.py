@@ -48,7 +48,7 @@ def _at_head(config: Config) -> bool:
         at_head = is_at_head(script, current) and not interrupted
         _line("database", f"{masked(connection.engine.url)}, {product} {version}")
         _line("revision", heads_in_words(current))
-        _line("head", ", ".join(script.get_heads()) or "none, for there is no script")
+        _line("head", ", ".join(script.get_heads()) or "none: there are no scripts")
         if interrupted:
             _line("half-way", interrupted)
         pending, using = [] if at_head else _pending(script, current), settings()

@@ -13,8 +13,8 @@ down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
-# While this runs, the code of the last release runs too, and has to work before and after it. So expand, then contract:
-# add in this release, use it, and take away in a later one what nothing uses any more.
+# The previous release is still running while this does, and must work before and after it. Expand, then contract: add
+# now, switch the code, remove in a later release.
 
 
 def upgrade() -> None:

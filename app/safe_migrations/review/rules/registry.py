@@ -78,12 +78,12 @@ class RuleContext:
 
     @property
     def in_batch(self) -> bool:
-        """Whether the operation is in a batch; then the lines to paste are, too."""
+        """Return True for an operation in a batch; then the lines to paste are in one too."""
         return self.operation is not None and self.operation.batch
 
     @property
     def in_sql(self) -> bool:
-        """Whether the operation was read from SQL, which runs as written instead of as Alembic would write it."""
+        """Return True for an operation that was read from SQL, which runs as written, not as Alembic would write it."""
         return self.operation is not None and self.operation.statement is not None
 
     def revision_ops(self, *classes: type) -> list[Any]:
