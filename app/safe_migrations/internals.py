@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flask_migrate
-from sqlalchemy import Column, Engine, PoolProxiedConnection
+from sqlalchemy import Column, Constraint, Dialect, Engine, PoolProxiedConnection
 from sqlalchemy.inspection import _inspects
 from sqlalchemy.types import TypeEngine
 
@@ -59,3 +59,12 @@ def before_checkout(listener: Callable[[], None]) -> None:
         return connect(self)
 
     Engine.raw_connection = raw_connection  # type: ignore[method-assign]
+
+
+def is_created(constraint: Constraint, dialect: Dialect) -> bool:
+    """Return False for the CHECK of a type, such as Enum, that the dialect expresses by the type itself.
+
+    SQLAlchemy 2.1 keeps that condition in the constraint; otherwise only the text of a CREATE TABLE shows it.
+    """
+    compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
+    return constraint._create_rule is None or bool(constraint._create_rule(compiler))

@@ -198,7 +198,7 @@ def test_percent(facts: type[Facts]) -> None:
 def test_spelled() -> None:
     """Values are as people wrote them; what has no SQL is told by its class."""
     facts = FACTS["mysql"]()
-    assert ["ENUM('open')", "String", "a type that nobody knows"] == [
+    assert ["ENUM('open')", "String", "an unknown type"] == [
         facts.spelled(each) for each in (Enum("open"), String(), None)
     ]
 

@@ -4,8 +4,10 @@ import flask_migrate
 import pytest
 from flask import Flask
 from sqlalchemy import (
+    CheckConstraint,
     Column,
     Engine,
+    Enum,
     ForeignKey,
     Integer,
     MetaData,
@@ -17,6 +19,7 @@ from sqlalchemy import (
 )
 
 from app.safe_migrations import internals
+from app.safe_migrations.adapters.dialects import dialect_of
 
 
 def test_inspects() -> None:
@@ -82,3 +85,13 @@ def test_before_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
             refused()
     calls.clear()
     assert ["pet"] == inspect(engine).get_table_names()
+
+
+def test_is_created() -> None:
+    """The CHECK of an Enum is created where the database has no enums; any other CHECK is created everywhere."""
+    kind = Enum("a", "b", name="kind", create_constraint=True)
+    table = Table("pet", MetaData(), Column("kind", kind), CheckConstraint("kind > 'a'", name="own"))
+    checks = {str(each.name): each for each in table.constraints if isinstance(each, CheckConstraint)}
+    for dialect, created in (("sqlite", True), ("mysql", False), ("postgresql", False)):
+        assert created == internals.is_created(checks["kind"], dialect_of(dialect))
+        assert internals.is_created(checks["own"], dialect_of(dialect))

@@ -1,4 +1,4 @@
-"""What becomes of values when a column gets another type: by the types as a database is told of them."""
+"""What a change of a column's type does to its values, by the types as CREATE TABLE has them."""
 
 import re
 from collections.abc import Mapping
@@ -18,43 +18,43 @@ from .dialects import dialect_of
 class Cast(Enum):
     """What a column's new type does to values that the old one may hold."""
 
-    KEEPS = "each is what it was"
-    SHRINKS = "those that are too long, too large or too precise are cut or refused"
-    LOSES = "some are changed or refused"
+    KEEPS = "all values stay the same"
+    SHRINKS = "values that are too long, too large or too precise are cut or refused"
+    LOSES = "some values are changed or refused"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A type without its spelling. ``size`` is in characters, bytes, bits, or digits of a number or of seconds."""
+    """A type without its spelling. ``size`` counts characters, bytes, bits, or digits of a number or of seconds."""
 
     family: str
     size: float = inf
     scale: float = 0
     unsigned: bool = False
     values: frozenset[str] = frozenset()
-    """Of an enum."""
+    """The values of an enum."""
     name: str | None = None
-    """Of an enum, where the database has a type of that name."""
+    """The name of an enum that is a type in the database."""
     stored: str = ""
-    """How, where types of a family differ in that."""
+    """How values are stored, where types of a family differ in that."""
     in_bytes: bool = False
-    """Whether the size of a text is; a character takes up to four."""
+    """Whether the size of a text counts bytes; a character takes up to four."""
 
     @property
     def bits(self) -> float:
-        """Of the largest number; a sign takes one."""
+        """Return the bits of the largest number; a sign takes one."""
         return self.size if self.unsigned else self.size - 1
 
     @property
     def digits(self) -> float:
-        """Before the point."""
+        """Return the number of digits before the point."""
         if self.family == "integer":
             return len(str(2 ** int(self.bits)))
         return inf if self.size == inf else self.size - self.scale
 
     @property
     def width(self) -> float:
-        """In characters, of the longest value as text."""
+        """Return how many characters the longest value has as text."""
         if self.family in ("text", "binary"):
             return self.size
         if self.family == "enum":
@@ -86,17 +86,17 @@ KINDS = {
     "JSONB": Kind("json", stored="parsed"),
     "UUID": Kind("uuid"),
 }
-"""By the words that CREATE TABLE has for them; a size that stands there replaces this one."""
+"""By their names in CREATE TABLE; a size in parentheses there replaces this one."""
 
 WIDENING = frozenset({("date", "datetime")})
-"""Families of which the second holds all values of the first, beside those that sizes tell of."""
+"""Pairs of families of which the second holds all values of the first, besides those compared by size."""
 
 OPTIONS = re.compile(r"\s*(\(.*?\)|\b(UNSIGNED|ZEROFILL)\b|\b(COLLATE|CHARACTER SET|CHARSET)\b.*)", re.IGNORECASE)
 SIZES = re.compile(r"\((\d+)(?:,\s*(-?\d+))?\)")
 
 
 def spelled(type_: TypeEngine[Any], dialect: str) -> str | None:
-    """The type as CREATE TABLE has it; None if it has no name there, such as a String without a length."""
+    """Return the type as in CREATE TABLE; None if it has no SQL, such as a String without a length."""
     try:
         return str(type_.compile(dialect=dialect_of(dialect)))
     except CompileError:
@@ -104,7 +104,7 @@ def spelled(type_: TypeEngine[Any], dialect: str) -> str | None:
 
 
 def kind_of(type_: TypeEngine[Any] | None, dialect: str, kinds: Mapping[str, Kind]) -> Kind | None:
-    """What the type is on that dialect; None if nobody can say."""
+    """Return the kind of the type on that dialect; None if it is unknown."""
     text = None if type_ is None else spelled(type_, dialect)
     if type_ is None or text is None:
         return None
@@ -126,7 +126,7 @@ def kind_of(type_: TypeEngine[Any] | None, dialect: str, kinds: Mapping[str, Kin
 
 
 def enum_of(type_: TypeEngine[Any], dialect: str) -> EnumType | None:
-    """The enum that the database has for the type, if it has one."""
+    """Return the enum that the database has for the type; None for any other type."""
     known = dialect_of(dialect)
     found: TypeEngine[Any] = type_.dialect_impl(known)
     if isinstance(found, TypeDecorator):
@@ -135,7 +135,7 @@ def enum_of(type_: TypeEngine[Any], dialect: str) -> EnumType | None:
 
 
 def cast(old: Kind | None, new: Kind | None, widening: frozenset[tuple[str, str]] = WIDENING) -> Cast:
-    """What becomes of values; nothing is lost in a text that takes any length."""
+    """Return what happens to values; a text of any length loses nothing."""
     if new is None:
         return Cast.LOSES
     if new.family == "text" and (old is None or old.family != "binary"):
@@ -166,7 +166,7 @@ def _signs_fit(old: Kind, new: Kind) -> bool:
 
 
 def _digits_held(new: Kind) -> float:
-    """The digits of whole numbers that surely fit."""
+    """Return the number of digits with which every whole number fits."""
     return new.digits - 1 if new.family == "integer" else new.digits
 
 
@@ -175,7 +175,7 @@ def _fits(it_does: bool) -> Cast:
 
 
 def outside(old: Kind, new: Kind, column: ColumnElement[Any]) -> ColumnElement[bool] | None:
-    """Which values are too large for the ``new`` kind; None if that cannot be asked."""
+    """Return a condition for values that are too large for the ``new`` kind; None if there is none."""
     if old.family == new.family == "text":
         return (func.octet_length(column) if new.in_bytes else func.char_length(column)) > new.size
     if old.family not in ("integer", "decimal"):

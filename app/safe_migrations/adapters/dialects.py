@@ -1,4 +1,4 @@
-"""SQLAlchemy's dialects, to write SQL with, without a connection or a DBAPI."""
+"""SQLAlchemy's dialects, to write SQL without a connection or a DBAPI."""
 
 from functools import cache
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy import URL, Dialect
 
 @cache
 def dialect_of(name: str) -> Dialect:
-    """The dialect of that name; parameters are ``:name``, so that each % stays as it is."""
+    """Return the dialect of that name. Parameters are written as ``:name``, so that % is not doubled."""
     kind: Any = URL.create(name).get_dialect()
     made: Dialect = kind(paramstyle="named")
     return made

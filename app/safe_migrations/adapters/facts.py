@@ -19,193 +19,164 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
+from ..internals import is_created
 from .casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
 from .dialects import dialect_of
 
-UNLIMITED = 1_000_000_000
-
 
 class Facts:
-    """Pessimistic, unless a product is known to do better; ``version`` is the lowest that a revision has to work on.
+    """What one product does. Without a ``version`` it is the oldest that is still maintained.
 
-    Without a version it is the oldest that is still in use.
+    Defaults are pessimistic: a product says where it does better.
     """
 
     product: str
     dialect: str
     """The name of SQLAlchemy's dialect."""
 
+    oldest: tuple[int, ...] = ()
+
+    grammar = ""
+    """The name of sqlglot's dialect."""
+
+    default_schema: str | None = None
+    """The schema of a table without one."""
+
+    folds_names = False
+    """Whether names without quotes are converted to lower case."""
+
+    keys_in_tables = False
+    """Whether CREATE TABLE may contain KEY and INDEX."""
+
+    runs_comments = False
+    """Whether the SQL between /*! and */ is executed."""
+
+    longest_name: float = 63
+    """The maximum length of a name, in bytes or characters. Longer ones are cut or refused."""
+
+    names_in_bytes = True
+
     ddl_commits = True
-    """Whether a DDL statement commits what was done before it."""
+    """Whether a DDL statement commits the transaction."""
 
     one_writer = False
-    """Whether a transaction that has written keeps all other writers out, whatever they write."""
+    """Whether a transaction that has written blocks all other writers, whatever they write."""
 
     ends_transaction = frozenset(
         ["BEGIN", "COMMIT", "ROLLBACK", "PREPARE TRANSACTION", "COMMIT PREPARED", "ROLLBACK PREPARED", "XA"]
     ) | {"SET AUTOCOMMIT"}
-    """The commands that end the transaction in which a revision runs, or begin another."""
+    """The commands that end the revision's transaction, or begin another one."""
 
     heavy_commands: Mapping[str, str] = {}
-    """The commands that keep others out of a table until they are done, and what to do instead."""
+    """The commands that block other sessions until they are done, and what to do instead."""
 
     reaches_out: re.Pattern[str] | None = None
-    """What the keywords of a statement, joined by single spaces, begin with if it changes more than its database."""
+    """Matches the keywords of a statement, joined by single spaces, that changes more than its database."""
 
     holds_code: re.Pattern[str] | None = None
-    """What they begin with if the statement contains SQL that runs later, or that stands in strings."""
+    """Matches those of a statement that contains SQL which runs later, or stands in strings."""
 
     runs_strings: re.Pattern[str] | None = None
-    """What they contain before an expression whose value is run as SQL."""
+    """Matches the keywords before an expression whose value is executed as SQL."""
 
     concurrent_indexes = False
-    """Whether an index can be made, and dropped, without keeping writers out, if a statement asks for it."""
+    """Whether CREATE and DROP INDEX have a form that does not block writes."""
 
-    invents_values = False
-    """Whether a column that is added with NOT NULL and no default gets values in the rows that are there."""
+    unvalidated_constraints = False
+    """Whether a foreign key or CHECK can be added without scanning existing rows under a lock."""
+
+    constraints_from_indexes = False
+    """Whether a unique index can become a constraint; creating both at once blocks reads and writes."""
 
     not_null_scans = False
-    """Whether nobody can read a table while a column of it becomes NOT NULL, unless a CHECK says that it is."""
+    """Whether SET NOT NULL blocks reads during a scan, unless a CHECK proves it."""
+
+    invents_values = False
+    """Whether existing rows get an invented value in a NOT NULL column without a default."""
 
     generated_not_null = True
     """Whether a generated column may be NOT NULL."""
 
-    adding_rewrites = False
-    """Whether a table is made anew for a column that has another value in each row."""
+    redefines_columns = False
+    """Whether changing or renaming a column restates its whole definition: type, default and comment."""
+
+    rebuilds = False
+    """Whether columns and constraints are changed by rebuilding the table, in Alembic's batch mode."""
 
     stable_functions: frozenset[str] = frozenset()
-    """Functions that give a default the same value in all rows of a statement."""
+    """Functions that have one value for all rows of a statement."""
 
     without_default: tuple[type[TypeEngine[Any]], ...] = ()
-    """Types whose columns take no constant as a default."""
+    """Types whose columns cannot have a constant default."""
 
     enums_are_types = False
-    """Whether an enum is a type of its own, beside the tables that use it."""
+    """Whether an enum is a type in the database, separate from the tables that use it."""
 
     sequences = False
-    """Whether it has sequences, besides auto-incremented keys."""
-
-    enum_catalogue: str | None = None
-    """The table of the system catalogue that has the values of enums."""
-
-    unvalidated_constraints = False
-    """Whether a foreign key or CHECK can be added without a look at the rows; else all are read under a lock."""
-
-    constraints_from_indexes = False
-    """Whether a unique index can become a constraint; making both at once keeps everyone out of the table."""
-
-    exclude_constraints = False
+    """Whether the database has sequences besides auto-incremented keys."""
 
     unnamed_primary_keys = False
     """Whether a primary key is dropped without a name."""
 
-    foreign_keys_copy = False
-    """Whether a foreign key is added by copying its table, while writers wait."""
-
     foreign_keys_need_index = False
-    """Whether an index stays for as long as a foreign key of its table has no other that begins with its columns; a key
-    that has none gets one, of its own name."""
-
-    blocking_indexes: frozenset[str] = frozenset()
-    """Kinds of indexes that keep writers out while they are made, by their word in CREATE INDEX."""
+    """Whether a foreign key needs an index that begins with its columns; the server creates a missing one, under the
+    foreign key's name, and refuses to drop the only one."""
 
     checks_stop_renames = False
     """Whether a column cannot be renamed while a CHECK names it."""
 
-    longest_name = 63
-    """How long a name may be, in characters or bytes; a longer one is cut or refused."""
-
-    names_in_bytes = True
-
     kinds: Mapping[str, Kind] = KINDS
-    """Its types, by name."""
+    """The kinds of its types, by name."""
 
     sizes_hold = True
-    """Whether values are held to the size of their type."""
+    """Whether the size of a type limits its values."""
 
     widening = WIDENING
-    """Families of types of which the second holds all values of the first."""
-
-    json_has_no_equality = False
-    """Whether a column of type JSON keeps what was written, and cannot be compared."""
-
-    grammar = ""
-    """What sqlglot calls this database's SQL."""
-
-    folds_names = False
-    """Whether a name without quotes is the same in lower case."""
-
-    default_schema: str | None = None
-    """Where a table is if no schema is named."""
-
-    keys_in_tables = False
-    """Whether a definition of a table may have KEY and INDEX in it."""
-
-    runs_comments = False
-    """Whether what stands between /*! and */ is run."""
-
-    rebuilds = False
-    """Whether a column or a constraint is changed by making the table anew, in Alembic's batch mode."""
-
-    redefines_columns = False
-    """Whether a column is changed, and renamed, by saying all of it anew: its type, default and comment."""
-
-    enums_by_place = False
-    """Whether rows have the value of an enum by its place in the list."""
-
-    auto_increment_blocks_writes = False
-    """Whether nobody can write to a table while it gets a column whose values the database numbers."""
-
-    oldest: tuple[int, ...] = ()
+    """Pairs of families of which the second holds all values of the first."""
 
     def __init__(self, version: tuple[int, ...] = ()) -> None:
         self.version = version or self.oldest
 
     def way_out(self, words: str, _text: str, _concurrently: bool) -> str | None:
-        """What to do instead of a command that keeps others out of a table for long; None if it does not.
+        """Return what to do instead of a command that blocks others for long; None for other commands.
 
-        ``words`` and the rest are a CommandOp's.
+        The arguments are attributes of a CommandOp.
         """
         return self.heavy_commands.get(words)
 
     def is_too_long(self, name: str) -> bool:
-        """Whether ``name`` is cut or refused."""
+        """Return True if ``name`` is cut or refused."""
         return len(name.encode() if self.names_in_bytes else name) > self.longest_name
 
     def shortened(self, name: str) -> str:
-        """Its beginning, as far as it is not too long."""
+        """Return the beginning of ``name`` that is not too long."""
         return next(name[:end] for end in range(len(name), 0, -1) if not self.is_too_long(name[:end]))
 
-    @property
-    def names_end(self) -> bool:
-        """Whether a name may be too long at all."""
-        return self.longest_name < UNLIMITED
-
     def kind(self, type_: TypeEngine[Any] | None) -> Kind | None:
-        """What a type is here; None if that is not known."""
+        """Return the kind of a type; None if it is unknown."""
         return kind_of(type_, self.dialect, self.kinds)
 
     def spelled(self, type_: TypeEngine[Any] | None) -> str:
-        """A type as CREATE TABLE has it; its class where it has no SQL here."""
-        return "a type that nobody knows" if type_ is None else spelled(type_, self.dialect) or type(type_).__name__
+        """Return a type as in CREATE TABLE; the name of its class if it has no SQL here."""
+        return "an unknown type" if type_ is None else spelled(type_, self.dialect) or type(type_).__name__
 
     def cast(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> Cast:
-        """What becomes of the values of a column whose type changes; what is not known loses some."""
+        """Return what a change of type does to values; an unknown type loses some."""
         found = cast(self.kind(old), self.kind(new), self.widening)
         return Cast.KEEPS if found is Cast.SHRINKS and not self.sizes_hold else found
 
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
-        """Whether the table is made anew for another type, and nobody may read it until it is."""
+        """Return True if a change of type rewrites the table and blocks reads."""
         kind = self.kind(old)
         return kind is None or kind != self.kind(new)
 
     @property
     def sql_dialect(self) -> Dialect:
-        """SQLAlchemy's dialect, to write SQL with."""
+        """Return SQLAlchemy's dialect, to write SQL with."""
         return dialect_of(self.dialect)
 
     def default(self, default: FetchedValue | None) -> str:
-        """What stands behind DEFAULT in the definition of a column, as SQLAlchemy writes it; empty if nothing does."""
+        """Return what SQLAlchemy writes after DEFAULT in a column's definition; empty if nothing."""
         if not isinstance(default, DefaultClause):
             return ""
         column = Column("x", Integer(), server_default=default)
@@ -215,49 +186,40 @@ class Facts:
 
     @property
     def ignores_inline_references(self) -> bool:
-        """Whether REFERENCES in the definition of a column makes no foreign key, and no error."""
+        """Return True if REFERENCES in a column's definition silently creates no foreign key."""
         return False
 
-    @property
-    def alters_by_copy(self) -> bool:
-        """Whether ALTER TABLE copies the table for some changes, and nobody can write to it until that is done."""
+    def copies(self, _change: str) -> bool:
+        """Return True if ALTER TABLE copies the table for that change, and blocks writes until it is done."""
         return False
 
     def copies_for_type(self, _before: TypeEngine[object] | None, _after: TypeEngine[object]) -> bool:
-        """Whether the table is copied when a column's type changes so; ``before`` is None if nobody knows it."""
-        return self.alters_by_copy
+        """Return True if it does so for a change of type; ``before`` is None if it is unknown."""
+        return False
 
     def copies_for_default(self, _default: str) -> bool:
-        """Whether the table is copied for a new column with that default, as default() has it."""
-        return self.alters_by_copy
-
-    def copies_for_check(self, _inline: bool) -> bool:
-        """Whether the table is copied for a new CHECK constraint, ``inline`` in the definition of a new column."""
-        return self.alters_by_copy
-
-    def copies_for_auto_increment(self, _numbered: bool) -> bool:
-        """Whether the table is copied when the database begins, or ceases, to number an existing column's values."""
-        return self.alters_by_copy
+        """Return True if it does so for a new column with that default, as default() returns it."""
+        return False
 
     def crosses_length_bytes(
         self, _before: TypeEngine[object] | None, _after: TypeEngine[object], _width: int | None = None
     ) -> bool:
-        """Whether a text grows so far that its length takes another byte, and every row has to be written again.
+        """Return True if a longer text needs another byte for its length, so that all rows are rewritten.
 
-        ``width`` is how many bytes a character may take in the column, where that is known.
+        ``width`` is the number of bytes that a character may take in the column, if that is known.
         """
         return False
 
     def enum_values(self, _type: TypeEngine[object] | None) -> list[str]:
-        """The values of an enum that rows have by their place in the list; empty for any other type."""
+        """Return the values of an enum that rows store by position; empty for any other type."""
         return []
 
     def has_width(self, _width: int, _table: str, _column: str, _schema: str | None) -> Select[tuple[int]] | None:
-        """Finds the column if its characters take at most ``width`` bytes; None if the database does not tell."""
+        """Return a query that finds the column if its characters take at most ``width`` bytes; None without one."""
         return None
 
     def has_engine(self, _engine: str, _table: str, _schema: str | None) -> Select[tuple[int]] | None:
-        """Finds the table if it is of that storage engine; None if the database has none."""
+        """Return a query that finds the table if it uses that storage engine; None without one."""
         return None
 
     def partitions(self, _table: str, _schema: str | None) -> TextClause | None:
@@ -267,7 +229,7 @@ class Facts:
         return None
 
     def is_constant(self, _default: str) -> bool:
-        """Whether a default, as default() has it, can be had by rows that are there without writing them."""
+        """Return True if existing rows can have a default, as default() returns it, without being written."""
         return True
 
     def redefines_column(self, _operation: AlterColumnOp) -> bool:
@@ -283,26 +245,25 @@ class Facts:
         return ".".join(self.sql_dialect.identifier_preparer.quote(part) for part in (schema, name) if part)
 
     def enum(self, _kind: TypeEngine[Any]) -> tuple[str, str] | None:
-        """Where an enum is a type of the database's own: its name, quoted, and the statement that creates it."""
+        """Return the quoted name and the CREATE TYPE of an enum, where it is a type in the database."""
         return None
 
     def enum_type(self, _kind: TypeEngine[Any]) -> Enum | None:
-        """Where an enum is a type of the database's own: SQLAlchemy's type for it, with name, schema and values."""
+        """Return SQLAlchemy's type for such an enum, with name, schema and values."""
         return None
 
     def growing_enum(self, _name: str, _value: str, _before: str | None = None) -> str:
-        """The statement that adds a value to the enum of that name, for what enum() knows; last, or before another."""
+        """Return the statement that adds a value to the enum of that name, at the end or before another value."""
         return ""
 
     def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
-        """The type for a table that is created when its enum is there already."""
+        """Return the type for a new table whose enum exists already."""
         return kind
 
     def validating(self, _table: str, _schema: str | None, _constraint: str) -> str | None:
-        """The statement that lets a foreign key look at the rows that were there before it."""
+        """Return the statement that validates existing rows against a constraint added as NOT VALID."""
         return None
 
     def makes(self, constraint: Constraint) -> bool:
-        """Whether it is made here: that of a type, such as Enum, is not where the type itself says it."""
-        compiler = self.sql_dialect.ddl_compiler(self.sql_dialect, None)  # type: ignore[arg-type]
-        return constraint._create_rule is None or bool(constraint._create_rule(compiler))
+        """Return False for the constraint of a type, such as Enum, that the database expresses by the type itself."""
+        return is_created(constraint, self.sql_dialect)

@@ -1,4 +1,4 @@
-"""What MySQL and MariaDB do with an operation."""
+"""Facts about MySQL and MariaDB."""
 
 import re
 from typing import Any
@@ -12,16 +12,16 @@ from ..casts import KINDS, Kind
 from ..facts import Facts
 from .types import ColumnType
 
-# What is another value in each row.
+# Functions with another value in each row.
 DIFFERS = r"\b(?:uuid(?:_short)?|sys_guid|random_bytes|nextval|next\s+value|lastval|setval|utc_timestamp)\b"
 
-# Users, roles, what they may do, and variables are the server's; what a variable says nobody can read beforehand.
+# Users, roles, privileges and variables belong to the server, and the value of a variable is not known beforehand.
 REACHES_OUT = re.compile(
     r"(CREATE|ALTER|DROP|RENAME) (OR REPLACE |UNDO )?(USER|ROLE|SERVER|TABLESPACE)\b|(CREATE|DROP) (DATABASE|SCHEMA)\b"
     r"|(GRANT|REVOKE|FLUSH|INSTALL|UNINSTALL|SHUTDOWN|RESTART|KILL|PURGE|BINLOG|CLONE)\b|(ALTER|LOCK) INSTANCE\b"
     r"|(CHANGE|START|STOP|RESET) (MASTER|REPLICA|REPLICATION|GROUP_REPLICATION|SLAVE|ALL|PERSIST|BINARY)\b"
     r"|SET (PASSWORD|DEFAULT ROLE)\b|SET .*\b(GLOBAL|PERSIST|PERSIST_ONLY)\b|.*\b(INTO (OUTFILE|DUMPFILE)|SONAME)\b"
-    # Engines whose rows may be elsewhere.
+    # Engines whose rows may be in another database.
     r"|.*\bENGINE (= )?(FEDERATED|CONNECT|SPIDER|MERGE|MRG_MYISAM|S3|OQGRAPH)\b|.*\bUNION = \("
 )
 HOLDS_CODE = re.compile(
@@ -69,53 +69,60 @@ class MySQLFacts(Facts):
     names_in_bytes = False
     checks_stop_renames = True
     unnamed_primary_keys = True
-    foreign_keys_copy = True
     foreign_keys_need_index = True
-    blocking_indexes = frozenset({"FULLTEXT", "SPATIAL"})
     invents_values = True  # in strict mode too (manual, "Data Type Default Values")
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
     redefines_columns = True
     # "Data Type Default Values" in its manual.
     without_default: tuple[type[TypeEngine[Any]], ...] = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary)
-    enums_by_place = True
-    auto_increment_blocks_writes = True
     lengths_that_grow_free = 0
-    """Up to how many bytes a text may hold that can grow past 255 without a copy."""
+    """Texts of up to so many bytes can grow past 255 bytes without a copy."""
+
+    copied_changes = frozenset(
+        {
+            "STORED",
+            "ADD AUTO_INCREMENT",
+            "DROP AUTO_INCREMENT",
+            "CHECK",
+            "inline CHECK",
+            "DROP PRIMARY KEY",
+            "the table",
+        }
+    )
+    """What copies the table, besides changes of type and defaults. Adding a primary key and NULL are done in place."""
 
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
-        """Readers go on while a table is copied; writers wait."""
+        """Return False: copying a table does not block reads."""
         return False
 
     @property
     def ignores_inline_references(self) -> bool:
-        """Up to 9.0 (MySQL 9.0 release notes, WL#16130)."""
+        """Return True before 9.0 (MySQL 9.0 release notes, WL#16130)."""
         return self.version < (9, 0)
 
     @property
     def alters_by_copy(self) -> bool:
-        """All versions; adding a primary key and a nullable change are done in place, and rows can be written."""
+        """Return True if ALTER TABLE blocks writes while it copies a table."""
         return True
 
+    def copies(self, change: str) -> bool:
+        """Return True for those in the table above."""
+        return self.alters_by_copy and change in self.copied_changes
+
     def copies_for_type(self, before: TypeEngine[object] | None, after: TypeEngine[object]) -> bool:
-        """All but a VARCHAR that grows, values that an ENUM gets at its end, and what is another word for the same."""
-        if not self.alters_by_copy:
-            return False
+        """Return True for all but a VARCHAR that grows, values appended to an ENUM, and another name of the type."""
         old, new = self._type(before), self._type(after)
-        return old is None or new is None or not old.becomes(new)
+        return self.alters_by_copy and (old is None or new is None or not old.becomes(new))
 
     def copies_for_default(self, default: str) -> bool:
-        """All that stands in parentheses, CURRENT_TIMESTAMP and numbers among it; SQLAlchemy writes now() so."""
+        """Return True for anything in parentheses, numbers too; SQLAlchemy puts now() into parentheses."""
         return self.alters_by_copy and default.startswith("(")
-
-    def copies_for_auto_increment(self, _numbered: bool) -> bool:
-        """AUTO_INCREMENT copies, whether it comes or goes."""
-        return self.alters_by_copy
 
     def crosses_length_bytes(
         self, before: TypeEngine[object] | None, after: TypeEngine[object], width: int | None = None
     ) -> bool:
-        """Up to 255 bytes the length takes one byte, and above two (MySQL manual, "Online DDL Operations", VARCHAR)."""
+        """Return True if a length of one byte becomes two: above 255 (manual, "Online DDL Operations", VARCHAR)."""
         old, new = self._type(before), self._type(after)
         if not self.alters_by_copy or old is None or new is None or old.kind != new.kind:
             return False
@@ -125,23 +132,24 @@ class MySQLFacts(Facts):
         return self.lengths_that_grow_free < least <= 255 < most
 
     def enum_values(self, type_: TypeEngine[object] | None) -> list[str]:
-        """Of ENUM and SET, which sort by the place, too (MySQL manual, "The ENUM Type")."""
+        """Return those of ENUM and SET (MySQL manual, "The ENUM Type")."""
         found = self._type(type_)
         return found.members if found is not None else []
 
     def has_width(self, width: int, table_name: str, column_name: str, schema: str | None) -> Select[tuple[int]]:
-        """By information_schema."""
-        return _told("columns", table_name, schema).where(
+        """Return a query on information_schema."""
+        return _information("columns", table_name, schema).where(
             column("column_name") == column_name,
             column("character_octet_length", Integer) <= column("character_maximum_length", Integer) * width,
         )
 
     def has_engine(self, engine: str, table_name: str, schema: str | None) -> Select[tuple[int]]:
-        """By information_schema."""
-        return _told("tables", table_name, schema).where(column("engine") == engine)
+        """Return a query on information_schema."""
+        return _information("tables", table_name, schema).where(column("engine") == engine)
 
     def redefines_column(self, operation: AlterColumnOp) -> bool:
-        """MODIFY and CHANGE do, and Alembic takes them for all but a default (alembic/ddl/mysql.py)."""
+        """Return True for MODIFY and CHANGE, which Alembic uses for all but a default (alembic/ddl/mysql.py)."""
+        kind = self.kind(operation.existing_type)
         return (
             operation.modify_name is not None
             or operation.modify_nullable is not None
@@ -150,8 +158,8 @@ class MySQLFacts(Facts):
             or operation.kw.get("autoincrement") is not None
             or (
                 operation.modify_server_default is not None
-                and operation.existing_type is not None
-                and operation.existing_type._type_affinity is sqltypes.DateTime
+                and kind is not None
+                and kind.family in ("datetime", "timestamp")
             )
         )
 
@@ -173,31 +181,25 @@ class MariaDBFacts(MySQLFacts):
     generated_not_null = False
     without_default = ()  # from 10.2.1 on
 
+    copied_changes = MySQLFacts.copied_changes - {"DROP AUTO_INCREMENT", "inline CHECK"}
+
     @property
     def ignores_inline_references(self) -> bool:
-        """Up to 10.5 (MDEV-20729)."""
+        """Return True before 10.5 (MDEV-20729)."""
         return self.version < (10, 5)
 
     @property
     def alters_by_copy(self) -> bool:
-        """From 11.2 on rows can be written while a table is copied (MariaDB documentation, "Online Schema Change")."""
+        """Return False from 11.2 on: copying does not block writes (MariaDB documentation, "Online Schema Change")."""
         return self.version < (11, 2)
 
     def copies_for_default(self, default: str) -> bool:
-        """What is the same in all rows is worked out once; a few functions are not."""
+        """Return True for a few functions; any other default is evaluated once."""
         return self.alters_by_copy and re.search(DIFFERS, default, re.IGNORECASE) is not None
 
-    def copies_for_check(self, inline: bool) -> bool:
-        """Not if it stands in the definition of a new column."""
-        return self.alters_by_copy and not inline
 
-    def copies_for_auto_increment(self, auto_increment: bool) -> bool:
-        """Not when AUTO_INCREMENT goes."""
-        return self.alters_by_copy and auto_increment
-
-
-def _told(view: str, table_name: str, schema: str | None) -> Select[tuple[int]]:
-    """What a view of information_schema tells of a table."""
+def _information(view: str, table_name: str, schema: str | None) -> Select[tuple[int]]:
+    """Return a query for a table in a view of information_schema."""
     return (
         select(1)
         .select_from(table(view, schema="information_schema"))

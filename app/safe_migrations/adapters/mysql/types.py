@@ -1,7 +1,7 @@
-"""What MySQL and MariaDB make of a change of a column's type.
+"""Whether MySQL and MariaDB copy the table for a change of a column's type.
 
-MySQL 9.7 and MariaDB 10.11 were asked with ALGORITHM=INPLACE, LOCK=NONE, and so do the tests; the manuals have it in
-"Online DDL Operations" and "InnoDB Online DDL Overview".
+Measured on MySQL 9.7 and MariaDB 10.11 with ALGORITHM=INPLACE, LOCK=NONE, as the tests do; in the manuals see "Online
+DDL Operations" and "InnoDB Online DDL Overview".
 """
 
 import re
@@ -16,15 +16,15 @@ MEMBER = re.compile(r"'((?:[^']|'')*)'")
 CHARSET = re.compile(r" (?:CHARACTER SET (?P<charset>\w+)|COLLATE (?P<collation>\w+))", re.IGNORECASE)
 SAME = {"BOOL": "TINYINT", "BOOLEAN": "TINYINT", "INTEGER": "INT", "NUMERIC": "DECIMAL", "REAL": "DOUBLE"}
 INTEGERS = ("TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT")
-# What stands in the parentheses if nothing does.
+# The arguments of a type without parentheses.
 ARGUMENTS = {"DECIMAL": "10,0", "CHAR": "1", "BIT": "1", "DATETIME": "0", "TIMESTAMP": "0", "TIME": "0"}
-USUAL = "utf8mb4"  # of a table that does not say otherwise
+DEFAULT_CHARSET = "utf8mb4"
 BYTES = {"latin1": 1, "ascii": 1, "binary": 1, "utf8": 3, "utf8mb3": 3, "ucs2": 2}
 
 
 @dataclass(frozen=True)
 class ColumnType:
-    """A type as the servers see it: ``VARCHAR``, its length, ``UNSIGNED`` and the like, its characters."""
+    """A type as the servers see it: ``VARCHAR``, its length, options such as ``UNSIGNED``, and its character set."""
 
     kind: str
     arguments: str
@@ -34,7 +34,7 @@ class ColumnType:
 
     @classmethod
     def of(cls, type_: TypeEngine[object], dialect: Dialect) -> "ColumnType | None":
-        """None if it has no SQL, such as a String without a length."""
+        """Return the type on that dialect; None if it has no SQL, such as a String without a length."""
         try:
             text = type_.compile(dialect=dialect)
         except CompileError:
@@ -57,24 +57,24 @@ class ColumnType:
 
     @property
     def members(self) -> list[str]:
-        """The values of an ENUM or a SET."""
+        """Return the values of an ENUM or a SET."""
         return MEMBER.findall(self.arguments) if self.kind in ("ENUM", "SET") else []
 
     @property
     def length(self) -> int | None:
-        """How long a VARCHAR or VARBINARY may be; None for any other type."""
+        """Return the length of a VARCHAR or VARBINARY; None for any other type."""
         return int(self.arguments) if self.kind in ("VARCHAR", "VARBINARY") else None
 
     @property
     def width(self) -> int:
-        """Bytes that a character may take: four, unless the type says otherwise."""
-        return 1 if self.kind == "VARBINARY" else BYTES.get(self.charset or USUAL, 4)
+        """Return how many bytes a character may take: four, unless the type says otherwise."""
+        return 1 if self.kind == "VARBINARY" else BYTES.get(self.charset or DEFAULT_CHARSET, 4)
 
     def becomes(self, other: "ColumnType") -> bool:
-        """Whether no row is touched when a column gets the ``other``; where VARCHAR crosses 255 bytes, see facts.py."""
+        """Return True if no row is rewritten for the ``other`` type; for VARCHAR past 255 bytes see facts.py."""
         if self.kind != other.kind or self.options != other.options:
             return False
-        if (self.charset or USUAL) != (other.charset or USUAL):
+        if (self.charset or DEFAULT_CHARSET) != (other.charset or DEFAULT_CHARSET):
             return False
         if self.length is not None and other.length is not None:
             return self.length <= other.length
@@ -86,5 +86,5 @@ class ColumnType:
 
 
 def _bytes(kind: str, members: int) -> int:
-    """What a value takes: its number, or a bit for each (MySQL manual, "Data Type Storage Requirements")."""
+    """Return the size of a value: its number, or a bit for each (manual, "Data Type Storage Requirements")."""
     return 1 + (members > 255) if kind == "ENUM" else next(size for size in (1, 2, 3, 4, 8) if members <= size * 8)

@@ -1,4 +1,4 @@
-"""What PostgreSQL does with an operation."""
+"""Facts about PostgreSQL."""
 
 import re
 from math import inf
@@ -12,7 +12,7 @@ from ..casts import Cast, enum_of
 from ..facts import Facts
 
 GROW_IN_PLACE = ("text", "decimal", "datetime", "time")
-"""Families whose sizes are no more than a limit on values ("ALTER TABLE", Notes)."""
+"""Families whose size is only a limit on values ("ALTER TABLE", Notes)."""
 
 STABLE = frozenset(
     (
@@ -27,9 +27,9 @@ STABLE = frozenset(
         *("interval", "in", "and", "or", "not", "case", "when", "then", "else"),
     )
 )
-"""Of the functions in its manual that are immutable or stable, and of the words that parentheses may follow."""
+"""Immutable and stable functions of its manual, and words that parentheses may follow."""
 
-# What locks a table against its readers, or the writers, until it is done, and what to do instead.
+# What blocks reads or writes of a table until it is done, and what to do instead.
 HEAVY = {
     "VACUUM FULL": "leave it to autovacuum, or use pg_repack; or run it in a maintenance window",
     "CLUSTER": "use pg_repack, or run it in a maintenance window",
@@ -40,7 +40,7 @@ HEAVY = {
         ("SET TABLESPACE", "SET LOGGED", "SET UNLOGGED", "SET ACCESS METHOD"), "run it in a maintenance window"
     ),
 }
-# The modes of LOCK TABLE in which others read and write.
+# The modes of LOCK TABLE that do not block reads or writes.
 LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
 
 # Roles, databases and tablespaces are the server's ("Managing Databases"); to be in a role is granted without ON.
@@ -69,18 +69,14 @@ class PostgreSQLFacts(Facts):
     concurrent_indexes = True
     unvalidated_constraints = True
     constraints_from_indexes = True
-    exclude_constraints = True
-    json_has_no_equality = True
     not_null_scans = True
-    adding_rewrites = True
     enums_are_types = True
     sequences = True
-    enum_catalogue = "pg_enum"
     stable_functions = STABLE
     heavy_commands = HEAVY
 
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
-        """Not if the new type stores values as the old one does, and none has to be looked at."""
+        """Return False if the new type stores values like the old one, and none has to be checked."""
         was, becomes = self.kind(old), self.kind(new)
         if was is None or becomes is None or was == becomes:
             return was is None or becomes is None
@@ -90,7 +86,7 @@ class PostgreSQLFacts(Facts):
         return self.cast(old, new) is not Cast.KEEPS or was.stored == "padded" or not same_scale
 
     def way_out(self, words: str, text: str, concurrently: bool) -> str | None:
-        """By the manual, "Explicit Locking"; DETACH PARTITION CONCURRENTLY came with version 14."""
+        """Return it by the manual, "Explicit Locking"; DETACH PARTITION CONCURRENTLY exists from version 14 on."""
         if concurrently or (words == "LOCK TABLE" and LIGHT.search(text)):
             return None
         if words == "DETACH PARTITION" and self.version < (14,):
@@ -112,20 +108,20 @@ class PostgreSQLFacts(Facts):
         return f"ALTER TABLE {self.quoted(table, schema)} RENAME CONSTRAINT {self.quoted(old)} TO {self.quoted(new)}"
 
     def enum(self, kind: TypeEngine[Any]) -> tuple[str, str] | None:
-        """Unless it is a VARCHAR with a CHECK."""
+        """Return both, unless the enum is a VARCHAR with a CHECK."""
         here = self.enum_type(kind)
         if here is None:
             return None
         return self.quoted(str(here.name), here.schema), str(CreateEnumType(here).compile(dialect=self.sql_dialect))
 
     def growing_enum(self, name: str, value: str, before: str | None = None) -> str:
-        """From version 12 on this runs in a transaction, which cannot use the value yet."""
+        """Return it; from version 12 on it runs in a transaction, which cannot use the value yet."""
         literal = value.replace("'", "''")
         place = "" if before is None else " BEFORE '{}'".format(before.replace("'", "''"))
         return f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{literal}'{place}"
 
     def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
-        """Alembic creates the enum with the table, whether it is there or not, unless its type says otherwise."""
+        """Return a type with create_type=False, because Alembic creates an enum with its table."""
         here = self.enum_type(kind)
         if here is None:
             return kind
@@ -135,10 +131,10 @@ class PostgreSQLFacts(Facts):
         return there if isinstance(kind, ENUM) else kind.with_variant(there, self.dialect)
 
     def enum_type(self, kind: TypeEngine[Any]) -> ENUM | None:
-        """Of an array, that of its items."""
+        """Return the enum; that of its items for an array."""
         here = enum_of(getattr(kind, "item_type", kind), self.dialect)
         return here if isinstance(here, ENUM) and here.name else None
 
     def validating(self, table: str, schema: str | None, constraint: str) -> str:
-        """VALIDATE CONSTRAINT lets others read and write meanwhile."""
+        """Return VALIDATE CONSTRAINT, which blocks neither reads nor writes."""
         return f"ALTER TABLE {self.quoted(table, schema)} VALIDATE CONSTRAINT {self.quoted(constraint)}"

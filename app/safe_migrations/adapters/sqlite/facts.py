@@ -1,11 +1,12 @@
-"""What SQLite does with an operation."""
+"""Facts about SQLite."""
 
 import re
+from math import inf
 from typing import Any
 
 from sqlalchemy.types import TypeEngine
 
-from ..facts import UNLIMITED, Facts
+from ..facts import Facts
 
 CONSTANT = re.compile(r"[( ]*(?:[x]?'(?:[^']|'')*'|[+-]?[\d.]+(?:e[+-]?\d+)?|(?!CURRENT_)\w+)?[) ]*", re.IGNORECASE)
 
@@ -20,16 +21,16 @@ class SQLiteFacts(Facts):
     ddl_commits = False
     reaches_out = re.compile(r"ATTACH\b|VACUUM\b.* INTO\b")
     one_writer = True
-    longest_name = UNLIMITED
+    longest_name = inf
     sizes_hold = False
     rebuilds = True
     # A date is text, and CAST(... AS DATETIME) makes a number of it (sqlite.org/datatype3.html, 3.1).
     widening = frozenset({("boolean", "integer"), ("integer", "boolean"), ("decimal", "float"), ("float", "decimal")})
 
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
-        """Readers go on until the commit: a table is copied to a new one."""
+        """Return False: reads are not blocked until the commit."""
         return False
 
     def is_constant(self, default: str) -> bool:
-        """A number, a string, a word such as TRUE; neither CURRENT_TIMESTAMP nor an expression."""
+        """Return True for a number, a string, a word such as TRUE; not for CURRENT_TIMESTAMP or an expression."""
         return CONSTANT.fullmatch(default) is not None

@@ -48,7 +48,7 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
     elif isinstance(op, ops.AlterColumnOp):
         yield from _copied_for_change(op, context)
     elif isinstance(op, ops.DropConstraintOp):
-        if op.constraint_type == "primary" and context.facts.alters_by_copy:
+        if op.constraint_type == "primary" and context.facts.copies("DROP PRIMARY KEY"):
             both = "DROP PRIMARY KEY, ADD PRIMARY KEY (...), ALGORITHM=INPLACE, LOCK=NONE"
             yield Problem(
                 f"drops the primary key of {op.table_name}; {COPIES}",
@@ -56,9 +56,9 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
                 + execute(f"ALTER TABLE {context.table_sql(op)} {both}"),
             )
     elif isinstance(op, ops.CreateCheckConstraintOp):
-        if context.facts.copies_for_check(False):
+        if context.facts.copies("CHECK"):
             yield Problem(f"adds a CHECK to {op.table_name}; {COPIES}", QUIET, WARNS)
-    elif isinstance(op, CommandOp) and context.facts.alters_by_copy:
+    elif isinstance(op, CommandOp) and context.facts.copies("the table"):
         yield from _copied_for_command(op, context)
 
 
@@ -68,7 +68,7 @@ def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterato
     if column.autoincrement is True or made_by(op).autoincrement_column is not None:
         yield Problem(f"{what} with AUTO_INCREMENT, which blocks writes until it is done", QUIET)
     elif isinstance(default, Computed):
-        if default.persisted and facts.alters_by_copy:
+        if default.persisted and facts.copies("STORED"):
             virtual = Column(column.name, column.type, Computed(str(default.sqltext), persisted=False))
             yield Problem(
                 f"{what}, which is generated and STORED; {COPIES}",
@@ -78,7 +78,8 @@ def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterato
     elif (written := _default(op, context)) and facts.copies_for_default(written):
         yield Problem(f"{what} with the default {written}; {COPIES}", _with_constant(op, written))
     inline = any(isinstance(each, CheckConstraint) for each in column.constraints)
-    if (inline or getattr(column.type, "create_constraint", False)) and facts.copies_for_check(inline):
+    has_check = inline or getattr(column.type, "create_constraint", False)
+    if has_check and facts.copies("inline CHECK" if inline else "CHECK"):
         yield Problem(f"{what} with a CHECK; {COPIES}", QUIET, WARNS)
 
 
@@ -113,9 +114,9 @@ def _copied_for_change(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[
         auto_increment is not None
         and op.modify_type is None
         and (known is None or known.auto_increment != auto_increment)
-        and context.facts.copies_for_auto_increment(auto_increment)
+        and context.facts.copies(f"{'ADD' if auto_increment else 'DROP'} AUTO_INCREMENT")
     ):
-        yield Problem(f"{'adds' if auto_increment else 'removes'} AUTO_INCREMENT of {what[8:]}; {COPIES}", QUIET)
+        yield Problem(f"{what}, which {'adds' if auto_increment else 'removes'} AUTO_INCREMENT; {COPIES}", QUIET)
     elif context.facts.copies_for_type(before, after) and not _crosses(op, context) and not _moves(op, context):
         was = f" from {context.facts.spelled(before)}" if before is not None else ""
         yield Problem(
@@ -152,7 +153,7 @@ def _requested_lock(op: ops.MigrateOperation, context: RuleContext) -> str:
     kw = getattr(op, "kw", {})
     if kw.get("lock") in ("SHARED", "EXCLUSIVE"):
         return f"LOCK={kw['lock']}"
-    copies = kw.get("algorithm") == "COPY" and kw.get("lock") != "NONE" and context.facts.alters_by_copy
+    copies = kw.get("algorithm") == "COPY" and kw.get("lock") != "NONE" and context.facts.copies("the table")
     return "ALGORITHM=COPY" if copies else ""
 
 
