@@ -7,14 +7,14 @@ from copy import copy
 from weakref import finalize
 
 from alembic.operations import Operations
-from alembic.operations.ops import AddColumnOp, BulkInsertOp, ExecuteSQLOp, MigrateOperation
+from alembic.operations.ops import AddColumnOp, BulkInsertOp, CreateTableOp, ExecuteSQLOp, MigrateOperation
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from ..adapters.sqlite.rebuilds import ON_LOSS, schema_in_memory
 from ..errors import UnsafeError
 from ..internals import copy_column
-from .recorder import Batch, Operation
+from .recorder import Batch, Operation, made_by
 
 DDL = ("CREATE ", "ALTER ", "DROP ")
 
@@ -29,7 +29,8 @@ class Trial:
         self.connection = schema_in_memory(source)
         finalize(self, self.connection.engine.dispose)
         self._losses: list[UnsafeError] = []
-        self._op = Operations(MigrationContext.configure(self.connection, opts={ON_LOSS: self._losses.append}))
+        self._context = MigrationContext.configure(self.connection, opts={ON_LOSS: self._losses.append})
+        self._op = Operations(self._context)
         self._followed = 0
         self._last: object = None
 
@@ -44,18 +45,15 @@ class Trial:
         self._followed = len(operations)
 
     def loss(self, batch: Batch) -> UnsafeError | None:
-        """Return the error for the first thing that the batch would lose; None if it would lose nothing."""
+        """Run the batch, which is followed next, and return the error for the first thing that it loses, if any."""
         self._losses.clear()
-        self.connection.exec_driver_sql("SAVEPOINT trial")
+        self._last = batch
         try:
             self._run(batch)
         except UnsafeError as error:
-            self._losses.append(error)
+            return error
         except Exception:
             return None
-        finally:
-            self.connection.exec_driver_sql("ROLLBACK TO trial")
-            self.connection.exec_driver_sql("RELEASE trial")
         return next(iter(self._losses), None)
 
     def _run(self, what: str | Batch | MigrateOperation) -> None:
@@ -68,6 +66,8 @@ class Trial:
                 with self._op.batch_alter_table(what.table, what.schema, **what.options) as batch:
                     for operation in what.changes:
                         batch.invoke(_copied(operation))
+            elif isinstance(what, CreateTableOp):  # with the foreign keys that stand in its columns
+                self._context.impl.create_table(made_by(what))
             elif not isinstance(what, BulkInsertOp | ExecuteSQLOp):
                 self._op.invoke(_copied(what))
 
