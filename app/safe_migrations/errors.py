@@ -1,4 +1,4 @@
-"""The errors of this package, and any error in one line.
+"""The errors of this package, and how a message shows any error, a path or a URL.
 
 CommandError          Alembic's; Flask-Migrate's functions report it by themselves
 ├── MigrationError     something is wrong on the user's side: `Fix:`
@@ -9,12 +9,15 @@ CommandError          Alembic's; Flask-Migrate's functions report it by themselv
 remedies.py turns any other error into a MigrationError.
 """
 
+import os
 import re
 import traceback
 from configparser import Error as IniError
+from pathlib import Path
 
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError, StatementError
 
 
@@ -68,3 +71,13 @@ def summary(error: BaseException) -> str:
     if frames and (not text or isinstance(error, KeyError)):  # the text is empty or a bare name
         return f"{found} in {frames[-1].name}(), at: {frames[-1].line}"
     return found
+
+
+def masked(url: URL) -> str:
+    """Return ``url`` without its password and without the options behind the ``?``, which may hold another."""
+    return repr(url.set(query={}))
+
+
+def relative(path: Path) -> str:
+    """Return ``path`` as someone in this folder would type it."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

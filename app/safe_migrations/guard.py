@@ -18,10 +18,9 @@ from sqlalchemy.exc import DBAPIError
 from .autogenerate.directives import autogenerate_options
 from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, connected, heads_in_words, name_database
-from .errors import HalfDoneError, MigrationError, summary
+from .errors import HalfDoneError, MigrationError, masked, summary
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import Plan, changes_revisions, pending, purges, rehearses
-from .remedies import masked
 from .retry import RetryPolicy
 from .settings import settings
 from .transaction import StepConnection, StepTransaction

@@ -4,7 +4,6 @@ message() finds out at which stage the error occurred. The table of that stage h
 database, of Alembic or of Python: the first remedy that fits counts, and the last one fits all errors.
 """
 
-import os
 import re
 import shlex
 import traceback
@@ -20,7 +19,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .drift import differences
-from .errors import LoginError, MigrationError, summary
+from .errors import LoginError, MigrationError, masked, relative, summary
 
 
 @dataclass(frozen=True)
@@ -152,14 +151,6 @@ SCRIPT = (
 
 # Under --sql a script finds no database; the errors are Alembic's, SQLAlchemy's, and Python's about a None result.
 WITHOUT_DATABASE = (
-    Remedy(
-        r'--sql mode; .*reflect the table "(?P<table>.*?)"',
-        "run the same command without --sql, after a rehearsal; or describe the table, with all of its columns, so that"
-        " it is not read:",
-        '{table} = sa.Table("{table}", sa.MetaData(), sa.Column("id", sa.Integer(), primary_key=True), ...)\n'
-        'with op.batch_alter_table("{table}", copy_from={table}) as batch_op:',
-        "{where}: on SQLite batch mode reads table {table} from the database, and --sql has none.",
-    ),
     Remedy(
         r"--sql mode|No inspection system is available|NoneType",
         "run the same command without --sql, after a rehearsal:",
@@ -405,13 +396,3 @@ def script_place(error: BaseException, directory: Path) -> tuple[Path, int] | No
     if not places and frames and frames[-1][0].resolve() == env:
         places = frames[-1:]
     return places[-1] if places else None
-
-
-def masked(url: URL) -> str:
-    """Return ``url`` without its password and without the options behind the ``?``, which may hold another."""
-    return repr(url.set(query={}))
-
-
-def relative(path: Path) -> str:
-    """Return ``path`` as someone in this folder would type it."""
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -15,8 +15,7 @@ from sqlalchemy.engine import ExceptionContext
 from .adapters.base import Lock, listening
 from .console import log
 from .database import Database
-from .errors import MigrationError, UnsafeError
-from .remedies import relative
+from .errors import MigrationError, UnsafeError, relative
 
 ENDS = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?P<verb>COMMIT|END|ROLLBACK|ABORT)(?:\s+(?:WORK|TRANSACTION))?\s*(?:;|$)",

@@ -19,9 +19,8 @@ from ..adapters.base import not_whole
 from ..adapters.client_programs import ToolError
 from ..console import log, reported
 from ..database import Database, heads_in_words
-from ..errors import MigrationError
+from ..errors import MigrationError, relative
 from ..plan import Plan
-from ..remedies import relative
 from ..retry import RetryPolicy
 from ..settings import Settings
 

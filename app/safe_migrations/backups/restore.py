@@ -7,10 +7,9 @@ from sqlalchemy.exc import DBAPIError
 from ..adapters.client_programs import LockTimeOutError, ToolError
 from ..console import add_to, reported
 from ..database import Database
-from ..errors import MigrationError
+from ..errors import MigrationError, relative
 from ..lock import locked
 from ..lock_waits import is_lock_timeout, lock_timeout_error
-from ..remedies import relative
 from ..retry import RetryPolicy
 from ..settings import Settings
 from .files import Backups, restore_line, revision_in_name

@@ -9,9 +9,8 @@ from ..backups.files import is_by_hand, restore_line
 from ..backups.restore import require_revision
 from ..backups.restore import restore as replace_database
 from ..database import app_engine, heads_in_words
-from ..errors import MigrationError, UnsafeError
+from ..errors import MigrationError, UnsafeError, masked, relative
 from ..lock import locked
-from ..remedies import masked, relative
 from .app_database import backups_of, opened, settings_of
 from .group import MigrationCommand, config_of, directory_option
 

@@ -15,8 +15,8 @@ from ..adapters import adapter_of
 from ..backups.files import Backups
 from ..database import Database, heads_in_words
 from ..drift import drift
+from ..errors import masked, relative
 from ..plan import is_at_head, is_known, upgrades
-from ..remedies import masked, relative
 from ..review.findings import Finding
 from ..settings import settings
 from .group import MigrationCommand, config_of, directory_option

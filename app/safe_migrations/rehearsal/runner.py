@@ -17,9 +17,9 @@ from ..adapters.snapshot import Snapshot
 from ..console import log
 from ..database import Database
 from ..drift import drift
-from ..errors import MigrationError
+from ..errors import MigrationError, relative
 from ..plan import is_at_head, upgrades
-from ..remedies import Situation, message, relative
+from ..remedies import Situation, message
 from ..review.recorder import one_way
 from .comparison import Loss, differences, is_restored, losses, not_restored, overwritten
 

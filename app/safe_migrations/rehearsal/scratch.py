@@ -24,8 +24,7 @@ from ..adapters.base import version_table
 from ..backups.files import name_of, port_of, private, writing
 from ..console import log, reported
 from ..database import Database
-from ..errors import MigrationError, summary
-from ..remedies import masked
+from ..errors import MigrationError, masked, summary
 from ..settings import Settings
 from .confinement import confined
 

@@ -13,9 +13,8 @@ from ..adapters.facts import Facts
 from ..adapters.products import FACTS
 from ..console import log
 from ..database import Database
-from ..errors import UnsafeError, summary
+from ..errors import UnsafeError, relative, summary
 from ..plan import Plan
-from ..remedies import relative
 from .findings import Finding, Level
 from .known_schema import KnownSchema
 from .recorder import Operation, Recordings, Revision
