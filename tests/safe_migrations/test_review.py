@@ -8,7 +8,7 @@ import pytest
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.review.findings import Finding, Level, merged
 from tests.conftest import FIRST, Project, revision
-from tests.safe_migrations.conftest import Review, levels
+from tests.safe_migrations.conftest import Review, found, levels
 
 DROP = "with op.batch_alter_table('user') as batch:\n    batch.drop_column('email')"
 USER = "user = sa.table('user', sa.column('id'), sa.column('username'), sa.column('email'))\n"
@@ -318,6 +318,18 @@ def test_rule_that_raises(database: str, reviewed: Project) -> None:
         ),
     )
     reviewed.ok("migrate", "-m", "Add Pet")
+
+
+def test_sql_that_the_reader_fails_on(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the reader of SQL becomes a warning that names the line; what comes before it is reviewed."""
+    monkeypatch.setattr("app.safe_migrations.review.sql.translation.statements", lambda *_: 1 / 0)
+    findings = review("op.drop_column('user', 'email')\nop.execute('DROP VIEW v')", "postgresql")
+    assert ["blocks"] == levels(findings, "drop-column")
+    (finding,) = found(findings, "not-inspectable")
+    assert (
+        "revision a1 was reviewed only up to line 9 of upgrade(): reading its SQL failed, which is a bug in "
+        "this package (ZeroDivisionError: division by zero) (not-inspectable)."
+    ) == finding.message
 
 
 AS_CLASS = (

@@ -20,7 +20,7 @@ from app.safe_migrations.review.findings import Finding
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
-from app.safe_migrations.review.sql import translated
+from app.safe_migrations.review.sql import translate
 from tests.conftest import is_mariadb
 
 CODES = ("alter-copies-table", "varchar-crosses-255-bytes", "enum-reorder")
@@ -175,7 +175,7 @@ def make(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-def operation(change: Change, dialect: str) -> tuple[MigrateOperation, list[str]]:
+def operation(change: Change, dialect: str) -> tuple[Operation, list[str]]:
     """What Alembic makes of it: the operation, and its statements."""
     written = io.StringIO()
     made = Operations(MigrationContext.configure(dialect_name=dialect, opts={"as_sql": True, "output_buffer": written}))
@@ -188,26 +188,23 @@ def operation(change: Change, dialect: str) -> tuple[MigrateOperation, list[str]
 
     vars(made).update(invoke=note)
     change(made)
-    if isinstance(found[0], ExecuteSQLOp):
-        found = in_sql(str(found[0].sqltext))
-    return found[0], [statement.strip() for statement in written.getvalue().split(";\n") if statement.strip()]
+    first = in_sql(str(found[0].sqltext))[0] if isinstance(found[0], ExecuteSQLOp) else Operation(found[0], 1)
+    return first, [statement.strip() for statement in written.getvalue().split(";\n") if statement.strip()]
 
 
-def in_sql(statement: str) -> list[MigrateOperation]:
-    """The operations of SQL, which know where they come from."""
-    found = translated(ExecuteSQLOp(statement), "mysql")
-    for op in found:
-        vars(op)["statement"] = statement
-    return found
+def in_sql(statement: str) -> list[Operation]:
+    """Return the operations of SQL, as a script that executes it has them."""
+    found = translate(ExecuteSQLOp(statement), "mysql")
+    return [Operation(each.op, 1, statement=each.statement, asks=each.asks) for each in found]
 
 
-def found_in(op: MigrateOperation, facts: Facts, tables: KnownSchema) -> list[str]:
+def found_in(operation: Operation, facts: Facts, tables: KnownSchema) -> list[str]:
     """The codes of the rules that have something to say of it."""
-    case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, statement=vars(op).get("statement")), facts, tables)
+    case = RuleContext(cast(Any, None), "upgrade", operation, facts, tables)
     codes = []
     for rule in (RULES[code] for code in CODES):
-        if isinstance(op, rule.classes):
-            problems = rule.find(op, case) or ()
+        if isinstance(operation.op, rule.classes):
+            problems = rule.find(operation.op, case) or ()
             codes += [rule.code for _ in ((problems,) if isinstance(problems, Problem) else problems)]
     assert len(codes) < 2
     return codes
@@ -252,11 +249,9 @@ def test_servers(database: str) -> None:
 
 def problems(code: str, change: Change, facts: Facts, tables: KnownSchema | None = None) -> list[Problem]:
     """What one rule says of it."""
-    op, _statements = operation(change, facts.dialect)
-    found = (
-        RULES[code].find(op, RuleContext(cast(Any, None), "upgrade", Operation(op, 1), facts, tables or KnownSchema()))
-        or ()
-    )
+    made, _statements = operation(change, facts.dialect)
+    case = RuleContext(cast(Any, None), "upgrade", made, facts, tables or KnownSchema())
+    found = RULES[code].find(made.op, case) or ()
     return [found] if isinstance(found, Problem) else list(found)
 
 
@@ -359,8 +354,8 @@ def test_sql(statement: str, expected: int) -> None:
 def test_asked_for() -> None:
     """The message has the words of the statement; MariaDB 11.2 lets others write, unless a lock is asked for."""
     (op,) = in_sql("ALTER TABLE pet ADD CONSTRAINT fk FOREIGN KEY (i) REFERENCES pet (id), ALGORITHM=COPY")
-    case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1), FACTS["mysql"](), KnownSchema())
-    (problem,) = cast("Iterator[Problem]", RULES["alter-copies-table"].find(op, case))
+    case = RuleContext(cast(Any, None), "upgrade", op, FACTS["mysql"](), KnownSchema())
+    (problem,) = cast("Iterator[Problem]", RULES["alter-copies-table"].find(op.op, case))
     assert "requests ALGORITHM=COPY, which blocks writes to pet until it is done" == problem.what
     for statement, expected in (("ALGORITHM=COPY", 0), ("ALGORITHM=COPY, LOCK=SHARED", 1), ("LOCK=NONE", 0)):
         (op,) = in_sql(f"ALTER TABLE pet ADD COLUMN x INTEGER, {statement}")

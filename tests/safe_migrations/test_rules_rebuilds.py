@@ -16,7 +16,7 @@ from app.safe_migrations.review.findings import Level
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Batch, Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
-from app.safe_migrations.review.sql import translated
+from app.safe_migrations.review.sql import translate
 from tests.conftest import Project, revision
 from tests.safe_migrations.test_rebuilds import CHANGE, FAMILY, OBJECTS, PLAIN, TABLES, state, with_table
 
@@ -264,8 +264,8 @@ def test_rebuild_by_sql() -> None:
     """SQL tells too."""
     tables = KnownSchema()
     text = "CREATE TABLE pet (id INTEGER PRIMARY KEY AUTOINCREMENT, age INTEGER)"
-    for op in translated(ops.ExecuteSQLOp(text), "sqlite"):
-        tables.follow(Operation(op, 1, statement=text))
+    for found in translate(ops.ExecuteSQLOp(text), "sqlite"):
+        tables.follow(Operation(found.op, 1, statement=found.statement))
     assert "would lose AUTOINCREMENT" in lost(tables, ops.AlterColumnOp("pet", "age", modify_nullable=False))
 
 

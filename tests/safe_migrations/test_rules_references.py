@@ -11,7 +11,7 @@ from app.safe_migrations.database import Database
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
-from app.safe_migrations.review.sql import translated
+from app.safe_migrations.review.sql import translate
 
 ADD = "ALTER TABLE pet ADD COLUMN x INTEGER REFERENCES pet (id)"
 CREATE = "CREATE TABLE toy (id INTEGER PRIMARY KEY, pet INTEGER REFERENCES pet (id))"
@@ -45,8 +45,9 @@ def test_versions(product: str, version: tuple[int, ...], expected: bool) -> Non
     facts = FACTS[product](version)
     rule = RULES["inline-references-ignored"]
     for statement, name in ((ADD, "pet.x"), (CREATE, "toy.pet")):
-        (op,) = translated(ExecuteSQLOp(statement), "mysql")
-        found = rule.find(op, RuleContext(cast(Any, None), "upgrade", Operation(op, 1), facts, KnownSchema()))
+        (made,) = translate(ExecuteSQLOp(statement), "mysql")
+        case = RuleContext(cast(Any, None), "upgrade", Operation(made.op, 1), facts, KnownSchema())
+        found = rule.find(made.op, case)
         problems = list(cast("list[Problem]", found))
         assert expected == bool(problems)
         for problem in problems:

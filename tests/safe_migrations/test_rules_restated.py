@@ -14,7 +14,7 @@ from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
-from app.safe_migrations.review.sql import translated
+from app.safe_migrations.review.sql import translate
 from tests.conftest import is_mariadb
 
 NOW = "CURRENT_TIMESTAMP"
@@ -80,11 +80,9 @@ def change(name: str, **said: Any) -> AlterColumnOp:
     return AlterColumnOp("pet", "x", **modify, **said)
 
 
-def lost(op: AlterColumnOp, tables: KnownSchema, product: str = "mysql") -> str:
+def lost(op: AlterColumnOp, tables: KnownSchema, product: str = "mysql", statement: str | None = None) -> str:
     """What the rule says that goes."""
-    case = RuleContext(
-        cast(Any, None), "upgrade", Operation(op, 1, statement=vars(op).get("statement")), FACTS[product](), tables
-    )
+    case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, statement=statement), FACTS[product](), tables)
     found = RULES["modify-drops-attributes"].find(op, case)
     assert found is None or isinstance(found, Problem)
     return found.what.partition("restate: ")[2] if found else ""
@@ -162,9 +160,9 @@ def test_sql() -> None:
     tables.apply(CreateTableOp("pet", [sa.Column("x", sa.String(20), nullable=False, server_default="a", comment="c")]))
 
     def of(statement: str, tables: KnownSchema) -> str:
-        (op,) = translated(ExecuteSQLOp(statement), "mysql")
-        assert isinstance(op, AlterColumnOp)
-        return lost(op, tables)
+        (found,) = translate(ExecuteSQLOp(statement), "mysql")
+        assert isinstance(found.op, AlterColumnOp)
+        return lost(found.op, tables, statement=found.statement)
 
     assert "NOT NULL, DEFAULT 'a', the comment" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", tables)
     assert "" == of("ALTER TABLE pet CHANGE x y VARCHAR(30) NOT NULL DEFAULT 'b' COMMENT 'd'", tables)

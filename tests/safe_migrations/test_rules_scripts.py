@@ -39,7 +39,15 @@ ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
         ("COPY pet FROM PROGRAM 'id'", ["warns"]),
         ("COPY pet FROM STDIN", []),
         ("FROBNICATE pet", ["warns"]),
-        ("ALTER TABLE pet ADD", ["warns"]),
+        ("ALTER TABLE pet ADD", ["blocks"]),
+        ("ALTER TABLE pet ADD a INT, FROBNICATE b", ["blocks"]),
+        ("DROP FROBNICATE pet", ["blocks"]),
+        ("DROP TABLE pet ALSO toy", ["blocks"]),
+        ("RENAME DATABASE a TO b", ["blocks"]),
+        ("TRUNCATE 5", ["blocks"]),
+        ("/* x */ ALTER GIZMO pet", ["blocks"]),
+        ("DROP TABLE 'pet", ["blocks"]),
+        ("CREATE GIZMO pet", ["warns"]),
         ("UPDATE pet SET a = = 1", ["warns"]),
         *(
             (statement, [])
@@ -67,7 +75,9 @@ ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
     ],
 )
 def test_raw_sql(review: Review, statement: str, expected: list[str]) -> None:
-    """What drops data blocks, what drops else or cannot be read warns; what has a rule of its own has no other."""
+    """What drops data blocks, and what cannot be read and may change the schema. What drops anything else, or cannot be
+    read, warns. What falls under another rule has no other finding.
+    """
     assert expected == levels(review(f"op.execute({statement!r})", "postgresql"), "raw-sql")
 
 

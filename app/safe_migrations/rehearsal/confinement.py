@@ -16,9 +16,9 @@ from ..adapters import Adapter
 from ..adapters.base import listening
 from ..adapters.databases import Outside
 from ..adapters.facts import Facts
+from ..adapters.sql_words import Word, Words, statements
 from ..database import Database
 from ..errors import UnsafeError
-from ..review.sql.words import Unreadable, Word, Words, statements
 
 WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "LOAD", "TRUNCATE", "CALL", "MERGE"}
 # What may follow the string that EXECUTE or PREPARE runs.
@@ -108,7 +108,7 @@ class Reach:
         """Raise UnsafeError if ``text`` reaches out or cannot be read; ``what`` names it in the message."""
         try:
             found = self.found(text.replace("%%", "%"))
-        except (TokenError, Unreadable):
+        except TokenError:
             found = "cannot be read"
         if found:
             url = f"export MIGRATION_REHEARSAL_URL={self.facts.product}://USER:PASSWORD@OTHER_SERVER"
@@ -121,15 +121,15 @@ class Reach:
 
     def found(self, text: str, in_code: bool = False) -> str:
         """Return in a few words what ``text``, perhaps of a trigger or routine, reaches; or an empty text."""
-        return next(filter(None, (self._found_in(each, in_code) for each in statements(text, self.facts.product))), "")
+        return next(filter(None, (self._found_in(each, in_code) for each in statements(text, self.facts))), "")
 
     def _found_in(self, statement: Words, in_code: bool) -> str:
         words = statement.words
-        keywords = " ".join(word.keyword for word in words)
+        keywords = statement.keywords
         in_code = in_code or (self.facts.holds_code is not None and self.facts.holds_code.match(keywords) is not None)
         if named := self._named(words):
             return named
-        if in_code or statement.keyword() in WRITES:
+        if in_code or keywords.partition(" ")[0] in WRITES:
             through = self.views & {word.text.lower() for word in words}
             if through:
                 return f"the view {min(through)}"
@@ -139,14 +139,14 @@ class Reach:
             return out[0][-60:].strip()
         if not in_code:
             return ""
-        strings = map(self._found_in_string, (word.text for word in words if _is_string(word)))
-        return self._found_in_dynamic(statement, keywords) or next(filter(None, strings), "")
+        strings = map(self._found_in_string, (word.text for word in words if word.is_string))
+        return self._found_in_dynamic(statement) or next(filter(None, strings), "")
 
-    def _found_in_dynamic(self, statement: Words, keywords: str) -> str:
+    def _found_in_dynamic(self, statement: Words) -> str:
         """Return what a string reaches that is run as SQL; any other expression is refused."""
-        for found in self.facts.runs_strings.finditer(keywords) if self.facts.runs_strings else ():
-            begin = keywords.count(" ", 0, found.end())
-            sql = self._executed(Words(statement.source, statement.words[begin:], self.facts))
+        for found in self.facts.runs_strings.finditer(statement.keywords) if self.facts.runs_strings else ():
+            begin = statement.keywords.count(" ", 0, found.end())
+            sql = self._executed(statement.part(begin))
             if sql is None:
                 return "it runs SQL that is built at run time; only a literal, or format() with %I and %L, can be read"
             if reaches := self.found(sql, in_code=True):
@@ -155,13 +155,13 @@ class Reach:
 
     def _executed(self, argument: Words) -> str | None:
         """Return the SQL that EXECUTE or PREPARE runs; None if it is built at run time."""
-        is_format = argument.follows("FORMAT", "(") and argument.take("FORMAT")
-        words = [word for part in argument.group()[:1] for word in part.words] if is_format else [argument.next()]
-        ends = argument.done or argument.keyword() in AFTER_STRING
+        group = argument.part(1).group() if argument.keywords.startswith("FORMAT (") else None
+        words, rest = (group[0][0].words, group[1]) if group and group[0] else (argument.words[:1], argument.part(1))
+        ends = not rest.words or rest.words[0].keyword in AFTER_STRING
         # E'...', U&'...' and x'...' may hold other letters than they show.
-        if not ends or len(words) != 1 or not _is_string(words[0]) or argument.source[words[0].start] not in "'\"$":
+        if not ends or len(words) != 1 or not words[0].is_string or argument.source[words[0].start] not in "'\"$":
             return None
-        return self._built(words[0].text) if is_format else words[0].text
+        return self._built(words[0].text) if group else words[0].text
 
     def _built(self, template: str) -> str | None:
         """Return the SQL of a template of format() if %I and %L can only be names and values in it, else None."""
@@ -169,7 +169,7 @@ class Reach:
         if not FILLED.keys() >= set(parts[1::2]):
             return None
         sql = "".join(FILLED[part] if at % 2 else part for at, part in enumerate(parts))
-        read = list(statements(sql, self.facts.product))
+        read = list(statements(sql, self.facts))
         words = read[0].words if len(read) == 1 else []
         filled = [word for word in words if sql[word.start : word.end + 1] in (FILLED["I"], FILLED["L"])]
         shape = " ".join("%I" if word in filled and word.is_name else word.keyword for word in words)
@@ -210,7 +210,3 @@ class Reach:
         elsewhere = any(text == texts[at] and texts[place + 1 : place + 2] != ["."] for place, text in enumerate(texts))
         follows = texts[at + 2 : at + 4]
         return not elsewhere or follows[1:] == ["."] or bool(self.outside.schemas[texts[at]] & set(follows[:1]))
-
-
-def _is_string(word: Word) -> bool:
-    return not word.keyword and not word.is_name

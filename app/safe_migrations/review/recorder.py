@@ -72,6 +72,8 @@ class Operation:
     """The batch that the operation is in."""
     statement: str | None = None
     """The SQL statement that the operation was read from; a statement may be several operations."""
+    asks: Mapping[str, str] = field(default_factory=dict)
+    """How SQL asks MySQL to run it: ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,21 @@ class Recordings:
             if product not in self._recorders:
                 self._recorders[product] = Recorder(product)
             raw = self._recorders[product].record(script, direction, connection if direction == "upgrade" else None)
-            operations = [each for operation in raw.operations for each in _translated(operation, product)]
-            self._found[key] = replace(raw, operations=operations)
+            self._found[key] = _read(raw, product)
         return self._found[key]
+
+
+def _read(raw: Recording, product: str) -> Recording:
+    """Return the recording with its SQL read, up to the SQL at which the reader fails: a bug stops no command."""
+    operations: list[Operation] = []
+    for operation in raw.operations:
+        try:
+            operations += _translated(operation, product)
+        except Exception as error:
+            reason = NotInspectable(f"reading its SQL failed, which is a bug in this package ({summary(error)})")
+            reason.line = operation.line
+            return Recording(operations, reason)
+    return replace(raw, operations=operations)
 
 
 def recordings() -> Recordings:
@@ -154,10 +168,10 @@ def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
     if not isinstance(operation.op, ExecuteSQLOp):
         yield operation
         return
-    from .sql import translated  # its library takes its time to load, and few scripts need it
+    from .sql import translate  # its library takes its time to load, and few scripts need it
 
-    for op in translated(operation.op, dialect):
-        yield replace(operation, op=op, statement=vars(op).get("statement"))
+    for found in translate(operation.op, dialect):
+        yield replace(operation, op=found.op, statement=found.statement, asks=found.asks)
 
 
 _created: WeakKeyDictionary[CreateTableOp, Table] = WeakKeyDictionary()

@@ -17,10 +17,18 @@ RAISE = '    def downgrade():\n        raise NotImplementedError("why there is n
 @rule(WARNS, CommandOp)
 def raw_sql(op: CommandOp, context: RuleContext) -> Problem | None:
     """Report SQL that cannot be read, runs other SQL, or drops something; the rest falls under the other rules."""
-    shown = op.text if len(op.text) <= 60 else f"{op.text[:57]}..."
+    shown = " ".join(op.text.split())
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    if op.may_change_schema:
+        return Problem(
+            f"changes the schema by SQL that cannot be reviewed: {shown}",
+            "use Alembic's operation for it; or read what it does in the database's manual, and say why it is safe:\n"
+            '    safety_assured = {"raw-sql": "why it is safe"}',
+            BLOCKS,
+        )
     if not op.parsed:
         return Problem(
-            f"executes SQL that cannot be reviewed: {' '.join(shown.split())}",
+            f"executes SQL that cannot be reviewed: {shown}",
             "use Alembic's operations, or one plain statement for each:\n"
             '    op.execute("UPDATE ... SET ... WHERE ...")',
         )

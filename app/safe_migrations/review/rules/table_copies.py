@@ -34,14 +34,14 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
 
     What copies was measured on the servers; see adapters/mysql/facts.py and types.py.
     """
-    if lock := _requested_lock(op, context):
+    if lock := _requested_lock(context):
         table = getattr(op, "table_name", None) or getattr(op, "source_table", None) or "the table"
         yield Problem(
             f"requests {lock}, which blocks writes to {table} until it is done",
             "request a way that does not block writes, which the server refuses if there is none:\n"
             + execute(f"ALTER TABLE {table} ..., ALGORITHM=INPLACE, LOCK=NONE"),
         )
-    elif _refuses_to_copy(op):
+    elif _refuses_to_copy(context):
         return
     elif isinstance(op, ops.AddColumnOp):
         yield from _copied_for_new_column(op, context)
@@ -142,18 +142,18 @@ def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem
     yield Problem(f"alters {op.table_name} with {op.text}; {COPIES}", QUIET)
 
 
-def _refuses_to_copy(op: ops.MigrateOperation) -> bool:
+def _refuses_to_copy(context: RuleContext) -> bool:
     """Return True for SQL that says how to do it, which the server refuses if it cannot be done so."""
-    kw = getattr(op, "kw", {})
-    return kw.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or kw.get("lock") == "NONE"
+    asks = context.operation.asks if context.operation else {}
+    return asks.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or asks.get("lock") == "NONE"
 
 
-def _requested_lock(op: ops.MigrateOperation, context: RuleContext) -> str:
+def _requested_lock(context: RuleContext) -> str:
     """Return the words in the SQL that block writes, whatever it alters; empty if there are none."""
-    kw = getattr(op, "kw", {})
-    if kw.get("lock") in ("SHARED", "EXCLUSIVE"):
-        return f"LOCK={kw['lock']}"
-    copies = kw.get("algorithm") == "COPY" and kw.get("lock") != "NONE" and context.facts.copies("the table")
+    asks = context.operation.asks if context.operation else {}
+    if asks.get("lock") in ("SHARED", "EXCLUSIVE"):
+        return f"LOCK={asks['lock']}"
+    copies = asks.get("algorithm") == "COPY" and asks.get("lock") != "NONE" and context.facts.copies("the table")
     return "ALGORITHM=COPY" if copies else ""
 
 
@@ -161,7 +161,7 @@ def _requested_lock(op: ops.MigrateOperation, context: RuleContext) -> str:
 def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report a length that takes a second byte in each row (MySQL manual, "Online DDL Operations", VARCHAR)."""
     after = op.modify_type or op.existing_type
-    if after is None or _refuses_to_copy(op) or not context.redefines_column(op) or not _crosses(op, context):
+    if after is None or _refuses_to_copy(context) or not context.redefines_column(op) or not _crosses(op, context):
         return None
     old, new = context.facts.spelled(context.type_before(op)), context.facts.spelled(after)
     return Problem(
@@ -174,7 +174,7 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Pr
 def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report values that do not come last: rows store a value by its position (MySQL manual, "The ENUM Type")."""
     after = op.modify_type or op.existing_type
-    if after is None or _refuses_to_copy(op) or not _moves(op, context):
+    if after is None or _refuses_to_copy(context) or not _moves(op, context):
         return None
     old, new = context.facts.enum_values(context.type_before(op)), context.facts.enum_values(after)
     gone = [value for value in old if value not in new]

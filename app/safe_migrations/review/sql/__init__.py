@@ -1,6 +1,6 @@
-"""Raw SQL as operations: what `op.execute()` is given, as Alembic's operations where one says the same."""
+"""Raw SQL as operations: translate() turns what `op.execute()` gets into the operations that do the same."""
 
-from .ops import ChangeRowsOp, CommandOp, NamedType
-from .translation import translated
+from .ops import ChangeRowsOp, CommandOp, NamedType, Translation
+from .translation import translate
 
-__all__ = ["ChangeRowsOp", "CommandOp", "NamedType", "translated"]
+__all__ = ["ChangeRowsOp", "CommandOp", "NamedType", "Translation", "translate"]

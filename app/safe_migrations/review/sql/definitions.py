@@ -1,346 +1,182 @@
-"""What stands between the parentheses of a CREATE TABLE, or behind ALTER TABLE ... ADD: columns and constraints."""
+"""Columns, constraints and indexes, as CREATE TABLE has them, and ALTER TABLE after ADD, MODIFY or CHANGE."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from alembic.ddl.postgresql import CreateExcludeConstraintOp
 from alembic.operations import ops
-from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Identity, text
-from sqlalchemy.types import NullType, TypeEngine
+from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Identity, TextClause, text
+from sqlalchemy.types import NullType
 
-from .ops import CommandOp
-from .types import SERIAL, read_type
-from .words import Unreadable, Words
+from ...adapters.facts import Facts
+from ...adapters.sql_words import Words
+from .phrases import find
+from .trees import Unread, name_of, table_of, tree_of
+from .types import type_of
 
-# Where an option of a column begins, and with it the end of the type or the default before it.
-OPTIONS: tuple[tuple[str, ...], ...] = (
-    *(("CONSTRAINT",), ("NOT", "NULL"), ("NULL",), ("DEFAULT",), ("PRIMARY", "KEY"), ("KEY",), ("UNIQUE",)),
-    *(("REFERENCES",), ("CHECK",), ("GENERATED",), ("AS",), ("AUTO_INCREMENT",), ("AUTOINCREMENT",), ("COLLATE",)),
-    *(("CHARACTER", "SET"), ("CHARSET",), ("COMMENT",), ("ON", "UPDATE"), ("ON", "CONFLICT"), ("FIRST",), ("AFTER",)),
-    *(("INVISIBLE",), ("VISIBLE",), ("USING",), ("NOT", "VALID"), ("DEFERRABLE",), ("INITIALLY",), ("NOT", "ENFORCED")),
+Name = tuple[str, str | None]
+"""Of a table, and its schema."""
+INDEX = (
+    r"(?:(?P<prefix>FULLTEXT|SPATIAL)(?: INDEX| KEY)?|INDEX|KEY)(?: IF NOT EXISTS)?(?: {name})?(?: USING \w+)?"
+    r" (?P<columns>\( .*)"
 )
-ACTIONS = (("NO", "ACTION"), ("SET", "NULL"), ("SET", "DEFAULT"), ("CASCADE",), ("RESTRICT",))
-Table = tuple[str, str | None]
-"""Name and schema."""
 
 
-@dataclass
-class Definition:
-    """What is said of a column."""
+def definition(words: Words, table: Name, prefix: str = "") -> "Column[Any] | ops.MigrateOperation | None":
+    """Return a column, or the operation that adds a constraint or an index to the table; None for what is neither.
 
-    name: str
-    type: TypeEngine[Any]
-    nullable: bool | None = None
-    default: Any = None
-    comment: str | None = None
-    using: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    items: list[Any] = field(default_factory=list)
-    info: dict[str, Any] = field(default_factory=dict)
+    ``prefix`` is the name of a column if the words begin with its type. Raise Unread for what sqlglot does not parse.
+    """
+    from sqlglot import exp
 
-    def column(self) -> "Column[Any]":
-        """As SQLAlchemy has it; ``info["inline_references"]`` tells that REFERENCES stood in it."""
-        default = [self.default] if isinstance(self.default, (Computed, Identity)) else []
-        options: dict[str, Any] = {**self.options, "comment": self.comment, "info": self.info}
-        if not default:
-            options["server_default"] = self.default
-        if self.nullable is not None:
-            options["nullable"] = self.nullable
-        return Column(self.name, self.type, *default, *self.items, **options)
+    if words.facts.keys_in_tables and (found := find(words, INDEX)):
+        options = {"mysql_prefix": found.match["prefix"]} if "prefix" in found else {}
+        return index(found.part("columns"), found.name()[0] if "name" in found else None, table, **options)
+    not_valid = words.keywords.endswith(" NOT VALID")
+    written = words.part(0, -2) if not_valid else words
+    tree = tree_of(f"CREATE TABLE t ({prefix}{written.text})", words.facts)
+    items = tree.this.expressions if isinstance(tree, exp.Create) and isinstance(tree.this, exp.Schema) else []
+    if len(items) != 1:
+        raise Unread(words.text)
+    if isinstance(items[0], (exp.ColumnDef, exp.Identifier)):
+        return _column(items[0], words, table)
+    if isinstance(items[0], (exp.LikeProperty, exp.PeriodForSystemTimeConstraint)):
+        return None
+    return _constraint(items[0], words.facts, table, {"postgresql_not_valid": True} if not_valid else {})
 
 
-def read_column(words: Words, table: str) -> Definition:
-    """Read all of a column's definition."""
-    name = words.name()
-    if words.done or _option(words):
-        found = Definition(name, NullType())
-    else:
-        kind, written = read_type(words)
-        found = Definition(name, kind)
-        if written in SERIAL:
-            found.nullable, found.default = False, text(f"nextval('{table}_{name}_seq'::regclass)")
-    read_options(words, found)
-    return found
+def sql_of(node: Any, facts: Facts) -> TextClause:
+    """Return an expression as sqlglot writes it."""
+    return literal(node.sql(dialect=facts.grammar, comments=False, normalize_functions=False))
 
 
-def read_options(words: Words, found: Definition) -> None:
-    """Read what stands behind a column's type; what is not known here is left out."""
-    constraint: str | None = None
-    while not words.done:
-        option = _option(words)
-        words.at += len(option) or 1
-        if option == ("CONSTRAINT",):
-            constraint = None if _option(words) else words.name()
-        elif option in READ:
-            READ[option](words, found, constraint)
-
-
-def _option(words: Words) -> tuple[str, ...]:
-    return next((option for option in OPTIONS if words.follows(*option)), ())
-
-
-def _expression(words: Words) -> str:
-    """Read up to the next option."""
-    start, depth = words.at, 0
-    while not words.done and (depth or words.at == start or not _option(words)):
-        depth += {"(": 1, ")": -1}.get(words.next().keyword, 0)
-    return Words(words.source, words.words[start : words.at], words.facts).text
-
-
-def _default(words: Words, found: Definition, _name: str | None) -> None:
-    found.default = literal(_expression(words))
-
-
-def literal(expression: str) -> Any:
-    """What SQLAlchemy takes as a server's default; a colon in it begins no parameter."""
+def literal(expression: str) -> TextClause:
+    """Return SQL for a server's default or a condition, in which a colon does not begin a parameter."""
     return text(re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", expression))
 
 
-def _nullable(is_so: bool) -> Callable[[Words, Definition, str | None], None]:
-    def read(_words: Words, found: Definition, _name: str | None) -> None:
-        found.nullable = is_so
+def _column(node: Any, words: Words, table: Name) -> "Column[Any]":
+    """Return the column; ``info["inline_references"]`` says that REFERENCES is part of its definition."""
+    from sqlglot import exp
 
-    return read
-
-
-def _set(option: str) -> Callable[[Words, Definition, str | None], None]:
-    def read(words: Words, found: Definition, _name: str | None) -> None:
-        found.options[option] = True
-        words.take("KEY")
-
-    return read
-
-
-def _references(words: Words, found: Definition, name: str | None) -> None:
-    (table, schema), columns, options = read_reference(words)
-    target = ".".join(part for part in (schema, table, (columns or [found.name])[0]) if part)
-    found.items.append(ForeignKey(target, name=name, **options))
-    found.info["inline_references"] = True
-
-
-def _check(words: Words, found: Definition, name: str | None) -> None:
-    found.items.append(CheckConstraint(literal(words.skip_group()), name=name))
-
-
-def _generated(words: Words, found: Definition, name: str | None) -> None:
-    always = not words.take("BY", "DEFAULT") and words.take("ALWAYS")
-    if words.take("AS", "IDENTITY"):
-        found.nullable, found.default = False, Identity(always=always)
-    elif words.take("AS"):
-        _computed(words, found, name)
-
-
-def _computed(words: Words, found: Definition, _name: str | None) -> None:
-    expression = words.skip_group() if words.follows("(") else _expression(words)
-    kept = words.take_any("STORED", "PERSISTENT", "PERSISTED", "VIRTUAL")
-    found.default = Computed(literal(expression), persisted=kept not in {"", "VIRTUAL"})
-
-
-def _collation(option: str) -> Callable[[Words, Definition, str | None], None]:
-    def read(words: Words, found: Definition, _name: str | None) -> None:
-        words.take("=")
-        name = words.next().text
-        if hasattr(found.type, option):
-            setattr(found.type, option, name)
-
-    return read
-
-
-def _comment(words: Words, found: Definition, _name: str | None) -> None:
-    found.comment = words.next().text
-
-
-def _using(words: Words, found: Definition, _name: str | None) -> None:
-    found.using = words.rest
-    words.at = len(words.words)
-
-
-def _on_update(words: Words, _found: Definition, _name: str | None) -> None:
-    _expression(words)
-
-
-READ: dict[tuple[str, ...], Callable[[Words, Definition, str | None], None]] = {
-    ("NOT", "NULL"): _nullable(False),
-    ("NULL",): _nullable(True),
-    ("DEFAULT",): _default,
-    ("PRIMARY", "KEY"): _set("primary_key"),
-    ("KEY",): _set("primary_key"),
-    ("UNIQUE",): _set("unique"),
-    ("AUTO_INCREMENT",): _set("autoincrement"),
-    ("AUTOINCREMENT",): _set("autoincrement"),
-    ("REFERENCES",): _references,
-    ("CHECK",): _check,
-    ("GENERATED",): _generated,
-    ("AS",): _computed,
-    ("COLLATE",): _collation("collation"),
-    ("CHARACTER", "SET"): _collation("charset"),
-    ("CHARSET",): _collation("charset"),
-    ("COMMENT",): _comment,
-    ("USING",): _using,
-    ("ON", "UPDATE"): _on_update,
-}
-
-
-def read_reference(words: Words) -> tuple[Table, list[str], dict[str, Any]]:
-    """Read what stands behind REFERENCES: the table, its columns, the options of a foreign key."""
-    table = words.qualified()
-    columns = [part.name() for part in words.group()] if words.follows("(") else []
+    facts, name = words.facts, name_of(node, words.facts)
+    type_: Any = type_of(node.kind, facts) if node.args.get("kind") else NullType()
     options: dict[str, Any] = {}
-    while not words.done:
-        if words.follows("ON", "DELETE") or words.follows("ON", "UPDATE"):
-            words.next()
-            direction = words.next().keyword
-            action = next((action for action in ACTIONS if words.take(*action)), ())
-            options[f"on{direction.lower()}"] = " ".join(action)
-        elif words.take("MATCH"):
-            words.next()
-        elif words.take("NOT", "DEFERRABLE"):
-            options["deferrable"] = False
-        elif words.take("DEFERRABLE"):
-            options["deferrable"] = True
-        elif words.take("INITIALLY"):
-            options["initially"] = words.next().keyword
+    items: list[Any] = []
+    if node.args.get("kind") and node.kind.this in (exp.DType.SERIAL, exp.DType.BIGSERIAL, exp.DType.SMALLSERIAL):
+        options = {"nullable": False, "server_default": text(f"nextval('{table[0]}_{name}_seq'::regclass)")}
+    for constraint in node.args.get("constraints") or ():
+        found, label = constraint.kind, constraint.args.get("this") and name_of(constraint.this, facts)
+        match found:
+            case exp.NotNullColumnConstraint():
+                options["nullable"] = bool(found.args.get("allow_null"))
+            case exp.DefaultColumnConstraint():
+                value = found.this
+                if isinstance(value, exp.Collate):  # of the column: sqlglot takes it for a part of the default
+                    type_.collation, value = value.expression.name, value.this
+                options["server_default"] = sql_of(value, facts)
+            case exp.PrimaryKeyColumnConstraint():
+                options["primary_key"] = True
+            case exp.UniqueColumnConstraint():
+                options["unique"] = True
+            case exp.AutoIncrementColumnConstraint():
+                options["autoincrement"] = True
+            case exp.CommentColumnConstraint():
+                options["comment"] = found.name
+            case exp.Reference():
+                referred, schema, columns, timing = _reference(found, facts)
+                target = ".".join(part for part in (schema, referred, (columns or [name])[0]) if part)
+                items.append(ForeignKey(target, name=label, **timing))
+                options["info"] = {"inline_references": True}
+            case exp.CheckColumnConstraint():
+                items.append(CheckConstraint(sql_of(found.this, facts), name=label))
+            case exp.ComputedColumnConstraint():
+                stored = re.search(r"\b(STORED|PERSISTENT|PERSISTED)\b", words.keywords) is not None
+                items.append(Computed(sql_of(found.this.unnest(), facts), persisted=stored))
+            case exp.GeneratedAsIdentityColumnConstraint():
+                items.append(Identity(always=bool(found.this)))
+                options["nullable"] = False
+            case exp.CollateColumnConstraint() if hasattr(type_, "collation"):
+                type_.collation = found.this.name
+            case exp.CharacterSetColumnConstraint() if hasattr(type_, "charset"):
+                type_.charset = found.this.name
+    return Column(name, type_, *items, **options)
+
+
+def _reference(node: Any, facts: Facts) -> tuple[str, str | None, list[str], dict[str, Any]]:
+    """Return the table, its schema and columns, and the options of a foreign key."""
+    from sqlglot import exp
+
+    target = node.this
+    columns = [name_of(each, facts) for each in target.expressions] if isinstance(target, exp.Schema) else []
+    referred, schema = table_of(target.this if isinstance(target, exp.Schema) else target, facts)
+    return referred, schema, columns, _options(node)
+
+
+def _options(node: Any) -> dict[str, Any]:
+    """Return what a foreign key does when its target changes, and when a constraint is checked."""
+    found: dict[str, Any] = {}
+    for option in node.args.get("options") or ():
+        words = option.split(" ")
+        if words[0] == "ON":
+            found[f"on{words[1].lower()}"] = " ".join(words[2:])
+        elif words[0] == "INITIALLY":
+            found["initially"] = words[1]
+        elif words[-1] == "DEFERRABLE":
+            found["deferrable"] = words[0] != "NOT"
+    return found
+
+
+def _constraint(node: Any, facts: Facts, table: Any, options: dict[str, Any]) -> ops.MigrateOperation:
+    from sqlglot import exp
+
+    name, (table_name, schema) = None, table
+    if isinstance(node, exp.Constraint):
+        if len(node.expressions) != 1:
+            raise Unread(node.sql())
+        name, node = name_of(node.this, facts), node.expressions[0]
+    match node:
+        case exp.PrimaryKey():
+            columns = [name_of(each, facts) for each in node.expressions]
+            return ops.CreatePrimaryKeyOp(name, table_name, columns, schema=schema)
+        case exp.UniqueColumnConstraint() if isinstance(node.this, exp.Schema):
+            name = name_of(node.this.this, facts) if node.this.args.get("this") else name
+            columns = [name_of(each, facts) for each in node.this.expressions]
+            if node.args.get("nulls"):
+                options["postgresql_nulls_not_distinct"] = True
+            return ops.CreateUniqueConstraintOp(name, table_name, columns, schema=schema, **_options(node), **options)
+        case exp.ForeignKey():
+            name = name or (node.args.get("this") and name_of(node.this, facts))
+            referred, referred_schema, referred_columns, timing = _reference(node.args["reference"], facts)
+            columns = [name_of(each, facts) for each in node.expressions]
+            schemas = {"source_schema": schema, "referent_schema": referred_schema}
+            options = timing | {key: value for key, value in schemas.items() if value} | options
+            return ops.CreateForeignKeyOp(name, table_name, referred, columns, referred_columns or columns, **options)
+        case exp.CheckColumnConstraint():
+            return ops.CreateCheckConstraintOp(name, table_name, sql_of(node.this, facts), schema=schema, **options)
+        case exp.ExcludeColumnConstraint():
+            said = node.this.args
+            elements = [(each.this.sql(dialect=facts.grammar), each.args["op"].name) for each in said["columns"]]
+            using = {"using": said["using"].name} if said.get("using") else {}
+            return CreateExcludeConstraintOp(name, table_name, elements, schema=schema, **using)
+    raise Unread(node.sql())
+
+
+def index(words: Words, name: str | None, table: Name, **options: Any) -> ops.CreateIndexOp:
+    """Return the operation for an index on the columns in the parentheses that the words begin with."""
+    group = words.group()
+    if group is None:
+        raise Unread(words.text)
+    columns: list[Any] = []
+    lengths = {}
+    for part in group[0]:
+        if found := find(part, r"{name} \( (?P<length>\d+) \)(?: ASC| DESC)?"):  # of a prefix
+            columns.append(found.name()[0])
+            lengths[columns[-1]] = int(found.match["length"])
+        elif found := find(part, r"{name}(?: \w.*)?"):  # an operator class, a collation or an order may follow
+            columns.append(found.name()[0])
         else:
-            break
-    return table, columns, options
-
-
-def read_constraint(words: Words, table: Table) -> ops.MigrateOperation | None:
-    """Read a constraint or an index of a table; None, with nothing read, if the next words begin none."""
-    start, name = words.at, None
-    if words.take("CONSTRAINT"):
-        words.take("IF", "NOT", "EXISTS")
-        name = None if _constraint(words) else words.name()
-    read = _constraint(words)
-    if read is None:
-        words.at = start
-        return None
-    return read(words, table, name)
-
-
-def _constraint(words: Words) -> Callable[[Words, Table, str | None], ops.MigrateOperation] | None:
-    for keywords, read in CONSTRAINTS.items():
-        if words.follows(*keywords):
-            return read
-    if words.facts.keys_in_tables and words.keyword() in {"KEY", "INDEX", "FULLTEXT", "SPATIAL"}:
-        return _index
-    return None
-
-
-def _primary_key(words: Words, table: Table, name: str | None) -> ops.MigrateOperation:
-    words.take("PRIMARY", "KEY")
-    if words.take("USING", "INDEX"):
-        return CommandOp("ADD PRIMARY KEY USING INDEX", words.name(), *table, text=words.text)
-    columns = [part.column for part in _columns(words)]
-    return ops.CreatePrimaryKeyOp(name, table[0], columns, schema=table[1])
-
-
-def _unique(words: Words, table: Table, name: str | None) -> ops.MigrateOperation:
-    words.take("UNIQUE")
-    if words.take("USING", "INDEX"):
-        return CommandOp("ADD UNIQUE USING INDEX", words.name(), *table, text=words.text)
-    words.take_any("KEY", "INDEX")
-    options = {}
-    if words.take("NULLS", "NOT", "DISTINCT"):
-        options["postgresql_nulls_not_distinct"] = True
-    words.take("NULLS", "DISTINCT")
-    name = _name_before_columns(words) or name
-    columns = [part.column for part in _columns(words)]
-    return ops.CreateUniqueConstraintOp(name, table[0], columns, schema=table[1], **options)
-
-
-def _foreign_key(words: Words, table: Table, name: str | None) -> ops.MigrateOperation:
-    words.take("FOREIGN", "KEY")
-    words.take("IF", "NOT", "EXISTS")
-    name = name or _name_before_columns(words)
-    if not words.follows("("):
-        words.name()
-    columns = [part.name() for part in words.group()]
-    if not words.take("REFERENCES"):
-        raise Unreadable(words.text)
-    (referred, schema), referred_columns, options = read_reference(words)
-    options |= {key: value for key, value in {"source_schema": table[1], "referent_schema": schema}.items() if value}
-    options |= _not_valid(words)
-    return ops.CreateForeignKeyOp(name, table[0], referred, columns, referred_columns or columns, **options)
-
-
-def _table_check(words: Words, table: Table, name: str | None) -> ops.MigrateOperation:
-    words.take("CHECK")
-    condition = literal(words.skip_group())
-    return ops.CreateCheckConstraintOp(name, table[0], condition, schema=table[1], **_not_valid(words))
-
-
-def _exclude(words: Words, table: Table, name: str | None) -> ops.MigrateOperation:
-    words.take("EXCLUDE")
-    options: dict[str, Any] = {"using": words.name()} if words.take("USING") else {}
-    elements = []
-    for part in words.group():
-        at = next((at for at in range(len(part.words)) if part.words[at].keyword == "WITH"), len(part.words))
-        operator = Words(part.source, part.words[at + 1 :], part.facts).text
-        elements.append((Words(part.source, part.words[:at], part.facts).text, operator))
-    return CreateExcludeConstraintOp(name, table[0], elements, schema=table[1], **options)
-
-
-def _index(words: Words, table: Table, _name: str | None) -> ops.MigrateOperation:
-    prefix = words.take_any("FULLTEXT", "SPATIAL")
-    words.take_any("KEY", "INDEX")
-    words.take("IF", "NOT", "EXISTS")
-    name = _name_before_columns(words)
-    return index(words, name, table, {"mysql_prefix": prefix} if prefix else {})
-
-
-CONSTRAINTS: dict[tuple[str, ...], Callable[[Words, Table, str | None], ops.MigrateOperation]] = {
-    ("PRIMARY", "KEY"): _primary_key,
-    ("UNIQUE",): _unique,
-    ("FOREIGN", "KEY"): _foreign_key,
-    ("CHECK",): _table_check,
-    ("EXCLUDE",): _exclude,
-}
-
-
-@dataclass
-class IndexColumn:
-    """A column of an index, with the length of a prefix; or an expression."""
-
-    column: str
-    is_expression: bool = False
-    length: int | None = None
-
-
-def index(words: Words, name: str | None, table: Table, options: dict[str, Any]) -> ops.CreateIndexOp:
-    """Read the columns of an index, and what follows them."""
-    columns = _columns(words)
-    if lengths := {part.column: part.length for part in columns if part.length}:
+            columns.append(literal(part.text))
+    if lengths:
         options["mysql_length"] = lengths
-    found = [literal(part.column) if part.is_expression else part.column for part in columns]
-    return ops.CreateIndexOp(name, table[0], found, schema=table[1], **options)
-
-
-def _columns(words: Words) -> list[IndexColumn]:
-    if words.take("USING"):
-        words.next()
-    return [_index_column(part) for part in words.group()]
-
-
-def _index_column(words: Words) -> IndexColumn:
-    whole = words.text
-    if words.words[0].is_name and words.keyword(1) != ".":
-        name = words.name()
-        if words.follows("(") and words.keyword(1).isdigit() and words.keyword(2) == ")":
-            return IndexColumn(name, length=int(words.keyword(1)))
-        if not words.follows("(") and (words.done or words.words[words.at].is_name):
-            return IndexColumn(name)
-    return IndexColumn(whole, is_expression=True)
-
-
-def _name_before_columns(words: Words) -> str | None:
-    name = None if words.follows("(") or words.follows("USING") else words.name()
-    if words.take("USING"):
-        words.next()
-    return name
-
-
-def _not_valid(words: Words) -> dict[str, Any]:
-    return {"postgresql_not_valid": True} if words.has("NOT", "VALID") else {}
+    return ops.CreateIndexOp(name, table[0], columns, schema=table[1], **options)

@@ -1,29 +1,26 @@
 """Operations for what Alembic has none."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from alembic.operations.ops import MigrateOperation
 from sqlalchemy.types import UserDefinedType
 
-# Commands that run what stands elsewhere, or in them as a text.
+# Commands that run SQL from elsewhere, or from a string.
 MAY_DO_ANYTHING = {"DO", "BEGIN NOT ATOMIC", "CALL", "EXEC", "EXECUTE", "PREPARE", "LOAD", "SET PRAGMA", "COPY PROGRAM"}
 LOSES_DATA = {"DROP DATABASE", "DROP SCHEMA", "DROP MATERIALIZED VIEW", "DROP TABLESPACE", "DROP OWNED BY"}
 LOSES_DATA |= {"DROP PARTITION", "TRUNCATE PARTITION", "DISCARD TABLESPACE", "DISCARD PARTITION", "DROP SYSTEM"}
 LOSES_DATA |= {"ALTER TYPE ... DROP ATTRIBUTE"}
-# Those that no statement takes back.
+# Commands that no statement reverts.
 NO_WAY_BACK = {"ALTER TYPE ... ADD VALUE"}
-# Those that change no value, beside each CREATE.
+# Commands that change no value, besides each CREATE.
 KEEPS_DATA = {"COMMENT ON", "SET", "ANALYZE", "GRANT", "REVOKE", "PRAGMA", "REFRESH MATERIALIZED VIEW", "OWNER TO"}
-KEEPS_DATA |= {
-    "VALIDATE CONSTRAINT",
-    "ADD UNIQUE USING INDEX",
-    "ADD PRIMARY KEY USING INDEX",
-    "ALTER TYPE ... ADD VALUE",
-}
-KEEPS_DATA |= {"RENAME INDEX", "RENAME CONSTRAINT"}
-# Those that leave a downgrade nothing to take back.
+KEEPS_DATA |= {"VALIDATE CONSTRAINT", "ADD UNIQUE USING INDEX", "ADD PRIMARY KEY USING INDEX"}
+KEEPS_DATA |= {"ALTER TYPE ... ADD VALUE", "RENAME INDEX", "RENAME CONSTRAINT"}
+# Commands that leave nothing for a downgrade to revert.
 KEEPS_SCHEMA = {"VALIDATE CONSTRAINT", "ANALYZE", "REFRESH MATERIALIZED VIEW", "SET"}
+CHANGES_SCHEMA = {"ALTER", "DROP", "RENAME", "TRUNCATE"}
 
 
 @dataclass
@@ -35,13 +32,13 @@ class ChangeRowsOp(MigrateOperation):
     table_name: str
     schema: str | None = None
     bounded: bool = True
-    """Whether something says which rows: a WHERE that is not always true, a LIMIT, a join; or rows are given."""
+    """Whether it selects rows: by a WHERE that is not always true, a LIMIT or a join; or whether it contains them."""
     columns: tuple[str, ...] = ()
-    """Those that an UPDATE sets."""
+    """The columns that an UPDATE sets."""
     given: bool = False
-    """Whether the rows of an INSERT stand in it."""
+    """Whether an INSERT contains its rows."""
     cascade: bool = False
-    """Whether TRUNCATE takes the rows of tables that refer to it."""
+    """Whether TRUNCATE also empties the tables that refer to it."""
     text: str = ""
 
 
@@ -52,7 +49,7 @@ class CommandOp(MigrateOperation):
     words: str
     """What it is: ``DROP VIEW``, ``ALTER TYPE ... RENAME VALUE``; of an ALTER TABLE the part: ``DETACH PARTITION``."""
     name: str | None = None
-    """What it is about; a table stands in ``table_name``."""
+    """The object; of a table, see ``table_name``."""
     table_name: str | None = None
     schema: str | None = None
     drops: bool = False
@@ -64,12 +61,17 @@ class CommandOp(MigrateOperation):
 
     @property
     def may_do_anything(self) -> bool:
-        """Whether it runs what cannot be seen in it."""
+        """Whether it runs SQL that it does not contain as SQL."""
         return self.words in MAY_DO_ANYTHING
 
     @property
+    def may_change_schema(self) -> bool:
+        """Whether it cannot be read, and begins like a statement that alters, drops, renames or empties something."""
+        return not self.parsed and self.words.split(" ")[0] in CHANGES_SCHEMA
+
+    @property
     def loses_data(self) -> bool:
-        """Whether rows or values go with what it drops."""
+        """Whether it deletes rows or values with what it drops."""
         return self.words in LOSES_DATA or self.cascade
 
     @property
@@ -79,7 +81,7 @@ class CommandOp(MigrateOperation):
 
     @property
     def has_way_back(self) -> bool:
-        """Whether a statement can take back what this does."""
+        """Whether a statement can revert this."""
         return self.words not in NO_WAY_BACK
 
     @property
@@ -88,8 +90,19 @@ class CommandOp(MigrateOperation):
         return self.parsed and (self.words in KEEPS_DATA or self.words.startswith("CREATE "))
 
 
+@dataclass(frozen=True)
+class Translation:
+    """One thing that a statement does."""
+
+    op: MigrateOperation
+    statement: str | None = None
+    """The whole statement; None for SQLAlchemy's constructs, which say it without SQL."""
+    asks: Mapping[str, str] = field(default_factory=dict)
+    """How a statement of MySQL asks to be run: ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
+
+
 class NamedType(UserDefinedType[Any]):
-    """A type that SQLAlchemy's dialect does not know: an enum's or a domain's name."""
+    """A type that SQLAlchemy's dialect does not know: the name of an enum or of a domain."""
 
     cache_ok = True
 
@@ -97,5 +110,5 @@ class NamedType(UserDefinedType[Any]):
         self.name = name
 
     def get_col_spec(self, **_options: Any) -> str:
-        """As the script wrote it."""
+        """Return it as the script has it."""
         return self.name

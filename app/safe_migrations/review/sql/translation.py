@@ -1,66 +1,64 @@
-"""From what `op.execute()` was given to operations."""
+"""From what `op.execute()` gets to operations: by sqlglot's trees for definitions and rows, else by phrases."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alembic.operations import ops
 from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
-from sqlalchemy import DDL, TextClause, schema
+from sqlalchemy import DDL, Column, DefaultClause, TextClause, schema
 from sqlalchemy.sql.elements import ClauseElement
 
 from ...adapters.dialects import dialect_of
-from .commands import KINDS, command, defines, take_longest
-from .ops import CommandOp
-from .rows import change_rows, gives_rows, insert, truncate
-from .tables import (
-    alter_table,
-    create_index,
-    create_table,
-    drop_index,
-    drop_tables,
-    rename_tables,
+from ...adapters.products import FACTS
+from ...adapters.sql_words import Words, statements
+from .definitions import definition, index, literal
+from .ops import CommandOp, Translation
+from .phrases import PARTS, STATEMENTS, Phrase, commands, find
+from .rows import change_rows, truncate
+from .trees import Unread
+
+# A statement behind SET STATEMENT ... FOR, or one that EXPLAIN ANALYZE runs.
+INSIDE = (
+    r"SET STATEMENT .*? FOR (?P<rest>.*)",
+    r"(?=(?:EXPLAIN|ANALYZE)\b)(?=.*\bANALYZE\b)(?!.*\bTABLE\b).*?"
+    r" (?P<rest>(?:UPDATE|DELETE|WITH|MERGE|INSERT|REPLACE) .*)",
 )
-from .words import Unreadable, Words, statements
+ASKS = r"(ALGORITHM|LOCK)(?: =)? (DEFAULT|INSTANT|INPLACE|NOCOPY|COPY|NONE|SHARED|EXCLUSIVE)"
+OF_ELEMENTS: Mapping[type, Callable[[Any], MigrateOperation]] = {
+    schema.CreateTable: ops.CreateTableOp.from_table,
+    schema.DropTable: ops.DropTableOp.from_table,
+    schema.CreateIndex: ops.CreateIndexOp.from_index,
+    schema.DropIndex: ops.DropIndexOp.from_index,
+    schema.AddConstraint: ops.AddConstraintOp.from_constraint,
+    schema.DropConstraint: ops.DropConstraintOp.from_constraint,
+}
 
-# How far into a CREATE its kind may stand: CREATE OR REPLACE ALGORITHM = x DEFINER = a @ b SQL SECURITY DEFINER VIEW.
-HEAD = 15
-# What EXPLAIN ANALYZE, and ANALYZE on MariaDB, run while they explain it.
-EXPLAINED = {"UPDATE", "DELETE", "WITH", "MERGE", "INSERT", "REPLACE"}
 
+def translate(op: ExecuteSQLOp, dialect: str) -> list[Translation]:
+    """Return an operation for each thing that its statements do; one that cannot be read is a CommandOp, too."""
+    from sqlglot.errors import TokenError
 
-def translated(op: ExecuteSQLOp, dialect: str) -> list[MigrateOperation]:
-    """Return an operation for each thing that its statements do; what cannot be read is a CommandOp too."""
-    statement: Any = op.sqltext
+    element: Any = op.sqltext
+    if (made := _of_element(element)) is not None:
+        return [Translation(made)]
+    sql = _text(element, dialect)
     try:
-        if (found := _of_element(statement)) is not None:
-            return [found]
-        statement = _text(statement, dialect)
-        return [each for words in statements(statement, dialect) for each in _translated(words)]
-    except Exception:
-        return [_unparsed(str(statement))]
+        return [each for words in statements(sql, FACTS[dialect]()) for each in _of_statement(words)]
+    except TokenError:
+        return [Translation(_unread(sql), sql)]
 
 
 def _of_element(element: Any) -> MigrateOperation | None:
-    """Of SQLAlchemy's DDL, where Alembic makes its operations of it itself."""
+    """Return the operation for SQLAlchemy's DDL, where Alembic itself can make one of it."""
     if not isinstance(getattr(element, "element", None), schema.SchemaItem):
         return None  # a sa.table() has no columns or metadata for Alembic's from_table(): its SQL is read instead
-    if isinstance(element, schema.CreateTable):
-        return ops.CreateTableOp.from_table(element.element)
-    if isinstance(element, schema.DropTable):
-        return ops.DropTableOp.from_table(element.element)
-    if isinstance(element, schema.CreateIndex):
-        return ops.CreateIndexOp.from_index(element.element)
-    if isinstance(element, schema.DropIndex):
-        return ops.DropIndexOp.from_index(element.element)
-    if isinstance(element, schema.AddConstraint):
-        return ops.AddConstraintOp.from_constraint(element.element)
-    if isinstance(element, schema.DropConstraint):
-        return ops.DropConstraintOp.from_constraint(element.element)
-    return None
+    make = next((made for kind, made in OF_ELEMENTS.items() if isinstance(element, kind)), None)
+    return make(element.element) if make else None
 
 
 def _text(statement: Any, dialect: str) -> str:
-    """As the database gets it, but for parameters, which are ``:name``."""
+    """Return the SQL as the database gets it, except for parameters, which are ``:name``."""
     if isinstance(statement, str):
         return statement.replace("\\:", ":")
     if isinstance(statement, TextClause):
@@ -72,103 +70,202 @@ def _text(statement: Any, dialect: str) -> str:
     return str(statement)
 
 
-def _translated(words: Words) -> list[MigrateOperation]:
+def _of_statement(words: Words) -> list[Translation]:
+    inside = words
+    for pattern in INSIDE:
+        if found := find(inside, pattern):
+            inside = found.part("rest")
+    asks = {how.lower(): value for how, value in re.findall(rf"\b{ASKS}\b", inside.keywords)}
     try:
-        found = list(_read(words))
-        for op in found:
-            vars(op)["statement"] = words.text
-        return found
-    except Exception:
-        return [_unparsed(words.text)]
+        return [Translation(op, words.text, asks) for op in _read(inside)]
+    except Unread:
+        return [Translation(_unread(inside.text), words.text)]
 
 
-def _unparsed(text: str) -> CommandOp:
+def _unread(text: str) -> CommandOp:
     return CommandOp(" ".join(text.split()[:2]).upper(), parsed=False, text=text)
 
 
-def _read(words: Words) -> Iterator[MigrateOperation]:
-    verb = words.keyword()
-    if words.follows("SET", "STATEMENT") and words.has("FOR"):
-        while not words.take("FOR"):
-            words.next()
-        yield from _read(Words(words.source, words.words[words.at :], words.facts))
-    elif _explains_a_change(words, verb):
-        while words.keyword() not in EXPLAINED:
-            words.next()
-        yield from _read(Words(words.source, words.words[words.at :], words.facts))
-    elif verb == "CREATE":
-        yield from _create(words)
-    elif verb == "ALTER":
-        yield from _alter(words)
-    elif verb == "DROP":
-        yield from _drop(words)
-    elif words.take("RENAME", "TABLE") or words.take("RENAME", "TABLES"):
-        yield from rename_tables(words)
-    elif words.take("TRUNCATE"):
-        yield from truncate(words)
-    elif verb in {"UPDATE", "DELETE", "WITH", "MERGE", "SELECT", "("}:
-        yield from change_rows(words)
-    elif verb in {"INSERT", "REPLACE"}:
-        yield from _insert(words, verb)
-    else:
-        yield from command(words)
+def _read(words: Words) -> Sequence[MigrateOperation]:
+    """Return what a statement does. Raise Unread if that is not known."""
+    if words.keywords.partition(" ")[0] in {"UPDATE", "DELETE", "WITH", "MERGE", "SELECT", "(", "INSERT", "REPLACE"}:
+        return list(change_rows(words))
+    for pattern, read in TABLES_AND_INDEXES.items():
+        if found := find(words, pattern):
+            return list(read(found))
+    if not (read_any := commands(words, STATEMENTS)):
+        raise Unread(words.text)
+    return read_any
 
 
-def _explains_a_change(words: Words, verb: str) -> bool:
-    runs = verb in {"EXPLAIN", "ANALYZE"} and words.has("ANALYZE") and not words.has("TABLE")
-    return runs and any(map(words.has, EXPLAINED))
+def _create_table(found: Phrase) -> Iterator[MigrateOperation]:
+    """Yield the table, then its indexes. Of the columns of AS SELECT, LIKE and PARTITION OF nothing is known."""
+    table, table_schema = key = found.name("table")
+    if "replace" in found:
+        yield ops.DropTableOp(table, schema=table_schema)
+    group = found.part("rest").group() if "rest" in found else None
+    read = [definition(part, key) for part in group[0] if not part.keywords.startswith("SELECT ")] if group else []
+    columns = {item.name: item for item in read if isinstance(item, Column)}
+    keys = [item for item in read if isinstance(item, ops.CreatePrimaryKeyOp) or getattr(item, "primary_key", False)]
+    if len(columns) < sum(isinstance(item, Column) for item in read) or len(keys) > 1:
+        raise Unread(found.words.text)
+    constraints: list[Any] = [item.to_constraint() for item in read if isinstance(item, ops.AddConstraintOp)]
+    known = [each for each in constraints if {column.name for column in each.columns} <= columns.keys()]
+    yield ops.CreateTableOp(table, [*columns.values(), *known], schema=table_schema)
+    yield from (item for item in read if isinstance(item, ops.CreateIndexOp))
 
 
-def _insert(words: Words, verb: str) -> Iterator[MigrateOperation]:
-    if verb == "INSERT" and not gives_rows(words):
+def _create_index(found: Phrase) -> Iterator[MigrateOperation]:
+    options: dict[str, Any] = {"postgresql_concurrently": True} if "concurrently" in found else {}
+    if "using" in found:
+        options["postgresql_using"] = found.match["using"].lower()
+    if "prefix" in found:
+        options["mysql_prefix"] = found.match["prefix"]
+    name = found.name()[0] if "name" in found else None
+    yield index(found.part("columns"), name, found.name("table"), unique="unique" in found, **options)
+
+
+def _drop_index(found: Phrase) -> Iterator[MigrateOperation]:
+    options: dict[str, Any] = {"postgresql_concurrently": True} if "concurrently" in found else {}
+    table, table_schema = found.name("table") if "table" in found else (None, None)
+    for name, own_schema in found.names("names"):
+        yield ops.DropIndexOp(name, table, schema=table_schema or own_schema, **options)
+
+
+def _drop_tables(found: Phrase) -> Iterator[MigrateOperation]:
+    for table, table_schema in found.names("names"):
+        yield ops.DropTableOp(table, schema=table_schema)
+
+
+def _rename_tables(found: Phrase) -> Iterator[MigrateOperation]:
+    for part in found.part("pairs").parts():
+        pair = find(part, r"{name}(?: WAIT \d+| NOWAIT)? TO {new}")
+        if pair is None:
+            raise Unread(part.text)
+        yield ops.RenameTableOp(pair.name()[0], pair.name("new")[0], schema=pair.name()[1])
+
+
+def _alter_table(found: Phrase) -> Iterator[MigrateOperation]:
+    """Yield what each part does; one that cannot be read is a CommandOp, and the others are read."""
+    table, rest = found.name("table"), found.part("rest")
+    stands_alone = re.match(r"\w+ PARTITION \w|ORDER BY ", rest.keywords)  # and may name several, with commas
+    for part in [rest] if stands_alone else rest.parts():
+        if re.fullmatch(ASKS, part.keywords):
+            continue
         try:
-            yield from change_rows(words)
-            return
-        except Unreadable:
-            pass
-    yield from insert(words, verb)
+            read: Sequence[MigrateOperation] = commands(part, PARTS, table) or _altered(part, *table)
+        except Unread:
+            read = []
+        what = f"ALTER TABLE ... {part.keywords.partition(' ')[0]}"
+        yield from read or [CommandOp(what, None, *table, parsed=False, text=part.text)]
 
 
-def _create(words: Words) -> Iterator[MigrateOperation]:
-    before = set()
-    while not (kind := take_longest(words, KINDS)):
-        if words.done or words.at > HEAD:
-            raise Unreadable(words.text)
-        before.add(words.next().keyword)
-    if kind == "TABLE":
-        if "REPLACE" in before:
-            yield from drop_tables(Words(words.source, words.words[words.at : words.at + 1], words.facts))
-        yield from create_table(words)
-    elif kind == "INDEX":
-        yield from create_index(words, before)
+def _altered(part: Words, table: str, table_schema: str | None) -> Sequence[MigrateOperation]:
+    found = ((find(part, pattern), read) for pattern, read in ALTERS.items())
+    return next((list(read(phrase, table, table_schema)) for phrase, read in found if phrase), [])
+
+
+def _add(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
+    words = found.part("definition")
+    group = words.group()
+    for part in group[0] if group else [words]:
+        made = definition(part, (table, table_schema))
+        if isinstance(made, Column):
+            inline = True if made.foreign_keys else None
+            yield ops.AddColumnOp(table, made, schema=table_schema, inline_references=inline)
+        elif made is not None:
+            yield made
+
+
+def _redefine(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
+    """Yield the change to a column by MODIFY or CHANGE: what they do not say is lost (NOT NULL, default, comment)."""
+    column = definition(found.part("definition"), (table, table_schema))
+    if not isinstance(column, Column):
+        raise Unread(found.words.text)
+    name, default = found.name()[0] if "name" in found else column.name, column.server_default
+    options: dict[str, Any] = {"autoincrement": True} if column.autoincrement is True else {}
+    yield ops.AlterColumnOp(
+        table,
+        name,
+        schema=table_schema,
+        modify_type=column.type,
+        modify_nullable=column.nullable,
+        modify_server_default=default.arg if isinstance(default, DefaultClause) else default,
+        modify_comment=column.comment,
+        modify_name=column.name if column.name != name else None,
+        **options,
+    )
+
+
+def _change_type(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
+    column = definition(found.part("type"), (table, table_schema), prefix="x ")
+    if not isinstance(column, Column):
+        raise Unread(found.words.text)
+    options: dict[str, Any] = {"postgresql_using": found.part("using").text} if "using" in found else {}
+    yield ops.AlterColumnOp(table, found.name()[0], schema=table_schema, modify_type=column.type, **options)
+
+
+def _alter_column(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
+    """Yield one change to a column: its NOT NULL, its default or its name."""
+    changes: dict[str, Any] = {}
+    if "nullable" in found:
+        changes["modify_nullable"] = found.match["nullable"] == "DROP"
+    elif "default" in found:
+        changes["modify_server_default"] = literal(found.part("default").text)
+    elif "new" in found:
+        changes["modify_name"] = found.name("new")[0]
     else:
-        yield from defines(words, "CREATE", kind)
+        changes["modify_server_default"] = None
+    yield ops.AlterColumnOp(table, found.name()[0], schema=table_schema, **changes)
 
 
-def _alter(words: Words) -> Iterator[MigrateOperation]:
-    words.next()
-    while words.take_any("ONLINE", "IGNORE"):
-        pass
-    kind = take_longest(words, KINDS)
-    if not kind:
-        raise Unreadable(words.text)
-    if kind == "TABLE" and not words.follows("ALL"):
-        yield from alter_table(words)
+def _rename(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
+    yield ops.RenameTableOp(table, found.name("new")[0], schema=table_schema)
+
+
+def _drop(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
+    name, kind = found.name()[0] if "name" in found else "PRIMARY", found.match["kind"]
+    if kind in ("INDEX", "KEY"):
+        yield ops.DropIndexOp(name, table, schema=table_schema)
+    elif kind in CONSTRAINTS:
+        yield ops.DropConstraintOp(name, table, CONSTRAINTS[kind], schema=table_schema)
+        if kind == "CONSTRAINT" and "cascade" in found:
+            yield CommandOp(
+                "DROP CONSTRAINT", name, table, table_schema, drops=True, cascade=True, text=found.words.text
+            )
     else:
-        yield from defines(words, "ALTER", kind)
+        yield ops.DropColumnOp(table, name, schema=table_schema)
 
 
-def _drop(words: Words) -> Iterator[MigrateOperation]:
-    words.next()
-    if words.take("TEMPORARY"):
-        yield CommandOp("DROP TEMPORARY TABLE", text=words.text)
-        return
-    kind = take_longest(words, KINDS)
-    if kind == "TABLE":
-        yield from drop_tables(words)
-    elif kind == "INDEX":
-        yield from drop_index(words)
-    elif kind:
-        yield from defines(words, "DROP", kind)
-    else:
-        raise Unreadable(words.text)
+CONSTRAINTS = {"CONSTRAINT": None, "PRIMARY KEY": "primary", "FOREIGN KEY": "foreignkey", "CHECK": "check"}
+TABLES_AND_INDEXES: Mapping[str, Callable[[Phrase], Iterator[MigrateOperation]]] = {
+    r"CREATE(?P<replace> OR REPLACE)?(?: (?:GLOBAL|LOCAL|TEMPORARY|TEMP|UNLOGGED|VIRTUAL))* TABLE(?: IF NOT EXISTS)?"
+    r" {table}(?: (?P<rest>.*))?": _create_table,
+    r"CREATE(?: OR REPLACE)?(?P<unique> UNIQUE)?(?: (?P<prefix>FULLTEXT|SPATIAL))? INDEX"
+    r"(?P<concurrently> CONCURRENTLY)?(?: IF NOT EXISTS)?(?: {name})??(?: USING \w+)? ON(?: ONLY)? {table}"
+    r"(?: USING (?P<using>\w*))? (?P<columns>\( .*)": _create_index,
+    r"DROP INDEX(?P<concurrently> CONCURRENTLY)?(?: IF EXISTS)? (?P<names>.*?)(?: ON {table})?(?: CASCADE| RESTRICT)?"
+    rf"(?: {ASKS})*": _drop_index,
+    r"DROP TABLE(?: IF EXISTS)? (?P<names>.*?)(?: CASCADE| RESTRICT)?": _drop_tables,
+    r"RENAME TABLES?(?: IF EXISTS)? (?P<pairs>.*)": _rename_tables,
+    r"TRUNCATE(?: TABLE)? (?P<names>.*?)(?: (?:RESTART|CONTINUE) IDENTITY)?(?: CASCADE| RESTRICT)?": truncate,
+    r"ALTER(?: ONLINE| IGNORE)* TABLE(?: IF EXISTS)?(?: ONLY)? {table}(?: \*)?(?: WAIT \d+| NOWAIT)? (?P<rest>.*)": (
+        _alter_table
+    ),
+}
+COLUMN = r"ALTER(?: COLUMN)?(?: IF EXISTS)? {name}"
+ALTERS: Mapping[str, Callable[[Phrase, str, str | None], Iterator[MigrateOperation]]] = {
+    r"ADD(?: COLUMN)?(?: IF NOT EXISTS)? (?P<definition>.*)": _add,
+    r"MODIFY(?: COLUMN)?(?: IF EXISTS)? (?P<definition>.*)": _redefine,
+    r"CHANGE(?: COLUMN)?(?: IF EXISTS)? {name} (?P<definition>.*)": _redefine,
+    rf"{COLUMN}(?: SET DATA)? TYPE (?P<type>.*?)(?: USING (?P<using>.*))?": _change_type,
+    rf"{COLUMN} (?P<nullable>SET|DROP) NOT NULL": _alter_column,
+    rf"{COLUMN} SET DEFAULT (?P<default>.*)": _alter_column,
+    rf"{COLUMN} DROP DEFAULT": _alter_column,
+    r"RENAME(?: COLUMN)?(?: IF EXISTS)? {name} TO {new}": _alter_column,
+    r"RENAME(?: TO| AS| =)? {new}": _rename,
+    r"DROP (?P<kind>PRIMARY KEY)": _drop,
+    r"DROP (?P<kind>CONSTRAINT|FOREIGN KEY|CHECK|INDEX|KEY)(?: IF EXISTS)? {name}"
+    r"(?P<cascade> CASCADE)?(?: RESTRICT)?": _drop,
+    r"DROP(?P<kind> COLUMN)?(?: IF EXISTS)? {name}(?: CASCADE| RESTRICT)?": _drop,
+}

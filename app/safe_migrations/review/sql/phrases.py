@@ -1,0 +1,164 @@
+"""The phrases of SQL that need no tree: statements and parts of ALTER TABLE that sqlglot does not read, or whose first
+words say all that the rules ask.
+
+A phrase is a regular expression over the keywords of a statement (`Words.keywords`), in which ``{name}`` stands for a
+name. It has to match the whole statement: what a phrase does not expect may change its meaning.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from ...adapters.sql_words import Words
+from .ops import LOSES_DATA, CommandOp
+from .trees import Unread
+
+Table = tuple[str | None, str | None]
+"""Name and schema."""
+
+NAME = r"[\w$]*(?: \. [\w$]*)*"
+# The kinds of objects that CREATE, ALTER and DROP name, besides tables and indexes. Longer ones come first.
+KINDS = (
+    "FOREIGN DATA WRAPPER|FOREIGN TABLE|MATERIALIZED VIEW|EVENT TRIGGER|ACCESS METHOD|OWNED BY|OPERATOR CLASS"
+    "|OPERATOR FAMILY|DEFAULT PRIVILEGES|LARGE OBJECT|USER MAPPING|PACKAGE BODY|LOGFILE GROUP|RESOURCE GROUP"
+    "|TEXT SEARCH CONFIGURATION|TEXT SEARCH DICTIONARY|TEXT SEARCH PARSER|TEXT SEARCH TEMPLATE"
+    "|SPATIAL REFERENCE SYSTEM|VIEW|SEQUENCE|TRIGGER|FUNCTION|PROCEDURE|ROUTINE|AGGREGATE|EVENT|TYPE|DOMAIN|SCHEMA"
+    "|DATABASE|EXTENSION|POLICY|RULE|ROLE|USER|GROUP|SERVER|TABLESPACE|COLLATION|CONVERSION|CAST|LANGUAGE|OPERATOR"
+    "|PUBLICATION|SUBSCRIPTION|STATISTICS|PACKAGE|TRANSFORM|SYSTEM|INSTANCE"
+)
+# CREATE OR REPLACE ALGORITHM = x DEFINER = a @ b SQL SECURITY DEFINER VIEW
+CREATE = r"CREATE (?:\S* ){0,14}?"
+
+# Statements, and what they are called in a CommandOp: by default their words.
+STATEMENTS: Mapping[str, str] = {
+    r"BEGIN NOT ATOMIC .*": "BEGIN NOT ATOMIC",
+    r"(?:BEGIN|START TRANSACTION)(?: .*)?": "BEGIN",
+    r"(?P<words>COMMIT PREPARED|ROLLBACK PREPARED|PREPARE TRANSACTION|XA)(?: .*)?": "",
+    r"(?:COMMIT|END)(?: .*)?": "COMMIT",
+    r"ROLLBACK(?: \w+)? TO .*": "ROLLBACK TO",
+    r"(?:ROLLBACK|ABORT)(?: .*)?": "ROLLBACK",
+    r"SET .*\bAUTOCOMMIT\b.*": "SET AUTOCOMMIT",
+    r"LOCK(?: TABLES?)? (?P<tables>.*)": "LOCK TABLE",
+    r"VACUUM (?:FULL|\( .*?\bFULL\b.*?\))(?: (?:VERBOSE|ANALYZE|FREEZE))*(?: (?P<tables>.*))?": "VACUUM FULL",
+    r"(?P<words>VACUUM|CLUSTER)(?: \( .*? \))?(?: (?:VERBOSE|ANALYZE|FREEZE))*(?: (?P<tables>.*))?": "",
+    r"(?P<words>OPTIMIZE|REPAIR)(?: LOCAL| NO_WRITE_TO_BINLOG)? TABLE (?P<tables>.*)": r"\g<words> TABLE",
+    r"REINDEX(?: \( .*? \))?(?: TABLE| INDEX| SCHEMA| DATABASE| SYSTEM)?(?: CONCURRENTLY)? {name}": "REINDEX",
+    r"COPY (?:.* )?(?:FROM|TO) PROGRAM (?: .*)?": "COPY PROGRAM",  # a string follows
+    rf"PRAGMA (?:{NAME} \. )?{{name}}": "PRAGMA",
+    rf"PRAGMA (?:{NAME} \. )?"
+    r"(?P<name>(?:TABLE|INDEX|FOREIGN_KEY|DATABASE|FUNCTION|INTEGRITY|QUICK|COLLATION)_\w+) \( .*": "PRAGMA",
+    rf"PRAGMA (?:{NAME} \. )?{{name}} (?:=|\() .*": "SET PRAGMA",
+    r"(?P<words>LOAD DATA|UNLOCK TABLES|REFRESH MATERIALIZED VIEW|COMMENT ON|SECURITY LABEL|REASSIGN OWNED"
+    r"|IMPORT FOREIGN SCHEMA|SAVEPOINT|RELEASE|REINDEX|GRANT|REVOKE|SET|RESET|ANALYZE|EXPLAIN|SHOW|USE|DISCARD|COPY"
+    r"|LOAD|CALL|EXEC|EXECUTE|PREPARE|DEALLOCATE|DO|PRAGMA|VALUES|TABLE|NOTIFY|LISTEN|UNLISTEN|CHECKPOINT|FLUSH"
+    r"|ATTACH|DETACH|DESCRIBE|DESC|KILL)(?: .*)?": "",
+    r"DROP TEMPORARY TABLE .*": "DROP TEMPORARY TABLE",
+    rf"{CREATE}(?P<kind>(?<!EVENT )TRIGGER|POLICY|RULE) (?:IF NOT EXISTS )?{{name}} (?:.*? )??"
+    r"(?:ON(?! \S* TO )|TO) {table}(?: .*)?": r"CREATE \g<kind>",
+    r"(?P<words>DROP (?:TRIGGER|POLICY|RULE))(?: IF EXISTS)? {name} ON {table}(?: CASCADE| RESTRICT)?": "",
+    rf"{CREATE}(?P<kind>{KINDS})(?: CONCURRENTLY)?(?: IF NOT EXISTS)?(?: {{name}})?(?: .*)?": r"CREATE \g<kind>",
+    rf"ALTER (?P<kind>INDEX|{KINDS})(?: IF EXISTS)? {{name}}(?: \( .*? \))? (?P<action>[A-Z]\w*(?: [A-Z]\w*)?)"
+    r"(?: .*)?": r"ALTER \g<kind> ... \g<action>",
+    rf"(?P<words>DROP (?:{KINDS}))(?: CONCURRENTLY)?(?: IF EXISTS)? (?P<names>.*)": "",
+}
+
+# Parts of ALTER TABLE.
+PARTS: Mapping[str, str] = {
+    rf"ADD(?: CONSTRAINT {NAME})? (?P<kind>UNIQUE|PRIMARY KEY) USING INDEX {{name}}(?: .*)?": (
+        r"ADD \g<kind> USING INDEX"
+    ),
+    r"(?P<words>VALIDATE CONSTRAINT) {name}": "",
+    r"(?P<words>ALTER CONSTRAINT) {name} .*": "",
+    r"(?P<words>RENAME CONSTRAINT) {name} TO {new}": "",
+    r"RENAME (?:INDEX|KEY) {name} TO {new}": "RENAME INDEX",
+    r"(?P<words>ALTER (?:INDEX|KEY|CHECK)) {name} (?:NOT )?(?:VISIBLE|INVISIBLE|IGNORED|ENFORCED)": "",
+    r"ALTER(?: COLUMN)? {name} (?!(?:SET|DROP) (?:NOT|DEFAULT|DATA)\b)"
+    r"(?P<action>(?:SET|RESET|ADD|DROP|RESTART)(?: \w+)?)(?: .*)?": r"ALTER COLUMN ... \g<action>",
+    r"(?P<words>(?:ATTACH|DETACH) PARTITION) {name}(?: .*)?": "",
+    r"(?P<words>OWNER TO|SET SCHEMA|SET TABLESPACE|SET ACCESS METHOD|CLUSTER ON|INHERIT|NO INHERIT|OF) {name}": "",
+    r"(?P<words>SET LOGGED|SET UNLOGGED|SET WITHOUT CLUSTER|SET WITHOUT OIDS|NOT OF|FORCE|ENABLE KEYS|DISABLE KEYS"
+    r"|(?:ENABLE|DISABLE|FORCE|NO FORCE) ROW LEVEL SECURITY|DISCARD TABLESPACE|IMPORT TABLESPACE)": "",
+    r"(?P<words>(?:ENABLE|DISABLE)(?: REPLICA| ALWAYS)? (?:TRIGGER|RULE)) {name}": "",
+    r"(?P<words>REPLICA IDENTITY) .*": "",
+    r"(?P<words>SET|RESET) \( .*": "",
+    r"(?P<words>(?:DROP|TRUNCATE|DISCARD|IMPORT|REORGANIZE|EXCHANGE|ANALYZE|CHECK|OPTIMIZE|REBUILD|REPAIR|CONVERT)"
+    r" PARTITION)(?: IF EXISTS)? {name}(?: .*)?": "",
+    r"(?P<words>(?:ADD|COALESCE) PARTITION|PARTITION BY|REMOVE PARTITIONING|ORDER BY)(?: .*)?": "",
+    r"(?P<words>(?:ADD|DROP) (?:SYSTEM|PERIOD)) (?:VERSIONING|FOR)(?: .*)?": "",
+    r"CONVERT TO (?:CHARACTER SET|CHARSET) .*": "CONVERT TO CHARACTER SET",
+    r"(?:DEFAULT )?(?P<words>CHARACTER SET|CHARSET|COLLATE)(?: =)? \w+(?: .*)?": "",
+    r"(?P<words>ENGINE|AUTO_INCREMENT|COMMENT|ROW_FORMAT|KEY_BLOCK_SIZE|CHECKSUM|STATS_\w+|MAX_ROWS|MIN_ROWS"
+    r"|AVG_ROW_LENGTH|TABLESPACE|UNION|ENCRYPTION|ENCRYPTED|COMPRESSION|PAGE_COMPRESSED|PACK_KEYS)(?: =)? .*": "",
+}
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """What a pattern matched in words."""
+
+    words: Words
+    match: re.Match[str]
+
+    def __contains__(self, group: str) -> bool:
+        return group in self.match.re.groupindex and self.match[group] is not None
+
+    def part(self, group: str) -> Words:
+        """Return the words of a group."""
+        start = self.match.string.count(" ", 0, self.match.start(group))
+        return self.words.part(start, start + self.match[group].count(" ") + 1)
+
+    def name(self, group: str = "name") -> tuple[str, str | None]:
+        """Return a name and its schema, None for the default schema. Raise Unread if it is a string."""
+        found = self.part(group).name()
+        if found is None:
+            raise Unread(self.words.text)
+        return found
+
+    def names(self, group: str) -> list[tuple[str, str | None]]:
+        """Return the names between commas. Raise Unread if anything but a name is there."""
+        found = [find(part, r"(?:ONLY )?{name}(?: \*)?") for part in self.part(group).parts()]
+        if not all(found):
+            raise Unread(self.words.text)
+        return [phrase.name() for phrase in found if phrase]
+
+    def objects(self, group: str) -> list[Table]:
+        """Return the names in a group, or in its plural with commas between them; that of a part without one is all."""
+        if group in self:
+            return [self.name(group)]
+        parts = self.part(f"{group}s").parts() if f"{group}s" in self else []
+        names = (part.part(part.keywords.startswith("ONLY ")).name() or (part.text, None) for part in parts)
+        return [*names] or [(None, None)]
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    for group in ("name", "table", "new"):
+        pattern = pattern.replace(f"{{{group}}}", f"(?P<{group}>{NAME})")
+    return re.compile(pattern)
+
+
+def find(words: Words, pattern: str) -> Phrase | None:
+    """Return what the pattern finds, if it matches all words, and finds names where it expects them."""
+    match = _compiled(pattern).fullmatch(words.keywords)
+    phrase = Phrase(words, match) if match else None
+    if phrase and all(phrase.part(group).name() for group in ("name", "table", "new") if group in phrase):
+        return phrase
+    return None
+
+
+def commands(words: Words, patterns: Mapping[str, str], table: Table = (None, None)) -> list[CommandOp]:
+    """Return a CommandOp for each object that the first fitting phrase is about; nothing if none fits."""
+    found = ((find(words, pattern), said) for pattern, said in patterns.items())
+    phrase, said = next(((phrase, said) for phrase, said in found if phrase), (None, ""))
+    if phrase is None:
+        return []
+    what = phrase.match.expand(said or r"\g<words>")
+    drops = what in LOSES_DATA or re.match(r"DROP (?!TEMPORARY)|ALTER (?!COLUMN).* \.\.\. DROP", what) is not None
+    cascade, concurrently = drops and words.keywords.endswith(" CASCADE"), "CONCURRENTLY" in words.keywords.split()
+    names, tables = phrase.objects("name"), [table] if table[0] else phrase.objects("table")
+    return [
+        CommandOp(what, name, table_name, schema or own_schema, drops, cascade, concurrently, text=words.text)
+        for name, own_schema in names
+        for table_name, schema in tables
+    ]
