@@ -96,9 +96,9 @@ def test_unnamed_without_convention(review: Review, monkeypatch: pytest.MonkeyPa
         "op.create_unique_constraint(None, 'pet', ['u', 'id'])"
     )
     assert {
-        "give it a name:\n    sa.ForeignKeyConstraint(['u'], ['user.id'], name=op.f('fk_pet_u'))",
-        "give it a name:\n    sa.UniqueConstraint('u', name=op.f('uq_pet_u'))",
-        "give it a name:\n    sa.CheckConstraint('u > 0', name='ck_pet_valid')",
+        "give it a name:\n    name=op.f('fk_pet_u')",
+        "give it a name:\n    name=op.f('uq_pet_u')",
+        "give it a name:\n    name='ck_pet_valid'",
         "give it a name:\n    op.create_unique_constraint(op.f('uq_pet_u_id'), 'pet', ['u', 'id'])",
     } == {finding.instead for finding in found(review(script, "postgresql"), "unnamed-constraint")}
 

@@ -14,7 +14,6 @@ from sqlalchemy import (
     FetchedValue,
     Integer,
     Select,
-    TextClause,
 )
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
@@ -222,10 +221,8 @@ class Facts:
         """Return a query that finds the table if it uses that storage engine; None without one."""
         return None
 
-    def partitions(self, _table: str, _schema: str | None) -> TextClause | None:
-        """Return the query for the partitions of a partitioned table: one row with NULL if it has none, no row if the
-        table is not partitioned; None if partitions make no difference on this database.
-        """
+    def is_partitioned(self, _table: str, _schema: str | None) -> Select[tuple[int]] | None:
+        """Return a query that finds the table if it is partitioned; None if that makes no difference here."""
         return None
 
     def is_constant(self, _default: str) -> bool:

@@ -237,10 +237,7 @@ def _is_partitioned(context: MigrationContext, concerned: list[Facts], changes: 
     known = KnownSchema(context.connection)
     return any(
         f"{facts.dialect}_partition_by" in options
-        or (
-            facts.dialect == context.dialect.name
-            and known.partitions(facts, changes.table_name, changes.schema) is not None
-        )
+        or (facts.dialect == context.dialect.name and known.is_partitioned(facts, changes.table_name, changes.schema))
         for facts in concerned
         if facts.concurrent_indexes
     )

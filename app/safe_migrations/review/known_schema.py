@@ -170,18 +170,10 @@ class KnownSchema:
                 return width
         return None
 
-    def partitions(self, facts: Facts, name: str, schema: str | None = None) -> list[str] | None:
-        """Return the partitions of the table, as far as they are known; None if it is not partitioned."""
-        query = facts.partitions(name, schema)
-        if query is None:
-            return None
-        if self._made_partitioned((schema, name)):
-            return []
-        if self.connection is None:
-            return None
-        found = self.connection.scalars(query).all()
-        self.connection.rollback()
-        return [each for each in found if each] if found else None
+    def is_partitioned(self, facts: Facts, name: str, schema: str | None = None) -> bool:
+        """Return True if the table is partitioned, and that makes a difference on this database."""
+        query = facts.is_partitioned(name, schema)
+        return query is not None and (self._made_partitioned((schema, name)) or bool(self._first(query)))
 
     def _made_partitioned(self, key: Name) -> bool:
         """Return whether an operation created the table as a partitioned one, without reading it from the database."""

@@ -4,7 +4,7 @@ import re
 from math import inf
 from typing import Any
 
-from sqlalchemy import ARRAY, TextClause, text
+from sqlalchemy import ARRAY, Select, column, func, select, table
 from sqlalchemy.dialects.postgresql import ENUM, CreateEnumType
 from sqlalchemy.types import TypeEngine
 
@@ -93,13 +93,10 @@ class PostgreSQLFacts(Facts):
             return "run it in a maintenance window; from version 14 on there is CONCURRENTLY"
         return super().way_out(words, text, concurrently)
 
-    def partitions(self, table: str, schema: str | None) -> TextClause:
-        """Return the query; an index of a partitioned table cannot be created concurrently ("CREATE INDEX")."""
-        return text(
-            "SELECT child.relname FROM pg_class c LEFT JOIN pg_inherits i ON i.inhparent = c.oid"
-            " LEFT JOIN pg_class child ON child.oid = i.inhrelid"
-            " WHERE c.relkind = 'p' AND c.oid = to_regclass(:name) ORDER BY 1"
-        ).bindparams(name=self.quoted(table, schema))
+    def is_partitioned(self, table_name: str, schema: str | None) -> Select[tuple[int]]:
+        """Return the query; indexes of such a table cannot be created concurrently ("CREATE INDEX")."""
+        oid = func.to_regclass(self.quoted(table_name, schema))
+        return select(1).select_from(table("pg_class")).where(column("relkind") == "p", column("oid") == oid)
 
     def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str:
         """Return the statement, which touches no row."""

@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import conv
 from ...adapters.facts import Facts
 from .columns import proves_not_null
 from .implied_ops import implied_ops
-from .indexes import attached, concurrently, dropped_columns, drops_table, is_on_table_alone
+from .indexes import concurrently, dropped_columns, drops_table, is_on_table_alone, on_partitions
 from .names import real_name
 from .paste import REHEARSE, as_python, as_sql, execute
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
@@ -111,7 +111,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         locks = f"reads and writes of {where}"
         if isinstance(made, ops.CreateForeignKeyOp):
             locks = f"writes to {where} and {made.referent_table}"
-        if isinstance(made, ops.CreateForeignKeyOp) and context.partitions(where, schema) is not None:
+        if isinstance(made, ops.CreateForeignKeyOp) and context.is_partitioned(where, schema):
             yield Problem(
                 f"adds {_called(made)}, a partitioned table; this blocks {locks} while all rows are scanned, and NOT"
                 " VALID is not possible",
@@ -131,54 +131,42 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
     """Report an index that is built under an ACCESS EXCLUSIVE lock (PostgreSQL manual, "ALTER TABLE")."""
     for made in implied_ops(op, context.facts, *UNIQUE):
         index, use = by_index(made, context.facts)
-        partitions = context.partitions(str(index.table_name), index.schema)
-        if partitions is None:
+        if not context.is_partitioned(str(index.table_name), index.schema):
             yield Problem(
                 f"adds {_called(made)}, which blocks reads and writes of {index.table_name} while its index is built",
                 f"create a unique index concurrently, in a separate revision:\n{concurrently(index)}\n"
                 f"and make it the constraint in the next one:\n{execute(use)}",
             )
         elif not is_on_table_alone(context):
+            name, where, schema = _place(made)
+            columns = ", ".join(context.facts.quoted(str(each)) for each in index.columns)
+            table, constraint = context.facts.quoted(where, schema), context.facts.quoted(name)
             yield Problem(
                 f"adds {_called(made)}, a partitioned table, which blocks reads and writes until it is done",
-                _on_partitions(made, partitions, context),
+                on_partitions(
+                    index,
+                    f"ALTER TABLE ONLY {table} ADD CONSTRAINT {constraint} {_definition(made, f'({columns})')}",
+                    context,
+                    "ALTER TABLE partition_1 ADD CONSTRAINT {index} " + _definition(made, "USING INDEX {index}"),
+                ),
             )
-
-
-def _on_partitions(made: Any, partitions: list[str], context: RuleContext) -> str:
-    """Return the lines that add a constraint to each partition, then to the table ("ALTER INDEX", PostgreSQL)."""
-    index, use = by_index(made, context.facts)
-
-    def use_own(own: ops.CreateIndexOp) -> list[str]:
-        again = copy(made)
-        again.table_name, again.constraint_name = own.table_name, own.index_name
-        return [execute(by_index(again, context.facts)[1])]
-
-    columns = ", ".join(context.facts.quoted(str(each)) for each in made.columns)
-    add = use.partition(" USING INDEX ")[0].replace("ALTER TABLE ", "ALTER TABLE ONLY ", 1)
-    return "\n".join(
-        [
-            "add it to the table alone, then to each partition by an index that is created concurrently, and attach"
-            " these, each in a separate revision:",
-            execute(f"{add} ({columns}){_deferred(made.kw)}"),
-            *attached(index, partitions, context, use_own),
-        ]
-    )
 
 
 def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
     """Return a unique index, and the statement that makes it the constraint which ``made`` would add."""
-    kind = "UNIQUE" if isinstance(made, ops.CreateUniqueConstraintOp) else "PRIMARY KEY"
     name, where, schema = _place(made)
     kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
     index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)
-    add = f"ALTER TABLE {facts.quoted(where, schema)} ADD CONSTRAINT {facts.quoted(name)} {kind}"
-    return index, f"{add} USING INDEX {facts.quoted(name)}{_deferred(made.kw)}"
+    definition = _definition(made, f"USING INDEX {facts.quoted(name)}")
+    return index, f"ALTER TABLE {facts.quoted(where, schema)} ADD CONSTRAINT {facts.quoted(name)} {definition}"
 
 
-def _deferred(options: dict[str, Any]) -> str:
-    deferrable = {True: " DEFERRABLE", False: " NOT DEFERRABLE", None: ""}[options.get("deferrable")]
-    return deferrable + (f" INITIALLY {options['initially']}" if options.get("initially") else "")
+def _definition(made: Any, of: str) -> str:
+    """Return the SQL of a unique constraint or primary key of columns, or of an index."""
+    kind = "UNIQUE" if isinstance(made, ops.CreateUniqueConstraintOp) else "PRIMARY KEY"
+    deferrable = {True: " DEFERRABLE", False: " NOT DEFERRABLE", None: ""}[made.kw.get("deferrable")]
+    initially = f" INITIALLY {made.kw['initially']}" if made.kw.get("initially") else ""
+    return f"{kind} {of}{deferrable}{initially}"
 
 
 @rule(BLOCKS, CreateExcludeConstraintOp, on=POSTGRESQL)

@@ -1,7 +1,7 @@
 """Rules about indexes."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
@@ -19,19 +19,21 @@ from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleConte
 def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report an index that is not created concurrently, under a SHARE lock (PostgreSQL manual, "CREATE INDEX")."""
     for index in implied_ops(op, context.facts, ops.CreateIndexOp):
-        partitions = context.partitions(str(index.table_name), index.schema)
-        if partitions is not None:
-            if not is_on_table_alone(context):
+        if not context.is_partitioned(str(index.table_name), index.schema):
+            if not index.kw.get("postgresql_concurrently"):
                 yield Problem(
-                    f"creates {_called(index)} on a partitioned table, which blocks writes to {index.table_name} and is"
-                    " not possible concurrently",
-                    _on_partitions(index, partitions, context),
+                    f"creates {_called(index)} without CONCURRENTLY, which blocks writes to {index.table_name} until it"
+                    " is built",
+                    f"create it concurrently, in a separate revision:\n{concurrently(index)}",
                 )
-        elif not index.kw.get("postgresql_concurrently"):
+        elif not is_on_table_alone(context):
+            plain = copy(index)
+            plain.kw = {key: value for key, value in index.kw.items() if key != "postgresql_concurrently"}
+            create = str(CreateIndex(plain.to_index()).compile(dialect=context.facts.sql_dialect))
             yield Problem(
-                f"creates {_called(index)} without CONCURRENTLY, which blocks writes to {index.table_name} until it is"
-                " built",
-                f"create it concurrently, in a separate revision:\n{concurrently(index)}",
+                f"creates {_called(index)} on a partitioned table, which blocks writes to {index.table_name} and is not"
+                " possible concurrently",
+                on_partitions(plain, create.replace(" ON ", " ON ONLY ", 1), context),
             )
 
 
@@ -59,7 +61,7 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
     ):
         return None
     waits = f"waits for all transactions that use {table or 'its table'} and makes all others wait behind it"
-    if context.partitions(str(table), op.schema) is not None:
+    if context.is_partitioned(str(table), op.schema):
         return Problem(f"drops {_called(op)} of a partitioned table, which {waits}", REHEARSE)
     again = copy(op)
     again.table_name, again.kw = table, {**op.kw, "postgresql_concurrently": True}
@@ -140,33 +142,24 @@ def is_on_table_alone(context: RuleContext) -> bool:
     return statement is not None and re.search(r"\bONLY\b", statement, re.IGNORECASE) is not None
 
 
-def _on_partitions(index: ops.CreateIndexOp, partitions: list[str], context: RuleContext) -> str:
-    """Return the lines that create an index on the partitions without blocking writes ("CREATE INDEX", PostgreSQL)."""
-    plain = copy(index)
-    plain.kw = {key: value for key, value in index.kw.items() if key != "postgresql_concurrently"}
-    create = str(CreateIndex(plain.to_index()).compile(dialect=context.facts.sql_dialect))
+def on_partitions(index: ops.CreateIndexOp, create: str, context: RuleContext, use: str = "") -> str:
+    """Return the way to an index of a partitioned table without blocking writes (PostgreSQL manual, "CREATE INDEX").
+
+    ``create`` does it for the table alone, and ``use`` makes the index of a partition a constraint.
+    """
+    own = copy(index)
+    own.table_name, own.index_name = "partition_1", conv(context.facts.shortened(f"partition_1_{index.index_name}"))
+    parent, child = (context.facts.quoted(str(each.index_name), index.schema) for each in (index, own))
     return "\n".join(
         [
-            "create it on the table alone, then concurrently on each partition, and attach these, each in a separate"
-            " revision:",
-            execute(create.replace(" ON ", " ON ONLY ", 1)),
-            *attached(plain, partitions, context, lambda _index: []),
+            "create it on the table alone, then concurrently on each partition (here partition_1), and attach these,"
+            " each in a separate revision:",
+            execute(create),
+            concurrently(own),
+            *([execute(use.format(index=child))] if use else []),
+            execute(f"ALTER INDEX {parent} ATTACH PARTITION {child}"),
         ]
     )
-
-
-def attached(
-    index: ops.CreateIndexOp,
-    partitions: list[str],
-    context: RuleContext,
-    more: Callable[[ops.CreateIndexOp], list[str]],
-) -> Iterator[str]:
-    """Yield the lines that create an index on each partition, do ``more`` with it, and attach it to the table's."""
-    for partition in partitions or ["PARTITION"]:
-        own = copy(index)
-        own.table_name, own.index_name = partition, conv(context.facts.shortened(f"{partition}_{index.index_name}"))
-        parent, child = (context.facts.quoted(str(each.index_name), index.schema) for each in (index, own))
-        yield from [concurrently(own), *more(own), execute(f"ALTER INDEX {parent} ATTACH PARTITION {child}")]
 
 
 def _called(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:

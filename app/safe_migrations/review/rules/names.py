@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import conv
 from ...database import naming_convention
 from ..recorder import made_by
 from .implied_ops import constraints_of, implied_ops, is_inline
-from .paste import as_python, as_sql
+from .paste import as_python
 from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
 
 PREFIXES = {"foreignkey": "fk", "unique": "uq", "primarykey": "pk", "exclude": "excl"}
@@ -102,19 +102,13 @@ def _name_for(op: Any) -> str:
 
 
 def _with_name(made: Any, op: ops.MigrateOperation, context: RuleContext) -> str:
-    """Return the line that creates it with a name: in the new table, or after the column."""
-    name = _name_for(made)
-    if not isinstance(op, ops.CreateTableOp):
-        again = copy(made)
-        again.constraint_name = name if made.constraint_type == "check" else conv(name)
-        return as_python(again, batch=context.in_batch)
-    if made.constraint_type == "foreignkey":
-        schema = f"{made.kw['referent_schema']}." if made.kw.get("referent_schema") else ""
-        there = [f"{schema}{made.referent_table}.{each}" for each in made.remote_cols]
-        return f"    sa.ForeignKeyConstraint({made.local_cols!r}, {there!r}, name=op.f({name!r}))"
-    if made.constraint_type == "check":
-        return f"    sa.CheckConstraint({as_sql(made.condition, context.facts)!r}, name={name!r})"
-    return f"    sa.UniqueConstraint({', '.join(map(repr, _columns(made)))}, name=op.f({name!r}))"
+    """Return the line that creates it with a name, or the argument to add in CREATE TABLE."""
+    name = _name_for(made) if made.constraint_type == "check" else conv(_name_for(made))
+    if isinstance(op, ops.CreateTableOp):
+        return f"    name={name!r}" if made.constraint_type == "check" else f"    name=op.f({str(name)!r})"
+    again = copy(made)
+    again.constraint_name = name
+    return as_python(again, batch=context.in_batch)
 
 
 def _made_name(drop: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContext) -> str:

@@ -99,9 +99,9 @@ class RuleContext:
         """Return the name of the operation's table, quoted for SQL."""
         return self.facts.quoted(op.table_name, op.schema)
 
-    def partitions(self, table: str, schema: str | None) -> list[str] | None:
-        """Return the partitions of a partitioned table; None for any other table."""
-        return self.tables.partitions(self.facts, table, schema)
+    def is_partitioned(self, table: str, schema: str | None) -> bool:
+        """Return True if PostgreSQL creates no index of the table concurrently, because it is partitioned."""
+        return self.tables.is_partitioned(self.facts, table, schema)
 
     def redefines_column(self, op: AlterColumnOp) -> bool:
         """Return True if the statement restates the whole column; SQL does if it names the type (MODIFY, CHANGE)."""

@@ -9,11 +9,14 @@ from sqlalchemy.types import TypeEngine
 
 from ...adapters.casts import Cast, Kind, outside
 from ..recorder import made_by
+from .implied_ops import constraints_of
 from .paste import as_python, python_type
 from .registry import BLOCKS, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
 
 BITS_OF_A_KEY = 64
 Type = TypeEngine[Any] | None
+_Reference = tuple[str, str, Type]
+"""A table, a column, and its type."""
 
 
 @rule(BLOCKS, ops.AlterColumnOp)
@@ -87,53 +90,45 @@ def small_key(
     op: ops.CreateTableOp | ops.AddColumnOp | ops.CreateForeignKeyOp, context: RuleContext
 ) -> Iterator[Problem]:
     """Report a key that runs out, and is slow to enlarge then; and a foreign key of another type than its target."""
-    if isinstance(op, ops.CreateForeignKeyOp):
-        yield from _other_types(_references(op, context), context)
-        return
-    made = made_by(op)
-    key = made.autoincrement_column
+    made = None if isinstance(op, ops.CreateForeignKeyOp) else made_by(op)
+    key = made.autoincrement_column if made is not None else None
     kind = None if key is None else context.facts.kind(key.type)
     if key is not None and kind is not None and kind.family == "integer" and kind.size < BITS_OF_A_KEY:
         yield Problem(
-            f"makes {made.name}.{key.name} a {kind.size}-bit primary key; it runs out at {2 ** int(kind.bits) - 1:,}",
+            f"makes {key.table.name}.{key.name} a {kind.size}-bit primary key; it runs out at"
+            f" {2 ** int(kind.bits) - 1:,}",
             "use BIGINT here, in the model, and in foreign keys to it (on SQLite only INTEGER auto-increments, hence"
             " the variant):\n"
             f"    sa.Column({key.name!r}, sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False)",
         )
-    yield from _other_types(_references_of(made, context), context)
-
-
-def _references(op: ops.CreateForeignKeyOp, context: RuleContext) -> Iterator[tuple[str, Type, str, Type]]:
-    """Yield each column and the one it refers to, with their types as far as these are known."""
-    columns = context.tables.table(op.source_table, op.kw.get("source_schema")).columns
-    targets = context.tables.table(op.referent_table, op.kw.get("referent_schema")).columns
-    for name, target in zip(op.local_cols, op.remote_cols, strict=False):
-        if name in columns and target in targets:
-            here, there = f"{op.source_table}.{name}", f"{op.referent_table}.{target}"
-            yield here, columns[name].type, there, targets[target].type
-
-
-def _references_of(made: Table, context: RuleContext) -> Iterator[tuple[str, Type, str, Type]]:
-    """Yield the same for a new table, which may refer to itself."""
-    for key in made.foreign_keys:
-        *schema, table_name, target = key.target_fullname.split(".")
-        known = context.tables.column(table_name, target, schema[0] if schema else None)
-        own = made.columns.get(target) if table_name == made.name else None
-        type_: Type = known.type if known else own.type if own is not None else None
-        yield f"{made.name}.{key.parent.name}", key.parent.type, f"{table_name}.{target}", type_
-
-
-def _other_types(references: Iterator[tuple[str, Type, str, Type]], context: RuleContext) -> Iterator[Problem]:
-    for here, type_, there, target in references:
-        kinds = [context.facts.kind(type_), context.facts.kind(target)]
-        if target is None or None in kinds or len({_comparable(kind) for kind in kinds if kind}) == 1:
+    for (table, name, type_), (referred, target, target_type) in _references(op, made, context):
+        kinds = [context.facts.kind(type_), context.facts.kind(target_type)]
+        if target_type is None or None in kinds or len({_comparable(each) for each in kinds if each}) == 1:
             continue
-        spelled, spelled_target = context.facts.spelled(type_), context.facts.spelled(target)
+        spelled, spelled_target = context.facts.spelled(type_), context.facts.spelled(target_type)
         yield Problem(
-            f"makes {here} ({spelled}) refer to {there} ({spelled_target}); a foreign key of another type is refused,"
-            " or slow",
-            f"give {here} the same type, in the model too:\n    {python_type(target)}",
+            f"makes {table}.{name} ({spelled}) refer to {referred}.{target} ({spelled_target}); a foreign key of"
+            " another type is refused, or slow",
+            f"give {table}.{name} the same type, in the model too:\n    {python_type(target_type)}",
         )
+
+
+def _references(op: Any, made: Table | None, context: RuleContext) -> Iterator[tuple[_Reference, _Reference]]:
+    """Yield each column and the one it refers to, with their types as far as these are known."""
+
+    def of(table: str, schema: str | None, column: str) -> _Reference:
+        known = context.tables.column(table, column, schema)
+        own = made.columns.get(column) if made is not None and (made.name, made.schema) == (table, schema) else None
+        return table, column, known.type if known else own.type if own is not None else None
+
+    keys = [op] if made is None else [each for _, each in constraints_of(made)]
+    for key in keys:
+        if isinstance(key, ops.CreateForeignKeyOp):
+            for name, target in zip(key.local_cols, key.remote_cols, strict=False):
+                yield (
+                    of(key.source_table, key.kw.get("source_schema"), name),
+                    of(key.referent_table, key.kw.get("referent_schema"), target),
+                )
 
 
 def _comparable(kind: Kind) -> tuple[object, ...]:
