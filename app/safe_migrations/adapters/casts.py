@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import inf
 from typing import Any
@@ -32,7 +32,9 @@ class Kind:
     scale: float = 0
     unsigned: bool = False
     values: frozenset[str] = frozenset()
-    """The values of an enum."""
+    """The values of an enum, or of a SET."""
+    in_order: tuple[str, ...] = field(default=(), compare=False)
+    """The same values, in their order."""
     name: str | None = None
     """The name of an enum that is a type in the database."""
     stored: str = ""
@@ -111,8 +113,8 @@ def kind_of(type_: TypeEngine[Any] | None, dialect: str, kinds: Mapping[str, Kin
     text = text.upper()
     enum = enum_of(type_, dialect)
     if enum is not None:
-        name = None if text.startswith("ENUM(") else enum.name
-        return Kind("enum", values=frozenset(map(str, enum.enums)), name=name)
+        name, values = None if text.startswith("ENUM(") else enum.name, tuple(map(str, enum.enums))
+        return Kind("enum", values=frozenset(values), in_order=values, name=name)
     word = OPTIONS.sub("", text).strip()
     if word not in kinds:
         return Kind(text)

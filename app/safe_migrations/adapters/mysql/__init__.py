@@ -30,5 +30,5 @@ Other commands:
 dump.py            backups, by the client programs
 databases.py       scratch databases, for rehearsals
 snapshot.py        schema and rows, to compare
-facts.py           what reviews, generated scripts and rehearsals ask; types.py reads a column's type for that
+facts.py           what reviews, generated scripts and rehearsals ask
 """

@@ -1,7 +1,7 @@
 """What a MODIFY or CHANGE makes of a column, and whether an undo can change that back without a copy of its values.
 
 Reviews ask other questions, by the types of a script: what becomes of values (adapters/casts.py), and whether the table
-is copied (types.py). Here each value has to come through the new type and back.
+is copied (facts.py). Here each value has to come through the new type and back.
 """
 
 import re

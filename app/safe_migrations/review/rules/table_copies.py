@@ -32,7 +32,7 @@ WHOLE_TABLE = {
 def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report ALGORITHM=COPY, which blocks writes until all rows are copied.
 
-    What copies was measured on the servers; see adapters/mysql/facts.py and types.py.
+    What copies was measured on the servers; see adapters/mysql/facts.py.
     """
     if lock := _requested_lock(context):
         table = getattr(op, "table_name", None) or getattr(op, "source_table", None) or "the table"
