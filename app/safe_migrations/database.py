@@ -10,7 +10,7 @@ from typing import Any
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
-from sqlalchemy import Connection, Dialect, Engine, event
+from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event
 from sqlalchemy.exc import DBAPIError
 
 from .adapters import adapter_of
@@ -39,6 +39,14 @@ def naming_convention() -> Mapping[Any, Any]:
     """Return the convention that names constraints which have no name in a script."""
     convention: Mapping[Any, Any] = current_app.extensions["migrate"].db.metadata.naming_convention
     return convention
+
+
+def named_by_convention(table: Table) -> Table:
+    """Return a copy of the table in which the convention has named the constraints.
+
+    Raises InvalidRequestError for a constraint that has no name and that the convention cannot name, such as a CHECK.
+    """
+    return table.to_metadata(MetaData(naming_convention=naming_convention()))
 
 
 class Database:

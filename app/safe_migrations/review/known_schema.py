@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     ForeignKeyConstraint,
     Inspector,
-    MetaData,
     Select,
     Table,
     TableClause,
@@ -33,7 +32,7 @@ from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
 from ..adapters.facts import Facts
-from ..database import naming_convention
+from ..database import named_by_convention
 from .recorder import Operation, made_by
 from .sql.ops import ChangeRowsOp, CommandOp
 from .trial import Trial
@@ -432,7 +431,7 @@ def _add_checks(known: KnownTable, table: Table) -> None:
     if not any(isinstance(constraint, CheckConstraint) for constraint in table.constraints):
         return
     with suppress(InvalidRequestError):  # a CHECK without a name, which the convention cannot give
-        table = table.to_metadata(MetaData(naming_convention=naming_convention()))
+        table = named_by_convention(table)
     for constraint in table.constraints:
         if isinstance(constraint, CheckConstraint) and constraint.name:
             known.checks[str(constraint.name)] = Check(str(constraint.sqltext))

@@ -5,11 +5,11 @@ from copy import copy
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Constraint, MetaData, UniqueConstraint
+from sqlalchemy import Constraint, UniqueConstraint
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql.elements import conv
 
-from ...database import naming_convention
+from ...database import named_by_convention, naming_convention
 from ..recorder import made_by
 from .implied_ops import constraints_of, implied_ops, is_inline
 from .paste import as_python
@@ -25,7 +25,7 @@ def real_name(op: ops.AddConstraintOp) -> str | None:
         return str(given)
     constraint: Any = op.to_constraint()
     try:
-        table = constraint.table.to_metadata(MetaData(naming_convention=naming_convention()))
+        table = named_by_convention(constraint.table)
     except InvalidRequestError:  # a CHECK: the convention needs a name to tell it from others
         return None
     (name,) = {each.name for each in table.constraints if type(each) is type(constraint)}

@@ -17,25 +17,31 @@ from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 
 @dataclass
 class _Thing:
-    """What a revision drops or adds: a column of a table, or with None a table; and the columns that it has."""
+    """What a revision drops or adds: a column of a table, or a table; and the columns that it has."""
 
     table: Name
     column: str | None
     columns: list[KnownColumn]
     operation: Operation
 
+    @property
+    def name(self) -> str:
+        """Return the name of the column, or of the table."""
+        return self.column or self.table[1]
+
 
 @rule(BLOCKS, Revision)
 def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Problem]:
     """Report what autogenerate cannot tell from a rename (its manual, "What does Autogenerate Not Detect?")."""
-    dropping, adding = (ops.DropColumnOp, ops.DropTableOp), (ops.AddColumnOp, ops.CreateTableOp)
     kinds = {type(operation.op) for operation in revision.upgrade}
-    if kinds.isdisjoint(dropping) or kinds.isdisjoint(adding):
+    if kinds.isdisjoint({ops.DropColumnOp, ops.DropTableOp}) or kinds.isdisjoint({ops.AddColumnOp, ops.CreateTableOp}):
         return
     tables, dropped, added = context.tables.branch(), list[_Thing](), list[_Thing]()
     for operation in revision.upgrade:
-        dropped += _dropped(operation, tables)
-        added += _added(operation, tables)
+        if (thing := _dropped(operation, tables)) is not None:
+            dropped.append(thing)
+        if (thing := _added(operation, tables)) is not None:
+            added.append(thing)
         tables.apply(operation.op)
     for old in dropped:
         new = next((each for each in added if _alike(old, each, context.facts)), None)
@@ -45,26 +51,25 @@ def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Proble
                 yield _renamed(old, new, context)
 
 
-def _dropped(operation: Operation, tables: KnownSchema) -> Iterator[_Thing]:
+def _dropped(operation: Operation, tables: KnownSchema) -> _Thing | None:
     op = operation.op
     if not isinstance(op, ops.DropColumnOp | ops.DropTableOp) or tables.is_new(op.table_name, op.schema):
-        return
-    columns, name = tables.table(op.table_name, op.schema).columns, None
-    found = list(columns.values())
-    if isinstance(op, ops.DropColumnOp):
-        name = op.column_name
-        found = [columns.get(name) or KnownColumn(name, None)]
-    yield _Thing((op.schema, op.table_name), name, found, operation)
+        return None
+    key, columns = (op.schema, op.table_name), tables.table(op.table_name, op.schema).columns
+    if isinstance(op, ops.DropTableOp):
+        return _Thing(key, None, list(columns.values()), operation)
+    return _Thing(key, op.column_name, [columns.get(op.column_name, KnownColumn(op.column_name, None))], operation)
 
 
-def _added(operation: Operation, tables: KnownSchema) -> Iterator[_Thing]:
+def _added(operation: Operation, tables: KnownSchema) -> _Thing | None:
     op = operation.op
     if isinstance(op, ops.CreateTableOp):
         columns = [KnownColumn(each.name, each.type) for each in op.columns if isinstance(each, Column)]
-        yield _Thing((op.schema, op.table_name), None, columns, operation)
-    elif isinstance(op, ops.AddColumnOp) and not tables.is_new(op.table_name, op.schema):
+        return _Thing((op.schema, op.table_name), None, columns, operation)
+    if isinstance(op, ops.AddColumnOp) and not tables.is_new(op.table_name, op.schema):
         column = KnownColumn(op.column.name, op.column.type)
-        yield _Thing((op.schema, op.table_name), column.name, [column], operation)
+        return _Thing((op.schema, op.table_name), column.name, [column], operation)
+    return None
 
 
 def _alike(old: _Thing, new: _Thing, facts: Facts) -> bool:
@@ -89,21 +94,23 @@ def _same_family(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
 
 def _is_copied(old: _Thing, new: _Thing, revision: Revision) -> bool:
     """Return True if a statement of the revision moves the rows or values: it contains both names."""
-    names = [thing.column or thing.table[1] for thing in (old, new)]
     texts = [each.op.text for each in revision.upgrade if isinstance(each.op, ChangeRowsOp)]
-    return any(all(re.search(rf"\b{re.escape(name)}\b", text) for name in names) for text in texts)
+    return any(all(re.search(rf"\b{re.escape(each.name)}\b", text) for each in (old, new)) for text in texts)
 
 
 def _renamed(old: _Thing, new: _Thing, context: RuleContext) -> Problem:
-    (schema, table), (_, new_table) = old.table, new.table
+    schema, table = old.table
     if old.column is None:
-        what = f"drops table {table} and creates {new_table}, which looks like a rename; if it is, this loses the rows"
-        line = f"    op.rename_table({table!r}, {new_table!r}{f', schema={schema!r}' if schema else ''})"
+        what, lost = f"drops table {table} and creates {new.name}", "the rows"
+        line = f"    op.rename_table({table!r}, {new.name!r}{f', schema={schema!r}' if schema else ''})"
     else:
-        what = f"drops column {table}.{old.column} and adds {new.column}, which looks like a rename; if it is, this"
-        what += " loses the data"
+        what, lost = f"drops column {table}.{old.name} and adds {new.name}", "the data"
         type_ = new.columns[0].type
-        renamed = ops.AlterColumnOp(table, old.column, schema=schema, modify_name=new.column, existing_type=type_)
+        renamed = ops.AlterColumnOp(table, old.name, schema=schema, modify_name=new.name, existing_type=type_)
         line = as_python(renamed, batch=old.operation.batch)
-    level = WARNS if context.tables.has_rows(table, schema) is False else None
-    return Problem(what, f"if it is a rename, write it as one:\n{line}", level, old.operation.line)
+    return Problem(
+        f"{what}, which looks like a rename; if it is, this loses {lost}",
+        f"if it is a rename, write it as one:\n{line}",
+        WARNS if context.tables.has_rows(table, schema) is False else None,
+        old.operation.line,
+    )
