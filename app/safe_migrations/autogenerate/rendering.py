@@ -22,7 +22,6 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
 from ..internals import variants_of
-from ..review.rules import paste as _primary_keys  # noqa: F401  # teaches Alembic to write them
 
 # A class of SQLAlchemy's as repr() writes it, inside of another one's.
 BARE = re.compile(r"(?<![\w.'\"])([A-Z]\w*)(?=\()")
