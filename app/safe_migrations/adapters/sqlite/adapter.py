@@ -99,27 +99,19 @@ class SQLite(Adapter):
 
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
-        """Begin each transaction with the write lock, enforce no foreign keys inside, and check them at its end."""
-        from .foreign_keys import ForeignKeys
+        """Begin each transaction with the write lock, and check foreign keys only at its end."""
+        from .foreign_keys import foreign_keys_checked
 
         below = bare(connection)
-        keys = ForeignKeys(below)
 
         def begin(connection: Connection) -> None:
             if below.isolation_level is not None:  # it is None in an autocommit block
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                keys.begin()
-
-        def commit(_connection: Connection) -> None:
-            keys.commit()
 
         (busy,) = below.execute("PRAGMA busy_timeout").fetchone()
         below.execute(f"PRAGMA busy_timeout={retry.milliseconds}")
-        keys.off()
         try:
-            with listening(connection, {"begin": begin, "commit": commit}):
+            with listening(connection, {"begin": begin}), foreign_keys_checked(connection):
                 yield lambda _heads: None
         finally:
-            connection.rollback()
-            keys.restore()
             below.execute(f"PRAGMA busy_timeout={busy}")
