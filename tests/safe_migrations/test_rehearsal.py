@@ -208,7 +208,7 @@ BAD: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "engine = sa.create_engine(current_app.config['SQLALCHEMY_DATABASE_URI'])\n"
         "with engine.begin() as connection:\n    connection.execute(sa.text('DELETE FROM toy'))",
         "pass",
-        "which a rehearsal refuses",
+        "a rehearsal refuses that",
         (),
     ),
     "sequence set back": (
@@ -306,7 +306,7 @@ def test_no(
     """What would go wrong, now or at the next downgrade, is told."""
     before = state(engine)
     project.write(*revision("b1", FIRST, up, down))
-    if says == "which a rehearsal refuses":
+    if says == "a rehearsal refuses that":
         done = project.db("rehearse")
         assert (1, True) == (done.returncode, says in done.stdout), done.stdout + done.stderr
         assert before == state(engine)
