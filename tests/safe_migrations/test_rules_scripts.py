@@ -47,6 +47,8 @@ ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
         ("TRUNCATE 5", ["blocks"]),
         ("/* x */ ALTER GIZMO pet", ["blocks"]),
         ("DROP TABLE 'pet", ["blocks"]),
+        ("-- drop it\nDROP TABLE 'pet", ["blocks"]),
+        ("SELECT 1; DROP TABLE 'pet", ["warns", "blocks"]),
         ("CREATE GIZMO pet", ["warns"]),
         ("UPDATE pet SET a = = 1", ["warns"]),
         *(

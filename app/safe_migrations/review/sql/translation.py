@@ -45,8 +45,9 @@ def translate(op: ExecuteSQLOp, dialect: str) -> list[Translation]:
     sql = _text(element, dialect)
     try:
         return [each for words in statements(sql, FACTS[dialect]()) for each in _of_statement(words)]
-    except TokenError:
-        return [Translation(_unread(sql), sql)]
+    except TokenError:  # of a quote or a comment without end
+        rough = re.sub(r"/\*.*?\*/|--[^\n]*", " ", sql, flags=re.DOTALL)
+        return [Translation(_unread(each.strip()), sql) for each in rough.split(";") if each.strip()]
 
 
 def _of_element(element: Any) -> MigrateOperation | None:
@@ -179,9 +180,7 @@ def _add(found: Phrase, table: str, table_schema: str | None) -> Iterator[Migrat
 
 def _redefine(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
     """Yield the change to a column by MODIFY or CHANGE: what they do not say is lost (NOT NULL, default, comment)."""
-    column = definition(found.part("definition"), (table, table_schema))
-    if not isinstance(column, Column):
-        raise Unread(found.words.text)
+    column = _only_column(definition(found.part("definition"), (table, table_schema)))
     name, default = found.name()[0] if "name" in found else column.name, column.server_default
     options: dict[str, Any] = {"autoincrement": True} if column.autoincrement is True else {}
     yield ops.AlterColumnOp(
@@ -197,10 +196,14 @@ def _redefine(found: Phrase, table: str, table_schema: str | None) -> Iterator[M
     )
 
 
+def _only_column(made: "Column[Any] | MigrateOperation | None") -> "Column[Any]":
+    if not isinstance(made, Column):
+        raise Unread
+    return made
+
+
 def _change_type(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
-    column = definition(found.part("type"), (table, table_schema), prefix="x ")
-    if not isinstance(column, Column):
-        raise Unread(found.words.text)
+    column = _only_column(definition(found.part("type"), (table, table_schema), prefix="x "))
     options: dict[str, Any] = {"postgresql_using": found.part("using").text} if "using" in found else {}
     yield ops.AlterColumnOp(table, found.name()[0], schema=table_schema, modify_type=column.type, **options)
 

@@ -23,10 +23,9 @@ NAMES = {
     "varbinary": ("bytea", "varbinary", "blob"),
     "timestamptz": ("timestamp with time zone", "timestamp"),
     "timetz": ("time with time zone",),
-    **{
-        serial: (whole,)
-        for serial, whole in (("serial", "integer"), ("bigserial", "bigint"), ("smallserial", "smallint"))
-    },
+    "serial": ("integer",),
+    "bigserial": ("bigint",),
+    "smallserial": ("smallint",),
 }
 
 
