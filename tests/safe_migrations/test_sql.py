@@ -437,6 +437,11 @@ postgresql: ALTER TABLE a ADD b float, ADD c real, ADD d interval(3), ADD e tsve
     AddColumn a f ARRAY(INTEGER(), dimensions=2)
     AddColumn a g BYTEA()
     AddColumn a h INT4RANGE()
+postgresql: ALTER TABLE a ADD partition int, ALTER partition SET DEFAULT 5, DROP c; ALTER TYPE p ADD ATTRIBUTE a int, DROP ATTRIBUTE b
+    AddColumn a partition INTEGER()
+    AlterColumn a column_name=partition modify_server_default=5
+    DropColumn a column_name=c
+    Command words=ALTER TYPE ... DROP ATTRIBUTE name=p drops=True
 mysql: ALTER TABLE a ORDER BY b, c; ALTER TABLE a DROP PARTITION p, q
     Command a words=ORDER BY
     Command a words=DROP PARTITION name=p drops=True

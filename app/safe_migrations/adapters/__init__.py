@@ -7,6 +7,7 @@ facts.py            what reviews, generated scripts and rehearsals ask, without 
 casts.py            what becomes of values that get another type
 products.py         where the facts of each product are
 dialects.py         SQLAlchemy's dialect for a product, without a connection
+sql_words.py        SQL as words, for each database: one tokenizer for the whole package
 client_programs.py  the databases' own programs, for backups
 """
 

@@ -58,6 +58,7 @@ STATEMENTS: Mapping[str, str] = {
     r"(?:ON(?! \S* TO )|TO) {table}(?: .*)?": r"CREATE \g<kind>",
     r"(?P<words>DROP (?:TRIGGER|POLICY|RULE))(?: IF EXISTS)? {name} ON {table}(?: CASCADE| RESTRICT)?": "",
     rf"{CREATE}(?P<kind>{KINDS})(?: CONCURRENTLY)?(?: IF NOT EXISTS)?(?: {{name}})?(?: .*)?": r"CREATE \g<kind>",
+    r"(?P<kind>ALTER TYPE) {name} (?:.* )?(?P<action>DROP ATTRIBUTE) .*": r"\g<kind> ... \g<action>",
     rf"ALTER (?P<kind>INDEX|{KINDS})(?: IF EXISTS)? {{name}}(?: \( .*? \))? (?P<action>[A-Z]\w*(?: [A-Z]\w*)?)"
     r"(?: .*)?": r"ALTER \g<kind> ... \g<action>",
     rf"(?P<words>DROP (?:{KINDS}))(?: CONCURRENTLY)?(?: IF EXISTS)? (?P<names>.*)": "",
@@ -84,7 +85,8 @@ PARTS: Mapping[str, str] = {
     r"(?P<words>SET|RESET) \( .*": "",
     r"(?P<words>(?:DROP|TRUNCATE|DISCARD|IMPORT|REORGANIZE|EXCHANGE|ANALYZE|CHECK|OPTIMIZE|REBUILD|REPAIR|CONVERT)"
     r" PARTITION)(?: IF EXISTS)? {name}(?: .*)?": "",
-    r"(?P<words>(?:ADD|COALESCE) PARTITION|PARTITION BY|REMOVE PARTITIONING|ORDER BY)(?: .*)?": "",
+    r"(?P<words>(?:ADD|COALESCE) PARTITION)(?: PARTITIONS)? [(\d].*": "",
+    r"(?P<words>PARTITION BY|REMOVE PARTITIONING|ORDER BY)(?: .*)?": "",
     r"(?P<words>(?:ADD|DROP) (?:SYSTEM|PERIOD)) (?:VERSIONING|FOR)(?: .*)?": "",
     r"CONVERT TO (?:CHARACTER SET|CHARSET) .*": "CONVERT TO CHARACTER SET",
     r"(?:DEFAULT )?(?P<words>CHARACTER SET|CHARSET|COLLATE)(?: =)? \w+(?: .*)?": "",

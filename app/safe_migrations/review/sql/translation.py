@@ -149,8 +149,9 @@ def _rename_tables(found: Phrase) -> Iterator[MigrateOperation]:
 def _alter_table(found: Phrase) -> Iterator[MigrateOperation]:
     """Yield what each part does; one that cannot be read is a CommandOp, and the others are read."""
     table, rest = found.name("table"), found.part("rest")
-    stands_alone = re.match(r"\w+ PARTITION \w|ORDER BY ", rest.keywords)  # and may name several, with commas
-    for part in [rest] if stands_alone else rest.parts():
+    # On MySQL, where PARTITION is a reserved word, these stand alone, and may name several with commas.
+    is_one = rest.facts.keys_in_tables and re.match(r"\w+ PARTITION \w|ORDER BY ", rest.keywords)
+    for part in [rest] if is_one else rest.parts():
         if re.fullmatch(ASKS, part.keywords):
             continue
         try:
