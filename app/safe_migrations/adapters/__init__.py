@@ -1,4 +1,4 @@
-"""What each database can do, and how it is asked. Nothing outside this folder tests the name of a dialect.
+"""The databases: what each can do, and how to query it. Nothing outside this folder tests the name of a dialect.
 
 base.py             the interface of an adapter and its lock; each database's own are in the folder of its name
 databases.py        the interface to the other databases of a server, for rehearsals
