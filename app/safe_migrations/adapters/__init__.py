@@ -31,7 +31,7 @@ __all__ = ["ADAPTERS", "OWN_TABLES", "SCRATCH", "Adapter", "Lock", "Part", "adap
 
 
 def adapter_of(engine: Engine) -> Adapter:
-    """The adapter of the database behind ``engine``."""
+    """Return the adapter of the database behind ``engine``."""
     module, _, name = ADAPTERS[engine.dialect.name].rpartition(".")
     adapter: Adapter = getattr(import_module(f"{__name__}.{module}"), name)(engine)
     return adapter

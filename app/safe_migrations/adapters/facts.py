@@ -230,7 +230,7 @@ class Facts:
         return True
 
     def redefines_column(self, _operation: AlterColumnOp) -> bool:
-        """Whether the statement for it says all of the column anew, and what it leaves out is lost."""
+        """Return True if the statement replaces the whole definition of the column, and what it omits is lost."""
         return False
 
     def renaming(self, _kind: str, _table: str, _schema: str | None, _old: str, _new: str) -> str:
@@ -238,7 +238,7 @@ class Facts:
         return ""
 
     def quoted(self, name: str, schema: str | None = None) -> str:
-        """The name as SQL."""
+        """Return the name as SQL, quoted where it has to be."""
         return ".".join(self.sql_dialect.identifier_preparer.quote(part) for part in (schema, name) if part)
 
     def enum(self, _kind: TypeEngine[Any]) -> tuple[str, str] | None:

@@ -36,7 +36,7 @@ class Word:
 
     @property
     def is_string(self) -> bool:
-        """Whether it is a string, of any kind."""
+        """Return True for a string of any kind."""
         return not self.keyword and not self.is_name
 
 
@@ -50,12 +50,12 @@ class Words:
 
     @property
     def text(self) -> str:
-        """All of it, as written."""
+        """Return all of it, as written."""
         return self.source[self.words[0].start : self.words[-1].end + 1] if self.words else ""
 
     @cached_property
     def keywords(self) -> str:
-        """Its keywords with a space between them; quoted names and strings leave their place empty."""
+        """Return its keywords with spaces between them; quoted names and strings leave their place empty."""
         return " ".join(word.keyword for word in self.words)
 
     def part(self, start: int, end: int | None = None) -> "Words":

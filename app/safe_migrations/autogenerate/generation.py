@@ -171,9 +171,10 @@ def _drop_indexes_with_their_table(ops: OpContainer) -> None:
 
 
 def _close_circles_last(upgrade: OpContainer) -> None:
-    """Where new tables refer to each other, create the foreign keys that point forward after all tables: no server but
-    SQLite accepts a reference to a table that does not exist. So with any that has ``use_alter``: no server but SQLite
-    creates it with its table.
+    """Create foreign keys that point forward, and those with ``use_alter``, after all new tables.
+
+    Only SQLite accepts a reference to a table that does not exist; and only SQLite creates a key that has ``use_alter``
+    with its table.
     """
     coming = {op.table_name for op in upgrade.ops if isinstance(op, CreateTableOp)}
     for op in [op for op in upgrade.ops if isinstance(op, CreateTableOp)]:

@@ -220,7 +220,7 @@ def _without_type(changes: ModifyTableOps, op: AlterColumnOp) -> AlterColumnOp:
 
 
 def _not_null(changes: ModifyTableOps, alters: list[AlterColumnOp]) -> list[Step]:
-    """Where SET NOT NULL scans all rows under an exclusive lock, let a CHECK scan them under a weaker one before."""
+    """Let a CHECK scan the rows under a weaker lock before SET NOT NULL, which scans them under an exclusive one."""
     table, schema = changes.table_name, changes.schema
     alter = ModifyTableOps(table, list(alters), schema=schema)
 

@@ -97,17 +97,17 @@ class Revision:
 
     @property
     def upgrade(self) -> list[Operation]:
-        """The operations of upgrade(), as far as they were recorded."""
+        """Return the operations of upgrade(), as far as they were recorded."""
         return self.recordings.get("upgrade", NOT_RECORDED).operations
 
     @property
     def downgrade(self) -> list[Operation]:
-        """The operations of downgrade(), as far as they were recorded."""
+        """Return the operations of downgrade(), as far as they were recorded."""
         return self.recordings.get("downgrade", NOT_RECORDED).operations
 
     @property
     def not_inspectable(self) -> dict[str, NotInspectable]:
-        """The reason for each direction that cannot be inspected to its end."""
+        """Return the reason for each direction that cannot be inspected to its end."""
         found = {direction: recording.not_inspectable for direction, recording in self.recordings.items()}
         return {direction: reason for direction, reason in found.items() if reason is not None}
 
@@ -315,7 +315,7 @@ class _Context(MigrationContext):
 
     @property
     def config(self) -> Config:
-        """The config of the command, which is read only when a script asks for it."""
+        """Return the config of the command, which is read only when a script uses it."""
         config: Config = current_app.extensions["migrate"].migrate.get_config(g.get("directory"))
         name_database(config, app_engine())
         return config

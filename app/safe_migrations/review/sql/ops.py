@@ -61,32 +61,32 @@ class CommandOp(MigrateOperation):
 
     @property
     def may_do_anything(self) -> bool:
-        """Whether it runs SQL that it does not contain as SQL."""
+        """Return True if it runs SQL that it does not contain as SQL."""
         return self.words in MAY_DO_ANYTHING
 
     @property
     def may_change_schema(self) -> bool:
-        """Whether it cannot be read, and begins like a statement that alters, drops, renames or empties something."""
+        """Return True if it cannot be parsed and begins with ALTER, DROP, RENAME or TRUNCATE."""
         return not self.parsed and self.words.split(" ")[0] in CHANGES_SCHEMA
 
     @property
     def loses_data(self) -> bool:
-        """Whether it deletes rows or values with what it drops."""
+        """Return True if it deletes rows or values with what it drops."""
         return self.words in LOSES_DATA or self.cascade
 
     @property
     def keeps_schema(self) -> bool:
-        """Whether the schema is the same afterwards."""
+        """Return True if the schema is the same afterwards."""
         return self.words in KEEPS_SCHEMA
 
     @property
     def has_way_back(self) -> bool:
-        """Whether a statement can revert this."""
+        """Return True if a statement can revert this."""
         return self.words not in NO_WAY_BACK
 
     @property
     def keeps_data(self) -> bool:
-        """Whether it is known that no value changes."""
+        """Return True if it is known that no value changes."""
         return self.parsed and (self.words in KEEPS_DATA or self.words.startswith("CREATE "))
 
 
