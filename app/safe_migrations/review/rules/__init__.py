@@ -10,7 +10,6 @@ from . import (
     indexes,
     names,
     possible_renames,
-    references,
     scripts,
     table_copies,
     tables,
@@ -19,7 +18,7 @@ from . import (
 from .registry import Assurances, Problem, Rule, RuleContext
 
 MODULES = (
-    *(tables, columns, types, constraints, references, names, possible_renames, enums),
+    *(tables, columns, types, constraints, names, possible_renames, enums),
     *(indexes, data, ddl, scripts, table_copies, batch_mode),
 )
 RULES = {rule.code: rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule)}

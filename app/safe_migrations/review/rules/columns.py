@@ -182,13 +182,13 @@ def modify_drops_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Prob
     lost = dict(_not_restated(op, context))
     if not lost:
         return None
-    column, restated = f"{op.table_name}.{op.column_name}", filter(None, lost.values())
+    column = f"{op.table_name}.{op.column_name}"
     if context.in_sql:
-        name = context.facts.quoted(op.column_name)
-        line = execute(f"ALTER TABLE {context.table_sql(op)} MODIFY {name} ... {' '.join(restated)}")
+        name, words = context.facts.quoted(op.column_name), " ".join(each.partition(", ")[0] for each in lost)
+        line = execute(f"ALTER TABLE {context.table_sql(op)} MODIFY {name} ... {words}")
     else:
         start = "batch_op.alter_column(" if context.in_batch else f'op.alter_column("{op.table_name}", '
-        line = f'    {start}"{op.column_name}", ..., {", ".join(restated)})'
+        line = f'    {start}"{op.column_name}", ..., {", ".join(filter(None, lost.values()))})'
     return Problem(
         f"changes {column} and drops what the {'statement' if context.in_sql else 'script'} does not restate:"
         f" {', '.join(lost)}",
@@ -197,29 +197,28 @@ def modify_drops_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Prob
 
 
 def _not_restated(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[tuple[str, str]]:
-    """Yield what the column would lose, and the words of the script or the statement that keep it."""
+    """Yield what the column would lose, as SQL, and the argument of alter_column() that keeps it."""
     known, sql, kw = context.column(op) or KnownColumn(op.column_name, None), context.in_sql, op.kw
-    default = "" if known.default is None or isinstance(known.default, Computed) else _as_text(known.default)
     restated = not op.modify_nullable if sql else op.modify_nullable is not None or op.existing_nullable is False
     if known.nullable is False and not restated:
-        yield "NOT NULL", "NOT NULL" if sql else "existing_nullable=False"
+        yield "NOT NULL", "existing_nullable=False"
     elif known.nullable is None and not restated and (sql or op.existing_nullable is None):
-        yield "NOT NULL, if it has that", "NOT NULL" if sql else "existing_nullable=..."
-    if isinstance(known.default, Computed) and not sql:
-        expression = str(known.default.sqltext)
-        yield "that it is generated", f"existing_server_default=sa.Computed({expression!r})"
-    elif default and op.modify_server_default is (None if sql else False):
-        existing, lost = None if sql else op.existing_server_default, f"DEFAULT {default}"
+        yield "NOT NULL, if it has that", "existing_nullable=..."
+    if isinstance(known.default, Computed):
+        if not sql:
+            yield "that it is generated", f"existing_server_default=sa.Computed({str(known.default.sqltext)!r})"
+    elif known.default is not None and op.modify_server_default is (None if sql else False):
+        default, existing = _as_text(known.default), None if sql else op.existing_server_default
+        lost, on_update = f"DEFAULT {default}", default.lower().find("on update")
         if existing is not None and existing is not False:
-            on_update = default.lower().find("on update")
             lost = "" if on_update < 0 or "on update" in _as_text(existing).lower() else default[on_update:]
         if lost:
-            yield lost, lost if sql else f"existing_server_default=sa.text({default!r})"
+            yield lost, f"existing_server_default=sa.text({default!r})"
     if known.comment and not op.modify_comment and (sql or (op.modify_comment is False and not op.existing_comment)):
-        yield "the comment", "COMMENT '...'" if sql else f"existing_comment={known.comment!r}"
+        yield f"COMMENT {known.comment!r}", f"existing_comment={known.comment!r}"
     restated = bool(kw.get("autoincrement") or (not sql and kw.get("existing_autoincrement")))
     if known.auto_increment and not restated and (sql or kw.get("autoincrement") is None):
-        yield "AUTO_INCREMENT", "AUTO_INCREMENT" if sql else "autoincrement=True"
+        yield "AUTO_INCREMENT", "autoincrement=True"
     if not sql:
         yield from _type_not_restated(op, known)
 
@@ -229,10 +228,8 @@ def _type_not_restated(op: ops.AlterColumnOp, known: KnownColumn) -> Iterator[tu
     before, after = known.type, op.modify_type or op.existing_type
     collation = getattr(before, "collation", None)
     if after is None:
-        yield (
-            "its type, without which this fails",
-            f"existing_type={'...' if before is None else python_type(before)}",
-        )
+        type_ = "..." if before is None else python_type(before)
+        yield "its type, without which this fails", f"existing_type={type_}"
     elif before is not None and collation and not getattr(after, "collation", None) and not isinstance(after, JSON):
         yield f"COLLATE {collation}", f"{'type_' if op.modify_type else 'existing_type'}={python_type(before)}"
 

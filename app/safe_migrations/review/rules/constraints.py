@@ -7,7 +7,7 @@ from typing import Any
 
 from alembic.ddl.postgresql import CreateExcludeConstraintOp
 from alembic.operations import ops
-from sqlalchemy import Select, UnaryExpression, column, exists, func, literal_column, select, table, text
+from sqlalchemy import Column, Select, UnaryExpression, column, exists, func, literal_column, select, table, text
 from sqlalchemy.sql.elements import conv
 
 from ...adapters.facts import Facts
@@ -191,6 +191,26 @@ def add_foreign_key_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
                 f"adds {_called(made)}; the server rebuilds {where} for this and blocks writes until it is done",
                 REHEARSE,
             )
+
+
+@rule(BLOCKS, ops.AddColumnOp, ops.CreateTableOp, on=MYSQL, new_tables=True)
+def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, context: RuleContext) -> Iterator[Problem]:
+    """Report REFERENCES in the definition of a column, which MySQL before 9.0 parses and ignores (bug 102904)."""
+    if not context.facts.ignores_inline_references:
+        return
+    for added in [op.column] if isinstance(op, ops.AddColumnOp) else op.columns:
+        if not isinstance(added, Column) or not added.info.get("inline_references"):
+            continue
+        (key,) = added.foreign_keys
+        table, referred = key.target_fullname.rsplit(".", 1)
+        name = conv(f"fk_{op.table_name}_{added.name}")
+        foreign_key = ops.CreateForeignKeyOp(name, op.table_name, table, [added.name], [referred])
+        yield Problem(
+            f"has REFERENCES in the definition of {op.table_name}.{added.name}; this version of the database silently"
+            " ignores it and creates no foreign key",
+            f"create the foreign key as a constraint of the table, which works on every version:\n"
+            f"{as_python(foreign_key)}",
+        )
 
 
 def _place(op: Any) -> tuple[str, str, str | None]:

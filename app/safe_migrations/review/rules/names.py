@@ -143,15 +143,11 @@ def long_identifier(op: ops.MigrateOperation, context: RuleContext) -> Iterator[
 
 def _named(op: Any) -> Iterator[tuple[str, str]]:
     """Yield what an operation names: the kind of thing, and the name."""
-    if isinstance(op, ops.RenameTableOp):
-        yield "table", op.new_table_name
-    elif isinstance(op, ops.AlterColumnOp) and op.modify_name:
-        yield "column", op.modify_name
-    elif isinstance(op, ops.CreateIndexOp) and op.index_name:
-        yield "index", str(op.index_name)
-    elif isinstance(op, ops.AddConstraintOp) and getattr(op, "constraint_name", None):
-        yield "constraint", str(getattr(op, "constraint_name", ""))
-    elif isinstance(op, ops.CreateTableOp | ops.AddColumnOp):
+    attributes = {"table": "new_table_name", "column": "modify_name", "index": "index_name"}
+    for kind, attribute in (*attributes.items(), ("constraint", "constraint_name")):
+        if name := getattr(op, attribute, None):
+            yield kind, str(name)
+    if isinstance(op, ops.CreateTableOp | ops.AddColumnOp):
         table = made_by(op)
         yield from [("table", table.name)] if isinstance(op, ops.CreateTableOp) else []
         yield from (("column", each.name) for each in table.columns)
