@@ -74,7 +74,7 @@ A1 = revision("a1", FIRST, "op.add_column('user', sa.Column('age', sa.Integer())
 
 @pytest.fixture(autouse=True)
 def on(project: Project, database: str) -> None:
-    """With backups, as they are by default, on a database at the first revision."""
+    """Yield a project that makes backups, as by default, with its database at the first revision."""
     del project.environ["MIGRATION_BACKUP"]
     assert database == project.environ["DATABASE_URL"]
     project.ok("upgrade")
@@ -82,14 +82,14 @@ def on(project: Project, database: str) -> None:
 
 @pytest.fixture
 def engine(database: str) -> Iterator[Engine]:
-    """Looks at the database."""
+    """Yield an engine for the database."""
     engine = create_engine(database)
     yield engine
     engine.dispose()
 
 
 def fill(engine: Engine, backend: str) -> None:
-    """Tables with a row of every type, one of NULLs and one of what is empty; a view, a trigger."""
+    """Create tables with a row of values of every type, one of NULLs and one of empty values; a view, a trigger."""
     METADATA.create_all(engine)
     full = {name: value for name, (_, value) in TYPES.items()}
     with engine.begin() as connection:
@@ -106,24 +106,24 @@ def fill(engine: Engine, backend: str) -> None:
 
 
 def run(engine: Engine, *statements: str) -> None:
-    """Run them in a transaction."""
+    """Run the statements in a transaction."""
     with engine.begin() as connection:
         for statement in statements:
             connection.execute(text(statement))
 
 
 def found(project: Project) -> list[str]:
-    """The paths that `flask db backups` lists."""
+    """Return the paths that `flask db backups` lists."""
     return [line.split()[0] for line in project.ok("backups").splitlines()]
 
 
 def files(project: Project) -> list[Path]:
-    """What there is in the folder of backups."""
+    """Return the names of all files in the backup folder."""
     return sorted((project.path / "instance" / "backups").glob("*"))
 
 
 def test_round_trip(project: Project, engine: Engine, backend: str) -> None:
-    """What an upgrade backs up comes back after a wreck, byte for byte, at its revision, and strays are gone."""
+    """A restore brings back what an upgrade backed up, byte for byte, at its revision, and drops everything else."""
     fill(engine, backend)
     before = state(engine)
     project.write(*A1)
@@ -259,7 +259,7 @@ def test_keep_after_a_success(project: Project, engine: Engine) -> None:
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_nobody_reads(project: Project, engine: Engine) -> None:
-    """`flask db backups | true` says nothing of the pipe."""
+    """`flask db backups | true` prints no error about the closed pipe."""
     project.ok("backup")
     with project.start("flask", "db", "backups") as process:
         assert process.stdout is not None
@@ -271,7 +271,7 @@ def test_nobody_reads(project: Project, engine: Engine) -> None:
 
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 def test_missing_program(project: Project, engine: Engine) -> None:
-    """Without the client program nothing runs, and the message says which package, and how to go on without."""
+    """Without the client program nothing runs; the message names the package, and how to go on without a backup."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.write(*A1)
     done = project.db("upgrade", PATH="/nowhere")
@@ -284,7 +284,7 @@ def test_missing_program(project: Project, engine: Engine) -> None:
 
 
 def limited(project: Project, size: int, *args: str) -> "subprocess.CompletedProcess[str]":
-    """``flask db ARGS``, which can write no file of more bytes than ``size``."""
+    """Run ``flask db ARGS`` with a limit of ``size`` bytes for each file that it writes."""
     command = f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
     project.write("limited.py", f"{command} sys.argv = {['flask', 'db', *args]}; runpy.run_module('flask')")
     return project.run("limited", PYTHONDONTWRITEBYTECODE="1")
@@ -292,7 +292,7 @@ def limited(project: Project, size: int, *args: str) -> "subprocess.CompletedPro
 
 @pytest.mark.parametrize("limit", [0, 1000])
 def test_no_room(project: Project, engine: Engine, backend: str, limit: int) -> None:
-    """If a backup cannot be written to its end, nothing runs, and no half of it stays."""
+    """If a backup cannot be written completely, nothing runs, and no part of it stays."""
     if backend == "sqlite":
         limit *= 50  # enough for its schema, and not for the copy of all its pages
     fill(engine, backend)
@@ -314,7 +314,7 @@ def test_no_room(project: Project, engine: Engine, backend: str, limit: int) -> 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_no_room_for_the_database(project: Project, engine: Engine) -> None:
-    """If it is the database that cannot be written to its end, a restore says so, and all is as it was before."""
+    """If the database cannot be written completely, a restore says so, and nothing is changed."""
     run(engine, "CREATE TABLE large AS SELECT zeroblob(200000) AS content")
     project.ok("backup")
     (large,) = found(project)
@@ -391,7 +391,7 @@ def test_read_only(project: Project, engine: Engine, database: str) -> None:
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
 def test_no_room_on_the_server(project: Project, engine: Engine, tmp_path: Path) -> None:
-    """A program that says that the server's disk is full is no reason to name another folder."""
+    """If a program says that the server's disk is full, the message does not suggest another backup folder."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.write(*A1)
     for name in ("pg_dump", "mysqldump", "mariadb-dump"):
@@ -406,7 +406,7 @@ def test_no_room_on_the_server(project: Project, engine: Engine, tmp_path: Path)
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_no_folder(project: Project, engine: Engine) -> None:
-    """To list what is in a folder that is none says that, and nothing of writing."""
+    """If the backup folder is a file, listing says so, and does not speak of writing."""
     project.write("instance/backups", "")
     done = project.db("backups")
     assert (1, True) == (done.returncode, "Error: the backup folder instance/backups is not" in done.stderr)
@@ -473,7 +473,7 @@ def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path, of_ol
 
 
 def renamed(file: Path, content: bytes) -> Path:
-    """The file with another content, and the name that belongs to that."""
+    """Write ``content`` to the file, and give it the name with the matching checksum."""
     begin, _, _ = file.name.rpartition("-")
     other = file.with_name(f"{begin}-{zlib.crc32(content):08x}.{file.name.partition('.')[2]}")
     other.write_bytes(content)
@@ -481,7 +481,7 @@ def renamed(file: Path, content: bytes) -> Path:
 
 
 def test_not_whole(project: Project, engine: Engine, backend: str, database: str) -> None:
-    """A file that is cut off or damaged, anywhere, or no backup at all, is refused, and the database left as it is."""
+    """A file that is cut off or damaged, anywhere, or not a backup, is refused, and the database is not changed."""
     fill(engine, backend)
     project.ok("backup")
     (whole,) = files(project)
@@ -536,7 +536,7 @@ def test_nobody_there(project: Project, engine: Engine, backend: str) -> None:
 
 
 def test_restore_waits_too_long(project: Project, engine: Engine, database: str) -> None:
-    """A restore that has to wait for too long changes nothing, says so, and leaves no backup: it would push one out."""
+    """A restore that times out waiting for a lock changes nothing, and leaves no backup that would push another out."""
     fill(engine, engine.dialect.name)
     project.ok("backup")
     (backup,) = files(project)
@@ -584,7 +584,7 @@ def test_restore_fails_half_way(project: Project, engine: Engine, backend: str) 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_restore_interrupted(project: Project, engine: Engine, backend: str, number: int) -> None:
-    """After Ctrl-C the line is there too; after kill -9 the next restore goes through."""
+    """After Ctrl-C the message has that line too; after kill -9 the next restore succeeds."""
     fill(engine, backend)
     project.ok("backup")
     (backup,) = files(project)
@@ -605,7 +605,7 @@ def test_restore_interrupted(project: Project, engine: Engine, backend: str, num
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_state_before_under_the_lock(project: Project, engine: Engine) -> None:
-    """A restore that waited for an upgrade names what it backs up by the revision that the upgrade has come to."""
+    """A restore that waited for an upgrade names its backup by the revision after that upgrade."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.ok("backup")
     (backup,) = found(project)
@@ -631,12 +631,12 @@ def test_state_before_under_the_lock(project: Project, engine: Engine) -> None:
 )
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_names(one: str, other: str, same: bool) -> None:
-    """A database has one name, whether its URL says the usual port or leaves it out."""
+    """A database has the same name whether its URL has the default port or none."""
     assert same == (name_of(make_url(one)) == name_of(make_url(other)))
 
 
 def test_of_another_database(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
-    """Two databases may share a folder: neither lists nor prunes the other's backups; a restore of one tells."""
+    """Two databases may share a folder: neither lists nor prunes the other's backups; a restore of one says so."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.environ["MIGRATION_BACKUP_KEEP"] = "1"
     other = copied(tmp_path / "other", forks=True)
@@ -655,7 +655,7 @@ def test_of_another_database(project: Project, engine: Engine, database: str, tm
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_odd_values(project: Project, engine: Engine, database: str) -> None:
-    """What a dump could lose: dates that are none, a table's history, generated columns, a view that does not work."""
+    """A dump keeps invalid dates, a table's history and generated columns, and works although a view does not."""
     statements = [
         "SET SESSION sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'",
         "CREATE TABLE odd (id INT AUTO_INCREMENT PRIMARY KEY, n INT, day DATE, twice INT AS (n * 2) STORED, b BIT(9))",
@@ -689,13 +689,13 @@ def test_odd_values(project: Project, engine: Engine, database: str) -> None:
 
 
 def native_path() -> str:
-    """A PATH with MySQL's own client programs, from MYSQL_CLIENTS or where they are installed."""
+    """Return a PATH with MySQL's own client programs, from MYSQL_CLIENTS or where they are installed."""
     return f"{os.environ.get('MYSQL_CLIENTS', '')}:{os.environ['PATH']}"
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_programs_of_the_other_product(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
-    """What the programs of the other product cannot dump, or how they cannot log in, is told with what to install."""
+    """If the other product's programs cannot dump something or log in, the message says so, and what to install."""
     url, user = sa.make_url(database), f"u{uuid4().hex[:12]}"
     of_mariadb = is_mariadb(url)
     name = "mysqldump" if of_mariadb else "mariadb-dump"
@@ -731,7 +731,7 @@ def test_programs_of_the_other_product(project: Project, engine: Engine, databas
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_keys_that_the_server_adds(project: Project, engine: Engine, tmp_path: Path) -> None:
-    """A table with a key that MySQL has added comes back with it, and one without does not get one."""
+    """A table with a key that MySQL added is restored with it, and one without does not get one."""
     setting = "SET SESSION sql_generate_invisible_primary_key"
     with engine.connect() as connection:
         if not connection.execute(text("SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'")).all():
@@ -758,7 +758,7 @@ def test_keys_that_the_server_adds(project: Project, engine: Engine, tmp_path: P
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_options_of_the_user(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
-    """No option file of the user's changes what a backup holds or where it goes, and localhost is no socket."""
+    """No option file of the user changes the content or target of a backup, and localhost does not mean a socket."""
     run(engine, "CREATE TABLE kept (id INT PRIMARY KEY)", "INSERT INTO kept VALUES (1)")
     (tmp_path / ".my.cnf").write_text("[client]\nport=1\n[mysqldump]\nno-data\n[mysql]\nport=1\n")
     url = sa.make_url(database).set(host="localhost").render_as_string(hide_password=False)
@@ -794,7 +794,7 @@ def test_password_after_a_kill(project: Project, engine: Engine, tmp_path: Path)
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_rows_that_are_too_large(project: Project, engine: Engine) -> None:
-    """A row that the server would not take back is told when it is backed up, not when it is gone."""
+    """A row that the server would not accept in a restore is reported by the backup."""
     run(
         engine,
         "CREATE TABLE large (id INT PRIMARY KEY, data LONGBLOB)",
@@ -809,7 +809,7 @@ def test_rows_that_are_too_large(project: Project, engine: Engine) -> None:
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_small_file_that_unpacks_to_a_large_one(project: Project, engine: Engine) -> None:
-    """A line of any length, which a few kilobytes can unpack to, is refused before it fills the memory."""
+    """A line of any length, to which a few kilobytes can unpack, is refused before it fills the memory."""
     project.ok("backup")
     (backup,) = files(project)
     packer = zlib.compressobj(wbits=31)
@@ -831,7 +831,7 @@ def test_small_file_that_unpacks_to_a_large_one(project: Project, engine: Engine
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 @pytest.mark.parametrize("rights", ["", "SUPER", "SET_ANY_DEFINER, SYSTEM_USER", "ALL PRIVILEGES"])
 def test_definers(project: Project, engine: Engine, database: str, rights: str) -> None:
-    """A user who may not make what others have defined is told so before anything is dropped; who may, restores.
+    """A user who may not create objects that others defined is told so before anything is dropped; others can restore.
 
     MySQL asks for more than SUPER where the definer is an administrator, and for SUPER where triggers are logged.
     """
@@ -889,7 +889,7 @@ OF_POSTGRESQL = [
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_all_kinds(project: Project, engine: Engine, empty_app: Flask) -> None:
-    """Every kind of object comes back, and none that the backup does not know stays."""
+    """Every kind of object is restored, and none stays that the backup does not contain."""
     project.ok("backup")
     (bare,) = found(project)
     empty = snapshot_of(engine)
@@ -906,7 +906,7 @@ def test_all_kinds(project: Project, engine: Engine, empty_app: Flask) -> None:
 
 @pytest.fixture
 def other_user(engine: Engine, database: str) -> Iterator[str]:
-    """A user that owns the database and nothing else of the server."""
+    """Yield a user who owns the database and nothing else on the server."""
     name = f"other_{uuid4().hex}"
     run(engine, f"CREATE ROLE {name} LOGIN PASSWORD 'secret'", f"ALTER DATABASE {engine.url.database} OWNER TO {name}")
     yield name
@@ -915,7 +915,7 @@ def other_user(engine: Engine, database: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_privileges(project: Project, engine: Engine, other_user: str) -> None:
-    """A restore gives nobody more than the backup says, whatever new objects give to whom, nor takes any away."""
+    """A restore grants and revokes exactly what the backup says, whatever the default privileges are."""
     give = "ALTER DEFAULT PRIVILEGES {} GRANT ALL ON {} TO PUBLIC"
     run(engine, "CREATE TABLE hidden (id INTEGER)", "CREATE FUNCTION f() RETURNS INTEGER LANGUAGE sql AS 'SELECT 1'")
     run(engine, f"GRANT SELECT ON hidden TO {other_user}", give.format("IN SCHEMA public", "TABLES"))
@@ -936,7 +936,7 @@ def test_privileges(project: Project, engine: Engine, other_user: str) -> None:
 
 
 def dumped(engine: Engine, *options: str) -> str:
-    """Return the output of pg_dump without what differs each time."""
+    """Return the output of pg_dump without the lines that differ each time."""
     server = [f"--host={engine.url.host}", f"--port={engine.url.port}", f"--username={engine.url.username}"]
     run = ["pg_dump", *options, *server, str(engine.url.database)]
     found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
@@ -1023,7 +1023,7 @@ DETACH = [
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_restore_in_steps(project: Project, engine: Engine, database: str) -> None:
-    """A restore that waits too long changes nothing; after one that fails half-way, status and upgrade say so."""
+    """A restore in steps that times out changes nothing; after one that fails half-way, status and upgrade say so."""
     url, role = sa.make_url(database), f"owner_{uuid4().hex}"
     more = "SELECT lo_create(0) FROM generate_series(1, 60 * current_setting('max_locks_per_transaction')::int)"
     run_on_server(url, more, "CREATE TABLE one (id int)", f"CREATE ROLE {role}", f"ALTER TABLE one OWNER TO {role}")
@@ -1074,7 +1074,7 @@ def test_row_level_security(project: Project, engine: Engine, other_user: str) -
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_extension_of_another(project: Project, engine: Engine, other_user: str) -> None:
-    """One that an administrator made stays where it is, and a rehearsal does without one that nothing needs."""
+    """An administrator's extension stays, and a rehearsal works without one that nothing needs."""
     run(engine, f"ALTER ROLE {other_user} CREATEDB", f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_user}")
     run(engine, *(f'ALTER TABLE "{name}" OWNER TO {other_user}' for name in ("user", "alembic_version")))
     run(engine, "CREATE EXTENSION pg_stat_statements", 'CREATE COLLATION other FROM "C"')
@@ -1097,7 +1097,7 @@ def test_extension_of_another(project: Project, engine: Engine, other_user: str)
 
 
 def snapshot_of(engine: Engine) -> object:
-    """What rehearsals compare, and what they do not."""
+    """Return what rehearsals compare, and more that they do not."""
     counts = (
         *("pg_publication", "pg_foreign_data_wrapper", "pg_extension", "pg_largeobject_metadata", "pg_operator"),
         *("pg_ts_config", "pg_collation", "pg_statistic_ext", "pg_aggregate"),
@@ -1134,7 +1134,7 @@ def test_wal(project: Project, engine: Engine) -> None:
 
 
 def test_consistent(project: Project, engine: Engine, backend: str) -> None:
-    """A backup under a writer has all of each transaction or nothing of it."""
+    """A backup during writes has all of each transaction or nothing of it."""
     METADATA.create_all(engine)
     ended = threading.Event()
 
@@ -1162,7 +1162,7 @@ def test_consistent(project: Project, engine: Engine, backend: str) -> None:
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_line_after_what_cannot_be_undone(project: Project, engine: Engine) -> None:
-    """After a failure that leaves something behind, the message ends with the line that brings all back."""
+    """If a failed run leaves changes, the message ends with the line that restores the backup."""
     run(engine, "CREATE TABLE log (what VARCHAR(80)) ENGINE=MyISAM", "INSERT INTO log VALUES ('kept')")
     before = state(engine)
     body = "op.execute(\"UPDATE log SET what = 'lost'\")\nop.add_column('user', sa.Column('age', sa.Integer()))\n1 / 0"
@@ -1177,7 +1177,7 @@ def test_line_after_what_cannot_be_undone(project: Project, engine: Engine) -> N
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_line_of_the_next_run(project: Project, engine: Engine) -> None:
-    """The run after it, which is refused for what is still half-done, ends with that line too."""
+    """The next run, which refuses to start because of them, ends with that line too."""
     run(engine, "INSERT INTO user (id, username, email) VALUES (1, 'alice', 'a@b')")
     double = "INSERT INTO user (id, username, email) VALUES (2, 'alice', 'c@d')"
     others = f"with op.get_bind().engine.begin() as connection:\n    connection.exec_driver_sql({double!r})"
@@ -1236,7 +1236,7 @@ def test_password_behind_the_url(project: Project, database: str) -> None:
 
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 def test_password(project: Project, engine: Engine, database: str, backend: str, tmp_path: Path) -> None:
-    """The password stands on no command line of a client program, and in no file that others can read."""
+    """The password is on no command line of a client program, and in no file that others can read."""
     fill(engine, backend)
     url = sa.make_url(database)
     user, password = f"u{os.getpid()}", "p @:/%\"'\\#;$é"
@@ -1267,7 +1267,7 @@ def test_password(project: Project, engine: Engine, database: str, backend: str,
 
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 def test_what_was_typed(project: Project, engine: Engine) -> None:
-    """The line to go on without a backup has the command that was typed, with its revision."""
+    """The line to go on without a backup repeats the command that was typed, with its revision."""
     project.write(*A1)
     project.ok("upgrade", MIGRATION_BACKUP="never")
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")

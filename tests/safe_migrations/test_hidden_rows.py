@@ -94,7 +94,7 @@ def test_downgrade_tells(tenant: Project, database: str) -> None:
 
 
 def test_rehearsal_counts_them(tenant: Project, database: str, app_on: Callable[[str], Flask]) -> None:
-    """A rehearsal sees all rows that a revision takes, and leaves the policies as they were."""
+    """A rehearsal sees all rows that a revision deletes, and does not change the policies."""
     tenant.write(*revision("b1", FIRST, *DROP))
     with app_on(tenant.environ["DATABASE_URL"]).app_context():
         rehearsal = Rehearsal(migrate.get_config(str(tenant.path / "migrations")), adapter_of(db.engine))

@@ -1,4 +1,4 @@
-"""PgBouncer in front of PostgreSQL: named where locks do not hold, no obstacle where they do.
+"""PgBouncer in front of PostgreSQL: refused if locks do not hold, accepted if they do.
 
 These run where `pgbouncer` is installed (`.ci/run` installs it); elsewhere they are not collected.
 """
@@ -23,7 +23,7 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
 @pytest.fixture
 def pooled(database: str, tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Starts a pooler with that pool_mode; the URL of the database behind it."""
+    """Yield a function that starts a pooler with a pool_mode and returns the URL of the database behind it."""
     running: list[subprocess.Popen[bytes]] = []
 
     def start(mode: str) -> str:
@@ -56,7 +56,7 @@ def pooled(database: str, tmp_path: Path) -> Iterator[Callable[[str], str]]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -64,7 +64,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int) -> None:
-    """Wait until somebody listens there."""
+    """Wait until a process listens on the port."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)):

@@ -1,4 +1,4 @@
-"""A rehearsal says no to what would go wrong, yes to the rest, and reads the real database only."""
+"""A rehearsal says no to what would go wrong, yes to everything else, and only reads the real database."""
 
 import os
 import re
@@ -25,17 +25,17 @@ ONE_WAY = '"""Why."""\nraise NotImplementedError(\'the old values are gone\')'
 
 
 def batch(table: str, *calls: str) -> str:
-    """A script's batch block."""
+    """Return a batch block of a script."""
     return "\n    ".join([f"with op.batch_alter_table('{table}') as batch:", *(f"batch.{call}" for call in calls)])
 
 
 def table(name: str, *columns: str) -> tuple[str, str]:
-    """What makes a table, and what drops it."""
+    """Return the lines that create a table and drop it."""
     return f"op.create_table('{name}', {', '.join([ID, *columns])})", f"op.drop_table('{name}')"
 
 
 def alter(**options: str) -> str:
-    """Alter users' names."""
+    """Return the lines that alter user.username."""
     given = {"existing_type": "sa.String(80)", "existing_nullable": "False", **options}
     return batch("user", f"alter_column('username', {', '.join(f'{name}={value}' for name, value in given.items())})")
 
@@ -262,7 +262,7 @@ MORE = {
 
 @pytest.fixture
 def engine(project: Project, database: str, app_on: Callable[[str], Flask]) -> Iterator[Engine]:
-    """Looks at the database, which has users and toys, as the models do, and is at the first revision."""
+    """Yield an engine for the database, which has users and toys, as the models do, and is at the first revision."""
     models = project.path / "app" / "models.py"
     models.write_text(models.read_text() + TOY)
     with app_on(database).app_context():
@@ -280,7 +280,7 @@ def engine(project: Project, database: str, app_on: Callable[[str], Flask]) -> I
 
 @pytest.fixture
 def rehearsed(project: Project, app_on: Callable[[str], Flask]) -> Callable[[], list[Report]]:
-    """Rehearses on the database itself, in this process."""
+    """Return a function that rehearses on the database itself, in this process."""
 
     def run() -> list[Report]:
         with app_on(project.environ["DATABASE_URL"]).app_context():
@@ -303,7 +303,7 @@ def rehearsed(project: Project, app_on: Callable[[str], Flask]) -> Callable[[], 
 def test_no(
     project: Project, engine: Engine, rehearsed: Callable[[], list[Report]], up: str, down: str, says: str
 ) -> None:
-    """What would go wrong, now or at the next downgrade, is told."""
+    """The report names what would go wrong, now or at the next downgrade."""
     before = state(engine)
     project.write(*revision("b1", FIRST, up, down))
     if says == "a rehearsal refuses that":
@@ -325,7 +325,7 @@ def test_no_downgrade_at_all(project: Project, engine: Engine, rehearsed: Callab
 
 
 def test_lost_on_stock(project: Project, engine: Engine) -> None:
-    """The damage: on stock such a revision runs, and its downgrade brings nothing back."""
+    """The damage: on stock such a revision runs, and its downgrade does not bring the rows back."""
     project.make_stock()
     before = state(engine)
     project.write(*revision("b1", FIRST, *BAD["rows lost"][:2]))
@@ -335,7 +335,7 @@ def test_lost_on_stock(project: Project, engine: Engine) -> None:
 
 
 def test_acknowledged(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
-    """What a script declares as meant is told, and no fault."""
+    """A loss that the script acknowledges is a note, not a fault."""
     up, down, *_ = BAD["column lost"]
     project.write(*revision("b1", FIRST, up, down, 'safety_assured = {"drop-column": "moved to tag"}'))
     (report,) = rehearsed()
@@ -356,7 +356,7 @@ def test_validated_constraint(project: Project, engine: Engine, rehearsed: Calla
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_dropped_counter(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
-    """A dropped table takes its counter along: where the loss of its rows is acknowledged, that is no fault."""
+    """The counter of a dropped table is lost with it: that is not a fault if the loss of the rows is acknowledged."""
     make = "op.create_table('car', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('n', sa.Integer()))"
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE car (id SERIAL NOT NULL, n INTEGER, CONSTRAINT pk_car PRIMARY KEY (id))"))
@@ -367,7 +367,7 @@ def test_dropped_counter(project: Project, engine: Engine, rehearsed: Callable[[
 
 
 def make_history(project: Project) -> list[str]:
-    """The good revisions, one after the other."""
+    """Write the good revisions, each after the one before, and return their identifiers."""
     names = [FIRST]
     for number, (up, down) in enumerate(GOOD):
         names.append(f"g{number:02}")
@@ -376,7 +376,7 @@ def make_history(project: Project) -> list[str]:
 
 
 def databases(engine: Engine, backend: str, project: Project) -> list[str]:
-    """What there is beside the database, made for rehearsals."""
+    """Return the scratch databases beside this one."""
     if backend == "sqlite":
         folder = Path(str(make_url(project.environ["DATABASE_URL"]).database)).parent
         return sorted(file.name for file in folder.glob("_migration_rehearsal*"))
@@ -391,7 +391,7 @@ def databases(engine: Engine, backend: str, project: Project) -> list[str]:
 
 
 def test_yes(project: Project, engine: Engine, backend: str) -> None:
-    """Good revisions pass, one line for each; the real database is as before, and the copy is gone."""
+    """Good revisions pass, with a line for each; the real database is unchanged, and the copy is gone."""
     names = make_history(project)
     project.write(*revision("last", names[-1], "raise RuntimeError('not rehearsed')"))
     before = state(engine)
@@ -426,7 +426,7 @@ def test_schema_only(project: Project, engine: Engine, backend: str) -> None:
 
 
 def test_nothing_to_rehearse(project: Project, engine: Engine) -> None:
-    """At head there is nothing to do, and a revision that is not there is an error."""
+    """At head there is nothing to do, and an unknown revision is an error."""
     done = project.db("rehearse")
     assert (0, f"Nothing to rehearse: the database is at {FIRST}\n") == (done.returncode, done.stdout)
     done = project.db("rehearse", "nowhere")
@@ -435,7 +435,7 @@ def test_nothing_to_rehearse(project: Project, engine: Engine) -> None:
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
 def test_session(project: Project, engine: Engine) -> None:
-    """A script that uses the app's session reaches the copy, and never the real database."""
+    """A script that uses the app's session reaches the copy, not the real database."""
     before = state(engine)
     body = "from app.extensions import db\ndb.session.execute(sa.text('DELETE FROM toy'))\ndb.session.commit()"
     project.write(*revision("b1", FIRST, body))
@@ -475,7 +475,7 @@ INSIDE = {
 
 
 def test_what_reaches_out(project: Project, engine: Engine, backend: str) -> None:
-    """A statement that changes the server, or another file, is refused: it would stay when the copy is gone."""
+    """A statement that changes the server, or another file, is refused: the change would outlast the copy."""
     for statement in OUTSIDE[backend]:
         said = [part.strip().format(name=engine.url.database) for part in statement.split(";")]
         body = "\n".join(f"op.execute(sa.text({part!r}))" for part in said)
@@ -491,7 +491,7 @@ def test_what_reaches_out(project: Project, engine: Engine, backend: str) -> Non
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
 def test_the_same_server(project: Project, engine: Engine) -> None:
-    """A rehearsal is kept inside on the app's own server, however MIGRATION_REHEARSAL_URL calls that."""
+    """A rehearsal on the app's own server is confined, whatever name MIGRATION_REHEARSAL_URL has for it."""
     url = engine.url
     server = URL.create(url.drivername, url.username, url.password, "localhost", url.port, query=url.query)
     project.environ["MIGRATION_REHEARSAL_URL"] = server.render_as_string(hide_password=False)
@@ -536,7 +536,7 @@ def test_index_that_innodb_made(project: Project, engine: Engine, key: str) -> N
 
 
 def interrupted(project: Project, number: int) -> "tuple[int, str]":
-    """A rehearsal that gets a signal while a revision runs: its exit status, and what it says."""
+    """Send a signal to a rehearsal while a revision runs; return its exit status and stderr."""
     project.write(*revision("b1", FIRST, "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(20)"))
     with project.start("flask", "db", "rehearse") as process:
         deadline = time.monotonic() + 20
@@ -565,7 +565,7 @@ def test_interrupted(project: Project, engine: Engine, backend: str) -> None:
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
 def test_rights(project: Project, engine: Engine, backend: str) -> None:
-    """A user who may not create databases is told which right is missing, and may have a database of its own for it."""
+    """A user who may not create databases is told which right is missing, and may name an empty database instead."""
     own, user, password = engine.url, f"u{os.getpid()}", "secret"
     other = own.set(database=f"{own.database}_other")
     server = server_url(backend)
@@ -616,7 +616,7 @@ def test_rights(project: Project, engine: Engine, backend: str) -> None:
 
 
 def test_another_server(project: Project, engine: Engine, backend: str, tmp_path: Path) -> None:
-    """MIGRATION_REHEARSAL_URL may name a server alone; not the app's own database, nor another product's server."""
+    """MIGRATION_REHEARSAL_URL may name just a server; not the app's own database, nor another product's server."""
     project.write(*revision("b1", FIRST, "pass"))
     url = make_url(project.environ["DATABASE_URL"])
     other = str(tmp_path / "other.db") if backend == "sqlite" else None
@@ -632,7 +632,7 @@ def test_another_server(project: Project, engine: Engine, backend: str, tmp_path
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 def test_cleared_session(project: Project, engine: Engine) -> None:
-    """To empty a database leaves the settings of the session as they were."""
+    """Emptying a database does not change the settings of the session."""
     with engine.connect() as connection:
         connection.execute(text("SET SESSION foreign_key_checks = 0"))
         adapter_of(engine).databases.clear(connection)
