@@ -473,7 +473,7 @@ def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path, of_ol
 
 
 def renamed(file: Path, content: bytes) -> Path:
-    """Write ``content`` to the file, and give it the name with the matching checksum."""
+    """Write ``content`` to another file, whose name has the checksum of that, and return it."""
     begin, _, _ = file.name.rpartition("-")
     other = file.with_name(f"{begin}-{zlib.crc32(content):08x}.{file.name.partition('.')[2]}")
     other.write_bytes(content)

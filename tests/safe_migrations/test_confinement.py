@@ -185,6 +185,14 @@ IN_POSTGRESQL: dict[str, Way] = {
         ["CREATE EXTENSION dblink", "CREATE TABLE todo AS SELECT $$" + LINK + "$$ AS line"],
         ["SELECT query_to_xml(line, true, true, '') FROM todo"],
     ),
+    "dblink in crosstab": (
+        ["CREATE EXTENSION dblink", "CREATE EXTENSION tablefunc"],
+        [
+            "SELECT * FROM crosstab($$"
+            + LINK.replace("SELECT", "SELECT 'a'::text, 'b'::text,")
+            + "$$) AS c (n text, m text)"
+        ],
+    ),
     "COPY TO PROGRAM": (
         [],
         ["COPY toy TO PROGRAM 'psql -h 127.0.0.1 -p {port} -U {user} -c \"DELETE FROM t\" {other}'"],
@@ -227,6 +235,11 @@ AROUND_POSTGRESQL = {
         " EXECUTE convert_from(decode('435245415445','hex'),'utf8') || ' ROLE {role}'; END $$",
         "SELECT make()",
     ],
+    "role by a function that DO creates": [
+        "DO $$ BEGIN CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql AS $f$ BEGIN CREATE ROLE {role}; END $f$;"
+        " END $$",
+        "SELECT make()",
+    ],
     "role in DO": ["DO $$ BEGIN IF true THEN CREATE ROLE {role}; END IF; END $$"],
     "role by a function": [
         "CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'CREATE ROLE {role}'; END $$",
@@ -249,6 +262,7 @@ INSIDE = {
         "UPDATE toy AS x JOIN toy AS y ON x.id = y.id SET x.note = 'other.t; CREATE USER x'",
         "CREATE TRIGGER before_toy BEFORE INSERT ON toy FOR EACH ROW SET NEW.note = UPPER(NEW.note)",
         "CREATE TRIGGER stop BEFORE DELETE ON toy FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'it''s kept'",
+        "CREATE TRIGGER quote BEFORE UPDATE ON toy FOR EACH ROW SET NEW.note = 'DROP USER x; cannot EXECUTE IMMEDIATE'",
         "CREATE PROCEDURE cleared() BEGIN DECLARE n INTEGER; SELECT COUNT(*) INTO n FROM toy; END",
         "PREPARE s FROM 'UPDATE toy SET note = ? WHERE id = 1'",
         "INSERT INTO toy (id) SELECT COUNT(*) + 40 FROM information_schema.columns WHERE table_name = 'toy'",
@@ -262,6 +276,7 @@ INSIDE = {
         "DO $$ BEGIN EXECUTE format('INSERT INTO public.%I (%I) SELECT 1 WHERE %L = 1', 'toy', 'id', 0); END $$",
         "DO $$ BEGIN EXECUTE format('CREATE INDEX %I ON %I (%I)', 'i', 'toy', 'n'); EXECUTE 'DROP INDEX i'; END $$",
         "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note := 'x'; RETURN NEW; END $$",
+        "DO $$ BEGIN RAISE NOTICE 'cannot execute what was built; DROP ROLE x'; END $$",
         "CREATE TRIGGER stamp BEFORE INSERT ON toy FOR EACH ROW EXECUTE FUNCTION stamp()",
         "GRANT EXECUTE ON FUNCTION stamp() TO PUBLIC",
         "CREATE EXTENSION pgcrypto",

@@ -73,7 +73,10 @@ class Facts:
     """Matches the keywords of a statement, joined by single spaces, that changes more than its database."""
 
     holds_code: re.Pattern[str] | None = None
-    """Matches those of a statement that contains SQL which runs later, or stands in strings."""
+    """Matches those of a statement that contains SQL which runs later."""
+
+    code_in_strings = False
+    """Whether that SQL is in strings."""
 
     runs_strings: re.Pattern[str] | None = None
     """Matches the keywords before an expression whose value is executed as SQL."""

@@ -124,9 +124,9 @@ class Reach:
         return next(filter(None, (self._found_in(each, in_code) for each in statements(text, self.facts))), "")
 
     def _found_in(self, statement: Words, in_code: bool) -> str:
-        words = statement.words
-        keywords = statement.keywords
-        in_code = in_code or (self.facts.holds_code is not None and self.facts.holds_code.match(keywords) is not None)
+        words, keywords, codes = statement.words, statement.keywords, self.facts.holds_code
+        holds_code = codes is not None and (codes.search if in_code else codes.match)(keywords) is not None
+        in_code = in_code or holds_code
         if named := self._named(words):
             return named
         if in_code or keywords.partition(" ")[0] in WRITES:
@@ -137,10 +137,11 @@ class Reach:
             return ""
         if (reaches := self.facts.reaches_out) and (out := (reaches.search if in_code else reaches.match)(keywords)):
             return out[0][-60:].strip()
-        if not in_code:
-            return ""
-        strings = map(self._found_in_string, (word.text for word in words if word.is_string))
-        return self._found_in_dynamic(statement) or next(filter(None, strings), "")
+        if in_code and (found := self._found_in_dynamic(statement)):
+            return found
+        # Other strings are data: nothing but a literal can be executed.
+        bodies = (self.found(word.text, in_code=True) for word in words if word.is_string)
+        return next(filter(None, bodies), "") if holds_code and self.facts.code_in_strings else ""
 
     def _found_in_dynamic(self, statement: Words) -> str:
         """Return what a string reaches that is run as SQL; any other expression is refused."""
@@ -176,13 +177,6 @@ class Reach:
         if not BUILT.match(shape) or "%I (" in TABLE_BEFORE_COLUMNS.sub("", shape):
             return None
         return sql if len(filled) == sum(part in "IL" for part in parts[1::2]) else None  # else: in quotes or comments
-
-    def _found_in_string(self, string: str) -> str:
-        """Return what a string reaches that may be run as SQL, alone or as a part of a statement."""
-        try:
-            return self.found(string, in_code=True)
-        except TokenError:  # a quote that another string closes
-            return self.found(re.sub(r"[^\w\s.(@=;]", " ", string), in_code=True)
 
     def _named(self, words: list[Word]) -> str:
         """Return the database, function, extension or language that the words name and must not; or an empty text."""

@@ -50,7 +50,7 @@ REACHES_OUT = re.compile(
     r"|(GRANT|REVOKE)\b(?! .*\bON\b)|(GRANT|REVOKE) .*\bON (DATABASE|TABLESPACE|PARAMETER)\b"
     r"|COPY .*\b(PROGRAM\b|TO ( |$))|IMPORT FOREIGN SCHEMA\b|LOAD\b"
 )
-HOLDS_CODE = re.compile(r"DO\b|CREATE (OR REPLACE )?(FUNCTION|PROCEDURE)\b")
+HOLDS_CODE = re.compile(r"\bDO\b(?! (NOTHING|UPDATE)\b)|\bCREATE (OR REPLACE )?(FUNCTION|PROCEDURE)\b")
 RUNS_STRINGS = re.compile(r"\bEXECUTE\b(?! (FUNCTION|PROCEDURE|ON)\b) ?")
 
 
@@ -65,6 +65,7 @@ class PostgreSQLFacts(Facts):
     ddl_commits = False
     reaches_out = REACHES_OUT
     holds_code = HOLDS_CODE
+    code_in_strings = True
     runs_strings = RUNS_STRINGS
     concurrent_indexes = True
     unvalidated_constraints = True
