@@ -31,11 +31,11 @@ from .dump import bare, copy_schema
 from .table_texts import Clause, TableText, features, unquoted
 
 ON_LOSS = "on_rebuild_loss"
-"""The option of ``context.configure()``: it is called with the UnsafeError of a loss, and raises it, or accepts it."""
+"""The option of ``context.configure()`` for the function that gets the UnsafeError for a loss, and raises or accepts it."""
 
 
 class RebuildImpl(SQLiteImpl):
-    """Alembic's SQLiteImpl, which Alembic replaces by this class because of ``__dialect__``: its rebuilds lose nothing.
+    """Alembic's implementation for SQLite, with rebuilds that lose nothing. Alembic finds it by ``__dialect__``.
 
     It raises UnsafeError for what would be lost, before anything changes, unless the option ON_LOSS accepts that.
     """
@@ -47,7 +47,7 @@ class RebuildImpl(SQLiteImpl):
         """Correct the new table before Alembic creates it, and check what would be lost."""
         super().prep_table_for_batch(batch_impl, table)
         assert batch_impl.new_table is not None
-        for constraint in sorted(batch_impl.new_table.constraints, key=_in_order):  # that of a set differs between runs
+        for constraint in sorted(batch_impl.new_table.constraints, key=_in_order):  # a set has no order
             set_creation_order(constraint)
         batch_impl.indexes = dict(sorted(batch_impl.indexes.items()))
         for name, column in batch_impl.columns.items():
@@ -65,7 +65,7 @@ class RebuildImpl(SQLiteImpl):
         if rebuild is None or old_table_name != rebuild.batch.temp_table_name:
             super().rename_table(old_table_name, new_table_name, schema)
             return
-        # Otherwise renaming fails at each view on the table, which does not exist at this moment.
+        # Otherwise renaming fails at each view on the old table, which does not exist at this moment.
         rebuild.bare.execute("PRAGMA legacy_alter_table=ON")
         try:
             super().rename_table(old_table_name, new_table_name, schema)
@@ -111,14 +111,14 @@ class Rebuild:
         self.sequence = self._last_number()
         self.indexes = dict(self._take_indexes())
         self.triggers = self._texts("trigger")
-        self.failures = dict(self._find_failures())
+        self.failures = set(self._find_failures())
 
     def _require_no_leftover(self) -> None:
         temporary = self.batch.temp_table_name
         if self.bare.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (temporary,)).fetchone():
             raise MigrationError(
-                f"an earlier upgrade that failed left the table {temporary} behind.",
-                f"make sure that {self.table} has its rows, and drop the other:",
+                f"an earlier upgrade failed and left the table {temporary} behind.",
+                f"make sure that {self.table} has its rows, then drop the other table:",
                 f"DROP TABLE {double_quoted(temporary)};",
             )
 
@@ -198,14 +198,14 @@ class Rebuild:
                     del self.batch.indexes[name]
                     yield name, text
                 elif any(key[3] or key[4] != "BINARY" for key in keys):
-                    self.refuse(_not_put_back(self.table, "index", name, "a column of it gets another name"))
+                    self.refuse(_not_put_back(self.table, "index", name, "one of its columns gets another name"))
 
     def put_back(self) -> None:
-        """Put back what Alembic does not create, and refuse what does not work any more."""
+        """Put back what Alembic does not create, and refuse views and triggers that no longer work."""
         if (rows := self._count_rows()) != self.rows:
             raise UnsafeError(
                 f"the rebuild of {self.table} would lose rows: {self.rows} before, {rows} after.",
-                "look at what the script does to them; nothing was changed:",
+                "keep them in the new table, which may ignore duplicates; nothing was changed:",
                 f"SELECT count(*) FROM {double_quoted(self.table)};",
             )
         if self.sequence is not None and self.counts_up:
@@ -216,11 +216,11 @@ class Rebuild:
                 if failure := self._failure(text):
                     self.refuse(_not_put_back(self.table, kind, name, failure))
         for what, failure in self._find_failures():
-            if what not in self.failures:
+            if (what, failure) not in self.failures:
                 self.refuse(
                     UnsafeError(
                         f"{what} would not work after this change: {failure} (rebuild-loses).",
-                        "drop it first, and create it again as it is to be; nothing was changed:",
+                        "drop it first, and create it again as it should be; nothing was changed:",
                         "SELECT name, sql FROM sqlite_master WHERE type IN ('view', 'trigger');",
                     )
                 )
@@ -258,7 +258,8 @@ class Rebuild:
         """Return the last number that AUTOINCREMENT gave to a row of the table."""
         if not self.bare.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
             return None
-        found = self.bare.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (self.table,)).fetchone()
+        query = "SELECT seq FROM sqlite_sequence WHERE name = ? COLLATE NOCASE"
+        found = self.bare.execute(query, (self.table,)).fetchone()
         return int(found[0]) if found else None
 
 
@@ -266,7 +267,7 @@ def not_rebuilt(table: str, why: str) -> UnsafeError:
     """Return the error for a table that cannot be rebuilt from what SQLAlchemy reads of it."""
     return UnsafeError(
         f"SQLite has to rebuild {table}, and {why} (rebuild-loses).",
-        "give the whole table as it is to be; nothing was changed:",
+        "pass the whole table as it should be; nothing was changed:",
         f"with op.batch_alter_table({table!r}, copy_from=sa.Table(...), table_args=(...)) as batch_op:",
     )
 
@@ -274,7 +275,7 @@ def not_rebuilt(table: str, why: str) -> UnsafeError:
 def _not_put_back(table: str, kind: str, name: str, failure: str) -> UnsafeError:
     return UnsafeError(
         f"the {kind} {name} of {table} cannot be put back after this change: {failure} (rebuild-loses).",
-        "drop it before in the script, and create it again as it is to be; nothing was changed:",
+        "drop it first in the script, and create it again as it should be; nothing was changed:",
         f"op.execute('DROP {kind.upper()} {name}')",
     )
 
