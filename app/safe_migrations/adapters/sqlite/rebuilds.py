@@ -31,7 +31,7 @@ from .dump import bare, copy_schema
 from .table_texts import Clause, TableText, features, unquoted
 
 ON_LOSS = "on_rebuild_loss"
-"""The option of ``context.configure()`` for the function that gets the UnsafeError for a loss, and raises or accepts it."""
+"""The option of ``context.configure()`` whose function gets the UnsafeError for a loss, and raises or accepts it."""
 
 
 class RebuildImpl(SQLiteImpl):
