@@ -20,16 +20,16 @@ CHANGE = "op.execute(sa.table('user', sa.column('username')).update().values(use
 OPERATIONS = [
     "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))",
     "op.add_column('user', sa.Column('age', sa.Integer()))",
-    CHANGE,
     "op.create_index('ix', 'user', ['email', 'username'])",
     "op.execute('CREATE VIEW v AS SELECT 1 AS one')",
+    CHANGE,
 ]
 BACK = [
     "op.execute('DROP VIEW v')",
     "op.drop_index('ix', 'user')",
     "op.drop_column('user', 'age')",
-    CHANGE,
     "op.drop_table('pet')",
+    CHANGE,
 ]
 FAILURES = {"python": "raise RuntimeError('stop')", "sql": "op.execute('nonsense')"}
 ERRORS = {"python": "stop", "sql": "syntax error|error in your SQL syntax"}
@@ -59,7 +59,7 @@ def state(engine: Engine) -> tuple[dict[str, object], dict[str, str], dict[str, 
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("done", range(1, len(OPERATIONS)))
+@pytest.mark.parametrize("done", range(1, len(OPERATIONS) + 1))
 def test_failure(project: Project, engine: Engine, attempt: Callable[..., list[str]], failure: str, done: int) -> None:
     """A revision that fails after ``done`` operations leaves nothing; mended, it goes through."""
     before = state(engine)
@@ -79,13 +79,30 @@ def test_failure_of_the_next(
 ) -> None:
     """A revision that fails undoes none before it; but on SQLite, where a run is one transaction, all of them."""
     before = state(engine)
-    project.write(*revision("a1", FIRST, OPERATIONS[0], BACK[-1]))
+    project.write(*revision("a1", FIRST, OPERATIONS[0], "op.drop_table('pet')"))
     assert [] == attempt(upgrade)
     done = state(engine)
     assert [] == attempt(downgrade)
     project.write(*revision("b1", "a1", f"{begin}raise RuntimeError('stop')"))
     assert ["stop"] == attempt(upgrade)
     assert (before if backend == "sqlite" else done) == state(engine)
+
+
+@pytest.mark.parametrize("bad", ["CREATE TABLE t (nonsense", "CREATE TABLE t (a INT, a INT)", "DROP TABLE missing"])
+def test_failure_at_the_first_statement(
+    project: Project, engine: Engine, attempt: Callable[..., list[str]], bad: str, backend: str
+) -> None:
+    """So does one whose first statement is refused, with or without a commit of what came before."""
+    before = state(engine)
+    project.write(*revision("a1", FIRST, "\n".join(OPERATIONS), "\n".join(BACK)))
+    project.write(*revision("b1", "a1", f"op.execute({bad!r})"))
+    assert attempt(upgrade)
+    found = state(engine)
+    if backend == "sqlite":
+        assert before == found
+    else:
+        assert ["('a1',)"] == found[-1]["alembic_version"]
+        assert "pet" in found[-1]
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "mysql"], indirect=True)
@@ -101,7 +118,7 @@ def test_failure_on_stock(project: Project, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("done", range(1, len(BACK)))
+@pytest.mark.parametrize("done", range(1, len(BACK) + 1))
 def test_failure_of_a_downgrade(
     project: Project, engine: Engine, attempt: Callable[..., list[str]], failure: str, done: int
 ) -> None:
@@ -128,10 +145,12 @@ def test_kill(project: Project, engine: Engine, attempt: Callable[..., list[str]
             f"op.create_table('t{number}', sa.Column('n', sa.Integer(), primary_key=True))",
             f"op.execute('INSERT INTO t{number} VALUES (1)')",
             f"op.add_column('user', sa.Column('c{number}', sa.Integer()))",
+            f"op.execute(sa.table('user', sa.column('c{number}')).update().values(c{number}=1))",
+            "import time; time.sleep(0.05)",
+            f"op.drop_column('user', 'c{number}')",
             "name = sa.column('username', sa.String())",
             "op.execute(sa.table('user', name).update().values(username=name + 'x'))",
-            "import time; time.sleep(0.1)",
-            f"op.drop_column('user', 'c{number}')",
+            "time.sleep(0.05)",
         ]
         project.write(*revision(f"k{number}", parent, "\n".join(up), f"op.drop_table('t{number}')"))
         parent = f"k{number}"

@@ -10,6 +10,7 @@ from tests.safe_migrations.conftest import (
     Review,
     ReviewOn,
     found,
+    levels,
     locks,
     on_mysql,
     on_postgresql,
@@ -17,6 +18,7 @@ from tests.safe_migrations.conftest import (
 )
 
 NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.String(9)))\n"
+ADDED = "op.execute('ALTER TABLE pet ADD a INT')\n"
 USER = "user = sa.table('user', sa.column('id'), sa.column('email'))\n"
 
 
@@ -95,28 +97,59 @@ def test_rows_stay_locked(operating: Operating, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("up", "expected"),
+    ("up", "postgresql", "mysql"),
     [
-        ("op.execute('UPDATE user SET email = 1 WHERE id = 1')\nop.drop_column('pet', 'name')", 1),
-        ("op.execute('ALTER TABLE pet ADD a INT; INSERT INTO pet (a) SELECT id FROM user')", 1),
-        ("op.add_column('pet', sa.Column('a', sa.Integer()))\nop.execute('INSERT INTO pet (a) VALUES (1)')", 0),
-        (NEW + "op.execute('INSERT INTO pet (id) SELECT id FROM user')", 0),
-        (NEW + "op.execute('UPDATE user SET email = 1 WHERE id = 1')", 0),
-        ("op.create_index('ix', 'user', ['id'])\nop.create_index('iy', 'user', ['id'])", 0),
-        ("op.execute('UPDATE user SET email = 1 WHERE id = 1')\nop.execute('ANALYZE')", 0),
+        ("op.execute('UPDATE user SET email = 1 WHERE id = 1')\nop.drop_column('pet', 'name')", 1, 1),
+        ("op.drop_column('pet', 'name')\nop.execute('UPDATE user SET email = 1 WHERE id = 1')", 1, 0),
+        ("op.execute('ALTER TABLE pet ADD a INT; INSERT INTO pet (a) SELECT id FROM user')", 1, 0),
+        ("op.execute('INSERT INTO pet (a) SELECT id FROM user; ALTER TABLE pet ADD a INT')", 1, 1),
+        ("op.add_column('pet', sa.Column('a', sa.Integer()))\nop.execute('INSERT INTO pet (a) VALUES (1)')", 0, 0),
+        ("op.execute('INSERT INTO pet (a) VALUES (1)')\nop.add_column('pet', sa.Column('a', sa.Integer()))", 0, 1),
+        ("op.bulk_insert(sa.table('pet', sa.column('a')), [{'a': 1}])\nop.execute('CREATE VIEW v AS SELECT 1')", 0, 1),
+        ("op.execute('DELETE FROM pet WHERE id = 1')\nop.execute('DROP TRIGGER t')", 0, 1),
+        (NEW + "op.execute('INSERT INTO pet (id) SELECT id FROM user')", 0, 0),
+        (NEW + "op.execute('INSERT INTO pet (id) VALUES (1)')\nop.create_index('ix', 'pet', ['id'])", 0, 0),
+        (NEW + "op.execute('UPDATE user SET email = 1 WHERE id = 1')", 0, 0),
+        ("op.create_index('ix', 'user', ['id'])\nop.create_index('iy', 'user', ['id'])", 0, 0),
+        ("op.execute('UPDATE user SET email = 1 WHERE id = 1')\nop.execute('ANALYZE')", 0, 1),
+        (ADDED + "op.execute('UPDATE pet SET a = id WHERE id > 0')\nop.create_index('ix', 'pet', ['a'])", 1, 0),
+        (ADDED + "op.execute('UPDATE pet SET a = 1, b = 2 WHERE id > 0')\nop.create_index('ix', 'pet', ['a'])", 1, 1),
     ],
 )
-def test_backfill(review: Review, up: str, expected: int) -> None:
-    """Rows of tables that were there before, beside DDL on such; rows that stand in the script are no reason."""
-    for product in ("mysql", "postgresql"):
-        assert expected == len(found(review(up, product), "backfill-with-ddl"))
-    assert [] == found(review(up, "sqlite"), "backfill-with-ddl")
+def test_backfill(review: Review, up: str, postgresql: int, mysql: int) -> None:
+    """On PostgreSQL many rows beside DDL on a table that existed; on MySQL and MariaDB any existing row before DDL."""
+    for product, expected in (
+        ("postgresql", ["warns"] * postgresql),
+        ("mysql", ["blocks"] * mysql),
+        ("mariadb", ["blocks"] * mysql),
+        ("sqlite", []),
+    ):
+        assert expected == levels(review(up, product), "backfill-with-ddl")
+
+
+def test_backfill_in_a_downgrade(review: Review) -> None:
+    """In a downgrade rows are committed in the same way."""
+    down = "def upgrade():\n    pass\n\n\ndef downgrade():\n    op.execute('DELETE FROM pet WHERE id = 1')\n"
+    for product, expected in (("mysql", ["blocks"]), ("postgresql", [])):
+        assert expected == levels(review(down + "    op.drop_column('pet', 'a')", product), "backfill-with-ddl")
+
+
+@on_mysql
+def test_backfill_with_side_effects(review_on: ReviewOn) -> None:
+    """An UPDATE of an added column changes more where a trigger fires or a column follows updates."""
+    up = "op.execute('ALTER TABLE user ADD a INT')\n"
+    up += "op.execute('UPDATE user SET a = 1 WHERE id = 1')\nop.create_index('ix', 'user', ['a'])"
+    assert [] == found(review_on(up), "backfill-with-ddl")
+    trigger = "CREATE TRIGGER t BEFORE UPDATE ON {user} FOR EACH ROW SET NEW.email = 'x'"
+    assert ["blocks"] == levels(review_on(up + "  # again", trigger), "backfill-with-ddl")
+    follows = "ALTER TABLE {user} ADD at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"
+    assert ["blocks"] == levels(review_on(up + "  # and", "DROP TRIGGER t", follows), "backfill-with-ddl")
 
 
 def test_backfill_without_rows(review_on: ReviewOn, backend: str) -> None:
     """Nothing has to be waited for where no rows are."""
-    up = "op.add_column('user', sa.Column('age', sa.Integer()))\n" + USER
-    up += "op.execute(user.update().where(user.c.id > 0).values(email=''))"
+    up = USER + "op.execute(user.update().where(user.c.id > 0).values(email=''))\n"
+    up += "op.add_column('user', sa.Column('age', sa.Integer()))"
     assert (backend != "sqlite") == bool(found(review_on(up), "backfill-with-ddl"))
     assert [] == found(review_on(up + "  # again", "DELETE FROM {user}"), "backfill-with-ddl")
 

@@ -115,6 +115,11 @@ def kind_of(type_: TypeEngine[Any] | None, dialect: str, kinds: Mapping[str, Kin
     if enum is not None:
         name, values = None if text.startswith("ENUM(") else enum.name, tuple(map(str, enum.enums))
         return Kind("enum", values=frozenset(values), in_order=values, name=name)
+    return kind_of_text(text, kinds)
+
+
+def kind_of_text(text: str, kinds: Mapping[str, Kind]) -> Kind:
+    """Return what the type is that CREATE TABLE has as this text, in capitals."""
     word = OPTIONS.sub("", text).strip()
     if word not in kinds:
         return Kind(text)

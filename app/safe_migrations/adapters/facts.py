@@ -224,6 +224,10 @@ class Facts:
         """Return a query that finds the table if it uses that storage engine; None without one."""
         return None
 
+    def changed_by_update(self, _table: str, _schema: str | None) -> list[Select[tuple[int]]]:
+        """Return queries that find what an UPDATE of the table changes beside the columns that it sets."""
+        return []
+
     def is_partitioned(self, _table: str, _schema: str | None) -> Select[tuple[int]] | None:
         """Return a query that finds the table if it is partitioned; None if that makes no difference here."""
         return None

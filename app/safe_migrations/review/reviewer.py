@@ -65,6 +65,7 @@ class Review:
             context = RuleContext(revision, "upgrade", operation, self.facts, self.tables)
             yield from self._judged_and_followed(operation, context)
         tables = self.tables.branch()
+        yield from self._judged(revision, RuleContext(revision, "downgrade", None, self.facts, tables))
         for operation in revision.downgrade:
             context = RuleContext(revision, "downgrade", operation, self.facts, tables)
             yield from self._judged_and_followed(operation, context)

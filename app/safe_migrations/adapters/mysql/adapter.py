@@ -34,23 +34,23 @@ ER_LOCK_WAIT_TIMEOUT = 1205
 
 
 class MySQL(Adapter):
-    """Neither product has transactional DDL. Alembic is told that they do, for the journal commits each step."""
+    """Neither product has transactional DDL. Alembic is told that they do: it then begins one transaction per step."""
 
     facts = {"mysql": MySQLFacts, "mariadb": MariaDBFacts}
     suffix = ".sql.gz"
 
     def dump(self, connection: Connection, file: Path, _patience: RetryPolicy, part: Part = Part.ALL) -> None:
-        """The dump of one snapshot (``--single-transaction``), compressed."""
+        """Write a compressed dump of one snapshot (``--single-transaction``)."""
         self._dump(connection).write(file, part)
         connection.rollback()
 
     def verify(self, connection: Connection, file: Path) -> None:
-        """That it can be unpacked, of which product it is, that its last line is there, and its rows not too large."""
+        """Check that it can be unpacked, its product, its last line, and that no row is too large."""
         self._dump(connection).verify(file)
         connection.rollback()
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Drop what there is, and run the dump. Each statement commits, so a table tells meanwhile what goes on."""
+        """Drop everything, and run the dump. Each statement commits, so a table marks that a restore is under way."""
         dump = self._dump(connection)
         with self._impatient(connection, retry) as execute:
             makers = dump.verify(file)
@@ -70,13 +70,13 @@ class MySQL(Adapter):
 
     @property
     def databases(self) -> "MySQLDatabases":
-        """Other databases of its server."""
+        """Return the other databases of its server."""
         from .databases import MySQLDatabases
 
         return MySQLDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """From SHOW CREATE, and the rows."""
+        """Read SHOW CREATE, and the rows."""
         from .snapshot import taken
 
         found = taken(executing(connection))
@@ -85,7 +85,7 @@ class MySQL(Adapter):
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
-        """A named lock on ``connection``, where a statement may go on for long after its client was killed."""
+        """Yield a named lock on ``connection``, where a statement may run on long after its client was killed."""
         lock = NamedLock(connection, what)
         try:
             yield lock
@@ -124,37 +124,37 @@ class MySQL(Adapter):
         )
 
     def version(self, connection: Connection) -> tuple[str, str]:
-        """The server's, whichever of the two products it is."""
+        """Return MySQL or MariaDB, whichever the server is, and its version."""
         product = "mariadb" if getattr(connection.dialect, "is_mariadb", False) else "mysql"
         numbers = [part for part in connection.dialect.server_version_info or () if isinstance(part, int)]
         return product, ".".join(map(str, numbers[:3]))
 
     def interrupted(self, connection: Connection) -> str:
-        """Whether there is a journal, or the mark of a restore."""
+        """Return what the journal, or the mark of a restore, says."""
         execute = executing(connection)
         marks = there(execute, JOURNAL, RESTORE)  # in one query, for a run with nothing to do asks too
         if RESTORE in marks:
             return super().interrupted(connection)
-        return "a run is under way, or was killed; then the next one undoes what is half-done" if marks else ""
+        return "a run is under way, or was killed; then the next run rolls back its last revision" if marks else ""
 
     def broken_restore(self, connection: Connection) -> str:
-        """From the mark that a restore leaves until it is done."""
+        """Read the mark that a restore leaves until it is done."""
         return broken_restore(executing(connection))
 
     def recover(self, connection: Connection, retry: RetryPolicy) -> None:
-        """Undo what a run that was killed had done of its last revision."""
+        """Undo what a killed run had done of its last revision."""
         from .undo import undo
 
         with self._impatient(connection, retry) as execute:
             super().recover(connection, retry)
             if there(execute, JOURNAL):
                 outcome = undo(execute, heads_as_text(execute))
-                log.info("A run was killed here. Undone: %s", ", ".join(outcome.restored) or "nothing")
+                log.info("A run was killed here. Rolled back: %s", ", ".join(outcome.restored) or "nothing")
                 outcome.require_whole()
 
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
-        """With short waits, and a journal from which a failure is undone."""
+        """Limit lock waits, and keep a journal from which a failure is undone."""
         from .steps import journaled  # loads all that reads SQL
 
         with self._impatient(connection, retry) as execute, journaled(connection, execute) as step_done:
@@ -195,9 +195,9 @@ def _timed_out(error: BaseException | None) -> bool:
 
 
 def _require_free(execute: Execute) -> None:
-    """Raise DBAPIError, for a lock time-out, if somebody holds a table: it is too late when half of them are dropped.
+    """Raise DBAPIError for a lock time-out if a session uses a table: once half of them are dropped it is too late.
 
-    Where the user may not lock tables, nothing is asked, and DROP waits instead.
+    A user who may not lock tables is not asked; DROP waits instead.
     """
     tables = [f"{quoted(name)} WRITE" for kind, name in there_are(execute) if kind == "TABLE"]
     if tables:

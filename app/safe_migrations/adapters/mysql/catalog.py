@@ -14,7 +14,7 @@ ShowCreate = tuple[str, dict[str, str]]
 
 
 def show_create(execute: Execute, kind: str, name: str) -> ShowCreate | None:
-    """What SHOW CREATE says of it; None if it is not there. Raises DBAPIError, for want of a right among others."""
+    """Return its SHOW CREATE, or None if it does not exist. Raises DBAPIError, also if a privilege is missing."""
     try:
         row = execute(f"SHOW CREATE {kind} {quoted(name)}")[0]
     except DBAPIError as error:
@@ -39,7 +39,7 @@ NOT_THERE = {1051, 1146, 1305, 1347, 1360, 1539, 4089, 4091}
 
 
 def triggers_of(execute: Execute, table: str) -> list[str]:
-    """The names of its triggers, in the order in which they fire."""
+    """Return the names of its triggers, in the order in which they fire."""
     return [
         name
         for (name,) in execute(
@@ -51,13 +51,13 @@ def triggers_of(execute: Execute, table: str) -> list[str]:
 
 
 def table_of_trigger(execute: Execute, trigger: str) -> str:
-    """The table on which it is, or nothing."""
+    """Return the table of a trigger, or an empty text."""
     query = "SELECT event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
     return next((str(table) for (table,) in execute(f"{query} AND trigger_name = %s", (trigger,))), "")
 
 
 def there_are(execute: Execute) -> list[tuple[str, str]]:
-    """Kind and name of each table, view, sequence, trigger, routine and event: ``[("TABLE", "pet")]``."""
+    """Return kind and name of each table, view, sequence, trigger, routine and event: ``[("TABLE", "pet")]``."""
     queries = (
         ("table_type, table_name", "tables", "table_schema"),
         ("'TRIGGER', trigger_name", "triggers", "trigger_schema"),
@@ -72,18 +72,18 @@ def there_are(execute: Execute) -> list[tuple[str, str]]:
 
 
 JOURNAL = f"{OWN_TABLES}journal"
-"""The table that is there while a run goes on, or after one was killed."""
+"""A table that exists while a run is under way, or after one was killed."""
 
 
 def there(execute: Execute, *names: str) -> set[str]:
-    """Those of these tables that are there."""
+    """Return those of these tables that exist."""
     marks = ", ".join(["%s"] * len(names))
     query = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name"
     return {name for (name,) in execute(f"{query} IN ({marks})", names)}
 
 
 def heads_as_text(execute: Execute) -> str:
-    """The revisions that the database says it is at: ``"a1,b1"``."""
+    """Return the revisions that the database is at: ``"a1,b1"``."""
     schema, name = version_table()
     query = "SELECT 1 FROM information_schema.tables WHERE table_schema = coalesce(%s, DATABASE()) AND table_name = %s"
     if not execute(query, (schema, name)):
@@ -93,19 +93,19 @@ def heads_as_text(execute: Execute) -> str:
 
 
 def as_text(heads: Iterable[str]) -> str:
-    """``"a1,b1"``: sorted, so that the same heads are always the same text."""
+    """Return ``"a1,b1"``, sorted: the same heads are always the same text."""
     return ",".join(sorted(heads))
 
 
 def broken_restore(execute: Execute) -> str:
-    """The file whose restore is under way or was broken off, or an empty text."""
+    """Return the file whose restore is under way or was interrupted, or an empty text."""
     if not there(execute, RESTORE):
         return ""
     return next((str(file) for (file,) in execute(f"SELECT file FROM {RESTORE}")), "FILE")
 
 
 def drop_all(execute: Execute) -> None:
-    """Drop all of them; but the marks of a scratch database and of a restore stay."""
+    """Drop all objects except the marks of a scratch database and of a restore."""
     found = there_are(execute)
     with set_aside(execute, {"foreign_key_checks": 0}):
         for kind, name in found:
@@ -114,5 +114,5 @@ def drop_all(execute: Execute) -> None:
 
 
 def quoted(name: str) -> str:
-    """The name as SQL."""
+    """Return the name as SQL."""
     return f"`{name.replace('`', '``')}`"

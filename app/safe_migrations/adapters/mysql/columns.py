@@ -1,14 +1,21 @@
-"""The columns of a table that hold values of their own, and what SQL says with them of a table and its copy."""
+"""The columns of a table that hold values of their own, and whether a statement keeps these values.
+
+Here each value has to survive the new type and the way back; in a review (adapters/casts.py) only the new type.
+"""
 
 from dataclasses import dataclass
 
+from ..casts import Cast, cast, kind_of_text
 from .catalog import quoted
+from .facts import MYSQL_KINDS
 from .session import Execute
 
 # InnoDB takes 3072 (MySQL manual, "InnoDB Limits"), of which some are for the columns that are no text.
 OCTETS_OF_A_KEY = 3000
 # Compared byte by byte, for a collation may take 'a' and 'A' for the same.
 TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
+
+SAME_CHARSET = {"utf8": "utf8mb3"}
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,6 @@ class Column:
 
     name: str
     type: str
-    key: bool
     text: bool
     follows_updates: bool
     nullable: bool
@@ -26,20 +32,19 @@ class Column:
 
 
 def columns_of(execute: Execute, table: str) -> list[Column]:
-    """Its columns but for generated ones."""
+    """Return the columns of a table except generated ones, with names in lower case."""
     return [
         Column(
             name.lower(),
             kind,
-            key == "PRI",
             data in TEXTS,
             "on update" in extra.lower(),
             nullable == "YES",
             charset or "",
             OCTETS_OF_A_KEY + 1 if data.endswith(("text", "blob")) else int(octets or 0),
         )
-        for name, kind, key, data, extra, nullable, charset, octets in execute(
-            "SELECT column_name, column_type, column_key, data_type, extra, is_nullable, character_set_name,"
+        for name, kind, data, extra, nullable, charset, octets in execute(
+            "SELECT column_name, column_type, data_type, extra, is_nullable, character_set_name,"
             " character_octet_length FROM information_schema.columns"
             " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position",
             (table,),
@@ -48,23 +53,78 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
     ]
 
 
-def primary_key(columns: list[Column]) -> str:
-    """The key of the table that has these columns, for its copy; nothing if only a part of each text is in the key."""
-    keys = [column for column in columns if column.key]
-    fits = sum(column.octets for column in keys) <= OCTETS_OF_A_KEY
-    return f"(PRIMARY KEY ({listed([column.name for column in keys])}))" if keys and fits else ""
+def primary_key(columns: list[Column], keys: list[str]) -> str:
+    """Return SQL for the key of a copy with these columns; nothing if there is none, or it is too long."""
+    fits = sum(column.octets for column in columns if column.name in keys) <= OCTETS_OF_A_KEY
+    return f"(PRIMARY KEY ({listed(keys)}))" if keys and fits else ""
 
 
-def equals(one: str, other: str, column: Column) -> str:
-    """SQL for: two values of this column are the same."""
-    return f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" if column.text else f"{one} <=> {other}"
-
-
-def all_equal(columns: list[Column], alias: str = "a") -> str:
-    """SQL for: the row of the table is that of the copy."""
-    return " AND ".join(equals(f"t.{quoted(c.name)}", f"{alias}.{quoted(c.name)}", c) for c in columns)
+def equals(one: str, other: str, is_text: bool) -> str:
+    """Return SQL for: two values are the same."""
+    return f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" if is_text else f"{one} <=> {other}"
 
 
 def listed(names: list[str], alias: str = "") -> str:
-    """The columns as SQL, of the table with that alias."""
+    """Return the columns as SQL, of the table with that alias."""
     return ", ".join((f"{alias}." if alias else "") + quoted(name) for name in names)
+
+
+@dataclass(frozen=True)
+class Modification:
+    """What MODIFY or CHANGE says of a column: its type (``VARCHAR(80)``), and all its words in capitals."""
+
+    type: str
+    words: tuple[str, ...]
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether its values are computed from now on."""
+        return "AS" in self.words
+
+    @property
+    def charset(self) -> str:
+        """The character set that it gets, or an empty text if that is the table's."""
+        for at, word in enumerate(self.words):
+            if word == "CHARSET" or self.words[at - 1 : at + 1] == ("CHARACTER", "SET"):
+                return "".join(self.words[at + 1 : at + 2]).lower() or "?"
+        at = self.words.index("COLLATE") + 1 if "COLLATE" in self.words else len(self.words)
+        return "".join(self.words[at : at + 1]).lower().partition("_")[0]
+
+    @property
+    def not_null(self) -> bool:
+        """Whether it rejects NULL."""
+        return ("NOT", "NULL") in zip(self.words, self.words[1:], strict=False) or "PRIMARY" in self.words
+
+
+def loses(column: Column, now: Modification | None, charset: str, strict: bool) -> bool:
+    """Return True if the column is dropped, or gets a type that does not keep all its values.
+
+    ``charset`` is that of the table; ``strict`` says whether the server refuses values that do not fit.
+    """
+    if now is None or now.is_generated or not keeps_values(column.type, now.type):
+        return True
+    if column.charset and not keeps_letters(column.charset, now.charset or charset):
+        return True
+    is_timestamp = column.type.lower().startswith("timestamp")  # MariaDB makes NULL the time, in its strict mode too
+    if column.nullable and now.not_null and (is_timestamp or not strict):
+        return True
+    return not strict and column.type.lower().startswith(("enum", "set"))
+
+
+def keeps_values(before: str, now: str) -> bool:
+    """Return True if each value of the type ``before`` survives ``now`` and the way back.
+
+    In strict mode the server refuses to remove a value of an ENUM or SET that a row has.
+    """
+    before, now = before.upper(), now.upper()
+    if before.startswith(("ENUM(", "SET(")):
+        return before.partition("(")[0] == now.partition("(")[0]
+    old, new = kind_of_text(before, MYSQL_KINDS), kind_of_text(now, MYSQL_KINDS)
+    is_alike = old.family == new.family or (old.family, new.family) == ("integer", "decimal")
+    return is_alike and new.stored in ("", old.stored) and cast(old, new) is Cast.KEEPS
+
+
+def keeps_letters(before: str, now: str) -> bool:
+    """Return True if each text of the character set ``before`` survives ``now`` and the way back."""
+    before, now = (SAME_CHARSET.get(charset, charset) for charset in (before, now))
+    return before == now or (now == "utf8mb4" and before in {"ascii", "latin1", "utf8mb3"})

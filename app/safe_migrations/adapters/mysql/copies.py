@@ -1,135 +1,228 @@
-"""Copies of rows that a revision on MySQL or MariaDB takes or changes, made before; returning_rows.py brings them back.
+"""Copies of rows and values that a revision on MySQL or MariaDB destroys: how they are made, and how they come back.
 
-A copy is a table beside the journal; in the SQL below it is `k`, and `t` is the table that it is of. Its twin,
-`..._after` or `a`, has the rows as the revision made them, to tell them from what others write later.
+In the SQL below `k` is the copy, `t` the table, and `a` a second copy with the values as the revision made them. It is
+made when a failed revision is undone, from the first one and by the same changes of types: what differs from it, others
+have written since.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
+from uuid import uuid4
 
 from ...console import log
 from ..base import OWN_TABLES
 from .catalog import quoted
-from .columns import Column, all_equal, columns_of, listed, primary_key
-from .definitions import charset_of
-from .modifications import Modification, loses
-from .session import Execute
+from .columns import Column, Modification, columns_of, equals, listed, loses, primary_key
+from .entries import COPY, ROWS, Copy, Entry, State
+from .session import Execute, set_aside
 from .statements import Statement
+from .way_back import Definition
 
-KEPT = f"{OWN_TABLES}kept"
-WHOLE = f"{KEPT}_whole"
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A copy of which there is to be a twin when ``statement`` has run."""
-
-    kept: str
-    statement: Statement
-    table: str
-    columns: list[Column]
+VALUES, WHOLE = "VALUES", "WHOLE"
+PREPARED, RETURNED = "prepared", "returned"
 
 
-class Copies:
-    """Makes the copies of one run. ``execute`` runs on the connection of the steps, ``beside`` on another one, and
-    within ``plainly`` the session of the steps has plain settings.
+def destroyed(
+    execute: Execute, statement: Statement, table: Entry, state: State, now: str, strict: bool
+) -> tuple[str, list[str]]:
+    """Return what to copy before the statement, ROWS, VALUES or WHOLE, and the first names of the columns.
+
+    ``now`` is the table's text; ``strict`` says whether the server refuses values that do not fit. What the revision
+    itself added, or has copied before, is not copied.
     """
+    is_copied = any(copy.what in (ROWS, WHOLE) for copy in state.copies)
+    if not statement.may_destroy or is_copied or not execute(f"SELECT 1 FROM {quoted(state.place)} LIMIT 1"):
+        return "", []
+    first_text, found = Definition.read(table.text or ""), columns_of(execute, state.place)
+    copied = {name for copy in state.copies for name in copy.columns}
+    first = {column.name: state.first_name(column.name) for column in found}
+    names = [name for name in first.values() if ("COLUMN", name) in first_text.lines and name not in copied]
+    if statement.deletes_rows:
+        return ROWS, names
+    charset = Definition.read(now).charset
+    changed = [(column, after) for column, after in _changes(statement, found) if first[column.name] in names]
+    lost = [first[column.name] for column, after in changed if loses(column, after, charset, strict)]
+    renumbers = any(_renumbers(execute, state.place, column, after) for column, after in changed)
+    if not lost and not renumbers:
+        return "", []
+    has_key = first_text.key and set(first_text.key) <= set(names) - set(lost)
+    return (VALUES, lost) if has_key and not renumbers else (WHOLE, names)
 
-    def __init__(self, execute: Execute, beside: Execute, plainly: Callable[[], AbstractContextManager[None]]) -> None:
+
+def _changes(statement: Statement, columns: list[Column]) -> Iterator[tuple[Column, Modification | None]]:
+    """Yield each column that the statement changes, and what it becomes."""
+    for column in columns:
+        if column.name in statement.changed_columns:
+            yield column, statement.changed_columns[column.name]
+        elif statement.conversion and column.charset:
+            yield column, Modification(column.type.upper(), statement.conversion)
+
+
+def _renumbers(execute: Execute, table: str, column: Column, now: Modification | None) -> bool:
+    """Return True if the column becomes AUTO_INCREMENT and has a 0, which the server replaces by the next number."""
+    query = f"SELECT 1 FROM {quoted(table)} WHERE {quoted(column.name)} = 0 LIMIT 1"
+    return now is not None and "AUTO_INCREMENT" in now.words and bool(execute(query))
+
+
+def make(execute: Execute, table: Entry, state: State, what: str, names: list[str], number: int) -> Copy:
+    """Copy these columns, given by their first names, and the key. Commits."""
+    found = {state.first_name(column.name): column for column in columns_of(execute, state.place)}
+    key = Definition.read(table.text or "").key
+    key = key if set(key) <= found.keys() and (what == VALUES or set(key) <= set(names)) else []
+    wanted = {name: found[name] for name in [*key, *names]}
+    log.info("Saving %s of %s in case this revision fails", ", ".join(names), state.place)
+    values = ", ".join(f"{quoted(column.name)} AS {quoted(name)}" for name, column in wanted.items())
+    index = primary_key([replace(column, name=name) for name, column in wanted.items()], key)
+    copy = f"{COPY}_{number}"
+    execute(f"CREATE TABLE {copy} {index} ENGINE=InnoDB AS SELECT {values} FROM {quoted(state.place)}")
+    return Copy(copy, what, names, key)
+
+
+class ReturningRows:
+    """How the values in the copies of a table come back, before and after it gets its text again."""
+
+    def __init__(self, execute: Execute, entry: Entry) -> None:
         self.execute = execute
-        self.beside = beside
-        self.plainly = plainly
-        self.count = 0
-        self.casts: list[_Made] = []
-
-    def of_what_it_takes(self, statement: Statement, table: str, text: str, strict: bool) -> str:
-        """Copy the values that the statement takes away or casts, each with its row's key; the copy's name.
-
-        All rows, if it may take some, or if they could not be found by their key afterwards. ``text`` is that of the
-        table; ``strict`` says whether the server refuses what a column cannot hold.
-        """
-        if statement.verb == "ALTER" and table not in statement.changes_rows_of:
-            return ""
-        if not statement.takes_all_rows and not statement.taken_columns:
-            return ""
-        if not self.execute(f"SELECT 1 FROM {quoted(table)} LIMIT 1"):
-            return ""
-        found = columns_of(self.execute, table)
-        taken = statement.taken_columns
-        charset = charset_of(text)
-        lost = [
-            column for column in found if column.name in taken and loses(column, taken[column.name], charset, strict)
-        ]
-        is_whole = statement.takes_all_rows or self._moves_rows(table, found, lost, taken)
-        wanted = found if is_whole else lost
-        if not wanted:
-            return ""
-        kept = self._new_name(WHOLE if is_whole and statement.verb == "ALTER" else KEPT)
-        columns = [column for column in found if column.key or column in wanted]
-        names = [column.name for column in columns]
-        log.info("Keeping %s of %s until the revision is done", ", ".join(column.name for column in wanted), table)
-        source = f"ENGINE=InnoDB AS SELECT {listed(names)} FROM {quoted(table)}"
-        with self.plainly():
-            self.execute(f"CREATE TABLE {kept} {primary_key(columns)} {source}")
-        if kept.startswith(WHOLE) or any(taken.get(column.name) for column in wanted):
-            self.casts.append(_Made(kept, statement, table, columns))
-        return kept
-
-    def _moves_rows(
-        self, table: str, found: list[Column], lost: list[Column], taken: Mapping[str, Modification | None]
-    ) -> bool:
-        """Whether rows get other keys, or have none by which a value could be put back."""
-        if any(column.key for column in lost) or (lost and not any(column.key for column in found)):
-            return True
-        auto_increment = [name for name, now in taken.items() if now and "AUTO_INCREMENT" in now.words]
-        return any(
-            self.execute(f"SELECT 1 FROM {quoted(table)} WHERE {quoted(column.name)} = 0 LIMIT 1")
-            for column in found
-            if column.name in auto_increment
+        self.table = quoted(entry.name)
+        self.name = entry.name
+        self.state = entry.state
+        self.copies = sorted(
+            (copy for copy in entry.state.copies if copy.progress != RETURNED), key=lambda copy: copy.what == VALUES
         )
 
-    def of_what_it_cast(self) -> None:
-        """The statement has run: copy what it made of the values."""
-        for made in self.casts:
-            statement = made.statement
-            table = dict(statement.renamed_tables).get(made.table, made.table)
-            now = {old: new for new, old in statement.renamed_columns.items()}
-            if made.kept.startswith(WHOLE):
-                columns = columns_of(self.execute, table)
-                values = listed([column.name for column in columns])
-            else:
-                columns = [column for column in made.columns if statement.taken_columns.get(column.name, "key")]
-                values = ", ".join(f"{quoted(now.get(c.name, c.name))} AS {quoted(c.name)}" for c in columns)
-            source = f"ENGINE=InnoDB AS SELECT {values} FROM {quoted(table)}"
-            self.execute(f"CREATE TABLE {made.kept}_after {primary_key(columns)} {source}")
-        self.forget_casts()
+    @property
+    def empty_columns(self) -> set[str]:
+        """The columns that come back without values, which follow."""
+        return {name for copy in self.copies if copy.what == VALUES for name in copy.columns if self._is_gone(name)}
 
-    def forget_casts(self) -> None:
-        """The statement has failed, and has cast nothing."""
-        self.casts = []
+    def _is_gone(self, column: str) -> bool:
+        return column in self.state.dropped
 
-    def of_changes(self, table: str) -> str:
-        """Copy the rows that differ between this transaction and what is committed, as they were and as they are.
+    def prepare(self, copy: Copy, now: str) -> str:
+        """Find out what others have written since, before the table, whose text is ``now``, changes.
 
-        The table has to have a primary key and transactions; returns the copy's name.
+        Return the name of a table with what they wrote, if it has to go; or an empty text.
         """
-        found = columns_of(self.execute, table)
-        names, keys = [column.name for column in found], [column.name for column in found if column.key]
-        kept, using = self._new_name(KEPT), f"USING ({listed(keys)})"
-        for copy, where in ((kept, ""), (f"{kept}_after", " LIMIT 0")):
-            self.beside(
-                f"CREATE TABLE {copy} {primary_key(found)} ENGINE=InnoDB"
-                f" AS SELECT {listed(names)} FROM {quoted(table)}{where}"
-            )
-        equal = all_equal(found, "k")
+        if copy.what == ROWS or any(other.what != VALUES for other in self.state.copies if other is not copy):
+            return ""
+        if copy.what == VALUES:
+            self._keep_what_others_wrote(copy, now)
+            return ""
+        kept = [column for column in columns_of(self.execute, copy.table) if self._can_compare(column.name, now)]
+        self._convert_copy(copy, [column.name for column in kept], now)
+        saved = ""
+        if not self._has_rows_of(f"{copy.table}_after", kept, now):
+            saved = saved_name()
+            self.execute(f"CREATE TABLE {saved} ENGINE=InnoDB AS SELECT * FROM {self.table}")
+        self.execute(f"DELETE FROM {self.table}")
+        return saved
+
+    def _now(self, column: str, now: str) -> str:
+        """Return the name that a column has now; an empty text if the revision dropped it."""
+        names = (name for kind, name in Definition.read(now).lines if kind == "COLUMN")
+        return next((name for name in names if self.state.first_name(name) == column), "")
+
+    def _can_compare(self, column: str, now: str) -> bool:
+        """Return True if a column is still there, and does not get values by itself."""
+        line = Definition.read(now).lines.get(("COLUMN", self._now(column, now)), "AUTO_INCREMENT")
+        return "GENERATED ALWAYS" not in line and "AUTO_INCREMENT" not in line
+
+    def _convert_copy(self, copy: Copy, columns: list[str], now: str) -> None:
+        """Copy the copy, and change the types of these columns as the revision did."""
+        second, definition = f"{copy.table}_after", Definition.read(now)
+        names = list(dict.fromkeys([*(copy.key if copy.what == VALUES else []), *columns]))
+        index = primary_key(columns_of(self.execute, copy.table), copy.key if copy.what == VALUES else [])
+        self.execute(f"DROP TABLE IF EXISTS {second}")
         self.execute(
-            f"INSERT INTO {kept}_after SELECT {listed(names, 't')} FROM {quoted(table)} t LEFT JOIN {kept} k {using}"
-            f" WHERE NOT (k.{quoted(keys[0])} IS NOT NULL AND {equal})"
+            f"CREATE TABLE {second} {index} ENGINE=InnoDB {definition.letters}"
+            f" AS SELECT {listed(names) or '1 AS one'} FROM {copy.table}"
         )
-        self.execute(f"DELETE k FROM {kept} k JOIN {quoted(table)} t {using} WHERE {equal}")
-        return kept
+        changes = [f"MODIFY {quoted(name)} {definition.plain(self._now(name, now))}" for name in columns]
+        if changes:
+            with set_aside(self.execute, {"sql_mode": ""}):
+                self.execute(f"ALTER TABLE {second} {', '.join(changes)}")
 
-    def _new_name(self, begin: str) -> str:
-        self.count += 1
-        return f"{begin}_{self.count}"
+    def _keep_what_others_wrote(self, copy: Copy, now: str) -> None:
+        """Leave in the second copy the rows whose values others have not changed since."""
+        cast = [name for name in copy.columns if self._can_compare(name, now)]
+        if not cast:
+            return
+        self._convert_copy(copy, cast, now)
+        types = {column.name: column for column in columns_of(self.execute, f"{copy.table}_after")}
+        same = " AND ".join(
+            f"({equals(f't.{quoted(self._now(name, now))}', f'a.{quoted(name)}', types[name].text)}"
+            + (f" OR k.{quoted(name)} IS NULL" if _becomes_now(types[name]) else "")
+            + ")"
+            for name in cast
+        )
+        joined = " AND ".join(f"t.{quoted(self._now(name, now))} = a.{quoted(name)}" for name in copy.key)
+        tables = (
+            f"{copy.table}_after a JOIN {copy.table} k USING ({listed(copy.key)}) LEFT JOIN {self.table} t ON {joined}"
+        )
+        key = f"t.{quoted(self._now(copy.key[0], now))}"
+        self.execute(f"DELETE a FROM {tables} WHERE {key} IS NULL OR NOT ({same})")
+
+    def put_back(self, copy: Copy) -> str:
+        """Put the values back into the table, which has its text again; return what could not be, or an empty text."""
+        if copy.what == VALUES:
+            gone = [name for name in copy.columns if self._is_gone(name)]
+            self._update(copy, gone)
+            cast = [name for name in copy.columns if name not in gone]
+            has_second = columns_of(self.execute, f"{copy.table}_after")
+            self._update(copy, cast, f"JOIN {copy.table}_after a USING ({listed(copy.key)})" if has_second else "")
+            return ""
+        columns = columns_of(self.execute, copy.table)
+        is_empty = not self.execute(f"SELECT 1 FROM {self.table} LIMIT 1")
+        if is_empty or copy.key:
+            names, where = [column.name for column in columns], ""
+            if not is_empty:
+                where = f" LEFT JOIN {self.table} t USING ({listed(copy.key)}) WHERE t.{quoted(copy.key[0])} IS NULL"
+            self.execute(
+                f"INSERT INTO {self.table} ({listed(names)}) SELECT {listed(names, 'k')} FROM {copy.table} k{where}"
+            )
+            return ""
+        if self._has_rows_of(copy.table, columns, ""):
+            return ""
+        saved = saved_name()
+        self.execute(f"RENAME TABLE {copy.table} TO {saved}")
+        return f"rows of {self.name}, which has no primary key; the table {saved} has what was there"
+
+    def _update(self, copy: Copy, columns: list[str], joined: str = "") -> None:
+        """Update these columns, and no other: not one that follows updates (ON UPDATE)."""
+        if not columns:
+            return
+        follow = [column.name for column in columns_of(self.execute, self.name) if column.follows_updates]
+        names = dict.fromkeys(columns + follow)
+        values = [f"t.{quoted(name)} = {'k' if name in columns else 't'}.{quoted(name)}" for name in names]
+        tables = f"{self.table} t JOIN {copy.table} k USING ({listed(copy.key)}) {joined}"
+        self.execute(f"UPDATE {tables} SET {', '.join(values)}")
+
+    def _has_rows_of(self, copy: str, columns: list[Column], now: str) -> bool:
+        """Return True if the table has the rows of the copy, each as often; with the text ``now``, by its names."""
+        count = f"{OWN_TABLES}count"
+
+        def values(names: list[str]) -> str:
+            pairs = zip(names, columns, strict=True)
+            cast = (
+                f"{f'CAST({quoted(name)} AS BINARY)' if column.text else quoted(name)} AS {quoted(column.name)}"
+                for name, column in pairs
+            )
+            return ", ".join(cast) or "1 AS one"
+
+        mine = values([self._now(column.name, now) if now else column.name for column in columns])
+        both = (
+            f"SELECT 1 AS {count}, {mine} FROM {self.table} UNION ALL"
+            f" SELECT -1, {values([column.name for column in columns])} FROM {copy}"
+        )
+        groups = listed([column.name for column in columns]) or "one"
+        return not self.execute(f"SELECT 1 FROM ({both}) u GROUP BY {groups} HAVING SUM({count}) <> 0 LIMIT 1")
+
+
+def _becomes_now(column: Column) -> bool:
+    """Return True if the server makes the current time of NULL in the column: it is not known later, which that was."""
+    return column.type.lower().startswith("timestamp") and not column.nullable
+
+
+def saved_name() -> str:
+    """Return the name of a copy that remains for a person to look at."""
+    return f"{OWN_TABLES}saved_{uuid4().hex[:12]}"

@@ -16,11 +16,11 @@ class MySQLDatabases(Databases):
     cursor_classes = ("cursorclass",)
 
     def path(self, name: str) -> str:
-        """The name itself: a URL has it behind the server's."""
+        """Return the name itself: a URL has it behind the server's."""
         return name
 
     def make(self, connection: Connection, name: str) -> None:
-        """With the character set and the collation of the database of ``connection``."""
+        """Create it with the character set and collation of the database of ``connection``."""
         charset, collation = connection.execute(text("SELECT @@character_set_database, @@collation_database")).one()
         try:
             connection.exec_driver_sql(f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
@@ -46,7 +46,7 @@ class MySQLDatabases(Databases):
         return bool(found)
 
     def clear(self, connection: Connection) -> None:
-        """Each table, view and routine by itself, for a user may not make the database again. Raises DBAPIError."""
+        """Drop each table, view and routine: a user may not be allowed to create the database again."""
         drop_all(executing(connection))
         connection.rollback()
 

@@ -80,7 +80,7 @@ class Dump:
                 self._write([path, *WRITE, *self._database(), revisions], target)
 
     def verify(self, file: Path) -> set[Maker]:
-        """Who defined what is in it. Raises MigrationError unless it is whole, and this server can take it."""
+        """Return who defined what is in it. Raises MigrationError unless it is complete and fits this server."""
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
         head, last = b"", b""
         makers: set[Maker] = set()
@@ -102,7 +102,7 @@ class Dump:
         return makers
 
     def require_rights(self, makers: set[Maker]) -> None:
-        """Raise MigrationError if this user may not make what they have defined."""
+        """Raise MigrationError if this user may not create what they have defined."""
         refused = {
             definer: why
             for definer, is_logged in sorted(makers)
@@ -118,7 +118,7 @@ class Dump:
             )
 
     def run(self, file: Path, part: Part) -> None:
-        """Run it with mariadb or mysql. In a copy this user defines everything, so that nothing has more rights."""
+        """Run it with mariadb or mysql. In a copy this user defines everything, so that nothing has more privileges."""
         path = self._program("mariadb", "mysql")
         # Not as an argument: it may begin with a dash, and MySQL's mysql reads options even after `--`.
         with self._running([path, *RUN, f"--database={self.url.database}"], stdin=subprocess.PIPE) as target:
@@ -142,8 +142,10 @@ class Dump:
             shutil.copyfileobj(source.stdout, target, PIECE)
 
     def _require_native(self, path: str) -> None:
-        """What a product has alone, the other's program gets wrong: values of MySQL's generated columns are written,
-        which it does not take back; sequences of MariaDB come after the tables that use them, and no history comes.
+        """Raise ToolError if only the product's own program can dump this database.
+
+        MariaDB's writes values of MySQL's generated columns, which MySQL rejects. MySQL's writes MariaDB's sequences
+        after the tables that use them, and no history of tables.
         """
         if self.product == "mysql":
             own, other, what = "MySQL", "MariaDB", "generated columns"
@@ -163,7 +165,7 @@ class Dump:
         return self._has_any(f"{TABLES} AND table_type = %s", "SYSTEM VERSIONED")
 
     def _broken_views(self) -> list[str]:
-        """Views that read what is not there, or what this user may not read: the programs stop at them."""
+        """Return views that read what does not exist, or what this user may not read: the programs stop at them."""
         found = []
         for kind, name in there_are(self.execute):
             try:
@@ -195,14 +197,14 @@ class Dump:
 
     @contextmanager
     def _running(self, args: list[str], **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
-        """The program, logged in by a file of options that only it and we can read; and no other file of options."""
+        """Run the program, logged in by an options file that only it and we can read, and with no other."""
         with unnamed_file(self._login()) as (path, passed):
             login = f"--defaults-file={path}"
             with running([args[0], login, *args[1:]], self.package, pass_fds=passed, **pipes) as process:
                 yield process
 
     def _login(self) -> str:
-        """Host, user and password as a file of options has them.
+        """Return host, user and password as an options file has them.
 
         PyMySQL takes a socket only if it is named; the programs take one for the host localhost.
         """

@@ -1,74 +1,121 @@
-"""The entries of the journal: each an object, or rows, that a statement touches, as they were before.
+"""The entries of the journal: each object that a revision changes, as it was before the first change.
 
 An entry counts only while the database is at the heads with which its revision began: what commits the new heads makes
 it void, without a statement that deletes it.
 """
 
 import json
-import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import asdict, dataclass, field
 
 from sqlalchemy.exc import DBAPIError
 
 from ...console import log
 from ..base import OWN_TABLES
-from .catalog import JOURNAL, ShowCreate, quoted, show_create
-from .copies import KEPT
-from .definitions import with_former_columns, without_counter
+from .catalog import JOURNAL, quoted, show_create
 from .session import Execute
-from .statements import Statement
+from .way_back import Definition, without_counter
 
+COPY = f"{OWN_TABLES}copy"
+ROWS = "ROWS"
 # utf8mb4_bin: revision ids that differ only in case are different.
 COLUMNS = (
-    "id INT AUTO_INCREMENT PRIMARY KEY, step INT NOT NULL, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL,"
-    " text LONGTEXT, settings TEXT NOT NULL, kept VARCHAR(64) NOT NULL, statement LONGTEXT NOT NULL,"
-    " progress VARCHAR(8) NOT NULL DEFAULT '', heads TEXT COLLATE utf8mb4_bin NOT NULL"
+    "id INT PRIMARY KEY, kind VARCHAR(9) NOT NULL, name VARCHAR(64) NOT NULL, text LONGTEXT, settings TEXT NOT NULL,"
+    " state LONGTEXT NOT NULL, heads TEXT COLLATE utf8mb4_bin NOT NULL"
 )
-# How far an entry is: its renaming has run; what the statement made of rows is out of the way of the kept ones; it has
-# been undone, and is not to be undone again.
-DONE, PREPARED, UNDONE = "done", "prepared", "undone"
-INSERT = (
-    f"INSERT INTO {JOURNAL} (step, kind, name, text, settings, kept, statement, heads)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
-)
-ROWS = "ROWS"
 
 
-@dataclass(frozen=True)
+@dataclass
+class Copy:
+    """A table with values that the revision destroys, under the names that their columns had at first.
+
+    ``what`` are ROWS, which are missing later; VALUES of ``columns``, to be found by the table's ``key``; or a WHOLE
+    table, whose rows cannot be found by their key.
+    """
+
+    table: str
+    what: str
+    columns: list[str]
+    key: list[str]
+    progress: str = ""
+
+
+@dataclass
+class State:
+    """What the revision has made of an object: the name that it has now, empty if it does not exist; and of a table
+    the first name of each renamed column (empty for a new column), the first names of dropped ones, and copies.
+    """
+
+    place: str
+    columns: dict[str, str] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    copies: list[Copy] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, found: dict[str, object]) -> "State":
+        """Return the state that asdict() has made a dictionary of."""
+        copies = [Copy(**copy) for copy in found.pop("copies")]  # type: ignore[attr-defined]
+        return cls(**found, copies=copies)  # type: ignore[arg-type]
+
+    def first_name(self, column: str) -> str:
+        """Return the name that a column of today had at first; an empty text if that cannot be, for it is new."""
+        return self.columns.get(column, "" if column in self.dropped else column)
+
+
+@dataclass(eq=False)
 class Entry:
-    """An object that a statement touches, its ``text`` before, None if it was not there; or ROWS that it changed."""
+    """An object under its first ``name``, with its first ``text``, or None if it did not exist; or of the kind ROWS a
+    statement that changed rows, which are not recorded.
+
+    ``next`` is the state that the statement under way gives it, if it runs; ``before`` its text until then.
+    """
 
     id: int
-    step: int
     kind: str
     name: str
     text: str | None
-    settings: str
-    kept: str
-    progress: str
-    statement: Statement
+    settings: dict[str, str]
+    state: State
+    next: State | None = None
+    before: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind.lower()} {self.name}"
 
     def is_as_before(self, execute: Execute) -> bool:
-        """Whether the object has its text again, or is not there again."""
+        """Return True if the object has its first text again, or does not exist again."""
         text, _ = show_create(execute, self.kind, self.name) or ("", None)
         return without_counter(text) == without_counter(self.text or "")
 
     def drop(self, execute: Execute) -> None:
-        """Drop the object of that name, if there is one."""
+        """Drop the object that has its first name, if there is one."""
         execute(f"DROP {self.kind} IF EXISTS {quoted(self.name)}")
 
-    @property
-    def unseen(self) -> str:
-        """Of rows of which there is no copy: what may not be as it was."""
-        text = textwrap.shorten(self.statement.text, 200, placeholder=" ...")
-        if self.name:
-            return f"{self.name} has no primary key or no transactions, and this was committed: {text}"
-        return f"what this may have changed, out of sight: {text}"
+    def settle(self, has_run: bool) -> None:
+        """Let the next state be the state, if the statement under way has run."""
+        if self.next is not None and has_run:
+            self.state = self.next
+        self.next = None
+
+    def has_run(self, execute: Execute, is_chain: bool) -> bool:
+        """Return True if the database shows that the statement under way has run, of which nobody has heard.
+
+        ``is_chain`` says whether it gives tables the names of others: then their columns tell them apart.
+        """
+        if self.next is None:
+            return False
+        old, new = self.state.place, self.next.place
+        texts = {place: (show_create(execute, self.kind, place) or ("",))[0] for place in (old, new) if place}
+        if old == new:
+            return not self.before or texts[old] != self.before
+        if is_chain:
+            body = _body(self.before)
+            return _body(texts[new]) == body and _body(texts[old]) != body
+        return bool(texts.get(new, "x")) and not texts.get(old)
+
+
+def _body(text: str) -> str:
+    """Return what of a table's text is the same under another name."""
+    return repr(Definition.read(without_counter(text)).lines)
 
 
 class Entries:
@@ -81,78 +128,50 @@ class Entries:
         self.execute = execute
         self.heads = heads
 
-    def make(self) -> None:
-        """Make the table, unless a run that was killed has left it."""
+    def create(self) -> int:
+        """Create the table, unless a run that was killed has left it; return the largest id."""
         self.execute(f"CREATE TABLE IF NOT EXISTS {JOURNAL} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
+        ((last,),) = self.execute(f"SELECT coalesce(max(id), 0) FROM {JOURNAL}")
+        return int(last)
 
-    def write(
-        self, step: int, kind: str, name: str, statement: Statement, found: ShowCreate | None = None, kept: str = ""
-    ) -> None:
-        """What ``statement`` is about to touch: ``found`` by SHOW CREATE; ``kept`` names the copy of rows."""
-        text, settings = found or (None, {})
-        self.execute(INSERT, (step, kind, name, text, json.dumps(settings), kept, statement.text, self.heads))
+    def save(self, entry: Entry) -> None:
+        """Write the entry, in the transaction that is open."""
+        state = [asdict(entry.state), asdict(entry.next) if entry.next else None, entry.before]
+        self.execute(
+            f"REPLACE INTO {JOURNAL} (id, kind, name, text, settings, state, heads)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (entry.id, entry.kind, entry.name, entry.text, json.dumps(entry.settings), json.dumps(state), self.heads),
+        )
+
+    def forget(self, entry: Entry) -> None:
+        """Delete the entry, in the transaction that is open."""
+        self.execute(f"DELETE FROM {JOURNAL} WHERE id = %s", (entry.id,))
 
     def read(self) -> list[Entry]:
-        """Those of the revision under way, in the order in which they were written."""
-        names = [name for name in Entry.__dataclass_fields__ if name != "statement"]
-        wanted = f"SELECT statement, {', '.join(names)} FROM {JOURNAL} WHERE heads = %s ORDER BY id"
-        rows = self.execute(wanted, (self.heads,))
-        return [Entry(statement=Statement(row[0]), **dict(zip(names, row[1:], strict=True))) for row in rows]
+        """Return those of the revision under way, in their order."""
+        query = f"SELECT id, kind, name, text, settings, state FROM {JOURNAL} WHERE heads = %s ORDER BY id"
+        found = []
+        for number, kind, name, text, settings, states in self.execute(query, (self.heads,)):
+            state, following, before = json.loads(states)
+            entry = Entry(number, kind, name, text, json.loads(settings), State.of(state), before=before)
+            entry.next = State.of(following) if following else None
+            found.append(entry)
+        return found
 
     def forget_finished(self) -> None:
         """Delete those of finished revisions, in the transaction that is open."""
         self.execute(f"DELETE FROM {JOURNAL} WHERE heads <> %s", (self.heads,))
 
-    def mark(self, entries: list[Entry], progress: str) -> None:
-        """Write down how far they are; in the transaction that is open."""
-        ids = ", ".join(str(entry.id) for entry in entries)
-        self.execute(f"UPDATE {JOURNAL} SET progress = %s WHERE id IN ({ids})", (progress,))
-
-    def mark_step(self, step: int, progress: str) -> None:
-        """The same of all of one statement; commits."""
-        self.execute(f"UPDATE {JOURNAL} SET progress = %s WHERE step = %s", (progress, step))
-        self.execute("COMMIT")
-
-    def forget_step(self, step: int, made_only: bool) -> None:
-        """Delete those of one statement; or only those of what it was to make."""
-        of_what_it_makes = " AND text IS NULL" if made_only else ""
-        self.execute(f"DELETE FROM {JOURNAL} WHERE step = %s{of_what_it_makes}", (step,))
-
     def discard(self) -> None:
-        """Drop the table and the copies of rows, the table last: while it is there, they are known. Commits."""
-        kept = self.execute(
+        """Drop the table and all copies, the table last: while it exists, they are known. Commits."""
+        copies = self.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
-            f" AND LEFT(table_name, {len(KEPT)}) = '{KEPT}'"
+            f" AND LEFT(table_name, {len(COPY)}) = '{COPY}'"
         )
         self.execute(f"DELETE FROM {JOURNAL} WHERE id > 0")  # a script may have left sql_safe_updates on
         self.execute("COMMIT")
         try:
-            for name in [*(name for (name,) in kept), JOURNAL]:
+            for name in [*(name for (name,) in copies), JOURNAL]:
                 self.execute(f"DROP TABLE IF EXISTS {name}")
         except DBAPIError as error:
-            log.info("The tables %s* are of no use any more, but could not be dropped: %s", OWN_TABLES, error.orig)
-
-
-def under_first_names(entries: list[Entry]) -> Iterator[Entry]:
-    """Each entry with the names that it, and what it refers to, had at first."""
-    before: list[list[Entry]] = []
-    for _, found in groupby(entries, lambda entry: entry.step):
-        step = list(found)
-        for entry in step:
-            for earlier in reversed(before):
-                entry = _under_names_before(entry, earlier)
-            yield entry
-        before.append(step)
-
-
-def _under_names_before(entry: Entry, step: list[Entry]) -> Entry:
-    """The entry with the names as they were before the statement of ``step``."""
-    statement = step[0].statement
-    name, text = entry.name, entry.text
-    for old, new in reversed(statement.renamed_tables):
-        name = old if entry.kind in ("TABLE", ROWS) and name == new else name
-        text = text and text.replace(f" REFERENCES {quoted(new)} ", f" REFERENCES {quoted(old)} ")
-    if text and statement.renamed_columns:
-        for table in (table for table in step if ("TABLE", table.name) in statement.objects[:1]):
-            text = with_former_columns(text, table.name, table.text or "", statement.renamed_columns)
-    return replace(entry, name=name, text=text)
+            log.info("The tables %s* are not needed any more, but could not be dropped: %s", OWN_TABLES, error.orig)

@@ -167,6 +167,13 @@ class MySQLFacts(Facts):
         """Return a query on information_schema."""
         return _information("tables", table_name, schema).where(column("engine") == engine)
 
+    def changed_by_update(self, table_name: str, schema: str | None) -> list[Select[tuple[int]]]:
+        """Find columns with ON UPDATE CURRENT_TIMESTAMP, and triggers."""
+        follows = _information("columns", table_name, schema).where(column("extra").ilike("%on update%"))
+        place = column("event_object_schema") == (func.database() if schema is None else schema)
+        triggers = select(1).select_from(table("triggers", schema="information_schema"))
+        return [follows, triggers.where(place, column("event_object_table") == table_name)]
+
     def redefines_column(self, operation: AlterColumnOp) -> bool:
         """Return True for MODIFY and CHANGE, which Alembic uses for all but a default (alembic/ddl/mysql.py)."""
         kind = self.kind(operation.existing_type)

@@ -1,63 +1,75 @@
-"""What a revision on MySQL or MariaDB is about to change, written down in the same database before it does.
+"""What a revision on MySQL or MariaDB is about to change, recorded in the same database before it does.
 
-Each DDL statement commits there, so a revision that fails or is killed leaves what it had done. The journal has a row
-for each object that a statement touches, with its SHOW CREATE as it was, and rows that would be gone are copied into
-tables beside. undo.py puts back from that.
+Each DDL statement commits there, so a revision that fails or is killed leaves what it has done. The journal has one
+entry for each object that the revision changes, with its SHOW CREATE before the first change, and copies of the values
+that a statement destroys. undo.py restores from that.
 """
 
-from .catalog import (
-    as_text,
-    heads_as_text,
-    quoted,
-    show_create,
-    table_of_trigger,
-    triggers_of,
-)
-from .columns import columns_of
-from .copies import Copies
-from .entries import DONE, ROWS, Entries
-from .revision import Revision
-from .schema import Schema
+from copy import deepcopy
+
+from ..base import OWN_TABLES
+from .catalog import as_text, heads_as_text, quoted, show_create, table_of_trigger, triggers_of
+from .copies import destroyed, make
+from .entries import ROWS, Entries, Entry, State
 from .session import Execute, Session
 from .statements import Statement
+from .way_back import Definition
 
 
 class Journal:
-    """The journal of one run. ``execute`` runs on the connection of the steps, ``beside`` on another one."""
+    """The journal of one run; ``execute`` runs on the connection of the steps."""
 
-    def __init__(self, execute: Execute, beside: Execute) -> None:
+    def __init__(self, execute: Execute) -> None:
         self.execute = execute
         self.entries = Entries(execute, heads_as_text(execute))
-        self.entries.make()
-        self.beside = beside
-        self.schema = Schema(execute)
-        self.to_commit = self.locked = False
+        self.last_id = self.entries.create()
         self.session = Session(execute)
-        self.copies = Copies(execute, beside, lambda: self.session.unwatched(plainly=True))
-        self.step = 0
-        self.under_way: Statement | None = None
-        self.made: set[str] = set()  # by the last statement
-        self.revision = Revision()
+        self.to_commit = self.locked = False
+        self.copies = 0
+        self._begin_revision()
+
+    def _begin_revision(self) -> None:
+        self.objects: dict[tuple[str, str], Entry] = {}
+        """The entry of each object by its kind and the name that it has now."""
+        self.under_way: list[Entry] = []
+        """What the statement under way creates, renames, drops or changes for good."""
+        self.unsaved: list[Entry] = []
+        """What the transaction that is open writes to the journal."""
+        self.written: list[str] = []
+        """The statements that have changed rows since the last commit."""
+        self.rolled_back: list[str] = []
+        """Those of transactions that were rolled back."""
+        self.views_noted = False
 
     def step_done(self, heads: set[str]) -> None:
-        """The transaction that is open ends a revision: once it is committed, there is nothing to undo.
+        """Begin the next revision. The open transaction ends the last one: once it is committed, nothing is undone.
 
-        The entries of that revision are void then, for they have other heads. If the next revision begins with DDL,
-        that commits it, together with that revision's first entry: each commit costs a server that writes a binary log
-        more than all else that the journal does.
+        The last revision's entries are void then, for they have other heads. If the next revision begins with DDL, that
+        commits the transaction too: each commit costs a server with a binary log more than all else that the journal
+        does.
         """
         self.entries.heads = as_text(heads)
-        self.revision = Revision()
+        self._begin_revision()
         self.to_commit = True
 
     def committing(self) -> None:
-        """The transaction is about to be committed: keep what it changed, and leave no step to the next statement."""
-        self.before_commit()
+        """Record what the transaction that is about to be committed has changed."""
+        if self.session.watched and (self.written or self.unsaved):
+            with self.session.unwatched():
+                self._note_written()
+                self._save()
+        self.unsaved = []
         self.to_commit = False
 
     def stop(self) -> None:
-        """What follows is not the revision's."""
+        """Ignore what follows: it does not belong to the revision."""
         self.session.watched = False
+
+    def rolling_back(self) -> None:
+        """Commit what step_done() left to the next statement, and forget what is about to be rolled back."""
+        self.commit_last_step()
+        self.rolled_back += self.written
+        self.written = []
 
     def commit_last_step(self) -> None:
         """Commit what step_done() left to the next statement."""
@@ -67,183 +79,228 @@ class Journal:
             self.to_commit = False
 
     def before(self, text: str, autocommit: bool = False) -> None:
-        """Write down what the statement is about to change; it goes in with the transaction that it commits.
+        """Record what the statement is about to change; that is committed with the transaction that it commits.
 
         ``autocommit`` says whether the connection commits it by itself.
         """
         if not self.session.watched:
             return
-        self.settle()
-        statement = self._read(text)
-        if self._is_out_of_reach(statement):
-            return
-        self.session.follow(statement)
-        self._leave_last_step_to(statement)
-        if self.schema.tables & set(statement.temporary_tables):
-            self.before_commit()  # once a temporary table hides one, its rows are out of reach
-        if statement.schemas - {self.session.database}:
-            self._note_opaque(statement)
-            if statement.verb != "DROP":  # of several tables, some may be gone
-                self.under_way = statement
-            return
-        if statement.writes or self.schema.calls(statement):
-            self._note_writing(statement, autocommit or self.session.autocommit)
-        if statement.ends_transaction:
-            self.before_commit()
-            self._note_objects(statement)
-
-    def _read(self, text: str) -> Statement:
+        self._settle_failure()
         if not self.session.mode_is_known:
             self.session.read_mode()
-        return Statement(text if self.session.escapes else text.replace("\\", r"\\"))
-
-    def _is_out_of_reach(self, statement: Statement) -> bool:
-        """Whether the journal's own table is, as it is from LOCK TABLES to UNLOCK TABLES."""
+        statement = Statement(text if self.session.escapes else text.replace("\\", r"\\"))
+        self.statement = statement
         if statement.verb == "LOCK":
             self.commit_last_step()
-            self._note_opaque(statement)
-        if statement.verb in ("LOCK", "UNLOCK"):
-            self.locked = statement.verb == "LOCK"
-        return self.locked or statement.verb == "UNLOCK"
-
-    def _leave_last_step_to(self, statement: Statement) -> None:
-        """Let it commit that, if it surely commits."""
+        if self.locked:  # the journal's own table is out of reach
+            self.locked = statement.verb != "UNLOCK"
+            return
+        self.session.follow(statement)
         if not statement.surely_commits:
             self.commit_last_step()
-        self.to_commit = False
+        self._note(statement, autocommit or self.session.autocommit)
 
-    def _note_writing(self, statement: Statement, commits: bool) -> None:
-        """It changes rows: what of them can be kept is kept when the transaction ends, if it has one."""
-        if self.schema.not_transactional:
-            self._note_not_transactional(statement)
-        if commits:
-            self._note_opaque(statement)
-        else:
-            self.revision.written.append(statement)
+    def _note(self, statement: Statement, commits: bool) -> None:
+        is_opaque = statement.is_opaque(self.session.database)
+        writes = not statement.ends_transaction and statement.writes
+        if writes and self._changes_existing_rows(statement):
+            self.written.append(statement.text)
+        if not (is_opaque or statement.ends_transaction or (writes and commits)):
+            return
+        with self.session.unwatched(plainly=statement.may_destroy):
+            self._note_written()
+            if is_opaque:
+                self.under_way = [self._new_entry(ROWS, "", statement.text)]
+            elif statement.surely_commits:
+                self._note_objects(statement)
+            self._save()
+
+    def _changes_existing_rows(self, statement: Statement) -> bool:
+        """Return True unless it writes to a table or only to columns that the revision itself created."""
+        entry = self.objects.get(("TABLE", statement.target))
+        if entry is None or not statement.target:
+            return True
+        if entry.text is None:
+            return False
+        lines = Definition.read(entry.text).lines
+        sets_others = any(("COLUMN", entry.state.first_name(name)) in lines for name in statement.assigned)
+        if not statement.assigned or sets_others or " ON UPDATE CURRENT_TIMESTAMP" in entry.text.upper():
+            return True
+        with self.session.unwatched():
+            return bool(triggers_of(self.execute, statement.target))
+
+    def _note_written(self) -> None:
+        for text in self.written:
+            self._new_entry(ROWS, "", text)
+        self.written = []
+
+    def _new_entry(
+        self, kind: str, name: str, text: str | None, settings: dict[str, str] | None = None, place: str = ""
+    ) -> Entry:
+        self.last_id += 1
+        entry = Entry(self.last_id, kind, name, text, settings or {}, State(place))
+        self.unsaved.append(entry)
+        return entry
+
+    def _save(self) -> None:
+        for entry in self.unsaved:
+            self.entries.save(entry)
 
     def _note_objects(self, statement: Statement) -> None:
-        """What it makes, changes or drops, each as it is."""
-        with self.session.unwatched():
-            self.step += 1
-            self.made = set()
-            for kind, name in self.schema.touched(statement):
-                self._note(statement, kind, name)
-            self.revision.follow(statement)
-            self.schema.follow(statement)
-            self.under_way = statement
+        """Record what it names; of tables also what it destroys, and where it moves them."""
+        tables = []
+        for kind, name in statement.objects:
+            if name.startswith(OWN_TABLES):  # a script may change each table that an inspector lists
+                continue
+            if kind == "TRIGGER":
+                self._note_triggers(statement.triggers_table or table_of_trigger(self.execute, name))
+            entry = self._entry(kind, name)
+            if entry is None and statement.verb in ("CREATE", "ALTER") and (kind != "TABLE" or statement.creates_table):
+                entry = self._created(kind, name)
+            if entry is not None and kind == "TABLE" and entry not in self.under_way:
+                tables.append(entry)
+        renamed: dict[str, Entry] = {}
+        for old, new in statement.renamed_tables:
+            moved = renamed.pop(old, None) or self._entry("TABLE", old)
+            if moved is not None:
+                renamed[new] = moved
+        places = {entry.id: name for name, entry in renamed.items()}
+        for entry in tables:
+            self._note_table(statement, entry, places.get(entry.id, entry.state.place))
+        if tables and statement.drops_tables and statement.creates_table:  # CREATE OR REPLACE
+            self._created("TABLE", statement.objects[0][1])
 
-    def settle(self) -> None:
-        """If the last statement failed it has made nothing: what there is of that name, others have made."""
-        if self.under_way:
+    def _entry(self, kind: str, name: str) -> Entry | None:
+        """Return the entry of the object that has this name now; None if there is none, or only a temporary table."""
+        if (kind, name) not in self.objects:
+            found = show_create(self.execute, kind, name)
+            if found is None or found[0].startswith("CREATE TEMPORARY"):
+                return None
+            self.objects[kind, name] = self._new_entry(kind, name, found[0], found[1], name)
+        return self.objects[kind, name]
+
+    def _created(self, kind: str, name: str) -> Entry:
+        """Return a new entry for what the statement under way creates."""
+        entry = self._new_entry(kind, name, None)
+        entry.next = State(name)
+        self.under_way.append(entry)
+        return entry
+
+    def _note_table(self, statement: Statement, entry: Entry, place: str) -> None:
+        """Record the next state of a table, if the statement changes more than its text."""
+        following = deepcopy(entry.state)
+        following.place = "" if statement.drops_tables else place
+        first, was = entry.state.first_name, statement.renamed_columns
+        gone = [name for name, becomes in statement.changed_columns.items() if becomes is None]
+        following.dropped += [first(name) for name in gone if first(name)]
+        for name in (*gone, *was.values()):
+            following.columns.pop(name, None)
+        following.columns |= {new: first(old) for new, old in was.items()}
+        now, _ = show_create(self.execute, "TABLE", entry.state.place) or (entry.text or "", None)
+        if entry.text is not None:
+            if following != entry.state or statement.deletes_rows:
+                self._note_dependents(entry.state.place, is_renamed=bool(was) or following.place != entry.state.place)
+            strict = self.session.strict and "sql_mode" not in statement.settings
+            what, names = destroyed(self.execute, statement, entry, entry.state, now, strict)
+            if names:
+                self._note_triggers(entry.state.place)
+                self.copies += 1
+                following.copies.append(make(self.execute, entry, entry.state, what, names, self.copies))
+        entry.before = "" if statement.verb == "TRUNCATE" else now
+        if following != entry.state:
+            entry.next = following
+            self.under_way.append(entry)
+            if entry not in self.unsaved:
+                self.unsaved.append(entry)
+
+    def _note_dependents(self, table: str, is_renamed: bool) -> None:
+        """Record the triggers of a table, and all views, which may read it: their texts may change with it.
+
+        So may the foreign keys that refer to a table or a column that ``is_renamed``.
+        """
+        self._note_triggers(table)
+        if not self.views_noted:
+            self.views_noted = True
+            query = "SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE()"
+            for (view,) in self.execute(query):
+                self._entry("VIEW", view)
+        if is_renamed:
+            query = (
+                "SELECT table_name FROM information_schema.referential_constraints"
+                " WHERE constraint_schema = DATABASE() AND referenced_table_name = %s"
+            )
+            for (child,) in self.execute(query, (table,)):
+                self._entry("TABLE", child)
+
+    def _note_triggers(self, table: str) -> None:
+        """Record all triggers of a table, in their order, which no text of one shows."""
+        for trigger in triggers_of(self.execute, table) if table else []:
+            self._entry("TRIGGER", trigger)
+
+    def after(self) -> None:
+        """Record that the statement has run."""
+        if not self.session.watched:
+            return
+        self.locked |= self.statement.verb == "LOCK"
+        if self.statement.surely_commits:
+            self.unsaved, self.to_commit = [], False
+        moved, self.under_way = self.under_way, []
+        tells_apart = is_chain(moved)
+        self._settle(moved, [True] * len(moved))
+        if tells_apart:  # tables that may have the same columns
             with self.session.unwatched():
-                self.entries.forget_step(self.step, made_only=not self.under_way.renamed_tables)
-            self.revision.made -= self.made
-            self.revision.noted -= self.made
-            self.under_way = None
-            self.copies.forget_casts()
+                self._save()
+                self.execute("COMMIT")
+            self.unsaved = []
+
+    def _settle(self, entries: list[Entry], have_run: list[bool]) -> None:
+        for entry in entries:
+            self.objects.pop((entry.kind, entry.state.place), None)
+        for entry, has_run in zip(entries, have_run, strict=True):
+            entry.settle(has_run)
+            if entry.state.place:
+                self.objects[entry.kind, entry.state.place] = entry
+            if entry.kind != ROWS and entry not in self.unsaved:
+                self.unsaved.append(entry)
+
+    def _settle_failure(self) -> None:
+        """If the last statement failed it has created nothing: what there is of that name, others have created.
+
+        On MariaDB a DROP of several tables may have dropped some.
+        """
+        if not self.under_way:
+            return
+        failed, self.under_way = self.under_way, []
+        with self.session.unwatched():
+            for entry in [entry for entry in failed if not entry.state.place]:
+                failed.remove(entry)
+                self.unsaved.remove(entry)
+                self.entries.forget(entry)
+            drops = self.statement.drops_tables
+            self._settle(failed, [drops and entry.has_run(self.execute, False) for entry in failed])
 
     def fail(self) -> None:
-        """The revision has failed, and its transaction is rolled back: make the tables visible that it has hidden."""
-        self.settle()
+        """Complete the journal of a revision that has failed, and whose transaction is rolled back."""
+        self._settle_failure()
         self.session.read_what_we_write()
-        for name in self.schema.hidden:
-            self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted(name)}")
+        self.unsaved = [entry for entry in self.unsaved if entry.kind != ROWS]  # those were rolled back
+        self._note_not_transactional()
+        self._save()
+        for kind, name in self.objects:
+            if kind == "TABLE":
+                self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted(name)}")
 
-    def after(self, text: str) -> None:
-        """The statement has run. Copy the values that it has cast, to tell them from those that others write later."""
-        if self.session.watched:
-            if "TEMPORARY" in text.upper() or self.schema.hidden:
-                self.schema.hide(Statement(text))
-            if self.under_way and self.under_way.renamed_tables:
-                with self.session.unwatched():
-                    self.entries.mark_step(self.step, DONE)
-            self.under_way = None
-            if self.copies.casts:
-                with self.session.unwatched(plainly=True):
-                    self.copies.of_what_it_cast()
+    def _note_not_transactional(self) -> None:
+        """Record the statements of the transaction that was rolled back that changed tables which cannot roll back."""
+        query = (
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND engine <> 'InnoDB'"
+        )
+        names = {name.lower() for (name,) in self.execute(query)}
+        self.written = [text for text in self.rolled_back if names & Statement(text).words]
+        self._note_written()
 
-    def before_commit(self) -> None:
-        """Keep the rows that were changed since the last commit, as another session still sees them."""
-        written, self.revision.written = self.revision.written, []
-        with self.session.unwatched(plainly=bool(written)):
-            changed: dict[str, list[Statement]] = {}
-            for statement in written:
-                for table in self._tables_written(statement):
-                    changed.setdefault(table, []).append(statement)
-                if self.schema.calls(statement):
-                    self._note_opaque(statement)
-            for table, statements in changed.items():
-                self._keep_changes(table, statements)
 
-    def _note_opaque(self, statement: Statement) -> None:
-        """What it does to rows cannot be looked into, and will not be undone: that is told."""
-        with self.session.unwatched():
-            self.step += 1
-            self.entries.write(self.step, ROWS, "", statement)
-
-    def _note_not_transactional(self, statement: Statement) -> None:
-        """What it changes of such tables is not rolled back, nor known afterwards: written down beside, at once."""
-        with self.session.unwatched():
-            tables = self.schema.written(statement) & self.schema.not_transactional - self.revision.made
-        for table in tables:
-            self.step += 1
-            Entries(self.beside, self.entries.heads).write(self.step, ROWS, table, statement)
-            self.beside("COMMIT")
-
-    def _note(self, statement: Statement, kind: str, name: str) -> None:
-        if kind == "TABLE" and self.revision.covers(statement, name):
-            return
-        is_new = kind == "TABLE" and statement.verb == "CREATE" and name not in self.schema.tables
-        if kind == "TRIGGER":
-            self._note_triggers_beside(statement, name)
-        found = None if is_new else show_create(self.execute, kind, name)
-        kept = ""
-        if found is None:
-            if statement.verb == "DROP":
-                return
-            if not statement.renamed_tables:
-                self.revision.made.add(name)
-                self.made.add(name)
-        elif kind == "TABLE":
-            self.revision.texts.setdefault(name, found[0])
-            strict = self.session.strict and "sql_mode" not in statement.settings
-            kept = "" if name in self.revision.made else self.copies.of_what_it_takes(statement, name, found[0], strict)
-            if kept or statement.takes_tables or statement.renamed_tables:
-                self._note_triggers(statement, name)
-            if statement.taken_columns or statement.takes_tables or statement.renamed_tables:
-                self._note_views(statement, name)
-        if kind == "TABLE" and statement.surely_commits:
-            self.revision.noted.add(name)
-        self.schema.add(kind, name)
-        self.entries.write(self.step, kind, name, statement, found, kept)
-
-    def _note_triggers(self, statement: Statement, table: str) -> None:
-        for trigger in triggers_of(self.execute, table):
-            self.entries.write(self.step, "TRIGGER", trigger, statement, show_create(self.execute, "TRIGGER", trigger))
-
-    def _note_triggers_beside(self, statement: Statement, trigger: str) -> None:
-        """All triggers of its table, for their order is known only from the order in which they are written down."""
-        if table := statement.triggers_table or table_of_trigger(self.execute, trigger):
-            self._note_triggers(statement, table)
-
-    def _note_views(self, statement: Statement, table: str) -> None:
-        """The views that read it: the text of one that has become invalid is not what it was."""
-        for view in self.schema.views_of(table):
-            if found := show_create(self.execute, "VIEW", view):
-                self.entries.write(self.step, "VIEW", view, statement, found)
-
-    def _tables_written(self, statement: Statement) -> set[str]:
-        """The tables whose rows it may have changed, but for those that this revision made or columns that it added."""
-        found = self.schema.written(statement) - self.revision.made
-        return {name for name in found if not self.revision.sets_only_new_columns(self.execute, statement, name)}
-
-    def _keep_changes(self, table: str, statements: list[Statement]) -> None:
-        self.step += 1
-        if table in self.schema.not_transactional:
-            return
-        if not any(column.key for column in columns_of(self.execute, table)):
-            for statement in statements:
-                self.entries.write(self.step, ROWS, table, statement)
-            return
-        self._note_triggers(statements[-1], table)
-        self.entries.write(self.step, ROWS, table, statements[-1], kept=self.copies.of_changes(table))
+def is_chain(entries: list[Entry]) -> bool:
+    """Return True if a statement gives a table the name that another one has until then."""
+    places = {entry.state.place for entry in entries if entry.next and entry.next.place}
+    return any(entry.next.place in places - {entry.state.place} for entry in entries if entry.next)

@@ -20,7 +20,7 @@ class NamedLock(Lock):
         self.name = f"flask db {what} {hashlib.sha256(database.encode()).hexdigest()[:40]}"
 
     def take(self) -> bool:
-        """Ask, and do not wait."""
+        """Take it, or return False without waiting."""
         taken = bool(self.connection.scalar(text("SELECT GET_LOCK(:name, 0)"), {"name": self.name}))
         self.connection.rollback()
         return taken
@@ -38,7 +38,7 @@ class NamedLock(Lock):
             self.connection.rollback()
 
     def holder(self) -> tuple[str, str]:
-        """The session, and since when there is a journal, which its run began with."""
+        """Return the session, and since when there is a journal: a run begins with that."""
         number = self.connection.scalar(text("SELECT IS_USED_LOCK(:name)"), {"name": self.name})
         found = self.connection.execute(
             text(

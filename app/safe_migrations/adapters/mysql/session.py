@@ -57,7 +57,7 @@ class Session:
 
     @contextmanager
     def unwatched(self, plainly: bool = False) -> Iterator[None]:
-        """For the run's own statements; under plain settings if they copy rows or if others would change a text."""
+        """Run our own statements, with plain settings if they copy rows or if the script's would change a text."""
         before, self.watched = self.watched, False
         try:
             with set_aside(self.execute, self.plain) if self.is_changed or plainly else nullcontext():
@@ -66,12 +66,12 @@ class Session:
             self.watched = before
 
     def read_what_we_write(self) -> None:
-        """Let the server do that, whatever character set the script has named."""
+        """Let the server read what we write, whatever character set the script has set."""
         change_settings(self.execute, {name: self.plain[name] for name in LETTERS})
 
 
 def executing(connection: Connection) -> Execute:
-    """Runs statements on ``connection``, in the transaction that is open there. Raises DBAPIError."""
+    """Return what runs statements on ``connection``, in its open transaction. That raises DBAPIError."""
 
     def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
         result = connection.exec_driver_sql(sql if parameters else sql.replace("%", "%%"), parameters)
@@ -81,13 +81,13 @@ def executing(connection: Connection) -> Execute:
 
 
 def plain(execute: Execute) -> dict[str, object]:
-    """PLAIN; the character sets of a session that no script has had yet; and no key that the server adds to a table."""
+    """Return PLAIN, the character sets of a session that no script has changed yet, and no keys added by the server."""
     letters = read_settings(execute, LETTERS)
     return {**PLAIN, **letters, **(dict.fromkeys([MAKES_KEYS], 0) if may_forgo_keys(execute) else {})}
 
 
 def may_forgo_keys(execute: Execute) -> bool:
-    """Whether the server can add a column `my_row_id` to tables without a key (MySQL 8.0.30), and we may set that."""
+    """Return True if the server can add a key `my_row_id` to tables without one (MySQL 8.0.30), and we may set that."""
     if not execute(f"SHOW VARIABLES LIKE '{MAKES_KEYS}'"):
         return False
     try:
@@ -99,7 +99,7 @@ def may_forgo_keys(execute: Execute) -> bool:
 
 @contextmanager
 def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    """Give settings of the session other values for a while; yields those that they had."""
+    """Give settings of the session other values for a while; yield those that they had."""
     before = read_settings(execute, settings)
     changed = [name for name, value in settings.items() if str(before[name]) != str(value)]
     change_settings(execute, {name: settings[name] for name in changed})
@@ -110,7 +110,7 @@ def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict
 
 
 def read_settings(execute: Execute, names: Iterable[str]) -> dict[str, object]:
-    """What these settings of the session are. Raises DBAPIError for one that the server does not have."""
+    """Return these settings of the session. Raises DBAPIError for one that the server does not have."""
     (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names))
     return dict(zip(names, row, strict=True))
 

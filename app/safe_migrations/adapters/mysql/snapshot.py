@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from ..base import is_own_table
 from ..snapshot import Rows, Scan, Snapshot
 from .catalog import quoted, show_create, there_are
-from .definitions import Definition, without_counter
 from .session import Execute
+from .way_back import Definition, without_counter
 
 
 def taken(execute: Execute) -> Snapshot:
-    """Schema and rows as the session sees them. Raises DBAPIError."""
+    """Return schema and rows as the session sees them. Raises DBAPIError."""
     found = [(kind, name) for kind, name in there_are(execute) if not is_own_table(name)]
     objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
     counters = {
@@ -42,12 +42,12 @@ def _rows(execute: Execute, table: str) -> Rows:
 
 
 def _hash(name: str) -> str:
-    """Of each value by itself, for values of several collations cannot be joined. MySQL 9 has no MD5 any more."""
+    """Hash each value by itself: values of several collations cannot be joined. MySQL 9 has no MD5."""
     return f"COALESCE(SHA2({quoted(name)}, 224), '')"
 
 
 def _sum(hashes: list[str]) -> str:
-    """Of 60 bits of a hash of all of them."""
+    """Add up 60 bits of a hash of all of them."""
     joined = f"SHA2(CONCAT_WS(',', {', '.join(hashes)}), 224)"
     return f"COALESCE(SUM(CAST(CONV(LEFT({joined}, 15), 16, 10) AS UNSIGNED)), 0)"
 

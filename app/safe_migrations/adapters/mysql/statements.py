@@ -1,11 +1,12 @@
-"""What a statement of MySQL or MariaDB does: whether it commits, what it names, renames and takes away.
+"""What a statement of MySQL or MariaDB does: whether it commits, what it names, renames and destroys.
 
-Read by its words, for what is asked is little, and a statement that is no valid SQL is the server's to refuse.
+Read by its words: little is asked, and a statement that is not valid SQL is the server's to refuse.
 """
 
 from functools import cached_property
+from itertools import pairwise
 
-from .modifications import Modification
+from .columns import Modification
 from .tokens import Tokens
 
 KINDS = ("TABLE", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE")
@@ -17,17 +18,20 @@ COMPOUND = {"IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR"}
 WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "LOAD"}
 READS = {"SELECT", "VALUES", "DO", "SHOW", "SET", "USE", "DESCRIBE", "DESC", "EXPLAIN"}
 LEAVES_TRANSACTION_OPEN = WRITES | READS | {"SAVEPOINT", "ROLLBACK", "RELEASE"}
+# What may stand between the verb of INSERT, UPDATE, DELETE, REPLACE or LOAD and its table.
+BEFORE_TARGET = {"LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK", "IGNORE", "INTO", "FROM"}
 # VIEW is the 15th word of CREATE OR REPLACE ALGORITHM = x DEFINER = a @ b SQL SECURITY DEFINER VIEW.
 HEAD = 15
-MAY_TAKE_ROWS = {"CONVERT", "PARTITION", "IGNORE"}
+DELETES_ROWS = {("DROP", "PARTITION"), ("TRUNCATE", "PARTITION"), ("ALTER", "IGNORE")}
+MOVES_ROWS = {("EXCHANGE", "PARTITION"), ("CONVERT", "PARTITION"), ("CONVERT", "TABLE")}
 # What may stand behind ALTER TABLE ... DROP and holds no values.
 HOLDS_NO_VALUES = {"INDEX", "KEY", "CONSTRAINT", "FOREIGN", "PRIMARY", "CHECK", "DEFAULT", "PARTITION"}
 
 
 class Statement(Tokens):
-    """One statement; names are as written, without quotes and schema.
+    """One statement. Names are as written, without quotes and schema.
 
-    Those of columns are in lower case, for the servers compare them without case on every platform, and no others.
+    Names of columns are in lower case: the servers compare them, and no other names, without case on every platform.
     """
 
     def __init__(self, text: str) -> None:
@@ -39,7 +43,7 @@ class Statement(Tokens):
             self.keywords[:3] = ["TABLE" if word == "TABLES" else word for word in self.keywords[:3]]
 
     def _start(self) -> int:
-        """Where the statement begins that MariaDB runs behind SET STATEMENT ... FOR or ANALYZE FORMAT = x."""
+        """Return where the statement begins that MariaDB runs behind SET STATEMENT ... FOR or ANALYZE FORMAT = x."""
         if self.keywords[:2] == ["SET", "STATEMENT"] and "FOR" in self.keywords:
             return self.keywords.index("FOR") + 1
         at = 4 if self.keywords[1:2] == ["FORMAT"] else 1
@@ -47,23 +51,51 @@ class Statement(Tokens):
 
     @cached_property
     def verb(self) -> str:
-        """Its first word: ``ALTER``."""
+        """The first word: ``ALTER``."""
         return next((word for word in self.keywords if word != "("), "")
+
+    @cached_property
+    def kind(self) -> str:
+        """What CREATE, ALTER, DROP, RENAME or TRUNCATE is about: one of KINDS, or an empty text."""
+        if self.verb not in DEFINES:
+            return ""
+        head = self.keywords[1:HEAD]
+        if self.verb == "TRUNCATE" or self._index_at:
+            return "TABLE"
+        return next((word for word in head if word in KINDS), "")
+
+    @cached_property
+    def _index_at(self) -> int:
+        """Where the name of the table stands in CREATE INDEX and DROP INDEX; 0 in any other statement."""
+        head = self.keywords[:6]
+        if self.verb not in ("CREATE", "DROP") or "INDEX" not in head or {*KINDS} & {*head[: head.index("INDEX")]}:
+            return 0
+        return self.keywords.index("ON") + 1 if "ON" in self.keywords else 0
+
+    @cached_property
+    def is_temporary(self) -> bool:
+        """Whether it creates or drops a temporary table."""
+        return self.verb in DEFINES and "TEMPORARY" in self.keywords[:4]
 
     @property
     def ends_transaction(self) -> bool:
         """Whether it commits what was done before it."""
         return bool(self.autocommit) or not (self.verb in LEAVES_TRANSACTION_OPEN or self.is_temporary)
 
-    @cached_property
-    def is_temporary(self) -> bool:
-        """Whether it makes or drops a table of the session alone."""
-        return self.verb in DEFINES and "TEMPORARY" in self.keywords[:4]
+    @property
+    def surely_commits(self) -> bool:
+        """Whether the server commits before it runs: not for a temporary table, CALL or EXECUTE, which only may."""
+        return self.verb in DEFINES and not self.is_temporary
 
     @property
-    def is_compound(self) -> bool:
-        """Whether it has statements of its own."""
-        return self.verb in COMPOUND or self.keywords[:3] == ["BEGIN", "NOT", "ATOMIC"]
+    def writes(self) -> bool:
+        """Whether it changes rows, and leaves the transaction open."""
+        return self.verb in WRITES
+
+    @property
+    def creates_table(self) -> bool:
+        """Whether it is CREATE TABLE."""
+        return self.verb == "CREATE" and self.kind == "TABLE" and not self._index_at
 
     @property
     def autocommit(self) -> bool | None:
@@ -74,68 +106,43 @@ class Statement(Tokens):
         at += self.keyword(at) == ":"
         return self.keyword(at + 1) in {"1", "ON", "TRUE"}
 
-    @property
-    def engine(self) -> str:
-        """The engine that it gives its table, or nothing."""
-        if self.kind != "TABLE" or "ENGINE" not in self.keywords:
-            return ""
-        at = self.keywords.index("ENGINE") + 1
-        return self.keyword(at + (self.keyword(at) == "="))
+    def is_opaque(self, database: str) -> bool:
+        """Return True if the journal cannot record what it changes: that stands elsewhere, or in another schema."""
+        if self.verb in ("CALL", "EXECUTE", "LOCK") or self.verb in COMPOUND:
+            return True
+        if self.keywords[:3] == ["BEGIN", "NOT", "ATOMIC"] or self._has(MOVES_ROWS):
+            return True
+        return bool(self._schemas - {database})
+
+    def _has(self, pairs: set[tuple[str, str]]) -> bool:
+        """Return True if ALTER TABLE has one of these pairs of words."""
+        return self.verb == "ALTER" and self.kind == "TABLE" and not pairs.isdisjoint(pairwise(self.keywords))
 
     @property
-    def surely_commits(self) -> bool:
-        """Whether the server commits before it runs: not for a temporary table, CALL or EXECUTE, which only may."""
-        return self.verb in DEFINES and not self.is_temporary
-
-    @property
-    def schemas(self) -> set[str]:
+    def _schemas(self) -> set[str]:
         """The schemas that a DDL statement names with its tables, before its columns or its query."""
-        if "." not in self.keywords:  # as in most statements: the rest costs a pass over all words
+        if "." not in self.keywords or not self.surely_commits or self.kind not in ("TABLE", ""):
             return set()
-        ends = {"(", "SELECT"}
-        end = next((at for at, word in enumerate(self.keywords) if word in ends), len(self.keywords))
-        found = {self.names[at - 1] for at in range(1, end) if self.keywords[at] == "."}
-        return found if self.surely_commits and self.kind in {"TABLE", ""} else set()
-
-    @property
-    def writes(self) -> bool:
-        """Whether it changes rows, and leaves the transaction open."""
-        return self.verb in WRITES
-
-    @cached_property
-    def kind(self) -> str:
-        """Of what CREATE, ALTER, DROP, RENAME and TRUNCATE speak: one of KINDS, or nothing."""
-        if self.verb == "TRUNCATE" or self.verb not in DEFINES:
-            return "TABLE" if self.verb == "TRUNCATE" else ""
-        head = self.keywords[1:HEAD]
-        head = head[: head.index("INDEX")] if "INDEX" in head else head
-        return next((word for word in head if word in KINDS), "")
+        end = next((at for at, word in enumerate(self.keywords) if word in {"(", "SELECT"}), len(self.keywords))
+        return {self.names[at - 1] for at in range(1, end) if self.keywords[at] == "."}
 
     @cached_property
     def objects(self) -> list[tuple[str, str]]:
-        """Kind and name of each object that it creates, alters or drops: ``[("TABLE", "user")]``."""
-        if self.kind and self.surely_commits and self.verb != "RENAME":
-            found = [(self.kind, name) for name in self._named]
-            if self.verb == "ALTER" and self.kind == "EVENT" and "RENAME" in self.keywords:
-                found.append(("EVENT", self.name_at(self.keywords.index("RENAME") + 2)[0]))
-            return found + [("TABLE", new) for new in [*(new for _, new in self.renamed_tables), *self._other_tables]]
-        return [("TABLE", name) for pair in self.renamed_tables for name in pair]
-
-    @property
-    def temporary_tables(self) -> list[str]:
-        """Those that it makes or drops."""
-        return self._named if self.is_temporary and self.kind == "TABLE" else []
-
-    @property
-    def triggers_table(self) -> str:
-        """The table on which it creates a trigger, or nothing."""
-        on = self.keywords.index("ON") + 1 if "ON" in self.keywords else 0
-        return self.name_at(on)[0] if on and self.verb == "CREATE" and self.kind == "TRIGGER" else ""
+        """Kind and name of each object that it creates, alters, renames or drops: ``[("TABLE", "user")]``."""
+        if not self.kind or not self.surely_commits:
+            return []
+        if self.verb == "RENAME":
+            return [("TABLE", old) for old, _ in self.renamed_tables]
+        found = [(self.kind, name) for name in self._named]
+        if self.verb == "ALTER" and self.kind == "EVENT" and "RENAME" in self.keywords:
+            found.append(("EVENT", self.name_at(self.keywords.index("RENAME") + 2)[0]))
+        return found
 
     @property
     def _named(self) -> list[str]:
         """The names behind its kind: one, or all that it drops."""
-        name, at = self.name_at(self.keywords.index(self.kind) + 1 if self.kind in self.keywords else 1)
+        start = self._index_at or (self.keywords.index(self.kind) + 1 if self.kind in self.keywords else 1)
+        name, at = self.name_at(start)
         found = [name]
         while self.verb == "DROP" and self.keyword(at) == ",":
             name, at = self.name_at(at + 1)
@@ -143,23 +150,16 @@ class Statement(Tokens):
         return found
 
     @property
-    def changes_rows_of(self) -> set[str]:
-        """The tables whose rows an ALTER TABLE may take or cast; not those that it only refers to."""
-        return {name for kind, name in self.objects if kind == "TABLE"} if self.verb == "ALTER" else set()
-
-    @property
-    def _other_tables(self) -> list[str]:
-        """Those that give or take a partition: EXCHANGE PARTITION p WITH TABLE t, CONVERT PARTITION p TO TABLE t."""
-        if self.verb != "ALTER" or self.kind != "TABLE":
-            return []
-        start = self.keywords.index("TABLE") + 1
-        return [self.name_at(at + 1)[0] for at, word in enumerate(self.keywords) if word == "TABLE" and at > start]
+    def triggers_table(self) -> str:
+        """The table on which it creates a trigger, or an empty text."""
+        on = self.keywords.index("ON") + 1 if "ON" in self.keywords else 0
+        return self.name_at(on)[0] if on and self.verb == "CREATE" and self.kind == "TRIGGER" else ""
 
     @cached_property
     def renamed_tables(self) -> list[tuple[str, str]]:
         """Old and new name of each table that it renames, in its order."""
         found = []
-        if self.verb == "RENAME" and self.keyword(1) in {"TABLE", "TABLES"}:
+        if self.verb == "RENAME" and self.keyword(1) == "TABLE":
             at = 1
             while at == 1 or self.keyword(at) == ",":
                 old, at = self.name_at(at + 1)
@@ -169,7 +169,7 @@ class Statement(Tokens):
             for at, word in enumerate(self.keywords):
                 if word == "RENAME" and self.keyword(at + 1) not in {"COLUMN", "INDEX", "KEY"}:
                     new, _ = self.name_at(at + 1 + (self.keyword(at + 1) in {"TO", "AS", "="}))
-                    found.append((self.name_at(self.keywords.index("TABLE") + 1)[0], new))
+                    found.append((self._named[0], new))
         return found
 
     @cached_property
@@ -183,21 +183,26 @@ class Statement(Tokens):
             elif word == "RENAME" and self.keyword(at + 1) == "COLUMN":
                 old, after = self.name_at(at + 2)
                 found[self.name_at(after + 1)[0].lower()] = old.lower()
-        return found
+        return {new: old for new, old in found.items() if new != old}
 
     @property
-    def takes_tables(self) -> bool:
-        """Whether rows go with it, all of them."""
-        return self.kind == "TABLE" and (self.verb in {"DROP", "TRUNCATE"} or "REPLACE" in self.keywords[:3])
+    def drops_tables(self) -> bool:
+        """Whether the tables that it names go, if they exist."""
+        return self.kind == "TABLE" and not self._index_at and (self.verb == "DROP" or "REPLACE" in self.keywords[:3])
 
     @property
-    def takes_all_rows(self) -> bool:
-        """Whether it takes tables, or may take any row of one."""
-        return self.takes_tables or (self.verb == "ALTER" and bool(MAY_TAKE_ROWS & set(self.keywords)))
+    def deletes_rows(self) -> bool:
+        """Whether rows of its tables go: all, those of a partition, or duplicates (ALTER IGNORE)."""
+        return self.drops_tables or self.verb == "TRUNCATE" or self._has(DELETES_ROWS)
+
+    @property
+    def may_destroy(self) -> bool:
+        """Whether it may delete rows, or change values."""
+        return bool(self.deletes_rows or self.changed_columns or self.conversion)
 
     @cached_property
-    def taken_columns(self) -> dict[str, Modification | None]:
-        """Each column whose values go or are cast: what it becomes, or None if it goes."""
+    def changed_columns(self) -> dict[str, Modification | None]:
+        """What each column becomes that MODIFY or CHANGE names; None if DROP does."""
         found: dict[str, Modification | None] = {}
         if self.verb != "ALTER" or self.kind != "TABLE":
             return found
@@ -211,10 +216,23 @@ class Statement(Tokens):
         return found
 
     @property
+    def conversion(self) -> tuple[str, ...]:
+        """The words of CONVERT TO CHARACTER SET, which changes every text column; empty if there are none."""
+        return self.clause_at(self.keywords.index("CONVERT")) if self._has({("CONVERT", "TO")}) else ()
+
+    def _modification(self, at: int) -> Modification:
+        return Modification(self.type_at(at), self.clause_at(at))
+
+    @property
     def target(self) -> str:
-        """The table into which it inserts, or nothing."""
-        into = self.keywords.index("INTO") + 1 if "INTO" in self.keywords else 0
-        return self.name_at(into)[0] if into and self.verb in {"INSERT", "REPLACE"} else ""
+        """The table whose rows it changes, as far as its words say: the first one; else an empty text."""
+        if self.verb == "LOAD":
+            at = self.keywords.index("TABLE") + 1 if "TABLE" in self.keywords else len(self.names)
+        else:
+            at = self.keywords.index(self.verb) + 1
+            while self.keyword(at) in BEFORE_TARGET:
+                at += 1
+        return self.name_at(at)[0] if self.verb in WRITES - {"WITH"} else ""
 
     @property
     def assigned(self) -> set[str]:
@@ -226,9 +244,6 @@ class Statement(Tokens):
             depth += (self.keywords[at] == "(") - (self.keywords[at] == ")")
             if self.keywords[at] == "WHERE" and not depth:
                 break
-            if self.keywords[at] == "=":
+            if self.keywords[at] == "=" and not depth:
                 found.add(self.names[at - 1].lower())
         return found
-
-    def _modification(self, at: int) -> Modification:
-        return Modification(self.type_at(at), self.clause_at(at))

@@ -1,31 +1,33 @@
-"""Views, triggers, routines and events, "stored objects" in the manual, and sequences: how an undo puts them back."""
+"""Views, triggers, routines and events, "stored objects" in the manual, and sequences: how an undo restores them."""
 
-import json
 import re
 from contextlib import nullcontext
 
 from .catalog import quoted, show_create
 from .definers import Maker, why_not
-from .definitions import fires
 from .entries import Entry
-from .outcome import Outcome
 from .session import Execute, set_aside
+from .way_back import fires
 
 DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
 
 
 class StoredObjects:
-    """Those of the journal's ``entries``; what does not come back with one is told to ``outcome``."""
+    """Those of the journal's entries; what does not come back with one goes into ``lost``."""
 
-    def __init__(self, execute: Execute, entries: list[Entry], outcome: Outcome) -> None:
+    def __init__(self, execute: Execute, entries: list[Entry]) -> None:
         self.execute = execute
         self.entries = entries
-        self.outcome = outcome
+        self.lost: list[str] = []
         self.why_not: dict[Maker, str] = {}
 
-    def is_own_table(self, entry: Entry) -> bool:
-        """Whether we may make the trigger again: what another user defined needs more rights."""
+    def out_of_the_way(self) -> list[Entry]:
+        """Return the triggers to drop before rows come back: new ones, and those that we may create again."""
+        return [entry for entry in self.entries if entry.kind == "TRIGGER" and self._may_create(entry)]
+
+    def _may_create(self, entry: Entry) -> bool:
+        """Return True if we may create the trigger again: what another user defined needs more rights."""
         if entry.text is None:
             return True
         found = DEFINER.match(entry.text)
@@ -35,7 +37,7 @@ class StoredObjects:
         return not self.why_not[maker]
 
     def put_back(self, entry: Entry) -> None:
-        """Drop what is new; make anew what differs, under the settings that it had, and a trigger in its place."""
+        """Drop what is new; create again what differs, with the settings that it had, and a trigger in its place."""
         if entry.text is None:
             entry.drop(self.execute)
         elif not entry.is_as_before(self.execute):
@@ -43,17 +45,17 @@ class StoredObjects:
             self._make(entry, entry.text)
 
     def _make(self, entry: Entry, text: str) -> None:
-        settings = json.loads(entry.settings)
+        settings = dict(entry.settings)
         if not (text.isascii() or settings.get("character_set_client", "").startswith("utf8")):
             settings.pop("character_set_client", None)  # what we send is UTF-8; a sequence has no settings
         text = self._placed(entry, text) if entry.kind == "TRIGGER" else text
         with set_aside(self.execute, settings) if settings else nullcontext():
             self.execute(text)
         if entry.kind == "SEQUENCE":
-            self.outcome.lose(f"where the sequence {entry.name} was")
+            self.lost.append(f"where the sequence {entry.name} was")
 
     def _placed(self, entry: Entry, text: str) -> str:
-        """The text of a trigger, which says that it precedes the one that fired after it: a new one is the last."""
+        """Return the text of a trigger, with the name of the one that fired after it: a new trigger is the last."""
         if not (event := fires(text)):
             return text
         others = [(other.name, fires(other.text or "")) for other in self.entries if other.kind == "TRIGGER"]

@@ -33,17 +33,12 @@ class Tokens:
         """Each name and keyword in lower case, for a search among the names of tables."""
         return {name.lower() for name in self.names}
 
-    def of_schema(self, name: str) -> set[str]:
-        """The names that stand behind ``name.``: tables of that schema, or columns of a table of that name."""
-        found = zip(self.names, self.keywords[1:], self.names[2:], strict=False)
-        return {after for word, dot, after in found if word.lower() == name.lower() and dot == "."}
-
     def keyword(self, at: int) -> str:
-        """The one there, or nothing."""
+        """Return the keyword there, or an empty text."""
         return self.keywords[at] if at < len(self.keywords) else ""
 
     def name_at(self, at: int) -> tuple[str, int]:
-        """The name there, behind IF EXISTS and a schema, and where what follows it begins."""
+        """Return the name there, behind IF EXISTS and a schema, and where what follows it begins."""
         while self.keyword(at) in {"IF", "NOT", "EXISTS"}:
             at += 1
         if self.keyword(at + 1) == ".":
@@ -51,7 +46,7 @@ class Tokens:
         return (self.names[at] if at < len(self.names) else ""), at + 1
 
     def clause_at(self, at: int) -> tuple[str, ...]:
-        """The words from there to the next comma outside of parentheses, in capitals."""
+        """Return the words from there to the next comma outside of parentheses, in capitals."""
         depth, end = 0, at
         while end < len(self.keywords) and (depth or self.keywords[end] != ","):
             depth += (self.keywords[end] == "(") - (self.keywords[end] == ")")
@@ -60,6 +55,6 @@ class Tokens:
         return tuple(word or name.upper() for word, name in found)
 
     def type_at(self, at: int) -> str:
-        """The type there: ``VARCHAR(80)``."""
+        """Return the type there: ``VARCHAR(80)``."""
         end = self.keywords.index(")", at) + 1 if self.keyword(at + 1) == "(" and ")" in self.keywords[at:] else at + 1
         return "".join(self.keywords[at:end]) + (" UNSIGNED" if self.keyword(end) == "UNSIGNED" else "")

@@ -1,35 +1,63 @@
-"""Puts back what a revision on MySQL or MariaDB had changed when it failed or was killed, from the journal.
+"""Restores what a revision on MySQL or MariaDB had changed when it failed or was killed, from the journal.
 
-The last statement first: each object that it touched gets the text that it had, in the words of that text, and the rows
-that it took come back. What others wrote meanwhile stays. At the end the texts are compared with the journal.
+Tables first get their names again and then their texts, each by one ALTER TABLE from the text that it has; rows and
+values come back from the copies; then what refers to tables: foreign keys, views, triggers, routines. At the end the
+texts are compared with the journal. An undo can be killed at any point: the next one continues.
 """
 
 from collections.abc import Callable
-from itertools import groupby
+from dataclasses import dataclass, field
+from textwrap import shorten
 
 from sqlalchemy.exc import DBAPIError
 
-from ...errors import summary
-from ..base import version_table
-from .catalog import quoted, show_create
-from .copies import WHOLE
-from .definitions import (
-    taking_empty,
-    way_back,
-    without_counter,
-    without_foreign_keys,
-)
-from .entries import DONE, PREPARED, ROWS, UNDONE, Entries, Entry, under_first_names
-from .outcome import Outcome
-from .returning_rows import Copy, WholeCopy
+from ...errors import HalfDoneError, summary
+from ..base import OWN_TABLES, version_table
+from .catalog import JOURNAL, quoted, show_create, there
+from .copies import PREPARED, RETURNED, ReturningRows
+from .entries import ROWS, Entries, Entry
+from .journal import is_chain
 from .session import Execute, plain, set_aside
 from .stored_objects import KINDS_IN_ORDER, StoredObjects
+from .way_back import ASIDE, Definition, taking_empty, way_back, without_foreign_keys
+
+# Renamed together with the tables that get their first names again, so that this is not done twice.
+RENAMES, RENAMED = f"{OWN_TABLES}renames", f"{OWN_TABLES}renamed"
+
+
+@dataclass
+class Outcome:
+    """What an undo has restored; what differs, with the reason; and which rows could not be restored."""
+
+    restored: list[str] = field(default_factory=list)
+    different: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return what could not be restored, in words."""
+        lines = [f"Could not be undone: {name} ({reason})." for name, reason in self.different.items()]
+        return lines + [f"Could not be restored: {rows}." for rows in self.lost]
+
+    def require_whole(self) -> None:
+        """Raise HalfDoneError if something could not be restored."""
+        if self.different:
+            raise HalfDoneError(
+                "\n".join(["a revision failed half-way.", *self.lines()]),
+                f"make them what the table {JOURNAL} says, and run the command again:",
+                f"SELECT kind, name, text FROM {JOURNAL} ORDER BY id;",
+            )
+        if self.lost:
+            raise HalfDoneError(
+                "\n".join(["a revision failed half-way. Its changes are undone but for these rows.", *self.lines()]),
+                "restore them from a backup; the next run goes on from here:",
+                "flask db upgrade",
+            )
 
 
 def undo(execute: Execute, heads: str) -> Outcome:
-    """Put back what the journal knows of the revision that began at ``heads``.
+    """Restore what the journal has of the revision that began at ``heads``.
 
-    Without a difference the journal is gone afterwards, else it stays. Raises DBAPIError if the connection is lost.
+    Without a difference the journal is gone afterwards, else it remains. Raises DBAPIError if the connection is lost.
     """
     with set_aside(execute, {**plain(execute), "foreign_key_checks": 0}):
         Entries(execute, heads).forget_finished()
@@ -37,105 +65,39 @@ def undo(execute: Execute, heads: str) -> Outcome:
 
 
 class Undo:
-    """One undoing: tables and rows step by step; then, when all tables are there, what refers to them."""
+    """One undoing, of all that the journal has."""
 
     def __init__(self, execute: Execute, heads: str) -> None:
         self.execute = execute
         self.outcome = Outcome()
         self.reasons: dict[str, str] = {}
-        self.failed: dict[Entry, str] = {}
         self.journal = Entries(execute, heads)
         self.entries = self.journal.read()
-        self.stored = StoredObjects(execute, self.entries, self.outcome)
-        self.first = {entry.id: entry for entry in under_first_names(self.entries)}
+        self.stored = StoredObjects(execute, [entry for entry in self.entries if entry.kind not in ("TABLE", ROWS)])
 
     def run(self) -> Outcome:
-        """Undo each step, the last one first, and compare."""
-        first: dict[str, Entry] = {}
-        for entry in self.first.values():
-            if entry.kind != ROWS:
-                first.setdefault(str(entry), entry)
-        originals = list(first.values())
-        changed_rows = {f"table {entry.name}" for entry in self.entries if entry.kept or entry.kind == ROWS}
-        as_before = {str(entry) for entry in originals if entry.is_as_before(self.execute)} - changed_rows
-        others = [entry for entry in originals if entry.kind != "TABLE"]
-        for entry in others:
-            if entry.kind == "TRIGGER" and self.stored.is_own_table(entry):
-                self._try(entry, self._drop)  # the undoing of rows is not for it
-        for entry in others:
+        """Restore tables and rows, then what refers to them, and compare."""
+        as_before = {str(entry) for entry in self.entries if entry.kind != ROWS and self._is_untouched(entry)}
+        for entry in self.stored.out_of_the_way():
+            self._try(entry, lambda entry: entry.drop(self.execute))
+        for entry in self.stored.entries:
             if entry.kind == "SEQUENCE" and entry.text is not None:
                 self._try(entry, self.stored.put_back)  # a column's default may be its next number
-        steps = [list(found) for _, found in groupby(self.entries, lambda entry: entry.step)]
-        for step in reversed(steps):
-            self._undo(step)
-        for entry in originals:
-            if entry.kind == "TABLE" and entry.text is not None:
-                self._try(entry, self._add_foreign_keys)
-        self._make_others(sorted(others, key=lambda entry: KINDS_IN_ORDER.index(entry.kind)))
-        self.execute("COMMIT")
-        self._compare(originals, as_before)
-        for entry in self.failed:
-            self.outcome.lose(self._rows_left(entry))
+        tables = [entry for entry in self.entries if entry.kind == "TABLE"]
+        if tables and self._try(tables[0], lambda _entry: self._restore_names(tables)):
+            tables = [entry for entry in tables if entry.text is not None]
+            for action in (self._drop_foreign_keys(tables), self._restore_table, self._add_foreign_keys):
+                for entry in tables:
+                    self._try(entry, action)
+        self._restore_stored(sorted(self.stored.entries, key=lambda entry: KINDS_IN_ORDER.index(entry.kind)))
+        self._report_rows()
+        self._compare([entry for entry in self.entries if entry.kind != ROWS], as_before)
         if not self.outcome.different:
             self.journal.discard()
         return self.outcome
 
-    def _make_others(self, entries: list[Entry]) -> None:
-        """In as many rounds as one more comes back in each, for a view may read others."""
-        left = [entry for entry in entries if not self._try(entry, self.stored.put_back)]
-        if left and len(left) < len(entries):
-            self._make_others(left)
-
-    def _undo(self, step: list[Entry]) -> None:
-        """Tables and rows as they were before one statement; what an undo before this one has done, others may use."""
-        step = [entry for entry in step if entry.progress != UNDONE]
-        tables = [entry for entry in step if entry.kind == "TABLE"]
-        renamed = step[0].statement.renamed_tables if step else []
-        if renamed and self._were_renamed(tables, renamed):
-            self.execute("RENAME TABLE " + ", ".join(f"{quoted(new)} TO {quoted(old)}" for old, new in renamed[::-1]))
-            self.journal.mark(tables, "")
-            self.execute("COMMIT")
-        for entry in tables:
-            if entry.text is None and not renamed:
-                self._finish(entry, self._drop)
-        for entry in tables:
-            if entry.text is not None:
-                self._finish(entry, self._change_back)
-        for entry in step:
-            if entry.kind == ROWS:
-                self._finish(entry, self._change_rows_back)
-
-    def _were_renamed(self, tables: list[Entry], renamed: list[tuple[str, str]]) -> bool:
-        """Whether the names are those that the renaming gives. One that cannot be carried out has renamed nothing.
-
-        Tables that swap their names are told apart by their columns, or by the mark of a renaming that has run.
-        """
-        before = {entry.name: _columns(entry.text) for entry in tables if entry.text is not None}
-        after = dict(before)
-        for old, new in renamed:
-            if old not in after or new in after:
-                return False
-            after[new] = after.pop(old)
-        found = {entry.name: show_create(self.execute, "TABLE", entry.name) for entry in tables}
-        there = {name: _columns(text[0]) for name, text in found.items() if text}
-        if set(there) != set(after):
-            return False
-        if set(before) != set(after):
-            return True
-        if before != after and there in (before, after):
-            return there == after
-        return any(entry.progress == DONE for entry in tables)
-
-    def _finish(self, entry: Entry, action: Callable[[Entry], None]) -> None:
-        """Do it once: what has been undone is the app's again. A table that is gone takes its later entries along."""
-        if self._try(entry, action):
-            gone = entry.kind == "TABLE" and entry.text is None
-            object_ = self.first[entry.id].name
-            later = [other for other in self.entries if other.id > entry.id and self.first[other.id].name == object_]
-            self.journal.mark([entry, *(other for other in later if gone and other.kind in ("TABLE", ROWS))], UNDONE)
-            self.execute("COMMIT")
-        elif entry.kept:
-            self.failed[entry] = self.reasons[str(entry)]
+    def _is_untouched(self, entry: Entry) -> bool:
+        return not entry.state.copies and entry.next is None and entry.is_as_before(self.execute)
 
     def _try(self, entry: Entry, action: Callable[[Entry], None]) -> bool:
         try:
@@ -149,76 +111,137 @@ class Undo:
             self.reasons[str(entry)] = summary(error)
             return False
 
-    def _drop(self, entry: Entry) -> None:
-        entry.drop(self.execute)
+    def _save(self, entry: Entry) -> None:
+        self.journal.save(entry)
+        self.execute("COMMIT")
 
-    def _change_back(self, entry: Entry) -> None:
-        """A table, and what the statement took of its rows."""
-        copy = self._copy(entry)
-        if entry.kept and entry.progress != PREPARED:
-            self.outcome.lose(copy.prepare(not entry.is_as_before(self.execute)))
-            # In the same transaction, for an undo that is killed after it begins again.
-            self.journal.mark([entry], PREPARED)
+    def _restore_names(self, tables: list[Entry]) -> None:
+        """Drop new tables, and rename the others back, once: afterwards such names may be those of others' tables."""
+        if RENAMED not in there(self.execute, RENAMED):
+            under_way = [entry for entry in tables if entry.next is not None]
+            have_run = [entry.has_run(self.execute, is_chain(under_way)) for entry in under_way]
+            for entry, has_run in zip(under_way, have_run, strict=True):
+                entry.settle(has_run)
+                self._save(entry)
+            for entry in tables:
+                if entry.text is None and entry.state.place:
+                    self.execute(f"DROP TABLE IF EXISTS {quoted(entry.state.place)}")
+                    self.outcome.restored.append(str(entry))
+            moved = [entry for entry in tables if entry.text is not None and entry.state.place not in ("", entry.name)]
+            asides = {entry.id: f"{OWN_TABLES}aside_{entry.id}" for entry in moved}
+            pairs = [(entry.state.place, asides[entry.id]) for entry in moved]
+            pairs += [(asides[entry.id], entry.name) for entry in moved]
+            self.execute(f"CREATE TABLE IF NOT EXISTS {RENAMES} (id INT PRIMARY KEY)")
+            renames = [f"{quoted(old)} TO {quoted(new)}" for old, new in [*pairs, (RENAMES, RENAMED)]]
+            self.execute(f"RENAME TABLE {', '.join(renames)}")
+        for entry in tables:
+            entry.settle(False)
+            entry.state.place = entry.name
+            if entry.text is None:
+                self.journal.forget(entry)
+                self.entries.remove(entry)
+            else:
+                self.journal.save(entry)
+        self.execute("COMMIT")
+        self.execute(f"DROP TABLE {RENAMED}")
+
+    def _drop_foreign_keys(self, tables: list[Entry]) -> Callable[[Entry], None]:
+        """Return what drops those of a table that differ, and those that are in the way of a column's old type."""
+        texts = {entry.name: show_create(self.execute, "TABLE", entry.name) for entry in tables}
+        now = {name: Definition.read(found[0]) for name, found in texts.items() if found}
+        before = {entry.name: Definition.read(entry.text or "") for entry in tables}
+        changed = {
+            name
+            for name, definition in now.items()
+            if any(
+                before[name].lines.get(part, line) != line
+                for part, line in definition.lines.items()
+                if part[0] == "COLUMN"
+            )
+        }
+
+        def drop(entry: Entry) -> None:
+            lines = now[entry.name].lines if entry.name in now else {}
+            gone = [
+                name
+                for (kind, name), line in lines.items()
+                if kind == "FOREIGN KEY"
+                if before[entry.name].lines.get((kind, name)) != line
+                or entry.name in changed
+                or any(f" REFERENCES {quoted(other)} " in line for other in changed)
+            ]
+            if gone:
+                drops = ", ".join(f"DROP FOREIGN KEY {quoted(name)}" for name in gone)
+                self.execute(f"ALTER TABLE {quoted(entry.name)} {drops}")
+
+        return drop
+
+    def _restore_table(self, entry: Entry) -> None:
+        """Restore the text of a table, and the rows and values that the revision destroyed."""
         assert entry.text is not None
-        now = show_create(self.execute, "TABLE", entry.name)
-        if copy.empty_columns and now is not None and now[0] != entry.text:
-            self._change_text_back(entry, taking_empty(entry.text, now[0], copy.empty_columns))
-            self.outcome.lose(copy.put_back())
-            self._change_text_back(entry, entry.text)
-            return
-        self._change_text_back(entry, entry.text)
-        if copy.columns:
-            self.outcome.lose(copy.put_back())
+        rows = ReturningRows(self.execute, entry)
+        now, _ = show_create(self.execute, "TABLE", entry.name) or ("", None)
+        for copy in rows.copies if now else []:
+            if not copy.progress:
+                saved = rows.prepare(copy, now)
+                if saved:
+                    self.outcome.lost.append(f"what others wrote to {entry.name}; the table {saved} has its rows")
+                copy.progress = PREPARED
+                self._save(entry)
+        empty = rows.empty_columns
+        text = taking_empty(entry.text, now, empty) if empty and now != entry.text else entry.text
+        if not now:
+            self.execute(without_foreign_keys(text))
+        elif rows.copies:
+            self._alter(entry, text)
+        for copy in rows.copies:
+            if reason := rows.put_back(copy):
+                self.outcome.lost.append(reason)
+            copy.progress = RETURNED
+            self._save(entry)
+        self._alter(entry, entry.text)
 
-    def _change_text_back(self, entry: Entry, text: str) -> None:
-        """In two rounds, for a table's character set shows in its columns only when the table has another one."""
+    def _alter(self, entry: Entry, text: str, foreign_keys: bool = False) -> None:
+        """In two rounds: a table's character set shows in its columns only when the table has another one; and a key
+        that was created with a foreign key is created again with that, behind all others.
+        """
         for _ in range(2):
             now = show_create(self.execute, "TABLE", entry.name)
-            if now is None:
-                self.execute(without_foreign_keys(text))
-            elif now[0] != text:
-                self._alter(entry, way_back(now[0], text, entry.statement.renamed_columns))
+            if now is None or now[0] == text:
+                return
+            renamed = {name: first for name, first in entry.state.columns.items() if first}
+            for turn in way_back(now[0], text, renamed, foreign_keys):
+                self.execute(f"ALTER TABLE {quoted(entry.name)} {turn}")
+                if entry.state.columns and f"{quoted(ASIDE)[:-1]}" in turn:
+                    entry.state.columns = {}  # from here on, these names say where each column belongs
+                    self._save(entry)
 
     def _add_foreign_keys(self, entry: Entry) -> None:
-        """In two rounds, for a key that was made with a foreign key is made anew with that, behind all others."""
-        for _ in range(2):
-            now = show_create(self.execute, "TABLE", entry.name)
-            if now is not None and entry.text is not None and now[0] != entry.text:
-                self._alter(entry, way_back(now[0], entry.text, {}, foreign_keys=True))
+        assert entry.text is not None
+        self._alter(entry, entry.text, foreign_keys=True)
 
-    def _alter(self, entry: Entry, turns: list[str]) -> None:
-        for turn in turns:
-            self.execute(f"ALTER TABLE {quoted(entry.name)} {turn}")
+    def _restore_stored(self, entries: list[Entry]) -> None:
+        """In as many rounds as one more comes back in each, for a view may read others."""
+        left = [entry for entry in entries if not self._try(entry, self.stored.put_back)]
+        if left and len(left) < len(entries):
+            self._restore_stored(left)
 
-    def _change_rows_back(self, entry: Entry) -> None:
-        copy = self._copy(entry)
-        if not entry.kept:
-            self.outcome.lose(entry.unseen)
-        elif copy.columns:
-            self.outcome.lose(copy.put_changes_back())
+    def _report_rows(self) -> None:
+        """Name, once, the statements that changed rows which a later statement committed, and what has no copy."""
+        for entry in [entry for entry in self.entries if entry.kind == ROWS]:
+            self.outcome.lost.append(
+                f"what this statement changed: {shorten(entry.text or '', 200, placeholder=' ...')}"
+            )
+            self.journal.forget(entry)
+        self.outcome.lost += self.stored.lost
+        self.execute("COMMIT")
 
-    def _rows_left(self, entry: Entry) -> str:
-        """The rows of a copy that did not come back; it stays, under a name of its own if the journal goes."""
-        where = "" if self.outcome.different else f"; the table {self._copy(entry).save()} has what was there"
-        return f"rows of {entry.name} ({self.failed[entry]}) after: {entry.statement.text}{where}"
-
-    def _copy(self, entry: Entry) -> Copy:
-        kind = WholeCopy if entry.kept.startswith(WHOLE) else Copy
-        return kind(self.execute, entry.kept, entry.name, entry.statement)
-
-    def _compare(self, originals: list[Entry], as_before: set[str]) -> None:
-        """Compare the objects with their original texts. Those that were ``as_before`` when the undo began do not count
-        as restored, nor does Alembic's own table.
+    def _compare(self, entries: list[Entry], as_before: set[str]) -> None:
+        """Compare the objects with their first texts. Those that were ``as_before`` when the undo began do not count as
+        restored, nor does Alembic's own table.
         """
-        for entry in originals:
-            if entry.progress == UNDONE and entry.text is None:
-                continue  # of that name, there is only what others have made since
+        for entry in entries:
             if str(entry) not in self.reasons and entry.is_as_before(self.execute):
                 self.outcome.restored += {str(entry)} - as_before - {f"table {version_table()[1]}"}
             else:
                 self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its text differs")
-
-
-def _columns(text: str) -> str:
-    """What of a table's text is the same under another name."""
-    return without_counter(without_foreign_keys(text)).partition("(\n")[2]

@@ -23,7 +23,7 @@ FORMS = {
     "FOREIGN KEY": re.compile(rf"CONSTRAINT {NAME} FOREIGN KEY"),
     "CONSTRAINT": re.compile(rf"CONSTRAINT {NAME} CHECK"),
 }
-CHARSET = re.compile(r" DEFAULT CHARSET=(\w+)")
+LETTERS = re.compile(r" DEFAULT CHARSET=\w+(?: COLLATE=\w+)?")
 FOREIGN_KEY = re.compile(rf",\n  CONSTRAINT {NAME} FOREIGN KEY [^\n]*?(?=,\n|\n\))")
 NO_OPTION = {
     "COMMENT": "''",
@@ -55,7 +55,7 @@ class Definition:
 
     @classmethod
     def read(cls, text: str) -> "Definition":
-        """A line that is none of FORMS is a part of the kind OTHER, whose name is the line."""
+        """Read a table's text. A line that is none of FORMS is a part of the kind OTHER, whose name is the line."""
         _, _, rest = text.partition("(\n")
         body, _, tail = rest.rpartition("\n) ") if "\n) " in rest else rest.rpartition("\n)")
         options, _, partitions = tail.partition("\n")
@@ -68,32 +68,48 @@ class Definition:
         return cls(lines, options, partitions.strip())
 
     def typed(self, column: str) -> str:
-        """The line of a column, as it is to be typed to be shown so.
+        """Return the line of a column, as it has to be written for the server to show it so.
 
-        A collation that is the table's own is not typed: MySQL would show the column's character set beside it.
+        The table's own collation is left out: MySQL would show the column's character set beside it.
         """
         line = self.lines["COLUMN", column]
         own = COLLATION.search(self.options)
         return re.sub(rf"^({NAME} {TYPE}) COLLATE {own[1]}\b", r"\1", line) if own else line
 
     def of(self, *kinds: str) -> list[Part]:
-        """The parts of these kinds."""
+        """Return the parts of these kinds."""
         return [part for part in self.lines if part[0] in kinds]
 
+    @property
+    def key(self) -> list[str]:
+        """The columns of the primary key."""
+        line = self.lines.get(("PRIMARY KEY", ""), "")
+        return [_unquoted(match[0]).lower() for match in re.finditer(NAME, line)]
 
-def charset_of(text: str) -> str:
-    """The character set that a column of the table has if it says nothing."""
-    found = CHARSET.search(text, text.rfind("\n)"))
-    return found[1] if found else ""
+    @property
+    def letters(self) -> str:
+        """The option that gives columns their character set, unless they name one: ``DEFAULT CHARSET=latin1``."""
+        found = LETTERS.search(self.options)
+        return found[0].strip() if found else ""
+
+    @property
+    def charset(self) -> str:
+        """The character set of columns that do not name one."""
+        return self.letters.partition("=")[2].partition(" ")[0]
+
+    def plain(self, column: str) -> str:
+        """Return the line of a column without its name, CHECK and AUTO_INCREMENT."""
+        line = DEMAND.sub(lambda match: "" if match[2] else match[0], self.typed(column))
+        return line.removeprefix(_name_in(line)).strip()
 
 
 def without_counter(text: str) -> str:
-    """The text but for AUTO_INCREMENT=..., which follows the rows."""
+    """Return the text without AUTO_INCREMENT=..., which follows the rows."""
     return COUNTER.sub("", text, count=1)
 
 
 def without_foreign_keys(text: str) -> str:
-    """The text of the table that refers to no other."""
+    """Return the text without foreign keys."""
     return FOREIGN_KEY.sub("", text)
 
 
@@ -122,26 +138,14 @@ def _undemanding(match: re.Match[str]) -> str:
     return " NULL" if match[1] else "" if match[2] else match[0]
 
 
-def with_former_columns(text: str, parent: str, parent_text: str, renamed: dict[str, str]) -> str:
-    """The text with the columns of ``parent`` that its foreign keys refer to as they were called in its own text."""
-    lines = Definition.read(parent_text).lines
-    former = {new: _name_in(line) for new, old in renamed.items() if (line := lines.get(("COLUMN", old)))}
-
-    def rename(match: re.Match[str]) -> str:
-        return match[1] + re.sub(NAME, lambda name: former.get(_unquoted(name[0]).lower(), name[0]), match[2])
-
-    parent = re.escape(quoted(parent))
-    return re.sub(rf"( REFERENCES {parent} )(\([^)]*\))", rename, text)
-
-
 def fires(trigger: str) -> tuple[str, str, str, str] | None:
-    """The text of a trigger up to its action; and whether it is before or after, what event, of which table."""
+    """Return the text of a trigger up to its action; BEFORE or AFTER; its event; and its table."""
     found = TRIGGER.match(trigger)
     return (found[0], found[2].upper(), found[3].upper(), found[4].strip("`")) if found else None
 
 
 def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
-    """What ALTER TABLE has to say to make ``before`` of ``now``: at most one text for each of its turns.
+    """Return what ALTER TABLE has to say, in several turns, to make ``before`` of ``now``.
 
     ``renamed`` has the old name of each column that was renamed. Foreign keys are added only if ``foreign_keys`` says
     so; they and CHECKs have turns of their own, for the servers cannot drop one and add one of that name at once.
@@ -206,7 +210,7 @@ def _differ(new: Definition, old: Definition, part: Part) -> bool:
 
 
 def _moved(new: Definition, old: Definition, *kinds: str) -> list[Part]:
-    """The parts to add: those that are missing or differ, and those behind them, for one is added as the last."""
+    """Return the parts to add: what is missing or differs, and what is behind it: a part is added as the last."""
     parts = old.of(*kinds)
     kept = [part for part in new.of(*kinds) if not _differ(new, old, part)]
     same = next((at for at, (a, b) in enumerate(zip(parts, kept, strict=False)) if a != b), min(len(parts), len(kept)))
@@ -249,7 +253,7 @@ def _columns(new: Definition, old: Definition, renamed: dict[str, str]) -> list[
 
 
 def _name_in(line: str) -> str:
-    """The name with which the line of a column begins, as it is there."""
+    """Return the quoted name with which the line of a column begins."""
     found = re.match(NAME, line)
     return found[0] if found else ""
 
