@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import conv
 from ...adapters.facts import Facts
 from .columns import proves_not_null
 from .implied_ops import implied_ops
-from .indexes import concurrently, dropped_columns, drops_table, is_on_table_alone, on_partitions
+from .indexes import concurrently, dropped_columns, drops_table, for_each_partition, is_on_table_alone
 from .names import real_name
 from .paste import REHEARSE, as_python, as_sql, execute
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
@@ -138,17 +138,10 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
                 f"and make it the constraint in the next one:\n{execute(use)}",
             )
         elif not is_on_table_alone(context):
-            name, where, schema = _place(made)
             columns = ", ".join(context.facts.quoted(str(each)) for each in index.columns)
-            table, constraint = context.facts.quoted(where, schema), context.facts.quoted(name)
             yield Problem(
                 f"adds {_called(made)}, a partitioned table, which blocks reads and writes until it is done",
-                on_partitions(
-                    index,
-                    f"ALTER TABLE ONLY {table} ADD CONSTRAINT {constraint} {_definition(made, f'({columns})')}",
-                    context,
-                    "ALTER TABLE partition_1 ADD CONSTRAINT {index} " + _definition(made, "USING INDEX {index}"),
-                ),
+                for_each_partition(_adding(made, f"({columns})", context.facts, only="ONLY ")),
             )
 
 
@@ -157,16 +150,17 @@ def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
     name, where, schema = _place(made)
     kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
     index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)
-    definition = _definition(made, f"USING INDEX {facts.quoted(name)}")
-    return index, f"ALTER TABLE {facts.quoted(where, schema)} ADD CONSTRAINT {facts.quoted(name)} {definition}"
+    return index, _adding(made, f"USING INDEX {facts.quoted(name)}", facts)
 
 
-def _definition(made: Any, of: str) -> str:
-    """Return the SQL of a unique constraint or primary key of columns, or of an index."""
+def _adding(made: Any, of: str, facts: Facts, only: str = "") -> str:
+    """Return the SQL that adds a unique constraint or primary key of columns, or of an index."""
+    name, where, schema = _place(made)
     kind = "UNIQUE" if isinstance(made, ops.CreateUniqueConstraintOp) else "PRIMARY KEY"
     deferrable = {True: " DEFERRABLE", False: " NOT DEFERRABLE", None: ""}[made.kw.get("deferrable")]
     initially = f" INITIALLY {made.kw['initially']}" if made.kw.get("initially") else ""
-    return f"{kind} {of}{deferrable}{initially}"
+    table = f"ALTER TABLE {only}{facts.quoted(where, schema)}"
+    return f"{table} ADD CONSTRAINT {facts.quoted(name)} {kind} {of}{deferrable}{initially}"
 
 
 @rule(BLOCKS, CreateExcludeConstraintOp, on=POSTGRESQL)

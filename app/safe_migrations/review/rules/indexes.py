@@ -7,7 +7,6 @@ from typing import Any
 
 from alembic.operations import ops
 from sqlalchemy.schema import CreateIndex
-from sqlalchemy.sql.elements import conv
 
 from ..known_schema import ForeignKey, KnownTable
 from .implied_ops import implied_ops
@@ -27,13 +26,11 @@ def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -
                     f"create it concurrently, in a separate revision:\n{concurrently(index)}",
                 )
         elif not is_on_table_alone(context):
-            plain = copy(index)
-            plain.kw = {key: value for key, value in index.kw.items() if key != "postgresql_concurrently"}
-            create = str(CreateIndex(plain.to_index()).compile(dialect=context.facts.sql_dialect))
+            create = str(CreateIndex(index.to_index()).compile(dialect=context.facts.sql_dialect))
             yield Problem(
                 f"creates {_called(index)} on a partitioned table, which blocks writes to {index.table_name} and is not"
                 " possible concurrently",
-                on_partitions(plain, create.replace(" ON ", " ON ONLY ", 1), context),
+                for_each_partition(create.replace(" CONCURRENTLY", "").replace(" ON ", " ON ONLY ", 1)),
             )
 
 
@@ -142,23 +139,14 @@ def is_on_table_alone(context: RuleContext) -> bool:
     return statement is not None and re.search(r"\bONLY\b", statement, re.IGNORECASE) is not None
 
 
-def on_partitions(index: ops.CreateIndexOp, create: str, context: RuleContext, use: str = "") -> str:
+def for_each_partition(statement: str) -> str:
     """Return the way to an index of a partitioned table without blocking writes (PostgreSQL manual, "CREATE INDEX").
 
-    ``create`` does it for the table alone, and ``use`` makes the index of a partition a constraint.
+    ``statement`` creates it on the table alone.
     """
-    own = copy(index)
-    own.table_name, own.index_name = "partition_1", conv(context.facts.shortened(f"partition_1_{index.index_name}"))
-    parent, child = (context.facts.quoted(str(each.index_name), index.schema) for each in (index, own))
-    return "\n".join(
-        [
-            "create it on the table alone, then concurrently on each partition (here partition_1), and attach these,"
-            " each in a separate revision:",
-            execute(create),
-            concurrently(own),
-            *([execute(use.format(index=child))] if use else []),
-            execute(f"ALTER INDEX {parent} ATTACH PARTITION {child}"),
-        ]
+    return (
+        "create it on the table alone, then concurrently on each partition, and attach these by ALTER INDEX ... ATTACH"
+        f" PARTITION, each in a separate revision:\n{execute(statement)}"
     )
 
 
