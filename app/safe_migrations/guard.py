@@ -18,16 +18,14 @@ from sqlalchemy.exc import DBAPIError
 from .autogenerate.directives import autogenerate_options
 from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, connected, heads_in_words, name_database
-from .errors import HalfDoneError, MigrationError, masked, summary
+from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import Plan, changes_revisions, pending, purges, rehearses
-from .retry import RetryPolicy
-from .settings import settings
+from .settings import Settings, settings
 from .transaction import StepConnection, StepTransaction
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from .backups.files import Backups
-    from .transaction import StepTransaction
 
 
 def run_migrations(engine: Engine, **options: Any) -> None:
@@ -58,7 +56,6 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             from .backups.files import Backups, before_steps
             from .lock import locked
             from .requirements import require
-            from .transaction import StepTransaction
 
             log.info("Database %s, %s %s", masked(engine.url), *database.product_and_version)
             with locked(database, using.lock_wait) as lock:
@@ -69,16 +66,15 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                     plan = pending(database, options)
                 require(plan, database)
                 _review(plan, database, using.review)
-                changes_schema = any(isinstance(step, RevisionStep) for step in plan.steps)
-                backup = before_steps(backups, database, plan, using) if changes_schema else None
+                wanted = _wants_backup(plan, database, using.backup)
+                backup = before_steps(backups, database, plan, using.retry) if wanted else None
                 with (
                     _backup_named(lambda: backup),
                     _backups_pruned(backups, database, plan.heads, backup),
                     database.adapter.prepared(database.connection, using.retry) as step_done,
                 ):
-                    review = "enforce" if rehearses() else using.review  # a rehearsal finds what would be refused
-                    transaction = StepTransaction(database, lock, review)
-                    _run_with_retries(database, transaction, using.retry, options, step_done, plan.command)
+                    transaction = StepTransaction(database, lock)
+                    _run_with_retries(database, transaction, using, options, step_done, plan.command)
 
 
 @contextmanager
@@ -136,6 +132,18 @@ def _review(plan: Plan, database: Database, mode: str) -> None:
     warn_of_losses(plan, database)
 
 
+def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
+    """Return True if the steps change the schema or rows, and ``mode`` asks for a backup before that."""
+    changes = any(isinstance(step, RevisionStep) for step in plan.steps)
+    if not changes or mode == "never" or not database.adapter.has_rows(database.connection):
+        return False
+    if mode == "always":
+        return True
+    from .review.losses import can_lose
+
+    return can_lose(plan, database.facts.product)
+
+
 def _run(**options: Any) -> None:
     context.configure(**options)
     with context.begin_transaction():
@@ -144,15 +152,23 @@ def _run(**options: Any) -> None:
 
 def _run_with_retries(
     database: Database,
-    transaction: "StepTransaction",
-    retry: RetryPolicy,
+    transaction: StepTransaction,
+    using: Settings,
     options: dict[str, Any],
     step_done: StepDone,
     again: str,
 ) -> None:
     """Run the steps; after a lock time-out, let other sessions pass and run the remaining ones."""
     adapter, connection = database.adapter, database.connection
-    progress, own = Progress(step_done), adapter.options(transaction.judge)
+
+    def judge(loss: UnsafeError) -> None:
+        from .review.reviewer import require_accepted
+
+        assert transaction.step is not None
+        mode = "enforce" if rehearses() else using.review  # a rehearsal finds what would be refused
+        require_accepted(loss, transaction.step.revision, mode)
+
+    progress, own, retry = Progress(step_done), adapter.options(judge), using.retry
     work = context.get_context().opts["fn"]
     options = {
         **own,

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from alembic import context as alembic_context
@@ -13,9 +12,8 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
 
 from .adapters.base import Lock, listening
-from .console import log
 from .database import Database
-from .errors import MigrationError, UnsafeError, relative
+from .errors import MigrationError, UnsafeError
 
 ENDS = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?P<verb>COMMIT|END|ROLLBACK|ABORT)(?:\s+(?:WORK|TRANSACTION))?\s*(?:;|$)",
@@ -52,12 +50,11 @@ class StepTransaction:
     Alembic would not notice the first: SQLAlchemy begins another transaction, which is never committed.
     """
 
-    def __init__(self, database: Database, lock: Lock, review: str) -> None:
+    def __init__(self, database: Database, lock: Lock) -> None:
         assert isinstance(database.connection, StepConnection)
         self.adapter = database.adapter
         self.connection = database.connection
         self.lock = lock
-        self.review = review
         self.step: RevisionStep | None = None
         self.error: MigrationError | None = None
         self.part_committed = False
@@ -88,25 +85,6 @@ class StepTransaction:
             with alembic_context.get_context().autocommit_block():
                 pass
         self.part_committed = False
-
-    def judge(self, loss: UnsafeError) -> None:
-        """Raise the error for a loss that only the step itself finds, unless the setting or the script accepts it.
-
-        A review finds most of them before an upgrade, but it does not look at downgrades.
-        """
-        assert self.step is not None
-        from .review.rules import Assurances  # loads all rules
-
-        script = self.step.revision
-        assurances = Assurances(getattr(script.module, "safety_assured", None), None)
-        if self.review == "off" or "rebuild-loses" in assurances.codes:
-            return
-        if self.review == "warn":
-            log.warning("%s", loss.what)
-            return
-        or_say = f"; or say in {relative(Path(script.path))} why it is safe; nothing was changed"
-        assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
-        raise UnsafeError(loss.what, loss.remedy.replace("; nothing was changed", or_say), *loss.lines, assured)
 
     @contextmanager
     def watched(self) -> Iterator[None]:

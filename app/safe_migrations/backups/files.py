@@ -22,7 +22,6 @@ from ..database import Database, heads_in_words
 from ..errors import MigrationError, relative
 from ..plan import Plan
 from ..retry import RetryPolicy
-from ..settings import Settings
 
 PARTIAL = ".partial"
 # For URLs that name no port: with the port or without, it is the same server.
@@ -137,18 +136,10 @@ class Backups:
                 file.unlink()
 
 
-def before_steps(backups: Backups, database: Database, plan: Plan, using: Settings) -> Path | None:
-    """Make the backup before the steps of ``plan``, if the settings want one and the database has rows."""
-    connection = database.connection
-    if using.backup == "never" or not backups.adapter.has_rows(connection):
-        return None
-    if using.backup == "risky":
-        from ..review.losses import can_lose
-
-        if not can_lose(plan, database.facts.product):
-            return None
+def before_steps(backups: Backups, database: Database, plan: Plan, retry: RetryPolicy) -> Path:
+    """Make the backup before the steps of ``plan``. Raise MigrationError if that fails."""
     try:
-        return backups.make(connection, plan.heads, using.retry)
+        return backups.make(database.connection, plan.heads, retry)
     except ToolError as error:
         raise MigrationError(
             error.what,

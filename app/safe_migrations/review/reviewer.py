@@ -159,6 +159,21 @@ def require_reviewed(plan: Plan, database: Database, mode: str) -> None:
         raise refused(stopping, database.adapter)
 
 
+def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
+    """Raise the error for a loss that only the step itself finds, unless the setting or the script accepts it.
+
+    A review finds most of them before an upgrade, but it does not look at downgrades.
+    """
+    if mode == "off" or "rebuild-loses" in Assurances(getattr(script.module, "safety_assured", None), None).codes:
+        return
+    if mode == "warn":
+        log.warning("%s", loss.what)
+        return
+    or_say = f"; or say in {relative(Path(script.path))} why it is safe; nothing was changed"
+    assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
+    raise UnsafeError(loss.what, loss.remedy.replace("; nothing was changed", or_say), *loss.lines, assured)
+
+
 def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
     """Return the error for the findings that block an upgrade, with both ways out of each.
 
