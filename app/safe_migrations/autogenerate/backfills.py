@@ -1,14 +1,13 @@
 """What existing rows get in a NOT NULL column without default: asked, or given with -x default=..."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 import click
-from alembic.operations.ops import AddColumnOp, AlterColumnOp, MigrateOperation, ModifyTableOps, UpgradeOps
+from alembic.operations import ops
 from sqlalchemy import JSON, Column, Date, DefaultClause, Enum, LargeBinary, Time, cast, literal, text, tuple_
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
@@ -16,7 +15,7 @@ from ..adapters.facts import Facts
 from ..adapters.products import FACTS
 from .answers import given_pairs, has_terminal, wrong
 from .renames import full_name
-from .rendering import Comment, Directions, ExpressionDefault, FillColumn, PerDialect, plain_type
+from .rendering import Comment, ExpressionDefault, FillColumn, PerDialect, plain_type, table_changes
 
 NOW = "CURRENT_TIMESTAMP"
 EXPRESSION = "('x')"
@@ -37,38 +36,37 @@ VALUES = {
 """What the value of a column has to be, by the Python type of the column."""
 
 
-def fill_existing_rows(upgrade: UpgradeOps, concerned: list[Facts]) -> None:
+def fill_existing_rows(upgrade: ops.UpgradeOps, concerned: list[Facts]) -> None:
     """Give existing rows a value by a default, which stays: the release that is still running inserts rows without
     the new column. Raise MigrationError for a wrong -x.
     """
-    given = given_pairs("default")
-    columns = {_name(changes, add): add for changes in upgrade.ops for add in _without_value(changes)}
+    given, slow = given_pairs("default"), any(facts.copies_for_default(EXPRESSION) for facts in concerned)
+    columns = dict(_without_value(upgrade))
     for name, value in given.items():
         if name not in columns:
             why = f"no NOT NULL column {name} without a default is added"
             raise wrong("default", f"{name}:{value}", why, (f"{each}:VALUE" for each in columns))
-    ops: list[MigrateOperation] = []
-    for changes in upgrade.ops:
-        values = {}
-        for add in _without_value(changes):
-            name = _name(changes, add)
-            found = _given(name, given[name], add.column) if name in given else _asked(name, add.column)
-            if found is not None:
-                values[add] = found
-        ops += _filled(changes, values, concerned) if isinstance(changes, ModifyTableOps) and values else [changes]
-    upgrade.ops[:] = ops
+    for name, (changes, add) in columns.items():
+        answer = _given(name, given[name], add.column) if name in given else _asked(name, add.column)
+        if answer is not None:
+            default = _default(add.column, answer)
+            added = [KEPT, _added(add, default)]
+            at = changes.ops.index(add)
+            if not slow or isinstance(default.arg, str) or str(default.arg) == NOW:
+                changes.ops[at : at + 1] = added
+            else:
+                changes.ops.remove(add)
+                upgrade.ops.insert(upgrade.ops.index(changes), _filled(add, default, answer))
 
 
-def _without_value(changes: MigrateOperation) -> Iterator[AddColumnOp]:
-    for op in changes.ops if isinstance(changes, ModifyTableOps) else ():
-        if isinstance(op, AddColumnOp):
-            column = op.column
-            if not (column.nullable or column.server_default or column.primary_key):
-                yield op
-
-
-def _name(changes: Any, add: AddColumnOp) -> str:
-    return full_name((changes.schema, changes.table_name), add.column.name)
+def _without_value(upgrade: ops.UpgradeOps) -> Iterator[tuple[str, tuple[ops.ModifyTableOps, ops.AddColumnOp]]]:
+    """Yield the new NOT NULL columns without a default, and the changes that they are among."""
+    for changes in table_changes(upgrade):
+        for op in changes.ops:
+            if isinstance(op, ops.AddColumnOp):
+                column = op.column
+                if not (column.nullable or column.server_default or column.primary_key):
+                    yield full_name(op.schema, op.table_name, column.name), (changes, op)
 
 
 def _given(name: str, value: str, column: "Column[Any]") -> str:
@@ -143,55 +141,32 @@ def _converted(value: str, column: "Column[Any]") -> str:
     return value
 
 
-def _filled(
-    changes: ModifyTableOps, values: dict[AddColumnOp, str], concerned: Collection[Facts]
-) -> Iterator[MigrateOperation]:
-    """Add the columns with their values as defaults. Where that copies the table, fill them by an UPDATE first.
+def _filled(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDialect:
+    """Return what adds a column whose default would copy the table on some databases: these set it in an UPDATE."""
+    table, schema = add.table_name, add.schema
 
-    Nobody deploys on the SQLite that people develop on: where no other database is named, the script suits them all.
-    """
-    products = [facts() for facts in FACTS.values()] if all(facts.one_writer for facts in concerned) else concerned
-    slow = any(facts.copies_for_default(EXPRESSION) for facts in products)
-    scans = any(facts.not_null_scans for facts in concerned)
-    table, schema = changes.table_name, changes.schema
-    adds: list[MigrateOperation] = []
-    for add, value in values.items():
-        default = _default(add.column, value, products)
-        at_once = [KEPT, _added(add, default)]
-        if not slow or isinstance(default.arg, str) or str(default.arg) == NOW:
-            adds += at_once
-            continue
-        stored = str(default.arg).strip("()") if value == NOW else value
-        in_steps = [
-            ModifyTableOps(table, [_added(add, None)], schema=schema),
-            FillColumn(table, add.column, stored, schema),
-            ModifyTableOps(table, [KEPT, _made_not_null(add, default)], schema=schema),
-        ]
-        yield PerDialect.of(partial(_choose, scans, changes, in_steps, at_once, add.reverse()))
-    rest = [op for op in changes.ops if op not in values]
-    yield ModifyTableOps(table, [*adds, *rest], schema=schema)
+    def batch(*operations: ops.MigrateOperation) -> ops.ModifyTableOps:
+        return ops.ModifyTableOps(table, operations, schema=schema)
+
+    stored = str(default.arg).strip("()") if value == NOW else value
+    in_steps = [
+        batch(_added(add, None)),
+        FillColumn(table, add.column, stored, schema),
+        batch(KEPT, _made_not_null(add, default)),
+    ]
+    at_once = [batch(KEPT, _added(add, default))]
+    drop = [batch(add.reverse())]
+    return PerDialect.of(lambda facts: (in_steps if facts.copies_for_default(EXPRESSION) else at_once, drop))
 
 
-def _choose(
-    scans: bool,
-    changes: ModifyTableOps,
-    in_steps: list[MigrateOperation],
-    at_once: list[MigrateOperation],
-    drop: MigrateOperation,
-    facts: Facts,
-) -> Directions:
-    batch, back = (ModifyTableOps(changes.table_name, ops, schema=changes.schema) for ops in (at_once, [drop]))
-    return [batch] if scans and not facts.copies_for_default(EXPRESSION) else in_steps, [back]
-
-
-def _added(add: AddColumnOp, default: DefaultClause | None) -> AddColumnOp:
+def _added(add: ops.AddColumnOp, default: DefaultClause | None) -> ops.AddColumnOp:
     column = add.column
     new = Column(column.name, column.type, nullable=default is None, server_default=default, comment=column.comment)
-    return AddColumnOp(add.table_name, new, schema=add.schema)
+    return ops.AddColumnOp(add.table_name, new, schema=add.schema)
 
 
-def _made_not_null(add: AddColumnOp, default: DefaultClause) -> AlterColumnOp:
-    return AlterColumnOp(
+def _made_not_null(add: ops.AddColumnOp, default: DefaultClause) -> ops.AlterColumnOp:
+    return ops.AlterColumnOp(
         add.table_name,
         add.column.name,
         schema=add.schema,
@@ -202,8 +177,8 @@ def _made_not_null(add: AddColumnOp, default: DefaultClause) -> AlterColumnOp:
     )
 
 
-def _default(column: "Column[Any]", value: str, products: Iterable[Facts]) -> DefaultClause:
-    """Return ``value`` as the default of ``column``, in the form that the databases take for its type."""
+def _default(column: "Column[Any]", value: str) -> DefaultClause:
+    """Return ``value`` as the default of ``column``, in a form that all databases accept for its type."""
     kind = plain_type(column)
     if value == NOW:  # the default of a DateTime everywhere, of a Date or a Time only as an expression
         now = "(CURRENT_DATE)" if isinstance(kind, Date) else "(CURRENT_TIME)" if isinstance(kind, Time) else NOW
@@ -211,6 +186,6 @@ def _default(column: "Column[Any]", value: str, products: Iterable[Facts]) -> De
     if isinstance(kind, LargeBinary):  # SQLite would keep a string, which cannot be read as bytes
         binary = tuple_(cast(literal(value), LargeBinary()))
         return ExpressionDefault(binary, f"sa.tuple_(sa.cast(sa.literal({value!r}), sa.LargeBinary()))")
-    if isinstance(kind, tuple(each for facts in products for each in facts.without_default)):
+    if isinstance(kind, tuple(each for facts in FACTS.values() for each in facts.without_default)):
         return ExpressionDefault(tuple_(literal(value)), f"sa.tuple_(sa.literal({value!r}))")
     return DefaultClause(value)

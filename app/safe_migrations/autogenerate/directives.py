@@ -1,14 +1,27 @@
-"""Alembic's options for autogenerate, with those of an app: generation.py writes revisions for `flask db migrate`."""
+"""Alembic's options for autogenerate, with those of an app: a plugin, what is no difference, and how code is written.
 
+Every command of `flask db` imports this module: it loads little, and generation.py only for `flask db migrate`.
+"""
+
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
-from alembic.operations.ops import MigrationScript
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
+from alembic.runtime.plugins import Plugin
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import JSON, Column, DefaultClause, FetchedValue, Text, cast, literal_column, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.functions import now
+from sqlalchemy.types import TypeEngine
 
-from .comparison import PLUGIN, compare_server_default, include_name
+from ..adapters import OWN_TABLES, Adapter, adapter_of
+from ..errors import MigrationError, summary
 
 log = logging.getLogger("alembic.autogenerate")
 
@@ -26,7 +39,9 @@ def autogenerate_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def process_revision_directives(
-    context: MigrationContext, _revision: str | Iterable[str | None] | Iterable[str], directives: list[MigrationScript]
+    context: MigrationContext,
+    _revision: str | Iterable[str | None] | Iterable[str],
+    directives: list[ops.MigrationScript],
 ) -> None:
     """Write no script where nothing differs, and several for what has to be done in steps.
 
@@ -55,7 +70,7 @@ def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
             is_now = isinstance(getattr(item, "arg", None), now)
             return "sa.text('CURRENT_TIMESTAMP')" if is_now else getattr(item, "code", False)
         if kind == "column":
-            from .sequences import render_column
+            from .rendering import render_column
 
             return render_column(item, autogen)
         if kind == "type":
@@ -65,3 +80,119 @@ def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
         return False
 
     return render
+
+
+def _add_enum_values_and_sequences(
+    autogen: AutogenContext, upgrade: ops.UpgradeOps, _schemas: object
+) -> PriorityDispatchResult:
+    """Add the values that enums of the database lack, and missing sequences, before what may use them."""
+    from .enum_types import added_values
+    from .sequences import missing_sequences
+
+    upgrade.ops += [*added_values(autogen), *missing_sequences(autogen)]
+    return PriorityDispatchResult.CONTINUE
+
+
+def _skip_null_of_generated_columns(
+    autogen: AutogenContext,
+    op: ops.AlterColumnOp,
+    _schema: str | None,
+    _table: str,
+    _name: str,
+    existing: "Column[Any]",
+    _wanted: object,
+) -> PriorityDispatchResult:
+    """Make no generated column NOT NULL on MariaDB, which does not support it (error 1064)."""
+    if existing.computed is None or not getattr(autogen.dialect, "is_mariadb", False):
+        return PriorityDispatchResult.CONTINUE
+    op.existing_nullable = existing.nullable
+    return PriorityDispatchResult.STOP
+
+
+def _register() -> str:
+    plugin, first = Plugin(__name__), DispatchPriority.FIRST
+    plugin.add_autogenerate_comparator(_add_enum_values_and_sequences, "schema", priority=first)
+    plugin.add_autogenerate_comparator(_skip_null_of_generated_columns, "column", "nullable", priority=first)
+    return plugin.name
+
+
+PLUGIN = _register()
+"""For Alembic's option ``autogenerate_plugins``."""
+
+
+def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
+    """Return Alembic's option of this name: what ``theirs`` lets in, if there is one, but neither the tables of a run
+    nor partitions that the models do not declare: these belong to their table.
+    """
+
+    @cache
+    def partitions() -> set[tuple[str | None, str]]:
+        migration_context = context.get_context()
+        connection, metadata = migration_context.connection, migration_context.opts["target_metadata"]
+        if connection is None:
+            return set()
+        found = metadata if isinstance(metadata, list | tuple) else [metadata]
+        declared = {(table.schema, table.name) for each in found for table in each.tables.values()}
+        adapter: Adapter = adapter_of(connection.engine)
+        return adapter.partitions(connection) - declared
+
+    def include(name: str | None, kind: str, parents: dict[str, Any]) -> bool:
+        if kind == "table" and ((name or "").startswith(OWN_TABLES) or (parents["schema_name"], name) in partitions()):
+            return False
+        return theirs is None or theirs(name, kind, parents)
+
+    return include
+
+
+def compare_server_default(theirs: Any) -> Any:
+    """Return a function for Alembic's option of this name if the app's value is True; else that value.
+
+    A default that only the database has keeps a NOT NULL column usable for code that does not know it: that is how
+    `flask db migrate` adds one. It is no difference.
+    """
+
+    def compare(
+        migration_context: MigrationContext,
+        inspected: "Column[Any]",
+        column: "Column[Any]",
+        in_database: str | None,
+        default: FetchedValue | None,
+        in_models: str | None,
+    ) -> bool | None:
+        connection = migration_context.connection
+        if default is None:
+            return None if column.nullable else False
+        if in_database is None or in_models is None or connection is None or not isinstance(default, DefaultClause):
+            return None
+
+        def value(sql: str) -> Any:
+            found = str(connection.scalar(select(cast(literal_column(sql), Text))))
+            return _plain(found, column.type)
+
+        is_text = isinstance(default.arg, str)
+        try:
+            # Alembic puts a text between quotes as it is, and asks PostgreSQL for json = json, which it does not have.
+            if (is_text and "'" in in_models) or isinstance(column.type, JSON):
+                wanted = _plain(in_models, column.type) if is_text else value(in_models)
+                differs: bool = value(in_database) != wanted
+            else:
+                differs = migration_context.impl.compare_server_default(  # type: ignore[no-untyped-call]
+                    inspected, column, in_models, in_database
+                )
+        except DBAPIError as error:
+            raise MigrationError(
+                f"the server default of {column.table.name}.{column.name} cannot be compared: {summary(error)}",
+                "correct it in the models, or compare no server defaults, in the app's factory:",
+                "migrate.init_app(app, db, compare_server_default=False)",
+            ) from error
+        return differs
+
+    return compare if theirs is True else theirs
+
+
+def _plain(text: str, kind: TypeEngine[Any]) -> Any:
+    """Return the value of a default, so that two texts of the same JSON are equal."""
+    try:
+        return json.loads(text) if isinstance(kind, JSON) else text
+    except ValueError:
+        return text

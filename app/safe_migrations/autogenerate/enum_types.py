@@ -4,17 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import (
-    AddColumnOp,
-    AlterColumnOp,
-    CreateTableOp,
-    DropColumnOp,
-    ExecuteSQLOp,
-    MigrateOperation,
-    MigrationScript,
-    OpContainer,
-    UpgradeOps,
-)
+from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Enum, String, Table, inspect
 from sqlalchemy.schema import SchemaItem
@@ -29,17 +19,17 @@ from .online_steps import ids_after, script_after
 from .rendering import AddEnumValue, PerDialect, all_ops
 
 
-def create_and_drop_enums(upgrade: UpgradeOps, models: Iterable[Table], facts: Facts) -> set[str]:
+def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], facts: Facts) -> set[str]:
     """Create each enum once, before what uses it, and drop in the downgrade those that are new; add new values. Return
     the new enums that only one new table uses, which Alembic creates with that table.
 
     Alembic creates them with each table, even if they exist, never with a column, and never drops them.
     """
-    ops = list(all_ops(upgrade))
-    created = [op for op in ops if isinstance(op, CreateTableOp)]
+    found = list(all_ops(upgrade))
+    created = [op for op in found if isinstance(op, ops.CreateTableOp)]
     names = {(op.schema, op.table_name) for op in created}
-    added = {(op.table_name, op.column.name): op.column.type for op in ops if isinstance(op, AddColumnOp)}
-    alters = [op for op in ops if isinstance(op, AlterColumnOp)]
+    added = {(op.table_name, op.column.name): op.column.type for op in found if isinstance(op, ops.AddColumnOp)}
+    alters = [op for op in found if isinstance(op, ops.AlterColumnOp)]
     columns = added | {(op.table_name, op.column_name): op.modify_type for op in alters if op.modify_type}
     older = [
         column.type
@@ -54,28 +44,28 @@ def create_and_drop_enums(upgrade: UpgradeOps, models: Iterable[Table], facts: F
     with_tables = [_enums((item.type for item in op.columns if isinstance(item, Column)), facts) for op in created]
     new = {name: sql for found in (with_columns, *with_tables) for name, sql in found.items() if name not in existing}
     alone = {name for name in new if name not in with_columns and sum(name in found for found in with_tables) == 1}
-    up = [ExecuteSQLOp(sql) for name, sql in new.items() if name not in alone]
-    up += [ExecuteSQLOp(sql) for found in grown.values() for sql in found]
-    down = [ExecuteSQLOp(f"DROP TYPE IF EXISTS {name}") for name in new]
+    up = [ops.ExecuteSQLOp(sql) for name, sql in new.items() if name not in alone]
+    up += [ops.ExecuteSQLOp(sql) for found in grown.values() for sql in found]
+    down = [ops.ExecuteSQLOp(f"DROP TYPE IF EXISTS {name}") for name in new]
     if up or down:
         upgrade.ops.insert(0, PerDialect({facts.product: up}, {facts.product: down}))
     return alone
 
 
-def use_existing_enums(ops: OpContainer, alone: set[str], facts: Facts) -> None:
+def use_existing_enums(container: ops.OpContainer, alone: set[str], facts: Facts) -> None:
     """Let tables that are created use the enums that exist, except those in ``alone``."""
-    for op in ops.ops:
-        if isinstance(op, CreateTableOp):
+    for op in container.ops:
+        if isinstance(op, ops.CreateTableOp):
             op.columns = [_with_existing_enum(item, alone, facts) for item in op.columns]
 
 
-def recall_enums(context: MigrationContext, upgrade: UpgradeOps, concerned: Iterable[Facts]) -> None:
+def recall_enums(context: MigrationContext, upgrade: ops.UpgradeOps, concerned: Iterable[Facts]) -> None:
     """Set the former type of a column to the enum that earlier revisions gave it, where the database has a VARCHAR.
 
     On databases with enum types the type exists: it gets more values, and a downgrade restores the column with it.
     """
-    alters = [op for op in all_ops(upgrade) if isinstance(op, AlterColumnOp) and _is_text(op.existing_type)]
-    drops = [op for op in all_ops(upgrade) if isinstance(op, DropColumnOp) and _is_text(op.to_column().type)]
+    alters = [op for op in all_ops(upgrade) if isinstance(op, ops.AlterColumnOp) and _is_text(op.existing_type)]
+    drops = [op for op in all_ops(upgrade) if isinstance(op, ops.DropColumnOp) and _is_text(op.to_column().type)]
     for facts in concerned:
         grown = [(op, now) for op in alters if op.modify_type and (now := facts.enum_type(op.modify_type)) is not None]
         if facts.dialect == context.dialect.name or not facts.enums_are_types or not (grown or drops):
@@ -105,7 +95,7 @@ def _enum_in(history: KnownSchema, table: str, column: str, schema: str | None, 
     return kind
 
 
-def added_values(context: AutogenContext) -> list[MigrateOperation]:
+def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:
     """Return what adds values that only the models have to the enums of the database. Alembic sees none of them."""
     assert context.connection is not None
     facts = Database(context.connection).facts
@@ -130,7 +120,7 @@ def added_values(context: AutogenContext) -> list[MigrateOperation]:
     ]
 
 
-def _grown(alters: Iterable[AlterColumnOp], facts: Facts) -> Iterator[tuple[str, list[str]]]:
+def _grown(alters: Iterable[ops.AlterColumnOp], facts: Facts) -> Iterator[tuple[str, list[str]]]:
     """Yield the enums of columns that were enums before, and what adds their new values, which no downgrade removes."""
     for op in alters:
         if op.modify_type is not None and (found := facts.enum(op.modify_type)):
@@ -152,18 +142,18 @@ def _enums(kinds: Iterable[TypeEngine[Any]], facts: Facts) -> dict[str, str]:
     return dict(found for kind in kinds if (found := facts.enum(kind)))
 
 
-def split_enum_values(script: MigrationScript) -> list[MigrationScript]:
+def split_enum_values(script: ops.MigrationScript) -> list[ops.MigrationScript]:
     """Return ``script``, or two: what runs in one transaction with new values of enums cannot use them (PostgreSQL
     manual, "ALTER TYPE", Notes).
     """
     assert script.upgrade_ops is not None
-    ops = script.upgrade_ops.ops
-    values = [op for op in ops if isinstance(op, AddEnumValue)]
-    rest = [op for op in ops if not isinstance(op, AddEnumValue)]
+    upgrade = script.upgrade_ops.ops
+    values = [op for op in upgrade if isinstance(op, AddEnumValue)]
+    rest = [op for op in upgrade if not isinstance(op, AddEnumValue)]
     if not values or not rest:
         return [script]
     (identifier,) = ids_after(str(script.rev_id), 1)
     following = script_after(script, identifier, script.message, rest)
     script.message = "Add values to enums"
-    ops[:] = values
+    upgrade[:] = values
     return [script, following]

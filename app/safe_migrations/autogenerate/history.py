@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 
-from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, CreateUniqueConstraintOp
+from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 
 from ..review.known_schema import KnownSchema
@@ -24,11 +24,11 @@ def indexes_by_revisions(context: MigrationContext) -> set[str]:
     names: set[str] = set()
     for operation in _operations(context, context.dialect.name):
         match operation.op:
-            case CreateIndexOp() as op:
+            case ops.CreateIndexOp() as op:
                 names.add(str(op.index_name))
-            case CreateUniqueConstraintOp() as op:
+            case ops.CreateUniqueConstraintOp() as op:
                 names.discard(str(op.constraint_name))
-            case CreateTableOp() | AddColumnOp() as op:
+            case ops.CreateTableOp() | ops.AddColumnOp() as op:
                 names |= {str(index.name) for index in made_by(op).indexes}
     return names
 

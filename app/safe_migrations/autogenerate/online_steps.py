@@ -1,28 +1,13 @@
-"""What can be done without blocking reads and writes, and therefore in revisions of its own."""
+"""What PostgreSQL does without blocking reads and writes, and therefore in revisions of its own."""
 
 import re
 from collections.abc import Callable, Collection
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from random import randrange
 from typing import Any
 
-from alembic.operations.ops import (
-    AlterColumnOp,
-    CreateForeignKeyOp,
-    CreateIndexOp,
-    CreateUniqueConstraintOp,
-    DowngradeOps,
-    DropColumnOp,
-    DropConstraintOp,
-    DropIndexOp,
-    ExecuteSQLOp,
-    MigrateOperation,
-    MigrationScript,
-    ModifyTableOps,
-    UpgradeOps,
-)
+from alembic.operations import ops
 from alembic.util import rev_id
 from sqlalchemy.sql.elements import conv
 
@@ -32,71 +17,56 @@ from ..review.rules.constraints import by_index
 from .index_changes import ForeignKeyIndexes, changes_of_existing_tables, index_created, name_of, replaced
 from .rendering import AutocommitBlock, Directions, PerDialect, remove_empty
 
-
-@dataclass
-class Step:
-    """A revision of its own, and what it does on a product."""
-
-    message: str
-    directions: Callable[[Facts], Directions]
-
-    def script(self, after: MigrationScript, identifier: str) -> MigrationScript:
-        """Return the script of the revision that follows ``after``."""
-        return script_after(after, identifier, self.message, [PerDialect.of(self.directions)])
+Step = tuple[str, PerDialect]
+"""A revision of its own: its message, and what it does."""
 
 
 def split_online_steps(
-    script: MigrationScript,
+    script: ops.MigrationScript,
     concerned: Collection[Facts],
     indexes: ForeignKeyIndexes,
-    is_partitioned: Callable[[ModifyTableOps], bool],
-) -> list[MigrationScript]:
-    """Return ``script``, and after it one for each index of an existing table, two for each unique constraint, one for
-    each table whose foreign keys have to come after these, one that validates foreign keys, and two for the columns of
-    a table that become NOT NULL.
+    is_partitioned: Callable[[ops.ModifyTableOps], bool],
+) -> list[ops.MigrationScript]:
+    """Return ``script``, and after it, if PostgreSQL is among those ``concerned``, one for each index of an existing
+    table, two for each unique constraint, one for each table whose foreign keys have to come after these, one that
+    validates foreign keys, and two for the columns of a table that become NOT NULL.
 
-    ``concerned`` are the databases for which it has to be safe, ``indexes`` those that foreign keys need. A table that
-    ``is_partitioned`` gets its indexes and constraints in ``script``, as on stock: PostgreSQL cannot create them
-    concurrently, or NOT VALID.
+    ``indexes`` are those that foreign keys need. A table that ``is_partitioned`` gets its indexes and constraints in
+    ``script``, as on stock: PostgreSQL cannot create them concurrently, or NOT VALID.
     """
     upgrade = script.upgrade_ops
     assert upgrade is not None
+    if not any(facts.concurrent_indexes for facts in concerned):
+        return [script]
     existing = changes_of_existing_tables(upgrade)
     tables = [changes for changes in existing if not is_partitioned(changes)]
-    last = [(changes, op) for changes in tables for op in replaced(changes) if isinstance(op, DropConstraintOp)]
-    steps: list[Step] = []
-    index_drops: list[Step] = []
-    if any(facts.concurrent_indexes for facts in concerned):
-        steps, index_drops = _indexes(tables, indexes)
-    if any(facts.constraints_from_indexes for facts in concerned):
-        for changes in tables:
-            for add in [op for op in changes.ops if isinstance(op, CreateUniqueConstraintOp) and op.constraint_name]:
-                changes.ops.remove(add)
-                steps += _unique_constraint(add)
+    last = [(changes, op) for changes in tables for op in replaced(changes) if isinstance(op, ops.DropConstraintOp)]
+    steps, index_drops = _indexes(tables, indexes)
+    for changes in tables:
+        for add in [op for op in changes.ops if isinstance(op, ops.CreateUniqueConstraintOp) and op.constraint_name]:
+            changes.ops.remove(add)
+            steps += _unique_constraint(add)
     for changes, op in last if steps else ():
         changes.ops.remove(op)
         create: Any = op.reverse()
-        created = partial(index_created, create, indexes.get(name_of(op)))
-        steps.append(Step(f"Drop constraint {op.constraint_name}", _reversed(created)))
+        created = PerDialect.of(partial(index_created, create, indexes.get(name_of(op))))
+        steps.append((f"Drop constraint {op.constraint_name}", created.reverse()))
     steps += index_drops
-    if any(facts.unvalidated_constraints for facts in concerned):
-        steps += _foreign_keys(tables, bool(steps))
-    if any(facts.not_null_scans for facts in concerned):
-        for changes in existing:
-            alters = [op for op in changes.ops if isinstance(op, AlterColumnOp) and op.modify_nullable is False]
-            if alters:
-                steps += _not_null(changes, [_without_type(changes, op) for op in alters])
+    steps += _foreign_keys(tables, bool(steps))
+    for changes in existing:
+        alters = [op for op in changes.ops if isinstance(op, ops.AlterColumnOp) and op.modify_nullable is False]
+        if alters:
+            steps += _not_null(changes, [_without_type(changes, op) for op in alters])
     remove_empty(upgrade)
-    scripts = [script]
     if steps and upgrade.is_empty():
-        first = steps.pop(0)
-        upgrade.ops[:] = [PerDialect.of(first.directions)]
-    for identifier, step in zip(ids_after(str(script.rev_id), len(steps)), steps, strict=True):
-        scripts.append(step.script(scripts[-1], identifier))
+        upgrade.ops[:] = [steps.pop(0)[1]]
+    scripts = [script]
+    for identifier, (message, step) in zip(ids_after(str(script.rev_id), len(steps)), steps, strict=True):
+        scripts.append(script_after(scripts[-1], identifier, message, [step]))
     return scripts
 
 
-def _indexes(tables: list[ModifyTableOps], needed: ForeignKeyIndexes) -> tuple[list[Step], list[Step]]:
+def _indexes(tables: list[ops.ModifyTableOps], needed: ForeignKeyIndexes) -> tuple[list[Step], list[Step]]:
     """Create new indexes before dropping the ones they replace, unless both have the same name; return the other drops
     for later, because a unique constraint may replace one too.
 
@@ -106,14 +76,14 @@ def _indexes(tables: list[ModifyTableOps], needed: ForeignKeyIndexes) -> tuple[l
     drops: dict[tuple[str | None, str], Step] = {}
     creates: dict[tuple[str | None, str], Step] = {}
     for changes in tables:
-        loses_column = any(isinstance(op, DropColumnOp) for op in changes.ops)
+        loses_column = any(isinstance(op, ops.DropColumnOp) for op in changes.ops)
         for op in list(changes.ops):
-            if isinstance(op, DropIndexOp) and not loses_column:
-                created = partial(_created, op.reverse(), needed.get(name_of(op)))
-                drops[op.schema, name_of(op)] = Step(f"Drop index {op.index_name}", _reversed(created))
-            elif isinstance(op, CreateIndexOp):
-                created = partial(_created, op, needed.get(name_of(op)))
-                creates[op.schema, name_of(op)] = Step(f"Create index {op.index_name}", created)
+            name = (changes.schema, name_of(op)) if isinstance(op, ops.DropIndexOp | ops.CreateIndexOp) else None
+            if isinstance(op, ops.DropIndexOp) and name and not loses_column:
+                created = PerDialect.of(partial(_created, op.reverse(), needed.get(name[1])))
+                drops[name] = f"Drop index {name[1]}", created.reverse()
+            elif isinstance(op, ops.CreateIndexOp) and name:
+                creates[name] = f"Create index {name[1]}", PerDialect.of(partial(_created, op, needed.get(name[1])))
             else:
                 continue
             changes.ops.remove(op)
@@ -123,7 +93,7 @@ def _indexes(tables: list[ModifyTableOps], needed: ForeignKeyIndexes) -> tuple[l
     return steps, list(drops.values())
 
 
-def _created(index: CreateIndexOp, key: CreateForeignKeyOp | None, facts: Facts) -> Directions:
+def _created(index: ops.CreateIndexOp, key: ops.CreateForeignKeyOp | None, facts: Facts) -> Directions:
     """Create an index concurrently where that is possible, and there outside of a transaction; elsewhere as usual.
 
     An autocommit block would end the one transaction that a run has on SQLite, and hide from the journal of MySQL.
@@ -131,31 +101,23 @@ def _created(index: CreateIndexOp, key: CreateForeignKeyOp | None, facts: Facts)
     return _concurrently(index) if facts.concurrent_indexes else index_created(index, key, facts)
 
 
-def _concurrently(index: CreateIndexOp, if_not_exists: bool = False) -> Directions:
+def _concurrently(index: ops.CreateIndexOp, if_not_exists: bool = False) -> Directions:
     """Create and drop outside of a transaction; with ``if_not_exists`` if an interrupted run may have created it."""
-    create, drop = copy(index), DropIndexOp(conv(name_of(index)), index.table_name, schema=index.schema)
+    create, drop = copy(index), ops.DropIndexOp(conv(name_of(index)), index.table_name, schema=index.schema)
     create.kw = {**index.kw, "postgresql_concurrently": True}
     create.if_not_exists = if_not_exists or None
     drop.kw = {"postgresql_concurrently": True}
     return [AutocommitBlock([create])], [AutocommitBlock([drop])]
 
 
-def _reversed(directions: Callable[[Facts], Directions]) -> Callable[[Facts], Directions]:
-    def swapped(facts: Facts) -> Directions:
-        up, down = directions(facts)
-        return down, up
-
-    return swapped
-
-
-def _unique_constraint(op: CreateUniqueConstraintOp) -> list[Step]:
+def _unique_constraint(op: ops.CreateUniqueConstraintOp) -> list[Step]:
     """Create a unique index concurrently, then make it the constraint, where that is possible.
 
     A constraint takes its index along when it is dropped: the second downgrade creates that again, and can be repeated.
     """
     name = name_of(op)
 
-    def index_of(facts: Facts) -> CreateIndexOp:
+    def index_of(facts: Facts) -> ops.CreateIndexOp:
         index, _ = by_index(op, facts)
         index.index_name = conv(name)  # the naming convention adds nothing to it
         return index
@@ -168,47 +130,45 @@ def _unique_constraint(op: CreateUniqueConstraintOp) -> list[Step]:
             return [], []
         add = by_index(op, facts)[1]
         table = facts.quoted(op.table_name, op.schema)
-        drop = ExecuteSQLOp(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {facts.quoted(name)}")
-        return [ExecuteSQLOp(add)], [drop, *_concurrently(index_of(facts), if_not_exists=True)[0]]
+        drop = ops.ExecuteSQLOp(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {facts.quoted(name)}")
+        return [ops.ExecuteSQLOp(add)], [drop, *_concurrently(index_of(facts), if_not_exists=True)[0]]
 
-    return [Step(f"Create unique index {name}", create), Step(f"Add constraint {name}", use)]
+    return [
+        (f"Create unique index {name}", PerDialect.of(create)),
+        (f"Add constraint {name}", PerDialect.of(use)),
+    ]
 
 
-def _foreign_keys(tables: list[ModifyTableOps], after_others: bool) -> list[Step]:
+def _foreign_keys(tables: list[ops.ModifyTableOps], after_others: bool) -> list[Step]:
     """Add foreign keys without checking existing rows, one table in each revision: its lock is released before the next
     one is taken. Where nothing has to come before them, such as their indexes, they stay in the script. An existing
     key of the same name is dropped in the same revision.
     """
-    added, steps = [], []
+    added: list[ops.CreateForeignKeyOp] = []
+    steps: list[Step] = []
     for changes in tables:
-        keys = [op for op in changes.ops if isinstance(op, CreateForeignKeyOp)]
+        keys = [op for op in changes.ops if isinstance(op, ops.CreateForeignKeyOp)]
         for key in keys:
             key.kw["postgresql_not_valid"] = True
         if keys and after_others:
             names = {key.constraint_name for key in keys}
-            drops = [
-                op for op in changes.ops if isinstance(op, DropConstraintOp) and op.constraint_type == "foreignkey"
-            ]
-            old = [op for op in drops if op.constraint_name in names]
-            moved = ModifyTableOps(changes.table_name, [*old, *keys], schema=changes.schema)
+            drops = [op for op in changes.ops if isinstance(op, ops.DropConstraintOp)]
+            old = [op for op in drops if op.constraint_type == "foreignkey" and op.constraint_name in names]
+            moved = ops.ModifyTableOps(changes.table_name, [*old, *keys], schema=changes.schema)
             changes.ops[:] = [op for op in changes.ops if op not in moved.ops]
-            steps.append(Step(f"Add foreign keys to {changes.table_name}", _everywhere(moved)))
+            steps.append((f"Add foreign keys to {changes.table_name}", PerDialect.everywhere(moved)))
         added += keys
 
     def validate(facts: Facts) -> Directions:
         found = (
             facts.validating(key.source_table, key.kw.get("source_schema"), str(key.constraint_name)) for key in added
         )
-        return [ExecuteSQLOp(sql) for sql in found if sql], []
+        return [ops.ExecuteSQLOp(sql) for sql in found if sql], []
 
-    return [*steps, Step("Validate foreign keys", validate)] if added else []
-
-
-def _everywhere(op: MigrateOperation) -> Callable[[Facts], Directions]:
-    return lambda _facts: ([op], [op.reverse()])
+    return [*steps, ("Validate foreign keys", PerDialect.of(validate))] if added else []
 
 
-def _without_type(changes: ModifyTableOps, op: AlterColumnOp) -> AlterColumnOp:
+def _without_type(changes: ops.ModifyTableOps, op: ops.AlterColumnOp) -> ops.AlterColumnOp:
     """Take out of ``changes`` what makes the column NOT NULL, and return it; another type stays."""
     if op.modify_type is None:
         changes.ops.remove(op)
@@ -216,13 +176,13 @@ def _without_type(changes: ModifyTableOps, op: AlterColumnOp) -> AlterColumnOp:
     kept = {name: getattr(op, name) for name in ("schema", "existing_server_default", "existing_comment")}
     nullable: dict[str, Any] = {"existing_nullable": True, "modify_nullable": False}
     op.modify_nullable, op.existing_nullable = None, True
-    return AlterColumnOp(op.table_name, op.column_name, existing_type=op.modify_type, **kept, **nullable)
+    return ops.AlterColumnOp(op.table_name, op.column_name, existing_type=op.modify_type, **kept, **nullable)
 
 
-def _not_null(changes: ModifyTableOps, alters: list[AlterColumnOp]) -> list[Step]:
-    """Let a CHECK scan the rows under a weaker lock before SET NOT NULL, which scans them under an exclusive one."""
+def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> list[Step]:
+    """Where SET NOT NULL scans all rows under an exclusive lock, let a CHECK scan them under a weaker one before."""
     table, schema = changes.table_name, changes.schema
-    alter = ModifyTableOps(table, list(alters), schema=schema)
+    alter = ops.ModifyTableOps(table, list(alters), schema=schema)
 
     def check(facts: Facts) -> Directions:
         checks = [not_null_check(op, facts) for op in alters] if facts.not_null_scans else []
@@ -231,21 +191,24 @@ def _not_null(changes: ModifyTableOps, alters: list[AlterColumnOp]) -> list[Step
     def make_not_null(facts: Facts) -> Directions:
         checks, drops = check(facts)
         names = [str(each.constraint_name) for each in checks]  # type: ignore[attr-defined]
-        validate = [ExecuteSQLOp(str(facts.validating(table, schema, name))) for name in names]
+        validate = [ops.ExecuteSQLOp(str(facts.validating(table, schema, name))) for name in names]
         return [*validate, alter, *drops], [alter.reverse(), *checks]
 
     columns = " and ".join(f"{table}.{op.column_name}" for op in alters)
-    return [Step(f"Keep NULL out of {columns}", check), Step(f"Make {columns} NOT NULL", make_not_null)]
+    return [
+        (f"Keep NULL out of {columns}", PerDialect.of(check)),
+        (f"Make {columns} NOT NULL", PerDialect.of(make_not_null)),
+    ]
 
 
 def script_after(
-    script: MigrationScript, identifier: str, message: str | None, ops: list[MigrateOperation]
-) -> MigrationScript:
+    script: ops.MigrationScript, identifier: str, message: str | None, operations: list[ops.MigrateOperation]
+) -> ops.MigrationScript:
     """Return the script of the revision ``identifier``, which follows ``script``."""
-    return MigrationScript(
+    return ops.MigrationScript(
         identifier,
-        UpgradeOps(ops),
-        DowngradeOps([]),
+        ops.UpgradeOps(operations),
+        ops.DowngradeOps([]),
         message=message,
         head=str(script.rev_id),
         version_path=script.version_path,

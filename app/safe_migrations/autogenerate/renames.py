@@ -2,211 +2,165 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
+from functools import partial
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import (
-    AddColumnOp,
-    CreateTableOp,
-    DropColumnOp,
-    DropTableOp,
-    MigrateOperation,
-    ModifyTableOps,
-    UpgradeOps,
-)
+from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, MetaData, Table, inspect
+from sqlalchemy import Column, Table, inspect
 
 from ..adapters.facts import Facts
 from ..console import log
-from ..review.known_schema import Name
+from ..errors import MigrationError
+from ..review.known_schema import KnownColumn, Name
+from ..review.rules.possible_renames import same_family, similarity
 from .answers import agreed, given_pairs, wrong
 from .column_checks import recreate_checks
 from .renamed_inspector import Renames, differences
-from .rendering import RenameColumn, RenameTable, plain_type
-
-# Two tables are asked about if this share of their columns has the same name and type.
-ALIKE = 0.5
+from .rendering import Directions, PerDialect, RenameTable, table_changes
 
 
-def find_renames(context: MigrationContext, upgrade: UpgradeOps) -> Renames:
+def find_renames(context: MigrationContext, upgrade: ops.UpgradeOps, facts: Facts) -> Renames:
     """Return what was renamed, and leave in ``upgrade`` the other differences. Raise MigrationError for a wrong -x."""
-    questions = Questions(context)
-    renames = questions.renames
-    questions.take_given(upgrade)
-    if renames:
-        upgrade.ops[:] = differences(context, renames).ops
-    for ask in (questions.ask_for_tables, questions.ask_for_columns):
-        if ask(upgrade):
-            upgrade.ops[:] = differences(context, renames).ops
-    return renames
+    questions = Questions(context, facts)
+    for ask in (questions.take_given, questions.ask_for_tables, questions.ask_for_columns):
+        ask(upgrade)
+        if questions.renames:
+            upgrade.ops[:] = differences(context, questions.renames).ops
+    return questions.renames
 
 
-def full_name(table: Name, *column: str) -> str:
+def full_name(*names: str | None) -> str:
     """Return the dotted name of a table or column, without an empty schema."""
-    return ".".join(part for part in (*table, *column) if part)
+    return ".".join(name for name in names if name)
 
 
 class Questions:
     """What people say about renames."""
 
-    def __init__(self, context: MigrationContext) -> None:
+    def __init__(self, context: MigrationContext, facts: Facts) -> None:
         assert context.connection is not None
         self.context = context
+        self.facts = facts
         self.inspector = inspect(context.connection)
         self.renames = Renames()
         self.models = models_of(context)
         self.tables = tables_of(context)
 
-    def take_given(self, upgrade: UpgradeOps) -> None:
+    def take_given(self, upgrade: ops.UpgradeOps) -> None:
         """Take the answers of -x. Raise MigrationError if one does not fit the models and the database."""
         given = given_pairs("rename")
-        named = {full_name(table): table for table in self.tables}
-        self.renames.tables |= {named[old]: new for old, new in given.items() if old in named}
-        renamed = {full_name(self.renames.after(table)): table for table in self.tables}
-
-        def require(possible: bool, old: str, new: str, why: str) -> None:
-            if not possible:
-                pairs: list[tuple[tuple[Any, ...], str]] = [(each[:-1], each[-1]) for each in self._pairs(upgrade)]
-                fitting = (f"{full_name(*each)}:{name}" for each, name in pairs)
-                raise wrong("rename", f"{old}:{new}", why, fitting)
-
+        tables = {full_name(*table): table for table in self.tables}
+        self.renames.tables |= {tables[old]: new for old, new in given.items() if old in tables}
+        renamed = {full_name(*self.renames.after(table)): table for table in self.tables}
         for old, new in given.items():
-            if old not in named:
+            if old not in tables:
                 name, _, column = old.rpartition(".")
-                table = named.get(name) or renamed.get(name)
-                exists = table is not None and column in self._columns(table)
-                require(exists, old, new, f"there is no {old} in the database")
-                assert table is not None
+                table = tables.get(name) or renamed.get(name)
+                if table is None or column not in self._columns(table):
+                    raise self._wrong(upgrade, old, new, f"there is no {old} in the database")
                 self.renames.columns.setdefault(table, {})[column] = new
-        for table, new in self.renames.tables.items():
-            same = {old[1]: name for old, name in self.renames.tables.items() if old[0] == table[0]}
-            existing, models = (
-                [name for where, name in all if where == table[0]] for all in (self.tables, self.models)
-            )
-            why = _hindrance(table[1], same, existing, models)
-            require(not why, full_name(table), new, why)
-        for table, columns in self.renames.columns.items():
-            model = self.models.get(self.renames.after(table))
-            models = [] if model is None else [column.name for column in model.columns]
-            for old, new in columns.items():
-                why = _hindrance(old, columns, self._columns(table), models)
-                require(not why, full_name(table, old), new, why)
+        for within, renames, existing, models in self._renames_by_scope():
+            for old, new in renames.items():
+                if why := _hindrance(old, renames, existing, models):
+                    raise self._wrong(upgrade, full_name(*within, old), new, why)
 
-    def ask_for_tables(self, upgrade: UpgradeOps) -> bool:
-        """Ask about each pair of tables that are alike; return True if one was renamed."""
+    def ask_for_tables(self, upgrade: ops.UpgradeOps) -> None:
+        """Ask about each pair of tables that are alike."""
         renamed = self.renames.tables
-        before = len(renamed)
         for old, new in self._pairs_of_tables(upgrade):
             taken = [after for (schema, _), after in renamed.items() if schema == old[0]]
-            if old not in renamed and new not in taken and agreed(f"Was {full_name(old)} renamed to {new}?"):
+            if old not in renamed and new not in taken and agreed(f"Was {full_name(*old)} renamed to {new}?"):
                 renamed[old] = new
-        return len(renamed) > before
 
-    def ask_for_columns(self, upgrade: UpgradeOps) -> bool:
-        """Ask about each pair of columns of one table; return True if one was renamed."""
-        found = False
+    def ask_for_columns(self, upgrade: ops.UpgradeOps) -> None:
+        """Ask about each pair of columns of one table."""
         for table, old, new in self._pairs_of_columns(upgrade):
             columns = self.renames.columns.get(table, {})
-            what = full_name(self.renames.after(table))
+            what = full_name(*self.renames.after(table))
             is_free = old not in columns and new not in columns.values()
             if is_free and agreed(f"Was {what}.{old} renamed to {what}.{new}?"):
                 self.renames.columns.setdefault(table, {})[old] = new
-                found = True
-        return found
 
-    def _pairs(self, upgrade: UpgradeOps) -> Iterator[tuple[Any, ...]]:
-        return iter([*self._pairs_of_tables(upgrade), *self._pairs_of_columns(upgrade)])
+    def _renames_by_scope(self) -> Iterator[tuple[tuple[str | None, ...], dict[str, str], list[str], list[str]]]:
+        """Yield each schema and table in which something gets another name, the new names by the old ones, and the
+        names that the database and the models have there.
+        """
+        for schema in dict.fromkeys(schema for schema, _ in self.renames.tables):
+            renames = {old: new for (where, old), new in self.renames.tables.items() if where == schema}
+            existing, models = ([name for where, name in all if where == schema] for all in (self.tables, self.models))
+            yield (schema,), renames, existing, models
+        for table, renames in self.renames.columns.items():
+            model = self.models.get(self.renames.after(table))
+            yield table, renames, self._columns(table), [] if model is None else [each.name for each in model.columns]
 
-    def _pairs_of_tables(self, upgrade: UpgradeOps) -> list[tuple[Name, str]]:
+    def _wrong(self, upgrade: ops.UpgradeOps, old: str, new: str, why: str) -> MigrationError:
+        fitting = [f"{full_name(*table)}:{name}" for table, name in self._pairs_of_tables(upgrade)]
+        fitting += [f"{full_name(*table, column)}:{name}" for table, column, name in self._pairs_of_columns(upgrade)]
+        return wrong("rename", f"{old}:{new}", why, fitting)
+
+    def _pairs_of_tables(self, upgrade: ops.UpgradeOps) -> list[tuple[Name, str]]:
         """Return dropped tables and the names of new ones, those that are most alike first."""
-        dropped = [op.to_table() for op in upgrade.ops if isinstance(op, DropTableOp)]
-        created = [op.to_table() for op in upgrade.ops if isinstance(op, CreateTableOp)]
+        dropped = [op.to_table() for op in upgrade.ops if isinstance(op, ops.DropTableOp)]
+        created = [op.to_table() for op in upgrade.ops if isinstance(op, ops.CreateTableOp)]
         pairs = [
-            ((self._alike(old, new), _similar(old.name, new.name)), (old.schema, old.name), new.name)
+            ((self._similarity(old, new), _likeness(old.name, new.name)), old, new)
             for old in dropped
             for new in created
             if old.schema == new.schema
         ]
-        return [(old, new) for (alike, _), old, new in sorted(pairs, key=_first, reverse=True) if alike >= ALIKE]
+        best = [pair for pair in sorted(pairs, key=_first, reverse=True) if pair[0][0] >= 0.5]
+        return [((old.schema, old.name), new.name) for _, old, new in best]
 
-    def _alike(self, old: Table, new: Table) -> float:
-        common = [(column, new.columns[column.name]) for column in old.columns if column.name in new.columns]
-        same = [pair for pair in common if self._fit(*pair)]
-        return 2 * len(same) / (len(old.columns) + len(new.columns))
+    def _similarity(self, old: Table, new: Table) -> float:
+        return similarity([*map(_known, old.columns)], [*map(_known, new.columns)], self.facts)
 
-    def _pairs_of_columns(self, upgrade: UpgradeOps) -> list[tuple[Name, str, str]]:
-        """Return, by the old name of their table, dropped and added columns, the most similar first."""
+    def _pairs_of_columns(self, upgrade: ops.UpgradeOps) -> list[tuple[Name, str, str]]:
+        """Return, by the old name of their table, dropped and added columns, the most similar first. Computed values
+        are not lost.
+        """
         pairs = []
-        for changes in upgrade.ops:
-            if not isinstance(changes, ModifyTableOps):
-                continue
-            dropped = [op.to_column() for op in changes.ops if isinstance(op, DropColumnOp)]
-            added = [op.column for op in changes.ops if isinstance(op, AddColumnOp)]
+        for changes in table_changes(upgrade):
             table = self.renames.before((changes.schema, changes.table_name))
-            pairs += [
-                (
-                    (not self._differs(old, new), old.nullable == new.nullable, _similar(old.name, new.name)),
-                    (table, old.name, new.name),
-                )
-                for old in dropped
-                for new in added
-                if self._fit(old, new)
-            ]
+            for old in [op.to_column() for op in changes.ops if isinstance(op, ops.DropColumnOp)]:
+                for new in [op.column for op in changes.ops if isinstance(op, ops.AddColumnOp)]:
+                    lost = old.computed is None and new.computed is None
+                    if lost and same_family(_known(old), _known(new), self.facts):
+                        same_type = not self.context.impl.compare_type(old, new)
+                        like = (same_type, old.nullable == new.nullable, _likeness(old.name, new.name))
+                        pairs.append((like, (table, old.name, new.name)))
         return [pair for _, pair in sorted(pairs, key=_first, reverse=True)]
-
-    def _fit(self, old: "Column[Any]", new: "Column[Any]") -> bool:
-        """Return True if the values of one can be those of the other; computed values are not lost."""
-        computed = old.computed is not None or new.computed is not None
-        return not computed and (_family(old) == _family(new) or not self._differs(old, new))
-
-    def _differs(self, old: "Column[Any]", new: "Column[Any]") -> bool:
-        return self.context.impl.compare_type(old, new)
 
     def _columns(self, table: Name) -> list[str]:
         return [column["name"] for column in self.inspector.get_columns(table[1], table[0])]
 
 
-def rename_operations(context: MigrationContext, renames: Renames, facts: Facts) -> list[MigrateOperation]:
+def rename_operations(context: MigrationContext, renames: Renames) -> list[ops.MigrateOperation]:
     """Return operations that rename tables, then columns; log each. Keys, CHECKs and sequences keep their names."""
-    tables: list[MigrateOperation] = []
+    tables: list[ops.MigrateOperation] = []
+    columns: list[ops.MigrateOperation] = []
     for schema in dict.fromkeys(schema for schema, _ in renames.tables):
         pairs = [(old, new) for (where, old), new in renames.tables.items() if where == schema]
         tables += [RenameTable(old, new, schema=schema) for _, old, new in in_order(pairs)]
     for table, new in renames.tables.items():
-        log.info("Renaming table %s to %s", full_name(table), new)
-    models, columns = models_of(context), []
+        log.info("Renaming table %s to %s", full_name(*table), new)
     for table, renamed in renames.columns.items():
-        model = models[renames.after(table)]
-        columns += list(_columns_renamed(context, facts, table, model, renamed))
+        after = renames.after(table)
+        for _, old, new in in_order(renamed.items()):
+            columns.append(PerDialect.of(partial(_column_renamed, after, old, new)))
         for old, new in renamed.items():
-            log.info("Renaming column %s to %s", full_name(renames.after(table), old), new)
-    drop, create = recreate_checks(context, renames, models)
+            log.info("Renaming column %s to %s", full_name(*after, old), new)
+    drop, create = recreate_checks(context, renames, models_of(context))
     return [*tables, *drop, *columns, *create]
 
 
-def _columns_renamed(
-    context: MigrationContext, facts: Facts, table: Name, model: Table, renamed: Mapping[str, str]
-) -> Iterator[RenameColumn]:
-    assert context.connection is not None
-    known = Table(table[1], MetaData(), schema=table[0], autoload_with=context.connection, resolve_fks=False)
-    by_name, pairs = {column.name: column for column in model.columns}, list(renamed.items())
-    for number, old, new in in_order(pairs):
-        existing, wanted = known.columns[pairs[number][0]], by_name[pairs[number][1]]
-        redefined = facts.redefines_columns or context.impl.compare_type(existing, wanted)
-        numbered = wanted is model.autoincrement_column
-        default = existing.server_default and (wanted.server_default or existing.server_default)
-        yield RenameColumn(
-            model.name,
-            old,
-            modify_name=new,
-            schema=table[0],
-            existing_type=existing.type if redefined else wanted.type,
-            existing_nullable=existing.nullable,
-            existing_server_default=False if numbered or default is None else default,
-            existing_comment=existing.comment,
-            autoincrement=True if numbered else None,
-        )
+def _column_renamed(table: Name, old: str, new: str, facts: Facts) -> Directions:
+    """Rename a column by a statement that all databases have: MySQL's CHANGE, which Alembic uses, redefines it."""
+    begin = f"ALTER TABLE {facts.quoted(table[1], table[0])} RENAME COLUMN"
+    pairs = (facts.quoted(old), facts.quoted(new)), (facts.quoted(new), facts.quoted(old))
+    up, down = ([ops.ExecuteSQLOp(f"{begin} {before} TO {after}")] for before, after in pairs)
+    return up, down
 
 
 def models_of(context: MigrationContext) -> dict[Name, Table]:
@@ -263,16 +217,11 @@ def _hindrance(old: str, renames: Mapping[str, str], existing: list[str], models
     return ""
 
 
-def _family(column: "Column[Any]") -> type:
-    """Return what values of the column are in Python; for types that do not say so, their class."""
-    kind = plain_type(column)
-    try:
-        return kind.python_type  # type: ignore[no-any-return]
-    except NotImplementedError:
-        return type(kind)
+def _known(column: "Column[Any]") -> KnownColumn:
+    return KnownColumn(column.name, column.type)
 
 
-def _similar(one: str, other: str) -> float:
+def _likeness(one: str, other: str) -> float:
     return SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 

@@ -1,27 +1,22 @@
 """Operations of this package, and how they are written into a script with nothing but Alembic's `op`."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import render_op
-from alembic.operations.ops import (
-    AlterColumnOp,
-    ExecuteSQLOp,
-    MigrateOperation,
-    ModifyTableOps,
-    OpContainer,
-    RenameTableOp,
-)
-from sqlalchemy import JSON, Column, ColumnElement, DefaultClause, LargeBinary
+from alembic.operations import ops
+from sqlalchemy import JSON, Column, ColumnElement, DefaultClause, Dialect, LargeBinary, Sequence
+from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
-from ..internals import variants_of
+from ..internals import copy_column, variants_of
 
 # A class of SQLAlchemy's as repr() writes it, inside of another one's.
 BARE = re.compile(r"(?<![\w.'\"])([A-Z]\w*)(?=\()")
@@ -29,28 +24,35 @@ BARE = re.compile(r"(?<![\w.'\"])([A-Z]\w*)(?=\()")
 DIALECT = "op.get_context().dialect.name"
 
 
-def all_ops(container: OpContainer) -> Iterator[MigrateOperation]:
+def all_ops(container: ops.OpContainer) -> Iterator[ops.MigrateOperation]:
     """Yield the operations of ``container``, and those inside of these."""
     for op in container.ops:
         yield op
-        if isinstance(op, OpContainer):
+        if isinstance(op, ops.OpContainer):
             yield from all_ops(op)
 
 
-Directions = tuple[Sequence[MigrateOperation], Sequence[MigrateOperation]]
+Directions = tuple[Collection[ops.MigrateOperation], Collection[ops.MigrateOperation]]
 """What an upgrade does, and what a downgrade does."""
 
 
-def remove_empty(container: OpContainer) -> None:
+def table_changes(container: ops.OpContainer) -> list[ops.ModifyTableOps]:
+    """Return the changes of tables in ``container``, in a list of their own."""
+    return [op for op in container.ops if isinstance(op, ops.ModifyTableOps)]
+
+
+def remove_empty(container: ops.OpContainer) -> None:
     """Take out the tables of which nothing is changed any more."""
-    container.ops[:] = [op for op in container.ops if not (isinstance(op, ModifyTableOps) and op.is_empty())]
+    container.ops[:] = [op for op in container.ops if not (isinstance(op, ops.ModifyTableOps) and op.is_empty())]
 
 
-class PerDialect(MigrateOperation):
+class PerDialect(ops.MigrateOperation):
     """What differs by product (a key of FACTS): a script has to run on all of them."""
 
     def __init__(
-        self, upgrade: Mapping[str, Sequence[MigrateOperation]], downgrade: Mapping[str, Sequence[MigrateOperation]]
+        self,
+        upgrade: Mapping[str, Collection[ops.MigrateOperation]],
+        downgrade: Mapping[str, Collection[ops.MigrateOperation]],
     ) -> None:
         self.upgrade = upgrade
         self.downgrade = downgrade
@@ -61,6 +63,11 @@ class PerDialect(MigrateOperation):
         found = {product: directions(facts()) for product, facts in FACTS.items()}
         upgrade, downgrade = ({product: both[way] for product, both in found.items()} for way in (0, 1))
         return cls(upgrade, downgrade)
+
+    @classmethod
+    def everywhere(cls, op: ops.MigrateOperation) -> "PerDialect":
+        """Return what does ``op`` on all products."""
+        return cls.of(lambda _facts: ([op], [op.reverse()]))
 
     def reverse(self) -> "PerDialect":
         """Return what takes it back."""
@@ -75,7 +82,7 @@ class AddEnumValue(PerDialect):
     """A value for an enum that is a type of its own, last or ``before`` another one. No downgrade removes it."""
 
     def __init__(self, facts: Facts, name: str, value: str, before: str | None) -> None:
-        super().__init__({facts.product: [ExecuteSQLOp(facts.growing_enum(name, value, before))]}, {})
+        super().__init__({facts.product: [ops.ExecuteSQLOp(facts.growing_enum(name, value, before))]}, {})
         self.name = name
         self.value = value
 
@@ -84,7 +91,7 @@ class AddEnumValue(PerDialect):
         return "add_enum_value", f"{self.name}.{self.value}"
 
 
-class RenameTable(RenameTableOp):
+class RenameTable(ops.RenameTableOp):
     """Alembic's operation, which can be reversed and rendered."""
 
     def reverse(self) -> "RenameTable":
@@ -92,21 +99,10 @@ class RenameTable(RenameTableOp):
         return RenameTable(self.new_table_name, self.table_name, schema=self.schema)
 
 
-class RenameColumn(AlterColumnOp):
-    """Alembic's operation, which can be reversed; not in batch mode, because SQLite renames a column in place."""
-
-    def reverse(self) -> "RenameColumn":
-        """Return what restores the old name."""
-        existing = ("existing_type", "existing_nullable", "existing_server_default", "existing_comment")
-        kept: dict[str, Any] = {name: getattr(self, name) for name in existing}
-        table, new, old = self.table_name, str(self.modify_name), self.column_name
-        return RenameColumn(table, new, modify_name=old, schema=self.schema, **kept, **self.kw)
-
-
-class NamingBatch(ModifyTableOps):
+class NamingBatch(ops.ModifyTableOps):
     """A batch, whatever ``render_as_batch`` says, in which the convention names constraints that have no name."""
 
-    def __init__(self, changes: ModifyTableOps, convention: Mapping[str, Any]) -> None:
+    def __init__(self, changes: ops.ModifyTableOps, convention: Mapping[str, Any]) -> None:
         super().__init__(changes.table_name, changes.ops, schema=changes.schema)
         self.convention = {key: value for key, value in convention.items() if isinstance(value, str)}
 
@@ -119,7 +115,7 @@ class ExpressionDefault(DefaultClause):
         self.code = code
 
 
-class FillColumn(MigrateOperation):
+class FillColumn(ops.MigrateOperation):
     """An UPDATE that sets ``value`` in all rows that have NULL; a downgrade has nothing to do."""
 
     def __init__(self, table_name: str, column: "Column[Any]", value: str, schema: str | None) -> None:
@@ -129,7 +125,7 @@ class FillColumn(MigrateOperation):
         self.schema = schema
 
 
-class Comment(MigrateOperation):
+class Comment(ops.MigrateOperation):
     """Lines of a comment in a script."""
 
     def __init__(self, *lines: str) -> None:
@@ -140,7 +136,7 @@ class Comment(MigrateOperation):
         return Comment()
 
 
-class AutocommitBlock(OpContainer):
+class AutocommitBlock(ops.OpContainer):
     """Operations that cannot run inside a transaction."""
 
 
@@ -176,7 +172,7 @@ def _rename_table(_context: AutogenContext, op: RenameTable) -> str:
 def _naming_batch(context: AutogenContext, op: NamingBatch) -> list[str]:
     options, context.opts = context.opts, {**context.opts, "render_as_batch": True}
     try:
-        head, *lines = render_op(context, ModifyTableOps(op.table_name, op.ops, schema=op.schema))
+        head, *lines = render_op(context, ops.ModifyTableOps(op.table_name, op.ops, schema=op.schema))
     finally:
         context.opts = options
     return [head.replace(") as batch_op:", f", naming_convention={op.convention!r}) as batch_op:"), *lines]
@@ -232,12 +228,24 @@ def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:
             return False
         context.imports.add(f"import {module}")
         prefix = module
+    elif (own := _portable(item, context.dialect)) is not None:
+        return _code(own, context)
     elif context.migration_context.impl.render_type(item, context):
         return False
     else:
         prefix = module.split(".")[2]
         context.imports.add(f"from sqlalchemy.dialects import {prefix}")
     return False if variants_of(item) else f"{prefix}.{_qualified(repr(item))}"
+
+
+def _portable(item: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any] | None:
+    """Return a type of ``dialect`` as one of SQLAlchemy's own, if that is the same there: scripts run on others too."""
+    belongs = type(item).__module__.startswith(type(dialect).__module__.rpartition(".")[0])
+    if belongs and not variants_of(item) and getattr(item, "create_type", True):
+        with suppress(NotImplementedError, CompileError):
+            own = item.as_generic()
+            return own if own.compile(dialect) == item.compile(dialect) else None
+    return None
 
 
 def _takes_other_arguments(item: TypeDecorator[Any]) -> bool:
@@ -255,3 +263,28 @@ def _code(item: TypeEngine[Any], context: AutogenContext) -> str:
 def _qualified(text: str) -> str:
     first, bracket, rest = text.partition("(")
     return first + bracket + BARE.sub(lambda name: f"sa.{name[1]}" if hasattr(sqlalchemy, name[1]) else name[1], rest)
+
+
+def render_column(column: "Column[Any]", context: AutogenContext) -> str | bool:
+    """Return the code of a column with its sequence, without which it would auto-increment; False for any other."""
+    sequence = sequence_of(column)
+    if sequence is None:
+        return False
+    plain = copy_column(column)
+    plain.default = None
+    (text,) = render_op(context, ops.AddColumnOp("t", plain))
+    return f"{text[text.index('sa.Column(') : -2]}, default={sequence_code(sequence)})"
+
+
+def sequence_of(item: Any) -> Sequence | None:
+    """Return the sequence that gives a column its values; None for an optional one, which none of ours needs."""
+    found = item.default if isinstance(item, Column) else None
+    return found if isinstance(found, Sequence) and not found.optional else None
+
+
+def sequence_code(sequence: Sequence) -> str:
+    """Return a sequence as code."""
+    names = ("schema", "start", "increment", "minvalue", "maxvalue", "nominvalue", "nomaxvalue", "cycle", "cache")
+    given = {name: getattr(sequence, name) for name in names}
+    options = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
+    return f"sa.Sequence({str(sequence.name)!r}{options})"

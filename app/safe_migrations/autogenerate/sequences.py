@@ -1,22 +1,16 @@
 """Sequences that models take values from: created before their tables. Alembic creates none."""
 
-from typing import Any
-
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
-from alembic.autogenerate.render import render_op
-from alembic.operations.ops import AddColumnOp, CreateTableOp, MigrateOperation, UpgradeOps
+from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Sequence, inspect
+from sqlalchemy import Sequence, inspect
 
 from ..adapters.facts import Facts
-from ..internals import copy_column
-from .rendering import Comment, all_ops
-
-OPTIONS = ("schema", "start", "increment", "minvalue", "maxvalue", "nominvalue", "nomaxvalue", "cycle", "cache")
+from .rendering import Comment, all_ops, sequence_code, sequence_of
 
 
-class CreateSequence(MigrateOperation):
+class CreateSequence(ops.MigrateOperation):
     """CREATE SEQUENCE, on databases that have sequences."""
 
     def __init__(self, sequence: Sequence) -> None:
@@ -47,11 +41,11 @@ def missing_sequences(context: AutogenContext) -> list[CreateSequence]:
     return [CreateSequence(found) for found in missing]
 
 
-def create_sequences_first(context: MigrationContext, upgrade: UpgradeOps, concerned: list[Facts]) -> None:
+def create_sequences_first(context: MigrationContext, upgrade: ops.UpgradeOps, concerned: list[Facts]) -> None:
     """Create sequences before the tables that use them, for each database concerned."""
-    creates: list[MigrateOperation] = [op for op in upgrade.ops if isinstance(op, CreateSequence)]
+    creates: list[ops.MigrateOperation] = [op for op in upgrade.ops if isinstance(op, CreateSequence)]
     rest = [op for op in upgrade.ops if op not in creates]
-    columns = [column for op in all_ops(upgrade) if isinstance(op, CreateTableOp) for column in op.columns]
+    columns = [column for op in all_ops(upgrade) if isinstance(op, ops.CreateTableOp) for column in op.columns]
     new = {found.name: found for each in columns if (found := sequence_of(each)) is not None}
     if not context.dialect.supports_sequences and any(facts.sequences for facts in concerned):
         creates += map(CreateSequence, new.values())
@@ -60,34 +54,11 @@ def create_sequences_first(context: MigrationContext, upgrade: UpgradeOps, conce
     upgrade.ops[:] = [*creates, *rest]
 
 
-def sequence_of(item: Any) -> Sequence | None:
-    """Return the sequence that gives a column its values; None for an optional one, which none of ours needs."""
-    found = item.default if isinstance(item, Column) else None
-    return found if isinstance(found, Sequence) and not found.optional else None
-
-
-def render_column(column: "Column[Any]", context: AutogenContext) -> str | bool:
-    """Return the code of a column with its sequence, without which it would auto-increment; False for any other."""
-    sequence = sequence_of(column)
-    if sequence is None:
-        return False
-    plain = copy_column(column)
-    plain.default = None
-    (text,) = render_op(context, AddColumnOp("t", plain))
-    return f"{text[text.index('sa.Column(') : -2]}, default={_code(sequence)})"
-
-
-def _code(sequence: Sequence) -> str:
-    given = {name: getattr(sequence, name) for name in OPTIONS}
-    options = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
-    return f"sa.Sequence({str(sequence.name)!r}{options})"
-
-
 @renderers.dispatch_for(CreateSequence)
 def _create_sequence(_context: AutogenContext, op: CreateSequence) -> list[str]:
     kind = "DropSequence" if isinstance(op, DropSequence) else "CreateSequence"
     return [
         "if op.get_context().dialect.supports_sequences:",
-        f"op.execute(sa.schema.{kind}({_code(op.sequence)}))",
+        f"op.execute(sa.schema.{kind}({sequence_code(op.sequence)}))",
         "",
     ]

@@ -76,17 +76,17 @@ def _alike(old: _Thing, new: _Thing, facts: Facts) -> bool:
     if old.column is None or new.column is None:
         more_than_half = similarity(old.columns, new.columns, facts) > 0.5
         return old.column is new.column and old.table != new.table and more_than_half
-    return old.table == new.table and old.column != new.column and _same_family(old.columns[0], new.columns[0], facts)
+    return old.table == new.table and old.column != new.column and same_family(old.columns[0], new.columns[0], facts)
 
 
 def similarity(old: Collection[KnownColumn], new: Collection[KnownColumn], facts: Facts) -> float:
     """Return which share of the columns of two tables have the same name, and types of the same family."""
     others = {each.name: each for each in new}
-    common = [each for each in old if each.name in others and _same_family(each, others[each.name], facts)]
+    common = [each for each in old if each.name in others and same_family(each, others[each.name], facts)]
     return len(common) / max(len(old), len(new), 1)
 
 
-def _same_family(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
+def same_family(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
     """Return True if the types are of one family, or may be, because one of them is unknown."""
     before, after = facts.kind(old.type), facts.kind(new.type)
     return before is None or after is None or before.family == after.family
