@@ -54,6 +54,12 @@ class Toy(db.Model):
     spare_id: Mapped[int | None] = mapped_column(ForeignKey("pet.id"))
 """
 
+BOX = """
+class Box(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(String(9))
+"""
+
 ROWS = (
     "INSERT INTO {user} (id, username, email) VALUES (1, 'ann', 'a@x'), (2, 'bob', 'b@x')",
     "INSERT INTO pet (id, name, nick, age, owner_id) VALUES (1, 'rex', 'r', 3, 1), (2, 'tom', NULL, 5, NULL)",
@@ -185,6 +191,27 @@ def test_tables(pets: Project, database: str, rows: Callable[[str], list[Any]]) 
     assert {"ix_animal_both", "ix_animal_nickname", "uq_animal_name", "ix_plaything_animal_id"} <= names
     assert not [name for name in names if re.match("(ix|uq)_(pet|toy)", name)]
     assert {"ck_pet_age_not_negative", "fk_toy_pet_id_pet", "fk_toy_spare_id_pet"} <= names
+
+
+def test_primary_key(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+    """A renamed key is still numbered by the database, by AUTO_INCREMENT or by the sequence that it had, which keeps its
+    name, as the key does.
+    """
+    models(pets, USER, BEFORE, BOX)
+    pets.ok("migrate")
+    pets.ok("upgrade")
+    write(database, "INSERT INTO box (label) VALUES ('a')")
+    head = pets.db("current").stdout.split()[0]
+    models(pets, USER, BEFORE, BOX.replace("id:", "number:").replace("Box(", "Crate("))
+    script = migrate(pets, "rename=box:crate", "rename=box.id:number")
+    assert "RENAME COLUMN id TO number" in script
+    pets.ok("upgrade")
+    write(database, "INSERT INTO crate (label) VALUES ('b')")
+    assert [(1, "a"), (2, "b")] == rows("SELECT number, label FROM crate ORDER BY number")
+    assert AGREE in pets.ok("check")
+    pets.ok("downgrade", head)
+    write(database, "INSERT INTO box (label) VALUES ('c')")
+    assert [(1,), (2,), (3,)] == rows("SELECT id FROM box ORDER BY id")
 
 
 @on_servers

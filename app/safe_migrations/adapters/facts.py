@@ -58,9 +58,6 @@ class Facts:
     ddl_commits = True
     """Whether a DDL statement commits the transaction."""
 
-    one_writer = False
-    """Whether a transaction that has written blocks all other writers, whatever they write."""
-
     ends_transaction = frozenset(
         ["BEGIN", "COMMIT", "ROLLBACK", "PREPARE TRANSACTION", "COMMIT PREPARED", "ROLLBACK PREPARED", "XA"]
     ) | {"SET AUTOCOMMIT"}
@@ -84,23 +81,11 @@ class Facts:
     concurrent_indexes = False
     """Whether CREATE and DROP INDEX have a form that does not block writes."""
 
-    unvalidated_constraints = False
-    """Whether a foreign key or CHECK can be added without scanning existing rows under a lock."""
-
-    constraints_from_indexes = False
-    """Whether a unique index can become a constraint; creating both at once blocks reads and writes."""
-
-    not_null_scans = False
-    """Whether SET NOT NULL blocks reads during a scan, unless a CHECK proves it."""
-
     invents_values = False
     """Whether existing rows get an invented value in a NOT NULL column without a default."""
 
     generated_not_null = True
     """Whether a generated column may be NOT NULL."""
-
-    redefines_columns = False
-    """Whether changing or renaming a column restates its whole definition: type, default and comment."""
 
     rebuilds = False
     """Whether columns and constraints are changed by rebuilding the table, in Alembic's batch mode."""

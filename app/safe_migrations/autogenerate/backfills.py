@@ -15,13 +15,13 @@ from ..adapters.facts import Facts
 from ..adapters.products import FACTS
 from .answers import given_pairs, has_terminal, wrong
 from .renames import full_name
-from .rendering import Comment, ExpressionDefault, FillColumn, PerDialect, plain_type, table_changes
+from .rendering import ExpressionDefault, Lines, PerDialect, plain_type, table_changes
 
 NOW = "CURRENT_TIMESTAMP"
 EXPRESSION = "('x')"
-KEPT = Comment(
-    "The default stays: the release that is still running inserts rows without this column.",
-    "A later release may drop it.",
+KEPT = Lines(
+    "# The default stays: the release that is still running inserts rows without this column.",
+    "# A later release may drop it.",
 )
 VALUES = {
     bool: "yes or no",
@@ -151,12 +151,30 @@ def _filled(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDial
     stored = str(default.arg).strip("()") if value == NOW else value
     in_steps = [
         batch(_added(add, None)),
-        FillColumn(table, add.column, stored, schema),
+        Lines(_filling(add, stored)),
         batch(KEPT, _made_not_null(add, default)),
     ]
     at_once = [batch(KEPT, _added(add, default))]
     drop = [batch(add.reverse())]
     return PerDialect.of(lambda facts: (in_steps if facts.copies_for_default(EXPRESSION) else at_once, drop))
+
+
+def _filling(add: ops.AddColumnOp, value: str) -> str:
+    """Return an UPDATE, as code, that sets ``value`` in all rows that have NULL."""
+    code, kind = repr(value), ", sa.Text()"
+    if value in ("CURRENT_DATE", "CURRENT_TIME"):
+        code, kind = f"sa.func.{value.lower()}()", ""
+    elif isinstance(add.column.type, JSON):
+        quoted = "'" + value.replace("'", "''") + "'"
+        code, kind = f"sa.literal_column({quoted!r})", ""
+    elif isinstance(add.column.type, LargeBinary):
+        code, kind = repr(value.encode()), ", sa.LargeBinary()"
+    schema = f", schema={add.schema!r}" if add.schema else ""
+    name = str(add.column.name)
+    return (
+        f"op.execute(sa.table({str(add.table_name)!r}, sa.column({name!r}{kind}){schema})"
+        f".update().where(sa.column({name!r}).is_(None)).values({{{name!r}: {code}}}))"
+    )
 
 
 def _added(add: ops.AddColumnOp, default: DefaultClause | None) -> ops.AddColumnOp:

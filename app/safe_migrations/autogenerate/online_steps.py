@@ -123,10 +123,10 @@ def _unique_constraint(op: ops.CreateUniqueConstraintOp) -> list[Step]:
         return index
 
     def create(facts: Facts) -> Directions:
-        return _concurrently(index_of(facts)) if facts.constraints_from_indexes else index_created(op, None, facts)
+        return _concurrently(index_of(facts)) if facts.concurrent_indexes else index_created(op, None, facts)
 
     def use(facts: Facts) -> Directions:
-        if not facts.constraints_from_indexes:
+        if not facts.concurrent_indexes:
             return [], []
         add = by_index(op, facts)[1]
         table = facts.quoted(op.table_name, op.schema)
@@ -185,7 +185,7 @@ def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> l
     alter = ops.ModifyTableOps(table, list(alters), schema=schema)
 
     def check(facts: Facts) -> Directions:
-        checks = [not_null_check(op, facts) for op in alters] if facts.not_null_scans else []
+        checks = [not_null_check(op, facts) for op in alters] if facts.concurrent_indexes else []
         return checks, [each.reverse() for each in checks]
 
     def make_not_null(facts: Facts) -> Directions:

@@ -18,7 +18,7 @@ from ..review.rules.possible_renames import same_family, similarity
 from .answers import agreed, given_pairs, wrong
 from .column_checks import recreate_checks
 from .renamed_inspector import Renames, differences
-from .rendering import Directions, PerDialect, RenameTable, table_changes
+from .rendering import Directions, PerDialect, table_changes
 
 
 def find_renames(context: MigrationContext, upgrade: ops.UpgradeOps, facts: Facts) -> Renames:
@@ -142,7 +142,7 @@ def rename_operations(context: MigrationContext, renames: Renames) -> list[ops.M
     columns: list[ops.MigrateOperation] = []
     for schema in dict.fromkeys(schema for schema, _ in renames.tables):
         pairs = [(old, new) for (where, old), new in renames.tables.items() if where == schema]
-        tables += [RenameTable(old, new, schema=schema) for _, old, new in in_order(pairs)]
+        tables += [_table_renamed(schema, old, new) for _, old, new in in_order(pairs)]
     for table, new in renames.tables.items():
         log.info("Renaming table %s to %s", full_name(*table), new)
     for table, renamed in renames.columns.items():
@@ -153,6 +153,11 @@ def rename_operations(context: MigrationContext, renames: Renames) -> list[ops.M
             log.info("Renaming column %s to %s", full_name(*after, old), new)
     drop, create = recreate_checks(context, renames, models_of(context))
     return [*tables, *drop, *columns, *create]
+
+
+def _table_renamed(schema: str | None, *names: str) -> PerDialect:
+    up, down = (ops.RenameTableOp(*pair, schema=schema) for pair in (names, names[::-1]))
+    return PerDialect.of(lambda _facts: ([up], [down]))
 
 
 def _column_renamed(table: Name, old: str, new: str, facts: Facts) -> Directions:

@@ -10,7 +10,7 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import render_op
 from alembic.operations import ops
-from sqlalchemy import JSON, Column, ColumnElement, DefaultClause, Dialect, LargeBinary, Sequence
+from sqlalchemy import Column, ColumnElement, DefaultClause, Dialect, Sequence
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -91,14 +91,6 @@ class AddEnumValue(PerDialect):
         return "add_enum_value", f"{self.name}.{self.value}"
 
 
-class RenameTable(ops.RenameTableOp):
-    """Alembic's operation, which can be reversed and rendered."""
-
-    def reverse(self) -> "RenameTable":
-        """Return what restores the old name."""
-        return RenameTable(self.new_table_name, self.table_name, schema=self.schema)
-
-
 class NamingBatch(ops.ModifyTableOps):
     """A batch, whatever ``render_as_batch`` says, in which the convention names constraints that have no name."""
 
@@ -115,25 +107,15 @@ class ExpressionDefault(DefaultClause):
         self.code = code
 
 
-class FillColumn(ops.MigrateOperation):
-    """An UPDATE that sets ``value`` in all rows that have NULL; a downgrade has nothing to do."""
-
-    def __init__(self, table_name: str, column: "Column[Any]", value: str, schema: str | None) -> None:
-        self.table_name = table_name
-        self.column = column
-        self.value = value
-        self.schema = schema
-
-
-class Comment(ops.MigrateOperation):
-    """Lines of a comment in a script."""
+class Lines(ops.MigrateOperation):
+    """Code or comments as the script has them; the downgrade has none."""
 
     def __init__(self, *lines: str) -> None:
         self.lines = lines
 
-    def reverse(self) -> "Comment":
-        """Return a comment without lines."""
-        return Comment()
+    def reverse(self) -> "Lines":
+        """Return no lines."""
+        return Lines()
 
 
 class AutocommitBlock(ops.OpContainer):
@@ -162,8 +144,8 @@ def _per_dialect(context: AutogenContext, op: PerDialect) -> list[str]:
     return [*found, ""]
 
 
-@renderers.dispatch_for(RenameTable)
-def _rename_table(_context: AutogenContext, op: RenameTable) -> str:
+@renderers.dispatch_for(ops.RenameTableOp)
+def _rename_table(_context: AutogenContext, op: ops.RenameTableOp) -> str:
     schema = f", schema={op.schema!r}" if op.schema else ""
     return f"op.rename_table({str(op.table_name)!r}, {str(op.new_table_name)!r}{schema})"
 
@@ -178,27 +160,9 @@ def _naming_batch(context: AutogenContext, op: NamingBatch) -> list[str]:
     return [head.replace(") as batch_op:", f", naming_convention={op.convention!r}) as batch_op:"), *lines]
 
 
-@renderers.dispatch_for(FillColumn)
-def _fill_column(_context: AutogenContext, op: FillColumn) -> str:
-    quoted = "'" + op.value.replace("'", "''") + "'"
-    value, kind = repr(op.value), ", sa.Text()"
-    if op.value in ("CURRENT_DATE", "CURRENT_TIME"):
-        value, kind = f"sa.func.{op.value.lower()}()", ""
-    elif isinstance(op.column.type, JSON):
-        value, kind = f"sa.literal_column({quoted!r})", ""
-    elif isinstance(op.column.type, LargeBinary):
-        value, kind = repr(op.value.encode()), ", sa.LargeBinary()"
-    schema = f", schema={op.schema!r}" if op.schema else ""
-    name = str(op.column.name)
-    return (
-        f"op.execute(sa.table({str(op.table_name)!r}, sa.column({name!r}{kind}){schema})"
-        f".update().where(sa.column({name!r}).is_(None)).values({{{name!r}: {value}}}))"
-    )
-
-
-@renderers.dispatch_for(Comment)
-def _comment(_context: AutogenContext, op: Comment) -> list[str]:
-    return [f"# {line}" for line in op.lines]
+@renderers.dispatch_for(Lines)
+def _lines(_context: AutogenContext, op: Lines) -> list[str]:
+    return list(op.lines)
 
 
 @renderers.dispatch_for(AutocommitBlock)

@@ -7,7 +7,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Sequence, inspect
 
 from ..adapters.facts import Facts
-from .rendering import Comment, all_ops, sequence_code, sequence_of
+from .rendering import Lines, all_ops, sequence_code, sequence_of
 
 
 class CreateSequence(ops.MigrateOperation):
@@ -50,7 +50,7 @@ def create_sequences_first(context: MigrationContext, upgrade: ops.UpgradeOps, c
     if not context.dialect.supports_sequences and any(facts.sequences for facts in concerned):
         creates += map(CreateSequence, new.values())
     if any(isinstance(op, CreateSequence) and op.sequence.name not in new for op in creates):
-        creates.insert(0, Comment("Existing rows have keys: let the sequence start after them, with start=..."))
+        creates.insert(0, Lines("# Existing rows have keys: let the sequence start after them, with start=..."))
     upgrade.ops[:] = [*creates, *rest]
 
 

@@ -82,7 +82,6 @@ class MySQLFacts(Facts):
     invents_values = True  # in strict mode too (manual, "Data Type Default Values")
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
-    redefines_columns = True
     # "Data Type Default Values" in its manual.
     without_default: tuple[type[TypeEngine[Any]], ...] = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary)
     lengths_that_grow_free = 0

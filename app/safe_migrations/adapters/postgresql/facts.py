@@ -68,9 +68,6 @@ class PostgreSQLFacts(Facts):
     code_in_strings = True
     runs_strings = RUNS_STRINGS
     concurrent_indexes = True
-    unvalidated_constraints = True
-    constraints_from_indexes = True
-    not_null_scans = True
     enums_are_types = True
     sequences = True
     stable_functions = STABLE

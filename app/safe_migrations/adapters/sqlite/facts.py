@@ -20,7 +20,6 @@ class SQLiteFacts(Facts):
     default_schema = "main"
     ddl_commits = False
     reaches_out = re.compile(r"ATTACH\b|VACUUM\b.* INTO\b")
-    one_writer = True
     longest_name = inf
     sizes_hold = False
     rebuilds = True
