@@ -225,7 +225,7 @@ def add_more(project: Project) -> None:
     models(project, USER, MORE, after)
 
 
-def test_apart(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+def test_online_steps(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
     """With PostgreSQL among the targets, indexes are made concurrently, each in a revision of its own, and foreign keys
     come NOT VALID and are validated in one more; enums go with the downgrade. It all runs on every database.
     """
@@ -246,7 +246,7 @@ def test_apart(pets: Project, database: str, rows: Callable[[str], list[Any]]) -
         assert [1, 1] == [sql.count(f"CREATE TYPE {name} AS ENUM") for name in ("kind", "size")]
 
 
-def test_constraints_apart(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
+def test_online_constraints(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
     """With PostgreSQL among the targets, a unique constraint comes by an index that is made concurrently, NOT NULL by a
     CHECK, and indexes go concurrently; what is made anew under its name is dropped just before. No rule blocks, and it
     all runs on every database, and in a rehearsal.
@@ -527,7 +527,7 @@ def test_index_of_a_key_that_stays(pets: Project, database: str, targets: str) -
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_apart_by_name(pets: Project, database: str) -> None:
+def test_online_steps_by_name(pets: Project, database: str) -> None:
     """Indexes of one name in two schemas are two; one whose WHERE names a column that goes, goes with that; and a name
     made of long ones is not cut in two places.
     """
@@ -560,7 +560,7 @@ class {0}(db.Model):
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_apart_reviewed(pets: Project, database: str) -> None:
+def test_online_steps_reviewed(pets: Project, database: str) -> None:
     """The revisions made for indexes, and for the foreign keys of each table, have no findings."""
     column = "    cage_id: Mapped[int | None] = mapped_column(ForeignKey('cage.id'), index=True)\n"
     models(pets, USER + column, MORE, BEFORE + column)

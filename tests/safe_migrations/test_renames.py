@@ -194,9 +194,7 @@ def test_tables(pets: Project, database: str, rows: Callable[[str], list[Any]]) 
 
 
 def test_primary_key(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
-    """A renamed key is still numbered by the database, by AUTO_INCREMENT or by the sequence that it had, which keeps its
-    name, as the key does.
-    """
+    """A renamed key is still numbered by the database, by AUTO_INCREMENT or by the sequence that it had."""
     models(pets, USER, BEFORE, BOX)
     pets.ok("migrate")
     pets.ok("upgrade")

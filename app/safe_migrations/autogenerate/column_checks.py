@@ -5,7 +5,7 @@ from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Boolean, CheckConstraint, Column, Enum, Inspector, MetaData, Table, inspect
+from sqlalchemy import Boolean, CheckConstraint, Column, Enum, MetaData, Table, inspect
 from sqlalchemy import text as sql_text
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql.elements import conv
@@ -15,11 +15,11 @@ from ..adapters.facts import Facts
 from ..database import naming_convention
 from ..review.known_schema import Name
 from .history import tables_by_revisions
-from .renamed_inspector import Renames, in_new_names
+from .renamed_inspector import RenamedInspector, Renames, in_new_names
 from .rendering import Directions, PerDialect, table_changes
 
 
-def drop_checks_first(context: MigrationContext, upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
+def drop_checks_first(context: MigrationContext, upgrade: ops.UpgradeOps, inspector: RenamedInspector) -> None:
     """Drop the CHECKs that name a dropped column before it (SQLite and MariaDB refuse to drop it otherwise), and in the
     downgrade, drop the CHECK of an added column's type before the column.
 
@@ -27,12 +27,13 @@ def drop_checks_first(context: MigrationContext, upgrade: ops.UpgradeOps, inspec
     """
     for changes in table_changes(upgrade):
         table, schema = changes.table_name, changes.schema
+        _, before = inspector.renames.before((schema, table))
         columns = [op.column_name for op in changes.ops if isinstance(op, ops.DropColumnOp)]
         dropped = {op.constraint_name for op in changes.ops if isinstance(op, ops.DropConstraintOp)}
         first, last = [], []
         for name, text, column in _naming(columns, inspector.get_check_constraints(table, schema) if columns else []):
             if name not in dropped:
-                known = tables_by_revisions(context, context.dialect.name).column(table, column, schema)
+                known = tables_by_revisions(context, context.dialect.name).column(before, column, schema)
                 of_type = _of_type(table, column, known.type if known is not None else None, name)
                 first.append(_created((schema, table), name, text, of_type).reverse())
         for op in changes.ops:

@@ -69,14 +69,10 @@ def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
         if kind == "server_default":
             is_now = isinstance(getattr(item, "arg", None), now)
             return "sa.text('CURRENT_TIMESTAMP')" if is_now else getattr(item, "code", False)
-        if kind == "column":
-            from .rendering import render_column
+        if kind in ("column", "type"):
+            from .rendering import render_column, render_type
 
-            return render_column(item, autogen)
-        if kind == "type":
-            from .rendering import render_type
-
-            return render_type(item, autogen)
+            return render_column(item, autogen) if kind == "column" else render_type(item, autogen)
         return False
 
     return render

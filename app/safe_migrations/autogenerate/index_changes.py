@@ -65,9 +65,14 @@ def rename_indexes(upgrade: ops.UpgradeOps) -> None:
     """
     changed = table_changes(upgrade)
     renames = [pair for changes in changed for pair in _take_renames(changes)]
-    pairs = ((name_of(drop), name_of(create)) for drop, create in renames)
-    renamed = [PerDialect.of(partial(_renamed, renames[at][1], old, new)) for at, old, new in in_order(pairs)]
-    upgrade.ops[:0] = renamed
+    in_turn = list(in_order((name_of(drop), name_of(create)) for drop, create in renames))
+
+    def directions(facts: Facts) -> Directions:
+        found = [_renamed(renames[at][1], old, new, facts) for at, old, new in in_turn]
+        return [op for up, _ in found for op in up], [op for _, down in found[::-1] for op in down]
+
+    if renames:
+        upgrade.ops.insert(0, PerDialect.of(directions))
     for changes in changed:
         last = replaced(changes)
         changes.ops[:] = [*(op for op in changes.ops if op not in last), *last]

@@ -66,7 +66,7 @@ def split_online_steps(
     return scripts
 
 
-def _indexes(tables: list[ops.ModifyTableOps], needed: ForeignKeyIndexes) -> tuple[list[Step], list[Step]]:
+def _indexes(tables: list[ops.ModifyTableOps], indexes: ForeignKeyIndexes) -> tuple[list[Step], list[Step]]:
     """Create new indexes before dropping the ones they replace, unless both have the same name; return the other drops
     for later, because a unique constraint may replace one too.
 
@@ -80,10 +80,10 @@ def _indexes(tables: list[ops.ModifyTableOps], needed: ForeignKeyIndexes) -> tup
         for op in list(changes.ops):
             name = (changes.schema, name_of(op)) if isinstance(op, ops.DropIndexOp | ops.CreateIndexOp) else None
             if isinstance(op, ops.DropIndexOp) and name and not loses_column:
-                created = PerDialect.of(partial(_created, op.reverse(), needed.get(name[1])))
+                created = PerDialect.of(partial(_created, op.reverse(), indexes.get(name[1])))
                 drops[name] = f"Drop index {name[1]}", created.reverse()
             elif isinstance(op, ops.CreateIndexOp) and name:
-                creates[name] = f"Create index {name[1]}", PerDialect.of(partial(_created, op, needed.get(name[1])))
+                creates[name] = f"Create index {name[1]}", PerDialect.of(partial(_created, op, indexes.get(name[1])))
             else:
                 continue
             changes.ops.remove(op)
