@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flask_migrate
-from sqlalchemy import Column, Constraint, Dialect, Engine, PoolProxiedConnection
+from sqlalchemy import Column, Connection, Constraint, Dialect, Engine, Inspector, PoolProxiedConnection, inspect
 from sqlalchemy.inspection import _inspects
 from sqlalchemy.types import TypeEngine
 
@@ -17,6 +17,14 @@ def copy_column(column: "Column[Any]") -> "Column[Any]":
     SQLAlchemy 2.1 copies columns with their tables only (Table.to_metadata), and foreign keys not a second time.
     """
     return column._copy()
+
+
+def initialize(inspector: Inspector, connection: Connection) -> None:
+    """Let an instance of a subclass of Inspector inspect ``connection``.
+
+    SQLAlchemy 2.1 deprecates Inspector's own __init__(), and inspect() makes no subclass but the dialect's.
+    """
+    vars(inspector).update(vars(inspect(connection)))
 
 
 def variants_of(kind: TypeEngine[Any]) -> Mapping[str, TypeEngine[Any]]:

@@ -6,9 +6,11 @@ from flask import Flask
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    Connection,
     Engine,
     Enum,
     ForeignKey,
+    Inspector,
     Integer,
     MetaData,
     String,
@@ -95,3 +97,15 @@ def test_is_created() -> None:
     for dialect, created in (("sqlite", True), ("mysql", False), ("postgresql", False)):
         assert created == internals.is_created(checks["kind"], dialect_of(dialect))
         assert internals.is_created(checks["own"], dialect_of(dialect))
+
+
+def test_initialize() -> None:
+    """An instance of a subclass of Inspector reads the database."""
+
+    class Own(Inspector):
+        def __init__(self, connection: Connection) -> None:
+            internals.initialize(self, connection)
+
+    with create_engine("sqlite://").connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE pet (id INTEGER)")
+        assert ["pet"] == Own(connection).get_table_names()

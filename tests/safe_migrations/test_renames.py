@@ -302,6 +302,8 @@ def test_what_sqlite_hides(project: Project, database: str, rows: Callable[[str]
     migrate(project, "rename=pet:animal", "rename=pet.age:years")
     done = project.db("upgrade", MIGRATION_REVIEW="enforce")
     assert "would lose AUTOINCREMENT and a CHECK constraint (rebuild-loses)" in done.stderr
+    assert "(rename-table)" in done.stderr
+    assert "(rename-column)" in done.stderr
     assert [(1, "rex", 3)] == rows("SELECT id, name, age FROM pet")
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import UpgradeOps
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Inspector, inspect
+from sqlalchemy import Connection, Inspector
 
 from ..console import only_warnings
+from ..internals import initialize
 from ..review.known_schema import Name
 
 WITH_COLUMNS = (
@@ -76,7 +77,7 @@ class RenamedInspector(Inspector):
     """An Inspector that reports tables and columns under the names that they get."""
 
     def __init__(self, connection: Connection, renames: Renames) -> None:
-        vars(self).update(vars(inspect(connection)))  # whose own __init__() is deprecated
+        initialize(self, connection)
         self.renames = renames
 
     def get_table_names(self, schema: str | None = None, **options: Any) -> list[str]:
