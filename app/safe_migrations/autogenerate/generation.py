@@ -107,9 +107,10 @@ def _drop_indexes_with_their_table(container: ops.OpContainer) -> None:
 
 
 def _close_circles_last(upgrade: ops.OpContainer) -> None:
-    """Where new tables refer to each other, create the foreign keys that point forward after all tables: no server but
-    SQLite accepts a reference to a table that does not exist. So with any that has ``use_alter``: no server but SQLite
-    creates it with its table.
+    """Create foreign keys that point forward, and those with ``use_alter``, after all new tables.
+
+    Only SQLite accepts a reference to a table that does not exist; and only SQLite creates a key that has ``use_alter``
+    with its table.
     """
     coming = {op.table_name for op in upgrade.ops if isinstance(op, ops.CreateTableOp)}
     for op in [op for op in upgrade.ops if isinstance(op, ops.CreateTableOp)]:
@@ -165,7 +166,7 @@ def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.Modify
     model = models_of(context).get((changes.schema, changes.table_name))
     if model is not None and "postgresql_partition_by" in dict(model.kwargs):  # model.kwargs has defaults, too
         return True
-    return KnownSchema(context.connection).partitions(facts, changes.table_name, changes.schema) is not None
+    return KnownSchema(context.connection).is_partitioned(facts, changes.table_name, changes.schema)
 
 
 def _let_generated_columns_be_null(upgrade: ops.UpgradeOps) -> None:

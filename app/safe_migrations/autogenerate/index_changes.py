@@ -180,7 +180,7 @@ def _foreign_key(changes: ops.ModifyTableOps, key: Any) -> ops.CreateForeignKeyO
 
 
 def recreate_foreign_keys(upgrade: ops.UpgradeOps, indexes: ForeignKeyIndexes) -> None:
-    """Where an index is dropped that a foreign key needs, in the upgrade or the downgrade, give the key its own."""
+    """Give a foreign key an index of its own if the upgrade or the downgrade drops the index that it needs."""
     for changes in table_changes(upgrade):
         for op in [each for each in changes.ops if isinstance(each, ops.CreateIndexOp) or is_drop(each)]:
             if (key := indexes.get(name_of(op))) is not None:

@@ -180,7 +180,7 @@ def _without_type(changes: ops.ModifyTableOps, op: ops.AlterColumnOp) -> ops.Alt
 
 
 def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> list[Step]:
-    """Where SET NOT NULL scans all rows under an exclusive lock, let a CHECK scan them under a weaker one before."""
+    """Let a CHECK scan the rows under a weaker lock before SET NOT NULL, which scans them under an exclusive one."""
     table, schema = changes.table_name, changes.schema
     alter = ops.ModifyTableOps(table, list(alters), schema=schema)
 
