@@ -21,7 +21,7 @@ from ..errors import MigrationError, relative
 from ..plan import is_at_head, upgrades
 from ..remedies import Situation, message
 from ..review.recorder import one_way
-from .comparison import Loss, differences, is_restored, losses, not_restored, overwritten
+from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
 
 # As `-x` takes them. Only another session of the script can hold a lock on the copy, and MIGRATION_REHEARSAL_URL may
 # name the copy itself.
