@@ -39,7 +39,7 @@ def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows
             "keep it in the app's own database: do not pass version_table_schema to Migrate(...).",
         )
     with ExitStack() as stack:
-        url = stack.enter_context(_empty_database(adapter, connection, using))
+        url = stack.enter_context(_empty_database(adapter, using.rehearsal_url))
         scratch = adapter_of(_engine(url))
         stack.callback(scratch.engine.dispose)
         _copy(adapter, connection, scratch, using, rows)
@@ -50,42 +50,31 @@ def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows
 
 
 @contextmanager
-def _empty_database(adapter: Adapter, connection: Connection, using: Settings) -> Iterator[URL]:
-    """Yield a database on the app's server; or the one, or one on the server, that MIGRATION_REHEARSAL_URL names."""
+def _empty_database(adapter: Adapter, given: URL | None) -> Iterator[URL]:
+    """Yield an empty database: ``given`` if that names one, else a new one on its server or on the app's."""
     name = _name(adapter.engine.url)
-    if using.rehearsal_url is None:
-        with _created(adapter, connection, name) as url:
-            yield url
-        return
-    given = using.rehearsal_url
-    if _name(given) == name:
+    if given is not None and _name(given) == name:
         raise MigrationError(
             "MIGRATION_REHEARSAL_URL names the app's own database.",
             "name another one, or unset it to rehearse beside the app's database:",
             "unset MIGRATION_REHEARSAL_URL",
         )
-    if given.database:
+    if given is not None and given.database:
         with _borrowed(given) as url:
             yield url
         return
-    server = adapter_of(_engine(given.set(database=adapter.maintenance_database)))
+    server = adapter_of(_engine(given.set(database=adapter.maintenance_database) if given else adapter.engine.url))
     try:
-        with _connected(server.engine) as session, _created(server, session, name) as url:
-            yield url
+        with _connected(server.engine) as session:
+            if server.databases.drop(session, name):
+                log.info("Removed %s, left by a rehearsal that was killed", name)
+            server.databases.make(session, name)
+            try:
+                yield server.engine.url.set(database=server.databases.path(name))
+            finally:
+                server.databases.drop(session, name)
     finally:
         server.engine.dispose()
-
-
-@contextmanager
-def _created(adapter: Adapter, connection: Connection, name: str) -> Iterator[URL]:
-    """Create a database beside that of ``adapter``, and drop it at the end."""
-    if adapter.databases.drop(connection, name):
-        log.info("Removed %s, left by a rehearsal that was killed", name)
-    adapter.databases.make(connection, name)
-    try:
-        yield adapter.engine.url.set(database=adapter.databases.path(name))
-    finally:
-        adapter.databases.drop(connection, name)
 
 
 @contextmanager
