@@ -28,7 +28,7 @@ from sqlalchemy.util import set_creation_order
 from ...errors import MigrationError, UnsafeError, summary
 from ..base import double_quoted
 from .dump import bare, copy_schema
-from .table_texts import Clause, TableText, features, unquoted
+from .table_texts import Clause, TableText, features
 
 ON_LOSS = "on_rebuild_loss"
 """The option of ``context.configure()`` whose function gets the UnsafeError for a loss, and raises or accepts it."""
@@ -148,7 +148,7 @@ class Rebuild:
 
         def stays(clause: Clause, columns: set[str]) -> bool:
             if clause.kind == "FOREIGN":
-                return columns.issuperset(unquoted(name.strip()) for name in clause.inside("KEY")[0].split(","))
+                return columns.issuperset(part.words[0].text.lower() for part in clause.inside("KEY")[0].parts())
             return clause.name not in changed if clause.kind else clause.name in columns
 
         before, after = {name.lower() for name in self.staying}, {each.name.lower() for each in self.staying.values()}

@@ -13,7 +13,8 @@ from ..base import double_quoted, is_own_table
 from ..snapshot import Rows, Snapshot
 from .table_texts import TableText, normalized
 
-OF_TABLE = r"AUTOINCREMENT|ON\s+CONFLICT\s+\w+|(?:NOT\s+)?DEFERRABLE(?:\s+INITIALLY\s+\w+)?"
+OF_TABLE = re.compile(r"\b(?:AUTOINCREMENT|ON CONFLICT \w+|(?:NOT )?DEFERRABLE(?: INITIALLY \w+)?)\b")
+OF_COLUMN = re.compile(r"\bCOLLATE \w+")
 # Kinds of columns (sqlite.org/pragma.html, table_xinfo).
 KINDS = {0: "", 1: "HIDDEN", 2: "GENERATED", 3: "GENERATED STORED"}
 
@@ -47,13 +48,12 @@ def _counters(connection: sqlite3.Connection, schema: list[tuple[str, str, str, 
 def _described(connection: sqlite3.Connection, table: str, sql: str) -> Iterator[tuple[str, str]]:
     text = TableText.of(sql)
     words = [normalized(sql)] if normalized(sql).startswith("CREATE VIRTUAL") else []
-    words += [*text.options, *(found for clause in text.clauses for found in clause.matches(OF_TABLE))]
+    words += [*text.options, *(found for clause in text.clauses for found in OF_TABLE.findall(clause.words.keywords))]
     yield f"table {table}", " ".join(sorted(words))
-    of_columns = {
-        clause.name: [*clause.matches(r"COLLATE\s+\S+"), *(f"AS ({normalized(each)})" for each in clause.inside("AS"))]
-        for clause in text.clauses
-        if not clause.kind
-    }
+    of_columns = {}
+    for clause in (clause for clause in text.clauses if not clause.kind):
+        expressions = [f"AS ({normalized(each)})" for each in clause.inside("AS")]
+        of_columns[clause.name] = [*OF_COLUMN.findall(clause.words.keywords), *expressions]
     columns = connection.execute(f"PRAGMA table_xinfo({double_quoted(table)})").fetchall()
     key = [column for column in columns if column[5]]
     for _, name, kind, not_null, default, place, hidden in columns:
@@ -75,8 +75,9 @@ def _described(connection: sqlite3.Connection, table: str, sql: str) -> Iterator
     for clause in text.clauses:
         for condition in clause.inside("CHECK"):
             yield f"CHECK ({normalized(condition)}) of {table}", ""
-        for named in clause.matches(r"CONSTRAINT\s+[^\s(]+"):
-            yield f"constraint {named.split(' ', 1)[1]} of {table}", ""
+        for at, word in enumerate(clause.words.words):
+            if word.keyword == "CONSTRAINT":
+                yield f"constraint {clause.words.words[at + 1].text.upper()} of {table}", ""
 
 
 def _inner(default: str) -> str:
