@@ -213,6 +213,25 @@ def test_primary_key(pets: Project, database: str, rows: Callable[[str], list[An
 
 
 @on_servers
+def test_renamed_unique_index(pets: Project, database: str) -> None:
+    """A unique index that a script renamed is dropped as one, though MySQL reports it as a unique constraint too."""
+    box = BOX.replace("String(9)", "String(9), index=True, unique=True")
+    models(pets, USER, BEFORE, box)
+    pets.ok("migrate")
+    pets.ok("upgrade")
+    models(
+        pets, USER, BEFORE, BOX.replace("label:", "name:").replace("String(9)", "String(9), index=True, unique=True")
+    )
+    migrate(pets, "rename=box.label:name")
+    pets.ok("upgrade")
+    assert "ix_box_name" in str(schema(database))
+    models(pets, USER, BEFORE, BOX.replace("label:", "name:"))
+    script = migrate(pets)
+    assert "drop_index(" in script
+    assert "drop_constraint(" not in script
+
+
+@on_servers
 def test_tables_of_other_schemas(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
     """With include_schemas=True tables of each schema are renamed, whichever schema Alembic reads first: that depends
     on the hash seed. A table of another app, in a schema that the models do not have, stays.

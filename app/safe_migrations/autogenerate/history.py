@@ -20,9 +20,16 @@ def tables_by_revisions(context: MigrationContext, product: str) -> KnownSchema:
 
 
 def indexes_by_revisions(context: MigrationContext) -> set[str]:
-    """Return the names of what the revisions created as indexes, and not as unique constraints."""
+    """Return the names of what the revisions created as indexes, and not as unique constraints.
+
+    On the database at hand, or on SQLite, where an index is renamed by creating it again.
+    """
+    return _indexes(context, context.dialect.name) | _indexes(context, "sqlite")
+
+
+def _indexes(context: MigrationContext, product: str) -> set[str]:
     names: set[str] = set()
-    for operation in _operations(context, context.dialect.name):
+    for operation in _operations(context, product):
         match operation.op:
             case ops.CreateIndexOp() as op:
                 names.add(str(op.index_name))
