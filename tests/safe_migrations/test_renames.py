@@ -212,6 +212,19 @@ def test_primary_key(pets: Project, database: str, rows: Callable[[str], list[An
     assert [(1,), (2,), (3,)] == rows("SELECT id FROM box ORDER BY id")
 
 
+def test_checks_compared_by_name(pets: Project, database: str) -> None:
+    """With Alembic's plugin for CHECKs these follow a rename too; ours is added to what the app asks for."""
+    factory = (pets.path / "app" / "__init__.py").read_text()
+    plugins = 'autogenerate_plugins=["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"]'
+    pets.write("app/__init__.py", factory.replace("migrate.init_app(app, db)", f"migrate.init_app(app, db, {plugins})"))
+    assert AGREE in pets.ok("check")
+    after = BEFORE.replace("Pet(", "Animal(").replace("ix_pet", "ix_animal").replace("pet.id", "animal.id")
+    models(pets, USER, after)
+    migrate(pets, "rename=pet:animal")
+    there_and_back(pets, database, lambda: None)
+    assert "ck_animal_age_not_negative" in str(schema(database))
+
+
 @on_servers
 def test_renamed_unique_index(pets: Project, database: str) -> None:
     """A unique index that a script renamed is dropped as one, though MySQL reports it as a unique constraint too."""
