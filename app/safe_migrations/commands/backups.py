@@ -12,7 +12,7 @@ from ..database import app_engine, heads_in_words
 from ..errors import MigrationError, UnsafeError, masked, relative
 from ..lock import locked
 from .app_database import backups_of, opened, settings_of
-from .group import MigrationCommand, config_of, directory_option
+from .command import MigrationCommand, config_of, directory_option
 
 
 @click.command(cls=MigrationCommand)

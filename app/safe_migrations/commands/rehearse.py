@@ -14,7 +14,7 @@ from ..plan import upgrades
 from ..rehearsal.runner import Rehearsal
 from ..rehearsal.scratch import scratch_copy
 from .app_database import opened
-from .group import MigrationCommand, config_of, directory_option
+from .command import MigrationCommand, config_of, directory_option
 
 
 @click.command(cls=MigrationCommand)

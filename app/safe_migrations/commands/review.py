@@ -14,7 +14,7 @@ from ..review.findings import FORMATS, Finding, as_text, merged
 from ..review.recorder import recordings
 from ..review.reviewer import review_pending, review_revisions
 from .app_database import opened, settings_of
-from .group import MigrationCommand, config_of, directory_option
+from .command import MigrationCommand, config_of, directory_option
 
 
 @click.command(cls=MigrationCommand)

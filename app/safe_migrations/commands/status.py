@@ -19,7 +19,7 @@ from ..errors import masked, relative
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
-from .group import MigrationCommand, config_of, directory_option
+from .command import MigrationCommand, config_of, directory_option
 
 
 @click.command(cls=MigrationCommand)

@@ -1,0 +1,130 @@
+"""A command of `flask db`, which validates the settings and reports errors in words; what its commands share."""
+
+import errno
+import logging
+import os
+import re
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from flask import current_app, g
+from flask.helpers import get_debug_flag
+
+from ..remedies import Situation, message, script_place
+
+directory_option = click.option(
+    "-d", "--directory", default=None, help='Migration script directory (default is "migrations")'
+)
+
+
+def config_of(directory: str | None, x_arg: tuple[str, ...] | None = None) -> Any:
+    """Return Alembic's Config for the migrations in ``directory``, by default the app's."""
+    return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"), x_arg=x_arg)
+
+
+class MigrationCommand(click.Command):
+    """A command that reports an error with its message and exit status 1, after the traceback if FLASK_DEBUG=1."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse ``-1`` as a revision, which it is to Alembic, and not as an option."""
+        options = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
+        wants_value = {name for option in options for name in option.opts}
+        back = [
+            arg
+            for before, arg in zip(["", *args], args, strict=False)
+            if re.fullmatch(r"-\d+", arg) and before not in wants_value
+        ]
+        if back and any(param.name == "revision" for param in self.params):
+            args = [arg for arg in args if arg not in back] + ["--", *back]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Raise a click.ClickException for any error."""
+        _complete_usage(ctx)
+        situation = _situation(ctx)
+        try:
+            with _doubtful_history_refused(), _flask_migrate_silent():
+                _require_env(situation.directory)
+                _require_settings(ctx, situation.directory)
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # the last by `flask db backups | head`, which click ends silently
+        except SystemExit as end:
+            # Flask-Migrate logs a CommandError and exits while it handles it; a script that exits has not upgraded.
+            if end.__context__ is None and script_place(end, situation.directory) is None:
+                raise
+            if isinstance(end.__context__, click.Abort):  # Ctrl-C at a question; to Flask-Migrate a RuntimeError
+                raise end.__context__ from None
+            error = end.__context__ or end
+        except Exception as raised:
+            error = raised
+        if get_debug_flag():
+            traceback.print_exception(error)
+        raise click.ClickException(str(message(error, situation)))
+
+
+def _complete_usage(ctx: click.Context) -> None:
+    """Raise UsageError for arguments that click and Flask-Migrate accept, but that would do something else."""
+    target = ctx.params.pop("target", None)
+    if target is not None:
+        if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
+            raise click.UsageError("Give the revision as argument or as --revision, not as both.", ctx)
+        ctx.params["revision"] = target
+    if ctx.params.get("revision") == "":
+        raise click.UsageError(f"The revision is empty. Fix: {ctx.command_path} REV", ctx)
+    revisions = ctx.params.get("revisions", ["heads"])
+    if not revisions or "" in revisions:
+        raise click.UsageError(f'No revisions to merge. Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
+    if ctx.params.get("multidb") and ctx.get_parameter_source("template") is not ParameterSource.COMMANDLINE:
+        raise click.UsageError(
+            f"This project's template is for one database. Instead: {ctx.command_path} --template flask-multidb", ctx
+        )
+
+
+def _situation(ctx: click.Context) -> Situation:
+    migrate = current_app.extensions["migrate"]
+    directory = ctx.params.get("directory") or g.get("directory") or migrate.directory
+    typed = (str(value) for value in ctx.params.values() if value is not None)
+    return Situation(migrate.db.engine.url, Path(directory), frozenset(typed), bool(ctx.params.get("sql")))
+
+
+def _require_env(directory: Path) -> None:
+    """Raise FileNotFoundError if env.py is missing: Alembic would run its bytecode."""
+    if (directory / "versions").is_dir() and not (directory / "env.py").exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory / "env.py"))
+
+
+def _require_settings(ctx: click.Context, directory: Path) -> None:
+    """Validate all settings, even for a command that has nothing to do."""
+    from ..settings import UnknownSettingError, read
+
+    typed = [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]
+    try:
+        read(dict(each.partition("=")[::2] for each in typed), directory)
+    except UnknownSettingError as error:
+        raise click.UsageError(str(error), ctx) from error
+
+
+@contextmanager
+def _doubtful_history_refused() -> Iterator[None]:
+    """Turn Alembic's warnings about the history into errors: of two scripts for a revision it takes either."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", r"Revision .* is (present more than once|not present)", UserWarning)
+        yield
+
+
+@contextmanager
+def _flask_migrate_silent() -> Iterator[None]:
+    """Keep Flask-Migrate from logging an error that this module reports."""
+    log = logging.getLogger("flask_migrate")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before

@@ -1,0 +1,64 @@
+"""The structure of the package: no import cycles, and imports inside functions only where the policy has them."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "app" / "safe_migrations"
+FILES = [file for file in PACKAGE.rglob("*.py") if "template" not in file.parts]
+
+# Where a function imports what a web server, or a run with nothing to do, does without (commands/group.py).
+LAZY = ("commands/*.py", "guard.py", "autogenerate/directives.py", "adapters/*/adapter.py", "review/recorder.py")
+
+
+def imports(node: ast.AST, in_function: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Yield each import that runs, and whether it is inside a function; those for type checkers do not run."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, in_function
+        elif not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from imports(child, in_function or isinstance(child, ast.FunctionDef))
+
+
+def found_in(file: Path) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Return the imports of ``file``."""
+    return list(imports(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+def imported(file: Path, node: ast.ImportFrom) -> Iterator[Path]:
+    """Yield the files of the package that a relative import loads, except for the __init__.py above ``file``."""
+    folder = file.parents[node.level - 1].joinpath(*(node.module or "").split(".")) if node.level else None
+    for name in [alias.name for alias in node.names] if folder else []:
+        assert folder
+        choices = (
+            folder / f"{name}.py",
+            folder / name / "__init__.py",
+            folder.with_suffix(".py"),
+            folder / "__init__.py",
+        )
+        yield from [choice for choice in choices if choice.is_file() and choice != file][:1]
+
+
+def test_no_import_cycle() -> None:
+    """No module imports one that imports it, be it through others or inside a function."""
+    graph = {
+        file: {each for node, _ in found_in(file) if isinstance(node, ast.ImportFrom) for each in imported(file, node)}
+        for file in FILES
+    }
+    assert sum(map(len, graph.values())) > 200
+    TopologicalSorter(graph).prepare()  # raises a CycleError that names the modules
+
+
+def test_imports_inside_functions() -> None:
+    """Only the modules that the policy names import inside functions; and sqlglot, wherever SQL is read."""
+    found = {
+        f"{file.relative_to(PACKAGE)}: {ast.unparse(node)}"
+        for file in FILES
+        if not any(file.relative_to(PACKAGE).match(pattern) for pattern in LAZY)
+        for node, in_function in found_in(file)
+        if in_function and not ast.unparse(node).startswith("from sqlglot")
+    }
+    assert set() == found
