@@ -10,7 +10,7 @@ from sqlalchemy.types import NullType
 
 from ...adapters.facts import Facts
 from ...adapters.sql_words import Words
-from .phrases import find
+from .phrases import Phrase, find
 from .trees import Unread, name_of, table_of, tree_of
 from .types import type_of
 
@@ -30,8 +30,7 @@ def definition(words: Words, table: Name, prefix: str = "") -> "Column[Any] | op
     from sqlglot import exp
 
     if words.facts.keys_in_tables and (found := find(words, INDEX)):
-        options = {"mysql_prefix": found.match["prefix"]} if "prefix" in found else {}
-        return index(found.part("columns"), found.name()[0] if "name" in found else None, table, **options)
+        return index(found, table)
     not_valid = words.keywords.endswith(" NOT VALID")
     written = words.part(0, -2) if not_valid else words
     tree = tree_of(f"CREATE TABLE t ({prefix}{written.text})", words.facts)
@@ -162,21 +161,27 @@ def _constraint(node: Any, facts: Facts, table: Any, options: dict[str, Any]) ->
     raise Unread(node.sql())
 
 
-def index(words: Words, name: str | None, table: Name, **options: Any) -> ops.CreateIndexOp:
-    """Return the operation for an index on the columns in the parentheses that the words begin with."""
-    group = words.group()
+def index(found: Phrase, table: Name) -> ops.CreateIndexOp:
+    """Return the operation for the index of a phrase, of CREATE INDEX or of a part of a table's definition."""
+    group = found.part("columns").group()
     if group is None:
-        raise Unread(words.text)
+        raise Unread(found.words.text)
     columns: list[Any] = []
-    lengths = {}
+    lengths: dict[str, int] = {}
     for part in group[0]:
-        if found := find(part, r"{name} \( (?P<length>\d+) \)(?: ASC| DESC)?"):  # of a prefix
-            columns.append(found.name()[0])
-            lengths[columns[-1]] = int(found.match["length"])
-        elif found := find(part, r"{name}(?: \w.*)?"):  # an operator class, a collation or an order may follow
-            columns.append(found.name()[0])
+        if column := find(part, r"{name} \( (?P<length>\d+) \)(?: ASC| DESC)?"):  # of a prefix
+            columns.append(column.name()[0])
+            lengths[columns[-1]] = int(column.match["length"])
+        elif column := find(part, r"{name}(?: \w.*)?"):  # an operator class, a collation or an order may follow
+            columns.append(column.name()[0])
         else:
             columns.append(literal(part.text))
-    if lengths:
-        options["mysql_length"] = lengths
-    return ops.CreateIndexOp(name, table[0], columns, schema=table[1], **options)
+    options: dict[str, Any] = {"mysql_length": lengths} if lengths else {}
+    if "prefix" in found:
+        options["mysql_prefix"] = found.match["prefix"]
+    if "concurrently" in found:
+        options["postgresql_concurrently"] = True
+    if "using" in found:
+        options["postgresql_using"] = found.match["using"].lower()
+    name = found.name()[0] if "name" in found else None
+    return ops.CreateIndexOp(name, table[0], columns, schema=table[1], unique="unique" in found, **options)

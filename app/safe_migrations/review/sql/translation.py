@@ -117,13 +117,7 @@ def _create_table(found: Phrase) -> Iterator[MigrateOperation]:
 
 
 def _create_index(found: Phrase) -> Iterator[MigrateOperation]:
-    options: dict[str, Any] = {"postgresql_concurrently": True} if "concurrently" in found else {}
-    if "using" in found:
-        options["postgresql_using"] = found.match["using"].lower()
-    if "prefix" in found:
-        options["mysql_prefix"] = found.match["prefix"]
-    name = found.name()[0] if "name" in found else None
-    yield index(found.part("columns"), name, found.name("table"), unique="unique" in found, **options)
+    yield index(found, found.name("table"))
 
 
 def _drop_index(found: Phrase) -> Iterator[MigrateOperation]:
