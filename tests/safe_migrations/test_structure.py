@@ -1,4 +1,4 @@
-"""The structure of the package: no import cycles, and imports inside functions only where the policy has them."""
+"""The structure of the package: no import cycles, no stray imports inside functions, no stray private names."""
 
 import ast
 from collections.abc import Iterator
@@ -60,5 +60,20 @@ def test_imports_inside_functions() -> None:
         if not any(file.relative_to(PACKAGE).match(pattern) for pattern in LAZY)
         for node, in_function in found_in(file)
         if in_function and not ast.unparse(node).startswith("from sqlglot")
+    }
+    assert set() == found
+
+
+def test_private_names_of_dependencies() -> None:
+    """Only internals.py uses names with an underscore that this package does not define."""
+    nodes = [(file, node) for file in FILES for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    own = {node.name for _, node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {node.attr for _, node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    used = [(file, node.attr) for file, node in nodes if isinstance(node, ast.Attribute)]
+    used += [(file, alias.name) for file, node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    found = {
+        f"{file.relative_to(PACKAGE)}: {name}"
+        for file, name in used
+        if name.startswith("_") and not name.startswith("__") and name not in own and file.name != "internals.py"
     }
     assert set() == found

@@ -78,12 +78,12 @@ class Modification:
 
     @property
     def is_generated(self) -> bool:
-        """Whether its values are computed from now on."""
+        """Return True if its values are computed from now on."""
         return "AS" in self.words
 
     @property
     def charset(self) -> str:
-        """The character set that it gets, or an empty text if that is the table's."""
+        """Return the character set that it gets, or an empty text if that is the table's."""
         for at, word in enumerate(self.words):
             if word == "CHARSET" or self.words[at - 1 : at + 1] == ("CHARACTER", "SET"):
                 return "".join(self.words[at + 1 : at + 2]).lower() or "?"
@@ -92,7 +92,7 @@ class Modification:
 
     @property
     def not_null(self) -> bool:
-        """Whether it rejects NULL."""
+        """Return True if it rejects NULL."""
         return ("NOT", "NULL") in zip(self.words, self.words[1:], strict=False) or "PRIMARY" in self.words
 
 

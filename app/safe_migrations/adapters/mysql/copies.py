@@ -92,7 +92,7 @@ class ReturningRows:
 
     @property
     def empty_columns(self) -> set[str]:
-        """The columns that come back without values, which follow."""
+        """Return the columns that come back without their values, which are copied next."""
         return {name for copy in self.copies if copy.what == VALUES for name in copy.columns if self._is_gone(name)}
 
     def _is_gone(self, column: str) -> bool:

@@ -264,7 +264,7 @@ class Journal:
                 self.unsaved.append(entry)
 
     def _settle_failure(self) -> None:
-        """If the last statement failed it has created nothing: what there is of that name, others have created.
+        """Forget what the last statement was to create if it failed: an object of that name is not its own.
 
         On MariaDB a DROP of several tables may have dropped some.
         """

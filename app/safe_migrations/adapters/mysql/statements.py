@@ -51,12 +51,12 @@ class Statement(Tokens):
 
     @cached_property
     def verb(self) -> str:
-        """The first word: ``ALTER``."""
+        """Return the first word: ``ALTER``."""
         return next((word for word in self.keywords if word != "("), "")
 
     @cached_property
     def kind(self) -> str:
-        """What CREATE, ALTER, DROP, RENAME or TRUNCATE is about: one of KINDS, or an empty text."""
+        """Return the kind of object of CREATE, ALTER, DROP, RENAME or TRUNCATE: one of KINDS, or an empty text."""
         if self.verb not in DEFINES:
             return ""
         head = self.keywords[1:HEAD]
@@ -66,7 +66,7 @@ class Statement(Tokens):
 
     @cached_property
     def _index_at(self) -> int:
-        """Where the name of the table stands in CREATE INDEX and DROP INDEX; 0 in any other statement."""
+        """Return the place of the table's name in CREATE INDEX and DROP INDEX; 0 for any other statement."""
         head = self.keywords[:6]
         if self.verb not in ("CREATE", "DROP") or "INDEX" not in head or {*KINDS} & {*head[: head.index("INDEX")]}:
             return 0
@@ -74,32 +74,32 @@ class Statement(Tokens):
 
     @cached_property
     def is_temporary(self) -> bool:
-        """Whether it creates or drops a temporary table."""
+        """Return True if it creates or drops a temporary table."""
         return self.verb in DEFINES and "TEMPORARY" in self.keywords[:4]
 
     @property
     def ends_transaction(self) -> bool:
-        """Whether it commits what was done before it."""
+        """Return True if it commits the statements before it."""
         return bool(self.autocommit) or not (self.verb in LEAVES_TRANSACTION_OPEN or self.is_temporary)
 
     @property
     def surely_commits(self) -> bool:
-        """Whether the server commits before it runs: not for a temporary table, CALL or EXECUTE, which only may."""
+        """Return True if the server commits before it: not for temporary tables, CALL or EXECUTE, which only may."""
         return self.verb in DEFINES and not self.is_temporary
 
     @property
     def writes(self) -> bool:
-        """Whether it changes rows, and leaves the transaction open."""
+        """Return True if it changes rows and leaves the transaction open."""
         return self.verb in WRITES
 
     @property
     def creates_table(self) -> bool:
-        """Whether it is CREATE TABLE."""
+        """Return True for CREATE TABLE."""
         return self.verb == "CREATE" and self.kind == "TABLE" and not self._index_at
 
     @property
     def autocommit(self) -> bool | None:
-        """Whether each statement from here on is committed by itself; None if it does not say."""
+        """Return whether each later statement commits by itself; None if this one does not set it."""
         if self.verb != "SET" or "AUTOCOMMIT" not in self.keywords or "GLOBAL" in self.keywords:
             return None
         at = self.keywords.index("AUTOCOMMIT") + 1
@@ -120,7 +120,7 @@ class Statement(Tokens):
 
     @property
     def _schemas(self) -> set[str]:
-        """The schemas that a DDL statement names with its tables, before its columns or its query."""
+        """Return the schemas that a DDL statement names with its tables, before its columns or its query."""
         if "." not in self.keywords or not self.surely_commits or self.kind not in ("TABLE", ""):
             return set()
         end = next((at for at, word in enumerate(self.keywords) if word in {"(", "SELECT"}), len(self.keywords))
@@ -140,7 +140,7 @@ class Statement(Tokens):
 
     @property
     def _named(self) -> list[str]:
-        """The names behind its kind: one, or all that it drops."""
+        """Return the names behind its kind: one, or all that it drops."""
         start = self._index_at or (self.keywords.index(self.kind) + 1 if self.kind in self.keywords else 1)
         name, at = self.name_at(start)
         found = [name]
@@ -151,7 +151,7 @@ class Statement(Tokens):
 
     @property
     def triggers_table(self) -> str:
-        """The table on which it creates a trigger, or an empty text."""
+        """Return the table on which it creates a trigger, or an empty text."""
         on = self.keywords.index("ON") + 1 if "ON" in self.keywords else 0
         return self.name_at(on)[0] if on and self.verb == "CREATE" and self.kind == "TRIGGER" else ""
 
@@ -174,7 +174,7 @@ class Statement(Tokens):
 
     @cached_property
     def renamed_columns(self) -> dict[str, str]:
-        """The old name for each new one."""
+        """Return the old name for each new one."""
         found = {}
         for at, word in enumerate(self.keywords):
             if word == "CHANGE":
@@ -187,22 +187,22 @@ class Statement(Tokens):
 
     @property
     def drops_tables(self) -> bool:
-        """Whether the tables that it names go, if they exist."""
+        """Return True if it drops the tables that it names, if they exist."""
         return self.kind == "TABLE" and not self._index_at and (self.verb == "DROP" or "REPLACE" in self.keywords[:3])
 
     @property
     def deletes_rows(self) -> bool:
-        """Whether rows of its tables go: all, those of a partition, or duplicates (ALTER IGNORE)."""
+        """Return True if it deletes rows: all, those of a partition, or duplicates (ALTER IGNORE)."""
         return self.drops_tables or self.verb == "TRUNCATE" or self._has(DELETES_ROWS)
 
     @property
     def may_destroy(self) -> bool:
-        """Whether it may delete rows, or change values."""
+        """Return True if it may delete rows or change values."""
         return bool(self.deletes_rows or self.changed_columns or self.conversion)
 
     @cached_property
     def changed_columns(self) -> dict[str, Modification | None]:
-        """What each column becomes that MODIFY or CHANGE names; None if DROP does."""
+        """Return the new definition of each column that MODIFY or CHANGE names; None for one that DROP names."""
         found: dict[str, Modification | None] = {}
         if self.verb != "ALTER" or self.kind != "TABLE":
             return found
@@ -217,7 +217,7 @@ class Statement(Tokens):
 
     @property
     def conversion(self) -> tuple[str, ...]:
-        """The words of CONVERT TO CHARACTER SET, which changes every text column; empty if there are none."""
+        """Return the words of CONVERT TO CHARACTER SET, which changes every text column; empty if there are none."""
         return self.clause_at(self.keywords.index("CONVERT")) if self._has({("CONVERT", "TO")}) else ()
 
     def _modification(self, at: int) -> Modification:
@@ -225,7 +225,7 @@ class Statement(Tokens):
 
     @property
     def target(self) -> str:
-        """The table whose rows it changes, as far as its words say: the first one; else an empty text."""
+        """Return the first table whose rows it changes, as far as its words say; else an empty text."""
         if self.verb == "LOAD":
             at = self.keywords.index("TABLE") + 1 if "TABLE" in self.keywords else len(self.names)
         else:
@@ -236,7 +236,7 @@ class Statement(Tokens):
 
     @property
     def assigned(self) -> set[str]:
-        """The columns that an UPDATE sets."""
+        """Return the columns that an UPDATE sets."""
         start = self.keywords.index("SET") if self.verb == "UPDATE" and "SET" in self.keywords else len(self.keywords)
         found: set[str] = set()
         depth = 0

@@ -75,7 +75,7 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
 
 
 def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:
-    """After ``error``: undo, and add to it what could not be undone."""
+    """Undo what was done before ``error``, and add to the error what could not be undone."""
     left = "Its changes remain; the next run rolls them back."
     if connection.invalidated:
         # Another session could overtake the last statement, for the server may still be running that.

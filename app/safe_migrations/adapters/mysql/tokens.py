@@ -30,7 +30,7 @@ class Tokens:
 
     @cached_property
     def words(self) -> set[str]:
-        """Each name and keyword in lower case, for a search among the names of tables."""
+        """Return each name and keyword in lower case, for a search among the names of tables."""
         return {name.lower() for name in self.names}
 
     def keyword(self, at: int) -> str:

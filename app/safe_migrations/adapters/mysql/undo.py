@@ -202,8 +202,10 @@ class Undo:
         self._alter(entry, entry.text)
 
     def _alter(self, entry: Entry, text: str, foreign_keys: bool = False) -> None:
-        """In two rounds: a table's character set shows in its columns only when the table has another one; and a key
-        that was created with a foreign key is created again with that, behind all others.
+        """Alter the table in two rounds, until its definition is ``text``.
+
+        Columns show their table's character set only when the table has another one; and a key that was created with a
+        foreign key is created again with that, behind all others.
         """
         for _ in range(2):
             now = show_create(self.execute, "TABLE", entry.name)
@@ -221,7 +223,7 @@ class Undo:
         self._alter(entry, entry.text, foreign_keys=True)
 
     def _restore_stored(self, entries: list[Entry]) -> None:
-        """In as many rounds as one more comes back in each, for a view may read others."""
+        """Restore views and the like, in rounds until none is left or none succeeds: a view may read others."""
         left = [entry for entry in entries if not self._try(entry, self.stored.put_back)]
         if left and len(left) < len(entries):
             self._restore_stored(left)

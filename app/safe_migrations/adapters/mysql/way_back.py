@@ -82,19 +82,19 @@ class Definition:
 
     @property
     def key(self) -> list[str]:
-        """The columns of the primary key."""
+        """Return the columns of the primary key."""
         line = self.lines.get(("PRIMARY KEY", ""), "")
         return [_unquoted(match[0]).lower() for match in re.finditer(NAME, line)]
 
     @property
     def letters(self) -> str:
-        """The option that gives columns their character set, unless they name one: ``DEFAULT CHARSET=latin1``."""
+        """Return the option with the character set of columns that do not name one: ``DEFAULT CHARSET=latin1``."""
         found = LETTERS.search(self.options)
         return found[0].strip() if found else ""
 
     @property
     def charset(self) -> str:
-        """The character set of columns that do not name one."""
+        """Return the character set of columns that do not name one."""
         return self.letters.partition("=")[2].partition(" ")[0]
 
     def plain(self, column: str) -> str:
@@ -184,7 +184,7 @@ def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool 
 
 
 def _move_aside(new: Definition, renamed: dict[str, str], wanted: list[str]) -> str:
-    """If columns have passed on their names, give all that were renamed third ones first; changes both of the first.
+    """Give all renamed columns a third name first if columns have swapped names; change ``new`` and ``renamed``.
 
     From a third name, which has the place of the column, a way back that is begun again finds it.
 

@@ -31,13 +31,13 @@ class Clause:
 
     @property
     def kind(self) -> str:
-        """The first word of a constraint: CHECK, FOREIGN, CONSTRAINT if it has a name. It is empty for a column."""
+        """Return the first word of a constraint, CONSTRAINT if it has a name; empty for a column."""
         first = self.words.words[0].keyword
         return first if first in CONSTRAINTS else ""
 
     @property
     def name(self) -> str:
-        """The name of the column or constraint in lower case; empty for a constraint without one."""
+        """Return the name of the column or constraint in lower case; empty for a constraint without one."""
         if self.kind not in ("", "CONSTRAINT"):
             return ""
         return self.words.words[1 if self.kind else 0].text.lower()
@@ -73,7 +73,7 @@ class TableText:
 
     @property
     def generated(self) -> dict[str, str]:
-        """The expressions of generated columns, as typed, by the name of the column.
+        """Return the expressions of generated columns, as typed, by the name of the column.
 
         SQLAlchemy misses AS without GENERATED ALWAYS, and reads too much if the line goes on.
         """
