@@ -186,7 +186,7 @@ def operation(change: Change, dialect: str) -> tuple[Operation, list[str]]:
         found.append(operation)
         return invoke(operation)
 
-    vars(made).update(invoke=note)
+    made.invoke = note  # type: ignore[method-assign]
     change(made)
     first = in_sql(str(found[0].sqltext))[0] if isinstance(found[0], ExecuteSQLOp) else Operation(found[0], 1)
     return first, [statement.strip() for statement in written.getvalue().split(";\n") if statement.strip()]

@@ -55,9 +55,6 @@ class Facts:
 
     names_in_bytes = True
 
-    ddl_commits = True
-    """Whether a DDL statement commits the transaction."""
-
     ends_transaction = frozenset(
         ["BEGIN", "COMMIT", "ROLLBACK", "PREPARE TRANSACTION", "COMMIT PREPARED", "ROLLBACK PREPARED", "XA"]
     ) | {"SET AUTOCOMMIT"}

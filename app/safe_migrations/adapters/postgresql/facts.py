@@ -62,7 +62,6 @@ class PostgreSQLFacts(Facts):
     grammar = "postgres"
     folds_names = True
     default_schema = "public"
-    ddl_commits = False
     reaches_out = REACHES_OUT
     holds_code = HOLDS_CODE
     code_in_strings = True

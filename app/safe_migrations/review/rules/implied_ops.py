@@ -1,14 +1,15 @@
 """The constraints and indexes that an operation creates, whether it is one of them or adds a column that has them."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table
 
 from ...adapters.facts import Facts
 from ..recorder import made_by
-from .registry import Op
+
+Op = TypeVar("Op", bound=ops.MigrateOperation)
 
 
 def implied_ops(op: ops.MigrateOperation, facts: Facts, *classes: type[Op]) -> Iterator[Op]:

@@ -6,9 +6,9 @@ key in `safety_assured`, the heading in the README, and the name of its test.
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from alembic.operations.ops import AlterColumnOp, MigrateOperation
+from alembic.operations.ops import AlterColumnOp
 from sqlalchemy.types import TypeEngine
 
 from ...adapters.facts import Facts
@@ -23,8 +23,6 @@ SQLITE = frozenset({"sqlite"})
 POSTGRESQL = frozenset({"postgresql"})
 MYSQL = frozenset({"mysql", "mariadb"})
 SERVERS = MYSQL | POSTGRESQL
-
-Op = TypeVar("Op", bound=MigrateOperation)
 
 
 @dataclass(frozen=True)
