@@ -1,4 +1,4 @@
-"""The structure of the package: no import cycles, no stray imports inside functions, no stray private names."""
+"""The structure of the package: no import cycles, one meaning per file name, no stray lazy imports or private names."""
 
 import ast
 from collections.abc import Iterator
@@ -50,6 +50,15 @@ def test_no_import_cycle() -> None:
     }
     assert sum(map(len, graph.values())) > 200
     TopologicalSorter(graph).prepare()  # raises a CycleError that names the modules
+
+
+def test_one_meaning_per_file_name() -> None:
+    """Two modules share a name only if they do the same for two databases."""
+    files = [file for file in FILES if file.name != "__init__.py"]
+    outside = [file.name for file in files if not file.is_relative_to(PACKAGE / "adapters")]
+    inside = {file.name for file in files if file.is_relative_to(PACKAGE / "adapters")}
+    shared = {name for name in outside if outside.count(name) > 1 or name in inside}
+    assert {"lock.py", "columns.py"} == shared  # lock.py waits for an adapter's lock; columns.py is to be renamed
 
 
 def test_imports_inside_functions() -> None:

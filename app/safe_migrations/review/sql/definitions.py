@@ -11,8 +11,8 @@ from sqlalchemy.types import NullType
 from ...adapters.facts import Facts
 from ...adapters.sql_words import Words
 from .phrases import Phrase, find
+from .reflected_types import type_of
 from .trees import Unread, name_of, table_of, tree_of
-from .types import type_of
 
 Name = tuple[str, str | None]
 """Of a table, and its schema."""
