@@ -74,9 +74,8 @@ def verify(file: Path) -> None:
 def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:
     """Replace the database with ``file`` in one transaction. Raise MigrationError if that is not possible."""
     with closing(_opened(file)) as source:
-        if _pragma(connection, "journal_mode") == "wal" and _pragma(source, "page_size") != _pragma(
-            connection, "page_size"
-        ):
+        sizes = {_pragma(each, "page_size") for each in (source, connection)}
+        if len(sizes) > 1 and _pragma(connection, "journal_mode") == "wal":
             raise MigrationError(
                 "the database is in WAL mode, and the backup has another page size.",
                 "leave WAL mode, and run the command again; the database was not changed:",
