@@ -1,4 +1,4 @@
-"""What people see on stderr while steps run."""
+"""Log lines on stderr while steps run."""
 
 import logging
 import time

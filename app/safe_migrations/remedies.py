@@ -1,4 +1,4 @@
-"""What to tell the person who typed `flask db ...` about an error: all `Fix:` texts for errors of others.
+"""Messages about errors, for the person who typed `flask db ...`: all `Fix:` texts for errors of others.
 
 message() finds out at which stage the error occurred. The table of that stage has what helps, by the words of the
 database, of Alembic or of Python: the first remedy that fits counts, and the last one fits all errors.
@@ -24,7 +24,7 @@ from .errors import LoginError, MigrationError, masked, relative, summary
 
 @dataclass(frozen=True)
 class Situation:
-    """What an error alone does not say: the database, the migrations folder, the values that were typed, --sql."""
+    """The situation of an error: the database, the migrations folder, the values that were typed, --sql."""
 
     url: URL
     directory: Path
@@ -34,7 +34,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Remedy:
-    """What helps where ``pattern`` is found: a text, and lines to paste. ``what`` replaces the usual first sentence.
+    """A fix where ``pattern`` is found: a text, and lines to paste. ``what`` replaces the usual first sentence.
 
     In ``lines`` and ``what``, {name} is one of _names(), or a group of the pattern.
     """

@@ -1,4 +1,4 @@
-"""How long a statement waits for a lock, and how many times it is retried."""
+"""The wait of a statement for a lock, and its retries."""
 
 import random
 import time
@@ -10,7 +10,7 @@ from .console import log
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How many seconds each try waits, and how many tries. Waits are short, for other sessions queue behind them."""
+    """The seconds that each try waits, and the number of tries. Keep waits short: other sessions queue behind them."""
 
     seconds: float
     tries: int

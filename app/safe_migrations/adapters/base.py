@@ -91,7 +91,7 @@ def listening(target: Connection | Engine, listeners: dict[str, Callable[..., No
 
 
 class Part(Enum):
-    """What of a database is written into a file."""
+    """The part of a database that is written into a file."""
 
     ALL = "all"
     COPY = "what a rehearsal needs: nothing that runs by itself"

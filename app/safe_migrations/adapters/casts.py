@@ -1,4 +1,4 @@
-"""What a change of a column's type does to its values, by the types as CREATE TABLE has them."""
+"""The effect of a change of a column's type on its values, by the types as CREATE TABLE has them."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from .dialects import dialect_of
 
 
 class Cast(Enum):
-    """What a column's new type does to values that the old one may hold."""
+    """The effect of a column's new type on values of the old one."""
 
     KEEPS = "all values stay the same"
     SHRINKS = "values that are too long, too large or too precise are cut or refused"

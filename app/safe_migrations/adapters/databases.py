@@ -21,7 +21,7 @@ def no_scratch(why: str, *lines: str) -> MigrationError:
 
 @dataclass(frozen=True)
 class Outside:
-    """What a statement can reach outside its database, and only its text shows."""
+    """The things outside its database that a statement can reach, as only its text shows."""
 
     schemas: Mapping[str, set[str]] = field(default_factory=dict)
     """Other schemas by name, each with the names of its objects, all in lower case."""

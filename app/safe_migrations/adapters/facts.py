@@ -1,4 +1,4 @@
-"""What a database does with an operation, by product and version: what rules ask. Nothing here needs a connection."""
+"""Facts about what a database does with an operation, by product and version. Nothing here needs a connection."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from .dialects import dialect_of
 
 
 class Facts:
-    """What one product does. Without a ``version`` it is the oldest that is still maintained.
+    """The facts of one product. Without a ``version``, they are those of the oldest that is still maintained.
 
     Defaults are pessimistic: a product says where it does better.
     """

@@ -1,1 +1,1 @@
-"""From the differences between models and database to a revision script; directives.py begins."""
+"""Revision scripts from the differences between models and database; directives.py begins."""

@@ -1,4 +1,4 @@
-"""What only people know about a change of the models: asked on a terminal, or given with -x."""
+"""Answers that only people know about a change of the models: asked on a terminal, or given with -x."""
 
 import sys
 from collections.abc import Iterable

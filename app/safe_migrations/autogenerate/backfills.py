@@ -1,4 +1,4 @@
-"""What existing rows get in a NOT NULL column without default: asked, or given with -x default=..."""
+"""Values for existing rows in a NOT NULL column without default: asked, or given with -x default=..."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, time

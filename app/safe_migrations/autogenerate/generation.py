@@ -1,4 +1,4 @@
-"""From the differences that autogenerate finds to revisions that are safe on the database and the targets."""
+"""Revisions that are safe on the database and the targets, from the differences that autogenerate finds."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the revisions made: they say what a database does not, such as the type of an enum on SQLite."""
+"""The objects that earlier revisions made: scripts say what a database does not, such as an enum's type on SQLite."""
 
 from collections.abc import Iterator
 from contextlib import suppress

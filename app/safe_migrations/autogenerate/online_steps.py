@@ -1,4 +1,4 @@
-"""What PostgreSQL does without blocking reads and writes, and therefore in revisions of its own."""
+"""Steps that PostgreSQL takes without blocking reads and writes, which need revisions of their own."""
 
 import re
 from collections.abc import Callable, Collection

@@ -37,7 +37,7 @@ def full_name(*names: str | None) -> str:
 
 
 class Questions:
-    """What people say about renames."""
+    """The questions about renames, and their answers."""
 
     def __init__(self, context: MigrationContext, facts: Facts) -> None:
         assert context.connection is not None

@@ -1,4 +1,4 @@
-"""What the commands that do not run env.py work with: the settings of this run, and the app's database."""
+"""The settings of this run and the app's database, for commands that do not run env.py."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -8,7 +8,7 @@ from ..adapters.snapshot import Objects, Rows, Snapshot
 
 @dataclass(frozen=True)
 class Loss:
-    """What an upgrade does to data of ``name`` (``pet`` or ``pet.name``), and the code of the rule for that."""
+    """A loss of data of ``name`` (``pet`` or ``pet.name``) by an upgrade, and the code of the rule for that."""
 
     name: str
     what: str

@@ -1,1 +1,1 @@
-"""What a revision does, and what of it hurts."""
+"""The review: what a revision does, and which of its operations are dangerous."""

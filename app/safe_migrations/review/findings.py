@@ -9,7 +9,7 @@ from ..adapters.facts import Facts
 
 
 class Level(StrEnum):
-    """Whether a finding stops an upgrade until it is acknowledged."""
+    """The level of a finding: one that blocks stops an upgrade until it is acknowledged."""
 
     BLOCKS = "blocks"
     WARNS = "warns"

@@ -1,4 +1,4 @@
-"""What steps can lose: whether they can at all, for MIGRATION_BACKUP=risky, and what downgrades delete."""
+"""Losses by steps: whether there can be any, for MIGRATION_BACKUP=risky, and what downgrades delete."""
 
 from collections.abc import Iterator
 from contextlib import suppress

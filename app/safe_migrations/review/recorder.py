@@ -1,4 +1,4 @@
-"""What a revision does, as Alembic's operations: recorded from its script for one product, without a database."""
+"""The operations of a revision, Alembic's own: recorded from its script for one product, without a database."""
 
 import ast
 import re
@@ -78,7 +78,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Recording:
-    """What one function of a script does: its operations, up to the line at which it cannot be inspected, if so."""
+    """The operations of one function of a script, up to the line at which it cannot be inspected, if there is one."""
 
     operations: list[Operation]
     not_inspectable: NotInspectable | None = None
@@ -113,7 +113,7 @@ class Revision:
 
 
 class Recordings:
-    """What revisions do, recorded once for each direction and product."""
+    """The operations of revisions, recorded once for each direction and product."""
 
     def __init__(self) -> None:
         self._recorders: dict[str, Recorder] = {}
@@ -305,7 +305,7 @@ class Recorder:
 
 
 class _Context(MigrationContext):
-    """What `op.get_context()` returns while a script is recorded; it has a stand-in for the connection."""
+    """The result of `op.get_context()` while a script is recorded; it has a stand-in for the connection."""
 
     def __init__(self, recorder: Recorder) -> None:
         dialect = URL.create(recorder.product).get_dialect()()
@@ -328,7 +328,7 @@ class _Context(MigrationContext):
 
 
 class _Connection(MockConnection):
-    """What `op.get_bind()` returns while a script is recorded: SQL and the end of a transaction are recorded."""
+    """The result of `op.get_bind()` while a script is recorded: SQL and the end of a transaction are recorded."""
 
     def __init__(self, dialect: Dialect, recorder: Recorder) -> None:
         super().__init__(dialect, recorder.execute)
@@ -369,7 +369,7 @@ class _Connection(MockConnection):
 
 
 class _Inspector:
-    """What `sa.inspect(op.get_bind())` returns while a script is recorded."""
+    """The result of `sa.inspect(op.get_bind())` while a script is recorded."""
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""What a MySQL or MariaDB server says of its objects."""
+"""Queries of a MySQL or MariaDB server about its objects."""
 
 from collections.abc import Iterable
 

@@ -71,7 +71,7 @@ def listed(names: list[str], alias: str = "") -> str:
 
 @dataclass(frozen=True)
 class Modification:
-    """What MODIFY or CHANGE says of a column: its type (``VARCHAR(80)``), and all its words in capitals."""
+    """The definition of a column in MODIFY or CHANGE: its type (``VARCHAR(80)``), and all its words in capitals."""
 
     type: str
     words: tuple[str, ...]

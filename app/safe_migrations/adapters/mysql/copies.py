@@ -79,7 +79,7 @@ def make(execute: Execute, table: Entry, state: State, what: str, names: list[st
 
 
 class ReturningRows:
-    """How the values in the copies of a table come back, before and after it gets its text again."""
+    """The return of values from the copies of a table, before and after its definition is restored."""
 
     def __init__(self, execute: Execute, entry: Entry) -> None:
         self.execute = execute

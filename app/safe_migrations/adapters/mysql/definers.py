@@ -1,4 +1,4 @@
-"""Who has defined a view, a trigger or a routine, and whether this user may make it again."""
+"""The definers of views, triggers and routines, and whether this user may create these again."""
 
 from sqlalchemy.exc import DBAPIError
 

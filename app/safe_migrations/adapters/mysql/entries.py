@@ -41,8 +41,9 @@ class Copy:
 
 @dataclass
 class State:
-    """What the revision has made of an object: the name that it has now, empty if it does not exist; and of a table
-    the first name of each renamed column (empty for a new column), the first names of dropped ones, and copies.
+    """The state of an object: its present name, empty if it does not exist.
+
+    And for a table, the first name of each renamed column (empty for a new one), those of dropped ones, and copies.
     """
 
     place: str

@@ -1,4 +1,4 @@
-"""What a revision on MySQL or MariaDB is about to change, recorded in the same database before it does.
+"""The journal of what a revision on MySQL or MariaDB is about to change, in the same database.
 
 Each DDL statement commits there, so a revision that fails or is killed leaves what it has done. The journal has one
 entry for each object that the revision changes, with its SHOW CREATE before the first change, and copies of the values

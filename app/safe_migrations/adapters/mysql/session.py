@@ -31,7 +31,7 @@ CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT
 
 
 class Session:
-    """What is known of the settings, as the script has set them; and the run's own statements between the script's."""
+    """The settings of the session, as the script has set them, and the run's own statements between the script's."""
 
     def __init__(self, execute: Execute) -> None:
         self.execute = execute

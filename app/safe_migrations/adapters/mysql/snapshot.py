@@ -1,4 +1,4 @@
-"""What a MySQL or MariaDB server says of the objects of a database, and of its rows."""
+"""The objects of a MySQL or MariaDB database, and its rows, as the server describes them."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What a statement of MySQL or MariaDB does: whether it commits, what it names, renames and destroys.
+"""The effects of a statement of MySQL or MariaDB: whether it commits, what it names, renames and destroys.
 
 Read by its words: little is asked, and a statement that is not valid SQL is the server's to refuse.
 """

@@ -1,4 +1,4 @@
-"""What stands around the steps of a run: a journal of each statement, and the undo if one fails."""
+"""The steps of a run, with a journal of each statement, and the undo if one fails."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -14,7 +14,7 @@ KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT
 
 
 class StoredObjects:
-    """Those of the journal's entries; what does not come back with one goes into ``lost``."""
+    """The stored objects among the journal's entries; what cannot be restored with one goes into ``lost``."""
 
     def __init__(self, execute: Execute, entries: list[Entry]) -> None:
         self.execute = execute

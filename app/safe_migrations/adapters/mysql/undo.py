@@ -27,7 +27,7 @@ RENAMES, RENAMED = f"{OWN_TABLES}renames", f"{OWN_TABLES}renamed"
 
 @dataclass
 class Outcome:
-    """What an undo has restored; what differs, with the reason; and which rows could not be restored."""
+    """The outcome of an undo: what is restored; what differs, with the reason; and rows that could not be restored."""
 
     restored: list[str] = field(default_factory=list)
     different: dict[str, str] = field(default_factory=dict)

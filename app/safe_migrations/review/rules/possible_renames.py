@@ -17,7 +17,7 @@ from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 
 @dataclass
 class _Thing:
-    """What a revision drops or adds: a column of a table, or a table; and the columns that it has."""
+    """A column or a table that a revision drops or adds, and the columns of that table."""
 
     table: Name
     column: str | None

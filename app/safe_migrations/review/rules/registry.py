@@ -27,7 +27,7 @@ SERVERS = MYSQL | POSTGRESQL
 
 @dataclass(frozen=True)
 class Problem:
-    """What a rule says about an operation.
+    """A rule's verdict on an operation.
 
     ``what`` follows "revision 7f3c1a9e0b2d " or "revision 7f3c1a9e0b2d in downgrade() ", without a full stop.
     ``instead`` is a sentence, and lines to paste below it. Without ``level`` it is the rule's, without ``line`` the
@@ -65,7 +65,7 @@ class Assurances:
 
 @dataclass(frozen=True)
 class RuleContext:
-    """What a rule may ask besides the operation. The tables are as they are before it."""
+    """The context in which a rule judges an operation. The tables are as they are before it."""
 
     revision: Revision
     direction: str

@@ -97,7 +97,7 @@ PARTS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Phrase:
-    """What a pattern matched in words."""
+    """The match of a pattern in words."""
 
     words: Words
     match: re.Match[str]

@@ -1,4 +1,4 @@
-"""From sqlglot's types to SQLAlchemy's, by the names under which SQLAlchemy's dialect reflects them."""
+"""SQLAlchemy's types for sqlglot's, by the names under which SQLAlchemy's dialect reflects them."""
 
 import inspect
 import re

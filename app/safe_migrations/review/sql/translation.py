@@ -1,4 +1,4 @@
-"""From what `op.execute()` gets to operations: by sqlglot's trees for definitions and rows, else by phrases."""
+"""Operations for what `op.execute()` gets: by sqlglot's trees for definitions and rows, else by phrases."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
