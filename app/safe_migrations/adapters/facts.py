@@ -75,8 +75,8 @@ class Facts:
     runs_strings: re.Pattern[str] | None = None
     """Matches the keywords before an expression whose value is executed as SQL."""
 
-    concurrent_indexes = False
-    """Whether CREATE and DROP INDEX have a form that does not block writes."""
+    online_ddl = False
+    """Whether indexes and constraints have forms that do not block others: CONCURRENTLY, NOT VALID, USING INDEX."""
 
     invents_values = False
     """Whether existing rows get an invented value in a NOT NULL column without a default."""

@@ -36,7 +36,7 @@ def split_online_steps(
     """
     upgrade = script.upgrade_ops
     assert upgrade is not None
-    if not any(facts.concurrent_indexes for facts in concerned):
+    if not any(facts.online_ddl for facts in concerned):
         return [script]
     existing = changes_of_existing_tables(upgrade)
     tables = [changes for changes in existing if not is_partitioned(changes)]
@@ -98,7 +98,7 @@ def _created(index: ops.CreateIndexOp, key: ops.CreateForeignKeyOp | None, facts
 
     An autocommit block would end the one transaction that a run has on SQLite, and hide from the journal of MySQL.
     """
-    return _concurrently(index) if facts.concurrent_indexes else index_created(index, key, facts)
+    return _concurrently(index) if facts.online_ddl else index_created(index, key, facts)
 
 
 def _concurrently(index: ops.CreateIndexOp, if_not_exists: bool = False) -> Directions:
@@ -123,10 +123,10 @@ def _unique_constraint(op: ops.CreateUniqueConstraintOp) -> list[Step]:
         return index
 
     def create(facts: Facts) -> Directions:
-        return _concurrently(index_of(facts)) if facts.concurrent_indexes else index_created(op, None, facts)
+        return _concurrently(index_of(facts)) if facts.online_ddl else index_created(op, None, facts)
 
     def use(facts: Facts) -> Directions:
-        if not facts.concurrent_indexes:
+        if not facts.online_ddl:
             return [], []
         add = by_index(op, facts)[1]
         table = facts.quoted(op.table_name, op.schema)
@@ -185,7 +185,7 @@ def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> l
     alter = ops.ModifyTableOps(table, list(alters), schema=schema)
 
     def check(facts: Facts) -> Directions:
-        checks = [not_null_check(op, facts) for op in alters] if facts.concurrent_indexes else []
+        checks = [not_null_check(op, facts) for op in alters] if facts.online_ddl else []
         return checks, [each.reverse() for each in checks]
 
     def make_not_null(facts: Facts) -> Directions:

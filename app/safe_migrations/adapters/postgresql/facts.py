@@ -66,7 +66,7 @@ class PostgreSQLFacts(Facts):
     holds_code = HOLDS_CODE
     code_in_strings = True
     runs_strings = RUNS_STRINGS
-    concurrent_indexes = True
+    online_ddl = True
     enums_are_types = True
     sequences = True
     stable_functions = STABLE
