@@ -203,6 +203,17 @@ def test_a_web_server_loads_little(project: Project) -> None:
     assert "sqlglot" not in loaded
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_command_of_the_app(project: Project) -> None:
+    """A command that the app adds reports errors as the others do, and may take the place of one of them."""
+    wsgi = (project.path / "wsgi.py").read_text()
+    for name in ("status", "seed"):
+        command = f"@app.cli.commands['db'].command()\ndef {name}() -> None:\n    raise ValueError('no seeds')\n"
+        project.write("wsgi.py", f"{wsgi}\n\n{command}")
+        done = project.db(name)
+        assert (1, True) == (done.returncode, "Error: ValueError: no seeds\nFix: " in done.stderr), done.stderr
+
+
 def test_revision_twice(project: Project) -> None:
     """Argument and --revision exclude each other: wrong usage, exit status 2."""
     done = project.db("downgrade", "base", "--revision", "base")

@@ -44,13 +44,13 @@ class MigrationGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        return sorted([*super().list_commands(ctx), *ADDED])
+        return sorted({*super().list_commands(ctx), *ADDED})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Return the command, or None if there is no such command."""
-        if name not in ADDED:
-            return super().get_command(ctx, name)
-        command: click.Command = getattr(import_module(f".{ADDED[name]}", __package__), name)
+        """Return the command, or None if there is no such command; one that an app has added comes first."""
+        command = super().get_command(ctx, name)
+        if command is None and name in ADDED:
+            command = getattr(import_module(f".{ADDED[name]}", __package__), name)
         return command
 
 
