@@ -1062,6 +1062,24 @@ def test_no_primary_key(upgrade: Callable[[str], list[str]], engine: Engine) -> 
     assert first[1] != second[1]
 
 
+def test_table_that_was_replaced(upgrade: Callable[[str], list[str]], engine: Engine) -> None:
+    """What others wrote into a new table that had the name of a dropped one is in a table, and the message names it."""
+    before = state(engine)
+    body = script(["DROP TABLE measure", "CREATE TABLE measure (n INT)"], "") + (
+        "\nwith op.get_bind().engine.begin() as connection:\n"
+        "    connection.exec_driver_sql('INSERT INTO measure VALUES (7)')\n"
+        "raise RuntimeError('stop')"
+    )
+    stop, told = upgrade(body)
+    found = re.search(r"what was written to the new table measure; the table (\w+) has its rows", told)
+    assert (stop, found is not None) == ("stop", True), told
+    assert found
+    with engine.begin() as connection:
+        assert [7] == connection.exec_driver_sql(f"SELECT n FROM {found[1]}").scalars().all()
+        connection.exec_driver_sql(f"DROP TABLE {found[1]}")
+    assert before == state(engine)
+
+
 def test_what_cannot_be_undone(project: Project, engine: Engine) -> None:
     """If an object is not as it was, the run says which and why, and no run goes on before it is.
 

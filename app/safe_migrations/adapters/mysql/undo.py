@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from ...errors import HalfDoneError, summary
 from ..base import OWN_TABLES, version_table
 from .catalog import JOURNAL, quoted, show_create, there
-from .copies import PREPARED, RETURNED, ReturningRows
+from .copies import PREPARED, RETURNED, ReturningRows, saved_name
 from .entries import ROWS, Entries, Entry
 from .journal import is_chain
 from .session import Execute, plain, set_aside
@@ -123,10 +123,10 @@ class Undo:
             for entry, has_run in zip(under_way, have_run, strict=True):
                 entry.settle(has_run)
                 self._save(entry)
+            replaced = {entry.name for entry in tables if entry.text is not None and not entry.state.place}
             for entry in tables:
                 if entry.text is None and entry.state.place:
-                    self.execute(f"DROP TABLE IF EXISTS {quoted(entry.state.place)}")
-                    self.outcome.restored.append(str(entry))
+                    self._drop_new_table(entry, may_have_rows_of_others=entry.state.place in replaced)
             moved = [entry for entry in tables if entry.text is not None and entry.state.place not in ("", entry.name)]
             asides = {entry.id: f"{OWN_TABLES}aside_{entry.id}" for entry in moved}
             pairs = [(entry.state.place, asides[entry.id]) for entry in moved]
@@ -144,6 +144,16 @@ class Undo:
                 self.journal.save(entry)
         self.execute("COMMIT")
         self.execute(f"DROP TABLE {RENAMED}")
+
+    def _drop_new_table(self, entry: Entry, may_have_rows_of_others: bool) -> None:
+        """Drop it; but rename it if the app may know it, by the name of a table that the revision dropped."""
+        table, saved = quoted(entry.state.place), saved_name()
+        exists = show_create(self.execute, "TABLE", entry.state.place) is not None
+        if may_have_rows_of_others and exists and self.execute(f"SELECT 1 FROM {table} LIMIT 1"):
+            self.execute(f"RENAME TABLE {table} TO {saved}")
+            self.outcome.lost.append(f"what was written to the new table {entry.name}; the table {saved} has its rows")
+        self.execute(f"DROP TABLE IF EXISTS {table}")
+        self.outcome.restored.append(str(entry))
 
     def _drop_foreign_keys(self, tables: list[Entry]) -> Callable[[Entry], None]:
         """Return what drops those of a table that differ, and those that are in the way of a column's old type."""
