@@ -120,8 +120,7 @@ def keeps_values(before: str, now: str) -> bool:
     if before.startswith(("ENUM(", "SET(")):
         return before.partition("(")[0] == now.partition("(")[0]
     old, new = kind_of_text(before, MYSQL_KINDS), kind_of_text(now, MYSQL_KINDS)
-    is_alike = old.family == new.family or (old.family, new.family) == ("integer", "decimal")
-    return is_alike and new.stored in ("", old.stored) and cast(old, new) is Cast.KEEPS
+    return old.family == new.family and new.stored in ("", old.stored) and cast(old, new) is Cast.KEEPS
 
 
 def keeps_letters(before: str, now: str) -> bool:
