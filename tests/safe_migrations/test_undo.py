@@ -1112,14 +1112,16 @@ def test_what_cannot_be_undone(project: Project, engine: Engine) -> None:
     assert "a1 (head)" in project.ok("current")
 
 
-def test_rows_and_the_backup(project: Project, engine: Engine) -> None:
+def test_rows_and_the_backup(project: Project, bare: Engine) -> None:
     """Of acknowledged rows before DDL, the message names the statement and the line that restores the backup."""
-    body = script(["UPDATE gift SET n = n + 1 WHERE id = 1", "ALTER TABLE gift ADD COLUMN m INT"])
-    assured = "safety_assured = {'backfill-with-ddl': 'a test', 'unbounded-data-change': 'a test'}"
+    with bare.begin() as connection:
+        run(connection, [A, "INSERT INTO a VALUES (1, 10, 20)"])
+    body = script(["UPDATE a SET v = v + 1 WHERE id = 1", "ALTER TABLE a ADD COLUMN m INT"])
+    assured = "safety_assured = {'backfill-with-ddl': 'a test'}"
     project.write(*revision("a1", FIRST, body, more=assured))
     done = project.db("upgrade", MIGRATION_REVIEW="enforce", MIGRATION_BACKUP="always")
     assert 1 == done.returncode
-    assert "Could not be restored: what this statement changed: UPDATE gift SET n = n + 1 WHERE id = 1." in done.stderr
+    assert "Could not be restored: what this statement changed: UPDATE a SET v = v + 1 WHERE id = 1." in done.stderr
     assert re.search(r"flask db restore instance/backups/\S+", done.stderr), done.stderr
 
 
