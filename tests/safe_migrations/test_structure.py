@@ -58,7 +58,7 @@ def test_one_meaning_per_file_name() -> None:
     outside = [file.name for file in files if not file.is_relative_to(PACKAGE / "adapters")]
     inside = {file.name for file in files if file.is_relative_to(PACKAGE / "adapters")}
     shared = {name for name in outside if outside.count(name) > 1 or name in inside}
-    assert {"lock.py", "columns.py"} == shared  # lock.py waits for an adapter's lock; columns.py is to be renamed
+    assert {"lock.py"} == shared  # which waits for the lock of an adapter
 
 
 def test_imports_inside_functions() -> None:

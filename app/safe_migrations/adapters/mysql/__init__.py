@@ -11,7 +11,7 @@ steps.py           what surrounds the steps: the journal, and the undo if one fa
 journal.py         records each object before its first change, and copies of what a statement destroys
 entries.py         the journal's table, in the same database
 statements.py      what a statement names, renames and destroys, by its words (tokens.py)
-columns.py         the columns of a table, and whether a change of type keeps their values
+table_columns.py   the columns of a table, and whether a change of type keeps their values
 copies.py          copies of rows and values: how they are made, and how they come back
 
 Its way back:

@@ -6,7 +6,7 @@ Read by its words: little is asked, and a statement that is not valid SQL is the
 from functools import cached_property
 from itertools import pairwise
 
-from .columns import Modification
+from .table_columns import Modification
 from .tokens import Tokens
 
 KINDS = ("TABLE", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE")
