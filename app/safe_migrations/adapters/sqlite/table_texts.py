@@ -14,7 +14,6 @@ CONSTRAINTS = {"CONSTRAINT", "CHECK", "UNIQUE", "PRIMARY", "FOREIGN"}
 FEATURES = {
     "AUTOINCREMENT": r"\bAUTOINCREMENT\b",
     "COLLATE": r"\bCOLLATE\b",
-    "a CHECK constraint": r"\bCHECK \(",
     "a generated column": r"\bAS \(",
     "ON DELETE": r"\bON DELETE\b",
     "ON UPDATE": r"\bON UPDATE\b",
@@ -82,9 +81,12 @@ class TableText:
 
 
 def features(clauses: Iterable[Clause]) -> Counter[str]:
-    """Return how often the clauses say each of FEATURES."""
-    texts = [clause.words.keywords for clause in clauses]
-    return Counter({name: sum(len(re.findall(each, text)) for text in texts) for name, each in FEATURES.items()})
+    """Return how often the clauses say each of FEATURES, and each CHECK with its condition, which may be misread."""
+    found: Counter[str] = Counter()
+    for clause in clauses:
+        found.update(name for name, each in FEATURES.items() for _ in re.findall(each, clause.words.keywords))
+        found.update(f"CHECK ({normalized(each)})" for each in clause.inside("CHECK"))
+    return found
 
 
 def normalized(sql: str | Words) -> str:
