@@ -6,15 +6,9 @@ from alembic.operations import ops
 from sqlalchemy import Computed
 from sqlalchemy.sql.elements import conv
 
+from .implied_ops import KINDS
 from .paste import as_python
 from .registry import BLOCKS, BOTH, SQLITE, WARNS, Problem, RuleContext, rule
-
-CONSTRAINTS = {
-    ops.CreateForeignKeyOp: "a foreign key",
-    ops.CreateUniqueConstraintOp: "a unique constraint",
-    ops.CreateCheckConstraintOp: "a CHECK constraint",
-    ops.CreatePrimaryKeyOp: "a primary key",
-}
 
 
 @rule(BLOCKS, ops.MigrateOperation, on=SQLITE, directions=BOTH, new_tables=True)
@@ -52,7 +46,7 @@ def constraint_outside_batch(
     elif isinstance(op, ops.DropConstraintOp):
         what = f"drops constraint {op.constraint_name} of {table}"
     else:
-        what = f"adds {CONSTRAINTS.get(type(op), 'a constraint')} to {table}"
+        what = f"adds a {KINDS.get(op.constraint_type, 'constraint')} to {table}"
     return Problem(f"{what} outside batch mode; SQLite's ALTER TABLE cannot do that in every version", _in_batch(op))
 
 

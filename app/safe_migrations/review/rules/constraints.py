@@ -12,19 +12,13 @@ from sqlalchemy.sql.elements import conv
 
 from ...adapters.facts import Facts
 from .columns import proves_not_null
-from .implied_ops import implied_ops
+from .implied_ops import KINDS, implied_ops
 from .indexes import concurrently, dropped_columns, drops_table, for_each_partition, is_on_table_alone
 from .names import real_name
 from .paste import REHEARSE, as_python, as_sql, execute
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 
 UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
-KINDS = {
-    "foreignkey": "foreign key",
-    "primarykey": "primary key",
-    "check": "CHECK constraint",
-    "unique": "unique constraint",
-}
 
 
 @rule(BLOCKS, *UNIQUE, ops.CreateIndexOp)

@@ -10,6 +10,13 @@ from ...adapters.facts import Facts
 from ..recorder import made_by
 
 Op = TypeVar("Op", bound=ops.MigrateOperation)
+KINDS = {
+    "foreignkey": "foreign key",
+    "primarykey": "primary key",
+    "check": "CHECK constraint",
+    "unique": "unique constraint",
+}
+"""The names of constraints in messages, by Alembic's constraint_type."""
 
 
 def implied_ops(op: ops.MigrateOperation, facts: Facts, *classes: type[Op]) -> Iterator[Op]:

@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import conv
 
 from ...database import named_by_convention, naming_convention
 from ..recorder import made_by
-from .implied_ops import constraints_of, implied_ops, is_inline
+from .implied_ops import KINDS, constraints_of, implied_ops, is_inline
 from .paste import as_python
 from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
 
@@ -36,10 +36,9 @@ def real_name(op: ops.AddConstraintOp) -> str | None:
 def unnamed_constraint(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report a constraint without a name: no revision can drop it, and each server chooses another name."""
     for made in _nameless(op, context):
-        is_check = made.constraint_type == "check"
-        kind = {"foreignkey": "foreign key", "check": "CHECK constraint"}.get(made.constraint_type, "constraint")
-        fails = is_check and naming_convention().get("ck")
-        consequence = "the naming convention requires one, so this fails" if fails else "no revision can drop it"
+        kind, consequence = KINDS.get(made.constraint_type, "constraint"), "no revision can drop it"
+        if made.constraint_type == "check" and naming_convention().get("ck"):
+            consequence = "the naming convention requires one, so this fails"
         yield Problem(
             f"creates a {kind} of {_table(made)} without a name; {consequence}",
             f"give it a name:\n{_with_name(made, op, context)}",
