@@ -44,7 +44,7 @@ def naming_convention() -> Mapping[Any, Any]:
 def named_by_convention(table: Table) -> Table:
     """Return a copy of the table in which the convention has named the constraints.
 
-    Raises InvalidRequestError for a constraint that has no name and that the convention cannot name, such as a CHECK.
+    Raise InvalidRequestError for a constraint that has no name and that the convention cannot name, such as a CHECK.
     """
     return table.to_metadata(MetaData(naming_convention=naming_convention()))
 

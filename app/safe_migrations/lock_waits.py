@@ -64,7 +64,7 @@ def lock_timeout_error(
         )
     way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", again)
     return MigrationError(
-        f"others hold a lock that this needs ({who or 'which session is not known'});"
+        f"other sessions hold a lock that this needs ({who or 'which session is not known'});"
         f" gave up after {retry.tries} tries of {retry.seconds:g} seconds.",
         *way_out,
     )

@@ -39,5 +39,5 @@ class RetryPolicy:
             except Exception as error:
                 if not may_retry(error) or (pause := next(pauses, None)) is None:
                     raise
-                log.info("Others hold a lock; trying again in %.1f seconds", pause)
+                log.info("Another session holds a lock; trying again in %.1f seconds", pause)
                 time.sleep(pause)

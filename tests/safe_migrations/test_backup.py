@@ -550,7 +550,7 @@ def test_restore_waits_too_long(project: Project, engine: Engine, database: str)
         done = project.db("restore", "--yes", str(backup))
         holder.rollback()
     assert (1, False, True) == (done.returncode, "Traceback" in done.stderr, "Nothing was changed." in done.stderr)
-    assert engine.dialect.name == "sqlite" or "others hold a lock that this needs (session " in done.stderr
+    assert engine.dialect.name == "sqlite" or "other sessions hold a lock that this needs (session " in done.stderr
     assert (before, [backup]) == (state(engine), files(project))
     project.ok("restore", "--yes", str(backup))
 
@@ -1035,7 +1035,7 @@ def test_restore_in_steps(project: Project, engine: Engine, database: str) -> No
             holder.execute(text("SELECT * FROM one"))
             done = project.db("restore", "--yes", str(backup), MIGRATION_LOCK_TIMEOUT="1", MIGRATION_LOCK_RETRIES="1")
         assert (1, True) == (done.returncode, "Nothing was changed." in done.stderr), done.stderr
-        assert "others hold a lock that this needs (session " in done.stderr
+        assert "other sessions hold a lock that this needs (session " in done.stderr
         assert before == dumped(engine)
         run_on_server(url, f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP ROLE {role}")
         done = project.db("restore", "--yes", str(backup))

@@ -71,7 +71,7 @@ def test_readers_do_not_stall(project: Project, engine: Engine) -> None:
 
     def run() -> None:
         done = project.ok("-x", f"lock_timeout={TIME_OUT}", "upgrade")
-        assert "Others hold a lock; trying again in " in done
+        assert "Another session holds a lock; trying again in " in done
 
     assert longest_wait(engine, run) < TIME_OUT + 0.5
     assert "a1 (head)" in project.ok("current")
@@ -103,7 +103,7 @@ def test_a_writer_is_waited_for(project: Project, engine: Engine) -> None:
         with project.start("flask", "db", "-x", "lock_timeout=0.5", "upgrade") as process:
             assert process.stderr is not None
             told = iter(process.stderr)
-            assert any("Others hold a lock; trying again in " in line for line in told)
+            assert any("Another session holds a lock; trying again in " in line for line in told)
             connection.rollback()
             assert ("", 0) == ("".join(line for line in told if "Error" in line), process.wait())
     assert "a1 (head)" in project.ok("current")

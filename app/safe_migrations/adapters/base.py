@@ -178,7 +178,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Write the state of the database at one moment to ``file``. Raises MigrationError or OSError."""
+        """Write the state of the database at one moment to ``file``. Raise MigrationError or OSError."""
 
     @abstractmethod
     def verify(self, connection: Connection, file: Path) -> None:
@@ -188,7 +188,7 @@ class Adapter(ABC):
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Replace everything in the database with ``file``, to which dump() wrote that ``part``.
 
-        Raises MigrationError or DBAPIError.
+        Raise MigrationError or DBAPIError.
         """
 
     @abstractmethod
@@ -256,9 +256,9 @@ class Adapter(ABC):
         return ""
 
     def recover(self, connection: Connection, _retry: RetryPolicy) -> None:
-        """Undo what a killed run left half-done. Raises HalfDoneError if something cannot be undone.
+        """Undo what a killed run left half-done. Raise HalfDoneError if something cannot be undone.
 
-        Raises MigrationError if a restore was interrupted.
+        Raise MigrationError if a restore was interrupted.
         """
         if file := self.broken_restore(connection):
             raise MigrationError(

@@ -30,7 +30,7 @@ class LockTimeOutError(ToolError):
 
 
 def program(*names: str, package: str) -> str:
-    """Return the path of the first of these programs that is installed. Raises ToolError if none is."""
+    """Return the path of the first of these programs that is installed. Raise ToolError if none is."""
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         raise ToolError(
@@ -43,7 +43,7 @@ def program(*names: str, package: str) -> str:
 def running(args: list[str], package: str, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
     """Yield a running program, with pipes as ``options`` say; kill it if the body raises.
 
-    Raises ToolError with the program's own words if its exit status is not 0.
+    Raise ToolError with the program's own words if its exit status is not 0.
     """
     with tempfile.TemporaryFile() as stderr:
         options["env"] = {**os.environ, "LC_ALL": "C", **options.get("env", {})}
@@ -106,7 +106,7 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 
 def _failure(path: str, status: int, stderr: str, package: str) -> ToolError:
-    """Return the error for a program's message. Raises OSError if the program has no room for the backup."""
+    """Return the error for a program's message. Raise OSError if the program has no room for the backup."""
     lines = [line[:LONGEST] for line in stderr.splitlines() if line.strip() and "unknown variable 'loose-" not in line]
     first = max((number for number, line in enumerate(lines) if "ERROR" in line), default=-3)
     words = " ".join(lines[first:])[:LONGEST] or f"exit status {status}"

@@ -52,7 +52,7 @@ class Databases(ABC):
 
     @abstractmethod
     def make(self, connection: Connection, name: str) -> None:
-        """Create an empty database with this one's character set. Raises MigrationError if the user may not."""
+        """Create an empty database with this one's character set. Raise MigrationError if the user may not."""
 
     @abstractmethod
     def drop(self, connection: Connection, name: str) -> bool:

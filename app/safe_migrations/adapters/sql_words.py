@@ -98,7 +98,7 @@ class Words:
 
 
 def statements(text: str, facts: Facts) -> Iterator[Words]:
-    """Yield the statements of a text; a routine with its body is one. Raises sqlglot's TokenError."""
+    """Yield the statements of a text; a routine with its body is one. Raise sqlglot's TokenError."""
     if facts.runs_comments:
         text = re.sub(r"/\*M?!\d*(.*?)\*/", r" \1 ", text, flags=re.DOTALL)
     found: list[Word] = []

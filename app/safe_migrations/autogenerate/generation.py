@@ -29,7 +29,7 @@ from .sequences import create_sequences_first
 def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops.MigrationScript]:
     """Return the revisions that ``script`` becomes; none if nothing differs.
 
-    All that follows changes the upgrade; at the end, the downgrade is its reverse. Raises MigrationError for an answer,
+    All that follows changes the upgrade; at the end, the downgrade is its reverse. Raise MigrationError for an answer,
     given by -x, that does not fit.
     """
     assert context.connection is not None
@@ -124,7 +124,7 @@ def _close_circles_last(upgrade: ops.OpContainer) -> None:
 
 
 def _keep_unknown_tables(upgrade: ops.UpgradeOps) -> None:
-    """Drop no table that the models do not define, unless somebody says so. Raises MigrationError for a wrong -x."""
+    """Drop no table that the models do not define, unless somebody says so. Raise MigrationError for a wrong -x."""
     dropped = {full_name(op.schema, op.table_name) for op in upgrade.ops if isinstance(op, ops.DropTableOp)}
     wanted = set(given("drop"))
     for name in wanted - dropped:

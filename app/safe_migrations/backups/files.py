@@ -61,7 +61,7 @@ class Backups:
         return name_of(self.adapter.engine.url)
 
     def found(self) -> list[Path]:
-        """Return the backups, newest first. Raises MigrationError if the folder is not a folder."""
+        """Return the backups, newest first. Raise MigrationError if the folder is not a folder."""
         require_folder(self.folder)
         files = self.folder.iterdir() if self.folder.exists() else iter(())
         named = {file: NAME.fullmatch(file.name) for file in files}
@@ -70,11 +70,11 @@ class Backups:
         return sorted(matching, reverse=True)
 
     def newest(self) -> Path | None:
-        """Return the newest backup, or None. Raises what found() raises."""
+        """Return the newest backup, or None. Raise what found() raises."""
         return next(iter(self.found()), None)
 
     def make(self, connection: Connection, heads: tuple[str, ...], retry: RetryPolicy, by_hand: bool = False) -> Path:
-        """Write a backup and verify it. Raises MigrationError, and leaves no file, if that fails. Hold the lock."""
+        """Write a backup and verify it. Raise MigrationError, and leaves no file, if that fails. Hold the lock."""
         now = datetime.now(UTC)
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
         start = f"{self.name}-{stamp}-{revision_in_name(heads)}{'-by-hand' if by_hand else ''}"
@@ -92,7 +92,7 @@ class Backups:
         return file
 
     def verify(self, connection: Connection, file: Path) -> str:
-        """Return the revision of the backup ``file``. Raises MigrationError unless the file is complete."""
+        """Return the revision of the backup ``file``. Raise MigrationError unless the file is complete."""
         product, _ = self.adapter.version(connection)
         found = NAME.fullmatch(file.name)
         if found is None or found["suffix"] != self.adapter.suffix:
@@ -185,7 +185,7 @@ def require_folder(folder: Path) -> None:
 
 @contextmanager
 def private(file: Path) -> Iterator[None]:
-    """Create ``file`` with mode 0600, and remove it at the end. Raises MigrationError if it cannot be created."""
+    """Create ``file`` with mode 0600, and remove it at the end. Raise MigrationError if it cannot be created."""
     require_folder(file.parent)
     try:
         with writing(file.parent):
@@ -233,7 +233,7 @@ def _sync(file: Path) -> None:
 
 
 def _checksum(file: Path) -> str:
-    """Return the CRC-32, which finds damage, not forgery. Raises OSError."""
+    """Return the CRC-32, which finds damage, not forgery. Raise OSError."""
     found = 0
     with file.open("rb") as opened:
         while piece := opened.read(1 << 20):

@@ -19,7 +19,7 @@ def restore(backups: Backups, database: Database, using: Settings, file: Path) -
     """Replace the database with ``file``, which is verified already, after a backup of the present state.
 
     There is no such backup if another restore was interrupted: then the database is not worth coming back to.
-    Raises MigrationError if the restore fails. It has a note that names that backup, or says that nothing was changed;
+    Raise MigrationError if the restore fails. It has a note that names that backup, or says that nothing was changed;
     in that case the backup is removed.
     """
     adapter, connection = database.adapter, database.connection

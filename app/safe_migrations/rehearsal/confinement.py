@@ -39,7 +39,7 @@ def confined(scratch: Adapter, real: URL, is_shared: bool) -> Iterator[None]:
     """Refuse statements on the copy ``scratch`` that reach the database ``real``, or anything else on its server if the
     copy shares it.
 
-    Raises UnsafeError for a trigger or a routine of the copy that does.
+    Raise UnsafeError for a trigger or a routine of the copy that does.
     """
     with scratch.engine.connect() as connection:
         facts = Database(connection).facts

@@ -64,7 +64,7 @@ class Rehearsal:
         self.script = ScriptDirectory.from_config(config)
 
     def steps(self, destination: str = "heads") -> list[Script]:
-        """Return the revisions that an upgrade would run. Raises what Alembic raises for an unknown revision."""
+        """Return the revisions that an upgrade would run. Raise what Alembic raises for an unknown revision."""
         return upgrades(self.script, destination, self._heads())
 
     def run(self, steps: list[Script]) -> Iterator[Report]:

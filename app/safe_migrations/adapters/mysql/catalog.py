@@ -14,7 +14,7 @@ ShowCreate = tuple[str, dict[str, str]]
 
 
 def show_create(execute: Execute, kind: str, name: str) -> ShowCreate | None:
-    """Return its SHOW CREATE, or None if it does not exist. Raises DBAPIError, also if a privilege is missing."""
+    """Return its SHOW CREATE, or None if it does not exist. Raise DBAPIError, also if a privilege is missing."""
     try:
         row = execute(f"SHOW CREATE {kind} {quoted(name)}")[0]
     except DBAPIError as error:

@@ -60,7 +60,7 @@ class Dump:
         self.package = PACKAGES[product]
 
     def write(self, file: Path, part: Part) -> None:
-        """Run mysqldump or mariadb-dump. Raises MigrationError, and OSError where the disk is full.
+        """Run mysqldump or mariadb-dump. Raise MigrationError, and OSError where the disk is full.
 
         The table of revisions is the last one: a database into which half of the dump was put has no revision.
         """
@@ -80,7 +80,7 @@ class Dump:
                 self._write([path, *WRITE, *self._database(), revisions], target)
 
     def verify(self, file: Path) -> set[Maker]:
-        """Return who defined what is in it. Raises MigrationError unless it is complete and fits this server."""
+        """Return who defined what is in it. Raise MigrationError unless it is complete and fits this server."""
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
         head, last = b"", b""
         makers: set[Maker] = set()
@@ -256,9 +256,9 @@ def _as_made(table: bytes, is_copy: bool) -> bytes:
 
 
 def _pieces(file: Path, most: int) -> Iterator[bytes]:
-    """Yield some whole lines of a compressed file at a time. Raises EOFError, OSError or zlib.error unless it is whole.
+    """Yield some whole lines of a compressed file at a time. Raise EOFError, OSError or zlib.error unless it is whole.
 
-    Raises ToolError for a line longer than the ``most`` bytes that the server accepts: a small file may unpack to any
+    Raise ToolError for a line longer than the ``most`` bytes that the server accepts: a small file may unpack to any
     size.
     """
     parts: list[bytes] = []

@@ -110,12 +110,12 @@ def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict
 
 
 def read_settings(execute: Execute, names: Iterable[str]) -> dict[str, object]:
-    """Return these settings of the session. Raises DBAPIError for one that the server does not have."""
+    """Return these settings of the session. Raise DBAPIError for one that the server does not have."""
     (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names))
     return dict(zip(names, row, strict=True))
 
 
 def change_settings(execute: Execute, settings: Mapping[str, object]) -> None:
-    """Give settings of the session these values, in one statement. Raises DBAPIError as read_settings() does."""
+    """Give settings of the session these values, in one statement. Raise DBAPIError as read_settings() does."""
     if settings:
         execute("SET SESSION " + ", ".join(f"{name} = %s" for name in settings), tuple(settings.values()))

@@ -10,7 +10,7 @@ from .way_back import Definition, without_counter
 
 
 def taken(execute: Execute) -> Snapshot:
-    """Return schema and rows as the session sees them. Raises DBAPIError."""
+    """Return schema and rows as the session sees them. Raise DBAPIError."""
     found = [(kind, name) for kind, name in there_are(execute) if not is_own_table(name)]
     objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
     counters = {

@@ -57,7 +57,7 @@ class Outcome:
 def undo(execute: Execute, heads: str) -> Outcome:
     """Restore what the journal has of the revision that began at ``heads``.
 
-    Without a difference the journal is gone afterwards, else it remains. Raises DBAPIError if the connection is lost.
+    Without a difference the journal is gone afterwards, else it remains. Raise DBAPIError if the connection is lost.
     """
     with set_aside(execute, {**plain(execute), "foreign_key_checks": 0}):
         Entries(execute, heads).forget_finished()

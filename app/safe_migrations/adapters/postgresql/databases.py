@@ -84,7 +84,7 @@ class PostgreSQLDatabases(Databases):
         return found
 
     def _in_no_transaction(self, statement: str) -> None:
-        """Run it outside of a transaction. Raises MigrationError if the user lacks the right, or another DBAPIError."""
+        """Run it outside of a transaction. Raise MigrationError if the user lacks the right, or another DBAPIError."""
         with own_session(self.engine) as session:
             try:
                 session.exec_driver_sql(statement.replace("%", "%%"))

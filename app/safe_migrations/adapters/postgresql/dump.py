@@ -60,7 +60,7 @@ class Dump:
         self.password: str = info.password
 
     def write(self, file: Path, part: Part) -> None:
-        """Run ``pg_dump -Fc``. Raises MigrationError.
+        """Run ``pg_dump -Fc``. Raise MigrationError.
 
         A copy has no subscriptions: their workers would write to it, and it could not be dropped.
         """
@@ -152,7 +152,7 @@ def locks(contents: str) -> int:
 def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
     """Yield the output of pg_restore as psql is to run it.
 
-    Raises ToolError for a command to psql itself, such as one that runs a program: a crafted archive may contain it.
+    Raise ToolError for a command to psql itself, such as one that runs a program: a crafted archive may contain it.
     Output that begins with ``restrict`` prevents that; in that of an older pg_restore only rows may have a backslash.
     """
     head = preamble = True

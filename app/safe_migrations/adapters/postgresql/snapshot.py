@@ -43,7 +43,7 @@ END $$
 
 
 def taken(connection: Connection) -> Snapshot:
-    """Return the objects and rows of all schemas but the system's; end the transaction. Raises DBAPIError."""
+    """Return the objects and rows of all schemas but the system's; end the transaction. Raise DBAPIError."""
     not_ours = {"revisions": version_table()[1], "own": f"^{OWN_TABLES}"}
     objects = {name: description or "" for name, description in connection.execute(text(OBJECTS.read_text()), not_ours)}
     connection.execute(text(SHOW_ALL_ROWS))

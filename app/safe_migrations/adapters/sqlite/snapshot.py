@@ -20,7 +20,7 @@ KINDS = {0: "", 1: "HIDDEN", 2: "GENERATED", 3: "GENERATED STORED"}
 
 
 def taken(connection: sqlite3.Connection) -> Snapshot:
-    """Return schema and rows as the connection sees them. Raises sqlite3.Error."""
+    """Return schema and rows as the connection sees them. Raise sqlite3.Error."""
     schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     # The shadow tables of a virtual one hold its rows in their own way.
     shadows = {row[1] for row in connection.execute("PRAGMA table_list") if row[2] == "shadow"}
