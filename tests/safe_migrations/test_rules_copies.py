@@ -368,3 +368,19 @@ def test_json_again(review_on: Callable[..., list[Finding]]) -> None:
     up = "op.alter_column('user', 'j', existing_type=sa.JSON(), comment='said')"
     findings = review_on(up, "ALTER TABLE {user} ADD COLUMN j JSON")
     assert [] == [finding for finding in findings if finding.code in ("alter-copies-table", "change-type")]
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_width_of_the_database(database: str) -> None:
+    """How many bytes a character takes is the database's answer, where the type does not say so."""
+    with server(database) as (connection, facts):
+        connection.exec_driver_sql("CREATE TABLE pet (s VARCHAR(200), t VARCHAR(300)) DEFAULT CHARSET=latin1")
+        tables = KnownSchema(connection)
+        assert [1, None] == [tables.width(facts, "pet", column) for column in ("s", "missing")]
+
+        def grow(column: str, old: int, new: int) -> Change:
+            types: dict[str, Any] = {"existing_type": sa.String(old), "type_": sa.String(new)}
+            return lambda op: op.alter_column("pet", column, existing_nullable=True, **types)
+
+        for column, old, new, crosses in (("s", 200, 255, 0), ("s", 200, 256, 1), ("t", 300, 400, 0)):
+            assert crosses == len(problems("varchar-crosses-255-bytes", grow(column, old, new), facts, tables))

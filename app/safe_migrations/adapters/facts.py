@@ -198,8 +198,8 @@ class Facts:
         """Return the values of an enum that rows store by position; empty for any other type."""
         return []
 
-    def has_width(self, _width: int, _table: str, _column: str, _schema: str | None) -> Select[tuple[int]] | None:
-        """Return a query that finds the column if its characters take at most ``width`` bytes; None without one."""
+    def width_of(self, _table: str, _column: str, _schema: str | None) -> Select[tuple[int]] | None:
+        """Return a query for the number of bytes that a character may take in a column; None without one."""
         return None
 
     def has_engine(self, _engine: str, _table: str, _schema: str | None) -> Select[tuple[int]] | None:

@@ -163,11 +163,9 @@ class KnownSchema:
 
     def width(self, facts: Facts, table: str, column: str, schema: str | None = None) -> int | None:
         """Return how many bytes a character may take in the column; None if that is not known."""
-        for width in (1, 2, 3, 4):
-            query = facts.has_width(width, table, column, schema)
-            if query is not None and self.finds(query):
-                return width
-        return None
+        query = facts.width_of(table, column, schema)
+        found = self._first(query) if query is not None else None
+        return int(found[0]) if found and found[0] else None
 
     def is_partitioned(self, facts: Facts, name: str, schema: str | None = None) -> bool:
         """Return True if the table is partitioned, and that makes a difference on this database."""

@@ -155,12 +155,11 @@ class MySQLFacts(Facts):
         kind = self.kind(type_)
         return list(kind.in_order) if kind is not None else []
 
-    def has_width(self, width: int, table_name: str, column_name: str, schema: str | None) -> Select[tuple[int]]:
+    def width_of(self, table_name: str, column_name: str, schema: str | None) -> Select[tuple[int]]:
         """Return a query on information_schema."""
-        return _information("columns", table_name, schema).where(
-            column("column_name") == column_name,
-            column("character_octet_length", Integer) <= column("character_maximum_length", Integer) * width,
-        )
+        octets, characters = (column(f"character_{each}_length", Integer) for each in ("octet", "maximum"))
+        found = _information("columns", table_name, schema).where(column("column_name") == column_name)
+        return found.with_only_columns(octets // characters)
 
     def has_engine(self, engine: str, table_name: str, schema: str | None) -> Select[tuple[int]]:
         """Return a query on information_schema."""
