@@ -73,11 +73,7 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
     values = {**configured, **given}
     backup_dir = str(values["backup_dir"] or "").strip()
     if not backup_dir:  # it would mix the backups with everything else in instance/
-        raise MigrationError(
-            f"{_key('backup_dir')} (or -x backup_dir=...) is empty; it has to name a folder.",
-            "set one, below instance/ unless it is a full path; or leave the setting out:",
-            f"export {_key('backup_dir')}={DEFAULTS['backup_dir']}",
-        )
+        raise _wrong("backup_dir", "empty", "name a folder, below instance/ unless it is a full path")
     targets = (target.strip() for target in str(values["targets"] or "").split(","))
     return Settings(
         lock_wait=_number(values, "lock_wait"),
@@ -121,11 +117,7 @@ def _key(name: str) -> str:
 def _one_of(values: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> str:
     given = str(values[name]).lower()
     if given not in allowed:
-        raise MigrationError(
-            f"{_key(name)} (or -x {name}=...) is {given!r}, which is not one of its values.",
-            f"set one of {', '.join(allowed)}:",
-            f"export {_key(name)}={allowed[0]}",
-        )
+        raise _wrong(name, repr(given), f"be one of {', '.join(allowed)}")
     return given
 
 
@@ -135,13 +127,17 @@ def _number(values: Mapping[str, Any], name: str, least: float = 0, whole: bool 
     except (TypeError, ValueError):
         value = -1.0
     if not least <= value <= LARGEST or (whole and value != int(value)):
-        raise MigrationError(
-            f"{_key(name)} (or -x {name}=...) is {values[name]!r};"
-            f" it has to be a {'whole ' if whole else ''}number from {least:g} to {LARGEST}.",
-            "set one:",
-            f"export {_key(name)}={DEFAULTS[name]}",
-        )
+        number = "a whole number" if whole else "a number"
+        raise _wrong(name, repr(values[name]), f"be {number} from {least:g} to {LARGEST}")
     return value
+
+
+def _wrong(name: str, given: str, wanted: str) -> MigrationError:
+    return MigrationError(
+        f"{_key(name)} (or -x {name}=...) is {given}; it has to {wanted}.",
+        "set it so, or leave it out for its default:",
+        f"export {_key(name)}={DEFAULTS[name]}",
+    )
 
 
 def _rehearsal_url(given: str) -> URL | None:

@@ -44,7 +44,7 @@ def test_a_count_is_whole(project: Project, name: str) -> None:
 @pytest.mark.parametrize("value", ["", " "])
 def test_empty_backup_dir(project: Project, value: str) -> None:
     """An empty folder for the backups is an error, as an environment variable and as -x."""
-    told = "Error: MIGRATION_BACKUP_DIR (or -x backup_dir=...) is empty; it has to name a folder.\nFix: "
+    told = "Error: MIGRATION_BACKUP_DIR (or -x backup_dir=...) is empty; it has to name a folder, "
     for done in (project.db("upgrade", MIGRATION_BACKUP_DIR=value), project.db("-x", f"backup_dir={value}", "upgrade")):
         assert (1, True) == (done.returncode, told in done.stderr)
     assert [] == list(project.path.rglob("*.db"))
