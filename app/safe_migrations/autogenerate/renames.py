@@ -105,13 +105,12 @@ class Questions:
         dropped = [op.to_table() for op in upgrade.ops if isinstance(op, ops.DropTableOp)]
         created = [op.to_table() for op in upgrade.ops if isinstance(op, ops.CreateTableOp)]
         pairs = [
-            ((self._similarity(old, new), _likeness(old.name, new.name)), old, new)
+            ((self._similarity(old, new), _likeness(old.name, new.name)), ((old.schema, old.name), new.name))
             for old in dropped
             for new in created
             if old.schema == new.schema
         ]
-        best = [pair for pair in sorted(pairs, key=_first, reverse=True) if pair[0][0] >= 0.5]
-        return [((old.schema, old.name), new.name) for _, old, new in best]
+        return [pair for (similar, _), pair in sorted(pairs, key=_in_turn, reverse=True) if similar >= 0.5]
 
     def _similarity(self, old: Table, new: Table) -> float:
         return similarity([*map(_known, old.columns)], [*map(_known, new.columns)], self.facts)
@@ -125,12 +124,12 @@ class Questions:
             table = self.renames.before((changes.schema, changes.table_name))
             for old in [op.to_column() for op in changes.ops if isinstance(op, ops.DropColumnOp)]:
                 for new in [op.column for op in changes.ops if isinstance(op, ops.AddColumnOp)]:
-                    lost = old.computed is None and new.computed is None
-                    if lost and same_family(_known(old), _known(new), self.facts):
+                    stored = old.computed is None and new.computed is None
+                    if stored and same_family(_known(old), _known(new), self.facts):
                         same_type = not self.context.impl.compare_type(old, new)
                         like = (same_type, old.nullable == new.nullable, _likeness(old.name, new.name))
                         pairs.append((like, (table, old.name, new.name)))
-        return [pair for _, pair in sorted(pairs, key=_first, reverse=True)]
+        return [pair for _, pair in sorted(pairs, key=_in_turn, reverse=True)]
 
     def _columns(self, table: Name) -> list[str]:
         return [column["name"] for column in self.inspector.get_columns(table[1], table[0])]
@@ -230,5 +229,5 @@ def _likeness(one: str, other: str) -> float:
     return SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 
-def _first(pair: tuple[Any, ...]) -> Any:
-    return pair[0]
+def _in_turn(pair: tuple[Any, Any]) -> tuple[Any, str]:
+    return pair[0], str(pair[1])  # pairs that are as much alike in one order, whatever the seed of Python's hashes
