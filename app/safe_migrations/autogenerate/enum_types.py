@@ -146,14 +146,13 @@ def split_enum_values(script: ops.MigrationScript) -> list[ops.MigrationScript]:
     """Return ``script``, or two: what runs in one transaction with new values of enums cannot use them (PostgreSQL
     manual, "ALTER TYPE", Notes).
     """
-    assert script.upgrade_ops is not None
-    upgrade = script.upgrade_ops.ops
-    values = [op for op in upgrade if isinstance(op, AddEnumValue)]
-    rest = [op for op in upgrade if not isinstance(op, AddEnumValue)]
+    (upgrade,) = script.upgrade_ops_list
+    values = [op for op in upgrade.ops if isinstance(op, AddEnumValue)]
+    rest = [op for op in upgrade.ops if not isinstance(op, AddEnumValue)]
     if not values or not rest:
         return [script]
     (identifier,) = ids_after(str(script.rev_id), 1)
     following = script_after(script, identifier, script.message, rest)
     script.message = "Add values to enums"
-    upgrade[:] = values
+    upgrade.ops[:] = values
     return [script, following]

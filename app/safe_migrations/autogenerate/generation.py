@@ -33,8 +33,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     given by -x, that does not fit.
     """
     assert context.connection is not None
-    upgrade, concerned = script.upgrade_ops, _concerned(context)
-    assert upgrade is not None
+    (upgrade,), concerned = script.upgrade_ops_list, _concerned(context)
     renames = find_renames(context, upgrade, concerned[0])
     _drop_in_order(upgrade)
     inspector = RenamedInspector(context.connection, renames)
@@ -51,8 +50,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
         return []
     _close_circles_last(upgrade)
     *scripts, script = split_enum_values(script)
-    upgrade = script.upgrade_ops
-    assert upgrade is not None
+    (upgrade,) = script.upgrade_ops_list
     recall_enums(context, upgrade, concerned)
     if not all(facts.generated_not_null for facts in concerned):
         _let_generated_columns_be_null(upgrade)
@@ -63,9 +61,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     scripts += split_online_steps(script, concerned, indexes, is_partitioned)
     recreate_foreign_keys(upgrade, indexes)
     for script in scripts:
-        up, down = script.upgrade_ops, script.downgrade_ops
-        assert up is not None
-        assert down is not None
+        (up,), (down,) = script.upgrade_ops_list, script.downgrade_ops_list
         up.reverse_into(down)
         for container in (up, down):
             _drop_indexes_with_their_table(container)

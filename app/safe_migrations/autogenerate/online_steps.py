@@ -34,8 +34,7 @@ def split_online_steps(
     ``indexes`` are those that foreign keys need. A table that ``is_partitioned`` gets its indexes and constraints in
     ``script``, as on stock: PostgreSQL cannot create them concurrently, or NOT VALID.
     """
-    upgrade = script.upgrade_ops
-    assert upgrade is not None
+    (upgrade,) = script.upgrade_ops_list
     if not any(facts.online_ddl for facts in concerned):
         return [script]
     existing = changes_of_existing_tables(upgrade)

@@ -47,7 +47,7 @@ def remove_empty(container: ops.OpContainer) -> None:
 
 
 class PerDialect(ops.MigrateOperation):
-    """A type that differs by product (a key of FACTS): a script has to run on all of them."""
+    """Operations that differ by product (a key of FACTS): a script has to run on all of them."""
 
     def __init__(
         self,
