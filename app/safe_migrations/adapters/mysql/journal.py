@@ -196,6 +196,8 @@ class Journal:
         for name in (*gone, *was.values()):
             following.columns.pop(name, None)
         following.columns |= {new: first(old) for new, old in was.items()}
+        if following == entry.state and (entry.text is None or not statement.may_destroy):
+            return
         now, _ = show_create(self.execute, "TABLE", entry.state.place) or (entry.text or "", None)
         if entry.text is not None:
             if following != entry.state or statement.deletes_rows:
