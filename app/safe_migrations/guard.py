@@ -64,8 +64,9 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                     database.adapter.recover(database.connection, using.retry)
                 if set(plan.heads) != set(database.heads()):  # another command has run some of the steps
                     plan = pending(database, options)
-                require(plan, database)
-                _review(plan, database, using.review)
+                with _nothing_changed(plan):
+                    require(plan, database)
+                    _review(plan, database, using.review)
                 wanted = _wants_backup(plan, database, using.backup)
                 backup = before_steps(backups, database, plan, using.retry) if wanted else None
                 with (
@@ -85,6 +86,17 @@ def _options_hidden(engine: Engine) -> Iterator[None]:
         yield
     finally:
         engine.url = url
+
+
+@contextmanager
+def _nothing_changed(plan: Plan) -> Iterator[None]:
+    """End the message of a refusal before the first step with where the database is."""
+    try:
+        yield
+    except MigrationError as error:
+        if not rehearses():  # on a copy
+            error.args = (f"{error}\nNothing was changed; the database is still at {heads_in_words(plan.heads)}.",)
+        raise
 
 
 @contextmanager

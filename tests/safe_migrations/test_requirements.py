@@ -24,6 +24,7 @@ def test_too_old(project: Project) -> None:
     done = project.db("upgrade")
     assert (1, True) == (done.returncode, "revision b1 needs " in done.stderr)
     assert "<1, and the server has " in done.stderr
+    assert done.stderr.endswith("\nNothing was changed; the database is still at base.\n")
     assert "Running" not in done.stderr
     assert FIRST not in project.ok("current")
 
