@@ -232,7 +232,7 @@ def test_keep_what_a_failed_run_has_changed(project: Project, engine: Engine) ->
     change = "with op.get_context().autocommit_block():\n    op.execute('UPDATE kept SET one = one + 1')"
     project.write(*revision("a1", FIRST, f"{change}\nraise RuntimeError('stop')"))
     for _ in range(2):
-        assert "was committed" in project.db("upgrade").stderr
+        assert "they were committed" in project.db("upgrade").stderr
     assert 2 == len(files(project))
 
 
