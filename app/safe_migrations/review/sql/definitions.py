@@ -65,6 +65,8 @@ def _column(node: Any, words: Words, table: Name) -> "Column[Any]":
     if node.args.get("kind") and node.kind.this in (exp.DType.SERIAL, exp.DType.BIGSERIAL, exp.DType.SMALLSERIAL):
         options = {"nullable": False, "server_default": text(f"nextval('{table[0]}_{name}_seq'::regclass)")}
     for constraint in node.args.get("constraints") or ():
+        if not isinstance(constraint, exp.ColumnConstraint):  # such as the IN or OUT of a parameter
+            raise Unread(words.text)
         found, label = constraint.kind, constraint.args.get("this") and name_of(constraint.this, facts)
         match found:
             case exp.NotNullColumnConstraint():
