@@ -95,7 +95,8 @@ class Journal:
         if self.locked:  # the journal's own table is out of reach
             self.locked = statement.verb != "UNLOCK"
             return
-        self.session.follow(statement)
+        if statement.verb == "SET":
+            self.session.follow_set(statement.words, statement.autocommit)
         if not statement.surely_commits:
             self.commit_last_step()
         self._note(statement, autocommit or self.session.autocommit)

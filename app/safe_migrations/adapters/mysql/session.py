@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-
-if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
-    from .statements import Statement
 
 Execute = Callable[..., list[tuple[Any, ...]]]
 """Runs one statement, with parameters if there are any, and returns its rows."""
@@ -49,10 +46,10 @@ class Session:
         self.escapes = "NO_BACKSLASH_ESCAPES" not in mode
         self.mode_is_known = self.watched = True
 
-    def follow(self, statement: "Statement") -> None:
-        """Take note of a setting that it changes."""
-        self.autocommit = self.autocommit if statement.autocommit is None else statement.autocommit
-        if statement.verb == "SET" and (self.plain.keys() | SET_LETTERS) & statement.words:
+    def follow_set(self, words: set[str], autocommit: bool | None) -> None:
+        """Take note of the settings that a SET with these words changes; None if it leaves ``autocommit``."""
+        self.autocommit = self.autocommit if autocommit is None else autocommit
+        if (self.plain.keys() | SET_LETTERS) & words:
             self.is_changed, self.mode_is_known = True, False
 
     @contextmanager
