@@ -779,7 +779,7 @@ def prepared(home: Home, tables: list[str]) -> dict[str, object]:
 def skip_other_product(name: str, url: URL) -> None:
     """Skip the test if its name begins with the other product."""
     if name.startswith("MySQL" if is_mariadb(url) else "MariaDB"):
-        pytest.skip("for the other product")
+        pytest.skip("only for the other product")
 
 
 @pytest.fixture
