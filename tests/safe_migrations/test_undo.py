@@ -1216,12 +1216,12 @@ def test_killed_undo(home_without: Home, backend: str, monkeypatch: pytest.Monke
     before = prepared(home, tables)
     for number in range(1, 99):
         left = number
-        monkeypatch.setattr("app.safe_migrations.adapters.mysql.steps.undo", killed)
+        monkeypatch.setattr("app.safe_migrations.adapters.mysql.journaling.undo", killed)
         try:
             assert ["stop"] == home.upgrade(script(statements))
             break
         except Killed:
-            monkeypatch.setattr("app.safe_migrations.adapters.mysql.steps.undo", undo)
+            monkeypatch.setattr("app.safe_migrations.adapters.mysql.journaling.undo", undo)
             assert (number, ["stop"]) == (number, home.upgrade("raise RuntimeError('stop')"))
         assert (number, before) == (number, state(home.engine))
     assert 5 < number < 98

@@ -13,7 +13,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
-from .answers import given_pairs, has_terminal, wrong
+from .questions import given_pairs, has_terminal, wrong
 from .renames import full_name
 from .rendering import ExpressionDefault, Lines, PerDialect, plain_type, table_changes
 

@@ -14,12 +14,12 @@ from ..database import Database
 from ..internals import copy_column
 from ..review.known_schema import KnownSchema
 from ..settings import settings
-from .answers import agreed, given, wrong
 from .backfills import fill_existing_rows
-from .column_checks import drop_checks_first
+from .check_constraints import drop_checks_first
 from .enum_types import create_and_drop_enums, recall_enums, split_enum_values, use_existing_enums
 from .index_changes import drop_as_constraints, foreign_key_indexes, recreate_foreign_keys, rename_indexes
 from .online_steps import split_online_steps
+from .questions import agreed, given, wrong
 from .renamed_inspector import RenamedInspector
 from .renames import find_renames, full_name, models_of, rename_operations
 from .rendering import NamingBatch, all_ops, remove_empty, table_changes

@@ -15,8 +15,8 @@ from ..console import log
 from ..errors import MigrationError
 from ..review.known_schema import KnownColumn, Name
 from ..review.rules.possible_renames import same_family, similarity
-from .answers import agreed, given_pairs, wrong
-from .column_checks import recreate_checks
+from .check_constraints import recreate_checks
+from .questions import agreed, given_pairs, wrong
 from .renamed_inspector import Renames, differences
 from .rendering import Directions, PerDialect, table_changes
 

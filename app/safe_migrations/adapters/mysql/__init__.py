@@ -7,17 +7,17 @@ catalog.py         what the server says of its objects: SHOW CREATE, what there 
 
 A run, whose DDL is committed at once:
 
-steps.py           what surrounds the steps: the journal, and the undo if one fails
+journaling.py      keeps the journal while steps run, and starts the undo if one fails
 journal.py         records each object before its first change, and copies of what a statement destroys
-entries.py         the journal's table, in the same database
+journal_table.py   the journal's table, in the same database
 statements.py      what a statement names, renames and destroys, by its words (tokens.py)
 table_columns.py   the columns of a table, and whether a change of type keeps their values
-copies.py          copies of rows and values: how they are made, and how they come back
+row_copies.py      copies of rows and values: how they are made, and how they come back
 
 Its way back:
 
 undo.py            restores names, texts and rows, and compares
-way_back.py        the way from one text of a table to another
+table_restore.py   the ALTER TABLE that makes one text of a table of another
 stored_objects.py  views, triggers, routines, events; definers.py says whose we may create
 
 Other commands:

@@ -155,7 +155,7 @@ class MySQL(Adapter):
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
         """Limit lock waits, and keep a journal from which a failure is undone."""
-        from .steps import journaled  # loads all that reads SQL
+        from .journaling import journaled  # loads all that reads SQL
 
         with self._impatient(connection, retry) as execute, journaled(connection, execute) as step_done:
             yield step_done

@@ -9,11 +9,11 @@ from copy import deepcopy
 
 from ..base import OWN_TABLES
 from .catalog import as_text, heads_as_text, quoted, show_create, table_of_trigger, triggers_of
-from .copies import destroyed, make
-from .entries import ROWS, Entries, Entry, State
+from .journal_table import ROWS, Entries, Entry, State
+from .row_copies import destroyed, make
 from .session import Execute, Session
 from .statements import Statement
-from .way_back import Definition
+from .table_restore import Definition
 
 
 class Journal:

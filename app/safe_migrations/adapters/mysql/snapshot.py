@@ -6,7 +6,7 @@ from ..base import is_own_table
 from ..snapshot import Rows, Scan, Snapshot
 from .catalog import quoted, show_create, there_are
 from .session import Execute
-from .way_back import Definition, without_counter
+from .table_restore import Definition, without_counter
 
 
 def taken(execute: Execute) -> Snapshot:

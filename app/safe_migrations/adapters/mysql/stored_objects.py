@@ -5,9 +5,9 @@ from contextlib import nullcontext
 
 from .catalog import quoted, show_create
 from .definers import Maker, why_not
-from .entries import Entry
+from .journal_table import Entry
 from .session import Execute, set_aside
-from .way_back import fires
+from .table_restore import fires
 
 DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")

@@ -14,12 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from ...errors import HalfDoneError, summary
 from ..base import OWN_TABLES, version_table
 from .catalog import JOURNAL, quoted, show_create, there
-from .copies import PREPARED, RETURNED, ReturningRows, saved_name
-from .entries import ROWS, Entries, Entry
 from .journal import is_chain
+from .journal_table import ROWS, Entries, Entry
+from .row_copies import PREPARED, RETURNED, ReturningRows, saved_name
 from .session import Execute, plain, set_aside
 from .stored_objects import KINDS_IN_ORDER, StoredObjects
-from .way_back import ASIDE, Definition, taking_empty, way_back, without_foreign_keys
+from .table_restore import ASIDE, Definition, taking_empty, way_back, without_foreign_keys
 
 # Renamed together with the tables that get their first names again, so that this is not done twice.
 RENAMES, RENAMED = f"{OWN_TABLES}renames", f"{OWN_TABLES}renamed"

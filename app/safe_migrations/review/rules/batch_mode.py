@@ -7,8 +7,8 @@ from sqlalchemy import Computed
 from sqlalchemy.sql.elements import conv
 
 from .implied_ops import KINDS
-from .paste import as_python
 from .registry import BLOCKS, BOTH, SQLITE, WARNS, Problem, RuleContext, rule
+from .suggestions import as_python
 
 
 @rule(BLOCKS, ops.MigrateOperation, on=SQLITE, directions=BOTH, new_tables=True)

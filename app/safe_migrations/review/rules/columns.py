@@ -13,8 +13,8 @@ from sqlalchemy.types import NullType
 from ...adapters.facts import Facts
 from ..known_schema import KnownColumn
 from ..recorder import made_by
-from .paste import as_python, execute, python_type
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
+from .suggestions import as_python, execute, python_type
 
 
 @rule(BLOCKS, ops.DropColumnOp)

@@ -15,8 +15,8 @@ from .columns import proves_not_null
 from .implied_ops import KINDS, implied_ops
 from .indexes import concurrently, dropped_columns, drops_table, for_each_partition, is_on_table_alone
 from .names import real_name
-from .paste import REHEARSE, as_python, as_sql, execute
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
+from .suggestions import REHEARSE, as_python, as_sql, execute
 
 UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 

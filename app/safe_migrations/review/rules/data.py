@@ -8,8 +8,8 @@ from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp, CommandOp
 from .ddl import altered_tables
-from .paste import execute
 from .registry import BLOCKS, BOTH, MYSQL, SERVERS, WARNS, Problem, RuleContext, rule
+from .suggestions import execute
 
 COMMITS = {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "GRANT", "REVOKE", "ANALYZE", "OPTIMIZE", "REPAIR"}
 VERBS = {"UPDATE": "changes", "MERGE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}

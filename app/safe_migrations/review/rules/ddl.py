@@ -7,8 +7,8 @@ from alembic.operations import ops
 from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp, CommandOp
-from .paste import execute
 from .registry import MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
+from .suggestions import execute
 
 
 @rule(WARNS, Revision, on=POSTGRESQL)

@@ -7,8 +7,8 @@ from sqlalchemy import Column
 
 from ..recorder import Revision
 from ..sql import ChangeRowsOp, CommandOp
-from .paste import execute
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
+from .suggestions import execute
 
 
 @rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, on=POSTGRESQL)

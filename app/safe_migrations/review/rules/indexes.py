@@ -10,8 +10,8 @@ from sqlalchemy.schema import CreateIndex
 
 from ..known_schema import ForeignKey, KnownTable
 from .implied_ops import implied_ops
-from .paste import REHEARSE, as_python, execute, in_autocommit_block
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
+from .suggestions import REHEARSE, as_python, execute, in_autocommit_block
 
 
 @rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, on=POSTGRESQL)

@@ -12,8 +12,8 @@ from sqlalchemy.sql.elements import conv
 from ...database import named_by_convention, naming_convention
 from ..recorder import made_by
 from .implied_ops import KINDS, constraints_of, implied_ops, is_inline
-from .paste import as_python
 from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
+from .suggestions import as_python
 
 PREFIXES = {"foreignkey": "fk", "unique": "uq", "primarykey": "pk", "exclude": "excl"}
 

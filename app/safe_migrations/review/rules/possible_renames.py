@@ -11,8 +11,8 @@ from ...adapters.facts import Facts
 from ..known_schema import KnownColumn, KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp
-from .paste import as_python
 from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
+from .suggestions import as_python
 
 
 @dataclass

@@ -8,8 +8,8 @@ from flask import current_app
 
 from ..recorder import Revision, one_way
 from ..sql import ChangeRowsOp, CommandOp
-from .paste import execute
 from .registry import BLOCKS, POSTGRESQL, WARNS, Assurances, Problem, RuleContext, rule
+from .suggestions import execute
 
 RAISE = '    def downgrade():\n        raise NotImplementedError("why there is no way back")'
 

@@ -8,8 +8,8 @@ from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause
 
 from ..recorder import made_by
 from ..sql import CommandOp
-from .paste import as_python, execute, python_type
 from .registry import BLOCKS, MYSQL, WARNS, Problem, RuleContext, rule
+from .suggestions import as_python, execute, python_type
 
 COPIES = "the server copies the table for this and blocks writes until it is done"
 NEW_COLUMN = "add a new column, backfill it in batches, and switch the next release to it"

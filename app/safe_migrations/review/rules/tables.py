@@ -3,8 +3,8 @@
 from alembic.operations import ops
 
 from ..sql import CommandOp
-from .paste import execute
 from .registry import BLOCKS, Problem, RuleContext, rule
+from .suggestions import execute
 
 
 @rule(BLOCKS, ops.DropTableOp)

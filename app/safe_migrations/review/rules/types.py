@@ -10,8 +10,8 @@ from sqlalchemy.types import TypeEngine
 from ...adapters.casts import Cast, Kind, outside
 from ..recorder import made_by
 from .implied_ops import constraints_of
-from .paste import as_python, python_type
 from .registry import BLOCKS, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
+from .suggestions import as_python, python_type
 
 BITS_OF_A_KEY = 64
 Type = TypeEngine[Any] | None

@@ -12,11 +12,11 @@ from uuid import uuid4
 from ...console import log
 from ..base import OWN_TABLES
 from .catalog import quoted
-from .entries import COPY, ROWS, Copy, Entry, State
+from .journal_table import COPY, ROWS, Copy, Entry, State
 from .session import Execute, set_aside
 from .statements import Statement
 from .table_columns import Column, Modification, columns_of, equals, listed, loses, primary_key
-from .way_back import Definition
+from .table_restore import Definition
 
 VALUES, WHOLE = "VALUES", "WHOLE"
 PREPARED, RETURNED = "prepared", "returned"

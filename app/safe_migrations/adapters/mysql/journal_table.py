@@ -13,7 +13,7 @@ from ...console import log
 from ..base import OWN_TABLES
 from .catalog import JOURNAL, quoted, show_create
 from .session import Execute
-from .way_back import Definition, without_counter
+from .table_restore import Definition, without_counter
 
 COPY = f"{OWN_TABLES}copy"
 ROWS = "ROWS"
