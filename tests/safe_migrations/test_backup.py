@@ -27,6 +27,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from app.safe_migrations.adapters import adapter_of
 from app.safe_migrations.backups.files import Backups, name_of
+from app.safe_migrations.database import Database
 from app.safe_migrations.errors import MigrationError
 from tests.conftest import FIRST, SERVERS, Project, copied, is_mariadb, revision, run_on_server
 from tests.safe_migrations.test_atomic import state
@@ -489,7 +490,7 @@ def test_not_whole(project: Project, engine: Engine, backend: str, database: str
     content = whole.read_bytes()
     backups = Backups(adapter_of(engine), whole.parent, 5)
     with engine.connect() as connection:
-        assert FIRST == backups.verify(connection, whole)
+        assert FIRST == backups.verify(Database(connection), whole)
         for part in range(20):
             size = len(content) * part // 20
             whole.write_bytes(content[:size])
@@ -497,10 +498,10 @@ def test_not_whole(project: Project, engine: Engine, backend: str, database: str
             flipped[size] ^= 1
             for wrong in (whole, renamed(whole, content[:size])):
                 with pytest.raises(MigrationError, match="not a complete backup"):
-                    backups.verify(connection, wrong)
+                    backups.verify(Database(connection), wrong)
             whole.write_bytes(flipped)
             with pytest.raises(MigrationError, match="does not have the checksum"):
-                backups.verify(connection, whole)
+                backups.verify(Database(connection), whole)
         for foreign in (
             b"",
             b"text",
@@ -508,12 +509,12 @@ def test_not_whole(project: Project, engine: Engine, backend: str, database: str
             b"PGDMP" + b"x" * 99,
         ):
             with pytest.raises(MigrationError, match="not a complete backup"):
-                backups.verify(connection, renamed(whole, foreign))
+                backups.verify(Database(connection), renamed(whole, foreign))
         if backend == "mysql":
             of_the_other = b"MySQL" if is_mariadb(sa.make_url(database)) else b"MariaDB"
             head = b"-- %s dump 10\n-- Server version\t10.0-%s\n-- Dump completed\n" % (of_the_other, of_the_other)
             with pytest.raises(MigrationError, match="not a complete backup"):
-                backups.verify(connection, renamed(whole, gzip.compress(head)))
+                backups.verify(Database(connection), renamed(whole, gzip.compress(head)))
     for name in (whole, "missing"):
         done = project.db("restore", "--yes", str(name))
         assert (1, True) == (done.returncode, "Fix: " in done.stderr), done.stderr
@@ -821,7 +822,7 @@ def test_small_file_that_unpacks_to_a_large_one(project: Project, engine: Engine
         tracemalloc.start()
         try:
             with pytest.raises(MigrationError, match="max_allowed_packet"):
-                Backups(adapter_of(engine), backup.parent, 5).verify(connection, bomb)
+                Backups(adapter_of(engine), backup.parent, 5).verify(Database(connection), bomb)
             _, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL
 
 from ..adapters import Adapter
 from ..adapters.base import not_whole
@@ -73,8 +73,9 @@ class Backups:
         """Return the newest backup, or None. Raise what found() raises."""
         return next(iter(self.found()), None)
 
-    def make(self, connection: Connection, heads: tuple[str, ...], retry: RetryPolicy, by_hand: bool = False) -> Path:
-        """Write a backup and verify it. Raise MigrationError, and leaves no file, if that fails. Hold the lock."""
+    def make(self, database: Database, retry: RetryPolicy, by_hand: bool = False) -> Path:
+        """Write a backup and verify it. Raise MigrationError, and leave no file, if that fails. Hold the lock."""
+        connection, heads = database.connection, database.heads()
         now = datetime.now(UTC)
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
         start = f"{self.name}-{stamp}-{revision_in_name(heads)}{'-by-hand' if by_hand else ''}"
@@ -91,15 +92,15 @@ class Backups:
         log.info("Backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
         return file
 
-    def verify(self, connection: Connection, file: Path) -> str:
+    def verify(self, database: Database, file: Path) -> str:
         """Return the revision of the backup ``file``. Raise MigrationError unless the file is complete."""
-        product, _ = self.adapter.version(connection)
+        product, _ = database.product_and_version
         found = NAME.fullmatch(file.name)
         if found is None or found["suffix"] != self.adapter.suffix:
             raise not_whole(file, product, f"its name is not NAME-UTC-REVISION-CHECKSUM{self.adapter.suffix}")
         if _checksum(file) != found["sum"]:
             raise not_whole(file, product, "its content does not have the checksum in its name")
-        self.adapter.verify(connection, file)
+        self.adapter.verify(database.connection, file)
         if found["database"] != self.name:
             log.info("%s is a backup of another database (%s)", relative(file), found["database"])
         return found["revision"]
@@ -139,7 +140,7 @@ class Backups:
 def before_steps(backups: Backups, database: Database, plan: Plan, retry: RetryPolicy) -> Path:
     """Make the backup before the steps of ``plan``. Raise MigrationError if that fails."""
     try:
-        return backups.make(database.connection, plan.heads, retry)
+        return backups.make(database, retry)
     except ToolError as error:
         raise MigrationError(
             error.what,

@@ -25,7 +25,7 @@ def restore(backups: Backups, database: Database, using: Settings, file: Path) -
     adapter, connection = database.adapter, database.connection
     with locked(database, using.lock_wait):
         broken = adapter.broken_restore(connection)
-        before = None if broken else backups.make(connection, database.heads(), using.retry)
+        before = None if broken else backups.make(database, using.retry)
         try:
             with reported(f"Restoring {relative(file)}"):
                 _load(database, using.retry, file)

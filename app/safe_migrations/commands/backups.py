@@ -25,7 +25,7 @@ def backup(directory: str | None) -> None:
     with opened(config_of(directory)) as (database, using):
         with locked(database, using.lock_wait):
             made = backups_of(app_engine(), using)
-            file = made.make(database.connection, database.heads(), using.retry, by_hand=True)
+            file = made.make(database, using.retry, by_hand=True)
         click.echo(relative(file))
 
 
@@ -52,7 +52,7 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
         raise MigrationError(f"there is no file {file}.", "choose one of:", "flask db backups")
     with opened(config_of(directory)) as (database, using):
         existing = backups_of(app_engine(), using)
-        revision = existing.verify(database.connection, file)
+        revision = existing.verify(database, file)
         target = masked(database.adapter.engine.url)
         if not yes and not sys.stdin.isatty():
             raise UnsafeError(

@@ -42,7 +42,7 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
         if not upgrades(ScriptDirectory.from_config(config), destination, heads):
             click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
             return True
-        with scratch_copy(database.adapter, database.connection, using, rows) as scratch, replaced_by(scratch.engine):
+        with scratch_copy(database, using, rows) as scratch, replaced_by(scratch.engine):
             return _without_faults(Rehearsal(config, scratch), destination)
 
 

@@ -30,8 +30,9 @@ from .confinement import confined
 
 
 @contextmanager
-def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows: bool) -> Iterator[Adapter]:
-    """Yield a copy of the database behind ``connection``, with or without its rows. Hold the lock for rehearsals."""
+def scratch_copy(database: Database, using: Settings, rows: bool) -> Iterator[Adapter]:
+    """Yield a copy of the database, with or without its rows. Hold the lock for rehearsals."""
+    adapter, connection = database.adapter, database.connection
     schema, name = version_table()
     if schema not in (None, *adapter.schemas(connection)):
         raise MigrationError(
@@ -42,7 +43,7 @@ def scratch_copy(adapter: Adapter, connection: Connection, using: Settings, rows
         url = stack.enter_context(_empty_database(adapter, using.rehearsal_url))
         scratch = adapter_of(_engine(url))
         stack.callback(scratch.engine.dispose)
-        _copy(adapter, connection, scratch, using, rows)
+        _copy(database, scratch, using, rows)
         same_server = _server(url) == _server(adapter.engine.url)
         is_shared = same_server or adapter.databases.has(connection, str(url.database))
         stack.enter_context(confined(scratch, adapter.engine.url, is_shared))
@@ -124,15 +125,15 @@ def _has_anything(adapter: Adapter, connection: Connection) -> bool:
     )
 
 
-def _copy(adapter: Adapter, connection: Connection, scratch: Adapter, using: Settings, rows: bool) -> None:
+def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> None:
     """Copy the schema and, if ``rows``, the rows; the copy is at the same heads in any case."""
-    heads = Database(connection).heads()
+    adapter, heads = database.adapter, database.heads()
     file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
     part = Part.COPY if rows else Part.SCHEMA
     with private(file), scratch.engine.connect() as target:
         with reported("Copying", file):
             with writing(file.parent):
-                adapter.dump(connection, file, using.retry, part)
+                adapter.dump(database.connection, file, using.retry, part)
             scratch.load(target, file, using.retry, part)
         if missing := set(heads) - set(Database(target).heads()):
             schema, name = version_table()
