@@ -8,6 +8,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 
 from app.extensions import migrate
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import NotInspectable, Operation, Recorder
 from tests.conftest import FIRST, Project, revision
@@ -92,7 +93,7 @@ def test_tables_keep_foreign_keys(record: Callable[..., list[Operation]]) -> Non
         "sa.ForeignKeyConstraint(['b'], ['user.id']))"
     )
     for _ in range(2):
-        tables = KnownSchema()
+        tables = KnownSchema(Facts())
         tables.apply(made.op)
         assert [["a"], ["b"]] == sorted(key.columns for key in tables.table("pet").foreign_keys)
 

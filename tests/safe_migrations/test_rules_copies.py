@@ -198,9 +198,9 @@ def in_sql(statement: str) -> list[Operation]:
     return [Operation(each.op, 1, statement=each.statement, asks=each.asks) for each in found]
 
 
-def found_in(operation: Operation, facts: Facts, tables: KnownSchema) -> list[str]:
+def found_in(operation: Operation, tables: KnownSchema) -> list[str]:
     """The codes of the rules that have something to say of it."""
-    case = RuleContext(cast(Any, None), "upgrade", operation, facts, tables)
+    case = RuleContext(cast(Any, None), "upgrade", operation, tables)
     codes = []
     for rule in (RULES[code] for code in CODES):
         if isinstance(operation.op, rule.classes):
@@ -240,9 +240,9 @@ def test_servers(database: str) -> None:
         for name, change in CHANGES.items():
             make(connection)
             op, statements = operation(change, facts.dialect)
-            found[name] = {bool(found_in(op, facts, KnownSchema(connection)))}
+            found[name] = {bool(found_in(op, KnownSchema(facts, connection)))}
             if name not in ("innodb", "wrong existing_type"):  # which only the database can tell
-                found[name].add(bool(found_in(op, facts, KnownSchema())))
+                found[name].add(bool(found_in(op, KnownSchema(facts))))
             expected[name] = {copies(connection, statements)}
         assert expected == found
 
@@ -250,7 +250,7 @@ def test_servers(database: str) -> None:
 def problems(code: str, change: Change, facts: Facts, tables: KnownSchema | None = None) -> list[Problem]:
     """What one rule says of it."""
     made, _statements = operation(change, facts.dialect)
-    case = RuleContext(cast(Any, None), "upgrade", made, facts, tables or KnownSchema())
+    case = RuleContext(cast(Any, None), "upgrade", made, tables or KnownSchema(facts))
     found = RULES[code].find(made.op, case) or ()
     return [found] if isinstance(found, Problem) else list(found)
 
@@ -347,19 +347,19 @@ def test_sql(statement: str, expected: int) -> None:
     """SQL is read like operations; what the server would refuse rather than copy is no reason."""
     found = []
     for op in in_sql(statement):
-        found += found_in(op, FACTS["mysql"](), KnownSchema())
+        found += found_in(op, KnownSchema(FACTS["mysql"]()))
     assert expected == len(found)
 
 
 def test_asked_for() -> None:
     """The message has the words of the statement; MariaDB 11.2 lets others write, unless a lock is asked for."""
     (op,) = in_sql("ALTER TABLE pet ADD CONSTRAINT fk FOREIGN KEY (i) REFERENCES pet (id), ALGORITHM=COPY")
-    case = RuleContext(cast(Any, None), "upgrade", op, FACTS["mysql"](), KnownSchema())
+    case = RuleContext(cast(Any, None), "upgrade", op, KnownSchema(FACTS["mysql"]()))
     (problem,) = cast("Iterator[Problem]", RULES["alter-copies-table"].find(op.op, case))
     assert "requests ALGORITHM=COPY, which blocks writes to pet until it is done" == problem.what
     for statement, expected in (("ALGORITHM=COPY", 0), ("ALGORITHM=COPY, LOCK=SHARED", 1), ("LOCK=NONE", 0)):
         (op,) = in_sql(f"ALTER TABLE pet ADD COLUMN x INTEGER, {statement}")
-        assert expected == len(found_in(op, FACTS["mariadb"]((11, 2)), KnownSchema())), statement
+        assert expected == len(found_in(op, KnownSchema(FACTS["mariadb"]((11, 2))))), statement
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
@@ -375,8 +375,8 @@ def test_width_of_the_database(database: str) -> None:
     """How many bytes a character takes is the database's answer, where the type does not say so."""
     with server(database) as (connection, facts):
         connection.exec_driver_sql("CREATE TABLE pet (s VARCHAR(200), t VARCHAR(300)) DEFAULT CHARSET=latin1")
-        tables = KnownSchema(connection)
-        assert [1, None] == [tables.width(facts, "pet", column) for column in ("s", "missing")]
+        tables = KnownSchema(facts, connection)
+        assert [1, None] == [tables.width("pet", column) for column in ("s", "missing")]
 
         def grow(column: str, old: int, new: int) -> Change:
             types: dict[str, Any] = {"existing_type": sa.String(old), "type_": sa.String(new)}

@@ -76,13 +76,16 @@ def connection() -> Iterator[sa.Connection]:
     engine.dispose()
 
 
+def known(connection: sa.Connection | None = None) -> KnownSchema:
+    """The tables on SQLite."""
+    return KnownSchema(FACTS_OF_SQLITE, connection)
+
+
 def found_in(code: str, operation: Operation, tables: KnownSchema | None = None) -> list[Problem]:
     """What one rule says."""
     if not isinstance(operation.op, RULES[code].classes):
         return []
-    found = RULES[code].find(
-        operation.op, RuleContext(cast(Any, None), "upgrade", operation, FACTS_OF_SQLITE, tables or KnownSchema())
-    )
+    found = RULES[code].find(operation.op, RuleContext(cast(Any, None), "upgrade", operation, tables or known()))
     return [found] if isinstance(found, Problem) else list(found or ())
 
 
@@ -104,9 +107,7 @@ def refused(connection: sa.Connection, op: ops.MigrateOperation) -> str:
 @pytest.mark.parametrize("name", COLUMNS)
 def test_add_column_limits(connection: sa.Connection, name: str) -> None:
     """A column is found where SQLite, or Alembic, refuses to add it; the message has SQLite's words."""
-    found = found_in(
-        "add-column-limits", Operation(ops.AddColumnOp("pet", COLUMNS[name]()), 1), KnownSchema(connection)
-    )
+    found = found_in("add-column-limits", Operation(ops.AddColumnOp("pet", COLUMNS[name]()), 1), known(connection))
     words = refused(connection, ops.AddColumnOp("pet", COLUMNS[name]()))
     assert bool(words) == bool(found)
     if "column" in words and name != "primary key":
@@ -117,7 +118,7 @@ def test_add_column_limits(connection: sa.Connection, name: str) -> None:
 def test_add_column_in_batch(connection: sa.Connection, name: str) -> None:
     """Batch mode adds all, but for a primary key of a table that is not rebuilt, and UNIQUE without a name."""
     (operation,) = in_batch("pet", ops.AddColumnOp("pet", COLUMNS[name]()))
-    assert (name == "primary key") == bool(found_in("add-column-limits", operation, KnownSchema(connection)))
+    assert (name == "primary key") == bool(found_in("add-column-limits", operation, known(connection)))
     made = Operations(MigrationContext.configure(connection))
     try:
         with made.batch_alter_table("pet") as batch:
@@ -131,9 +132,9 @@ def test_add_column_without_rows(connection: sa.Connection) -> None:
     connection.exec_driver_sql("DELETE FROM pet")
     connection.commit()
     now, unique = (Operation(ops.AddColumnOp("pet", COLUMNS[name]()), 1) for name in ("now", "unique"))
-    assert [Level.WARNS] == [found.level for found in found_in("add-column-limits", now, KnownSchema(connection))]
+    assert [Level.WARNS] == [found.level for found in found_in("add-column-limits", now, known(connection))]
     assert "" == refused(connection, ops.AddColumnOp("pet", COLUMNS["now"]()))
-    new = KnownSchema()
+    new = known()
     new.apply(ops.CreateTableOp("pet", [sa.Column("id", sa.Integer(), primary_key=True)]))
     assert [] == found_in("add-column-limits", now, new)
     assert 1 == len(found_in("add-column-limits", unique, new))
@@ -142,7 +143,7 @@ def test_add_column_without_rows(connection: sa.Connection) -> None:
 @pytest.mark.parametrize("name", CHANGES)
 def test_constraint_outside_batch(connection: sa.Connection, name: str) -> None:
     """A change is found where SQLite, or Alembic, refuses it; a column's name is the only thing that may change."""
-    found = found_in("constraint-outside-batch", Operation(CHANGES[name](), 1), KnownSchema(connection))
+    found = found_in("constraint-outside-batch", Operation(CHANGES[name](), 1), known(connection))
     takes_not_null = sqlite3.sqlite_version_info >= (3, 53)  # and the history may run on an older one
     assert bool(found) == (bool(refused(connection, CHANGES[name]())) or (takes_not_null and name == "nullable"))
     assert [] == found_in("constraint-outside-batch", in_batch("pet", CHANGES[name]())[0])
@@ -195,7 +196,7 @@ def lost(tables: KnownSchema, *operations: ops.MigrateOperation, **options: Any)
 def test_rebuild_loses(pets: Callable[..., sa.Connection], name: str) -> None:
     """Whatever the guard refuses is found before, once for a batch; a new column alone or an index is no rebuild."""
     with pets(TABLES[name]) as connection:
-        tables = KnownSchema(connection)
+        tables = known(connection)
         big = ops.AlterColumnOp("pet", "age", modify_type=sa.BigInteger())
         what = lost(tables, big, ops.AlterColumnOp("pet", "age", modify_nullable=False))
         assert what.startswith("changes pet: SQLite has to rebuild pet, and ")
@@ -218,21 +219,21 @@ def test_rebuild_loses(pets: Callable[..., sa.Connection], name: str) -> None:
 def test_rebuild_keeps(pets: Callable[..., sa.Connection], statements: tuple[str, ...]) -> None:
     """What is read, or put back, is no reason: constraints with names, ON DELETE of a table's key, triggers, views."""
     with pets(*statements) as connection:
-        assert "" == lost(KnownSchema(connection), ops.AlterColumnOp("pet", "age", modify_type=sa.BigInteger()))
+        assert "" == lost(known(connection), ops.AlterColumnOp("pet", "age", modify_type=sa.BigInteger()))
 
 
 def test_what_goes_on_purpose(pets: Callable[..., sa.Connection]) -> None:
     """A column that is dropped may take along what it has; a view that uses it may not be left behind."""
     drop = ops.DropColumnOp("pet", "name")
     with pets(FAMILY) as connection:
-        assert "" == lost(KnownSchema(connection), drop)
+        assert "" == lost(known(connection), drop)
     with pets("DROP TABLE pet", PLAIN, OBJECTS["view"]) as connection:
-        assert "the view v would not work after this change" in lost(KnownSchema(connection), drop)
+        assert "the view v would not work after this change" in lost(known(connection), drop)
 
 
 def test_rebuild_by_history() -> None:
     """Without a database the operations tell: those of a table that was made, altered and renamed."""
-    tables = KnownSchema()
+    tables = known()
     column = sa.Column("name", sa.String(9, collation="NOCASE"))
     steps = [
         ops.CreateTableOp("animal", [sa.Column("id", sa.Integer(), primary_key=True), sa.Column("age", sa.Integer())]),
@@ -252,7 +253,7 @@ def test_rebuild_by_history() -> None:
 
 def test_rebuild_by_history_with_a_foreign_key_in_a_column() -> None:
     """A foreign key that stands in a column is a part of the table that the history creates."""
-    tables = KnownSchema()
+    tables = known()
     owner = sa.Column("owner", sa.Integer(), sa.ForeignKey("user.id", ondelete="CASCADE", match="FULL"))
     for name, columns in (("user", []), ("pet", [owner])):
         create = ops.CreateTableOp(name, [sa.Column("id", sa.Integer(), primary_key=True), *columns])
@@ -262,7 +263,7 @@ def test_rebuild_by_history_with_a_foreign_key_in_a_column() -> None:
 
 def test_rebuild_by_sql() -> None:
     """SQL tells too."""
-    tables = KnownSchema()
+    tables = known()
     text = "CREATE TABLE pet (id INTEGER PRIMARY KEY AUTOINCREMENT, age INTEGER)"
     for found in translate(ops.ExecuteSQLOp(text), "sqlite"):
         tables.follow(Operation(found.op, 1, statement=found.statement))
@@ -285,6 +286,6 @@ def test_another_database(database: str) -> None:
     """One that is asked for what a script deserves on SQLite has no such table: nothing is found, and it goes on."""
     engine = sa.create_engine(database)
     with engine.connect() as connection:
-        assert "" == lost(KnownSchema(connection), ops.AlterColumnOp("pet", "age", modify_type=sa.BigInteger()))
+        assert "" == lost(known(connection), ops.AlterColumnOp("pet", "age", modify_type=sa.BigInteger()))
         assert 1 == connection.scalar(sa.text("SELECT 1"))
     engine.dispose()

@@ -46,7 +46,7 @@ def test_versions(product: str, version: tuple[int, ...], expected: bool) -> Non
     rule = RULES["inline-references-ignored"]
     for statement, name in ((ADD, "pet.x"), (CREATE, "toy.pet")):
         (made,) = translate(ExecuteSQLOp(statement), "mysql")
-        case = RuleContext(cast(Any, None), "upgrade", Operation(made.op, 1), facts, KnownSchema())
+        case = RuleContext(cast(Any, None), "upgrade", Operation(made.op, 1), KnownSchema(facts))
         found = rule.find(made.op, case)
         problems = list(cast("list[Problem]", found))
         assert expected == bool(problems)

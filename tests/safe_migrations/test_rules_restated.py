@@ -70,6 +70,7 @@ KEPT: dict[str, dict[str, Any]] = {
     "collation": {"existing_type": mysql.VARCHAR(20, collation="utf8mb4_bin")},
     "auto_increment": {"autoincrement": True},
 }
+MYSQL = FACTS["mysql"]()
 
 
 def change(name: str, **said: Any) -> AlterColumnOp:
@@ -80,9 +81,9 @@ def change(name: str, **said: Any) -> AlterColumnOp:
     return AlterColumnOp("pet", "x", **modify, **said)
 
 
-def lost(op: AlterColumnOp, tables: KnownSchema, product: str = "mysql", statement: str | None = None) -> str:
+def lost(op: AlterColumnOp, tables: KnownSchema, statement: str | None = None) -> str:
     """What the rule says that goes."""
-    case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, statement=statement), FACTS[product](), tables)
+    case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, statement=statement), tables)
     found = RULES["modify-drops-attributes"].find(op, case)
     assert found is None or isinstance(found, Problem)
     return found.what.partition("restate: ")[2] if found else ""
@@ -106,10 +107,10 @@ def test_servers(database: str) -> None:
                 made.execute("DROP TABLE IF EXISTS pet")
                 table = CreateTableOp("pet", [column()])
                 made.invoke(table)
-                history = KnownSchema()
+                history = KnownSchema(FACTS[product]())
                 history.apply(CreateTableOp("pet", [column()]))
                 op = change(name, **said)
-                by_database, by_history = (lost(op, tables, product) for tables in (KnownSchema(connection), history))
+                by_database, by_history = lost(op, KnownSchema(FACTS[product](), connection)), lost(op, history)
                 before = shown()
                 made.invoke(op)
                 word = {"that it is generated": "STORED"}.get(expected, expected)
@@ -129,7 +130,7 @@ def test_what_is_not_known() -> None:
     """Without database and history what the script does not say may be lost; what Flask-Migrate writes is enough."""
 
     def of(**said: Any) -> str:
-        return lost(AlterColumnOp("pet", "x", **said), KnownSchema())
+        return lost(AlterColumnOp("pet", "x", **said), KnownSchema(MYSQL))
 
     assert "NOT NULL, if it has that" == of(modify_type=sa.Text())
     assert "NOT NULL, if it has that, its type, without which this fails" == of(modify_comment="c")
@@ -141,11 +142,11 @@ def test_what_is_not_known() -> None:
 
 def test_words() -> None:
     """The line to paste has what is missing, as the column has it."""
-    tables = KnownSchema()
+    tables = KnownSchema(MYSQL)
     tables.apply(CreateTableOp("pet", [sa.Column("x", sa.String(20), nullable=False, server_default="a", comment="c")]))
     op = AlterColumnOp("pet", "x", modify_type=sa.Text())
     for batch, name in ((False, 'op.alter_column("pet", '), (True, "batch_op.alter_column(")):
-        case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, batch), FACTS["mysql"](), tables)
+        case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, batch), tables)
         expected = Problem(
             "changes pet.x and drops what the script does not restate: NOT NULL, DEFAULT 'a', COMMENT 'c'",
             f'restate what the column keeps:\n    {name}"x", ..., existing_nullable=False,'
@@ -156,7 +157,7 @@ def test_words() -> None:
 
 def test_sql() -> None:
     """MODIFY in SQL says all of a column: what goes is what the column has, and the statement does not say."""
-    tables = KnownSchema()
+    tables = KnownSchema(MYSQL)
     tables.apply(CreateTableOp("pet", [sa.Column("x", sa.String(20), nullable=False, server_default="a", comment="c")]))
 
     def of(statement: str, tables: KnownSchema) -> str:
@@ -166,7 +167,7 @@ def test_sql() -> None:
 
     assert "NOT NULL, DEFAULT 'a', COMMENT 'c'" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", tables)
     assert "" == of("ALTER TABLE pet CHANGE x y VARCHAR(30) NOT NULL DEFAULT 'b' COMMENT 'd'", tables)
-    assert "NOT NULL, if it has that" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", KnownSchema())
-    assert "" == of("ALTER TABLE pet MODIFY x VARCHAR(30) NOT NULL", KnownSchema())
+    assert "NOT NULL, if it has that" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", KnownSchema(MYSQL))
+    assert "" == of("ALTER TABLE pet MODIFY x VARCHAR(30) NOT NULL", KnownSchema(MYSQL))
     assert "" == of("ALTER TABLE pet ALTER COLUMN x SET DEFAULT 'c'", tables)
-    assert "" == of("ALTER TABLE pet RENAME COLUMN x TO y", KnownSchema()), "it says nothing but the name"
+    assert "" == of("ALTER TABLE pet RENAME COLUMN x TO y", KnownSchema(MYSQL)), "it says nothing but the name"

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic.operations import ops
 from sqlalchemy.dialects import postgresql
 
+from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.sql import Translation, translate
 from tests.conftest import ROOT
@@ -480,7 +481,7 @@ def test_statement(dialects: str, statement: str, expected: list[str]) -> None:
 
 def test_created_table_is_known() -> None:
     """What later operations refer to: its columns, keys and constraints, but for those on columns that it lacks."""
-    tables = KnownSchema()
+    tables = KnownSchema(Facts())
     columns = "id INT, b INT CONSTRAINT fk1 REFERENCES c (x), d INT"
     constraints = "PRIMARY KEY (id), CONSTRAINT u UNIQUE (d), CONSTRAINT v UNIQUE (gone)"
     foreign = "CONSTRAINT fk2 FOREIGN KEY (b, d) REFERENCES s.e (f, g) ON DELETE CASCADE"
@@ -542,7 +543,7 @@ def test_never_raises(dialect: str) -> None:
     """Nor for half a statement, nor for another database's; and what comes of it can be followed."""
     for _, statement, _ in CASES:
         for end in range(1, len(statement), 29):
-            tables = KnownSchema()
+            tables = KnownSchema(Facts())
             for found in translate(ops.ExecuteSQLOp(statement[:end]), dialect):
                 tables.apply(found.op)
 

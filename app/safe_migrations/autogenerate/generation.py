@@ -162,7 +162,7 @@ def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.Modify
     model = models_of(context).get((changes.schema, changes.table_name))
     if model is not None and "postgresql_partition_by" in dict(model.kwargs):  # model.kwargs has defaults, too
         return True
-    return KnownSchema(context.connection).is_partitioned(facts, changes.table_name, changes.schema)
+    return KnownSchema(facts, context.connection).is_partitioned(changes.table_name, changes.schema)
 
 
 def _let_generated_columns_be_null(upgrade: ops.UpgradeOps) -> None:

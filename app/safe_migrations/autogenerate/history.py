@@ -6,13 +6,14 @@ from contextlib import suppress
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 
+from ..adapters.products import FACTS
 from ..review.known_schema import KnownSchema
 from ..review.recorder import Operation, made_by, recordings
 
 
 def tables_by_revisions(context: MigrationContext, product: str) -> KnownSchema:
     """Return the tables after all revisions, as these would run on ``product``."""
-    tables = KnownSchema()
+    tables = KnownSchema(FACTS[product]())
     for operation in _operations(context, product):
         with suppress(Exception):  # a review of that revision warns of it
             tables.follow(operation)

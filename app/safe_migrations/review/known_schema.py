@@ -100,7 +100,8 @@ class KnownTable:
 class KnownSchema:
     """The tables of the database behind ``connection``, if any, as the operations that it follows change them."""
 
-    def __init__(self, connection: Connection | None = None) -> None:
+    def __init__(self, facts: Facts, connection: Connection | None = None) -> None:
+        self.facts = facts
         self.connection = connection
         self.new: set[Name] = set()
         self.known: dict[Name, KnownTable] = {}
@@ -114,9 +115,9 @@ class KnownSchema:
         """Count tables as new only from here on."""
         self.new.clear()
 
-    def branch(self) -> "KnownSchema":
-        """Return a copy that can follow other operations, such as those of a downgrade."""
-        copy = KnownSchema(self.connection)
+    def branch(self, facts: Facts | None = None) -> "KnownSchema":
+        """Return a copy that can follow other operations, such as those of a downgrade, or of another product."""
+        copy = KnownSchema(facts or self.facts, self.connection)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
         return copy
 
@@ -161,15 +162,15 @@ class KnownSchema:
         """Return whether the table has a row that meets the condition; None if that is not known."""
         return self.finds(select(1).select_from(table(name, schema=schema)).where(condition))
 
-    def width(self, facts: Facts, table: str, column: str, schema: str | None = None) -> int | None:
+    def width(self, table: str, column: str, schema: str | None = None) -> int | None:
         """Return how many bytes a character may take in the column; None if that is not known."""
-        query = facts.width_of(table, column, schema)
+        query = self.facts.width_of(table, column, schema)
         found = self._first(query) if query is not None else None
         return int(found[0]) if found and found[0] else None
 
-    def is_partitioned(self, facts: Facts, name: str, schema: str | None = None) -> bool:
+    def is_partitioned(self, name: str, schema: str | None = None) -> bool:
         """Return True if the table is partitioned, and that makes a difference on this database."""
-        query = facts.is_partitioned(name, schema)
+        query = self.facts.is_partitioned(name, schema)
         return query is not None and (self._made_partitioned((schema, name)) or bool(self._first(query)))
 
     def _made_partitioned(self, key: Name) -> bool:

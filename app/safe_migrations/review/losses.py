@@ -50,7 +50,7 @@ def warn_of_losses(plan: Plan, database: Database) -> None:
     """Print what the downgrades of ``plan`` delete: rows of tables, values of columns."""
     if not plan.scripts(upgrade=False):
         return
-    tables = KnownSchema(database.connection)
+    tables = KnownSchema(database.facts, database.connection)
     operations = [each for revision in _recorded(plan, database.facts.product) for each in revision.downgrade]
     with database.adapter.hidden_rows_refused(database.connection):
         for operation in operations:

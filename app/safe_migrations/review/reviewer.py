@@ -31,16 +31,15 @@ class Review:
     Without ``downgrades`` only their upgrade() is reviewed.
     """
 
-    def __init__(self, facts: Facts, tables: KnownSchema, recordings: Recordings, downgrades: bool = True) -> None:
-        self.facts = facts
-        self.rules = [rule for rule in RULES.values() if rule.applies(facts)]
+    def __init__(self, tables: KnownSchema, recordings: Recordings, downgrades: bool = True) -> None:
+        self.rules = [rule for rule in RULES.values() if rule.applies(tables.facts)]
         self.tables = tables
         self.recordings = recordings
         self.directions = BOTH if downgrades else ("upgrade",)
 
     def recorded(self, script: Script, connection: Connection | None = None) -> Revision:
         """Return what the script does; its upgrade may inspect the database behind ``connection``."""
-        return self.recordings.of(script, self.facts.product, *self.directions, connection=connection)
+        return self.recordings.of(script, self.tables.facts.product, *self.directions, connection=connection)
 
     def of(self, script: Script) -> list[Finding]:
         """Return the findings of one revision, which follows what was reviewed before."""
@@ -50,24 +49,24 @@ class Review:
         elsewhere = _found_elsewhere(script, self.tables, self.recordings) if declared and whole else set()
         found = list(self._found(revision))
         assurances = Assurances(declared, {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None, RULES)
-        found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.facts, self.tables))
+        found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
         return [_finding(script, item, assurances.codes) for item in found]
 
     def pass_by(self, script: Script) -> None:
         """Follow a revision without reviewing it."""
-        for operation in self.recordings.of(script, self.facts.product, "upgrade").upgrade:
+        for operation in self.recordings.of(script, self.tables.facts.product, "upgrade").upgrade:
             with suppress(Exception):  # a review of that revision warns of it
                 self.tables.follow(operation)
 
     def _found(self, revision: Revision) -> Iterator[Found]:
-        yield from self._judged(revision, RuleContext(revision, "upgrade", None, self.facts, self.tables))
+        yield from self._judged(revision, RuleContext(revision, "upgrade", None, self.tables))
         for operation in revision.upgrade:
-            context = RuleContext(revision, "upgrade", operation, self.facts, self.tables)
+            context = RuleContext(revision, "upgrade", operation, self.tables)
             yield from self._judged_and_followed(operation, context)
         tables = self.tables.branch()
-        yield from self._judged(revision, RuleContext(revision, "downgrade", None, self.facts, tables))
+        yield from self._judged(revision, RuleContext(revision, "downgrade", None, tables))
         for operation in revision.downgrade:
-            context = RuleContext(revision, "downgrade", operation, self.facts, tables)
+            context = RuleContext(revision, "downgrade", operation, tables)
             yield from self._judged_and_followed(operation, context)
 
     def _judged_and_followed(self, operation: Operation, context: RuleContext) -> Iterator[Found]:
@@ -116,7 +115,7 @@ def review_revisions(
     Each was a run of its own, or all of them are one.
     """
     findings = []
-    review = Review(facts, KnownSchema(), recordings)
+    review = Review(KnownSchema(facts), recordings)
     for script in history:
         if script.revision not in chosen:
             review.pass_by(script)
@@ -137,7 +136,7 @@ def review_pending(
     if not scripts or not database.has_tables():
         return []
     connection = database.connection
-    review = Review(database.facts, KnownSchema(connection), recordings, downgrades)
+    review = Review(KnownSchema(database.facts, connection), recordings, downgrades)
     # Only the first finds in the database what it will find there when it runs.
     revisions = [review.recorded(script, None if number else connection) for number, script in enumerate(scripts)]
     operations = [found for revision in revisions for found in (*revision.upgrade, *revision.downgrade)]
@@ -202,7 +201,7 @@ def _found_elsewhere(script: Script, tables: KnownSchema, recordings: Recordings
     """Return the codes of the findings that the script has on any product."""
     codes = set()
     for facts in FACTS.values():
-        review = Review(facts(), tables.branch(), recordings)
+        review = Review(tables.branch(facts()), recordings)
         codes |= {rule.code for rule, *_ in review._found(review.recorded(script))}
     return codes
 

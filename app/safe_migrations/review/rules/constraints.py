@@ -105,7 +105,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         locks = f"reads and writes of {where}"
         if isinstance(made, ops.CreateForeignKeyOp):
             locks = f"writes to {where} and {made.referent_table}"
-        if isinstance(made, ops.CreateForeignKeyOp) and context.is_partitioned(where, schema):
+        if isinstance(made, ops.CreateForeignKeyOp) and context.tables.is_partitioned(where, schema):
             yield Problem(
                 f"adds {_called(made)}, a partitioned table; this blocks {locks} while all rows are scanned, and NOT"
                 " VALID is not possible",
@@ -125,7 +125,7 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
     """Report an index that is built under an ACCESS EXCLUSIVE lock (PostgreSQL manual, "ALTER TABLE")."""
     for made in implied_ops(op, context.facts, *UNIQUE):
         index, use = by_index(made, context.facts)
-        if not context.is_partitioned(str(index.table_name), index.schema):
+        if not context.tables.is_partitioned(str(index.table_name), index.schema):
             yield Problem(
                 f"adds {_called(made)}, which blocks reads and writes of {index.table_name} while its index is built",
                 f"create a unique index concurrently, in a separate revision:\n{concurrently(index)}\n"

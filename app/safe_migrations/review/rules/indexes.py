@@ -18,7 +18,7 @@ from .suggestions import REHEARSE, as_python, execute, in_autocommit_block
 def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report an index that is not created concurrently, under a SHARE lock (PostgreSQL manual, "CREATE INDEX")."""
     for index in implied_ops(op, context.facts, ops.CreateIndexOp):
-        if not context.is_partitioned(str(index.table_name), index.schema):
+        if not context.tables.is_partitioned(str(index.table_name), index.schema):
             if not index.kw.get("postgresql_concurrently"):
                 yield Problem(
                     f"creates {_called(index)} without CONCURRENTLY, which blocks writes to {index.table_name} until it"
@@ -58,7 +58,7 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
     ):
         return None
     waits = f"waits for all transactions that use {table or 'its table'} and makes all others wait behind it"
-    if context.is_partitioned(str(table), op.schema):
+    if context.tables.is_partitioned(str(table), op.schema):
         return Problem(f"drops {_called(op)} of a partitioned table, which {waits}", REHEARSE)
     again = copy(op)
     again.table_name, again.kw = table, {**op.kw, "postgresql_concurrently": True}

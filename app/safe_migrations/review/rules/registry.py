@@ -65,14 +65,19 @@ class Assurances:
 
 @dataclass(frozen=True)
 class RuleContext:
-    """The context in which a rule judges an operation. The tables are as they are before it."""
+    """The context in which a rule judges an operation."""
 
     revision: Revision
     direction: str
     operation: Operation | None
     """The operation at hand; None for rules about a Revision."""
-    facts: Facts
     tables: KnownSchema
+    """The tables as they are before the operation."""
+
+    @property
+    def facts(self) -> Facts:
+        """Return the facts of the database for which the operation is reviewed."""
+        return self.tables.facts
 
     @property
     def in_batch(self) -> bool:
@@ -96,10 +101,6 @@ class RuleContext:
     def table_sql(self, op: Any) -> str:
         """Return the name of the operation's table, quoted for SQL."""
         return self.facts.quoted(op.table_name, op.schema)
-
-    def is_partitioned(self, table: str, schema: str | None) -> bool:
-        """Return True if PostgreSQL creates no index of the table concurrently, because it is partitioned."""
-        return self.tables.is_partitioned(self.facts, table, schema)
 
     def redefines_column(self, op: AlterColumnOp) -> bool:
         """Return True if the statement restates the whole column; SQL does if it names the type (MODIFY, CHANGE)."""

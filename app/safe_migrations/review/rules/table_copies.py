@@ -198,5 +198,4 @@ def _crosses(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     before, after, facts = context.type_before(op), op.modify_type or op.existing_type, context.facts
     if after is None or not any(facts.crosses_length_bytes(before, after, width) for width in (1, 2, 3, 4)):
         return False  # whatever the character set is: no need to ask the database for it
-    width = context.tables.width(facts, op.table_name, op.column_name, op.schema)
-    return facts.crosses_length_bytes(before, after, width)
+    return facts.crosses_length_bytes(before, after, context.tables.width(op.table_name, op.column_name, op.schema))
