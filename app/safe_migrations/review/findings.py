@@ -1,9 +1,10 @@
-"""Findings of a review, and the formats in which they are shown."""
+"""Findings of a review, a script's assurances about them, and the formats in which they are shown."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from ..adapters.facts import Facts
 
@@ -38,6 +39,29 @@ class Finding:
         """Return the finding as text."""
         said = " It is acknowledged." if self.acknowledged else ""
         return f"{self.file}, line {self.line}, {self.level}: {self.message}{said}\nInstead: {self.instead}"
+
+
+@dataclass(frozen=True)
+class Assurances:
+    """A script's ``safety_assured``, and the codes of its findings on any database, in both directions.
+
+    ``found`` is None if not all of that was reviewed; ``known`` are the codes of all rules.
+    """
+
+    declared: Any
+    found: set[str] | None
+    known: Collection[str] = ()
+
+    @property
+    def codes(self) -> set[str]:
+        """Return the acknowledged codes: those with a reason."""
+        declared = self.declared if isinstance(self.declared, dict) else {}
+        return {code for code, reason in declared.items() if self.is_reason(reason)}
+
+    @staticmethod
+    def is_reason(reason: object) -> bool:
+        """Return True if it says anything."""
+        return isinstance(reason, str) and bool(reason.strip())
 
 
 def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Finding]:

@@ -15,10 +15,10 @@ from ..console import log
 from ..database import Database
 from ..errors import UnsafeError, relative, summary
 from ..plan import Plan
-from .findings import Finding, Level
+from .findings import Assurances, Finding, Level
 from .known_schema import KnownSchema
 from .recorder import Operation, Recordings, Revision
-from .rules import RULES, Assurances, Problem, Rule, RuleContext
+from .rules import RULES, Problem, Rule, RuleContext
 from .rules.registry import BOTH, WARNS
 
 Found = tuple[Rule, Problem, Level, int, str]

@@ -15,7 +15,7 @@ from . import (
     tables,
     types,
 )
-from .registry import Assurances, Problem, Rule, RuleContext
+from .registry import Problem, Rule, RuleContext
 
 MODULES = (
     *(tables, columns, types, constraints, names, possible_renames, enums),
@@ -24,4 +24,4 @@ MODULES = (
 RULES = {rule.code: rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule)}
 """All rules, by code."""
 
-__all__ = ["RULES", "Assurances", "Problem", "Rule", "RuleContext"]
+__all__ = ["RULES", "Problem", "Rule", "RuleContext"]

@@ -4,7 +4,7 @@ A rule is a function over operations of the classes for which it is declared. It
 key in `safety_assured`, the heading in the README, and the name of its test.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,29 +38,6 @@ class Problem:
     instead: str
     level: Level | None = None
     line: int | None = None
-
-
-@dataclass(frozen=True)
-class Assurances:
-    """A script's ``safety_assured``, and the codes of its findings on any database, in both directions.
-
-    ``found`` is None if not all of that was reviewed; ``known`` are the codes of all rules.
-    """
-
-    declared: Any
-    found: set[str] | None
-    known: Collection[str] = ()
-
-    @property
-    def codes(self) -> set[str]:
-        """Return the acknowledged codes: those with a reason."""
-        declared = self.declared if isinstance(self.declared, dict) else {}
-        return {code for code, reason in declared.items() if self.is_reason(reason)}
-
-    @staticmethod
-    def is_reason(reason: object) -> bool:
-        """Return True if it says anything."""
-        return isinstance(reason, str) and bool(reason.strip())
 
 
 @dataclass(frozen=True)

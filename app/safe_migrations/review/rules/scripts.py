@@ -6,9 +6,10 @@ from pathlib import Path
 
 from flask import current_app
 
+from ..findings import Assurances
 from ..recorder import Revision, one_way
 from ..sql import ChangeRowsOp, CommandOp
-from .registry import BLOCKS, POSTGRESQL, WARNS, Assurances, Problem, RuleContext, rule
+from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import execute
 
 RAISE = '    def downgrade():\n        raise NotImplementedError("why there is no way back")'
