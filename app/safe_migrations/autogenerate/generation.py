@@ -22,7 +22,7 @@ from .online_steps import split_online_steps
 from .questions import agreed, given, wrong
 from .renamed_inspector import RenamedInspector
 from .renames import find_renames, full_name, models_of, rename_operations
-from .rendering import NamingBatch, all_ops, remove_empty, table_changes
+from .rendering import all_ops, remove_empty, table_changes
 from .sequences import create_sequences_first
 
 
@@ -38,7 +38,6 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     _drop_in_order(upgrade)
     inspector = RenamedInspector(context.connection, renames)
     _keep_unknown_tables(upgrade)
-    _name_unnamed_constraints(context, upgrade)
     drop_checks_first(context, upgrade, inspector)
     drop_as_constraints(context, upgrade, inspector)
     rename_indexes(upgrade)
@@ -140,21 +139,6 @@ def _keep_unknown_tables(upgrade: ops.UpgradeOps) -> None:
 def _table(op: ops.MigrateOperation) -> str:
     """Return the table that is dropped, or changed before that."""
     return full_name(op.schema, op.table_name) if isinstance(op, ops.DropTableOp | ops.ModifyTableOps) else ""
-
-
-def _name_unnamed_constraints(context: MigrationContext, upgrade: ops.UpgradeOps) -> None:
-    """Name constraints that have no name in the database, by the naming convention of the models, where they are
-    dropped: SQLite has such, and Alembic writes `drop_constraint(None)`, which fails.
-    """
-    metadata = context.opts["target_metadata"]
-    convention = (metadata[0] if isinstance(metadata, list | tuple) else metadata).naming_convention
-    for changes in table_changes(upgrade):
-        drops = [op for op in changes.ops if isinstance(op, ops.DropConstraintOp)]
-        unnamed = [op for op in drops if op.constraint_name is None]
-        for op in unnamed:
-            op.constraint_name = op.reverse().to_constraint(context).name
-        if any(op.constraint_name is not None for op in unnamed):
-            upgrade.ops[upgrade.ops.index(changes)] = NamingBatch(changes, convention)
 
 
 def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.ModifyTableOps) -> bool:

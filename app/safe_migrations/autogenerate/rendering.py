@@ -91,14 +91,6 @@ class AddEnumValue(PerDialect):
         return "add_enum_value", f"{self.name}.{self.value}"
 
 
-class NamingBatch(ops.ModifyTableOps):
-    """A batch, whatever ``render_as_batch`` says, in which the convention names constraints that have no name."""
-
-    def __init__(self, changes: ops.ModifyTableOps, convention: Mapping[str, Any]) -> None:
-        super().__init__(changes.table_name, changes.ops, schema=changes.schema)
-        self.convention = {key: value for key, value in convention.items() if isinstance(value, str)}
-
-
 class ExpressionDefault(DefaultClause):
     """A server default that the script writes as ``code``."""
 
@@ -148,16 +140,6 @@ def _per_dialect(context: AutogenContext, op: PerDialect) -> list[str]:
 def _rename_table(_context: AutogenContext, op: ops.RenameTableOp) -> str:
     schema = f", schema={op.schema!r}" if op.schema else ""
     return f"op.rename_table({str(op.table_name)!r}, {str(op.new_table_name)!r}{schema})"
-
-
-@renderers.dispatch_for(NamingBatch)
-def _naming_batch(context: AutogenContext, op: NamingBatch) -> list[str]:
-    options, context.opts = context.opts, {**context.opts, "render_as_batch": True}
-    try:
-        head, *lines = render_op(context, ops.ModifyTableOps(op.table_name, op.ops, schema=op.schema))
-    finally:
-        context.opts = options
-    return [head.replace(") as batch_op:", f", naming_convention={op.convention!r}) as batch_op:"), *lines]
 
 
 @renderers.dispatch_for(Lines)

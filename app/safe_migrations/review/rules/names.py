@@ -51,7 +51,7 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContex
     is_index = isinstance(op, ops.DropIndexOp)
     if (op.index_name if isinstance(op, ops.DropIndexOp) else op.constraint_name) is not None:
         return None
-    again, made_name = copy(op), conv(_made_name(op, context))
+    again, made_name, in_batch = copy(op), conv(_made_name(op, context)), ""
     if isinstance(again, ops.DropIndexOp):
         again.index_name = made_name
     else:
@@ -59,10 +59,14 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContex
         named = naming_convention().get("pk") or context.facts.unnamed_primary_keys
         if again.constraint_type == "primary" and named:
             return None
+        kind = PREFIXES.get(str(again.constraint_type), "")
+        if context.facts.rebuilds and made_name == "..." and (convention := naming_convention().get(kind)):
+            in_batch = f", naming_convention={ {kind: convention}!r}"
+    where = "; if it has none there, the one that this convention makes" if in_batch else ""
     return Problem(
         f"drops {'an index' if is_index else 'a constraint'} of {op.table_name} without a name, which always fails",
-        "give it the name that it has in the database, here and where it is created:\n"
-        + as_python(again, batch=context.in_batch),
+        f"give it the name that it has in the database, here and where it is created{where}:\n"
+        + as_python(again, batch=context.in_batch).replace(") as batch_op", f"{in_batch}) as batch_op"),
     )
 
 
