@@ -15,6 +15,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
 from app.safe_migrations.adapters.facts import Facts
+from app.safe_migrations.adapters.mysql.facts import MySQLFacts
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.review.findings import Finding
 from app.safe_migrations.review.known_schema import KnownSchema
@@ -376,7 +377,8 @@ def test_width_of_the_database(database: str) -> None:
     with server(database) as (connection, facts):
         connection.exec_driver_sql("CREATE TABLE pet (s VARCHAR(200), t VARCHAR(300)) DEFAULT CHARSET=latin1")
         tables = KnownSchema(facts, connection)
-        assert [1, None] == [tables.width("pet", column) for column in ("s", "missing")]
+        assert isinstance(facts, MySQLFacts)
+        assert [(1,), ()] == [tables.first(facts.width_of("pet", column, None)) for column in ("s", "missing")]
 
         def grow(column: str, old: int, new: int) -> Change:
             types: dict[str, Any] = {"existing_type": sa.String(old), "type_": sa.String(new)}

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.operations.ops import ExecuteSQLOp
 
+from app.safe_migrations.adapters.mysql.facts import MySQLFacts
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.database import Database
 from app.safe_migrations.review.known_schema import KnownSchema
@@ -24,7 +25,9 @@ def test_servers(database: str) -> None:
     with engine.connect() as connection:
         for statement in ("CREATE TABLE pet (id INTEGER PRIMARY KEY)", ADD, CREATE):
             connection.exec_driver_sql(statement)
-        ignored = Database(connection).facts.ignores_inline_references
+        facts = Database(connection).facts
+        assert isinstance(facts, MySQLFacts)
+        ignored = facts.ignores_inline_references
         for table in ("pet", "toy"):
             assert ignored == (not sa.inspect(connection).get_foreign_keys(table)), table
     engine.dispose()

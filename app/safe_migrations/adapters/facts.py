@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from alembic.operations.ops import AlterColumnOp
 from sqlalchemy import (
     Column,
     Constraint,
@@ -168,47 +167,12 @@ class Facts:
         compiler = self.sql_dialect.ddl_compiler(self.sql_dialect, element)
         return str(compiler.get_column_specification(column)).partition(" DEFAULT ")[2]
 
-    @property
-    def ignores_inline_references(self) -> bool:
-        """Return True if REFERENCES in a column's definition silently creates no foreign key."""
-        return False
-
-    def copies(self, _change: str) -> bool:
-        """Return True if ALTER TABLE copies the table for that change, and blocks writes until it is done."""
-        return False
-
-    def copies_for_type(self, _before: TypeEngine[object] | None, _after: TypeEngine[object]) -> bool:
-        """Return True if it does so for a change of type; ``before`` is None if it is unknown."""
-        return False
-
     def copies_for_default(self, _default: str) -> bool:
-        """Return True if it does so for a new column with that default, as default() returns it."""
-        return False
+        """Return True if a new column with that default, as default() returns it, makes ALTER TABLE copy the table.
 
-    def crosses_length_bytes(
-        self, _before: TypeEngine[object] | None, _after: TypeEngine[object], _width: int | None = None
-    ) -> bool:
-        """Return True if a longer text needs another byte for its length, so that all rows are rewritten.
-
-        ``width`` is the number of bytes that a character may take in the column, if that is known.
+        Writes wait until it is done.
         """
         return False
-
-    def enum_values(self, _type: TypeEngine[object] | None) -> list[str]:
-        """Return the values of an enum that rows store by position; empty for any other type."""
-        return []
-
-    def width_of(self, _table: str, _column: str, _schema: str | None) -> Select[tuple[int]] | None:
-        """Return a query for the number of bytes that a character may take in a column; None without one."""
-        return None
-
-    def has_engine(self, _engine: str, _table: str, _schema: str | None) -> Select[tuple[int]] | None:
-        """Return a query that finds the table if it uses that storage engine; None without one."""
-        return None
-
-    def changed_by_update(self, _table: str, _schema: str | None) -> list[Select[tuple[int]]]:
-        """Return queries that find what an UPDATE of the table changes beside the columns that it sets."""
-        return []
 
     def is_partitioned(self, _table: str, _schema: str | None) -> Select[tuple[int]] | None:
         """Return a query that finds the table if it is partitioned; None if that makes no difference here."""
@@ -217,10 +181,6 @@ class Facts:
     def is_constant(self, _default: str) -> bool:
         """Return True if existing rows can have a default, as default() returns it, without being written."""
         return True
-
-    def redefines_column(self, _operation: AlterColumnOp) -> bool:
-        """Return True if the statement replaces the whole definition of the column, and what it omits is lost."""
-        return False
 
     def renaming(self, _kind: str, _table: str, _schema: str | None, _old: str, _new: str) -> str:
         """Return the statement that renames an index (``kind`` ix) or a unique constraint (uq); empty without one."""

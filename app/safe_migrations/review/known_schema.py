@@ -162,16 +162,10 @@ class KnownSchema:
         """Return whether the table has a row that meets the condition; None if that is not known."""
         return self.finds(select(1).select_from(table(name, schema=schema)).where(condition))
 
-    def width(self, table: str, column: str, schema: str | None = None) -> int | None:
-        """Return how many bytes a character may take in the column; None if that is not known."""
-        query = self.facts.width_of(table, column, schema)
-        found = self._first(query) if query is not None else None
-        return int(found[0]) if found and found[0] else None
-
     def is_partitioned(self, name: str, schema: str | None = None) -> bool:
         """Return True if the table is partitioned, and that makes a difference on this database."""
         query = self.facts.is_partitioned(name, schema)
-        return query is not None and (self._made_partitioned((schema, name)) or bool(self._first(query)))
+        return query is not None and (self._made_partitioned((schema, name)) or bool(self.first(query)))
 
     def _made_partitioned(self, key: Name) -> bool:
         """Return whether an operation created the table as a partitioned one, without reading it from the database."""
@@ -182,7 +176,7 @@ class KnownSchema:
     def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
         """Return how many rows the table has, or values that are not NULL one column; None if that is not known."""
         counted = func.count() if values_of is None else func.count(column(values_of))
-        found = self._first(select(counted).select_from(table(name, schema=schema)))
+        found = self.first(select(counted).select_from(table(name, schema=schema)))
         return int(found[0]) if found else None
 
     def finds(self, query: Select[Any]) -> bool | None:
@@ -193,10 +187,10 @@ class KnownSchema:
         asked = {(each.schema, each.name) for each in iterate(query) if isinstance(each, TableClause)}
         if self.written & {None, *asked}:
             return None
-        found = self._first(query.limit(1))
+        found = self.first(query.limit(1))
         return None if found is None else bool(found)
 
-    def _first(self, query: Select[Any]) -> Sequence[Any] | None:
+    def first(self, query: Select[Any]) -> Sequence[Any] | None:
         """Return the first row, or an empty one; None if that is not known."""
         if self.connection is None:
             return None

@@ -115,13 +115,14 @@ class MySQLFacts(Facts):
         return True
 
     def copies(self, change: str) -> bool:
-        """Return True for those in the table above."""
+        """Return True if ALTER TABLE copies the table for that change, and blocks writes until it is done."""
         return self.alters_by_copy and change in self.copied_changes
 
     def copies_for_type(self, before: TypeEngine[object] | None, after: TypeEngine[object]) -> bool:
         """Return True for all but a VARCHAR that grows, values appended to an ENUM, and another name of the type.
 
         Measured with ALGORITHM=INPLACE, LOCK=NONE, as the tests do; VARCHAR past 255 bytes is crosses_length_bytes().
+        ``before`` is None if it is unknown.
         """
         old, new = self._stored(before), self._stored(after)
         if old is None or new is None or not self.alters_by_copy:
@@ -139,7 +140,10 @@ class MySQLFacts(Facts):
     def crosses_length_bytes(
         self, before: TypeEngine[object] | None, after: TypeEngine[object], width: int | None = None
     ) -> bool:
-        """Return True if a length of one byte becomes two: above 255 (manual, "Online DDL Operations", VARCHAR)."""
+        """Return True if a length of one byte becomes two: above 255 (manual, "Online DDL Operations", VARCHAR).
+
+        ``width`` is the number of bytes that a character may take in the column, if that is known.
+        """
         old, new = self._stored(before), self._stored(after)
         if not self.alters_by_copy or old is None or new is None:
             return False

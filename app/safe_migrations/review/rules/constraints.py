@@ -184,7 +184,7 @@ def add_foreign_key_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
 @rule(BLOCKS, ops.AddColumnOp, ops.CreateTableOp, on=MYSQL, new_tables=True)
 def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, context: RuleContext) -> Iterator[Problem]:
     """Report REFERENCES in the definition of a column, which MySQL before 9.0 parses and ignores (bug 102904)."""
-    if not context.facts.ignores_inline_references:
+    if not context.mysql.ignores_inline_references:
         return
     for added in [op.column] if isinstance(op, ops.AddColumnOp) else op.columns:
         if not isinstance(added, Column) or not added.info.get("inline_references"):

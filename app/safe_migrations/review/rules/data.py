@@ -85,7 +85,7 @@ def _committed_rows(operations: list[Operation], context: RuleContext) -> Proble
             only_added = (
                 isinstance(op, ChangeRowsOp) and op.columns and all((rows, name) in added for name in op.columns)
             )
-            side_effects = any(map(tables.finds, context.facts.changed_by_update(rows[1], rows[0])))
+            side_effects = any(map(tables.finds, context.mysql.changed_by_update(rows[1], rows[0])))
             if (side_effects or not only_added) and _may_change_rows(op, rows, tables):
                 changed = operation, rows[1]
         _follow_created(op, created, added)

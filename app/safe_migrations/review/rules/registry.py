@@ -6,12 +6,13 @@ key in `safety_assured`, the heading in the README, and the name of its test.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from alembic.operations.ops import AlterColumnOp
 from sqlalchemy.types import TypeEngine
 
 from ...adapters.facts import Facts
+from ...adapters.mysql.facts import MySQLFacts
 from ..findings import Level
 from ..known_schema import KnownColumn, KnownSchema
 from ..recorder import Operation, Revision
@@ -57,6 +58,11 @@ class RuleContext:
         return self.tables.facts
 
     @property
+    def mysql(self) -> MySQLFacts:
+        """Return the same facts, with those that only MySQL and MariaDB have: for rules with ``on=MYSQL``."""
+        return cast(MySQLFacts, self.facts)
+
+    @property
     def in_batch(self) -> bool:
         """Return True for an operation in a batch; then the lines to paste are in one too."""
         return self.operation is not None and self.operation.batch
@@ -81,7 +87,7 @@ class RuleContext:
 
     def redefines_column(self, op: AlterColumnOp) -> bool:
         """Return True if the statement restates the whole column; SQL does if it names the type (MODIFY, CHANGE)."""
-        return self.facts.redefines_column(op) and not (self.in_sql and op.modify_type is None)
+        return self.mysql.redefines_column(op) and not (self.in_sql and op.modify_type is None)
 
     def type_before(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
         """Return the column's type: from the database, else from the script, else from the history.

@@ -48,7 +48,7 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
     elif isinstance(op, ops.AlterColumnOp):
         yield from _copied_for_change(op, context)
     elif isinstance(op, ops.DropConstraintOp):
-        if op.constraint_type == "primary" and context.facts.copies("DROP PRIMARY KEY"):
+        if op.constraint_type == "primary" and context.mysql.copies("DROP PRIMARY KEY"):
             both = "DROP PRIMARY KEY, ADD PRIMARY KEY (...), ALGORITHM=INPLACE, LOCK=NONE"
             yield Problem(
                 f"drops the primary key of {op.table_name}; {COPIES}",
@@ -56,14 +56,14 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
                 + execute(f"ALTER TABLE {context.table_sql(op)} {both}"),
             )
     elif isinstance(op, ops.CreateCheckConstraintOp):
-        if context.facts.copies("CHECK"):
+        if context.mysql.copies("CHECK"):
             yield Problem(f"adds a CHECK to {op.table_name}; {COPIES}", QUIET, WARNS)
-    elif isinstance(op, CommandOp) and context.facts.copies("the table"):
+    elif isinstance(op, CommandOp) and context.mysql.copies("the table"):
         yield from _copied_for_command(op, context)
 
 
 def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Problem]:
-    facts, column, default = context.facts, op.column, op.column.server_default
+    facts, column, default = context.mysql, op.column, op.column.server_default
     what = f"adds column {op.table_name}.{column.name}"
     if column.autoincrement is True or made_by(op).autoincrement_column is not None:
         yield Problem(f"{what} with AUTO_INCREMENT, which blocks writes until it is done", QUIET)
@@ -114,10 +114,10 @@ def _copied_for_change(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[
         auto_increment is not None
         and op.modify_type is None
         and (known is None or known.auto_increment != auto_increment)
-        and context.facts.copies(f"{'ADD' if auto_increment else 'DROP'} AUTO_INCREMENT")
+        and context.mysql.copies(f"{'ADD' if auto_increment else 'DROP'} AUTO_INCREMENT")
     ):
         yield Problem(f"{what}, which {'adds' if auto_increment else 'removes'} AUTO_INCREMENT; {COPIES}", QUIET)
-    elif context.facts.copies_for_type(before, after) and not _crosses(op, context) and not _moves(op, context):
+    elif context.mysql.copies_for_type(before, after) and not _crosses(op, context) and not _moves(op, context):
         was = f" from {context.facts.spelled(before)}" if before is not None else ""
         yield Problem(
             f"{what}{was} to {context.facts.spelled(after)}; {COPIES}",
@@ -136,8 +136,7 @@ def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem
         return
     if op.words == "ENGINE":
         engine = re.sub(r"(?i)^ENGINE\s*=?\s*", "", op.text).strip()
-        query = context.facts.has_engine(engine, op.table_name, op.schema)
-        if query is not None and context.tables.finds(query):
+        if context.tables.finds(context.mysql.has_engine(engine, op.table_name, op.schema)):
             return
     yield Problem(f"alters {op.table_name} with {op.text}; {COPIES}", QUIET)
 
@@ -153,7 +152,7 @@ def _requested_lock(context: RuleContext) -> str:
     asks = context.operation.asks if context.operation else {}
     if asks.get("lock") in ("SHARED", "EXCLUSIVE"):
         return f"LOCK={asks['lock']}"
-    copies = asks.get("algorithm") == "COPY" and asks.get("lock") != "NONE" and context.facts.copies("the table")
+    copies = asks.get("algorithm") == "COPY" and asks.get("lock") != "NONE" and context.mysql.copies("the table")
     return "ALGORITHM=COPY" if copies else ""
 
 
@@ -176,7 +175,7 @@ def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     after = op.modify_type or op.existing_type
     if after is None or _refuses_to_copy(context) or not _moves(op, context):
         return None
-    old, new = context.facts.enum_values(context.type_before(op)), context.facts.enum_values(after)
+    old, new = context.mysql.enum_values(context.type_before(op)), context.mysql.enum_values(after)
     gone = [value for value in old if value not in new]
     what = f"removes {' and '.join(gone)} from" if gone else "reorders"
     kept = ", ".join(repr(value) for value in [*old, *(value for value in new if value not in old)])
@@ -189,13 +188,14 @@ def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
 
 def _moves(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     """Return True if values of an enum are removed or get another position."""
-    old = context.facts.enum_values(context.type_before(op))
-    new = context.facts.enum_values(op.modify_type or op.existing_type)
+    old = context.mysql.enum_values(context.type_before(op))
+    new = context.mysql.enum_values(op.modify_type or op.existing_type)
     return bool(old and new) and context.redefines_column(op) and new[: len(old)] != old
 
 
 def _crosses(op: ops.AlterColumnOp, context: RuleContext) -> bool:
-    before, after, facts = context.type_before(op), op.modify_type or op.existing_type, context.facts
+    before, after, facts = context.type_before(op), op.modify_type or op.existing_type, context.mysql
     if after is None or not any(facts.crosses_length_bytes(before, after, width) for width in (1, 2, 3, 4)):
         return False  # whatever the character set is: no need to ask the database for it
-    return facts.crosses_length_bytes(before, after, context.tables.width(op.table_name, op.column_name, op.schema))
+    found = context.tables.first(facts.width_of(op.table_name, op.column_name, op.schema))
+    return facts.crosses_length_bytes(before, after, int(found[0]) if found and found[0] else None)
