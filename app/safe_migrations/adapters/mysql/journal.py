@@ -204,11 +204,11 @@ class Journal:
             if following != entry.state or statement.deletes_rows:
                 self._note_dependents(entry.state.place, is_renamed=bool(was) or following.place != entry.state.place)
             strict = self.session.strict and "sql_mode" not in statement.settings
-            what, names = destroyed(self.execute, statement, entry, entry.state, now, strict)
-            if names:
+            if copy := destroyed(self.execute, statement, entry, entry.state, now, strict):
                 self._note_triggers(entry.state.place)
                 self.copies += 1
-                following.copies.append(make(self.execute, entry, entry.state, what, names, self.copies))
+                make(self.execute, entry.state, copy, self.copies)
+                following.copies.append(copy)
         entry.before = "" if statement.verb == "TRUNCATE" else now
         if following != entry.state:
             entry.next = following

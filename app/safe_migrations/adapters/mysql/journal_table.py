@@ -28,8 +28,8 @@ COLUMNS = (
 class Copy:
     """A table with values that the revision destroys, under the names that their columns had at first.
 
-    ``what`` are ROWS, which are missing later; VALUES of ``columns``, to be found by the table's ``key``; or a WHOLE
-    table, whose rows cannot be found by their key.
+    ``what`` are VALUES of ``columns``, to be found by the table's ``key``; or ROWS, which replace those that the table
+    has later if there is no key to find them by: these go into the table ``saved``.
     """
 
     table: str
@@ -37,6 +37,7 @@ class Copy:
     columns: list[str]
     key: list[str]
     progress: str = ""
+    saved: str = ""
 
 
 @dataclass

@@ -18,35 +18,36 @@ from .statements import Statement
 from .table_columns import Column, Modification, columns_of, equals, listed, loses, primary_key
 from .table_restore import Definition
 
-VALUES, WHOLE = "VALUES", "WHOLE"
+VALUES = "VALUES"
 PREPARED, RETURNED = "prepared", "returned"
 
 
 def destroyed(
     execute: Execute, statement: Statement, table: Entry, state: State, now: str, strict: bool
-) -> tuple[str, list[str]]:
-    """Return what to copy before the statement, ROWS, VALUES or WHOLE, and the first names of the columns.
+) -> Copy | None:
+    """Return the copy to make before the statement, still without a name; None if it needs none.
 
     ``now`` is the table's text; ``strict`` says whether the server refuses values that do not fit. What the revision
     itself added, or has copied before, is not copied.
     """
-    is_copied = any(copy.what in (ROWS, WHOLE) for copy in state.copies)
+    is_copied = any(copy.what == ROWS for copy in state.copies)
     if not statement.may_destroy or is_copied or not execute(f"SELECT 1 FROM {quoted(state.place)} LIMIT 1"):
-        return "", []
+        return None
     first_text, found = Definition.read(table.text or ""), columns_of(execute, state.place)
     copied = {name for copy in state.copies for name in copy.columns}
     first = {column.name: state.first_name(column.name) for column in found}
     names = [name for name in first.values() if ("COLUMN", name) in first_text.lines and name not in copied]
+    key = first_text.key if set(first_text.key) <= set(names) else []
     if statement.deletes_rows:
-        return ROWS, names
+        return Copy("", ROWS, names, key) if names else None
     charset = Definition.read(now).charset
     changed = [(column, after) for column, after in _changes(statement, found) if first[column.name] in names]
     lost = [first[column.name] for column, after in changed if loses(column, after, charset, strict)]
     renumbers = any(_renumbers(execute, state.place, column, after) for column, after in changed)
     if not lost and not renumbers:
-        return "", []
-    has_key = first_text.key and set(first_text.key) <= set(names) - set(lost)
-    return (VALUES, lost) if has_key and not renumbers else (WHOLE, names)
+        return None
+    is_found_by_key = key and not renumbers and set(key).isdisjoint(lost)
+    return Copy("", VALUES, lost, key) if is_found_by_key else Copy("", ROWS, names, [])
 
 
 def _changes(statement: Statement, columns: list[Column]) -> Iterator[tuple[Column, Modification | None]]:
@@ -64,18 +65,15 @@ def _renumbers(execute: Execute, table: str, column: Column, now: Modification |
     return now is not None and "AUTO_INCREMENT" in now.words and bool(execute(query))
 
 
-def make(execute: Execute, table: Entry, state: State, what: str, names: list[str], number: int) -> Copy:
-    """Copy these columns, given by their first names, and the key. Commits."""
+def make(execute: Execute, state: State, copy: Copy, number: int) -> None:
+    """Copy these columns, given by their first names, and the key; and give the copy its name. Commits."""
     found = {state.first_name(column.name): column for column in columns_of(execute, state.place)}
-    key = Definition.read(table.text or "").key
-    key = key if set(key) <= found.keys() and (what == VALUES or set(key) <= set(names)) else []
-    wanted = {name: found[name] for name in [*key, *names]}
-    log.info("Saving %s of %s in case this revision fails", ", ".join(names), state.place)
+    wanted = {name: found[name] for name in [*copy.key, *copy.columns]}
+    log.info("Saving %s of %s in case this revision fails", ", ".join(copy.columns), state.place)
     values = ", ".join(f"{quoted(column.name)} AS {quoted(name)}" for name, column in wanted.items())
-    index = primary_key([replace(column, name=name) for name, column in wanted.items()], key)
-    copy = f"{COPY}_{number}"
-    execute(f"CREATE TABLE {copy} {index} ENGINE=InnoDB AS SELECT {values} FROM {quoted(state.place)}")
-    return Copy(copy, what, names, key)
+    index = primary_key([replace(column, name=name) for name, column in wanted.items()], copy.key)
+    copy.table = f"{COPY}_{number}"
+    execute(f"CREATE TABLE {copy.table} {index} ENGINE=InnoDB AS SELECT {values} FROM {quoted(state.place)}")
 
 
 class ReturningRows:
@@ -98,24 +96,19 @@ class ReturningRows:
     def _is_gone(self, column: str) -> bool:
         return column in self.state.dropped
 
-    def prepare(self, copy: Copy, now: str) -> str:
-        """Find out what others have written since, before the table, whose text is ``now``, changes.
+    def must_save(self, copy: Copy) -> bool:
+        """Return True if the table's rows have to make room for those of the copy: no key says which are the same."""
+        return copy.what == ROWS and not copy.key and bool(self.execute(f"SELECT 1 FROM {self.table} LIMIT 1"))
 
-        Return the name of a table with what they wrote, if it has to go; or an empty text.
-        """
-        if copy.what == ROWS or any(other.what != VALUES for other in self.state.copies if other is not copy):
-            return ""
-        if copy.what == VALUES:
+    def prepare(self, copy: Copy, now: str) -> None:
+        """Save what others may have written since, before the table, whose text is ``now``, changes."""
+        if copy.saved:
+            log.info("Saving the rows of %s in the table %s", self.name, copy.saved)
+            self.execute(f"DROP TABLE IF EXISTS {copy.saved}")
+            self.execute(f"CREATE TABLE {copy.saved} ENGINE=InnoDB AS SELECT * FROM {self.table}")
+            self.execute(f"DELETE FROM {self.table}")
+        elif all(other.what == VALUES for other in self.state.copies):
             self._keep_what_others_wrote(copy, now)
-            return ""
-        kept = [column for column in columns_of(self.execute, copy.table) if self._can_compare(column.name, now)]
-        self._convert_copy(copy, [column.name for column in kept], now)
-        saved = ""
-        if not self._has_rows_of(f"{copy.table}_after", kept, now):
-            saved = saved_name()
-            self.execute(f"CREATE TABLE {saved} ENGINE=InnoDB AS SELECT * FROM {self.table}")
-        self.execute(f"DELETE FROM {self.table}")
-        return saved
 
     def _now(self, column: str, now: str) -> str:
         """Return the name that a column has now; an empty text if the revision dropped it."""
@@ -128,19 +121,17 @@ class ReturningRows:
         return "GENERATED ALWAYS" not in line and "AUTO_INCREMENT" not in line
 
     def _convert_copy(self, copy: Copy, columns: list[str], now: str) -> None:
-        """Copy the copy, and change the types of these columns as the revision did."""
+        """Copy the key and these columns of the copy, and change the types of the columns as the revision did."""
         second, definition = f"{copy.table}_after", Definition.read(now)
-        names = list(dict.fromkeys([*(copy.key if copy.what == VALUES else []), *columns]))
-        index = primary_key(columns_of(self.execute, copy.table), copy.key if copy.what == VALUES else [])
+        index = primary_key(columns_of(self.execute, copy.table), copy.key)
         self.execute(f"DROP TABLE IF EXISTS {second}")
         self.execute(
             f"CREATE TABLE {second} {index} ENGINE=InnoDB {definition.letters}"
-            f" AS SELECT {listed(names) or '1 AS one'} FROM {copy.table}"
+            f" AS SELECT {listed([*copy.key, *columns])} FROM {copy.table}"
         )
         changes = [f"MODIFY {quoted(name)} {definition.plain(self._now(name, now))}" for name in columns]
-        if changes:
-            with set_aside(self.execute, {"sql_mode": ""}):
-                self.execute(f"ALTER TABLE {second} {', '.join(changes)}")
+        with set_aside(self.execute, {"sql_mode": ""}):
+            self.execute(f"ALTER TABLE {second} {', '.join(changes)}")
 
     def _keep_what_others_wrote(self, copy: Copy, now: str) -> None:
         """Leave in the second copy the rows whose values others have not changed since."""
@@ -162,30 +153,21 @@ class ReturningRows:
         key = f"t.{quoted(self._now(copy.key[0], now))}"
         self.execute(f"DELETE a FROM {tables} WHERE {key} IS NULL OR NOT ({same})")
 
-    def put_back(self, copy: Copy) -> str:
-        """Put the values back into the table, which has its text again; return what could not be, or an empty text."""
+    def put_back(self, copy: Copy) -> None:
+        """Put the rows or values back into the table, which has its text again."""
         if copy.what == VALUES:
             gone = [name for name in copy.columns if self._is_gone(name)]
             self._update(copy, gone)
             cast = [name for name in copy.columns if name not in gone]
             has_second = columns_of(self.execute, f"{copy.table}_after")
             self._update(copy, cast, f"JOIN {copy.table}_after a USING ({listed(copy.key)})" if has_second else "")
-            return ""
-        columns = columns_of(self.execute, copy.table)
-        is_empty = not self.execute(f"SELECT 1 FROM {self.table} LIMIT 1")
-        if is_empty or copy.key:
-            names, where = [column.name for column in columns], ""
-            if not is_empty:
-                where = f" LEFT JOIN {self.table} t USING ({listed(copy.key)}) WHERE t.{quoted(copy.key[0])} IS NULL"
-            self.execute(
-                f"INSERT INTO {self.table} ({listed(names)}) SELECT {listed(names, 'k')} FROM {copy.table} k{where}"
-            )
-            return ""
-        if self._has_rows_of(copy.table, columns, ""):
-            return ""
-        saved = saved_name()
-        self.execute(f"RENAME TABLE {copy.table} TO {saved}")
-        return f"rows of {self.name}, which has no primary key; the table {saved} has what was there"
+            return
+        names, where = [column.name for column in columns_of(self.execute, copy.table)], ""
+        if copy.key:
+            where = f" LEFT JOIN {self.table} t USING ({listed(copy.key)}) WHERE t.{quoted(copy.key[0])} IS NULL"
+        self.execute(
+            f"INSERT INTO {self.table} ({listed(names)}) SELECT {listed(names, 'k')} FROM {copy.table} k{where}"
+        )
 
     def _update(self, copy: Copy, columns: list[str], joined: str = "") -> None:
         """Update these columns, and no other: not one that follows updates (ON UPDATE)."""
@@ -196,26 +178,6 @@ class ReturningRows:
         values = [f"t.{quoted(name)} = {'k' if name in columns else 't'}.{quoted(name)}" for name in names]
         tables = f"{self.table} t JOIN {copy.table} k USING ({listed(copy.key)}) {joined}"
         self.execute(f"UPDATE {tables} SET {', '.join(values)}")
-
-    def _has_rows_of(self, copy: str, columns: list[Column], now: str) -> bool:
-        """Return True if the table has the rows of the copy, each as often; with the text ``now``, by its names."""
-        count = f"{OWN_TABLES}count"
-
-        def values(names: list[str]) -> str:
-            pairs = zip(names, columns, strict=True)
-            cast = (
-                f"{f'CAST({quoted(name)} AS BINARY)' if column.text else quoted(name)} AS {quoted(column.name)}"
-                for name, column in pairs
-            )
-            return ", ".join(cast) or "1 AS one"
-
-        mine = values([self._now(column.name, now) if now else column.name for column in columns])
-        both = (
-            f"SELECT 1 AS {count}, {mine} FROM {self.table} UNION ALL"
-            f" SELECT -1, {values([column.name for column in columns])} FROM {copy}"
-        )
-        groups = listed([column.name for column in columns]) or "one"
-        return not self.execute(f"SELECT 1 FROM ({both}) u GROUP BY {groups} HAVING SUM({count}) <> 0 LIMIT 1")
 
 
 def _becomes_now(column: Column) -> bool:

@@ -49,7 +49,7 @@ class Outcome:
         if self.lost:
             raise HalfDoneError(
                 "\n".join(["a revision failed half-way. Its changes are undone but for these rows.", *self.lines()]),
-                "restore them from a backup; the next run goes on from here:",
+                "compare them, or restore the backup; the next run goes on from here:",
                 "flask db upgrade",
             )
 
@@ -193,9 +193,10 @@ class Undo:
         now, _ = show_create(self.execute, "TABLE", entry.name) or ("", None)
         for copy in rows.copies if now else []:
             if not copy.progress:
-                saved = rows.prepare(copy, now)
-                if saved:
-                    self.outcome.lost.append(f"what others wrote to {entry.name}; the table {saved} has its rows")
+                if not copy.saved and rows.must_save(copy):
+                    copy.saved = saved_name()
+                    self._save(entry)
+                rows.prepare(copy, now)
                 copy.progress = PREPARED
                 self._save(entry)
         empty = rows.empty_columns
@@ -205,8 +206,7 @@ class Undo:
         elif rows.copies:
             self._alter(entry, text)
         for copy in rows.copies:
-            if reason := rows.put_back(copy):
-                self.outcome.lost.append(reason)
+            rows.put_back(copy)
             copy.progress = RETURNED
             self._save(entry)
         self._alter(entry, entry.text)
@@ -245,6 +245,12 @@ class Undo:
                 f"what this statement changed: {shorten(entry.text or '', 200, placeholder=' ...')}"
             )
             self.journal.forget(entry)
+        for entry in self.entries:
+            self.outcome.lost += [
+                f"what others may have written to {entry.name}; the table {copy.saved} has the rows that it had"
+                for copy in entry.state.copies
+                if copy.saved
+            ]
         self.outcome.lost += self.stored.lost
         self.execute("COMMIT")
 
