@@ -34,15 +34,13 @@ def given(name: str) -> list[str]:
 def given_pairs(name: str) -> dict[str, str]:
     """Return ``{"user.username": "login"}`` for `-x rename=user.username:login`.
 
-    Raise MigrationError for another form, a name that stays, or two answers for one name.
+    Raise MigrationError for another form, or two answers for one name.
     """
     found: dict[str, str] = {}
     for value in given(name):
         left, colon, right = value.partition(":")
         if not left or not colon or (name == "rename" and not right):
             raise wrong(name, value, f"the form is {FORMS[name][1]}")
-        if name == "rename" and right == left.rpartition(".")[2]:
-            raise wrong(name, value, f"{left} has that name already")
         if left in found:
             raise wrong(name, value, f"there is another answer for {left}")
         found[left] = right

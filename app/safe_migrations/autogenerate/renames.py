@@ -1,6 +1,6 @@
 """Renames of tables and columns, which autogenerate reports as a drop and an add: asked, or given with -x rename=..."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
@@ -58,13 +58,15 @@ class Questions:
             if old not in tables:
                 name, _, column = old.rpartition(".")
                 table = tables.get(name) or renamed.get(name)
-                if table is None or column not in self._columns(table):
-                    raise self._wrong(upgrade, old, new, f"there is no {old} in the database")
+                if table is None:
+                    raise self._wrong(upgrade, old, new)
                 self.renames.columns.setdefault(table, {})[column] = new
         for within, renames, existing, models in self._renames_by_scope():
             for old, new in renames.items():
-                if why := _hindrance(old, renames, existing, models):
-                    raise self._wrong(upgrade, full_name(*within, old), new, why)
+                others = [renames.get(name, name) for name in existing if name != old]
+                leaves, comes = old in existing and (old not in models or old in others), new in models
+                if not (leaves and comes and new not in others):
+                    raise self._wrong(upgrade, full_name(*within, old), new)
 
     def ask_for_tables(self, upgrade: ops.UpgradeOps) -> None:
         """Ask about each pair of tables that are alike."""
@@ -95,7 +97,8 @@ class Questions:
             model = self.models.get(self.renames.after(table))
             yield table, renames, self._columns(table), [] if model is None else [each.name for each in model.columns]
 
-    def _wrong(self, upgrade: ops.UpgradeOps, old: str, new: str, why: str) -> MigrationError:
+    def _wrong(self, upgrade: ops.UpgradeOps, old: str, new: str) -> MigrationError:
+        why = f"{old} must be in the database only, and {new} in the models only, unless names are swapped"
         fitting = [f"{full_name(*table)}:{name}" for table, name in self._pairs_of_tables(upgrade)]
         fitting += [f"{full_name(*table, column)}:{name}" for table, column, name in self._pairs_of_columns(upgrade)]
         return wrong("rename", f"{old}:{new}", why, fitting)
@@ -205,20 +208,6 @@ def in_order(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[int, str, str]]
             number, (old, new) = left.popitem()
             left[number] = temporary, _ = f"swap_{old}"[:60], new
             yield number, old, temporary
-
-
-def _hindrance(old: str, renames: Mapping[str, str], existing: list[str], models: list[str]) -> str:
-    """Return why ``old`` cannot be renamed as ``renames`` say, or an empty string."""
-    new = renames[old]
-    if new not in models:
-        return f"the models have no {new}"
-    if new in existing and new not in renames:
-        return f"{new} is in the database already"
-    if old in models and old not in renames.values():
-        return f"the models still have {old}"
-    if [*renames.values()].count(new) > 1:
-        return f"{new} can be only one of them"
-    return ""
 
 
 def _known(column: "Column[Any]") -> KnownColumn:
