@@ -1,10 +1,19 @@
 """Rules about rows: what they find beside the pairs of the README, and that the servers do what they claim."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
+import sqlalchemy as sa
+from alembic.operations import ops
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from app.extensions import db
+from app.safe_migrations.adapters.products import FACTS
+from app.safe_migrations.review.known_schema import KnownSchema
+from app.safe_migrations.review.recorder import Operation
+from app.safe_migrations.review.rules import RULES, RuleContext
 from tests.safe_migrations.conftest import (
     Operating,
     Review,
@@ -132,6 +141,16 @@ def test_backfill_in_a_downgrade(review: Review) -> None:
     down = "def upgrade():\n    pass\n\n\ndef downgrade():\n    op.execute('DELETE FROM pet WHERE id = 1')\n"
     for product, expected in (("mysql", ["blocks"]), ("postgresql", [])):
         assert expected == levels(review(down + "    op.drop_column('pet', 'a')", product), "backfill-with-ddl")
+
+
+def test_backfill_of_a_table_of_an_earlier_revision() -> None:
+    """The undo of a revision does not remove the table that an earlier one of the same run created."""
+    tables = KnownSchema(FACTS["mysql"]())
+    tables.apply(ops.CreateTableOp("pet", [sa.Column("id", sa.Integer())]))
+    insert = ops.BulkInsertOp(sa.table("pet", sa.column("id")), [{"id": 1}])
+    operations = [Operation(insert, 1), Operation(ops.CreateIndexOp("ix", "pet", ["id"]), 2)]
+    revision = cast(Any, SimpleNamespace(upgrade=operations))
+    assert RULES["rows-before-ddl"].find(revision, RuleContext(revision, "upgrade", None, tables))
 
 
 @on_mysql

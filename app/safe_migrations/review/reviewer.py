@@ -48,7 +48,8 @@ class Review:
         whole = self.directions == BOTH
         elsewhere = _found_elsewhere(script, self.tables, self.recordings) if declared and whole else set()
         found = list(self._found(revision))
-        assurances = Assurances(declared, {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None, RULES)
+        codes = {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None
+        assurances = Assurances(declared, codes, {rule.code for rule in RULES.values()})
         found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
         return [_finding(script, item, assurances.codes) for item in found]
 

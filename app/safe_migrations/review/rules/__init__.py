@@ -5,7 +5,6 @@ from . import (
     columns,
     constraints,
     data,
-    ddl,
     enums,
     indexes,
     names,
@@ -19,9 +18,11 @@ from .registry import Problem, Rule, RuleContext
 
 MODULES = (
     *(tables, columns, types, constraints, names, possible_renames, enums),
-    *(indexes, data, ddl, scripts, table_copies, batch_mode),
+    *(indexes, data, scripts, table_copies, batch_mode),
 )
-RULES = {rule.code: rule for module in MODULES for rule in vars(module).values() if isinstance(rule, Rule)}
-"""All rules, by code."""
+RULES = {
+    name.replace("_", "-"): rule for module in MODULES for name, rule in vars(module).items() if isinstance(rule, Rule)
+}
+"""All rules, by name, which is their code unless two share one."""
 
 __all__ = ["RULES", "Problem", "Rule", "RuleContext"]

@@ -1,17 +1,16 @@
-"""Rules about what happens to rows."""
+"""Rules about changes of rows, and about several DDL statements: what they lock, or commit, in one revision."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from alembic.operations import ops
 
 from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql import ChangeRowsOp, CommandOp
-from .ddl import altered_tables
-from .registry import BLOCKS, BOTH, MYSQL, SERVERS, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import execute
 
-COMMITS = {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "GRANT", "REVOKE", "ANALYZE", "OPTIMIZE", "REPAIR"}
+DDL = {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "GRANT", "REVOKE", "ANALYZE", "OPTIMIZE", "REPAIR"}
 VERBS = {"UPDATE": "changes", "MERGE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
 
 
@@ -29,15 +28,11 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
     )
 
 
-@rule(WARNS, Revision, on=SERVERS, directions=BOTH)
+@rule(WARNS, Revision, on=POSTGRESQL)
 def backfill_with_ddl(revision: Revision, context: RuleContext) -> Problem | None:
-    """Report rows that change while tables are locked by DDL, or that DDL commits on MySQL and MariaDB."""
-    if context.facts.product in MYSQL:
-        return _committed_rows(getattr(revision, context.direction), context)
-    if context.direction != "upgrade":
-        return None
-    altered = [name for operation, (_, name), is_new in altered_tables(revision, context.tables) if not is_new]
-    changed = next(changed_rows(revision, context.tables), None)
+    """Report rows that change while tables are locked by DDL."""
+    altered = [name for _, (_, name), is_new in _altered_tables(revision, context.tables) if not is_new]
+    changed = next(_changed_rows(revision, context.tables), None)
     if changed is None or not altered:
         return None
     operation, name = changed
@@ -48,7 +43,7 @@ def backfill_with_ddl(revision: Revision, context: RuleContext) -> Problem | Non
     )
 
 
-def changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, str]]:
+def _changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, str]]:
     """Yield each operation of upgrade() that may take long on existing rows, and their table."""
     tables = tables.branch()
     for operation in revision.upgrade:
@@ -60,50 +55,89 @@ def changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Oper
         tables.apply(op)
 
 
-def _committed_rows(operations: list[Operation], context: RuleContext) -> Problem | None:
-    """Find rows that a later DDL statement commits: an undo does not restore them.
+@rule(BLOCKS, Revision, on=MYSQL, directions=BOTH, code="backfill-with-ddl")
+def rows_before_ddl(revision: Revision, context: RuleContext) -> Problem | None:
+    """Report rows that a later DDL statement commits: an undo does not restore them.
 
     Rows of a table and values of a column that the revision creates are exempt: the undo removes all of that.
     """
     tables = context.tables.branch()
-    created: set[Name] = set()
+    tables.begin_run()
     added: set[tuple[Name, str]] = set()
-    changed: tuple[Operation, str] | None = None
-    for operation in operations:
+    changed: tuple[int, str] | None = None
+    for operation in getattr(revision, context.direction):
         op, rows = operation.op, _table_of_rows(operation.op)
-        if changed is not None and commits(operation):
-            name = changed[1]
+        if changed is not None and _is_ddl(operation, DDL):
+            line, name = changed
             return Problem(
                 f"changes rows of {name} before a DDL statement, which commits them: if the revision fails after that,"
                 " they are not restored",
                 "run all DDL first, then change the rows; or change them in a revision of their own:\n"
                 f'    flask db revision -m "backfill {name}"',
-                BLOCKS,
-                changed[0].line,
+                line=line,
             )
-        if rows is not None and rows not in created and changed is None:
-            only_added = (
-                isinstance(op, ChangeRowsOp) and op.columns and all((rows, name) in added for name in op.columns)
-            )
+        if rows is not None and changed is None and not tables.is_new(rows[1], rows[0]):
+            columns = {(rows, name) for name in op.columns} if isinstance(op, ChangeRowsOp) else set()
             side_effects = any(map(tables.finds, context.mysql.changed_by_update(rows[1], rows[0])))
-            if (side_effects or not only_added) and _may_change_rows(op, rows, tables):
-                changed = operation, rows[1]
-        _follow_created(op, created, added)
+            if (side_effects or not columns or columns - added) and _may_change_rows(op, rows, tables):
+                changed = operation.line, rows[1]
+        if isinstance(op, ops.AddColumnOp):
+            added.add(((op.schema, op.table_name), op.column.name))
         tables.apply(op)
     return None
 
 
-def _follow_created(op: ops.MigrateOperation, created: set[Name], added: set[tuple[Name, str]]) -> None:
-    """Take note of tables and columns that an operation creates."""
-    if isinstance(op, ops.CreateTableOp):
-        created.add((op.schema, op.table_name))
-    elif isinstance(op, ops.RenameTableOp):
-        old, new = (op.schema, op.table_name), (op.schema, str(op.new_table_name))
-        is_new = old in created
-        created.discard(old)
-        (created.add if is_new else created.discard)(new)
-    elif isinstance(op, ops.AddColumnOp):
-        added.add(((op.schema, op.table_name), op.column.name))
+@rule(WARNS, Revision, on=POSTGRESQL)
+def several_tables(revision: Revision, context: RuleContext) -> Problem | None:
+    """Report several altered tables: each stays locked to the end, and two in opposite orders deadlock."""
+    altered: dict[str, int] = {}
+    original: dict[str, str] = {}
+    for operation, (_, name), is_new in _altered_tables(revision, context.tables):
+        name = original.get(name, name)
+        if isinstance(operation.op, ops.RenameTableOp):
+            original[str(operation.op.new_table_name)] = name
+        if not is_new and not operation.autocommit:
+            altered.setdefault(name, operation.line)
+    if len(altered) < 2:
+        return None
+    names, lines = list(altered), list(altered.values())
+    return Problem(
+        f"alters {', '.join(names[:-1])} and {names[-1]}, and each stays locked until the end of the revision",
+        f'alter one table per revision:\n    flask db revision -m "alter {names[-1]}"',
+        line=lines[1],
+    )
+
+
+@rule(WARNS, Revision, on=MYSQL)
+def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
+    """Report several DDL statements: each commits, and a full disk or a lost server can keep the undo from running."""
+    found = list(_altered_tables(revision, context.tables))
+    altered = [(operation, table) for operation, table, is_new in found if not is_new]
+    if len(found) < 2 or not altered:
+        return None
+    operation, (schema, name) = altered[-1]
+    return Problem(
+        f"has {len(found)} DDL statements, and the server commits after each of them; if one fails, those before it"
+        " have to be reverted",
+        f"move the changes to {name} into a separate revision, as one ALTER TABLE if possible:\n"
+        + execute(f"ALTER TABLE {context.facts.quoted(name, schema)} ADD ..., ADD ..."),
+        line=operation.line,
+    )
+
+
+def _altered_tables(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, Name, bool]]:
+    """Yield each DDL statement on a table in upgrade(): its first operation, the table, and if this run creates it."""
+    tables = tables.branch()
+    before: tuple[object, object] | None = None
+    for operation in revision.upgrade:
+        op, table = operation.op, tables.of(operation.op)
+        statement = (operation.statement or op, table)
+        keeps = isinstance(op, CommandOp) and op.keeps_schema
+        was_new = table is not None and tables.is_new(*table)
+        tables.apply(op)
+        if table is not None and _is_ddl(operation, {"ALTER"}) and not keeps and statement != before:
+            yield operation, (table[1], table[0]), was_new or tables.is_new(*table)
+        before = statement
 
 
 def _may_change_rows(op: ops.MigrateOperation, table: Name, tables: KnownSchema) -> bool:
@@ -120,11 +154,11 @@ def _table_of_rows(op: ops.MigrateOperation) -> Name | None:
     return (op.schema, op.table_name) if isinstance(op, ChangeRowsOp) and op.verb != "TRUNCATE" else None
 
 
-def commits(operation: Operation) -> bool:
-    """Return True if MySQL and MariaDB commit before they run the operation."""
+def _is_ddl(operation: Operation, words: Collection[str]) -> bool:
+    """Return True for an operation of Alembic that changes the schema, and for SQL that begins with such a word."""
     op = operation.op
     if isinstance(op, ChangeRowsOp):
-        return op.verb == "TRUNCATE"
+        return op.verb in words
     if isinstance(op, CommandOp):
-        return (operation.statement or op.words).upper().split()[0] in COMMITS
-    return not isinstance(op, (ops.BulkInsertOp, ops.ExecuteSQLOp))
+        return (operation.statement or op.words).upper().split()[0] in words
+    return not isinstance(op, ops.BulkInsertOp | ops.ExecuteSQLOp)

@@ -1,7 +1,8 @@
 """Rules, the context in which they are asked, and the problems that they find.
 
 A rule is a function over operations of the classes for which it is declared. Its name, with hyphens, is its code: the
-key in `safety_assured`, the heading in the README, and the name of its test.
+key in `safety_assured`, the heading in the README, and the name of its test. A second rule for other products may share
+the code by ``code=``.
 """
 
 from collections.abc import Callable, Iterator
@@ -123,6 +124,7 @@ def rule(
     on: frozenset[str] = frozenset(),
     directions: tuple[str, ...] = ("upgrade",),
     new_tables: bool = False,
+    code: str = "",
 ) -> Callable[[Callable[[Any, RuleContext], Any]], Rule]:
     """Make a rule of a function.
 
@@ -131,6 +133,6 @@ def rule(
     """
 
     def declare(find: Callable[[Any, RuleContext], Any]) -> Rule:
-        return Rule(find.__name__.replace("_", "-"), level, classes, find, on, directions, new_tables)
+        return Rule(code or find.__name__.replace("_", "-"), level, classes, find, on, directions, new_tables)
 
     return declare
