@@ -589,19 +589,33 @@ def test_growing_enum(pets: Project) -> None:
 
 @on_postgresql
 def test_growing_enum_of_sqlite(project: Project, database: str, tmp_path: Path) -> None:
-    """On SQLite an enum with a longer value is a longer VARCHAR. With PostgreSQL among the targets the script adds the
-    value to the type that exists there, and its downgrade brings back the enum, not a VARCHAR.
+    """On SQLite an enum with a longer value is a longer VARCHAR. With PostgreSQL among the targets, the review says
+    that the type exists there, and how to add the value.
     """
     local = {"DATABASE_URL": f"sqlite:///{tmp_path / 'local.db'}", "MIGRATION_TARGETS": "postgresql"}
     kind = "\nclass Kind(Enum):\n    CAT = 'c'\n    DOG = 'd'\n"
     user = USER + "    kind: Mapped[Kind | None]\n"
     for script in project.scripts():
         script.unlink()
-    for values in (kind, kind + "    ELEPHANT = 'e'\n"):
-        models(project, values, user)
-        project.ok("migrate", **local)
-        project.ok("upgrade", **local)
-    assert "CREATE TYPE" not in project.scripts()[-1].read_text()
+    models(project, kind, user)
+    project.ok("migrate", **local)
+    project.ok("upgrade", **local)
+    models(project, kind + "    ELEPHANT = 'e'\n", user)
+    done = project.db("migrate", MIGRATION_REVIEW="enforce", **local)
+    assert "creates enum kind, but user.kind has it already, so this fails (enum-value)" in done.stderr
+    add = "    op.execute(\"ALTER TYPE kind ADD VALUE IF NOT EXISTS 'ELEPHANT'\")"
+    assert add in done.stderr
+    script = project.scripts()[-1]
+    alter = (
+        "    if op.get_context().dialect.name == 'sqlite':\n"
+        "        with op.batch_alter_table('user') as batch_op:\n"
+        "            batch_op.alter_column('kind', existing_type=sa.String({}), type_=sa.String({}))\n"
+    )
+    head, _, _ = script.read_text().partition("def upgrade")
+    on_postgresql = f"    if op.get_context().dialect.name == 'postgresql':\n    {add}\n"
+    up, down = alter.format(3, 8) + on_postgresql, alter.format(8, 3)
+    script.write_text(f"{head}def upgrade() -> None:\n{up}\n\ndef downgrade() -> None:\n{down}")
+    project.ok("upgrade", **local)
     project.ok("upgrade")
     assert AGREE in project.ok("check")
     write(database, "INSERT INTO {user} (id, username, email, kind) VALUES (1, 'a', 'b', 'DOG')")

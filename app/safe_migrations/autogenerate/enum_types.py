@@ -5,16 +5,13 @@ from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Enum, String, Table, inspect
+from sqlalchemy import Column, Table, inspect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from ..adapters.facts import Facts
 from ..database import Database
 from ..internals import copy_column
-from ..review.known_schema import KnownSchema
-from .history import tables_by_revisions
 from .online_steps import ids_after, script_after
 from .rendering import AddEnumValue, PerDialect, all_ops
 
@@ -57,42 +54,6 @@ def use_existing_enums(container: ops.OpContainer, alone: set[str], facts: Facts
     for op in container.ops:
         if isinstance(op, ops.CreateTableOp):
             op.columns = [_with_existing_enum(item, alone, facts) for item in op.columns]
-
-
-def recall_enums(context: MigrationContext, upgrade: ops.UpgradeOps, concerned: Iterable[Facts]) -> None:
-    """Set the former type of a column to the enum that earlier revisions gave it, where the database has a VARCHAR.
-
-    On databases with enum types the type exists: it gets more values, and a downgrade restores the column with it.
-    """
-    alters = [op for op in all_ops(upgrade) if isinstance(op, ops.AlterColumnOp) and _is_text(op.existing_type)]
-    drops = [op for op in all_ops(upgrade) if isinstance(op, ops.DropColumnOp) and _is_text(op.to_column().type)]
-    for facts in concerned:
-        grown = [(op, now) for op in alters if op.modify_type and (now := facts.enum_type(op.modify_type)) is not None]
-        if facts.dialect == context.dialect.name or not facts.enums_are_types or not (grown or drops):
-            continue
-        history = tables_by_revisions(context, facts.product)
-        for op, now in grown:
-            before = _enum_in(history, op.table_name, op.column_name, op.schema, facts)
-            if before is not None and before.name == now.name:
-                op.existing_type = before
-        for drop in drops:
-            before = _enum_in(history, drop.table_name, drop.column_name, drop.schema, facts)
-            if before is not None:
-                drop.to_column().type = before
-
-
-def _is_text(kind: TypeEngine[Any] | None) -> bool:
-    return isinstance(kind, String) and not isinstance(kind, Enum)
-
-
-def _enum_in(history: KnownSchema, table: str, column: str, schema: str | None, facts: Facts) -> Enum | None:
-    """Return the type of the column, without its CHECK, if it is an enum of the database's own."""
-    known = history.column(table, column, schema)
-    if known is None or known.type is None or facts.enum_type(known.type) is None or not isinstance(known.type, Enum):
-        return None
-    kind: Enum = known.type.copy()  # type: ignore[no-untyped-call]
-    kind.create_constraint = False
-    return kind
 
 
 def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:

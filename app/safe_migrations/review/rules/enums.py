@@ -13,9 +13,9 @@ from .suggestions import execute
 
 @rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, on=POSTGRESQL)
 def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, context: RuleContext) -> Problem | None:
-    """Report a renamed or removed value: running code still writes it, and PostgreSQL has no way to remove one."""
+    """Report a renamed or removed value, which running code still writes, and an enum that is created a second time."""
     if isinstance(op, ops.AlterColumnOp):
-        return _removed_value(op, context)
+        return _created_again(op, context) or _removed_value(op, context)
     if isinstance(op, ChangeRowsOp):
         if op.table_name != "pg_enum":
             return None
@@ -31,6 +31,22 @@ def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, context: RuleCo
             f"    op.execute(\"ALTER TYPE {op.name} ADD VALUE IF NOT EXISTS '...'\")",
         )
     return None
+
+
+def _created_again(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
+    """Report what `flask db migrate` writes on SQLite, where the column was a VARCHAR before it got more values."""
+    known, facts = context.column(op), context.facts
+    before = facts.enum_type(known.type) if known is not None and known.type is not None else None
+    now = facts.enum_type(op.modify_type) if op.modify_type is not None else None
+    if before is None or now is None or before.name != now.name or now.name not in _types_created(context):
+        return None
+    name = facts.quoted(str(now.name), now.schema)
+    added = [execute(facts.growing_enum(name, each)) for each in now.enums if each not in before.enums]
+    return Problem(
+        f"creates enum {now.name}, but {op.table_name}.{op.column_name} has it already, so this fails",
+        "on postgresql leave out CREATE TYPE, DROP TYPE and the change of the column, and add the value:\n"
+        + "\n".join(added),
+    )
 
 
 def _removed_value(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
