@@ -6,7 +6,9 @@ that a statement destroys. undo.py restores from that.
 """
 
 from copy import deepcopy
+from textwrap import shorten
 
+from ...errors import UnsafeError
 from ..base import OWN_TABLES
 from .catalog import as_text, heads_as_text, quoted, show_create, table_of_trigger, triggers_of
 from .journal_table import ROWS, Entries, Entry, State
@@ -81,6 +83,7 @@ class Journal:
     def before(self, text: str, autocommit: bool = False) -> None:
         """Record what the statement is about to change; that is committed with the transaction that it commits.
 
+        Raise UnsafeError, before it runs, if it stands behind another, for then it is not recorded what it changes.
         ``autocommit`` says whether the connection commits it by itself.
         """
         if not self.session.watched:
@@ -89,6 +92,12 @@ class Journal:
         if not self.session.mode_is_known:
             self.session.read_mode()
         statement = Statement(text if self.session.escapes else text.replace("\\", r"\\"))
+        if statement.is_behind_another:
+            raise UnsafeError(
+                f"if the revision failed, this could not be undone: {shorten(text, 200, placeholder=' ...')}",
+                "execute the statement by itself, and set before it what it needs, such as",
+                "op.execute('SET SESSION max_statement_time = 100')",
+            )
         self.statement = statement
         if statement.verb == "LOCK":
             self.commit_last_step()
@@ -96,10 +105,10 @@ class Journal:
             self.locked = statement.verb != "UNLOCK"
             return
         if statement.verb == "SET":
-            self.session.follow_set(statement.words, statement.autocommit)
+            self.session.follow_set(statement.words)
         if not statement.surely_commits:
             self.commit_last_step()
-        self._note(statement, autocommit or self.session.autocommit)
+        self._note(statement, autocommit)
 
     def _note(self, statement: Statement, commits: bool) -> None:
         is_opaque = statement.is_opaque(self.session.database)
@@ -203,8 +212,7 @@ class Journal:
         if entry.text is not None:
             if following != entry.state or statement.deletes_rows:
                 self._note_dependents(entry.state.place, is_renamed=bool(was) or following.place != entry.state.place)
-            strict = self.session.strict and "sql_mode" not in statement.settings
-            if copy := destroyed(self.execute, statement, entry, entry.state, now, strict):
+            if copy := destroyed(self.execute, statement, entry, entry.state, now, self.session.strict):
                 self._note_triggers(entry.state.place)
                 self.copies += 1
                 make(self.execute, entry.state, copy, self.copies)

@@ -33,7 +33,7 @@ class Session:
     def __init__(self, execute: Execute) -> None:
         self.execute = execute
         self.plain = plain(execute)
-        self.is_changed = self.autocommit = False
+        self.is_changed = False
         self.watched = True
         self.read_mode()
 
@@ -46,9 +46,8 @@ class Session:
         self.escapes = "NO_BACKSLASH_ESCAPES" not in mode
         self.mode_is_known = self.watched = True
 
-    def follow_set(self, words: set[str], autocommit: bool | None) -> None:
-        """Take note of the settings that a SET with these words changes; None if it leaves ``autocommit``."""
-        self.autocommit = self.autocommit if autocommit is None else autocommit
+    def follow_set(self, words: set[str]) -> None:
+        """Take note of the settings that a SET with these words changes."""
         if (self.plain.keys() | SET_LETTERS) & words:
             self.is_changed, self.mode_is_known = True, False
 

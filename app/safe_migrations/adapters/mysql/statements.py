@@ -36,18 +36,14 @@ class Statement(Tokens):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        start = self._start()
-        self.settings = {name.lower() for name in self.names[:start]}
-        del self.names[:start], self.keywords[:start]
         if self.verb in DEFINES:
             self.keywords[:3] = ["TABLE" if word == "TABLES" else word for word in self.keywords[:3]]
 
-    def _start(self) -> int:
-        """Return where the statement begins that MariaDB runs behind SET STATEMENT ... FOR or ANALYZE FORMAT = x."""
-        if self.keywords[:2] == ["SET", "STATEMENT"] and "FOR" in self.keywords:
-            return self.keywords.index("FOR") + 1
-        at = 4 if self.keywords[1:2] == ["FORMAT"] else 1
-        return at if self.keywords[:1] == ["ANALYZE"] and self.keyword(at) in WRITES | READS else 0
+    @property
+    def is_behind_another(self) -> bool:
+        """Return True if MariaDB runs a statement behind SET STATEMENT ... FOR, or one that ANALYZE measures."""
+        is_measured = self.verb == "ANALYZE" and not WRITES.isdisjoint(self.keywords[1:5])
+        return is_measured or self.keywords[:2] == ["SET", "STATEMENT"]
 
     @cached_property
     def verb(self) -> str:
@@ -80,7 +76,7 @@ class Statement(Tokens):
     @property
     def ends_transaction(self) -> bool:
         """Return True if it commits the statements before it."""
-        return bool(self.autocommit) or not (self.verb in LEAVES_TRANSACTION_OPEN or self.is_temporary)
+        return self.sets_autocommit or not (self.verb in LEAVES_TRANSACTION_OPEN or self.is_temporary)
 
     @property
     def surely_commits(self) -> bool:
@@ -98,17 +94,13 @@ class Statement(Tokens):
         return self.verb == "CREATE" and self.kind == "TABLE" and not self._index_at
 
     @property
-    def autocommit(self) -> bool | None:
-        """Return whether each later statement commits by itself; None if this one does not set it."""
-        if self.verb != "SET" or "AUTOCOMMIT" not in self.keywords or "GLOBAL" in self.keywords:
-            return None
-        at = self.keywords.index("AUTOCOMMIT") + 1
-        at += self.keyword(at) == ":"
-        return self.keyword(at + 1) in {"1", "ON", "TRUE"}
+    def sets_autocommit(self) -> bool:
+        """Return True if it changes whether later statements commit by themselves, and may commit those before it."""
+        return self.verb == "SET" and "AUTOCOMMIT" in self.keywords and "GLOBAL" not in self.keywords
 
     def is_opaque(self, database: str) -> bool:
         """Return True if the journal cannot record what it changes: that stands elsewhere, or in another schema."""
-        if self.verb in ("CALL", "EXECUTE", "LOCK") or self.verb in COMPOUND:
+        if self.verb in {"CALL", "EXECUTE", "LOCK"} | COMPOUND or self.sets_autocommit:
             return True
         if self.keywords[:3] == ["BEGIN", "NOT", "ATOMIC"] or self._has(MOVES_ROWS):
             return True
