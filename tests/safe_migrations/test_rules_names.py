@@ -120,9 +120,9 @@ def test_unnamed_drop(
     ) == finding.message
     if kind == "unique":
         assert {
-            False: "\n    op.drop_constraint(op.f('uq_child_k'), 'child', type_='unique')",
+            False: "\n    op.drop_constraint('...', 'child', type_='unique')",
             True: "\n    with op.batch_alter_table('child') as batch_op:\n"
-            "        batch_op.drop_constraint(batch_op.f('uq_child_k'), type_='unique')",
+            "        batch_op.drop_constraint('...', type_='unique')",
         }[batch] == finding.instead.removeprefix(
             "give it the name that it has in the database, here and where it is created:"
         )
@@ -148,7 +148,7 @@ def test_unnamed_index(review: Review) -> None:
     """An index without a name cannot be dropped either."""
     script = "op.create_index('ix', 'user', ['email'])\nop.drop_index(None, 'user')"
     (finding,) = found(review(script, "sqlite"), "unnamed-drop")
-    assert finding.instead.endswith(":\n    op.drop_index(op.f('ix'), table_name='user')")
+    assert finding.instead.endswith(":\n    op.drop_index('...', table_name='user')")
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from copy import copy
-from typing import Any
 
 from alembic.operations import ops
 from sqlalchemy.schema import CreateIndex
@@ -81,9 +80,11 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, cont
     for key in known.foreign_keys:
         if _needs(key, str(name), known, getattr(op, "constraint_type", None) == "primary"):
             called = f"foreign key {key.name}" if key.name else f"the foreign key of {', '.join(key.columns)}"
+            other = ops.CreateIndexOp(f"ix_{'_'.join([table, *key.columns])}_key", table, key.columns, schema=op.schema)
             yield Problem(
                 f"drops index {name} of {table}, which the server refuses because {called} needs it",
-                _without_index(op, str(table), key, context),
+                "first drop the foreign key, or its table, which drops the index too; or create another index for it:\n"
+                + as_python(other, op),
             )
 
 
@@ -103,16 +104,6 @@ def _needs(key: ForeignKey, name: str, known: KnownTable, primary: bool) -> bool
     if primary or serves(known.primary_key):
         return primary and serves(known.primary_key)
     return serves(known.indexes.get(name, key.columns if name == key.name else []))
-
-
-def _without_index(op: Any, table: str, key: ForeignKey, context: RuleContext) -> str:
-    if any(each.table_name == table for each in context.revision_ops(ops.DropTableOp)):
-        return f"leave the index to DROP TABLE, which drops it:\n{as_python(ops.DropTableOp(table))}"
-    if any(each.constraint_name == key.name for each in context.revision_ops(ops.DropConstraintOp)):
-        drop = ops.DropConstraintOp(key.name, table, type_="foreignkey", schema=op.schema)
-        return f"drop the foreign key first:\n{as_python(drop, op)}"
-    other = ops.CreateIndexOp(f"ix_{'_'.join([table, *key.columns])}_key", table, key.columns, schema=op.schema)
-    return f"drop the foreign key first, or create another index for it:\n{as_python(other, op)}"
 
 
 @rule(WARNS, ops.CreateIndexOp, on=MYSQL)

@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import conv
 
 from ...database import named_by_convention, naming_convention
 from ..recorder import made_by
-from .implied_ops import KINDS, constraints_of, implied_ops, is_inline
+from .implied_ops import KINDS, constraints_of, is_inline
 from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python
 
@@ -51,22 +51,15 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContex
     is_index = isinstance(op, ops.DropIndexOp)
     if (op.index_name if isinstance(op, ops.DropIndexOp) else op.constraint_name) is not None:
         return None
-    again, made_name, in_batch = copy(op), conv(_made_name(op, context)), ""
-    if isinstance(again, ops.DropIndexOp):
-        again.index_name = made_name
-    else:
-        again.constraint_name = made_name
-        named = naming_convention().get("pk") or context.facts.unnamed_primary_keys
-        if again.constraint_type == "primary" and named:
-            return None
-        kind = PREFIXES.get(str(again.constraint_type), "")
-        if context.facts.rebuilds and made_name == "..." and (convention := naming_convention().get(kind)):
-            in_batch = f", naming_convention={ {kind: convention}!r}"
-    where = "; if it has none there, the one that this convention makes" if in_batch else ""
+    is_named = naming_convention().get("pk") or context.facts.unnamed_primary_keys
+    if is_named and getattr(op, "constraint_type", None) == "primary":
+        return None
+    again = copy(op)
+    setattr(again, "index_name" if is_index else "constraint_name", "...")
     return Problem(
         f"drops {'an index' if is_index else 'a constraint'} of {op.table_name} without a name, which always fails",
-        f"give it the name that it has in the database, here and where it is created{where}:\n"
-        + as_python(again, batch=context.in_batch).replace(") as batch_op", f"{in_batch}) as batch_op"),
+        "give it the name that it has in the database, here and where it is created:\n"
+        + as_python(again, batch=context.in_batch),
     )
 
 
@@ -112,17 +105,6 @@ def _with_name(made: Any, op: ops.MigrateOperation, context: RuleContext) -> str
     again = copy(made)
     again.constraint_name = name
     return as_python(again, batch=context.in_batch)
-
-
-def _made_name(drop: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContext) -> str:
-    """Return the name of what upgrade() creates of that kind in the table; "..." if it creates nothing."""
-    wanted: Any = ops.CreateIndexOp if isinstance(drop, ops.DropIndexOp) else ops.AddConstraintOp
-    kind = getattr(drop, "constraint_type", None)
-    for operation in context.revision.upgrade:
-        for made in implied_ops(operation.op, context.facts, wanted):
-            if _table(made) == drop.table_name and kind in (None, getattr(made, "constraint_type", None)):
-                return str(made.index_name or "...") if isinstance(made, ops.CreateIndexOp) else _name_for(made)
-    return "..."
 
 
 @rule(
