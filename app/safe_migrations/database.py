@@ -90,7 +90,7 @@ class Database:
             return self.adapter.has_tables(connection)
 
     def interrupted(self) -> str:
-        """Return which run is under way, or was killed and may have left half of its work; else an empty text."""
+        """Return which run is under way, or was killed and may have left half of its work; else an empty string."""
         with self.read() as connection:
             return self.adapter.interrupted(connection)
 

@@ -59,7 +59,7 @@ def lock_timeout_error(
     if not who and adapter.waits_for_itself(connection, statement or ""):
         return MigrationError(
             f"no other session holds a lock: this statement waits for its own transaction: {statement}",
-            "let the statement commit by itself:",
+            "run the statement outside the revision's transaction:",
             "with op.get_context().autocommit_block():",
         )
     way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", again)

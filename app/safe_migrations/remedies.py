@@ -78,10 +78,10 @@ LOGIN = (
     Remedy(r"is not a MariaDB variant", "write mysql:// in DATABASE_URL (or DB_DIALECT=mysql)."),
     Remedy(  # Python's words where the driver wants a number or an object
         r"'str'",
-        "set it in config.py, below SQLALCHEMY_ENGINE_OPTIONS, and not in DATABASE_URL; or for TLS on MySQL, write"
-        " ?ssl_ca=/etc/ssl/certs/ca-certificates.crt there instead of ssl:",
+        "for TLS on MySQL, replace ?ssl=... in DATABASE_URL by ?ssl_ca=/etc/ssl/certs/ca-certificates.crt; move any"
+        " other option to config.py, below SQLALCHEMY_ENGINE_OPTIONS:",
         'SQLALCHEMY_ENGINE_OPTIONS["connect_args"] = {options}',
-        "the driver does not take an option as text, from the URL: {words}",
+        "an option in DATABASE_URL is text, but the driver needs a number or an object: {words}",
     ),
     Remedy(
         r"option|keyword argument|ssl|SSL|encoding|certificate|connect_timeout|No such file",
@@ -208,7 +208,7 @@ COMMAND = (
         r"Revision (?P<gone>\S+) referenced from .* -> (?P<child>\w+).* is not present",
         "correct `down_revision`, or bring back the script that is missing:",
         "grep -rn ^down_revision {directory}",
-        "Revision {gone} is not present, and {child} revises it.",
+        "Revision {child} has the down_revision {gone}, and no script has that id.",
     ),
     Remedy(
         r"is not present|[Ll]oop is detected|[Cc]ycle is detected",
@@ -224,8 +224,8 @@ COMMAND = (
 UNFORESEEN = (
     Remedy(
         r"module '(?P<script>\w+)_py' has no attribute '(?P<function>upgrade|downgrade)'",
-        "write it, or declare that there is no way back:",
-        'def {function}() -> None:\n    raise NotImplementedError("why there is no way back")',
+        "write it; a downgrade that is impossible has to say why:",
+        'def {function}() -> None:\n    raise NotImplementedError("why it cannot be reversed")',
         "{directory}/versions/{script}.py has no {function}().",
     ),
     Remedy(

@@ -160,7 +160,7 @@ def test_questions_for_defaults(pets: Project, rows: Callable[[str], list[Any]])
     done = asked(pets, "old\n7\n\n\n")
     asks = r"user\.(\w+) is NOT NULL\. Value for existing rows \((.*?)\)"
     integer = "integer; Enter to skip"
-    expected = [("age", integer), ("age", integer), ("name", "text; '' is an empty text"), ("rank", integer)]
+    expected = [("age", integer), ("age", integer), ("name", "text; '' is an empty string"), ("rank", integer)]
     assert expected == re.findall(asks, done.stderr)
     assert "Error: 'old' is not an integer." in done.stderr
     script = pets.scripts()[-1].read_text()
@@ -175,11 +175,11 @@ def test_wrong_defaults(pets: Project) -> None:
     models(pets, USER + "    age: Mapped[int]\n", BEFORE)
     scripts = pets.scripts()
     for answer, why in (
-        ("user.ages:0", "no NOT NULL column user.ages without a default is added"),
+        ("user.ages:0", "user.ages is not a new NOT NULL column without a default"),
         ("user.age:old", "'old' is not an integer"),
     ):
         done = pets.db("-x", f"default={answer}", "migrate")
-        assert (1, True) == (done.returncode, f"-x default={answer} does not fit: {why}." in done.stderr), done.stderr
+        assert (1, True) == (done.returncode, f"-x default={answer} cannot be used: {why}." in done.stderr), done.stderr
     assert scripts == pets.scripts()
     pets.ok("migrate")
     assert "NOT NULL" in pets.db("upgrade").stderr
@@ -270,7 +270,7 @@ def test_online_constraints(pets: Project, database: str, rows: Callable[[str], 
             "drop_index_ix_pet_nick",
             "add_foreign_keys_to_pet",
             "validate_foreign_keys",
-            "keep_null_out_of_pet_nick",
+            "add_not_null_check_to_pet_nick",
             "make_pet_nick_not_null",
         ]
         == [script.stem.split("_", 3)[3] for script in pets.scripts()[1:]]
@@ -739,7 +739,7 @@ def test_unknown_tables(pets: Project, database: str, rows: Callable[[str], list
     done = pets.db("check")
     assert (1, True) == (done.returncode, "remove_table toy" in done.stderr)
     assert 'flask db -x drop=toy migrate -m "..."' in done.stderr
-    assert "the database has no table toys that no model defines" in pets.db("-x", "drop=toys", "migrate").stderr
+    assert "toys is not a table that exists only in the database" in pets.db("-x", "drop=toys", "migrate").stderr
     assert [(1, 1, 2), (2, 2, None)] == rows("SELECT * FROM toy ORDER BY id")
     migrate(pets, "drop=toy")
     there_and_back(pets, database, lambda: None)

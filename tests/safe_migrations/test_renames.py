@@ -421,7 +421,7 @@ def test_wrong_answers(pets: Project) -> None:
         old, _, new = answer.partition(":")
         why = f"{old} must be in the database only, and {new} in the models only, unless names are swapped."
         done = pets.db("-x", f"rename={answer}", "migrate")
-        assert (1, True) == (done.returncode, f"Error: -x rename={answer} does not fit: {why}" in done.stderr), (
+        assert (1, True) == (done.returncode, f"Error: -x rename={answer} cannot be used: {why}" in done.stderr), (
             done.stderr
         )
         assert "Fix: " in done.stderr

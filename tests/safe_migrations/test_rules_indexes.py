@@ -150,8 +150,8 @@ def test_drop_index_of_what_table(review_on: ReviewOn) -> None:
     """Without the table's name in the script, the finding does not invent one."""
     (finding,) = found(review_on("op.drop_index('ix')"), "drop-index-blocks")
     assert (
-        "revision a1 drops index ix without CONCURRENTLY, which waits for all transactions that use its table and makes"
-        " all others wait behind it (drop-index-blocks)."
+        "revision a1 drops index ix without CONCURRENTLY, which blocks reads and writes of its table while it waits for"
+        " running transactions (drop-index-blocks)."
     ) == finding.message
     assert "op.drop_index('ix', postgresql_concurrently=True)" in finding.instead
 

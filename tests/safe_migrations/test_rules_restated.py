@@ -56,7 +56,7 @@ LOST: dict[str, tuple[Callable[[], sa.Column[Any]], dict[str, Any], str]] = {
     "stored": (
         lambda: sa.Column("x", sa.Integer(), sa.Computed("1 + 1", persisted=True)),
         {"existing_nullable": True},
-        "that it is generated",
+        "its generation expression",
     ),
 }
 # What keeps each of them.
@@ -113,7 +113,7 @@ def test_servers(database: str) -> None:
                 by_database, by_history = lost(op, KnownSchema(FACTS[product](), connection)), lost(op, history)
                 before = shown()
                 made.invoke(op)
-                word = {"that it is generated": "STORED"}.get(expected, expected)
+                word = {"its generation expression": "STORED"}.get(expected, expected)
                 said_before = word == "STORED" or word in before.replace("STORED", "PERSISTENT")
                 assert said_before, (name, before)
                 gone = word.lower() not in shown().lower().replace("default null", "")
@@ -132,9 +132,9 @@ def test_what_is_not_known() -> None:
     def of(**said: Any) -> str:
         return lost(AlterColumnOp("pet", "x", **said), KnownSchema(MYSQL))
 
-    assert "NOT NULL, if it has that" == of(modify_type=sa.Text())
-    assert "NOT NULL, if it has that, its type, without which this fails" == of(modify_comment="c")
-    assert "its type, without which this fails" == of(modify_nullable=False)
+    assert "NOT NULL, if the column is NOT NULL" == of(modify_type=sa.Text())
+    assert "NOT NULL, if the column is NOT NULL, its type, which Alembic requires" == of(modify_comment="c")
+    assert "its type, which Alembic requires" == of(modify_nullable=False)
     assert "" == of(modify_type=sa.Text(), existing_type=sa.String(20), existing_nullable=True)
     assert "" == of(modify_nullable=False, existing_type=sa.String(20))
     assert "" == of(modify_server_default="x"), "ALTER COLUMN SET DEFAULT says nothing of the rest"
@@ -167,7 +167,7 @@ def test_sql() -> None:
 
     assert "NOT NULL, DEFAULT 'a', COMMENT 'c'" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", tables)
     assert "" == of("ALTER TABLE pet CHANGE x y VARCHAR(30) NOT NULL DEFAULT 'b' COMMENT 'd'", tables)
-    assert "NOT NULL, if it has that" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", KnownSchema(MYSQL))
+    assert "NOT NULL, if the column is NOT NULL" == of("ALTER TABLE pet MODIFY x VARCHAR(30)", KnownSchema(MYSQL))
     assert "" == of("ALTER TABLE pet MODIFY x VARCHAR(30) NOT NULL", KnownSchema(MYSQL))
     assert "" == of("ALTER TABLE pet ALTER COLUMN x SET DEFAULT 'c'", tables)
     assert "" == of("ALTER TABLE pet RENAME COLUMN x TO y", KnownSchema(MYSQL)), "it says nothing but the name"

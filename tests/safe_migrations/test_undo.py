@@ -938,7 +938,7 @@ def test_rows_before_ddl(home_with_schema: Home, home_without: Home, backend: st
     stop, *told = home.upgrade(script(statements))
     assert "stop" == stop
     assert told
-    assert all(line.startswith("Could not be restored: what this statement changed: ") for line in told)
+    assert all(line.startswith("Could not be restored: rows changed by this statement: ") for line in told)
     assert texts_of(before) == texts_of(state(home.engine))
 
 
@@ -1065,7 +1065,7 @@ def test_what_others_write_to_a_cast_key(upgrade: Callable[[str], list[str]], ba
         "raise RuntimeError('stop')"
     )
     stop, told = upgrade(body)
-    pattern = r"Could not be restored: what others may have written to a; the table (\w+) has the rows that it had\."
+    pattern = r"Could not be restored: possible writes of other sessions to a; the table (\w+) has its rows\."
     found = re.fullmatch(pattern, told)
     assert ("stop", True) == (stop, found is not None), told
     assert found
@@ -1084,7 +1084,7 @@ def test_no_primary_key(upgrade: Callable[[str], list[str]], engine: Engine) -> 
         "raise RuntimeError('stop')"
     )
     first, second = upgrade(body), upgrade(body)
-    assert "what others may have written to log; the table _migration_saved_" in first[1]
+    assert "possible writes of other sessions to log; the table _migration_saved_" in first[1]
     with engine.connect() as connection:
         saved = first[1].split("the table ")[1].split()[0]
         assert [None, 1] == connection.exec_driver_sql(f"SELECT n FROM {saved} ORDER BY n").scalars().all()
@@ -1101,7 +1101,7 @@ def test_table_that_was_replaced(upgrade: Callable[[str], list[str]], engine: En
         "raise RuntimeError('stop')"
     )
     stop, told = upgrade(body)
-    found = re.search(r"what was written to the new table measure; the table (\w+) has its rows", told)
+    found = re.search(r"rows written to the new table measure; the table (\w+) has them", told)
     assert (stop, found is not None) == ("stop", True), told
     assert found
     with engine.begin() as connection:
@@ -1125,7 +1125,7 @@ def test_what_cannot_be_undone(project: Project, engine: Engine) -> None:
     error = project.db("upgrade").stderr
     assert "RuntimeError: stop" in error
     assert "Could not be undone: table pet (Duplicate entry 'r' for key" in error
-    assert "Could not be restored: what this statement changed: DELETE FROM audit WHERE id = 2" in error
+    assert "Could not be restored: rows changed by this statement: DELETE FROM audit WHERE id = 2" in error
     with engine.begin() as connection:
         run(connection, ["UPDATE gift SET n = 70 WHERE id = 1", "CREATE TABLE t (of_others INT)"])
     again = project.db("upgrade")
@@ -1151,7 +1151,7 @@ def test_rows_and_the_backup(project: Project, bare: Engine) -> None:
     project.write(*revision("a1", FIRST, body, more=assured))
     done = project.db("upgrade", MIGRATION_REVIEW="enforce", MIGRATION_BACKUP="always")
     assert 1 == done.returncode
-    assert "Could not be restored: what this statement changed: UPDATE a SET v = v + 1 WHERE id = 1." in done.stderr
+    assert "Could not be restored: rows changed by this statement: UPDATE a SET v = v + 1 WHERE id = 1." in done.stderr
     assert re.search(r"flask db restore instance/backups/\S+", done.stderr), done.stderr
 
 
@@ -1178,7 +1178,7 @@ def test_killed(project: Project, engine: Engine) -> None:
         process.communicate()
     assert "another command has held the lock of this database" in project.db("-x", "lock_wait=0", "upgrade").stderr
     status = project.db("status")
-    assert (1, True) == (status.returncode, "half-way  a run is under way" in status.stdout)
+    assert (1, True) == (status.returncode, "half-way  a run is in progress" in status.stdout)
     assert "_migration_" not in project.db("check").stderr
     project.write(*revision("a1", FIRST, "pass"))
     told = project.ok("upgrade")
@@ -1332,7 +1332,7 @@ def test_sequence(upgrade: Callable[[str], list[str]], bare: Engine) -> None:
         run(connection, ["CREATE SEQUENCE año", "CREATE TABLE a (id INT PRIMARY KEY, v INT DEFAULT NEXTVAL(año))"])
     before = state(bare)
     told = upgrade(script(["DROP TABLE a", "DROP SEQUENCE año"]))
-    assert ["stop", "Could not be restored: where the sequence año was."] == told
+    assert ["stop", "Could not be restored: the current value of the sequence año."] == told
     assert before == state(bare)
 
 
@@ -1368,7 +1368,7 @@ def test_without_transactions(project: Project, upgrade: Callable[[str], list[st
         ["ALTER TABLE a ENGINE=MyISAM", "UPDATE a SET v = v + 1"],
     ):
         written = statements[1 if "ENGINE" in statements[0] else 0]
-        what = f"what this statement changed: {written}"
+        what = f"rows changed by this statement: {written}"
         assert ["stop", f"Could not be restored: {what}."] == upgrade(script(statements))
         project.write(*revision("a1", FIRST, script(statements, "import os\nos.kill(os.getpid(), 9)")))
         project.db("upgrade")
@@ -1386,7 +1386,7 @@ def test_out_of_sight(upgrade: Callable[[str], list[str]], engine: Engine) -> No
     ):
         told = upgrade(f"{body}\nraise RuntimeError('stop')")
         assert told[0] == "stop"
-        assert any(f"what this statement changed: {what}" in line for line in told)
+        assert any(f"rows changed by this statement: {what}" in line for line in told)
         assert before == state(engine)
     for statements in (
         ["SET SESSION autocommit = 1", "UPDATE audit SET id = 1"],

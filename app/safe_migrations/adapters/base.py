@@ -247,12 +247,12 @@ class Adapter(ABC):
         return None
 
     def interrupted(self, connection: Connection) -> str:
-        """Return what is running, or was killed and may have left half of its work; an empty text if nothing is."""
+        """Return what is running, or was killed and may have left half of its work; an empty string if nothing is."""
         file = self.broken_restore(connection)
         return f"a restore is running, or was interrupted: {file}" if file else ""
 
     def broken_restore(self, _connection: Connection) -> str:
-        """Return the file whose restore is running or was interrupted; an empty text if none is."""
+        """Return the file whose restore is running or was interrupted; an empty string if none is."""
         return ""
 
     def recover(self, connection: Connection, _retry: RetryPolicy) -> None:

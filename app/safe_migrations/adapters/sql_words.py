@@ -84,7 +84,7 @@ class Words:
         return None
 
     def name(self) -> tuple[str, str | None] | None:
-        """Return the name at its beginning, and the schema unless that is the default one; None without a name."""
+        """Return the name at the beginning, and its schema (None for the default one); None if there is no name."""
         names = []
         for at in range(0, len(self.words), 2):
             word = self.words[at]

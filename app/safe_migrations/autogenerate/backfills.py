@@ -44,7 +44,7 @@ def fill_existing_rows(upgrade: ops.UpgradeOps, concerned: list[Facts]) -> None:
     columns = dict(_without_value(upgrade))
     for name, value in given.items():
         if name not in columns:
-            why = f"no NOT NULL column {name} without a default is added"
+            why = f"{name} is not a new NOT NULL column without a default"
             raise wrong("default", f"{name}:{value}", why, (f"{each}:VALUE" for each in columns))
     for name, (changes, add) in columns.items():
         answer = _given(name, given[name], add.column) if name in given else _asked(name, add.column)
@@ -92,7 +92,7 @@ def _asked(name: str, column: "Column[Any]") -> str | None:
 
     expected = _expected(column)
     skip = "" if default != "" else "; Enter to skip"
-    empty = "; '' is an empty text" if expected == "text" else ""
+    empty = "; '' is an empty string" if expected == "text" else ""
     question = (
         f"{name} is NOT NULL. Value for existing rows ({expected.removeprefix('an ').removeprefix('a ')}{skip}{empty})"
     )

@@ -1,4 +1,4 @@
-"""Alembic's options for autogenerate, with those of an app: a plugin, what is no difference, and how code is written.
+"""Alembic's autogenerate options, merged with the app's: a plugin, differences to ignore, and rendering of code.
 
 Every command of `flask db` imports this module: it loads little, and generation.py only for `flask db migrate`.
 """
@@ -56,11 +56,11 @@ def process_revision_directives(
 
 
 def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
-    """Return Alembic's option of this name: what ``theirs`` writes, if there is one, else what can be read again, and
-    runs on every database.
+    """Return Alembic's option of this name: it renders as the app's ``theirs`` does, else as code that can be imported
+    and runs on every database.
 
-    Alembic writes the types of an app with their module, and does not import it; types inside of types bare; and
-    func.now() as the database at hand spells it, `now()`, which SQLite does not know.
+    Alembic does not import the module of an app's type, omits `sa.` for a type inside another, and renders func.now()
+    for the connected database: SQLite has no `now()`.
     """
 
     def render(kind: str, item: Any, autogen: Any) -> Any:
@@ -117,8 +117,8 @@ PLUGIN = _register()
 
 
 def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
-    """Return Alembic's option of this name: what ``theirs`` lets in, if there is one, but neither the tables of a run
-    nor partitions that the models do not declare: these belong to their table.
+    """Return Alembic's option of this name: it includes what the app's ``theirs`` includes, except this package's own
+    tables, and partitions that the models do not declare.
     """
 
     @cache
@@ -143,8 +143,8 @@ def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
 def compare_server_default(theirs: Any) -> Any:
     """Return a function for Alembic's option of this name if the app's value is True; else that value.
 
-    A default that only the database has keeps a NOT NULL column usable for code that does not know it: that is how
-    `flask db migrate` adds one. It is no difference.
+    A default that only the database has is not a difference for a NOT NULL column: `flask db migrate` adds it, so that
+    the previous release can still insert rows without the column.
     """
 
     def compare(

@@ -118,11 +118,11 @@ def _close_circles_last(upgrade: ops.OpContainer) -> None:
 
 
 def _keep_unknown_tables(upgrade: ops.UpgradeOps) -> None:
-    """Drop no table that the models do not define, unless somebody says so. Raise MigrationError for a wrong -x."""
+    """Keep tables that no model defines, unless the user confirms the drop. Raise MigrationError for a wrong -x."""
     dropped = {full_name(op.schema, op.table_name) for op in upgrade.ops if isinstance(op, ops.DropTableOp)}
     wanted = set(given("drop"))
     for name in wanted - dropped:
-        raise wrong("drop", name, f"the database has no table {name} that no model defines", dropped)
+        raise wrong("drop", name, f"{name} is not a table that exists only in the database", dropped)
     kept = [
         name
         for name in sorted(dropped - wanted)

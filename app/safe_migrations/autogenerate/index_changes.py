@@ -60,8 +60,8 @@ def drop_as_constraints(context: MigrationContext, upgrade: ops.UpgradeOps, insp
 
 
 def rename_indexes(upgrade: ops.UpgradeOps) -> None:
-    """Rename a unique constraint or an index that only gets another name, and drop no other before what replaces it:
-    until then the table would accept duplicates.
+    """Rename unique constraints and indexes if only their name differs, and drop others after their replacement is
+    created: in between, the table would accept duplicates.
     """
     changed = table_changes(upgrade)
     renames = [pair for changes in changed for pair in _take_renames(changes)]
@@ -123,8 +123,8 @@ def _named(create: Create, name: str) -> Create:
 
 
 def replaced(changes: ops.ModifyTableOps) -> list[ops.MigrateOperation]:
-    """Return the drops of unique constraints and indexes that come last, because the table gets other unique ones: not
-    of one whose name is used again, nor if the table loses a column.
+    """Return the drops of unique constraints and indexes to run last, after the new ones are created. Exclude names
+    that are used again, and tables that lose a column.
     """
     creates = [op for op in changes.ops if is_create(op) and _is_unique(op)]
     names = {name_of(op) for op in creates}

@@ -27,12 +27,12 @@ def split_online_steps(
     indexes: ForeignKeyIndexes,
     is_partitioned: Callable[[ops.ModifyTableOps], bool],
 ) -> list[ops.MigrationScript]:
-    """Return ``script``, and after it, if PostgreSQL is among those ``concerned``, one for each index of an existing
-    table, two for each unique constraint, one for each table whose foreign keys have to come after these, one that
-    validates foreign keys, and two for the columns of a table that become NOT NULL.
+    """Return ``script``, followed by more scripts if PostgreSQL is among the databases ``concerned``: one for each
+    index of an existing table, two for each unique constraint, one for each table whose foreign keys need these, one
+    that validates foreign keys, and two for each table with columns that become NOT NULL.
 
-    ``indexes`` are those that foreign keys need. A table that ``is_partitioned`` gets its indexes and constraints in
-    ``script``, as on stock: PostgreSQL cannot create them concurrently, or NOT VALID.
+    ``indexes`` are those that foreign keys need. Partitioned tables get their indexes and constraints in ``script``, as
+    by Flask-Migrate: PostgreSQL cannot create them concurrently or NOT VALID.
     """
     (upgrade,) = script.upgrade_ops_list
     if not any(facts.online_ddl for facts in concerned):
@@ -93,9 +93,9 @@ def _indexes(tables: list[ops.ModifyTableOps], indexes: ForeignKeyIndexes) -> tu
 
 
 def _created(index: ops.CreateIndexOp, key: ops.CreateForeignKeyOp | None, facts: Facts) -> Directions:
-    """Create an index concurrently where that is possible, and there outside of a transaction; elsewhere as usual.
+    """Create an index concurrently, outside a transaction, on databases that support it; on others as usual.
 
-    An autocommit block would end the one transaction that a run has on SQLite, and hide from the journal of MySQL.
+    On SQLite an autocommit block would end the run's only transaction; on MySQL it would bypass the journal.
     """
     return _concurrently(index) if facts.online_ddl else index_created(index, key, facts)
 
@@ -195,7 +195,7 @@ def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> l
 
     columns = " and ".join(f"{table}.{op.column_name}" for op in alters)
     return [
-        (f"Keep NULL out of {columns}", PerDialect.of(check)),
+        (f"Add NOT NULL check to {columns}", PerDialect.of(check)),
         (f"Make {columns} NOT NULL", PerDialect.of(make_not_null)),
     ]
 

@@ -42,7 +42,7 @@ def given_pairs(name: str) -> dict[str, str]:
         if not left or not colon or (name == "rename" and not right):
             raise wrong(name, value, f"the form is {FORMS[name][1]}")
         if left in found:
-            raise wrong(name, value, f"there is another answer for {left}")
+            raise wrong(name, value, f"{left} is given twice, with different values")
         found[left] = right
     return found
 
@@ -54,7 +54,7 @@ def wrong(name: str, value: str, why: str, fitting: Iterable[str] = ()) -> Migra
         f'flask db -x {FORMS[name][0]} migrate -m "..."'
     ]
     return MigrationError(
-        f"-x {name}={value} does not fit: {why}.",
-        "give one that does; no script was written:" if values else "see what differs, and give it in this form:",
+        f"-x {name}={value} cannot be used: {why}.",
+        "use one of these; no script was written:" if values else "see the differences, then use this form:",
         *(lines if values else ["flask db check", *lines]),
     )

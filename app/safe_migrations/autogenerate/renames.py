@@ -195,8 +195,8 @@ def tables_of(context: MigrationContext) -> list[Name]:
 
 
 def in_order(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[int, str, str]]:
-    """Yield the number of each pair, its old and its new name, so that each new name is free when its turn comes; in a
-    circle, one gets a temporary name first.
+    """Yield number, old name and new name of each pair, in an order in which each new name is free; break a cycle with
+    a temporary name.
     """
     left = dict(enumerate(pairs))
     while left:

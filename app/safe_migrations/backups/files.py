@@ -162,7 +162,7 @@ def restore_line(file: Path) -> str:
 
 
 def revision_in_name(heads: tuple[str, ...]) -> str:
-    """Return the revisions with only those characters that a file's name may have."""
+    """Return the heads for a file name, with an underscore in place of characters that file names cannot have."""
     return re.sub(r"[^\w.+]+", "_", heads_in_words(heads, "+"))
 
 

@@ -120,7 +120,7 @@ class Reach:
             raise UnsafeError(f"{what} can change more than the copy of a rehearsal ({found}).", *way_out)
 
     def found(self, text: str, in_code: bool = False) -> str:
-        """Return in a few words what ``text``, perhaps of a trigger or routine, reaches; or an empty text."""
+        """Return in a few words what ``text``, perhaps of a trigger or routine, reaches; or an empty string."""
         return next(filter(None, (self._found_in(each, in_code) for each in statements(text, self.facts))), "")
 
     def _found_in(self, statement: Words, in_code: bool) -> str:
@@ -179,7 +179,7 @@ class Reach:
         return sql if len(filled) == sum(part in "IL" for part in parts[1::2]) else None  # else: in quotes or comments
 
     def _named(self, words: list[Word]) -> str:
-        """Return the database, function, extension or language that the words name and must not; or an empty text."""
+        """Return the first forbidden database, function, extension or language in the statement, or an empty string."""
         texts = [word.text.lower() for word in words]
         behind = {"use": texts[1:2], "alter": texts[2:3] if texts[1:2] in (["database"], ["schema"]) else []}
         if self.outside.schemas.keys() & behind.get("".join(texts[:1]), []):

@@ -61,7 +61,7 @@ def warn_of_losses(plan: Plan, database: Database) -> None:
 
 
 def _loss(op: Any, tables: KnownSchema) -> str:
-    """Return in words what ``op`` deletes; an empty text if it deletes nothing."""
+    """Return in words what ``op`` deletes; an empty string if it deletes nothing."""
     deletes = isinstance(op, ChangeRowsOp) and op.verb in ("DELETE", "TRUNCATE")
     if not (deletes or isinstance(op, ops.DropTableOp | ops.DropColumnOp)) or not op.table_name:
         return ""

@@ -36,7 +36,7 @@ class Trial:
         self._last: object = None
 
     def copy(self) -> "Trial":
-        """Return a trial that begins where this one is."""
+        """Return a new trial with a copy of this one's schema."""
         copied = Trial(None)
         bare(self.connection).backup(bare(copied.connection))
         return copied

@@ -34,7 +34,9 @@ ER_LOCK_WAIT_TIMEOUT = 1205
 
 
 class MySQL(Adapter):
-    """Neither product has transactional DDL. Alembic is told that they do: it then begins one transaction per step."""
+    """The adapter for MySQL and MariaDB, which commit each DDL statement. ``transactional_ddl`` is set anyway, so that
+    Alembic begins one transaction per step.
+    """
 
     facts = {"mysql": MySQLFacts, "mariadb": MariaDBFacts}
     suffix = ".sql.gz"
@@ -97,9 +99,9 @@ class MySQL(Adapter):
         return _timed_out(error.orig)
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
-        """Return the oldest other transaction of InnoDB in this database, if the user may see it (privilege PROCESS).
+        """Return the oldest other InnoDB transaction in this database and its KILL line, if the user has PROCESS.
 
-        Not one of another database: the line to paste ends it, and it hardly ever holds what is needed here.
+        Transactions in other databases are excluded: they rarely hold the lock, and the line to paste would kill them.
         """
         query = text(
             "SELECT p.id, p.user, p.host, TIME_FORMAT(t.trx_started, '%H:%i:%s') FROM information_schema.innodb_trx t"
@@ -130,12 +132,12 @@ class MySQL(Adapter):
         return product, ".".join(map(str, numbers[:3]))
 
     def interrupted(self, connection: Connection) -> str:
-        """Return what the journal, or the mark of a restore, says."""
+        """Return a sentence about a run or restore that is in progress or was killed; an empty string without one."""
         execute = executing(connection)
         marks = there(execute, JOURNAL, RESTORE)  # in one query, for a run with nothing to do asks too
         if RESTORE in marks:
             return super().interrupted(connection)
-        return "a run is under way, or was killed; then the next run rolls back its last revision" if marks else ""
+        return "a run is in progress or was killed; a killed one is rolled back by the next run" if marks else ""
 
     def broken_restore(self, connection: Connection) -> str:
         """Read the mark that a restore leaves until it is done."""
@@ -164,7 +166,7 @@ class MySQL(Adapter):
     def _impatient(self, connection: Connection, retry: RetryPolicy) -> Iterator[Execute]:
         """Wait as ``retry`` says: ``lock_wait_timeout`` for tables, ``innodb_lock_wait_timeout`` for rows.
 
-        A statement that timed out did nothing and is tried again; the run cannot be, for DDL before it is committed.
+        A statement that timed out changed nothing and is retried; the run is not, because earlier DDL is committed.
         """
         names = ("lock_wait_timeout", "innodb_lock_wait_timeout")
         before = {name: connection.scalar(text(f"SELECT @@SESSION.{name}")) for name in names}

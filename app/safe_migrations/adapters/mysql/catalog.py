@@ -51,7 +51,7 @@ def triggers_of(execute: Execute, table: str) -> list[str]:
 
 
 def table_of_trigger(execute: Execute, trigger: str) -> str:
-    """Return the table of a trigger, or an empty text."""
+    """Return the table of a trigger, or an empty string."""
     query = "SELECT event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
     return next((str(table) for (table,) in execute(f"{query} AND trigger_name = %s", (trigger,))), "")
 
@@ -98,7 +98,7 @@ def as_text(heads: Iterable[str]) -> str:
 
 
 def broken_restore(execute: Execute) -> str:
-    """Return the file whose restore is under way or was interrupted, or an empty text."""
+    """Return the file whose restore is under way or was interrupted, or an empty string."""
     if not there(execute, RESTORE):
         return ""
     return next((str(file) for (file,) in execute(f"SELECT file FROM {RESTORE}")), "FILE")

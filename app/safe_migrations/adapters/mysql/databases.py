@@ -34,7 +34,7 @@ class MySQLDatabases(Databases):
             ) from error
 
     def drop(self, connection: Connection, name: str) -> bool:
-        """End the sessions that a killed run may have left, for a statement goes on without its client."""
+        """Kill the sessions of a killed run, because a statement continues without its client; drop the database."""
         execute = executing(connection)
         for (number,) in execute("SELECT id FROM information_schema.processlist WHERE db = %s", (name,)):
             with suppress(DBAPIError):  # it may have ended

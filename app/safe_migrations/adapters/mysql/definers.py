@@ -15,10 +15,10 @@ ER_NO_SUCH_TABLE, ER_VIEW_WRONG_LIST = 1146, 1353
 
 
 def why_not(execute: Execute, maker: Maker) -> str:
-    """Why this user may not make what that one has defined, in the server's words; or nothing if they may.
+    """Return the server's error if this user may not create objects of that definer, or an empty string.
 
-    The rights for it have other names in each product and version, and MySQL asks for those of the definer too. So the
-    server is asked, by statements that make nothing: it refuses them in any case, but looks at the rights first.
+    The privileges differ by product and version, and MySQL also checks the definer's. So run statements that always
+    fail: the error shows whether the server rejected the privileges, which it checks first, or the statement.
     """
     definer, is_logged = maker
     ((user,),) = execute("SELECT CURRENT_USER()")

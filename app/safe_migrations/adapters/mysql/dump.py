@@ -111,8 +111,8 @@ class Dump:
         if refused:
             ((user,),) = self.execute("SELECT CURRENT_USER()")
             raise MigrationError(
-                f"views, triggers, routines or events in it are defined by {', '.join(refused)}, and the user {user}"
-                f" may not make them: {'; '.join(dict.fromkeys(refused.values()))}.",
+                f"the backup has views, triggers, routines or events of {', '.join(refused)}, which {user} may not"
+                f" create: {'; '.join(dict.fromkeys(refused.values()))}.",
                 "restore it as an administrator; the database was not touched:",
                 "DATABASE_URL=mysql://root:PASSWORD@SERVER/DATABASE flask db restore FILE",
             )
@@ -197,7 +197,7 @@ class Dump:
 
     @contextmanager
     def _running(self, args: list[str], **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run the program, logged in by an options file that only it and we can read, and with no other."""
+        """Run the program with the login in a private options file, and without the user's options files."""
         with unnamed_file(self._login()) as (path, passed):
             login = f"--defaults-file={path}"
             with running([args[0], login, *args[1:]], self.package, pass_fds=passed, **pipes) as process:
@@ -270,8 +270,8 @@ def _pieces(file: Path, most: int) -> Iterator[bytes]:
             size += len(lines)
             if size >= most and (not end or max(map(len, b"".join(parts).split(b"\n"))) >= most):
                 raise ToolError(
-                    f"a row needs a statement of more than the {most / 1e6:.1f} MB that the server accepts, so no"
-                    " restore could bring it back.",
+                    f"a row needs a statement larger than max_allowed_packet ({most / 1e6:.1f} MB), so it cannot be"
+                    " restored.",
                     "raise the limit as the server's administrator, in its configuration too:",
                     "SET GLOBAL max_allowed_packet = 1073741824;",
                 )

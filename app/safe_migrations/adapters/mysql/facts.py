@@ -85,7 +85,7 @@ class MySQLFacts(Facts):
     # "Data Type Default Values" in its manual.
     without_default: tuple[type[TypeEngine[Any]], ...] = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary)
     lengths_that_grow_free = 0
-    """Texts of up to so many bytes can grow past 255 bytes without a copy."""
+    """A VARCHAR of at most this many bytes can grow past 255 bytes without a copy."""
 
     copied_changes = frozenset(
         {

@@ -44,11 +44,10 @@ class Journal:
         self.views_noted = False
 
     def step_done(self, heads: set[str]) -> None:
-        """Begin the next revision. The open transaction ends the last one: once it is committed, nothing is undone.
+        """Begin the next revision. The commit of the open transaction makes the last one final.
 
-        The last revision's entries are void then, for they have other heads. If the next revision begins with DDL, that
-        commits the transaction too: each commit costs a server with a binary log more than all else that the journal
-        does.
+        After it the last revision's entries are invalid, because they have other heads. The commit is left to the next
+        statement, because DDL commits anyway, and a commit is the journal's largest cost on a server with a binary log.
         """
         self.entries.heads = as_text(heads)
         self._begin_revision()
@@ -275,7 +274,7 @@ class Journal:
                 self.unsaved.append(entry)
 
     def _settle_failure(self) -> None:
-        """Forget what the last statement was to create if it failed: an object of that name is not its own.
+        """If the last statement failed, delete entries of what it should have created: such objects are not its own.
 
         On MariaDB a DROP of several tables may have dropped some.
         """

@@ -1,7 +1,7 @@
 """The entries of the journal: each object that a revision changes, as it was before the first change.
 
-An entry counts only while the database is at the heads with which its revision began: what commits the new heads makes
-it void, without a statement that deletes it.
+An entry is valid only while the database is at the heads at which its revision began. The commit of the new heads
+invalidates it, and no statement has to delete it.
 """
 
 import json
@@ -59,7 +59,7 @@ class State:
         return cls(**found, copies=copies)  # type: ignore[arg-type]
 
     def first_name(self, column: str) -> str:
-        """Return the name that a column of today had at first; an empty text if that cannot be, for it is new."""
+        """Return the column's original name; an empty string for a new column with the name of a dropped one."""
         return self.columns.get(column, "" if column in self.dropped else column)
 
 
@@ -99,9 +99,9 @@ class Entry:
         self.next = None
 
     def has_run(self, execute: Execute, is_chain: bool) -> bool:
-        """Return True if the database shows that the statement under way has run, of which nobody has heard.
+        """Return True if the database shows that the statement has run, although its result was not received.
 
-        ``is_chain`` says whether it gives tables the names of others: then their columns tell them apart.
+        ``is_chain`` says whether it renames tables to names of other tables: then tables are compared by their columns.
         """
         if self.next is None:
             return False

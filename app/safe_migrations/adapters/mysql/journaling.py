@@ -17,9 +17,9 @@ from .undo import undo
 
 @contextmanager
 def journaled(connection: Connection, execute: Execute) -> Iterator[StepDone]:
-    """Keep a journal of what runs on ``connection``, as ``execute`` does; undo if the body raises.
+    """Record the statements on ``connection`` in a journal, by ``execute``; undo them if the body raises.
 
-    What it gives is to be called when a step is done.
+    Yield the function to call when a step is done.
     """
     _read_committed(connection)
     journal = Journal(execute)

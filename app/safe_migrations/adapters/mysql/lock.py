@@ -32,7 +32,7 @@ class NamedLock(Lock):
             return bool(cursor.fetchone() == (1,))
 
     def free(self) -> None:
-        """Free it, if the session is still there."""
+        """Release the lock, unless the session is lost."""
         with suppress(DBAPIError):
             self.connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": self.name})
             self.connection.rollback()

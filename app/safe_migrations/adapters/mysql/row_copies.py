@@ -1,8 +1,7 @@
-"""Copies of rows and values that a revision on MySQL or MariaDB destroys: how they are made, and how they come back.
+"""Copies of rows and values that a revision on MySQL or MariaDB destroys: creating and restoring them.
 
-In the SQL below `k` is the copy, `t` the table, and `a` a second copy with the values as the revision made them. It is
-made when a failed revision is undone, from the first one and by the same changes of types: what differs from it, others
-have written since.
+In the SQL below `k` is the copy, `t` the table, and `a` a second copy, which an undo creates from the first one by the
+same type changes as the revision. Where `t` differs from `a`, another session has written to the table since.
 """
 
 from collections.abc import Iterator
@@ -111,12 +110,12 @@ class ReturningRows:
             self._keep_what_others_wrote(copy, now)
 
     def _now(self, column: str, now: str) -> str:
-        """Return the name that a column has now; an empty text if the revision dropped it."""
+        """Return the name that a column has now; an empty string if the revision dropped it."""
         names = (name for kind, name in Definition.read(now).lines if kind == "COLUMN")
         return next((name for name in names if self.state.first_name(name) == column), "")
 
     def _can_compare(self, column: str, now: str) -> bool:
-        """Return True if a column is still there, and does not get values by itself."""
+        """Return True if the column still exists, and is neither generated nor AUTO_INCREMENT."""
         line = Definition.read(now).lines.get(("COLUMN", self._now(column, now)), "AUTO_INCREMENT")
         return "GENERATED ALWAYS" not in line and "AUTO_INCREMENT" not in line
 
@@ -134,7 +133,7 @@ class ReturningRows:
             self.execute(f"ALTER TABLE {second} {', '.join(changes)}")
 
     def _keep_what_others_wrote(self, copy: Copy, now: str) -> None:
-        """Leave in the second copy the rows whose values others have not changed since."""
+        """Delete rows from the second copy that other sessions have changed, so that the undo does not restore them."""
         cast = [name for name in copy.columns if self._can_compare(name, now)]
         if not cast:
             return
@@ -181,7 +180,7 @@ class ReturningRows:
 
 
 def _becomes_now(column: Column) -> bool:
-    """Return True if the server makes the current time of NULL in the column: it is not known later, which that was."""
+    """Return True if the server stores the current time instead of NULL: such values cannot be compared later."""
     return column.type.lower().startswith("timestamp") and not column.nullable
 
 

@@ -52,7 +52,7 @@ class Statement(Tokens):
 
     @cached_property
     def kind(self) -> str:
-        """Return the kind of object of CREATE, ALTER, DROP, RENAME or TRUNCATE: one of KINDS, or an empty text."""
+        """Return the kind of object of CREATE, ALTER, DROP, RENAME or TRUNCATE: one of KINDS, or an empty string."""
         if self.verb not in DEFINES:
             return ""
         head = self.keywords[1:HEAD]
@@ -143,7 +143,7 @@ class Statement(Tokens):
 
     @property
     def triggers_table(self) -> str:
-        """Return the table on which it creates a trigger, or an empty text."""
+        """Return the table on which it creates a trigger, or an empty string."""
         on = self.keywords.index("ON") + 1 if "ON" in self.keywords else 0
         return self.name_at(on)[0] if on and self.verb == "CREATE" and self.kind == "TRIGGER" else ""
 
@@ -217,7 +217,7 @@ class Statement(Tokens):
 
     @property
     def target(self) -> str:
-        """Return the first table whose rows it changes, as far as its words say; else an empty text."""
+        """Return the first table whose rows it changes, as far as its words say; else an empty string."""
         if self.verb == "LOAD":
             at = self.keywords.index("TABLE") + 1 if "TABLE" in self.keywords else len(self.names)
         else:

@@ -52,7 +52,7 @@ class StoredObjects:
         with set_aside(self.execute, settings) if settings else nullcontext():
             self.execute(text)
         if entry.kind == "SEQUENCE":
-            self.lost.append(f"where the sequence {entry.name} was")
+            self.lost.append(f"the current value of the sequence {entry.name}")
 
     def _placed(self, entry: Entry, text: str) -> str:
         """Return the text of a trigger, with the name of the one that fired after it: a new trigger is the last."""

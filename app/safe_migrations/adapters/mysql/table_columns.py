@@ -83,7 +83,7 @@ class Modification:
 
     @property
     def charset(self) -> str:
-        """Return the character set that it gets, or an empty text if that is the table's."""
+        """Return the character set that it gets, or an empty string if that is the table's."""
         for at, word in enumerate(self.words):
             if word == "CHARSET" or self.words[at - 1 : at + 1] == ("CHARACTER", "SET"):
                 return "".join(self.words[at + 1 : at + 2]).lower() or "?"
@@ -112,9 +112,9 @@ def loses(column: Column, now: Modification | None, charset: str, strict: bool) 
 
 
 def keeps_values(before: str, now: str) -> bool:
-    """Return True if each value of the type ``before`` survives ``now`` and the way back.
+    """Return True if no value changes when a column is converted from type ``before`` to ``now`` and back.
 
-    In strict mode the server refuses to remove a value of an ENUM or SET that a row has.
+    In strict mode the server refuses to remove a value of an ENUM or SET that a row uses.
     """
     before, now = before.upper(), now.upper()
     if before.startswith(("ENUM(", "SET(")):
@@ -124,6 +124,6 @@ def keeps_values(before: str, now: str) -> bool:
 
 
 def keeps_letters(before: str, now: str) -> bool:
-    """Return True if each text of the character set ``before`` survives ``now`` and the way back."""
+    """Return True if no text changes when it is converted from character set ``before`` to ``now`` and back."""
     before, now = (SAME_CHARSET.get(charset, charset) for charset in (before, now))
     return before == now or (now == "utf8mb4" and before in {"ascii", "latin1", "utf8mb3"})

@@ -1,4 +1,4 @@
-"""The way back from one SHOW CREATE TABLE of MySQL or MariaDB to another, in the words of the table's own text.
+"""ALTER TABLE clauses that turn one SHOW CREATE TABLE of MySQL or MariaDB into another.
 
 The text has a line for each column, key and constraint, and then the options:
 
@@ -145,11 +145,11 @@ def fires(trigger: str) -> tuple[str, str, str, str] | None:
 
 
 def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
-    """Return what ALTER TABLE has to say, in several turns, to make ``before`` of ``now``.
+    """Return the clauses of the ALTER TABLE statements, in order, that turn ``now`` back into ``before``.
 
-    ``renamed`` has the old name of each column that was renamed. Foreign keys are added only if ``foreign_keys`` says
-    so; they and CHECKs have turns of their own, for the servers cannot drop one and add one of that name at once.
-    What cannot be said so is left as it is.
+    ``renamed`` has the old name of each renamed column. Foreign keys are added only if ``foreign_keys`` is set. They
+    and CHECKs are dropped and added in separate statements, because the servers cannot drop and add the same name in
+    one. Differences that ALTER TABLE cannot revert remain.
     """
     new, old = Definition.read(now), Definition.read(before)
     wanted = [name for _, name in old.of("COLUMN")]
@@ -184,11 +184,11 @@ def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool 
 
 
 def _move_aside(new: Definition, renamed: dict[str, str], wanted: list[str]) -> str:
-    """Give all renamed columns a third name first if columns have swapped names; change ``new`` and ``renamed``.
+    """If columns swapped names, give all renamed ones temporary names first; update ``new`` and ``renamed``.
 
-    From a third name, which has the place of the column, a way back that is begun again finds it.
+    The temporary name contains the column's position, so that an interrupted undo can continue.
 
-    The servers take it in one ALTER TABLE too, but MariaDB 10.11.19 crashes if that adds a FULLTEXT key to one.
+    One ALTER TABLE could do it all, but MariaDB 10.11.19 crashes if that also adds a FULLTEXT index to such a column.
     """
     if not any(("COLUMN", former) in new.lines for former in renamed.values()):
         return ""

@@ -34,11 +34,11 @@ class Tokens:
         return {name.lower() for name in self.names}
 
     def keyword(self, at: int) -> str:
-        """Return the keyword there, or an empty text."""
+        """Return the keyword at index ``at``, or an empty string."""
         return self.keywords[at] if at < len(self.keywords) else ""
 
     def name_at(self, at: int) -> tuple[str, int]:
-        """Return the name there, behind IF EXISTS and a schema, and where what follows it begins."""
+        """Return the name at index ``at``, after IF EXISTS and a schema, and the index that follows the name."""
         while self.keyword(at) in {"IF", "NOT", "EXISTS"}:
             at += 1
         if self.keyword(at + 1) == ".":
@@ -46,7 +46,7 @@ class Tokens:
         return (self.names[at] if at < len(self.names) else ""), at + 1
 
     def clause_at(self, at: int) -> tuple[str, ...]:
-        """Return the words from there to the next comma outside of parentheses, in capitals."""
+        """Return the words from index ``at`` to the next comma outside parentheses, in capitals."""
         depth, end = 0, at
         while end < len(self.keywords) and (depth or self.keywords[end] != ","):
             depth += (self.keywords[end] == "(") - (self.keywords[end] == ")")
@@ -55,6 +55,6 @@ class Tokens:
         return tuple(word or name.upper() for word, name in found)
 
     def type_at(self, at: int) -> str:
-        """Return the type there: ``VARCHAR(80)``."""
+        """Return the type at index ``at``: ``VARCHAR(80)``."""
         end = self.keywords.index(")", at) + 1 if self.keyword(at + 1) == "(" and ")" in self.keywords[at:] else at + 1
         return "".join(self.keywords[at:end]) + (" UNSIGNED" if self.keyword(end) == "UNSIGNED" else "")

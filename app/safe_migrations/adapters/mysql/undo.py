@@ -43,12 +43,12 @@ class Outcome:
         if self.different:
             raise HalfDoneError(
                 "\n".join(["a revision failed half-way.", *self.lines()]),
-                f"make them what the table {JOURNAL} says, and run the command again:",
+                f"restore these objects to their definitions in the table {JOURNAL}, then run the command again:",
                 f"SELECT kind, name, text FROM {JOURNAL} ORDER BY id;",
             )
         if self.lost:
             raise HalfDoneError(
-                "\n".join(["a revision failed half-way. Its changes are undone but for these rows.", *self.lines()]),
+                "\n".join(["a revision failed half-way and was rolled back, except for these rows.", *self.lines()]),
                 "compare them, or restore the backup; the next run goes on from here:",
                 "flask db upgrade",
             )
@@ -146,12 +146,12 @@ class Undo:
         self.execute(f"DROP TABLE {RENAMED}")
 
     def _drop_new_table(self, entry: Entry, may_have_rows_of_others: bool) -> None:
-        """Drop it; but rename it if the app may know it, by the name of a table that the revision dropped."""
+        """Drop a new table; but rename it if it replaced a table, so that the app may have written to it."""
         table, saved = quoted(entry.state.place), saved_name()
         exists = show_create(self.execute, "TABLE", entry.state.place) is not None
         if may_have_rows_of_others and exists and self.execute(f"SELECT 1 FROM {table} LIMIT 1"):
             self.execute(f"RENAME TABLE {table} TO {saved}")
-            self.outcome.lost.append(f"what was written to the new table {entry.name}; the table {saved} has its rows")
+            self.outcome.lost.append(f"rows written to the new table {entry.name}; the table {saved} has them")
         self.execute(f"DROP TABLE IF EXISTS {table}")
         self.outcome.restored.append(str(entry))
 
@@ -239,15 +239,15 @@ class Undo:
             self._restore_stored(left)
 
     def _report_rows(self) -> None:
-        """Name, once, the statements that changed rows which a later statement committed, and what has no copy."""
+        """Report, once, statements whose row changes a later statement committed, and values that have no copy."""
         for entry in [entry for entry in self.entries if entry.kind == ROWS]:
             self.outcome.lost.append(
-                f"what this statement changed: {shorten(entry.text or '', 200, placeholder=' ...')}"
+                f"rows changed by this statement: {shorten(entry.text or '', 200, placeholder=' ...')}"
             )
             self.journal.forget(entry)
         for entry in self.entries:
             self.outcome.lost += [
-                f"what others may have written to {entry.name}; the table {copy.saved} has the rows that it had"
+                f"possible writes of other sessions to {entry.name}; the table {copy.saved} has its rows"
                 for copy in entry.state.copies
                 if copy.saved
             ]

@@ -248,4 +248,4 @@ def _drop_invalid_index(connection: Connection, index: str, table: str) -> None:
     )
     if name := connection.scalar(invalid, {"table": table, "index": index}):
         connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {name.replace('%', '%%')}")
-        log.info("Dropped the invalid index %s, which a run that failed or was killed had left", name)
+        log.info("Dropped the invalid index %s, left by a run that failed or was killed", name)

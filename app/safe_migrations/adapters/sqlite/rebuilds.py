@@ -176,7 +176,7 @@ class Rebuild:
                 raise UnsafeError(
                     f"changing {self.table}.{name} to {new.type.compile(self.dialect)} would turn"
                     f" {changed[0]!r} into {changed[1]!r} (change-type).",
-                    "correct such values first, or add a column and fill it; nothing was changed:",
+                    "correct such values, or add a new column and backfill it; nothing was changed. See the values:",
                     f"SELECT {column} FROM {double_quoted(self.table)};",
                 )
 

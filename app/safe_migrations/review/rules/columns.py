@@ -120,7 +120,7 @@ def not_null_check(op: ops.AlterColumnOp, facts: Facts) -> ops.CreateCheckConstr
 
 
 def _is_proven(op: ops.AlterColumnOp, context: RuleContext) -> bool:
-    """Return True if a validated CHECK of an earlier revision keeps NULL out; one of this revision has just scanned."""
+    """Return True if a validated CHECK of an earlier revision rejects NULL; one of this revision scans the table."""
     made = {each.constraint_name for each in context.revision_ops(ops.CreateCheckConstraintOp)}
     checks = context.tables.table(op.table_name, op.schema).checks
     return any(
@@ -203,10 +203,10 @@ def _not_restated(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[tuple
     if known.nullable is False and not restated:
         yield "NOT NULL", "existing_nullable=False"
     elif known.nullable is None and not restated and (sql or op.existing_nullable is None):
-        yield "NOT NULL, if it has that", "existing_nullable=..."
+        yield "NOT NULL, if the column is NOT NULL", "existing_nullable=..."
     if isinstance(known.default, Computed):
         if not sql:
-            yield "that it is generated", f"existing_server_default=sa.Computed({str(known.default.sqltext)!r})"
+            yield "its generation expression", f"existing_server_default=sa.Computed({str(known.default.sqltext)!r})"
     elif known.default is not None and op.modify_server_default is (None if sql else False):
         default, existing = _as_text(known.default), None if sql else op.existing_server_default
         lost, on_update = f"DEFAULT {default}", default.lower().find("on update")
@@ -229,7 +229,7 @@ def _type_not_restated(op: ops.AlterColumnOp, known: KnownColumn) -> Iterator[tu
     collation = getattr(before, "collation", None)
     if after is None:
         type_ = "..." if before is None else python_type(before)
-        yield "its type, without which this fails", f"existing_type={type_}"
+        yield "its type, which Alembic requires", f"existing_type={type_}"
     elif before is not None and collation and not getattr(after, "collation", None) and not isinstance(after, JSON):
         yield f"COLLATE {collation}", f"{'type_' if op.modify_type else 'existing_type'}={python_type(before)}"
 

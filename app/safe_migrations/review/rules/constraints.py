@@ -129,7 +129,7 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
             yield Problem(
                 f"adds {_called(made)}, which blocks reads and writes of {index.table_name} while its index is built",
                 f"create a unique index concurrently, in a separate revision:\n{concurrently(index)}\n"
-                f"and make it the constraint in the next one:\n{execute(use)}",
+                f"and turn that index into the constraint in the next revision:\n{execute(use)}",
             )
         elif not is_on_table_alone(context):
             columns = ", ".join(context.facts.quoted(str(each)) for each in index.columns)

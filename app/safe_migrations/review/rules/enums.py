@@ -57,7 +57,7 @@ def _removed_value(op: ops.AlterColumnOp, context: RuleContext) -> Problem | Non
     values = ", ".join(f"'{each}'" for each in gone)
     return Problem(
         f"removes {', '.join(gone)} from the enum of {op.table_name}.{op.column_name}, but running code still reads"
-        " and writes that",
+        " and writes them",
         "first deploy code that does not use it, and update the rows:\n"
         + execute(f"UPDATE {context.table_sql(op)} SET {name} = '...' WHERE {name} IN ({values})"),
     )

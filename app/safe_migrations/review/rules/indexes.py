@@ -56,7 +56,7 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
         or dropped_columns(table, op.schema, context) & {*columns}
     ):
         return None
-    waits = f"waits for all transactions that use {table or 'its table'} and makes all others wait behind it"
+    waits = f"blocks reads and writes of {table or 'its table'} while it waits for running transactions"
     if context.tables.is_partitioned(str(table), op.schema):
         return Problem(f"drops {_called(op)} of a partitioned table, which {waits}", REHEARSE)
     again = copy(op)
@@ -69,7 +69,7 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
 
 @rule(BLOCKS, ops.DropIndexOp, ops.DropConstraintOp, on=MYSQL, directions=BOTH, new_tables=True)
 def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, context: RuleContext) -> Iterator[Problem]:
-    """Report error 1553 beforehand (MySQL manual, "FOREIGN KEY Constraints", conditions and restrictions)."""
+    """Report a dropped index that a foreign key needs: error 1553 (MySQL manual, "FOREIGN KEY Constraints")."""
     if isinstance(op, ops.DropConstraintOp) and op.constraint_type not in ("unique", "primary"):
         return
     name = op.index_name if isinstance(op, ops.DropIndexOp) else op.constraint_name
@@ -136,8 +136,8 @@ def for_each_partition(statement: str) -> str:
     ``statement`` creates it on the table alone.
     """
     return (
-        "create it on the table alone, then concurrently on each partition, and attach these by ALTER INDEX ... ATTACH"
-        f" PARTITION, each in a separate revision:\n{execute(statement)}"
+        "create it with ONLY on the parent table, then concurrently on each partition, and attach those indexes with"
+        f" ALTER INDEX ... ATTACH PARTITION, each in a separate revision:\n{execute(statement)}"
     )
 
 

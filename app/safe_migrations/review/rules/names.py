@@ -121,8 +121,8 @@ def long_identifier(op: ops.MigrateOperation, context: RuleContext) -> Iterator[
         if facts.is_too_long(name):
             unit = "bytes" if facts.names_in_bytes else "characters"
             yield Problem(
-                f"names {kind} {name}, which is longer than {facts.longest_name} {unit} and is cut or refused",
-                f"use a shorter name, in the model or the naming convention too:\n    {facts.shortened(name)}",
+                f"uses the {kind} name {name}, which is longer than {facts.longest_name} {unit}: truncated or refused",
+                f"use a shorter name here, and in the model or the naming convention:\n    {facts.shortened(name)}",
             )
 
 

@@ -12,7 +12,7 @@ from ..sql import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import execute
 
-RAISE = '    def downgrade():\n        raise NotImplementedError("why there is no way back")'
+RAISE = '    def downgrade():\n        raise NotImplementedError("why it cannot be reversed")'
 
 
 @rule(WARNS, CommandOp)
@@ -84,7 +84,7 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Pr
             return None
         return Problem(
             f"truncates {op.table_name} with CASCADE, which locks and empties all tables that refer to it",
-            f"name the tables:\n{execute(f'TRUNCATE {context.table_sql(op)}, ...')}",
+            f"list every table to empty, without CASCADE:\n{execute(f'TRUNCATE {context.table_sql(op)}, ...')}",
         )
     way_out = context.facts.way_out(op.words, op.text, op.concurrently)
     name = op.table_name or op.name or "the database"

@@ -38,7 +38,7 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
         table = getattr(op, "table_name", None) or getattr(op, "source_table", None) or "the table"
         yield Problem(
             f"requests {lock}, which blocks writes to {table} until it is done",
-            "request a way that does not block writes, which the server refuses if there is none:\n"
+            "request an algorithm that does not block writes; the server refuses the statement if it has none:\n"
             + execute(f"ALTER TABLE {table} ..., ALGORITHM=INPLACE, LOCK=NONE"),
         )
     elif _refuses_to_copy(context):
@@ -142,7 +142,7 @@ def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem
 
 
 def _refuses_to_copy(context: RuleContext) -> bool:
-    """Return True for SQL that says how to do it, which the server refuses if it cannot be done so."""
+    """Return True if the SQL requests an ALGORITHM or LOCK with which the server fails instead of copying the table."""
     asks = context.operation.asks if context.operation else {}
     return asks.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or asks.get("lock") == "NONE"
 
@@ -165,13 +165,13 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Pr
     old, new = context.facts.spelled(context.type_before(op)), context.facts.spelled(after)
     return Problem(
         f"extends {op.table_name}.{op.column_name} from {old} to {new}, past 255 bytes; {COPIES}",
-        f"{NEW_COLUMN}; one that is past 255 bytes from the start can be extended without a copy:\n{_new_column(op)}",
+        f"{NEW_COLUMN}; a column created with more than 255 bytes can be extended without a copy:\n{_new_column(op)}",
     )
 
 
 @rule(BLOCKS, ops.AlterColumnOp, on=MYSQL)
 def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report values that do not come last: rows store a value by its position (MySQL manual, "The ENUM Type")."""
+    """Report enum values that move or are removed: rows store a value's position (MySQL manual, "The ENUM Type")."""
     after = op.modify_type or op.existing_type
     if after is None or _refuses_to_copy(context) or not _moves(op, context):
         return None

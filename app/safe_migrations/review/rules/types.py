@@ -53,7 +53,7 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     what = _what(op, old, context) + (", which may have been larger" if old is None else "")
     if too_large is False:
         return Problem(
-            f"{what}: no value is too large now, but a larger one makes it fail",
+            f"{what}: no existing value is too large, but it fails if one is written before the upgrade",
             "first deploy code that writes no larger values:\n"
             '    safety_assured = {"shrink-column": "no release writes larger values"}',
             WARNS,
@@ -61,8 +61,8 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     there = "existing values are too large" if too_large else "values that are too large are cut or refused"
     return Problem(
         f"{what}: {there}",
-        "limit the values in the app and leave the column as it is; or shorten existing values, and review again with"
-        " the database:\n    flask db review",
+        "leave the column as it is and limit the values in the app; or shorten existing values, then review again,"
+        " connected to the database:\n    flask db review",
     )
 
 
@@ -107,8 +107,8 @@ def small_key(
             continue
         spelled, spelled_target = context.facts.spelled(type_), context.facts.spelled(target_type)
         yield Problem(
-            f"makes {table}.{name} ({spelled}) refer to {referred}.{target} ({spelled_target}); a foreign key of"
-            " another type is refused, or slow",
+            f"makes {table}.{name} ({spelled}) refer to {referred}.{target} ({spelled_target}); a foreign key"
+            " whose type differs from its target is refused or slow",
             f"give {table}.{name} the same type, in the model too:\n    {python_type(target_type)}",
         )
 
