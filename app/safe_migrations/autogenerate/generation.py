@@ -16,7 +16,7 @@ from ..review.known_schema import KnownSchema
 from ..settings import settings
 from .backfills import fill_existing_rows
 from .check_constraints import drop_checks_first
-from .enum_types import create_and_drop_enums, split_enum_values, use_existing_enums
+from .enum_types import create_and_drop_enums, recall_enums, split_enum_values, use_existing_enums
 from .index_changes import drop_as_constraints, foreign_key_indexes, recreate_foreign_keys, rename_indexes
 from .online_steps import split_online_steps
 from .questions import agreed, given, wrong
@@ -50,6 +50,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     _close_circles_last(upgrade)
     *scripts, script = split_enum_values(script)
     (upgrade,) = script.upgrade_ops_list
+    recall_enums(context, upgrade)
     if not all(facts.generated_not_null for facts in concerned):
         _let_generated_columns_be_null(upgrade)
     indexes = foreign_key_indexes(upgrade, inspector)
