@@ -6,6 +6,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from app.extensions import db, migrate
+from app.safe_migrations.adapters.postgresql.facts import PostgreSQLFacts
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.review.recorder import Recordings
 from app.safe_migrations.review.reviewer import review_revisions
@@ -188,8 +189,7 @@ def test_lock_heavy(review: Review, statement: str, expected: int) -> None:
 
 def test_detach_partition_before_14() -> None:
     """CONCURRENTLY is no way out where it is none."""
-    facts = FACTS["postgresql"]
-    directions = [facts(version).way_out("DETACH PARTITION", "", False) or "" for version in ((13,), (14,))]
+    directions = [PostgreSQLFacts(version).way_out("DETACH PARTITION", "", False) or "" for version in ((13,), (14,))]
     assert [True, False] == ["from version 14 on" in direction for direction in directions]
 
 

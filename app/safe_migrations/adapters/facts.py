@@ -59,9 +59,6 @@ class Facts:
     ) | {"SET AUTOCOMMIT"}
     """The commands that end the revision's transaction, or begin another one."""
 
-    heavy_commands: Mapping[str, str] = {}
-    """The commands that block other sessions until they are done, and what to do instead."""
-
     reaches_out: re.Pattern[str] | None = None
     """Matches the keywords of a statement, joined by single spaces, that changes more than its database."""
 
@@ -85,9 +82,6 @@ class Facts:
 
     rebuilds = False
     """Whether columns and constraints are changed by rebuilding the table, in Alembic's batch mode."""
-
-    stable_functions: frozenset[str] = frozenset()
-    """Functions that have one value for all rows of a statement."""
 
     without_default: tuple[type[TypeEngine[Any]], ...] = ()
     """Types whose columns cannot have a constant default."""
@@ -119,13 +113,6 @@ class Facts:
 
     def __init__(self, version: tuple[int, ...] = ()) -> None:
         self.version = version or self.oldest
-
-    def way_out(self, words: str, _text: str, _concurrently: bool) -> str | None:
-        """Return what to do instead of a command that blocks others for long; None for other commands.
-
-        The arguments are attributes of a CommandOp.
-        """
-        return self.heavy_commands.get(words)
 
     def is_too_long(self, name: str) -> bool:
         """Return True if ``name`` is cut or refused."""

@@ -154,24 +154,14 @@ class KnownSchema:
                 return name
         return self.parent.table_of_index(index, schema) if self.parent else None
 
-    def has_rows(self, name: str, schema: str | None = None) -> bool | None:
-        """Return whether the table has rows; None if that is not known."""
-        return self.finds(select(1).select_from(table(name, schema=schema)))
-
-    def finds_in(self, name: str, schema: str | None, condition: ColumnElement[bool]) -> bool | None:
-        """Return whether the table has a row that meets the condition; None if that is not known."""
-        return self.finds(select(1).select_from(table(name, schema=schema)).where(condition))
+    def has_rows(self, name: str, schema: str | None = None, *conditions: ColumnElement[bool]) -> bool | None:
+        """Return whether the table has rows that meet the conditions; None if that is not known."""
+        return self.finds(select(1).select_from(table(name, schema=schema)).where(*conditions))
 
     def is_partitioned(self, name: str, schema: str | None = None) -> bool:
         """Return True if the table is partitioned, and that makes a difference on this database."""
         query = self.facts.is_partitioned(name, schema)
-        return query is not None and (self._made_partitioned((schema, name)) or bool(self.first(query)))
-
-    def _made_partitioned(self, key: Name) -> bool:
-        """Return whether an operation created the table as a partitioned one, without reading it from the database."""
-        if key in self.known:
-            return self.known[key].partitioned
-        return self.parent is not None and self.parent._made_partitioned(key)
+        return query is not None and (self.table(name, schema).partitioned or bool(self.first(query)))
 
     def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
         """Return how many rows the table has, or values that are not NULL one column; None if that is not known."""

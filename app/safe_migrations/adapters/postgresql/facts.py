@@ -70,7 +70,7 @@ class PostgreSQLFacts(Facts):
     enums_are_types = True
     sequences = True
     stable_functions = STABLE
-    heavy_commands = HEAVY
+    """Functions that have one value for all rows of a statement."""
 
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
         """Return False if the new type stores values like the old one, and none has to be checked."""
@@ -83,12 +83,15 @@ class PostgreSQLFacts(Facts):
         return self.cast(old, new) is not Cast.KEEPS or was.stored == "padded" or not same_scale
 
     def way_out(self, words: str, text: str, concurrently: bool) -> str | None:
-        """Return it by the manual, "Explicit Locking"; DETACH PARTITION CONCURRENTLY exists from version 14 on."""
+        """Return what to do instead of a command that blocks others for long; None for other commands.
+
+        The arguments are attributes of a CommandOp. DETACH PARTITION CONCURRENTLY exists from version 14 on.
+        """
         if concurrently or (words == "LOCK TABLE" and LIGHT.search(text)):
             return None
         if words == "DETACH PARTITION" and self.version < (14,):
             return "run it in a maintenance window; from version 14 on there is CONCURRENTLY"
-        return super().way_out(words, text, concurrently)
+        return HEAVY.get(words)
 
     def is_partitioned(self, table_name: str, schema: str | None) -> Select[tuple[int]]:
         """Return the query; indexes of such a table cannot be created concurrently ("CREATE INDEX")."""

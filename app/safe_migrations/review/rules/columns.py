@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import NullType
 
 from ...adapters.facts import Facts
+from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..known_schema import KnownColumn
 from ..recorder import made_by
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
@@ -77,7 +78,7 @@ def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
         return None
     what, name = f"makes {op.table_name}.{op.column_name} NOT NULL", context.facts.quoted(op.column_name)
     backfill = execute(f"UPDATE {context.table_sql(op)} SET {name} = ... WHERE {name} IS NULL")
-    if context.tables.finds_in(op.table_name, op.schema, column(op.column_name).is_(None)):
+    if context.tables.has_rows(op.table_name, op.schema, column(op.column_name).is_(None)):
         return Problem(
             f"{what}, which fails because existing rows are NULL",
             f"backfill them first, in a separate revision:\n{backfill}",
@@ -103,7 +104,7 @@ def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem |
     if op.modify_nullable is not False or not _may_be_null(op, context) or _is_proven(op, context):
         return None
     made = not_null_check(op, context.facts)
-    validate = str(context.facts.validating(op.table_name, op.schema, str(made.constraint_name)))
+    validate = context.postgresql.validating(op.table_name, op.schema, str(made.constraint_name))
     return Problem(
         f"makes {op.table_name}.{op.column_name} NOT NULL; PostgreSQL scans the whole table under an exclusive lock,"
         " which blocks reads",
@@ -145,7 +146,7 @@ def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Prob
         reason = "" if default.persisted is False else "is generated and stored"
     elif isinstance(default, Identity) or _is_serial(op):
         reason = "auto-increments"
-    elif isinstance(default, DefaultClause) and (function := _volatile(default.arg, context.facts)):
+    elif isinstance(default, DefaultClause) and (function := _volatile(default.arg, context.postgresql)):
         reason = f"calls {function}() for each row"
     if not reason:
         return None
@@ -162,7 +163,7 @@ def _is_serial(op: ops.AddColumnOp) -> bool:
     return op.column.server_default is None and made_by(op).autoincrement_column is not None
 
 
-def _volatile(default: object, facts: Facts) -> str | None:
+def _volatile(default: object, facts: PostgreSQLFacts) -> str | None:
     """Return the first function in a default that is not known to have one value for all rows."""
     if isinstance(default, str):  # a value in quotes
         return None

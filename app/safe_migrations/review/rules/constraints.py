@@ -112,7 +112,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
                 REHEARSE,
             )
             continue
-        validate = f"ALTER TABLE {context.facts.quoted(where, schema)} VALIDATE CONSTRAINT {context.facts.quoted(name)}"
+        validate = context.postgresql.validating(where, schema, name)
         yield Problem(
             f"adds {_called(made)}, which blocks {locks} while all rows are scanned",
             f"add it without validating existing rows:\n{as_python(_with(made, postgresql_not_valid=True))}\n"

@@ -14,6 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from ...adapters.facts import Facts
 from ...adapters.mysql.facts import MySQLFacts
+from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..findings import Level
 from ..known_schema import KnownColumn, KnownSchema
 from ..recorder import Operation, Revision
@@ -62,6 +63,11 @@ class RuleContext:
     def mysql(self) -> MySQLFacts:
         """Return the same facts, with those that only MySQL and MariaDB have: for rules with ``on=MYSQL``."""
         return cast(MySQLFacts, self.facts)
+
+    @property
+    def postgresql(self) -> PostgreSQLFacts:
+        """Return the same facts, with those that only PostgreSQL has: for rules with ``on=POSTGRESQL``."""
+        return cast(PostgreSQLFacts, self.facts)
 
     @property
     def in_batch(self) -> bool:

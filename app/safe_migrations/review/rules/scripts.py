@@ -86,7 +86,7 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Pr
             f"truncates {op.table_name} with CASCADE, which locks and empties all tables that refer to it",
             f"list every table to empty, without CASCADE:\n{execute(f'TRUNCATE {context.table_sql(op)}, ...')}",
         )
-    way_out = context.facts.way_out(op.words, op.text, op.concurrently)
+    way_out = context.postgresql.way_out(op.words, op.text, op.concurrently)
     name = op.table_name or op.name or "the database"
     if way_out is None:
         return None

@@ -32,7 +32,7 @@ def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
         return Problem(f"{what} without stating the type before: {misfits}", state)
     if cast is Cast.LOSES:
         has_value = column(op.column_name).is_not(None)
-        level = WARNS if context.tables.finds_in(op.table_name, op.schema, has_value) is False else None
+        level = WARNS if context.tables.has_rows(op.table_name, op.schema, has_value) is False else None
         return Problem(f"{what}: {misfits}", _new_column(op, context), level)
     if cast is not Cast.KEEPS or not facts.rewrites(old, new):
         return None
@@ -49,7 +49,7 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
         return None
     before, after = context.facts.kind(old), context.facts.kind(new)
     condition = outside(before, after, column(op.column_name)) if before and after else None
-    too_large = None if condition is None else context.tables.finds_in(op.table_name, op.schema, condition)
+    too_large = None if condition is None else context.tables.has_rows(op.table_name, op.schema, condition)
     what = _what(op, old, context) + (", which may have been larger" if old is None else "")
     if too_large is False:
         return Problem(
