@@ -1259,6 +1259,52 @@ def test_killed_undo(home_without: Home, backend: str, monkeypatch: pytest.Monke
     assert 5 < number < 98
 
 
+@pytest.mark.parametrize("has_run", [True, False])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "RENAME TABLE a TO tmp, b TO a, tmp TO b",
+        "RENAME TABLE a TO old, b TO a",
+        "ALTER TABLE a RENAME TO c, ADD COLUMN n INT",
+        "ALTER TABLE a DROP COLUMN v",
+        "ALTER TABLE a CONVERT TO CHARACTER SET latin1",
+        "DROP TABLE a",
+        "TRUNCATE a",
+        "CREATE TABLE c (n INT)",
+        "MariaDB: CREATE OR REPLACE TABLE a (n INT)",
+        f"MariaDB: {A.replace('TABLE', 'OR REPLACE TABLE')}",
+    ],
+)
+def test_killed_statement(
+    home_without: Home, backend: str, monkeypatch: pytest.MonkeyPatch, statement: str, has_run: bool
+) -> None:
+    """The next run finds out whether the statement that was under way when the process was killed has run."""
+    skip_other_product(statement, home_without.server)
+    home, statement = home_without, statement.removeprefix("MariaDB: ")
+    before = prepared(
+        home, [A, "INSERT INTO a VALUES (1, 10, 20)", "CREATE TABLE b (v INT)", "INSERT INTO b VALUES (5)"]
+    )
+    stop = (
+        "from sqlalchemy import event\n"
+        "@event.listens_for(op.get_bind(), 'before_cursor_execute')\n"
+        "def stop(_connection, cursor, statement, *_args):\n"
+        f"    if statement == {statement!r}:\n"
+        f"        cursor.execute({statement if has_run else 'COMMIT'!r})\n"
+        "        raise RuntimeError('killed')\n"
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr("app.safe_migrations.adapters.mysql.journaling._undo", lambda *_args: None)
+        assert ["killed"] == home.upgrade(stop + script([statement]))
+    left = state(home.engine)
+    assert left["rows of _migration_journal"]
+    assert (before != {name: what for name, what in left.items() if "_migration_" not in name}) == has_run
+    told = home.upgrade("raise RuntimeError('stop')")
+    if told != ["stop"]:
+        assert ("REPLACE" in statement, drop_saved(home.engine, told)) == (True, {"a"})
+        told = home.upgrade("raise RuntimeError('stop')")
+    assert (["stop"], before) == (told, state(home.engine))
+
+
 @pytest.mark.parametrize("end", ["raise RuntimeError('stop')", "import os\nos.kill(os.getpid(), 9)"])
 def test_dropped_unique_column(project: Project, bare: Engine, end: str) -> None:
     """The model's own column, which is NOT NULL and unique, comes back with its values after an error and a kill -9."""

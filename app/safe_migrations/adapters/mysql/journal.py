@@ -255,9 +255,8 @@ class Journal:
         if self.statement.surely_commits:
             self.unsaved, self.to_commit = [], False
         moved, self.under_way = self.under_way, []
-        tells_apart = is_chain(moved)
         self._settle(moved, [True] * len(moved))
-        if tells_apart:  # tables that may have the same columns
+        if len(self.statement.renamed_tables) > 1:  # of tables that swap names, only their columns tell what they are
             with self.session.unwatched():
                 self._save()
                 self.execute("COMMIT")
@@ -287,7 +286,7 @@ class Journal:
                 self.unsaved.remove(entry)
                 self.entries.forget(entry)
             drops = self.statement.drops_tables
-            self._settle(failed, [drops and entry.has_run(self.execute, False) for entry in failed])
+            self._settle(failed, [drops and entry.has_run(self.execute) for entry in failed])
 
     def fail(self) -> None:
         """Complete the journal of a revision that has failed, and whose transaction is rolled back."""
@@ -308,9 +307,3 @@ class Journal:
         names = {name.lower() for (name,) in self.execute(query)}
         self.written = [text for text in self.rolled_back if names & Statement(text).words]
         self._note_written()
-
-
-def is_chain(entries: list[Entry]) -> bool:
-    """Return True if a statement gives a table the name that another one has until then."""
-    places = {entry.state.place for entry in entries if entry.next and entry.next.place}
-    return any(entry.next.place in places - {entry.state.place} for entry in entries if entry.next)

@@ -14,7 +14,6 @@ from sqlalchemy.exc import DBAPIError
 from ...errors import HalfDoneError, summary
 from ..base import OWN_TABLES, version_table
 from .catalog import JOURNAL, quoted, show_create, there
-from .journal import is_chain
 from .journal_table import ROWS, Entries, Entry
 from .row_copies import PREPARED, RETURNED, ReturningRows, saved_name
 from .session import Execute, plain, set_aside
@@ -119,14 +118,16 @@ class Undo:
         """Drop new tables, and rename the others back, once: afterwards such names may be those of others' tables."""
         if RENAMED not in there(self.execute, RENAMED):
             under_way = [entry for entry in tables if entry.next is not None]
-            have_run = [entry.has_run(self.execute, is_chain(under_way)) for entry in under_way]
+            replaced = {entry.next.place for entry in under_way if entry.next and not entry.state.place}
+            # Of CREATE OR REPLACE the copy brings the rows back, whether it has run or not.
+            have_run = [entry.state.place in replaced or entry.has_run(self.execute) for entry in under_way]
             for entry, has_run in zip(under_way, have_run, strict=True):
                 entry.settle(has_run)
                 self._save(entry)
-            replaced = {entry.name for entry in tables if entry.text is not None and not entry.state.place}
+            dropped = {entry.name for entry in tables if entry.text is not None and not entry.state.place}
             for entry in tables:
                 if entry.text is None and entry.state.place:
-                    self._drop_new_table(entry, may_have_rows_of_others=entry.state.place in replaced)
+                    self._drop_new_table(entry, may_have_rows_of_others=entry.state.place in dropped)
             moved = [entry for entry in tables if entry.text is not None and entry.state.place not in ("", entry.name)]
             asides = {entry.id: f"{OWN_TABLES}aside_{entry.id}" for entry in moved}
             pairs = [(entry.state.place, asides[entry.id]) for entry in moved]
