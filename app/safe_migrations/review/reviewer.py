@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,6 @@ from .known_schema import KnownSchema
 from .recorder import Operation, Recordings, Revision
 from .rules import RULES, Problem, Rule, RuleContext
 from .rules.registry import BOTH, WARNS
-
-Found = tuple[Rule, Problem, Level, int, str]
-"""A problem with its rule, level, line and direction."""
 
 
 class Review:
@@ -48,10 +46,10 @@ class Review:
         whole = self.directions == BOTH
         elsewhere = _found_elsewhere(script, self.tables, self.recordings) if declared and whole else set()
         found = list(self._found(revision))
-        codes = {*elsewhere, *(rule.code for rule, *_ in found)} if whole else None
+        codes = {*elsewhere, *(finding.code for finding in found)} if whole else None
         assurances = Assurances(declared, codes, {rule.code for rule in RULES.values()})
         found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
-        return [_finding(script, item, assurances.codes) for item in found]
+        return [replace(finding, acknowledged=finding.code in assurances.codes) for finding in found]
 
     def pass_by(self, script: Script) -> None:
         """Follow a revision without reviewing it."""
@@ -59,7 +57,7 @@ class Review:
             with suppress(Exception):  # a review of that revision warns of it
                 self.tables.follow(operation)
 
-    def _found(self, revision: Revision) -> Iterator[Found]:
+    def _found(self, revision: Revision) -> Iterator[Finding]:
         yield from self._judged(revision, RuleContext(revision, "upgrade", None, self.tables))
         for operation in revision.upgrade:
             context = RuleContext(revision, "upgrade", operation, self.tables)
@@ -70,15 +68,15 @@ class Review:
             context = RuleContext(revision, "downgrade", operation, tables)
             yield from self._judged_and_followed(operation, context)
 
-    def _judged_and_followed(self, operation: Operation, context: RuleContext) -> Iterator[Found]:
+    def _judged_and_followed(self, operation: Operation, context: RuleContext) -> Iterator[Finding]:
         yield from self._judged(operation.op, context)
         try:
             context.tables.follow(operation)
         except Exception as error:
             fault = _fault("has an operation that the review cannot follow", error)
-            yield RULES["not-inspectable"], fault, WARNS, operation.line, context.direction
+            yield _finding("not-inspectable", fault, WARNS, context)
 
-    def _judged(self, subject: Any, context: RuleContext) -> Iterator[Found]:
+    def _judged(self, subject: Any, context: RuleContext) -> Iterator[Finding]:
         table = context.tables.of(subject)
         for rule in self.rules:
             if not isinstance(subject, rule.classes) or context.direction not in rule.directions:
@@ -89,8 +87,7 @@ class Review:
                 level = problem.level or rule.level
                 if level is Level.BLOCKS and table and not rule.new_tables and context.tables.has_rows(*table) is False:
                     level = Level.WARNS
-                line = problem.line or (context.operation.line if context.operation else 1)
-                yield rule, problem, level, line, context.direction
+                yield _finding(rule.code, problem, level, context)
 
 
 def _problems(rule: Rule, subject: Any, context: RuleContext) -> Iterator[Problem]:
@@ -203,20 +200,13 @@ def _found_elsewhere(script: Script, tables: KnownSchema, recordings: Recordings
     codes = set()
     for facts in FACTS.values():
         review = Review(tables.branch(facts()), recordings)
-        codes |= {rule.code for rule, *_ in review._found(review.recorded(script))}
+        codes |= {finding.code for finding in review._found(review.recorded(script))}
     return codes
 
 
-def _finding(script: Script, found: Found, acknowledged: set[str]) -> Finding:
-    rule, problem, level, line, direction = found
-    where = "in downgrade() " if direction == "downgrade" else ""
-    return Finding(
-        script.revision,
-        relative(Path(script.path)),
-        line,
-        rule.code,
-        level,
-        f"revision {script.revision} {where}{problem.what} ({rule.code}).",
-        problem.instead,
-        rule.code in acknowledged,
-    )
+def _finding(code: str, problem: Problem, level: Level, context: RuleContext) -> Finding:
+    script, line = context.revision.script, context.operation.line if context.operation else 1
+    where = "in downgrade() " if context.direction == "downgrade" else ""
+    what = f"revision {script.revision} {where}{problem.what} ({code})."
+    file = relative(Path(script.path))
+    return Finding(script.revision, file, problem.line or line, code, level, what, problem.instead)
