@@ -878,7 +878,7 @@ def upgrade(project: Project, attempt: Callable[..., list[str]]) -> Callable[[st
 
 def drop_saved(engine: Engine, told: list[str]) -> set[str]:
     """Drop the saved tables, which all have to be named, once; return the tables whose rows they have."""
-    pattern = r"(?:written to the new table|may have written to) (\w+); the table (_migration_saved_\w+) has"
+    pattern = r"(?:written to the new table|writes of other sessions to) (\w+); the table (_migration_saved_\w+) has"
     named = re.findall(pattern, "\n".join(told))
     with engine.begin() as connection:
         found = [name for (name, _) in connection.exec_driver_sql("SHOW FULL TABLES") if "_migration_saved_" in name]

@@ -3,11 +3,9 @@
 import re
 from contextlib import nullcontext
 
-from .catalog import quoted, show_create
 from .definers import Maker, why_not
 from .journal_table import Entry
 from .session import Execute, set_aside
-from .table_restore import fires
 
 DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
@@ -23,7 +21,10 @@ class StoredObjects:
         self.why_not: dict[Maker, str] = {}
 
     def out_of_the_way(self) -> list[Entry]:
-        """Return the triggers to drop before rows come back: new ones, and those that we may create again."""
+        """Return the triggers to drop before rows come back: new ones, and those that we may create again.
+
+        The journal has all triggers of a table, in the order in which they fire: created again so, they fire so again.
+        """
         return [entry for entry in self.entries if entry.kind == "TRIGGER" and self._may_create(entry)]
 
     def _may_create(self, entry: Entry) -> bool:
@@ -37,7 +38,7 @@ class StoredObjects:
         return not self.why_not[maker]
 
     def put_back(self, entry: Entry) -> None:
-        """Drop what is new; create again what differs, with the settings that it had, and a trigger in its place."""
+        """Drop what is new; create again what differs, with the settings that it had."""
         if entry.text is None:
             entry.drop(self.execute)
         elif not entry.is_as_before(self.execute):
@@ -48,19 +49,7 @@ class StoredObjects:
         settings = dict(entry.settings)
         if not (text.isascii() or settings.get("character_set_client", "").startswith("utf8")):
             settings.pop("character_set_client", None)  # what we send is UTF-8; a sequence has no settings
-        text = self._placed(entry, text) if entry.kind == "TRIGGER" else text
         with set_aside(self.execute, settings) if settings else nullcontext():
             self.execute(text)
         if entry.kind == "SEQUENCE":
             self.lost.append(f"the current value of the sequence {entry.name}")
-
-    def _placed(self, entry: Entry, text: str) -> str:
-        """Return the text of a trigger, with the name of the one that fired after it: a new trigger is the last."""
-        if not (event := fires(text)):
-            return text
-        others = [(other.name, fires(other.text or "")) for other in self.entries if other.kind == "TRIGGER"]
-        names = list(dict.fromkeys(name for name, at in others if at and at[1:] == event[1:]))
-        for name in names[names.index(entry.name) + 1 :]:
-            if show_create(self.execute, "TRIGGER", name):
-                return f"{event[0]} PRECEDES {quoted(name)}{text[len(event[0]) :]}"
-        return text

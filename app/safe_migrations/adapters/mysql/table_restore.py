@@ -37,10 +37,6 @@ TYPE = r"\w+(?:\((?:'(?:[^'\\]|\\.|'')*'|[^')])*\))?"
 DEMAND = re.compile(r"( NOT NULL)\b|( AUTO_INCREMENT\b| CHECK \(.*)|'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`")
 COLLATION = re.compile(r" COLLATE=(\w+)")
 KEYS = ("KEY", "PRIMARY KEY")
-TRIGGER = re.compile(
-    rf".*? TRIGGER (?:IF NOT EXISTS )?(?:{NAME}|\S+)\s+(BEFORE|AFTER)\s+(\w+)\s+ON\s+({NAME}|\S+)\s+FOR\s+EACH\s+ROW\b",
-    re.DOTALL | re.IGNORECASE,
-)
 ASIDE = "_migration_aside_"
 Part = tuple[str, str]
 
@@ -136,12 +132,6 @@ def taking_empty(text: str, now: str, columns: set[str]) -> str:
 
 def _undemanding(match: re.Match[str]) -> str:
     return " NULL" if match[1] else "" if match[2] else match[0]
-
-
-def fires(trigger: str) -> tuple[str, str, str, str] | None:
-    """Return the text of a trigger up to its action; BEFORE or AFTER; its event; and its table."""
-    found = TRIGGER.match(trigger)
-    return (found[0], found[2].upper(), found[3].upper(), found[4].strip("`")) if found else None
 
 
 def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
