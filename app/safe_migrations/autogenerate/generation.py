@@ -39,7 +39,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     inspector = RenamedInspector(context.connection, renames)
     _keep_unknown_tables(upgrade)
     drop_checks_first(context, upgrade, inspector)
-    drop_as_constraints(context, upgrade, inspector)
+    drop_as_constraints(upgrade, inspector)
     rename_indexes(upgrade)
     fill_existing_rows(upgrade, concerned)
     if renames:

@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any, TypeGuard
 
 from alembic.operations import ops
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Inspector
 from sqlalchemy.sql.elements import conv
 
 from ..adapters.facts import Facts
 from ..console import log
-from .history import indexes_by_revisions
+from ..database import naming_convention
 from .renames import in_order
 from .rendering import Directions, PerDialect, table_changes
 
@@ -43,10 +42,11 @@ def created_by(op: Drop | Create) -> Any:
     return op if is_create(op) else op.reverse()
 
 
-def drop_as_constraints(context: MigrationContext, upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
+def drop_as_constraints(upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
     """Drop unique constraints as such where the database reports them as indexes too, as MySQL and MariaDB do: on the
-    others they are constraints. An index is what a revision created as one.
+    others they are constraints. They are known by the beginning of the names that the naming convention gives them.
     """
+    prefix = str(naming_convention().get("uq", "")).partition("%")[0]
     for changes in table_changes(upgrade):
         table, schema = changes.table_name, changes.schema
         drops = [op for op in changes.ops if isinstance(op, ops.DropIndexOp)]
@@ -54,7 +54,7 @@ def drop_as_constraints(context: MigrationContext, upgrade: ops.UpgradeOps, insp
         columns = {unique["name"]: unique["column_names"] for unique in uniques}
         for drop in drops:
             name = name_of(drop)
-            if name in columns and name not in indexes_by_revisions(context):
+            if name in columns and prefix and name.startswith(prefix):
                 create = ops.CreateUniqueConstraintOp(conv(name), table, columns[name], schema=schema)
                 changes.ops[changes.ops.index(drop)] = create.reverse()
 
