@@ -56,9 +56,13 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContex
         return None
     again = copy(op)
     setattr(again, "index_name" if is_index else "constraint_name", "...")
+    kind = PREFIXES.get(str(getattr(op, "constraint_type", None)), "")
+    pattern, unnamed = naming_convention().get(kind), ""
+    if pattern and context.facts.rebuilds and context.direction == "upgrade":
+        unnamed = f"; if it has none there, add naming_convention={ {kind: pattern}!r} and the name that this makes"
     return Problem(
         f"drops {'an index' if is_index else 'a constraint'} of {op.table_name} without a name, which always fails",
-        "give it the name that it has in the database, here and where it is created:\n"
+        f"give it the name that it has in the database, here and where it is created{unnamed}:\n"
         + as_python(again, batch=context.in_batch),
     )
 
