@@ -161,18 +161,11 @@ def _filled(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDial
 
 def _filling(add: ops.AddColumnOp, value: str) -> str:
     """Return an UPDATE, as code, that sets ``value`` in all rows that have NULL."""
-    code, kind = repr(value), ", sa.Text()"
-    if value in ("CURRENT_DATE", "CURRENT_TIME"):
-        code, kind = f"sa.func.{value.lower()}()", ""
-    elif isinstance(add.column.type, JSON):
-        quoted = "'" + value.replace("'", "''") + "'"
-        code, kind = f"sa.literal_column({quoted!r})", ""
-    elif isinstance(add.column.type, LargeBinary):
-        code, kind = repr(value.encode()), ", sa.LargeBinary()"
+    code = f"sa.func.{value.lower()}()" if value in ("CURRENT_DATE", "CURRENT_TIME") else repr(value)
     schema = f", schema={add.schema!r}" if add.schema else ""
     name = str(add.column.name)
     return (
-        f"op.execute(sa.table({str(add.table_name)!r}, sa.column({name!r}{kind}){schema})"
+        f"op.execute(sa.table({str(add.table_name)!r}, sa.column({name!r}, sa.Text()){schema})"
         f".update().where(sa.column({name!r}).is_(None)).values({{{name!r}: {code}}}))"
     )
 
