@@ -100,14 +100,15 @@ class ExpressionDefault(DefaultClause):
 
 
 class Lines(ops.MigrateOperation):
-    """Code or comments as the script has them; the downgrade has none."""
+    """Code or comments as the script has them; the downgrade has its own, if any."""
 
-    def __init__(self, *lines: str) -> None:
+    def __init__(self, *lines: str, downgrade: Collection[str] = ()) -> None:
         self.lines = lines
+        self.downgrade = downgrade
 
     def reverse(self) -> "Lines":
-        """Return no lines."""
-        return Lines()
+        """Return the lines of the downgrade."""
+        return Lines(*self.downgrade, downgrade=self.lines)
 
 
 class AutocommitBlock(ops.OpContainer):

@@ -1,6 +1,5 @@
 """Sequences that models take values from: created before their tables. Alembic creates none."""
 
-from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
@@ -10,23 +9,20 @@ from ..adapters.facts import Facts
 from .rendering import Lines, all_ops, sequence_code, sequence_of
 
 
-class CreateSequence(ops.MigrateOperation):
-    """CREATE SEQUENCE, on databases that have sequences."""
+class CreateSequence(Lines):
+    """CREATE SEQUENCE, and DROP SEQUENCE in the downgrade, on databases that have sequences."""
 
     def __init__(self, sequence: Sequence) -> None:
+        code, condition = sequence_code(sequence), "if op.get_context().dialect.supports_sequences:"
+        create, drop = (
+            (condition, f"op.execute(sa.schema.{kind}({code}))", "") for kind in ("CreateSequence", "DropSequence")
+        )
+        super().__init__(*create, downgrade=drop)
         self.sequence = sequence
-
-    def reverse(self) -> "DropSequence":
-        """Return the operation that drops the sequence."""
-        return DropSequence(self.sequence)
 
     def to_diff_tuple(self) -> tuple[str, str]:
         """Return what `flask db check` prints."""
         return "add_sequence", self.sequence.name
-
-
-class DropSequence(CreateSequence):
-    """DROP SEQUENCE, on databases that have sequences."""
 
 
 def missing_sequences(context: AutogenContext) -> list[CreateSequence]:
@@ -52,13 +48,3 @@ def create_sequences_first(context: MigrationContext, upgrade: ops.UpgradeOps, c
     if any(isinstance(op, CreateSequence) and op.sequence.name not in new for op in creates):
         creates.insert(0, Lines("# Existing rows have keys: let the sequence start after them, with start=..."))
     upgrade.ops[:] = [*creates, *rest]
-
-
-@renderers.dispatch_for(CreateSequence)
-def _create_sequence(_context: AutogenContext, op: CreateSequence) -> list[str]:
-    kind = "DropSequence" if isinstance(op, DropSequence) else "CreateSequence"
-    return [
-        "if op.get_context().dialect.supports_sequences:",
-        f"op.execute(sa.schema.{kind}({sequence_code(op.sequence)}))",
-        "",
-    ]
