@@ -26,7 +26,7 @@ class Journal:
         self.entries = Entries(execute, heads_as_text(execute))
         self.last_id = self.entries.create()
         self.session = Session(execute)
-        self.to_commit = self.locked = False
+        self.to_commit = False
         self.copies = 0
         self._begin_revision()
 
@@ -82,7 +82,7 @@ class Journal:
     def before(self, text: str, autocommit: bool = False) -> None:
         """Record what the statement is about to change; that is committed with the transaction that it commits.
 
-        Raise UnsafeError, before it runs, if it stands behind another, for then it is not recorded what it changes.
+        Raise UnsafeError, before it runs, if nothing could record what it, or what follows it, changes.
         ``autocommit`` says whether the connection commits it by itself.
         """
         if not self.session.watched:
@@ -91,18 +91,11 @@ class Journal:
         if not self.session.mode_is_known:
             self.session.read_mode()
         statement = Statement(text if self.session.escapes else text.replace("\\", r"\\"))
-        if statement.is_behind_another:
-            raise UnsafeError(
-                f"if the revision failed, this could not be undone: {shorten(text, 200, placeholder=' ...')}",
-                "execute the statement by itself, and set before it what it needs, such as",
-                "op.execute('SET SESSION max_statement_time = 100')",
-            )
+        remedy, line = statement.way_out
+        if remedy:
+            shown = shorten(text, 200, placeholder=" ...")
+            raise UnsafeError(f"if the revision failed, this could not be undone: {shown}", remedy, line)
         self.statement = statement
-        if statement.verb == "LOCK":
-            self.commit_last_step()
-        if self.locked:  # the journal's own table is out of reach
-            self.locked = statement.verb != "UNLOCK"
-            return
         if statement.verb == "SET":
             self.session.follow_set(statement.words)
         if not statement.surely_commits:
@@ -251,7 +244,6 @@ class Journal:
         """Record that the statement has run."""
         if not self.session.watched:
             return
-        self.locked |= self.statement.verb == "LOCK"
         if self.statement.surely_commits:
             self.unsaved, self.to_commit = [], False
         moved, self.under_way = self.under_way, []

@@ -40,10 +40,19 @@ class Statement(Tokens):
             self.keywords[:3] = ["TABLE" if word == "TABLES" else word for word in self.keywords[:3]]
 
     @property
-    def is_behind_another(self) -> bool:
-        """Return True if MariaDB runs a statement behind SET STATEMENT ... FOR, or one that ANALYZE measures."""
+    def way_out(self) -> tuple[str, str]:
+        """Return what to do instead, and a line of it, if nothing could record what follows; else empty strings.
+
+        That is a statement behind SET STATEMENT ... FOR of MariaDB, one that ANALYZE runs, and LOCK TABLES, which puts
+        the journal out of reach.
+        """
+        if self.verb == "LOCK":
+            return "DDL locks its table by itself; lock rows with", "op.execute('SELECT id FROM ... FOR UPDATE')"
         is_measured = self.verb == "ANALYZE" and not WRITES.isdisjoint(self.keywords[1:5])
-        return is_measured or self.keywords[:2] == ["SET", "STATEMENT"]
+        if is_measured or self.keywords[:2] == ["SET", "STATEMENT"]:
+            remedy = "execute the statement by itself, and set before it what it needs, such as"
+            return remedy, "op.execute('SET SESSION max_statement_time = 100')"
+        return "", ""
 
     @cached_property
     def verb(self) -> str:
@@ -100,7 +109,7 @@ class Statement(Tokens):
 
     def is_opaque(self, database: str) -> bool:
         """Return True if the journal cannot record what it changes: that stands elsewhere, or in another schema."""
-        if self.verb in {"CALL", "EXECUTE", "LOCK"} | COMPOUND or self.sets_autocommit:
+        if self.verb in {"CALL", "EXECUTE"} | COMPOUND or self.sets_autocommit:
             return True
         if self.keywords[:3] == ["BEGIN", "NOT", "ATOMIC"] or self._has(MOVES_ROWS):
             return True
