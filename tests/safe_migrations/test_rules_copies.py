@@ -196,7 +196,7 @@ def operation(change: Change, dialect: str) -> tuple[Operation, list[str]]:
 def in_sql(statement: str) -> list[Operation]:
     """Return the operations of SQL, as a script that executes it has them."""
     found = translate(ExecuteSQLOp(statement), "mysql")
-    return [Operation(each.op, 1, statement=each.statement, asks=each.asks) for each in found]
+    return [Operation(each.op, 1, statement=each.statement, requests=each.requests) for each in found]
 
 
 def found_in(operation: Operation, tables: KnownSchema) -> list[str]:

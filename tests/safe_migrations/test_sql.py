@@ -24,7 +24,7 @@ def shown(found: Translation) -> str:
     """The operation in one line: its class, its table, and all that it says."""
     op = found.op
     said = {name: value for name, value in vars(op).items() if name not in {"text", "table_name", "source_table"}}
-    said["asks"] = found.asks
+    said["asks"] = found.requests
     table = ".".join(
         filter(None, [said.pop("schema", None), getattr(op, "table_name", None) or getattr(op, "source_table", None)])
     )

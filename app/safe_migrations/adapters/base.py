@@ -234,7 +234,7 @@ class Adapter(ABC):
     def version(self, connection: Connection) -> tuple[str, str]:
         """Return product and version: ``("mariadb", "10.11.19")``."""
 
-    def is_one_way(self, _name: str, _before: str, _after: str) -> bool:
+    def is_irreversible(self, _name: str, _before: str, _after: str) -> bool:
         """Return whether no statement changes an object of a Snapshot from ``after`` back to ``before``."""
         return False
 

@@ -185,7 +185,7 @@ class Facts:
         """Return SQLAlchemy's type for such an enum, with name, schema and values."""
         return None
 
-    def growing_enum(self, _name: str, _value: str, _before: str | None = None) -> str:
+    def add_enum_value_sql(self, _name: str, _value: str, _before: str | None = None) -> str:
         """Return the statement that adds a value to the enum of that name, at the end or before another value."""
         return ""
 

@@ -106,7 +106,7 @@ def _grown(alters: Iterable[ops.AlterColumnOp], facts: Facts) -> Iterator[tuple[
         if op.modify_type is not None and (found := facts.enum(op.modify_type)):
             before, values = getattr(op.existing_type, "enums", ()), getattr(op.modify_type, "enums", ())
             if before:
-                yield found[0], [facts.growing_enum(found[0], value) for value in values if value not in before]
+                yield found[0], [facts.add_enum_value_sql(found[0], value) for value in values if value not in before]
 
 
 def _with_existing_enum(item: SchemaItem, alone: set[str], facts: Facts) -> SchemaItem:

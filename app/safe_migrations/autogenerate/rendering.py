@@ -82,7 +82,7 @@ class AddEnumValue(PerDialect):
     """A value for an enum that is a type of its own, last or ``before`` another one. No downgrade removes it."""
 
     def __init__(self, facts: Facts, name: str, value: str, before: str | None) -> None:
-        super().__init__({facts.product: [ops.ExecuteSQLOp(facts.growing_enum(name, value, before))]}, {})
+        super().__init__({facts.product: [ops.ExecuteSQLOp(facts.add_enum_value_sql(name, value, before))]}, {})
         self.name = name
         self.value = value
 

@@ -20,7 +20,7 @@ from ..drift import drift
 from ..errors import MigrationError, relative
 from ..plan import is_at_head, upgrades
 from ..remedies import Situation, message
-from ..review.recorder import one_way
+from ..review.recorder import irreversible_reason
 from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
 
 # As `-x` takes them. Only another session of the script can hold a lock on the copy, and MIGRATION_REHEARSAL_URL may
@@ -100,7 +100,7 @@ class Rehearsal:
         report.after = upgraded.count
         lost = list(losses(before, upgraded))
         without_downgrade = not hasattr(revision.module, "downgrade")
-        reason = "it has no downgrade()" if without_downgrade else one_way(Path(revision.path))
+        reason = "it has no downgrade()" if without_downgrade else irreversible_reason(Path(revision.path))
         if reason is not None:
             _report_losses([*lost, *overwritten(before, upgraded)], revision, report)
             report.notes.append(f"one-way: {reason}".rstrip(": "))
@@ -132,7 +132,7 @@ class Rehearsal:
         return {
             name: text
             for name, text in before.objects.items()
-            if after.objects.get(name, text) != text and self.adapter.is_one_way(name, text, after.objects[name])
+            if after.objects.get(name, text) != text and self.adapter.is_irreversible(name, text, after.objects[name])
         }
 
     def _run(self, revision: Script, report: Report, what: str) -> float | None:

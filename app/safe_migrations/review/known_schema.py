@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeEngine
 
 from ..adapters.facts import Facts
 from ..database import named_by_convention
-from .recorder import Operation, made_by
+from .recorder import Operation, as_table
 from .sql.ops import ChangeRowsOp, CommandOp
 from .trial import Trial
 
@@ -230,7 +230,7 @@ class KnownSchema:
         self.new.add(key)
         self.known[key] = made = KnownTable()
         made.partitioned = any(option.endswith("_partition_by") for option in operation.kw)
-        table = made_by(operation)
+        table = as_table(operation)
         for each in table.columns:
             _add_column(made, each)
         # Of the constraints: a column's own foreign keys came with it.
@@ -265,7 +265,7 @@ class KnownSchema:
     @apply.register
     def _(self, operation: ops.AddColumnOp) -> None:
         known = self.table(operation.table_name, operation.schema)
-        table = made_by(operation)
+        table = as_table(operation)
         _add_column(known, table.columns[operation.column.name])
         _add_checks(known, table)
         _add_indexes(known, table)

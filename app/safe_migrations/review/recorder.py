@@ -72,7 +72,7 @@ class Operation:
     """The batch that the operation is in."""
     statement: str | None = None
     """The SQL statement that the operation was read from; a statement may be several operations."""
-    asks: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, str] = field(default_factory=dict)
     """How SQL asks MySQL to run it: ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
 
 
@@ -171,13 +171,13 @@ def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
     from .sql import translate  # its library takes its time to load, and few scripts need it
 
     for found in translate(operation.op, dialect):
-        yield replace(operation, op=found.op, statement=found.statement, asks=found.asks)
+        yield replace(operation, op=found.op, statement=found.statement, requests=found.requests)
 
 
 _created: WeakKeyDictionary[CreateTableOp, Table] = WeakKeyDictionary()
 
 
-def made_by(operation: CreateTableOp | AddColumnOp) -> Table:
+def as_table(operation: CreateTableOp | AddColumnOp) -> Table:
     """Return the table that ``operation`` creates; or one of the new column only, with its constraints and indexes.
 
     The table is the same each time, for a foreign key that stands in a column goes to the first table that gets the
@@ -191,7 +191,7 @@ def made_by(operation: CreateTableOp | AddColumnOp) -> Table:
     return _created[operation]
 
 
-def one_way(script: Path) -> str | None:
+def irreversible_reason(script: Path) -> str | None:
     """Return the reason that a downgrade() gives if all it does is raise, which may be empty; None for any other."""
     for node in ast.parse(script.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
@@ -293,7 +293,7 @@ class Recorder:
         self._found.append(Operation(operation, self._line(), block is not None, autocommit, block))
         if block is not None:
             block.operations.append(operation)
-        return made_by(operation) if isinstance(operation, CreateTableOp) else None
+        return as_table(operation) if isinstance(operation, CreateTableOp) else None
 
     def _refuse(self, what: str) -> NoReturn:
         reason = NotInspectable(what)

@@ -15,7 +15,7 @@ from ..adapters.sqlite.dump import bare
 from ..adapters.sqlite.rebuilds import ON_LOSS, schema_in_memory
 from ..errors import UnsafeError
 from ..internals import copy_column
-from .recorder import Batch, Operation, made_by
+from .recorder import Batch, Operation, as_table
 
 DDL = ("CREATE ", "ALTER ", "DROP ")
 
@@ -74,7 +74,7 @@ class Trial:
                     for operation in what.changes:
                         batch.invoke(_copied(operation))
             elif isinstance(what, CreateTableOp):  # with the foreign keys that stand in its columns
-                self._context.impl.create_table(made_by(what))
+                self._context.impl.create_table(as_table(what))
             elif not isinstance(what, BulkInsertOp | ExecuteSQLOp):
                 self._op.invoke(_copied(what))
 

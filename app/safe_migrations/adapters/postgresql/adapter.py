@@ -169,7 +169,7 @@ class PostgreSQL(Adapter):
         """Return what the server said at login: ``("postgresql", "15.20")``."""
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
 
-    def is_one_way(self, name: str, before: str, after: str) -> bool:
+    def is_irreversible(self, name: str, before: str, after: str) -> bool:
         """Return True for an enum that got values: no ALTER TYPE drops one."""
         if not (name.startswith("type ") and before.startswith("'")):
             return False

@@ -111,7 +111,7 @@ class PostgreSQLFacts(Facts):
             return None
         return self.quoted(str(here.name), here.schema), str(CreateEnumType(here).compile(dialect=self.sql_dialect))
 
-    def growing_enum(self, name: str, value: str, before: str | None = None) -> str:
+    def add_enum_value_sql(self, name: str, value: str, before: str | None = None) -> str:
         """Return it; from version 12 on it runs in a transaction, which cannot use the value yet."""
         literal = value.replace("'", "''")
         place = "" if before is None else " BEFORE '{}'".format(before.replace("'", "''"))

@@ -13,7 +13,7 @@ from sqlalchemy.types import NullType
 from ...adapters.facts import Facts
 from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..known_schema import KnownColumn
-from ..recorder import made_by
+from ..recorder import as_table
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, execute, python_type
 
@@ -160,7 +160,7 @@ def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Prob
 
 
 def _is_serial(op: ops.AddColumnOp) -> bool:
-    return op.column.server_default is None and made_by(op).autoincrement_column is not None
+    return op.column.server_default is None and as_table(op).autoincrement_column is not None
 
 
 def _volatile(default: object, facts: PostgreSQLFacts) -> str | None:

@@ -30,7 +30,7 @@ def add_unique(op: Any, context: RuleContext) -> Problem | None:
     kind = "unique index" if isinstance(op, ops.CreateIndexOp) else KINDS[op.constraint_type]
     on = f"{columns} of {op.table_name}" if len(op.columns) > 1 else f"{op.table_name}.{columns}"
     share = "rows share a value"
-    return _by_rows(f"adds a {kind} on {on}", f"if two {share}", f"because {share}", _duplicates(op, context), context)
+    return _if_found(f"adds a {kind} on {on}", f"if two {share}", f"because {share}", _duplicates(op, context), context)
 
 
 @rule(WARNS, ops.CreateForeignKeyOp)
@@ -39,7 +39,7 @@ def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem
     if _is_not_valid(op, context):
         return None
     rows = f"of {op.source_table} refer to a missing {op.referent_table}"
-    return _by_rows(f"adds {_called(op)}", f"if rows {rows}", f"because rows {rows}", _orphans(op), context)
+    return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", _orphans(op), context)
 
 
 @rule(WARNS, ops.CreateCheckConstraintOp)
@@ -51,10 +51,10 @@ def add_check(op: ops.CreateCheckConstraintOp, context: RuleContext) -> Problem 
     rows = table(op.table_name, schema=op.schema)
     query: Select[Any] = select(literal_column("*")).select_from(rows).where(literal_column(f"NOT ({condition})"))
     violate = f"rows of {op.table_name} violate it"
-    return _by_rows(f"adds {_called(op)}", f"if {violate}", f"because {violate}", query, context)
+    return _if_found(f"adds {_shown(op)}", f"if {violate}", f"because {violate}", query, context)
 
 
-def _by_rows(what: str, if_there: str, because: str, query: Select[Any], context: RuleContext) -> Problem:
+def _if_found(what: str, if_there: str, because: str, query: Select[Any], context: RuleContext) -> Problem:
     """Return a problem that blocks if the query finds rows, and warns otherwise."""
     found = context.tables.finds(query)
     return Problem(
@@ -107,14 +107,14 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
             locks = f"writes to {where} and {made.referent_table}"
         if isinstance(made, ops.CreateForeignKeyOp) and context.tables.is_partitioned(where, schema):
             yield Problem(
-                f"adds {_called(made)}, a partitioned table; this blocks {locks} while all rows are scanned, and NOT"
+                f"adds {_shown(made)}, a partitioned table; this blocks {locks} while all rows are scanned, and NOT"
                 " VALID is not possible",
                 REHEARSE,
             )
             continue
         validate = context.postgresql.validating(where, schema, name)
         yield Problem(
-            f"adds {_called(made)}, which blocks {locks} while all rows are scanned",
+            f"adds {_shown(made)}, which blocks {locks} while all rows are scanned",
             f"add it without validating existing rows:\n{as_python(_with(made, postgresql_not_valid=True))}\n"
             f"and validate them in the next revision:\n{execute(validate)}",
         )
@@ -127,14 +127,14 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
         index, use = by_index(made, context.facts)
         if not context.tables.is_partitioned(str(index.table_name), index.schema):
             yield Problem(
-                f"adds {_called(made)}, which blocks reads and writes of {index.table_name} while its index is built",
+                f"adds {_shown(made)}, which blocks reads and writes of {index.table_name} while its index is built",
                 f"create a unique index concurrently, in a separate revision:\n{concurrently(index)}\n"
                 f"and turn that index into the constraint in the next revision:\n{execute(use)}",
             )
         elif not is_on_table_alone(context):
             columns = ", ".join(context.facts.quoted(str(each)) for each in index.columns)
             yield Problem(
-                f"adds {_called(made)}, a partitioned table, which blocks reads and writes until it is done",
+                f"adds {_shown(made)}, a partitioned table, which blocks reads and writes until it is done",
                 for_each_partition(_adding(made, f"({columns})", context.facts, only="ONLY ")),
             )
 
@@ -176,7 +176,7 @@ def add_foreign_key_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         _name, where, schema = _place(made)
         if context.tables.has_rows(where, schema) is not False:
             yield Problem(
-                f"adds {_called(made)}; the server rebuilds {where} for this and blocks writes until it is done",
+                f"adds {_shown(made)}; the server rebuilds {where} for this and blocks writes until it is done",
                 REHEARSE,
             )
 
@@ -223,7 +223,7 @@ def _is_not_valid(op: Any, context: RuleContext) -> bool:
     return bool(op.kw.get(f"{context.facts.dialect}_not_valid"))
 
 
-def _called(op: Any) -> str:
+def _shown(op: Any) -> str:
     return f"{_named(KINDS[op.constraint_type], op.constraint_name)} to {_place(op)[1]}"
 
 

@@ -41,7 +41,7 @@ def _created_again(op: ops.AlterColumnOp, context: RuleContext) -> Problem | Non
     if before is None or now is None or before.name != now.name or now.name not in _types_created(context):
         return None
     name = facts.quoted(str(now.name), now.schema)
-    added = [execute(facts.growing_enum(name, each)) for each in now.enums if each not in before.enums]
+    added = [execute(facts.add_enum_value_sql(name, each)) for each in now.enums if each not in before.enums]
     return Problem(
         f"creates enum {now.name}, but {op.table_name}.{op.column_name} has it already, so this fails",
         "on postgresql leave out CREATE TYPE, DROP TYPE and the change of the column, and add the value:\n"

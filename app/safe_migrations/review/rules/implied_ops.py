@@ -7,7 +7,7 @@ from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table
 
 from ...adapters.facts import Facts
-from ..recorder import made_by
+from ..recorder import as_table
 
 Op = TypeVar("Op", bound=ops.MigrateOperation)
 KINDS = {
@@ -52,7 +52,7 @@ def _order(constraint: Any) -> tuple[str, ...]:
 
 
 def _implied_by_column(op: ops.AddColumnOp, facts: Facts) -> list[Any]:
-    table = made_by(op)
+    table = as_table(op)
     constraints = [
         made for constraint, made in constraints_of(table) if not is_inline(op, constraint) and facts.makes(constraint)
     ]

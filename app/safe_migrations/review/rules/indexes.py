@@ -20,14 +20,14 @@ def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -
         if not context.tables.is_partitioned(str(index.table_name), index.schema):
             if not index.kw.get("postgresql_concurrently"):
                 yield Problem(
-                    f"creates {_called(index)} without CONCURRENTLY, which blocks writes to {index.table_name} until it"
+                    f"creates {_shown(index)} without CONCURRENTLY, which blocks writes to {index.table_name} until it"
                     " is built",
                     f"create it concurrently, in a separate revision:\n{concurrently(index)}",
                 )
         elif not is_on_table_alone(context):
             create = str(CreateIndex(index.to_index()).compile(dialect=context.facts.sql_dialect))
             yield Problem(
-                f"creates {_called(index)} on a partitioned table, which blocks writes to {index.table_name} and is not"
+                f"creates {_shown(index)} on a partitioned table, which blocks writes to {index.table_name} and is not"
                 " possible concurrently",
                 for_each_partition(create.replace(" CONCURRENTLY", "").replace(" ON ", " ON ONLY ", 1)),
             )
@@ -40,7 +40,7 @@ def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, context
         return None
     verb = "creates" if isinstance(op, ops.CreateIndexOp) else "drops"
     return Problem(
-        f"{verb} {_called(op)} concurrently in a transaction, which PostgreSQL refuses",
+        f"{verb} {_shown(op)} concurrently in a transaction, which PostgreSQL refuses",
         f"use an autocommit block, in a separate revision:\n{in_autocommit_block(op)}",
     )
 
@@ -58,11 +58,11 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
         return None
     waits = f"blocks reads and writes of {table or 'its table'} while it waits for running transactions"
     if context.tables.is_partitioned(str(table), op.schema):
-        return Problem(f"drops {_called(op)} of a partitioned table, which {waits}", REHEARSE)
+        return Problem(f"drops {_shown(op)} of a partitioned table, which {waits}", REHEARSE)
     again = copy(op)
     again.table_name, again.kw = table, {**op.kw, "postgresql_concurrently": True}
     return Problem(
-        f"drops {_called(op)} without CONCURRENTLY, which {waits}",
+        f"drops {_shown(op)} without CONCURRENTLY, which {waits}",
         f"drop it concurrently, in a separate revision:\n{in_autocommit_block(again)}",
     )
 
@@ -112,7 +112,7 @@ def fulltext_blocks(op: ops.CreateIndexOp, _context: RuleContext) -> Problem | N
     kinds = {str(value).upper() for option, value in op.kw.items() if option.endswith("_prefix")}
     for kind in kinds & {"FULLTEXT", "SPATIAL"}:
         return Problem(
-            f"creates {kind} {_called(op)}, which blocks writes to {op.table_name} until it is built", REHEARSE
+            f"creates {kind} {_shown(op)}, which blocks writes to {op.table_name} until it is built", REHEARSE
         )
     return None
 
@@ -141,7 +141,7 @@ def for_each_partition(statement: str) -> str:
     )
 
 
-def _called(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:
+def _shown(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:
     return f"index {op.index_name}" if op.index_name else f"an index of {op.table_name}"
 
 

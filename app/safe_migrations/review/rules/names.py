@@ -10,7 +10,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql.elements import conv
 
 from ...database import named_by_convention, naming_convention
-from ..recorder import made_by
+from ..recorder import as_table
 from .implied_ops import KINDS, constraints_of, is_inline
 from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python
@@ -73,7 +73,7 @@ def _nameless(op: Any, context: RuleContext) -> Iterator[Any]:
         if not isinstance(op, ops.CreatePrimaryKeyOp) and real_name(op) is None:
             yield op
         return
-    for constraint, made in constraints_of(made_by(op)):
+    for constraint, made in constraints_of(as_table(op)):
         if context.facts.makes(constraint) and (_loses_name(op, constraint, context) or real_name(made) is None):
             yield made
 
@@ -137,7 +137,7 @@ def _named(op: Any) -> Iterator[tuple[str, str]]:
         if name := getattr(op, attribute, None):
             yield kind, str(name)
     if isinstance(op, ops.CreateTableOp | ops.AddColumnOp):
-        table = made_by(op)
+        table = as_table(op)
         yield from [("table", table.name)] if isinstance(op, ops.CreateTableOp) else []
         yield from (("column", each.name) for each in table.columns)
         yield from (("constraint", str(each.name)) for each in table.constraints if each.name)

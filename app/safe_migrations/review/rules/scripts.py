@@ -7,7 +7,7 @@ from pathlib import Path
 from flask import current_app
 
 from ..findings import Assurances
-from ..recorder import Revision, one_way
+from ..recorder import Revision, irreversible_reason
 from ..sql import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import execute
@@ -104,7 +104,7 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
     """Report a script that could not be recorded to its end, and so was not reviewed to its end."""
     for direction, reason in revision.not_inspectable.items():
         absent = not hasattr(revision.script.module, direction)
-        is_reported = absent or reason.always_fails or one_way(Path(revision.script.path)) is not None
+        is_reported = absent or reason.always_fails or irreversible_reason(Path(revision.script.path)) is not None
         if direction == "downgrade" and is_reported:  # by missing_downgrade, or by the script itself
             continue
         yield Problem(
@@ -140,16 +140,16 @@ def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | No
     """Report an upgrade that cannot be reverted; unless it leaves the schema alone, or nothing can revert it."""
     script = Path(revision.script.path)
     failure = revision.not_inspectable.get("downgrade")
-    if failure and failure.always_fails and one_way(script) is None:
+    if failure and failure.always_fails and irreversible_reason(script) is None:
         return Problem(
             f"cannot be downgraded, because line {failure.line} of its downgrade() always fails: {failure}",
             f"correct it, or raise with the reason why it cannot be reversed:\n{RAISE}",
             line=failure.line,
         )
-    if "downgrade" not in revision.recordings or revision.downgrade or one_way(script) is not None:
+    if "downgrade" not in revision.recordings or revision.downgrade or irreversible_reason(script) is not None:
         return None
     commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
-    if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.has_way_back for op in commands):
+    if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.is_reversible for op in commands):
         return None
     body = ast.parse(script.read_text(encoding="utf-8")).body
     lines = [each.lineno for each in body if isinstance(each, ast.FunctionDef) and each.name == "downgrade"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause
 
-from ..recorder import made_by
+from ..recorder import as_table
 from ..sql import CommandOp
 from .registry import BLOCKS, MYSQL, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, execute, python_type
@@ -65,7 +65,7 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
 def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Problem]:
     facts, column, default = context.mysql, op.column, op.column.server_default
     what = f"adds column {op.table_name}.{column.name}"
-    if column.autoincrement is True or made_by(op).autoincrement_column is not None:
+    if column.autoincrement is True or as_table(op).autoincrement_column is not None:
         yield Problem(f"{what} with AUTO_INCREMENT, which blocks writes until it is done", QUIET)
     elif isinstance(default, Computed):
         if default.persisted and facts.copies("STORED"):
@@ -117,7 +117,7 @@ def _copied_for_change(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[
         and context.mysql.copies(f"{'ADD' if auto_increment else 'DROP'} AUTO_INCREMENT")
     ):
         yield Problem(f"{what}, which {'adds' if auto_increment else 'removes'} AUTO_INCREMENT; {COPIES}", QUIET)
-    elif context.mysql.copies_for_type(before, after) and not _crosses(op, context) and not _moves(op, context):
+    elif context.mysql.copies_for_type(before, after) and not _crosses(op, context) and not _reorders_enum(op, context):
         was = f" from {context.facts.spelled(before)}" if before is not None else ""
         yield Problem(
             f"{what}{was} to {context.facts.spelled(after)}; {COPIES}",
@@ -143,16 +143,18 @@ def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem
 
 def _refuses_to_copy(context: RuleContext) -> bool:
     """Return True if the SQL requests an ALGORITHM or LOCK with which the server fails instead of copying the table."""
-    asks = context.operation.asks if context.operation else {}
-    return asks.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or asks.get("lock") == "NONE"
+    requests = context.operation.requests if context.operation else {}
+    return requests.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or requests.get("lock") == "NONE"
 
 
 def _requested_lock(context: RuleContext) -> str:
     """Return the words in the SQL that block writes, whatever it alters; empty if there are none."""
-    asks = context.operation.asks if context.operation else {}
-    if asks.get("lock") in ("SHARED", "EXCLUSIVE"):
-        return f"LOCK={asks['lock']}"
-    copies = asks.get("algorithm") == "COPY" and asks.get("lock") != "NONE" and context.mysql.copies("the table")
+    requests = context.operation.requests if context.operation else {}
+    if requests.get("lock") in ("SHARED", "EXCLUSIVE"):
+        return f"LOCK={requests['lock']}"
+    copies = (
+        requests.get("algorithm") == "COPY" and requests.get("lock") != "NONE" and context.mysql.copies("the table")
+    )
     return "ALGORITHM=COPY" if copies else ""
 
 
@@ -173,7 +175,7 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Pr
 def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report enum values that move or are removed: rows store a value's position (MySQL manual, "The ENUM Type")."""
     after = op.modify_type or op.existing_type
-    if after is None or _refuses_to_copy(context) or not _moves(op, context):
+    if after is None or _refuses_to_copy(context) or not _reorders_enum(op, context):
         return None
     old, new = context.mysql.enum_values(context.type_before(op)), context.mysql.enum_values(after)
     gone = [value for value in old if value not in new]
@@ -186,7 +188,7 @@ def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     )
 
 
-def _moves(op: ops.AlterColumnOp, context: RuleContext) -> bool:
+def _reorders_enum(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     """Return True if values of an enum are removed or get another position."""
     old = context.mysql.enum_values(context.type_before(op))
     new = context.mysql.enum_values(op.modify_type or op.existing_type)

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Table, column
 from sqlalchemy.types import TypeEngine
 
 from ...adapters.casts import Cast, Kind, outside
-from ..recorder import made_by
+from ..recorder import as_table
 from .implied_ops import constraints_of
 from .registry import BLOCKS, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, python_type
@@ -90,7 +90,7 @@ def small_key(
     op: ops.CreateTableOp | ops.AddColumnOp | ops.CreateForeignKeyOp, context: RuleContext
 ) -> Iterator[Problem]:
     """Report a key that runs out, and is slow to enlarge then; and a foreign key of another type than its target."""
-    made = None if isinstance(op, ops.CreateForeignKeyOp) else made_by(op)
+    made = None if isinstance(op, ops.CreateForeignKeyOp) else as_table(op)
     key = made.autoincrement_column if made is not None else None
     kind = None if key is None else context.facts.kind(key.type)
     if key is not None and kind is not None and kind.family == "integer" and kind.size < BITS_OF_A_KEY:

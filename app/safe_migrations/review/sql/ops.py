@@ -13,7 +13,7 @@ LOSES_DATA = {"DROP DATABASE", "DROP SCHEMA", "DROP MATERIALIZED VIEW", "DROP TA
 LOSES_DATA |= {"DROP PARTITION", "TRUNCATE PARTITION", "DISCARD TABLESPACE", "DISCARD PARTITION", "DROP SYSTEM"}
 LOSES_DATA |= {"ALTER TYPE ... DROP ATTRIBUTE"}
 # Commands that no statement reverts.
-NO_WAY_BACK = {"ALTER TYPE ... ADD VALUE"}
+IRREVERSIBLE = {"ALTER TYPE ... ADD VALUE"}
 # Commands that change no value, besides each CREATE.
 KEEPS_DATA = {"COMMENT ON", "SET", "ANALYZE", "GRANT", "REVOKE", "PRAGMA", "REFRESH MATERIALIZED VIEW", "OWNER TO"}
 KEEPS_DATA |= {"VALIDATE CONSTRAINT", "ADD UNIQUE USING INDEX", "ADD PRIMARY KEY USING INDEX"}
@@ -80,9 +80,9 @@ class CommandOp(MigrateOperation):
         return self.words in KEEPS_SCHEMA
 
     @property
-    def has_way_back(self) -> bool:
+    def is_reversible(self) -> bool:
         """Return True if a statement can revert this."""
-        return self.words not in NO_WAY_BACK
+        return self.words not in IRREVERSIBLE
 
     @property
     def keeps_data(self) -> bool:
@@ -97,7 +97,7 @@ class Translation:
     op: MigrateOperation
     statement: str | None = None
     """The whole statement; None for SQLAlchemy's constructs, which say it without SQL."""
-    asks: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, str] = field(default_factory=dict)
     """How a statement of MySQL asks to be run: ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
 
 

@@ -130,5 +130,5 @@ def _selects(condition: Any) -> bool:
     if next(islice(condition.walk(), LONG, None), None) is not None:
         return True
     simplified = simplify(condition.copy())
-    asks = simplified.find(exp.Column, exp.Query, exp.Anonymous, exp.Exists)
-    return asks is not None or simplified == exp.false() or simplified.name == "0"
+    requests = simplified.find(exp.Column, exp.Query, exp.Anonymous, exp.Exists)
+    return requests is not None or simplified == exp.false() or simplified.name == "0"

@@ -76,9 +76,9 @@ def _of_statement(words: Words) -> list[Translation]:
     for pattern in INSIDE:
         if found := find(inside, pattern):
             inside = found.part("rest")
-    asks = {how.lower(): value for how, value in re.findall(rf"\b{ASKS}\b", inside.keywords)}
+    requests = {how.lower(): value for how, value in re.findall(rf"\b{ASKS}\b", inside.keywords)}
     try:
-        return [Translation(op, words.text, asks) for op in _read(inside)]
+        return [Translation(op, words.text, requests) for op in _read(inside)]
     except Unread:
         return [Translation(_unread(inside.text), words.text)]
 
