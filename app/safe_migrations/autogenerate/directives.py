@@ -3,7 +3,6 @@
 Every command of `flask db` imports this module: it loads little, and generation.py only for `flask db migrate`.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -15,10 +14,9 @@ from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import JSON, Column, DefaultClause, FetchedValue, Text, cast, literal_column, select
+from sqlalchemy import JSON, Column, DefaultClause, FetchedValue
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.functions import now
-from sqlalchemy.types import TypeEngine
 
 from ..adapters import OWN_TABLES, Adapter, adapter_of
 from ..errors import MigrationError, summary
@@ -155,26 +153,17 @@ def compare_server_default(theirs: Any) -> Any:
         default: FetchedValue | None,
         in_models: str | None,
     ) -> bool | None:
-        connection = migration_context.connection
         if default is None:
             return None if column.nullable else False
-        if in_database is None or in_models is None or connection is None or not isinstance(default, DefaultClause):
+        if in_database is None or in_models is None or not isinstance(default, DefaultClause):
             return None
-
-        def value(sql: str) -> Any:
-            found = str(connection.scalar(select(cast(literal_column(sql), Text))))
-            return _plain(found, column.type)
-
-        is_text = isinstance(default.arg, str)
+        # Alembic puts a text between quotes as it is, and asks PostgreSQL for json = json, which it does not have.
+        if isinstance(column.type, JSON) or (isinstance(default.arg, str) and "'" in in_models):
+            return False
         try:
-            # Alembic puts a text between quotes as it is, and asks PostgreSQL for json = json, which it does not have.
-            if (is_text and "'" in in_models) or isinstance(column.type, JSON):
-                wanted = _plain(in_models, column.type) if is_text else value(in_models)
-                differs: bool = value(in_database) != wanted
-            else:
-                differs = migration_context.impl.compare_server_default(  # type: ignore[no-untyped-call]
-                    inspected, column, in_models, in_database
-                )
+            differs: bool = migration_context.impl.compare_server_default(  # type: ignore[no-untyped-call]
+                inspected, column, in_models, in_database
+            )
         except DBAPIError as error:
             raise MigrationError(
                 f"the server default of {column.table.name}.{column.name} cannot be compared: {summary(error)}",
@@ -184,11 +173,3 @@ def compare_server_default(theirs: Any) -> Any:
         return differs
 
     return compare if theirs is True else theirs
-
-
-def _plain(text: str, kind: TypeEngine[Any]) -> Any:
-    """Return the value of a default, so that two texts of the same JSON are equal."""
-    try:
-        return json.loads(text) if isinstance(kind, JSON) else text
-    except ValueError:
-        return text
