@@ -18,7 +18,7 @@ from ..review.rules.possible_renames import same_family, similarity
 from .check_constraints import recreate_checks
 from .questions import agreed, given_pairs, wrong
 from .renamed_inspector import Renames, differences
-from .rendering import Directions, PerDialect, table_changes
+from .rendering import Directions, Lines, PerDialect, table_changes
 
 
 def find_renames(context: MigrationContext, upgrade: ops.UpgradeOps, facts: Facts) -> Renames:
@@ -157,9 +157,10 @@ def rename_operations(context: MigrationContext, renames: Renames) -> list[ops.M
     return [*tables, *drop, *columns, *create]
 
 
-def _table_renamed(schema: str | None, *names: str) -> PerDialect:
-    up, down = (ops.RenameTableOp(*pair, schema=schema) for pair in (names, names[::-1]))
-    return PerDialect.of(lambda _facts: ([up], [down]))
+def _table_renamed(schema: str | None, old: str, new: str) -> Lines:
+    options = f", schema={schema!r}" if schema else ""
+    up, down = (f"op.rename_table({str(a)!r}, {str(b)!r}{options})" for a, b in ((old, new), (new, old)))
+    return Lines(up, downgrade=(down,))
 
 
 def _column_renamed(table: Name, old: str, new: str, facts: Facts) -> Directions:

@@ -137,12 +137,6 @@ def _per_dialect(context: AutogenContext, op: PerDialect) -> list[str]:
     return [*found, ""]
 
 
-@renderers.dispatch_for(ops.RenameTableOp)
-def _rename_table(_context: AutogenContext, op: ops.RenameTableOp) -> str:
-    schema = f", schema={op.schema!r}" if op.schema else ""
-    return f"op.rename_table({str(op.table_name)!r}, {str(op.new_table_name)!r}{schema})"
-
-
 @renderers.dispatch_for(Lines)
 def _lines(_context: AutogenContext, op: Lines) -> list[str]:
     return list(op.lines)
