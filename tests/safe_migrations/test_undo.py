@@ -440,16 +440,12 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
             "SET SESSION sql_generate_invisible_primary_key = 1",
             "CREATE TABLE b (v VARCHAR(9), w INT)",
             "INSERT INTO b VALUES ('x', 1), ('x', 1), ('X', 2)",
-            "CREATE TABLE c (s TEXT, v INT, PRIMARY KEY (s(10)))",
-            "INSERT INTO c VALUES ('x', 1), ('y', 2)",
             "SET SESSION sql_generate_invisible_primary_key = 0",
         ],
         [
             "SET SESSION sql_generate_invisible_primary_key = 1",
             "ALTER TABLE b DROP w",
             "UPDATE b SET v = 'z'",
-            "UPDATE c SET v = 3 WHERE s = 'x'",
-            "ALTER TABLE c DROP v",
             "ALTER TABLE b DROP PRIMARY KEY, DROP my_row_id, ADD id INT AUTO_INCREMENT PRIMARY KEY FIRST",
             "ALTER TABLE a MODIFY v CHAR(1)",
             "DROP TABLE a",
@@ -616,7 +612,7 @@ OWN: dict[str, tuple[list[str], list[str]]] = {
     ),
     "key with a part of a text": (
         ["CREATE TABLE a (s TEXT, v INT, PRIMARY KEY (s(10)))", "INSERT INTO a VALUES ('x', 1), ('y', 2)"],
-        ["UPDATE a SET v = 3 WHERE s = 'x'", "ALTER TABLE a DROP v"],
+        ["ALTER TABLE a DROP v"],
     ),
     "renamed by what casts": (
         [A, "INSERT INTO a VALUES (1, 1, 20)"],
@@ -695,7 +691,6 @@ ROWS_FIRST = {
     "MySQL: keys that the server adds",
     "order of triggers of another definer",
     "MariaDB: rows that IGNORE takes",
-    "key with a part of a text",
     "settings that limit statements",
     "MySQL: no table without a primary key",
 }
@@ -708,6 +703,7 @@ NOT_COVERED = {"exchanged partition", "temporary table that hides one"}
 NOT_FOUND_BY_KEY = {
     "another character set without a key",
     "column of the primary key",
+    "key with a part of a text",
     "whole rows of a table with foreign keys and triggers",
     "zero in a key that becomes AUTO_INCREMENT",
     "table without a key",

@@ -5,7 +5,6 @@ same type changes as the revision. Where `t` differs from `a`, another session h
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from uuid import uuid4
 
 from ...console import log
@@ -70,9 +69,10 @@ def make(execute: Execute, state: State, copy: Copy, number: int) -> None:
     wanted = {name: found[name] for name in [*copy.key, *copy.columns]}
     log.info("Saving %s of %s in case this revision fails", ", ".join(copy.columns), state.place)
     values = ", ".join(f"{quoted(column.name)} AS {quoted(name)}" for name, column in wanted.items())
-    index = primary_key([replace(column, name=name) for name, column in wanted.items()], copy.key)
     copy.table = f"{COPY}_{number}"
-    execute(f"CREATE TABLE {copy.table} {index} ENGINE=InnoDB AS SELECT {values} FROM {quoted(state.place)}")
+    execute(
+        f"CREATE TABLE {copy.table} {primary_key(copy.key)} ENGINE=InnoDB AS SELECT {values} FROM {quoted(state.place)}"
+    )
 
 
 class ReturningRows:
@@ -122,10 +122,9 @@ class ReturningRows:
     def _convert_copy(self, copy: Copy, columns: list[str], now: str) -> None:
         """Copy the key and these columns of the copy, and change the types of the columns as the revision did."""
         second, definition = f"{copy.table}_after", Definition.read(now)
-        index = primary_key(columns_of(self.execute, copy.table), copy.key)
         self.execute(f"DROP TABLE IF EXISTS {second}")
         self.execute(
-            f"CREATE TABLE {second} {index} ENGINE=InnoDB {definition.letters}"
+            f"CREATE TABLE {second} {primary_key(copy.key)} ENGINE=InnoDB {definition.letters}"
             f" AS SELECT {listed([*copy.key, *columns])} FROM {copy.table}"
         )
         changes = [f"MODIFY {quoted(name)} {definition.plain(self._now(name, now))}" for name in columns]

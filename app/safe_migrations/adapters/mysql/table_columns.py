@@ -10,8 +10,6 @@ from .catalog import quoted
 from .facts import MYSQL_KINDS
 from .session import Execute
 
-# InnoDB takes 3072 (MySQL manual, "InnoDB Limits"), of which some are for the columns that are no text.
-OCTETS_OF_A_KEY = 3000
 # Compared byte by byte, for a collation may take 'a' and 'A' for the same.
 TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
 
@@ -28,7 +26,6 @@ class Column:
     follows_updates: bool
     nullable: bool
     charset: str
-    octets: int
 
 
 def columns_of(execute: Execute, table: str) -> list[Column]:
@@ -41,22 +38,20 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
             "on update" in extra.lower(),
             nullable == "YES",
             charset or "",
-            OCTETS_OF_A_KEY + 1 if data.endswith(("text", "blob")) else int(octets or 0),
         )
-        for name, kind, data, extra, nullable, charset, octets in execute(
-            "SELECT column_name, column_type, data_type, extra, is_nullable, character_set_name,"
-            " character_octet_length FROM information_schema.columns"
-            " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position",
+        for name, kind, data, extra, nullable, charset in execute(
+            "SELECT column_name, column_type, data_type, extra, is_nullable, character_set_name"
+            " FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s"
+            " ORDER BY ordinal_position",
             (table,),
         )
         if " GENERATED" not in extra.upper()
     ]
 
 
-def primary_key(columns: list[Column], keys: list[str]) -> str:
-    """Return SQL for the key of a copy with these columns; nothing if there is none, or it is too long."""
-    fits = sum(column.octets for column in columns if column.name in keys) <= OCTETS_OF_A_KEY
-    return f"(PRIMARY KEY ({listed(keys)}))" if keys and fits else ""
+def primary_key(keys: list[str]) -> str:
+    """Return SQL for the key of a copy with these columns; nothing if there are none."""
+    return f"(PRIMARY KEY ({listed(keys)}))" if keys else ""
 
 
 def equals(one: str, other: str, is_text: bool) -> str:

@@ -78,8 +78,10 @@ class Definition:
 
     @property
     def key(self) -> list[str]:
-        """Return the columns of the primary key."""
+        """Return the columns of the primary key; none if it has only a part of one, for then a copy cannot have it."""
         line = self.lines.get(("PRIMARY KEY", ""), "")
+        if re.search(rf"{NAME}\(\d+\)", line):
+            return []
         return [_unquoted(match[0]).lower() for match in re.finditer(NAME, line)]
 
     @property
