@@ -14,7 +14,6 @@ from ...retry import RetryPolicy
 from ..base import RESTORE, Adapter, Lock, Part
 from .catalog import (
     JOURNAL,
-    broken_restore,
     drop_all,
     heads_as_text,
     quoted,
@@ -141,7 +140,10 @@ class MySQL(Adapter):
 
     def broken_restore(self, connection: Connection) -> str:
         """Read the mark that a restore leaves until it is done."""
-        return broken_restore(executing(connection))
+        execute = executing(connection)
+        if not there(execute, RESTORE):
+            return ""
+        return next((str(file) for (file,) in execute(f"SELECT file FROM {RESTORE}")), "FILE")
 
     def recover(self, connection: Connection, retry: RetryPolicy) -> None:
         """Undo what a killed run had done of its last revision."""

@@ -97,13 +97,6 @@ def as_text(heads: Iterable[str]) -> str:
     return ",".join(sorted(heads))
 
 
-def broken_restore(execute: Execute) -> str:
-    """Return the file whose restore is under way or was interrupted, or an empty string."""
-    if not there(execute, RESTORE):
-        return ""
-    return next((str(file) for (file,) in execute(f"SELECT file FROM {RESTORE}")), "FILE")
-
-
 def drop_all(execute: Execute) -> None:
     """Drop all objects except the marks of a scratch database and of a restore."""
     found = there_are(execute)

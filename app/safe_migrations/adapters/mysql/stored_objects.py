@@ -41,15 +41,14 @@ class StoredObjects:
         """Drop what is new; create again what differs, with the settings that it had."""
         if entry.text is None:
             entry.drop(self.execute)
-        elif not entry.is_as_before(self.execute):
-            entry.drop(self.execute)
-            self._make(entry, entry.text)
-
-    def _make(self, entry: Entry, text: str) -> None:
+            return
+        if entry.is_as_before(self.execute):
+            return
+        entry.drop(self.execute)
         settings = dict(entry.settings)
-        if not (text.isascii() or settings.get("character_set_client", "").startswith("utf8")):
+        if not (entry.text.isascii() or settings.get("character_set_client", "").startswith("utf8")):
             settings.pop("character_set_client", None)  # what we send is UTF-8; a sequence has no settings
         with set_aside(self.execute, settings) if settings else nullcontext():
-            self.execute(text)
+            self.execute(entry.text)
         if entry.kind == "SEQUENCE":
             self.lost.append(f"the current value of the sequence {entry.name}")
