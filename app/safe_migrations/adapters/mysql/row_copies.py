@@ -104,7 +104,7 @@ class ReturningRows:
         if copy.saved:
             log.info("Saving the rows of %s in the table %s", self.name, copy.saved)
             self.execute(f"DROP TABLE IF EXISTS {copy.saved}")
-            self.execute(f"CREATE TABLE {copy.saved} ENGINE=InnoDB AS SELECT * FROM {self.table}")
+            self.execute(f"CREATE TABLE {copy.saved} {primary_key([])} ENGINE=InnoDB AS SELECT * FROM {self.table}")
             self.execute(f"DELETE FROM {self.table}")
         elif all(other.what == VALUES for other in self.state.copies):
             self._keep_what_others_wrote(copy, now)
@@ -160,7 +160,7 @@ class ReturningRows:
             has_second = columns_of(self.execute, f"{copy.table}_after")
             self._update(copy, cast, f"JOIN {copy.table}_after a USING ({listed(copy.key)})" if has_second else "")
             return
-        names, where = [column.name for column in columns_of(self.execute, copy.table)], ""
+        names, where = list(dict.fromkeys([*copy.key, *copy.columns])), ""
         if copy.key:
             where = f" LEFT JOIN {self.table} t USING ({listed(copy.key)}) WHERE t.{quoted(copy.key[0])} IS NULL"
         self.execute(

@@ -5,6 +5,7 @@ Here each value has to survive the new type and the way back; in a review (adapt
 
 from dataclasses import dataclass
 
+from ..base import OWN_TABLES
 from ..casts import Cast, cast, kind_of_text
 from .catalog import quoted
 from .facts import MYSQL_KINDS
@@ -12,6 +13,8 @@ from .session import Execute
 
 # Compared byte by byte, for a collation may take 'a' and 'A' for the same.
 TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
+
+ROW_NUMBER = f"{OWN_TABLES}row"
 
 SAME_CHARSET = {"utf8": "utf8mb3"}
 
@@ -50,8 +53,8 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
 
 
 def primary_key(keys: list[str]) -> str:
-    """Return SQL for the key of a copy with these columns; nothing if there are none."""
-    return f"(PRIMARY KEY ({listed(keys)}))" if keys else ""
+    """Return SQL for the key of a copy: these columns, or one that numbers the rows, for servers that require a key."""
+    return f"(PRIMARY KEY ({listed(keys)}))" if keys else f"({ROW_NUMBER} BIGINT AUTO_INCREMENT PRIMARY KEY)"
 
 
 def equals(one: str, other: str, is_text: bool) -> str:
