@@ -384,13 +384,15 @@ def test_names(project: Project, table: str) -> None:
     assert text.endswith("(m)")
 
 
+RENAME = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', new_column_name='called')"
+
+
 @pytest.mark.parametrize("name", ["collate", "check-inline"])
 def test_a_renamed_column(project: Project, name: str) -> None:
     """A column that gets another name has not been dropped: what it has may not go."""
     with_table(project, TABLES[name])
     before = state(project)
-    change = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', new_column_name='called')"
-    project.write(*revision("b1", "a1", change))
+    project.write(*revision("b1", "a1", RENAME))
     done = project.db("upgrade", **REVIEWED)
     assert (1, before) == (done.returncode, state(project))
     assert "(rebuild-loses)" in done.stderr
@@ -401,12 +403,11 @@ def test_an_index_on_a_renamed_column(project: Project, sort: str) -> None:
     """An index follows a renamed column, without what Alembic does not read of it: that is refused."""
     with_table(project, PLAIN, f"CREATE INDEX ix ON pet (name {sort})")
     before = state(project)
-    change = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', new_column_name='called')"
-    project.write(*revision("b1", "a1", change))
+    project.write(*revision("b1", "a1", RENAME))
     done = project.db("upgrade", **REVIEWED)
     assert (1, before) == (done.returncode, state(project))
     assert "the index ix of pet cannot be put back after this change" in done.stderr
-    drop = change.replace(":\n", ":\n    batch.drop_index('ix')\n")
+    drop = RENAME.replace(":\n", ":\n    batch.drop_index('ix')\n")
     project.write(*revision("b1", "a1", drop, more='safety_assured = {"rename-column": "a test"}'))
     project.ok("upgrade", **REVIEWED)
 
