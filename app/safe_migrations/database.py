@@ -89,6 +89,11 @@ class Database:
         with self.read() as connection:
             return self.adapter.has_tables(connection)
 
+    def has_rows(self) -> bool:
+        """Return whether a table of the app has a row; True if that cannot be read."""
+        with self.read() as connection:
+            return self.adapter.has_rows(connection)
+
     def interrupted(self) -> str:
         """Return which run is under way, or was killed and may have left half of its work; else an empty string."""
         with self.read() as connection:

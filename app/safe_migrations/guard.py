@@ -147,7 +147,7 @@ def _review(plan: Plan, database: Database, mode: str) -> None:
 def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
     """Return True if the steps change the schema or rows, and ``mode`` asks for a backup before that."""
     changes = any(isinstance(step, RevisionStep) for step in plan.steps)
-    if not changes or mode == "never" or not database.adapter.has_rows(database.connection):
+    if not changes or mode == "never" or not database.has_rows():
         return False
     if mode == "always":
         return True

@@ -154,7 +154,7 @@ class Adapter(ABC):
         return next(self._tables(connection), None) is not None
 
     def has_rows(self, connection: Connection) -> bool:
-        """Return whether a table of the app has a row; True if that cannot be read. Ends the transaction."""
+        """Return whether a table of the app has a row; True if that cannot be read."""
         with self.hidden_rows_refused(connection):
             try:
                 return any(
@@ -163,8 +163,6 @@ class Adapter(ABC):
                 )
             except DBAPIError:
                 return True
-            finally:
-                connection.rollback()
 
     def hidden_rows_refused(self, _connection: Connection) -> AbstractContextManager[None]:
         """Raise an error for a query that would omit rows the user may not see: their table would look empty."""

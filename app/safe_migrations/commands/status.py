@@ -11,14 +11,13 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
-from ..adapters import adapter_of
-from ..backups.files import Backups
 from ..database import Database, heads_in_words
 from ..drift import drift
 from ..errors import masked, relative
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
+from .app_database import backups_of
 from .command import MigrationCommand, config_of, directory_option
 
 
@@ -41,25 +40,25 @@ def _at_head(config: Config) -> bool:
 
     def report(current: tuple[str, ...], migration_context: MigrationContext) -> list[Any]:
         nonlocal at_head
-        connection = migration_context.connection
-        assert connection is not None
-        adapter, (product, version) = adapter_of(connection.engine), Database(connection).product_and_version
-        interrupted = adapter.interrupted(connection)
+        assert migration_context.connection is not None
+        database = Database(migration_context.connection)
+        engine, (product, version) = database.connection.engine, database.product_and_version
+        interrupted = database.interrupted()
         at_head = is_at_head(script, current) and not interrupted
-        _line("database", f"{masked(connection.engine.url)}, {product} {version}")
+        _line("database", f"{masked(engine.url)}, {product} {version}")
         _line("revision", heads_in_words(current))
         _line("head", ", ".join(script.get_heads()) or "none: there are no scripts")
         if interrupted:
             _line("half-way", interrupted)
         pending, using = [] if at_head else _pending(script, current), settings()
-        findings = _findings(pending, connection.engine) if pending and using.review != "off" else []
+        findings = _findings(pending, engine) if pending and using.review != "off" else []
         for step in pending:
             _line("pending", f"{step.revision}, {step.doc}")
             for finding in findings:
                 if finding.revision == step.revision:
                     said = f"{finding.level}, acknowledged" if finding.acknowledged else finding.level
                     _line("", f"{said}: {finding.code}, line {finding.line}")
-        if newest := Backups(adapter, using.backup_folder, using.backup_keep).newest():
+        if newest := backups_of(engine, using).newest():
             _line("backup", relative(newest))
         if at_head:
             found = drift(migration_context)

@@ -119,7 +119,7 @@ class Recordings:
         self._recorders: dict[str, Recorder] = {}
         self._found: dict[tuple[str, int, str, str], Recording] = {}
 
-    def of(self, script: Script, product: str, *directions: str, connection: Connection | None = None) -> "Revision":
+    def of(self, script: Script, product: str, *directions: str, connection: Connection | None = None) -> Revision:
         """Return what the functions ``directions`` of a script do on ``product``; both functions, if none is named.
 
         An upgrade that is recorded now may inspect the database behind ``connection``, until it changes something.
