@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
-from alembic.runtime.migration import RevisionStep
 from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -146,8 +145,7 @@ def _review(plan: Plan, database: Database, mode: str) -> None:
 
 def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
     """Return True if the steps change the schema or rows, and ``mode`` asks for a backup before that."""
-    changes = any(isinstance(step, RevisionStep) for step in plan.steps)
-    if not changes or mode == "never" or not database.has_rows():
+    if not plan.revision_steps or mode == "never" or not database.has_rows():
         return False
     if mode == "always":
         return True

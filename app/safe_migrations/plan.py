@@ -31,16 +31,20 @@ class Plan:
     steps: list[MigrationStep]
     recordings: Recordings = field(default_factory=Recordings)
 
+    @property
+    def revision_steps(self) -> list[RevisionStep]:
+        """Return the steps that run a script; those of `stamp` run none."""
+        return [step for step in self.steps if isinstance(step, RevisionStep)]
+
     def scripts(self, *, upgrade: bool) -> list[Script]:
         """Return the scripts that are run in that direction, in the order in which they run."""
-        steps = [step for step in self.steps if isinstance(step, RevisionStep)]
-        return [step.revision for step in steps if step.is_upgrade == upgrade]
+        return [step.revision for step in self.revision_steps if step.is_upgrade == upgrade]
 
     @property
     def command(self) -> str:
         """Return what to type to run the steps again: ``downgrade base``. Call it while a command runs."""
         name = "upgrade" if all(step.is_upgrade for step in self.steps) else "downgrade"
-        if any(not isinstance(step, RevisionStep) for step in self.steps):
+        if len(self.revision_steps) < len(self.steps):
             name = "stamp"
         revisions = context.get_revision_argument() or "base"
         target = " ".join([revisions] if isinstance(revisions, str) else revisions)

@@ -17,7 +17,7 @@ DATABASES = ("sqlite", "mysql", "mariadb", "postgresql")
 def require(plan: Plan, database: Database) -> None:
     """Raise MigrationError, before the first step runs, if a step needs what the database does not have."""
     product, version = database.product_and_version
-    for revision in [*plan.scripts(upgrade=True), *plan.scripts(upgrade=False)]:
+    for revision in [step.revision for step in plan.revision_steps]:
         declared = getattr(revision.module, "requires", {})
         if not isinstance(declared, dict):
             raise _wrong(revision.revision, declared)

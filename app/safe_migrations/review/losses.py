@@ -10,7 +10,7 @@ from ..console import log
 from ..database import Database
 from ..plan import Plan
 from .known_schema import KnownSchema
-from .recorder import Operation, Revision
+from .recorder import Revision
 from .sql import ChangeRowsOp, CommandOp
 
 # Operations that add to a database, or change no value in it.
@@ -23,19 +23,15 @@ HARMLESS = (
 def can_lose(plan: Plan, product: str) -> bool:
     """Return whether a step of ``plan`` can lose data, or cannot be inspected."""
     return any(
-        revision.not_inspectable or not all(_is_harmless(operation.op) for operation in _operations(revision))
+        revision.not_inspectable
+        or not all(_is_harmless(operation.op) for operation in revision.upgrade + revision.downgrade)
         for revision in _recorded(plan, product)
     )
 
 
 def _recorded(plan: Plan, product: str) -> Iterator[Revision]:
-    for upgrade, direction in ((True, "upgrade"), (False, "downgrade")):
-        for script in plan.scripts(upgrade=upgrade):
-            yield plan.recordings.of(script, product, direction)
-
-
-def _operations(revision: Revision) -> list[Operation]:
-    return revision.upgrade + revision.downgrade
+    for step in plan.revision_steps:
+        yield plan.recordings.of(step.revision, product, "upgrade" if step.is_upgrade else "downgrade")
 
 
 def _is_harmless(op: ops.MigrateOperation) -> bool:
