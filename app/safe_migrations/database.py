@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -15,8 +15,10 @@ from sqlalchemy.exc import DBAPIError
 
 from .adapters import adapter_of
 from .adapters.base import version_options
-from .adapters.facts import Facts
 from .errors import LoginError, UnsafeError
+
+if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+    from .adapters.facts import Facts
 
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
 # server that takes the connection and says nothing, such as another service behind that port.
@@ -63,10 +65,12 @@ class Database:
             return self.adapter.version(connection)
 
     @cached_property
-    def facts(self) -> Facts:
+    def facts(self) -> "Facts":
         """Return what the product does with operations, in this version."""
+        from .adapters.products import facts_of
+
         product, version = self.product_and_version
-        return self.adapter.facts[product](tuple(map(int, version.split("."))))
+        return facts_of(product, tuple(map(int, version.split("."))))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

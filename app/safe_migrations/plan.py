@@ -1,8 +1,9 @@
 """The pending steps of a run, and what each of them does."""
 
 import shlex
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from alembic.runtime.migration import MigrationStep, RevisionStep
@@ -11,7 +12,9 @@ from alembic.util import CommandError
 
 from .database import Database
 from .errors import MigrationError
-from .review.recorder import Recordings
+
+if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+    from .review.recorder import Recordings
 
 
 def changes_revisions() -> bool:
@@ -25,11 +28,17 @@ def changes_revisions() -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps from ``heads``, where the database is, and what their scripts do, recorded once for each product."""
+    """The steps from ``heads``, where the database is, and what their scripts do."""
 
     heads: tuple[str, ...]
     steps: list[MigrationStep]
-    recordings: Recordings = field(default_factory=Recordings)
+
+    @cached_property
+    def recordings(self) -> "Recordings":
+        """Return what the scripts do, recorded once for each product."""
+        from .review.recorder import Recordings
+
+        return Recordings()
 
     @property
     def revision_steps(self) -> list[RevisionStep]:

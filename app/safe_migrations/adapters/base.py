@@ -2,7 +2,7 @@
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
 from pathlib import Path
@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from ..console import StepDone
 from ..errors import MigrationError, UnsafeError
 from ..retry import RetryPolicy
-from .facts import Facts
 
 if TYPE_CHECKING:  # only rehearsals need them
     from .databases import Databases
@@ -126,7 +125,6 @@ class Adapter(ABC):
     log_in_may_hang = True
     """Whether a server may never answer a login."""
 
-    facts: Mapping[str, type[Facts]]
     """By product."""
 
     suffix: str

@@ -20,7 +20,6 @@ from .catalog import (
     there,
     there_are,
 )
-from .facts import MariaDBFacts, MySQLFacts
 from .lock import NamedLock
 from .session import Execute, executing
 
@@ -37,7 +36,6 @@ class MySQL(Adapter):
     Alembic begins one transaction per step.
     """
 
-    facts = {"mysql": MySQLFacts, "mariadb": MariaDBFacts}
     suffix = ".sql.gz"
 
     def dump(self, connection: Connection, file: Path, _patience: RetryPolicy, part: Part = Part.ALL) -> None:

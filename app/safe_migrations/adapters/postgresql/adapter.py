@@ -27,7 +27,6 @@ from ..base import (
 from ..client_programs import LockTimeOutError
 from .databases import PostgreSQLDatabases
 from .dump import Dump, extensions, locks
-from .facts import PostgreSQLFacts
 from .lock import AdvisoryLock, require_session
 
 if TYPE_CHECKING:  # only rehearsals need it
@@ -47,7 +46,6 @@ SUBSCRIPTIONS = "pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE dat
 class PostgreSQL(Adapter):
     """PostgreSQL has transactional DDL."""
 
-    facts = {"postgresql": PostgreSQLFacts}
     reruns = driver_begins = True
     suffix = ".pgdump"
     maintenance_database = "postgres"

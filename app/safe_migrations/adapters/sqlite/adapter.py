@@ -14,19 +14,17 @@ from ...errors import UnsafeError
 from ...retry import RetryPolicy
 from ..base import Adapter, Lock, Part, listening
 from . import dump as backup
-from .databases import SQLiteDatabases
 from .dump import bare, file_of
-from .facts import SQLiteFacts
 from .lock import FileLock, NoLock
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from ..snapshot import Snapshot
+    from .databases import SQLiteDatabases
 
 
 class SQLite(Adapter):
     """SQLite has transactional DDL once Python's sqlite3 is kept from ending Alembic's transaction."""
 
-    facts = {"sqlite": SQLiteFacts}
     reruns = True
     log_in_may_hang = False
     suffix = ".sqlite"
@@ -85,8 +83,10 @@ class SQLite(Adapter):
         backup.load(file, bare(connection), retry)
 
     @property
-    def databases(self) -> SQLiteDatabases:
+    def databases(self) -> "SQLiteDatabases":
         """Return the databases in the folder of the app's database."""
+        from .databases import SQLiteDatabases
+
         return SQLiteDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
