@@ -236,7 +236,7 @@ class Recorder:
             operations.invoke = self._note  # type: ignore[method-assign]
             operations.batch_alter_table = partial(self._batch, operations.batch_alter_table)  # type: ignore[method-assign]
             try:
-                with side_effects.refused(script.path, self._refuse):
+                with side_effects.refused(self._refuse):
                     getattr(script.module, direction)()
             except (Exception, SystemExit, NotInspectable) as error:
                 failure = error
