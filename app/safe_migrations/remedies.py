@@ -75,19 +75,10 @@ LOGIN = (
         "check the path in DATABASE_URL; it names a file, whose folder has to exist:",
         "mkdir -p {folder}",
     ),
-    Remedy(r"is not a MariaDB variant", "write mysql:// in DATABASE_URL (or DB_DIALECT=mysql)."),
-    Remedy(  # Python's words where the driver wants a number or an object
-        r"'str'",
-        "for TLS on MySQL, replace ?ssl=... in DATABASE_URL by ?ssl_ca=/etc/ssl/certs/ca-certificates.crt; move any"
-        " other option to config.py, below SQLALCHEMY_ENGINE_OPTIONS:",
-        'SQLALCHEMY_ENGINE_OPTIONS["connect_args"] = {options}',
-        "an option in DATABASE_URL is text, but the driver needs a number or an object: {words}",
-    ),
     Remedy(
-        r"option|keyword argument|ssl|SSL|encoding|certificate|connect_timeout|No such file",
-        "correct the options behind the ? in DATABASE_URL.",
+        r"",
+        "start the server, or check host, port and options (behind the ?) in DATABASE_URL (or DB_HOST and DB_PORT).",
     ),
-    Remedy(r"", "start the server, or check host and port in DATABASE_URL (or DB_HOST and DB_PORT)."),
 )
 
 # Errors of a disk, not of a script, in the words of SQLite, PostgreSQL and MySQL.
@@ -114,21 +105,11 @@ STATEMENT = (
         "GRANT ALL ON {database}.* TO {account};",
     ),
     Remedy(
-        r"permission denied for (?:(?P<kind>schema|sequence)|table|view|relation) (?P<what>.+)",
-        "give the user that right, as the owner:",
-        'GRANT ALL ON {kind} "{what}" TO {user};',
-    ),
-    Remedy(
         r"permission denied|must be (?:owner|superuser|member)",
         "give the user that right, or run it as the owner, named in DATABASE_URL.",
     ),
     Remedy(r"is locked", "wait for the other process that writes to the database, then run the command again."),
-    Remedy(
-        r"database or disk is full|disk I/O error",
-        "make room on the database's disk, or repair it, then run the command again. See the free space:",
-        "df -h {folder}",
-    ),
-    Remedy(DISK.pattern, "make room on the server's disk, as its administrator, then run the command again."),
+    Remedy(DISK.pattern, "make room on the database's disk, or repair it, then run the command again."),
     Remedy(r"", "see which revision the database is at:", "flask db current"),
 )
 
@@ -171,12 +152,6 @@ EXISTS = (
 
 FILE = (
     Remedy(
-        r"codec can't decode",
-        "save it as UTF-8, and run the command in a locale that uses UTF-8:",
-        "export LC_ALL=C.UTF-8",
-        "{directory}/alembic.ini is not text in the encoding of this locale: {words}",
-    ),
-    Remedy(
         r"(?P<file>env\.py|script\.py\.mako|alembic\.ini)",
         "bring it back from the template:",
         "cp {template}/{file}* {directory}/{file}",
@@ -197,42 +172,22 @@ COMMAND = (
         "use the existing history (`flask db migrate`), or begin one of your own:",
         "rm -r {directory} && flask db init",
     ),
-    Remedy(r"Could not determine revision id", "bring the script back:", "git checkout -- {directory}/versions"),
     Remedy(
-        r"Range revision",
-        "name one revision, or print the SQL of the range, here for an upgrade:",
-        "flask db upgrade FROM:TO --sql",
-    ),
-    Remedy(r"present more than once", "give one of them another `revision`:", "grep -rn ^revision {directory}"),
-    Remedy(  # Alembic prints the whole script: "Revision a referenced from a -> b (head), title is not present"
-        r"Revision (?P<gone>\S+) referenced from .* -> (?P<child>\w+).* is not present",
-        "correct `down_revision`, or bring back the script that is missing:",
-        "grep -rn ^down_revision {directory}",
-        "Revision {child} has the down_revision {gone}, and no script has that id.",
-    ),
-    Remedy(
-        r"is not present|[Ll]oop is detected|[Cc]ycle is detected",
-        "correct `down_revision`, or bring back the script that is missing:",
-        "grep -rn ^down_revision {directory}",
+        r"Could not determine revision id|present more than once|is not present|(loop|cycle|Loop|Cycle) is detected",
+        "correct `revision` or `down_revision`, or bring back the script that is missing:",
+        "grep -rnE '^(down_)?revision' {directory}/versions",
     ),
     Remedy(r"Relative revision|ancestor|[Aa]mbiguous|start with", "choose one of:", "flask db history -i"),
     Remedy(r"explicitly named", "name it in the model:", 'CheckConstraint("age >= 0", name="age_not_negative")'),
-    Remedy(r"editor", "name your editor:", "export EDITOR=vi"),
     Remedy(r"", "see how the command is used:", "flask db --help"),
 )
 
 UNFORESEEN = (
     Remedy(
-        r"module '(?P<script>\w+)_py' has no attribute '(?P<function>upgrade|downgrade)'",
-        "write it; a downgrade that is impossible has to say why:",
-        'def {function}() -> None:\n    raise NotImplementedError("why it cannot be reversed")',
-        "{directory}/versions/{script}.py has no {function}().",
-    ),
-    Remedy(
-        r"module '(?P<script>\w+)_py' has no attribute '(?P<variable>\w+)'",
-        "bring the script back:",
+        r"module '(?P<script>\w+)_py' has no attribute '(?P<name>\w+)'",
+        "write it, or bring the script back:",
         "git checkout -- {directory}/versions",
-        "{directory}/versions/{script}.py has no {variable}.",
+        "{directory}/versions/{script}.py has no {name}.",
     ),
     Remedy(r"", "see where it comes from, with the same command after:", "export FLASK_DEBUG=1"),
 )
@@ -286,8 +241,7 @@ def _error(
     words = summary(error).replace(str(situation.directory), relative(situation.directory))
     remedy, found = next((remedy, found) for remedy in remedies if (found := re.search(remedy.pattern, words)))
     where = f"{relative(place[0])}, line {place[1]}" if place else masked(situation.url)
-    groups = found.groupdict("TABLE")  # PostgreSQL's GRANT also takes views as tables
-    names = {**_names(situation), "words": words, "where": where, "revision": revision, **groups}
+    names = {**_names(situation), "words": words, "where": where, "revision": revision, **found.groupdict()}
     lines = (line.format(**names) for line in remedy.lines.splitlines())
     return MigrationError((remedy.what or what).format(**names), remedy.fix, *lines)
 
@@ -297,8 +251,6 @@ def _names(situation: Situation) -> dict[str, str]:
     url = situation.url
     file = (url.database or "").removeprefix("file:")  # of SQLite
     server = [f" --{name}={shlex.quote(str(value))}" for name in ("host", "port") if (value := getattr(url, name))]
-    typed = {name: str(value) for name, value in url.query.items() if name not in ("charset", "connect_timeout")}
-    options = ", ".join(f'"{name}": {value if value.isdigit() else "..."}' for name, value in typed.items())
     return {
         "directory": shlex.quote(relative(situation.directory)),
         "template": shlex.quote(relative(Path(__file__).with_name("template"))),
@@ -308,7 +260,6 @@ def _names(situation: Situation) -> dict[str, str]:
         "folder": shlex.quote(str(Path(file).parent)),
         "database": f"`{url.database}`",
         "create": shlex.quote(f"CREATE DATABASE `{url.database}` CHARACTER SET utf8mb4"),
-        "options": f"{{{options}}}",
     }
 
 
@@ -384,12 +335,8 @@ def _upgrading(error: BaseException) -> str | None:
 
 def script_place(error: BaseException, directory: Path) -> tuple[Path, int] | None:
     """Return file and line of the revision script, or of env.py, that raised ``error``, or None."""
-    if isinstance(error, SyntaxError) or "null bytes" in str(error):  # a ValueError before Python 3.11.4
-        if isinstance(error, SyntaxError) and error.filename:
-            return Path(error.filename), error.lineno or 1
-        # Python does not name a file that contains zeros, as a full disk or a crash leaves it.
-        scripts = sorted(directory.glob("versions/*.py"))
-        return next(((script, 1) for script in scripts if b"\0" in script.read_bytes()), None)
+    if isinstance(error, SyntaxError) and error.filename:
+        return Path(error.filename), error.lineno or 1
     frames = [(Path(frame.filename), frame.lineno or 1) for frame in traceback.extract_tb(error.__traceback__)]
     versions, env = directory.resolve() / "versions", directory.resolve() / "env.py"
     places = [(file, line) for file, line in frames if file.resolve().is_relative_to(versions)]

@@ -69,14 +69,9 @@ def broken(
 CASES = {
     # The environment
     "url-empty": at_url("", "DATABASE_URL is empty", "dialect://user:password@host:port/database"),
-    "url-blank": at_url("  ", "DATABASE_URL is empty", "dialect://"),
-    "url-none": at_url(f"nonsense {PASSWORD}", "DATABASE_URL is not a URL", "dialect://"),
     "url-one-slash": at_url(f"mysql:/u:{PASSWORD}@h/d", "DATABASE_URL is not a URL", "dialect://"),
     "url-dialect": at_url(f"oracle://u:{PASSWORD}@h/d", "DATABASE_URL names a database that is not supported", "mysql"),
     "url-driver": at_url(f"mysql+mysqldb://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write mysql alone"),
-    "url-no-driver": at_url(
-        f"postgresql+nope://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write postgresql alone"
-    ),
     "url-async": at_url(f"postgresql+psycopg_async://u:{PASSWORD}@h/d", "names a driver", "write postgresql alone"),
     "url-port-word": at_url(f"mysql://u:{PASSWORD}@h:port/d", "DATABASE_URL is not a URL", "host:port"),
     "url-port-range": at_url(
@@ -84,7 +79,6 @@ CASES = {
     ),
     "url-no-database": at_url(f"mysql://u:{PASSWORD}@h", "DATABASE_URL names no database", "host:port/database"),
     "url-at": at_url(f"mysql://u:x@{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
-    "url-slash-at": at_url(f"mysql://u:x@h/{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
     "url-sqlite-host": at_url("sqlite://app.db", "DATABASE_URL names a host", "sqlite:///file"),
     "parts-no-dialect": from_parts("DB_DIALECT is not set", "set it", DB_HOST="h", DB_PASSWORD=PASSWORD),
     "parts-dialect": from_parts("DB_DIALECT names a database", "one of sqlite", DB_DIALECT="mssql", DB_NAME="d"),
@@ -92,12 +86,6 @@ CASES = {
     "parts-no-name": from_parts("DB_NAME is not set", "set it", DB_DIALECT="mysql", DB_PASSWORD=PASSWORD),
     "url-option-value": at_url("mysql://u@h/d?connect_timeout=abc", "DATABASE_URL has an option", "after the ?"),
     "url-option-sqlite": at_url("sqlite:///x.db?timeout=abc", "DATABASE_URL has an option", "after the ?"),
-    "product": at_url("oracle://x", "DATABASE_URL names a database that is not supported", "one of sqlite, mysql"),
-    "url-option-no-text": at_url(
-        f"mysql://u:{PASSWORD}@127.0.0.1:1/d?ssl=true&charset=utf8mb4",
-        "an option in DATABASE_URL is text",
-        "replace ?ssl=... in DATABASE_URL by ?ssl_ca=",
-    ),
     "parts-host": from_parts(
         "DB_HOST is not a host name", "127.0.0.1", DB_DIALECT="mysql", DB_NAME="d", DB_HOST="mysql://h"
     ),
@@ -123,21 +111,12 @@ CASES = {
     "mysql-refused": at_url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
     "postgresql-refused": at_url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
     "mysql-host": at_url(f"mysql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
-    "mariadb-host": at_url(f"mariadb://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
     "postgresql-host": at_url(f"postgresql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
-    "mysql-option": at_url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d?ssl-mode=x", "ssl-mode", "behind the ?"),
-    "postgresql-option": at_url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d?nope=x", "nope", "behind the ?"),
     # Revisions
     "unknown": Case("unknown revision nope", "flask db history", "upgrade nope"),
     "unknown-option": Case("unknown revision nope", "flask db history", "downgrade --revision nope"),
-    "unknown-show": Case("unknown revision nope", "flask db history", "show nope"),
-    "unknown-stamp": Case("unknown revision nope", "flask db history", "stamp nope"),
-    "unknown-history": Case("unknown revision nope", "flask db history", "history -r nope:head"),
     "unknown-review": Case("unknown revision nope", "flask db history", "review nope:head"),
-    "unknown-review-end": Case("unknown revision nope", "flask db history", "review base:nope"),
-    "unknown-head": Case("unknown revision nope", "flask db history", "revision -m x --head nope"),
     "empty": Case("The revision is empty", "flask db downgrade", "downgrade --revision ", status=2),
-    "empty-upgrade": Case("The revision is empty", "flask db upgrade", "upgrade ", status=2),
     "empty-merge": Case("No revisions to merge.", 'merge -m "Merge heads" heads', "merge -m x", status=2),
     "merge-of-one": Case(
         f"nothing to merge: a merge takes two revisions, and {FIRST} is the only one.", "flask db heads", "merge heads"
@@ -155,29 +134,15 @@ CASES = {
         'flask db merge -m "Merge heads" heads',
         files={script_file("a1"): script("pass"), script_file("b1"): script("pass", revision="b1")},
     ),
-    "two-heads-revision": Case(
-        "there are 2 heads: a1, b1",
-        'flask db merge -m "Merge heads" heads',
-        "revision -m x",
-        files={script_file("a1"): script("pass"), script_file("b1"): script("pass", revision="b1")},
-    ),
     "ahead": Case(
         "the database is at revision a1, which migrations does not have",
         "git log --all --oneline -- '*a1*'",
         files={script_file("a1"): script("pass")},
         first=("upgrade", "rm a1"),
     ),
-    "ahead-downgrade": Case(
-        "the database is at revision a1, which migrations does not have",
-        "git log --all --oneline -- '*a1*'",
-        "downgrade",
-        files={script_file("a1"): script("pass")},
-        first=("upgrade", "rm a1"),
-    ),
     "behind-migrate": Case(
         "Target database is not up to date", "flask db upgrade", "migrate -m x", first=("downgrade",)
     ),
-    "behind-check": Case("Target database is not up to date", "flask db upgrade", "check", first=("downgrade",)),
     "differs": Case(
         "New upgrade operations detected: remove_table stray",
         "flask db -x drop=stray migrate",
@@ -187,7 +152,6 @@ CASES = {
     ),
     "option": Case("No such option", "--help", "upgrade --nope", status=2),
     "command": Case("No such command", "--help", "upgrad", status=2),
-    "sql-range": Case("Range revision not allowed", "flask db upgrade FROM:TO --sql", "upgrade base:head"),
     "sql-batch": broken(
         script("with op.batch_alter_table('user') as b: b.drop_column('email')"),
         "a1.py, line 9:",
@@ -200,14 +164,12 @@ CASES = {
     "empty-file": broken("", "migrations/versions/a1.py has no down_revision", "git checkout"),
     "no-revision": Case(
         "Could not determine revision id from filename add_pet.py",
-        "git checkout -- migrations/versions",
+        "bring back the script that is missing",
         files={script_file("add_pet"): "pass"},
     ),
-    "zeros": broken(script("pass") + "\0" * 64, "migrations/versions/a1.py"),
     "import": broken(
         "import nowhere\n" + script("pass"), "a1.py, line 1: ModuleNotFoundError: No module named 'nowhere'"
     ),
-    "name": broken(script("nope()"), "a1.py, line 9: NameError: name 'nope' is not defined"),
     "raises": broken(script("raise RuntimeError('no pets')"), "a1.py, line 9: RuntimeError: no pets"),
     "exits": broken(script("raise SystemExit(0)"), "a1.py, line 9: SystemExit: 0"),
     "sql": broken(script("op.execute('DROP TABLE nope')"), "a1.py, line 9: no such table: nope"),
@@ -223,14 +185,14 @@ CASES = {
     ),
     "no-downgrade": broken(
         script("pass").split("def downgrade")[0],
-        "a1.py has no downgrade()",
-        "def downgrade() -> None:",
+        "a1.py has no downgrade",
+        "write it, or bring the script back",
         "downgrade",
         "upgrade",
     ),
     "no-parent": broken(
         script("pass", down_revision="gone"),
-        "Revision a1 has the down_revision gone",
+        "Revision gone referenced from gone -> a1",
         "bring back the script",
         "heads",
     ),
@@ -243,7 +205,6 @@ CASES = {
     ),
     # The migrations folder
     "no-folder": Case("Path doesn't exist: migrations", "flask db init", files={"migrations": None}),
-    "no-folder-heads": Case("Path doesn't exist: migrations", "flask db init", "heads", files={"migrations": None}),
     "no-env": Case("migrations/env.py is missing", "cp app/", files={"migrations/env.py": None}),
     "no-mako": Case(
         "migrations/script.py.mako is missing", "cp app/", "revision -m x", files={"migrations/script.py.mako": None}
@@ -465,19 +426,6 @@ def test_rows_that_exist(project: Project) -> None:
     text = "op.execute(\"INSERT INTO user VALUES (1, 'a', 'b')\")"
     project.write(*revision("a1", FIRST, f"{text}\n{text}"))
     assert "Fix: correct the script; see which" in project.db("upgrade").stderr
-
-
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_option_that_is_no_text(database: str, project: Project) -> None:
-    """The line to paste names the option, and makes the command work."""
-    project.environ["DATABASE_URL"] = f"{database}&prepare_threshold=0"
-    done = project.db("upgrade")
-    line = 'SQLALCHEMY_ENGINE_OPTIONS["connect_args"] = {"prepare_threshold": 0}'
-    assert (1, True) == (done.returncode, "an option in DATABASE_URL is text" in done.stderr)
-    assert f"    {line}\n" in done.stderr
-    config = project.path / "config.py"
-    config.write_text(re.sub(r"(\n    SQLALCHEMY_ENGINE_OPTIONS = .*\n)", rf"\1    {line}\n", config.read_text()))
-    project.ok("upgrade", DATABASE_URL=database)
 
 
 @pytest.mark.parametrize(
