@@ -629,39 +629,6 @@ def test_growing_enum_of_sqlite(project: Project, database: str, tmp_path: Path)
         project.ok("downgrade", target, **local)
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_sequences(pets: Project, database: str, tmp_path: Path, elsewhere: bool) -> None:
-    """A sequence that numbers a key is created before its table, and dropped after it; a script that was generated on
-    SQLite creates it on the databases that have sequences. `flask db check` reports one that is missing.
-    """
-    thing = """
-class Thing(db.Model):
-    id: Mapped[int] = mapped_column(db.Sequence("thing_numbers", start=100), primary_key=True)
-    name: Mapped[str] = mapped_column(String(9))
-"""
-    local = {}
-    if elsewhere:
-        local = {"DATABASE_URL": f"sqlite:///{tmp_path / 'local.db'}", "MIGRATION_TARGETS": "postgresql"}
-        pets.ok("upgrade", **local)
-    models(pets, USER, BEFORE, thing)
-    url = make_url(database)
-    supports = "postgresql" in database or ("mysql" in database and is_mariadb(url))
-    assert supports == ("add_sequence thing_numbers" in pets.db("check").stderr)
-    migrate(pets, **local)
-    pets.write(
-        "insert.py",
-        "from app.extensions import db\nfrom app.models import Thing\nfrom wsgi import app\n\n"
-        "with app.app_context():\n    thing = Thing(name='a')\n    db.session.add(thing)\n    db.session.commit()\n"
-        "    print(thing.id)\n",
-    )
-
-    def see() -> None:
-        done = pets.run("insert")
-        assert (0, True) == (done.returncode, done.stdout.split()[-1] == "100" or not supports), done.stderr
-
-    there_and_back(pets, database, see)
-
-
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_added_values(pets: Project, database: str, rows: Callable[[str], list[Any]]) -> None:
     """Values that an enum gets are seen, and added in the models' order, in a revision before what uses them; they stay

@@ -89,9 +89,6 @@ class Facts:
     enums_are_types = False
     """Whether an enum is a type in the database, separate from the tables that use it."""
 
-    sequences = False
-    """Whether the database has sequences besides auto-incremented keys."""
-
     unnamed_primary_keys = False
     """Whether a primary key is dropped without a name."""
 

@@ -67,23 +67,20 @@ def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
         if kind == "server_default":
             is_now = isinstance(getattr(item, "arg", None), now)
             return "sa.text('CURRENT_TIMESTAMP')" if is_now else getattr(item, "code", False)
-        if kind in ("column", "type"):
-            from .rendering import render_column, render_type
+        if kind == "type":
+            from .rendering import render_type
 
-            return render_column(item, autogen) if kind == "column" else render_type(item, autogen)
+            return render_type(item, autogen)
         return False
 
     return render
 
 
-def _add_enum_values_and_sequences(
-    autogen: AutogenContext, upgrade: ops.UpgradeOps, _schemas: object
-) -> PriorityDispatchResult:
-    """Add the values that enums of the database lack, and missing sequences, before what may use them."""
+def _add_enum_values(autogen: AutogenContext, upgrade: ops.UpgradeOps, _schemas: object) -> PriorityDispatchResult:
+    """Add the values that enums of the database lack, before what may use them."""
     from .enum_types import added_values
-    from .sequences import missing_sequences
 
-    upgrade.ops += [*added_values(autogen), *missing_sequences(autogen)]
+    upgrade.ops += added_values(autogen)
     return PriorityDispatchResult.CONTINUE
 
 
@@ -105,7 +102,7 @@ def _skip_null_of_generated_columns(
 
 def _register() -> str:
     plugin, first = Plugin(__name__), DispatchPriority.FIRST
-    plugin.add_autogenerate_comparator(_add_enum_values_and_sequences, "schema", priority=first)
+    plugin.add_autogenerate_comparator(_add_enum_values, "schema", priority=first)
     plugin.add_autogenerate_comparator(_skip_null_of_generated_columns, "column", "nullable", priority=first)
     return plugin.name
 

@@ -23,7 +23,6 @@ from .questions import agreed, given, wrong
 from .renamed_inspector import RenamedInspector
 from .renames import find_renames, full_name, models_of, rename_operations
 from .rendering import all_ops, remove_empty, table_changes
-from .sequences import create_sequences_first
 
 
 def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops.MigrationScript]:
@@ -55,7 +54,6 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
         _let_generated_columns_be_null(upgrade)
     indexes = foreign_key_indexes(upgrade, inspector)
     enums = [(create_and_drop_enums(upgrade, models_of(context).values(), facts), facts) for facts in concerned]
-    create_sequences_first(context, upgrade, concerned)
     is_partitioned = partial(_is_partitioned, context, concerned[0])
     scripts += split_online_steps(script, concerned, indexes, is_partitioned)
     recreate_foreign_keys(upgrade, indexes)

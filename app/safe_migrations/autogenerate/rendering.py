@@ -10,13 +10,13 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import render_op
 from alembic.operations import ops
-from sqlalchemy import Column, ColumnElement, DefaultClause, Dialect, Sequence
+from sqlalchemy import Column, ColumnElement, DefaultClause, Dialect
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
-from ..internals import copy_column, variants_of
+from ..internals import variants_of
 
 # A class of SQLAlchemy's as repr() writes it, inside of another one's.
 BARE = re.compile(r"(?<![\w.'\"])([A-Z]\w*)(?=\()")
@@ -204,28 +204,3 @@ def _code(item: TypeEngine[Any], context: AutogenContext) -> str:
 def _qualified(text: str) -> str:
     first, bracket, rest = text.partition("(")
     return first + bracket + BARE.sub(lambda name: f"sa.{name[1]}" if hasattr(sqlalchemy, name[1]) else name[1], rest)
-
-
-def render_column(column: "Column[Any]", context: AutogenContext) -> str | bool:
-    """Return the code of a column with its sequence, without which it would auto-increment; False for any other."""
-    sequence = sequence_of(column)
-    if sequence is None:
-        return False
-    plain = copy_column(column)
-    plain.default = None
-    (text,) = render_op(context, ops.AddColumnOp("t", plain))
-    return f"{text[text.index('sa.Column(') : -2]}, default={sequence_code(sequence)})"
-
-
-def sequence_of(item: Any) -> Sequence | None:
-    """Return the sequence that gives a column its values; None for an optional one, which none of ours needs."""
-    found = item.default if isinstance(item, Column) else None
-    return found if isinstance(found, Sequence) and not found.optional else None
-
-
-def sequence_code(sequence: Sequence) -> str:
-    """Return a sequence as code."""
-    names = ("schema", "start", "increment", "minvalue", "maxvalue", "nominvalue", "nomaxvalue", "cycle", "cache")
-    given = {name: getattr(sequence, name) for name in names}
-    options = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
-    return f"sa.Sequence({str(sequence.name)!r}{options})"

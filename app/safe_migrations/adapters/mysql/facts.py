@@ -220,7 +220,6 @@ class MariaDBFacts(MySQLFacts):
     product = dialect = "mariadb"
     oldest = (10, 5)
     lengths_that_grow_free = 127  # MDEV-15563, in 10.4.3
-    sequences = True
     generated_not_null = False
     without_default = ()  # from 10.2.1 on
 

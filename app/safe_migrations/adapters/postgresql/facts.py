@@ -68,7 +68,6 @@ class PostgreSQLFacts(Facts):
     runs_strings = RUNS_STRINGS
     online_ddl = True
     enums_are_types = True
-    sequences = True
     stable_functions = STABLE
     """Functions that have one value for all rows of a statement."""
 
