@@ -5,15 +5,13 @@ from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Enum, String, Table, inspect
+from sqlalchemy import Column, Table, inspect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from ..adapters.facts import Facts
 from ..database import Database
 from ..internals import copy_column
-from .history import tables_by_revisions
 from .online_steps import ids_after, script_after
 from .rendering import AddEnumValue, PerDialect, all_ops
 
@@ -56,23 +54,6 @@ def use_existing_enums(container: ops.OpContainer, alone: set[str], facts: Facts
     for op in container.ops:
         if isinstance(op, ops.CreateTableOp):
             op.columns = [_with_existing_enum(item, alone, facts) for item in op.columns]
-
-
-def recall_enums(context: MigrationContext, upgrade: ops.UpgradeOps) -> None:
-    """Let the downgrade restore a dropped column with the enum that a revision gave it, where the database has a
-    VARCHAR: the release before compares the column with that type.
-    """
-    found = [op for op in all_ops(upgrade) if isinstance(op, ops.DropColumnOp)]
-    drops = [op for op in found if isinstance(op.to_column().type, String)]
-    if not drops:
-        return
-    history = tables_by_revisions(context, context.dialect.name)
-    for drop in drops:
-        column, known = drop.to_column(), history.column(drop.table_name, drop.column_name, drop.schema)
-        if not isinstance(column.type, Enum) and known is not None and isinstance(known.type, Enum):
-            kind: Enum = known.type.copy()  # type: ignore[no-untyped-call]
-            kind.create_constraint = False
-            column.type = kind
 
 
 def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:

@@ -15,8 +15,8 @@ from ..internals import copy_column
 from ..review.known_schema import KnownSchema
 from ..settings import settings
 from .backfills import fill_existing_rows
-from .check_constraints import drop_checks_first
-from .enum_types import create_and_drop_enums, recall_enums, split_enum_values, use_existing_enums
+from .check_constraints import drop_checks_first, refuse_renames
+from .enum_types import create_and_drop_enums, split_enum_values, use_existing_enums
 from .index_changes import drop_as_constraints, foreign_key_indexes, recreate_foreign_keys, rename_indexes
 from .online_steps import split_online_steps
 from .questions import agreed, given, wrong
@@ -37,19 +37,19 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     _drop_in_order(upgrade)
     inspector = RenamedInspector(context.connection, renames)
     _keep_unknown_tables(upgrade)
-    drop_checks_first(context, upgrade, inspector)
+    drop_checks_first(upgrade, inspector)
     drop_as_constraints(upgrade, inspector)
     rename_indexes(upgrade)
     fill_existing_rows(upgrade, concerned)
     if renames:
-        upgrade.ops[:0] = rename_operations(context, renames)
+        refuse_renames(context, renames, concerned)
+        upgrade.ops[:0] = rename_operations(renames)
     remove_empty(upgrade)
     if upgrade.is_empty():
         return []
     _close_circles_last(upgrade)
     *scripts, script = split_enum_values(script)
     (upgrade,) = script.upgrade_ops_list
-    recall_enums(context, upgrade)
     if not all(facts.generated_not_null for facts in concerned):
         _let_generated_columns_be_null(upgrade)
     indexes = foreign_key_indexes(upgrade, inspector)

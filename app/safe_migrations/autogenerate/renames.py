@@ -15,7 +15,6 @@ from ..console import log
 from ..errors import MigrationError
 from ..review.known_schema import KnownColumn, Name
 from ..review.rules.possible_renames import same_family, similarity
-from .check_constraints import recreate_checks
 from .questions import agreed, given_pairs, wrong
 from .renamed_inspector import Renames, differences
 from .rendering import Directions, Lines, PerDialect, table_changes
@@ -138,7 +137,7 @@ class Questions:
         return [column["name"] for column in self.inspector.get_columns(table[1], table[0])]
 
 
-def rename_operations(context: MigrationContext, renames: Renames) -> list[ops.MigrateOperation]:
+def rename_operations(renames: Renames) -> list[ops.MigrateOperation]:
     """Return operations that rename tables, then columns; log each. Keys, CHECKs and sequences keep their names."""
     tables: list[ops.MigrateOperation] = []
     columns: list[ops.MigrateOperation] = []
@@ -153,8 +152,7 @@ def rename_operations(context: MigrationContext, renames: Renames) -> list[ops.M
             columns.append(PerDialect.of(partial(_column_renamed, after, old, new)))
         for old, new in renamed.items():
             log.info("Renaming column %s to %s", full_name(*after, old), new)
-    drop, create = recreate_checks(context, renames, models_of(context))
-    return [*tables, *drop, *columns, *create]
+    return [*tables, *columns]
 
 
 def _table_renamed(schema: str | None, old: str, new: str) -> Lines:
