@@ -362,7 +362,7 @@ def test_silent_server(
     app = app_on(database_url({"DATABASE_URL": f"{dialect}://u:{PASSWORD}@127.0.0.1:{silent}/d"}))
     done = app.test_cli_runner().invoke(args=["db", "current"])
     assert (1, True) == (done.exit_code, f"no answer from a {dialect} server" in done.stderr)
-    assert "check host and port" in done.stderr
+    assert "check host, port and options" in done.stderr
 
 
 # The session ends itself, as a KILL from another session or a restart would end it.
