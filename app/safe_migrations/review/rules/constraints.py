@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import conv
 from ...adapters.facts import Facts
 from .columns import proves_not_null
 from .implied_ops import KINDS, implied_ops
-from .indexes import concurrently, dropped_columns, drops_table, for_each_partition, is_on_table_alone
+from .indexes import concurrently, dropped_columns, drops_table
 from .names import real_name
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import REHEARSE, as_python, as_sql, execute
@@ -105,19 +105,13 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         locks = f"reads and writes of {where}"
         if isinstance(made, ops.CreateForeignKeyOp):
             locks = f"writes to {where} and {made.referent_table}"
-        if isinstance(made, ops.CreateForeignKeyOp) and context.tables.is_partitioned(where, schema):
-            yield Problem(
-                f"adds {_shown(made)}, a partitioned table; this blocks {locks} while all rows are scanned, and NOT"
-                " VALID is not possible",
-                REHEARSE,
-            )
-            continue
-        validate = context.postgresql.validating(where, schema, name)
-        yield Problem(
-            f"adds {_shown(made)}, which blocks {locks} while all rows are scanned",
+        instead = (
             f"add it without validating existing rows:\n{as_python(_with(made, postgresql_not_valid=True))}\n"
-            f"and validate them in the next revision:\n{execute(validate)}",
+            "and validate them in the next revision:\n" + execute(context.postgresql.validating(where, schema, name))
         )
+        if isinstance(made, ops.CreateForeignKeyOp) and context.tables.is_partitioned(where, schema):
+            instead = REHEARSE
+        yield Problem(f"adds {_shown(made)}, which blocks {locks} while all rows are scanned", instead)
 
 
 @rule(BLOCKS, *UNIQUE, ops.AddColumnOp, on=POSTGRESQL)
@@ -125,18 +119,13 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
     """Report an index that is built under an ACCESS EXCLUSIVE lock (PostgreSQL manual, "ALTER TABLE")."""
     for made in implied_ops(op, context.facts, *UNIQUE):
         index, use = by_index(made, context.facts)
-        if not context.tables.is_partitioned(str(index.table_name), index.schema):
-            yield Problem(
-                f"adds {_shown(made)}, which blocks reads and writes of {index.table_name} while its index is built",
-                f"create a unique index concurrently, in a separate revision:\n{concurrently(index)}\n"
-                f"and turn that index into the constraint in the next revision:\n{execute(use)}",
-            )
-        elif not is_on_table_alone(context):
-            columns = ", ".join(context.facts.quoted(str(each)) for each in index.columns)
-            yield Problem(
-                f"adds {_shown(made)}, a partitioned table, which blocks reads and writes until it is done",
-                for_each_partition(_adding(made, f"({columns})", context.facts, only="ONLY ")),
-            )
+        yield Problem(
+            f"adds {_shown(made)}, which blocks reads and writes of {index.table_name} while its index is built",
+            REHEARSE
+            if context.tables.is_partitioned(str(index.table_name), index.schema)
+            else f"create a unique index concurrently, in a separate revision:\n{concurrently(index)}\n"
+            f"and turn that index into the constraint in the next revision:\n{execute(use)}",
+        )
 
 
 def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
@@ -144,28 +133,22 @@ def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
     name, where, schema = _place(made)
     kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
     index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)
-    return index, _adding(made, f"USING INDEX {facts.quoted(name)}", facts)
-
-
-def _adding(made: Any, of: str, facts: Facts, only: str = "") -> str:
-    """Return the SQL that adds a unique constraint or primary key of columns, or of an index."""
-    name, where, schema = _place(made)
     kind = "UNIQUE" if isinstance(made, ops.CreateUniqueConstraintOp) else "PRIMARY KEY"
     deferrable = {True: " DEFERRABLE", False: " NOT DEFERRABLE", None: ""}[made.kw.get("deferrable")]
     initially = f" INITIALLY {made.kw['initially']}" if made.kw.get("initially") else ""
-    table = f"ALTER TABLE {only}{facts.quoted(where, schema)}"
-    return f"{table} ADD CONSTRAINT {facts.quoted(name)} {kind} {of}{deferrable}{initially}"
+    return index, (
+        f"ALTER TABLE {facts.quoted(where, schema)} ADD CONSTRAINT {facts.quoted(name)} {kind}"
+        f" USING INDEX {facts.quoted(name)}{deferrable}{initially}"
+    )
 
 
 @rule(BLOCKS, CreateExcludeConstraintOp, on=POSTGRESQL)
-def exclude_constraint(op: CreateExcludeConstraintOp, context: RuleContext) -> Problem:
+def exclude_constraint(op: CreateExcludeConstraintOp, _context: RuleContext) -> Problem:
     """Report an EXCLUDE, whose index is built under an ACCESS EXCLUSIVE lock in any case ("ALTER TABLE")."""
-    new, old = (context.facts.quoted(name, op.schema) for name in (f"{op.table_name}_new", op.table_name))
     return Problem(
         f"adds {_named('EXCLUDE constraint', op.constraint_name)} to {op.table_name}, which blocks reads and writes"
         " while its index is built",
-        "run it in a maintenance window, or create a new table that has it, and copy the rows:\n"
-        + execute(f"INSERT INTO {new} SELECT * FROM {old}"),
+        REHEARSE,
     )
 
 

@@ -1,35 +1,26 @@
 """Rules about indexes."""
 
-import re
 from collections.abc import Iterator
 from copy import copy
 
 from alembic.operations import ops
-from sqlalchemy.schema import CreateIndex
 
 from ..known_schema import ForeignKey, KnownTable
 from .implied_ops import implied_ops
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import REHEARSE, as_python, execute, in_autocommit_block
+from .suggestions import REHEARSE, as_python, in_autocommit_block
 
 
 @rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, on=POSTGRESQL)
 def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report an index that is not created concurrently, under a SHARE lock (PostgreSQL manual, "CREATE INDEX")."""
     for index in implied_ops(op, context.facts, ops.CreateIndexOp):
-        if not context.tables.is_partitioned(str(index.table_name), index.schema):
-            if not index.kw.get("postgresql_concurrently"):
-                yield Problem(
-                    f"creates {_shown(index)} without CONCURRENTLY, which blocks writes to {index.table_name} until it"
-                    " is built",
-                    f"create it concurrently, in a separate revision:\n{concurrently(index)}",
-                )
-        elif not is_on_table_alone(context):
-            create = str(CreateIndex(index.to_index()).compile(dialect=context.facts.sql_dialect))
+        partitioned = context.tables.is_partitioned(str(index.table_name), index.schema)
+        if partitioned or not index.kw.get("postgresql_concurrently"):
             yield Problem(
-                f"creates {_shown(index)} on a partitioned table, which blocks writes to {index.table_name} and is not"
-                " possible concurrently",
-                for_each_partition(create.replace(" CONCURRENTLY", "").replace(" ON ", " ON ONLY ", 1)),
+                f"creates {_shown(index)} without CONCURRENTLY, which blocks writes to {index.table_name} until it is"
+                " built",
+                REHEARSE if partitioned else f"create it concurrently, in a separate revision:\n{concurrently(index)}",
             )
 
 
@@ -56,14 +47,14 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
         or dropped_columns(table, op.schema, context) & {*columns}
     ):
         return None
-    waits = f"blocks reads and writes of {table or 'its table'} while it waits for running transactions"
-    if context.tables.is_partitioned(str(table), op.schema):
-        return Problem(f"drops {_shown(op)} of a partitioned table, which {waits}", REHEARSE)
     again = copy(op)
     again.table_name, again.kw = table, {**op.kw, "postgresql_concurrently": True}
     return Problem(
-        f"drops {_shown(op)} without CONCURRENTLY, which {waits}",
-        f"drop it concurrently, in a separate revision:\n{in_autocommit_block(again)}",
+        f"drops {_shown(op)} without CONCURRENTLY, which blocks reads and writes of {table or 'its table'} while it"
+        " waits for running transactions",
+        REHEARSE
+        if context.tables.is_partitioned(str(table), op.schema)
+        else f"drop it concurrently, in a separate revision:\n{in_autocommit_block(again)}",
     )
 
 
@@ -122,23 +113,6 @@ def concurrently(index: ops.CreateIndexOp) -> str:
     again = copy(index)
     again.kw = {**index.kw, "postgresql_concurrently": True}
     return in_autocommit_block(again)
-
-
-def is_on_table_alone(context: RuleContext) -> bool:
-    """Return True for SQL with ONLY: on a partitioned table that changes the catalogue and reads no row."""
-    statement = context.operation.statement if context.operation else None
-    return statement is not None and re.search(r"\bONLY\b", statement, re.IGNORECASE) is not None
-
-
-def for_each_partition(statement: str) -> str:
-    """Return the way to an index of a partitioned table without blocking writes (PostgreSQL manual, "CREATE INDEX").
-
-    ``statement`` creates it on the table alone.
-    """
-    return (
-        "create it with ONLY on the parent table, then concurrently on each partition, and attach those indexes with"
-        f" ALTER INDEX ... ATTACH PARTITION, each in a separate revision:\n{execute(statement)}"
-    )
 
 
 def _shown(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:
