@@ -6,7 +6,6 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from app.extensions import db, migrate
-from app.safe_migrations.adapters.postgresql.facts import PostgreSQLFacts
 from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.review.recorder import Recordings
 from app.safe_migrations.review.reviewer import review_revisions
@@ -185,12 +184,6 @@ def test_lock_heavy(review: Review, statement: str, expected: int) -> None:
     assert expected == len(found(review(f"op.execute({statement!r})", "postgresql"), "lock-heavy-command"))
     if " pet" in statement:
         assert [] == found(review(f"{NEW}op.execute({statement!r})", "postgresql"), "lock-heavy-command")
-
-
-def test_detach_partition_before_14() -> None:
-    """CONCURRENTLY is no way out where it is none."""
-    directions = [PostgreSQLFacts(version).way_out("DETACH PARTITION", "", False) or "" for version in ((13,), (14,))]
-    assert [True, False] == ["from version 14 on" in direction for direction in directions]
 
 
 @on_postgresql

@@ -29,20 +29,6 @@ STABLE = frozenset(
 )
 """Immutable and stable functions of its manual, and words that parentheses may follow."""
 
-# What blocks reads or writes of a table until it is done, and what to do instead.
-HEAVY = {
-    "VACUUM FULL": "leave it to autovacuum, or use pg_repack; or run it in a maintenance window",
-    "CLUSTER": "use pg_repack, or run it in a maintenance window",
-    "REINDEX": "use CONCURRENTLY, in an autocommit block",
-    "LOCK TABLE": "take no lock: each statement takes the one it needs, and waits for it no longer than lock_timeout",
-    "DETACH PARTITION": "use CONCURRENTLY, in an autocommit block",
-    **dict.fromkeys(
-        ("SET TABLESPACE", "SET LOGGED", "SET UNLOGGED", "SET ACCESS METHOD"), "run it in a maintenance window"
-    ),
-}
-# The modes of LOCK TABLE that do not block reads or writes.
-LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
-
 # Roles, databases and tablespaces are the server's ("Managing Databases"); to be in a role is granted without ON.
 REACHES_OUT = re.compile(
     r"(CREATE|ALTER|DROP) (ROLE|USER|GROUP|DATABASE|TABLESPACE)\b|ALTER SYSTEM\b|(REASSIGN|DROP) OWNED\b"
@@ -80,17 +66,6 @@ class PostgreSQLFacts(Facts):
             return True
         same_scale = was.family != "decimal" or becomes.scale in (was.scale, inf)
         return self.cast(old, new) is not Cast.KEEPS or was.stored == "padded" or not same_scale
-
-    def way_out(self, words: str, text: str, concurrently: bool) -> str | None:
-        """Return what to do instead of a command that blocks others for long; None for other commands.
-
-        The arguments are attributes of a CommandOp. DETACH PARTITION CONCURRENTLY exists from version 14 on.
-        """
-        if concurrently or (words == "LOCK TABLE" and LIGHT.search(text)):
-            return None
-        if words == "DETACH PARTITION" and self.version < (14,):
-            return "run it in a maintenance window; from version 14 on there is CONCURRENTLY"
-        return HEAVY.get(words)
 
     def is_partitioned(self, table_name: str, schema: str | None) -> Select[tuple[int]]:
         """Return the query; indexes of such a table cannot be created concurrently ("CREATE INDEX")."""

@@ -1,6 +1,7 @@
 """Rules about whole scripts, and about SQL in them that is not an operation on a table."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,27 @@ from ..findings import Assurances
 from ..recorder import Revision, irreversible_reason
 from ..sql import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import execute
+from .suggestions import REHEARSE, execute
 
 RAISE = '    def downgrade():\n        raise NotImplementedError("why it cannot be reversed")'
+
+CONCURRENTLY = (
+    "use CONCURRENTLY, which detaches partitions from PostgreSQL 14 on:\n"
+    "    with op.get_context().autocommit_block():\n"
+    '        op.execute("... CONCURRENTLY ...")'
+)
+HEAVY = {
+    "REINDEX": CONCURRENTLY,
+    "DETACH PARTITION": CONCURRENTLY,
+    "LOCK TABLE": "leave it out: each statement takes the lock that it needs, and waits for it up to:\n"
+    "    MIGRATION_LOCK_TIMEOUT=5",
+    **dict.fromkeys(
+        ("VACUUM FULL", "CLUSTER", "SET TABLESPACE", "SET LOGGED", "SET UNLOGGED", "SET ACCESS METHOD"), REHEARSE
+    ),
+}
+"""What blocks reads or writes of a table on PostgreSQL until it is done, and what to do instead."""
+LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
+"""The modes of LOCK TABLE that do not block reads or writes."""
 
 
 @rule(WARNS, CommandOp)
@@ -86,17 +105,10 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Pr
             f"truncates {op.table_name} with CASCADE, which locks and empties all tables that refer to it",
             f"list every table to empty, without CASCADE:\n{execute(f'TRUNCATE {context.table_sql(op)}, ...')}",
         )
-    way_out = context.postgresql.way_out(op.words, op.text, op.concurrently)
-    name = op.table_name or op.name or "the database"
-    if way_out is None:
+    if op.words not in HEAVY or op.concurrently or (op.words == "LOCK TABLE" and LIGHT.search(op.text)):
         return None
-    line = f'    safety_assured = {{"lock-heavy-command": "{name} is not in use at that time"}}'
-    if "CONCURRENTLY, in" in way_out:
-        line = f'    with op.get_context().autocommit_block():\n        op.execute("{op.words} ... CONCURRENTLY ...")'
-    return Problem(
-        f"executes {op.words} on {name}, which blocks other sessions until it is done",
-        f"{way_out}:\n{line}",
-    )
+    name = op.table_name or op.name or "the database"
+    return Problem(f"executes {op.words} on {name}, which blocks other sessions until it is done", HEAVY[op.words])
 
 
 @rule(WARNS, Revision)

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause
 from ..recorder import as_table
 from ..sql import CommandOp
 from .registry import BLOCKS, MYSQL, WARNS, Problem, RuleContext, rule
-from .suggestions import as_python, execute, python_type
+from .suggestions import as_python, execute
 
 COPIES = "the server copies the table for this and blocks writes until it is done"
 NEW_COLUMN = "add a new column, backfill it in batches, and switch the next release to it"
@@ -69,14 +69,19 @@ def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterato
         yield Problem(f"{what} with AUTO_INCREMENT, which blocks writes until it is done", QUIET)
     elif isinstance(default, Computed):
         if default.persisted and facts.copies("STORED"):
-            virtual = Column(column.name, column.type, Computed(str(default.sqltext), persisted=False))
             yield Problem(
                 f"{what}, which is generated and STORED; {COPIES}",
                 "make it VIRTUAL, which needs no copy and can have an index:\n"
-                + as_python(ops.AddColumnOp(op.table_name, virtual)),
+                f"    sa.Computed({str(default.sqltext)!r}, persisted=False)",
             )
     elif (written := _default(op, context)) and facts.copies_for_default(written):
-        yield Problem(f"{what} with the default {written}; {COPIES}", _with_constant(op, written))
+        alter = ops.AlterColumnOp(op.table_name, column.name, modify_server_default=default, existing_type=column.type)
+        yield Problem(
+            f"{what} with the default {written}; {COPIES}",
+            "write it as a constant, such as sa.text('CURRENT_TIMESTAMP'); or add the column without it, set the"
+            " default for new rows, and backfill in batches:\n"
+            + as_python(ops.AddColumnOp(op.table_name, Column(column.name, column.type)), alter),
+        )
     inline = any(isinstance(each, CheckConstraint) for each in column.constraints)
     has_check = inline or getattr(column.type, "create_constraint", False)
     if has_check and facts.copies("inline CHECK" if inline else "CHECK"):
@@ -89,19 +94,6 @@ def _default(op: ops.AddColumnOp, context: RuleContext) -> str:
     if context.in_sql and isinstance(default, DefaultClause):
         return str(default.arg)
     return context.facts.default(default)
-
-
-def _with_constant(op: ops.AddColumnOp, default: str) -> str:
-    """Return the way out for a default in parentheses: the same as a constant, if it is one."""
-    number = re.fullmatch(r"\((-?[\d.]+)\)", default)
-    constant = f"'{number[1]}'" if number else ""
-    if re.fullmatch(r"\((?:now|current_timestamp)(?:\(\))?\)", default, re.IGNORECASE):
-        constant = "CURRENT_TIMESTAMP"
-    added = f'    op.add_column("{op.table_name}", sa.Column("{op.column.name}", {python_type(op.column.type)}'
-    if constant:
-        return f"write it as a constant:\n{added}, server_default=sa.text({constant!r})))"
-    alter = f'op.alter_column("{op.table_name}", "{op.column.name}", server_default=sa.text({default!r}))'
-    return f"add the column without it, set the default for new rows, and backfill in batches:\n{added}))\n    {alter}"
 
 
 def _copied_for_change(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[Problem]:
