@@ -98,7 +98,7 @@ def test_unnamed_without_convention(review: Review, monkeypatch: pytest.MonkeyPa
     assert {
         "give it a name:\n    name=op.f('fk_pet_u')",
         "give it a name:\n    name=op.f('uq_pet_u')",
-        "give it a name:\n    name='ck_pet_valid'",
+        "give it a name:\n    name=op.f('ck_pet_valid')",
         "give it a name:\n    op.create_unique_constraint(op.f('uq_pet_u_id'), 'pet', ['u', 'id'])",
     } == {finding.instead for finding in found(review(script, "postgresql"), "unnamed-constraint")}
 

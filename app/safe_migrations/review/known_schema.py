@@ -216,7 +216,7 @@ class KnownSchema:
     def trial(self) -> Trial:
         """Return a copy of the schema in memory, as far as SQLite has one, with the operations that were followed."""
         if self._trial is None:
-            self._trial = self.parent.trial().copy() if self.parent else Trial(self.connection)
+            self._trial = Trial(self.parent.trial().connection if self.parent else self.connection)
         self._trial.follow(self.followed)
         return self._trial
 

@@ -11,7 +11,6 @@ from alembic.operations.ops import AddColumnOp, BulkInsertOp, CreateTableOp, Exe
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-from ..adapters.sqlite.dump import bare
 from ..adapters.sqlite.rebuilds import ON_LOSS, schema_in_memory
 from ..errors import UnsafeError
 from ..internals import copy_column
@@ -34,12 +33,6 @@ class Trial:
         self._op = Operations(self._context)
         self._followed = 0
         self._last: object = None
-
-    def copy(self) -> "Trial":
-        """Return a new trial with a copy of this one's schema."""
-        copied = Trial(None)
-        bare(self.connection).backup(bare(copied.connection))
-        return copied
 
     def follow(self, operations: Sequence[Operation]) -> None:
         """Run those of ``operations`` that were not run yet."""

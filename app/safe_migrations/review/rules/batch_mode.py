@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from alembic.operations import ops
 from sqlalchemy import Computed
-from sqlalchemy.sql.elements import conv
 
-from .implied_ops import KINDS
+from .implied_ops import KINDS, implied_ops, table_of
+from .names import named
 from .registry import BLOCKS, BOTH, SQLITE, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python
 
@@ -38,7 +38,7 @@ def constraint_outside_batch(
     """
     if context.operation is None or context.operation.batch:
         return None
-    table = str(getattr(op, "table_name", None) or getattr(op, "source_table", ""))
+    table, _schema = table_of(op)
     if isinstance(op, ops.AlterColumnOp):
         if not _changes_more_than_name(op):
             return None
@@ -67,6 +67,7 @@ def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Pro
     """
     column, table, block = op.column, op.table_name, context.operation.block if context.operation else None
     what = f"adds column {table}.{column.name}"
+    constraints = [*map(named, implied_ops(op, context.facts, ops.CreateUniqueConstraintOp, ops.CreateForeignKeyOp))]
     if column.primary_key and (block is None or block.recreate != "always"):
         yield Problem(
             f'{what} as a primary key; SQLite says "Cannot add a PRIMARY KEY column", or adds it without the key',
@@ -76,17 +77,11 @@ def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Pro
     elif column.primary_key or (block is not None and block.recreate != "never"):
         return
     elif column.unique:
-        unique = ops.CreateUniqueConstraintOp(conv(f"uq_{table}_{column.name}"), table, [column.name], schema=op.schema)
-        yield Problem(f'{what} with UNIQUE; SQLite says "Cannot add a UNIQUE column"', _in_batch(op, unique))
-    elif column.foreign_keys and not context.in_sql:
-        (key, *_others) = column.foreign_keys
-        referred, name = key.target_fullname.rsplit(".", 1)
-        foreign = ops.CreateForeignKeyOp(
-            conv(f"fk_{table}_{column.name}"), table, referred, [column.name], [name], source_schema=op.schema
-        )
+        yield Problem(f'{what} with UNIQUE; SQLite says "Cannot add a UNIQUE column"', _in_batch(op, *constraints))
+    elif constraints and not context.in_sql:
         yield Problem(
             f"{what} with a foreign key, which Alembic adds as a constraint; SQLite's ALTER TABLE cannot do that",
-            _in_batch(op, foreign),
+            _in_batch(op, *constraints),
         )
     elif (error := _error(op, context)) and not context.tables.is_new(table, op.schema):
         level = WARNS if context.tables.has_rows(table, op.schema) is False else BLOCKS

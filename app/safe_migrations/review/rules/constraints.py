@@ -2,19 +2,18 @@
 
 import re
 from collections.abc import Iterator
-from copy import copy
 from typing import Any
 
 from alembic.ddl.postgresql import CreateExcludeConstraintOp
 from alembic.operations import ops
-from sqlalchemy import Column, Select, UnaryExpression, column, exists, func, literal_column, select, table, text
-from sqlalchemy.sql.elements import conv
+from sqlalchemy import Select, UnaryExpression, column, exists, func, literal_column, select, table, text
 
 from ...adapters.facts import Facts
+from ..recorder import as_table
 from .columns import proves_not_null
-from .implied_ops import KINDS, implied_ops
+from .implied_ops import KINDS, constraints_of, implied_ops, table_of
 from .indexes import concurrently, dropped_columns, drops_table
-from .names import real_name
+from .names import name_for, named
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import REHEARSE, as_python, as_sql, execute
 
@@ -101,13 +100,14 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
     for made in implied_ops(op, context.facts, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp):
         if _is_not_valid(made, context):
             continue
-        name, where, schema = _place(made)
+        where, schema = table_of(made)
         locks = f"reads and writes of {where}"
         if isinstance(made, ops.CreateForeignKeyOp):
             locks = f"writes to {where} and {made.referent_table}"
         instead = (
-            f"add it without validating existing rows:\n{as_python(_with(made, postgresql_not_valid=True))}\n"
-            "and validate them in the next revision:\n" + execute(context.postgresql.validating(where, schema, name))
+            f"add it without validating existing rows:\n{as_python(named(made, postgresql_not_valid=True))}\n"
+            "and validate them in the next revision:\n"
+            + execute(context.postgresql.validating(where, schema, name_for(made)))
         )
         if isinstance(made, ops.CreateForeignKeyOp) and context.tables.is_partitioned(where, schema):
             instead = REHEARSE
@@ -130,7 +130,7 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
 
 def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
     """Return a unique index, and the statement that makes it the constraint which ``made`` would add."""
-    name, where, schema = _place(made)
+    name, (where, schema) = name_for(made), table_of(made)
     kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
     index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)
     kind = "UNIQUE" if isinstance(made, ops.CreateUniqueConstraintOp) else "PRIMARY KEY"
@@ -156,7 +156,7 @@ def exclude_constraint(op: CreateExcludeConstraintOp, _context: RuleContext) -> 
 def add_foreign_key_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report a copy of the table: INPLACE needs foreign_key_checks=0 (MySQL manual, "Online DDL Operations")."""
     for made in implied_ops(op, context.facts, ops.CreateForeignKeyOp):
-        _name, where, schema = _place(made)
+        where, schema = table_of(made)
         if context.tables.has_rows(where, schema) is not False:
             yield Problem(
                 f"adds {_shown(made)}; the server rebuilds {where} for this and blocks writes until it is done",
@@ -169,37 +169,15 @@ def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, context: 
     """Report REFERENCES in the definition of a column, which MySQL before 9.0 parses and ignores (bug 102904)."""
     if not context.mysql.ignores_inline_references:
         return
-    for added in [op.column] if isinstance(op, ops.AddColumnOp) else op.columns:
-        if not isinstance(added, Column) or not added.info.get("inline_references"):
-            continue
-        (key,) = added.foreign_keys
-        table, referred = key.target_fullname.rsplit(".", 1)
-        name = conv(f"fk_{op.table_name}_{added.name}")
-        foreign_key = ops.CreateForeignKeyOp(name, op.table_name, table, [added.name], [referred])
-        yield Problem(
-            f"has REFERENCES in the definition of {op.table_name}.{added.name}; this version of the database silently"
-            " ignores it and creates no foreign key",
-            f"create the foreign key as a constraint of the table, which works on every version:\n"
-            f"{as_python(foreign_key)}",
-        )
-
-
-def _place(op: Any) -> tuple[str, str, str | None]:
-    """Return the name, table and schema of a constraint; one without a name gets one."""
-    if isinstance(op, ops.CreateForeignKeyOp):
-        where, schema, columns = op.source_table, op.kw.get("source_schema"), op.local_cols
-    else:
-        where, schema, columns = op.table_name, op.schema, getattr(op, "columns", [])
-    return real_name(op) or str(op.constraint_name or "_".join([where, *map(str, columns or ["check"])])), where, schema
-
-
-def _with(op: Any, **options: Any) -> Any:
-    """Return the same operation with more options, and with its name."""
-    again = copy(op)
-    again.kw = {**op.kw, **options}
-    if op.constraint_name is None:
-        again.constraint_name = conv(_place(op)[0])
-    return again
+    table = as_table(op)
+    for _constraint, made in constraints_of(table):
+        if isinstance(made, ops.CreateForeignKeyOp) and table.columns[made.local_cols[0]].info.get("inline_references"):
+            yield Problem(
+                f"has REFERENCES in the definition of {table.name}.{made.local_cols[0]}; this version of the database"
+                " silently ignores it and creates no foreign key",
+                "create the foreign key as a constraint of the table, which works on every version:\n"
+                + as_python(named(made)),
+            )
 
 
 def _is_not_valid(op: Any, context: RuleContext) -> bool:
@@ -207,7 +185,7 @@ def _is_not_valid(op: Any, context: RuleContext) -> bool:
 
 
 def _shown(op: Any) -> str:
-    return f"{_named(KINDS[op.constraint_type], op.constraint_name)} to {_place(op)[1]}"
+    return f"{_named(KINDS[op.constraint_type], op.constraint_name)} to {table_of(op)[0]}"
 
 
 def _named(kind: str, name: Any) -> str:

@@ -25,6 +25,13 @@ def implied_ops(op: ops.MigrateOperation, facts: Facts, *classes: type[Op]) -> I
     yield from (each for each in found if isinstance(each, classes))
 
 
+def table_of(op: Any) -> tuple[str, str | None]:
+    """Return name and schema of the table that an operation changes."""
+    if isinstance(op, ops.CreateForeignKeyOp):
+        return op.source_table, op.kw.get("source_schema")
+    return op.table_name, op.schema
+
+
 def is_inline(op: ops.AddColumnOp, constraint: Constraint) -> bool:
     """Return True for a REFERENCES in the column's definition, which Alembic writes without its name."""
     return bool(

@@ -11,11 +11,11 @@ from sqlalchemy.sql.elements import conv
 
 from ...database import named_by_convention, naming_convention
 from ..recorder import as_table
-from .implied_ops import KINDS, constraints_of, is_inline
+from .implied_ops import KINDS, constraints_of, is_inline, table_of
 from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python
 
-PREFIXES = {"foreignkey": "fk", "unique": "uq", "primarykey": "pk", "exclude": "excl"}
+PREFIXES = {"foreignkey": "fk", "unique": "uq", "primarykey": "pk", "exclude": "excl", "check": "ck"}
 
 
 def real_name(op: ops.AddConstraintOp) -> str | None:
@@ -32,6 +32,23 @@ def real_name(op: ops.AddConstraintOp) -> str | None:
     return str(name) if isinstance(name, str) else None
 
 
+def name_for(op: Any) -> conv:
+    """Return the name in the database; for a constraint without one, a name in the style of naming conventions."""
+    columns = [
+        str(getattr(each, "name", each)) for each in getattr(op, "local_cols", getattr(op, "columns", ["valid"]))
+    ]
+    return conv(real_name(op) or "_".join([PREFIXES[op.constraint_type], table_of(op)[0], *columns]))
+
+
+def named(op: Any, **options: Any) -> Any:
+    """Return the same operation with a name, and with more options."""
+    again = copy(op)
+    again.kw = {**op.kw, **options}
+    if op.constraint_name is None:
+        again.constraint_name = name_for(op)
+    return again
+
+
 @rule(BLOCKS, ops.CreateTableOp, ops.AddColumnOp, ops.AddConstraintOp, new_tables=True)
 def unnamed_constraint(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report a constraint without a name: no revision can drop it, and each server chooses another name."""
@@ -39,9 +56,11 @@ def unnamed_constraint(op: ops.MigrateOperation, context: RuleContext) -> Iterat
         kind, consequence = KINDS.get(made.constraint_type, "constraint"), "no revision can drop it"
         if made.constraint_type == "check" and naming_convention().get("ck"):
             consequence = "the naming convention requires one, so this fails"
+        line = f"    name=op.f({str(name_for(made))!r})"
+        if not isinstance(op, ops.CreateTableOp):
+            line = as_python(named(made), batch=context.in_batch)
         yield Problem(
-            f"creates a {kind} of {_table(made)} without a name; {consequence}",
-            f"give it a name:\n{_with_name(made, op, context)}",
+            f"creates a {kind} of {table_of(made)[0]} without a name; {consequence}", f"give it a name:\n{line}"
         )
 
 
@@ -84,31 +103,6 @@ def _loses_name(op: ops.MigrateOperation, constraint: Constraint, context: RuleC
         return False
     rebuilt = context.facts.rebuilds and context.in_batch
     return is_inline(op, constraint) or (rebuilt and isinstance(constraint, UniqueConstraint))
-
-
-def _table(op: Any) -> str:
-    return str(getattr(op, "source_table", None) or op.table_name)
-
-
-def _columns(op: Any) -> list[str]:
-    return [str(getattr(each, "name", each)) for each in getattr(op, "local_cols", None) or getattr(op, "columns", [])]
-
-
-def _name_for(op: Any) -> str:
-    """Return a name by the naming convention, or in its style."""
-    if op.constraint_type == "check":
-        return "valid" if naming_convention().get("ck") else f"ck_{_table(op)}_valid"
-    return real_name(op) or "_".join([PREFIXES[op.constraint_type], _table(op), *_columns(op)])
-
-
-def _with_name(made: Any, op: ops.MigrateOperation, context: RuleContext) -> str:
-    """Return the line that creates it with a name, or the argument to add in CREATE TABLE."""
-    name = _name_for(made) if made.constraint_type == "check" else conv(_name_for(made))
-    if isinstance(op, ops.CreateTableOp):
-        return f"    name={name!r}" if made.constraint_type == "check" else f"    name=op.f({str(name)!r})"
-    again = copy(made)
-    again.constraint_name = name
-    return as_python(again, batch=context.in_batch)
 
 
 @rule(

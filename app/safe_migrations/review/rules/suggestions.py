@@ -27,6 +27,7 @@ from sqlalchemy.types import TypeEngine
 from ...adapters.facts import Facts
 from ...console import only_warnings
 from ...errors import summary
+from .implied_ops import table_of
 
 REHEARSE = "run it in a quiet period, and rehearse it first:\n    flask db rehearse"
 """The way out where the database offers none."""
@@ -57,12 +58,7 @@ def execute(statement: str) -> str:
 
 
 def _in_blocks(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
-    return [ModifyTableOps(name, list(found), schema=schema) for (name, schema), found in groupby(operations, _table)]
-
-
-def _table(operation: Any) -> tuple[str, str | None]:
-    name = getattr(operation, "source_table", None) or operation.table_name
-    return name, getattr(operation, "schema", None) or getattr(operation, "kw", {}).get("source_schema")
+    return [ModifyTableOps(name, list(found), schema=schema) for (name, schema), found in groupby(operations, table_of)]
 
 
 @renderers.dispatch_for(CreatePrimaryKeyOp, replace=True)
