@@ -443,33 +443,18 @@ def test_name_like_an_option(project: Project, engine: Engine, database: str) ->
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("of_old", [False, True])
-def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path, of_old: bool) -> None:
-    """A dump that tells psql to run a program is refused, with a recent pg_restore and with an old one."""
-    run(
-        engine,
-        f"CREATE TABLE kept AS SELECT '{chr(92)}. {chr(92)}! ' AS one",
-        f"COMMENT ON TABLE kept IS '{'x' * 200}'",
-    )
+def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path) -> None:
+    """A dump that tells psql to run a program is refused."""
+    run(engine, "CREATE TABLE kept AS SELECT 1 AS one", f"COMMENT ON TABLE kept IS '{'x' * 200}'")
     project.ok("backup")
     (backup,) = files(project)
-    before = state(engine)
-    path, ran = os.environ["PATH"], tmp_path / "ran"
-    if of_old:
-        (tmp_path / "bin").mkdir()
-        program = tmp_path / "bin" / "pg_restore"
-        program.write_text(f"#!/bin/sh\n{shutil.which('pg_restore')} \"$@\" | sed -E '/^.(un)?restrict /d'\n")
-        program.chmod(0o700)
-        path = f"{tmp_path / 'bin'}:{path}"
-    content = backup.read_bytes()
+    before, ran = state(engine), tmp_path / "ran"
     comment = b"COMMENT ON TABLE public.kept IS '" + b"x" * 200 + b"';"
     command = f"SELECT 1;\n\\! touch {ran}\n".encode()
-    crafted = renamed(backup, content.replace(comment, command + b"-" * (len(comment) - len(command))))
-    done = project.db("restore", "--yes", str(crafted), PATH=path)
+    crafted = renamed(backup, backup.read_bytes().replace(comment, command + b"-" * (len(comment) - len(command))))
+    done = project.db("restore", "--yes", str(crafted))
     assert (1, True) == (done.returncode, "Nothing was changed." in done.stderr), done.stderr
     assert not ran.exists()
-    assert of_old == ("could make psql run any program" in done.stderr)
-    project.ok("restore", "--yes", str(backup), PATH=path)
     assert before == state(engine)
 
 
@@ -944,112 +929,41 @@ def dumped(engine: Engine, *options: str) -> str:
     return "\n".join(line for line in found.splitlines() if "restrict" not in line)
 
 
-MANY_TABLES = """
-DO $$ BEGIN FOR n IN 1 .. 700 LOOP
-    EXECUTE format('CREATE TABLE many_%s (id serial PRIMARY KEY, name text, up int REFERENCES many_%s)', n, n - 1);
-    EXECUTE format('INSERT INTO many_%s (name) VALUES (%L)', n, n);
-    IF n % 100 = 0 THEN COMMIT; END IF;
-END LOOP; END $$
-"""
-HARD_TO_RESTORE = {
-    "tables": (
-        ["CREATE TABLE many_0 (id int PRIMARY KEY)", MANY_TABLES],
-        ["DROP TABLE many_700", "DELETE FROM many_699"],
-    ),
-    "large objects": (
-        ["SELECT lo_from_bytea(0, 'large') FROM generate_series(1, 20000)", "CREATE SCHEMA other"],
-        ["SELECT lo_unlink(oid) FROM (SELECT oid FROM pg_largeobject_metadata LIMIT 10) AS few"],
-    ),
-    "subscription": (
-        [
-            "CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1 connect_timeout=1' PUBLICATION p"
-            " WITH (connect = false, slot_name = 'news')",
-            "CREATE TABLE other AS SELECT 1 AS one",
-        ],
-        ["DELETE FROM other"],
-    ),
-    "checks": (
-        [
-            "CREATE TABLE z (id int PRIMARY KEY)",
-            "CREATE FUNCTION in_z(int) RETURNS bool LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM z WHERE id = $1)'",
-            "CREATE DOMAIN of_z AS int CONSTRAINT d CHECK (in_z(VALUE))",
-            "INSERT INTO z VALUES (1)",
-            "CREATE TABLE a (id int CONSTRAINT c CHECK (in_z(id)), other of_z) PARTITION BY LIST (id)",
-            "CREATE TABLE a_1 PARTITION OF a FOR VALUES IN (1)",
-            "CREATE MATERIALIZED VIEW seen AS SELECT in_z(1)",
-            "CREATE TABLE b (id int CONSTRAINT c CHECK (in_z(id)))",
-            "CREATE TABLE b_1 (CONSTRAINT c CHECK (in_z(id))) INHERITS (b)",
-            "COMMENT ON CONSTRAINT c ON b IS 'it''s in z'",
-            "COMMENT ON CONSTRAINT d ON DOMAIN of_z IS 'in z'",
-            *(f"INSERT INTO {row}" for row in ("a VALUES (1, 1)", "b VALUES (1)", "b_1 VALUES (1)")),
-        ],
-        ["DELETE FROM a", "DROP TABLE b CASCADE"],
-    ),
-}
-
-
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("kind", HARD_TO_RESTORE)
-def test_hard_to_restore(project: Project, engine: Engine, database: str, kind: str) -> None:
-    """Backups restore more tables than a transaction can lock, subscriptions, and CHECKs that read other tables."""
-    make, damage = HARD_TO_RESTORE[kind]
+def test_subscription(project: Project, engine: Engine, database: str) -> None:
+    """A restore leaves a subscription, and says how it goes on; the copy of a rehearsal has none."""
     url = sa.make_url(database)
+    options = "PUBLICATION p WITH (connect = false, slot_name = NONE)"
+    run_on_server(url, f"CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1' {options}")
     try:
-        run_on_server(url, *make)
         before = dumped(engine)
         project.ok("backup")
-        (backup,) = files(project)
-        run_on_server(url, *damage)
-        assert before != dumped(engine)
-        done = project.ok("restore", "--yes", str(backup))
+        done = project.ok("restore", "--yes", found(project)[0])
+        assert 'So that it does: ALTER SUBSCRIPTION "news" REFRESH PUBLICATION' in done
         assert before == dumped(engine)
-        assert ("To enable it: ALTER SUBSCRIPTION" in done) == (kind == "subscription")
-        assert ("restoring in steps" in done) == (kind in ("tables", "large objects"))
-        if kind in ("subscription", "checks"):  # the others take their time
-            project.write(*A1)
-            assert " ok\n" in project.db("rehearse").stdout
-            with engine.connect() as connection:
-                copies = text("SELECT datname FROM pg_database WHERE datname LIKE '\\_migration%' || :name || '%'")
-                assert [] == connection.scalars(copies, {"name": name_of(url)}).all()
+        project.write(*A1)
+        assert " ok\n" in project.db("rehearse").stdout
     finally:
-        run_on_server(url, *(DETACH if kind == "subscription" else []))
-
-
-DETACH = [
-    "ALTER SUBSCRIPTION news DISABLE",
-    "ALTER SUBSCRIPTION news SET (slot_name = NONE)",
-    "DROP SUBSCRIPTION news",
-]
+        run_on_server(url, "DROP SUBSCRIPTION news")
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_restore_in_steps(project: Project, engine: Engine, database: str) -> None:
-    """A restore in steps that times out changes nothing; after one that fails half-way, status and upgrade say so."""
-    url, role = sa.make_url(database), f"owner_{uuid4().hex}"
-    more = "SELECT lo_create(0) FROM generate_series(1, 60 * current_setting('max_locks_per_transaction')::int)"
-    run_on_server(url, more, "CREATE TABLE one (id int)", f"CREATE ROLE {role}", f"ALTER TABLE one OWNER TO {role}")
-    try:
-        before = dumped(engine)
-        project.ok("backup")
-        (backup,) = files(project)
-        with engine.connect() as holder:
-            holder.execute(text("SELECT * FROM one"))
-            done = project.db("restore", "--yes", str(backup), MIGRATION_LOCK_TIMEOUT="1", MIGRATION_LOCK_RETRIES="1")
-        assert (1, True) == (done.returncode, "Nothing was changed." in done.stderr), done.stderr
-        assert "other sessions hold a lock that this needs (session " in done.stderr
-        assert before == dumped(engine)
-        run_on_server(url, f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP ROLE {role}")
-        done = project.db("restore", "--yes", str(backup))
-        assert (1, True) == (done.returncode, "    flask db restore instance/backups/" in done.stderr), done.stderr
-        assert f'role "{role}" does not exist' in done.stderr
-        assert "a restore is running, or was interrupted" in project.db("status").stdout
-        assert "a restore was interrupted: this database is incomplete" in project.db("upgrade").stderr
-        run_on_server(url, f"CREATE ROLE {role}")
-        project.ok("restore", "--yes", str(backup))
-        assert before == dumped(engine)
-        assert "half-way" not in project.db("status").stdout
-    finally:
-        run_on_server(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+def test_more_objects_than_locks(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
+    """If the server has too few locks for a restore, nothing is changed; a rehearsal does without so many.
+
+    A server without locks would disturb other tests, so psql only says that it is one.
+    """
+    locks = "current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int"
+    run_on_server(sa.make_url(database), f"SELECT lo_create(0) FROM generate_series(1, 2 * {locks})")
+    project.ok("backup")
+    said = r"ERROR:  out of shared memory\nHINT:  You might need to increase max_locks_per_transaction."
+    (tmp_path / "psql").write_text(f"#!/bin/sh\nprintf '{said}\\n' >&2; exit 3\n")
+    (tmp_path / "psql").chmod(0o700)
+    done = project.db("restore", "--yes", found(project)[0], PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert (1, True) == (done.returncode, "Nothing was changed." in done.stderr), done.stderr
+    assert "    ALTER SYSTEM SET max_locks_per_transaction = " in done.stderr
+    project.write(*A1)
+    assert " ok\n" in project.db("rehearse").stdout
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

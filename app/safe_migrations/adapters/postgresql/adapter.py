@@ -14,19 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from ...console import StepDone, log
 from ...errors import UnsafeError
 from ...retry import RetryPolicy
-from ..base import (
-    RESTORE,
-    Adapter,
-    Lock,
-    Part,
-    double_quoted,
-    in_autocommit_block,
-    listening,
-    own_session,
-)
-from ..client_programs import LockTimeOutError
+from ..base import Adapter, Lock, Part, double_quoted, in_autocommit_block, listening, own_session
 from .databases import PostgreSQLDatabases
-from .dump import Dump, extensions, locks
+from .dump import Dump
 from .lock import AdvisoryLock, require_session
 
 if TYPE_CHECKING:  # only rehearsals need it
@@ -40,7 +30,7 @@ CONCURRENTLY = re.compile(
     re.IGNORECASE,
 )
 
-SUBSCRIPTIONS = "pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()"
+SUBSCRIPTIONS = "SELECT subname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid AND datname = current_database()"
 
 
 class PostgreSQL(Adapter):
@@ -66,39 +56,18 @@ class PostgreSQL(Adapter):
         """Look at the first bytes, and let pg_restore read all."""
         Dump(connection).verify(file)
 
-    def load(self, connection: Connection, file: Path, retry: RetryPolicy, _part: Part = Part.ALL) -> None:
-        """Drop everything and run the dump, in one transaction if the server has enough locks for that.
-
-        Otherwise it runs in steps that commit, and until the end a table marks the database as incomplete.
-        """
+    def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
+        """Drop everything and run the dump, in one transaction."""
         connection.rollback()
         dump = Dump(connection)
-        contents = dump.contents(file)
-        wanted = extensions(contents)
-        steps = bool(self.broken_restore(connection)) or not _has_locks_for(connection, locks(contents))
-        if steps:
-            log.info("One transaction cannot hold that many locks (max_locks_per_transaction): restoring in steps")
-            _require_free(connection)
-            connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS public")
-            connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS public.{RESTORE} (file text)")
-            connection.execute(text(f"INSERT INTO public.{RESTORE} VALUES (:file)"), {"file": str(file)})
-            connection.commit()
-        connection.rollback()
-        dump.run(file, connection.dialect.server_version_info or (), retry, wanted, steps)
-        for name in wanted:
+        dump.load(file, connection.dialect.server_version_info or (), retry, part)
+        for name in dump.extensions(file):
             if not self.has_extension(connection, name):
                 log.warning("The extension %s is missing, because this user may not create it", name)
-        for name in connection.scalars(text(f"SELECT subname FROM {SUBSCRIPTIONS} AND NOT subenabled")):
-            alter = f"ALTER SUBSCRIPTION {double_quoted(name)}"
-            enable = f"{alter} ENABLE; {alter} REFRESH PUBLICATION WITH (copy_data = false);"
-            log.warning("Subscription %s is restored disabled. To enable it: %s", name, enable)
+        for name in connection.scalars(text(SUBSCRIPTIONS)):
+            refresh = f"ALTER SUBSCRIPTION {double_quoted(name)} REFRESH PUBLICATION WITH (copy_data = false);"
+            log.warning("Subscription %s does not write to the restored tables yet. So that it does: %s", name, refresh)
         connection.rollback()
-
-    def broken_restore(self, connection: Connection) -> str:
-        """Read the table that a restore in steps drops at its end."""
-        if connection.scalar(text(f"SELECT to_regclass('public.{RESTORE}')")) is None:
-            return ""
-        return str(connection.scalar(text(f"SELECT file FROM public.{RESTORE}")) or "FILE")
 
     @contextmanager
     def hidden_rows_refused(self, connection: Connection) -> Iterator[None]:
@@ -206,32 +175,6 @@ class PostgreSQL(Adapter):
 
         with listening(connection, {"begin": begin, "before_cursor_execute": on_statement}):
             yield lambda _heads: None
-
-
-def _has_locks_for(connection: Connection, number: int) -> bool:
-    """Return whether a transaction can drop all objects and create ``number`` others, and leave a quarter of the locks.
-
-    The server has max_locks_per_transaction locks per possible session (PostgreSQL manual, "Lock Management").
-    """
-    query = text(
-        "SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FROM pg_largeobject_metadata),"
-        " current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int"
-        " + current_setting('max_prepared_transactions')::int)"
-    )
-    there, capacity = connection.execute(query).one()
-    return bool(there + number < capacity * 3 / 4)
-
-
-def _require_free(connection: Connection) -> None:
-    """Raise LockTimeOutError if another session uses a table: once half of the tables are dropped, it is too late."""
-    query = text(
-        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity a USING (pid)"
-        " WHERE d.datname = current_database() AND locktype = 'relation' AND relation >= 16384"
-        " AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker'"
-    )
-    if connection.scalar(query):
-        connection.rollback()
-        raise LockTimeOutError("other sessions use tables of this database.", "wait for them, and run it again.")
 
 
 def _drop_invalid_index(connection: Connection, index: str, table: str) -> None:

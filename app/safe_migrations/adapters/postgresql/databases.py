@@ -100,7 +100,8 @@ class PostgreSQLDatabases(Databases):
         """Drop everything, as before a restore."""
         connection.rollback()
         with own_session(self.engine) as session:
-            session.exec_driver_sql(DROP_ALL.read_text().replace("%", "%%"))
+            for statement in session.exec_driver_sql(DROP_ALL.read_text().replace("%", "%%")).scalars().all():
+                session.exec_driver_sql(statement.replace("%", "%%"))
 
     def has(self, connection: Connection, name: str) -> bool:
         """Look it up in pg_database."""
