@@ -14,7 +14,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from app.extensions import db, migrate
 from app.safe_migrations.adapters import adapter_of
-from app.safe_migrations.adapters.base import RESTORE, SCRATCH
+from app.safe_migrations.adapters.base import SCRATCH
 from app.safe_migrations.adapters.postgresql.dump import DROP_ALL
 from app.safe_migrations.rehearsal.runner import Rehearsal, Report
 from tests.conftest import FIRST, SERVERS, Project, revision, run_on_server, server_url
@@ -633,8 +633,8 @@ def test_another_server(project: Project, engine: Engine, backend: str, tmp_path
 
 
 def test_tables_that_are_not_dropped() -> None:
-    """Emptying a PostgreSQL database keeps the tables that mark it as a copy or as incomplete."""
-    assert [f"public.{SCRATCH}", f"public.{RESTORE}"] == re.findall(r"'(public\._\w+)'", DROP_ALL.read_text())
+    """Emptying a PostgreSQL database keeps the table that marks it as a copy."""
+    assert [f"public.{SCRATCH}"] == re.findall(r"'(public\._\w+)'", DROP_ALL.read_text())
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)

@@ -61,16 +61,14 @@ class Backups:
         return name_of(self.adapter.engine.url)
 
     def found(self) -> list[Path]:
-        """Return the backups, newest first. Raise MigrationError if the folder is not a folder."""
-        require_folder(self.folder)
-        files = self.folder.iterdir() if self.folder.exists() else iter(())
-        named = {file: NAME.fullmatch(file.name) for file in files}
+        """Return the backups, newest first; none if there is no such folder."""
+        named = {file: NAME.fullmatch(file.name) for file in self.folder.glob("*")}
         ours = (self.name, self.adapter.suffix)
         matching = (file for file, name in named.items() if name and name.group("database", "suffix") == ours)
         return sorted(matching, reverse=True)
 
     def newest(self) -> Path | None:
-        """Return the newest backup, or None. Raise what found() raises."""
+        """Return the newest backup, or None."""
         return next(iter(self.found()), None)
 
     def make(self, database: Database, retry: RetryPolicy, by_hand: bool = False) -> Path:
@@ -92,8 +90,8 @@ class Backups:
         log.info("Backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
         return file
 
-    def verify(self, database: Database, file: Path) -> str:
-        """Return the revision of the backup ``file``. Raise MigrationError unless the file is complete."""
+    def verify(self, database: Database, file: Path) -> None:
+        """Raise MigrationError unless the backup ``file`` is complete."""
         product, _ = database.product_and_version
         found = NAME.fullmatch(file.name)
         if found is None or found["suffix"] != self.adapter.suffix:
@@ -103,7 +101,6 @@ class Backups:
         self.adapter.verify(database.connection, file)
         if found["database"] != self.name:
             log.info("%s is a backup of another database (%s)", relative(file), found["database"])
-        return found["revision"]
 
     def prune(self, *spared: Path) -> None:
         """Delete all automatic backups except ``keep`` and those ``spared``, after a successful run.
@@ -166,28 +163,9 @@ def revision_in_name(heads: tuple[str, ...]) -> str:
     return re.sub(r"[^\w.+]+", "_", heads_in_words(heads, "+"))
 
 
-def require_folder(folder: Path) -> None:
-    """Raise MigrationError if ``folder`` is not a folder, or its path has a broken link."""
-    link = next((each for each in (folder, *folder.parents) if each.is_symlink() and not each.exists()), None)
-    if link is not None:
-        target = link.resolve()
-        raise MigrationError(
-            f"the backup folder {relative(link)} is a link to {target}, which does not exist.",
-            "create that folder, or mount the disk that has it:",
-            f"mkdir -p {shlex.quote(str(target))}",
-        )
-    if folder.exists() and not folder.is_dir():
-        raise MigrationError(
-            f"the backup folder {relative(folder)} is not a folder.",
-            "name the folder for backups:",
-            "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
-        )
-
-
 @contextmanager
 def private(file: Path) -> Iterator[None]:
     """Create ``file`` with mode 0600, and remove it at the end. Raise MigrationError if it cannot be created."""
-    require_folder(file.parent)
     try:
         with writing(file.parent):
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from ..lock import locked
 from ..lock_waits import is_lock_timeout, lock_timeout_error
 from ..retry import RetryPolicy
 from ..settings import Settings
-from .files import Backups, restore_line, revision_in_name
+from .files import Backups, restore_line
 
 
 def restore(backups: Backups, database: Database, using: Settings, file: Path) -> None:
@@ -66,14 +66,3 @@ def _changed_nothing(database: Database, error: BaseException) -> bool:
         return not database.adapter.broken_restore(database.connection)
     except DBAPIError:  # the server cannot be asked
         return False
-
-
-def require_revision(file: Path, wanted: str, heads: tuple[str, ...]) -> None:
-    """Raise MigrationError unless the restored database is at the revision in the name of ``file``."""
-    found = revision_in_name(heads)
-    if found != wanted:
-        raise MigrationError(
-            f"after the restore of {relative(file)} the database is at {found}, not at {wanted}.",
-            "make sure that this is the database you mean:",
-            "flask db status",
-        )

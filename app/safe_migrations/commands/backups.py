@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from ..backups.files import is_by_hand, restore_line
-from ..backups.restore import require_revision
 from ..backups.restore import restore as replace_database
 from ..database import app_engine, heads_in_words
 from ..errors import MigrationError, UnsafeError, masked, relative
@@ -52,7 +51,7 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
         raise MigrationError(f"there is no file {file}.", "choose one of:", "flask db backups")
     with opened(config_of(directory)) as (database, using):
         existing = backups_of(app_engine(), using)
-        revision = existing.verify(database, file)
+        existing.verify(database, file)
         target = masked(database.adapter.engine.url)
         if not yes and not sys.stdin.isatty():
             raise UnsafeError(
@@ -63,5 +62,4 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
         if not yes:
             click.confirm(f"Replace everything in {target}?", abort=True, err=True)
         replace_database(existing, database, using, file)
-        require_revision(file, revision, database.heads())
         click.echo(f"The database is at {heads_in_words(database.heads())}")

@@ -30,7 +30,9 @@ CONCURRENTLY = re.compile(
     re.IGNORECASE,
 )
 
-SUBSCRIPTIONS = "SELECT subname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid AND datname = current_database()"
+SUBSCRIPTIONS = (
+    "SELECT subname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()"
+)
 
 
 class PostgreSQL(Adapter):

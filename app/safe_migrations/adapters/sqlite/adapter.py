@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, StaticPool
@@ -15,7 +16,7 @@ from ...retry import RetryPolicy
 from ..base import Adapter, Lock, Part, listening
 from . import dump as backup
 from .dump import bare, file_of
-from .lock import FileLock, NoLock
+from .lock import FileLock
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from ..snapshot import Snapshot
@@ -37,14 +38,16 @@ class SQLite(Adapter):
 
     @contextmanager
     def lock(self, _connection: Connection, what: str) -> Iterator[Lock]:
-        """Yield the lock of the file whose name is the database's and ``-migration-lock``, or ``-rehearsal-lock``."""
-        if isinstance(self.engine.pool, StaticPool):
-            yield NoLock()
-            return
-        with closing(
-            FileLock(Path(f"{file_of(self.engine)}-{'migration' if what == 'upgrade' else what}-lock"))
-        ) as lock:
-            yield lock
+        """Yield the lock of the file whose name is the database's and ``-migration-lock``, or ``-rehearsal-lock``.
+
+        No other process sees a database in memory: its file is a temporary one.
+        """
+        in_memory = isinstance(self.engine.pool, StaticPool)
+        with TemporaryDirectory() if in_memory else nullcontext() as folder:
+            start = f"{folder}/memory" if folder else file_of(self.engine)
+            path = Path(f"{start}-{'migration' if what == 'upgrade' else what}-lock")
+            with closing(FileLock(path)) as lock:
+                yield lock
 
     def is_lock_timeout(self, error: DBAPIError) -> bool:
         """Return True for SQLITE_BUSY and SQLITE_LOCKED (sqlite.org/rescode.html)."""
@@ -74,7 +77,7 @@ class SQLite(Adapter):
             backup.write(bare(connection), file, retry)
 
     def verify(self, _connection: Connection, file: Path) -> None:
-        """Check the header of the file, and run ``integrity_check``."""
+        """Run ``integrity_check`` on the file."""
         backup.verify(file)
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, _part: Part = Part.ALL) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -59,11 +60,12 @@ def copy_schema(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 
 def verify(file: Path) -> None:
-    """Raise MigrationError unless the header of the file and ``integrity_check`` say that it is complete."""
+    """Raise MigrationError unless SQLite finds a complete database in the file."""
     try:
         with closing(_opened(file)) as found:
             result = [row[0] for row in found.execute("PRAGMA integrity_check")]
-        if file.stat().st_size != _size(file):
+            size = _pragma(found, "page_count") * _pragma(found, "page_size")
+        if not size or size != file.stat().st_size:  # SQLite takes an empty file for a database
             result = ["it is cut off"]
     except sqlite3.DatabaseError as error:
         result = [str(error)]
@@ -92,7 +94,7 @@ def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None
             ) from error
 
 
-def _pragma(connection: sqlite3.Connection, name: str) -> object:
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
@@ -104,23 +106,8 @@ def _is_disk_error(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
-def _held(connection: sqlite3.Connection) -> MigrationError:
-    file = _path(connection)
-    return MigrationError(
-        f"others hold the file {file}.", "wait for them, or see who they are:", f"fuser -v {shlex.quote(file)}"
-    )
-
-
 def _opened(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
-
-
-def _size(file: Path) -> int:
-    """Return the size that the header gives: page size times number of pages (sqlite.org/fileformat.html, 1.3)."""
-    with file.open("rb") as opened:
-        header = opened.read(100).ljust(100, b"\0")
-    page = int.from_bytes(header[16:18])
-    return (65536 if page == 1 else page) * int.from_bytes(header[28:32]) or -1
 
 
 def _copy(
@@ -133,6 +120,9 @@ def _copy(
 
     def progress(status: int, _remaining: int, _total: int) -> None:
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
-            raise _held(database)
+            held = _path(database)
+            raise MigrationError(
+                f"others hold the file {held}.", "wait for them, or see who they are:", f"fuser -v {shlex.quote(held)}"
+            )
 
     source.backup(target, progress=progress)

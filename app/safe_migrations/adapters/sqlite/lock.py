@@ -60,19 +60,3 @@ class FileLock(Lock):
     def close(self) -> None:
         """Free the lock."""
         os.close(self.file)
-
-
-class NoLock(Lock):
-    """The lock of a database in memory, which no other process sees."""
-
-    def take(self) -> bool:
-        """Return True: no other process can hold it."""
-        return True
-
-    def is_held(self) -> bool:
-        """Return True: no other process can take it."""
-        return True
-
-    def holder(self) -> tuple[str, str]:
-        """Return empty strings: nobody else holds it."""
-        return "", ""
