@@ -15,9 +15,9 @@ from ..base import RESTORE, Adapter, Lock, Part
 from .catalog import (
     JOURNAL,
     drop_all,
+    existing_tables,
     heads_as_text,
     quoted,
-    there,
     there_are,
 )
 from .lock import NamedLock
@@ -52,8 +52,8 @@ class MySQL(Adapter):
         """Drop everything, and run the dump. Each statement commits, so a table marks that a restore is under way."""
         dump = self._dump(connection)
         with self._impatient(connection, retry) as execute:
-            makers = dump.verify(file)
-            dump.require_rights(makers if part is Part.ALL else {("", is_logged) for _, is_logged in makers})
+            definers = dump.verify(file)
+            dump.require_rights(definers if part is Part.ALL else {("", is_logged) for _, is_logged in definers})
             _require_free(execute)
             execute(f"CREATE TABLE IF NOT EXISTS {RESTORE} (file TEXT)")
             execute(f"INSERT INTO {RESTORE} VALUES (%s)", (str(file),))
@@ -131,7 +131,7 @@ class MySQL(Adapter):
     def interrupted(self, connection: Connection) -> str:
         """Return a sentence about a run or restore that is in progress or was killed; an empty string without one."""
         execute = executing(connection)
-        marks = there(execute, JOURNAL, RESTORE)  # in one query, for a run with nothing to do asks too
+        marks = existing_tables(execute, JOURNAL, RESTORE)  # in one query, for a run with nothing to do asks too
         if RESTORE in marks:
             return super().interrupted(connection)
         return "a run is in progress or was killed; a killed one is rolled back by the next run" if marks else ""
@@ -139,7 +139,7 @@ class MySQL(Adapter):
     def broken_restore(self, connection: Connection) -> str:
         """Read the mark that a restore leaves until it is done."""
         execute = executing(connection)
-        if not there(execute, RESTORE):
+        if not existing_tables(execute, RESTORE):
             return ""
         return next((str(file) for (file,) in execute(f"SELECT file FROM {RESTORE}")), "FILE")
 
@@ -149,7 +149,7 @@ class MySQL(Adapter):
 
         with self._impatient(connection, retry) as execute:
             super().recover(connection, retry)
-            if there(execute, JOURNAL):
+            if existing_tables(execute, JOURNAL):
                 outcome = undo(execute, heads_as_text(execute))
                 log.info("A run was killed here. Rolled back: %s", ", ".join(outcome.restored) or "nothing")
                 outcome.require_whole()

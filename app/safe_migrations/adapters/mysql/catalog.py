@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy.exc import DBAPIError
 
 from ..base import OWN_TABLES, RESTORE, SCRATCH, version_table
-from .session import Execute, set_aside
+from .session import Execute, temporary_settings
 
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
 
@@ -75,11 +75,13 @@ JOURNAL = f"{OWN_TABLES}journal"
 """A table that exists while a run is under way, or after one was killed."""
 
 
-def there(execute: Execute, *names: str) -> set[str]:
-    """Return those of these tables that exist."""
+def existing_tables(execute: Execute, *names: str) -> set[str]:
+    """Return those of these tables that exist; without ``names``, all tables and views, in lower case."""
+    query = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+    if not names:
+        return {name.lower() for (name,) in execute(query)}
     marks = ", ".join(["%s"] * len(names))
-    query = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name"
-    return {name for (name,) in execute(f"{query} IN ({marks})", names)}
+    return {name for (name,) in execute(f"{query} AND table_name IN ({marks})", names)}
 
 
 def heads_as_text(execute: Execute) -> str:
@@ -100,7 +102,7 @@ def as_text(heads: Iterable[str]) -> str:
 def drop_all(execute: Execute) -> None:
     """Drop all objects except the marks of a scratch database and of a restore."""
     found = there_are(execute)
-    with set_aside(execute, {"foreign_key_checks": 0}):
+    with temporary_settings(execute, {"foreign_key_checks": 0}):
         for kind, name in found:
             if name not in (SCRATCH, RESTORE):
                 execute(f"DROP {kind} IF EXISTS {quoted(name)}")

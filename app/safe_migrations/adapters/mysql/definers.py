@@ -7,20 +7,20 @@ from ..base import OWN_TABLES
 from .catalog import quoted
 from .session import Execute
 
-Maker = tuple[str, bool]
+Definer = tuple[str, bool]
 """A definer as SQL shows it, empty for this user; and whether it is one of a trigger or function, which are logged."""
 
 ASKS = f"{OWN_TABLES}asks"
 ER_NO_SUCH_TABLE, ER_VIEW_WRONG_LIST = 1146, 1353
 
 
-def why_not(execute: Execute, maker: Maker) -> str:
+def privilege_error(execute: Execute, asked_for: Definer) -> str:
     """Return the server's error if this user may not create objects of that definer, or an empty string.
 
     The privileges differ by product and version, and MySQL also checks the definer's. So run statements that always
     fail: the error shows whether the server rejected the privileges, which it checks first, or the statement.
     """
-    definer, is_logged = maker
+    definer, is_logged = asked_for
     ((user,),) = execute("SELECT CURRENT_USER()")
     asked = {}
     if definer and definer != "@".join(map(quoted, user.rsplit("@", 1))):

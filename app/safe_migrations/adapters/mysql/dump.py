@@ -16,8 +16,8 @@ from ...console import log
 from ...errors import MigrationError, summary
 from ..base import Part, not_whole, version_table
 from ..client_programs import ToolError, program, running, unnamed_file
-from .catalog import quoted, there, there_are
-from .definers import Maker, why_not
+from .catalog import existing_tables, quoted, there_are
+from .definers import Definer, privilege_error
 from .session import MAKES_KEYS, Execute, may_forgo_keys
 
 PACKAGES = {"mariadb": "mariadb-client", "mysql": "mysql-client (or mariadb-client)"}
@@ -76,20 +76,20 @@ class Dump:
         wanted += [f"--ignore-table={self.url.database}.{name}" for name in left_out]
         with file.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as target:
             self._write([path, *wanted, *self._database()], target)
-            if there(self.execute, revisions):
+            if existing_tables(self.execute, revisions):
                 self._write([path, *WRITE, *self._database(), revisions], target)
 
-    def verify(self, file: Path) -> set[Maker]:
+    def verify(self, file: Path) -> set[Definer]:
         """Return who defined what is in it. Raise MigrationError unless it is complete and fits this server."""
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
         head, last = b"", b""
-        makers: set[Maker] = set()
+        definers: set[Definer] = set()
         try:
             for piece in self._pieces(file):
                 head = head or piece
                 last = piece.rstrip().rpartition(b"\n")[2]
                 if b"DEFINER=" in piece:  # the pattern looks at every character, and takes longer than unpacking
-                    makers |= {(name.decode(errors="replace"), bool(kind)) for name, kind in DEFINER.findall(piece)}
+                    definers |= {(name.decode(errors="replace"), bool(kind)) for name, kind in DEFINER.findall(piece)}
         except (OSError, EOFError, zlib.error) as error:
             raise not_whole(file, product, str(error)) from error
         server = HEAD.match(head)
@@ -99,14 +99,14 @@ class Dump:
             raise not_whole(file, product, f"it is one of {server[1].decode(errors='replace')}")
         if not last.startswith(b"-- Dump completed"):
             raise not_whole(file, product, "its last line is missing")
-        return makers
+        return definers
 
-    def require_rights(self, makers: set[Maker]) -> None:
+    def require_rights(self, definers: set[Definer]) -> None:
         """Raise MigrationError if this user may not create what they have defined."""
         refused = {
-            definer: why
-            for definer, is_logged in sorted(makers)
-            if (why := why_not(self.execute, (definer, is_logged)))
+            name: why
+            for name, is_logged in sorted(definers)
+            if (why := privilege_error(self.execute, (name, is_logged)))
         }
         if refused:
             ((user,),) = self.execute("SELECT CURRENT_USER()")

@@ -10,10 +10,18 @@ from textwrap import shorten
 
 from ...errors import UnsafeError
 from ..base import OWN_TABLES
-from .catalog import as_text, heads_as_text, quoted, show_create, table_of_trigger, triggers_of
+from .catalog import (
+    as_text,
+    existing_tables,
+    heads_as_text,
+    quoted,
+    show_create,
+    table_of_trigger,
+    triggers_of,
+)
 from .journal_table import ROWS, Entries, Entry, State
 from .row_copies import destroyed, make
-from .session import Execute, Session
+from .session import Execute, Session, temporary_settings
 from .statements import Statement
 from .table_restore import Definition
 
@@ -28,6 +36,8 @@ class Journal:
         self.session = Session(execute)
         self.to_commit = False
         self.copies = 0
+        self.known_tables = existing_tables(execute)
+        """In lower case; a plain CREATE TABLE of any other name fails if it exists after all, and was not recorded."""
         self._begin_revision()
 
     def _begin_revision(self) -> None:
@@ -91,14 +101,14 @@ class Journal:
         if not self.session.mode_is_known:
             self.session.read_mode()
         statement = Statement(text if self.session.escapes else text.replace("\\", r"\\"))
-        remedy, line = statement.way_out
+        remedy, line = statement.refusal
         if remedy:
             shown = shorten(text, 200, placeholder=" ...")
             raise UnsafeError(f"if the revision failed, this could not be undone: {shown}", remedy, line)
         self.statement = statement
         if statement.verb == "SET":
             self.session.follow_set(statement.words)
-        if not statement.surely_commits:
+        if not statement.commits_implicitly:
             self.commit_last_step()
         self._note(statement, autocommit)
 
@@ -109,11 +119,11 @@ class Journal:
             self.written.append(statement.text)
         if not (is_opaque or statement.ends_transaction or (writes and commits)):
             return
-        with self.session.unwatched(plainly=statement.may_destroy):
+        with self.session.unwatched():
             self._note_written()
             if is_opaque:
                 self.under_way = [self._new_entry(ROWS, "", statement.text)]
-            elif statement.surely_commits:
+            elif statement.commits_implicitly:
                 self._note_objects(statement)
             self._save()
 
@@ -145,18 +155,18 @@ class Journal:
         return entry
 
     def _save(self) -> None:
-        for entry in self.unsaved:
-            self.entries.save(entry)
+        self.entries.save(*self.unsaved)
 
     def _note_objects(self, statement: Statement) -> None:
         """Record what it names; of tables also what it destroys, and where it moves them."""
-        tables = []
+        tables, last_id = [], self.last_id
         for kind, name in statement.objects:
             if name.startswith(OWN_TABLES):  # a script may change each table that an inspector lists
                 continue
             if kind == "TRIGGER":
                 self._note_triggers(statement.triggers_table or table_of_trigger(self.execute, name))
-            entry = self._entry(kind, name)
+            is_new = statement.creates_new_table and name.lower() not in self.known_tables
+            entry = None if is_new else self._entry(kind, name)
             if entry is None and statement.verb in ("CREATE", "ALTER") and (kind != "TABLE" or statement.creates_table):
                 entry = self._created(kind, name)
             if entry is not None and kind == "TABLE" and entry not in self.under_way:
@@ -166,9 +176,11 @@ class Journal:
             moved = renamed.pop(old, None) or self._entry("TABLE", old)
             if moved is not None:
                 renamed[new] = moved
+                self.known_tables.add(new.lower())
         places = {entry.id: name for name, entry in renamed.items()}
         for entry in tables:
-            self._note_table(statement, entry, places.get(entry.id, entry.state.place))
+            now = entry.text if entry.id > last_id else None
+            self._note_table(statement, entry, places.get(entry.id, entry.state.place), now)
         if tables and statement.drops_tables and statement.creates_table:  # CREATE OR REPLACE
             self._created("TABLE", statement.objects[0][1])
 
@@ -185,11 +197,12 @@ class Journal:
         """Return a new entry for what the statement under way creates."""
         entry = self._new_entry(kind, name, None)
         entry.next = State(name)
+        self.known_tables.add(name.lower())
         self.under_way.append(entry)
         return entry
 
-    def _note_table(self, statement: Statement, entry: Entry, place: str) -> None:
-        """Record the next state of a table, if the statement changes more than its text."""
+    def _note_table(self, statement: Statement, entry: Entry, place: str, now: str | None) -> None:
+        """Record the next state of a table, if the statement changes more than its text, which is ``now`` if known."""
         following = deepcopy(entry.state)
         following.place = "" if statement.drops_tables else place
         first, was = entry.state.first_name, statement.renamed_columns
@@ -200,14 +213,16 @@ class Journal:
         following.columns |= {new: first(old) for new, old in was.items()}
         if following == entry.state and (entry.text is None or not statement.may_destroy):
             return
-        now, _ = show_create(self.execute, "TABLE", entry.state.place) or (entry.text or "", None)
+        if now is None:
+            now, _ = show_create(self.execute, "TABLE", entry.state.place) or (entry.text or "", None)
         if entry.text is not None:
             if following != entry.state or statement.deletes_rows:
                 self._note_dependents(entry.state.place, is_renamed=bool(was) or following.place != entry.state.place)
             if copy := destroyed(self.execute, statement, entry, entry.state, now, self.session.strict):
                 self._note_triggers(entry.state.place)
                 self.copies += 1
-                make(self.execute, entry.state, copy, self.copies)
+                with temporary_settings(self.execute, self.session.plain):
+                    make(self.execute, entry.state, copy, self.copies)
                 following.copies.append(copy)
         entry.before = "" if statement.verb == "TRUNCATE" else now
         if following != entry.state:
@@ -244,7 +259,7 @@ class Journal:
         """Record that the statement has run."""
         if not self.session.watched:
             return
-        if self.statement.surely_commits:
+        if self.statement.commits_implicitly:
             self.unsaved, self.to_commit = [], False
         moved, self.under_way = self.under_way, []
         self._settle(moved, [True] * len(moved))
@@ -258,10 +273,11 @@ class Journal:
         for entry in entries:
             self.objects.pop((entry.kind, entry.state.place), None)
         for entry, has_run in zip(entries, have_run, strict=True):
+            is_created = not entry.state.place  # the database itself shows that it exists
             entry.settle(has_run)
             if entry.state.place:
                 self.objects[entry.kind, entry.state.place] = entry
-            if entry.kind != ROWS and entry not in self.unsaved:
+            if entry.kind != ROWS and not is_created and entry not in self.unsaved:
                 self.unsaved.append(entry)
 
     def _settle_failure(self) -> None:

@@ -125,14 +125,18 @@ class Entries:
         ((last,),) = self.execute(f"SELECT coalesce(max(id), 0) FROM {JOURNAL}")
         return int(last)
 
-    def save(self, entry: Entry) -> None:
-        """Write the entry, in the transaction that is open."""
-        state = [asdict(entry.state), asdict(entry.next) if entry.next else None, entry.before]
-        self.execute(
-            f"REPLACE INTO {JOURNAL} (id, kind, name, text, settings, state, heads)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (entry.id, entry.kind, entry.name, entry.text, json.dumps(entry.settings), json.dumps(state), self.heads),
-        )
+    def save(self, *entries: Entry) -> None:
+        """Write the entries, in the transaction that is open."""
+        values: list[object] = []
+        for entry in entries:
+            state = [asdict(entry.state), asdict(entry.next) if entry.next else None, entry.before]
+            values += [entry.id, entry.kind, entry.name, entry.text, json.dumps(entry.settings), json.dumps(state)]
+            values.append(self.heads)
+        if entries:
+            marks = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * len(entries))
+            self.execute(
+                f"REPLACE INTO {JOURNAL} (id, kind, name, text, settings, state, heads) VALUES {marks}", tuple(values)
+            )
 
     def forget(self, entry: Entry) -> None:
         """Delete the entry, in the transaction that is open."""

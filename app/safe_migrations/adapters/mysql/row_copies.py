@@ -11,7 +11,7 @@ from ...console import log
 from ..base import OWN_TABLES
 from .catalog import quoted
 from .journal_table import COPY, ROWS, Copy, Entry, State
-from .session import Execute, set_aside
+from .session import Execute, temporary_settings
 from .statements import Statement
 from .table_columns import Column, Modification, columns_of, equals, listed, loses, primary_key
 from .table_restore import Definition
@@ -128,7 +128,7 @@ class ReturningRows:
             f" AS SELECT {listed([*copy.key, *columns])} FROM {copy.table}"
         )
         changes = [f"MODIFY {quoted(name)} {definition.plain(self._now(name, now))}" for name in columns]
-        with set_aside(self.execute, {"sql_mode": ""}):
+        with temporary_settings(self.execute, {"sql_mode": ""}):
             self.execute(f"ALTER TABLE {second} {', '.join(changes)}")
 
     def _keep_what_others_wrote(self, copy: Copy, now: str) -> None:

@@ -52,11 +52,11 @@ class Session:
             self.is_changed, self.mode_is_known = True, False
 
     @contextmanager
-    def unwatched(self, plainly: bool = False) -> Iterator[None]:
-        """Run our own statements, with plain settings if they copy rows or if the script's would change a text."""
+    def unwatched(self) -> Iterator[None]:
+        """Run our own statements, with plain settings if the script's may change a text."""
         before, self.watched = self.watched, False
         try:
-            with set_aside(self.execute, self.plain) if self.is_changed or plainly else nullcontext():
+            with temporary_settings(self.execute, self.plain) if self.is_changed else nullcontext():
                 yield
         finally:
             self.watched = before
@@ -94,7 +94,7 @@ def may_forgo_keys(execute: Execute) -> bool:
 
 
 @contextmanager
-def set_aside(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict[str, object]]:
+def temporary_settings(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict[str, object]]:
     """Give settings of the session other values for a while; yield those that they had."""
     before = read_settings(execute, settings)
     changed = [name for name, value in settings.items() if str(before[name]) != str(value)]

@@ -40,7 +40,7 @@ class Statement(Tokens):
             self.keywords[:3] = ["TABLE" if word == "TABLES" else word for word in self.keywords[:3]]
 
     @property
-    def way_out(self) -> tuple[str, str]:
+    def refusal(self) -> tuple[str, str]:
         """Return what to do instead, and a line of it, if nothing could record what follows; else empty strings.
 
         That is a statement behind SET STATEMENT ... FOR of MariaDB, one that ANALYZE runs, and LOCK TABLES, which puts
@@ -88,7 +88,7 @@ class Statement(Tokens):
         return self.sets_autocommit or not (self.verb in LEAVES_TRANSACTION_OPEN or self.is_temporary)
 
     @property
-    def surely_commits(self) -> bool:
+    def commits_implicitly(self) -> bool:
         """Return True if the server commits before it: not for temporary tables, CALL or EXECUTE, which only may."""
         return self.verb in DEFINES and not self.is_temporary
 
@@ -101,6 +101,11 @@ class Statement(Tokens):
     def creates_table(self) -> bool:
         """Return True for CREATE TABLE."""
         return self.verb == "CREATE" and self.kind == "TABLE" and not self._index_at
+
+    @property
+    def creates_new_table(self) -> bool:
+        """Return True for a CREATE TABLE that fails if the table exists."""
+        return self.creates_table and {"REPLACE", "EXISTS"}.isdisjoint(self.keywords[:5])
 
     @property
     def sets_autocommit(self) -> bool:
@@ -122,7 +127,7 @@ class Statement(Tokens):
     @property
     def _schemas(self) -> set[str]:
         """Return the schemas that a DDL statement names with its tables, before its columns or its query."""
-        if "." not in self.keywords or not self.surely_commits or self.kind not in ("TABLE", ""):
+        if "." not in self.keywords or not self.commits_implicitly or self.kind not in ("TABLE", ""):
             return set()
         end = next((at for at, word in enumerate(self.keywords) if word in {"(", "SELECT"}), len(self.keywords))
         return {self.names[at - 1] for at in range(1, end) if self.keywords[at] == "."}
@@ -130,7 +135,7 @@ class Statement(Tokens):
     @cached_property
     def objects(self) -> list[tuple[str, str]]:
         """Kind and name of each object that it creates, alters, renames or drops: ``[("TABLE", "user")]``."""
-        if not self.kind or not self.surely_commits:
+        if not self.kind or not self.commits_implicitly:
             return []
         if self.verb == "RENAME":
             return [("TABLE", old) for old, _ in self.renamed_tables]

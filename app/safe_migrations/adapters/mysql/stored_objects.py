@@ -3,9 +3,9 @@
 import re
 from contextlib import nullcontext
 
-from .definers import Maker, why_not
+from .definers import Definer, privilege_error
 from .journal_table import Entry
-from .session import Execute, set_aside
+from .session import Execute, temporary_settings
 
 DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
@@ -18,7 +18,7 @@ class StoredObjects:
         self.execute = execute
         self.entries = entries
         self.lost: list[str] = []
-        self.why_not: dict[Maker, str] = {}
+        self.errors: dict[Definer, str] = {}
 
     def out_of_the_way(self) -> list[Entry]:
         """Return the triggers to drop before rows come back: new ones, and those that we may create again.
@@ -32,10 +32,10 @@ class StoredObjects:
         if entry.text is None:
             return True
         found = DEFINER.match(entry.text)
-        maker = (found[1] if found else "CURRENT_USER", True)
-        if maker not in self.why_not:
-            self.why_not[maker] = why_not(self.execute, maker)
-        return not self.why_not[maker]
+        definer = (found[1] if found else "CURRENT_USER", True)
+        if definer not in self.errors:
+            self.errors[definer] = privilege_error(self.execute, definer)
+        return not self.errors[definer]
 
     def put_back(self, entry: Entry) -> None:
         """Drop what is new; create again what differs, with the settings that it had."""
@@ -48,7 +48,7 @@ class StoredObjects:
         settings = dict(entry.settings)
         if not (entry.text.isascii() or settings.get("character_set_client", "").startswith("utf8")):
             settings.pop("character_set_client", None)  # what we send is UTF-8; a sequence has no settings
-        with set_aside(self.execute, settings) if settings else nullcontext():
+        with temporary_settings(self.execute, settings) if settings else nullcontext():
             self.execute(entry.text)
         if entry.kind == "SEQUENCE":
             self.lost.append(f"the current value of the sequence {entry.name}")

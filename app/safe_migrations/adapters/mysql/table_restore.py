@@ -136,7 +136,7 @@ def _undemanding(match: re.Match[str]) -> str:
     return " NULL" if match[1] else "" if match[2] else match[0]
 
 
-def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
+def revert_clauses(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
     """Return the clauses of the ALTER TABLE statements, in order, that turn ``now`` back into ``before``.
 
     ``renamed`` has the old name of each renamed column. Foreign keys are added only if ``foreign_keys`` is set. They
@@ -145,8 +145,8 @@ def way_back(now: str, before: str, renamed: dict[str, str], foreign_keys: bool 
     """
     new, old = Definition.read(now), Definition.read(before)
     wanted = [name for _, name in old.of("COLUMN")]
-    set_aside = [name for _, name in new.of("COLUMN") if name.startswith(ASIDE)]
-    renamed = renamed | {name: wanted[int(name.removeprefix(ASIDE))] for name in set_aside}
+    aside_columns = [name for _, name in new.of("COLUMN") if name.startswith(ASIDE)]
+    renamed = renamed | {name: wanted[int(name.removeprefix(ASIDE))] for name in aside_columns}
     renamed = {
         name: former
         for name, former in renamed.items()

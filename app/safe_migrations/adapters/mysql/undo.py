@@ -13,12 +13,12 @@ from sqlalchemy.exc import DBAPIError
 
 from ...errors import HalfDoneError, summary
 from ..base import OWN_TABLES, version_table
-from .catalog import JOURNAL, quoted, show_create, there
+from .catalog import JOURNAL, existing_tables, quoted, show_create
 from .journal_table import ROWS, Entries, Entry
 from .row_copies import PREPARED, RETURNED, ReturningRows, saved_name
-from .session import Execute, plain, set_aside
+from .session import Execute, plain, temporary_settings
 from .stored_objects import KINDS_IN_ORDER, StoredObjects
-from .table_restore import ASIDE, Definition, taking_empty, way_back, without_foreign_keys
+from .table_restore import ASIDE, Definition, revert_clauses, taking_empty, without_foreign_keys
 
 # Renamed together with the tables that get their first names again, so that this is not done twice.
 RENAMES, RENAMED = f"{OWN_TABLES}renames", f"{OWN_TABLES}renamed"
@@ -58,7 +58,7 @@ def undo(execute: Execute, heads: str) -> Outcome:
 
     Without a difference the journal is gone afterwards, else it remains. Raise DBAPIError if the connection is lost.
     """
-    with set_aside(execute, {**plain(execute), "foreign_key_checks": 0}):
+    with temporary_settings(execute, {**plain(execute), "foreign_key_checks": 0}):
         Entries(execute, heads).forget_finished()
         return Undo(execute, heads).run()
 
@@ -116,7 +116,7 @@ class Undo:
 
     def _restore_names(self, tables: list[Entry]) -> None:
         """Drop new tables, and rename the others back, once: afterwards such names may be those of others' tables."""
-        if RENAMED not in there(self.execute, RENAMED):
+        if RENAMED not in existing_tables(self.execute, RENAMED):
             under_way = [entry for entry in tables if entry.next is not None]
             replaced = {entry.next.place for entry in under_way if entry.next and not entry.state.place}
             # Of CREATE OR REPLACE the copy brings the rows back, whether it has run or not.
@@ -223,7 +223,7 @@ class Undo:
             if now is None or now[0] == text:
                 return
             renamed = {name: first for name, first in entry.state.columns.items() if first}
-            for turn in way_back(now[0], text, renamed, foreign_keys):
+            for turn in revert_clauses(now[0], text, renamed, foreign_keys):
                 self.execute(f"ALTER TABLE {quoted(entry.name)} {turn}")
                 if entry.state.columns and f"{quoted(ASIDE)[:-1]}" in turn:
                     entry.state.columns = {}  # from here on, these names say where each column belongs
