@@ -30,7 +30,7 @@ _thread_local = threading.local()
 
 @contextmanager
 def refused(refuse: Callable[[str], object]) -> Iterator[None]:
-    """Drop what this thread prints, and call ``refuse``, which raises, for other side effects: "it calls os.remove".
+    """Drop what is printed, and call ``refuse``, which raises, for other side effects: "it calls os.remove".
 
     The script inside may read files and import modules, and ``db.session`` is a new one. What it sends over an open
     socket, what its own threads do, and what a driver written in C does without SQLAlchemy, goes unnoticed.
@@ -41,7 +41,7 @@ def refused(refuse: Callable[[str], object]) -> Iterator[None]:
     session.registry.clear()
     _thread_local.refuse = refuse
     try:
-        with redirect_stdout(_Stdout(sys.stdout)):
+        with redirect_stdout(StringIO()):
             yield
     finally:
         session.remove()
@@ -77,13 +77,3 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     frame = currentframe()
     if frame is None or frame.f_back is None or frame.f_back.f_code.co_filename != IMPORT:
         refuse(what)
-
-
-class _Stdout:
-    """A stream that drops what the recorded script prints."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(StringIO() if hasattr(_thread_local, "refuse") else self._stream, name)

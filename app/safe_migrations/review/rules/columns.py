@@ -183,17 +183,12 @@ def modify_drops_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Prob
     lost = dict(_not_restated(op, context))
     if not lost:
         return None
-    column = f"{op.table_name}.{op.column_name}"
-    if context.in_sql:
-        name, words = context.facts.quoted(op.column_name), " ".join(each.partition(", ")[0] for each in lost)
-        line = execute(f"ALTER TABLE {context.table_sql(op)} MODIFY {name} ... {words}")
-    else:
-        start = "batch_op.alter_column(" if context.in_batch else f'op.alter_column("{op.table_name}", '
-        line = f'    {start}"{op.column_name}", ..., {", ".join(filter(None, lost.values()))})'
+    words = [sql.partition(", ")[0] for sql in lost]
+    keep = " ".join(words) if context.in_sql else ", ".join(lost.values())
     return Problem(
-        f"changes {column} and drops what the {'statement' if context.in_sql else 'script'} does not restate:"
-        f" {', '.join(lost)}",
-        f"restate what the column keeps:\n{line}",
+        f"changes {op.table_name}.{op.column_name} and drops what the {'statement' if context.in_sql else 'script'} does"
+        f" not restate: {', '.join(lost)}",
+        f"restate what the column keeps:\n    {keep}",
     )
 
 

@@ -39,29 +39,12 @@ def raw_sql(op: CommandOp, context: RuleContext) -> Problem | None:
     """Report SQL that cannot be read, runs other SQL, or drops something; the rest falls under the other rules."""
     shown = " ".join(op.text.split())
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    if op.may_change_schema:
-        return Problem(
-            f"changes the schema by SQL that cannot be reviewed: {shown}",
-            "use Alembic's operation for it; or read what it does in the database's manual, and say why it is safe:\n"
-            '    safety_assured = {"raw-sql": "why it is safe"}',
-            BLOCKS,
-        )
-    if not op.parsed:
+    if op.may_change_schema or op.may_do_anything or not op.parsed or op.words == "SET PRAGMA":
         return Problem(
             f"executes SQL that cannot be reviewed: {shown}",
-            "use Alembic's operations, or one plain statement for each:\n"
-            '    op.execute("UPDATE ... SET ... WHERE ...")',
-        )
-    if op.words == "SET PRAGMA":
-        return Problem(
-            f"sets PRAGMA {op.name}, and its effect cannot be reviewed",
-            "set it where the app connects; or say why it belongs here:\n"
+            "use Alembic's operations, or one plain statement for each; or read what it does, and say why it is safe:\n"
             '    safety_assured = {"raw-sql": "why it is safe"}',
-        )
-    if op.may_do_anything:
-        return Problem(
-            f"executes {op.words}, and what that runs cannot be reviewed",
-            'execute each statement by itself:\n    op.execute("UPDATE ... WHERE ...")',
+            BLOCKS if op.may_change_schema else WARNS,
         )
     return _dropped(op, context) if op.drops else None
 
@@ -163,9 +146,8 @@ def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | No
     commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
     if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.is_reversible for op in commands):
         return None
-    body = ast.parse(script.read_text(encoding="utf-8")).body
-    lines = [each.lineno for each in body if isinstance(each, ast.FunctionDef) and each.name == "downgrade"]
-    line = next(iter(lines), None)
+    downgrade = getattr(revision.script.module, "downgrade", None)
+    line = downgrade.__code__.co_firstlineno if downgrade is not None else None
     if line is not None and failure is not None:
         return None
     return Problem(
