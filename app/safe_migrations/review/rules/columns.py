@@ -186,8 +186,7 @@ def modify_drops_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Prob
     words = [sql.partition(", ")[0] for sql in lost]
     keep = " ".join(words) if context.in_sql else ", ".join(lost.values())
     return Problem(
-        f"changes {op.table_name}.{op.column_name} and drops what the {'statement' if context.in_sql else 'script'} does"
-        f" not restate: {', '.join(lost)}",
+        f"changes {op.table_name}.{op.column_name} and drops what the script does not restate: {', '.join(lost)}",
         f"restate what the column keeps:\n    {keep}",
     )
 

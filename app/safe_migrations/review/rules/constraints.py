@@ -12,10 +12,10 @@ from ...adapters.facts import Facts
 from ..recorder import as_table
 from .columns import proves_not_null
 from .implied_ops import KINDS, constraints_of, implied_ops, table_of
-from .indexes import concurrently, dropped_columns, drops_table
+from .indexes import dropped_columns, drops_table
 from .names import name_for, named
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import REHEARSE, as_python, as_sql, execute
+from .suggestions import REHEARSE, as_python, as_sql, concurrently, execute
 
 UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 

@@ -1,14 +1,13 @@
 """Rules about indexes."""
 
 from collections.abc import Iterator
-from copy import copy
 
 from alembic.operations import ops
 
 from ..known_schema import ForeignKey, KnownTable
 from .implied_ops import implied_ops
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import REHEARSE, as_python, in_autocommit_block
+from .suggestions import REHEARSE, as_python, concurrently
 
 
 @rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, on=POSTGRESQL)
@@ -32,7 +31,7 @@ def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, context
     verb = "creates" if isinstance(op, ops.CreateIndexOp) else "drops"
     return Problem(
         f"{verb} {_shown(op)} concurrently in a transaction, which PostgreSQL refuses",
-        f"use an autocommit block, in a separate revision:\n{in_autocommit_block(op)}",
+        f"use an autocommit block, in a separate revision:\n{concurrently(op)}",
     )
 
 
@@ -47,14 +46,12 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
         or dropped_columns(table, op.schema, context) & {*columns}
     ):
         return None
-    again = copy(op)
-    again.table_name, again.kw = table, {**op.kw, "postgresql_concurrently": True}
     return Problem(
         f"drops {_shown(op)} without CONCURRENTLY, which blocks reads and writes of {table or 'its table'} while it"
         " waits for running transactions",
         REHEARSE
         if context.tables.is_partitioned(str(table), op.schema)
-        else f"drop it concurrently, in a separate revision:\n{in_autocommit_block(again)}",
+        else f"drop it concurrently, in a separate revision:\n{concurrently(op)}",
     )
 
 
@@ -106,13 +103,6 @@ def fulltext_blocks(op: ops.CreateIndexOp, _context: RuleContext) -> Problem | N
             f"creates {kind} {_shown(op)}, which blocks writes to {op.table_name} until it is built", REHEARSE
         )
     return None
-
-
-def concurrently(index: ops.CreateIndexOp) -> str:
-    """Return the lines that create the index without blocking writes."""
-    again = copy(index)
-    again.kw = {**index.kw, "postgresql_concurrently": True}
-    return in_autocommit_block(again)
 
 
 def _shown(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:

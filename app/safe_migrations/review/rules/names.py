@@ -115,24 +115,18 @@ def _loses_name(op: ops.MigrateOperation, constraint: Constraint, context: RuleC
 def long_identifier(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report a name that a server refuses, or cuts: then the models have another name than the database."""
     facts = context.facts
-    for kind, name in _named(op):
-        if facts.is_too_long(name):
-            unit = "bytes" if facts.names_in_bytes else "characters"
-            yield Problem(
-                f"uses the {kind} name {name}, which is longer than {facts.longest_name} {unit}: truncated or refused",
-                f"use a shorter name here, and in the model or the naming convention:\n    {facts.shortened(name)}",
-            )
+    unit = "bytes" if facts.names_in_bytes else "characters"
+    for name in filter(facts.is_too_long, _names(op)):
+        yield Problem(
+            f"uses the name {name}, which is longer than {facts.longest_name} {unit}: truncated or refused",
+            f"use a shorter name here, and in the model or the naming convention:\n    {facts.shortened(name)}",
+        )
 
 
-def _named(op: Any) -> Iterator[tuple[str, str]]:
-    """Yield what an operation names: the kind of thing, and the name."""
-    attributes = {"table": "new_table_name", "column": "modify_name", "index": "index_name"}
-    for kind, attribute in (*attributes.items(), ("constraint", "constraint_name")):
-        if name := getattr(op, attribute, None):
-            yield kind, str(name)
+def _names(op: Any) -> Iterator[str]:
+    """Yield the names that an operation gives."""
+    given = [getattr(op, name, None) for name in ("new_table_name", "modify_name", "index_name", "constraint_name")]
     if isinstance(op, ops.CreateTableOp | ops.AddColumnOp):
         table = as_table(op)
-        yield from [("table", table.name)] if isinstance(op, ops.CreateTableOp) else []
-        yield from (("column", each.name) for each in table.columns)
-        yield from (("constraint", str(each.name)) for each in table.constraints if each.name)
-        yield from (("index", str(each.name)) for each in table.indexes if each.name)
+        given += [each.name for each in (table, *table.columns, *table.constraints, *table.indexes)]
+    yield from (str(name) for name in given if name)

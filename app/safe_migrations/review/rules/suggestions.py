@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterable
+from copy import copy
 from itertools import groupby
 from textwrap import dedent
 from textwrap import indent as _indented
@@ -12,8 +13,10 @@ from alembic.autogenerate import render_python_code, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     AddColumnOp,
+    CreateIndexOp,
     CreatePrimaryKeyOp,
     CreateUniqueConstraintOp,
+    DropIndexOp,
     MigrateOperation,
     ModifyTableOps,
     UpgradeOps,
@@ -47,9 +50,11 @@ def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = Fals
     return _indented(dedent("\n".join(lines)), " " * indent)
 
 
-def in_autocommit_block(operation: MigrateOperation) -> str:
-    """Return the lines that run the operation outside a transaction."""
-    return f"    with op.get_context().autocommit_block():\n{as_python(operation, indent=8)}"
+def concurrently(op: CreateIndexOp | DropIndexOp) -> str:
+    """Return the lines that create or drop the index without blocking writes."""
+    again = copy(op)
+    again.kw = {**op.kw, "postgresql_concurrently": True}
+    return f"    with op.get_context().autocommit_block():\n{as_python(again, indent=8)}"
 
 
 def execute(statement: str) -> str:
