@@ -194,7 +194,7 @@ def test_set_not_null_words(database: str, review_on: ReviewOn) -> None:
         finding.message
     )
     assert (
-        "backfill them first, in a separate revision:\n"
+        "first deploy code that always sets a value, and backfill existing rows, in a separate revision:\n"
         "    op.execute('UPDATE \"user\" SET age = ... WHERE age IS NULL')"
     ) == finding.instead
 

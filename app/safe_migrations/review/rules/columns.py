@@ -76,17 +76,18 @@ def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report a column that becomes NOT NULL: a NULL in a row, or from running code, then is an error."""
     if op.modify_nullable is not False or not _may_be_null(op, context):
         return None
-    what, name = f"makes {op.table_name}.{op.column_name} NOT NULL", context.facts.quoted(op.column_name)
-    backfill = execute(f"UPDATE {context.table_sql(op)} SET {name} = ... WHERE {name} IS NULL")
-    if context.tables.has_rows(op.table_name, op.schema, column(op.column_name).is_(None)):
-        return Problem(
-            f"{what}, which fails because existing rows are NULL",
-            f"backfill them first, in a separate revision:\n{backfill}",
-        )
+    name = context.facts.quoted(op.column_name)
+    has_nulls = context.tables.has_rows(op.table_name, op.schema, column(op.column_name).is_(None))
+    consequence = (
+        ", which fails because existing rows are NULL"
+        if has_nulls
+        else ". It fails if any row is still NULL, and running code that inserts NULL starts to fail"
+    )
     return Problem(
-        f"{what}. It fails if any row is still NULL, and running code that inserts NULL starts to fail",
-        f"first deploy code that always sets a value, and backfill existing rows:\n{backfill}",
-        WARNS,
+        f"makes {op.table_name}.{op.column_name} NOT NULL{consequence}",
+        "first deploy code that always sets a value, and backfill existing rows, in a separate revision:\n"
+        + execute(f"UPDATE {context.table_sql(op)} SET {name} = ... WHERE {name} IS NULL"),
+        BLOCKS if has_nulls else WARNS,
     )
 
 

@@ -26,14 +26,10 @@ def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     if new is None or facts.kind(new) is None or _is_enum_again(op, context):  # no such type: it cannot run here
         return None
     cast, what = facts.cast(old, new), _what(op, old, context)
-    misfits = "values that do not fit are changed or refused"
-    if cast is Cast.LOSES and old is None:
-        state = f"state the type that it has:\n    existing_type=..., type_={python_type(new)}"
-        return Problem(f"{what} without stating the type before: {misfits}", state)
     if cast is Cast.LOSES:
         has_value = column(op.column_name).is_not(None)
         level = WARNS if context.tables.has_rows(op.table_name, op.schema, has_value) is False else None
-        return Problem(f"{what}: {misfits}", _new_column(op, context), level)
+        return Problem(f"{what}: values that do not fit are changed or refused", _new_column(op, context), level)
     if cast is not Cast.KEEPS or not facts.rewrites(old, new):
         return None
     if context.tables.has_rows(op.table_name, op.schema) is False:
@@ -50,19 +46,16 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     before, after = context.facts.kind(old), context.facts.kind(new)
     condition = outside(before, after, column(op.column_name)) if before and after else None
     too_large = None if condition is None else context.tables.has_rows(op.table_name, op.schema, condition)
-    what = _what(op, old, context) + (", which may have been larger" if old is None else "")
-    if too_large is False:
-        return Problem(
-            f"{what}: no existing value is too large, but it fails if one is written before the upgrade",
-            "first deploy code that writes no larger values:\n"
-            '    safety_assured = {"shrink-column": "no release writes larger values"}',
-            WARNS,
-        )
-    there = "existing values are too large" if too_large else "values that are too large are cut or refused"
+    there = {
+        True: "existing values are too large",
+        False: "no existing value is too large, but it fails if one is written before the upgrade",
+        None: "values that are too large are cut or refused",
+    }
     return Problem(
-        f"{what}: {there}",
-        "leave the column as it is and limit the values in the app; or shorten existing values, then review again,"
-        " connected to the database:\n    flask db review",
+        f"{_what(op, old, context)}: {there[too_large]}",
+        "leave the column as it is and limit the values in the app; or first deploy code that writes no larger values,"
+        " shorten existing ones, then review again, connected to the database:\n    flask db review",
+        WARNS if too_large is False else None,
     )
 
 
