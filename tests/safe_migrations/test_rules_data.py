@@ -20,9 +20,7 @@ from tests.safe_migrations.conftest import (
     ReviewOn,
     found,
     levels,
-    locks,
     on_mysql,
-    on_postgresql,
     on_servers,
 )
 
@@ -171,22 +169,3 @@ def test_backfill_without_rows(review_on: ReviewOn, backend: str) -> None:
     up += "op.add_column('user', sa.Column('age', sa.Integer()))"
     assert (backend != "sqlite") == bool(found(review_on(up), "backfill-with-ddl"))
     assert [] == found(review_on(up + "  # again", "DELETE FROM {user}"), "backfill-with-ddl")
-
-
-@on_postgresql
-def test_altered_table_stays_locked(operating: Operating) -> None:
-    """While the rows change, reads of the altered table wait."""
-    connection, op = operating
-    op.execute('ALTER TABLE "user" ADD COLUMN age INTEGER')
-    op.execute('UPDATE "user" SET age = 1 WHERE id = 1')
-    assert "AccessExclusiveLock" in locks(connection, "user")
-
-
-@on_mysql
-def test_ddl_commits_rows(operating: Operating) -> None:
-    """What was changed before a DDL statement stays, whatever comes after."""
-    connection, op = operating
-    op.execute("UPDATE user SET email = 'x'")
-    op.execute("ALTER TABLE user ADD COLUMN age INTEGER")
-    connection.rollback()
-    assert "x" == connection.scalar(text("SELECT email FROM user"))

@@ -17,7 +17,6 @@ from tests.safe_migrations.conftest import (
     execute,
     found,
     levels,
-    locks,
     on_mysql,
     on_postgresql,
 )
@@ -57,14 +56,6 @@ def test_create_index_line(review: Review, made: str, pasted: str) -> None:
         f"        {pasted}"
     ) == finding.instead
     assert [] == found(review(finding.instead.partition("\n")[2], "postgresql"), "create-index-blocks-writes")
-
-
-@on_postgresql
-def test_create_index_locks(operating: Operating) -> None:
-    """It takes the lock that keeps writers out."""
-    connection, op = operating
-    op.create_index("ix", "user", ["email"])
-    assert "ShareLock" in locks(connection, "user")
 
 
 def test_new_tables(review: Review) -> None:
@@ -125,16 +116,6 @@ def test_concurrently_found(review: Review, direction: str) -> None:
         "            batch_op.drop_index('ix', postgresql_concurrently=True)\n"
     )
     assert [] == review(outside, "postgresql")
-
-
-@on_postgresql
-def test_drop_index_locks(operating: Operating) -> None:
-    """It takes the lock that keeps everyone out of the table."""
-    connection, op = operating
-    op.create_index("ix", "user", ["email"])
-    connection.commit()
-    op.drop_index("ix", "user")
-    assert "AccessExclusiveLock" in locks(connection, "user")
 
 
 def test_drop_index_with_its_table(review: Review) -> None:

@@ -10,7 +10,6 @@ from tests.safe_migrations.conftest import (
     ReviewOn,
     found,
     levels,
-    locks,
     on_mysql,
     on_postgresql,
     on_servers,
@@ -80,14 +79,6 @@ def test_change_type_without_values(database: str, review_on: ReviewOn) -> None:
     assert ["blocks"] == levels(review_on(fill + up), "change-type")
     assert ["blocks"] == levels(review_on(up, "UPDATE {user} SET age = '12x'"), "change-type")
     assert ["warns"] == levels(review_on(up, "DELETE FROM {user}"), "change-type")
-
-
-@on_postgresql
-def test_change_type_keeps_readers_out(operating: Operating) -> None:
-    """It takes the lock that blocks reads, too; that it rewrites the table is in test_casts.py."""
-    connection, op = operating
-    op.alter_column("user", "id", type_=sa.BigInteger())
-    assert "AccessExclusiveLock" in locks(connection, "user")
 
 
 @on_servers
