@@ -10,24 +10,23 @@ from typing import Any
 from alembic.operations import ops
 from sqlalchemy import (
     CheckConstraint,
-    Column,
     ColumnElement,
-    Computed,
     Connection,
     ForeignKeyConstraint,
-    Inspector,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
     Select,
     Table,
     TableClause,
     UniqueConstraint,
     column,
     func,
-    inspect,
     select,
     table,
 )
-from sqlalchemy.engine import ObjectKind, ObjectScope
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, NoSuchTableError, SAWarning, SQLAlchemyError
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
@@ -87,6 +86,49 @@ class KnownTable:
     """Whether a script created it as a partitioned table."""
     stored_as: str | None = None
     """Its name in the database; None if an operation creates it."""
+
+    @classmethod
+    def of(cls, table: Table, stored_as: str | None = None) -> "KnownTable":
+        """Return what SQLAlchemy's table says: that of an operation, or the reflected one."""
+        partitioned = any(option.endswith("_partition_by") for option in table.kwargs)
+        known = cls(partitioned=partitioned, stored_as=stored_as)
+        known.add_all(table, stored=stored_as is not None)
+        return known
+
+    def add_all(self, table: Table, stored: bool = False) -> None:
+        """Add the columns of ``table``, with their constraints and indexes; ``stored`` if the database has them."""
+        for each in table.columns:
+            self.columns[each.name] = KnownColumn(
+                each.name,
+                each.type,
+                each.nullable,
+                each.server_default,
+                each.comment,
+                each.autoincrement is True or table.autoincrement_column is each,
+                stored_as=each.name if stored else None,
+            )
+        for item in (*_constraints(table, named=stored), *table.indexes):
+            self.add(item)
+
+    def add(self, item: SchemaItem) -> None:
+        """Add a constraint or an index."""
+        given = getattr(item, "name", None)
+        name = str(given) if given else None
+        match item:
+            case ForeignKeyConstraint():
+                *schema, referred, _ = item.elements[0].target_fullname.split(".")
+                columns = [each.target_fullname.rpartition(".")[2] for each in item.elements]
+                target = (schema[0] if schema else None, referred)
+                self.foreign_keys.append(ForeignKey(name, list(item.column_keys), target, columns))
+            case CheckConstraint() if name:
+                # SQLAlchemy 2.1 reflects NOT VALID as an option of a dialect called "dialect".
+                options = {**item.kwargs, **item.kwargs.get("dialect_options", {})}
+                valid = not (options.get("not_valid") or options.get("postgresql_not_valid"))
+                self.checks[name] = Check(str(item.sqltext), valid)
+            case PrimaryKeyConstraint() if item.columns:
+                self.primary_key = [each.name for each in item.columns]
+            case UniqueConstraint() | Index() if name:
+                self.indexes[name] = [each.name for each in item.columns]
 
     def copy(self) -> "KnownTable":
         """Return a copy that can be changed by itself."""
@@ -200,9 +242,11 @@ class KnownSchema:
     def _reflected(self, schema: str | None, names: list[str]) -> dict[str, KnownTable]:
         if self.connection is None or not names:
             return {}
+        found = MetaData()
         try:
             with warnings.catch_warnings(action="ignore", category=SAWarning):  # a type that SQLAlchemy does not know
-                return _read(inspect(self.connection), schema, names)
+                found.reflect(self.connection, schema, True, lambda name, _: name in names, resolve_fks=False)
+            return {table.name: KnownTable.of(table, table.name) for table in found.tables.values()}
         except (DBAPIError, NoSuchTableError):
             return {}
         finally:
@@ -228,22 +272,7 @@ class KnownSchema:
     def _(self, operation: ops.CreateTableOp) -> None:
         key = (operation.schema, operation.table_name)
         self.new.add(key)
-        self.known[key] = made = KnownTable()
-        made.partitioned = any(option.endswith("_partition_by") for option in operation.kw)
-        table = as_table(operation)
-        for each in table.columns:
-            _add_column(made, each)
-        # Of the constraints: a column's own foreign keys came with it.
-        for constraint in table.constraints:
-            if isinstance(constraint, ForeignKeyConstraint) and len(constraint.elements) > 1:
-                made.foreign_keys.append(
-                    _foreign_key(constraint.name, list(constraint.column_keys), *constraint.elements)
-                )
-            elif isinstance(constraint, UniqueConstraint) and constraint.name:
-                made.indexes[str(constraint.name)] = [each.name for each in constraint.columns]
-        _add_checks(made, table)
-        made.primary_key = [each.name for each in table.primary_key]
-        _add_indexes(made, table)
+        self.known[key] = KnownTable.of(as_table(operation))
 
     @apply.register
     def _(self, operation: ops.BulkInsertOp) -> None:
@@ -264,11 +293,7 @@ class KnownSchema:
 
     @apply.register
     def _(self, operation: ops.AddColumnOp) -> None:
-        known = self.table(operation.table_name, operation.schema)
-        table = as_table(operation)
-        _add_column(known, table.columns[operation.column.name])
-        _add_checks(known, table)
-        _add_indexes(known, table)
+        self.table(operation.table_name, operation.schema).add_all(as_table(operation))
 
     @apply.register
     def _(self, operation: ops.DropColumnOp) -> None:
@@ -291,16 +316,13 @@ class KnownSchema:
         columns[column.name] = column
 
     @apply.register
-    def _(self, operation: ops.CreateForeignKeyOp) -> None:
-        options = operation.kw
-        self.table(operation.source_table, options.get("source_schema")).foreign_keys.append(
-            ForeignKey(
-                str(operation.constraint_name) if operation.constraint_name else None,
-                list(operation.local_cols),
-                (options.get("referent_schema"), operation.referent_table),
-                list(operation.remote_cols),
-            )
-        )
+    def _(self, operation: ops.AddConstraintOp) -> None:
+        constraint = operation.to_constraint()
+        self.table(constraint.table.name, constraint.table.schema).add(constraint)
+
+    @apply.register
+    def _(self, operation: ops.CreateIndexOp) -> None:
+        self.table(str(operation.table_name), operation.schema).add(operation.to_index())
 
     @apply.register
     def _(self, operation: ops.DropConstraintOp) -> None:
@@ -317,16 +339,6 @@ class KnownSchema:
             known.primary_key = []
 
     @apply.register
-    def _(self, operation: ops.CreatePrimaryKeyOp) -> None:
-        self.table(operation.table_name, operation.schema).primary_key = [str(each) for each in operation.columns]
-
-    @apply.register
-    def _(self, operation: ops.CreateCheckConstraintOp) -> None:
-        valid = not operation.kw.get("postgresql_not_valid")
-        checks = self.table(operation.table_name, operation.schema).checks
-        checks[str(operation.constraint_name)] = Check(str(operation.condition), valid)
-
-    @apply.register
     def _(self, operation: ChangeRowsOp) -> None:
         self.written.add((operation.schema, operation.table_name))
 
@@ -339,15 +351,6 @@ class KnownSchema:
             if operation.name in checks:
                 checks[operation.name].valid = True
 
-    @apply.register(ops.CreateIndexOp)
-    @apply.register(ops.CreateUniqueConstraintOp)
-    def _(self, operation: Any) -> None:
-        name = operation.index_name if isinstance(operation, ops.CreateIndexOp) else operation.constraint_name
-        if name:
-            self.table(operation.table_name, operation.schema).indexes[str(name)] = [
-                str(getattr(column, "name", column)) for column in operation.columns
-            ]
-
     @apply.register
     def _(self, operation: ops.DropIndexOp) -> None:
         if (
@@ -356,76 +359,13 @@ class KnownSchema:
             self.table(name, operation.schema).indexes.pop(str(operation.index_name), None)
 
 
-def _read(inspector: Inspector, schema: str | None, names: list[str]) -> dict[str, KnownTable]:
-    asked: Any = {"schema": schema, "filter_names": names, "kind": ObjectKind.ANY, "scope": ObjectScope.ANY}
-    found: dict[str, KnownTable] = {}
-    for (_, name), columns in inspector.get_multi_columns(**asked).items():
-        found[name] = KnownTable(
-            {
-                column["name"]: KnownColumn(
-                    column["name"],
-                    column["type"],
-                    column["nullable"],
-                    Computed(**column["computed"]) if "computed" in column else column.get("default"),
-                    column.get("comment"),
-                    column.get("autoincrement") is True,
-                    stored_as=column["name"],
-                )
-                for column in columns
-            },
-            stored_as=name,
-        )
-    for (_, name), keys in inspector.get_multi_foreign_keys(**asked).items():
-        found[name].foreign_keys = [
-            ForeignKey(
-                key["name"],
-                key["constrained_columns"],
-                (key["referred_schema"], key["referred_table"]),
-                key["referred_columns"],
-            )
-            for key in keys
-        ]
-    for (_, name), indexes in inspector.get_multi_indexes(**asked).items():
-        found[name].indexes = {
-            str(index["name"]): [column for column in index["column_names"] if column] for index in indexes
-        }
-    for (_, name), checks in inspector.get_multi_check_constraints(**asked).items():
-        found[name].checks = {
-            str(check["name"]): Check(check["sqltext"], not check.get("dialect_options", {}).get("not_valid"))
-            for check in checks
-        }
-    for (_, name), key in inspector.get_multi_pk_constraint(**asked).items():
-        found[name].primary_key = key["constrained_columns"] if key else []
-    return found
-
-
-def _add_column(known: KnownTable, column: "Column[Any]") -> None:
-    auto_increment = column.table is not None and column.table.autoincrement_column is column
-    known.columns[column.name] = KnownColumn(
-        column.name, column.type, column.nullable, column.server_default, column.comment, auto_increment
-    )
-    for key in column.foreign_keys:
-        if key.constraint is None or len(key.constraint.elements) == 1:
-            name = key.name if key.constraint is None else key.constraint.name
-            known.foreign_keys.append(_foreign_key(name, [column.name], key))
-
-
-def _add_checks(known: KnownTable, table: Table) -> None:
-    if not any(isinstance(constraint, CheckConstraint) for constraint in table.constraints):
-        return
+def _constraints(table: Table, named: bool) -> list[Any]:
+    """Return the constraints in order; unless they are ``named``, a CHECK has the name that the convention gives it."""
+    found: list[Any] = list(table.constraints)
+    found.sort(key=lambda each: [column.name for column in each.columns])
+    if named or not any(isinstance(each, CheckConstraint) for each in found):
+        return found
     with suppress(InvalidRequestError):  # a CHECK without a name, which the convention cannot give
         table = named_by_convention(table)
-    for constraint in table.constraints:
-        if isinstance(constraint, CheckConstraint) and constraint.name:
-            known.checks[str(constraint.name)] = Check(str(constraint.sqltext))
-
-
-def _add_indexes(known: KnownTable, table: Table) -> None:
-    for index in table.indexes:
-        known.indexes[str(index.name)] = [each.name for each in index.columns]
-
-
-def _foreign_key(name: Any, columns: list[str], *targets: Any) -> ForeignKey:
-    *schema, table, _column = targets[0].target_fullname.split(".")
-    referred = [target.target_fullname.rpartition(".")[2] for target in targets]
-    return ForeignKey(str(name) if name else None, columns, (schema[0] if schema else None, table), referred)
+    checks = [each for each in table.constraints if isinstance(each, CheckConstraint)]
+    return [*(each for each in found if not isinstance(each, CheckConstraint)), *checks]
