@@ -95,8 +95,8 @@ class Translation:
     """One thing that a statement does."""
 
     op: MigrateOperation
-    statement: str | None = None
-    """The whole statement; None for SQLAlchemy's constructs, which say it without SQL."""
+    statement: str
+    """The whole statement."""
     requests: Mapping[str, str] = field(default_factory=dict)
     """How a statement of MySQL asks to be run: ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
 

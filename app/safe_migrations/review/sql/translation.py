@@ -6,7 +6,8 @@ from typing import Any
 
 from alembic.operations import ops
 from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
-from sqlalchemy import DDL, Column, DefaultClause, TextClause, schema
+from sqlalchemy import DDL, Column, DefaultClause, TextClause
+from sqlalchemy.schema import BaseDDLElement
 from sqlalchemy.sql.elements import ClauseElement
 
 from ...adapters.dialects import dialect_of
@@ -25,37 +26,18 @@ INSIDE = (
     r" (?P<rest>(?:UPDATE|DELETE|WITH|MERGE|INSERT|REPLACE) .*)",
 )
 ASKS = r"(ALGORITHM|LOCK)(?: =)? (DEFAULT|INSTANT|INPLACE|NOCOPY|COPY|NONE|SHARED|EXCLUSIVE)"
-OF_ELEMENTS: Mapping[type, Callable[[Any], MigrateOperation]] = {
-    schema.CreateTable: ops.CreateTableOp.from_table,
-    schema.DropTable: ops.DropTableOp.from_table,
-    schema.CreateIndex: ops.CreateIndexOp.from_index,
-    schema.DropIndex: ops.DropIndexOp.from_index,
-    schema.AddConstraint: ops.AddConstraintOp.from_constraint,
-    schema.DropConstraint: ops.DropConstraintOp.from_constraint,
-}
 
 
 def translate(op: ExecuteSQLOp, dialect: str) -> list[Translation]:
     """Return an operation for each thing that its statements do; one that cannot be read is a CommandOp, too."""
     from sqlglot.errors import TokenError
 
-    element: Any = op.sqltext
-    if (made := _of_element(element)) is not None:
-        return [Translation(made)]
-    sql = _text(element, dialect)
+    sql = _text(op.sqltext, dialect)
     try:
         return [each for words in statements(sql, FACTS[dialect]()) for each in _of_statement(words)]
     except TokenError:  # of a quote or a comment without end
         rough = re.sub(r"/\*.*?\*/|--[^\n]*", " ", sql, flags=re.DOTALL)
         return [Translation(_unread(each.strip()), sql) for each in rough.split(";") if each.strip()]
-
-
-def _of_element(element: Any) -> MigrateOperation | None:
-    """Return the operation for SQLAlchemy's DDL, where Alembic itself can make one of it."""
-    if not isinstance(getattr(element, "element", None), schema.SchemaItem):
-        return None  # a sa.table() has no columns or metadata for Alembic's from_table(): its SQL is read instead
-    make = next((made for kind, made in OF_ELEMENTS.items() if isinstance(element, kind)), None)
-    return make(element.element) if make else None
 
 
 def _text(statement: Any, dialect: str) -> str:
@@ -67,7 +49,8 @@ def _text(statement: Any, dialect: str) -> str:
     if isinstance(statement, DDL):
         return statement.statement
     if isinstance(statement, ClauseElement):
-        return str(statement.compile(dialect=dialect_of(dialect), compile_kwargs={"render_postcompile": True}))
+        options = {} if isinstance(statement, BaseDDLElement) else {"render_postcompile": True}
+        return str(statement.compile(dialect=dialect_of(dialect), compile_kwargs=options))
     return str(statement)
 
 
