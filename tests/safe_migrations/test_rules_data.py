@@ -75,13 +75,6 @@ def test_unbounded(review: Review, up: str, expected: int) -> None:
     assert expected == len(found(review(up, "mysql"), "unbounded-data-change"))
 
 
-def test_unbounded_merge(review: Review) -> None:
-    """Where ON is always true, each row has a partner."""
-    for on, expected in (("true", 1), ("pet.id = old.id", 0)):
-        up = f"op.execute('MERGE INTO pet USING old ON {on} WHEN MATCHED THEN DELETE')"
-        assert expected == len(found(review(up, "postgresql"), "unbounded-data-change"))
-
-
 def test_unbounded_without_rows(review_on: ReviewOn) -> None:
     """A table without rows only warns."""
     up = USER + "op.execute(user.delete())"

@@ -50,7 +50,8 @@ ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
         ("-- drop it\nDROP TABLE 'pet", ["blocks"]),
         ("SELECT 1; DROP TABLE 'pet", ["warns", "blocks"]),
         ("CREATE GIZMO pet", ["warns"]),
-        ("UPDATE pet SET a = = 1", ["warns"]),
+        ("UPDATE pet SET a = = 1", ["blocks"]),
+        ("MERGE INTO pet USING old ON true WHEN MATCHED THEN DELETE", ["blocks"]),
         *(
             (statement, [])
             for statement in (

@@ -11,7 +11,7 @@ from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleConte
 from .suggestions import execute
 
 DDL = {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "GRANT", "REVOKE", "ANALYZE", "OPTIMIZE", "REPAIR"}
-VERBS = {"UPDATE": "changes", "MERGE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
+VERBS = {"UPDATE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
 
 
 @rule(BLOCKS, ChangeRowsOp)
@@ -142,7 +142,7 @@ def _altered_tables(revision: Revision, tables: KnownSchema) -> Iterator[tuple[O
 
 def _may_change_rows(op: ops.MigrateOperation, table: Name, tables: KnownSchema) -> bool:
     """Return True unless the table is known to have no rows that the operation could change."""
-    adds = not isinstance(op, ChangeRowsOp) or op.verb in ("INSERT", "REPLACE", "MERGE")
+    adds = not isinstance(op, ChangeRowsOp) or op.verb in ("INSERT", "REPLACE")
     stored = tables.table(table[1], table[0]).stored_as
     return adds or stored is None or tables.has_rows(stored, table[0]) is not False
 

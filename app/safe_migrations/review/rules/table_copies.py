@@ -17,10 +17,7 @@ QUIET = (
     "run it in a quiet period, and rehearse it first; or use gh-ost or pt-online-schema-change, which copy without"
     " blocking:\n    flask db rehearse"
 )
-WHOLE_TABLE = {
-    *("ENGINE", "CONVERT TO CHARACTER SET", "CONVERT TO CHARSET", "ORDER BY"),
-    *("PARTITION BY", "REMOVE PARTITIONING", "REORGANIZE PARTITION", "COALESCE PARTITION"),
-}
+WHOLE_TABLE = {"ENGINE", "CONVERT TO CHARACTER SET", "CONVERT TO CHARSET"}
 
 
 @rule(

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from alembic.ddl.postgresql import CreateExcludeConstraintOp
 from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Identity, TextClause, text
 from sqlalchemy.types import NullType
@@ -22,8 +21,8 @@ INDEX = (
 )
 
 
-def definition(words: Words, table: Name, prefix: str = "") -> "Column[Any] | ops.MigrateOperation | None":
-    """Return a column, or the operation that adds a constraint or an index to the table; None for what is neither.
+def definition(words: Words, table: Name, prefix: str = "") -> "Column[Any] | ops.MigrateOperation":
+    """Return a column, or the operation that adds a constraint or an index to the table.
 
     ``prefix`` is the name of a column if the words begin with its type. Raise Unread for what sqlglot does not parse.
     """
@@ -39,8 +38,6 @@ def definition(words: Words, table: Name, prefix: str = "") -> "Column[Any] | op
         raise Unread(words.text)
     if isinstance(items[0], (exp.ColumnDef, exp.Identifier)):
         return _column(items[0], words, table)
-    if isinstance(items[0], (exp.LikeProperty, exp.PeriodForSystemTimeConstraint)):
-        return None
     return _constraint(items[0], words.facts, table, {"postgresql_not_valid": True} if not_valid else {})
 
 
@@ -155,11 +152,6 @@ def _constraint(node: Any, facts: Facts, table: Any, options: dict[str, Any]) ->
             return ops.CreateForeignKeyOp(name, table_name, referred, columns, referred_columns or columns, **options)
         case exp.CheckColumnConstraint():
             return ops.CreateCheckConstraintOp(name, table_name, sql_of(node.this, facts), schema=schema, **options)
-        case exp.ExcludeColumnConstraint():
-            said = node.this.args
-            elements = [(each.this.sql(dialect=facts.grammar), each.args["op"].name) for each in said["columns"]]
-            using = {"using": said["using"].name} if said.get("using") else {}
-            return CreateExcludeConstraintOp(name, table_name, elements, schema=schema, **using)
     raise Unread(node.sql())
 
 

@@ -1,5 +1,6 @@
 """Operations for what Alembic has none."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +11,7 @@ from sqlalchemy.types import UserDefinedType
 # Commands that run SQL from elsewhere, or from a string.
 MAY_DO_ANYTHING = {"DO", "BEGIN NOT ATOMIC", "CALL", "EXEC", "EXECUTE", "PREPARE", "LOAD", "SET PRAGMA", "COPY PROGRAM"}
 LOSES_DATA = {"DROP DATABASE", "DROP SCHEMA", "DROP MATERIALIZED VIEW", "DROP TABLESPACE", "DROP OWNED BY"}
-LOSES_DATA |= {"DROP PARTITION", "TRUNCATE PARTITION", "DISCARD TABLESPACE", "DISCARD PARTITION", "DROP SYSTEM"}
-LOSES_DATA |= {"ALTER TYPE ... DROP ATTRIBUTE"}
+LOSES_DATA |= {"DISCARD TABLESPACE", "ALTER TYPE ... DROP ATTRIBUTE"}
 # Commands that no statement reverts.
 IRREVERSIBLE = {"ALTER TYPE ... ADD VALUE"}
 # Commands that change no value, besides each CREATE.
@@ -20,7 +20,8 @@ KEEPS_DATA |= {"VALIDATE CONSTRAINT", "ADD UNIQUE USING INDEX", "ADD PRIMARY KEY
 KEEPS_DATA |= {"ALTER TYPE ... ADD VALUE", "RENAME INDEX", "RENAME CONSTRAINT"}
 # Commands that leave nothing for a downgrade to revert.
 KEEPS_SCHEMA = {"VALIDATE CONSTRAINT", "ANALYZE", "REFRESH MATERIALIZED VIEW", "SET"}
-CHANGES_SCHEMA = {"ALTER", "DROP", "RENAME", "TRUNCATE"}
+# Words of a statement that changes the schema or existing rows.
+DESTRUCTIVE = re.compile(r"(?<!\bON )\b(ALTER|DROP|RENAME|TRUNCATE|UPDATE|DELETE|MERGE|REPLACE)\s", re.IGNORECASE)
 
 
 @dataclass
@@ -28,7 +29,7 @@ class ChangeRowsOp(MigrateOperation):
     """A statement, or a part of one, that changes the rows of a table."""
 
     verb: str
-    """UPDATE, DELETE, INSERT, REPLACE (an INSERT that may overwrite), MERGE or TRUNCATE."""
+    """UPDATE, DELETE, INSERT, REPLACE (an INSERT that may overwrite) or TRUNCATE."""
     table_name: str
     schema: str | None = None
     bounded: bool = True
@@ -65,9 +66,9 @@ class CommandOp(MigrateOperation):
         return self.words in MAY_DO_ANYTHING
 
     @property
-    def may_change_schema(self) -> bool:
-        """Return True if it cannot be parsed and begins with ALTER, DROP, RENAME or TRUNCATE."""
-        return not self.parsed and self.words.split(" ")[0] in CHANGES_SCHEMA
+    def may_destroy(self) -> bool:
+        """Return True if it cannot be parsed and has a word of a statement that changes the schema or rows."""
+        return not self.parsed and DESTRUCTIVE.search(f"{self.words} {self.text}") is not None
 
     @property
     def loses_data(self) -> bool:

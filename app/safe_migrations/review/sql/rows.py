@@ -33,12 +33,11 @@ def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
         verb = "REPLACE" if replaces else found.match["verb"]
         yield ChangeRowsOp(verb, table, schema, given=True, text=words.text)
         return
-    facts, replaces_rows = words.facts, words.keywords.startswith("REPLACE ")
-    tree = tree_of(_plain(words), facts)
-    changes = tree.find_all(exp.Update, exp.Delete, exp.Insert, exp.Merge, bfs=False)
-    nodes: list[Any] = [node for node in changes if not isinstance(node.parent, exp.When)]
+    facts = words.facts
+    tree = tree_of(words.text, facts)
+    nodes: list[Any] = list(tree.find_all(exp.Update, exp.Delete, exp.Insert, bfs=False))
     for node in sorted(nodes, key=lambda node: node.find_ancestor(exp.CTE) is None):
-        overwrites = replaces_rows or _overwrites(node)
+        overwrites = _overwrites(node)
         verb = "REPLACE" if overwrites else node.key.upper()
         for each in _targets(node):
             if not isinstance(each, exp.Table):
@@ -59,17 +58,11 @@ def _overwrites(node: Any) -> bool:
     return node.args.get("alternative") == "REPLACE" or bool(conflict and conflict.expressions)
 
 
-def _plain(words: Words) -> str:
-    """Return the statement without what sqlglot does not read: UPDATE OR IGNORE a, DELETE QUICK FROM a, REPLACE."""
-    found = find(words, rf"(?P<verb>UPDATE|DELETE|REPLACE)(?: OR \w+)?{MODIFIERS} (?P<rest>.*)")
-    return f"{found.match['verb'].replace('REPLACE', 'INSERT')} {found.part('rest').text}" if found else words.text
-
-
 def _targets(node: Any) -> list[Any]:
     """Return the tables whose rows change, for an alias its table."""
     from sqlglot import exp
 
-    if isinstance(node, (exp.Insert, exp.Merge)):
+    if isinstance(node, exp.Insert):
         return [node.this.this if isinstance(node.this, exp.Schema) else node.this]
     if not isinstance(node.this, exp.Table):
         return [node.this]
@@ -102,8 +95,6 @@ def _is_bounded(node: Any, overwrites: bool) -> bool:
             return True
         where = rows.find(exp.Where)
         return bool(rows.find(exp.Limit) or (where and _selects(where.this)))
-    if isinstance(node, exp.Merge):
-        return not any(_takes_all(when, node.args["on"]) for when in node.args["whens"].expressions)
     if node.args.get("limit"):
         return True
     roots = [node.this, *(node.args.get("using") or ())]
@@ -112,14 +103,6 @@ def _is_bounded(node: Any, overwrites: bool) -> bool:
     if where := node.args.get("where"):
         conditions.append(where.this)
     return any(join.args.get("using") for join in joins) or any(map(_selects, conditions))
-
-
-def _takes_all(when: Any, on: Any) -> bool:
-    """Return True if this part of a MERGE changes all rows: those without a partner, or where ON is always true."""
-    condition = when.args.get("condition")
-    if when.args["then"].name == "DO NOTHING" or (condition and _selects(condition)):
-        return False
-    return bool(when.args.get("source") or (when.args.get("matched") and not _selects(on)))
 
 
 def _selects(condition: Any) -> bool:

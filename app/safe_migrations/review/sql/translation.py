@@ -19,12 +19,6 @@ from .phrases import PARTS, STATEMENTS, Phrase, commands, find
 from .rows import change_rows, truncate
 from .trees import Unread
 
-# A statement behind SET STATEMENT ... FOR, or one that EXPLAIN ANALYZE runs.
-INSIDE = (
-    r"SET STATEMENT .*? FOR (?P<rest>.*)",
-    r"(?=(?:EXPLAIN|ANALYZE)\b)(?=.*\bANALYZE\b)(?!.*\bTABLE\b).*?"
-    r" (?P<rest>(?:UPDATE|DELETE|WITH|MERGE|INSERT|REPLACE) .*)",
-)
 ASKS = r"(ALGORITHM|LOCK)(?: =)? (DEFAULT|INSTANT|INPLACE|NOCOPY|COPY|NONE|SHARED|EXCLUSIVE)"
 
 
@@ -55,15 +49,11 @@ def _text(statement: Any, dialect: str) -> str:
 
 
 def _of_statement(words: Words) -> list[Translation]:
-    inside = words
-    for pattern in INSIDE:
-        if found := find(inside, pattern):
-            inside = found.part("rest")
-    requests = {how.lower(): value for how, value in re.findall(rf"\b{ASKS}\b", inside.keywords)}
+    requests = {how.lower(): value for how, value in re.findall(rf"\b{ASKS}\b", words.keywords)}
     try:
-        return [Translation(op, words.text, requests) for op in _read(inside)]
+        return [Translation(op, words.text, requests) for op in _read(words)]
     except Unread:
-        return [Translation(_unread(inside.text), words.text)]
+        return [Translation(_unread(words.text), words.text)]
 
 
 def _unread(text: str) -> CommandOp:
@@ -72,7 +62,7 @@ def _unread(text: str) -> CommandOp:
 
 def _read(words: Words) -> Sequence[MigrateOperation]:
     """Return what a statement does. Raise Unread if that is not known."""
-    if words.keywords.partition(" ")[0] in {"UPDATE", "DELETE", "WITH", "MERGE", "SELECT", "(", "INSERT", "REPLACE"}:
+    if words.keywords.partition(" ")[0] in {"UPDATE", "DELETE", "WITH", "SELECT", "(", "INSERT", "REPLACE"}:
         return list(change_rows(words))
     for pattern, read in TABLES_AND_INDEXES.items():
         if found := find(words, pattern):
@@ -83,7 +73,7 @@ def _read(words: Words) -> Sequence[MigrateOperation]:
 
 
 def _create_table(found: Phrase) -> Iterator[MigrateOperation]:
-    """Yield the table, then its indexes. Of the columns of AS SELECT, LIKE and PARTITION OF nothing is known."""
+    """Yield the table, then its indexes. Of the columns of AS SELECT and PARTITION OF nothing is known."""
     table, table_schema = key = found.name("table")
     if "replace" in found:
         yield ops.DropTableOp(table, schema=table_schema)
@@ -126,9 +116,7 @@ def _rename_tables(found: Phrase) -> Iterator[MigrateOperation]:
 def _alter_table(found: Phrase) -> Iterator[MigrateOperation]:
     """Yield what each part does; one that cannot be read is a CommandOp, and the others are read."""
     table, rest = found.name("table"), found.part("rest")
-    # On MySQL, where PARTITION is a reserved word, these stand alone, and may name several with commas.
-    is_one = rest.facts.keys_in_tables and re.match(r"\w+ PARTITION \w|ORDER BY ", rest.keywords)
-    for part in [rest] if is_one else rest.parts():
+    for part in rest.parts():
         if re.fullmatch(ASKS, part.keywords):
             continue
         try:
@@ -152,7 +140,7 @@ def _add(found: Phrase, table: str, table_schema: str | None) -> Iterator[Migrat
         if isinstance(made, Column):
             inline = True if made.foreign_keys else None
             yield ops.AddColumnOp(table, made, schema=table_schema, inline_references=inline)
-        elif made is not None:
+        else:
             yield made
 
 
@@ -174,7 +162,7 @@ def _redefine(found: Phrase, table: str, table_schema: str | None) -> Iterator[M
     )
 
 
-def _only_column(made: "Column[Any] | MigrateOperation | None") -> "Column[Any]":
+def _only_column(made: "Column[Any] | MigrateOperation") -> "Column[Any]":
     if not isinstance(made, Column):
         raise Unread
     return made
