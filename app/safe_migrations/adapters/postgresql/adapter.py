@@ -140,7 +140,7 @@ class PostgreSQL(Adapter):
 
     def is_irreversible(self, name: str, before: str, after: str) -> bool:
         """Return True for an enum that got values: no ALTER TYPE drops one."""
-        if not (name.startswith("type ") and before.startswith("'")):
+        if not (name.startswith("type ") and before.startswith("e '")):
             return False
         left = iter(LITERAL.findall(after))
         return all(value in left for value in LITERAL.findall(before))

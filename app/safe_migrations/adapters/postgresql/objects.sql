@@ -19,13 +19,14 @@ SELECT 'schema ' || nspname, coalesce(nspacl::text, '') FROM schemas
 UNION ALL
 SELECT 'extension ' || extname, extversion FROM pg_extension
 UNION ALL
-SELECT 'table ' || c.oid::regclass,
+SELECT CASE WHEN c.relkind IN ('v', 'm') THEN 'view ' ELSE 'table ' END || c.oid::regclass,
        concat_ws(' ', c.relkind, c.relpersistence, c.reloptions, coalesce(c.relacl, acldefault('r', c.relowner)),
                  c.relowner::regrole, pg_get_partkeydef(c.oid), pg_get_expr(c.relpartbound, c.oid),
                  CASE WHEN c.relrowsecurity THEN 'ROW LEVEL SECURITY' END,
                  CASE WHEN c.relforcerowsecurity THEN 'FORCED' END, nullif(c.relreplident, 'd'),
-                 obj_description(c.oid, 'pg_class'))
-  FROM tables c WHERE c.relkind IN ('r', 'p', 'f')
+                 CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END,
+                 CASE WHEN NOT c.relispopulated THEN 'NOT POPULATED' END, obj_description(c.oid, 'pg_class'))
+  FROM tables c WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm')
 UNION ALL
 SELECT 'column ' || a.attname || ' of ' || c.oid::regclass,
        concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
@@ -58,11 +59,6 @@ SELECT 'policy ' || p.polname || ' of ' || c.oid::regclass,
                  pg_get_expr(p.polwithcheck, c.oid))
   FROM tables c JOIN pg_policy p ON p.polrelid = c.oid
 UNION ALL
-SELECT 'view ' || c.oid::regclass,
-       concat_ws(' ', c.relkind, pg_get_viewdef(c.oid), c.reloptions,
-                 coalesce(c.relacl, acldefault('r', c.relowner)), c.relispopulated, obj_description(c.oid, 'pg_class'))
-  FROM tables c WHERE c.relkind IN ('v', 'm')
-UNION ALL
 SELECT 'sequence ' || c.oid::regclass,
        concat_ws(' ', format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
                  s.seqcache, coalesce(c.relacl, acldefault('s', c.relowner)),
@@ -77,18 +73,14 @@ SELECT 'routine ' || p.oid::regprocedure,
                  coalesce(p.proacl, acldefault('f', p.proowner)), obj_description(p.oid, 'pg_proc'))
   FROM routines p
 UNION ALL
-SELECT 'type ' || t.oid::regtype, (SELECT string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder)
-                                     FROM pg_enum e WHERE e.enumtypid = t.oid)
-  FROM types t WHERE t.typtype = 'e'
-UNION ALL
 SELECT 'type ' || t.oid::regtype,
-       concat_ws(' ', format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'NOT NULL' END, t.typdefault,
+       concat_ws(' ', t.typtype, format_type(nullif(t.typbasetype, 0), t.typtypmod),
+                 CASE WHEN t.typnotnull THEN 'NOT NULL' END, t.typdefault,
                  (SELECT string_agg(pg_get_constraintdef(k.oid), ' ' ORDER BY k.conname)
-                    FROM pg_constraint k WHERE k.contypid = t.oid))
-  FROM types t WHERE t.typtype = 'd'
-UNION ALL
-SELECT 'type ' || t.oid::regtype, t.typtype::text
-  FROM types t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE t.typtype = 'r' OR c.relkind = 'c'
+                    FROM pg_constraint k WHERE k.contypid = t.oid),
+                 (SELECT string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder)
+                    FROM pg_enum e WHERE e.enumtypid = t.oid))
+  FROM types t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE t.typtype IN ('e', 'd', 'r') OR c.relkind = 'c'
 UNION ALL
 SELECT 'statistics ' || s.stxname, pg_get_statisticsobjdef(s.oid)
   FROM pg_statistic_ext s JOIN schemas n ON n.oid = s.stxnamespace
