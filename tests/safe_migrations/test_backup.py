@@ -4,15 +4,13 @@ import gzip
 import os
 import shutil
 import signal
-import sqlite3
 import stat
 import subprocess
 import threading
 import time
 import tracemalloc
 import zlib
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from decimal import Decimal
@@ -113,6 +111,28 @@ def run(engine: Engine, *statements: str) -> None:
             connection.execute(text(statement))
 
 
+def failed(project: Project, *args: str, **environ: str) -> str:
+    """Return what `flask db ARGS` says on stderr; fail the test unless it ends with 1 and a message."""
+    done = project.db(*args, **environ)
+    assert (1, False) == (done.returncode, "Traceback" in done.stderr), done.stderr
+    return done.stderr
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds, but no longer than 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def with_program(folder: Path, name: str, script: str) -> str:
+    """Return the PATH on which a shell script comes before the client program ``name``."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
 def found(project: Project) -> list[str]:
     """Return the paths that `flask db backups` lists."""
     return [line.split()[0] for line in project.ok("backups").splitlines()]
@@ -165,17 +185,10 @@ def test_none_needed(project: Project, engine: Engine) -> None:
 
 RISKY = [
     ("op.add_column('user', sa.Column('age', sa.Integer()))", 0),
-    ("op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))", 0),
-    ("op.execute('ALTER TABLE kept ADD COLUMN three INTEGER')", 0),
     ("op.execute('CREATE INDEX ix ON kept (one)')", 0),
-    ("op.execute('CREATE TABLE pet (id INTEGER)')", 0),
     ("op.execute('INSERT INTO kept VALUES (3, 4)')", 0),
-    ("op.execute('CREATE VIEW seen AS SELECT one FROM kept')", 0),
-    ("op.execute('ALTER TABLE kept RENAME COLUMN one TO three')", 0),
     ("op.execute('UPDATE kept SET one = 2')", 1),
-    ("op.execute('DELETE FROM kept WHERE one = 1')", 1),
     ("op.execute('ALTER TABLE kept DROP COLUMN two')", 1),
-    ("op.execute('DROP TABLE kept')", 1),
     ("op.drop_table('kept')", 1),
     ("op.get_bind().execute(sa.text('SELECT 1')).scalar()", 1),
 ]
@@ -272,16 +285,18 @@ def test_nobody_reads(project: Project, engine: Engine) -> None:
 
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 def test_missing_program(project: Project, engine: Engine) -> None:
-    """Without the client program nothing runs; the message names the package, and how to go on without a backup."""
+    """Without the client program nothing runs; the message names the package, and how to go on without a backup: the
+    line repeats what was typed.
+    """
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.write(*A1)
-    done = project.db("upgrade", PATH="/nowhere")
-    assert 1 == done.returncode
-    assert "is not installed" in done.stderr
-    assert "-client" in done.stderr
-    assert "    flask db -x backup=never upgrade" in done.stderr
+    said = failed(project, "upgrade", PATH="/nowhere")
+    assert "is not installed" in said
+    assert "-client" in said
+    assert "    flask db -x backup=never upgrade" in said
     assert FIRST in project.ok("current")
     project.ok("-x", "backup=never", "upgrade")
+    assert "    flask db -x backup=never downgrade -1\n" in failed(project, "downgrade", PATH="/nowhere")
 
 
 def limited(project: Project, size: int, *args: str) -> "subprocess.CompletedProcess[str]":
@@ -350,8 +365,7 @@ def test_no_room_leaves_nothing(project: Project, engine: Engine, small_disk: Pa
     (backup,) = (small_disk / "backups").iterdir()
     backup.with_name(f"{backup.name}.partial-journal").touch()
     (small_disk / "fill").write_bytes(bytes(900_000))
-    done = project.db("backup")
-    assert (1, True) == (done.returncode, "database or disk is full" in done.stderr), done.stderr
+    assert "database or disk is full" in failed(project, "backup")
     assert [backup] == list((small_disk / "backups").iterdir())
 
 
@@ -370,10 +384,8 @@ def test_no_room_for_a_step(project: Project, engine: Engine, small_disk: Path, 
     before = state(full)
     alter = "with op.batch_alter_table('user') as batch:\n    batch.alter_column('email', type_=sa.String(500))"
     project.write(*revision("a1", FIRST, alter))
-    done = project.db("upgrade")
-    lines = [f"df -h {small_disk}"]
-    assert (1, lines) == (done.returncode, [line.strip() for line in done.stderr.splitlines()[-1:]]), done.stderr
-    assert "migrations/versions/a1.py, line " in done.stderr
+    said = failed(project, "upgrade")
+    assert "migrations/versions/a1.py, line 9: database or disk is full\nFix: make room on the database's disk" in said
     assert before == state(full)
     full.dispose()
 
@@ -384,10 +396,10 @@ def test_read_only(project: Project, engine: Engine, database: str) -> None:
     project.environ["MIGRATION_BACKUP"] = "never"
     project.write(*A1)
     file = Path(str(sa.make_url(database).database))
-    done = project.db("upgrade", DATABASE_URL=f"sqlite:///file:{file}?mode=ro&uri=true")
-    assert (1, True) == (done.returncode, "readonly database" in done.stderr), done.stderr
-    assert "make the file and its folder writable" in done.stderr
-    assert f"    ls -ld {file.parent} {file}" in done.stderr
+    said = failed(project, "upgrade", DATABASE_URL=f"sqlite:///file:{file}?mode=ro&uri=true")
+    assert "readonly database" in said
+    assert "make the file and its folder writable" in said
+    assert f"    ls -ld {file.parent} {file}" in said
 
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
@@ -395,29 +407,11 @@ def test_no_room_on_the_server(project: Project, engine: Engine, tmp_path: Path)
     """If a program says that the server's disk is full, the message does not suggest another backup folder."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.write(*A1)
-    for name in ("pg_dump", "mysqldump", "mariadb-dump"):
-        program = tmp_path / "bin" / name
-        program.parent.mkdir(exist_ok=True)
-        program.write_text("#!/bin/sh\necho 'ERROR: could not extend file: No space left on device' >&2; exit 1\n")
-        program.chmod(0o700)
-    done = project.db("upgrade", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    assert (1, True) == (done.returncode, "Error: the server's disk is full: ERROR: could not" in done.stderr)
-    assert "Fix: make room on its disk" in done.stderr
-
-
-@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
-def test_name_like_an_option(project: Project, engine: Engine, database: str) -> None:
-    """A database's name may begin with a dash: client programs do not read it as an option."""
-    quote = engine.dialect.identifier_preparer.quote
-    url = sa.make_url(database).set(database=f"--help{uuid4().hex}")
-    run_on_server(sa.make_url(database), f"CREATE DATABASE {quote(str(url.database))}")
-    try:
-        project.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
-        project.ok("upgrade")
-        project.ok("backup")
-        project.ok("restore", "--yes", found(project)[0])
-    finally:
-        run_on_server(sa.make_url(database), f"DROP DATABASE {quote(str(url.database))}")
+    full = "echo 'ERROR: could not extend file: No space left on device' >&2; exit 1"
+    (path,) = {with_program(tmp_path / "bin", name, full) for name in ("pg_dump", "mysqldump", "mariadb-dump")}
+    said = failed(project, "upgrade", PATH=path)
+    assert "Error: the server's disk is full: ERROR: could not" in said
+    assert "Fix: make room on its disk" in said
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
@@ -430,8 +424,7 @@ def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path) -> No
     comment = b"COMMENT ON TABLE public.kept IS '" + b"x" * 200 + b"';"
     command = f"SELECT 1;\n\\! touch {ran}\n".encode()
     crafted = renamed(backup, backup.read_bytes().replace(comment, command + b"-" * (len(comment) - len(command))))
-    done = project.db("restore", "--yes", str(crafted))
-    assert (1, True) == (done.returncode, "Nothing was changed." in done.stderr), done.stderr
+    assert "Nothing was changed." in failed(project, "restore", "--yes", str(crafted))
     assert not ran.exists()
     assert before == state(engine)
 
@@ -556,9 +549,7 @@ def test_restore_interrupted(project: Project, engine: Engine, backend: str, num
     with engine.connect() as holder:
         holder.execute(text("SELECT * FROM one"))
         with project.start("flask", "db", "restore", "--yes", str(backup)) as process:
-            deadline = time.monotonic() + 20
-            while len(files(project)) < 2 and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_until(lambda: len(files(project)) > 1)
             time.sleep(1)
             os.kill(process.pid, number)
             _, errors = process.communicate()
@@ -576,27 +567,21 @@ def test_state_before_under_the_lock(project: Project, engine: Engine) -> None:
     slow = "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(4)"
     project.write(*revision("a1", FIRST, slow))
     with project.start("flask", "db", "upgrade") as upgrade:
-        deadline = time.monotonic() + 20
-        while not (project.path / "begun").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until((project.path / "begun").exists)
         assert "Waiting for another command" in project.ok("restore", "--yes", backup)
         upgrade.communicate()
     assert "-a1-" in found(project)[0]
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("mysql://root@127.0.0.1/app", "mysql://root@127.0.0.1:3306/app", True),
-        ("postgresql://127.0.0.1/app", "postgresql://somebody:else@127.0.0.1:5432/app", True),
-        ("postgresql://127.0.0.1/app", "postgresql://127.0.0.1:5433/app", False),
-        ("sqlite:///one/app.db", "sqlite:///other/app.db", False),
-    ],
-)
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_names(one: str, other: str, same: bool) -> None:
-    """A database has the same name whether its URL has the default port or none."""
-    assert same == (name_of(make_url(one)) == name_of(make_url(other)))
+def test_names() -> None:
+    """A database has the same name whether its URL has the default port or none, whoever logs in."""
+    one, same, other = (
+        "postgresql://127.0.0.1/app",
+        "postgresql://me:too@127.0.0.1:5432/app",
+        "postgresql://127.0.0.1:5433/app",
+    )
+    assert name_of(make_url(one)) == name_of(make_url(same)) != name_of(make_url(other))
+    assert name_of(make_url("sqlite:///one/app.db")) != name_of(make_url("sqlite:///other/app.db"))
 
 
 def test_of_another_database(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
@@ -712,11 +697,10 @@ def test_keys_that_the_server_adds(project: Project, engine: Engine, tmp_path: P
     before = found_now()
     for name in ("mysql", "mariadb"):
         if real := shutil.which(name):
-            (tmp_path / name).write_text(f'#!/bin/sh\nexec {real} "$@" --init-command="{setting} = 1"\n')
-            (tmp_path / name).chmod(0o755)
+            path = with_program(tmp_path / "bin", name, f'exec {real} "$@" --init-command="{setting} = 1"')
     project.ok("backup")
     run(engine, "DROP TABLE bare", "UPDATE keyed SET v = 2")
-    project.ok("restore", "--yes", found(project)[-1], PATH=f"{tmp_path}:{os.environ['PATH']}")
+    project.ok("restore", "--yes", found(project)[-1], PATH=path)
     assert before == found_now()
 
 
@@ -738,18 +722,11 @@ def test_options_of_the_user(project: Project, engine: Engine, database: str, tm
 def test_password_after_a_kill(project: Project, engine: Engine, tmp_path: Path) -> None:
     """Nothing with a password is left behind by a backup that is killed while the client program runs."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
-    (tmp_path / "bin").mkdir()
-    for name in ("mysqldump", "mariadb-dump"):
-        (tmp_path / "bin" / name).write_text(
-            f'#!/bin/sh\ncat "${{1#*=}}" > {tmp_path}/read\ntouch {tmp_path}/begun\nsleep 5\n'
-        )
-        (tmp_path / "bin" / name).chmod(0o755)
+    slow = f'cat "${{1#*=}}" > {tmp_path}/read; touch {tmp_path}/begun; sleep 5'
+    (path,) = {with_program(tmp_path / "bin", name, slow) for name in ("mysqldump", "mariadb-dump")}
     (tmp_path / "temporary").mkdir()
-    environ = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tmp_path / "temporary")}
-    with project.start("flask", "db", "backup", **environ) as process:
-        deadline = time.monotonic() + 20
-        while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+    with project.start("flask", "db", "backup", PATH=path, TMPDIR=str(tmp_path / "temporary")) as process:
+        wait_until((tmp_path / "begun").exists)
         process.kill()
         process.communicate()
     assert "[client]" == (tmp_path / "read").read_text().splitlines()[0]
@@ -856,16 +833,16 @@ def test_all_kinds(project: Project, engine: Engine, empty_app: Flask) -> None:
     """Every kind of object is restored, and none stays that the backup does not contain."""
     project.ok("backup")
     (bare,) = found(project)
-    empty = snapshot_of(engine)
+    empty = dumped(engine)
     run(engine, *OF_POSTGRESQL)
-    full = snapshot_of(engine)
+    full = dumped(engine)
     project.ok("backup")
     with_all = found(project)[0]
     for _ in range(2):
         project.ok("restore", "--yes", bare)
-        assert empty == snapshot_of(engine)
+        assert empty == dumped(engine)
         project.ok("restore", "--yes", with_all)
-        assert full == snapshot_of(engine)
+        assert full == dumped(engine)
 
 
 @pytest.fixture
@@ -935,34 +912,12 @@ def test_more_objects_than_locks(project: Project, engine: Engine, database: str
     run_on_server(sa.make_url(database), f"SELECT lo_create(0) FROM generate_series(1, 2 * {locks})")
     project.ok("backup")
     said = r"ERROR:  out of shared memory\nHINT:  You might need to increase max_locks_per_transaction."
-    (tmp_path / "psql").write_text(f"#!/bin/sh\nprintf '{said}\\n' >&2; exit 3\n")
-    (tmp_path / "psql").chmod(0o700)
-    done = project.db("restore", "--yes", found(project)[0], PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert (1, True) == (done.returncode, "Nothing was changed." in done.stderr), done.stderr
-    assert "    ALTER SYSTEM SET max_locks_per_transaction = " in done.stderr
+    path = with_program(tmp_path / "bin", "psql", f"printf '{said}' >&2; exit 3")
+    said = failed(project, "restore", "--yes", found(project)[0], PATH=path)
+    assert "Nothing was changed." in said
+    assert "    ALTER SYSTEM SET max_locks_per_transaction = " in said
     project.write(*A1)
     assert " ok\n" in project.db("rehearse").stdout
-
-
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_row_level_security(project: Project, engine: Engine, other_user: str) -> None:
-    """A backup fails if a policy hides rows from its user, with a line that helps; a user who sees all can restore."""
-    run(engine, *(f'ALTER TABLE "{name}" OWNER TO {other_user}' for name in ("user", "alembic_version")))
-    tenants = ["CREATE TABLE tenants (id int)", f"ALTER TABLE tenants OWNER TO {other_user}"]
-    tenants += [f"ALTER TABLE tenants {each} ROW LEVEL SECURITY" for each in ("ENABLE", "FORCE")]
-    run(engine, *tenants, "CREATE POLICY own ON tenants USING (id = 1)", "INSERT INTO tenants VALUES (1), (2)")
-    before = dumped(engine)
-    url = engine.url.set(username=other_user, password="secret").render_as_string(hide_password=False)
-    project.environ["DATABASE_URL"] = url
-    project.write(*A1)
-    done = project.db("upgrade")
-    line = f'ALTER ROLE "{other_user}" BYPASSRLS;'
-    assert (1, True) == (done.returncode, f"    {line}\n" in done.stderr), done.stderr
-    run(engine, line)
-    project.ok("backup")
-    run(engine, "DELETE FROM tenants")
-    project.ok("restore", "--yes", found(project)[0])
-    assert before == dumped(engine)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
@@ -984,42 +939,20 @@ def test_extension_of_another(project: Project, engine: Engine, other_user: str)
     assert " ok\n" in done.stdout
     assert "The extension pg_stat_statements is missing" in done.stderr
     run(engine, "CREATE TABLE of_another (id INTEGER)")
-    done = project.db("backup")
-    assert (1, True) == (done.returncode, "permission denied for table of_another" in done.stderr)
-    assert "give the user that right" in done.stderr
-
-
-def snapshot_of(engine: Engine) -> object:
-    """Return what rehearsals compare, and more that they do not."""
-    counts = (
-        *("pg_publication", "pg_foreign_data_wrapper", "pg_extension", "pg_largeobject_metadata", "pg_operator"),
-        *("pg_ts_config", "pg_collation", "pg_statistic_ext", "pg_aggregate"),
-    )
-    with engine.connect() as connection:
-        found = adapter_of(engine).snapshot(connection)
-        rows = {name: rows.count for name, rows in found.tables.items()}
-        return found.objects, rows, {name: connection.scalar(text(f"SELECT count(*) FROM {name}")) for name in counts}
+    said = failed(project, "backup")
+    assert "permission denied for table of_another" in said
+    assert "give the user that right" in said
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_wal(project: Project, engine: Engine) -> None:
-    """A database in WAL mode takes a backup, and stays in that mode; with another page size it is refused."""
+    """A database in WAL mode takes a backup, and stays in that mode."""
     fill(engine, "sqlite")
     project.ok("backup")
     before = state(engine)
     with engine.connect() as connection:
-        bare = connection.connection.dbapi_connection
-        assert bare is not None
-        for statement in ("PRAGMA page_size=1024", "VACUUM", "PRAGMA journal_mode=WAL", "DELETE FROM two"):
-            bare.cursor().execute(statement)
-        bare.commit()
-    refused = project.db("restore", "--yes", found(project)[-1]).stderr
-    assert "the database is in WAL mode, and the backup has another page size." in refused
-    engine.dispose()
-    with closing(sqlite3.connect(str(engine.url.database))) as opened:
-        for pragma in ("journal_mode=DELETE", "page_size=4096", "journal_mode=WAL"):
-            opened.execute(f"PRAGMA {pragma}")
-            opened.execute("VACUUM")
+        connection.execute(text("PRAGMA journal_mode=WAL"))
+    run(engine, "DELETE FROM two")
     project.ok("restore", "--yes", found(project)[-1])
     assert before == state(engine)
     with engine.connect() as connection:
@@ -1085,32 +1018,11 @@ def test_line_of_the_next_run(project: Project, engine: Engine) -> None:
 
 def watched_programs(folder: Path) -> tuple[Path, str]:
     """Return a file to which client programs append their command lines, and the PATH that makes them do so."""
-    seen, programs = folder / "seen", folder / "bin"
-    programs.mkdir()
+    seen, path = folder / "seen", ""
     for program in ("mariadb-dump", "mysqldump", "mariadb", "mysql", "pg_dump", "pg_restore", "psql"):
         if real := shutil.which(program):
-            (programs / program).write_text(f'#!/bin/sh\necho "$0 $@" >> {seen}\nexec {real} "$@"\n')
-            (programs / program).chmod(0o755)
-    return seen, f"{programs}:{os.environ['PATH']}"
-
-
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_options_of_the_url(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
-    """Client programs log in with all options of the app's URL, also with spaces; command lines show no secret."""
-    fill(engine, "postgresql")
-    before = state(engine)
-    seen, path = watched_programs(tmp_path)
-    options = {"options": "-c statement_timeout=60000 -c a.b=hidden", "sslpassword": "a 'hidden\\ word", "sslcert": ""}
-    url = sa.make_url(database).update_query_dict({**options, "application_name": "it's me"})
-    project.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
-    project.write(*A1)
-    project.ok("upgrade", PATH=path)
-    project.ok("restore", "--yes", found(project)[0], PATH=path)
-    assert before == state(engine)
-    assert 4 <= len(seen.read_text().splitlines())
-    assert "hidden" not in seen.read_text()
-    shown = project.ok("current", "-v")
-    assert (True, False) == (f"/{url.database}" in shown, "hidden" in shown)
+            path = with_program(folder / "bin", program, f'echo "$0 $@" >> {seen}\nexec {real} "$@"')
+    return seen, path
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
@@ -1128,44 +1040,38 @@ def test_password_behind_the_url(project: Project, database: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
-def test_password(project: Project, engine: Engine, database: str, backend: str, tmp_path: Path) -> None:
-    """The password is on no command line of a client program, and in no file that others can read."""
-    fill(engine, backend)
-    url = sa.make_url(database)
-    user, password = f"u{os.getpid()}", "p @:/%\"'\\#;$é"
-    quoted = password.replace("\\", "\\\\").replace("'", "''")
-    name = f"'{user}'@'%'" if backend == "mysql" else user
-    make = (
-        f"CREATE USER {name} IDENTIFIED BY '{quoted}'" if backend == "mysql" else f"CREATE ROLE {user} SUPERUSER LOGIN"
-    )
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(make.replace("%", "%%"))
-        if backend == "mysql":
-            connection.exec_driver_sql(f"GRANT ALL ON *.* TO {name}".replace("%", "%%"))
+def test_login(project: Project, engine: Engine, database: str, backend: str, tmp_path: Path) -> None:
+    """Client programs log in with all options of the app's URL, and no secret is on their command lines.
+
+    Options may have spaces, and the name of a database may begin with a dash.
+    """
+    user, password, quote = f"u{os.getpid()}", "p @:/%\"'\\#;$é", engine.dialect.identifier_preparer.quote
+    url = sa.make_url(database).set(username=user, password=password, database=f"--help{uuid4().hex}")
+    account, make = user, [f"CREATE ROLE {user} SUPERUSER LOGIN"]
+    if backend == "mysql":
+        account, escaped = f"'{user}'@'%'", password.replace("\\", "\\\\").replace("'", "''")
+        make = [f"CREATE USER {account} IDENTIFIED BY '{escaped}'", f"GRANT ALL ON *.* TO {account}"]
+    else:
+        options = {
+            "options": "-c statement_timeout=60000 -c a.b=hidden",
+            "sslpassword": "a 'hidden\\ word",
+            "sslcert": "",
+        }
+        url = url.update_query_dict({**options, "application_name": "it's me"})
+    run_on_server(sa.make_url(database), *make, f"CREATE DATABASE {quote(str(url.database))}")
     seen, path = watched_programs(tmp_path)
     try:
-        project.environ["DATABASE_URL"] = url.set(username=user, password=password).render_as_string(
-            hide_password=False
-        )
+        project.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
+        project.ok("upgrade")
         project.ok("backup", PATH=path)
         project.ok("restore", "--yes", found(project)[0], PATH=path)
-        assert 4 <= len(seen.read_text().splitlines())
-        assert "p @:" not in seen.read_text()
-        assert "p%20" not in seen.read_text()
+        shown = project.ok("current", "-v")
     finally:
-        project.environ["DATABASE_URL"] = database
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"DROP {'USER' if backend == 'mysql' else 'ROLE'} {name}".replace("%", "%%"))
-
-
-@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
-def test_what_was_typed(project: Project, engine: Engine) -> None:
-    """The line to go on without a backup repeats the command that was typed, with its revision."""
-    project.write(*A1)
-    project.ok("upgrade", MIGRATION_BACKUP="never")
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
-    done = project.db("downgrade", PATH="/nowhere", MIGRATION_BACKUP="always")
-    assert (1, True) == (done.returncode, "    flask db -x backup=never downgrade -1\n" in done.stderr), done.stderr
+        run_on_server(sa.make_url(database), f"DROP DATABASE {quote(str(url.database))}")
+        run_on_server(sa.make_url(database), f"DROP {'USER' if backend == 'mysql' else 'ROLE'} {account}")
+    assert 4 <= len(seen.read_text().splitlines())
+    assert [] == [secret for secret in ("hidden", "p @:", "p%20") if secret in seen.read_text() + shown]
+    assert f"/{url.database}" in shown
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)

@@ -77,7 +77,9 @@ def test_backup_has_them(tenant: Project, database: str) -> None:
         done = tenant.db(command, MIGRATION_REVIEW="enforce", MIGRATION_BACKUP="always")
         assert (1, True, False) == (done.returncode, "row-level security" in done.stderr, "Traceback" in done.stderr)
         assert ["one", "two"] == bodies(database)
-    run_on_server(make_url(database), f"ALTER ROLE {make_url(tenant.environ['DATABASE_URL']).username} BYPASSRLS")
+    line = f'ALTER ROLE "{make_url(tenant.environ["DATABASE_URL"]).username}" BYPASSRLS;'
+    assert f"    {line}\n" in done.stderr
+    run_on_server(make_url(database), line)
     assert "Backup " in tenant.ok("upgrade", MIGRATION_REVIEW="enforce", MIGRATION_BACKUP="always")
     assert bodies(database) is None
     (file,) = (tenant.path / "instance" / "backups").glob("*.pgdump")

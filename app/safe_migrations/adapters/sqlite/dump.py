@@ -74,15 +74,8 @@ def verify(file: Path) -> None:
 
 
 def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:
-    """Replace the database with ``file`` in one transaction. Raise MigrationError if that is not possible."""
+    """Replace the database with ``file`` in one transaction. Raise MigrationError if the disk is full."""
     with closing(_opened(file)) as source:
-        sizes = {_pragma(each, "page_size") for each in (source, connection)}
-        if len(sizes) > 1 and _pragma(connection, "journal_mode") == "wal":
-            raise MigrationError(
-                "the database is in WAL mode, and the backup has another page size.",
-                "leave WAL mode, and run the command again; the database was not changed:",
-                f"sqlite3 {shlex.quote(_path(connection))} 'PRAGMA journal_mode=DELETE'",
-            )
         try:
             _copy(source, connection, retry, connection)
         except sqlite3.OperationalError as error:
