@@ -45,32 +45,39 @@ def with_table(project: Project, *statements: str) -> None:
     """Bring the database to a revision that made the table pet with ``statements``, and put a row in."""
     project.write(*revision("a1", FIRST, "\n".join(f"op.execute({statement!r})" for statement in statements)))
     project.ok("upgrade")
+    run(project, "INSERT INTO pet (id, name, age) VALUES (1, 'Rex', 3)")
+
+
+def run(project: Project, statement: str) -> list[tuple[object, ...]]:
+    """Run and commit a statement on the database, and return its rows."""
     with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-        connection.execute("INSERT INTO pet (id, name, age) VALUES (1, 'Rex', 3)")
+        return connection.execute(statement).fetchall()
 
 
-def state(project: Project) -> tuple[object, ...]:
+def state(project: Project) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
     """What the database says of itself, and the rows."""
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection:
-        schema = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
-        return schema, connection.execute("SELECT * FROM pet").fetchall()
+    return run(project, "SELECT name, sql FROM sqlite_master ORDER BY name"), run(project, "SELECT * FROM pet")
 
 
 def text_of(project: Project, name: str) -> str:
     """The CREATE statement of ``name``, without quotes."""
-    return next(str(text) for found, text in state(project)[0] if found == name).replace('"', "")  # type: ignore[attr-defined]
+    return next(str(text) for found, text in state(project)[0] if found == name).replace('"', "")
+
+
+def refused(project: Project, up: str, down: str = "pass", command: str = "upgrade") -> str:
+    """Return what a command says that does not run the script, and fail the test if it changes anything."""
+    before = state(project)
+    project.write(*revision("b1", "a1", up, down))
+    done = project.db(command, **REVIEWED)
+    assert (1, before, False) == (done.returncode, state(project), "Traceback" in done.stderr), done.stderr
+    return done.stderr
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables(project: Project, name: str) -> None:
     """What stands in the CREATE TABLE: the change is refused, and nothing is changed."""
     with_table(project, TABLES[name])
-    before = state(project)
-    project.write(*revision("b1", "a1", CHANGE))
-    done = project.db("upgrade", **REVIEWED)
-    assert (1, before) == (done.returncode, state(project)), done.stderr
-    assert "Traceback" not in done.stderr
-    print(done.stderr)
+    assert "SQLite has to rebuild pet, and " in refused(project, CHANGE)
 
 
 def test_a_downgrade_that_loses_is_refused_until_the_script_accepts_it(project: Project) -> None:
@@ -78,13 +85,11 @@ def test_a_downgrade_that_loses_is_refused_until_the_script_accepts_it(project: 
     with_table(project, TABLES["check"])
     project.write(*revision("b1", "a1", "pass", CHANGE))
     project.ok("upgrade", **REVIEWED)
-    before = state(project)
-    done = project.db("downgrade", **REVIEWED)
-    assert (1, before) == (done.returncode, state(project))
-    assert "would lose CHECK (AGE >= 0) (rebuild-loses)." in done.stderr
-    assert "or say in migrations/versions/b1.py why it is safe; nothing was changed" in done.stderr
+    said = refused(project, "pass", CHANGE, "downgrade")
+    assert "would lose CHECK (AGE >= 0) (rebuild-loses)." in said
+    assert "or say in migrations/versions/b1.py why it is safe; nothing was changed" in said
     assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
-    assert assured in done.stderr
+    assert assured in said
     project.write(*revision("b1", "a1", "pass", CHANGE, more=assured))
     project.ok("downgrade", **REVIEWED)
     assert "BIGINT" in text_of(project, "pet")
@@ -113,8 +118,7 @@ def test_what_table_kwargs_remove_has_to_be_assured(project: Project, table: str
     with_table(project, table)
     batch = f"with op.batch_alter_table('pet', recreate='always', table_kwargs={{{option}}}) as batch:\n    "
     change = f"{batch}batch.alter_column('name', existing_type=sa.Text(), nullable=True)"
-    project.write(*revision("b1", "a1", change))
-    assert "(rebuild-loses)" in project.db("upgrade", **REVIEWED).stderr
+    assert "(rebuild-loses)" in refused(project, change)
     project.write(*revision("b1", "a1", change, more='safety_assured = {"rebuild-loses": "a test"}'))
     project.ok("upgrade", **REVIEWED)
     assert not re.search("AUTOINCREMENT|STRICT|WITHOUT", text_of(project, "pet"))
@@ -144,8 +148,7 @@ def test_objects(project: Project, name: str) -> None:
     created = OBJECTS[name].split()[2 if "UNIQUE" not in OBJECTS[name] else 3]
     assert OBJECTS[name] == text_of(project, created)
     assert "BIGINT" in text_of(project, "pet")
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-        connection.execute("INSERT INTO pet (id, name, age) VALUES (2, 'Bella', 2)")
+    run(project, "INSERT INTO pet (id, name, age) VALUES (2, 'Bella', 2)")
 
 
 LOST = {
@@ -185,9 +188,8 @@ def test_a_table_with_a_generated_column_can_be_altered(project: Project, kind: 
     project.environ["MIGRATION_REVIEW"] = "enforce"
     project.ok("upgrade")
     project.ok("downgrade")
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-        connection.execute("INSERT INTO pet (id, name, age) VALUES (2, 'Bella', 2)")
-        assert [(1, 6), (2, 4)] == connection.execute("SELECT id, twice FROM pet").fetchall()
+    run(project, "INSERT INTO pet (id, name, age) VALUES (2, 'Bella', 2)")
+    assert [(1, 6), (2, 4)] == run(project, "SELECT id, twice FROM pet")
 
 
 def test_a_generated_column_that_is_dropped_is_gone(project: Project) -> None:
@@ -218,8 +220,7 @@ def test_constraints_and_indexes_are_written_in_one_order(project: Project) -> N
     project.write(*revision("b1", "a1", CHANGE))
     project.ok("upgrade")
     assert sorted(names) == re.findall(r"CONSTRAINT (\w) UNIQUE", text_of(project, "pet"))
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection:
-        found = connection.execute("SELECT name FROM sqlite_master WHERE name GLOB 'x?' ORDER BY rowid").fetchall()
+    found = run(project, "SELECT name FROM sqlite_master WHERE name GLOB 'x?' ORDER BY rowid")
     assert [(f"x{name}",) for name in names] == found
 
 
@@ -263,8 +264,7 @@ def test_a_foreign_key_made_anew(project: Project) -> None:
     """
     table = FAMILY.replace(" COLLATE NOCASE", "").replace("(id) ON", "(id) MATCH FULL ON")
     with_table(project, table)
-    project.write(*revision("b1", "a1", CHANGE))
-    assert "would lose ON DELETE" in project.db("upgrade", **REVIEWED).stderr
+    assert "would lose ON DELETE" in refused(project, CHANGE)
     again = "batch.drop_constraint('fk', type_='foreignkey'); batch.create_foreign_key('fk', 'user', ['owner'], ['id'])"
     project.write(*revision("b1", "a1", f"with op.batch_alter_table('pet') as batch:\n    {again}"))
     project.ok("upgrade", **REVIEWED)
@@ -279,8 +279,7 @@ def test_a_column_with_its_foreign_key(project: Project) -> None:
         project.write(*revision("b1", "a1", change, f"op.execute({PLAIN!r})"))
         project.ok("upgrade")
         assert "ON DELETE" not in text_of(project, "pet")
-        with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-            connection.execute("UPDATE alembic_version SET version_num = ?", (FIRST,))
+        run(project, f"UPDATE alembic_version SET version_num = '{FIRST}'")
         (project.path / "migrations/versions/b1.py").unlink()
 
 
@@ -297,38 +296,30 @@ def test_an_index_that_the_script_drops(project: Project) -> None:
 def test_a_column_that_is_used(project: Project, name: str) -> None:
     """A trigger or a view that uses a column which goes away: refused, with its name."""
     with_table(project, PLAIN, OBJECTS[name].replace("name FROM", "age FROM"))
-    before = state(project)
-    project.write(*revision("b1", "a1", "with op.batch_alter_table('pet') as batch:\n    batch.drop_column('age')"))
-    done = project.db("upgrade", **REVIEWED)
-    assert (1, before) == (done.returncode, state(project))
-    assert "(rebuild-loses)" in done.stderr
+    drop = "with op.batch_alter_table('pet') as batch:\n    batch.drop_column('age')"
+    assert "(rebuild-loses)" in refused(project, drop)
 
 
-@pytest.mark.parametrize(
-    ("value", "kind", "ends"),
-    [("12x", "Integer", 1), ("abc", "Integer", 1), ("012", "Integer", 1), ("12", "Integer", 0), ("", "Integer", 1)],
-)
-def test_casts(project: Project, value: str, kind: str, ends: int) -> None:
-    """A type change that would change a value is refused, with the row."""
+@pytest.mark.parametrize("value", ["12x", "abc", "012", ""])
+def test_casts(project: Project, value: str) -> None:
+    """A type change that would change a value is refused, with the row; it runs when the value is corrected."""
     with_table(project, PLAIN)
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-        connection.execute("UPDATE pet SET name = ?", (value,))
+    run(project, f"UPDATE pet SET name = '{value}'")
+    change = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', type_=sa.Integer())"
     before = state(project)
-    change = f"with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', type_=sa.{kind}())"
     project.write(*revision("b1", "a1", change))
-    done = project.db("upgrade")
-    assert ends == done.returncode, done.stderr
-    if ends:
-        assert before == state(project)
-        assert f"changing pet.name to {kind.upper()} would turn {value!r} into " in done.stderr
+    said = project.db("upgrade").stderr
+    assert f"changing pet.name to INTEGER would turn {value!r} into " in said
+    assert before == state(project)
+    run(project, "UPDATE pet SET name = '12'")
+    project.ok("upgrade")
 
 
 def test_cast_on_stock(project: Project) -> None:
     """The damage: stock makes 12 of '12x', and exits 0."""
     project.make_stock()
     with_table(project, PLAIN.replace("name TEXT", "name VARCHAR(9)"))
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-        connection.execute("UPDATE pet SET name = '12x'")
+    run(project, "UPDATE pet SET name = '12x'")
     change = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', type_=sa.Integer())"
     project.write(*revision("b1", "a1", change))
     project.ok("upgrade")
@@ -338,13 +329,8 @@ def test_cast_on_stock(project: Project) -> None:
 def test_leftover(project: Project) -> None:
     """A temporary table of an earlier failure, by stock, is named, with what to do."""
     with_table(project, PLAIN)
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-        connection.execute("CREATE TABLE _alembic_tmp_pet (id INTEGER)")
-    before = state(project)
-    project.write(*revision("b1", "a1", CHANGE))
-    done = project.db("upgrade")
-    assert (1, before) == (done.returncode, state(project))
-    assert 'DROP TABLE "_alembic_tmp_pet";' in done.stderr
+    run(project, "CREATE TABLE _alembic_tmp_pet (id INTEGER)")
+    assert 'DROP TABLE "_alembic_tmp_pet";' in refused(project, CHANGE)
 
 
 def test_right_behind_the_rebuild(project: Project) -> None:
@@ -363,7 +349,7 @@ def test_right_behind_the_rebuild(project: Project) -> None:
     schema, rows = state(project)
     assert "CREATE UNIQUE INDEX ix ON pet (name)" == text_of(project, "ix")
     assert "CREATE INDEX new ON pet (age DESC)" == text_of(project, "new")
-    assert [] == [name for name, _ in schema if name in ("low", "t")]  # type: ignore[attr-defined]
+    assert [] == [name for name, _ in schema if name in ("low", "t")]
     assert [(1, "Rex", 0), (2, "Bella", 0)] == rows
 
 
@@ -379,9 +365,8 @@ def test_names(project: Project, table: str) -> None:
     project.ok("upgrade")
     project.ok("downgrade")
     project.ok("upgrade")
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection:
-        (text,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'ix'").fetchone()
-    assert text.endswith("(m)")
+    ((text,),) = run(project, "SELECT sql FROM sqlite_master WHERE name = 'ix'")
+    assert str(text).endswith("(m)")
 
 
 RENAME = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('name', new_column_name='called')"
@@ -391,22 +376,14 @@ RENAME = "with op.batch_alter_table('pet') as batch:\n    batch.alter_column('na
 def test_a_renamed_column(project: Project, name: str) -> None:
     """A column that gets another name has not been dropped: what it has may not go."""
     with_table(project, TABLES[name])
-    before = state(project)
-    project.write(*revision("b1", "a1", RENAME))
-    done = project.db("upgrade", **REVIEWED)
-    assert (1, before) == (done.returncode, state(project))
-    assert "(rebuild-loses)" in done.stderr
+    assert "(rebuild-loses)" in refused(project, RENAME)
 
 
 @pytest.mark.parametrize("sort", ["DESC", "COLLATE NOCASE"])
 def test_an_index_on_a_renamed_column(project: Project, sort: str) -> None:
     """An index follows a renamed column, without what Alembic does not read of it: that is refused."""
     with_table(project, PLAIN, f"CREATE INDEX ix ON pet (name {sort})")
-    before = state(project)
-    project.write(*revision("b1", "a1", RENAME))
-    done = project.db("upgrade", **REVIEWED)
-    assert (1, before) == (done.returncode, state(project))
-    assert "the index ix of pet cannot be put back after this change" in done.stderr
+    assert "the index ix of pet cannot be put back after this change" in refused(project, RENAME)
     drop = RENAME.replace(":\n", ":\n    batch.drop_index('ix')\n")
     project.write(*revision("b1", "a1", drop, more='safety_assured = {"rename-column": "a test"}'))
     project.ok("upgrade", **REVIEWED)
@@ -422,35 +399,24 @@ def test_an_index_on_a_renamed_column(project: Project, sort: str) -> None:
 def test_what_is_added_does_not_hide_a_loss(project: Project, table: str, change: str, loss: str) -> None:
     """A new constraint or column does not stand in for what the table loses."""
     with_table(project, TABLES[table])
-    before = state(project)
     batch = f"with op.batch_alter_table('pet', recreate='always') as batch:\n    {change}"
-    project.write(*revision("b1", "a1", batch))
-    done = project.db("upgrade", **REVIEWED)
-    assert (1, before) == (done.returncode, state(project))
-    assert f"would lose {loss}" in done.stderr
+    assert f"would lose {loss}" in refused(project, batch)
 
 
 def test_a_check_that_sqlalchemy_misreads(project: Project) -> None:
     """SQLAlchemy takes ``:b`` in a condition for a parameter, and would write NULL."""
     with_table(project, PLAIN)
-    checked = PLAIN.replace("age INTEGER", "age INTEGER, CONSTRAINT ck CHECK (name <> ' :b' AND age > 0)")
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-        connection.executescript(f"DROP TABLE pet; {checked}")
-    before = state(project)
-    project.write(*revision("b1", "a1", CHANGE))
-    done = project.db("upgrade", **REVIEWED)
-    assert (1, before) == (done.returncode, state(project))
-    assert "would lose CHECK (NAME <> ' :b' AND AGE > 0) (rebuild-loses)." in done.stderr
+    run(project, "DROP TABLE pet")
+    run(project, PLAIN.replace("age INTEGER", "age INTEGER, CONSTRAINT ck CHECK (name <> ' :b' AND age > 0)"))
+    assert "would lose CHECK (NAME <> ' :b' AND AGE > 0) (rebuild-loses)." in refused(project, CHANGE)
 
 
 def test_copy_from_and_table_args_restore_what_is_not_read(project: Project) -> None:
     """The remedy of the message works: the script gives what SQLAlchemy does not read, and nothing is lost."""
     with_table(project, TABLES["check"].replace("KEY,", "KEY AUTOINCREMENT,"))
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-        connection.execute("UPDATE sqlite_sequence SET seq = 77")
+    run(project, "UPDATE sqlite_sequence SET seq = 77")
     given = "table_args=(sa.CheckConstraint('age>=0'),), table_kwargs={'sqlite_autoincrement': True}"
     project.write(*revision("b1", "a1", CHANGE.replace("'pet'", f"'pet', {given}")))
     project.ok("upgrade", **REVIEWED)
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection, connection:
-        assert [(78,)] == connection.execute("INSERT INTO pet (age) VALUES (1) RETURNING id").fetchall()
+    assert [(78,)] == run(project, "INSERT INTO pet (age) VALUES (1) RETURNING id")
     assert "CHECK (age>=0)" in text_of(project, "pet")
