@@ -34,15 +34,11 @@ class Situation:
 
 @dataclass(frozen=True)
 class Remedy:
-    """A fix where ``pattern`` is found: a text, and lines to paste. ``what`` replaces the usual first sentence.
-
-    In ``lines`` and ``what``, {name} is one of _names(), or a group of the pattern.
-    """
+    """A fix where ``pattern`` is found: a text, and lines to paste, in which {name} is one of _names(), or a group."""
 
     pattern: str
     fix: str
     lines: str = ""
-    what: str = ""
 
 
 # No connection: the database's words when it refuses a login, or its driver's.
@@ -134,9 +130,8 @@ SCRIPT = (
 WITHOUT_DATABASE = (
     Remedy(
         r"--sql mode|No inspection system is available|NoneType",
-        "run the same command without --sql, after a rehearsal:",
+        "run the same command without --sql, so that the script can read from a database, after a rehearsal:",
         "flask db rehearse",
-        "{where}: the script reads from a database, and --sql has none: {words}",
     ),
 )
 
@@ -155,7 +150,6 @@ FILE = (
         r"(?P<file>env\.py|script\.py\.mako|alembic\.ini)",
         "bring it back from the template:",
         "cp {template}/{file}* {directory}/{file}",
-        "{directory}/{file} is missing or cannot be read ({words}).",
     ),
     Remedy(r"", "make sure that it exists and can be read, then run the command again."),
 )
@@ -184,10 +178,9 @@ COMMAND = (
 
 UNFORESEEN = (
     Remedy(
-        r"module '(?P<script>\w+)_py' has no attribute '(?P<name>\w+)'",
+        r"module '\w+_py' has no attribute",
         "write it, or bring the script back:",
         "git checkout -- {directory}/versions",
-        "{directory}/versions/{script}.py has no {name}.",
     ),
     Remedy(r"", "see where it comes from, with the same command after:", "export FLASK_DEBUG=1"),
 )
@@ -243,7 +236,7 @@ def _error(
     where = f"{relative(place[0])}, line {place[1]}" if place else masked(situation.url)
     names = {**_names(situation), "words": words, "where": where, "revision": revision, **found.groupdict()}
     lines = (line.format(**names) for line in remedy.lines.splitlines())
-    return MigrationError((remedy.what or what).format(**names), remedy.fix, *lines)
+    return MigrationError(what.format(**names), remedy.fix, *lines)
 
 
 def _names(situation: Situation) -> dict[str, str]:

@@ -161,7 +161,7 @@ CASES = {
     # Scripts
     "syntax": broken(script("op.create_table("), "migrations/versions/a1.py, line "),
     "cut-off": broken(script("pass")[:60], "a1.py, line 4: SyntaxError: unterminated string literal"),
-    "empty-file": broken("", "migrations/versions/a1.py has no down_revision", "git checkout"),
+    "empty-file": broken("", "module 'a1_py' has no attribute 'down_revision'", "git checkout"),
     "no-revision": Case(
         "Could not determine revision id from filename add_pet.py",
         "bring back the script that is missing",
@@ -185,7 +185,7 @@ CASES = {
     ),
     "no-downgrade": broken(
         script("pass").split("def downgrade")[0],
-        "a1.py has no downgrade",
+        "module 'a1_py' has no attribute 'downgrade'",
         "write it, or bring the script back",
         "downgrade",
         "upgrade",
@@ -205,9 +205,12 @@ CASES = {
     ),
     # The migrations folder
     "no-folder": Case("Path doesn't exist: migrations", "flask db init", files={"migrations": None}),
-    "no-env": Case("migrations/env.py is missing", "cp app/", files={"migrations/env.py": None}),
+    "no-env": Case("env.py", "cp app/", files={"migrations/env.py": None}),
     "no-mako": Case(
-        "migrations/script.py.mako is missing", "cp app/", "revision -m x", files={"migrations/script.py.mako": None}
+        "No such file or directory: 'migrations/script.py.mako'",
+        "cp app/",
+        "revision -m x",
+        files={"migrations/script.py.mako": None},
     ),
     "bad-env": Case("migrations/env.py, line 1", "correct", files={"migrations/env.py": "import nowhere\n"}),
     "bad-ini": Case("alembic.ini", "cp app/", "heads", files={"migrations/alembic.ini": "[alembic\nx"}),

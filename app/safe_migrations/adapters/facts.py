@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
-    Constraint,
     DefaultClause,
     Dialect,
     Enum,
@@ -17,7 +16,6 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
-from ..internals import is_created
 from .casts import KINDS, WIDENING, Cast, Kind, cast, kind_of, spelled
 from .dialects import dialect_of
 
@@ -190,10 +188,6 @@ class Facts:
         """Return the type for a new table whose enum exists already."""
         return kind
 
-    def validating(self, _table: str, _schema: str | None, _constraint: str) -> str | None:
+    def validate_sql(self, _table: str, _schema: str | None, _constraint: str) -> str | None:
         """Return the statement that validates existing rows against a constraint added as NOT VALID."""
         return None
-
-    def makes(self, constraint: Constraint) -> bool:
-        """Return False for the constraint of a type, such as Enum, that the database expresses by the type itself."""
-        return is_created(constraint, self.sql_dialect)

@@ -160,7 +160,7 @@ def _foreign_keys(tables: list[ops.ModifyTableOps], after_others: bool) -> list[
 
     def validate(facts: Facts) -> Directions:
         found = (
-            facts.validating(key.source_table, key.kw.get("source_schema"), str(key.constraint_name)) for key in added
+            facts.validate_sql(key.source_table, key.kw.get("source_schema"), str(key.constraint_name)) for key in added
         )
         return [ops.ExecuteSQLOp(sql) for sql in found if sql], []
 
@@ -190,7 +190,7 @@ def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> l
     def make_not_null(facts: Facts) -> Directions:
         checks, drops = check(facts)
         names = [str(each.constraint_name) for each in checks]  # type: ignore[attr-defined]
-        validate = [ops.ExecuteSQLOp(str(facts.validating(table, schema, name))) for name in names]
+        validate = [ops.ExecuteSQLOp(str(facts.validate_sql(table, schema, name))) for name in names]
         return [*validate, alter, *drops], [alter.reverse(), *checks]
 
     columns = " and ".join(f"{table}.{op.column_name}" for op in alters)

@@ -106,6 +106,6 @@ class PostgreSQLFacts(Facts):
         here = enum_of(getattr(kind, "item_type", kind), self.dialect)
         return here if isinstance(here, ENUM) and here.name else None
 
-    def validating(self, table: str, schema: str | None, constraint: str) -> str:
+    def validate_sql(self, table: str, schema: str | None, constraint: str) -> str:
         """Return VALIDATE CONSTRAINT, which blocks neither reads nor writes."""
         return f"ALTER TABLE {self.quoted(table, schema)} VALIDATE CONSTRAINT {self.quoted(constraint)}"

@@ -105,7 +105,7 @@ def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem |
     if op.modify_nullable is not False or not _may_be_null(op, context) or _is_proven(op, context):
         return None
     made = not_null_check(op, context.facts)
-    validate = context.postgresql.validating(op.table_name, op.schema, str(made.constraint_name))
+    validate = context.postgresql.validate_sql(op.table_name, op.schema, str(made.constraint_name))
     return Problem(
         f"makes {op.table_name}.{op.column_name} NOT NULL; PostgreSQL scans the whole table under an exclusive lock,"
         " which blocks reads",

@@ -107,7 +107,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         instead = (
             f"add it without validating existing rows:\n{as_python(named(made, postgresql_not_valid=True))}\n"
             "and validate them in the next revision:\n"
-            + execute(context.postgresql.validating(where, schema, name_for(made)))
+            + execute(context.postgresql.validate_sql(where, schema, name_for(made)))
         )
         if isinstance(made, ops.CreateForeignKeyOp) and context.tables.is_partitioned(where, schema):
             instead = REHEARSE

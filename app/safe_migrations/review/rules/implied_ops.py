@@ -7,6 +7,7 @@ from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table
 
 from ...adapters.facts import Facts
+from ...internals import is_created
 from ..recorder import as_table
 
 Op = TypeVar("Op", bound=ops.MigrateOperation)
@@ -61,6 +62,8 @@ def _order(constraint: Any) -> tuple[str, ...]:
 def _implied_by_column(op: ops.AddColumnOp, facts: Facts) -> list[Any]:
     table = as_table(op)
     constraints = [
-        made for constraint, made in constraints_of(table) if not is_inline(op, constraint) and facts.makes(constraint)
+        made
+        for constraint, made in constraints_of(table)
+        if not is_inline(op, constraint) and is_created(constraint, facts.sql_dialect)
     ]
     return [*constraints, *map(ops.CreateIndexOp.from_index, table.indexes)]

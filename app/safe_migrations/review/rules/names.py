@@ -10,6 +10,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql.elements import conv
 
 from ...database import named_by_convention, naming_convention
+from ...internals import is_created
 from ..recorder import as_table
 from .implied_ops import KINDS, constraints_of, is_inline, table_of
 from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
@@ -93,7 +94,8 @@ def _nameless(op: Any, context: RuleContext) -> Iterator[Any]:
             yield op
         return
     for constraint, made in constraints_of(as_table(op)):
-        if context.facts.makes(constraint) and (_loses_name(op, constraint, context) or real_name(made) is None):
+        loses_name = _loses_name(op, constraint, context) or real_name(made) is None
+        if loses_name and is_created(constraint, context.facts.sql_dialect):
             yield made
 
 

@@ -186,7 +186,7 @@ def _reorders_enum(op: ops.AlterColumnOp, context: RuleContext) -> bool:
 
 def _crosses(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     before, after, facts = context.type_before(op), op.modify_type or op.existing_type, context.mysql
-    if after is None or not any(facts.crosses_length_bytes(before, after, width) for width in (1, 2, 3, 4)):
-        return False  # whatever the character set is: no need to ask the database for it
+    if after is None:
+        return False
     found = context.tables.first(facts.width_of(op.table_name, op.column_name, op.schema))
     return facts.crosses_length_bytes(before, after, int(found[0]) if found and found[0] else None)
