@@ -43,13 +43,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Assurances:
-    """A script's ``safety_assured``, and the codes of its findings on any database, in both directions.
-
-    ``found`` is None if not all of that was reviewed; ``known`` are the codes of all rules.
-    """
+    """A script's ``safety_assured``; ``known`` are the codes of all rules."""
 
     declared: Any
-    found: set[str] | None
     known: Collection[str] = ()
 
     @property

@@ -157,9 +157,9 @@ class KnownSchema:
         """Count tables as new only from here on."""
         self.new.clear()
 
-    def branch(self, facts: Facts | None = None) -> "KnownSchema":
-        """Return a copy that can follow other operations, such as those of a downgrade, or of another product."""
-        copy = KnownSchema(facts or self.facts, self.connection)
+    def branch(self) -> "KnownSchema":
+        """Return a copy that can follow other operations, such as those of a downgrade."""
+        copy = KnownSchema(self.facts, self.connection)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
         return copy
 

@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 
 from ..adapters import Adapter
 from ..adapters.facts import Facts
-from ..adapters.products import FACTS
 from ..console import log
 from ..database import Database
 from ..errors import UnsafeError, relative, summary
@@ -42,12 +41,8 @@ class Review:
     def of(self, script: Script) -> list[Finding]:
         """Return the findings of one revision, which follows what was reviewed before."""
         revision = self.recorded(script)
-        declared = getattr(script.module, "safety_assured", {})
-        whole = self.directions == BOTH
-        elsewhere = _found_elsewhere(script, self.tables, self.recordings) if declared and whole else set()
         found = list(self._found(revision))
-        codes = {*elsewhere, *(finding.code for finding in found)} if whole else None
-        assurances = Assurances(declared, codes, {rule.code for rule in RULES.values()})
+        assurances = Assurances(getattr(script.module, "safety_assured", {}), {rule.code for rule in RULES.values()})
         found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
         return [replace(finding, acknowledged=finding.code in assurances.codes) for finding in found]
 
@@ -161,7 +156,7 @@ def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
 
     A review finds most of them before an upgrade, but it does not look at downgrades.
     """
-    if mode == "off" or "rebuild-loses" in Assurances(getattr(script.module, "safety_assured", None), None).codes:
+    if mode == "off" or "rebuild-loses" in Assurances(getattr(script.module, "safety_assured", None)).codes:
         return
     if mode == "warn":
         log.warning("%s", loss.what)
@@ -193,15 +188,6 @@ def _in_one(findings: list[Finding], never: set[str]) -> str:
     lines = ", ".join(dict.fromkeys(str(finding.line) for finding in assurable))
     assured = ", ".join(dict.fromkeys(f'"{finding.code}": "why it is safe"' for finding in assurable))
     return f"{told}\nIf it is safe, say so in {findings[0].file} (line {lines}):\n    safety_assured = {{{assured}}}"
-
-
-def _found_elsewhere(script: Script, tables: KnownSchema, recordings: Recordings) -> set[str]:
-    """Return the codes of the findings that the script has on any product."""
-    codes = set()
-    for facts in FACTS.values():
-        review = Review(tables.branch(facts()), recordings)
-        codes |= {finding.code for finding in review._found(review.recorded(script))}
-    return codes
 
 
 def _finding(code: str, problem: Problem, level: Level, context: RuleContext) -> Finding:

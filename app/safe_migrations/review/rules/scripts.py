@@ -159,7 +159,7 @@ def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | No
 
 @rule(WARNS, Assurances)
 def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Problem]:
-    """Report an assurance that assures nothing, and would hide the next finding of its kind."""
+    """Report an assurance that acknowledges nothing: of an unknown code, or without a reason."""
     declared = assurances.declared
     if not isinstance(declared, dict):
         yield Problem(
@@ -177,10 +177,4 @@ def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Pr
             yield Problem(
                 f"lists {code} in safety_assured without a reason, so it is not acknowledged",
                 f'say why it is safe:\n    safety_assured = {{"{code}": "why it is safe"}}',
-            )
-        elif assurances.found is not None and code not in assurances.found:
-            rest = {key: reason for key, reason in declared.items() if key != code}
-            yield Problem(
-                f"lists {code} in safety_assured, but no longer has such a finding",
-                f"remove the entry:\n    safety_assured = {rest!r}",
             )
