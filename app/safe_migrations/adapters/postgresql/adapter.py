@@ -55,7 +55,7 @@ class PostgreSQL(Adapter):
         Dump(connection).write(file, part)
 
     def verify(self, connection: Connection, file: Path) -> None:
-        """Look at the first bytes, and let pg_restore read all."""
+        """Let pg_restore read all of it."""
         Dump(connection).verify(file)
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
