@@ -347,6 +347,15 @@ def test_acknowledged(project: Project, engine: Engine, rehearsed: Callable[[], 
     )
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_blank_reason(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
+    """A reason that says nothing acknowledges nothing, as in a review."""
+    up, down, *_ = BAD["column lost"]
+    project.write(*revision("b1", FIRST, up, down, 'safety_assured = {"drop-column": " "}'))
+    (report,) = rehearsed()
+    assert ["no"] == [report.verdict]
+
+
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_validated_constraint(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
     """A downgrade need not make a validated constraint unvalidated: nothing can."""

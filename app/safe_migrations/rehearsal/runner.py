@@ -20,6 +20,7 @@ from ..drift import drift
 from ..errors import MigrationError, relative
 from ..plan import is_at_head, upgrades
 from ..remedies import Situation, message
+from ..review.findings import Assurances
 from ..review.recorder import irreversible_reason
 from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
 
@@ -167,10 +168,10 @@ class Rehearsal:
 
 def _report_losses(lost: Iterable[Loss], revision: Script, report: Report) -> None:
     """Add notes on losses that the script acknowledges, and faults for the others."""
-    assured = getattr(revision.module, "safety_assured", {})
+    assurances = Assurances(getattr(revision.module, "safety_assured", {}), None)
     for loss in lost:
-        if isinstance(assured, dict) and assured.get(loss.code):
-            report.notes.append(f"{loss.what} ({loss.code}: {assured[loss.code]})")
+        if loss.code in assurances.codes:
+            report.notes.append(f"{loss.what} ({loss.code}: {assurances.declared[loss.code]})")
         else:
             report.faults.append(
                 f"its upgrade {loss.what} ({loss.code}).\nInstead: {INSTEAD[loss.code]}\n"
