@@ -152,7 +152,7 @@ def replaced_by(engine: Engine) -> Iterator[None]:
     def refuse(dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]) -> None:
         if (dialect.name, _place(args, options)) != place:
             raise UnsafeError(
-                "the script connects to a database other than the copy; a rehearsal refuses that.",
+                "the script connects to a database other than the copy, or as another user; a rehearsal refuses that.",
                 "use the connection of the revision:",
                 "op.get_bind().execute(...)",
             )
@@ -170,6 +170,6 @@ def replaced_by(engine: Engine) -> Iterator[None]:
 
 
 def _place(args: Sequence[Any], options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return where a driver would connect to: host, port and database, or the file."""
-    names = (("host",), ("port",), ("dbname", "database", "db"))
+    """Return where a driver would connect to, and as whom: host, port, database and user, or the file."""
+    names = (("host",), ("port",), ("dbname", "database", "db"), ("user",))
     return (*map(str, args), *(str(next((options[key] for key in keys if key in options), "")) for keys in names))

@@ -917,7 +917,11 @@ def test_more_objects_than_locks(project: Project, engine: Engine, database: str
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_extension_of_another(project: Project, engine: Engine, other_user: str) -> None:
     """An administrator's extension stays, and a rehearsal works without one that nothing needs."""
-    run(engine, f"ALTER ROLE {other_user} CREATEDB", f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_user}")
+    run(
+        engine,
+        f"ALTER ROLE {other_user} CREATEDB CREATEROLE",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_user}",
+    )
     run(engine, *(f'ALTER TABLE "{name}" OWNER TO {other_user}' for name in ("user", "alembic_version")))
     run(engine, "CREATE EXTENSION pg_stat_statements", 'CREATE COLLATION other FROM "C"')
     run(engine, f"ALTER COLLATION other OWNER TO {other_user}")

@@ -23,7 +23,7 @@ def tenant(project: Project, database: str) -> Iterator[Project]:
     """Return a project whose user owns the table doc and sees none of its rows: no tenant is set."""
     server, user = server_url("postgresql"), f"u{uuid4().hex[:8]}"
     own = server.set(database=make_url(database).database)
-    run_on_server(server, f"CREATE ROLE {user} LOGIN PASSWORD 'secret' CREATEDB")
+    run_on_server(server, f"CREATE ROLE {user} LOGIN PASSWORD 'secret' CREATEDB CREATEROLE")
     run_on_server(own, f"GRANT ALL ON SCHEMA public TO {user}", f"ALTER DATABASE {own.database} OWNER TO {user}")
     url = make_url(database).set(username=user, password="secret").render_as_string(hide_password=False)
     project.environ.update(DATABASE_URL=url)

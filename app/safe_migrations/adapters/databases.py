@@ -1,47 +1,21 @@
-"""The interface to the other databases of a server, where rehearsals create their copy, and what reaches them."""
+"""The interface to the other databases of a server, beside which rehearsals create their copy."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from sqlalchemy import URL, Connection, Engine
 
 from ..errors import MigrationError
-
-
-def no_scratch(why: str, *lines: str) -> MigrationError:
-    """Return the error for a user who may not create the scratch database of a rehearsal."""
-    return MigrationError(
-        f"{why}, and a rehearsal needs a scratch database.",
-        "give the user that right, as the server's administrator, or name another server or an empty database:",
-        *lines,
-        "export MIGRATION_REHEARSAL_URL=DIALECT://USER:PASSWORD@SERVER/DATABASE",
-    )
-
-
-@dataclass(frozen=True)
-class Outside:
-    """The things outside its database that a statement can reach, as only its text shows."""
-
-    schemas: Mapping[str, set[str]] = field(default_factory=dict)
-    """Other schemas by name, each with the names of its objects, all in lower case."""
-    functions: set[str] = field(default_factory=set)
-    """Functions of the server, in lower case, that change more than the database."""
-    languages: set[str] = field(default_factory=set)
-    """Untrusted procedural languages, whose routines can do anything."""
-    extensions: set[str] = field(default_factory=set)
-    """Extensions that would bring such functions."""
-    code: Mapping[str, str] = field(default_factory=dict)
-    """The text of each trigger and routine of the database: ``{"trigger t": "CREATE TRIGGER ..."}``."""
-    views: Mapping[str, str] = field(default_factory=dict)
-    """The text of each updatable view."""
+from .base import SCRATCH
 
 
 class Databases(ABC):
     """The databases on the same server as that of ``engine``; a rehearsal creates one there."""
 
-    cursor_classes: tuple[str, ...] = ()
-    """Attributes of a driver's connection that hold its cursor classes."""
+    denied: tuple[object, ...] = ()
+    """The server's codes for errors that say which right is missing."""
+
+    setup: tuple[str, ...] = ()
+    """What an administrator may run once, for users who may not create a scratch database and its login."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -55,8 +29,15 @@ class Databases(ABC):
         """Create an empty database with this one's character set. Raise MigrationError if the user may not."""
 
     @abstractmethod
+    def login(self, connection: Connection, name: str, original: Connection) -> URL:
+        """Create a user with rights in the database ``name`` only, and return the URL to log in there.
+
+        The user finds the same tables by their names as that of ``original``. Raise MigrationError if that is denied.
+        """
+
+    @abstractmethod
     def drop(self, connection: Connection, name: str) -> bool:
-        """End the database's sessions and drop it. Return False if it does not exist."""
+        """End the database's sessions, drop it and its user. Return False if the database does not exist."""
 
     @abstractmethod
     def clear(self, connection: Connection) -> None:
@@ -66,12 +47,41 @@ class Databases(ABC):
     def has(self, connection: Connection, name: str) -> bool:
         """Return True if the user can see a database of that name."""
 
-    def outside(self, _connection: Connection, _real: URL, _is_shared: bool) -> Outside:
-        """Return what a statement on ``connection`` can reach: the database ``real``, and all others on its server if
-        the two share it.
-        """
-        return Outside()
-
+    @abstractmethod
     def confine(self, connection: Connection) -> None:
-        """Remove from the database of ``connection`` what leads to others, such as PostgreSQL's user mappings."""
-        return
+        """Make sure that the server refuses to sessions like ``connection`` whatever is outside of their database.
+
+        Raise MigrationError if their user has rights elsewhere.
+        """
+
+    def is_denied(self, error: BaseException | None) -> bool:
+        """Return whether the server refused a statement for want of a right, in ``error`` or in what led to it."""
+        while error is not None:
+            driver = getattr(error, "orig", error)
+            if any(code in self.denied for code in (getattr(driver, "sqlstate", None), *driver.args[:1])):
+                return True
+            error = error.__context__
+        return False
+
+    def refused(self, why: str) -> MigrationError:
+        """Return the error for a user who cannot have a scratch database whose user has no rights elsewhere."""
+        return MigrationError(
+            f"{why}, and a rehearsal needs a scratch database whose user has no rights outside of it.",
+            "create both once, as the server's administrator, or use a server of its own, and name it:",
+            *self.setup,
+            f"export MIGRATION_REHEARSAL_URL={self.engine.dialect.name}://rehearsal:PASSWORD@SERVER/rehearsal",
+        )
+
+    def needs_rights(self, what: str) -> MigrationError:
+        """Return the error for a script, or a copy, that needs more rights than the user of the copy may have."""
+        return MigrationError(
+            what,
+            "if this needs rights outside of the copy, rehearse on a server of its own, from which nothing else can be"
+            " reached:",
+            f"export MIGRATION_REHEARSAL_URL={self.engine.dialect.name}://USER:PASSWORD@OTHER_SERVER",
+        )
+
+
+def login_of(name: str) -> str:
+    """Return the user of the scratch database ``name``: at most 32 characters, as MySQL allows, with its hash."""
+    return f"{SCRATCH}_{name[-8:]}"

@@ -1,6 +1,5 @@
 """Facts about what a database does with an operation, by product and version. Nothing here needs a connection."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,18 +55,6 @@ class Facts:
         ["BEGIN", "COMMIT", "ROLLBACK", "PREPARE TRANSACTION", "COMMIT PREPARED", "ROLLBACK PREPARED", "XA"]
     ) | {"SET AUTOCOMMIT"}
     """The commands that end the revision's transaction, or begin another one."""
-
-    reaches_out: re.Pattern[str] | None = None
-    """Matches the keywords of a statement, joined by single spaces, that changes more than its database."""
-
-    holds_code: re.Pattern[str] | None = None
-    """Matches those of a statement that contains SQL which runs later."""
-
-    code_in_strings = False
-    """Whether that SQL is in strings."""
-
-    runs_strings: re.Pattern[str] | None = None
-    """Matches the keywords before an expression whose value is executed as SQL."""
 
     online_ddl = False
     """Whether indexes and constraints have forms that do not block others: CONCURRENTLY, NOT VALID, USING INDEX."""

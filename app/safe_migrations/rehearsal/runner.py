@@ -149,6 +149,8 @@ class Rehearsal:
             text = str(message(error, Situation(self.adapter.engine.url, Path(self.script.dir), frozenset())))
             if not isinstance(error, MigrationError):  # the line to paste would be for the app's own database
                 text = text.partition(f"\n{MigrationError.label}: ")[0]
+            if self.adapter.databases.is_denied(error):
+                text = str(self.adapter.databases.needs_rights(text))
             report.faults.append(f"its {what} fails: {text}")
             return None
         finally:

@@ -26,7 +26,6 @@ from ..console import log, reported
 from ..database import Database
 from ..errors import MigrationError, masked, summary
 from ..settings import Settings
-from .confinement import confined
 
 
 @contextmanager
@@ -40,19 +39,23 @@ def scratch_copy(database: Database, using: Settings, rows: bool) -> Iterator[Ad
             "keep it in the app's own database: do not pass version_table_schema to Migrate(...).",
         )
     with ExitStack() as stack:
-        url = stack.enter_context(_empty_database(adapter, using.rehearsal_url))
+        url = stack.enter_context(_empty_database(database, using.rehearsal_url))
         scratch = adapter_of(_engine(url))
         stack.callback(scratch.engine.dispose)
+        if _is_shared(database, url):
+            with _connected(scratch.engine) as session:
+                scratch.databases.confine(session)
         _copy(database, scratch, using, rows)
-        same_server = _server(url) == _server(adapter.engine.url)
-        is_shared = same_server or adapter.databases.has(connection, str(url.database))
-        stack.enter_context(confined(scratch, adapter.engine.url, is_shared))
         yield scratch
 
 
 @contextmanager
-def _empty_database(adapter: Adapter, given: URL | None) -> Iterator[URL]:
-    """Yield an empty database: ``given`` if that names one, else a new one on its server or on the app's."""
+def _empty_database(database: Database, given: URL | None) -> Iterator[URL]:
+    """Yield an empty database: ``given`` if that names one, else a new one on its server or on the app's.
+
+    On the app's server a new one has a user of its own.
+    """
+    adapter = database.adapter
     name = _name(adapter.engine.url)
     if given is not None and _name(given) == name:
         raise MigrationError(
@@ -71,7 +74,9 @@ def _empty_database(adapter: Adapter, given: URL | None) -> Iterator[URL]:
                 log.info("Removed %s, left by a rehearsal that was killed", name)
             server.databases.make(session, name)
             try:
-                yield server.engine.url.set(database=server.databases.path(name))
+                url = server.engine.url.set(database=server.databases.path(name))
+                is_shared = _is_shared(database, url)
+                yield server.databases.login(session, name, database.connection) if is_shared else url
             finally:
                 server.databases.drop(session, name)
     finally:
@@ -112,9 +117,9 @@ def _connected(engine: Engine) -> Connection:
         return engine.connect()
     except DBAPIError as error:
         raise MigrationError(
-            f"MIGRATION_REHEARSAL_URL names {masked(engine.url)}, which cannot be reached: {summary(error)}",
-            "correct it, or unset it to rehearse beside the app's database:",
-            "unset MIGRATION_REHEARSAL_URL",
+            f"the database of the rehearsal, {masked(engine.url)}, cannot be reached: {summary(error)}",
+            "name a server, or an empty database, that this user can log in to:",
+            f"export MIGRATION_REHEARSAL_URL={engine.dialect.name}://USER:PASSWORD@SERVER",
         ) from error
 
 
@@ -123,6 +128,13 @@ def _has_anything(adapter: Adapter, connection: Connection) -> bool:
     return any(
         inspector.get_table_names(name) or inspector.get_view_names(name) for name in adapter.schemas(connection)
     )
+
+
+def _is_shared(database: Database, url: URL) -> bool:
+    """Return whether the copy is on the app's server, whatever name ``url`` has for it."""
+    adapter = database.adapter
+    same_server = _server(url) == _server(adapter.engine.url)
+    return same_server or adapter.databases.has(database.connection, str(url.database))
 
 
 def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> None:
@@ -134,7 +146,10 @@ def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> 
         with reported("Copying", file):
             with writing(file.parent):
                 adapter.dump(database.connection, file, using.retry, part)
-            scratch.load(target, file, using.retry, part)
+            try:
+                scratch.load(target, file, using.retry, part)
+            except MigrationError as error:
+                raise scratch.databases.needs_rights(str(error)) from error
         if missing := set(heads) - set(Database(target).heads()):
             schema, name = version_table()
             versions = table(name, column("version_num"), schema=schema)

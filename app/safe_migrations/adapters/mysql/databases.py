@@ -1,19 +1,33 @@
 """Other databases of a MySQL or MariaDB server."""
 
+import secrets
 from contextlib import suppress
 
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from ..databases import Databases, Outside, no_scratch
-from .catalog import drop_all, quoted, show_create, there_are
+from ...errors import summary
+from ..databases import Databases, login_of
+from .catalog import drop_all, quoted
 from .session import executing
+
+SEEN = "SELECT schema_name FROM information_schema.schemata"
+# Each user sees these, and may not write there.
+SYSTEM = ("information_schema", "performance_schema")
 
 
 class MySQLDatabases(Databases):
-    """Any statement may name one of them."""
+    """Any statement may name one of them; its user needs rights there."""
 
-    cursor_classes = ("cursorclass",)
+    # ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR (of files), ER_TABLEACCESS_DENIED_ERROR,
+    # ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_PROCACCESS_DENIED_ERROR,
+    # ER_CANT_CREATE_USER_WITH_GRANT, ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
+    denied = (1044, 1045, 1142, 1143, 1227, 1370, 1410, 1419)
+    setup = (
+        "CREATE DATABASE rehearsal CHARACTER SET utf8mb4;",
+        "CREATE USER rehearsal IDENTIFIED BY 'PASSWORD';",
+        "GRANT ALL ON rehearsal.* TO rehearsal;",
+    )
 
     def path(self, name: str) -> str:
         """Return the name itself: a URL has it behind the server's."""
@@ -22,19 +36,27 @@ class MySQLDatabases(Databases):
     def make(self, connection: Connection, name: str) -> None:
         """Create it with the character set and collation of the database of ``connection``."""
         charset, collation = connection.execute(text("SELECT @@character_set_database, @@collation_database")).one()
+        self._run(connection, f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
+
+    def login(self, connection: Connection, name: str, _original: Connection) -> URL:
+        """Create a user for the same hosts as the user of ``connection``."""
+        user, password = login_of(name), f"{secrets.token_urlsafe(24)}-aA1"  # as validate_password wants it
+        pattern = quoted(name.replace("_", r"\_"))
+        self._run(connection, f"CREATE USER {_account(connection, name)} IDENTIFIED BY '{password}'")
+        self._run(connection, f"GRANT ALL ON {pattern}.* TO {_account(connection, name)}")
+        return self.engine.url.set(username=user, password=password, database=name)
+
+    def _run(self, connection: Connection, statement: str) -> None:
+        """Run it. Raise MigrationError if the user lacks the right, or another DBAPIError."""
         try:
-            connection.exec_driver_sql(f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
+            executing(connection)(statement)
         except DBAPIError as error:
-            if error.orig is None or error.orig.args[0] != 1044:  # ER_DBACCESS_DENIED_ERROR
+            if not self.is_denied(error):
                 raise
-            user, host = str(connection.scalar(text("SELECT CURRENT_USER()"))).rsplit("@", 1)
-            pattern = quoted(name.replace("_", r"\_"))
-            raise no_scratch(
-                f"the user {user} may not create the database {name}", f"GRANT ALL ON {pattern}.* TO '{user}'@'{host}';"
-            ) from error
+            raise self.refused(f"the server denies it ({summary(error)})") from error
 
     def drop(self, connection: Connection, name: str) -> bool:
-        """Kill the sessions of a killed run, because a statement continues without its client; drop the database."""
+        """Kill the sessions of a killed run, because a statement continues without its client."""
         execute = executing(connection)
         for (number,) in execute("SELECT id FROM information_schema.processlist WHERE db = %s", (name,)):
             with suppress(DBAPIError):  # it may have ended
@@ -42,6 +64,11 @@ class MySQLDatabases(Databases):
         found = execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (name,))
         if found:
             execute(f"DROP DATABASE {quoted(name)}")
+        try:
+            execute(f"DROP USER IF EXISTS {_account(connection, name)}")
+        except DBAPIError as error:
+            if not self.is_denied(error):  # who may not drop users has created none
+                raise
         connection.rollback()
         return bool(found)
 
@@ -58,28 +85,20 @@ class MySQLDatabases(Databases):
         connection.rollback()
         return found is not None
 
-    def outside(self, connection: Connection, real: URL, is_shared: bool) -> Outside:
-        """Return the databases that a statement may name; the server refuses those that the user cannot see."""
+    def confine(self, connection: Connection) -> None:
+        """Look at the grants and roles, and at the databases that the user can see, also by grants to everybody."""
         execute = executing(connection)
-        own = str(self.engine.url.database).lower()
-        original = str(real.database).lower()
-        seen = {name.lower() for (name,) in execute("SHOW DATABASES")} if is_shared else set()
-        schemas: dict[str, set[str]] = {name: set() for name in {original, *seen} - {own, "information_schema"}}
-        for kind, columns in (("tables", "table_schema, table_name"), ("routines", "routine_schema, routine_name")):
-            for schema, name in execute(f"SELECT {columns} FROM information_schema.{kind}"):
-                schemas.get(original if schema.lower() == own else schema.lower(), set()).add(name.lower())
-        functions: set[str] = set()  # that libraries give the server
-        with suppress(DBAPIError):  # of a user who may not see them
-            functions = {name.lower() for (name,) in execute("SELECT name FROM mysql.func")}
-        texts = {
-            (kind, name): made[0]
-            for kind, name in there_are(execute)
-            if kind in ("TRIGGER", "PROCEDURE", "FUNCTION", "VIEW") and (made := show_create(execute, kind, name))
-        }
+        own = str(self.engine.url.database)
+        outside = [name for (name,) in execute(SEEN) if name.lower() not in (own.lower(), *SYSTEM)]
+        for (grant,) in execute("SHOW GRANTS"):
+            if not grant.startswith("GRANT USAGE ON *.* ") and f" ON `{own}`." not in grant.replace("\\", ""):
+                outside.append(grant.partition(" TO ")[0])
+        ((user,),) = execute("SELECT CURRENT_USER()")
         connection.rollback()
-        return Outside(
-            schemas,
-            functions,
-            code={f"{kind.lower()} {name}": made for (kind, name), made in texts.items() if kind != "VIEW"},
-            views={name: made for (kind, name), made in texts.items() if kind == "VIEW"},
-        )
+        if outside:
+            raise self.refused(f"the user {user} has rights outside of {own} ({', '.join(outside)})")
+
+
+def _account(connection: Connection, name: str) -> str:
+    host = str(connection.scalar(text("SELECT CURRENT_USER()"))).rpartition("@")[2]
+    return f"'{login_of(name)}'@'{host}'"

@@ -17,21 +17,6 @@ from ..facts import Facts
 # Functions with another value in each row.
 DIFFERS = r"\b(?:uuid(?:_short)?|sys_guid|random_bytes|nextval|next\s+value|lastval|setval|utc_timestamp)\b"
 
-# Users, roles, privileges and variables belong to the server, and the value of a variable is not known beforehand.
-REACHES_OUT = re.compile(
-    r"(CREATE|ALTER|DROP|RENAME) (OR REPLACE |UNDO )?(USER|ROLE|SERVER|TABLESPACE)\b|(CREATE|DROP) (DATABASE|SCHEMA)\b"
-    r"|(GRANT|REVOKE|FLUSH|INSTALL|UNINSTALL|SHUTDOWN|RESTART|KILL|PURGE|BINLOG|CLONE)\b|(ALTER|LOCK) INSTANCE\b"
-    r"|(CHANGE|START|STOP|RESET) (MASTER|REPLICA|REPLICATION|GROUP_REPLICATION|SLAVE|ALL|PERSIST|BINARY)\b"
-    r"|SET (PASSWORD|DEFAULT ROLE)\b|SET .*\b(GLOBAL|PERSIST|PERSIST_ONLY)\b|.*\b(INTO (OUTFILE|DUMPFILE)|SONAME)\b"
-    # Engines whose rows may be in another database.
-    r"|.*\bENGINE (= )?(FEDERATED|CONNECT|SPIDER|MERGE|MRG_MYISAM|S3|OQGRAPH)\b|.*\bUNION = \("
-)
-HOLDS_CODE = re.compile(
-    r"(CREATE|ALTER) .*\b(TRIGGER|PROCEDURE|FUNCTION|EVENT|PACKAGE)\b"
-    r"|(PREPARE|EXECUTE|BEGIN|IF|CASE|LOOP|WHILE|REPEAT|FOR)\b"
-)
-RUNS_STRINGS = re.compile(r"\b(PREPARE \S* FROM|EXECUTE IMMEDIATE)\b ?")
-
 MYSQL_KINDS = {
     **KINDS,
     **dict.fromkeys(("TINYINT", "BOOL", "BOOLEAN"), Kind("integer", 8)),
@@ -69,9 +54,6 @@ class MySQLFacts(Facts):
     oldest = (8, 0)
     grammar = "mysql"
     ends_transaction = Facts.ends_transaction | {"LOCK TABLE", "UNLOCK TABLES"}
-    reaches_out = REACHES_OUT
-    holds_code = HOLDS_CODE
-    runs_strings = RUNS_STRINGS
     keys_in_tables = True
     runs_comments = True
     longest_name = 64

@@ -1,59 +1,35 @@
-"""The databases of a PostgreSQL server, and what a statement can reach from one of them."""
+"""Other databases of a PostgreSQL server."""
 
-from typing import Any
+import secrets
 
-from sqlalchemy import URL, Connection, event, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from ...errors import summary
 from ..base import own_session
-from ..databases import Databases, Outside, no_scratch
+from ..databases import Databases, login_of
 from .dump import DROP_ALL
 
-# Functions that PUBLIC may not execute, such as those for files, the server and replication; those that end sessions or
-# run a string as SQL; and those of extensions that reach other servers.
-GUARDED = """
-SELECT p.proname FROM pg_proc p LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
-                                                      AND d.deptype = 'e'
-  LEFT JOIN pg_extension e ON e.oid = d.refobjid
- WHERE (p.pronamespace = 'pg_catalog'::regnamespace OR e.oid IS NOT NULL)
-   AND (NOT has_function_privilege('public', p.oid, 'EXECUTE')
-        OR p.proname ~ '^(pg_(terminate|cancel)_backend|pg_.*replication.*|pg_logical_emit_message)$'
-        OR p.proname ~ '^(query_to_xml|crosstab|ts_stat|xpath_table)'
-        OR e.extname IN ('dblink', 'adminpack', 'http', 'pg_net', 'pg_cron', 'pg_background', 'plproxy'))
+# What a role owns or has rights to, in all databases of the server, is in pg_shdepend. Foreign data wrappers, of which
+# dblink has one, reach other servers.
+RIGHTS_ELSEWHERE = """
+SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR EXISTS (SELECT FROM pg_foreign_data_wrapper)
+       OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)
+       OR EXISTS (SELECT FROM pg_shdepend s WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid
+                     AND dbid <> d.oid AND NOT (dbid = 0 AND classid = 'pg_database'::regclass AND objid = d.oid))
+  FROM pg_roles r, pg_database d WHERE rolname = session_user AND datname = current_database()
 """
-# All extensions that a revision can create, except those known to have no function that reaches out.
-EXTENSIONS = """
-SELECT name FROM pg_available_extensions
- WHERE installed_version IS NULL AND name !~ '^(postgis|address_standardizer|btree_|tsm_)' AND name NOT IN (
-       'bloom', 'citext', 'cube', 'dict_int', 'dict_xsyn', 'earthdistance', 'fuzzystrmatch', 'hstore',
-       'insert_username', 'intagg', 'intarray', 'isn', 'lo', 'ltree', 'moddatetime', 'pg_trgm', 'pgcrypto', 'seg',
-       'tablefunc', 'tcn', 'unaccent', 'uuid-ossp', 'vector')
-"""
-CODE = """
-SELECT CASE p.prokind WHEN 'p' THEN 'procedure ' ELSE 'function ' END || p.oid::regprocedure,
-       pg_get_functiondef(p.oid)
-  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
- WHERE p.prokind IN ('f', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
-                                             AND d.deptype = 'e')
-"""
-MAPPINGS = """
-DO $$ DECLARE statement text; BEGIN
-  FOR statement IN SELECT format('DROP USER MAPPING FOR %s SERVER %I',
-                                 CASE umuser WHEN 0 THEN 'PUBLIC' ELSE quote_ident(usename) END, m.srvname)
-    FROM pg_user_mappings m JOIN pg_foreign_server s ON s.oid = m.srvid AND pg_has_role(srvowner, 'USAGE')
-  LOOP EXECUTE statement; END LOOP;
-END $$
-"""
-NO_FOREIGN_TABLES = """
-SELECT set_config(name, 'foreign-table', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'
-"""
+SEARCH_PATH = """SELECT replace(current_setting('search_path'), '"$user"', quote_ident(current_user))"""
 
 
 class PostgreSQLDatabases(Databases):
-    """Databases that only foreign tables and functions of extensions can reach from one another."""
+    """Only extensions, and functions that not everybody may use, reach one from another."""
 
-    cursor_classes = ("cursor_factory", "server_cursor_factory")
+    denied = ("42501",)  # insufficient_privilege
+    setup = (
+        "CREATE ROLE rehearsal LOGIN PASSWORD 'PASSWORD';",
+        "CREATE DATABASE rehearsal OWNER rehearsal;",
+    )
 
     def path(self, name: str) -> str:
         """Return the name itself."""
@@ -75,26 +51,45 @@ class PostgreSQLDatabases(Databases):
         connection.rollback()
         self._in_no_transaction(f'CREATE DATABASE "{name}" TEMPLATE template0{options}')
 
+    def login(self, connection: Connection, name: str, original: Connection) -> URL:
+        """Create the owner of the database, with the search path of ``original``.
+
+        Let a superuser's see rows that policies hide, as a superuser does.
+        """
+        user, password = login_of(name), secrets.token_urlsafe(24)
+        path = original.scalar(text(SEARCH_PATH))
+        original.rollback()
+        is_superuser = connection.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+        connection.rollback()
+        self._in_no_transaction(
+            f"CREATE ROLE {user} LOGIN PASSWORD '{password}'{' BYPASSRLS' if is_superuser else ''}",
+            f"ALTER ROLE {user} SET search_path = {path}",
+            f"GRANT {user} TO CURRENT_USER",
+            f'ALTER DATABASE "{name}" OWNER TO {user}',
+        )
+        return self.engine.url.set(username=user, password=password, database=name)
+
     def drop(self, connection: Connection, name: str) -> bool:
         """Drop it; from PostgreSQL 13 on ``WITH (FORCE)`` ends the sessions."""
         found = self.has(connection, name)
         force = " WITH (FORCE)" if (connection.dialect.server_version_info or ()) >= (13,) else ""
         if found:
             self._in_no_transaction(f'DROP DATABASE "{name}"{force}')
+        if connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": login_of(name)}):
+            self._in_no_transaction(f"DROP ROLE {login_of(name)}")
+        connection.rollback()
         return found
 
-    def _in_no_transaction(self, statement: str) -> None:
-        """Run it outside of a transaction. Raise MigrationError if the user lacks the right, or another DBAPIError."""
+    def _in_no_transaction(self, *statements: str) -> None:
+        """Run each outside of a transaction. Raise MigrationError if the user may not, or another DBAPIError."""
         with own_session(self.engine) as session:
             try:
-                session.exec_driver_sql(statement.replace("%", "%%"))
+                for statement in statements:
+                    session.exec_driver_sql(statement.replace("%", "%%"))
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) != "42501":  # insufficient_privilege
+                if not self.is_denied(error):
                     raise
-                user = session.scalar(text("SELECT current_user"))
-                raise no_scratch(
-                    f"the user {user} may not create databases", f'ALTER ROLE "{user}" CREATEDB;'
-                ) from error
+                raise self.refused(f"the server denies it ({summary(error)})") from error
 
     def clear(self, connection: Connection) -> None:
         """Drop everything, as before a restore."""
@@ -109,25 +104,10 @@ class PostgreSQLDatabases(Databases):
         connection.rollback()
         return found is not None
 
-    def outside(self, connection: Connection, _real: URL, is_shared: bool) -> Outside:
-        """Read functions, languages, extensions and code from the catalog."""
-        if not is_shared:
-            return Outside()
-        functions = {name.lower() for name in connection.scalars(text(GUARDED))}
-        extensions = set(connection.scalars(text(EXTENSIONS)))
-        languages = set(connection.scalars(text("SELECT lanname FROM pg_language WHERE NOT lanpltrusted")))
-        code = {str(name): str(source) for name, source in connection.execute(text(CODE)).all()}
-        connection.rollback()
-        return Outside({}, functions, languages, extensions, code)
-
     def confine(self, connection: Connection) -> None:
-        """Drop the user mappings, and forbid foreign tables if the server can (from 14.13, 15.8 and 16.4 on)."""
-        connection.execute(text(MAPPINGS))
-        connection.commit()
-
-        def forbid(session: Any, _record: object) -> None:
-            with session.cursor() as cursor:
-                cursor.execute(NO_FOREIGN_TABLES)
-            session.commit()
-
-        event.listen(self.engine, "connect", forbid)
+        """Look into the catalogs of the server and of the database, which may have an administrator's extensions."""
+        has_rights = connection.scalar(text(RIGHTS_ELSEWHERE))
+        user = connection.scalar(text("SELECT session_user"))
+        connection.rollback()
+        if has_rights:
+            raise self.refused(f"the user {user} has rights outside of {self.engine.url.database}")

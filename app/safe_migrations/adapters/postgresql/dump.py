@@ -83,14 +83,15 @@ class Dump:
         """Drop everything and run the output of pg_restore in one transaction. Raise MigrationError.
 
         In a copy, which is empty, each statement commits, so that no transaction needs more locks than the server has.
-        ``server`` is the server's version.
+        This user owns everything there, so that nothing has more privileges. ``server`` is the server's version.
         """
-        begin, end = ["SET synchronous_commit = off;"], ""
+        begin, end, options = ["SET synchronous_commit = off;"], "", ["--no-owner", "--no-privileges"]
         if part is Part.ALL:
+            options = []
             drop_all = [DROP_ALL.read_text(), "\\gexec", AS_IN_A_NEW_DATABASE.read_text()]
             begin, end = ["BEGIN;", "CREATE SCHEMA IF NOT EXISTS public;", *drop_all], "COMMIT;\n"
         settings = [f"SET lock_timeout = '{retry.milliseconds}ms';", "SET client_min_messages = warning;"]
-        read = [program("pg_restore", package=PACKAGE), "--file=-", str(file)]
+        read = [program("pg_restore", package=PACKAGE), *options, "--file=-", str(file)]
         psql = ["psql", "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1"]
         try:
             with self._running(*psql, stdin=subprocess.PIPE) as target:

@@ -1,6 +1,5 @@
 """Facts about PostgreSQL."""
 
-import re
 from math import inf
 from typing import Any
 
@@ -29,16 +28,6 @@ STABLE = frozenset(
 )
 """Immutable and stable functions of its manual, and words that parentheses may follow."""
 
-# Roles, databases and tablespaces are the server's ("Managing Databases"); to be in a role is granted without ON.
-REACHES_OUT = re.compile(
-    r"(CREATE|ALTER|DROP) (ROLE|USER|GROUP|DATABASE|TABLESPACE)\b|ALTER SYSTEM\b|(REASSIGN|DROP) OWNED\b"
-    r"|(COMMENT|SECURITY LABEL( .*)?) ON (ROLE|DATABASE|TABLESPACE)\b|CREATE SUBSCRIPTION\b"
-    r"|(GRANT|REVOKE)\b(?! .*\bON\b)|(GRANT|REVOKE) .*\bON (DATABASE|TABLESPACE|PARAMETER)\b"
-    r"|COPY .*\b(PROGRAM\b|TO ( |$))|IMPORT FOREIGN SCHEMA\b|LOAD\b"
-)
-HOLDS_CODE = re.compile(r"\bDO\b(?! (NOTHING|UPDATE)\b)|\bCREATE (OR REPLACE )?(FUNCTION|PROCEDURE)\b")
-RUNS_STRINGS = re.compile(r"\bEXECUTE\b(?! (FUNCTION|PROCEDURE|ON)\b) ?")
-
 
 class PostgreSQLFacts(Facts):
     """By the manual, chapters "ALTER TABLE" and "Explicit Locking"."""
@@ -48,10 +37,6 @@ class PostgreSQLFacts(Facts):
     grammar = "postgres"
     folds_names = True
     default_schema = "public"
-    reaches_out = REACHES_OUT
-    holds_code = HOLDS_CODE
-    code_in_strings = True
-    runs_strings = RUNS_STRINGS
     online_ddl = True
     enums_are_types = True
     stable_functions = STABLE

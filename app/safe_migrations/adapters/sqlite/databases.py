@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, event
+from sqlalchemy import URL, Connection, event
 
 from ..base import SCRATCH
 from ..databases import Databases
@@ -40,9 +40,14 @@ class SQLiteDatabases(Databases):
         """Return whether the file exists."""
         return Path(self.path(name)).exists()
 
+    def login(self, _connection: Connection, name: str, _original: Connection) -> URL:
+        """Return the URL of the file: SQLite has no users."""
+        return self.engine.url.set(database=self.path(name))
+
     def confine(self, _connection: Connection) -> None:
         """Let SQLite refuse every other file; ``VACUUM INTO`` attaches one too."""
         event.listen(self.engine, "connect", lambda session, _record: session.set_authorizer(_only_this_file))
+        self.engine.dispose()  # sessions that began before that are not confined
 
 
 def _only_this_file(action: int, file: str | None, *_others: str | None) -> int:

@@ -18,7 +18,6 @@ class SQLiteFacts(Facts):
     oldest = (3, 35)
     grammar = "sqlite"
     default_schema = "main"
-    reaches_out = re.compile(r"ATTACH\b|VACUUM\b.* INTO\b")
     longest_name = inf
     sizes_hold = False
     rebuilds = True
