@@ -170,7 +170,7 @@ class Rehearsal:
 
 def _report_losses(lost: Iterable[Loss], revision: Script, report: Report) -> None:
     """Add notes on losses that the script acknowledges, and faults for the others."""
-    assurances = Assurances(getattr(revision.module, "safety_assured", {}), None)
+    assurances = Assurances(getattr(revision.module, "safety_assured", {}))
     for loss in lost:
         if loss.code in assurances.codes:
             report.notes.append(f"{loss.what} ({loss.code}: {assurances.declared[loss.code]})")
