@@ -5,7 +5,7 @@ invalidates it, and no statement has to delete it.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import DBAPIError
 
@@ -54,7 +54,7 @@ class State:
 
     @classmethod
     def of(cls, found: dict[str, object]) -> "State":
-        """Return the state that asdict() has made a dictionary of."""
+        """Return the state that save() has written as a dictionary."""
         copies = [Copy(**copy) for copy in found.pop("copies")]  # type: ignore[attr-defined]
         return cls(**found, copies=copies)  # type: ignore[arg-type]
 
@@ -129,9 +129,8 @@ class Entries:
         """Write the entries, in the transaction that is open."""
         values: list[object] = []
         for entry in entries:
-            state = [asdict(entry.state), asdict(entry.next) if entry.next else None, entry.before]
-            values += [entry.id, entry.kind, entry.name, entry.text, json.dumps(entry.settings), json.dumps(state)]
-            values.append(self.heads)
+            state = json.dumps([entry.state, entry.next, entry.before], default=vars)
+            values += [entry.id, entry.kind, entry.name, entry.text, json.dumps(entry.settings), state, self.heads]
         if entries:
             marks = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * len(entries))
             self.execute(
