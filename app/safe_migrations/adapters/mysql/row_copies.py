@@ -1,7 +1,6 @@
 """Copies of rows and values that a revision on MySQL or MariaDB destroys: creating and restoring them.
 
-In the SQL below `k` is the copy, `t` the table, and `a` a second copy, which an undo creates from the first one by the
-same type changes as the revision. Where `t` differs from `a`, another session has written to the table since.
+In the SQL below `k` is the copy, and `t` the table.
 """
 
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from ...console import log
 from ..base import OWN_TABLES
 from .catalog import quoted
 from .journal_table import COPY, ROWS, Copy, Entry, State
-from .session import Execute, temporary_settings
+from .session import Execute
 from .statements import Statement
-from .table_columns import Column, Modification, columns_of, equals, listed, loses, primary_key
+from .table_columns import Column, Modification, columns_of, listed, loses, primary_key
 from .table_restore import Definition
 
 VALUES = "VALUES"
@@ -96,69 +95,28 @@ class ReturningRows:
         return column in self.state.dropped
 
     def must_save(self, copy: Copy) -> bool:
-        """Return True if the table's rows have to make room for those of the copy: no key says which are the same."""
-        return copy.what == ROWS and not copy.key and bool(self.execute(f"SELECT 1 FROM {self.table} LIMIT 1"))
+        """Return True if the copy replaces what other sessions may have written: values of a column that was cast, or,
+        where no key says which rows are the same, all rows.
+        """
+        if copy.what == ROWS:
+            replaces = not copy.key
+        else:  # with whole rows there, too, these have replaced the table's
+            only_values = all(other.what == VALUES for other in self.state.copies)
+            replaces = only_values and not all(self._is_gone(name) for name in copy.columns)
+        return replaces and bool(self.execute(f"SELECT 1 FROM {self.table} LIMIT 1"))
 
-    def prepare(self, copy: Copy, now: str) -> None:
-        """Save what others may have written since, before the table, whose text is ``now``, changes."""
-        if copy.saved:
-            log.info("Saving the rows of %s in the table %s", self.name, copy.saved)
-            self.execute(f"DROP TABLE IF EXISTS {copy.saved}")
-            self.execute(f"CREATE TABLE {copy.saved} {primary_key([])} ENGINE=InnoDB AS SELECT * FROM {self.table}")
+    def prepare(self, copy: Copy) -> None:
+        """Save the rows that the table has now, before its definition changes, and make room for those of the copy."""
+        log.info("Saving the rows of %s in the table %s", self.name, copy.saved)
+        self.execute(f"DROP TABLE IF EXISTS {copy.saved}")
+        self.execute(f"CREATE TABLE {copy.saved} {primary_key([])} ENGINE=InnoDB AS SELECT * FROM {self.table}")
+        if copy.what == ROWS:
             self.execute(f"DELETE FROM {self.table}")
-        elif all(other.what == VALUES for other in self.state.copies):
-            self._keep_what_others_wrote(copy, now)
-
-    def _now(self, column: str, now: str) -> str:
-        """Return the name that a column has now; an empty string if the revision dropped it."""
-        names = (name for kind, name in Definition.read(now).lines if kind == "COLUMN")
-        return next((name for name in names if self.state.first_name(name) == column), "")
-
-    def _can_compare(self, column: str, now: str) -> bool:
-        """Return True if the column still exists, and is neither generated nor AUTO_INCREMENT."""
-        line = Definition.read(now).lines.get(("COLUMN", self._now(column, now)), "AUTO_INCREMENT")
-        return "GENERATED ALWAYS" not in line and "AUTO_INCREMENT" not in line
-
-    def _convert_copy(self, copy: Copy, columns: list[str], now: str) -> None:
-        """Copy the key and these columns of the copy, and change the types of the columns as the revision did."""
-        second, definition = f"{copy.table}_after", Definition.read(now)
-        self.execute(f"DROP TABLE IF EXISTS {second}")
-        self.execute(
-            f"CREATE TABLE {second} {primary_key(copy.key)} ENGINE=InnoDB {definition.letters}"
-            f" AS SELECT {listed([*copy.key, *columns])} FROM {copy.table}"
-        )
-        changes = [f"MODIFY {quoted(name)} {definition.plain(self._now(name, now))}" for name in columns]
-        with temporary_settings(self.execute, {"sql_mode": ""}):
-            self.execute(f"ALTER TABLE {second} {', '.join(changes)}")
-
-    def _keep_what_others_wrote(self, copy: Copy, now: str) -> None:
-        """Delete rows from the second copy that other sessions have changed, so that the undo does not restore them."""
-        cast = [name for name in copy.columns if self._can_compare(name, now)]
-        if not cast:
-            return
-        self._convert_copy(copy, cast, now)
-        types = {column.name: column for column in columns_of(self.execute, f"{copy.table}_after")}
-        same = " AND ".join(
-            f"({equals(f't.{quoted(self._now(name, now))}', f'a.{quoted(name)}', types[name].text)}"
-            + (f" OR k.{quoted(name)} IS NULL" if _becomes_now(types[name]) else "")
-            + ")"
-            for name in cast
-        )
-        joined = " AND ".join(f"t.{quoted(self._now(name, now))} = a.{quoted(name)}" for name in copy.key)
-        tables = (
-            f"{copy.table}_after a JOIN {copy.table} k USING ({listed(copy.key)}) LEFT JOIN {self.table} t ON {joined}"
-        )
-        key = f"t.{quoted(self._now(copy.key[0], now))}"
-        self.execute(f"DELETE a FROM {tables} WHERE {key} IS NULL OR NOT ({same})")
 
     def put_back(self, copy: Copy) -> None:
         """Put the rows or values back into the table, which has its text again."""
         if copy.what == VALUES:
-            gone = [name for name in copy.columns if self._is_gone(name)]
-            self._update(copy, gone)
-            cast = [name for name in copy.columns if name not in gone]
-            has_second = columns_of(self.execute, f"{copy.table}_after")
-            self._update(copy, cast, f"JOIN {copy.table}_after a USING ({listed(copy.key)})" if has_second else "")
+            self._update(copy)
             return
         names, where = list(dict.fromkeys([*copy.key, *copy.columns])), ""
         if copy.key:
@@ -167,20 +125,13 @@ class ReturningRows:
             f"INSERT INTO {self.table} ({listed(names)}) SELECT {listed(names, 'k')} FROM {copy.table} k{where}"
         )
 
-    def _update(self, copy: Copy, columns: list[str], joined: str = "") -> None:
-        """Update these columns, and no other: not one that follows updates (ON UPDATE)."""
-        if not columns:
-            return
+    def _update(self, copy: Copy) -> None:
+        """Update the copied columns, and no other: not one that follows updates (ON UPDATE)."""
         follow = [column.name for column in columns_of(self.execute, self.name) if column.follows_updates]
-        names = dict.fromkeys(columns + follow)
-        values = [f"t.{quoted(name)} = {'k' if name in columns else 't'}.{quoted(name)}" for name in names]
-        tables = f"{self.table} t JOIN {copy.table} k USING ({listed(copy.key)}) {joined}"
+        names = dict.fromkeys(copy.columns + follow)
+        values = [f"t.{quoted(name)} = {'k' if name in copy.columns else 't'}.{quoted(name)}" for name in names]
+        tables = f"{self.table} t JOIN {copy.table} k USING ({listed(copy.key)})"
         self.execute(f"UPDATE {tables} SET {', '.join(values)}")
-
-
-def _becomes_now(column: Column) -> bool:
-    """Return True if the server stores the current time instead of NULL: such values cannot be compared later."""
-    return column.type.lower().startswith("timestamp") and not column.nullable
 
 
 def saved_name() -> str:

@@ -11,9 +11,6 @@ from .catalog import quoted
 from .facts import MYSQL_KINDS
 from .session import Execute
 
-# Compared byte by byte, for a collation may take 'a' and 'A' for the same.
-TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"}
-
 ROW_NUMBER = f"{OWN_TABLES}row"
 
 SAME_CHARSET = {"utf8": "utf8mb3"}
@@ -25,7 +22,6 @@ class Column:
 
     name: str
     type: str
-    text: bool
     follows_updates: bool
     nullable: bool
     charset: str
@@ -37,13 +33,12 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
         Column(
             name.lower(),
             kind,
-            data in TEXTS,
             "on update" in extra.lower(),
             nullable == "YES",
             charset or "",
         )
-        for name, kind, data, extra, nullable, charset in execute(
-            "SELECT column_name, column_type, data_type, extra, is_nullable, character_set_name"
+        for name, kind, extra, nullable, charset in execute(
+            "SELECT column_name, column_type, extra, is_nullable, character_set_name"
             " FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s"
             " ORDER BY ordinal_position",
             (table,),
@@ -55,11 +50,6 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
 def primary_key(keys: list[str]) -> str:
     """Return SQL for the key of a copy: these columns, or one that numbers the rows, for servers that require a key."""
     return f"(PRIMARY KEY ({listed(keys)}))" if keys else f"({ROW_NUMBER} BIGINT AUTO_INCREMENT PRIMARY KEY)"
-
-
-def equals(one: str, other: str, is_text: bool) -> str:
-    """Return SQL for: two values are the same."""
-    return f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" if is_text else f"{one} <=> {other}"
 
 
 def listed(names: list[str], alias: str = "") -> str:

@@ -23,7 +23,7 @@ FORMS = {
     "FOREIGN KEY": re.compile(rf"CONSTRAINT {NAME} FOREIGN KEY"),
     "CONSTRAINT": re.compile(rf"CONSTRAINT {NAME} CHECK"),
 }
-LETTERS = re.compile(r" DEFAULT CHARSET=\w+(?: COLLATE=\w+)?")
+CHARSET = re.compile(r" DEFAULT CHARSET=(\w+)")
 FOREIGN_KEY = re.compile(rf",\n  CONSTRAINT {NAME} FOREIGN KEY [^\n]*?(?=,\n|\n\))")
 NO_OPTION = {
     "COMMENT": "''",
@@ -37,7 +37,9 @@ TYPE = r"\w+(?:\((?:'(?:[^'\\]|\\.|'')*'|[^')])*\))?"
 DEMAND = re.compile(r"( NOT NULL)\b|( AUTO_INCREMENT\b| CHECK \(.*)|'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`")
 COLLATION = re.compile(r" COLLATE=(\w+)")
 KEYS = ("KEY", "PRIMARY KEY")
-ASIDE = "_migration_aside_"
+SWAPPED = "COMMENT='_migration_swapped'"
+"""The option that a table has between the renaming of columns that swapped names and the rest of its way back."""
+
 Part = tuple[str, str]
 
 
@@ -85,20 +87,10 @@ class Definition:
         return [_unquoted(match[0]).lower() for match in re.finditer(NAME, line)]
 
     @property
-    def letters(self) -> str:
-        """Return the option with the character set of columns that do not name one: ``DEFAULT CHARSET=latin1``."""
-        found = LETTERS.search(self.options)
-        return found[0].strip() if found else ""
-
-    @property
     def charset(self) -> str:
         """Return the character set of columns that do not name one."""
-        return self.letters.partition("=")[2].partition(" ")[0]
-
-    def plain(self, column: str) -> str:
-        """Return the line of a column without its name, CHECK and AUTO_INCREMENT."""
-        line = DEMAND.sub(lambda match: "" if match[2] else match[0], self.typed(column))
-        return line.removeprefix(_name_in(line)).strip()
+        found = CHARSET.search(self.options)
+        return found[1] if found else ""
 
 
 def without_counter(text: str) -> str:
@@ -139,27 +131,31 @@ def _undemanding(match: re.Match[str]) -> str:
 def revert_clauses(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
     """Return the clauses of the ALTER TABLE statements, in order, that turn ``now`` back into ``before``.
 
-    ``renamed`` has the old name of each renamed column. Foreign keys are added only if ``foreign_keys`` is set. They
-    and CHECKs are dropped and added in separate statements, because the servers cannot drop and add the same name in
-    one. Differences that ALTER TABLE cannot revert remain.
+    ``renamed`` has the old name of each renamed column. Columns that swapped names are renamed first, and the comment
+    of the table becomes SWAPPED: the other clauses are those of the next call. One ALTER TABLE could do it all, but
+    MariaDB 10.11.19 crashes if that also adds a FULLTEXT index to such a column.
+
+    Foreign keys are added only if ``foreign_keys`` is set. They and CHECKs are dropped and added in separate
+    statements, because the servers cannot drop and add the same name in one. Differences that ALTER TABLE cannot
+    revert remain.
     """
     new, old = Definition.read(now), Definition.read(before)
-    wanted = [name for _, name in old.of("COLUMN")]
-    aside_columns = [name for _, name in new.of("COLUMN") if name.startswith(ASIDE)]
-    renamed = renamed | {name: wanted[int(name.removeprefix(ASIDE))] for name in aside_columns}
     renamed = {
         name: former
         for name, former in renamed.items()
-        if ("COLUMN", name) in new.lines
+        if SWAPPED not in new.options
+        and ("COLUMN", name) in new.lines
         and ("COLUMN", former) in old.lines
         and (("COLUMN", former) not in new.lines or former in renamed)
     }
-    aside = _move_aside(new, renamed, wanted)
     constraints = ("FOREIGN KEY", "CONSTRAINT")
     moved = _moved(new, old, "CONSTRAINT")
     first = [
         f"DROP {part[0]} {quoted(part[1])}" for part in new.of(*constraints) if part in moved or _differ(new, old, part)
     ]
+    if any(("COLUMN", former) in new.lines for former in renamed.values()):
+        swaps = [f"RENAME COLUMN {quoted(name)} TO {quoted(former)}" for name, former in renamed.items()]
+        return [turn for turn in (", ".join(first), ", ".join([*swaps, SWAPPED])) if turn]
     added = [part for part in old.of("FOREIGN KEY") if foreign_keys and _differ(new, old, part)]
     last = [f"ADD {old.lines[part]}" for part in [*added, *moved]]
     middle = [*_drop_keys(new, old), *_columns(new, old, renamed), *_add_keys(new, old)]
@@ -169,32 +165,10 @@ def revert_clauses(now: str, before: str, renamed: dict[str, str], foreign_keys:
         middle.append(" ".join([*gone, old.options]).strip())
     elif new.options != old.options and (counter := COUNTER.search(old.options)):
         middle.append(counter[0].strip())
-    turns = [", ".join(first), aside, ", ".join(middle), ", ".join(last)]
+    turns = [", ".join(first), ", ".join(middle), ", ".join(last)]
     if new.partitions != old.partitions:
-        turns.insert(3, old.partitions or "REMOVE PARTITIONING")
+        turns.insert(2, old.partitions or "REMOVE PARTITIONING")
     return [turn for turn in turns if turn]
-
-
-def _move_aside(new: Definition, renamed: dict[str, str], wanted: list[str]) -> str:
-    """If columns swapped names, give all renamed ones temporary names first; update ``new`` and ``renamed``.
-
-    The temporary name contains the column's position, so that an interrupted undo can continue.
-
-    One ALTER TABLE could do it all, but MariaDB 10.11.19 crashes if that also adds a FULLTEXT index to such a column.
-    """
-    if not any(("COLUMN", former) in new.lines for former in renamed.values()):
-        return ""
-    clauses: list[str] = []
-    for name, former in list(renamed.items()):
-        third = f"{ASIDE}{wanted.index(former)}"
-        text = new.lines["COLUMN", name]
-        line = f"{quoted(third)}{text.removeprefix(_name_in(text))}"
-        clauses.append(f"CHANGE COLUMN {quoted(name)} {line}")
-        moved = {("COLUMN", name): (("COLUMN", third), line)}
-        new.lines = dict(moved.get(part, (part, other)) for part, other in new.lines.items())
-        del renamed[name]
-        renamed[third] = former
-    return ", ".join(clauses)
 
 
 def _differ(new: Definition, old: Definition, part: Part) -> bool:

@@ -18,7 +18,7 @@ from .journal_table import ROWS, Entries, Entry
 from .row_copies import PREPARED, RETURNED, ReturningRows, saved_name
 from .session import Execute, plain, temporary_settings
 from .stored_objects import KINDS_IN_ORDER, StoredObjects
-from .table_restore import ASIDE, Definition, revert_clauses, taking_empty, without_foreign_keys
+from .table_restore import SWAPPED, Definition, revert_clauses, taking_empty, without_foreign_keys
 
 # Renamed together with the tables that get their first names again, so that this is not done twice.
 RENAMES, RENAMED = f"{OWN_TABLES}renames", f"{OWN_TABLES}renamed"
@@ -197,7 +197,8 @@ class Undo:
                 if not copy.saved and rows.must_save(copy):
                     copy.saved = saved_name()
                     self._save(entry)
-                rows.prepare(copy, now)
+                if copy.saved:
+                    rows.prepare(copy)
                 copy.progress = PREPARED
                 self._save(entry)
         empty = rows.empty_columns
@@ -213,20 +214,21 @@ class Undo:
         self._alter(entry, entry.text)
 
     def _alter(self, entry: Entry, text: str, foreign_keys: bool = False) -> None:
-        """Alter the table in two rounds, until its definition is ``text``.
+        """Alter the table in three rounds, until its definition is ``text``.
 
-        Columns show their table's character set only when the table has another one; and a key that was created with a
-        foreign key is created again with that, behind all others.
+        One is for columns that swapped names; one because columns show their table's character set only when the table
+        has another one, and because a key that was created with a foreign key is created again with that, behind all
+        others.
         """
-        for _ in range(2):
+        for _ in range(3):
             now = show_create(self.execute, "TABLE", entry.name)
             if now is None or now[0] == text:
                 return
             renamed = {name: first for name, first in entry.state.columns.items() if first}
             for turn in revert_clauses(now[0], text, renamed, foreign_keys):
                 self.execute(f"ALTER TABLE {quoted(entry.name)} {turn}")
-                if entry.state.columns and f"{quoted(ASIDE)[:-1]}" in turn:
-                    entry.state.columns = {}  # from here on, these names say where each column belongs
+                if SWAPPED in turn:
+                    entry.state.columns = {}
                     self._save(entry)
 
     def _add_foreign_keys(self, entry: Entry) -> None:
