@@ -21,7 +21,7 @@ from app.safe_migrations.review.findings import Finding
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
-from app.safe_migrations.review.sql import translate
+from app.safe_migrations.review.sql.translation import translate
 from tests.conftest import is_mariadb
 
 CODES = ("alter-copies-table", "varchar-crosses-255-bytes", "enum-reorder")

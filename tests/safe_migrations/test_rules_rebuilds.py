@@ -17,7 +17,7 @@ from app.safe_migrations.review.findings import Level
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Batch, Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
-from app.safe_migrations.review.sql import translate
+from app.safe_migrations.review.sql.translation import translate
 from tests.conftest import Project, revision
 from tests.safe_migrations.test_rebuilds import CHANGE, FAMILY, OBJECTS, PLAIN, TABLES, state, with_table
 

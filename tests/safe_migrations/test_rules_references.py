@@ -14,7 +14,7 @@ from app.safe_migrations.database import Database
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
-from app.safe_migrations.review.sql import translate
+from app.safe_migrations.review.sql.translation import translate
 
 ADD = "ALTER TABLE pet ADD COLUMN x INTEGER REFERENCES pet (id)"
 CREATE = "CREATE TABLE toy (id INTEGER PRIMARY KEY, pet INTEGER REFERENCES pet (id))"

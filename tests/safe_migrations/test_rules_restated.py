@@ -14,7 +14,7 @@ from app.safe_migrations.adapters.products import FACTS
 from app.safe_migrations.review.known_schema import KnownSchema
 from app.safe_migrations.review.recorder import Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
-from app.safe_migrations.review.sql import translate
+from app.safe_migrations.review.sql.translation import translate
 from tests.conftest import is_mariadb
 
 NOW = "CURRENT_TIMESTAMP"

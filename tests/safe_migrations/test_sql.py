@@ -13,7 +13,8 @@ from sqlalchemy.dialects import postgresql
 
 from app.safe_migrations.adapters.facts import Facts
 from app.safe_migrations.review.known_schema import KnownSchema
-from app.safe_migrations.review.sql import CommandOp, Translation, translate
+from app.safe_migrations.review.sql.ops import CommandOp, Translation
+from app.safe_migrations.review.sql.translation import translate
 from tests.conftest import ROOT
 
 ALL = ("sqlite", "mysql", "mariadb", "postgresql")

@@ -4,7 +4,7 @@ A web server loads this module: it registers the commands and imports none of th
 
 The policy for imports inside functions: they are for what a web server, or a run with nothing to do, does without. So
 only commands/, guard.py, plan.py, database.py, autogenerate/directives.py, review/recorder.py and adapters/*/adapter.py
-have them, and what reads SQL, for sqlglot.
+have them, and adapters/sql_words.py, for sqlglot.
 """
 
 from collections.abc import Callable

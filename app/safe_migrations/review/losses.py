@@ -11,7 +11,7 @@ from ..database import Database
 from ..plan import Plan
 from .known_schema import KnownSchema
 from .recorder import Revision
-from .sql import ChangeRowsOp, CommandOp
+from .sql.ops import ChangeRowsOp, CommandOp
 
 # Operations that add to a database, or change no value in it.
 HARMLESS = (

@@ -168,7 +168,7 @@ def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
     if not isinstance(operation.op, ExecuteSQLOp):
         yield operation
         return
-    from .sql import translate  # its library takes its time to load, and few scripts need it
+    from .sql.translation import translate  # its library takes its time to load, and few scripts need it
 
     for found in translate(operation.op, dialect):
         yield replace(operation, op=found.op, statement=found.statement, requests=found.requests)

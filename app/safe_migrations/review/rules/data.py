@@ -6,7 +6,7 @@ from alembic.operations import ops
 
 from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
-from ..sql import ChangeRowsOp, CommandOp
+from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import execute
 

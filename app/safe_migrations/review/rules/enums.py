@@ -6,7 +6,7 @@ from alembic.operations import ops
 from sqlalchemy import Column
 
 from ..recorder import Revision
-from ..sql import ChangeRowsOp, CommandOp
+from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import execute
 

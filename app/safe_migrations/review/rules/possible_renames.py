@@ -10,7 +10,7 @@ from sqlalchemy import Column
 from ...adapters.facts import Facts
 from ..known_schema import KnownColumn, KnownSchema, Name
 from ..recorder import Operation, Revision
-from ..sql import ChangeRowsOp
+from ..sql.ops import ChangeRowsOp
 from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python
 

@@ -9,7 +9,7 @@ from flask import current_app
 
 from ..findings import Assurances
 from ..recorder import Revision, irreversible_reason
-from ..sql import ChangeRowsOp, CommandOp
+from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import REHEARSE, execute
 

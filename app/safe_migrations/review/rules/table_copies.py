@@ -7,7 +7,7 @@ from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause
 
 from ..recorder import as_table
-from ..sql import CommandOp
+from ..sql.ops import CommandOp
 from .registry import BLOCKS, MYSQL, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, execute
 

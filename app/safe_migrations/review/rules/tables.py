@@ -2,7 +2,7 @@
 
 from alembic.operations import ops
 
-from ..sql import CommandOp
+from ..sql.ops import CommandOp
 from .registry import BLOCKS, Problem, RuleContext, rule
 from .suggestions import execute
 

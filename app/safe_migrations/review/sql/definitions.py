@@ -6,6 +6,7 @@ from typing import Any
 from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Identity, TextClause, text
 from sqlalchemy.types import NullType
+from sqlglot import exp
 
 from ...adapters.facts import Facts
 from ...adapters.sql_words import Words
@@ -26,8 +27,6 @@ def definition(words: Words, table: Name, prefix: str = "") -> "Column[Any] | op
 
     ``prefix`` is the name of a column if the words begin with its type. Raise Unread for what sqlglot does not parse.
     """
-    from sqlglot import exp
-
     if words.facts.keys_in_tables and (found := find(words, INDEX)):
         return index(found, table)
     not_valid = words.keywords.endswith(" NOT VALID")
@@ -53,8 +52,6 @@ def literal(expression: str) -> TextClause:
 
 def _column(node: Any, words: Words, table: Name) -> "Column[Any]":
     """Return the column; ``info["inline_references"]`` says that REFERENCES is part of its definition."""
-    from sqlglot import exp
-
     facts, name = words.facts, name_of(node, words.facts)
     type_: Any = type_of(node.kind, facts) if node.args.get("kind") else NullType()
     options: dict[str, Any] = {}
@@ -103,8 +100,6 @@ def _column(node: Any, words: Words, table: Name) -> "Column[Any]":
 
 def _reference(node: Any, facts: Facts) -> tuple[str, str | None, list[str], dict[str, Any]]:
     """Return the table, its schema and columns, and the options of a foreign key."""
-    from sqlglot import exp
-
     target = node.this
     columns = [name_of(each, facts) for each in target.expressions] if isinstance(target, exp.Schema) else []
     referred, schema = table_of(target.this if isinstance(target, exp.Schema) else target, facts)
@@ -126,8 +121,6 @@ def _options(node: Any) -> dict[str, Any]:
 
 
 def _constraint(node: Any, facts: Facts, table: Any, options: dict[str, Any]) -> ops.MigrateOperation:
-    from sqlglot import exp
-
     name, (table_name, schema) = None, table
     if isinstance(node, exp.Constraint):
         if len(node.expressions) != 1:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.types import ARRAY, NullType, TypeEngine
+from sqlglot import exp
 
 from ...adapters.dialects import dialect_of
 from ...adapters.facts import Facts
@@ -31,8 +32,6 @@ NAMES = {
 
 def type_of(node: Any, facts: Facts) -> TypeEngine[Any]:
     """Return the type; a NamedType where SQLAlchemy's dialect has none of that name."""
-    from sqlglot import exp
-
     dimensions = 0
     while node.this == exp.DType.ARRAY:
         dimensions, node = dimensions + 1, node.expressions[0]

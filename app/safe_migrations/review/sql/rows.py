@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from sqlglot import exp
+from sqlglot.optimizer.simplify import simplify
+
 from ...adapters.sql_words import Words
 from .ops import ChangeRowsOp, CommandOp
 from .phrases import Phrase, find
@@ -25,8 +28,6 @@ def truncate(found: Phrase) -> Iterator[ChangeRowsOp]:
 
 def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
     """Yield each change in a statement, those of its CTEs first; or a SELECT that has none. Raise Unread."""
-    from sqlglot import exp
-
     if found := find(words, VALUES):  # long ones are common, and need no tree
         replaces = re.search(r"\b(DO|KEY) UPDATE\b", words.keywords) or found.match["alternative"] == " OR REPLACE"
         table, schema = found.name("table")
@@ -60,8 +61,6 @@ def _overwrites(node: Any) -> bool:
 
 def _targets(node: Any) -> list[Any]:
     """Return the tables whose rows change, for an alias its table."""
-    from sqlglot import exp
-
     if isinstance(node, exp.Insert):
         return [node.this.this if isinstance(node.this, exp.Schema) else node.this]
     if not isinstance(node.this, exp.Table):
@@ -77,8 +76,6 @@ def _targets(node: Any) -> list[Any]:
 
 
 def _assigned(update: Any) -> list[Any]:
-    from sqlglot import exp
-
     return [each.this for each in update.expressions if isinstance(each.this, exp.Column)]
 
 
@@ -87,8 +84,6 @@ def _joined(table: Any) -> list[Any]:
 
 
 def _is_bounded(node: Any, overwrites: bool) -> bool:
-    from sqlglot import exp
-
     if isinstance(node, exp.Insert):
         rows = node.expression
         if not (overwrites and isinstance(rows, exp.Select) and rows.find(exp.From)):
@@ -107,9 +102,6 @@ def _is_bounded(node: Any, overwrites: bool) -> bool:
 
 def _selects(condition: Any) -> bool:
     """Return True if the condition selects rows, or is never true. One of more than LONG nodes is assumed to."""
-    from sqlglot import exp
-    from sqlglot.optimizer.simplify import simplify
-
     if next(islice(condition.walk(), LONG, None), None) is not None:
         return True
     simplified = simplify(condition.copy())

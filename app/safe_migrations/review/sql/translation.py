@@ -9,6 +9,7 @@ from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
 from sqlalchemy import DDL, Column, DefaultClause, TextClause
 from sqlalchemy.schema import BaseDDLElement
 from sqlalchemy.sql.elements import ClauseElement
+from sqlglot.errors import TokenError
 
 from ...adapters.dialects import dialect_of
 from ...adapters.products import FACTS
@@ -24,8 +25,6 @@ ASKS = r"(ALGORITHM|LOCK)(?: =)? (DEFAULT|INSTANT|INPLACE|NOCOPY|COPY|NONE|SHARE
 
 def translate(op: ExecuteSQLOp, dialect: str) -> list[Translation]:
     """Return an operation for each thing that its statements do; one that cannot be read is a CommandOp, too."""
-    from sqlglot.errors import TokenError
-
     sql = _text(op.sqltext, dialect)
     try:
         return [each for words in statements(sql, FACTS[dialect]()) for each in _of_statement(words)]

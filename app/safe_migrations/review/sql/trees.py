@@ -3,6 +3,9 @@
 import logging
 from typing import Any
 
+from sqlglot import exp, parse_one
+from sqlglot.errors import SqlglotError
+
 from ...adapters.facts import Facts
 
 
@@ -12,9 +15,6 @@ class Unread(Exception):  # noqa: N818  # not an error: the statement becomes an
 
 def tree_of(text: str, facts: Facts) -> Any:
     """Return the tree of one statement. Raise Unread if sqlglot cannot parse it, or keeps it as text."""
-    from sqlglot import exp, parse_one
-    from sqlglot.errors import SqlglotError
-
     logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of each statement that it keeps as text
     try:
         tree = parse_one(text, read=facts.grammar)
@@ -27,8 +27,6 @@ def tree_of(text: str, facts: Facts) -> Any:
 
 def name_of(node: Any, facts: Facts) -> str:
     """Return the name in a node, of a column with a prefix length or an order too. Raise Unread if it has none."""
-    from sqlglot import exp
-
     found = node if isinstance(node, exp.Identifier) else node.find(exp.Identifier)
     if found is None:
         raise Unread(node.sql())
