@@ -146,12 +146,20 @@ def _read(raw: Recording, product: str) -> Recording:
     """Return the recording with its SQL read, up to the SQL at which the reader fails: a bug stops no command."""
     operations: list[Operation] = []
     for operation in raw.operations:
+        if not isinstance(operation.op, ExecuteSQLOp):
+            operations.append(operation)
+            continue
+        from .sql.translation import translate  # its library takes its time to load, and few scripts need it
+
         try:
-            operations += _translated(operation, product)
+            found = translate(operation.op, product)
         except Exception as error:
             reason = NotInspectable(f"reading its SQL failed, which is a bug in this package ({summary(error)})")
             reason.line = operation.line
             return Recording(operations, reason)
+        operations += [
+            replace(operation, op=each.op, statement=each.statement, requests=each.requests) for each in found
+        ]
     return replace(raw, operations=operations)
 
 
@@ -161,17 +169,6 @@ def recordings() -> Recordings:
         g.recordings = Recordings()
     found: Recordings = g.recordings
     return found
-
-
-def _translated(operation: Operation, dialect: str) -> Iterator[Operation]:
-    """Yield raw SQL as the operations that do the same, as far as it can be read."""
-    if not isinstance(operation.op, ExecuteSQLOp):
-        yield operation
-        return
-    from .sql.translation import translate  # its library takes its time to load, and few scripts need it
-
-    for found in translate(operation.op, dialect):
-        yield replace(operation, op=found.op, statement=found.statement, requests=found.requests)
 
 
 _created: WeakKeyDictionary[CreateTableOp, Table] = WeakKeyDictionary()
