@@ -33,15 +33,8 @@ class MigrationCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse ``-1`` as a revision, which it is to Alembic, and not as an option."""
-        options = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
-        wants_value = {name for option in options for name in option.opts}
-        back = [
-            arg
-            for before, arg in zip(["", *args], args, strict=False)
-            if re.fullmatch(r"-\d+", arg) and before not in wants_value
-        ]
-        if back and any(param.name == "revision" for param in self.params):
-            args = [arg for arg in args if arg not in back] + ["--", *back]
+        if any(param.name == "revision" for param in self.params):
+            ctx.ignore_unknown_options = any(re.fullmatch(r"-\d+", arg) for arg in args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
