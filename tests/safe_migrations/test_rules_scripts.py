@@ -284,20 +284,14 @@ def test_missing_downgrade(project: Project, review: Review, up: str, down: str,
 
 
 @pytest.mark.parametrize(
-    ("down", "expected"),
-    [
-        ("op.drop_table()", ["missing-downgrade"]),
-        ("op.create_table('t', sa.Column('n', sa.String(length='a', size=1)))", ["missing-downgrade"]),
-        ("drop_table('pet')", ["missing-downgrade"]),
-        ("int(op.get_bind().execute(sa.text('SELECT 1')))", ["not-inspectable"]),
-    ],
+    "down", ["op.drop_table()", "drop_table('pet')", "int(op.get_bind().execute(sa.text('SELECT 1')))"]
 )
-def test_downgrade_that_always_fails(review: Review, down: str, expected: list[str]) -> None:
-    """A downgrade() that fails on any database is reported as such, whatever the database has."""
+def test_downgrade_that_fails(review: Review, down: str) -> None:
+    """A downgrade() that fails is reported with its error, as one that cannot be inspected."""
     _, script = revision("a1", FIRST, NEW, down)
     findings = review(script[script.index("def upgrade") :], "sqlite")
     told = [each.code for each in findings if each.code in ("missing-downgrade", "not-inspectable")]
-    assert expected == told
+    assert ["not-inspectable"] == told
 
 
 def test_absent_downgrade(project: Project, review: Review) -> None:

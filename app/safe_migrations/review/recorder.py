@@ -1,7 +1,6 @@
 """The operations of a revision, Alembic's own: recorded from its script for one product, without a database."""
 
 import ast
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -36,8 +35,6 @@ class NotInspectable(BaseException):
     """
 
     line = 1
-    always_fails = False
-    """Whether the script fails on any database: it calls something with wrong arguments, or by a wrong name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,14 +196,6 @@ def irreversible_reason(script: Path) -> str | None:
     return None
 
 
-def _is_mistake(failure: BaseException) -> bool:
-    """Return whether the script fails on any database, and not only because of the recorder's stand-ins."""
-    raised_by = Path(extract_tb(failure.__traceback__)[-1].filename)
-    stands_in = re.search(r"\b(_Unknown|_Connection|_Inspector|Mock\w+|None(Type)?)\b", str(failure))
-    ours = raised_by.is_relative_to(Path(__file__).parents[1])
-    return isinstance(failure, (TypeError, NameError)) and not stands_in and not ours
-
-
 class Recorder:
     """Records the operations of scripts, for one product, in the place of the database that would run them."""
 
@@ -244,7 +233,6 @@ class Recorder:
         reason = failure if isinstance(failure, NotInspectable) else NotInspectable(summary(failure))
         lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == script.path]
         reason.line = next((line for line in reversed(lines) if line), 1)
-        reason.always_fails = _is_mistake(failure)
         reason.__cause__ = failure.__cause__
         return Recording(self._found, reason)
 

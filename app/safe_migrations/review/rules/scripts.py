@@ -99,8 +99,7 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
     """Report a script that could not be recorded to its end, and so was not reviewed to its end."""
     for direction, reason in revision.not_inspectable.items():
         absent = not hasattr(revision.script.module, direction)
-        is_reported = absent or reason.always_fails or irreversible_reason(Path(revision.script.path)) is not None
-        if direction == "downgrade" and is_reported:  # by missing_downgrade, or by the script itself
+        if direction == "downgrade" and (absent or irreversible_reason(Path(revision.script.path)) is not None):
             continue
         yield Problem(
             f"was reviewed only up to line {reason.line} of {direction}(): {reason}",
@@ -133,22 +132,15 @@ def imports_app_models(revision: Revision, _context: RuleContext) -> Iterator[Pr
 @rule(WARNS, Revision)
 def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | None:
     """Report an upgrade that cannot be reverted; unless it leaves the schema alone, or nothing can revert it."""
-    script = Path(revision.script.path)
-    failure = revision.not_inspectable.get("downgrade")
-    if failure and failure.always_fails and irreversible_reason(script) is None:
-        return Problem(
-            f"cannot be downgraded, because line {failure.line} of its downgrade() always fails: {failure}",
-            f"correct it, or raise with the reason why it cannot be reversed:\n{RAISE}",
-            line=failure.line,
-        )
-    if "downgrade" not in revision.recordings or revision.downgrade or irreversible_reason(script) is not None:
+    reason = irreversible_reason(Path(revision.script.path))
+    if "downgrade" not in revision.recordings or revision.downgrade or reason is not None:
         return None
     commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
     if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.is_reversible for op in commands):
         return None
     downgrade = getattr(revision.script.module, "downgrade", None)
     line = downgrade.__code__.co_firstlineno if downgrade is not None else None
-    if line is not None and failure is not None:
+    if line is not None and "downgrade" in revision.not_inspectable:
         return None
     return Problem(
         "makes changes in upgrade(), but its downgrade() is " + ("missing" if line is None else "empty"),
