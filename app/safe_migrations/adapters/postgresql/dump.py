@@ -87,9 +87,8 @@ class Dump:
         """
         begin, end, options = ["SET synchronous_commit = off;"], "", ["--no-owner", "--no-privileges"]
         if part is Part.ALL:
-            options = []
-            drop_all = [DROP_ALL.read_text(), "\\gexec", AS_IN_A_NEW_DATABASE.read_text()]
-            begin, end = ["BEGIN;", "CREATE SCHEMA IF NOT EXISTS public;", *drop_all], "COMMIT;\n"
+            statements = [f"{sql.read_text()}\\gexec" for sql in (DROP_ALL, AS_IN_A_NEW_DATABASE)]
+            begin, end, options = ["BEGIN;", "CREATE SCHEMA IF NOT EXISTS public;", *statements], "COMMIT;\n", []
         settings = [f"SET lock_timeout = '{retry.milliseconds}ms';", "SET client_min_messages = warning;"]
         read = [program("pg_restore", package=PACKAGE), *options, "--file=-", str(file)]
         psql = ["psql", "-X", "-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1"]
