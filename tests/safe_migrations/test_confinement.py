@@ -420,12 +420,22 @@ def test_cursor_of_the_driver(project: Project, place: Place, call: str) -> None
 
 @on_servers
 @pytest.mark.parametrize("host", ["localhost", "0.0.0.0"])
-def test_name_of_the_server(project: Project, place: Place, host: str) -> None:
-    """A server counts as the app's own under any name in MIGRATION_REHEARSAL_URL: its databases are compared."""
+def test_name_of_the_server(project: Project, place: Place, backend: str, host: str) -> None:
+    """A server counts as the app's own under any name in MIGRATION_REHEARSAL_URL, even if the app's user does not see
+    the database that is made there.
+    """
     server = place.server
     url = URL.create(server.drivername, server.username, server.password, host, server.port)
     project.environ["MIGRATION_REHEARSAL_URL"] = url.render_as_string(hide_password=False)
+    user = f"u{uuid4().hex[:8]}"
+    if backend == "mysql":
+        place.run(place.engine, f"CREATE USER '{user}'@'%' IDENTIFIED BY 'secret'")
+        place.run(place.engine, f"GRANT ALL ON {{real}}.* TO '{user}'@'%'")
+        app = place.engine.url.set(username=user, password="secret")
+        project.environ["DATABASE_URL"] = app.render_as_string(hide_password=False)
     assert WAY_OUT in rehearse(project, place, [], ["CREATE ROLE {role}"])
+    if backend == "mysql":
+        run_on_server(server, f"DROP USER '{user}'@'%'")
 
 
 @pytest.mark.parametrize("sql", ["ATTACH '{file}' AS o; DELETE FROM o.t", "VACUUM INTO '{file}.copy'"])

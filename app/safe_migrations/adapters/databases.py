@@ -48,6 +48,10 @@ class Databases(ABC):
         """Return True if the user can see a database of that name."""
 
     @abstractmethod
+    def server(self, connection: Connection) -> str:
+        """Return what tells the server of ``connection`` from all others, by whatever address it was reached."""
+
+    @abstractmethod
     def confine(self, connection: Connection) -> None:
         """Make sure that the server refuses to sessions like ``connection`` whatever is outside of their database.
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..adapters import SCRATCH, Adapter, Part, adapter_of
 from ..adapters.base import version_table
-from ..backups.files import name_of, port_of, private, writing
+from ..backups.files import name_of, private, writing
 from ..console import log, reported
 from ..database import Database
 from ..errors import MigrationError, masked, summary
@@ -42,8 +42,8 @@ def scratch_copy(database: Database, using: Settings, rows: bool) -> Iterator[Ad
         url = stack.enter_context(_empty_database(database, using.rehearsal_url))
         scratch = adapter_of(_engine(url))
         stack.callback(scratch.engine.dispose)
-        if _is_shared(database, url):
-            with _connected(scratch.engine) as session:
+        with _connected(scratch.engine) as session:
+            if _is_shared(database, session, str(url.database)):
                 scratch.databases.confine(session)
         _copy(database, scratch, using, rows)
         yield scratch
@@ -75,7 +75,7 @@ def _empty_database(database: Database, given: URL | None) -> Iterator[URL]:
             server.databases.make(session, name)
             try:
                 url = server.engine.url.set(database=server.databases.path(name))
-                is_shared = _is_shared(database, url)
+                is_shared = _is_shared(database, session, name)
                 yield server.databases.login(session, name, database.connection) if is_shared else url
             finally:
                 server.databases.drop(session, name)
@@ -130,11 +130,11 @@ def _has_anything(adapter: Adapter, connection: Connection) -> bool:
     )
 
 
-def _is_shared(database: Database, url: URL) -> bool:
-    """Return whether the copy is on the app's server, whatever name ``url`` has for it."""
-    adapter = database.adapter
-    same_server = _server(url) == _server(adapter.engine.url)
-    return same_server or adapter.databases.has(database.connection, str(url.database))
+def _is_shared(database: Database, session: Connection, name: str) -> bool:
+    """Return whether ``session`` is on the app's server, or on one that has the database ``name`` too."""
+    databases = database.adapter.databases
+    same_server = databases.server(session) == databases.server(database.connection)
+    return same_server or databases.has(database.connection, name)
 
 
 def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> None:
@@ -155,11 +155,6 @@ def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> 
             versions = table(name, column("version_num"), schema=schema)
             target.execute(versions.insert(), [{"version_num": head} for head in missing])
             target.commit()
-
-
-def _server(url: URL) -> tuple[str | None, int | None]:
-    """Return host and port."""
-    return "127.0.0.1" if url.host in ("localhost", "::1", None) else url.host, port_of(url)
 
 
 def _name(url: URL) -> str:

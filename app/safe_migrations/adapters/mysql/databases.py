@@ -85,6 +85,12 @@ class MySQLDatabases(Databases):
         connection.rollback()
         return found is not None
 
+    def server(self, connection: Connection) -> str:
+        """Return its machine, its port and the folder of its data."""
+        found = str(connection.scalar(text("SELECT CONCAT_WS(' ', @@hostname, @@port, @@datadir)")))
+        connection.rollback()
+        return found
+
     def confine(self, connection: Connection) -> None:
         """Look at the grants and roles, and at the databases that the user can see, also by grants to everybody."""
         execute = executing(connection)

@@ -104,6 +104,12 @@ class PostgreSQLDatabases(Databases):
         connection.rollback()
         return found is not None
 
+    def server(self, connection: Connection) -> str:
+        """Return the microsecond in which it was started: a copy of its files has the same system identifier."""
+        found = str(connection.scalar(text("SELECT extract(epoch FROM pg_postmaster_start_time())")))
+        connection.rollback()
+        return found
+
     def confine(self, connection: Connection) -> None:
         """Look into the catalogs of the server and of the database, which may have an administrator's extensions."""
         has_rights = connection.scalar(text(RIGHTS_ELSEWHERE))

@@ -44,6 +44,10 @@ class SQLiteDatabases(Databases):
         """Return the URL of the file: SQLite has no users."""
         return self.engine.url.set(database=self.path(name))
 
+    def server(self, _connection: Connection) -> str:
+        """Return an empty string: all files are on this machine."""
+        return ""
+
     def confine(self, _connection: Connection) -> None:
         """Let SQLite refuse every other file; ``VACUUM INTO`` attaches one too."""
         event.listen(self.engine, "connect", lambda session, _record: session.set_authorizer(_only_this_file))
