@@ -452,6 +452,8 @@ def test_statement(dialects: str, statement: str, expected: list[str]) -> None:
         ("mysql", "ALTER TABLE a PARTITION BY HASH(id) PARTITIONS 4"),
         ("mysql", "ALTER TABLE a ORDER BY b, c"),
         ("mysql", "REPLACE INTO a SELECT * FROM c"),
+        ("mysql", "UPDATE LOW_PRIORITY a SET b = 1 WHERE c = 1"),
+        ("mysql", "DELETE QUICK FROM a LIMIT 1000"),
         ("sqlite", "UPDATE OR IGNORE a SET b = 1"),
     ],
 )

@@ -39,7 +39,7 @@ def raw_sql(op: CommandOp, context: RuleContext) -> Problem | None:
     """Report SQL that cannot be read, runs other SQL, or drops something; the rest falls under the other rules."""
     shown = " ".join(op.text.split())
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    if op.may_do_anything or not op.parsed or op.words == "SET PRAGMA":
+    if op.may_do_anything or not op.parsed:
         return Problem(
             f"executes SQL that cannot be reviewed: {shown}",
             "use Alembic's operations, or one plain statement for each; or read what it does, and say why it is safe:\n"

@@ -34,6 +34,8 @@ def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
         verb = "REPLACE" if replaces else found.match["verb"]
         yield ChangeRowsOp(verb, table, schema, given=True, text=words.text)
         return
+    if re.match(r"(UPDATE|DELETE) (LOW_PRIORITY|QUICK|IGNORE)\b", words.keywords):  # to sqlglot the name of a table
+        raise Unread(words.text)
     facts = words.facts
     tree = tree_of(words.text, facts)
     nodes: list[Any] = list(tree.find_all(exp.Update, exp.Delete, exp.Insert, bfs=False))
