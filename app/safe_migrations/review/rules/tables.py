@@ -4,7 +4,6 @@ from alembic.operations import ops
 
 from ..sql.ops import CommandOp
 from .registry import BLOCKS, Problem, RuleContext, rule
-from .suggestions import execute
 
 
 @rule(BLOCKS, ops.DropTableOp)
@@ -20,15 +19,10 @@ def drop_table(op: ops.DropTableOp, _context: RuleContext) -> Problem:
 @rule(BLOCKS, ops.RenameTableOp, CommandOp)
 def rename_table(op: ops.RenameTableOp | CommandOp, _context: RuleContext) -> Problem | None:
     """Report a new name or schema: running code still uses the old one (strong_migrations, "Renaming a table")."""
-    if isinstance(op, ops.RenameTableOp):
-        return Problem(
-            f"renames table {op.table_name} to {op.new_table_name}, but running code still uses the old name",
-            f'keep the name in the database, and rename the model:\n    __tablename__ = "{op.table_name}"',
-        )
-    if op.words != "SET SCHEMA" or op.table_name is None:
+    if isinstance(op, CommandOp) and (op.words != "SET SCHEMA" or op.table_name is None):
         return None
-    view = f"CREATE VIEW {op.name}.{op.table_name} AS SELECT * FROM {op.table_name}"
+    new_name = f"{op.name}.{op.table_name}" if isinstance(op, CommandOp) else op.new_table_name
     return Problem(
-        f"moves table {op.table_name} to schema {op.name}, but running code still uses the old schema",
-        f"leave the table in its schema, and create a view in the new one:\n{execute(view)}",
+        f"renames table {op.table_name} to {new_name}, but running code still uses the old name",
+        f'keep the name in the database, and rename the model:\n    __tablename__ = "{op.table_name}"',
     )
