@@ -13,7 +13,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
-from .questions import given_pairs, has_terminal, wrong
+from .questions import given_pairs, has_terminal, wrong_answer
 from .renames import full_name
 from .rendering import ExpressionDefault, Lines, PerDialect, plain_type, table_changes
 
@@ -45,7 +45,7 @@ def fill_existing_rows(upgrade: ops.UpgradeOps, concerned: list[Facts]) -> None:
     for name, value in given.items():
         if name not in columns:
             why = f"{name} is not a new NOT NULL column without a default"
-            raise wrong("default", f"{name}:{value}", why, (f"{each}:VALUE" for each in columns))
+            raise wrong_answer("default", f"{name}:{value}", why, (f"{each}:VALUE" for each in columns))
     for name, (changes, add) in columns.items():
         answer = _given(name, given[name], add.column) if name in given else _asked(name, add.column)
         if answer is not None:
@@ -73,7 +73,7 @@ def _given(name: str, value: str, column: "Column[Any]") -> str:
     try:
         return _stored(value, column)
     except ValueError as error:
-        raise wrong("default", f"{name}:{value}", str(error)) from error
+        raise wrong_answer("default", f"{name}:{value}", str(error)) from error
 
 
 def _asked(name: str, column: "Column[Any]") -> str | None:

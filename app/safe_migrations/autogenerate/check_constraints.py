@@ -34,14 +34,15 @@ def refuse_renames(context: MigrationContext, renames: Renames, concerned: Colle
     if not any(facts.checks_stop_renames for facts in concerned):
         return
     inspector = inspect(context.connection)
-    for (schema, table), columns in renames.columns.items():
-        for check in _naming(columns, inspector.get_check_constraints(table, schema)):
+    for scope, columns in renames.names.items():
+        checks = inspector.get_check_constraints(scope[1], scope[0]) if len(scope) == 2 else []
+        for check in _naming(columns, checks):
             raise MigrationError(
-                f"CHECK {check['name']} names a renamed column of {table}: MySQL and MariaDB refuse that rename.",
+                f"CHECK {check['name']} names a renamed column of {scope[-1]}: MySQL and MariaDB refuse that rename.",
                 "drop the CHECK in a revision before it, and create it in one after it. First this, with the line below"
                 " in upgrade():",
                 'flask db revision -m "Drop a CHECK"',
-                f"    op.drop_constraint(op.f({check['name']!r}), {table!r}, type_='check')",
+                f"    op.drop_constraint(op.f({check['name']!r}), {scope[-1]!r}, type_='check')",
             )
 
 

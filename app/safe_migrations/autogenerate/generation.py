@@ -5,23 +5,23 @@ from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, ForeignKeyConstraint
+from sqlalchemy import Column, ForeignKeyConstraint, Table, inspect
 
 from ..adapters.facts import Facts
 from ..adapters.products import facts_of
 from ..console import log
 from ..database import Database
 from ..internals import copy_column
-from ..review.known_schema import KnownSchema
+from ..review.known_schema import KnownSchema, Name
 from ..settings import settings
 from .backfills import fill_existing_rows
 from .check_constraints import drop_checks_first, refuse_renames
 from .enum_types import create_and_drop_enums, split_enum_values, use_existing_enums
 from .index_changes import drop_as_constraints, foreign_key_indexes, recreate_foreign_keys, rename_indexes
 from .online_steps import split_online_steps
-from .questions import agreed, given, wrong
+from .questions import confirm, given, wrong_answer
 from .renamed_inspector import RenamedInspector
-from .renames import find_renames, full_name, models_of, rename_operations
+from .renames import find_renames, full_name, rename_operations
 from .rendering import all_ops, remove_empty, table_changes
 
 
@@ -53,7 +53,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     if not all(facts.generated_not_null for facts in concerned):
         _let_generated_columns_be_null(upgrade)
     indexes = foreign_key_indexes(upgrade, inspector)
-    enums = [(create_and_drop_enums(upgrade, models_of(context).values(), facts), facts) for facts in concerned]
+    enums = [(create_and_drop_enums(upgrade, _models(context).values(), facts), facts) for facts in concerned]
     is_partitioned = partial(_is_partitioned, context, concerned[0])
     scripts += split_online_steps(script, concerned, indexes, is_partitioned)
     recreate_foreign_keys(upgrade, indexes)
@@ -121,11 +121,11 @@ def _keep_unknown_tables(upgrade: ops.UpgradeOps) -> None:
     dropped = {full_name(op.schema, op.table_name) for op in upgrade.ops if isinstance(op, ops.DropTableOp)}
     wanted = set(given("drop"))
     for name in wanted - dropped:
-        raise wrong("drop", name, f"{name} is not a table that exists only in the database", dropped)
+        raise wrong_answer("drop", name, f"{name} is not a table that exists only in the database", dropped)
     kept = [
         name
         for name in sorted(dropped - wanted)
-        if not agreed(f"No model defines table {name}. Drop it and all its rows?")
+        if not confirm(f"No model defines table {name}. Drop it and all its rows?")
     ]
     upgrade.ops[:] = [op for op in upgrade.ops if _table(op) not in kept]
     for name in kept:
@@ -139,9 +139,21 @@ def _table(op: ops.MigrateOperation) -> str:
     return full_name(op.schema, op.table_name) if isinstance(op, ops.DropTableOp | ops.ModifyTableOps) else ""
 
 
+def _models(context: MigrationContext) -> dict[Name, Table]:
+    """Return the tables of the models; the schema is None if it is the default one."""
+    assert context.connection is not None
+    default = inspect(context.connection).default_schema_name
+    metadata = context.opts["target_metadata"]
+    return {
+        (None if table.schema == default else table.schema, table.name): table
+        for each in (metadata if isinstance(metadata, list | tuple) else [metadata])
+        for table in each.tables.values()
+    }
+
+
 def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.ModifyTableOps) -> bool:
     """Return True if the table is partitioned on PostgreSQL: in the models, or in the database."""
-    model = models_of(context).get((changes.schema, changes.table_name))
+    model = _models(context).get((changes.schema, changes.table_name))
     if model is not None and "postgresql_partition_by" in dict(model.kwargs):  # model.kwargs has defaults, too
         return True
     return KnownSchema(facts, context.connection).is_partitioned(changes.table_name, changes.schema)

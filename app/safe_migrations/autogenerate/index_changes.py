@@ -13,7 +13,6 @@ from sqlalchemy.sql.elements import conv
 from ..adapters.facts import Facts
 from ..console import log
 from ..database import naming_convention
-from .renames import in_order
 from .rendering import Directions, PerDialect, table_changes
 
 Drop = ops.DropIndexOp | ops.DropConstraintOp
@@ -65,11 +64,10 @@ def rename_indexes(upgrade: ops.UpgradeOps) -> None:
     """
     changed = table_changes(upgrade)
     renames = [pair for changes in changed for pair in _take_renames(changes)]
-    in_turn = list(in_order((name_of(drop), name_of(create)) for drop, create in renames))
 
     def directions(facts: Facts) -> Directions:
-        found = [_renamed(renames[at][1], old, new, facts) for at, old, new in in_turn]
-        return [op for up, _ in found for op in up], [op for _, down in found[::-1] for op in down]
+        found = [_renamed(create, name_of(drop), facts) for drop, create in renames]
+        return [op for up, _ in found for op in up], [op for _, down in found for op in down]
 
     if renames:
         upgrade.ops.insert(0, PerDialect.of(directions))
@@ -80,7 +78,8 @@ def rename_indexes(upgrade: ops.UpgradeOps) -> None:
 
 def _take_renames(changes: ops.ModifyTableOps) -> Iterator[tuple[Drop, Create]]:
     drops = [op for op in changes.ops if is_drop(op)]
-    for create in [op for op in changes.ops if is_create(op)]:
+    used = {name_of(op) for op in drops}
+    for create in [op for op in changes.ops if is_create(op) and name_of(op) not in used]:
         definition = _definition(create)
         drop = next((op for op in drops if definition and definition == _definition(op)), None)
         if drop is not None:
@@ -103,23 +102,19 @@ def _definition(op: Drop | Create) -> Any:
     return type(create), bool(getattr(create, "unique", True)), columns, kept
 
 
-def _renamed(create: Create, old: str, new: str, facts: Facts) -> Directions:
+def _renamed(create: Create, old: str, facts: Facts) -> Directions:
     """Rename in place, or where SQLite has no statement for it drop and create; ``create`` has the definition."""
-    table, schema = create.table_name, create.schema
-
-    def rename(before: str, after: str) -> list[ops.MigrateOperation]:
-        if facts.rebuilds:
-            return [ops.ModifyTableOps(table, [_named(create, before).reverse(), _named(create, after)], schema=schema)]
-        kind = "ix" if isinstance(create, ops.CreateIndexOp) else "uq"
-        return [ops.ExecuteSQLOp(facts.renaming(kind, str(table), schema, before, after))]
-
-    return rename(old, new), rename(new, old)
-
-
-def _named(create: Create, name: str) -> Create:
-    create = copy(create)
-    setattr(create, "index_name" if isinstance(create, ops.CreateIndexOp) else "constraint_name", conv(name))
-    return create
+    table, schema, new = create.table_name, create.schema, name_of(create)
+    if facts.rebuilds:
+        before = copy(create)
+        setattr(before, "index_name" if isinstance(create, ops.CreateIndexOp) else "constraint_name", conv(old))
+        changes = ops.ModifyTableOps(table, [before.reverse(), create], schema=schema)
+        return [changes], [changes.reverse()]
+    kind = "ix" if isinstance(create, ops.CreateIndexOp) else "uq"
+    up, down = (
+        [ops.ExecuteSQLOp(facts.renaming(kind, str(table), schema, *names))] for names in ((old, new), (new, old))
+    )
+    return up, down
 
 
 def replaced(changes: ops.ModifyTableOps) -> list[ops.MigrateOperation]:

@@ -20,7 +20,7 @@ def has_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def agreed(question: str) -> bool:
+def confirm(question: str) -> bool:
     """Ask, if there is a terminal; return True for yes."""
     return has_terminal() and click.confirm(question, err=True)
 
@@ -40,14 +40,14 @@ def given_pairs(name: str) -> dict[str, str]:
     for value in given(name):
         left, colon, right = value.partition(":")
         if not left or not colon or (name == "rename" and not right):
-            raise wrong(name, value, f"the form is {FORMS[name][1]}")
+            raise wrong_answer(name, value, f"the form is {FORMS[name][1]}")
         if left in found:
-            raise wrong(name, value, f"{left} is given twice, with different values")
+            raise wrong_answer(name, value, f"{left} is given twice, with different values")
         found[left] = right
     return found
 
 
-def wrong(name: str, value: str, why: str, fitting: Iterable[str] = ()) -> MigrationError:
+def wrong_answer(name: str, value: str, why: str, fitting: Iterable[str] = ()) -> MigrationError:
     """Return the error for an answer that does not fit; ``fitting`` are some that would."""
     values = list(fitting)
     lines = [f'flask db -x {name}={each} migrate -m "..."' for each in values] or [

@@ -28,36 +28,46 @@ WITH_COLUMNS = (
 """What an Inspector reports in names of columns, or in SQL that may contain some."""
 
 
+Scope = tuple[str | None] | Name
+"""Where a name is unique: the schema of a table, or the schema and the table (by its old name) of a column."""
+
+
 @dataclass
 class Renames:
-    """New names by old ones: of tables; and of columns, by the old name of their table."""
+    """New names of tables and columns by old ones, in each scope."""
 
-    tables: dict[Name, str] = field(default_factory=dict)
-    columns: dict[Name, dict[str, str]] = field(default_factory=dict)
+    names: dict[Scope, dict[str, str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.columns)
+        return bool(self.names)
+
+    def is_free(self, scope: Scope, old: str, new: str) -> bool:
+        """Return True if neither name is part of a rename already."""
+        names = self.names.get(scope, {})
+        return old not in names and new not in names.values()
 
     def after(self, table: Name) -> Name:
         """Return the name that a table gets or keeps."""
-        return table[0], self.tables.get(table, table[1])
+        schema, name = table
+        return schema, self.names.get((schema,), {}).get(name, name)
 
     def before(self, table: Name) -> Name:
         """Return the name of a table in the database."""
-        return {self.after(each): each for each in self.tables}.get(table, table)
+        schema, name = table
+        return schema, {new: old for old, new in self.names.get((schema,), {}).items()}.get(name, name)
 
     def translated(self, table: Name, info: Any) -> Any:
         """Return what an Inspector reports of ``table``, by its old name, in new names."""
         if isinstance(info, list):
             return [self.translated(table, item) for item in info]
-        columns = self.columns.get(table, {})
+        columns = self.names.get(table, {})
         info = {**info, **{key: in_new_names(info[key], columns) for key in WITH_COLUMNS if key in info}}
         if "nullable" in info:  # a column; other things keep their names
             info["name"] = columns.get(info["name"], info["name"])
         if "referred_table" in info:
             referred = info["referred_schema"], info["referred_table"]
             info["referred_table"] = self.after(referred)[1]
-            info["referred_columns"] = in_new_names(info["referred_columns"], self.columns.get(referred, {}))
+            info["referred_columns"] = in_new_names(info["referred_columns"], self.names.get(referred, {}))
         return info
 
 
