@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
-    ARRAY,
     JSON,
     BigInteger,
     Boolean,
@@ -201,15 +200,3 @@ def test_spelled() -> None:
     assert ["ENUM('open')", "String", "an unknown type"] == [
         facts.spelled(each) for each in (Enum("open"), String(), None)
     ]
-
-
-def test_enum_in_array() -> None:
-    """An array of an enum needs the type as the enum itself does, and does not create it twice."""
-    facts, kind = FACTS["postgresql"](), Enum("open", name="state")
-    assert facts.enum(kind) == facts.enum(ARRAY(kind)) == ("state", "CREATE TYPE state AS ENUM ('open')")
-    there = facts.existing_enum(ARRAY(kind, dimensions=2))
-    assert isinstance(there, ARRAY)
-    assert (2, False) == (
-        there.dimensions,
-        getattr(there.item_type.dialect_impl(facts.sql_dialect), "create_type", None),
-    )

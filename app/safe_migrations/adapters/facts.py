@@ -171,10 +171,6 @@ class Facts:
         """Return the statement that adds a value to the enum of that name, at the end or before another value."""
         return ""
 
-    def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
-        """Return the type for a new table whose enum exists already."""
-        return kind
-
     def validate_sql(self, _table: str, _schema: str | None, _constraint: str) -> str | None:
         """Return the statement that validates existing rows against a constraint added as NOT VALID."""
         return None

@@ -1,11 +1,11 @@
 """Enums that are types of a database: created before what uses them, dropped by the downgrade, and their new values."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
-from sqlalchemy import Column, Table, inspect
+from sqlalchemy import Column, Enum, Table, inspect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
@@ -16,9 +16,8 @@ from .online_steps import ids_after, script_after
 from .rendering import AddEnumValue, PerDialect, all_ops
 
 
-def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], facts: Facts) -> set[str]:
-    """Create each enum once, before what uses it, and drop in the downgrade those that are new; add new values. Return
-    the new enums that only one new table uses, which Alembic creates with that table.
+def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], facts: Facts) -> None:
+    """Create each new enum once, before what uses it, and drop it in the downgrade.
 
     Alembic creates them with each table, even if they exist, never with a column, and never drops them.
     """
@@ -26,8 +25,8 @@ def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], fact
     created = [op for op in found if isinstance(op, ops.CreateTableOp)]
     names = {(op.schema, op.table_name) for op in created}
     added = {(op.table_name, op.column.name): op.column.type for op in found if isinstance(op, ops.AddColumnOp)}
-    alters = [op for op in found if isinstance(op, ops.AlterColumnOp)]
-    columns = added | {(op.table_name, op.column_name): op.modify_type for op in alters if op.modify_type}
+    alters = [op for op in found if isinstance(op, ops.AlterColumnOp) and op.modify_type]
+    columns = added | {(op.table_name, op.column_name): op.modify_type for op in alters}
     older = [
         column.type
         for table in models
@@ -35,25 +34,21 @@ def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], fact
         for column in table.columns
         if (table.name, column.name) not in columns
     ]
-    grown = dict(_grown(alters, facts))
-    existing = _enums(older, facts) | dict.fromkeys(grown, "")
-    with_columns = _enums(columns.values(), facts)
-    with_tables = [_enums((item.type for item in op.columns if isinstance(item, Column)), facts) for op in created]
-    new = {name: sql for found in (with_columns, *with_tables) for name, sql in found.items() if name not in existing}
-    alone = {name for name in new if name not in with_columns and sum(name in found for found in with_tables) == 1}
-    up = [ops.ExecuteSQLOp(sql) for name, sql in new.items() if name not in alone]
-    up += [ops.ExecuteSQLOp(sql) for found in grown.values() for sql in found]
-    down = [ops.ExecuteSQLOp(f"DROP TYPE IF EXISTS {name}") for name in new]
-    if up or down:
+    new_columns = [item for op in created for item in op.columns if isinstance(item, Column)]
+    used: list[Any] = [*columns.values(), *(column.type for column in new_columns)]
+    existing = _enums(older, facts)
+    new = {name: sql for name, sql in _enums(used, facts).items() if name not in existing}
+    if new:
+        up = [ops.ExecuteSQLOp(sql) for sql in new.values()]
+        down = [ops.ExecuteSQLOp(f"DROP TYPE IF EXISTS {name}") for name in new]
         upgrade.ops.insert(0, PerDialect({facts.product: up}, {facts.product: down}))
-    return alone
 
 
-def use_existing_enums(container: ops.OpContainer, alone: set[str], facts: Facts) -> None:
-    """Let tables that are created use the enums that exist, except those in ``alone``."""
+def use_existing_enums(container: ops.OpContainer, facts: Facts) -> None:
+    """Let tables that are created use enums that exist."""
     for op in container.ops:
         if isinstance(op, ops.CreateTableOp):
-            op.columns = [_with_existing_enum(item, alone, facts) for item in op.columns]
+            op.columns = [_with_existing_enum(item, facts) for item in op.columns]
 
 
 def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:
@@ -81,26 +76,17 @@ def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:
     ]
 
 
-def _grown(alters: Iterable[ops.AlterColumnOp], facts: Facts) -> Iterator[tuple[str, list[str]]]:
-    """Yield the enums of columns that were enums before, and what adds their new values, which no downgrade removes."""
-    for op in alters:
-        if op.modify_type is not None and (found := facts.enum(op.modify_type)):
-            before, values = getattr(op.existing_type, "enums", ()), getattr(op.modify_type, "enums", ())
-            if before:
-                yield found[0], [facts.add_enum_value_sql(found[0], value) for value in values if value not in before]
-
-
-def _with_existing_enum(item: SchemaItem, alone: set[str], facts: Facts) -> SchemaItem:
-    enum = facts.enum(item.type) if isinstance(item, Column) else None
-    if not isinstance(item, Column) or enum is None or enum[0] in alone:
+def _with_existing_enum(item: SchemaItem, facts: Facts) -> Any:
+    if not isinstance(item, Column) or not _enums([item.type], facts):
         return item
-    column = copy_column(item)  # the model has the other one
-    column.type = facts.existing_enum(item.type)
+    column: Any = copy_column(item)  # the model has the other one
+    column.type.create_type = False
     return column
 
 
 def _enums(kinds: Iterable[TypeEngine[Any]], facts: Facts) -> dict[str, str]:
-    return dict(found for kind in kinds if (found := facts.enum(kind)))
+    """Return names and CREATE TYPE of enums; not of those in an array, a TypeDecorator or a variant."""
+    return dict(found for kind in kinds if isinstance(kind, Enum) and (found := facts.enum(kind)))
 
 
 def split_enum_values(script: ops.MigrationScript) -> list[ops.MigrationScript]:

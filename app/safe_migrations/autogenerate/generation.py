@@ -53,7 +53,8 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     if not all(facts.generated_not_null for facts in concerned):
         _let_generated_columns_be_null(upgrade)
     indexes = foreign_key_indexes(upgrade, inspector)
-    enums = [(create_and_drop_enums(upgrade, _models(context).values(), facts), facts) for facts in concerned]
+    for facts in concerned:
+        create_and_drop_enums(upgrade, _models(context).values(), facts)
     is_partitioned = partial(_is_partitioned, context, concerned[0])
     scripts += split_online_steps(script, concerned, indexes, is_partitioned)
     recreate_foreign_keys(upgrade, indexes)
@@ -62,8 +63,8 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
         up.reverse_into(down)
         for container in (up, down):
             _drop_indexes_with_their_table(container)
-            for alone, facts in enums:
-                use_existing_enums(container, alone, facts)
+            for facts in concerned:
+                use_existing_enums(container, facts)
     return scripts
 
 

@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any
 
-from sqlalchemy import ARRAY, Select, column, func, select, table
+from sqlalchemy import Select, column, func, select, table
 from sqlalchemy.dialects.postgresql import ENUM, CreateEnumType
 from sqlalchemy.types import TypeEngine
 
@@ -75,16 +75,6 @@ class PostgreSQLFacts(Facts):
         literal = value.replace("'", "''")
         place = "" if before is None else " BEFORE '{}'".format(before.replace("'", "''"))
         return f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{literal}'{place}"
-
-    def existing_enum(self, kind: TypeEngine[Any]) -> TypeEngine[Any]:
-        """Return a type with create_type=False, because Alembic creates an enum with its table."""
-        here = self.enum_type(kind)
-        if here is None:
-            return kind
-        if isinstance(kind, ARRAY):
-            return type(kind)(self.existing_enum(kind.item_type), kind.as_tuple, kind.dimensions, kind.zero_indexes)
-        there = ENUM(*here.enums, name=str(here.name), schema=here.schema, create_type=False)
-        return there if isinstance(kind, ENUM) else kind.with_variant(there, self.dialect)
 
     def enum_type(self, kind: TypeEngine[Any]) -> ENUM | None:
         """Return the enum; that of its items for an array."""
