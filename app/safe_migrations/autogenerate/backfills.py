@@ -1,6 +1,6 @@
 """Values for existing rows in a NOT NULL column without default: asked, or given with -x default=..."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -23,17 +23,17 @@ KEPT = Lines(
     "# The default stays: the release that is still running inserts rows without this column.",
     "# A later release may drop it.",
 )
-VALUES = {
-    bool: "yes or no",
-    int: "an integer",
-    float: "a number",
-    Decimal: "a number",
-    datetime: "a date and time",
-    date: "a date",
-    time: "a time",
-    UUID: "a UUID",
+VALUES: dict[type, tuple[str, Callable[[str], object]]] = {
+    bool: ("yes or no", lambda value: int(click.BOOL.convert(value, None, None))),
+    int: ("an integer", int),
+    float: ("a number", float),
+    Decimal: ("a number", Decimal),
+    datetime: ("a date and time", datetime.fromisoformat),
+    date: ("a date", date.fromisoformat),
+    time: ("a time", time.fromisoformat),
+    UUID: ("a UUID", lambda value: UUID(value).hex),
 }
-"""What the value of a column has to be, by the Python type of the column."""
+"""What the value of a column has to be, by the Python type of the column, and what reads it."""
 
 
 def fill_existing_rows(upgrade: ops.UpgradeOps, concerned: list[Facts]) -> None:
@@ -105,7 +105,7 @@ def _expected(column: "Column[Any]") -> str:
     kind = column.type
     if isinstance(kind, Enum):
         return f"one of {', '.join(kind.enums)}"
-    return "JSON" if isinstance(kind, JSON) else VALUES.get(_python_type(column), "text")
+    return "JSON" if isinstance(kind, JSON) else VALUES.get(_python_type(column), ("text", str))[0]
 
 
 def _python_type(column: "Column[Any]") -> type:
@@ -117,28 +117,16 @@ def _python_type(column: "Column[Any]") -> type:
 
 def _stored(value: str, column: "Column[Any]") -> str:
     """Return ``value`` as each database takes it in quotes. Raise ValueError if it does not fit the column's type."""
+    python = _python_type(column)
+    if python in (datetime, date, time) and value.upper() in (NOW, f"CURRENT_{python.__name__.upper()}"):
+        return NOW
     try:
-        return _converted(value, column)
+        if isinstance(column.type, Enum):
+            column.type.enums.index(value)
+            return value
+        return str(VALUES.get(python, ("text", str))[1](value))
     except (ValueError, ArithmeticError, click.BadParameter) as error:
         raise ValueError(f"{value!r} is not {_expected(column)}") from error
-
-
-def _converted(value: str, column: "Column[Any]") -> str:
-    python = _python_type(column)
-    if isinstance(column.type, Enum):
-        column.type.enums.index(value)
-    elif python is bool:
-        return str(int(click.BOOL.convert(value, None, None)))
-    elif python in (int, float, Decimal):
-        return str(python(value))
-    elif python is UUID:
-        return UUID(value).hex
-    elif python in (datetime, date, time):
-        if value.upper() in (NOW, f"CURRENT_{python.__name__.upper()}"):  # CURRENT_DATE for a Date
-            return NOW
-        found = python.fromisoformat(value)
-        return found.isoformat(" ") if isinstance(found, datetime) else str(found)
-    return value
 
 
 def _filled(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDialect:
