@@ -133,29 +133,19 @@ def _is_unique(op: Drop | Create) -> bool:
 
 
 def foreign_key_indexes(upgrade: ops.UpgradeOps, inspector: Inspector) -> ForeignKeyIndexes:
-    """Return the indexes of existing tables that are created or dropped, and that a foreign key needs which stays:
-    MySQL and MariaDB drop no such index (error 1553).
+    """Return the indexes of existing tables that are created or dropped, and that a foreign key may need which stays:
+    MySQL and MariaDB drop no index that one needs (error 1553).
     """
     found: dict[str, ops.CreateForeignKeyOp] = {}
     for changes in changes_of_existing_tables(upgrade):
-        table, schema = changes.table_name, changes.schema
         changed = [op for op in changes.ops if isinstance(op, ops.CreateIndexOp) or is_drop(op)]
-        if not changed:
-            continue
-        keys = inspector.get_foreign_keys(table, schema)
         dropped = {op.constraint_name for op in changes.ops if isinstance(op, ops.DropConstraintOp)}
-        existing: list[Any] = [
-            {"name": None, "column_names": inspector.get_pk_constraint(table, schema)["constrained_columns"]},
-            *inspector.get_unique_constraints(table, schema),  # MySQL reports a unique index both times
-            *inspector.get_indexes(table, schema),
-        ]
-        for op in changed if keys else ():
-            columns = [str(getattr(column, "name", column)) for column in created_by(op).columns]
-            for key in keys:
-                wanted, name = key["constrained_columns"], key["name"]
-                others = [each["column_names"] for each in existing if each["name"] not in (name, name_of(op))]
-                needs = columns[: len(wanted)] == wanted and not any(o[: len(wanted)] == wanted for o in others)
-                if name and needs and (isinstance(op, ops.CreateIndexOp) or name not in dropped):
+        for key in inspector.get_foreign_keys(changes.table_name, changes.schema) if changed else ():
+            wanted, name = key["constrained_columns"], key["name"]
+            for op in changed:
+                columns = [str(getattr(column, "name", column)) for column in created_by(op).columns]
+                stays = isinstance(op, ops.CreateIndexOp) or name not in dropped
+                if name and stays and columns[: len(wanted)] == wanted:
                     found[name_of(op)] = _foreign_key(changes, key)
     return found
 
