@@ -12,7 +12,6 @@ from sqlalchemy.types import TypeEngine
 from ..adapters.facts import Facts
 from ..database import Database
 from ..internals import copy_column
-from .online_steps import ids_after, script_after
 from .rendering import AddEnumValue, PerDialect, all_ops
 
 
@@ -87,19 +86,3 @@ def _with_existing_enum(item: SchemaItem, facts: Facts) -> Any:
 def _enums(kinds: Iterable[TypeEngine[Any]], facts: Facts) -> dict[str, str]:
     """Return names and CREATE TYPE of enums; not of those in an array, a TypeDecorator or a variant."""
     return dict(found for kind in kinds if isinstance(kind, Enum) and (found := facts.enum(kind)))
-
-
-def split_enum_values(script: ops.MigrationScript) -> list[ops.MigrationScript]:
-    """Return ``script``, or two: what runs in one transaction with new values of enums cannot use them (PostgreSQL
-    manual, "ALTER TYPE", Notes).
-    """
-    (upgrade,) = script.upgrade_ops_list
-    values = [op for op in upgrade.ops if isinstance(op, AddEnumValue)]
-    rest = [op for op in upgrade.ops if not isinstance(op, AddEnumValue)]
-    if not values or not rest:
-        return [script]
-    (identifier,) = ids_after(str(script.rev_id), 1)
-    following = script_after(script, identifier, script.message, rest)
-    script.message = "Add values to enums"
-    upgrade.ops[:] = values
-    return [script, following]

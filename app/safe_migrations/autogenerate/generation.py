@@ -16,13 +16,13 @@ from ..review.known_schema import KnownSchema, Name
 from ..settings import settings
 from .backfills import fill_existing_rows
 from .check_constraints import drop_checks_first, refuse_renames
-from .enum_types import create_and_drop_enums, split_enum_values, use_existing_enums
+from .enum_types import create_and_drop_enums, use_existing_enums
 from .index_changes import drop_as_constraints, foreign_key_indexes, recreate_foreign_keys, rename_indexes
-from .online_steps import split_online_steps
+from .online_steps import online_steps, scripts_of
 from .questions import confirm, given, wrong_answer
 from .renamed_inspector import RenamedInspector
 from .renames import find_renames, full_name, rename_operations
-from .rendering import all_ops, remove_empty, table_changes
+from .rendering import AddEnumValue, all_ops, remove_empty, table_changes
 
 
 def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops.MigrationScript]:
@@ -47,19 +47,21 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     remove_empty(upgrade)
     if upgrade.is_empty():
         return []
-    _close_circles_last(upgrade)
-    *scripts, script = split_enum_values(script)
-    (upgrade,) = script.upgrade_ops_list
+    _add_circular_keys_last(upgrade)
+    # What runs in one transaction with new values of enums cannot use them (PostgreSQL manual, "ALTER TYPE", Notes).
+    values: list[ops.MigrateOperation] = [op for op in upgrade.ops if isinstance(op, AddEnumValue)]
+    upgrade.ops = [op for op in upgrade.ops if op not in values]
     if not all(facts.generated_not_null for facts in concerned):
         _let_generated_columns_be_null(upgrade)
     indexes = foreign_key_indexes(upgrade, inspector)
     for facts in concerned:
         create_and_drop_enums(upgrade, _models(context).values(), facts)
     is_partitioned = partial(_is_partitioned, context, concerned[0])
-    scripts += split_online_steps(script, concerned, indexes, is_partitioned)
+    following = online_steps(upgrade, concerned, indexes, is_partitioned)
     recreate_foreign_keys(upgrade, indexes)
-    for script in scripts:
-        (up,), (down,) = script.upgrade_ops_list, script.downgrade_ops_list
+    scripts = scripts_of(script, [("Add values to enums", values), (script.message, upgrade.ops), *following])
+    for each in scripts:
+        (up,), (down,) = each.upgrade_ops_list, each.downgrade_ops_list
         up.reverse_into(down)
         for container in (up, down):
             _drop_indexes_with_their_table(container)
@@ -73,11 +75,11 @@ def _drop_in_order(upgrade: ops.UpgradeOps) -> None:
     they refer; columns last, generated ones before those of which they are computed, and else in the table's order.
     """
     for changes in table_changes(upgrade):
-        changes.ops.sort(key=_turn)
+        changes.ops.sort(key=_drop_order)
     upgrade.ops = sorted(upgrade.ops, key=lambda op: not any(map(_drops_foreign_key, getattr(op, "ops", ()))))
 
 
-def _turn(op: ops.MigrateOperation) -> tuple[int, ...]:
+def _drop_order(op: ops.MigrateOperation) -> tuple[int, ...]:
     if not isinstance(op, ops.DropColumnOp):
         return (0,) if _drops_foreign_key(op) else (1,)
     column = op.to_column()
@@ -100,7 +102,7 @@ def _drop_indexes_with_their_table(container: ops.OpContainer) -> None:
     remove_empty(container)
 
 
-def _close_circles_last(upgrade: ops.OpContainer) -> None:
+def _add_circular_keys_last(upgrade: ops.OpContainer) -> None:
     """Create foreign keys that point forward, and those with ``use_alter``, after all new tables.
 
     Only SQLite accepts a reference to a table that does not exist; and only SQLite creates a key that has ``use_alter``

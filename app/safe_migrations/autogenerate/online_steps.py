@@ -17,26 +17,25 @@ from ..review.rules.constraints import by_index
 from .index_changes import ForeignKeyIndexes, changes_of_existing_tables, index_created, name_of, replaced
 from .rendering import AutocommitBlock, Directions, PerDialect, remove_empty
 
-Step = tuple[str, PerDialect]
+Step = tuple[str | None, list[ops.MigrateOperation]]
 """A revision of its own: its message, and what it does."""
 
 
-def split_online_steps(
-    script: ops.MigrationScript,
+def online_steps(
+    upgrade: ops.UpgradeOps,
     concerned: Collection[Facts],
     indexes: ForeignKeyIndexes,
     is_partitioned: Callable[[ops.ModifyTableOps], bool],
-) -> list[ops.MigrationScript]:
-    """Return ``script``, followed by more scripts if PostgreSQL is among the databases ``concerned``: one for each
-    index of an existing table, two for each unique constraint, one for each table whose foreign keys need these, one
-    that validates foreign keys, and two for each table with columns that become NOT NULL.
+) -> list[Step]:
+    """Return what has to follow ``upgrade``, and take it out of that, if PostgreSQL is among the databases
+    ``concerned``: a step for each index of an existing table, two for each unique constraint, one for each table whose
+    foreign keys need these, one that validates foreign keys, and two for each table with columns that become NOT NULL.
 
-    ``indexes`` are those that foreign keys need. Partitioned tables get their indexes and constraints in ``script``, as
-    by Flask-Migrate: PostgreSQL cannot create them concurrently or NOT VALID.
+    ``indexes`` are those that foreign keys need. Partitioned tables get their indexes and constraints in ``upgrade``,
+    as by Flask-Migrate: PostgreSQL cannot create them concurrently or NOT VALID.
     """
-    (upgrade,) = script.upgrade_ops_list
     if not any(facts.online_ddl for facts in concerned):
-        return [script]
+        return []
     existing = changes_of_existing_tables(upgrade)
     tables = [changes for changes in existing if not is_partitioned(changes)]
     last = [(changes, op) for changes in tables for op in replaced(changes) if isinstance(op, ops.DropConstraintOp)]
@@ -49,7 +48,7 @@ def split_online_steps(
         changes.ops.remove(op)
         create: Any = op.reverse()
         created = PerDialect.of(partial(index_created, create, indexes.get(name_of(op))))
-        steps.append((f"Drop constraint {op.constraint_name}", created.reverse()))
+        steps.append((f"Drop constraint {op.constraint_name}", [created.reverse()]))
     steps += index_drops
     steps += _foreign_keys(tables, bool(steps))
     for changes in existing:
@@ -57,11 +56,26 @@ def split_online_steps(
         if alters:
             steps += _not_null(changes, [_without_type(changes, op) for op in alters])
     remove_empty(upgrade)
-    if steps and upgrade.is_empty():
-        upgrade.ops[:] = [steps.pop(0)[1]]
+    return steps
+
+
+def scripts_of(script: ops.MigrationScript, steps: list[Step]) -> list[ops.MigrationScript]:
+    """Return a script for each step that does something, the first one in ``script``."""
+    (message, operations), *others = [step for step in steps if step[1]]
+    if script.message in [each for each, _ in others]:  # else what the user calls it is the name of the first one
+        script.message = message
+    script.upgrade_ops_list[0].ops = operations
     scripts = [script]
-    for identifier, (message, step) in zip(ids_after(str(script.rev_id), len(steps)), steps, strict=True):
-        scripts.append(script_after(scripts[-1], identifier, message, [step]))
+    for identifier, (message, operations) in zip(_ids_after(str(script.rev_id), len(others)), others, strict=True):
+        following = ops.MigrationScript(
+            identifier,
+            ops.UpgradeOps(operations),
+            ops.DowngradeOps([]),
+            message=message,
+            head=str(scripts[-1].rev_id),
+            version_path=script.version_path,
+        )
+        scripts.append(following)
     return scripts
 
 
@@ -80,9 +94,10 @@ def _indexes(tables: list[ops.ModifyTableOps], indexes: ForeignKeyIndexes) -> tu
             name = (changes.schema, name_of(op)) if isinstance(op, ops.DropIndexOp | ops.CreateIndexOp) else None
             if isinstance(op, ops.DropIndexOp) and name and not loses_column:
                 created = PerDialect.of(partial(_created, op.reverse(), indexes.get(name[1])))
-                drops[name] = f"Drop index {name[1]}", created.reverse()
+                drops[name] = f"Drop index {name[1]}", [created.reverse()]
             elif isinstance(op, ops.CreateIndexOp) and name:
-                creates[name] = f"Create index {name[1]}", PerDialect.of(partial(_created, op, indexes.get(name[1])))
+                created = PerDialect.of(partial(_created, op, indexes.get(name[1])))
+                creates[name] = f"Create index {name[1]}", [created]
             else:
                 continue
             changes.ops.remove(op)
@@ -133,8 +148,8 @@ def _unique_constraint(op: ops.CreateUniqueConstraintOp) -> list[Step]:
         return [ops.ExecuteSQLOp(add)], [drop, *_concurrently(index_of(facts), if_not_exists=True)[0]]
 
     return [
-        (f"Create unique index {name}", PerDialect.of(create)),
-        (f"Add constraint {name}", PerDialect.of(use)),
+        (f"Create unique index {name}", [PerDialect.of(create)]),
+        (f"Add constraint {name}", [PerDialect.of(use)]),
     ]
 
 
@@ -155,7 +170,7 @@ def _foreign_keys(tables: list[ops.ModifyTableOps], after_others: bool) -> list[
             old = [op for op in drops if op.constraint_type == "foreignkey" and op.constraint_name in names]
             moved = ops.ModifyTableOps(changes.table_name, [*old, *keys], schema=changes.schema)
             changes.ops[:] = [op for op in changes.ops if op not in moved.ops]
-            steps.append((f"Add foreign keys to {changes.table_name}", PerDialect.everywhere(moved)))
+            steps.append((f"Add foreign keys to {changes.table_name}", [moved]))
         added += keys
 
     def validate(facts: Facts) -> Directions:
@@ -164,7 +179,7 @@ def _foreign_keys(tables: list[ops.ModifyTableOps], after_others: bool) -> list[
         )
         return [ops.ExecuteSQLOp(sql) for sql in found if sql], []
 
-    return [*steps, ("Validate foreign keys", PerDialect.of(validate))] if added else []
+    return [*steps, ("Validate foreign keys", [PerDialect.of(validate)])] if added else []
 
 
 def _without_type(changes: ops.ModifyTableOps, op: ops.AlterColumnOp) -> ops.AlterColumnOp:
@@ -195,26 +210,12 @@ def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> l
 
     columns = " and ".join(f"{table}.{op.column_name}" for op in alters)
     return [
-        (f"Add NOT NULL check to {columns}", PerDialect.of(check)),
-        (f"Make {columns} NOT NULL", PerDialect.of(make_not_null)),
+        (f"Add NOT NULL check to {columns}", [PerDialect.of(check)]),
+        (f"Make {columns} NOT NULL", [PerDialect.of(make_not_null)]),
     ]
 
 
-def script_after(
-    script: ops.MigrationScript, identifier: str, message: str | None, operations: list[ops.MigrateOperation]
-) -> ops.MigrationScript:
-    """Return the script of the revision ``identifier``, which follows ``script``."""
-    return ops.MigrationScript(
-        identifier,
-        ops.UpgradeOps(operations),
-        ops.DowngradeOps([]),
-        message=message,
-        head=str(script.rev_id),
-        version_path=script.version_path,
-    )
-
-
-def ids_after(first: str, count: int) -> list[str]:
+def _ids_after(first: str, count: int) -> list[str]:
     """Return ids like Alembic's, 12 hexadecimal digits, sorted: file names contain the second, and then the id."""
     if not re.fullmatch("[0-9a-f]{12}", first):  # from --rev-id
         return [rev_id() for _ in range(count)]

@@ -64,11 +64,6 @@ class PerDialect(ops.MigrateOperation):
         upgrade, downgrade = ({product: both[way] for product, both in found.items()} for way in (0, 1))
         return cls(upgrade, downgrade)
 
-    @classmethod
-    def everywhere(cls, op: ops.MigrateOperation) -> "PerDialect":
-        """Return what does ``op`` on all products."""
-        return cls.of(lambda _facts: ([op], [op.reverse()]))
-
     def reverse(self) -> "PerDialect":
         """Return what takes it back."""
         return PerDialect(self.downgrade, self.upgrade)
