@@ -6,12 +6,10 @@ from typing import Any
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from sqlalchemy import Column, Enum, Table, inspect
-from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from ..adapters.facts import Facts
 from ..database import Database
-from ..internals import copy_column
 from .rendering import AddEnumValue, PerDialect, all_ops
 
 
@@ -43,13 +41,6 @@ def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], fact
         upgrade.ops.insert(0, PerDialect({facts.product: up}, {facts.product: down}))
 
 
-def use_existing_enums(container: ops.OpContainer, facts: Facts) -> None:
-    """Let tables that are created use enums that exist."""
-    for op in container.ops:
-        if isinstance(op, ops.CreateTableOp):
-            op.columns = [_with_existing_enum(item, facts) for item in op.columns]
-
-
 def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:
     """Return what adds values that only the models have to the enums of the database. Alembic sees none of them."""
     assert context.connection is not None
@@ -73,14 +64,6 @@ def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:
         for at, value in enumerate(values)
         if value not in labels
     ]
-
-
-def _with_existing_enum(item: SchemaItem, facts: Facts) -> Any:
-    if not isinstance(item, Column) or not _enums([item.type], facts):
-        return item
-    column: Any = copy_column(item)  # the model has the other one
-    column.type.create_type = False
-    return column
 
 
 def _enums(kinds: Iterable[TypeEngine[Any]], facts: Facts) -> dict[str, str]:

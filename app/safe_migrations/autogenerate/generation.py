@@ -5,7 +5,7 @@ from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, ForeignKeyConstraint, Table, inspect
+from sqlalchemy import Column, Enum, ForeignKeyConstraint, Table, inspect
 
 from ..adapters.facts import Facts
 from ..adapters.products import facts_of
@@ -16,7 +16,7 @@ from ..review.known_schema import KnownSchema, Name
 from ..settings import settings
 from .backfills import fill_existing_rows
 from .check_constraints import drop_checks_first, refuse_renames
-from .enum_types import create_and_drop_enums, use_existing_enums
+from .enum_types import create_and_drop_enums
 from .index_changes import drop_as_constraints, foreign_key_indexes, recreate_foreign_keys, rename_indexes
 from .online_steps import online_steps, scripts_of
 from .questions import confirm, given, wrong_answer
@@ -51,8 +51,6 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     # What runs in one transaction with new values of enums cannot use them (PostgreSQL manual, "ALTER TYPE", Notes).
     values: list[ops.MigrateOperation] = [op for op in upgrade.ops if isinstance(op, AddEnumValue)]
     upgrade.ops = [op for op in upgrade.ops if op not in values]
-    if not all(facts.generated_not_null for facts in concerned):
-        _let_generated_columns_be_null(upgrade)
     indexes = foreign_key_indexes(upgrade, inspector)
     for facts in concerned:
         create_and_drop_enums(upgrade, _models(context).values(), facts)
@@ -65,8 +63,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
         up.reverse_into(down)
         for container in (up, down):
             _drop_indexes_with_their_table(container)
-            for facts in concerned:
-                use_existing_enums(container, facts)
+            _make_portable(container, concerned)
     return scripts
 
 
@@ -162,22 +159,25 @@ def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.Modify
     return KnownSchema(facts, context.connection).is_partitioned(changes.table_name, changes.schema)
 
 
-def _let_generated_columns_be_null(upgrade: ops.UpgradeOps) -> None:
-    """Leave out the NOT NULL of generated columns: MariaDB does not support it (error 1064)."""
+def _make_portable(container: ops.OpContainer, concerned: list[Facts]) -> None:
+    """Let new columns be as all databases create them: their enums exist by then, and generated ones are nullable where
+    MariaDB is concerned, which supports no NOT NULL for them (error 1064).
+    """
 
-    def nullable(item: Any) -> Any:
-        if isinstance(item, Column) and item.computed is not None:
+    def portable(item: Any) -> Any:
+        if isinstance(item, Column) and isinstance(item.type, Enum):
             item = copy_column(item)  # the model has the other one
-            item.nullable = True
+            item.type.create_type = not any(facts.enum(item.type) for facts in concerned)
+        if isinstance(item, Column) and item.computed is not None:
+            item = copy_column(item)
+            item.nullable = item.nullable or not all(facts.generated_not_null for facts in concerned)
         return item
 
-    for op in all_ops(upgrade):
+    for op in all_ops(container):
         if isinstance(op, ops.CreateTableOp):
-            op.columns = [nullable(item) for item in op.columns]
+            op.columns = [portable(item) for item in op.columns]
         elif isinstance(op, ops.AddColumnOp):
-            op.column = nullable(op.column)
-        elif isinstance(op, ops.DropColumnOp) and op.to_column().computed is not None:
-            op.to_column().nullable = True
+            op.column = portable(op.column)
 
 
 def _concerned(context: MigrationContext) -> list[Facts]:
