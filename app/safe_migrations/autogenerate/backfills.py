@@ -36,11 +36,11 @@ VALUES: dict[type, tuple[str, Callable[[str], object]]] = {
 """What the value of a column has to be, by the Python type of the column, and what reads it."""
 
 
-def fill_existing_rows(upgrade: ops.UpgradeOps, concerned: list[Facts]) -> None:
+def fill_existing_rows(upgrade: ops.UpgradeOps, targets: list[Facts]) -> None:
     """Give existing rows a value by a default, which stays: the release that is still running inserts rows without
     the new column. Raise MigrationError for a wrong -x.
     """
-    given, slow = given_pairs("default"), any(facts.copies_for_default(EXPRESSION) for facts in concerned)
+    given, slow = given_pairs("default"), any(facts.copies_for_default(EXPRESSION) for facts in targets)
     columns = dict(_without_value(upgrade))
     for name, value in given.items():
         if name not in columns:

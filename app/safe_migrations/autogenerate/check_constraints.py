@@ -28,10 +28,10 @@ def drop_checks_first(upgrade: ops.UpgradeOps, inspector: RenamedInspector) -> N
         ]
 
 
-def refuse_renames(context: MigrationContext, renames: Renames, concerned: Collection[Facts]) -> None:
+def refuse_renames(context: MigrationContext, renames: Renames, targets: Collection[Facts]) -> None:
     """Raise MigrationError for a CHECK that names a renamed column, where a database refuses that rename."""
     assert context.connection is not None
-    if not any(facts.checks_stop_renames for facts in concerned):
+    if not any(facts.checks_stop_renames for facts in targets):
         return
     inspector = inspect(context.connection)
     for scope, columns in renames.names.items():

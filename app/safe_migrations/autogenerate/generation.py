@@ -17,7 +17,13 @@ from ..settings import settings
 from .backfills import fill_existing_rows
 from .check_constraints import drop_checks_first, refuse_renames
 from .enum_types import create_and_drop_enums
-from .index_changes import drop_as_constraints, foreign_key_indexes, recreate_foreign_keys, rename_indexes
+from .index_changes import (
+    drop_as_constraints,
+    dropped_for_good,
+    foreign_key_indexes,
+    recreate_foreign_keys,
+    rename_indexes,
+)
 from .online_steps import online_steps, scripts_of
 from .questions import confirm, given, wrong_answer
 from .renamed_inspector import RenamedInspector
@@ -32,17 +38,17 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     given by -x, that does not fit.
     """
     assert context.connection is not None
-    (upgrade,), concerned = script.upgrade_ops_list, _concerned(context)
-    renames = find_renames(context, upgrade, concerned[0])
+    (upgrade,), targets = script.upgrade_ops_list, _targets(context)
+    renames = find_renames(context, upgrade, targets[0])
     _drop_in_order(upgrade)
     inspector = RenamedInspector(context.connection, renames)
     _keep_unknown_tables(upgrade)
     drop_checks_first(upgrade, inspector)
     drop_as_constraints(upgrade, inspector)
     rename_indexes(upgrade)
-    fill_existing_rows(upgrade, concerned)
+    fill_existing_rows(upgrade, targets)
     if renames:
-        refuse_renames(context, renames, concerned)
+        refuse_renames(context, renames, targets)
         upgrade.ops[:0] = rename_operations(renames)
     remove_empty(upgrade)
     if upgrade.is_empty():
@@ -52,10 +58,10 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     values: list[ops.MigrateOperation] = [op for op in upgrade.ops if isinstance(op, AddEnumValue)]
     upgrade.ops = [op for op in upgrade.ops if op not in values]
     indexes = foreign_key_indexes(upgrade, inspector)
-    for facts in concerned:
+    for facts in targets:
         create_and_drop_enums(upgrade, _models(context).values(), facts)
-    is_partitioned = partial(_is_partitioned, context, concerned[0])
-    following = online_steps(upgrade, concerned, indexes, is_partitioned)
+    is_partitioned = partial(_is_partitioned, context, targets[0])
+    following = online_steps(upgrade, targets, indexes, is_partitioned)
     recreate_foreign_keys(upgrade, indexes)
     scripts = scripts_of(script, [("Add values to enums", values), (script.message, upgrade.ops), *following])
     for each in scripts:
@@ -63,25 +69,27 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
         up.reverse_into(down)
         for container in (up, down):
             _drop_indexes_with_their_table(container)
-            _make_portable(container, concerned)
+            _make_portable(container, targets)
     return scripts
 
 
 def _drop_in_order(upgrade: ops.UpgradeOps) -> None:
     """Drop foreign keys before the indexes that they need on MySQL and MariaDB (error 1553), and the tables to which
-    they refer; columns last, generated ones before those of which they are computed, and else in the table's order.
+    they refer; indexes and unique constraints after new ones, or the table would accept duplicates in between; columns
+    last, generated ones before those of which they are computed, and else in the table's order.
     """
+
+    def order(op: ops.MigrateOperation) -> tuple[int, ...]:
+        if not isinstance(op, ops.DropColumnOp):
+            return (0,) if _drops_foreign_key(op) else (1, op in last)
+        column = op.to_column()
+        place = list(column.table.columns).index(column)
+        return (2, -place) if column.computed is not None else (3, place)
+
     for changes in table_changes(upgrade):
-        changes.ops.sort(key=_drop_order)
+        last = dropped_for_good(changes)
+        changes.ops = sorted(changes.ops, key=order)
     upgrade.ops = sorted(upgrade.ops, key=lambda op: not any(map(_drops_foreign_key, getattr(op, "ops", ()))))
-
-
-def _drop_order(op: ops.MigrateOperation) -> tuple[int, ...]:
-    if not isinstance(op, ops.DropColumnOp):
-        return (0,) if _drops_foreign_key(op) else (1,)
-    column = op.to_column()
-    place = list(column.table.columns).index(column)
-    return (2, -place) if column.computed is not None else (3, place)
 
 
 def _drops_foreign_key(op: ops.MigrateOperation) -> bool:
@@ -159,7 +167,7 @@ def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.Modify
     return KnownSchema(facts, context.connection).is_partitioned(changes.table_name, changes.schema)
 
 
-def _make_portable(container: ops.OpContainer, concerned: list[Facts]) -> None:
+def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
     """Let new columns be as all databases create them: their enums exist by then, and generated ones are nullable where
     MariaDB is concerned, which supports no NOT NULL for them (error 1064).
     """
@@ -167,10 +175,10 @@ def _make_portable(container: ops.OpContainer, concerned: list[Facts]) -> None:
     def portable(item: Any) -> Any:
         if isinstance(item, Column) and isinstance(item.type, Enum):
             item = copy_column(item)  # the model has the other one
-            item.type.create_type = not any(facts.enum(item.type) for facts in concerned)
+            item.type.create_type = not any(facts.enum(item.type) for facts in targets)
         if isinstance(item, Column) and item.computed is not None:
             item = copy_column(item)
-            item.nullable = item.nullable or not all(facts.generated_not_null for facts in concerned)
+            item.nullable = item.nullable or not all(facts.generated_not_null for facts in targets)
         return item
 
     for op in all_ops(container):
@@ -180,7 +188,7 @@ def _make_portable(container: ops.OpContainer, concerned: list[Facts]) -> None:
             op.column = portable(op.column)
 
 
-def _concerned(context: MigrationContext) -> list[Facts]:
+def _targets(context: MigrationContext) -> list[Facts]:
     """Return the facts of the configured database, and of those in MIGRATION_TARGETS, one of each product."""
     assert context.connection is not None
     found = [Database(context.connection).facts, *(facts_of(*target) for target in settings().targets)]

@@ -59,11 +59,8 @@ def drop_as_constraints(upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
 
 
 def rename_indexes(upgrade: ops.UpgradeOps) -> None:
-    """Rename unique constraints and indexes if only their name differs, and drop others after their replacement is
-    created: in between, the table would accept duplicates.
-    """
-    changed = table_changes(upgrade)
-    renames = [pair for changes in changed for pair in _take_renames(changes)]
+    """Rename unique constraints and indexes if only their name differs."""
+    renames = [pair for changes in table_changes(upgrade) for pair in _take_renames(changes)]
 
     def directions(facts: Facts) -> Directions:
         found = [_renamed(create, name_of(drop), facts) for drop, create in renames]
@@ -71,9 +68,6 @@ def rename_indexes(upgrade: ops.UpgradeOps) -> None:
 
     if renames:
         upgrade.ops.insert(0, PerDialect.of(directions))
-    for changes in changed:
-        last = replaced(changes)
-        changes.ops[:] = [*(op for op in changes.ops if op not in last), *last]
 
 
 def _take_renames(changes: ops.ModifyTableOps) -> Iterator[tuple[Drop, Create]]:
@@ -117,19 +111,10 @@ def _renamed(create: Create, old: str, facts: Facts) -> Directions:
     return up, down
 
 
-def replaced(changes: ops.ModifyTableOps) -> list[ops.MigrateOperation]:
-    """Return the drops of unique constraints and indexes to run last, after the new ones are created. Exclude names
-    that are used again, and tables that lose a column.
-    """
-    creates = [op for op in changes.ops if is_create(op) and _is_unique(op)]
-    names = {name_of(op) for op in creates}
-    if not creates or any(isinstance(op, ops.DropColumnOp) for op in changes.ops):
-        return []
-    return [op for op in changes.ops if is_drop(op) and _is_unique(op) and name_of(op) not in names]
-
-
-def _is_unique(op: Drop | Create) -> bool:
-    return bool(getattr(created_by(op), "unique", True))
+def dropped_for_good(changes: ops.ModifyTableOps) -> list[Drop]:
+    """Return the drops of indexes and unique constraints whose name is not used again."""
+    names = {name_of(op) for op in changes.ops if is_create(op)}
+    return [op for op in changes.ops if is_drop(op) and name_of(op) not in names]
 
 
 def foreign_key_indexes(upgrade: ops.UpgradeOps, inspector: Inspector) -> ForeignKeyIndexes:

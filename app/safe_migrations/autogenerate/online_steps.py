@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import conv
 from ..adapters.facts import Facts
 from ..review.rules.columns import not_null_check
 from ..review.rules.constraints import by_index
-from .index_changes import ForeignKeyIndexes, changes_of_existing_tables, index_created, name_of, replaced
+from .index_changes import ForeignKeyIndexes, changes_of_existing_tables, dropped_for_good, index_created, name_of
 from .rendering import AutocommitBlock, Directions, PerDialect, remove_empty
 
 Step = tuple[str | None, list[ops.MigrateOperation]]
@@ -23,28 +23,30 @@ Step = tuple[str | None, list[ops.MigrateOperation]]
 
 def online_steps(
     upgrade: ops.UpgradeOps,
-    concerned: Collection[Facts],
+    targets: Collection[Facts],
     indexes: ForeignKeyIndexes,
     is_partitioned: Callable[[ops.ModifyTableOps], bool],
 ) -> list[Step]:
     """Return what has to follow ``upgrade``, and take it out of that, if PostgreSQL is among the databases
-    ``concerned``: a step for each index of an existing table, two for each unique constraint, one for each table whose
+    ``targets``: a step for each index of an existing table, two for each unique constraint, one for each table whose
     foreign keys need these, one that validates foreign keys, and two for each table with columns that become NOT NULL.
 
     ``indexes`` are those that foreign keys need. Partitioned tables get their indexes and constraints in ``upgrade``,
     as by Flask-Migrate: PostgreSQL cannot create them concurrently or NOT VALID.
     """
-    if not any(facts.online_ddl for facts in concerned):
+    if not any(facts.online_ddl for facts in targets):
         return []
     existing = changes_of_existing_tables(upgrade)
     tables = [changes for changes in existing if not is_partitioned(changes)]
-    last = [(changes, op) for changes in tables for op in replaced(changes) if isinstance(op, ops.DropConstraintOp)]
+    staying = [changes for changes in tables if not _loses_column(changes)]
+    drops = [(changes, op) for changes in staying for op in dropped_for_good(changes)]
+    constraint_drops = [(changes, op) for changes, op in drops if isinstance(op, ops.DropConstraintOp)]
     steps, index_drops = _indexes(tables, indexes)
     for changes in tables:
         for add in [op for op in changes.ops if isinstance(op, ops.CreateUniqueConstraintOp) and op.constraint_name]:
             changes.ops.remove(add)
             steps += _unique_constraint(add)
-    for changes, op in last if steps else ():
+    for changes, op in constraint_drops if steps else ():
         changes.ops.remove(op)
         create: Any = op.reverse()
         created = PerDialect.of(partial(index_created, create, indexes.get(name_of(op))))
@@ -89,10 +91,9 @@ def _indexes(tables: list[ops.ModifyTableOps], indexes: ForeignKeyIndexes) -> tu
     drops: dict[tuple[str | None, str], Step] = {}
     creates: dict[tuple[str | None, str], Step] = {}
     for changes in tables:
-        loses_column = any(isinstance(op, ops.DropColumnOp) for op in changes.ops)
         for op in list(changes.ops):
             name = (changes.schema, name_of(op)) if isinstance(op, ops.DropIndexOp | ops.CreateIndexOp) else None
-            if isinstance(op, ops.DropIndexOp) and name and not loses_column:
+            if isinstance(op, ops.DropIndexOp) and name and not _loses_column(changes):
                 created = PerDialect.of(partial(_created, op.reverse(), indexes.get(name[1])))
                 drops[name] = f"Drop index {name[1]}", [created.reverse()]
             elif isinstance(op, ops.CreateIndexOp) and name:
@@ -105,6 +106,10 @@ def _indexes(tables: list[ops.ModifyTableOps], indexes: ForeignKeyIndexes) -> tu
     for name, step in creates.items():
         steps += [drops.pop(name), step] if name in drops else [step]
     return steps, list(drops.values())
+
+
+def _loses_column(changes: ops.ModifyTableOps) -> bool:
+    return any(isinstance(op, ops.DropColumnOp) for op in changes.ops)
 
 
 def _created(index: ops.CreateIndexOp, key: ops.CreateForeignKeyOp | None, facts: Facts) -> Directions:
