@@ -172,18 +172,18 @@ def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
     MariaDB is concerned, which supports no NOT NULL for them (error 1064).
     """
 
-    def portable(item: Any) -> Any:
-        if isinstance(item, Column) and isinstance(item.type, Enum):
-            item = copy_column(item)  # the model has the other one
-            item.type.create_type = not any(facts.enum(item.type) for facts in targets)
-        if isinstance(item, Column) and item.computed is not None:
-            item = copy_column(item)
-            item.nullable = item.nullable or not all(facts.generated_not_null for facts in targets)
-        return item
+    def portable(column: Any) -> Any:
+        if column.computed is not None and not all(facts.generated_not_null for facts in targets):
+            column = copy_column(column)  # the model has the other one
+            column.nullable = True
+        if isinstance(column.type, Enum) and any(facts.enum(column.type) for facts in targets):
+            column = copy_column(column)
+            column.type.create_type = False
+        return column
 
     for op in all_ops(container):
         if isinstance(op, ops.CreateTableOp):
-            op.columns = [portable(item) for item in op.columns]
+            op.columns = [portable(item) if isinstance(item, Column) else item for item in op.columns]
         elif isinstance(op, ops.AddColumnOp):
             op.column = portable(op.column)
 

@@ -14,7 +14,14 @@ from sqlalchemy.sql.elements import conv
 from ..adapters.facts import Facts
 from ..review.rules.columns import not_null_check
 from ..review.rules.constraints import by_index
-from .index_changes import ForeignKeyIndexes, changes_of_existing_tables, dropped_for_good, index_created, name_of
+from .index_changes import (
+    ForeignKeyIndexes,
+    changes_of_existing_tables,
+    created_by,
+    dropped_for_good,
+    index_created,
+    name_of,
+)
 from .rendering import AutocommitBlock, Directions, PerDialect, remove_empty
 
 Step = tuple[str | None, list[ops.MigrateOperation]]
@@ -38,19 +45,17 @@ def online_steps(
         return []
     existing = changes_of_existing_tables(upgrade)
     tables = [changes for changes in existing if not is_partitioned(changes)]
-    staying = [changes for changes in tables if not _loses_column(changes)]
-    drops = [(changes, op) for changes in staying for op in dropped_for_good(changes)]
-    constraint_drops = [(changes, op) for changes, op in drops if isinstance(op, ops.DropConstraintOp)]
+    last = [(changes, op) for changes in tables for op in dropped_for_good(changes) if not _loses_column(changes)]
     steps, index_drops = _indexes(tables, indexes)
     for changes in tables:
         for add in [op for op in changes.ops if isinstance(op, ops.CreateUniqueConstraintOp) and op.constraint_name]:
             changes.ops.remove(add)
             steps += _unique_constraint(add)
-    for changes, op in constraint_drops if steps else ():
-        changes.ops.remove(op)
-        create: Any = op.reverse()
-        created = PerDialect.of(partial(index_created, create, indexes.get(name_of(op))))
-        steps.append((f"Drop constraint {op.constraint_name}", [created.reverse()]))
+    for changes, op in last if steps else ():
+        if isinstance(op, ops.DropConstraintOp):
+            changes.ops.remove(op)
+            created = PerDialect.of(partial(index_created, created_by(op), indexes.get(name_of(op))))
+            steps.append((f"Drop constraint {op.constraint_name}", [created.reverse()]))
     steps += index_drops
     steps += _foreign_keys(tables, bool(steps))
     for changes in existing:
