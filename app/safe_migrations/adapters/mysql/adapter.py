@@ -17,8 +17,8 @@ from .catalog import (
     drop_all,
     existing_tables,
     heads_as_text,
+    list_objects,
     quoted,
-    there_are,
 )
 from .lock import NamedLock
 from .session import Execute, executing
@@ -201,7 +201,7 @@ def _require_free(execute: Execute) -> None:
 
     A user who may not lock tables is not asked; DROP waits instead.
     """
-    tables = [f"{quoted(name)} WRITE" for kind, name in there_are(execute) if kind == "TABLE"]
+    tables = [f"{quoted(name)} WRITE" for kind, name in list_objects(execute) if kind == "TABLE"]
     if tables:
         try:
             execute(f"LOCK TABLES {', '.join(tables)}")

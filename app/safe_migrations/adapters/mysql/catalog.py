@@ -56,7 +56,7 @@ def table_of_trigger(execute: Execute, trigger: str) -> str:
     return next((str(table) for (table,) in execute(f"{query} AND trigger_name = %s", (trigger,))), "")
 
 
-def there_are(execute: Execute) -> list[tuple[str, str]]:
+def list_objects(execute: Execute) -> list[tuple[str, str]]:
     """Return kind and name of each table, view, sequence, trigger, routine and event: ``[("TABLE", "pet")]``."""
     queries = (
         ("table_type, table_name", "tables", "table_schema"),
@@ -101,7 +101,7 @@ def as_text(heads: Iterable[str]) -> str:
 
 def drop_all(execute: Execute) -> None:
     """Drop all objects except the marks of a scratch database and of a restore."""
-    found = there_are(execute)
+    found = list_objects(execute)
     with temporary_settings(execute, {"foreign_key_checks": 0}):
         for kind, name in found:
             if name not in (SCRATCH, RESTORE):

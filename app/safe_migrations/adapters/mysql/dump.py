@@ -16,7 +16,7 @@ from ...console import log
 from ...errors import MigrationError, summary
 from ..base import Part, not_whole, version_table
 from ..client_programs import ToolError, program, running, unnamed_file
-from .catalog import existing_tables, quoted, there_are
+from .catalog import existing_tables, list_objects, quoted
 from .definers import Definer, privilege_error
 from .session import MAKES_KEYS, Execute, may_forgo_keys
 
@@ -167,7 +167,7 @@ class Dump:
     def _broken_views(self) -> list[str]:
         """Return views that read what does not exist, or what this user may not read: the programs stop at them."""
         found = []
-        for kind, name in there_are(self.execute):
+        for kind, name in list_objects(self.execute):
             try:
                 if kind == "VIEW":
                     self.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 0")

@@ -106,8 +106,8 @@ class Journal:
             shown = shorten(text, 200, placeholder=" ...")
             raise UnsafeError(f"if the revision failed, this could not be undone: {shown}", remedy, line)
         self.statement = statement
-        if statement.verb == "SET":
-            self.session.follow_set(statement.words)
+        if statement.verb in ("SET", "USE"):
+            self.session.forget()
         if not statement.commits_implicitly:
             self.commit_last_step()
         self._note(statement, autocommit)

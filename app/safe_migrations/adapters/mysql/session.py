@@ -22,7 +22,6 @@ PLAIN = {
 # The character sets in which driver and server understand each other.
 LETTERS = ("character_set_client", "collation_connection", "character_set_results")
 MAKES_KEYS = "sql_generate_invisible_primary_key"
-SET_LETTERS = {*LETTERS, "character_set_connection", "names", "character", "charset"}
 # Modes of SQL that change how the server writes or reads a text.
 CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
 
@@ -46,10 +45,9 @@ class Session:
         self.escapes = "NO_BACKSLASH_ESCAPES" not in mode
         self.mode_is_known = self.watched = True
 
-    def follow_set(self, words: set[str]) -> None:
-        """Take note of the settings that a SET with these words changes."""
-        if (self.plain.keys() | SET_LETTERS) & words:
-            self.is_changed, self.mode_is_known = True, False
+    def forget(self) -> None:
+        """Note that the script may have changed settings, or the database."""
+        self.is_changed, self.mode_is_known = True, False
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 from ..base import is_own_table
 from ..snapshot import Rows, Scan, Snapshot
-from .catalog import quoted, show_create, there_are
+from .catalog import list_objects, quoted, show_create
 from .session import Execute
 from .table_restore import Definition, without_counter
 
 
 def taken(execute: Execute) -> Snapshot:
     """Return schema and rows as the session sees them. Raise DBAPIError."""
-    found = [(kind, name) for kind, name in there_are(execute) if not is_own_table(name)]
+    found = [(kind, name) for kind, name in list_objects(execute) if not is_own_table(name)]
     objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
     counters = {
         f"sequence {name}": int(execute(f"SELECT next_not_cached_value FROM {quoted(name)}")[0][0])

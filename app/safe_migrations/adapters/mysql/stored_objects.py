@@ -8,7 +8,6 @@ from .journal_table import Entry
 from .session import Execute, temporary_settings
 
 DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
-KINDS_IN_ORDER = ("SEQUENCE", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
 
 
 class StoredObjects:

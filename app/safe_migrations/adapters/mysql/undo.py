@@ -17,7 +17,7 @@ from .catalog import JOURNAL, existing_tables, quoted, show_create
 from .journal_table import ROWS, Entries, Entry
 from .row_copies import PREPARED, RETURNED, ReturningRows, saved_name
 from .session import Execute, plain, temporary_settings
-from .stored_objects import KINDS_IN_ORDER, StoredObjects
+from .stored_objects import StoredObjects
 from .table_restore import SWAPPED, Definition, revert_clauses, taking_empty, without_foreign_keys
 
 # Renamed together with the tables that get their first names again, so that this is not done twice.
@@ -88,7 +88,7 @@ class Undo:
             for action in (self._drop_foreign_keys(tables), self._restore_table, self._add_foreign_keys):
                 for entry in tables:
                     self._try(entry, action)
-        self._restore_stored(sorted(self.stored.entries, key=lambda entry: KINDS_IN_ORDER.index(entry.kind)))
+        self._restore_stored(self.stored.entries)
         self._report_rows()
         self._compare([entry for entry in self.entries if entry.kind != ROWS], as_before)
         if not self.outcome.different:
