@@ -100,6 +100,11 @@ STATEMENT = (
         "give the user that right, as the server's administrator:",
         "GRANT ALL ON {database}.* TO {account};",
     ),
+    Remedy(  # since PostgreSQL 15, only the owner of a database may create tables in its schema public
+        r"permission denied for schema (?P<schema>\S+)",
+        "give the user that right, as the database's owner:",
+        'GRANT ALL ON SCHEMA "{schema}" TO {user};',
+    ),
     Remedy(
         r"permission denied|must be (?:owner|superuser|member)",
         "give the user that right, or run it as the owner, named in DATABASE_URL.",
@@ -150,6 +155,11 @@ FILE = (
         r"(?P<file>env\.py|script\.py\.mako|alembic\.ini)",
         "bring it back from the template:",
         "cp {template}/{file}* {directory}/{file}",
+    ),
+    Remedy(
+        r"codec can't decode",
+        "save alembic.ini as UTF-8, and run the command in a locale that uses UTF-8:",
+        "export LC_ALL=C.UTF-8",
     ),
     Remedy(r"", "make sure that it exists and can be read, then run the command again."),
 )
@@ -328,8 +338,11 @@ def _upgrading(error: BaseException) -> str | None:
 
 def script_place(error: BaseException, directory: Path) -> tuple[Path, int] | None:
     """Return file and line of the revision script, or of env.py, that raised ``error``, or None."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return Path(error.filename), error.lineno or 1
+    if isinstance(error, SyntaxError):
+        # Python does not name a file that contains zeros, as a full disk or a crash leaves it.
+        hollow = (script for script in sorted(directory.glob("versions/*.py")) if b"\0" in script.read_bytes())
+        if file := error.filename or next(hollow, None):
+            return Path(file), error.lineno or 1
     frames = [(Path(frame.filename), frame.lineno or 1) for frame in traceback.extract_tb(error.__traceback__)]
     versions, env = directory.resolve() / "versions", directory.resolve() / "env.py"
     places = [(file, line) for file, line in frames if file.resolve().is_relative_to(versions)]

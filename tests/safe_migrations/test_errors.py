@@ -69,15 +69,18 @@ def broken(
 CASES = {
     # The environment
     "url-empty": at_url("", "DATABASE_URL is empty", "dialect://user:password@host:port/database"),
+    "url-blank": at_url("  ", "DATABASE_URL is empty", "dialect://"),
     "url-one-slash": at_url(f"mysql:/u:{PASSWORD}@h/d", "DATABASE_URL is not a URL", "dialect://"),
     "url-dialect": at_url(f"oracle://u:{PASSWORD}@h/d", "DATABASE_URL names a database that is not supported", "mysql"),
     "url-driver": at_url(f"mysql+mysqldb://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write mysql alone"),
+    "url-async": at_url(f"postgresql+psycopg_async://u:{PASSWORD}@h/d", "names a driver", "write postgresql alone"),
     "url-port-word": at_url(f"mysql://u:{PASSWORD}@h:port/d", "DATABASE_URL is not a URL", "host:port"),
     "url-port-range": at_url(
         f"mysql://u:{PASSWORD}@h:99999/d", "DATABASE_URL names a port that cannot exist", "1 to 65535"
     ),
     "url-no-database": at_url(f"mysql://u:{PASSWORD}@h", "DATABASE_URL names no database", "host:port/database"),
     "url-at": at_url(f"mysql://u:x@{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
+    "url-slash-at": at_url(f"mysql://u:x@h/{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
     "url-sqlite-host": at_url("sqlite://app.db", "DATABASE_URL names a host", "sqlite:///file"),
     "parts-no-dialect": from_parts("DB_DIALECT is not set", "set it", DB_HOST="h", DB_PASSWORD=PASSWORD),
     "parts-dialect": from_parts("DB_DIALECT names a database", "one of sqlite", DB_DIALECT="mssql", DB_NAME="d"),
@@ -89,6 +92,9 @@ CASES = {
     ),
     "parts-port": from_parts(
         "DB_PORT is not a number", "3306", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="tcp://10.0.0.1:3306"
+    ),
+    "parts-port-range": from_parts(
+        "DB_PORT names a port that cannot exist", "65535", DB_DIALECT="mysql", DB_NAME="d", DB_PORT="0"
     ),
     # Files that are no databases
     "folder-missing": at_url("sqlite:////nowhere/app.db", "unable to open database file", "mkdir -p /nowhere"),
@@ -148,6 +154,8 @@ CASES = {
     ),
     # Scripts
     "syntax": broken(script("op.create_table("), "migrations/versions/a1.py, line "),
+    "cut-off": broken(script("pass")[:60], "a1.py, line 4: SyntaxError: unterminated string literal"),
+    "zeros": broken(script("pass") + "\0" * 64, "a1.py"),
     "empty-file": broken("", "module 'a1_py' has no attribute 'down_revision'", "git checkout"),
     "no-revision": Case(
         "Could not determine revision id from filename add_pet.py",
@@ -326,6 +334,7 @@ def test_no_right_to_create(project: Project, server: URL) -> None:
     finally:
         run_on_server(server, f"DROP DATABASE {database}", f"DROP ROLE {user}")
     assert "permission denied for schema public" in problem
+    assert f'GRANT ALL ON SCHEMA "public" TO {user};' in problem
 
 
 @pytest.mark.parametrize("server", ["mysql"], indirect=True)
