@@ -149,5 +149,6 @@ class Config:
     MIGRATION_REVIEW = os.environ.get("MIGRATION_REVIEW", "enforce")
     MIGRATION_TARGETS = os.environ.get("MIGRATION_TARGETS", "")
 
-    # Where `flask db rehearse` makes its copy, if not beside the database: a server, or an empty database.
+    # Where `flask db rehearse` makes its copy, if not beside the database: a separate server, or an empty
+    # database with a user of its own.
     MIGRATION_REHEARSAL_URL = os.environ.get("MIGRATION_REHEARSAL_URL")
