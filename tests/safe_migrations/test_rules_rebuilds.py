@@ -172,9 +172,6 @@ def test_words() -> None:
     assert "batch_op.create_foreign_key('fk', 'pet', ['x'], ['id'])" in found.instead
 
 
-BIG = {"modify_type": sa.BigInteger()}
-
-
 @pytest.fixture
 def pets(tmp_path: Path) -> Iterator[Callable[..., sa.Connection]]:
     """Makes a database of statements, and connects to it."""

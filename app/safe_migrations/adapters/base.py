@@ -125,8 +125,6 @@ class Adapter(ABC):
     log_in_may_hang = True
     """Whether a server may never answer a login."""
 
-    """By product."""
-
     suffix: str
     """The suffix of its backup files."""
 

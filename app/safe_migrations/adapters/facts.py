@@ -3,15 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    DefaultClause,
-    Dialect,
-    Enum,
-    FetchedValue,
-    Integer,
-    Select,
-)
+from sqlalchemy import Column, DefaultClause, Dialect, Enum, FetchedValue, Integer, Select
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 

@@ -4,19 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from flask import current_app
-from sqlalchemy import (
-    URL,
-    Column,
-    Connection,
-    Engine,
-    Integer,
-    MetaData,
-    Table,
-    column,
-    create_engine,
-    inspect,
-    table,
-)
+from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, column, create_engine, inspect, table
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters import SCRATCH, Adapter, Part, adapter_of

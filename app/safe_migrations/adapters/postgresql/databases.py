@@ -23,7 +23,7 @@ SEARCH_PATH = """SELECT replace(current_setting('search_path'), '"$user"', quote
 
 
 class PostgreSQLDatabases(Databases):
-    """Only extensions, and functions that not everybody may use, reach one from another."""
+    """The databases of a PostgreSQL server; a copy and all in it belong to a role that has rights there only."""
 
     denied = ("42501",)  # insufficient_privilege
     setup = (

@@ -18,7 +18,7 @@ class SQLiteDatabases(Databases):
         """Return a path beside this database's file; in the current folder if the database is in memory."""
         return str(Path(file_of(self.engine)).parent / f"{name}.db")
 
-    def make(self, _connection: Connection, name: str) -> None:
+    def make(self, _connection: Connection, _name: str) -> None:
         """Do nothing: SQLite creates the file when it is opened."""
 
     def drop(self, _connection: Connection, name: str) -> bool:

@@ -17,7 +17,7 @@ QUIET = (
     "run it in a quiet period, and rehearse it first; or use gh-ost or pt-online-schema-change, which copy without"
     " blocking:\n    flask db rehearse"
 )
-WHOLE_TABLE = {"ENGINE", "CONVERT TO CHARACTER SET", "CONVERT TO CHARSET"}
+WHOLE_TABLE = {"ENGINE", "CONVERT TO CHARACTER SET"}
 
 
 @rule(
@@ -120,7 +120,7 @@ def _new_column(op: ops.AlterColumnOp) -> str:
 
 
 def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem]:
-    """Report what Alembic has no operation for: another engine, character set, partitions."""
+    """Report what Alembic has no operation for: another engine or character set."""
     if op.table_name is None or op.words not in WHOLE_TABLE:
         return
     if op.words == "ENGINE":
