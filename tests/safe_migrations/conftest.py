@@ -1,5 +1,5 @@
-"""Fixtures: ``review`` without a database, ``review_on`` one with rows, ``operating`` on one, in a transaction that is
-left open; and what the tests of rules have in common.
+"""Fixtures: ``engine``; ``in_app``; ``review`` without a database, ``review_on`` one with rows, ``operating`` on one,
+in a transaction that is left open; and what the tests of rules have in common.
 """
 
 import re
@@ -12,7 +12,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, create_engine, text
 
 from app.extensions import db, migrate
 from app.safe_migrations.adapters.products import FACTS
@@ -28,6 +28,21 @@ on_servers = pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirec
 Review = Callable[[str, str], list[Finding]]
 ReviewOn = Callable[..., list[Finding]]
 Operating = tuple[Connection, Operations]
+
+
+@pytest.fixture
+def in_app(app_on: Callable[[str], Flask]) -> Iterator[None]:
+    """Push an app's context: rules ask for its naming convention."""
+    with app_on("sqlite:////nowhere/at/all.db").app_context():
+        yield
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    """Yield an engine for the database."""
+    engine = create_engine(database)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

@@ -79,14 +79,6 @@ def on(project: Project, database: str) -> None:
     project.ok("upgrade")
 
 
-@pytest.fixture
-def engine(database: str) -> Iterator[Engine]:
-    """Yield an engine for the database."""
-    engine = create_engine(database)
-    yield engine
-    engine.dispose()
-
-
 def fill(engine: Engine, backend: str) -> None:
     """Create tables with a row of values of every type, one of NULLs and one of empty values; a view, a trigger."""
     METADATA.create_all(engine)

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,6 @@ from tests.conftest import FIRST, SERVERS, Project, revision, run_on_server, ser
 pytestmark = pytest.mark.usefixtures("database")
 
 REVISIONS = 20
-
-
-@pytest.fixture
-def engine(database: str) -> Iterator[Engine]:
-    """Looks at the database."""
-    engine = create_engine(database)
-    yield engine
-    engine.dispose()
 
 
 def count_in_a_table(project: Project, begin: str = "") -> None:

@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 from alembic.operations import Operations, ops
 from alembic.runtime.migration import MigrationContext
-from flask import Flask
 from sqlalchemy.exc import CompileError, OperationalError
 
 from app.safe_migrations.adapters.products import FACTS
@@ -20,6 +19,8 @@ from app.safe_migrations.review.rules import RULES, Problem, RuleContext
 from app.safe_migrations.review.sql.translation import translate
 from tests.conftest import Project, revision
 from tests.safe_migrations.test_rebuilds import CHANGE, FAMILY, OBJECTS, PLAIN, TABLES, state, with_table
+
+pytestmark = pytest.mark.usefixtures("in_app")
 
 FACTS_OF_SQLITE = FACTS["sqlite"]()
 PET = "CREATE TABLE pet (id INTEGER PRIMARY KEY, a INTEGER, s VARCHAR(20), CONSTRAINT u UNIQUE (a))"
@@ -63,13 +64,6 @@ CHANGES: dict[str, Callable[[], ops.MigrateOperation]] = {
     "index": lambda: ops.CreateIndexOp("ix", "pet", ["a"]),
     "rename table": lambda: ops.RenameTableOp("pet", "animal"),
 }
-
-
-@pytest.fixture(autouse=True)
-def in_app(app_on: Callable[[str], Flask]) -> Iterator[None]:
-    """Push an app's context: rules ask for its naming convention."""
-    with app_on("sqlite:////nowhere/at/all.db").app_context():
-        yield
 
 
 @pytest.fixture

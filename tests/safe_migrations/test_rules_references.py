@@ -1,12 +1,10 @@
 """REFERENCES in the definition of a column: which MySQL and MariaDB make a foreign key of it."""
 
-from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 from alembic.operations.ops import ExecuteSQLOp
-from flask import Flask
 
 from app.safe_migrations.adapters.mysql.facts import MySQLFacts
 from app.safe_migrations.adapters.products import FACTS
@@ -16,15 +14,10 @@ from app.safe_migrations.review.recorder import Operation
 from app.safe_migrations.review.rules import RULES, Problem, RuleContext
 from app.safe_migrations.review.sql.translation import translate
 
+pytestmark = pytest.mark.usefixtures("in_app")
+
 ADD = "ALTER TABLE pet ADD COLUMN x INTEGER REFERENCES pet (id)"
 CREATE = "CREATE TABLE toy (id INTEGER PRIMARY KEY, pet INTEGER REFERENCES pet (id))"
-
-
-@pytest.fixture(autouse=True)
-def in_app(app_on: Callable[[str], Flask]) -> Iterator[None]:
-    """Push an app's context: rules ask for its naming convention."""
-    with app_on("sqlite:////nowhere/at/all.db").app_context():
-        yield
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
