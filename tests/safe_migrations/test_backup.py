@@ -880,7 +880,7 @@ def test_subscription(project: Project, engine: Engine, database: str) -> None:
         before = dumped(engine)
         project.ok("backup")
         done = project.ok("restore", "--yes", found(project)[0])
-        assert 'So that it does: ALTER SUBSCRIPTION "news" REFRESH PUBLICATION' in done
+        assert 'again after: ALTER SUBSCRIPTION "news" REFRESH PUBLICATION' in done
         assert before == dumped(engine)
         project.write(*A1)
         assert " ok\n" in project.db("rehearse").stdout

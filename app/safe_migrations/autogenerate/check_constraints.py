@@ -39,8 +39,8 @@ def refuse_renames(context: MigrationContext, renames: Renames, targets: Collect
         for check in _naming(columns, checks):
             raise MigrationError(
                 f"CHECK {check['name']} names a renamed column of {scope[-1]}: MySQL and MariaDB refuse that rename.",
-                "drop the CHECK in a revision before it, and create it in one after it. First this, with the line below"
-                " in upgrade():",
+                "drop the CHECK in a revision before the rename, and create it again in one after it. Begin with this,"
+                " and put the second line into its upgrade():",
                 'flask db revision -m "Drop a CHECK"',
                 f"    op.drop_constraint(op.f({check['name']!r}), {scope[-1]!r}, type_='check')",
             )

@@ -68,7 +68,7 @@ class PostgreSQL(Adapter):
                 log.warning("The extension %s is missing, because this user may not create it", name)
         for name in connection.scalars(text(SUBSCRIPTIONS)):
             refresh = f"ALTER SUBSCRIPTION {double_quoted(name)} REFRESH PUBLICATION WITH (copy_data = false);"
-            log.warning("Subscription %s does not write to the restored tables yet. So that it does: %s", name, refresh)
+            log.warning("Subscription %s writes to the restored tables again after: %s", name, refresh)
         connection.rollback()
 
     @contextmanager

@@ -16,15 +16,15 @@ from .suggestions import REHEARSE, execute
 RAISE = '    def downgrade():\n        raise NotImplementedError("why it cannot be reversed")'
 
 CONCURRENTLY = (
-    "use CONCURRENTLY, which detaches partitions from PostgreSQL 14 on:\n"
+    "use CONCURRENTLY, outside of the transaction (DETACH PARTITION has it from PostgreSQL 14 on):\n"
     "    with op.get_context().autocommit_block():\n"
     '        op.execute("... CONCURRENTLY ...")'
 )
 HEAVY = {
     "REINDEX": CONCURRENTLY,
     "DETACH PARTITION": CONCURRENTLY,
-    "LOCK TABLE": "leave it out: each statement takes the lock that it needs, and waits for it up to:\n"
-    "    MIGRATION_LOCK_TIMEOUT=5",
+    "LOCK TABLE": "leave it out: each statement takes the lock that it needs. To let it wait longer, in seconds:\n"
+    "    export MIGRATION_LOCK_TIMEOUT=30",
     **dict.fromkeys(
         ("VACUUM FULL", "CLUSTER", "SET TABLESPACE", "SET LOGGED", "SET UNLOGGED", "SET ACCESS METHOD"), REHEARSE
     ),
