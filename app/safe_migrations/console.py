@@ -13,6 +13,8 @@ StepDone = Callable[[set[str]], None]
 
 log = logging.getLogger("alembic.runtime.migration")
 
+# A step that has taken so many seconds logs how many.
+LONG = 1.0
 # A step that takes longer than so many seconds logs that it is still running, again and again.
 ALIVE = 15.0
 # A backup, a restore or a copy logs its size every so many seconds.
@@ -35,10 +37,11 @@ class Progress:
             yield
 
     def on_version_apply(self, heads: set[str], **_others: Any) -> None:
-        """Log the end of a step, which is committed next."""
+        """Log how long a step took, which is committed next."""
         self.step_done(heads)
         now = time.monotonic()
-        log.info("Done in %.2f seconds", now - self.begun)
+        if now - self.begun >= LONG:
+            log.info("Done in %.1f seconds", now - self.begun)
         self.heads, self.begun = heads, now
 
     def _log_that_it_runs(self) -> None:

@@ -161,12 +161,12 @@ def test_settings(project: Project, value: str) -> None:
 
 LOSE = {
     "sqlite": "import glob, os\nfor file in glob.glob('../*-migration-lock'):\n    os.remove(file)",
-    "mysql": "op.execute('SELECT RELEASE_ALL_LOCKS()')",
     "postgresql": "op.execute(\"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
     ' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")',
 }
 
 
+@pytest.mark.parametrize("backend", LOSE, indirect=True)
 def test_a_lost_lock_stops_the_run(project: Project, backend: str, engine: Engine) -> None:
     """A lock that is lost while a revision runs is noticed before that is committed, and no other revision runs."""
     project.ok("upgrade")

@@ -104,9 +104,9 @@ class Lock(ABC):
     def take(self) -> bool:
         """Take the lock if it is free; never wait."""
 
-    @abstractmethod
     def is_held(self) -> bool:
         """Return whether this process still holds the lock. This must be cheap: a run asks after each step."""
+        return True
 
     @abstractmethod
     def holder(self) -> tuple[str, str]:

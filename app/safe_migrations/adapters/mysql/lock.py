@@ -1,7 +1,7 @@
 """The named lock of MySQL and MariaDB."""
 
 import hashlib
-from contextlib import closing, suppress
+from contextlib import suppress
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -11,7 +11,10 @@ from .catalog import JOURNAL
 
 
 class NamedLock(Lock):
-    """Held by the session of the steps: if its client dies, the server frees it when the last statement is over."""
+    """Held by the session of the steps: if its client dies, the server frees it when the last statement is over.
+
+    The session cannot lose it and go on: the journal refuses what releases all locks.
+    """
 
     def __init__(self, connection: Connection, what: str) -> None:
         self.connection = connection
@@ -24,12 +27,6 @@ class NamedLock(Lock):
         taken = bool(self.connection.scalar(text("SELECT GET_LOCK(:name, 0)"), {"name": self.name}))
         self.connection.rollback()
         return taken
-
-    def is_held(self) -> bool:
-        """Return whether the session still holds it; the query bypasses SQLAlchemy, and so the journal."""
-        with closing(self.connection.connection.cursor()) as cursor:
-            cursor.execute("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (self.name,))
-            return bool(cursor.fetchone() == (1,))
 
     def free(self) -> None:
         """Release the lock, unless the session is lost."""

@@ -43,9 +43,11 @@ class Statement(Tokens):
     def refusal(self) -> tuple[str, str]:
         """Return what to do instead, and a line of it, if nothing could record what follows; else empty strings.
 
-        That is a statement behind SET STATEMENT ... FOR of MariaDB, one that ANALYZE runs, and LOCK TABLES, which puts
-        the journal out of reach.
+        That is a statement behind SET STATEMENT ... FOR of MariaDB, one that ANALYZE runs, LOCK TABLES, which puts the
+        journal out of reach, and what releases the run's lock.
         """
+        if "RELEASE_ALL_LOCKS" in self.keywords:
+            return "release your own lock alone, by its name:", "op.execute(\"SELECT RELEASE_LOCK('...')\")"
         if self.verb == "LOCK":
             return "DDL locks its table by itself; lock rows with", "op.execute('SELECT id FROM ... FOR UPDATE')"
         is_measured = self.verb == "ANALYZE" and not WRITES.isdisjoint(self.keywords[1:5])
