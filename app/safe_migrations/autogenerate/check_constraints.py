@@ -10,6 +10,7 @@ from sqlalchemy.sql.elements import conv
 
 from ..adapters.facts import Facts
 from ..errors import MigrationError
+from ..review.rules.suggestions import as_python
 from .renamed_inspector import RenamedInspector, Renames, in_new_names
 from .rendering import table_changes
 
@@ -35,14 +36,16 @@ def refuse_renames(context: MigrationContext, renames: Renames, targets: Collect
         return
     inspector = inspect(context.connection)
     for scope, columns in renames.names.items():
-        checks = inspector.get_check_constraints(scope[1], scope[0]) if len(scope) == 2 else []
-        for check in _naming(columns, checks):
+        if len(scope) == 1:
+            continue
+        schema, table = scope
+        for check in _naming(columns, inspector.get_check_constraints(table, schema)):
             raise MigrationError(
-                f"CHECK {check['name']} names a renamed column of {scope[-1]}: MySQL and MariaDB refuse that rename.",
+                f"CHECK {check['name']} names a renamed column of {table}: MySQL and MariaDB refuse that rename.",
                 "drop the CHECK in a revision before the rename, and create it again in one after it. Begin with this,"
                 " and put the second line into its upgrade():",
                 'flask db revision -m "Drop a CHECK"',
-                f"    op.drop_constraint(op.f({check['name']!r}), {scope[-1]!r}, type_='check')",
+                as_python(ops.DropConstraintOp(conv(check["name"]), table, "check", schema=schema)),
             )
 
 
