@@ -135,20 +135,13 @@ class Config:
     # A server or a proxy drops connections that are idle, often after 300 seconds: ask before use, renew before that.
     SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "pool_recycle": 280}
 
-    # How long an upgrade waits for another one, and a statement for a lock, in seconds; and how many retries.
-    MIGRATION_LOCK_WAIT = os.environ.get("MIGRATION_LOCK_WAIT", "300")
-    MIGRATION_LOCK_TIMEOUT = os.environ.get("MIGRATION_LOCK_TIMEOUT", "5")
-    MIGRATION_LOCK_RETRIES = os.environ.get("MIGRATION_LOCK_RETRIES", "10")
-
-    # Backups before an upgrade or downgrade: when, where (from the instance folder), and how many are kept.
-    MIGRATION_BACKUP = os.environ.get("MIGRATION_BACKUP", "always")
-    MIGRATION_BACKUP_DIR = os.environ.get("MIGRATION_BACKUP_DIR", "backups")
-    MIGRATION_BACKUP_KEEP = os.environ.get("MIGRATION_BACKUP_KEEP", "5")
-
-    # Whether findings of a review stop an upgrade, and other databases that revisions must also be safe on.
-    MIGRATION_REVIEW = os.environ.get("MIGRATION_REVIEW", "enforce")
-    MIGRATION_TARGETS = os.environ.get("MIGRATION_TARGETS", "")
-
-    # Where `flask db rehearse` makes its copy, if not beside the database: a separate server, or an empty
-    # database with a user of its own.
+    # The README explains these; a setting that is None has the default of app/safe_migrations/settings.py.
+    MIGRATION_LOCK_WAIT = os.environ.get("MIGRATION_LOCK_WAIT")
+    MIGRATION_LOCK_TIMEOUT = os.environ.get("MIGRATION_LOCK_TIMEOUT")
+    MIGRATION_LOCK_RETRIES = os.environ.get("MIGRATION_LOCK_RETRIES")
+    MIGRATION_BACKUP = os.environ.get("MIGRATION_BACKUP")
+    MIGRATION_BACKUP_DIR = os.environ.get("MIGRATION_BACKUP_DIR")
+    MIGRATION_BACKUP_KEEP = os.environ.get("MIGRATION_BACKUP_KEEP")
+    MIGRATION_REVIEW = os.environ.get("MIGRATION_REVIEW")
+    MIGRATION_TARGETS = os.environ.get("MIGRATION_TARGETS")
     MIGRATION_REHEARSAL_URL = os.environ.get("MIGRATION_REHEARSAL_URL")

@@ -168,8 +168,8 @@ COMMAND = (
     Remedy(r"not up to date|not on all head revisions", "bring the database to head first:", "flask db upgrade"),
     Remedy(
         r"Path doesn't exist",
-        "bring the folder back, or begin a history of your own:",
-        "git checkout -- {directory}\nflask db init",
+        "bring the folder back, or begin a history of your own (`flask db init`):",
+        "git checkout -- {directory}",
     ),
     Remedy(
         r"already exists and is not empty",

@@ -22,7 +22,7 @@ REVIEW = ("enforce", "warn", "off")
 # Seconds: as milliseconds, PostgreSQL's lock_timeout has to be an int32.
 LARGEST = 2_000_000
 
-# By the name behind `-x`; MIGRATION_LOCK_WAIT is "lock_wait". The README explains them.
+# Where the app sets none. By the name behind `-x`; MIGRATION_LOCK_WAIT is "lock_wait". The README explains them.
 DEFAULTS: dict[str, Any] = {
     "lock_wait": 300,
     "lock_timeout": 5,
@@ -69,8 +69,8 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
     migrations in ``directory`` read.
     """
     _require_known(given, directory)
-    configured = {name: current_app.config.get(_key(name), default) for name, default in DEFAULTS.items()}
-    values = {**configured, **given}
+    configured = {name: current_app.config.get(_key(name)) for name in DEFAULTS}
+    values = {**DEFAULTS, **{name: value for name, value in configured.items() if value is not None}, **given}
     backup_dir = str(values["backup_dir"] or "").strip()
     if not backup_dir:  # it would mix the backups with everything else in instance/
         raise _wrong("backup_dir", "empty", "name a folder, below instance/ unless it is a full path")

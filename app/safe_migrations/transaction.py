@@ -111,8 +111,8 @@ class StepTransaction:
                 raise
             self.error = MigrationError(
                 f"{self._function} changed the table alembic_version, or another program did: {error}.",
-                "remove that line: the table belongs to Alembic, which records the revision after the script. See where"
-                " the database is:",
+                "remove the statement that changes it: Alembic records the revision after the script. See where the"
+                " database is:",
                 "flask db current",
             )
             raise self.error from error

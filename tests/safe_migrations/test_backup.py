@@ -780,7 +780,7 @@ def test_definers(project: Project, engine: Engine, database: str, rights: str) 
         project.ok("backup")
         before = state(engine)
         done = project.db("restore", "--yes", found(project)[0])
-        told = f"which {user}@% may not create" in done.stderr
+        told = f"{user}@% may not create the backup's" in done.stderr
         assert (rights not in enough, rights not in enough) == (done.returncode == 1, told), done.stderr
         assert before == state(engine)
     finally:

@@ -180,7 +180,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Replace everything in the database with ``file``, to which dump() wrote that ``part``.
+        """Replace everything in the database with ``file``, which dump() wrote with the same ``part``.
 
         Raise MigrationError or DBAPIError.
         """

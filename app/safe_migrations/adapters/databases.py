@@ -71,7 +71,8 @@ class Databases(ABC):
         """Return the error for a user who cannot have a scratch database whose user has no rights elsewhere."""
         return MigrationError(
             f"{why}, and a rehearsal needs a scratch database whose user has no rights outside of it.",
-            "create both once, as the server's administrator, or use a server of its own, and name it:",
+            "as the server's administrator, create the database and its user once, or use a separate server; then set"
+            " its URL:",
             *self.setup,
             f"export MIGRATION_REHEARSAL_URL={self.engine.dialect.name}://rehearsal:PASSWORD@SERVER/rehearsal",
         )

@@ -126,7 +126,10 @@ def _created(index: ops.CreateIndexOp, key: ops.CreateForeignKeyOp | None, facts
 
 
 def _concurrently(index: ops.CreateIndexOp, if_not_exists: bool = False) -> Directions:
-    """Create and drop outside of a transaction; with ``if_not_exists`` if an interrupted run may have created it."""
+    """Return the operations that create and drop the index concurrently, outside a transaction.
+
+    Set ``if_not_exists`` if an interrupted run may have created it already.
+    """
     create, drop = copy(index), ops.DropIndexOp(conv(name_of(index)), index.table_name, schema=index.schema)
     create.kw = {**index.kw, "postgresql_concurrently": True}
     create.if_not_exists = if_not_exists or None

@@ -69,7 +69,7 @@ class PerDialect(ops.MigrateOperation):
         return PerDialect(self.downgrade, self.upgrade)
 
     def is_empty(self) -> bool:
-        """Return True if it does nothing anywhere, in both directions."""
+        """Return True if no product has an operation, in either direction."""
         return not any((*self.upgrade.values(), *self.downgrade.values()))
 
 

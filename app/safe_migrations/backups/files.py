@@ -186,7 +186,7 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise MigrationError(
             f"no backup can be written to {relative(folder)}: {error.strerror or error}.",
-            "make room or name another folder; nothing was changed:",
+            "free space or correct the permissions there, or name another folder; nothing was changed:",
             "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
         ) from error
 

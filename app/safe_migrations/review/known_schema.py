@@ -258,7 +258,7 @@ class KnownSchema:
         self.apply(operation.op)
 
     def trial(self) -> Trial:
-        """Return a copy of the schema in memory, as far as SQLite has one, with the operations that were followed."""
+        """Return an in-memory SQLite copy of the schema, on which the operations so far have run."""
         if self._trial is None:
             self._trial = Trial(self.parent.trial().connection if self.parent else self.connection)
         self._trial.follow(self.followed)

@@ -111,8 +111,8 @@ class Dump:
         if refused:
             ((user,),) = self.execute("SELECT CURRENT_USER()")
             raise MigrationError(
-                f"the backup has views, triggers, routines or events of {', '.join(refused)}, which {user} may not"
-                f" create: {'; '.join(dict.fromkeys(refused.values()))}.",
+                f"{user} may not create the backup's views, triggers, routines or events of the definer"
+                f" {', '.join(refused)}: {'; '.join(dict.fromkeys(refused.values()))}.",
                 "restore it as an administrator; the database was not touched:",
                 "DATABASE_URL=mysql://root:PASSWORD@SERVER/DATABASE flask db restore FILE",
             )

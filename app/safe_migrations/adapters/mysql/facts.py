@@ -137,7 +137,7 @@ class MySQLFacts(Facts):
         return same and self.lengths_that_grow_free < sizes[0] <= 255 < sizes[1] < inf
 
     def enum_values(self, type_: TypeEngine[object] | None) -> list[str]:
-        """Return those of ENUM and SET (MySQL manual, "The ENUM Type")."""
+        """Return the values of an ENUM or SET, in order; none for another type (MySQL manual, "The ENUM Type")."""
         kind = self.kind(type_)
         return list(kind.in_order) if kind is not None else []
 
@@ -223,7 +223,7 @@ class MariaDBFacts(MySQLFacts):
         return self.version < (11, 2)
 
     def copies_for_default(self, default: str) -> bool:
-        """Return True for a few functions; any other default is evaluated once."""
+        """Return True for functions that give each row another value (DIFFERS)."""
         return self.alters_by_copy and re.search(DIFFERS, default, re.IGNORECASE) is not None
 
 
@@ -237,6 +237,6 @@ def _information(view: str, table_name: str, schema: str | None) -> Select[tuple
 
 
 def _bytes(kind: Kind) -> int:
-    """Return the size of a value of ENUM or SET: its number, or a bit for each."""
+    """Return the bytes that a stored value takes: 1 or 2 for an ENUM; for a SET, one bit for each of its values."""
     count = len(kind.in_order)
     return 1 + (count > 255) if kind.family == "enum" else next(size for size in (1, 2, 3, 4, 8) if count <= size * 8)

@@ -36,9 +36,9 @@ def journaled(connection: Connection, execute: Execute) -> Iterator[StepDone]:
 
 
 def _read_committed(connection: Connection) -> None:
-    """Let a copy of a table lock no rows of it.
+    """Set READ COMMITTED, so that copying a table does not lock its rows.
 
-    A server that writes statements into its binary log does not allow that (error 1665).
+    Not where the binary log has the format STATEMENT: the server then refuses writes (error 1665).
     """
     found = connection.execute(text("SHOW VARIABLES WHERE variable_name IN ('log_bin', 'binlog_format')"))
     settings = {value for _, value in found}

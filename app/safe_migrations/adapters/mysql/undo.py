@@ -214,11 +214,11 @@ class Undo:
         self._alter(entry, entry.text)
 
     def _alter(self, entry: Entry, text: str, foreign_keys: bool = False) -> None:
-        """Alter the table in three rounds, until its definition is ``text``.
+        """Alter the table until its definition is ``text``, in at most three rounds.
 
-        One is for columns that swapped names; one because columns show their table's character set only when the table
-        has another one, and because a key that was created with a foreign key is created again with that, behind all
-        others.
+        Columns that swapped names take a round of their own. Some differences show only after a round: SHOW CREATE
+        names a column's character set only if the table has another one, and a key that comes with a foreign key is
+        created again with that, behind all others.
         """
         for _ in range(3):
             now = show_create(self.execute, "TABLE", entry.name)

@@ -115,7 +115,9 @@ def _copy(
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
             held = _path(database)
             raise MigrationError(
-                f"others hold the file {held}.", "wait for them, or see who they are:", f"fuser -v {shlex.quote(held)}"
+                f"the database file {held} is locked by another process.",
+                "wait until it has finished, or find it:",
+                f"fuser -v {shlex.quote(held)}",
             )
 
     source.backup(target, progress=progress)

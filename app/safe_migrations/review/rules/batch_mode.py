@@ -70,7 +70,7 @@ def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Pro
     constraints = [*map(named, implied_ops(op, context.facts, ops.CreateUniqueConstraintOp, ops.CreateForeignKeyOp))]
     if column.primary_key and (block is None or block.recreate != "always"):
         yield Problem(
-            f'{what} as a primary key; SQLite says "Cannot add a PRIMARY KEY column", or adds it without the key',
+            f"{what} as a primary key, which SQLite cannot do: ALTER TABLE fails, or adds the column without the key",
             f'rebuild the table:\n    with op.batch_alter_table({table!r}, recreate="always") as batch_op:\n'
             f"        batch_op.add_column(...)",
         )

@@ -103,7 +103,7 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
             continue
         yield Problem(
             f"was reviewed only up to line {reason.line} of {direction}(): {reason}",
-            "change the schema in a revision that does nothing else, and rows in a separate one:\n"
+            "split it: put the schema changes into a revision that does nothing else, and the rest into another one:\n"
             '    flask db revision -m "move the rows"',
             line=reason.line,
         )

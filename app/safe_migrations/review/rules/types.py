@@ -53,8 +53,9 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     }
     return Problem(
         f"{_what(op, old, context)}: {there[too_large]}",
-        "leave the column as it is and limit the values in the app; or first deploy code that writes no larger values,"
-        " shorten existing ones, then review again, connected to the database:\n    flask db review",
+        "leave the column as it is and limit the values in the app; or first deploy code that writes no values"
+        " larger than the new type allows, shorten existing ones, then review again, connected to the database:\n"
+        "    flask db review",
         WARNS if too_large is False else None,
     )
 
