@@ -17,7 +17,7 @@ SYSTEM = ("information_schema", "performance_schema")
 
 
 class MySQLDatabases(Databases):
-    """Any statement may name one of them; its user needs rights there."""
+    """The databases of the server. A statement may name any of them, if the user has rights there."""
 
     # ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR (of files), ER_TABLEACCESS_DENIED_ERROR,
     # ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_PROCACCESS_DENIED_ERROR,

@@ -218,11 +218,5 @@ def _columns(new: Definition, old: Definition, renamed: dict[str, str]) -> list[
     return clauses
 
 
-def _name_in(line: str) -> str:
-    """Return the quoted name with which the line of a column begins."""
-    found = re.match(NAME, line)
-    return found[0] if found else ""
-
-
 def _unquoted(name: str) -> str:
     return name[1:-1].replace(name[:1] * 2, name[:1])
