@@ -71,6 +71,7 @@ LOGIN = (
         "check the path in DATABASE_URL; it names a file, whose folder has to exist:",
         "mkdir -p {folder}",
     ),
+    Remedy(r"is not a MariaDB variant", "write mysql:// in DATABASE_URL (or DB_DIALECT=mysql)."),
     Remedy(
         r"",
         "start the server, or check host, port and options (behind the ?) in DATABASE_URL (or DB_HOST and DB_PORT).",

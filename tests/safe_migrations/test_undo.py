@@ -1509,7 +1509,7 @@ def test_waiting_for_itself(project: Project, bare: Engine) -> None:
     transaction in another database of the server is not blamed.
     """
     if not is_mariadb(bare.url):
-        pytest.skip("MySQL does not wait")
+        pytest.skip("only MariaDB waits")
     tables, (_, exchange, _) = OWN["exchanged partition"]
     with bare.begin() as connection:
         run(connection, tables)
