@@ -93,8 +93,10 @@ class Readiness:
         """Return ``ready``, ``behind``, ``ahead`` or ``unreachable``, within a second whatever the database does."""
         try:
             heads = set(self.script.get_heads(consider_depends_on=True))
-        except Exception:
-            current_app.logger.exception("not ready: the revision scripts cannot be read")
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}".partition("\n")[0]
+            # One line, and no traceback: each probe logs it.
+            current_app.logger.error("not ready: the revision scripts cannot be read: %s", words)  # noqa: TRY400
             return "behind"
         question = self._ask()
         question.join(max(0, question.since + ANSWER_WITHIN - time.monotonic()))

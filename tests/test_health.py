@@ -142,6 +142,20 @@ def test_no_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Cal
     assert (503, {"status": "behind"}) == readiness(app)
 
 
+def test_broken_script(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Callable[[str], Flask], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A script that Python cannot read is one line in the log for each probe, without a traceback."""
+    app = app_on(f"sqlite:///{tmp_path}/app.db")
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "a1.py").write_text("def upgrade(:")
+    monkeypatch.setattr(app.extensions["migrate"].migrate, "directory", str(tmp_path))
+    assert (503, {"status": "behind"}) == readiness(app)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    expected = "not ready: the revision scripts cannot be read: SyntaxError: invalid syntax (a1.py, line 1)"
+    assert (expected, None) == (record.getMessage(), record.exc_info)
+
+
 class Proxy:
     """Passes on what a database and its clients say. A connection on which something was said while ``silent`` is set
     stays open, and never passes on anything again.
