@@ -185,9 +185,11 @@ def test_orphans(project: Project, engine: Engine) -> None:
     done = project.db("upgrade")
     assert (1, True) == (
         done.returncode,
-        "row 1 of pet would refer to a row of user that does not exist" in done.stderr,
+        "row 1 of pet would refer to a row of user that does not exist (1 such rows)." in done.stderr,
     )
     assert before == state(engine)
+    assert "\n    SELECT * FROM pet WHERE rowid IN (1);\n" in done.stderr
+    assert "DELETE" not in done.stderr
     with engine.begin() as connection:
         connection.execute(text("PRAGMA foreign_keys=OFF"))
         connection.execute(text("INSERT INTO pet VALUES (2, 7)"))

@@ -11,6 +11,9 @@ from ...errors import MigrationError
 from ..base import listening
 from .dump import bare
 
+# How many rows the query to paste selects.
+SHOWN = 20
+
 Orphan = tuple[Any, ...]
 """A row of ``foreign_key_check``: table, rowid, parent table, number of the key (sqlite.org/pragma.html)."""
 
@@ -33,12 +36,17 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
         found = _orphans(below)
         if found is None or before is None or len(found) <= len(before):
             return
-        child, row, parent, _key = next(orphan for orphan in found if orphan not in before)
+        known = set(before)
+        new = [orphan for orphan in found if orphan not in known]
+        child, row, parent, _key = new[0]
+        rows = ", ".join(str(orphan[1]) for orphan in new[:SHOWN] if orphan[0] == child)
+        where = f" WHERE rowid IN ({rows})" if row is not None else ""  # a table WITHOUT ROWID has none
         raise MigrationError(
-            f"row {row} of {child} would refer to a row of {parent} that does not exist"
-            f" ({len(found) - len(before)} such rows).",
-            f"delete or correct the rows of {child} first, in the script; nothing was changed:",
-            f"op.execute('DELETE FROM {child} WHERE rowid = {row}')",
+            f"the run would leave orphans that were not there before: row {row} of {child} would refer to a row of"
+            f" {parent} that does not exist ({len(found) - len(before)} such rows).",
+            "correct what the script does to these rows, to their parents or to the foreign key. See them as they are"
+            " without the run:",
+            f"SELECT * FROM {connection.dialect.identifier_preparer.quote(child)}{where};",
         )
 
     below.execute("PRAGMA foreign_keys=OFF")
