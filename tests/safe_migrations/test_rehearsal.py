@@ -442,6 +442,11 @@ def test_nothing_to_rehearse(project: Project, engine: Engine) -> None:
     assert (0, f"Nothing to rehearse: the database is at {FIRST}\n") == (done.returncode, done.stdout)
     done = project.db("rehearse", "nowhere")
     assert (1, True) == (done.returncode, "Fix: " in done.stderr)
+    done = project.db("rehearse", "base")
+    says = (
+        "REVISION is the revision that the copy is upgraded to, by default all heads; nothing leads up to base. Fix: "
+    )
+    assert (2, True) == (done.returncode, says in done.stderr)
 
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)

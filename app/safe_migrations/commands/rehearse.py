@@ -27,6 +27,12 @@ def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revis
 
     Each revision is upgraded, downgraded and upgraded again; exits with status 1 if something is lost or differs.
     """
+    if revision == "base":
+        raise click.UsageError(
+            "REVISION is the revision that the copy is upgraded to, by default all heads; nothing leads up to base."
+            f" Fix: {ctx.command_path}",
+            ctx,
+        )
     if not _rehearsed(config_of(directory), revision, rows=not schema_only):
         ctx.exit(1)
 
