@@ -1,5 +1,7 @@
 """The settings of one run: the app's, or what `-x name=value` says instead."""
 
+import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -69,6 +71,7 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
     migrations in ``directory`` read.
     """
     _require_known(given, directory)
+    _require_no_typo(os.environ)
     configured = {name: current_app.config.get(_key(name)) for name in DEFAULTS}
     values = {**DEFAULTS, **{name: value for name, value in configured.items() if value is not None}, **given}
     backup_dir = str(values["backup_dir"] or "").strip()
@@ -108,6 +111,21 @@ def _require_known(names: Iterable[str], directory: Path) -> None:
             f"Unknown setting -x {name}.{f' Did you mean {close[0]}?' if close else ''}",
             f"name one of {', '.join(known)}, or one that env.py or a script reads.",
         )
+
+
+def _require_no_typo(environ: Mapping[str, str]) -> None:
+    """Raise MigrationError for a variable whose name is almost a setting's; others may be read by the app."""
+    for key, value in environ.items():
+        name = key.removeprefix("MIGRATION_").lower()
+        if name == key.lower() or name in DEFAULTS:
+            continue
+        if close := get_close_matches(name, DEFAULTS, 1, 0.8):
+            shown = "..." if "://" in value else shlex.quote(value)  # a URL may contain a password
+            raise MigrationError(
+                f"{key} is not a setting. Did you mean {_key(close[0])}?",
+                "correct its name, where it is set (in the environment or in .env):",
+                f"export {_key(close[0])}={shown}",
+            )
 
 
 def _key(name: str) -> str:

@@ -88,6 +88,25 @@ def test_unknown_name(project: Project, name: str, told: str) -> None:
         assert (2, True) == (done.returncode, f"Error: {told}" in done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("MIGRATION_BAKUP", "never", "export MIGRATION_BACKUP=never"),
+        ("MIGRATION_REHEARSALURL", "mysql://u:s3cr3t@h", "export MIGRATION_REHEARSAL_URL=..."),
+    ],
+)
+def test_misspelled_variable(project: Project, name: str, value: str, line: str) -> None:
+    """A variable that is almost a setting's stops every command, also in .env; one that the app may read does not."""
+    project.ok("upgrade", MIGRATION_TENANT="a", MIGRATION_EMAIL="b")
+    expected = (
+        f"Error: {name} is not a setting. Did you mean {line.split()[1].partition('=')[0]}?\n"
+        f"Fix: correct its name, where it is set (in the environment or in .env):\n    {line}\n"
+    )
+    assert (1, expected) == ((done := project.db("current", **{name: value})).returncode, done.stderr)
+    project.write(".env", f"{name}={value}")
+    assert expected == project.db("upgrade").stderr
+
+
 def test_name_of_its_own(project: Project) -> None:
     """A name that a script or env.py reads by Alembic's get_x_argument() is accepted."""
     body = "from alembic import context\nassert 'a' == context.get_x_argument(as_dictionary=True)['tenant']"
