@@ -103,7 +103,7 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
     """If something could not be undone, end the message with the line that restores the last backup."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         if _left_something(error) and (backup := find()):
             from .backups.files import restore_line
 
@@ -115,11 +115,14 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
 def _backups_pruned(
     backups: "Backups", database: Database, heads: tuple[str, ...], backup: Path | None
 ) -> Iterator[None]:
-    """Remove older backups after a run that succeeds; after one that was rolled back, a repeated backup of its own."""
+    """Remove older backups after a run that succeeds; after one that was rolled back, a repeated backup of its own.
+
+    A script may end the run by SystemExit.
+    """
     try:
         yield
-    except Exception as error:
-        if backup and not _left_something(error):
+    except BaseException as error:
+        if backup and not _left_something(error) and not database.connection.invalidated:
             with suppress(DBAPIError):  # of a connection that is lost: then it is not known what remains
                 if set(heads) == set(database.heads()):
                     backups.drop_repeated(backup)
@@ -128,7 +131,7 @@ def _backups_pruned(
         backups.prune()
 
 
-def _left_something(error: Exception) -> bool:
+def _left_something(error: BaseException) -> bool:
     """Return whether changes of a failed run remain; then the notes of its error say so."""
     return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
@@ -226,7 +229,7 @@ def _run_with_retries(
             if is_lock_timeout(database, error):
                 raise lock_timeout_error(database, retry, f"flask db {again}", error.statement) from error
             raise
-        except Exception as error:
+        except BaseException as error:
             if error is transaction.error:
                 connection.rollback()
                 error.args = (f"{error}\nThe database is at {heads_in_words(database.heads())}.",)

@@ -208,9 +208,6 @@ def test_risky(project: Project, engine: Engine, up: str, expected: int) -> None
     assert expected == len(files(project))
 
 
-FAILS = revision("a2", "a1", "raise RuntimeError('stop')")
-
-
 def earlier(project: Project, engine: Engine) -> list[Path]:
     """Return a backup made by hand, and one of an upgrade to a1 with a name as older releases gave them."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
@@ -220,10 +217,11 @@ def earlier(project: Project, engine: Engine) -> list[Path]:
     return files(project)
 
 
-def test_keep_after_failures(project: Project, engine: Engine) -> None:
+@pytest.mark.parametrize("failure", ["RuntimeError('stop')", "SystemExit(0)"])
+def test_keep_after_failures(project: Project, engine: Engine, failure: str) -> None:
     """A crash loop removes no earlier backup, whatever MIGRATION_BACKUP_KEEP is, and leaves one; partial ones go."""
     before = earlier(project, engine)
-    project.write(*FAILS)
+    project.write(*revision("a2", "a1", f"raise {failure}"))
     project.environ["MIGRATION_BACKUP_KEEP"] = "1"
     before[-1].with_name(before[-1].name + ".partial").touch()
     errors = [project.db("upgrade").stderr for _ in range(5)]
@@ -238,11 +236,12 @@ def test_keep_after_failures(project: Project, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_keep_what_a_failed_run_has_changed(project: Project, engine: Engine) -> None:
+@pytest.mark.parametrize("failure", ["RuntimeError('stop')", "SystemExit(0)"])
+def test_keep_what_a_failed_run_has_changed(project: Project, engine: Engine, failure: str) -> None:
     """The backup of an attempt that committed something stays, even if an earlier one of the same revision exists."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     change = "with op.get_context().autocommit_block():\n    op.execute('UPDATE kept SET one = one + 1')"
-    project.write(*revision("a1", FIRST, f"{change}\nraise RuntimeError('stop')"))
+    project.write(*revision("a1", FIRST, f"{change}\nraise {failure}"))
     for _ in range(2):
         assert "they were committed" in project.db("upgrade").stderr
     assert 2 == len(files(project))
