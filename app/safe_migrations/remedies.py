@@ -129,6 +129,7 @@ SCRIPT = (
         "run that statement outside of the transaction:",
         "with op.get_context().autocommit_block():",
     ),
+    Remedy(r"^(SyntaxError|IndentationError|TabError):", "correct the script:", "python -m py_compile {file}"),
     Remedy(r"", "correct the script; see which revision the database is at:", "flask db current"),
 )
 
@@ -178,12 +179,22 @@ COMMAND = (
         "rm -r {directory} && flask db init",
     ),
     Remedy(
+        r"Could not determine revision id from filename (?P<file>[^'\s]+\.py)",
+        "the file has no `revision`. Write one; or, if it is not a revision script, move it out:",
+        "mv {directory}/versions/{file} .",
+    ),
+    Remedy(
         r"Could not determine revision id|present more than once|is not present|(loop|cycle|Loop|Cycle) is detected",
         "correct `revision` or `down_revision`, or bring back the script that is missing:",
         "grep -rnE '^(down_)?revision' {directory}/versions",
     ),
     Remedy(r"Relative revision|ancestor|[Aa]mbiguous|start with", "choose one of:", "flask db history -i"),
     Remedy(r"explicitly named", "name it in the model:", 'CheckConstraint("age >= 0", name="age_not_negative")'),
+    Remedy(
+        r"Foreign key associated with column|Could not initialize target column for ForeignKey",
+        "correct the name of the table or column in the model's ForeignKey; find it:",
+        "grep -rn --include='*.py' --exclude-dir='*venv*' 'ForeignKey(' .",
+    ),
     Remedy(r"", "see how the command is used:", "flask db --help"),
 )
 
@@ -245,7 +256,10 @@ def _error(
     words = summary(error).replace(str(situation.directory), relative(situation.directory))
     remedy, found = next((remedy, found) for remedy in remedies if (found := re.search(remedy.pattern, words)))
     where = f"{relative(place[0])}, line {place[1]}" if place else masked(situation.url)
-    names = {**_names(situation), "words": words, "where": where, "revision": revision, **found.groupdict()}
+    names = {**_names(situation), "words": words, "where": where, "revision": revision}
+    if place:
+        names["file"] = shlex.quote(relative(place[0]))
+    names |= found.groupdict()
     lines = (line.format(**names) for line in remedy.lines.splitlines())
     return MigrationError(what.format(**names), remedy.fix, *lines)
 

@@ -66,6 +66,15 @@ def broken(
     return Case(says, fix, args, files={script_file("a1"): text}, first=tuple(first.split(";")) if first else ())
 
 
+LABELS = """
+from app.extensions import db
+
+
+class Tag(db.Model):
+    id = db.Column(db.Integer, primary_key=True)
+    label_id = db.Column(db.ForeignKey("{target}"))
+"""
+
 CASES = {
     # The environment
     "url-empty": at_url("", "DATABASE_URL is empty", "dialect://user:password@host:port/database"),
@@ -153,13 +162,20 @@ CASES = {
         args="upgrade --sql",
     ),
     # Scripts
-    "syntax": broken(script("op.create_table("), "migrations/versions/a1.py, line "),
+    "syntax": broken(
+        script("op.create_table("),
+        "migrations/versions/a1.py, line ",
+        "correct the script:\n    python -m py_compile migrations/versions/a1.py\n",
+    ),
+    "indentation": broken(
+        script("pass\n  pass"), "IndentationError: ", "python -m py_compile migrations/versions/a1.py"
+    ),
     "cut-off": broken(script("pass")[:60], "a1.py, line 4: SyntaxError: unterminated string literal"),
     "zeros": broken(script("pass") + "\0" * 64, "a1.py"),
     "empty-file": broken("", "module 'a1_py' has no attribute 'down_revision'", "git checkout"),
     "no-revision": Case(
         "Could not determine revision id from filename add_pet.py",
-        "bring back the script that is missing",
+        "move it out:\n    mv migrations/versions/add_pet.py .\n",
         files={script_file("add_pet"): "pass"},
     ),
     "import": broken(
@@ -197,6 +213,19 @@ CASES = {
         "grep -rn",
         "heads",
         files={script_file("a1"): script("pass"), script_file("b1"): script("pass")},
+    ),
+    # The models
+    "foreign-key": Case(
+        "Foreign key associated with column 'tag.label_id' could not find table 'labl'",
+        "correct the name of the table or column in the model's ForeignKey; find it:\n    grep -rn ",
+        "migrate -m x",
+        files={"app/tags/models.py": LABELS.format(target="labl.id")},
+    ),
+    "foreign-key-column": Case(
+        "Could not initialize target column for ForeignKey 'user.idd' on table 'tag'",
+        "correct the name of the table or column in the model's ForeignKey; find it:\n    grep -rn ",
+        "migrate -m x",
+        files={"app/tags/models.py": LABELS.format(target="user.idd")},
     ),
     # The migrations folder
     "no-folder": Case("Path doesn't exist: migrations", "flask db init", files={"migrations": None}),
