@@ -1,6 +1,7 @@
 """Copies of rows and values that a revision on MySQL or MariaDB destroys: creating and restoring them.
 
-In the SQL below `k` is the copy, and `t` the table.
+In the SQL below `k` is the copy, `t` the table, and `a` the copy's values in the types that the columns have now. Where
+`t` differs from `a`, another session has written to the table since.
 """
 
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ from ...console import log
 from ..base import OWN_TABLES
 from .catalog import quoted
 from .journal_table import COPY, ROWS, Copy, Entry, State
-from .session import Execute
+from .session import Execute, temporary_settings
 from .statements import Statement
-from .table_columns import Column, Modification, columns_of, listed, loses, primary_key
+from .table_columns import Column, Modification, columns_of, equals, listed, loses, primary_key
 from .table_restore import Definition
 
 VALUES = "VALUES"
@@ -95,15 +96,31 @@ class ReturningRows:
         return column in self.state.dropped
 
     def must_save(self, copy: Copy) -> bool:
-        """Return True if the copy replaces what other sessions may have written: values of a column that was cast, or,
-        where no key says which rows are the same, all rows.
+        """Return True if the copy replaces what other sessions have written into a column that was cast; or, where no
+        key says which rows are the same, may have written.
         """
         if copy.what == ROWS:
-            replaces = not copy.key
-        else:  # with whole rows there, too, these have replaced the table's
-            only_values = all(other.what == VALUES for other in self.state.copies)
-            replaces = only_values and not all(self._is_gone(name) for name in copy.columns)
-        return replaces and bool(self.execute(f"SELECT 1 FROM {self.table} LIMIT 1"))
+            return not copy.key and bool(self.execute(f"SELECT 1 FROM {self.table} LIMIT 1"))
+        # with whole rows there, too, these have replaced the table's
+        return all(other.what == VALUES for other in self.state.copies) and self._differs(copy)
+
+    def _differs(self, copy: Copy) -> bool:
+        """Return True if a cast column has another value than the copied one becomes in the type that it has now."""
+        now = {self.state.first_name(column.name): column for column in columns_of(self.execute, self.name)}
+        cast = [name for name in copy.columns if name in now]
+        if not cast:
+            return False
+        again, names = f"{copy.table}_again", [*copy.key, *cast]
+        types = ", ".join(f"{quoted(now[name].name)} AS {quoted(name)}" for name in names)
+        self.execute(f"DROP TABLE IF EXISTS {again}")
+        self.execute(
+            f"CREATE TABLE {again} {primary_key(copy.key)} ENGINE=InnoDB AS SELECT {types} FROM {self.table} LIMIT 0"
+        )
+        with temporary_settings(self.execute, {"sql_mode": ""}):
+            self.execute(f"INSERT INTO {again} ({listed(names)}) SELECT {listed(names)} FROM {copy.table}")
+        joined = " AND ".join(f"t.{quoted(now[name].name)} = a.{quoted(name)}" for name in copy.key)
+        same = " AND ".join(equals(f"t.{quoted(now[name].name)}", f"a.{quoted(name)}", now[name]) for name in cast)
+        return bool(self.execute(f"SELECT 1 FROM {self.table} t JOIN {again} a ON {joined} WHERE NOT ({same}) LIMIT 1"))
 
     def prepare(self, copy: Copy) -> None:
         """Save the rows that the table has now, before its definition changes, and make room for those of the copy."""

@@ -52,6 +52,11 @@ def primary_key(keys: list[str]) -> str:
     return f"(PRIMARY KEY ({listed(keys)}))" if keys else f"({ROW_NUMBER} BIGINT AUTO_INCREMENT PRIMARY KEY)"
 
 
+def equals(one: str, other: str, column: Column) -> str:
+    """Return SQL for: two values of that column's type are the same, byte by byte: a collation may equate a and A."""
+    return f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" if column.charset else f"{one} <=> {other}"
+
+
 def listed(names: list[str], alias: str = "") -> str:
     """Return the columns as SQL, of the table with that alias."""
     return ", ".join((f"{alias}." if alias else "") + quoted(name) for name in names)
