@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from .adapters import adapter_of
 from .adapters.base import version_options
-from .errors import LoginError, UnsafeError
+from .errors import LoginError, MigrationError, UnsafeError
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from .adapters.facts import Facts
@@ -102,6 +102,13 @@ class Database:
         """Return which run is under way, or was killed and may have left half of its work; else an empty string."""
         with self.read() as connection:
             return self.adapter.interrupted(connection)
+
+    def require_whole(self) -> None:
+        """Raise MigrationError if a run or restore is under way, or was killed and may have left half of its work."""
+        with self.read() as connection:
+            self.adapter.require_restored(connection)
+        if found := self.interrupted():
+            raise MigrationError(f"{found}.", "wait for it; or if it was killed, run:", "flask db upgrade")
 
 
 def heads_in_words(heads: Iterable[str], separator: str = ", ") -> str:

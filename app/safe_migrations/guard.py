@@ -19,7 +19,7 @@ from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, connected, heads_in_words, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
-from .plan import Plan, changes_revisions, pending, purges, rehearses
+from .plan import Plan, changes_revisions, compares, pending, purges, rehearses
 from .settings import Settings, settings
 from .transaction import StepConnection, StepTransaction
 
@@ -44,6 +44,9 @@ def run_migrations(engine: Engine, **options: Any) -> None:
             return
         with connected(engine, StepConnection) as database:
             if not changes_revisions():
+                context.configure(connection=database.connection, **options)
+                if compares():
+                    database.require_whole()
                 with _options_hidden(engine):
                     _run(connection=database.connection, **options)
                 return

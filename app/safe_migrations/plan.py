@@ -126,6 +126,14 @@ def purges() -> bool:
     return bool(context.get_context().purge)
 
 
+def compares() -> bool:
+    """Return whether the command compares the models with the database, or may, as check and migrate do.
+
+    Call it once the context is configured.
+    """
+    return "revision_context" in context.get_context().opts
+
+
 def rehearses() -> bool:
     """Return whether a rehearsal runs this step. Call it once the context is configured."""
     return bool(context.get_context().opts.get("rehearsal"))

@@ -1198,7 +1198,8 @@ def wait_for_sleep(engine: Engine) -> None:
 def test_killed(project: Project, engine: Engine) -> None:
     """After kill -9 the lock is held while the server still runs the last statement. The next run undoes the rest.
 
-    Until then status tells of it, and nothing of the journal is seen by what compares models and database.
+    Until then status tells of it, and what compares or copies the database refuses to. Afterwards, what compares them
+    sees no table of this package.
     """
     before = state(engine)
     changes = ["ALTER TABLE pet DROP COLUMN notes", "DROP TABLE measure", "DO SLEEP(10)"]
@@ -1210,11 +1211,17 @@ def test_killed(project: Project, engine: Engine) -> None:
     assert "another command has held the lock of this database" in project.db("-x", "lock_wait=0", "upgrade").stderr
     status = project.db("status")
     assert (1, True) == (status.returncode, "half-way  a run is in progress" in status.stdout)
-    assert "_migration_" not in project.db("check").stderr
+    for command in ("check", "migrate", "rehearse"):
+        done = project.db(command)
+        assert (1, True) == (done.returncode, "Error: a run is in progress or was killed" in done.stderr), done.stderr
     project.write(*revision("a1", FIRST, "pass"))
     told = project.ok("upgrade")
     assert re.search("A run was killed here. Rolled back: .*table pet, table measure", told)
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
+    with engine.begin() as connection:
+        run(connection, ["CREATE TABLE _migration_saved_a (id INT PRIMARY KEY)"])
+    told = project.db("check").stderr
+    assert (True, False) == ("New upgrade operations detected" in told, "_migration_" in told)
 
 
 def test_killed_later(project: Project, engine: Engine) -> None:

@@ -254,13 +254,17 @@ class Adapter(ABC):
 
         Raise MigrationError if a restore was interrupted.
         """
+        self.require_restored(connection)
+        connection.rollback()
+
+    def require_restored(self, connection: Connection) -> None:
+        """Raise MigrationError if a restore was interrupted."""
         if file := self.broken_restore(connection):
             raise MigrationError(
                 "a restore was interrupted: this database is incomplete.",
                 "run it again, or restore another backup:",
                 f"flask db restore {shlex.quote(file)}",
             )
-        connection.rollback()
 
     @abstractmethod
     def prepared(self, connection: Connection, retry: RetryPolicy) -> AbstractContextManager[StepDone]:

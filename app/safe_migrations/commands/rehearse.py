@@ -44,6 +44,7 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
         opened(config) as (database, using),
         locked(database, using.lock_wait, "rehearsal"),
     ):
+        database.require_whole()
         heads = database.heads()
         if not upgrades(ScriptDirectory.from_config(config), destination, heads):
             click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
