@@ -524,6 +524,21 @@ def test_restore_fails_half_way(project: Project, engine: Engine, backend: str) 
     assert "half-way" not in project.db("status").stdout
 
 
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_no_right_to_events(project: Project, engine: Engine, backend: str) -> None:
+    """A user whose rights do not suffice for a backup gets the line that gives them."""
+    user, name = f"u{uuid4().hex[:12]}", engine.url.database
+    run(engine, f"CREATE USER {user} IDENTIFIED BY 'secret'")
+    run(engine, f"GRANT SELECT, LOCK TABLES, SHOW VIEW, TRIGGER ON {name}.* TO {user}")
+    try:
+        url = engine.url.set(username=user, password="secret").render_as_string(hide_password=False)
+        errors = project.db("backup", DATABASE_URL=url).stderr
+    finally:
+        run(engine, f"DROP USER {user}")
+    assert "to database" in errors
+    assert f"GRANT ALL ON `{name}`.* TO '{user}'@" in errors, errors
+
+
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_restore_interrupted(project: Project, engine: Engine, backend: str, number: int) -> None:

@@ -17,6 +17,9 @@ LONGEST = 400
 # How servers refuse something for which a user has no right.
 RIGHTS = re.compile("permission denied|must be (owner|member|superuser|able to)|denied (to user|for)", re.IGNORECASE)
 
+# The same of MySQL and MariaDB, of what needs a right to the whole database, such as its events.
+ACCESS = re.compile("Access denied for user (?P<account>'.*?'@'.*?') to database '(?P<database>.*?)'")
+
 
 class ToolError(MigrationError):
     """A program is missing, too old, or has failed."""
@@ -123,6 +126,9 @@ def _failure(path: str, status: int, stderr: str, package: str) -> ToolError:
         return ToolError(what, "install one that can:", f"apt-get install {package}")
     if "due to lock timeout" in words or "Lock wait timeout" in words:
         return LockTimeOutError(what, "wait for the other sessions, and run it again. To see them:", "flask db status")
+    if found := ACCESS.search(words):
+        fix = "give the user its rights, as the server's administrator:"
+        return ToolError(what, fix, f"GRANT ALL ON `{found['database']}`.* TO {found['account']};")
     if RIGHTS.search(words):
         return ToolError(
             what,
