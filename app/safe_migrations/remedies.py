@@ -152,6 +152,15 @@ EXISTS = (
     ),
 )
 
+# In an ALTER TABLE. The words of MySQL or MariaDB, in strict mode.
+MISFITS = (
+    Remedy(
+        r"(Data truncated|Data too long|Out of range value) for column '(?P<column>.*?)' at row",
+        "change the rows that do not fit the column's new type, then run the command again. See their values:",
+        "SELECT `{column}`, COUNT(*) FROM {table} GROUP BY `{column}`;",
+    ),
+)
+
 FILE = (
     Remedy(
         r"(?P<file>env\.py|script\.py\.mako|alembic\.ini)",
@@ -229,7 +238,8 @@ def _explained(error: BaseException, situation: Situation) -> MigrationError:
         return error
     if place is not None:
         revision = _upgrading(error) or ""
-        remedies = (*(WITHOUT_DATABASE if situation.sql else ()), *(EXISTS if revision else ()), *SCRIPT)
+        by_stage = (*(WITHOUT_DATABASE if situation.sql else ()), *(EXISTS if revision else ()))
+        remedies = (*by_stage, *(MISFITS if _altered_table(error) else ()), *SCRIPT)
         return _error(error, situation, remedies, "{where}: {words}", place, revision)
     if isinstance(error, LoginError) or (isinstance(error, DBAPIError) and error.statement is None):
         return _error(error, situation, LOGIN, "cannot reach {where}: {words}")
@@ -259,7 +269,7 @@ def _error(
     names = {**_names(situation), "words": words, "where": where, "revision": revision}
     if place:
         names["file"] = shlex.quote(relative(place[0]))
-    names |= found.groupdict()
+    names |= {"table": _altered_table(error), **found.groupdict()}
     lines = (line.format(**names) for line in remedy.lines.splitlines())
     return MigrationError(what.format(**names), remedy.fix, *lines)
 
@@ -342,6 +352,13 @@ def _first(error: BaseException | None, matches: Callable[[DBAPIError], object])
 def _says_disk(error: DBAPIError) -> bool:
     """Return True for a statement that failed at a full or read-only disk."""
     return error.statement is not None and DISK.search(summary(error)) is not None
+
+
+def _altered_table(error: BaseException) -> str:
+    """Return the table of the ALTER TABLE that failed, as it is written there; an empty string if none did."""
+    statement = (error.statement if isinstance(error, DBAPIError) else None) or ""
+    found = re.match(r"\s*ALTER\s+TABLE\s+(\S+)", statement, re.I)
+    return found[1] if found else ""
 
 
 def _upgrading(error: BaseException) -> str | None:

@@ -456,6 +456,19 @@ def test_rows_that_exist(project: Project) -> None:
     assert "Fix: correct the script; see which" in project.db("upgrade").stderr
 
 
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_rows_that_do_not_fit(project: Project, database: str, backend: str) -> None:
+    """If the type of a column loses a value that a row has, the message has the query that shows all values."""
+    kinds = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('kind', sa.String(9)))"
+    project.write(*revision("a1", FIRST, f"{kinds}\nop.execute(\"INSERT INTO pet VALUES (1, 'dog')\")"))
+    project.ok("upgrade")
+    alter = "op.execute(\"ALTER TABLE pet MODIFY kind ENUM('cat')\")"
+    project.write(*revision("b1", "a1", alter))
+    errors = project.db("-x", "review=off", "upgrade").stderr
+    assert "Fix: change the rows that do not fit the column's new type" in errors, errors
+    assert "    SELECT `kind`, COUNT(*) FROM pet GROUP BY `kind`;" in errors
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
