@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from alembic import context
 from flask import current_app
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .autogenerate.directives import autogenerate_options
 from .console import Progress, StepDone, log, log_on_stderr
@@ -72,8 +72,8 @@ def run_migrations(engine: Engine, **options: Any) -> None:
                 wanted = _wants_backup(plan, database, using.backup)
                 backup = before_steps(backups, database, plan, using.retry) if wanted else None
                 with (
+                    _ended(backups, database, plan.heads, backup),
                     _backup_named(lambda: backup),
-                    _backups_pruned(backups, database, plan.heads, backup),
                     database.adapter.prepared(database.connection, using.retry) as step_done,
                 ):
                     transaction = StepTransaction(database, lock)
@@ -115,23 +115,34 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
 
 
 @contextmanager
-def _backups_pruned(
-    backups: "Backups", database: Database, heads: tuple[str, ...], backup: Path | None
-) -> Iterator[None]:
+def _ended(backups: "Backups", database: Database, heads: tuple[str, ...], backup: Path | None) -> Iterator[None]:
     """Remove older backups after a run that succeeds; after one that was rolled back, a repeated backup of its own.
 
-    A script may end the run by SystemExit.
+    Add to the error of a failed run where the database is. A script may end the run by SystemExit.
     """
     try:
         yield
     except BaseException as error:
-        if backup and not _left_something(error) and not database.connection.invalidated:
-            with suppress(DBAPIError):  # of a connection that is lost: then it is not known what remains
-                if set(heads) == set(database.heads()):
+        if not database.connection.invalidated:
+            with suppress(SQLAlchemyError):  # of a connection that is lost: then it is not known what remains
+                database.connection.rollback()
+                now = database.heads()
+                is_rolled_back = not _left_something(error)
+                _name_place(error, now, is_rolled_back)
+                if backup and is_rolled_back and set(heads) == set(now):
                     backups.drop_repeated(backup)
         raise
     if backup:
         backups.prune()
+
+
+def _name_place(error: BaseException, heads: tuple[str, ...], is_rolled_back: bool) -> None:
+    """Add where the database is to the message of ``error``, before what remains and the line with the backup."""
+    if rehearses():  # on a copy
+        return
+    start = "It was rolled back; the" if is_rolled_back else "The"
+    notes = getattr(error, "__notes__", [])
+    error.__notes__ = [f"{start} database is at {heads_in_words(heads)}.", *notes]
 
 
 def _left_something(error: BaseException) -> bool:
@@ -233,9 +244,6 @@ def _run_with_retries(
                 raise lock_timeout_error(database, retry, f"flask db {again}", error.statement) from error
             raise
         except BaseException as error:
-            if error is transaction.error:
-                connection.rollback()
-                error.args = (f"{error}\nThe database is at {heads_in_words(database.heads())}.",)
             if adapter.reruns and transaction.part_committed:
                 error.add_note("The step's changes up to the end of its autocommit block remain: they were committed.")
             raise

@@ -441,12 +441,33 @@ def test_made_before_the_history(project: Project, database: str, backend: str) 
     )
     assert 0 == project.run("make").returncode
     done = project.db("upgrade")
-    line = done.stderr.strip().splitlines()[-1].strip()
+    line = done.stderr.strip().splitlines()[-2].strip()
     assert (1, f"flask db stamp {FIRST}") == (done.returncode, line)
     assert (True, False) == ("already exists" in done.stderr, "Could not be undone" in done.stderr), done.stderr
     project.ok(*line.split()[2:])
     assert "Nothing to do" in project.ok("upgrade")
     project.ok("check")
+
+
+@pytest.mark.parametrize(
+    ("body", "before", "after"),
+    [
+        ("op.execute('SELECT nope')", FIRST, FIRST),
+        ("raise SystemExit(0)", FIRST, FIRST),
+        ("op.execute('SELECT nope')", "base", {"sqlite": "base", "mysql": FIRST, "postgresql": FIRST}),
+    ],
+)
+def test_place_after_a_failure(
+    project: Project, database: str, backend: str, body: str, before: str, after: str | dict[str, str]
+) -> None:
+    """The message about a run that fails ends with where the database is: SQLite rolls back a whole run."""
+    project.ok("upgrade", FIRST)
+    project.ok("downgrade", before)
+    project.write(*revision("a1", FIRST, f"op.create_table('pet', sa.Column('id', sa.Integer()))\n{body}"))
+    done = project.db("upgrade")
+    place = after if isinstance(after, str) else after[backend]
+    assert (1, f"It was rolled back; the database is at {place}.") == (done.returncode, done.stderr.splitlines()[-1])
+    assert place in project.ok("current") or place == "base"
 
 
 def test_rows_that_exist(project: Project) -> None:

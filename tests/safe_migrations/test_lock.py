@@ -175,7 +175,7 @@ def test_a_lost_lock_stops_the_run(project: Project, backend: str, engine: Engin
     done = project.db("upgrade")
     assert (1, {"alembic_version", "user"}) == (done.returncode, set(inspect(engine).get_table_names()))
     assert "Error: the lock of this database was lost during the run" in done.stderr
-    assert f"The database is at {FIRST}.\n" in done.stderr
+    assert f"database is at {FIRST}.\n" in done.stderr
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
