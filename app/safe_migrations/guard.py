@@ -251,14 +251,14 @@ def _run_with_retries(
 
 
 def _verify(database: Database, expected: set[str] | None) -> None:
-    """Raise MigrationError unless the database is committed to be at the revisions ``expected``.
+    """Raise HalfDoneError unless the database is committed to be at the revisions ``expected``.
 
     Alembic checks each step by itself: it counts the rows of alembic_version that it changes.
     """
     database.connection.rollback()  # a transaction that is still open was not committed
     stored = set(database.heads())
     if expected is not None and expected != stored:
-        raise MigrationError(
+        raise HalfDoneError(
             f"the database should be at {heads_in_words(expected)}, but it is at {heads_in_words(stored)}.",
             "see what else writes to the table alembic_version:",
             "flask db current",

@@ -125,6 +125,7 @@ def test_verified(project: Project) -> None:
     project.write(*revision("a1", FIRST, meddle))
     done = project.db("upgrade")
     assert (1, True) == (done.returncode, "the database should be at a1, but it is at base." in done.stderr)
+    assert "\nThe database is at base.\n" in done.stderr  # and nothing of a rollback: the script is committed
 
 
 def test_pool_of_one(database: str) -> None:
