@@ -289,6 +289,13 @@ def project(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
     return project
 
 
+def told_by(raised: BaseException) -> list[str]:
+    """Return the message of a command that has failed and its notes, except for the one with the revision."""
+    error = raised.__context__ if isinstance(raised, SystemExit) else raised
+    notes = getattr(error, "__notes__", [])
+    return [str(error), *(note for note in notes if " database is at " not in note)]
+
+
 @pytest.fixture
 def attempt(project: Project, app_on: Callable[[str], Flask]) -> Callable[..., list[str]]:
     """Runs flask_migrate.upgrade() or another of its functions on the scripts of ``project``, in this process.
@@ -302,8 +309,7 @@ def attempt(project: Project, app_on: Callable[[str], Flask]) -> Callable[..., l
             try:
                 command(directory=str(project.path / "migrations"), **options)
             except (Exception, SystemExit) as raised:
-                error = raised.__context__ if isinstance(raised, SystemExit) else raised
-                return [str(error), *getattr(error, "__notes__", [])]
+                return told_by(raised)
         return []
 
     return run

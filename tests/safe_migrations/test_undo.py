@@ -20,7 +20,7 @@ from app import create_app
 from app.extensions import db
 from app.safe_migrations.adapters.mysql.undo import undo
 from config import Config
-from tests.conftest import FIRST, Project, copied, is_mariadb, revision, run_on_server, server_url
+from tests.conftest import FIRST, Project, copied, is_mariadb, revision, run_on_server, server_url, told_by
 
 pytestmark = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 
@@ -742,8 +742,7 @@ class Home:
             try:
                 flask_migrate.upgrade(directory=str(self.project.path / "migrations"))
             except (Exception, SystemExit) as raised:
-                error = raised.__context__ if isinstance(raised, SystemExit) else raised
-                return [str(error), *getattr(error, "__notes__", [])]
+                return told_by(raised)
             finally:
                 db.engine.dispose()
         return []
