@@ -35,7 +35,7 @@ def test_upgrade_stops(database: str, reviewed: Project) -> None:
         "Instead: make it nullable, remove it from the model, deploy, and drop it in the next release:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.alter_column('email', existing_type=TYPE, nullable=True)\n"
-        "If it is safe, say so in migrations/versions/b1.py (line 10):\n"
+        "If it is safe, say so at the top of migrations/versions/b1.py, below down_revision (for line 10):\n"
         '    safety_assured = {"drop-column": "why it is safe"}\n'
         "Nothing was changed; the database is still at r0.\n"
     ) in re.sub(r"existing_type=.*(?=, nullable)", "existing_type=TYPE", done.stderr)

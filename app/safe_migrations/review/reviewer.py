@@ -161,7 +161,7 @@ def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
     if mode == "warn":
         log.warning("%s", loss.what)
         return
-    or_say = f"; or say in {relative(Path(script.path))} why it is safe; nothing was changed"
+    or_say = f"; or say at the top of {relative(Path(script.path))} why it is safe; nothing was changed"
     assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
     raise UnsafeError(loss.what, loss.remedy.replace("; nothing was changed", or_say), *loss.lines, assured)
 
@@ -187,7 +187,8 @@ def _in_one(findings: list[Finding], never: set[str]) -> str:
         return told
     lines = ", ".join(dict.fromkeys(str(finding.line) for finding in assurable))
     assured = ", ".join(dict.fromkeys(f'"{finding.code}": "why it is safe"' for finding in assurable))
-    return f"{told}\nIf it is safe, say so in {findings[0].file} (line {lines}):\n    safety_assured = {{{assured}}}"
+    place = f"at the top of {findings[0].file}, below down_revision (for line {lines})"
+    return f"{told}\nIf it is safe, say so {place}:\n    safety_assured = {{{assured}}}"
 
 
 def _finding(code: str, problem: Problem, level: Level, context: RuleContext) -> Finding:
