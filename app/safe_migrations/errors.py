@@ -54,7 +54,8 @@ def summary(error: BaseException) -> str:
         if len(number_and_text) == 2 and isinstance(number_and_text[0], int):
             return f"{number_and_text[1]} ({number_and_text[0]})"
         lines = str(error.orig).strip().splitlines()
-        return " ".join(line.strip() for line in lines[:1] + [line for line in lines[1:] if "DETAIL" in line])
+        more = [line for line in lines[1:] if line.startswith(("DETAIL:", "HINT:"))]
+        return " ".join(line.strip() for line in lines[:1] + more)
     if isinstance(error, StatementError) and error.orig is not None:  # raised before the driver was called
         return summary(error.orig)
     if isinstance(error, CommandError):

@@ -130,6 +130,11 @@ SCRIPT = (
         "with op.get_context().autocommit_block():",
     ),
     Remedy(r"^(SyntaxError|IndentationError|TabError):", "correct the script:", "python -m py_compile {file}"),
+    Remedy(  # PostgreSQL's hint: You might need to specify "USING code::integer".
+        r'cannot be cast automatically to type .*"USING (?P<using>.+)"',
+        "say in that op.alter_column() how values are converted:",
+        "postgresql_using='{using}'",
+    ),
     Remedy(r"", "correct the script; see which revision the database is at:", "flask db current"),
 )
 

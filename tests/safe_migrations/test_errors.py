@@ -470,6 +470,22 @@ def test_place_after_a_failure(
     assert place in project.ok("current") or place == "base"
 
 
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_cast_without_using(backend: str, database: str, project: Project) -> None:
+    """The server's hint about a cast that it does not do by itself becomes the line to paste, which makes it run."""
+    project.ok("upgrade", FIRST)
+    alter = "op.alter_column('user', 'email', existing_type=sa.String(120), type_=sa.Integer(){})"
+    project.write(*revision("a1", FIRST, alter.format("")))
+    done = project.db("upgrade")
+    assert (
+        'cannot be cast automatically to type integer HINT:  You might need to specify "USING email::integer".\n'
+        "Fix: say in that op.alter_column() how values are converted:\n"
+        "    postgresql_using='email::integer'\n"
+    ) in done.stderr
+    project.write(*revision("a1", FIRST, alter.format(", postgresql_using='email::integer'")))
+    project.ok("upgrade")
+
+
 def test_rows_that_exist(project: Project) -> None:
     """A row that a script inserts twice is a fault of the script: the message does not suggest a stamp."""
     text = "op.execute(\"INSERT INTO user VALUES (1, 'a', 'b')\")"
