@@ -1,5 +1,6 @@
 """Rules about columns: what they find beside the pairs of the README, and that the servers do what they claim."""
 
+import re
 from textwrap import dedent
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.safe_migrations.conftest import (
     locks,
     on_mysql,
     on_postgresql,
+    on_servers,
 )
 
 not_on_mysql = pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
@@ -56,18 +58,17 @@ def test_no_rename(review: Review, up: str) -> None:
     [
         (
             "op.add_column('user', sa.Column('login', sa.String(60)))\nop.drop_column('user', 'username')",
-            "    op.alter_column('user', 'username', existing_type=sa.String(length=60), new_column_name='login')",
+            "    op.execute('ALTER TABLE \"user\" RENAME COLUMN username TO login')",
         ),
         (
             "op.drop_column('user', 'nobody_knows')\nop.add_column('user', sa.Column('age', sa.Integer()))",
-            "    op.alter_column('user', 'nobody_knows', existing_type=sa.Integer(), new_column_name='age')",
+            "    op.execute('ALTER TABLE \"user\" RENAME COLUMN nobody_knows TO age')",
         ),
         (
             "with op.batch_alter_table('user') as batch_op:\n"
             "    batch_op.drop_column('username')\n"
             "    batch_op.add_column(sa.Column('Login', sa.Text()))",
-            "    with op.batch_alter_table('user') as batch_op:\n"
-            "        batch_op.alter_column('username', existing_type=sa.Text(), new_column_name='Login')",
+            '    op.execute(\'ALTER TABLE "user" RENAME COLUMN username TO "Login"\')',
         ),
         (
             "op.drop_table('user')\n"
@@ -108,6 +109,38 @@ def test_no_possible_rename(review: Review, up: str) -> None:
     nor what the same run makes.
     """
     assert [] == found(review(up, "postgresql"), "possible-rename")
+
+
+@on_servers
+def test_possible_rename_keeps_the_column(operating: Operating, review: Review, backend: str) -> None:
+    """The line to paste, when run, changes nothing but the name."""
+    connection, _ = operating
+    up = "op.add_column('user', sa.Column('nick', sa.String(9)))\nop.drop_column('user', 'email')"
+    (finding,) = found(review(up, backend), "possible-rename")
+    (statement,) = re.findall(r"op\.execute\(([\"'])(.*)\1\)", finding.instead)
+    before = {each["name"]: each for each in sa.inspect(connection).get_columns("user")}["email"]
+    connection.exec_driver_sql(statement[1])
+    after = {each["name"]: each for each in sa.inspect(connection).get_columns("user")}["nick"]
+    assert {**before, "name": "nick", "type": str(before["type"])} == {**after, "type": str(after["type"])}
+    connection.exec_driver_sql(statement[1].replace("email TO nick", "nick TO email"))
+    assert [] == found(review(f"op.execute({statement[1]!r})", backend), "shrink-column")
+
+
+def test_drop_column_words(database: str, backend: str, review_on: ReviewOn) -> None:
+    """The lines to paste import what they use; a column that is nullable already is not made so again."""
+    drop = "op.drop_column('user', 'email')"
+    (finding,) = found(review_on(drop), "drop-column")
+    imported = "    from sqlalchemy.dialects import mysql\n" if backend == "mysql" else ""
+    first, _, lines = finding.instead.partition(":\n")
+    assert first == "make it nullable, remove it from the model, deploy, and drop it in the next release"
+    assert lines.startswith(f"{imported}    with op.batch_alter_table('user') as batch_op:\n"), lines
+    (finding,) = found(
+        review_on(drop.replace("email", "age"), "ALTER TABLE {user} ADD COLUMN age INTEGER"), "drop-column"
+    )
+    assert (
+        "it is nullable already: remove it from the model, deploy, and run this drop only in the next release:\n"
+        "    op.drop_column('user', 'age')"
+    ) == finding.instead
 
 
 def test_possible_rename_without_rows(database: str, review_on: ReviewOn) -> None:

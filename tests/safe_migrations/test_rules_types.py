@@ -67,7 +67,9 @@ def test_change_type_words(review: Review) -> None:
     assert (
         "add a new column, copy what fits, switch the code to it, and drop this one in a later release:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
-        "        batch_op.add_column(sa.Column('email_new', sa.Integer(), nullable=True))"
+        "        batch_op.add_column(sa.Column('email_new', sa.Integer(), nullable=True))\n"
+        "If you change it anyway, PostgreSQL requires how to convert the values:\n"
+        "    postgresql_using='email::INTEGER'"
     ) == finding.instead
 
 
@@ -110,6 +112,55 @@ def test_shrink_column_unknown(review: Review, product: str) -> None:
         findings = review(alter("email", old, "String(60)"), product)
         assert ["blocks"] == levels(findings, "shrink-column")
     assert ["blocks"] == levels(review(alter("nobody_knows", None, "String(60)"), product), "shrink-column")
+
+
+RENAME = "op.alter_column('user', 'email', existing_type=sa.{}, existing_nullable=False, new_column_name='nick')"
+
+
+@pytest.mark.parametrize("product", SERVERS)
+def test_type_of_a_rename(review: Review, product: str) -> None:
+    """MySQL's CHANGE gives the column the type that the script says it has, which may be another than it has."""
+    shrunk, changed = (review(RENAME.format(type_), product) for type_ in ("String(100)", "Integer()"))
+    same = review(RENAME.format("String(120)"), product)
+    expected = [] if product == "postgresql" else ["blocks"]
+    assert (expected, expected) == (levels(shrunk, "shrink-column"), levels(changed, "change-type"))
+    assert [] == found(same, "shrink-column") + found(same, "change-type")
+    for finding in found(shrunk, "shrink-column") + found(changed, "change-type"):
+        assert "state the type that the column has:\n    existing_type=sa.String(length=120)" == finding.instead
+
+
+@on_mysql
+def test_type_of_a_rename_on_a_server(database: str, review_on: ReviewOn) -> None:
+    """It is compared with the database: other values of the same size, and other names of the type, are no change."""
+    long = "UPDATE {user} SET email = REPEAT('x', 111)"
+    assert ["blocks"] == levels(review_on(RENAME.format("String(100)"), long), "shrink-column")
+    null = "op.alter_column('user', 'email', existing_type=sa.String(100), nullable=True)"
+    assert ["blocks"] == levels(review_on(null), "shrink-column")
+    same = {"BOOL": "Boolean()", "JSON": "JSON()", "TEXT": "Text(1000)", "DECIMAL(10, 2)": "Numeric(10, 2)"}
+    same |= {"DATETIME": "DateTime(timezone=True)", "ENUM('a', 'b')": "Enum('a', 'b')", "FLOAT": "Float()"}
+    same |= {"CHAR(32)": "CHAR(32)", "BLOB": "LargeBinary()", "DOUBLE": "Double()", "TIME": "Time()"}
+    for number, (sql, type_) in enumerate(same.items()):
+        up = f"op.alter_column('user', 'x{number}', existing_type=sa.{type_}, new_column_name='y')"
+        findings = review_on(up, f"ALTER TABLE {{user}} ADD COLUMN x{number} {sql}")
+        assert [] == found(findings, "shrink-column") + found(findings, "change-type"), (sql, type_)
+
+
+@pytest.mark.parametrize(
+    ("column", "type_", "using"),
+    [
+        ("email", "Integer()", "postgresql_using='email::INTEGER'"),
+        ("email", "dialects.postgresql.UUID()", "postgresql_using='email::UUID'"),
+        ("id", "Boolean()", "postgresql_using='id::BOOLEAN'"),
+        ("id", "Date()", ""),
+    ],
+)
+def test_cast_with_using(review: Review, column: str, type_: str, using: str) -> None:
+    """A cast that PostgreSQL does only with USING has the argument in its lines, unless the script has it."""
+    old = "String(120)" if column == "email" else "Integer()"
+    (finding,) = found(review(alter(column, old, type_), "postgresql"), "change-type")
+    assert (using != "", True) == ("If you change it anyway" in finding.instead, using in finding.instead)
+    given = alter(column, old, type_).replace(", existing_nullable", ", postgresql_using='1', existing_nullable")
+    assert ["If you" in each.instead for each in found(review(given, "postgresql"), "change-type")] == [False]
 
 
 def test_shrink_column_nothing_held(review: Review) -> None:
@@ -192,7 +243,9 @@ def test_small_key_runs_out(operating: Operating) -> None:
     ],
 )
 def test_json_column(review: Review, up: str, expected: int) -> None:
-    """In new tables too."""
+    """In new tables too; the line to paste has its import."""
+    for finding in found(review(up, "postgresql"), "json-column"):
+        assert "model too:\n    from sqlalchemy.dialects import postgresql\n    sa.Column(" in finding.instead
     assert expected == len(found(review(up, "postgresql"), "json-column"))
 
 

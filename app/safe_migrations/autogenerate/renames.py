@@ -13,7 +13,7 @@ from sqlalchemy import Column
 from ..adapters.facts import Facts
 from ..console import log
 from ..review.known_schema import KnownColumn, Name
-from ..review.rules.possible_renames import same_family, similarity
+from ..review.rules.possible_renames import rename_column_sql, same_family, similarity
 from .questions import confirm, given_pairs, wrong_answer
 from .renamed_inspector import Renames, Scope, differences
 from .rendering import Directions, Lines, PerDialect, table_changes
@@ -127,11 +127,8 @@ def _table_renamed(schema: str | None, old: str, new: str) -> Lines:
 
 
 def _column_renamed(table: Name, old: str, new: str, facts: Facts) -> Directions:
-    """Rename a column by a statement that all databases have: MySQL's CHANGE, which Alembic uses, redefines it."""
-    begin = f"ALTER TABLE {facts.quoted(table[1], table[0])} RENAME COLUMN"
-    pairs = (facts.quoted(old), facts.quoted(new)), (facts.quoted(new), facts.quoted(old))
-    up, down = ([ops.ExecuteSQLOp(f"{begin} {before} TO {after}")] for before, after in pairs)
-    return up, down
+    up, down = (rename_column_sql(table, *names, facts) for names in ((old, new), (new, old)))
+    return [ops.ExecuteSQLOp(up)], [ops.ExecuteSQLOp(down)]
 
 
 def _known(column: "Column[Any]") -> KnownColumn:

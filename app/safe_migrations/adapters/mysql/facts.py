@@ -115,6 +115,10 @@ class MySQLFacts(Facts):
         in_place = replace(was, size=becomes.size if grows else was.size, values=becomes.values) == becomes
         return charset != new_charset or not (in_place and appends)
 
+    def stores_alike(self, one: TypeEngine[Any] | None, other: TypeEngine[Any] | None) -> bool:
+        """Return True if columns of both types are stored in the same way, whatever the types are called."""
+        return self._stored(one) == self._stored(other)
+
     def copies_for_default(self, default: str) -> bool:
         """Return True for anything in parentheses, numbers too; SQLAlchemy puts now() into parentheses."""
         return self.alters_by_copy and default.startswith("(")

@@ -15,7 +15,7 @@ from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..known_schema import KnownColumn
 from ..recorder import as_table
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import as_python, execute, python_type
+from .suggestions import as_python, execute, python_type, with_imports
 
 
 @rule(BLOCKS, ops.DropColumnOp)
@@ -28,11 +28,15 @@ def drop_column(op: ops.DropColumnOp, context: RuleContext) -> Problem:
     type_ = known.type if known and known.type is not None else NullType()
     name, schema = op.column_name, op.schema
     null = ops.AlterColumnOp(op.table_name, name, schema=schema, existing_type=type_, modify_nullable=True)
-    return Problem(
-        f"drops column {op.table_name}.{name}, which running code still reads",
-        "make it nullable, remove it from the model, deploy, and drop it in the next release:\n"
-        + as_python(null, batch=True).replace("sa.NullType()", "..."),
-    )
+    instead = "make it nullable, remove it from the model, deploy, and drop it in the next release:\n" + as_python(
+        null, batch=True
+    ).replace("sa.NullType()", "...")
+    if known and known.nullable:
+        instead = (
+            "it is nullable already: remove it from the model, deploy, and run this drop only in the next release:\n"
+            + as_python(op, batch=context.in_batch)
+        )
+    return Problem(f"drops column {op.table_name}.{name}, which running code still reads", instead)
 
 
 @rule(BLOCKS, ops.AlterColumnOp)
@@ -188,7 +192,7 @@ def modify_drops_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Prob
     keep = " ".join(words) if context.in_sql else ", ".join(lost.values())
     return Problem(
         f"changes {op.table_name}.{op.column_name} and drops what the script does not restate: {', '.join(lost)}",
-        f"restate what the column keeps:\n    {keep}",
+        "restate what the column keeps:\n" + with_imports(f"    {keep}"),
     )
 
 

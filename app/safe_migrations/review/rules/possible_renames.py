@@ -12,7 +12,7 @@ from ..known_schema import KnownColumn, KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql.ops import ChangeRowsOp
 from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
-from .suggestions import as_python
+from .suggestions import execute
 
 
 @dataclass
@@ -98,6 +98,11 @@ def _is_copied(old: _Thing, new: _Thing, revision: Revision) -> bool:
     return any(all(re.search(rf"\b{re.escape(each.name)}\b", text) for each in (old, new)) for text in texts)
 
 
+def rename_column_sql(table: Name, old: str, new: str, facts: Facts) -> str:
+    """Return a statement that all databases have; MySQL's CHANGE, which Alembic writes, redefines the column."""
+    return f"ALTER TABLE {facts.quoted(table[1], table[0])} RENAME COLUMN {facts.quoted(old)} TO {facts.quoted(new)}"
+
+
 def _renamed(old: _Thing, new: _Thing, context: RuleContext) -> Problem:
     schema, table = old.table
     if old.column is None:
@@ -105,9 +110,7 @@ def _renamed(old: _Thing, new: _Thing, context: RuleContext) -> Problem:
         line = f"    op.rename_table({table!r}, {new.name!r}{f', schema={schema!r}' if schema else ''})"
     else:
         what, lost = f"drops column {table}.{old.name} and adds {new.name}", "the data"
-        type_ = new.columns[0].type
-        renamed = ops.AlterColumnOp(table, old.name, schema=schema, modify_name=new.name, existing_type=type_)
-        line = as_python(renamed, batch=old.operation.batch)
+        line = execute(rename_column_sql(old.table, old.name, new.name, context.facts))
     return Problem(
         f"{what}, which looks like a rename; if it is, this loses {lost}",
         f"if it is a rename, write it as one:\n{line}",

@@ -99,12 +99,22 @@ class RuleContext:
     def type_before(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
         """Return the column's type: from the database, else from the script, else from the history.
 
+        The script is asked last if it gives the column that type, and no other: it may be wrong about the old one.
         None if that type does not exist on this database.
         """
         known = self.column(op)
         found = [op.existing_type, known.type if known else None]
-        in_order = found if self.tables.connection is None else found[::-1]
+        in_order = found if self.tables.connection is None and op.modify_type is not None else found[::-1]
         return next((type_ for type_ in in_order if self.facts.kind(type_) is not None), None)
+
+    def type_after(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
+        """Return the type that the operation gives the column; None if it leaves the type alone.
+
+        MySQL's MODIFY and CHANGE, as for a new name, give it the type that the script says it has.
+        """
+        if op.modify_type is not None or self.facts.product not in MYSQL or not self.redefines_column(op):
+            return op.modify_type
+        return None if self.mysql.stores_alike(self.type_before(op), op.existing_type) else op.existing_type
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,16 @@ def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = Fals
             return " " * indent + f"# write it by hand: it cannot be rendered ({summary(error)})"
     text = re.sub(r", (table_name|schema)=None(?=[,)])", "", re.sub(r",\n +", ", ", text))
     lines = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
-    return _indented(dedent("\n".join(lines)), " " * indent)
+    return with_imports(_indented(dedent("\n".join(lines)), " " * indent))
+
+
+def with_imports(lines: str) -> str:
+    """Return the lines below an import of the dialects whose types they use: a script imports only sa and op."""
+    dialects = sorted(set(re.findall(r"(?<![\w.'\"])(mysql|mariadb|postgresql|sqlite)\.(?=[A-Z])", lines)))
+    if not dialects:
+        return lines
+    indent = lines[: len(lines) - len(lines.lstrip())]
+    return f"{indent}from sqlalchemy.dialects import {', '.join(dialects)}\n{lines}"
 
 
 def concurrently(op: CreateIndexOp | DropIndexOp) -> str:

@@ -11,7 +11,7 @@ from ...adapters.casts import Cast, Kind, outside
 from ..recorder import as_table
 from .implied_ops import constraints_of
 from .registry import BLOCKS, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
-from .suggestions import as_python, python_type
+from .suggestions import as_python, python_type, with_imports
 
 BITS_OF_A_KEY = 64
 Type = TypeEngine[Any] | None
@@ -22,14 +22,15 @@ _Reference = tuple[str, str, Type]
 @rule(BLOCKS, ops.AlterColumnOp)
 def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report casts that change values or fail, and rewrites that block reads (PostgreSQL, "ALTER TABLE", Notes)."""
-    old, new, facts = context.type_before(op), op.modify_type, context.facts
+    old, new, facts = context.type_before(op), context.type_after(op), context.facts
     if new is None or facts.kind(new) is None or _is_enum_again(op, context):  # no such type: it cannot run here
         return None
     cast, what = facts.cast(old, new), _what(op, old, context)
     if cast is Cast.LOSES:
         has_value = column(op.column_name).is_not(None)
         level = WARNS if context.tables.has_rows(op.table_name, op.schema, has_value) is False else None
-        return Problem(f"{what}: values that do not fit are changed or refused", _new_column(op, context), level)
+        instead = _restate(old) if op.modify_type is None else _new_column(op, context) + _using(op, old, context)
+        return Problem(f"{what}: values that do not fit are changed or refused", instead, level)
     if cast is not Cast.KEEPS or not facts.rewrites(old, new):
         return None
     if context.tables.has_rows(op.table_name, op.schema) is False:
@@ -40,7 +41,7 @@ def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
 @rule(BLOCKS, ops.AlterColumnOp, on=SERVERS)
 def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report a smaller size: by database and SQL mode, larger values are cut, rounded or refused."""
-    old, new = context.type_before(op), op.modify_type
+    old, new = context.type_before(op), context.type_after(op)
     if new is None or context.facts.cast(old, new) is not Cast.SHRINKS:
         return None
     before, after = context.facts.kind(old), context.facts.kind(new)
@@ -53,7 +54,9 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     }
     return Problem(
         f"{_what(op, old, context)}: {there[too_large]}",
-        "leave the column as it is and limit the values in the app; or first deploy code that writes no values"
+        _restate(old)
+        if op.modify_type is None
+        else "leave the column as it is and limit the values in the app; or first deploy code that writes no values"
         " larger than the new type allows, shorten existing ones, then review again, connected to the database:\n"
         "    flask db review",
         WARNS if too_large is False else None,
@@ -62,21 +65,39 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
 
 def _what(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
     was = "" if old is None else f" from {context.facts.spelled(old)}"
-    return f"changes column {op.table_name}.{op.column_name}{was} to {context.facts.spelled(op.modify_type)}"
+    return f"changes column {op.table_name}.{op.column_name}{was} to {context.facts.spelled(context.type_after(op))}"
 
 
 def _is_enum_again(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     """Return True if only the values of an enum differ, or some are removed: other rules cover that."""
-    old, new = context.facts.kind(context.type_before(op)), context.facts.kind(op.modify_type)
+    old, new = context.facts.kind(context.type_before(op)), context.facts.kind(context.type_after(op))
     if old is None or new is None or not old.family == new.family == "enum":
         return False
     return old.name == new.name or not old.values <= new.values
+
+
+def _restate(old: Type) -> str:
+    """Return what to do about an existing_type that the column does not have, and that the statement gives it."""
+    type_ = "..." if old is None else python_type(old)
+    return "state the type that the column has:\n" + with_imports(f"    existing_type={type_}")
 
 
 def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
     added: Column[Any] = Column(f"{op.column_name}_new", op.modify_type)
     line = as_python(ops.AddColumnOp(op.table_name, added, schema=op.schema), batch=context.in_batch)
     return f"add a new column, copy what fits, switch the code to it, and drop this one in a later release:\n{line}"
+
+
+def _using(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
+    """Return how the script says it for a cast that PostgreSQL does only with USING; empty for any other."""
+    before, after = context.facts.kind(old), context.facts.kind(op.modify_type)
+    if context.facts.product not in POSTGRESQL or before is None or after is None or "postgresql_using" in op.kw:
+        return ""
+    if before.family != "text" and {before.family, after.family} != {"boolean", "integer"}:
+        return ""
+    using = f"{context.facts.quoted(op.column_name)}::{context.facts.spelled(op.modify_type)}"
+    argument = f"USING {using}" if context.in_sql else f"postgresql_using={using!r}"
+    return f"\nIf you change it anyway, PostgreSQL requires how to convert the values:\n    {argument}"
 
 
 @rule(WARNS, ops.CreateTableOp, ops.AddColumnOp, ops.CreateForeignKeyOp, on=SERVERS, new_tables=True)
@@ -103,7 +124,7 @@ def small_key(
         yield Problem(
             f"makes {table}.{name} ({spelled}) refer to {referred}.{target} ({spelled_target}); a foreign key"
             " whose type differs from its target is refused or slow",
-            f"give {table}.{name} the same type, in the model too:\n    {python_type(target_type)}",
+            f"give {table}.{name} the same type, in the model too:\n" + with_imports(f"    {python_type(target_type)}"),
         )
 
 
@@ -143,5 +164,5 @@ def json_column(op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, con
             yield Problem(
                 f"makes {op.table_name}.{name} json, which cannot be compared or indexed, and is parsed on each read",
                 "use jsonb, in the model too:\n"
-                f"    sa.Column({name!r}, sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'))",
+                + with_imports(f"    sa.Column({name!r}, sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'))"),
             )
