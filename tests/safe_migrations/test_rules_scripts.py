@@ -11,7 +11,7 @@ from app.safe_migrations.review.recorder import Recordings
 from app.safe_migrations.review.reviewer import review_revisions
 from config import database_url
 from tests.conftest import FIRST, Project, revision
-from tests.safe_migrations.conftest import Operating, Review, found, levels, locks, on_mysql, on_postgresql
+from tests.safe_migrations.conftest import Operating, Review, ReviewOn, found, levels, locks, on_mysql, on_postgresql
 
 PRODUCTS = tuple(FACTS)
 NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
@@ -366,3 +366,35 @@ def test_several_ddl(review: Review, up: str, expected: list[str]) -> None:
         findings = found(review(up, product), "several-ddl")
         assert len(expected) == len(findings)
         assert [True] * len(expected) == [words in each.message for words, each in zip(expected, findings, strict=True)]
+
+
+MISSING = "op.add_column('nosuch', sa.Column('x', sa.Integer()))\nop.add_column('user', sa.Column('x', sa.Integer()))"
+
+
+def test_missing_table(database: str, review_on: ReviewOn) -> None:
+    """A table that neither the database nor an earlier step has is named once, and there is no advice to alter it."""
+    findings = review_on(f"{MISSING}\nop.add_column('nosuch', sa.Column('y', sa.Integer()))")
+    (finding,) = found(findings, "not-inspectable")
+    assert (
+        "revision a1 changes table nosuch, which this database does not have, and which no earlier step creates "
+        "(not-inspectable)."
+    ) == finding.message
+    assert (
+        "correct the name, or create the table in an earlier step:\n    op.create_table('nosuch', ...)"
+    ) == finding.instead
+    assert [] == [each for each in findings if "nosuch" in each.instead and each is not finding]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "op.create_table('nosuch', sa.Column('id', sa.Integer()))",
+        "op.execute('CREATE TABLE nosuch AS SELECT 1 AS id')",
+        "op.rename_table('user', 'nosuch')",
+        "op.execute('CALL make_it()')",
+    ],
+)
+def test_table_of_an_earlier_step(database: str, review_on: ReviewOn, first: str) -> None:
+    """An earlier operation may create the table; SQL that cannot be read may have done so."""
+    findings = review_on(f"{first}\nop.add_column('nosuch', sa.Column('x', sa.Integer()))")
+    assert [] == found(findings, "not-inspectable")

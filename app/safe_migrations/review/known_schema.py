@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     column,
     func,
+    inspect,
     select,
     table,
 )
@@ -152,6 +153,8 @@ class KnownSchema:
         self._trial: Trial | None = None
         self.written: set[Name | None] = set()
         """Tables whose rows an earlier operation changes, which the database does not have yet; None for any table."""
+        self.complete = True
+        """Whether all operations so far were followed."""
 
     def begin_run(self) -> None:
         """Count tables as new only from here on."""
@@ -161,11 +164,25 @@ class KnownSchema:
         """Return a copy that can follow other operations, such as those of a downgrade."""
         copy = KnownSchema(self.facts, self.connection)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
+        copy.complete = self.complete
         return copy
 
     def is_new(self, name: str, schema: str | None = None) -> bool:
         """Return whether an earlier operation of the same run created the table."""
         return (schema, name) in self.new
+
+    def is_missing(self, name: str, schema: str | None = None) -> bool:
+        """Return True if the database has no such table, and no operation so far can have created it."""
+        if self.connection is None or not self.complete or None in self.written or self.is_new(name, schema):
+            return False
+        if self.table(name, schema).stored_as is not None:
+            return False
+        try:
+            return not inspect(self.connection).has_table(name, schema)
+        except SQLAlchemyError:
+            return False
+        finally:
+            self.connection.rollback()
 
     def table(self, name: str, schema: str | None = None) -> KnownTable:
         """Return what is known of the table; an empty one if nothing is."""

@@ -57,6 +57,7 @@ class Review:
         for operation in revision.upgrade:
             context = RuleContext(revision, "upgrade", operation, self.tables)
             yield from self._judged_and_followed(operation, context)
+        self.tables.complete &= "upgrade" not in revision.not_inspectable
         tables = self.tables.branch()
         yield from self._judged(revision, RuleContext(revision, "downgrade", None, tables))
         for operation in revision.downgrade:
@@ -68,6 +69,7 @@ class Review:
         try:
             context.tables.follow(operation)
         except Exception as error:
+            context.tables.complete = False
             fault = _fault("has an operation that the review cannot follow", error)
             yield _finding("not-inspectable", fault, WARNS, context)
 

@@ -126,14 +126,17 @@ def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
 
 
 def _altered_tables(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, Name, bool]]:
-    """Yield each DDL statement on a table in upgrade(): its first operation, the table, and if this run creates it."""
+    """Yield each DDL statement on a table in upgrade(): its first operation, the table, and if this run creates it.
+
+    A table that does not exist is taken for one that this run creates: it has no rows, and nothing waits for it.
+    """
     tables = tables.branch()
     before: tuple[object, object] | None = None
     for operation in revision.upgrade:
         op, table = operation.op, tables.of(operation.op)
         statement = (operation.statement or op, table)
         keeps = isinstance(op, CommandOp) and op.keeps_schema
-        was_new = table is not None and tables.is_new(*table)
+        was_new = table is not None and (tables.is_new(*table) or tables.is_missing(*table))
         tables.apply(op)
         if table is not None and _is_ddl(operation, {"ALTER"}) and not keeps and statement != before:
             yield operation, (table[1], table[0]), was_new or tables.is_new(*table)

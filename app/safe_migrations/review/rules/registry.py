@@ -99,7 +99,7 @@ class RuleContext:
     def type_before(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
         """Return the column's type: from the database, else from the script, else from the history.
 
-        The script is asked last if it gives the column that type, and no other: it may be wrong about the old one.
+        The script comes last if it states no new type: on MySQL, the one that it states then becomes the type.
         None if that type does not exist on this database.
         """
         known = self.column(op)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from alembic.operations import ops
 from flask import current_app
 
 from ..findings import Assurances
@@ -32,6 +33,9 @@ HEAVY = {
 """What blocks reads or writes of a table on PostgreSQL until it is done, and what to do instead."""
 LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
 """The modes of LOCK TABLE that do not block reads or writes."""
+
+CHANGES_TABLE = (ops.AddColumnOp, ops.AlterColumnOp, ops.DropColumnOp, ops.AddConstraintOp, ops.CreateIndexOp)
+"""Operations that fail without their table."""
 
 
 @rule(WARNS, CommandOp)
@@ -107,6 +111,24 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
             '    flask db revision -m "move the rows"',
             line=reason.line,
         )
+
+
+@rule(WARNS, Revision, code="not-inspectable")
+def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem]:
+    """Report a table that the database at hand does not have, and that no earlier step creates."""
+    tables, reported = context.tables.branch(), set[tuple[str, str | None]]()
+    for operation in revision.upgrade if tables.connection is not None else ():
+        table = tables.of(operation.op)
+        changes = isinstance(operation.op, CHANGES_TABLE) and operation.statement is None  # SQL may say IF EXISTS
+        if changes and table is not None and table not in reported and tables.is_missing(*table):
+            reported.add(table)
+            name = ".".join(filter(None, (table[1], table[0])))
+            yield Problem(
+                f"changes table {name}, which this database does not have, and which no earlier step creates",
+                f"correct the name, or create the table in an earlier step:\n    op.create_table({table[0]!r}, ...)",
+                line=operation.line,
+            )
+        tables.apply(operation.op)
 
 
 @rule(WARNS, Revision)
