@@ -537,7 +537,7 @@ def test_rights(project: Project, engine: Engine, backend: str) -> None:
         right = "GRANT ALL ON rehearsal.*" if backend == "mysql" else "CREATE DATABASE rehearsal OWNER rehearsal;"
         assert (1, True, True) == (done.returncode, right in done.stderr, "Fix: " in done.stderr), done.stderr
         assert password not in done.stderr
-        assert "Nothing to rehearse" in project.ok("rehearse", "base")
+        assert "Nothing to rehearse" in project.ok("rehearse", FIRST)
         named = other.set(drivername=backend, query={})
         project.environ["MIGRATION_REHEARSAL_URL"] = named.render_as_string(hide_password=False)
         for _ in range(2):
