@@ -1,3 +1,2 @@
 # Read by `flask`; never a secret, it is committed. Secrets and what differs between machines go into .env.
 FLASK_APP=wsgi.py
-FLASK_DB_INIT_TEMPLATE=app/safe_migrations/template

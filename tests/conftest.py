@@ -271,7 +271,9 @@ def copied(folder: Path, forks: bool = False) -> Project:
     return Project(path, environ, forks and forking.can_fork())
 
 
-def revision(name: str, parents: str | tuple[str, ...], up: str, down: str = "pass", more: str = "") -> tuple[str, str]:
+def revision(
+    name: str, parents: str | tuple[str, ...] | None, up: str, down: str = "pass", more: str = ""
+) -> tuple[str, str]:
     """File name and text of a revision script; ``up`` and ``down`` are Python, of one or more lines, as is ``more``."""
     return f"migrations/versions/{name}.py", (
         "import sqlalchemy as sa\nfrom alembic import op\n\n"

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .autogenerate.directives import autogenerate_options
 from .console import Progress, StepDone, log, log_on_stderr
-from .database import Database, connected, heads_in_words, name_database
+from .database import Database, app_engine, connected, heads_in_words, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import Plan, changes_revisions, compares, pending, purges, rehearses
@@ -27,17 +27,20 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, does withou
     from .backups.files import Backups
 
 
-def run_migrations(engine: Engine, **options: Any) -> None:
-    """Run the command that loaded env.py on the database behind ``engine``, with ``options`` for context.configure().
+def run_migrations(engine: Engine | None = None, **options: Any) -> None:
+    """Run the command that loaded env.py, on the app's database or the one behind ``engine``.
 
-    Raise SQLAlchemy's DBAPIError if the database refuses a statement, LoginError if there is no connection, and
-    MigrationError if this package refuses something.
+    ``options`` are those of context.configure(), besides what the app gave Migrate(). Raise SQLAlchemy's DBAPIError if
+    the database refuses a statement, LoginError if there is no connection, and MigrationError if this package refuses
+    something.
     """
-    options = autogenerate_options(options)
+    extension = current_app.extensions["migrate"]
+    engine = engine or app_engine()
+    options = autogenerate_options({"target_metadata": extension.db.metadata, **extension.configure_args, **options})
     name_database(context.config, engine)
     using = settings()
     own = {name: value for name, value in options.items() if name.startswith("version_table")}
-    current_app.extensions["migrate"].configure_args.update(own)  # where env.py alone names them
+    extension.configure_args.update(own)  # where env.py alone names them
     with log_on_stderr():
         if context.is_offline_mode():
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)

@@ -129,7 +129,7 @@ CASES = {
     "merge-of-one": Case(
         f"nothing to merge: a merge takes two revisions, and {FIRST} is the only one.", "flask db heads", "merge heads"
     ),
-    "multidb": Case("template is for one database", "--template flask-multidb", "init --multidb -d other", status=2),
+    "multidb": Case("template of --multidb is not safe yet", "Fix: flask db init", "init --multidb -d other", status=2),
     "no-versions": Case(
         "the folder migrations/versions is missing",
         "git checkout -- migrations/versions",

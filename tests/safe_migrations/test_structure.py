@@ -12,6 +12,7 @@ FILES = [file for file in PACKAGE.rglob("*.py") if "template" not in file.parts]
 
 # Where a function imports what a web server, or a run with nothing to do, does without (commands/group.py).
 LAZY = (
+    "__init__.py",
     "commands/*.py",
     "guard.py",
     "plan.py",

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import re
+import shlex
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from click.core import ParameterSource
 from flask import current_app, g
 from flask.helpers import get_debug_flag
 
+from ..errors import MigrationError, relative
 from ..remedies import Situation, message, script_place
 
 directory_option = click.option(
@@ -76,7 +78,7 @@ def _complete_usage(ctx: click.Context) -> None:
         raise click.UsageError(f'No revisions to merge. Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
     if ctx.params.get("multidb") and ctx.get_parameter_source("template") is not ParameterSource.COMMANDLINE:
         raise click.UsageError(
-            f"This project's template is for one database. Instead: {ctx.command_path} --template flask-multidb", ctx
+            f"The template of --multidb is not safe yet; this one is for one database. Fix: {ctx.command_path}", ctx
         )
 
 
@@ -88,9 +90,22 @@ def _situation(ctx: click.Context) -> Situation:
 
 
 def _require_env(directory: Path) -> None:
-    """Raise FileNotFoundError if env.py is missing: Alembic would run its bytecode."""
-    if (directory / "versions").is_dir() and not (directory / "env.py").exists():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory / "env.py"))
+    """Raise FileNotFoundError if env.py is missing: Alembic would run its bytecode.
+
+    Raise MigrationError for stock's, which would run the steps without the guard, behind commands that promise to be safe.
+    """
+    env = directory / "env.py"
+    if not (directory / "versions").is_dir():
+        return
+    if not env.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(env))
+    if "safe_migrations" not in env.read_text(encoding="utf-8", errors="replace"):
+        template = Path(__file__).parents[1] / "template" / "env.py"
+        raise MigrationError(
+            f"{relative(env)} does not hand its work to this package, so nothing makes a run safe.",
+            "replace it, and give run_migrations() there what yours passes to context.configure():",
+            f"cp {shlex.quote(relative(template))} {shlex.quote(relative(env))}",
+        )
 
 
 def _require_settings(ctx: click.Context, directory: Path) -> None:

@@ -3,11 +3,12 @@
 A web server loads this module: it registers the commands and imports none of them.
 
 The policy for imports inside functions: they are for what a web server, or a run with nothing to do, does without. So
-only commands/, guard.py, plan.py, database.py, autogenerate/directives.py, review/recorder.py and adapters/*/adapter.py
-have them, and adapters/sql_words.py, for sqlglot.
+only __init__.py, commands/, guard.py, plan.py, database.py, autogenerate/directives.py, review/recorder.py and
+adapters/*/adapter.py have them, and adapters/sql_words.py, for sqlglot.
 """
 
 from collections.abc import Callable
+from copy import copy
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,9 @@ from flask_migrate.cli import db as stock
 from ..errors import MigrationError
 from ..internals import allow_percent_in_path
 from .command import MigrationCommand, config_of, directory_option
+
+# What `flask db init` writes.
+TEMPLATE = Path(__file__).parents[1] / "template"
 
 # Each command of this package, and the module that has it.
 ADDED = {
@@ -54,14 +58,17 @@ class MigrationGroup(click.Group):
         return command
 
 
-def init_app(app: Flask) -> None:
+def add_commands(app: Flask) -> None:
     """Replace Flask-Migrate's group with this one, under the same name."""
     allow_percent_in_path()
     app.cli.add_command(group, app.extensions["migrate"].migrate.command)
 
 
 def _with_revision_option(command: click.Command) -> MigrationCommand:
-    params = list(command.params)
+    params = [copy(param) for param in command.params]  # Flask-Migrate's own serve other apps of this process
+    for param in params:
+        if param.name == "template":
+            param.default = str(TEMPLATE)
     if any(param.name == "revision" for param in params):
         params.append(click.Option(["--revision", "target"], metavar="REV", help="The same as the argument."))
     callback = command.callback

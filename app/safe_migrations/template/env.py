@@ -2,8 +2,6 @@
 
 from flask import current_app
 
-from app.safe_migrations.guard import run_migrations
+run_migrations = current_app.extensions["safe_migrations"]
 
-extension = current_app.extensions["migrate"]
-
-run_migrations(extension.db.engine, target_metadata=extension.db.metadata, **extension.configure_args)
+run_migrations()  # takes options of context.configure(), such as include_object
