@@ -134,14 +134,3 @@ class Config:
     SQLALCHEMY_TRACK_MODIFICATIONS = False
     # A server or a proxy drops connections that are idle, often after 300 seconds: ask before use, renew before that.
     SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "pool_recycle": 280}
-
-    # The README explains these; a setting that is None has the default of app/safe_migrations/settings.py.
-    MIGRATION_LOCK_WAIT = os.environ.get("MIGRATION_LOCK_WAIT")
-    MIGRATION_LOCK_TIMEOUT = os.environ.get("MIGRATION_LOCK_TIMEOUT")
-    MIGRATION_LOCK_RETRIES = os.environ.get("MIGRATION_LOCK_RETRIES")
-    MIGRATION_BACKUP = os.environ.get("MIGRATION_BACKUP")
-    MIGRATION_BACKUP_DIR = os.environ.get("MIGRATION_BACKUP_DIR")
-    MIGRATION_BACKUP_KEEP = os.environ.get("MIGRATION_BACKUP_KEEP")
-    MIGRATION_REVIEW = os.environ.get("MIGRATION_REVIEW")
-    MIGRATION_TARGETS = os.environ.get("MIGRATION_TARGETS")
-    MIGRATION_REHEARSAL_URL = os.environ.get("MIGRATION_REHEARSAL_URL")

@@ -1,4 +1,4 @@
-"""The settings of one run: the app's, or what `-x name=value` says instead."""
+"""The settings of one run: what `-x name=value` says, else the app's config, else the environment."""
 
 import os
 import shlex
@@ -24,7 +24,7 @@ REVIEW = ("enforce", "warn", "off")
 # Seconds: as milliseconds, PostgreSQL's lock_timeout has to be an int32.
 LARGEST = 2_000_000
 
-# Where the app sets none. By the name behind `-x`; MIGRATION_LOCK_WAIT is "lock_wait". The README explains them.
+# By the name behind `-x`; MIGRATION_LOCK_WAIT is "lock_wait". The README explains them.
 DEFAULTS: dict[str, Any] = {
     "lock_wait": 300,
     "lock_timeout": 5,
@@ -72,8 +72,9 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
     """
     _require_known(given, directory)
     _require_no_typo(os.environ)
-    configured = {name: current_app.config.get(_key(name)) for name in DEFAULTS}
-    values = {**DEFAULTS, **{name: value for name, value in configured.items() if value is not None}, **given}
+    sources = (current_app.config, os.environ)
+    configured = {name: source[_key(name)] for source in sources[::-1] for name in DEFAULTS if _key(name) in source}
+    values = {**DEFAULTS, **configured, **given}
     backup_dir = str(values["backup_dir"] or "").strip()
     if not backup_dir:  # it would mix the backups with everything else in instance/
         raise _wrong("backup_dir", "empty", "name a folder, below instance/ unless it is a full path")

@@ -92,7 +92,7 @@ def _situation(ctx: click.Context) -> Situation:
 def _require_env(directory: Path) -> None:
     """Raise FileNotFoundError if env.py is missing: Alembic would run its bytecode.
 
-    Raise MigrationError for stock's, which would run the steps without the guard, behind commands that promise to be safe.
+    Raise MigrationError for stock's: it would run the steps without the guard.
     """
     env = directory / "env.py"
     if not (directory / "versions").is_dir():
