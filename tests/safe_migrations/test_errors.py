@@ -129,7 +129,9 @@ CASES = {
     "merge-of-one": Case(
         f"nothing to merge: a merge takes two revisions, and {FIRST} is the only one.", "flask db heads", "merge heads"
     ),
-    "multidb": Case("template of --multidb is not safe yet", "Fix: flask db init", "init --multidb -d other", status=2),
+    "multidb": Case(
+        "template of --multidb is not safe yet", "Fix: python -m flask db init", "init --multidb -d other", status=2
+    ),
     "no-versions": Case(
         "the folder migrations/versions is missing",
         "git checkout -- migrations/versions",
@@ -236,7 +238,9 @@ CASES = {
         "revision -m x",
         files={"migrations/script.py.mako": None},
     ),
-    "bad-env": Case("migrations/env.py, line 1", "correct", files={"migrations/env.py": "import nowhere\n"}),
+    "bad-env": Case(
+        "migrations/env.py, line 1", "correct", files={"migrations/env.py": "import nowhere  # for safe_migrations\n"}
+    ),
     "bad-ini": Case("alembic.ini", "cp app/", "heads", files={"migrations/alembic.ini": "[alembic\nx"}),
     "init-again": Case("migrations already exists", "flask db migrate", "init"),
 }

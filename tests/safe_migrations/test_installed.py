@@ -175,8 +175,10 @@ def test_adopted(stock: Stock, engine: Engine) -> None:
     with (stock.path / "models.py").open("a") as models:
         models.write("\n\nclass Pet(db.Model):\n    id = db.Column(db.Integer, primary_key=True)\n")
     assert "ok" in stock.ok("rehearse")
-    first, second = stock.start("upgrade"), stock.start("upgrade")
-    assert ([0, 0], True) == ([first.wait(120), second.wait(120)], "pet" in inspect(engine).get_table_names())
+    with stock.start("upgrade") as first, stock.start("upgrade") as second:
+        said = [process.communicate(timeout=120)[1] for process in (first, second)]
+    assert (0, 0) == (first.returncode, second.returncode), said
+    assert "pet" in inspect(engine).get_table_names()
     assert HEAD in stock.ok("backups")
     stock.ok("downgrade")
     assert before == inspect(engine).get_table_names()
