@@ -150,6 +150,7 @@ def test_broken_script(
     (tmp_path / "versions").mkdir()
     (tmp_path / "versions" / "a1.py").write_text("def upgrade(:")
     monkeypatch.setattr(app.extensions["migrate"].migrate, "directory", str(tmp_path))
+    monkeypatch.setattr(app.logger, "disabled", False)  # stock's env.py disables it
     assert (503, {"status": "behind"}) == readiness(app)
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     expected = "not ready: the revision scripts cannot be read: SyntaxError: invalid syntax (a1.py, line 1)"

@@ -47,7 +47,7 @@ def engine(database: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def review(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Review]:
-    """Reviews a script that follows the first one, as its README shows it: all of it, or the body of upgrade()."""
+    """Reviews a script that follows the first one, as RULES.md shows it: all of it, or the body of upgrade()."""
 
     def run(code: str, product: str) -> list[Finding]:
         script = ScriptDirectory.from_config(migrate.get_config(str(project.path / "migrations")))
@@ -60,7 +60,7 @@ def review(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Review]
 
 
 def script_of(code: str) -> str:
-    """The whole script: it has one way, but what the README shows."""
+    """The whole script: it has one way, but what RULES.md shows."""
     head = f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = 'a1'\ndown_revision = {FIRST!r}\n\n"
     if not re.search(r"^(def|safety_assured|from app)\b", code, re.MULTILINE):
         code = f"def upgrade():\n{indent(code, '    ')}"

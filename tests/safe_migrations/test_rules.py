@@ -1,4 +1,4 @@
-"""Each rule fires on the Bad of the README, and is silent on its Good, on every database that it is for."""
+"""Each rule fires on its Bad in RULES.md, and is silent on its Good, on every database that it is for."""
 
 import re
 
@@ -9,8 +9,8 @@ from app.safe_migrations.review.rules import RULES
 from tests.conftest import ROOT
 from tests.safe_migrations.conftest import Review
 
-README = (ROOT / "app" / "safe_migrations" / "README.md").read_text()
-SECTIONS = dict(re.findall(r"^### `([a-z0-9-]+)`\n(.*?)(?=^###? )", README, re.MULTILINE | re.DOTALL))
+PACKAGE = ROOT / "app" / "safe_migrations"
+SECTIONS = dict(re.findall(r"^## `([a-z0-9-]+)`\n(.*?)(?=^## |\Z)", (PACKAGE / "RULES.md").read_text(), re.M | re.S))
 SILENT = {("inline-references-ignored", "mariadb")}  # only before 10.5, which is no longer maintained
 CASES = [
     pytest.param(rule.code, product, id=f"{rule.code}-{product}")
@@ -27,10 +27,11 @@ def pair(code: str) -> tuple[str, str]:
 
 
 def test_catalogue() -> None:
-    """Each rule is in the README, with its level (that of the first with a code), and each section there has a rule."""
-    assert {rule.code: rule.level.value for rule in reversed(RULES.values())} == {
-        code: re.findall(r"(?i)\b(blocks|warns)\b", text)[0].lower() for code, text in SECTIONS.items()
-    }
+    """Each rule has a section, and a row in the README's table, with its level (that of the first with a code)."""
+    levels = {rule.code: rule.level.value for rule in reversed(RULES.values())}
+    sections = {code: re.findall(r"(?i)\b(blocks|warns)\b", text)[0].lower() for code, text in SECTIONS.items()}
+    rows = re.findall(r"^\| \[`([a-z0-9-]+)`\]\(RULES.md#\1\) \| (\w+) \|", (PACKAGE / "README.md").read_text(), re.M)
+    assert (levels, levels, len(levels)) == (sections, dict(rows), len(rows))
 
 
 @pytest.mark.parametrize(("code", "product"), CASES)

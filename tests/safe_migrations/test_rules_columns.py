@@ -1,4 +1,4 @@
-"""Rules about columns: what they find beside the pairs of the README, and that the servers do what they claim."""
+"""Rules about columns: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
 import re
 from textwrap import dedent

@@ -1,4 +1,4 @@
-"""Rules about constraints: what they find beside the pairs of the README, and that the servers do what they claim."""
+"""Rules about constraints: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
 from collections.abc import Callable
 from textwrap import dedent

@@ -1,4 +1,4 @@
-"""Rules about rows: what they find beside the pairs of the README, and that the servers do what they claim."""
+"""Rules about rows: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
 from types import SimpleNamespace
 from typing import Any, cast

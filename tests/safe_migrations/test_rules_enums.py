@@ -1,4 +1,4 @@
-"""Rules about enums: what they find beside the pairs of the README, and that PostgreSQL does what they claim."""
+"""Rules about enums: what they find beside the pairs of RULES.md, and that PostgreSQL does what they claim."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Rules about scripts and SQL: what they find beside the README's pairs, and that the servers do what they claim."""
+"""Rules about scripts and SQL: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
 import pytest
 from alembic.script import ScriptDirectory

@@ -1,4 +1,4 @@
-"""Rules about tables: what they find beside the pairs of the README, and that the servers do what they claim."""
+"""Rules about tables: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
 import pytest
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
 """Rules, the context in which they are asked, and the problems that they find.
 
 A rule is a function over operations of the classes for which it is declared. Its name, with hyphens, is its code: the
-key in `safety_assured`, the heading in the README, and the name of its test. A second rule for other products may share
+key in `safety_assured`, the heading in RULES.md, and the name of its test. A second rule for other products may share
 the code by ``code=``.
 """
 
