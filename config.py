@@ -134,3 +134,14 @@ class Config:
     SQLALCHEMY_TRACK_MODIFICATIONS = False
     # A server or a proxy drops connections that are idle, often after 300 seconds: ask before use, renew before that.
     SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "pool_recycle": 280}
+
+
+class TestConfig(Config):
+    """Settings of the tests, whatever the environment says; each test has a database of its own."""
+
+    __test__ = False  # pytest would take it for a class of tests
+
+    TESTING = True
+    SECRET_KEY = "not a secret: for tests"
+    MIGRATION_BACKUP = "never"
+    MIGRATION_REVIEW = "off"

@@ -15,5 +15,5 @@ def create_app(config: object = Config) -> Flask:
     db.init_app(app)
     migrate.init_app(app, db)
     safe_migrations.init_app(app)
-    health.init_app(app)
+    app.register_blueprint(health.blueprint)
     return app

@@ -9,7 +9,8 @@ from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Flask, current_app
+from flask import Blueprint, current_app
+from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Engine, NullPool, StaticPool, create_engine, event
 
@@ -130,15 +131,23 @@ def _remember_wire(connection: Any, _record: object) -> None:
         thread.wire = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
 
 
-def init_app(app: Flask) -> None:
-    """Add ``/healthz`` and ``/readyz`` to ``app``."""
-    readiness = Readiness()
+blueprint = Blueprint("health", __name__)
 
-    @app.get("/healthz")
-    def healthz() -> ResponseReturnValue:
-        return {"status": "ok"}
 
-    @app.get("/readyz")
-    def readyz() -> ResponseReturnValue:
-        status = readiness.status()
-        return {"status": status}, 200 if status == "ready" else 503
+@blueprint.record
+def add_readiness(state: BlueprintSetupState) -> None:
+    """Give each app a Readiness of its own."""
+    state.app.extensions["readiness"] = Readiness()
+
+
+@blueprint.get("/healthz")
+def healthz() -> ResponseReturnValue:
+    """Answer that the process is up."""
+    return {"status": "ok"}
+
+
+@blueprint.get("/readyz")
+def readyz() -> ResponseReturnValue:
+    """Answer whether the database is at head."""
+    status = current_app.extensions["readiness"].status()
+    return {"status": status}, 200 if status == "ready" else 503

@@ -32,7 +32,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from app import create_app
 from app.extensions import db
-from config import Config, database_url
+from config import TestConfig, database_url
 from tests import forking
 
 ROOT = Path(__file__).parents[1]
@@ -99,20 +99,7 @@ def app_on() -> Iterator[Callable[[str], Flask]]:
     apps = []
 
     def make(url: str) -> Flask:
-        apps.append(
-            create_app(
-                type(
-                    "TestConfig",
-                    (Config,),
-                    {
-                        "TESTING": True,
-                        "SQLALCHEMY_DATABASE_URI": url,
-                        "MIGRATION_BACKUP": "never",
-                        "MIGRATION_REVIEW": "off",
-                    },
-                )
-            )
-        )
+        apps.append(create_app(type("Settings", (TestConfig,), {"SQLALCHEMY_DATABASE_URI": url})))
         return apps[-1]
 
     yield make

@@ -6,6 +6,7 @@ import sys
 from uuid import uuid4
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import URL, create_engine, make_url, text
 
 from config import Config, ConfigError, database_url
@@ -141,3 +142,12 @@ def test_engine_speaks_utf8mb4() -> None:
         assert "🐙" == connection.scalar(text("SELECT :x"), {"x": "🐙"})
         assert "utf8mb4" == connection.scalar(text("SELECT @@character_set_client"))
     engine.dispose()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_sessions_in_tests(client: FlaskClient) -> None:
+    """A test can log somebody in: its settings have a secret key."""
+    with client.session_transaction() as session:
+        session["user_id"] = 1
+    with client.session_transaction() as session:
+        assert 1 == session["user_id"]
