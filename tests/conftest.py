@@ -1,7 +1,8 @@
-"""Fixtures: ``app``, ``client`` and ``runner`` on a migrated database of each backend, and ``project``, a copy to run.
+"""Fixtures: ``app``, ``client`` and ``runner`` on a database at head of each backend, which keeps nothing of a test;
+``upgraded_app`` on one of its own; and ``project``, a copy to run.
 
 SQLite is always there. MySQL or MariaDB, and PostgreSQL, are tested where these name a server, with a user that may
-create databases; every test makes its own and drops it.
+create databases; the tests drop those that they create.
 
     TEST_MYSQL_URL=mysql://root@127.0.0.1:3306  TEST_POSTGRESQL_URL=postgresql://postgres@127.0.0.1:5432
 """
@@ -17,6 +18,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import cache_from_source
@@ -83,8 +85,15 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def database(backend: str, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database of this test's own."""
+    with empty_database(backend, tmp_path) as url:
+        yield url
+
+
+@contextmanager
+def empty_database(backend: str, folder: Path) -> Iterator[str]:
+    """Create a database, yield its URL, and drop it."""
     if backend == "sqlite":
-        yield f"sqlite:///{tmp_path / 'test.db'}"
+        yield f"sqlite:///{folder / 'test.db'}"
         return
     server = server_url(backend)
     url = server.set(database=f"test_{uuid4().hex}")
@@ -93,13 +102,18 @@ def database(backend: str, tmp_path: Path) -> Iterator[str]:
     run_on_server(server, f"DROP DATABASE {url.database}{' WITH (FORCE)' if backend == 'postgresql' else ''}")
 
 
+def make_app(url: str) -> Flask:
+    """Return an app with the settings of tests, on the database at ``url``."""
+    return create_app(type("Settings", (TestConfig,), {"SQLALCHEMY_DATABASE_URI": url}))
+
+
 @pytest.fixture
 def app_on() -> Iterator[Callable[[str], Flask]]:
     """Makes an app on the database at a URL, whatever the environment says."""
     apps = []
 
     def make(url: str) -> Flask:
-        apps.append(create_app(type("Settings", (TestConfig,), {"SQLALCHEMY_DATABASE_URI": url})))
+        apps.append(make_app(url))
         return apps[-1]
 
     yield make
@@ -119,10 +133,46 @@ def empty_app(database: str, app_on: Callable[[str], Flask]) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def app(empty_app: Flask) -> Flask:
-    """An app on a database at head, its context pushed: ``db.session`` works."""
+def upgraded_app(empty_app: Flask) -> Flask:
+    """An app on a database at head, which is this test's own, its context pushed."""
     flask_migrate.upgrade()
     return empty_app
+
+
+@pytest.fixture(scope="session")
+def at_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Returns the URL of the database at head that the tests of a backend share."""
+    with ExitStack() as databases:
+
+        @cache
+        def url_of(backend: str) -> str:
+            url = databases.enter_context(empty_database(backend, tmp_path_factory.mktemp(backend)))
+            with make_app(url).app_context():
+                flask_migrate.upgrade()
+                db.engine.dispose()
+            return url
+
+        yield url_of
+
+
+@pytest.fixture
+def app(
+    backend: str, at_head: Callable[[str], str], app_on: Callable[[str], Flask], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Flask]:
+    """An app on a database at head, its context pushed. What ``db.session`` writes is gone after the test.
+
+    Its sessions share one connection; a commit of theirs releases a savepoint in a transaction that is rolled back.
+    """
+    app = app_on(at_head(backend))
+    with app.app_context(), db.engine.connect() as connection:
+        transaction = connection.begin()
+        if backend == "sqlite":  # Python's driver would begin only at the first INSERT, behind the savepoint
+            connection.exec_driver_sql("BEGIN")
+        monkeypatch.setattr(db.session.session_factory.class_, "get_bind", lambda *_args, **_options: connection)
+        db.session.configure(join_transaction_mode="create_savepoint")
+        yield app
+        db.session.remove()
+        transaction.rollback()
 
 
 @pytest.fixture

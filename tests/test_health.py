@@ -37,9 +37,9 @@ def test_alive(client: FlaskClient) -> None:
     assert 200 == client.get("/healthz").status_code
 
 
-def test_ready(app: Flask) -> None:
+def test_ready(upgraded_app: Flask) -> None:
     """The database answers and is at head."""
-    assert (200, {"status": "ready"}) == readiness(app)
+    assert (200, {"status": "ready"}) == readiness(upgraded_app)
 
 
 def test_behind(empty_app: Flask) -> None:
@@ -51,34 +51,34 @@ def test_behind(empty_app: Flask) -> None:
     assert (503, {"status": "behind"}) == readiness(empty_app)
 
 
-def test_ahead(app: Flask) -> None:
+def test_ahead(upgraded_app: Flask) -> None:
     """Migrated by a later release."""
     db.session.execute(text("UPDATE alembic_version SET version_num = 'later'"))
     db.session.commit()
-    assert (503, {"status": "ahead"}) == readiness(app)
+    assert (503, {"status": "ahead"}) == readiness(upgraded_app)
 
 
-def test_head_is_worked_out_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_head_is_worked_out_once(upgraded_app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe does not read the revision scripts again."""
-    client = app.test_client()
+    client = upgraded_app.test_client()
     client.get("/readyz")
     monkeypatch.setattr(ScriptDirectory, "_load_revisions", None)
     monkeypatch.setattr(ScriptDirectory, "from_config", None)
     assert 200 == client.get("/readyz").status_code
 
 
-def test_many_at_once(app: Flask) -> None:
+def test_many_at_once(upgraded_app: Flask) -> None:
     """Whoever asks while the database is asked gets the same answer."""
     with ThreadPoolExecutor(32) as pool:
-        assert {(200, "ready")} == set(pool.map(lambda _: probe(app), range(200)))
+        assert {(200, "ready")} == set(pool.map(lambda _: probe(upgraded_app), range(200)))
 
 
-def test_busy_pool(app: Flask) -> None:
+def test_busy_pool(upgraded_app: Flask) -> None:
     """The app's own connections may all be in use, or dead: a probe has its own."""
     with ExitStack() as stack:
         for _ in range(15):  # SQLAlchemy's pool_size and max_overflow
             stack.enter_context(db.engine.connect())
-        assert (200, {"status": "ready"}) == readiness(app)
+        assert (200, {"status": "ready"}) == readiness(upgraded_app)
 
 
 def probe(app: Flask) -> tuple[int, str]:
@@ -203,7 +203,9 @@ def proxy(database: str) -> Iterator[Proxy]:
 
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
-def test_connection_that_goes_silent(app: Flask, app_on: Callable[[str], Flask], database: str, proxy: Proxy) -> None:
+def test_connection_that_goes_silent(
+    upgraded_app: Flask, app_on: Callable[[str], Flask], database: str, proxy: Proxy
+) -> None:
     """No probe waits longer than the first, one thread asks, and it is ready within 5 seconds after the database."""
     url = make_url(database).set(host="127.0.0.1", port=proxy.port)
     probed = app_on(url.render_as_string(hide_password=False))
@@ -225,15 +227,15 @@ def test_connection_that_goes_silent(app: Flask, app_on: Callable[[str], Flask],
 
 
 @pytest.mark.parametrize("backend", SERVERS, indirect=True)
-def test_locked_table(app: Flask, backend: str) -> None:
+def test_locked_table(upgraded_app: Flask, backend: str) -> None:
     """A query that waits for a lock is cancelled on the server too, so that queries do not pile up."""
     lock = {"mysql": "LOCK TABLES alembic_version WRITE", "postgresql": "LOCK TABLE alembic_version"}
-    assert (200, "ready") == probe(app)
+    assert (200, "ready") == probe(upgraded_app)
     with db.engine.connect() as connection:
         connection.execute(text(lock[backend]))
-        assert (503, "unreachable") == probe(app)
+        assert (503, "unreachable") == probe(upgraded_app)
         for thread in questions():
             thread.join(10)
         assert [] == questions()
         connection.invalidate()
-    assert (200, "ready") == probe(app)
+    assert (200, "ready") == probe(upgraded_app)

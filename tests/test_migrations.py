@@ -42,7 +42,7 @@ def schema_of(connection: Connection) -> dict[str, object]:
     return {**found, "views": views, "enums": enums}
 
 
-def test_to_base_and_back(app: Flask) -> None:
+def test_to_base_and_back(upgraded_app: Flask) -> None:
     """The whole history at once, down to an empty database."""
     at_head = schema()
     flask_migrate.downgrade(revision="base")
@@ -56,7 +56,7 @@ def test_one_head(empty_app: Flask) -> None:
     assert 1 == len(history().get_heads())
 
 
-def test_models_and_migrations_agree(app: Flask) -> None:
+def test_models_and_migrations_agree(upgraded_app: Flask) -> None:
     """A difference: `flask db migrate -m "..."` writes the revision that is missing."""
     with db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

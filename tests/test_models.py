@@ -36,3 +36,16 @@ def test_not_null(app: Flask, missing: str) -> None:
 def test_length() -> None:
     """The lengths that are promised."""
     assert (80, 120) == tuple(User.__table__.c[name].type.length for name in ("username", "email"))
+
+
+@pytest.mark.parametrize("name", ["alice", "bob"])
+def test_tests_leave_no_rows(app: Flask, name: str) -> None:
+    """What a test commits is gone for the next one, also after an error that was rolled back."""
+    assert [] == list(db.session.scalars(db.select(User)))
+    db.session.add(User(username=name, email="a@example.com"))
+    db.session.commit()
+    db.session.add(User(username=name, email="b@example.com"))
+    with pytest.raises(IntegrityError):
+        db.session.commit()
+    db.session.rollback()
+    assert [name] == list(db.session.scalars(db.select(User.username)))

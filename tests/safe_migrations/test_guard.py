@@ -76,7 +76,7 @@ def test_rebuild_on_stock(project: Project) -> None:
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_foreign_keys_are_enforced_again(app: Flask) -> None:
+def test_foreign_keys_are_enforced_again(upgraded_app: Flask) -> None:
     """After a run in this process the app's connections enforce foreign keys, as before it."""
     assert 1 == db.session.scalar(text("PRAGMA foreign_keys"))
     db.session.remove()

@@ -99,21 +99,21 @@ def test_allowed(
     assert "" == capfd.readouterr().out
 
 
-def test_other_threads(app: Flask, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_threads(upgraded_app: Flask, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one thread records a script, another one uses the database undisturbed."""
     meeting = SimpleNamespace(begun=threading.Event(), done=threading.Event())
     monkeypatch.setitem(sys.modules, "meeting", meeting)
     recorded: list[str] = []
 
     def run() -> None:
-        with app.app_context():
+        with upgraded_app.app_context():
             recorded.extend(record("import meeting\nmeeting.begun.set()\nmeeting.done.wait(60)\n" + ADD))
 
     recording = threading.Thread(target=run)
     recording.start()
     try:
         assert meeting.begun.wait(60)
-        with app.app_context():
+        with upgraded_app.app_context():
             assert 1 == db.session.scalar(text("SELECT 1"))
             with db.engine.connect() as connection:
                 assert 1 == connection.scalar(text("SELECT 1"))
@@ -123,9 +123,9 @@ def test_other_threads(app: Flask, record: Record, monkeypatch: pytest.MonkeyPat
     assert ["AddColumnOp"] == recorded
 
 
-def test_pooled_connection(app: Flask, record: Record) -> None:
+def test_pooled_connection(upgraded_app: Flask, record: Record) -> None:
     """A connection that waits in the pool of the app, or in its session, is refused too; the session stays as it is."""
-    with app.app_context():
+    with upgraded_app.app_context():
         session = db.session()
         session.execute(text("SELECT 1"))
         db.engine.connect().close()
