@@ -592,7 +592,7 @@ def test_cleared_session(project: Project, engine: Engine) -> None:
 
 def test_two_at_once(project: Project, engine: Engine) -> None:
     """A second rehearsal of the same database waits for the first one."""
-    project.write(*revision("b1", FIRST, "import time; time.sleep(3)"))
+    project.write(*revision("b1", FIRST, "import time; time.sleep(1)"))
     with project.start("flask", "db", "rehearse") as first, project.start("flask", "db", "rehearse") as second:
         said = [process.communicate() for process in (first, second)]
     assert [0, 0] == [first.returncode, second.returncode], said
