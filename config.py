@@ -137,7 +137,7 @@ class Config:
 
 
 class TestConfig(Config):
-    """Settings of the tests, whatever the environment says; each test has a database of its own."""
+    """Settings of the tests, whatever the environment says; tests/conftest.py adds the URL of a database."""
 
     __test__ = False  # pytest would take it for a class of tests
 
