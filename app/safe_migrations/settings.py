@@ -73,7 +73,12 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
     _require_known(given, directory)
     _require_no_typo(os.environ)
     sources = (current_app.config, os.environ)
-    configured = {name: source[_key(name)] for source in sources[::-1] for name in DEFAULTS if _key(name) in source}
+    configured = {
+        name: source[_key(name)]
+        for source in sources[::-1]
+        for name in DEFAULTS
+        if source.get(_key(name)) is not None  # None: os.environ.get() of a variable that is not set
+    }
     values = {**DEFAULTS, **configured, **given}
     backup_dir = str(values["backup_dir"] or "").strip()
     if not backup_dir:  # it would mix the backups with everything else in instance/

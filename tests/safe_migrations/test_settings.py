@@ -6,6 +6,7 @@ import flask_migrate
 import pytest
 from flask import Flask
 
+from app.safe_migrations.settings import DEFAULTS, read
 from tests.conftest import FIRST, Project, revision
 
 WRONG = {
@@ -133,3 +134,11 @@ def test_from_python(
         with pytest.raises(SystemExit) as ended:
             flask_migrate.upgrade(directory=directory, **options)
     assert told in str(ended.value.__context__)
+
+
+def test_none(app_on: Callable[[str], Flask], project: Project) -> None:
+    """None in the app's config, as os.environ.get() gives it, leaves the default."""
+    app = app_on(f"sqlite:///{project.path / 'test.db'}")
+    with app.app_context():
+        app.config.update({f"MIGRATION_{name.upper()}": None for name in DEFAULTS})
+        assert read(DEFAULTS, project.path) == read({}, project.path)
