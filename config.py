@@ -143,5 +143,6 @@ class TestConfig(Config):
 
     TESTING = True
     SECRET_KEY = "not a secret: for tests"
+    SQLALCHEMY_DATABASE_URI = "sqlite://"
     MIGRATION_BACKUP = "never"
     MIGRATION_REVIEW = "off"
