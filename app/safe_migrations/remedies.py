@@ -189,7 +189,7 @@ COMMAND = (
     ),
     Remedy(
         r"already exists and is not empty",
-        "use the existing history (`flask db migrate`), or begin one of your own:",
+        "use the existing history (`flask db migrate`), or delete it and begin one of your own:",
         "rm -r {directory} && flask db init",
     ),
     Remedy(

@@ -153,7 +153,7 @@ def adopt(project: Stock) -> None:
     line = "    flask_safe_migrations.init_app(app)\n    return app\n"
     app.write_text("import flask_safe_migrations\n" + app.read_text().replace("    return app\n", line))
     done = project.run("status")
-    assert (1, True) == (done.returncode, "does not hand its work to this package" in done.stderr), done.stderr
+    assert (1, True) == (done.returncode, "does not call safe_migrations" in done.stderr), done.stderr
     copy = done.stderr.splitlines()[-1].strip()
     assert copy.startswith("cp ")
     subprocess.run(copy, shell=True, check=True, cwd=project.path)

@@ -142,7 +142,7 @@ def enum_of(type_: TypeEngine[Any], dialect: str) -> EnumType | None:
 
 
 def cast(old: Kind | None, new: Kind | None, widening: frozenset[tuple[str, str]] = WIDENING) -> Cast:
-    """Return what happens to values; a text of any length loses nothing."""
+    """Return the effect on values. A text of unlimited length keeps those of every type but binary."""
     if new is None:
         return Cast.LOSES
     if new.family == "text" and (old is None or old.family != "binary"):

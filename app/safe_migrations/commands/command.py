@@ -102,7 +102,7 @@ def _require_env(directory: Path) -> None:
     if "safe_migrations" not in env.read_text(encoding="utf-8", errors="replace"):
         template = Path(__file__).parents[1] / "template" / "env.py"
         raise MigrationError(
-            f"{relative(env)} does not hand its work to this package, so nothing makes a run safe.",
+            f"{relative(env)} does not call safe_migrations, so a run would have no lock, review, backup or undo.",
             "replace it, and give run_migrations() there what yours passes to context.configure():",
             f"cp {shlex.quote(relative(template))} {shlex.quote(relative(env))}",
         )

@@ -20,7 +20,7 @@ DDL = ("CREATE ", "ALTER ", "DROP ")
 
 
 class Trial:
-    """The schema of the database behind ``source``, without rows, in which operations are run one after the other.
+    """A copy in memory of the SQLite schema behind ``source``, without rows, on which operations run in order.
 
     It is empty without a database. An operation that fails is left out: it needs something that only the database has.
     """

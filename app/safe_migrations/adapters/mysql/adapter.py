@@ -44,7 +44,7 @@ class MySQL(Adapter):
         connection.rollback()
 
     def verify(self, connection: Connection, file: Path) -> None:
-        """Check that it can be unpacked, its product, its last line, and that no row is too large."""
+        """Raise MigrationError unless it unpacks, is a whole dump of this product, and no row is too large."""
         self._dump(connection).verify(file)
         connection.rollback()
 

@@ -126,7 +126,9 @@ class MySQLFacts(Facts):
     def crosses_length_bytes(
         self, before: TypeEngine[object] | None, after: TypeEngine[object], width: int | None = None
     ) -> bool:
-        """Return True if a length of one byte becomes two: above 255 (manual, "Online DDL Operations", VARCHAR).
+        """Return True if the table is copied because a text grows past 255 bytes: its length then takes two bytes.
+
+        See the manual, "Online DDL Operations", VARCHAR.
 
         ``width`` is the number of bytes that a character may take in the column, if that is known.
         """

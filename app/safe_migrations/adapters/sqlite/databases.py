@@ -49,7 +49,7 @@ class SQLiteDatabases(Databases):
         return ""
 
     def confine(self, _connection: Connection) -> None:
-        """Let SQLite refuse every other file; ``VACUUM INTO`` attaches one too."""
+        """Make SQLite deny ATTACH of other files, and so ``VACUUM INTO``, which attaches its target."""
         event.listen(self.engine, "connect", lambda session, _record: session.set_authorizer(_only_this_file))
         self.engine.dispose()  # sessions that began before that are not confined
 

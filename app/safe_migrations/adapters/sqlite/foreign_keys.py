@@ -44,8 +44,8 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
         raise MigrationError(
             f"the run would leave orphans that were not there before: row {row} of {child} would refer to a row of"
             f" {parent} that does not exist ({len(found) - len(before)} such rows).",
-            "correct what the script does to these rows, to their parents or to the foreign key. See them as they are"
-            " without the run:",
+            "correct what the script does to these rows, to their parents or to the foreign key. See the rows as they"
+            " are after the rollback:",
             f"SELECT * FROM {connection.dialect.identifier_preparer.quote(child)}{where};",
         )
 
