@@ -21,6 +21,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from .drift import differences
 from .errors import LoginError, MigrationError, masked, relative, summary
 
+# What `flask db init` writes.
+TEMPLATE = Path(__file__).with_name("template")
+
 
 @dataclass(frozen=True)
 class Situation:
@@ -286,7 +289,7 @@ def _names(situation: Situation) -> dict[str, str]:
     server = [f" --{name}={shlex.quote(str(value))}" for name in ("host", "port") if (value := getattr(url, name))]
     return {
         "directory": shlex.quote(relative(situation.directory)),
-        "template": shlex.quote(relative(Path(__file__).with_name("template"))),
+        "template": shlex.quote(relative(TEMPLATE)),
         "server": "".join(server),
         "user": shlex.quote(url.username or "USER"),
         "name": shlex.quote(file),

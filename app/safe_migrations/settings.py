@@ -72,14 +72,7 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
     """
     _require_known(given, directory)
     _require_no_typo(os.environ)
-    sources = (current_app.config, os.environ)
-    configured = {
-        name: source[_key(name)]
-        for source in sources[::-1]
-        for name in DEFAULTS
-        if source.get(_key(name)) is not None  # None: os.environ.get() of a variable that is not set
-    }
-    values = {**DEFAULTS, **configured, **given}
+    values = {**DEFAULTS, **_set_in(os.environ), **_set_in(current_app.config), **given}
     backup_dir = str(values["backup_dir"] or "").strip()
     if not backup_dir:  # it would mix the backups with everything else in instance/
         raise _wrong("backup_dir", "empty", "name a folder, below instance/ unless it is a full path")
@@ -94,6 +87,11 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
         review=_one_of(values, "review", REVIEW),
         targets=tuple(product_and_version(target) for target in targets if target),
     )
+
+
+def _set_in(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in ``source``, by name; None there is os.environ.get() of a variable that is not set."""
+    return {name: source[_key(name)] for name in DEFAULTS if source.get(_key(name)) is not None}
 
 
 def _require_known(names: Iterable[str], directory: Path) -> None:
@@ -123,7 +121,7 @@ def _require_no_typo(environ: Mapping[str, str]) -> None:
     """Raise MigrationError for a variable whose name is almost a setting's; others may be read by the app."""
     for key, value in environ.items():
         name = key.removeprefix("MIGRATION_").lower()
-        if name == key.lower() or name in DEFAULTS:
+        if not key.startswith("MIGRATION_") or name in DEFAULTS:
             continue
         if close := get_close_matches(name, DEFAULTS, 1, 0.8):
             shown = "..." if "://" in value else shlex.quote(value)  # a URL may contain a password

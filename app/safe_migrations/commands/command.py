@@ -18,7 +18,7 @@ from flask import current_app, g
 from flask.helpers import get_debug_flag
 
 from ..errors import MigrationError, relative
-from ..remedies import Situation, message, script_place
+from ..remedies import TEMPLATE, Situation, message, script_place
 
 directory_option = click.option(
     "-d", "--directory", default=None, help='Migration script directory (default is "migrations")'
@@ -100,11 +100,10 @@ def _require_env(directory: Path) -> None:
     if not env.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(env))
     if "safe_migrations" not in env.read_text(encoding="utf-8", errors="replace"):
-        template = Path(__file__).parents[1] / "template" / "env.py"
         raise MigrationError(
             f"{relative(env)} does not call safe_migrations, so a run would have no lock, review, backup or undo.",
             "replace it, and give run_migrations() there what yours passes to context.configure():",
-            f"cp {shlex.quote(relative(template))} {shlex.quote(relative(env))}",
+            f"cp {shlex.quote(relative(TEMPLATE / env.name))} {shlex.quote(relative(env))}",
         )
 
 

@@ -22,10 +22,8 @@ from flask_migrate.cli import db as stock
 
 from ..errors import MigrationError
 from ..internals import allow_percent_in_path
+from ..remedies import TEMPLATE
 from .command import MigrationCommand, config_of, directory_option
-
-# What `flask db init` writes.
-TEMPLATE = Path(__file__).parents[1] / "template"
 
 # Each command of this package, and the module that has it.
 ADDED = {
