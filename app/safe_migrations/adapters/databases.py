@@ -1,10 +1,13 @@
 """The interface to the other databases of a server, beside which rehearsals create their copy."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-from ..errors import MigrationError
+from ..errors import MigrationError, summary
 from .base import SCRATCH
 
 
@@ -66,6 +69,16 @@ class Databases(ABC):
                 return True
             error = error.__context__
         return False
+
+    @contextmanager
+    def denials_refused(self) -> Iterator[None]:
+        """Raise MigrationError for an error of a right that is missing, and other errors as they are."""
+        try:
+            yield
+        except DBAPIError as error:
+            if not self.is_denied(error):
+                raise
+            raise self.refused(f"the server denies it ({summary(error)})") from error
 
     def refused(self, why: str) -> MigrationError:
         """Return the error for a user who cannot have a scratch database whose user has no rights elsewhere."""

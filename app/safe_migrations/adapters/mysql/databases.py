@@ -6,7 +6,6 @@ from contextlib import suppress
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from ...errors import summary
 from ..databases import Databases, login_of
 from .catalog import drop_all, quoted
 from .session import executing
@@ -36,24 +35,18 @@ class MySQLDatabases(Databases):
     def make(self, connection: Connection, name: str) -> None:
         """Create it with the character set and collation of the database of ``connection``."""
         charset, collation = connection.execute(text("SELECT @@character_set_database, @@collation_database")).one()
-        self._run(connection, f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
+        with self.denials_refused():
+            executing(connection)(f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
 
     def login(self, connection: Connection, name: str, _original: Connection) -> URL:
         """Create a user for the same hosts as the user of ``connection``."""
         user, password = login_of(name), f"{secrets.token_urlsafe(24)}-aA1"  # as validate_password wants it
         pattern = quoted(name.replace("_", r"\_"))
-        self._run(connection, f"CREATE USER {_account(connection, name)} IDENTIFIED BY '{password}'")
-        self._run(connection, f"GRANT ALL ON {pattern}.* TO {_account(connection, name)}")
+        account = _account(connection, name)
+        with self.denials_refused():
+            executing(connection)(f"CREATE USER {account} IDENTIFIED BY '{password}'")
+            executing(connection)(f"GRANT ALL ON {pattern}.* TO {account}")
         return self.engine.url.set(username=user, password=password, database=name)
-
-    def _run(self, connection: Connection, statement: str) -> None:
-        """Run it. Raise MigrationError if the user lacks the right, or another DBAPIError."""
-        try:
-            executing(connection)(statement)
-        except DBAPIError as error:
-            if not self.is_denied(error):
-                raise
-            raise self.refused(f"the server denies it ({summary(error)})") from error
 
     def drop(self, connection: Connection, name: str) -> bool:
         """Kill the sessions of a killed run, because a statement continues without its client."""

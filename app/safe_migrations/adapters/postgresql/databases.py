@@ -3,9 +3,7 @@
 import secrets
 
 from sqlalchemy import URL, Connection, text
-from sqlalchemy.exc import DBAPIError
 
-from ...errors import summary
 from ..base import own_session
 from ..databases import Databases, login_of
 from .dump import DROP_ALL
@@ -82,14 +80,9 @@ class PostgreSQLDatabases(Databases):
 
     def _in_no_transaction(self, *statements: str) -> None:
         """Run each outside of a transaction. Raise MigrationError if the user may not, or another DBAPIError."""
-        with own_session(self.engine) as session:
-            try:
-                for statement in statements:
-                    session.exec_driver_sql(statement.replace("%", "%%"))
-            except DBAPIError as error:
-                if not self.is_denied(error):
-                    raise
-                raise self.refused(f"the server denies it ({summary(error)})") from error
+        with own_session(self.engine) as session, self.denials_refused():
+            for statement in statements:
+                session.exec_driver_sql(statement.replace("%", "%%"))
 
     def clear(self, connection: Connection) -> None:
         """Drop everything, as before a restore."""
