@@ -16,7 +16,7 @@ __all__ = ["init_app", "run_migrations"]
 def init_app(app: Flask) -> None:
     """Make the commands of `flask db` safe, and let env.py find run_migrations(). Call it after Migrate's init_app().
 
-    Raise RuntimeError if there is no Migrate, or if it has no SQLAlchemy.
+    Raise RuntimeError if the app has no Migrate yet, or one without SQLAlchemy.
     """
     migrate = app.extensions.get("migrate")
     if migrate is None or migrate.db is None:

@@ -372,7 +372,7 @@ MISSING = "op.add_column('nosuch', sa.Column('x', sa.Integer()))\nop.add_column(
 
 
 def test_missing_table(database: str, review_on: ReviewOn) -> None:
-    """A table that neither the database nor an earlier step has is named once, and there is no advice to alter it."""
+    """A table that neither the database has nor an earlier step creates is reported once, with no advice on it."""
     findings = review_on(f"{MISSING}\nop.add_column('nosuch', sa.Column('y', sa.Integer()))")
     (finding,) = found(findings, "not-inspectable")
     assert (

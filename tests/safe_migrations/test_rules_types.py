@@ -131,7 +131,7 @@ def test_type_of_a_rename(review: Review, product: str) -> None:
 
 @on_mysql
 def test_type_of_a_rename_on_a_server(database: str, review_on: ReviewOn) -> None:
-    """It is compared with the database: other values of the same size, and other names of the type, are no change."""
+    """A stated type is compared with the database's: another name of the same stored type is no change."""
     long = "UPDATE {user} SET email = REPEAT('x', 111)"
     assert ["blocks"] == levels(review_on(RENAME.format("String(100)"), long), "shrink-column")
     null = "op.alter_column('user', 'email', existing_type=sa.String(100), nullable=True)"

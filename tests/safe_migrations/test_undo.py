@@ -1197,8 +1197,7 @@ def wait_for_sleep(engine: Engine) -> None:
 def test_killed(project: Project, engine: Engine) -> None:
     """After kill -9 the lock is held while the server still runs the last statement. The next run undoes the rest.
 
-    Until then status tells of it, and what compares or copies the database refuses to. Afterwards, what compares them
-    sees no table of this package.
+    Until then `status` reports it, and `check` and `rehearse` refuse. Afterwards `check` sees no table of this package.
     """
     before = state(engine)
     changes = ["ALTER TABLE pet DROP COLUMN notes", "DROP TABLE measure", "DO SLEEP(10)"]

@@ -61,7 +61,7 @@ class Backups:
         return name_of(self.adapter.engine.url)
 
     def found(self) -> list[Path]:
-        """Return the backups, newest first; none if there is no such folder."""
+        """Return the backups, newest first; none if the folder does not exist."""
         named = {file: NAME.fullmatch(file.name) for file in self.folder.glob("*")}
         ours = (self.name, self.adapter.suffix)
         matching = (file for file, name in named.items() if name and name.group("database", "suffix") == ours)
