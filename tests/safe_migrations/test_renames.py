@@ -177,7 +177,7 @@ def test_column_of_a_check(pets: Project, database: str, rows: Callable[[str], l
     if database.startswith("mysql"):
         scripts, head = pets.scripts(), pets.db("current").stdout.split()[0]
         done = pets.db("-x", "rename=pet.age:years", "migrate")
-        assert "CHECK ck_pet_age_not_negative names a renamed column of pet: MySQL and MariaDB" in done.stderr
+        assert "MySQL and MariaDB cannot rename pet.age while CHECK ck_pet_age_not_negative names it." in done.stderr
         assert scripts == pets.scripts()
         line = "op.drop_constraint(op.f('ck_pet_age_not_negative'), 'pet', type_='check')"
         assert f"    {line}\n" in done.stderr
@@ -426,13 +426,13 @@ def test_wrong_answers(pets: Project) -> None:
         "pet:pet",
     ):
         old, _, new = answer.partition(":")
-        why = f"{old} must be in the database only, and {new} in the models only."
+        why = f"{old} must exist only in the database, and {new} only in the models."
         done = pets.db("-x", f"rename={answer}", "migrate")
         assert (1, True) == (done.returncode, f"Error: -x rename={answer} cannot be used: {why}" in done.stderr), (
             done.stderr
         )
         assert "Fix: " in done.stderr
     assert '    flask db -x rename=pet.nick:nickname migrate -m "..."' in done.stderr
-    why = "the form is rename=TABLE.OLD:NEW, or for a table rename=OLD:NEW."
+    why = "write it as rename=TABLE.OLD:NEW for a column, or rename=OLD:NEW for a table."
     assert why in pets.db("-x", "rename=pet.nick", "migrate").stderr
     assert scripts == pets.scripts()

@@ -1,4 +1,4 @@
-"""CHECK constraints of columns: some databases drop or rename no column that a CHECK names."""
+"""CHECK constraints of dropped and renamed columns: some databases refuse both while a CHECK names the column."""
 
 from collections.abc import Collection
 from typing import Any
@@ -16,7 +16,7 @@ from .rendering import table_changes
 
 
 def drop_checks_first(upgrade: ops.UpgradeOps, inspector: RenamedInspector) -> None:
-    """Drop the CHECKs that name a dropped column before it: SQLite and MariaDB refuse to drop it otherwise."""
+    """Drop each CHECK that names a dropped column before that column, as SQLite and MariaDB require."""
     for changes in table_changes(upgrade):
         table, schema = changes.table_name, changes.schema
         columns = [op.column_name for op in changes.ops if isinstance(op, ops.DropColumnOp)]
@@ -24,13 +24,13 @@ def drop_checks_first(upgrade: ops.UpgradeOps, inspector: RenamedInspector) -> N
         checks = inspector.get_check_constraints(table, schema) if columns else []
         changes.ops[:0] = [
             ops.CreateCheckConstraintOp(conv(check["name"]), table, text(check["sqltext"]), schema=schema).reverse()
-            for check in _naming(columns, checks)
+            for check in _checks_naming(columns, checks)
             if check["name"] not in dropped
         ]
 
 
 def refuse_renames(context: MigrationContext, renames: Renames, targets: Collection[Facts]) -> None:
-    """Raise MigrationError for a CHECK that names a renamed column, where a database refuses that rename."""
+    """Raise MigrationError if a CHECK names a renamed column and MySQL or MariaDB, which refuse this, is a target."""
     assert context.connection is not None
     if not any(facts.checks_stop_renames for facts in targets):
         return
@@ -39,17 +39,18 @@ def refuse_renames(context: MigrationContext, renames: Renames, targets: Collect
         if len(scope) == 1:
             continue
         schema, table = scope
-        for check in _naming(columns, inspector.get_check_constraints(table, schema)):
+        checks = inspector.get_check_constraints(table, schema)
+        for column, check in [(old, check) for old in columns for check in _checks_naming([old], checks)]:
             raise MigrationError(
-                f"CHECK {check['name']} names a renamed column of {table}: MySQL and MariaDB refuse that rename.",
-                "drop the CHECK in a revision before the rename, and create it again in one after it. Begin with this,"
-                " and put the second line into its upgrade():",
+                f"MySQL and MariaDB cannot rename {table}.{column} while CHECK {check['name']} names it.",
+                "drop the CHECK in one revision, rename the column in the next, and create the CHECK again in a third."
+                " Create the first revision with the first line, and put the second line into its upgrade():",
                 'flask db revision -m "Drop a CHECK"',
                 as_python(ops.DropConstraintOp(conv(check["name"]), table, "check", schema=schema)),
             )
 
 
-def _naming(columns: Collection[str], checks: Collection[Any]) -> list[Any]:
-    """Return the named CHECKs, as an Inspector reports them, whose SQL names one of ``columns``."""
+def _checks_naming(columns: Collection[str], checks: Collection[Any]) -> list[Any]:
+    """Return the ``checks``, as an Inspector reports them, that have a name and a condition on one of ``columns``."""
     other_names = dict.fromkeys(columns, "\0")
     return [each for each in checks if each["name"] and in_new_names(each["sqltext"], other_names) != each["sqltext"]]

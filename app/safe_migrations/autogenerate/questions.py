@@ -1,4 +1,4 @@
-"""Answers that only people know about a change of the models: asked on a terminal, or given with -x."""
+"""Questions of `flask db migrate` about changed models, and their answers: typed on the terminal, or passed with -x."""
 
 import sys
 from collections.abc import Iterable
@@ -9,52 +9,54 @@ from alembic import context
 from ..errors import MigrationError
 
 FORMS = {
-    "rename": ("rename=user.username:login", "rename=TABLE.OLD:NEW, or for a table rename=OLD:NEW"),
+    "rename": ("rename=user.username:login", "rename=TABLE.OLD:NEW for a column, or rename=OLD:NEW for a table"),
     "default": ("default=user.age:0", "default=TABLE.COLUMN:VALUE"),
     "drop": ("drop=pet", "drop=TABLE"),
 }
 
 
 def has_terminal() -> bool:
-    """Return True if there is a terminal to ask on."""
+    """Return True if stdin is a terminal, so that the user can be asked."""
     return sys.stdin.isatty()
 
 
 def confirm(question: str) -> bool:
-    """Ask, if there is a terminal; return True for yes."""
+    """Ask ``question`` on the terminal, and return True for yes; return False for no, or without a terminal."""
     return has_terminal() and click.confirm(question, err=True)
 
 
 def given(name: str) -> list[str]:
-    """Return the values of `-x name=...`, each once: Flask-Migrate passes them on twice."""
+    """Return the values that the user passed as `-x name=...`, without repetitions: Flask-Migrate passes each twice."""
     arguments = [argument.partition("=") for argument in context.get_x_argument()]
     return list(dict.fromkeys(value for key, _, value in arguments if key == name))
 
 
 def given_pairs(name: str) -> dict[str, str]:
-    """Return ``{"user.username": "login"}`` for `-x rename=user.username:login`.
+    """Return the values of `-x name=LEFT:RIGHT`: {"user.age": "0"} for `-x default=user.age:0`.
 
-    Raise MigrationError for another form, or two answers for one name.
+    Raise MigrationError if a value has another form, or if one LEFT is passed twice with different values.
     """
     found: dict[str, str] = {}
     for value in given(name):
         left, colon, right = value.partition(":")
         if not left or not colon or (name == "rename" and not right):
-            raise wrong_answer(name, value, f"the form is {FORMS[name][1]}")
+            raise wrong_answer(name, value, f"write it as {FORMS[name][1]}")
         if left in found:
-            raise wrong_answer(name, value, f"{left} is given twice, with different values")
+            raise wrong_answer(name, value, f"{left} is passed twice, with different values")
         found[left] = right
     return found
 
 
 def wrong_answer(name: str, value: str, why: str, fitting: Iterable[str] = ()) -> MigrationError:
-    """Return the error for an answer that does not fit; ``fitting`` are some that would."""
+    """Return the MigrationError for `-x name=value`, which cannot be used; ``fitting`` lists values that can."""
     values = list(fitting)
     lines = [f'flask db -x {name}={each} migrate -m "..."' for each in values] or [
         f'flask db -x {FORMS[name][0]} migrate -m "..."'
     ]
     return MigrationError(
         f"-x {name}={value} cannot be used: {why}.",
-        "use one of these; no script was written:" if values else "see the differences, then use this form:",
+        "use one of these (no script was written):"
+        if values
+        else "list the differences with the first line, then answer as in the second (no script was written):",
         *(lines if values else ["flask db check", *lines]),
     )

@@ -1,4 +1,7 @@
-"""Renames of tables and columns, which autogenerate reports as a drop and an add: asked, or given with -x rename=..."""
+"""Renames of tables and columns, which autogenerate reports as a drop and an add.
+
+The user confirms them on the terminal, or passes them with -x rename=...
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +24,13 @@ from .rendering import Directions, Lines, PerDialect, table_changes
 
 @dataclass
 class Candidate:
-    """A drop and an add of the same kind, which may be a rename."""
+    """A possible rename: a table or column that is dropped, and another of the same kind that is added."""
 
     scope: Scope
     old: str
     new: str
     names: tuple[str, ...]
-    """What -x may call it: by the new, or by the old name of a column's table."""
+    """The names that `-x rename=NAME:NEW` accepts: for a column, with the new or with the old name of its table."""
 
     question: str
     likely: bool
@@ -35,8 +38,10 @@ class Candidate:
 
 
 def find_renames(context: MigrationContext, upgrade: ops.UpgradeOps, facts: Facts) -> Renames:
-    """Return what was renamed, tables first, and leave in ``upgrade`` the other differences: take what -x says, and ask
-    about each other pair that is alike, the best first. Raise MigrationError if -x says something else.
+    """Return the renames that the user passes with -x or confirms, and leave only other differences in ``upgrade``.
+
+    Ask about each drop and add that are likely a rename: tables before columns, the most similar pair first. Raise
+    MigrationError if a rename passed with -x does not fit the differences.
     """
     renames, given = Renames(), given_pairs("rename")
     used, fitting = set[tuple[str, str]](), list[str]()
@@ -53,20 +58,20 @@ def find_renames(context: MigrationContext, upgrade: ops.UpgradeOps, facts: Fact
             upgrade.ops[:] = differences(context, renames).ops
     for name, new in given.items():
         if (name, new) not in used:
-            why = f"{name} must be in the database only, and {new} in the models only"
+            why = f"{name} must exist only in the database, and {new} only in the models"
             raise wrong_answer("rename", f"{name}:{new}", why, fitting)
     return renames
 
 
 def full_name(*names: str | None) -> str:
-    """Return the dotted name of a table or column, without an empty schema."""
+    """Return the names joined by dots, e.g. user.email; an empty one, such as a missing schema, is left out."""
     return ".".join(name for name in names if name)
 
 
 def _tables(
     _context: MigrationContext, upgrade: ops.UpgradeOps, _renames: Renames, facts: Facts
 ) -> Iterator[Candidate]:
-    """Yield pairs of a table that is dropped and a new one."""
+    """Yield each dropped table with each new table of its schema, as a possible rename."""
     created = [op.to_table() for op in upgrade.ops if isinstance(op, ops.CreateTableOp)]
     for old in [op.to_table() for op in upgrade.ops if isinstance(op, ops.DropTableOp)]:
         name = full_name(old.schema, old.name)
@@ -85,7 +90,10 @@ def _tables(
 
 
 def _columns(context: MigrationContext, upgrade: ops.UpgradeOps, renames: Renames, facts: Facts) -> Iterator[Candidate]:
-    """Yield pairs of a column that is dropped and a new one of the same table. Computed values are not lost."""
+    """Yield each dropped column with each new column of its table, as a possible rename.
+
+    A pair with a generated column is never likely: the values are computed again, not lost.
+    """
     for changes in table_changes(upgrade):
         table = changes.schema, changes.table_name
         before, after = renames.before(table), full_name(*table)
@@ -106,7 +114,10 @@ def _columns(context: MigrationContext, upgrade: ops.UpgradeOps, renames: Rename
 
 
 def rename_operations(renames: Renames) -> list[ops.MigrateOperation]:
-    """Return operations that rename tables, then columns; log each. Keys, CHECKs and sequences keep their names."""
+    """Return the operations that rename tables, then columns, and log each rename.
+
+    Keys, CHECKs and sequences of a renamed table or column keep their names.
+    """
     found: list[ops.MigrateOperation] = []
     for scope, names in renames.names.items():
         for old, new in names.items():
@@ -140,4 +151,4 @@ def _likeness(one: str, other: str) -> float:
 
 
 def _by_likeness(candidate: Candidate) -> tuple[Any, ...]:
-    return candidate.likeness, candidate.question  # in one order, whatever the seed of Python's hashes
+    return candidate.likeness, candidate.question  # the question makes the order the same on every run
