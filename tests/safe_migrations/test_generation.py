@@ -85,7 +85,7 @@ def test_defaults(pets: Project, database: str, rows: Callable[[str], list[Any]]
     script = migrate(pets, *(f"default=user.{name}:{value}" for name, value in VALUES.items()))
     found = json.loads(pets.db("review", "--format", "json").stdout)
     assert [] == [finding for finding in found if finding["level"] == "blocks"]
-    assert len(VALUES) <= script.count("# A later release may drop it.\n")
+    assert len(VALUES) <= script.count("# A later revision may drop the default.\n")
     old = "INSERT INTO {{user}} (id, username, email) VALUES ({0}, 'u{0}', 'e{0}')"
 
     def see() -> None:
@@ -177,7 +177,7 @@ def test_wrong_defaults(pets: Project) -> None:
     models(pets, USER + "    age: Mapped[int]\n", BEFORE)
     scripts = pets.scripts()
     for answer, why in (
-        ("user.ages:0", "user.ages is not a new NOT NULL column without a default"),
+        ("user.ages:0", "only new NOT NULL columns without a default need a value, and user.ages is not one"),
         ("user.age:old", "'old' is not an integer"),
     ):
         done = pets.db("-x", f"default={answer}", "migrate")
@@ -667,7 +667,7 @@ def test_unknown_tables(pets: Project, database: str, rows: Callable[[str], list
     done = pets.db("check")
     assert (1, True) == (done.returncode, "remove_table toy" in done.stderr)
     assert 'flask db -x drop=toy migrate -m "..."' in done.stderr
-    assert "toys is not a table that exists only in the database" in pets.db("-x", "drop=toys", "migrate").stderr
+    assert "the database has no table toys, or a model still defines it" in pets.db("-x", "drop=toys", "migrate").stderr
     assert [(1, 1, 2), (2, 2, None)] == rows("SELECT * FROM toy ORDER BY id")
     migrate(pets, "drop=toy")
     there_and_back(pets, database, lambda: None)

@@ -1,1 +1,1 @@
-"""Revision scripts from the differences between models and database; directives.py begins."""
+"""The scripts that `flask db migrate` writes; Alembic calls the functions in directives.py."""

@@ -1,4 +1,4 @@
-"""Values for existing rows in a NOT NULL column without default: asked, or given with -x default=..."""
+"""Values that existing rows get in a new NOT NULL column: asked on the terminal, or passed with -x default=..."""
 
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time
@@ -20,8 +20,8 @@ from .rendering import ExpressionDefault, Lines, PerDialect, plain_type, table_c
 NOW = "CURRENT_TIMESTAMP"
 EXPRESSION = "('x')"
 KEPT = Lines(
-    "# The default stays: the release that is still running inserts rows without this column.",
-    "# A later release may drop it.",
+    "# Keep the default for now: the previous release is still running and inserts rows without this column.",
+    "# A later revision may drop the default.",
 )
 VALUES: dict[type, tuple[str, Callable[[str], object]]] = {
     bool: ("yes or no", lambda value: int(click.BOOL.convert(value, None, None))),
@@ -33,21 +33,23 @@ VALUES: dict[type, tuple[str, Callable[[str], object]]] = {
     time: ("a time", time.fromisoformat),
     UUID: ("a UUID", lambda value: UUID(value).hex),
 }
-"""What the value of a column has to be, by the Python type of the column, and what reads it."""
+"""By the Python type of a column: the description of a valid value, and the function that parses one."""
 
 
 def fill_existing_rows(upgrade: ops.UpgradeOps, targets: list[Facts]) -> None:
-    """Give existing rows a value by a default, which stays: the release that is still running inserts rows without
-    the new column. Raise MigrationError for a wrong -x.
+    """Add a server default to each new NOT NULL column for which the user gives a value: existing rows get that value.
+
+    The default stays, because the previous release is still running and inserts rows without the column. Raise
+    MigrationError if a value passed with `-x default=...` cannot be used.
     """
     given, slow = given_pairs("default"), any(facts.copies_for_default(EXPRESSION) for facts in targets)
     columns = dict(_without_value(upgrade))
     for name, value in given.items():
         if name not in columns:
-            why = f"{name} is not a new NOT NULL column without a default"
+            why = f"only new NOT NULL columns without a default need a value, and {name} is not one"
             raise wrong_answer("default", f"{name}:{value}", why, (f"{each}:VALUE" for each in columns))
     for name, (changes, add) in columns.items():
-        answer = _given(name, given[name], add.column) if name in given else _asked(name, add.column)
+        answer = _given(name, given[name], add.column) if name in given else _ask(name, add.column)
         if answer is not None:
             default = _default(add.column, answer)
             added = [KEPT, _added(add, default)]
@@ -56,11 +58,11 @@ def fill_existing_rows(upgrade: ops.UpgradeOps, targets: list[Facts]) -> None:
                 changes.ops[at : at + 1] = added
             else:
                 changes.ops.remove(add)
-                upgrade.ops.insert(upgrade.ops.index(changes), _filled(add, default, answer))
+                upgrade.ops.insert(upgrade.ops.index(changes), _add_in_steps(add, default, answer))
 
 
 def _without_value(upgrade: ops.UpgradeOps) -> Iterator[tuple[str, tuple[ops.ModifyTableOps, ops.AddColumnOp]]]:
-    """Yield the new NOT NULL columns without a default, and the changes that they are among."""
+    """Yield the name of each new NOT NULL column without a default, with its table's changes and its AddColumnOp."""
     for changes in table_changes(upgrade):
         for op in changes.ops:
             if isinstance(op, ops.AddColumnOp):
@@ -71,13 +73,13 @@ def _without_value(upgrade: ops.UpgradeOps) -> Iterator[tuple[str, tuple[ops.Mod
 
 def _given(name: str, value: str, column: "Column[Any]") -> str:
     try:
-        return _stored(value, column)
+        return _sql_text(value, column)
     except ValueError as error:
         raise wrong_answer("default", f"{name}:{value}", str(error)) from error
 
 
-def _asked(name: str, column: "Column[Any]") -> str | None:
-    """Return the answer; None without a terminal, or if there is no answer."""
+def _ask(name: str, column: "Column[Any]") -> str | None:
+    """Ask on the terminal which value existing rows get, and return it; return None without a terminal or an answer."""
     if not has_terminal():
         return None
     default = column.default.arg if isinstance(column.default, ScalarElementColumnDefault) else ""
@@ -86,7 +88,7 @@ def _asked(name: str, column: "Column[Any]") -> str | None:
         if value == "":
             return None
         try:
-            return _stored("" if value == "''" else str(value), column)
+            return _sql_text("" if value == "''" else str(value), column)
         except ValueError as error:
             raise click.UsageError(f"{error}.") from error
 
@@ -115,8 +117,11 @@ def _python_type(column: "Column[Any]") -> type:
         return object
 
 
-def _stored(value: str, column: "Column[Any]") -> str:
-    """Return ``value`` as each database takes it in quotes. Raise ValueError if it does not fit the column's type."""
+def _sql_text(value: str, column: "Column[Any]") -> str:
+    """Return ``value``, which the user gave, as text for an SQL literal, e.g. 1 for yes in a Boolean column.
+
+    Raise ValueError if the column's type does not accept the value.
+    """
     python = _python_type(column)
     if python in (datetime, date, time) and value.upper() in (NOW, f"CURRENT_{python.__name__.upper()}"):
         return NOW
@@ -129,8 +134,12 @@ def _stored(value: str, column: "Column[Any]") -> str:
         raise ValueError(f"{value!r} is not {_expected(column)}") from error
 
 
-def _filled(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDialect:
-    """Return what adds a column whose default would copy the table on some databases: these set it in an UPDATE."""
+def _add_in_steps(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDialect:
+    """Return the operations that add a NOT NULL column, and set ``value`` in existing rows, without a table copy.
+
+    Databases that would copy the table for this default add the column as nullable, fill it with an UPDATE, then make
+    it NOT NULL. The others add the column with its default.
+    """
     table, schema = add.table_name, add.schema
 
     def batch(*operations: ops.MigrateOperation) -> ops.ModifyTableOps:
@@ -139,7 +148,7 @@ def _filled(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDial
     stored = str(default.arg).strip("()") if value == NOW else value
     in_steps = [
         batch(_added(add, None)),
-        Lines(_filling(add, stored)),
+        Lines(_update_code(add, stored)),
         batch(KEPT, _made_not_null(add, default)),
     ]
     at_once = [batch(KEPT, _added(add, default))]
@@ -147,8 +156,8 @@ def _filled(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDial
     return PerDialect.of(lambda facts: (in_steps if facts.copies_for_default(EXPRESSION) else at_once, drop))
 
 
-def _filling(add: ops.AddColumnOp, value: str) -> str:
-    """Return an UPDATE, as code, that sets ``value`` in all rows that have NULL."""
+def _update_code(add: ops.AddColumnOp, value: str) -> str:
+    """Return Python code for an UPDATE that sets the new column to ``value`` in all rows where it is NULL."""
     code = f"sa.func.{value.lower()}()" if value in ("CURRENT_DATE", "CURRENT_TIME") else repr(value)
     schema = f", schema={add.schema!r}" if add.schema else ""
     name = str(add.column.name)
@@ -177,7 +186,7 @@ def _made_not_null(add: ops.AddColumnOp, default: DefaultClause) -> ops.AlterCol
 
 
 def _default(column: "Column[Any]", value: str) -> DefaultClause:
-    """Return ``value`` as the default of ``column``, in a form that all databases accept for its type."""
+    """Return ``value`` as a server default, written so that every database accepts it for the type of ``column``."""
     kind = plain_type(column)
     if value == NOW:  # the default of a DateTime everywhere, of a Date or a Time only as an expression
         now = "(CURRENT_DATE)" if isinstance(kind, Date) else "(CURRENT_TIME)" if isinstance(kind, Time) else NOW

@@ -1,6 +1,6 @@
-"""Alembic's autogenerate options, merged with the app's: a plugin, differences to ignore, and rendering of code.
+"""The options for autogenerate that this package passes to Alembic together with the app's own.
 
-Every command of `flask db` imports this module: it loads little, and generation.py only for `flask db migrate`.
+Every command of `flask db` imports this module, so it loads little: generation.py only for `flask db migrate`.
 """
 
 import logging
@@ -25,7 +25,10 @@ log = logging.getLogger("alembic.autogenerate")
 
 
 def autogenerate_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``options`` of `context.configure()` with those of this package, which ask the app's own first."""
+    """Return the app's ``options`` for `context.configure()`, completed with the autogenerate options of this package.
+
+    A function that the app set, e.g. ``include_name``, is still called.
+    """
     return {
         "process_revision_directives": process_revision_directives,
         **options,
@@ -41,9 +44,9 @@ def process_revision_directives(
     _revision: str | Iterable[str | None] | Iterable[str],
     directives: list[ops.MigrationScript],
 ) -> None:
-    """Write no script where nothing differs, and several for what has to be done in steps.
+    """Replace Alembic's script by those that `flask db migrate` writes: none if nothing differs, else one or several.
 
-    `flask db check` calls this too, and reads the directives afterwards.
+    Other commands, such as `flask db check`, call this too; for them ``directives`` stays unchanged.
     """
     if context.config is not None and getattr(context.config.cmd_opts, "autogenerate", False):
         from .generation import generate
@@ -54,11 +57,11 @@ def process_revision_directives(
 
 
 def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
-    """Return Alembic's option of this name: it renders as the app's ``theirs`` does, else as code that can be imported
-    and runs on every database.
+    """Return a function for Alembic's option ``render_item``, which writes types and defaults as Python code.
 
-    Alembic does not import the module of an app's type, omits `sa.` for a type inside another, and renders func.now()
-    for the connected database: SQLite has no `now()`.
+    It calls the app's function ``theirs`` first; if that returns False, it writes code that runs on every database, and
+    adds the imports. Alembic alone does not import the module of an app's type, omits `sa.` for a type inside another,
+    and renders func.now() for the connected database: SQLite has no `now()`.
     """
 
     def render(kind: str, item: Any, autogen: Any) -> Any:
@@ -77,7 +80,7 @@ def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
 
 
 def _add_enum_values(autogen: AutogenContext, upgrade: ops.UpgradeOps, _schemas: object) -> PriorityDispatchResult:
-    """Add the values that enums of the database lack, before what may use them."""
+    """Add to ``upgrade``, before all else, the operations that add the models' new enum values to the database."""
     from .enum_types import added_values
 
     upgrade.ops += added_values(autogen)
@@ -93,7 +96,7 @@ def _skip_null_of_generated_columns(
     existing: "Column[Any]",
     _wanted: object,
 ) -> PriorityDispatchResult:
-    """Make no generated column NOT NULL on MariaDB, which does not support it (error 1064)."""
+    """Ignore a difference in NOT NULL of a generated column on MariaDB, where it cannot be NOT NULL (error 1064)."""
     if existing.computed is None or not getattr(autogen.dialect, "is_mariadb", False):
         return PriorityDispatchResult.CONTINUE
     op.existing_nullable = existing.nullable
@@ -108,12 +111,14 @@ def _register() -> str:
 
 
 PLUGIN = _register()
-"""For Alembic's option ``autogenerate_plugins``."""
+"""The name of this package's plugin, for Alembic's option ``autogenerate_plugins``."""
 
 
 def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
-    """Return Alembic's option of this name: it includes what the app's ``theirs`` includes, except this package's own
-    tables, and partitions that the models do not declare.
+    """Return a function for Alembic's option ``include_name``, which says whether autogenerate looks at a table.
+
+    It returns False for this package's own tables and for partitions that the models do not declare. For all others it
+    returns what the app's function ``theirs`` returns.
     """
 
     @cache
@@ -136,10 +141,12 @@ def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
 
 
 def compare_server_default(theirs: Any) -> Any:
-    """Return a function for Alembic's option of this name if the app's value is True; else that value.
+    """Return the value for Alembic's option ``compare_server_default``.
 
-    A default that only the database has is not a difference for a NOT NULL column: `flask db migrate` adds it, so that
-    the previous release can still insert rows without the column.
+    If the app's value ``theirs`` is True, this is a function that compares the server default of a column in the
+    database with the one in the models; else it is ``theirs``. The function ignores a default that only the database
+    has, on a NOT NULL column: `flask db migrate` adds such defaults, so that the previous release can still insert rows
+    without the column.
     """
 
     def compare(
@@ -154,7 +161,7 @@ def compare_server_default(theirs: Any) -> Any:
             return None if column.nullable else False
         if in_database is None or in_models is None or not isinstance(default, DefaultClause):
             return None
-        # Alembic puts a text between quotes as it is, and asks PostgreSQL for json = json, which it does not have.
+        # Alembic does not escape a quote in a text, and compares with json = json, an operator that PostgreSQL lacks.
         if isinstance(column.type, JSON) or (isinstance(default.arg, str) and "'" in in_models):
             return False
         try:
@@ -163,8 +170,9 @@ def compare_server_default(theirs: Any) -> Any:
             )
         except DBAPIError as error:
             raise MigrationError(
-                f"the server default of {column.table.name}.{column.name} cannot be compared: {summary(error)}",
-                "correct it in the models, or compare no server defaults, in the app's factory:",
+                f"the server default of {column.table.name}.{column.name} cannot be compared with the database's:"
+                f" {summary(error)}",
+                "correct the server default in the models, or turn off this comparison in the app's factory:",
                 "migrate.init_app(app, db, compare_server_default=False)",
             ) from error
         return differs

@@ -1,4 +1,4 @@
-"""Enums that are types of a database: created before what uses them, dropped by the downgrade, and their new values."""
+"""Operations that create and drop PostgreSQL's enum types, and add new values to them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,9 +14,10 @@ from .rendering import AddEnumValue, PerDialect, all_ops
 
 
 def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], facts: Facts) -> None:
-    """Create each new enum once, before what uses it, and drop it in the downgrade.
+    """Add an operation to the start of ``upgrade`` that creates each new enum type once; the downgrade drops it.
 
-    Alembic creates them with each table, even if they exist, never with a column, and never drops them.
+    Alembic creates an enum type with each new table, even if the type exists, never with a new column, and never drops
+    one.
     """
     found = list(all_ops(upgrade))
     created = [op for op in found if isinstance(op, ops.CreateTableOp)]
@@ -42,7 +43,7 @@ def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], fact
 
 
 def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:
-    """Return what adds values that only the models have to the enums of the database. Alembic sees none of them."""
+    """Return an operation for each enum value that the models have and the database lacks; Alembic detects none."""
     assert context.connection is not None
     facts = Database(context.connection).facts
     if not facts.enums_are_types:
@@ -67,5 +68,8 @@ def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:
 
 
 def _enums(kinds: Iterable[TypeEngine[Any]], facts: Facts) -> dict[str, str]:
-    """Return names and CREATE TYPE of enums; not of those in an array, a TypeDecorator or a variant."""
+    """Return the CREATE TYPE statement of each enum in ``kinds``, by the name of the enum.
+
+    Enums inside of an array, a TypeDecorator or a variant are left out.
+    """
     return dict(found for kind in kinds if isinstance(kind, Enum) and (found := facts.enum(kind)))

@@ -1,4 +1,4 @@
-"""Revisions that are safe on the database and the targets, from the differences that autogenerate finds."""
+"""Revision scripts, made from autogenerate's differences, that are safe on the app's database and MIGRATION_TARGETS."""
 
 from functools import partial
 from typing import Any
@@ -32,10 +32,10 @@ from .rendering import AddEnumValue, all_ops, remove_empty, table_changes
 
 
 def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops.MigrationScript]:
-    """Return the revisions that ``script`` becomes; none if nothing differs.
+    """Return the scripts to write in place of Alembic's ``script``, or an empty list if nothing differs.
 
-    All that follows changes the upgrade; at the end, the downgrade is its reverse. Raise MigrationError for an answer,
-    given by -x, that does not fit.
+    All changes are made to the upgrade; at the end, each downgrade is the reverse of its upgrade. Raise MigrationError
+    if an answer passed with -x cannot be used.
     """
     assert context.connection is not None
     (upgrade,), targets = script.upgrade_ops_list, _targets(context)
@@ -54,7 +54,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     if upgrade.is_empty():
         return []
     _add_circular_keys_last(upgrade)
-    # What runs in one transaction with new values of enums cannot use them (PostgreSQL manual, "ALTER TYPE", Notes).
+    # A transaction that adds a value to an enum cannot use the value (PostgreSQL manual, "ALTER TYPE", Notes).
     values: list[ops.MigrateOperation] = [op for op in upgrade.ops if isinstance(op, AddEnumValue)]
     upgrade.ops = [op for op in upgrade.ops if op not in values]
     indexes = foreign_key_indexes(upgrade, inspector)
@@ -74,9 +74,11 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
 
 
 def _drop_in_order(upgrade: ops.UpgradeOps) -> None:
-    """Drop foreign keys before the indexes that they need on MySQL and MariaDB (error 1553), and the tables to which
-    they refer; indexes and unique constraints after new ones, or the table would accept duplicates in between; columns
-    last, generated ones before those of which they are computed, and else in the table's order.
+    """Sort the operations of ``upgrade`` so that the database accepts each drop, and never lets duplicates in.
+
+    Foreign keys are dropped first: before the tables to which they refer, and before the indexes that they need on
+    MySQL and MariaDB (error 1553). Indexes and unique constraints are dropped after new ones are created. Columns are
+    dropped last, a generated column before the columns from which it is computed.
     """
 
     def order(op: ops.MigrateOperation) -> tuple[int, ...]:
@@ -97,8 +99,9 @@ def _drops_foreign_key(op: ops.MigrateOperation) -> bool:
 
 
 def _drop_indexes_with_their_table(container: ops.OpContainer) -> None:
-    """Leave out DROP INDEX for tables that are dropped next: MySQL and MariaDB refuse it for the index of a foreign
-    key (error 1553), and every database drops a table's indexes with it.
+    """Remove from ``container`` each DROP INDEX of a table that is dropped too: its indexes are dropped with it.
+
+    MySQL and MariaDB would refuse to drop the index of a foreign key before the table (error 1553).
     """
     dropped = {(op.schema, op.table_name) for op in container.ops if isinstance(op, ops.DropTableOp)}
     for changes in table_changes(container):
@@ -108,10 +111,10 @@ def _drop_indexes_with_their_table(container: ops.OpContainer) -> None:
 
 
 def _add_circular_keys_last(upgrade: ops.OpContainer) -> None:
-    """Create foreign keys that point forward, and those with ``use_alter``, after all new tables.
+    """Move a foreign key to a table that is created later, or one with ``use_alter``, to the end of ``upgrade``.
 
-    Only SQLite accepts a reference to a table that does not exist; and only SQLite creates a key that has ``use_alter``
-    with its table.
+    Only SQLite accepts a foreign key to a table that does not exist yet. And only on SQLite does CREATE TABLE contain a
+    foreign key with ``use_alter``.
     """
     coming = {op.table_name for op in upgrade.ops if isinstance(op, ops.CreateTableOp)}
     for op in [op for op in upgrade.ops if isinstance(op, ops.CreateTableOp)]:
@@ -125,11 +128,15 @@ def _add_circular_keys_last(upgrade: ops.OpContainer) -> None:
 
 
 def _keep_unknown_tables(upgrade: ops.UpgradeOps) -> None:
-    """Keep tables that no model defines, unless the user confirms the drop. Raise MigrationError for a wrong -x."""
+    """Remove from ``upgrade`` the drops of tables that no model defines, except those that the user wants.
+
+    The user confirms each on the terminal, or passes `-x drop=TABLE`. Raise MigrationError if the database does not
+    have TABLE, or a model defines it.
+    """
     dropped = {full_name(op.schema, op.table_name) for op in upgrade.ops if isinstance(op, ops.DropTableOp)}
     wanted = set(given("drop"))
     for name in wanted - dropped:
-        raise wrong_answer("drop", name, f"{name} is not a table that exists only in the database", dropped)
+        raise wrong_answer("drop", name, f"the database has no table {name}, or a model still defines it", dropped)
     kept = [
         name
         for name in sorted(dropped - wanted)
@@ -143,12 +150,12 @@ def _keep_unknown_tables(upgrade: ops.UpgradeOps) -> None:
 
 
 def _table(op: ops.MigrateOperation) -> str:
-    """Return the table that is dropped, or changed before that."""
+    """Return the name of the table that ``op`` drops or changes; an empty string for another operation."""
     return full_name(op.schema, op.table_name) if isinstance(op, ops.DropTableOp | ops.ModifyTableOps) else ""
 
 
 def _models(context: MigrationContext) -> dict[Name, Table]:
-    """Return the tables of the models; the schema is None if it is the default one."""
+    """Return the tables of the models by schema and name, with None for the default schema."""
     assert context.connection is not None
     default = inspect(context.connection).default_schema_name
     metadata = context.opts["target_metadata"]
@@ -160,7 +167,7 @@ def _models(context: MigrationContext) -> dict[Name, Table]:
 
 
 def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.ModifyTableOps) -> bool:
-    """Return True if the table is partitioned on PostgreSQL: in the models, or in the database."""
+    """Return True if the table that is changed is partitioned on PostgreSQL, in the models or in the database."""
     model = _models(context).get((changes.schema, changes.table_name))
     if model is not None and "postgresql_partition_by" in dict(model.kwargs):  # model.kwargs has defaults, too
         return True
@@ -168,13 +175,15 @@ def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.Modify
 
 
 def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
-    """Let new columns be as all databases create them: their enums exist by then, and generated ones are nullable where
-    MariaDB is concerned, which supports no NOT NULL for them (error 1064).
+    """Change new columns so that every database in ``targets`` can create them.
+
+    A column with an enum does not create the enum's type, which an earlier operation creates. A generated column is
+    nullable if MariaDB is a target, which refuses NOT NULL for generated columns (error 1064).
     """
 
     def portable(column: Any) -> Any:
         if column.computed is not None and not all(facts.generated_not_null for facts in targets):
-            column = copy_column(column)  # the model has the other one
+            column = copy_column(column)  # leave the model's own column as it is
             column.nullable = True
         if isinstance(column.type, Enum) and any(facts.enum(column.type) for facts in targets):
             column = copy_column(column)
@@ -189,7 +198,7 @@ def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
 
 
 def _targets(context: MigrationContext) -> list[Facts]:
-    """Return the facts of the configured database, and of those in MIGRATION_TARGETS, one of each product."""
+    """Return one Facts (what a database can do) for each product among the app's database and MIGRATION_TARGETS."""
     assert context.connection is not None
     found = [Database(context.connection).facts, *(facts_of(*target) for target in settings().targets)]
     return list({each.product: each for each in found}.values())

@@ -1,4 +1,4 @@
-"""Indexes and unique constraints: renamed in place, replaced without a gap, and those that a foreign key needs."""
+"""Changes of indexes and unique constraints: renames in place, and drops of an index that a foreign key needs."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,32 +18,34 @@ from .rendering import Directions, PerDialect, table_changes
 Drop = ops.DropIndexOp | ops.DropConstraintOp
 Create = ops.CreateIndexOp | ops.CreateUniqueConstraintOp
 ForeignKeyIndexes = Mapping[str, ops.CreateForeignKeyOp]
-"""By its name, an index that a foreign key needs, and what creates the key."""
+"""By the name of an index that a foreign key needs: the operation that creates the foreign key."""
 
 
 def is_drop(op: ops.MigrateOperation) -> TypeGuard[Drop]:
-    """Return True for what drops an index or a unique constraint."""
+    """Return True if ``op`` drops an index or a unique constraint."""
     return isinstance(op, ops.DropIndexOp) or (isinstance(op, ops.DropConstraintOp) and op.constraint_type == "unique")
 
 
 def is_create(op: ops.MigrateOperation) -> TypeGuard[Create]:
-    """Return True for what creates an index or a unique constraint."""
+    """Return True if ``op`` creates an index or a unique constraint."""
     return isinstance(op, ops.CreateIndexOp | ops.CreateUniqueConstraintOp)
 
 
 def name_of(op: Drop | Create) -> str:
-    """Return the name of what is created or dropped; empty if it has none."""
+    """Return the name of the index or unique constraint that ``op`` creates or drops; an empty string without one."""
     return str((op.index_name if isinstance(op, ops.DropIndexOp | ops.CreateIndexOp) else op.constraint_name) or "")
 
 
 def created_by(op: Drop | Create) -> Any:
-    """Return the operation that creates what ``op`` creates or drops."""
+    """Return the operation that creates the index or unique constraint: ``op``, or its reverse if it is a drop."""
     return op if is_create(op) else op.reverse()
 
 
 def drop_as_constraints(upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
-    """Drop unique constraints as such where the database reports them as indexes too, as MySQL and MariaDB do: on the
-    others they are constraints. They are known by the beginning of the names that the naming convention gives them.
+    """Replace DROP INDEX by DROP CONSTRAINT for unique constraints, which MySQL and MariaDB also report as indexes.
+
+    Other databases need DROP CONSTRAINT. A unique constraint is recognized by the prefix that the naming convention
+    gives its name, e.g. uq_.
     """
     prefix = str(naming_convention().get("uq", "")).partition("%")[0]
     for changes in table_changes(upgrade):
@@ -59,7 +61,7 @@ def drop_as_constraints(upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
 
 
 def rename_indexes(upgrade: ops.UpgradeOps) -> None:
-    """Rename unique constraints and indexes if only their name differs."""
+    """Replace the drop and the creation of an index or a unique constraint by a rename if only its name differs."""
     renames = [pair for changes in table_changes(upgrade) for pair in _take_renames(changes)]
 
     def directions(facts: Facts) -> Directions:
@@ -86,7 +88,10 @@ def _take_renames(changes: ops.ModifyTableOps) -> Iterator[tuple[Drop, Create]]:
 
 
 def _definition(op: Drop | Create) -> Any:
-    """Return a unique constraint or an index without its name; None for one with expressions, or that has no name."""
+    """Return the definition of an index or a unique constraint without its name, to compare it with another.
+
+    Return None for an index with expressions, and for one without a name.
+    """
     create = created_by(op)
     columns = [getattr(each, "name", each) for each in create.columns]
     if not name_of(op) or not all(isinstance(each, str) for each in columns):
@@ -97,7 +102,10 @@ def _definition(op: Drop | Create) -> Any:
 
 
 def _renamed(create: Create, old: str, facts: Facts) -> Directions:
-    """Rename in place, or where SQLite has no statement for it drop and create; ``create`` has the definition."""
+    """Return the operations that rename an index or a unique constraint from ``old``, and those that rename it back.
+
+    SQLite has no statement for this: there it is dropped, and created again as in ``create``.
+    """
     table, schema, new = create.table_name, create.schema, name_of(create)
     if facts.rebuilds:
         before = copy(create)
@@ -112,14 +120,16 @@ def _renamed(create: Create, old: str, facts: Facts) -> Directions:
 
 
 def dropped_for_good(changes: ops.ModifyTableOps) -> list[Drop]:
-    """Return the drops of indexes and unique constraints whose name is not used again."""
+    """Return the drops of an index or a unique constraint, except if ``changes`` creates another of the same name."""
     names = {name_of(op) for op in changes.ops if is_create(op)}
     return [op for op in changes.ops if is_drop(op) and name_of(op) not in names]
 
 
 def foreign_key_indexes(upgrade: ops.UpgradeOps, inspector: Inspector) -> ForeignKeyIndexes:
-    """Return the indexes of existing tables that are created or dropped, and that a foreign key may need which stays:
-    MySQL and MariaDB drop no index that one needs (error 1553).
+    """Return existing foreign keys by the name of an index that they may need and that ``upgrade`` creates or drops.
+
+    MySQL and MariaDB refuse to drop such an index (error 1553). If ``upgrade`` drops the foreign key together with the
+    index, the index is left out.
     """
     found: dict[str, ops.CreateForeignKeyOp] = {}
     for changes in changes_of_existing_tables(upgrade):
@@ -150,7 +160,11 @@ def _foreign_key(changes: ops.ModifyTableOps, key: Any) -> ops.CreateForeignKeyO
 
 
 def recreate_foreign_keys(upgrade: ops.UpgradeOps, indexes: ForeignKeyIndexes) -> None:
-    """Give a foreign key an index of its own if the upgrade or the downgrade drops the index that it needs."""
+    """Add operations that drop a foreign key before the index that it needs, and create the foreign key again.
+
+    They run on MySQL and MariaDB only, which otherwise refuse to drop the index (error 1553). When the foreign key is
+    created again, the server creates a new index for it. The downgrade does the same if it drops the index.
+    """
     for changes in table_changes(upgrade):
         for op in [each for each in changes.ops if isinstance(each, ops.CreateIndexOp) or is_drop(each)]:
             if (key := indexes.get(name_of(op))) is not None:
@@ -163,8 +177,10 @@ def recreate_foreign_keys(upgrade: ops.UpgradeOps, indexes: ForeignKeyIndexes) -
 
 
 def index_created(create: Create, key: ops.CreateForeignKeyOp | None, facts: Facts) -> Directions:
-    """Return what creates an index or a unique constraint, and what drops it. MySQL and MariaDB refuse that while a
-    foreign key needs it (error 1553); a foreign key that is dropped and created again gets an index of its own.
+    """Return the operations that create an index or a unique constraint, and those that drop it in the downgrade.
+
+    MySQL and MariaDB refuse the drop while the foreign key ``key`` needs the index (error 1553). So ``key`` is dropped
+    first and created again: the server then creates an index for it.
     """
     up: ops.MigrateOperation = create
     if isinstance(create, ops.CreateUniqueConstraintOp):
@@ -174,6 +190,6 @@ def index_created(create: Create, key: ops.CreateForeignKeyOp | None, facts: Fac
 
 
 def changes_of_existing_tables(upgrade: ops.UpgradeOps) -> list[ops.ModifyTableOps]:
-    """Return what changes tables that the same script neither creates nor drops."""
+    """Return the changes of tables that ``upgrade`` neither creates nor drops."""
     others = {(op.schema, op.table_name) for op in upgrade.ops if isinstance(op, ops.CreateTableOp | ops.DropTableOp)}
     return [op for op in table_changes(upgrade) if (op.schema, op.table_name) not in others]

@@ -1,4 +1,4 @@
-"""Steps that PostgreSQL takes without blocking reads and writes, which need revisions of their own."""
+"""Changes that do not block reads and writes on PostgreSQL if they are split into several revisions."""
 
 import re
 from collections.abc import Callable, Collection
@@ -25,7 +25,7 @@ from .index_changes import (
 from .rendering import AutocommitBlock, Directions, PerDialect, remove_empty
 
 Step = tuple[str | None, list[ops.MigrateOperation]]
-"""A revision of its own: its message, and what it does."""
+"""One revision to write: its message, and its operations."""
 
 
 def online_steps(
@@ -34,12 +34,14 @@ def online_steps(
     indexes: ForeignKeyIndexes,
     is_partitioned: Callable[[ops.ModifyTableOps], bool],
 ) -> list[Step]:
-    """Return what has to follow ``upgrade``, and take it out of that, if PostgreSQL is among the databases
-    ``targets``: a step for each index of an existing table, two for each unique constraint, one for each table whose
-    foreign keys need these, one that validates foreign keys, and two for each table with columns that become NOT NULL.
+    """Move operations that would block reads or writes on PostgreSQL out of ``upgrade``; return them as later steps.
 
-    ``indexes`` are those that foreign keys need. Partitioned tables get their indexes and constraints in ``upgrade``,
-    as by Flask-Migrate: PostgreSQL cannot create them concurrently or NOT VALID.
+    If PostgreSQL is not among ``targets``, nothing is moved. Else there is one step for each index of an existing
+    table, two for each unique constraint, one for each table whose foreign keys have to come after these, one that
+    validates all foreign keys, and two for each table with columns that become NOT NULL.
+
+    ``indexes`` are those that foreign keys need. The indexes and constraints of partitioned tables stay in ``upgrade``:
+    PostgreSQL cannot create them concurrently or NOT VALID.
     """
     if not any(facts.online_ddl for facts in targets):
         return []
@@ -67,9 +69,12 @@ def online_steps(
 
 
 def scripts_of(script: ops.MigrationScript, steps: list[Step]) -> list[ops.MigrationScript]:
-    """Return a script for each step that does something, the first one in ``script``."""
+    """Return one script for each step that has operations, each the next revision after the one before.
+
+    The first of them is ``script`` itself, with the operations of the first step.
+    """
     (message, operations), *others = [step for step in steps if step[1]]
-    if script.message in [each for each, _ in others]:  # else what the user calls it is the name of the first one
+    if script.message in [each for each, _ in others]:  # else the first script keeps the user's message
         script.message = message
     script.upgrade_ops_list[0].ops = operations
     scripts = [script]
@@ -87,11 +92,13 @@ def scripts_of(script: ops.MigrationScript, steps: list[Step]) -> list[ops.Migra
 
 
 def _indexes(tables: list[ops.ModifyTableOps], indexes: ForeignKeyIndexes) -> tuple[list[Step], list[Step]]:
-    """Create new indexes before dropping the ones they replace, unless both have the same name; return the other drops
-    for later, because a unique constraint may replace one too.
+    """Move the changes of indexes out of ``tables``, and return two lists of steps: those to take now, and later drops.
 
-    Where the table loses a column, its indexes are dropped in the script: that blocks others as long, and on PostgreSQL
-    an index goes with any column that it, its WHERE or an expression names.
+    An index is dropped later because a new index or unique constraint may replace it. Only if a new index has the same
+    name, the old one is dropped directly before the new one is created.
+
+    If a table loses a column, the drops of its indexes stay in ``tables``: dropping the column locks the table anyway,
+    and PostgreSQL drops an index together with any column that the index, its WHERE or an expression in it names.
     """
     drops: dict[tuple[str | None, str], Step] = {}
     creates: dict[tuple[str | None, str], Step] = {}
@@ -118,9 +125,10 @@ def _loses_column(changes: ops.ModifyTableOps) -> bool:
 
 
 def _created(index: ops.CreateIndexOp, key: ops.CreateForeignKeyOp | None, facts: Facts) -> Directions:
-    """Create an index concurrently, outside a transaction, on databases that support it; on others as usual.
+    """Return the operations that create and drop ``index``: concurrently on PostgreSQL, in the usual way elsewhere.
 
-    On SQLite an autocommit block would end the run's only transaction; on MySQL it would bypass the journal.
+    Concurrently means in an autocommit block. On SQLite the block would end the run's only transaction; on MySQL it
+    would bypass the journal, by which a failed revision is undone.
     """
     return _concurrently(index) if facts.online_ddl else index_created(index, key, facts)
 
@@ -128,7 +136,7 @@ def _created(index: ops.CreateIndexOp, key: ops.CreateForeignKeyOp | None, facts
 def _concurrently(index: ops.CreateIndexOp, if_not_exists: bool = False) -> Directions:
     """Return the operations that create and drop the index concurrently, outside a transaction.
 
-    Set ``if_not_exists`` if an interrupted run may have created it already.
+    Set ``if_not_exists`` if an interrupted run may have created the index already.
     """
     create, drop = copy(index), ops.DropIndexOp(conv(name_of(index)), index.table_name, schema=index.schema)
     create.kw = {**index.kw, "postgresql_concurrently": True}
@@ -138,9 +146,10 @@ def _concurrently(index: ops.CreateIndexOp, if_not_exists: bool = False) -> Dire
 
 
 def _unique_constraint(op: ops.CreateUniqueConstraintOp) -> list[Step]:
-    """Create a unique index concurrently, then make it the constraint, where that is possible.
+    """Return two steps for PostgreSQL: create a unique index concurrently, then turn the index into the constraint.
 
-    A constraint takes its index along when it is dropped: the second downgrade creates that again, and can be repeated.
+    Other databases add the constraint in the first step. Dropping the constraint drops its index too, so the downgrade
+    of the second step creates the index again. That downgrade can be repeated after a failure.
     """
     name = name_of(op)
 
@@ -167,9 +176,11 @@ def _unique_constraint(op: ops.CreateUniqueConstraintOp) -> list[Step]:
 
 
 def _foreign_keys(tables: list[ops.ModifyTableOps], after_others: bool) -> list[Step]:
-    """Add foreign keys without checking existing rows, one table in each revision: its lock is released before the next
-    one is taken. Where nothing has to come before them, such as their indexes, they stay in the script. An existing
-    key of the same name is dropped in the same revision.
+    """Make new foreign keys NOT VALID, so that adding them does not scan the rows; return the steps that they need.
+
+    If ``after_others``, e.g. because other steps create their indexes, one step for each table adds its foreign keys,
+    and drops existing ones of the same name: the lock on one table is released before the next table is locked.
+    Otherwise the foreign keys stay in ``tables``. The last step validates all of them against existing rows.
     """
     added: list[ops.CreateForeignKeyOp] = []
     steps: list[Step] = []
@@ -196,7 +207,10 @@ def _foreign_keys(tables: list[ops.ModifyTableOps], after_others: bool) -> list[
 
 
 def _without_type(changes: ops.ModifyTableOps, op: ops.AlterColumnOp) -> ops.AlterColumnOp:
-    """Take out of ``changes`` what makes the column NOT NULL, and return it; another type stays."""
+    """Take the change to NOT NULL out of ``op``, one of ``changes``, and return it as a separate operation.
+
+    If ``op`` also changes the type of the column, that part stays in ``changes``.
+    """
     if op.modify_type is None:
         changes.ops.remove(op)
         return op
@@ -207,7 +221,11 @@ def _without_type(changes: ops.ModifyTableOps, op: ops.AlterColumnOp) -> ops.Alt
 
 
 def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> list[Step]:
-    """Let a CHECK scan the rows under a weaker lock before SET NOT NULL, which scans them under an exclusive one."""
+    """Return two steps: add a CHECK (... IS NOT NULL) as NOT VALID, then validate the CHECK and SET NOT NULL.
+
+    Validating scans the rows without blocking reads and writes. SET NOT NULL then skips its own scan, which would run
+    under an exclusive lock. Databases other than PostgreSQL only SET NOT NULL, in the second step.
+    """
     table, schema = changes.table_name, changes.schema
     alter = ops.ModifyTableOps(table, list(alters), schema=schema)
 
@@ -229,7 +247,11 @@ def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> l
 
 
 def _ids_after(first: str, count: int) -> list[str]:
-    """Return ids like Alembic's, 12 hexadecimal digits, sorted: file names contain the second, and then the id."""
+    """Return ``count`` new revision ids that sort after ``first``, so that a folder lists the files in their order.
+
+    File names contain the time in seconds, and then the id. If ``first`` is not like Alembic's ids, 12 hexadecimal
+    digits, the new ids are random.
+    """
     if not re.fullmatch("[0-9a-f]{12}", first):  # from --rev-id
         return [rev_id() for _ in range(count)]
     return sorted(f"{randrange(int(first, 16) + 1, 16**12):012x}" for _ in range(count))

@@ -1,4 +1,4 @@
-"""The database under the names that it will have after renames: Alembic compares that with the models."""
+"""An Inspector that shows Alembic the database as if its tables and columns were already renamed."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -25,16 +25,16 @@ WITH_COLUMNS = (
     "computed",
     "dialect_options",
 )
-"""What an Inspector reports in names of columns, or in SQL that may contain some."""
+"""Keys in the reports of an Inspector whose values are column names, or SQL that may contain column names."""
 
 
 Scope = tuple[str | None] | Name
-"""Where a name is unique: the schema of a table, or the schema and the table (by its old name) of a column."""
+"""Where a name has to be unique: for a table, (schema,); for a column, (schema, old name of its table)."""
 
 
 @dataclass
 class Renames:
-    """New names of tables and columns by old ones, in each scope."""
+    """The renames of tables and columns: their new names by their old names, in each schema or table."""
 
     names: dict[Scope, dict[str, str]] = field(default_factory=dict)
 
@@ -42,22 +42,22 @@ class Renames:
         return bool(self.names)
 
     def is_free(self, scope: Scope, old: str, new: str) -> bool:
-        """Return True if neither name is part of a rename already."""
+        """Return True if ``old`` has no new name yet in ``scope``, and ``new`` is not the new name of another."""
         names = self.names.get(scope, {})
         return old not in names and new not in names.values()
 
     def after(self, table: Name) -> Name:
-        """Return the name that a table gets or keeps."""
+        """Return the schema of ``table`` and its new name, or its old name if it is not renamed."""
         schema, name = table
         return schema, self.names.get((schema,), {}).get(name, name)
 
     def before(self, table: Name) -> Name:
-        """Return the name of a table in the database."""
+        """Return the schema of ``table``, given by its new name, and the old name that it still has in the database."""
         schema, name = table
         return schema, {new: old for old, new in self.names.get((schema,), {}).items()}.get(name, name)
 
     def translated(self, table: Name, info: Any) -> Any:
-        """Return what an Inspector reports of ``table``, by its old name, in new names."""
+        """Return ``info``, an Inspector's report on ``table`` (its old name), with new names of tables and columns."""
         if isinstance(info, list):
             return [self.translated(table, item) for item in info]
         columns = self.names.get(table, {})
@@ -72,7 +72,10 @@ class Renames:
 
 
 def in_new_names(value: Any, columns: Mapping[str, str]) -> Any:
-    """Return the name of a column, or SQL, with new names of columns, except in strings; or all of a list or dict."""
+    """Return ``value`` with the new names of ``columns`` (new by old) in place of the old ones.
+
+    ``value`` is the name of a column, or SQL, or a list or dict of these. Quoted strings in SQL stay as they are.
+    """
     if isinstance(value, dict):
         return {columns.get(key, key): in_new_names(item, columns) for key, item in value.items()}
     if isinstance(value, list):
@@ -84,14 +87,14 @@ def in_new_names(value: Any, columns: Mapping[str, str]) -> Any:
 
 
 class RenamedInspector(Inspector):
-    """An Inspector that reports tables and columns under the names that they get."""
+    """An Inspector that reports tables and columns by their new names, as if they were already renamed."""
 
     def __init__(self, connection: Connection, renames: Renames) -> None:
         initialize(self, connection)
         self.renames = renames
 
     def get_table_names(self, schema: str | None = None, **options: Any) -> list[str]:
-        """Return the names of the tables."""
+        """Return the names of the tables, new names for those that are renamed."""
         return [self.renames.after((schema, name))[1] for name in super().get_table_names(schema, **options)]
 
 
@@ -131,7 +134,7 @@ for _about in (
 
 
 def differences(context: MigrationContext, renames: Renames) -> UpgradeOps:
-    """Return what autogenerate finds to do after ``renames``."""
+    """Compare the models with the database as if ``renames`` were done, and return operations for the differences."""
     autogen = AutogenContext(context, autogenerate=True)
     assert autogen.connection is not None
     autogen.inspector = RenamedInspector(autogen.connection, renames)

@@ -1,4 +1,4 @@
-"""Operations of this package, and how they are written into a script with nothing but Alembic's `op`."""
+"""Operations that Alembic does not have, and the Python code that a script contains for operations and types."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -18,14 +18,14 @@ from ..adapters.facts import Facts
 from ..adapters.products import FACTS
 from ..internals import variants_of
 
-# A class of SQLAlchemy's as repr() writes it, inside of another one's.
+# A class name without its module inside the repr() of a type, e.g. Integer in ARRAY(Integer()).
 BARE = re.compile(r"(?<![\w.'\"])([A-Z]\w*)(?=\()")
 
 DIALECT = "op.get_context().dialect.name"
 
 
 def all_ops(container: ops.OpContainer) -> Iterator[ops.MigrateOperation]:
-    """Yield the operations of ``container``, and those inside of these."""
+    """Yield all operations in ``container``, including those of nested containers."""
     for op in container.ops:
         yield op
         if isinstance(op, ops.OpContainer):
@@ -33,21 +33,21 @@ def all_ops(container: ops.OpContainer) -> Iterator[ops.MigrateOperation]:
 
 
 Directions = tuple[Collection[ops.MigrateOperation], Collection[ops.MigrateOperation]]
-"""What an upgrade does, and what a downgrade does."""
+"""The operations of an upgrade, and those of its downgrade."""
 
 
 def table_changes(container: ops.OpContainer) -> list[ops.ModifyTableOps]:
-    """Return the changes of tables in ``container``, in a list of their own."""
+    """Return the ModifyTableOps in ``container``, each of which has the changes of one table, as a new list."""
     return [op for op in container.ops if isinstance(op, ops.ModifyTableOps)]
 
 
 def remove_empty(container: ops.OpContainer) -> None:
-    """Take out the tables of which nothing is changed any more."""
+    """Remove each ModifyTableOps from ``container`` that has no operation left."""
     container.ops[:] = [op for op in container.ops if not (isinstance(op, ops.ModifyTableOps) and op.is_empty())]
 
 
 class PerDialect(ops.MigrateOperation):
-    """Operations that differ by product (a key of FACTS): a script has to run on all of them."""
+    """An operation that differs by database product (a key of FACTS); the script has an if for each dialect."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class PerDialect(ops.MigrateOperation):
 
     @classmethod
     def of(cls, directions: Callable[[Facts], Directions]) -> "PerDialect":
-        """Return what ``directions`` gives for each product."""
+        """Return a PerDialect with the operations that ``directions`` returns for each product."""
         found = {product: directions(facts()) for product, facts in FACTS.items()}
         upgrade, downgrade = ({product: both[way] for product, both in found.items()} for way in (0, 1))
         return cls(upgrade, downgrade)
 
     def reverse(self) -> "PerDialect":
-        """Return what takes it back."""
+        """Return the same operation with upgrade and downgrade exchanged."""
         return PerDialect(self.downgrade, self.upgrade)
 
     def is_empty(self) -> bool:
@@ -74,7 +74,7 @@ class PerDialect(ops.MigrateOperation):
 
 
 class AddEnumValue(PerDialect):
-    """A value for an enum that is a type of its own, last or ``before`` another one. No downgrade removes it."""
+    """An operation that adds a value to an enum type, last or before ``before``. No downgrade removes the value."""
 
     def __init__(self, facts: Facts, name: str, value: str, before: str | None) -> None:
         super().__init__({facts.product: [ops.ExecuteSQLOp(facts.add_enum_value_sql(name, value, before))]}, {})
@@ -82,12 +82,12 @@ class AddEnumValue(PerDialect):
         self.value = value
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """Return what `flask db check` prints."""
+        """Return this difference as `flask db check` prints it, e.g. ("add_enum_value", "kind.emu")."""
         return "add_enum_value", f"{self.name}.{self.value}"
 
 
 class ExpressionDefault(DefaultClause):
-    """A server default that the script writes as ``code``."""
+    """A server default that is an SQL expression; ``code`` is the Python code for it in the script."""
 
     def __init__(self, expression: "ColumnElement[Any]", code: str) -> None:
         super().__init__(expression)
@@ -95,19 +95,19 @@ class ExpressionDefault(DefaultClause):
 
 
 class Lines(ops.MigrateOperation):
-    """Code or comments as the script has them; the downgrade has its own, if any."""
+    """Lines of Python code or comments for upgrade(), and other lines, if any, for downgrade()."""
 
     def __init__(self, *lines: str, downgrade: Collection[str] = ()) -> None:
         self.lines = lines
         self.downgrade = downgrade
 
     def reverse(self) -> "Lines":
-        """Return the lines of the downgrade."""
+        """Return the same operation with the lines of upgrade() and downgrade() exchanged."""
         return Lines(*self.downgrade, downgrade=self.lines)
 
 
 class AutocommitBlock(ops.OpContainer):
-    """Operations that cannot run inside a transaction."""
+    """Operations that cannot run in a transaction; the script puts them into Alembic's autocommit_block()."""
 
 
 @renderers.dispatch_for(PerDialect)
@@ -144,7 +144,7 @@ def _autocommit_block(context: AutogenContext, op: AutocommitBlock) -> list[str]
 
 
 def plain_type(column: "Column[Any]") -> Any:
-    """Return the type of a column, without what a TypeDecorator adds."""
+    """Return the type of a column; if that is a TypeDecorator, the SQLAlchemy type that it wraps."""
     kind: Any = column.type
     while isinstance(kind, TypeDecorator):
         kind = kind.impl_instance
@@ -152,7 +152,10 @@ def plain_type(column: "Column[Any]") -> Any:
 
 
 def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:
-    """Return a type of an app or of a dialect as code, and add its import; False for what Alembic writes well."""
+    """Return the Python code for a type that the app or a dialect defines, and add the import that the code needs.
+
+    Return False if Alembic's own code for the type is right.
+    """
     module = type(item).__module__
     if module.startswith("sqlalchemy.") and not module.startswith("sqlalchemy.dialects."):
         return False
@@ -175,7 +178,10 @@ def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:
 
 
 def _portable(item: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any] | None:
-    """Return a type of ``dialect`` as one of SQLAlchemy's own, if that is the same there: scripts run on others too."""
+    """Return SQLAlchemy's generic type for a type of ``dialect``, e.g. DateTime for postgresql.TIMESTAMP.
+
+    Return None if the two are not the same type in ``dialect``. A script with the generic type runs on every database.
+    """
     belongs = type(item).__module__.startswith(type(dialect).__module__.rpartition(".")[0])
     if belongs and not variants_of(item) and getattr(item, "create_type", True):
         with suppress(NotImplementedError, CompileError):
@@ -185,8 +191,10 @@ def _portable(item: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any] | None
 
 
 def _takes_other_arguments(item: TypeDecorator[Any]) -> bool:
-    """Return True if the type has an __init__() of its own and not a __repr__(): that of TypeDecorator shows the
-    arguments of the underlying type.
+    """Return True if the repr() of the type shows the wrong arguments, and cannot be written into a script.
+
+    That is so if the class defines __init__() but not __repr__(): TypeDecorator's shows the arguments of the wrapped
+    type.
     """
     kind = type(item)
     return kind.__init__ is not TypeDecorator.__init__ and kind.__repr__ is TypeDecorator.__repr__
