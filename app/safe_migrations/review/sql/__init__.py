@@ -1,1 +1,1 @@
-"""Raw SQL as operations. To import a module of it besides ops.py takes sqlglot, which takes its time to load."""
+"""The translation of raw SQL into operations. All modules except ops.py import sqlglot, which is slow to load."""

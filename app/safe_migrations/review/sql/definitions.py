@@ -1,4 +1,4 @@
-"""Columns, constraints and indexes, as CREATE TABLE has them, and ALTER TABLE after ADD, MODIFY or CHANGE."""
+"""The translation of columns, constraints and indexes in CREATE TABLE, and in ALTER TABLE ... ADD, MODIFY or CHANGE."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ from .reflected_types import type_of
 from .trees import Unread, name_of, table_of, tree_of
 
 Name = tuple[str, str | None]
-"""Of a table, and its schema."""
+"""The name of a table, and its schema (None for the default schema)."""
 INDEX = (
     r"(?:(?P<prefix>FULLTEXT|SPATIAL)(?: INDEX| KEY)?|INDEX|KEY)(?: IF NOT EXISTS)?(?: {name})?(?: USING \w+)?"
     r" (?P<columns>\( .*)"
@@ -23,9 +23,10 @@ INDEX = (
 
 
 def definition(words: Words, table: Name, prefix: str = "") -> "Column[Any] | ops.MigrateOperation":
-    """Return a column, or the operation that adds a constraint or an index to the table.
+    """Translate one definition into a column, or into the operation that adds a constraint or an index to ``table``.
 
-    ``prefix`` is the name of a column if the words begin with its type. Raise Unread for what sqlglot does not parse.
+    If ``words`` begin with a type instead of a column name, ``prefix`` is the missing name and a space. Raise Unread if
+    sqlglot cannot parse the definition.
     """
     if words.facts.keys_in_tables and (found := find(words, INDEX)):
         return index(found, table)
@@ -41,17 +42,17 @@ def definition(words: Words, table: Name, prefix: str = "") -> "Column[Any] | op
 
 
 def sql_of(node: Any, facts: Facts) -> TextClause:
-    """Return an expression as sqlglot writes it."""
+    """Return the SQL of an expression in sqlglot's tree, in the dialect of the database."""
     return literal(node.sql(dialect=facts.grammar, comments=False, normalize_functions=False))
 
 
 def literal(expression: str) -> TextClause:
-    """Return SQL for a server's default or a condition, in which a colon does not begin a parameter."""
+    """Return the expression as text(), with colons escaped: SQLAlchemy would take ``:name`` for a parameter."""
     return text(re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", expression))
 
 
 def _column(node: Any, words: Words, table: Name) -> "Column[Any]":
-    """Return the column; ``info["inline_references"]`` says that REFERENCES is part of its definition."""
+    """Return the column that ``node`` defines; ``info["inline_references"]`` is set if ``node`` has REFERENCES."""
     facts, name = words.facts, name_of(node, words.facts)
     type_: Any = type_of(node.kind, facts) if node.args.get("kind") else NullType()
     options: dict[str, Any] = {}
@@ -99,7 +100,7 @@ def _column(node: Any, words: Words, table: Name) -> "Column[Any]":
 
 
 def _reference(node: Any, facts: Facts) -> tuple[str, str | None, list[str], dict[str, Any]]:
-    """Return the table, its schema and columns, and the options of a foreign key."""
+    """Return the parts of REFERENCES: table, schema, columns, and options such as ``{"ondelete": "CASCADE"}``."""
     target = node.this
     columns = [name_of(each, facts) for each in target.expressions] if isinstance(target, exp.Schema) else []
     referred, schema = table_of(target.this if isinstance(target, exp.Schema) else target, facts)
@@ -107,7 +108,7 @@ def _reference(node: Any, facts: Facts) -> tuple[str, str | None, list[str], dic
 
 
 def _options(node: Any) -> dict[str, Any]:
-    """Return what a foreign key does when its target changes, and when a constraint is checked."""
+    """Return ON DELETE, ON UPDATE, DEFERRABLE and INITIALLY as SQLAlchemy's arguments: ``{"ondelete": "CASCADE"}``."""
     found: dict[str, Any] = {}
     for option in node.args.get("options") or ():
         words = option.split(" ")
@@ -149,7 +150,7 @@ def _constraint(node: Any, facts: Facts, table: Any, options: dict[str, Any]) ->
 
 
 def index(found: Phrase, table: Name) -> ops.CreateIndexOp:
-    """Return the operation for the index of a phrase, of CREATE INDEX or of a part of a table's definition."""
+    """Return the operation that creates the index in ``found``: a CREATE INDEX, or an INDEX in a table definition."""
     group = found.part("columns").group()
     if group is None:
         raise Unread(found.words.text)

@@ -1,4 +1,4 @@
-"""Operations for what Alembic has none."""
+"""Operations for SQL that Alembic has no operation for: changes of rows, and commands such as DROP VIEW."""
 
 import re
 from collections.abc import Mapping
@@ -26,18 +26,18 @@ DESTRUCTIVE = re.compile(r"(?<!\bON )\b(ALTER|DROP|RENAME|TRUNCATE|UPDATE|DELETE
 
 @dataclass
 class ChangeRowsOp(MigrateOperation):
-    """A statement, or a part of one, that changes the rows of a table."""
+    """A statement, or a part of one, that changes, inserts or deletes rows of a table."""
 
     verb: str
     """UPDATE, DELETE, INSERT, REPLACE (an INSERT that may overwrite) or TRUNCATE."""
     table_name: str
     schema: str | None = None
     bounded: bool = True
-    """Whether it selects rows: by a WHERE that is not always true, a LIMIT or a join; or whether it contains them."""
+    """False if the statement affects all rows, because no WHERE, LIMIT or join selects some of them."""
     columns: tuple[str, ...] = ()
     """The columns that an UPDATE sets."""
     given: bool = False
-    """Whether an INSERT contains its rows."""
+    """Whether an INSERT has its rows in VALUES, instead of selecting them from a table."""
     cascade: bool = False
     """Whether TRUNCATE also empties the tables that refer to it."""
     text: str = ""
@@ -45,65 +45,65 @@ class ChangeRowsOp(MigrateOperation):
 
 @dataclass
 class CommandOp(MigrateOperation):
-    """Any other statement, or part of an ALTER TABLE."""
+    """A statement, or a part of ALTER TABLE, for which there is no other operation, e.g. DROP VIEW."""
 
     words: str
-    """What it is: ``DROP VIEW``, ``ALTER TYPE ... RENAME VALUE``; of an ALTER TABLE the part: ``DETACH PARTITION``."""
+    """The kind of command: ``DROP VIEW``, ``ALTER TYPE ... RENAME VALUE``, or ``DETACH PARTITION`` of ALTER TABLE."""
     name: str | None = None
-    """The object; of a table, see ``table_name``."""
+    """The name of the object that the command concerns; the name of a table is in ``table_name``."""
     table_name: str | None = None
     schema: str | None = None
     drops: bool = False
     cascade: bool = False
     concurrently: bool = False
     parsed: bool = True
-    """Whether it is known what this does."""
+    """False if the command could not be parsed, so that its effect is unknown."""
     text: str = ""
 
     @property
     def may_do_anything(self) -> bool:
-        """Return True if it runs SQL that it does not contain as SQL."""
+        """Return True if the command runs SQL that its own text does not show, as CALL and EXECUTE do."""
         return self.words in MAY_DO_ANYTHING
 
     @property
     def may_destroy(self) -> bool:
-        """Return True if it cannot be parsed and has a word of a statement that changes the schema or rows."""
+        """Return True if the command could not be parsed and contains a word such as DROP, ALTER or DELETE."""
         return not self.parsed and DESTRUCTIVE.search(f"{self.words} {self.text}") is not None
 
     @property
     def loses_data(self) -> bool:
-        """Return True if it deletes rows or values with what it drops."""
+        """Return True if the command can delete rows or values, as DROP SCHEMA and a DROP with CASCADE can."""
         return self.words in LOSES_DATA or self.cascade
 
     @property
     def keeps_schema(self) -> bool:
-        """Return True if the schema is the same afterwards."""
+        """Return True if the command leaves nothing in the schema for a downgrade to revert, e.g. ANALYZE."""
         return self.words in KEEPS_SCHEMA
 
     @property
     def is_reversible(self) -> bool:
-        """Return True if a statement can revert this."""
+        """Return True if another statement can revert the command; for ALTER TYPE ... ADD VALUE there is none."""
         return self.words not in IRREVERSIBLE
 
     @property
     def keeps_data(self) -> bool:
-        """Return True if it is known that no value changes."""
+        """Return True if the command was parsed and leaves all values in tables as they are, e.g. CREATE VIEW."""
         return self.parsed and (self.words in KEEPS_DATA or self.words.startswith("CREATE "))
 
 
 @dataclass(frozen=True)
 class Translation:
-    """One thing that a statement does."""
+    """One operation that an SQL statement was translated into."""
 
     op: MigrateOperation
     statement: str
-    """The whole statement."""
+    """The text of the whole statement, which may have several operations."""
     requests: Mapping[str, str] = field(default_factory=dict)
-    """How a statement of MySQL asks to be run: ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
+    """The ALGORITHM and LOCK clauses of a MySQL statement, e.g. ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
 
 
 class NamedType(UserDefinedType[Any]):
-    """A type that SQLAlchemy's dialect does not know: the name of an enum or of a domain."""
+    """A column type of which only the name is known, because SQLAlchemy's dialect lacks it: an enum or a domain."""
 
     cache_ok = True
 
@@ -111,5 +111,5 @@ class NamedType(UserDefinedType[Any]):
         self.name = name
 
     def get_col_spec(self, **_options: Any) -> str:
-        """Return it as the script has it."""
+        """Return the name of the type as the script writes it."""
         return self.name

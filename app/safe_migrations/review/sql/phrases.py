@@ -1,8 +1,8 @@
-"""The phrases of SQL that need no tree: statements and parts of ALTER TABLE that sqlglot does not read, or whose first
-words say all that the rules ask.
+"""Patterns that translate SQL statements and parts of ALTER TABLE without sqlglot's parser.
 
-A phrase is a regular expression over the keywords of a statement (`Words.keywords`), in which ``{name}`` stands for a
-name. It has to match the whole statement: what a phrase does not expect may change its meaning.
+They are for SQL that sqlglot cannot parse, and for SQL whose first words say all that the rules need. A pattern is a
+regular expression over the keywords of a statement (`Words.keywords`), in which ``{name}`` stands for a name. It has to
+match the whole statement, because a word that the pattern does not expect may change the meaning.
 """
 
 import re
@@ -15,7 +15,7 @@ from .ops import LOSES_DATA, CommandOp
 from .trees import Unread
 
 Table = tuple[str | None, str | None]
-"""Name and schema."""
+"""The name of a table and its schema; None if unknown, or for the default schema."""
 
 NAME = r"[\w$]*(?: \. [\w$]*)*"
 # The kinds of objects that CREATE, ALTER and DROP name, besides tables and indexes. Longer ones come first.
@@ -91,7 +91,7 @@ PARTS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Phrase:
-    """The match of a pattern in words."""
+    """A match of a pattern: the words of a statement or of a part of it, and the groups that the pattern found."""
 
     words: Words
     match: re.Match[str]
@@ -100,26 +100,32 @@ class Phrase:
         return group in self.match.re.groupindex and self.match[group] is not None
 
     def part(self, group: str) -> Words:
-        """Return the words of a group."""
+        """Return the words that ``group`` of the pattern has matched."""
         start = self.match.string.count(" ", 0, self.match.start(group))
         return self.words.part(start, start + self.match[group].count(" ") + 1)
 
     def name(self, group: str = "name") -> tuple[str, str | None]:
-        """Return a name and its schema, None for the default schema. Raise Unread if it is a string."""
+        """Return the name in ``group`` and its schema (None for the default one). Raise Unread if a string is there."""
         found = self.part(group).name()
         if found is None:
             raise Unread(self.words.text)
         return found
 
     def names(self, group: str) -> list[tuple[str, str | None]]:
-        """Return the names between commas. Raise Unread if anything but a name is there."""
+        """Return the names in ``group``, which are separated by commas, each with its schema.
+
+        Raise Unread if something other than a name is in the list.
+        """
         found = [find(part, r"(?:ONLY )?{name}(?: \*)?") for part in self.part(group).parts()]
         if not all(found):
             raise Unread(self.words.text)
         return [phrase.name() for phrase in found if phrase]
 
     def objects(self, group: str) -> list[Table]:
-        """Return the names in a group, or in its plural with commas between them; that of a part without one is all."""
+        """Return the name in ``group``, e.g. "name", or the names in the group "names"; each with its schema.
+
+        An item of the list that is not a name is returned as text. Return [(None, None)] if neither group matched.
+        """
         if group in self:
             return [self.name(group)]
         parts = self.part(f"{group}s").parts() if f"{group}s" in self else []
@@ -135,7 +141,10 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def find(words: Words, pattern: str) -> Phrase | None:
-    """Return what the pattern finds, if it matches all words, and finds names where it expects them."""
+    """Return the Phrase if the pattern matches all of ``words``, else None.
+
+    Where the pattern has ``{name}``, ``{table}`` or ``{new}``, a name has to stand in the words.
+    """
     match = _compiled(pattern).fullmatch(words.keywords)
     phrase = Phrase(words, match) if match else None
     if phrase and all(phrase.part(group).name() for group in ("name", "table", "new") if group in phrase):
@@ -144,7 +153,10 @@ def find(words: Words, pattern: str) -> Phrase | None:
 
 
 def commands(words: Words, patterns: Mapping[str, str], table: Table = (None, None)) -> list[CommandOp]:
-    """Return a CommandOp for each object that the first fitting phrase is about; nothing if none fits."""
+    """Return a CommandOp for each object that the statement names, by the first of the ``patterns`` that matches.
+
+    Return an empty list if no pattern matches. For a part of ALTER TABLE, ``table`` is the altered table.
+    """
     found = ((find(words, pattern), said) for pattern, said in patterns.items())
     phrase, said = next(((phrase, said) for phrase, said in found if phrase), (None, ""))
     if phrase is None:

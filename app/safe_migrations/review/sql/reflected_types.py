@@ -1,4 +1,4 @@
-"""SQLAlchemy's types for sqlglot's, by the names under which SQLAlchemy's dialect reflects them."""
+"""The conversion of column types in sqlglot's trees into SQLAlchemy's types."""
 
 import inspect
 import re
@@ -31,7 +31,7 @@ NAMES = {
 
 
 def type_of(node: Any, facts: Facts) -> TypeEngine[Any]:
-    """Return the type; a NamedType where SQLAlchemy's dialect has none of that name."""
+    """Return SQLAlchemy's type for a type in sqlglot's tree; a NamedType if the dialect has no type of that name."""
     dimensions = 0
     while node.this == exp.DType.ARRAY:
         dimensions, node = dimensions + 1, node.expressions[0]
@@ -50,7 +50,7 @@ def type_of(node: Any, facts: Facts) -> TypeEngine[Any]:
 
 
 def _made(kind: Any, values: list[Any], options: dict[str, Any]) -> TypeEngine[Any]:
-    """Return an instance, with the arguments that its class takes."""
+    """Return an instance of the class ``kind`` with the given arguments; without any if the class rejects them."""
     takes = inspect.signature(kind.__init__).parameters
     for fraction in ("fsp", "precision"):
         if values and fraction in takes and "timezone" in takes:

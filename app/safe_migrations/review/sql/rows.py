@@ -1,4 +1,4 @@
-"""Statements that change rows: sqlglot's trees say in which tables, and whether in all rows."""
+"""The translation of INSERT, UPDATE, DELETE and TRUNCATE: which tables they change, and whether all rows."""
 
 import re
 from collections.abc import Iterator
@@ -20,14 +20,17 @@ VALUES = rf"(?P<verb>INSERT|REPLACE)(?P<alternative> OR \w+)?{MODIFIERS} INTO {{
 
 
 def truncate(found: Phrase) -> Iterator[ChangeRowsOp]:
-    """Yield one for each table."""
+    """Yield an operation for each table that TRUNCATE lists."""
     for table, schema in found.names("names"):
         cascade = found.words.keywords.endswith(" CASCADE")
         yield ChangeRowsOp("TRUNCATE", table, schema, bounded=False, cascade=cascade, text=found.words.text)
 
 
 def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
-    """Yield each change in a statement, those of its CTEs first; or a SELECT that has none. Raise Unread."""
+    """Yield an operation for each INSERT, UPDATE and DELETE in a statement, beginning with those in CTEs.
+
+    For a SELECT that changes no rows, yield a CommandOp. Raise Unread if the statement cannot be read.
+    """
     if found := find(words, VALUES):  # long ones are common, and need no tree
         replaces = re.search(r"\b(DO|KEY) UPDATE\b", words.keywords) or found.match["alternative"] == " OR REPLACE"
         table, schema = found.name("table")
@@ -62,7 +65,7 @@ def _overwrites(node: Any) -> bool:
 
 
 def _targets(node: Any) -> list[Any]:
-    """Return the tables whose rows change, for an alias its table."""
+    """Return the nodes of the tables whose rows the statement changes; for an alias, the node of its table."""
     if isinstance(node, exp.Insert):
         return [node.this.this if isinstance(node.this, exp.Schema) else node.this]
     if not isinstance(node.this, exp.Table):
@@ -103,7 +106,10 @@ def _is_bounded(node: Any, overwrites: bool) -> bool:
 
 
 def _selects(condition: Any) -> bool:
-    """Return True if the condition selects rows, or is never true. One of more than LONG nodes is assumed to."""
+    """Return False if the condition is true for all rows, e.g. 1 = 1, else True.
+
+    Return True for any condition with more than LONG nodes, because simplifying it takes too long.
+    """
     if next(islice(condition.walk(), LONG, None), None) is not None:
         return True
     simplified = simplify(condition.copy())

@@ -1,4 +1,4 @@
-"""Operations for what `op.execute()` gets: by sqlglot's trees for definitions and rows, else by phrases."""
+"""The translation of the SQL in `op.execute()` into operations, by sqlglot's parser or the patterns of phrases.py."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,10 @@ ASKS = r"(ALGORITHM|LOCK)(?: =)? (DEFAULT|INSTANT|INPLACE|NOCOPY|COPY|NONE|SHARE
 
 
 def translate(op: ExecuteSQLOp, dialect: str) -> list[Translation]:
-    """Return an operation for each thing that its statements do; one that cannot be read is a CommandOp, too."""
+    """Translate the SQL of ``op``, one or several statements, into operations.
+
+    A statement that cannot be read becomes a CommandOp with ``parsed=False``.
+    """
     sql = _text(op.sqltext, dialect)
     try:
         return [each for words in statements(sql, FACTS[dialect]()) for each in _of_statement(words)]
@@ -34,7 +37,7 @@ def translate(op: ExecuteSQLOp, dialect: str) -> list[Translation]:
 
 
 def _text(statement: Any, dialect: str) -> str:
-    """Return the SQL as the database gets it, except for parameters, which are ``:name``."""
+    """Return the SQL of a statement as a string; parameters are placeholders, e.g. ``:name``, not values."""
     if isinstance(statement, str):
         return statement.replace("\\:", ":")
     if isinstance(statement, TextClause):
@@ -60,7 +63,7 @@ def _unread(text: str) -> CommandOp:
 
 
 def _read(words: Words) -> Sequence[MigrateOperation]:
-    """Return what a statement does. Raise Unread if that is not known."""
+    """Return the operations in one statement. Raise Unread if neither a pattern nor sqlglot can read the statement."""
     if words.keywords.partition(" ")[0] in {"UPDATE", "DELETE", "WITH", "SELECT", "(", "INSERT", "REPLACE"}:
         return list(change_rows(words))
     for pattern, read in TABLES_AND_INDEXES.items():
@@ -72,7 +75,10 @@ def _read(words: Words) -> Sequence[MigrateOperation]:
 
 
 def _create_table(found: Phrase) -> Iterator[MigrateOperation]:
-    """Yield the table, then its indexes. Of the columns of AS SELECT and PARTITION OF nothing is known."""
+    """Yield the operations of CREATE TABLE: for OR REPLACE a drop, then the table, then the indexes in the definition.
+
+    The columns that come from AS SELECT or PARTITION OF are unknown, and left out.
+    """
     table, table_schema = key = found.name("table")
     if "replace" in found:
         yield ops.DropTableOp(table, schema=table_schema)
@@ -113,7 +119,7 @@ def _rename_tables(found: Phrase) -> Iterator[MigrateOperation]:
 
 
 def _alter_table(found: Phrase) -> Iterator[MigrateOperation]:
-    """Yield what each part does; one that cannot be read is a CommandOp, and the others are read."""
+    """Yield the operations of each part of ALTER TABLE; a part that cannot be read becomes an unparsed CommandOp."""
     table, rest = found.name("table"), found.part("rest")
     for part in rest.parts():
         if re.fullmatch(ASKS, part.keywords):
@@ -144,7 +150,10 @@ def _add(found: Phrase, table: str, table_schema: str | None) -> Iterator[Migrat
 
 
 def _redefine(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
-    """Yield the change to a column by MODIFY or CHANGE: what they do not say is lost (NOT NULL, default, comment)."""
+    """Yield the operation for MODIFY or CHANGE, which give a column a whole new definition.
+
+    NOT NULL, the default and the comment are removed if the new definition does not repeat them.
+    """
     column = _only_column(definition(found.part("definition"), (table, table_schema)))
     name, default = found.name()[0] if "name" in found else column.name, column.server_default
     options: dict[str, Any] = {"autoincrement": True} if column.autoincrement is True else {}
@@ -174,7 +183,7 @@ def _change_type(found: Phrase, table: str, table_schema: str | None) -> Iterato
 
 
 def _alter_column(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
-    """Yield one change to a column: its NOT NULL, its default or its name."""
+    """Yield the operation for ALTER COLUMN or RENAME COLUMN: a new NOT NULL, default or name of a column."""
     changes: dict[str, Any] = {}
     if "nullable" in found:
         changes["modify_nullable"] = found.match["nullable"] == "DROP"

@@ -1,4 +1,4 @@
-"""sqlglot's trees, and the names in them."""
+"""Syntax trees of SQL, as sqlglot parses it, and the names of tables and columns in these trees."""
 
 import logging
 from typing import Any
@@ -10,11 +10,11 @@ from ...adapters.facts import Facts
 
 
 class Unread(Exception):  # noqa: N818  # not an error: the statement becomes an operation that says so
-    """SQL that neither sqlglot nor a phrase understands."""
+    """The exception for SQL that neither sqlglot nor a pattern in phrases.py can read."""
 
 
 def tree_of(text: str, facts: Facts) -> Any:
-    """Return the tree of one statement. Raise Unread if sqlglot cannot parse it, or keeps it as text."""
+    """Return the syntax tree of one SQL statement. Raise Unread if sqlglot cannot parse the statement."""
     logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of each statement that it keeps as text
     try:
         tree = parse_one(text, read=facts.grammar)
@@ -26,7 +26,10 @@ def tree_of(text: str, facts: Facts) -> Any:
 
 
 def name_of(node: Any, facts: Facts) -> str:
-    """Return the name in a node, of a column with a prefix length or an order too. Raise Unread if it has none."""
+    """Return the first name in a node of a syntax tree, e.g. ``email`` for ``email(20) DESC``.
+
+    The name is in lower case if the database converts names without quotes. Raise Unread if the node has no name.
+    """
     found = node if isinstance(node, exp.Identifier) else node.find(exp.Identifier)
     if found is None:
         raise Unread(node.sql())
@@ -35,7 +38,7 @@ def name_of(node: Any, facts: Facts) -> str:
 
 
 def table_of(node: Any, facts: Facts) -> tuple[str, str | None]:
-    """Return the name and the schema of a table, None for the default schema."""
+    """Return the name of the table in a node, and its schema; None for the default schema."""
     names = [name_of(part, facts) for part in node.parts]
     schema = names[-2] if len(names) > 1 else None
     return names[-1], None if schema == facts.default_schema else schema
