@@ -92,7 +92,7 @@ def test_downgrade_tells(tenant: Project, database: str) -> None:
     tenant.write(*revision("b1", FIRST, "pass", DROP[0]))
     tenant.ok("upgrade")
     said = tenant.ok("downgrade", MIGRATION_REVIEW="warn")
-    assert "This deletes what table doc has: row-level security or a missing right hides its rows" in said
+    assert "The downgrade deletes an unknown number of rows or values of table doc, because row-level security" in said
 
 
 def test_rehearsal_counts_them(tenant: Project, database: str, app_on: Callable[[str], Flask]) -> None:

@@ -113,13 +113,13 @@ def test_autocommit(record: Callable[..., list[Operation]]) -> None:
     [
         ("rows = op.get_bind().execute(sa.text('SELECT 1')).fetchall()", "fetchall"),
         ("for row in op.get_bind().execute(sa.text('SELECT 1')):\n    pass", "rows"),
-        ("sa.inspect(op.get_bind()).get_table_names()", "it inspects what will be there"),
-        ("op.get_bind().connection.cursor()", "more of the connection"),
+        ("sa.inspect(op.get_bind()).get_table_names()", "the script inspects the database"),
+        ("op.get_bind().connection.cursor()", r"the script uses op.get_bind\(\).connection"),
         ("from app.extensions import db\ndb.session.execute(sa.text('DELETE FROM user'))", "another connection"),
         ("from app.extensions import db\ndb.engine.connect()", "another connection"),
         (
             "from sqlalchemy.orm import Session\nSession(op.get_bind()).execute(sa.text('SELECT 1')).all()",
-            "connection",
+            r"the script uses op.get_bind\(\).close",
         ),
         ("1 / 0", "ZeroDivisionError"),
         ("import nothing_like_it", "nothing_like_it"),

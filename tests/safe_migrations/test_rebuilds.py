@@ -87,7 +87,7 @@ def test_a_downgrade_that_loses_is_refused_until_the_script_accepts_it(project: 
     project.ok("upgrade", **REVIEWED)
     said = refused(project, "pass", CHANGE, "downgrade")
     assert "would lose CHECK (AGE >= 0) (rebuild-loses)." in said
-    assert "or say at the top of migrations/versions/b1.py why it is safe; nothing was changed" in said
+    assert "or, if you accept the loss, say so at the top of migrations/versions/b1.py; nothing was changed" in said
     assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
     assert assured in said
     project.write(*revision("b1", "a1", "pass", CHANGE, more=assured))

@@ -40,7 +40,7 @@ def test_upgrade_stops(database: str, reviewed: Project) -> None:
         "Instead: make it nullable, remove it from the model, deploy, and drop it in the next release:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.alter_column('email', existing_type=TYPE, nullable=True)\n"
-        "If it is safe, say so at the top of migrations/versions/b1.py, below down_revision (for line 10):\n"
+        "If this is safe here, say why at the top of migrations/versions/b1.py, below down_revision (for line 10):\n"
         '    safety_assured = {"drop-column": "why it is safe"}\n'
         "Nothing was changed; the database is still at r0.\n"
     ) in re.sub(r"    from sqlalchemy.dialects .*\n|(?<=existing_type=).*(?=, nullable)", _type, done.stderr)
@@ -123,8 +123,8 @@ def test_downgrade_tells_what_it_takes(database: str, reviewed: Project) -> None
     )
     reviewed.ok("-x", "review=off", "upgrade")
     told = reviewed.ok("downgrade")
-    assert "This deletes 1 rows of table pet" in told
-    assert "This deletes 1 values in user.age" in told
+    assert "The downgrade deletes 1 rows of table pet" in told
+    assert "The downgrade deletes 1 values in user.age" in told
 
 
 def test_a_downgrade_counts_what_has_another_name_now(database: str, reviewed: Project) -> None:
@@ -145,14 +145,14 @@ def test_a_downgrade_counts_what_has_another_name_now(database: str, reviewed: P
     reviewed.write(*revision("b1", "a1", up, down))
     reviewed.ok("-x", "review=off", "upgrade")
     told = reviewed.ok("downgrade", "--revision", "r0")
-    assert ["1 values in pet.a", "2 rows of table pet"] == re.findall("This deletes (.*)", told)
+    assert ["1 values in pet.a", "2 rows of table pet"] == re.findall("The downgrade deletes (.*)", told)
 
 
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("DELETE FROM pet", "This deletes 2 rows of table pet"),
-        ("DELETE FROM pet WHERE id > 1", "This deletes some of the 2 rows of table pet"),
+        ("DELETE FROM pet", "The downgrade deletes 2 rows of table pet"),
+        ("DELETE FROM pet WHERE id > 1", "The downgrade deletes some of the 2 rows of table pet"),
     ],
 )
 def test_downgrade_tells_what_its_sql_takes(reviewed: Project, statement: str, told: str) -> None:
@@ -304,12 +304,15 @@ def test_rule_that_raises(database: str, reviewed: Project) -> None:
     assured = 'safety_assured = {"drop-column": "it is new"}'
     reviewed.write(*revision("a1", "r0", up, "raise NotImplementedError", more=assured))
     told = (
-        "migrations/versions/a1.py, line 11, warns: revision a1 was not reviewed by this rule, which failed: "
-        "ValueError: no such thing (raising).\nInstead: review that line yourself"
+        "migrations/versions/a1.py, line 11, warns: revision a1 was not reviewed by one rule, because "
+        "that rule raised an error: ValueError: no such thing (raising).\nInstead: read that line yourself"
     )
     done = reviewed.db("review")
     assert (0, True) == (done.returncode, told in done.stdout)
-    assert "line 9, warns: revision a1 has an operation that the review cannot follow: LookupError" in done.stdout
+    assert (
+        "line 9, warns: revision a1 has an operation whose effect on the tables the review cannot work out: LookupError"
+        in done.stdout
+    )
     assert "warns: raising, line 11" in reviewed.db("status").stdout
     assert 0 == reviewed.db("review", "a1", "--target", "postgresql,mysql,sqlite").returncode
     assert told.partition("warns: ")[2] in reviewed.ok("-x", "review=enforce", "upgrade")
@@ -331,8 +334,8 @@ def test_sql_that_the_reader_fails_on(review: Review, monkeypatch: pytest.Monkey
     assert ["blocks"] == levels(findings, "drop-column")
     (finding,) = found(findings, "not-inspectable")
     assert (
-        "revision a1 was reviewed only up to line 9 of upgrade(): reading its SQL failed, which is a bug in "
-        "this package (ZeroDivisionError: division by zero) (not-inspectable)."
+        "revision a1 was reviewed only up to line 9 of upgrade(): the SQL there could not be read, because of a "
+        "bug in safe_migrations (ZeroDivisionError: division by zero) (not-inspectable)."
     ) == finding.message
 
 

@@ -39,24 +39,24 @@ def record(project: Project) -> Record:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("open('notes.txt', 'w')", "it writes a file (notes.txt)"),
-        ("import os\nos.open('notes.txt', os.O_CREAT)", "it writes a file (notes.txt)"),
-        ("import tempfile\ntempfile.TemporaryFile(dir='.')", "it writes a file"),
-        ("import os\nos.remove('kept.txt')", "it calls os.remove"),
-        ("import os\nos.replace('kept.txt', 'notes.txt')", "it calls os.rename"),
-        ("import os\nos.makedirs('notes.txt/b')", "it calls os.mkdir"),
-        ("import shutil\nshutil.copy('kept.txt', 'notes.txt')", "it calls shutil.copyfile"),
-        ("import shutil\nshutil.rmtree('.')", "it calls shutil.rmtree"),
-        ("import subprocess\nsubprocess.run(['touch', 'notes.txt'])", "it calls subprocess.Popen"),
-        ("import os\nos.system('SECRET=x touch notes.txt')", "it calls os.system"),
-        ("import os\nos.fork()", "it calls os.fork"),
-        ("import urllib.request\nurllib.request.urlopen('http://example.test/')", "it calls socket.getaddrinfo"),
-        (f"{SOCKET}used.connect(('127.0.0.1', 9))", "it calls socket.connect"),
-        ("import sqlite3\nsqlite3.connect('notes.txt')", "it calls sqlite3.connect"),
-        ("from app.extensions import db\ndb.engine.raw_connection()", "it uses another connection than op.get_bind()"),
-        ("sa.create_engine('sqlite:///notes.txt').connect()", "it uses another connection than op.get_bind()"),
-        ("try:\n    open('notes.txt', 'w')\nexcept:\n    open('notes.txt', 'w')", "it writes a file (notes.txt)"),
-        ("try:\n    open('notes.txt', 'w')\nexcept:\n    pass", "it writes a file (notes.txt)"),
+        ("open('notes.txt', 'w')", "the script writes the file notes.txt"),
+        ("import os\nos.open('notes.txt', os.O_CREAT)", "the script writes the file notes.txt"),
+        ("import tempfile\ntempfile.TemporaryFile(dir='.')", "the script writes the file"),
+        ("import os\nos.remove('kept.txt')", "the script calls os.remove"),
+        ("import os\nos.replace('kept.txt', 'notes.txt')", "the script calls os.rename"),
+        ("import os\nos.makedirs('notes.txt/b')", "the script calls os.mkdir"),
+        ("import shutil\nshutil.copy('kept.txt', 'notes.txt')", "the script calls shutil.copyfile"),
+        ("import shutil\nshutil.rmtree('.')", "the script calls shutil.rmtree"),
+        ("import subprocess\nsubprocess.run(['touch', 'notes.txt'])", "the script calls subprocess.Popen"),
+        ("import os\nos.system('SECRET=x touch notes.txt')", "the script calls os.system"),
+        ("import os\nos.fork()", "the script calls os.fork"),
+        ("import urllib.request\nurllib.request.urlopen('http://example.test/')", "script calls socket.getaddrinfo"),
+        (f"{SOCKET}used.connect(('127.0.0.1', 9))", "the script calls socket.connect"),
+        ("import sqlite3\nsqlite3.connect('notes.txt')", "the script calls sqlite3.connect"),
+        ("from app.extensions import db\ndb.engine.raw_connection()", "the script uses another connection"),
+        ("sa.create_engine('sqlite:///notes.txt').connect()", "the script uses another connection"),
+        ("try:\n    open('notes.txt', 'w')\nexcept:\n    open('notes.txt', 'w')", "writes the file notes.txt"),
+        ("try:\n    open('notes.txt', 'w')\nexcept:\n    pass", "the script writes the file notes.txt"),
         ("raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
@@ -149,8 +149,9 @@ def test_status_and_upgrade(database: str, project: Project) -> None:
     assert "warns: not-inspectable, line 12" in done.stdout
     assert [] == [*project.path.glob("*.txt")]
     told = project.db("review").stdout
-    assert "was reviewed only up to line 12 of upgrade(): it writes a file (up.txt) (not-inspectable)." in told
-    assert "was reviewed only up to line 19 of downgrade(): it writes a file (down.txt) (not-inspectable)." in told
+    refused = "was reviewed only up to line {} of {}(): the script writes the file {}, which the review does not allow"
+    assert f"{refused.format(12, 'upgrade', 'up.txt')} (not-inspectable)." in told
+    assert f"{refused.format(19, 'downgrade', 'down.txt')} (not-inspectable)." in told
     assert [] == [*project.path.glob("*.txt")]
     told = project.ok("upgrade")
     assert (2, 0) == (told.count("up ran"), told.count("down ran"))

@@ -1,1 +1,1 @@
-"""The review: what a revision does, and which of its operations are dangerous."""
+"""The review, which lists the operations of a revision script and reports the dangerous ones."""

@@ -1,4 +1,4 @@
-"""Findings of a review, a script's assurances about them, and the formats in which they are shown."""
+"""The findings of a review, the ``safety_assured`` that acknowledges them, and their formats (text, JSON, GitHub)."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -10,7 +10,7 @@ from ..adapters.facts import Facts
 
 
 class Level(StrEnum):
-    """The level of a finding: one that blocks stops an upgrade until it is acknowledged."""
+    """The level of a finding: BLOCKS stops an upgrade until the script acknowledges it, WARNS is only printed."""
 
     BLOCKS = "blocks"
     WARNS = "warns"
@@ -18,7 +18,10 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A dangerous operation: where it is, its rule, why it hurts, and what to do instead, with lines to paste."""
+    """A dangerous operation that a rule found in a revision script.
+
+    ``code`` names the rule, ``message`` says what is dangerous, and ``instead`` says what to do in its place.
+    """
 
     revision: str
     file: str
@@ -31,39 +34,40 @@ class Finding:
 
     @property
     def stops(self) -> bool:
-        """Return whether an upgrade stops here."""
+        """Return True if this finding stops an upgrade: its level is BLOCKS, and the script does not acknowledge it."""
         return self.level is Level.BLOCKS and not self.acknowledged
 
     @property
     def words(self) -> str:
-        """Return the finding as text."""
-        said = " It is acknowledged." if self.acknowledged else ""
+        """Return the finding as text: file, line, level, message, and what to do instead."""
+        said = " It is acknowledged in safety_assured." if self.acknowledged else ""
         return f"{self.file}, line {self.line}, {self.level}: {self.message}{said}\nInstead: {self.instead}"
 
 
 @dataclass(frozen=True)
 class Assurances:
-    """A script's ``safety_assured``; ``known`` are the codes of all rules."""
+    """The ``safety_assured`` of a script, which maps rule codes to reasons; ``known`` has the codes of all rules."""
 
     declared: Any
     known: Collection[str] = ()
 
     @property
     def codes(self) -> set[str]:
-        """Return the acknowledged codes: those with a reason."""
+        """Return the codes that ``safety_assured`` lists with a reason; findings with these codes are acknowledged."""
         declared = self.declared if isinstance(self.declared, dict) else {}
         return {code for code, reason in declared.items() if self.is_reason(reason)}
 
     @staticmethod
     def is_reason(reason: object) -> bool:
-        """Return True if it says anything."""
+        """Return True if ``reason`` is a string with at least one character other than a space."""
         return isinstance(reason, str) and bool(reason.strip())
 
 
 def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Finding]:
-    """Return the findings for several databases: each once, with their names unless it applies to all of them.
+    """Merge the findings for several databases into one list without duplicates.
 
-    ``order`` has the revisions in the order in which they run.
+    A finding that applies to only some of the databases ends with their names: "..., on MySQL." The list is sorted by
+    ``order``, which has the revision ids in the order in which the revisions run, and then by line.
     """
     products: dict[Finding, list[str]] = {}
     for facts, findings in reviews.items():
@@ -78,17 +82,20 @@ def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Fin
 
 
 def as_text(findings: Iterable[Finding]) -> str:
-    """Return a paragraph for each finding."""
+    """Return the findings as text, with one paragraph for each finding."""
     return "\n\n".join(finding.words for finding in findings)
 
 
 def as_json(findings: Iterable[Finding]) -> str:
-    """Return one array of objects, with the names of a Finding's fields as keys."""
+    """Return the findings as a JSON array of objects, whose keys are the names of a Finding's fields."""
     return json.dumps([asdict(finding) for finding in findings], indent=2)
 
 
 def as_github(findings: Iterable[Finding]) -> str:
-    """Return annotations of a pull request (docs.github.com, "Workflow commands for GitHub Actions")."""
+    """Return the findings as lines that GitHub Actions shows as annotations of a pull request.
+
+    The format is described on docs.github.com, "Workflow commands for GitHub Actions".
+    """
     return "\n".join(
         f"::{'error' if finding.stops else 'warning'} file={_escaped(finding.file, ',:')},line={finding.line},"
         f"title={_escaped(finding.code, ',:')}::{_escaped(f'{finding.message} Instead: {finding.instead}')}"

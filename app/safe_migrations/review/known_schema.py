@@ -1,4 +1,4 @@
-"""The tables as they are before an operation: those of the database, changed by the operations before it."""
+"""The tables that an operation will find when it runs: those of the database, changed by all earlier operations."""
 
 import warnings
 from collections.abc import Collection, Sequence
@@ -38,12 +38,12 @@ from .sql.ops import ChangeRowsOp, CommandOp
 from .trial import Trial
 
 Name = tuple[str | None, str]
-"""Schema and name."""
+"""The schema of a table (None for the default schema) and the name of the table."""
 
 
 @dataclass
 class ForeignKey:
-    """A foreign key, as far as it is known."""
+    """A foreign key; ``name`` is None if the script leaves the name to a naming convention or to the database."""
 
     name: str | None
     columns: list[str]
@@ -53,7 +53,7 @@ class ForeignKey:
 
 @dataclass
 class KnownColumn:
-    """A column, as far as it is known; ``type`` is None if a script did not give it."""
+    """The known attributes of a column; ``type`` and ``nullable`` are None if they are unknown."""
 
     name: str
     type: TypeEngine[Any] | None
@@ -61,14 +61,14 @@ class KnownColumn:
     default: Any = None
     comment: str | None = None
     auto_increment: bool = False
-    """Whether the database numbers the values (AUTO_INCREMENT)."""
+    """Whether the database itself numbers new rows in this column (AUTO_INCREMENT)."""
     stored_as: str | None = None
-    """Its name in the database; None if an operation adds it."""
+    """The present name of the column in the database; None if an operation adds the column."""
 
 
 @dataclass
 class Check:
-    """A CHECK constraint, and whether all existing rows were validated."""
+    """A CHECK constraint; ``valid`` is False if existing rows were not validated (NOT VALID)."""
 
     condition: str
     valid: bool = True
@@ -76,7 +76,7 @@ class Check:
 
 @dataclass
 class KnownTable:
-    """A table, as far as it is known."""
+    """The known columns, constraints and indexes of a table; ``indexes`` also has the unique constraints."""
 
     columns: dict[str, KnownColumn] = field(default_factory=dict)
     foreign_keys: list[ForeignKey] = field(default_factory=list)
@@ -84,20 +84,26 @@ class KnownTable:
     checks: dict[str, Check] = field(default_factory=dict)
     primary_key: list[str] = field(default_factory=list)
     partitioned: bool = False
-    """Whether a script created it as a partitioned table."""
+    """Whether a script creates this table as a partitioned one."""
     stored_as: str | None = None
-    """Its name in the database; None if an operation creates it."""
+    """The present name of the table in the database; None if an operation creates the table."""
 
     @classmethod
     def of(cls, table: Table, stored_as: str | None = None) -> "KnownTable":
-        """Return what SQLAlchemy's table says: that of an operation, or the reflected one."""
+        """Return a KnownTable with the columns, constraints and indexes of a SQLAlchemy table.
+
+        If ``table`` was reflected from the database, ``stored_as`` is the name of the table there.
+        """
         partitioned = any(option.endswith("_partition_by") for option in table.kwargs)
         known = cls(partitioned=partitioned, stored_as=stored_as)
         known.add_all(table, stored=stored_as is not None)
         return known
 
     def add_all(self, table: Table, stored: bool = False) -> None:
-        """Add the columns of ``table``, with their constraints and indexes; ``stored`` if the database has them."""
+        """Add the columns, constraints and indexes of ``table`` to this table.
+
+        ``stored`` is True if ``table`` was reflected from the database.
+        """
         for each in table.columns:
             self.columns[each.name] = KnownColumn(
                 each.name,
@@ -112,7 +118,10 @@ class KnownTable:
             self.add(item)
 
     def add(self, item: SchemaItem) -> None:
-        """Add a constraint or an index."""
+        """Add a constraint or an index to this table.
+
+        Only foreign keys and primary keys are added without a name; other items without a name are ignored.
+        """
         given = getattr(item, "name", None)
         name = str(given) if given else None
         match item:
@@ -132,7 +141,7 @@ class KnownTable:
                 self.indexes[name] = [each.name for each in item.columns]
 
     def copy(self) -> "KnownTable":
-        """Return a copy that can be changed by itself."""
+        """Return a copy; changes to the copy do not change this table."""
         columns = {name: replace(column) for name, column in self.columns.items()}
         checks = {name: replace(check) for name, check in self.checks.items()}
         return replace(
@@ -141,7 +150,10 @@ class KnownTable:
 
 
 class KnownSchema:
-    """The tables of the database behind ``connection``, if any, as the operations that it follows change them."""
+    """A description of the tables of a database, which follow() updates as an operation would change the tables.
+
+    The database itself does not change. Without a ``connection``, the description starts empty.
+    """
 
     def __init__(self, facts: Facts, connection: Connection | None = None) -> None:
         self.facts = facts
@@ -152,27 +164,33 @@ class KnownSchema:
         self.followed: list[Operation] = []
         self._trial: Trial | None = None
         self.written: set[Name | None] = set()
-        """Tables whose rows an earlier operation changes, which the database does not have yet; None for any table."""
+        """Tables whose rows an earlier operation will change; None stands for all tables.
+
+        A query to the database does not show these changes yet.
+        """
         self.complete = True
-        """Whether all operations so far were followed."""
+        """Whether the effects of all operations so far could be applied."""
 
     def begin_run(self) -> None:
-        """Count tables as new only from here on."""
+        """Begin another run, in which is_new() returns False for the tables created so far."""
         self.new.clear()
 
     def branch(self) -> "KnownSchema":
-        """Return a copy that can follow other operations, such as those of a downgrade."""
+        """Return a copy; operations applied to the copy, such as those of a downgrade, do not change this schema."""
         copy = KnownSchema(self.facts, self.connection)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
         copy.complete = self.complete
         return copy
 
     def is_new(self, name: str, schema: str | None = None) -> bool:
-        """Return whether an earlier operation of the same run created the table."""
+        """Return True if an earlier operation of the same run creates the table."""
         return (schema, name) in self.new
 
     def is_missing(self, name: str, schema: str | None = None) -> bool:
-        """Return True if the database has no such table, and no operation so far can have created it."""
+        """Return True if the table is not in the database, and no earlier operation can have created it.
+
+        Return False if that is uncertain, e.g. without a database.
+        """
         if self.connection is None or not self.complete or None in self.written or self.is_new(name, schema):
             return False
         if self.table(name, schema).stored_as is not None:
@@ -185,7 +203,7 @@ class KnownSchema:
             self.connection.rollback()
 
     def table(self, name: str, schema: str | None = None) -> KnownTable:
-        """Return what is known of the table; an empty one if nothing is."""
+        """Return the known columns, constraints and indexes of the table; an empty KnownTable if nothing is known."""
         key = (schema, name)
         if key not in self.known:
             found = self.parent.table(name, schema) if self.parent else None
@@ -193,11 +211,14 @@ class KnownSchema:
         return self.known[key]
 
     def column(self, table: str, name: str, schema: str | None = None) -> KnownColumn | None:
-        """Return what is known of the column; None if nothing is."""
+        """Return the known attributes of the column; None if the column is unknown."""
         return self.table(table, schema).columns.get(name)
 
     def of(self, operation: object) -> tuple[str, str | None] | None:
-        """Return name and schema of the table that the operation changes; None if it changes no table."""
+        """Return the name and the schema of the table that the operation changes.
+
+        Return None if the operation changes no table, or drops an index of an unknown table.
+        """
         schema = getattr(operation, "schema", None)
         name = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
         if name is None and isinstance(operation, ops.DropIndexOp):
@@ -207,31 +228,38 @@ class KnownSchema:
         return (str(name), schema) if name else None
 
     def table_of_index(self, index: str, schema: str | None = None) -> str | None:
-        """Return the name of the table that has the index, among the tables that were read or created."""
+        """Return the name of the table that has the index; None if none of the tables known so far has it."""
         for (where, name), known in self.known.items():
             if where == schema and index in known.indexes:
                 return name
         return self.parent.table_of_index(index, schema) if self.parent else None
 
     def has_rows(self, name: str, schema: str | None = None, *conditions: ColumnElement[bool]) -> bool | None:
-        """Return whether the table has rows that meet the conditions; None if that is not known."""
+        """Return True if the table has a row that meets all ``conditions``, False if not, None if that is unknown."""
         return self.finds(select(1).select_from(table(name, schema=schema)).where(*conditions))
 
     def is_partitioned(self, name: str, schema: str | None = None) -> bool:
-        """Return True if the table is partitioned, and that makes a difference on this database."""
+        """Return True if the table is partitioned, and the database treats partitioned tables differently.
+
+        Only PostgreSQL does (it cannot create an index of such a table concurrently); on other databases, return False.
+        """
         query = self.facts.is_partitioned(name, schema)
         return query is not None and (self.table(name, schema).partitioned or bool(self.first(query)))
 
     def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
-        """Return how many rows the table has, or values that are not NULL one column; None if that is not known."""
+        """Return the number of rows of the table; with ``values_of``, the number of non-NULL values in that column.
+
+        Return None if the number is unknown: without a database, or if the query fails.
+        """
         counted = func.count() if values_of is None else func.count(column(values_of))
         found = self.first(select(counted).select_from(table(name, schema=schema)))
         return int(found[0]) if found else None
 
     def finds(self, query: Select[Any]) -> bool | None:
-        """Return whether the query has a result.
+        """Return True if the query returns a row, and False if it returns no row.
 
-        Return None without a database, if the query fails there, or if an earlier operation changes rows that it reads.
+        Return None if the answer is unknown: without a database, if the query fails, or if the query reads a table
+        whose rows an earlier operation will change.
         """
         asked = {(each.schema, each.name) for each in iterate(query) if isinstance(each, TableClause)}
         if self.written & {None, *asked}:
@@ -240,7 +268,10 @@ class KnownSchema:
         return None if found is None else bool(found)
 
     def first(self, query: Select[Any]) -> Sequence[Any] | None:
-        """Return the first row, or an empty one; None if that is not known."""
+        """Return the first row that the query returns, or an empty tuple if the query returns no row.
+
+        Return None without a database, or if the query fails.
+        """
         if self.connection is None:
             return None
         try:
@@ -251,7 +282,10 @@ class KnownSchema:
             self.connection.rollback()
 
     def read(self, names: Collection[Name]) -> None:
-        """Read tables from the database, all of a schema at once: one by one, each would take several queries."""
+        """Load the tables ``names`` from the database.
+
+        All tables of a schema are reflected at once, because separately each table would take several queries.
+        """
         for schema in {schema for schema, _ in names}:
             wanted = [name for where, name in names if where == schema and (where, name) not in self.known]
             self.known |= {(schema, name): known for name, known in self._reflected(schema, wanted).items()}
@@ -270,7 +304,7 @@ class KnownSchema:
             self.connection.rollback()
 
     def follow(self, operation: Operation) -> None:
-        """Apply the operation, and note it for trials."""
+        """Apply the operation to the known tables, and remember the operation, so that trial() can run it."""
         self.followed.append(operation)
         self.apply(operation.op)
 
@@ -283,7 +317,7 @@ class KnownSchema:
 
     @singledispatchmethod
     def apply(self, _operation: ops.MigrateOperation) -> None:
-        """Change what is known of the tables as the operation does."""
+        """Change the known tables in the same way as the operation will change those of the database."""
 
     @apply.register
     def _(self, operation: ops.CreateTableOp) -> None:
@@ -377,7 +411,10 @@ class KnownSchema:
 
 
 def _constraints(table: Table, named: bool) -> list[Any]:
-    """Return the constraints in order; unless they are ``named``, a CHECK has the name that the convention gives it."""
+    """Return the constraints of the table, sorted by their columns.
+
+    If ``named`` is False, the CHECKs have the names that the app's naming convention will give them, and come last.
+    """
     found: list[Any] = list(table.constraints)
     found.sort(key=lambda each: [column.name for column in each.columns])
     if named or not any(isinstance(each, CheckConstraint) for each in found):

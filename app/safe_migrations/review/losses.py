@@ -1,4 +1,7 @@
-"""Losses by steps: whether there can be any, for MIGRATION_BACKUP=risky, and what downgrades delete."""
+"""The data that a run can delete.
+
+MIGRATION_BACKUP=risky makes a backup only if a step can lose data; before a downgrade, the losses are logged.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,7 +24,7 @@ HARMLESS = (
 
 
 def can_lose(plan: Plan, product: str) -> bool:
-    """Return whether a step of ``plan`` can lose data, or cannot be inspected."""
+    """Return True if a step of ``plan`` can lose data, or if the review can read only a part of its script."""
     return any(
         revision.not_inspectable
         or not all(_is_harmless(operation.op) for operation in revision.upgrade + revision.downgrade)
@@ -43,7 +46,7 @@ def _is_harmless(op: ops.MigrateOperation) -> bool:
 
 
 def warn_of_losses(plan: Plan, database: Database) -> None:
-    """Print what the downgrades of ``plan`` delete: rows of tables, values of columns."""
+    """Log a warning for each operation in the downgrades of ``plan`` that deletes rows or values, with their number."""
     if not plan.scripts(upgrade=False):
         return
     tables = KnownSchema(database.facts, database.connection)
@@ -51,13 +54,13 @@ def warn_of_losses(plan: Plan, database: Database) -> None:
     with database.adapter.hidden_rows_refused(database.connection):
         for operation in operations:
             if loss := _loss(operation.op, tables):
-                log.warning("This deletes %s", loss)
+                log.warning("The downgrade deletes %s", loss)
             with suppress(Exception):  # what cannot be followed is not counted
                 tables.follow(operation)
 
 
 def _loss(op: Any, tables: KnownSchema) -> str:
-    """Return in words what ``op`` deletes; an empty string if it deletes nothing."""
+    """Return as text what ``op`` deletes, e.g. "20 values in user.age"; an empty string if ``op`` deletes nothing."""
     deletes = isinstance(op, ChangeRowsOp) and op.verb in ("DELETE", "TRUNCATE")
     if not (deletes or isinstance(op, ops.DropTableOp | ops.DropColumnOp)) or not op.table_name:
         return ""
@@ -69,7 +72,10 @@ def _loss(op: Any, tables: KnownSchema) -> str:
         return ""
     count = tables.count(known.stored_as, op.schema, stored_as)
     if count is None:
-        return f"what table {op.table_name} has: row-level security or a missing right hides its rows from this user"
+        return (
+            f"an unknown number of rows or values of table {op.table_name}, because row-level security or a missing "
+            "right hides rows from this user"
+        )
     if not count:
         return ""
     if column:

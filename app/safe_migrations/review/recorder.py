@@ -1,4 +1,4 @@
-"""The operations of a revision, Alembic's own: recorded from its script for one product, without a database."""
+"""The recorder, which runs a revision script without a database and collects the Alembic operations that it calls."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -29,9 +29,9 @@ from . import side_effects
 
 
 class NotInspectable(BaseException):
-    """The script depends on what is in the database, changes something outside of it, or fails without a database.
+    """The reason why recording a script stops early, e.g. because the script reads rows, writes a file or fails.
 
-    It does not derive from Exception, so that a script cannot catch it as an error of its own and go on.
+    This class does not derive from Exception, so that a script cannot catch it with ``except Exception``.
     """
 
     line = 1
@@ -39,7 +39,7 @@ class NotInspectable(BaseException):
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One `op.batch_alter_table()`: its table, its other options, and the operations in it."""
+    """One `op.batch_alter_table()` block of a script: its table, its other arguments, and the operations inside."""
 
     table: str
     schema: str | None
@@ -48,34 +48,40 @@ class Batch:
 
     @property
     def changes(self) -> list[MigrateOperation]:
-        """Return the operations without raw SQL, which Alembic runs before it changes the table."""
+        """Return the operations in the block except raw SQL, which Alembic runs before it changes the table."""
         return [operation for operation in self.operations if not isinstance(operation, ExecuteSQLOp)]
 
     @property
     def recreate(self) -> str:
-        """Return whether the table is rebuilt: auto (if it has to be), always or never."""
+        """Return when the block rebuilds the table: "always", "never", or "auto" (the default: only if necessary)."""
         return str(self.options.get("recreate", "auto"))
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation and the line of the script that calls it, and whether that is in a batch or an autocommit block."""
+    """One Alembic operation of a script, and the line of the script that calls the operation.
+
+    ``batch`` is True inside batch_alter_table(), ``autocommit`` inside autocommit_block().
+    """
 
     op: MigrateOperation
     line: int
     batch: bool = False
     autocommit: bool = False
     block: Batch | None = None
-    """The batch that the operation is in."""
+    """The batch_alter_table() block around the operation, if there is one."""
     statement: str | None = None
-    """The SQL statement that the operation was read from; a statement may be several operations."""
+    """The SQL statement that was translated into this operation, if the script has raw SQL; it may become several."""
     requests: Mapping[str, str] = field(default_factory=dict)
-    """How SQL asks MySQL to run it: ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
+    """The ALGORITHM and LOCK clauses of a MySQL statement, e.g. ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """The operations of one function of a script, up to the line at which it cannot be inspected, if there is one."""
+    """The operations recorded from one function of a script, upgrade() or downgrade().
+
+    ``not_inspectable`` is the reason why recording stopped before the end of the function; None if it did not.
+    """
 
     operations: list[Operation]
     not_inspectable: NotInspectable | None = None
@@ -86,40 +92,41 @@ NOT_RECORDED = Recording([])
 
 @dataclass(frozen=True)
 class Revision:
-    """A script, and what it does on one product, raw SQL among it as far as that can be read."""
+    """A revision script and its operations on one database product; raw SQL is translated into operations."""
 
     script: Script
     recordings: Mapping[str, Recording]
-    """By direction: upgrade, downgrade, or both."""
+    """The recordings, under the keys "upgrade" and "downgrade"; a function that was not recorded has no key."""
 
     @property
     def upgrade(self) -> list[Operation]:
-        """Return the operations of upgrade(), as far as they were recorded."""
+        """Return the operations recorded from upgrade(); an empty list if upgrade() was not recorded."""
         return self.recordings.get("upgrade", NOT_RECORDED).operations
 
     @property
     def downgrade(self) -> list[Operation]:
-        """Return the operations of downgrade(), as far as they were recorded."""
+        """Return the operations recorded from downgrade(); an empty list if downgrade() was not recorded."""
         return self.recordings.get("downgrade", NOT_RECORDED).operations
 
     @property
     def not_inspectable(self) -> dict[str, NotInspectable]:
-        """Return the reason for each direction that cannot be inspected to its end."""
+        """Return why a recording stopped early, by direction: ``{"upgrade": reason}``; an empty dict if none did."""
         found = {direction: recording.not_inspectable for direction, recording in self.recordings.items()}
         return {direction: reason for direction, reason in found.items() if reason is not None}
 
 
 class Recordings:
-    """The operations of revisions, recorded once for each direction and product."""
+    """A cache of recordings: each function of a script is recorded only once for each database product."""
 
     def __init__(self) -> None:
         self._recorders: dict[str, Recorder] = {}
         self._found: dict[tuple[str, int, str, str], Recording] = {}
 
     def of(self, script: Script, product: str, *directions: str, connection: Connection | None = None) -> Revision:
-        """Return what the functions ``directions`` of a script do on ``product``; both functions, if none is named.
+        """Return the script with the operations of its functions on the database product, such as mysql.
 
-        An upgrade that is recorded now may inspect the database behind ``connection``, until it changes something.
+        The functions are those in ``directions``, "upgrade" or "downgrade"; if none is named, both. An upgrade() that
+        is not in the cache yet may inspect the database behind ``connection`` before its first operation.
         """
         return Revision(
             script,
@@ -140,7 +147,11 @@ class Recordings:
 
 
 def _read(raw: Recording, product: str) -> Recording:
-    """Return the recording with its SQL read, up to the SQL at which the reader fails: a bug stops no command."""
+    """Return the recording with its raw SQL translated into operations.
+
+    If the translation of a statement raises an error, the recording ends before that statement, and the error is the
+    reason: a bug in the translation must not stop a command.
+    """
     operations: list[Operation] = []
     for operation in raw.operations:
         if not isinstance(operation.op, ExecuteSQLOp):
@@ -151,7 +162,8 @@ def _read(raw: Recording, product: str) -> Recording:
         try:
             found = translate(operation.op, product)
         except Exception as error:
-            reason = NotInspectable(f"reading its SQL failed, which is a bug in this package ({summary(error)})")
+            bug = f"the SQL there could not be read, because of a bug in safe_migrations ({summary(error)})"
+            reason = NotInspectable(bug)
             reason.line = operation.line
             return Recording(operations, reason)
         operations += [
@@ -161,7 +173,7 @@ def _read(raw: Recording, product: str) -> Recording:
 
 
 def recordings() -> Recordings:
-    """Return what this command has recorded without a database; it is forgotten with the application context."""
+    """Return this command's cache of recordings, kept in ``flask.g``, so that each script is recorded only once."""
     if "recordings" not in g:
         g.recordings = Recordings()
     found: Recordings = g.recordings
@@ -172,10 +184,11 @@ _created: WeakKeyDictionary[CreateTableOp, Table] = WeakKeyDictionary()
 
 
 def as_table(operation: CreateTableOp | AddColumnOp) -> Table:
-    """Return the table that ``operation`` creates; or one of the new column only, with its constraints and indexes.
+    """Return the SQLAlchemy table that CREATE TABLE creates; for ADD COLUMN, a table with only the new column.
 
-    The table is the same each time, for a foreign key that stands in a column goes to the first table that gets the
-    column. That of a new column is another one each time: to ask it for the CHECK of a type leaves another in it.
+    For CREATE TABLE each call returns the same table, because a foreign key in a column belongs to the first table
+    that gets the column. For ADD COLUMN each call returns a new table, because reading the CHECK of a column's type
+    from a table adds another CHECK to that table.
     """
     if isinstance(operation, AddColumnOp):
         column = copy_column(operation.column)
@@ -186,7 +199,10 @@ def as_table(operation: CreateTableOp | AddColumnOp) -> Table:
 
 
 def irreversible_reason(script: Path) -> str | None:
-    """Return the reason that a downgrade() gives if all it does is raise, which may be empty; None for any other."""
+    """Return the error message of a downgrade() that only raises an error; empty if the error has no message.
+
+    Return None if the script has no downgrade(), or if downgrade() does anything else.
+    """
     for node in ast.parse(script.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
@@ -197,7 +213,7 @@ def irreversible_reason(script: Path) -> str | None:
 
 
 class Recorder:
-    """Records the operations of scripts, for one product, in the place of the database that would run them."""
+    """Runs scripts without executing their SQL, and records the operations that they call, for one database product."""
 
     def __init__(self, product: str) -> None:
         self.product = product
@@ -210,9 +226,10 @@ class Recorder:
             self._context = _Context(self)
 
     def record(self, script: Script, direction: str, connection: Connection | None = None) -> Recording:
-        """Run ``direction``, upgrade or downgrade, of the script, without side effects, and return what it does.
+        """Call the script's function ``direction`` ("upgrade" or "downgrade"), and return the operations that it calls.
 
-        The script may inspect the database behind ``connection``, until it changes something.
+        No SQL is executed, and side effects are refused. Before its first operation, the script may inspect the
+        database behind ``connection``.
         """
         self._path, self._autocommit, self._found, self._refused = script.path, False, [], None
         self._connection = connection
@@ -237,23 +254,29 @@ class Recorder:
         return Recording(self._found, reason)
 
     def execute(self, statement: Any, *_parameters: Any, **_options: Any) -> "_Unknown":
-        """Record a statement that the script runs on its connection; of a SELECT the result is not known."""
+        """Record the statement instead of executing it; a SELECT is not recorded.
+
+        Return a stand-in for the result, which raises NotInspectable as soon as the script reads it.
+        """
         if not getattr(statement, "is_select", False):
             self._note(ExecuteSQLOp(statement))
         return _Unknown()
 
     def inspector(self, wanted: str) -> Inspector:
-        """Return an inspector of the database, while that is as the script finds it.
+        """Return an inspector of the database, if the script has called no operation yet.
 
-        Raise NotInspectable, with the name of what is ``wanted`` of it, afterwards and without a database.
+        Raise NotInspectable after the first operation, and without a database. ``wanted`` is the inspector's method
+        that the script calls, for the message.
         """
         if self._connection is None or self._found:
-            raise NotInspectable(f"it inspects what will be there then ({wanted})")
+            raise NotInspectable(
+                f"the script inspects the database ({wanted}), but the review cannot know its tables at that point"
+            )
         return inspect(self._connection)
 
     @contextmanager
     def autocommit_block(self) -> Iterator[None]:
-        """Mark what is recorded inside as run outside of the transaction."""
+        """Mark the operations recorded inside this block as run outside of the transaction."""
         before, self._autocommit = self._autocommit, True
         try:
             yield
@@ -269,7 +292,7 @@ class Recorder:
             yield batch
 
     def _note(self, operation: MigrateOperation, block: Batch | None = None, autocommit: bool | None = None) -> Any:
-        """Record the operation, and return what Alembic would: the table that it creates, for `op.bulk_insert()`."""
+        """Record the operation; for CREATE TABLE return the table, as Alembic does, so that a script can use it."""
         autocommit = self._autocommit if autocommit is None else autocommit
         if isinstance(operation, AlterColumnOp):  # Alembic accepts a class as a type, too
             for name in ("modify_type", "existing_type"):
@@ -290,7 +313,7 @@ class Recorder:
 
 
 class _Context(MigrationContext):
-    """The result of `op.get_context()` while a script is recorded; it has a stand-in for the connection."""
+    """The context that `op.get_context()` returns while a script is recorded; it has a stand-in for the connection."""
 
     def __init__(self, recorder: Recorder) -> None:
         dialect = URL.create(recorder.product).get_dialect()()
@@ -300,20 +323,20 @@ class _Context(MigrationContext):
 
     @property
     def config(self) -> Config:
-        """Return the config of the command, which is read only when a script uses it."""
+        """Return Flask-Migrate's Alembic config, with ``sqlalchemy.url`` set to the URL of the app's database."""
         config: Config = current_app.extensions["migrate"].migrate.get_config(g.get("directory"))
         name_database(config, app_engine())
         return config
 
     @contextmanager
     def autocommit_block(self) -> Iterator[None]:
-        """Mark what is recorded inside as run outside of the transaction."""
+        """Mark the operations recorded inside this block as run outside of the transaction."""
         with self._recorder.autocommit_block():
             yield
 
 
 class _Connection(MockConnection):
-    """The result of `op.get_bind()` while a script is recorded: SQL and the end of a transaction are recorded."""
+    """The stand-in that `op.get_bind()` returns while a script is recorded: it records SQL instead of executing it."""
 
     def __init__(self, dialect: Dialect, recorder: Recorder) -> None:
         super().__init__(dialect, recorder.execute)
@@ -322,39 +345,41 @@ class _Connection(MockConnection):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # SQLAlchemy asks whether there is such a thing
             raise AttributeError(name)
-        raise NotInspectable(f"it uses more of the connection than execute() ({name})")
+        raise NotInspectable(
+            f"the script uses op.get_bind().{name}, but the review can only record op.get_bind().execute()"
+        )
 
     def in_transaction(self) -> bool:
-        """Return True: the transaction is the revision's, and Alembic begins no other."""
+        """Return True, as in the transaction of a revision, so that Alembic does not begin another one."""
         return True
 
     def execution_options(self, **_options: Any) -> "_Connection":
-        """Return this connection: options change nothing that is recorded."""
+        """Return this connection unchanged, because options do not matter for a recording."""
         return self
 
     def exec_driver_sql(self, statement: str, *_parameters: Any) -> "_Unknown":
-        """Record a statement, as execute() does."""
+        """Record the statement instead of executing it, and return a stand-in for the result."""
         return self._recorder.execute(statement)
 
     def scalar(self, statement: Any, *_parameters: Any) -> Any:
-        """Raise NotInspectable: the result is not known."""
+        """Raise NotInspectable, because the statement is not executed and so has no result."""
         return self._recorder.execute(statement).scalar()
 
     def scalars(self, statement: Any, *_parameters: Any) -> Any:
-        """Raise NotInspectable: the result is not known."""
+        """Raise NotInspectable, because the statement is not executed and so has no result."""
         return self._recorder.execute(statement).scalars()
 
     def commit(self) -> None:
-        """Record the statement."""
+        """Record a COMMIT instead of executing it."""
         self._recorder.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Record the statement."""
+        """Record a ROLLBACK instead of executing it."""
         self._recorder.execute("ROLLBACK")
 
 
 class _Inspector:
-    """The result of `sa.inspect(op.get_bind())` while a script is recorded."""
+    """The inspector that `sa.inspect(op.get_bind())` returns while a script is recorded."""
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
@@ -367,13 +392,13 @@ inspects(_Connection, _Inspector)
 
 
 class _Unknown:
-    """The result of a statement that was recorded, and not run."""
+    """A stand-in for the result of a statement that was recorded, not executed; reading it raises NotInspectable."""
 
     def __getattr__(self, name: str) -> Any:
-        raise NotInspectable(f"it reads what a statement returns ({name})")
+        raise NotInspectable(f"the script reads the result of a statement ({name}), but the review executes none")
 
     def __iter__(self) -> Iterator[Any]:
-        raise NotInspectable("it reads the rows that a statement returns")
+        raise NotInspectable("the script reads the rows of a statement, but the review executes no statements")
 
     def __bool__(self) -> bool:
-        raise NotInspectable("it asks whether a statement returns something")
+        raise NotInspectable("the script tests whether a statement has a result, but the review executes no statements")

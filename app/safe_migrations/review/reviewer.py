@@ -1,4 +1,4 @@
-"""The review: each operation of each revision is put before each rule that applies to the database."""
+"""The review, which passes each operation of each revision to each rule that applies to the database."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -23,9 +23,9 @@ from .rules.registry import BOTH, WARNS
 
 
 class Review:
-    """The review of revisions for one database, in the order in which they would run.
+    """A review of revisions for one database, one by one in the order in which they would run.
 
-    Without ``downgrades`` only their upgrade() is reviewed.
+    If ``downgrades`` is False, only the upgrade() of each script is reviewed.
     """
 
     def __init__(self, tables: KnownSchema, recordings: Recordings, downgrades: bool = True) -> None:
@@ -35,11 +35,11 @@ class Review:
         self.directions = BOTH if downgrades else ("upgrade",)
 
     def recorded(self, script: Script, connection: Connection | None = None) -> Revision:
-        """Return what the script does; its upgrade may inspect the database behind ``connection``."""
+        """Return the script with its operations; its upgrade() may inspect the database behind ``connection``."""
         return self.recordings.of(script, self.tables.facts.product, *self.directions, connection=connection)
 
     def of(self, script: Script) -> list[Finding]:
-        """Return the findings of one revision, which follows what was reviewed before."""
+        """Return the findings in the script, which would run after all scripts reviewed so far."""
         revision = self.recorded(script)
         found = list(self._found(revision))
         assurances = Assurances(getattr(script.module, "safety_assured", {}), {rule.code for rule in RULES.values()})
@@ -47,7 +47,7 @@ class Review:
         return [replace(finding, acknowledged=finding.code in assurances.codes) for finding in found]
 
     def pass_by(self, script: Script) -> None:
-        """Follow a revision without reviewing it."""
+        """Apply the operations of the script's upgrade() to the known tables, without a review."""
         for operation in self.recordings.of(script, self.tables.facts.product, "upgrade").upgrade:
             with suppress(Exception):  # a review of that revision warns of it
                 self.tables.follow(operation)
@@ -70,7 +70,7 @@ class Review:
             context.tables.follow(operation)
         except Exception as error:
             context.tables.complete = False
-            fault = _fault("has an operation that the review cannot follow", error)
+            fault = _fault("has an operation whose effect on the tables the review cannot work out", error)
             yield _finding("not-inspectable", fault, WARNS, context)
 
     def _judged(self, subject: Any, context: RuleContext) -> Iterator[Finding]:
@@ -88,26 +88,33 @@ class Review:
 
 
 def _problems(rule: Rule, subject: Any, context: RuleContext) -> Iterator[Problem]:
-    """Yield the problems that the rule finds. If it raises, yield a warning: a faulty rule must not stop a command."""
+    """Yield the problems that the rule finds in ``subject``, an operation, a Revision or an Assurances.
+
+    If the rule raises an error, yield a warning instead: a faulty rule must not stop a command.
+    """
     try:
         found = rule.find(subject, context) or ()
         yield from (found,) if isinstance(found, Problem) else found
     except Exception as error:
-        yield _fault("was not reviewed by this rule, which failed", error)
+        yield _fault("was not reviewed by one rule, because that rule raised an error", error)
 
 
 def _fault(what: str, error: Exception) -> Problem:
     return Problem(
-        f"{what}: {summary(error)}", "review that line yourself, and report it as a bug in this package", WARNS
+        f"{what}: {summary(error)}",
+        "read that line yourself and decide if it is safe; please report the error as a bug in safe_migrations",
+        WARNS,
     )
 
 
 def review_revisions(
     history: Iterable[Script], chosen: set[str], facts: Facts, recordings: Recordings, one_run: bool = False
 ) -> list[Finding]:
-    """Return the findings of the ``chosen`` revisions of the ``history``, without a database.
+    """Return the findings in the ``chosen`` revisions, without a database.
 
-    Each was a run of its own, or all of them are one.
+    ``history`` has all scripts in the order in which they run; those not chosen only update the known tables. If
+    ``one_run`` is True, the chosen revisions count as one run, else each is a run of its own: most rules ignore tables
+    that the same run creates.
     """
     findings = []
     review = Review(KnownSchema(facts), recordings)
@@ -124,9 +131,9 @@ def review_revisions(
 def review_pending(
     scripts: list[Script], database: Database, recordings: Recordings, downgrades: bool = True
 ) -> list[Finding]:
-    """Return the findings of the revisions that an upgrade would run next; none if the database has no tables.
+    """Return the findings in the pending ``scripts``, which an upgrade of the database would run.
 
-    A database without tables has nothing to lose, and nothing that could be blocked.
+    Return an empty list if the database has no tables: there are no rows to lose, and no sessions to block.
     """
     if not scripts or not database.has_tables():
         return []
@@ -143,7 +150,10 @@ def review_pending(
 
 
 def require_reviewed(plan: Plan, database: Database, mode: str) -> None:
-    """Print the findings of the steps of ``plan``. Raise UnsafeError, in the mode ``enforce``, if one blocks."""
+    """Review the upgrades in ``plan``, and log the findings that are not acknowledged as warnings.
+
+    If ``mode`` is enforce and a finding blocks, raise UnsafeError with the blocking findings instead of logging them.
+    """
     findings = review_pending(plan.scripts(upgrade=True), database, plan.recordings, downgrades=False)
     stopping = [finding for finding in findings if finding.stops and mode == "enforce"]
     for finding in findings:
@@ -154,25 +164,27 @@ def require_reviewed(plan: Plan, database: Database, mode: str) -> None:
 
 
 def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
-    """Raise the error for a loss that only the step itself finds, unless the setting or the script accepts it.
+    """Raise ``loss``, the error for a loss that a running step found, or accept the loss.
 
-    A review finds most of them before an upgrade, but it does not look at downgrades.
+    The loss is accepted if ``mode`` (MIGRATION_REVIEW) is off or warn, which logs the loss, or if the script's
+    safety_assured lists rebuild-loses. Before an upgrade the review finds most losses; downgrades are not reviewed
+    before they run.
     """
     if mode == "off" or "rebuild-loses" in Assurances(getattr(script.module, "safety_assured", None)).codes:
         return
     if mode == "warn":
         log.warning("%s", loss.what)
         return
-    or_say = f"; or say at the top of {relative(Path(script.path))} why it is safe; nothing was changed"
+    or_say = f"; or, if you accept the loss, say so at the top of {relative(Path(script.path))}; nothing was changed"
     assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
     raise UnsafeError(loss.what, loss.remedy.replace("; nothing was changed", or_say), *loss.lines, assured)
 
 
 def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
-    """Return the error for the findings that block an upgrade, with both ways out of each.
+    """Return the error that lists the blocking findings, with the safety_assured lines that acknowledge them.
 
-    Acknowledging transaction-control is not offered where a step that fails is rolled back and runs again: such a
-    script is refused while it runs, too.
+    No line is offered for transaction-control on databases where a failed step is rolled back and retried: there the
+    run stops such a script even if it is acknowledged.
     """
     error = UnsafeError(findings[0].message, findings[0].instead)
     files = dict.fromkeys(finding.file for finding in findings)
@@ -182,7 +194,7 @@ def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
 
 
 def _in_one(findings: list[Finding], never: set[str]) -> str:
-    """Return the findings of one script in words, with one safety_assured for all codes except those in ``never``."""
+    """Return the findings of one script as text, and a safety_assured line with their codes but without ``never``."""
     told = "\n".join(f"{finding.message}\nInstead: {finding.instead}" for finding in findings)
     assurable = [finding for finding in findings if finding.code not in never]
     if not assurable:
@@ -190,7 +202,7 @@ def _in_one(findings: list[Finding], never: set[str]) -> str:
     lines = ", ".join(dict.fromkeys(str(finding.line) for finding in assurable))
     assured = ", ".join(dict.fromkeys(f'"{finding.code}": "why it is safe"' for finding in assurable))
     place = f"at the top of {findings[0].file}, below down_revision (for line {lines})"
-    return f"{told}\nIf it is safe, say so {place}:\n    safety_assured = {{{assured}}}"
+    return f"{told}\nIf this is safe here, say why {place}:\n    safety_assured = {{{assured}}}"
 
 
 def _finding(code: str, problem: Problem, level: Level, context: RuleContext) -> Finding:

@@ -1,4 +1,7 @@
-"""Protection from the side effects of a script while it is recorded, in the thread that records it alone."""
+"""Protection from side effects of a script that is being recorded, such as written files, processes and network use.
+
+Only the thread that records the script is affected.
+"""
 
 import os
 import sys
@@ -30,10 +33,11 @@ _thread_local = threading.local()
 
 @contextmanager
 def refused(refuse: Callable[[str], object]) -> Iterator[None]:
-    """Drop what is printed, and call ``refuse``, which raises, for other side effects: "it calls os.remove".
+    """Call ``refuse`` for each side effect of the code inside this block, and discard what the code prints.
 
-    The script inside may read files and import modules, and ``db.session`` is a new one. What it sends over an open
-    socket, what its own threads do, and what a driver written in C does without SQLAlchemy, goes unnoticed.
+    ``refuse`` gets the reason, e.g. "the script calls os.remove, ...", and has to raise. The code may read files and
+    import modules, and gets a new ``db.session``. Three things are not noticed: data sent over a socket that was open
+    before, threads that the code starts, and drivers written in C that are used without SQLAlchemy.
     """
     _install()
     session = current_app.extensions["migrate"].db.session
@@ -52,14 +56,14 @@ def refused(refuse: Callable[[str], object]) -> Iterator[None]:
 
 @cache
 def _install() -> None:
-    """Install the hooks that all threads share, once: an audit hook stays for the life of the process."""
+    """Install the hooks for audit events and connections, once: they serve all threads until the process ends."""
     sys.addaudithook(_audit)
     before_checkout(_refuse_connection)
 
 
 def _refuse_connection() -> None:
     if (refuse := getattr(_thread_local, "refuse", None)) is not None:
-        refuse("it uses another connection than op.get_bind()")
+        refuse("the script uses another connection than op.get_bind(), which the review does not allow")
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
@@ -69,9 +73,9 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         path, _mode, flags = args
         if not flags & WRITES or path == os.devnull:
             return
-        what = f"it writes a file ({path})"
+        what = f"the script writes the file {path}, which the review does not allow"
     elif event.startswith(EFFECTS) and event not in HARMLESS:
-        what = f"it calls {event}"
+        what = f"the script calls {event}, which the review does not allow"
     else:
         return
     frame = currentframe()

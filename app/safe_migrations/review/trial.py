@@ -1,4 +1,4 @@
-"""A trial of batches on a copy of the schema in memory: it shows what SQLite would lose before anything is changed."""
+"""A trial run of batch operations on an in-memory copy of the SQLite schema, to see what a rebuild would lose."""
 
 import warnings
 from collections.abc import Sequence
@@ -20,9 +20,10 @@ DDL = ("CREATE ", "ALTER ", "DROP ")
 
 
 class Trial:
-    """A copy in memory of the SQLite schema behind ``source``, without rows, on which operations run in order.
+    """An in-memory copy of a SQLite schema, without rows, on which operations are run in order.
 
-    It is empty without a database. An operation that fails is left out: it needs something that only the database has.
+    ``source`` is a connection to the SQLite database; without one, the copy starts empty. Operations that fail on the
+    copy are skipped: they need something that only the database has.
     """
 
     def __init__(self, source: Connection | None) -> None:
@@ -35,7 +36,10 @@ class Trial:
         self._last: object = None
 
     def follow(self, operations: Sequence[Operation]) -> None:
-        """Run those of ``operations`` that were not run yet."""
+        """Run on the copy those ``operations`` that no earlier call has run.
+
+        The list has to begin with the operations of the earlier calls.
+        """
         for operation in operations[self._followed :]:
             what = operation.statement or operation.block or operation.op
             if what is not self._last:  # else another operation of the same statement or batch
@@ -45,7 +49,10 @@ class Trial:
         self._followed = len(operations)
 
     def loss(self, batch: Batch) -> UnsafeError | None:
-        """Run the batch, which is followed next, and return the error for the first thing that it loses, if any."""
+        """Run the batch on the copy and return an error that names the first loss, e.g. of a CHECK constraint.
+
+        Return None if the batch loses nothing, or fails for another reason. follow() does not run the batch again.
+        """
         self._losses.clear()
         self._last = batch
         try:
@@ -73,7 +80,7 @@ class Trial:
 
 
 def _copied(operation: MigrateOperation) -> MigrateOperation:
-    """Return the operation with a column of its own, because Alembic puts the column into a table."""
+    """Return a copy of the operation, with a copy of the column to add: Alembic attaches a column to one table."""
     copied = copy(operation)
     if isinstance(copied, AddColumnOp):
         copied.column = copy_column(copied.column)
