@@ -877,7 +877,7 @@ def upgrade(project: Project, attempt: Callable[..., list[str]]) -> Callable[[st
 
 def drop_saved(engine: Engine, told: list[str]) -> set[str]:
     """Drop the saved tables, which all have to be named, once; return the tables whose rows they have."""
-    pattern = r"(?:written to the new table|writes of other sessions to) (\w+); the table (_migration_saved_\w+) has"
+    pattern = r"(?:rows of the new table|by other sessions to) (\w+); .+ in the table (_migration_saved_\w+)"
     named = re.findall(pattern, "\n".join(told))
     with engine.begin() as connection:
         found = [name for (name, _) in connection.exec_driver_sql("SHOW FULL TABLES") if "_migration_saved_" in name]
@@ -1015,7 +1015,7 @@ def test_what_others_write(upgrade: Callable[[str], list[str]], engine: Engine) 
         "raise RuntimeError('stop')"
     )
     stop, told = upgrade(body)
-    found = re.search(r"writes of other sessions to pet; the table (\w+) has its rows", told)
+    found = re.search(r"by other sessions to pet; its rows before the undo are in the table (\w+)", told)
     assert ("stop", True) == (stop, found is not None), told
     assert found
     with engine.connect() as connection:
@@ -1095,8 +1095,8 @@ def test_what_others_write_to_a_cast_key(upgrade: Callable[[str], list[str]], ba
         "raise RuntimeError('stop')"
     )
     stop, told = upgrade(body)
-    pattern = r"Could not be restored: possible writes of other sessions to a; the table (\w+) has its rows\."
-    found = re.fullmatch(pattern, told)
+    what = "possible changes by other sessions to a; its rows before the undo are in the table "
+    found = re.fullmatch(rf"Could not be restored: {what}(\w+)\.", told)
     assert ("stop", True) == (stop, found is not None), told
     assert found
     with bare.connect() as connection:
@@ -1114,9 +1114,9 @@ def test_no_primary_key(upgrade: Callable[[str], list[str]], engine: Engine) -> 
         "raise RuntimeError('stop')"
     )
     first, second = upgrade(body), upgrade(body)
-    assert "possible writes of other sessions to log; the table _migration_saved_" in first[1]
+    assert "by other sessions to log; its rows before the undo are in the table _migration_saved_" in first[1]
     with engine.connect() as connection:
-        saved = first[1].split("the table ")[1].split()[0]
+        saved = first[1].split("in the table ")[1].rstrip(".")
         assert [None, 1] == connection.exec_driver_sql(f"SELECT n FROM {saved} ORDER BY n").scalars().all()
         assert ["begin"] == connection.exec_driver_sql("SELECT what FROM log").scalars().all()
     assert first[1] != second[1]
@@ -1131,7 +1131,7 @@ def test_table_that_was_replaced(upgrade: Callable[[str], list[str]], engine: En
         "raise RuntimeError('stop')"
     )
     stop, told = upgrade(body)
-    found = re.search(r"rows written to the new table measure; the table (\w+) has them", told)
+    found = re.search(r"rows of the new table measure; they are in the table (\w+)", told)
     assert (stop, found is not None) == ("stop", True), told
     assert found
     with engine.begin() as connection:
@@ -1154,7 +1154,7 @@ def test_what_cannot_be_undone(project: Project, engine: Engine) -> None:
     project.write(*revision("a1", FIRST, body))
     error = project.db("upgrade").stderr
     assert "RuntimeError: stop" in error
-    assert "Could not be undone: table pet (Duplicate entry 'r' for key" in error
+    assert "Could not be undone: changes to table pet (Duplicate entry 'r' for key" in error
     assert "Could not be restored: rows changed by this statement: DELETE FROM audit WHERE id = 2" in error
     with engine.begin() as connection:
         run(connection, ["UPDATE gift SET n = 70 WHERE id = 1", "CREATE TABLE t (of_others INT)"])
@@ -1414,7 +1414,7 @@ def test_sequence(upgrade: Callable[[str], list[str]], bare: Engine) -> None:
         run(connection, ["CREATE SEQUENCE año", "CREATE TABLE a (id INT PRIMARY KEY, v INT DEFAULT NEXTVAL(año))"])
     before = state(bare)
     told = upgrade(script(["DROP TABLE a", "DROP SEQUENCE año"]))
-    assert ["stop", "Could not be restored: the current value of the sequence año."] == told
+    assert ["stop", "Could not be restored: the current value of the sequence año; set it with ALTER SEQUENCE."] == told
     assert before == state(bare)
 
 
@@ -1499,8 +1499,8 @@ def test_refused_statement(upgrade: Callable[[str], list[str]], engine: Engine, 
     before = state(engine)
     (error,) = upgrade(script(["DROP TABLE measure", statement]))
     assert f"if the revision failed, this could not be undone: {statement}" in error
-    remedies = {"LOCK": "DDL locks its table", "SELECT": "release your own lock"}
-    assert f"Instead: {remedies.get(statement.split()[0], 'execute the statement by itself')}" in error
+    remedies = {"LOCK": "remove the LOCK statement", "SELECT": "release only your own lock"}
+    assert f"Instead: {remedies.get(statement.split()[0], 'remove ANALYZE or SET STATEMENT')}" in error
     assert before == state(engine)
 
 

@@ -18,7 +18,7 @@ from ..base import Part, not_whole, version_table
 from ..client_programs import ToolError, program, running, unnamed_file
 from .catalog import existing_tables, list_objects, quoted
 from .definers import Definer, privilege_error
-from .session import MAKES_KEYS, Execute, may_forgo_keys
+from .session import MAKES_KEYS, Execute, can_turn_off_generated_keys
 
 PACKAGES = {"mariadb": "mariadb-client", "mysql": "mysql-client (or mariadb-client)"}
 # Names of PyMySQL's options, and those of the programs.
@@ -123,7 +123,7 @@ class Dump:
         # Not as an argument: it may begin with a dash, and MySQL's mysql reads options even after `--`.
         with self._running([path, *RUN, f"--database={self.url.database}"], stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
-            if may_forgo_keys(self.execute):
+            if can_turn_off_generated_keys(self.execute):
                 target.stdin.write(f"SET SESSION {MAKES_KEYS} = 0;\n".encode())
             for piece in _whole_tables(self._pieces(file), part is not Part.ALL):
                 if part is not Part.ALL and b"DEFINER=" in piece:

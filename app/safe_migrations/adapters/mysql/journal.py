@@ -20,7 +20,7 @@ from .catalog import (
     triggers_of,
 )
 from .journal_table import ROWS, Entries, Entry, State
-from .row_copies import destroyed, make
+from .row_copies import make_copy, needed_copy
 from .session import Execute, Session, temporary_settings
 from .statements import Statement
 from .table_restore import Definition
@@ -164,7 +164,7 @@ class Journal:
             if name.startswith(OWN_TABLES):  # a script may change each table that an inspector lists
                 continue
             if kind == "TRIGGER":
-                self._note_triggers(statement.triggers_table or table_of_trigger(self.execute, name))
+                self._note_triggers(statement.table_of_new_trigger or table_of_trigger(self.execute, name))
             is_new = statement.creates_new_table and name.lower() not in self.known_tables
             entry = None if is_new else self._entry(kind, name)
             if entry is None and statement.verb in ("CREATE", "ALTER") and (kind != "TABLE" or statement.creates_table):
@@ -218,11 +218,11 @@ class Journal:
         if entry.text is not None:
             if following != entry.state or statement.deletes_rows:
                 self._note_dependents(entry.state.place, is_renamed=bool(was) or following.place != entry.state.place)
-            if copy := destroyed(self.execute, statement, entry, entry.state, now, self.session.strict):
+            if copy := needed_copy(self.execute, statement, entry, entry.state, now, self.session.strict):
                 self._note_triggers(entry.state.place)
                 self.copies += 1
                 with temporary_settings(self.execute, self.session.plain):
-                    make(self.execute, entry.state, copy, self.copies)
+                    make_copy(self.execute, entry.state, copy, self.copies)
                 following.copies.append(copy)
         entry.before = "" if statement.verb == "TRUNCATE" else now
         if following != entry.state:
@@ -299,7 +299,7 @@ class Journal:
     def fail(self) -> None:
         """Complete the journal of a revision that has failed, and whose transaction is rolled back."""
         self._settle_failure()
-        self.session.read_what_we_write()
+        self.session.reset_charsets()
         self.unsaved = [entry for entry in self.unsaved if entry.kind != ROWS]  # those were rolled back
         self._note_not_transactional()
         self._save()

@@ -1,4 +1,4 @@
-"""The named lock of MySQL and MariaDB."""
+"""The lock that keeps a second command from changing a MySQL or MariaDB database: a named lock (GET_LOCK)."""
 
 import hashlib
 from contextlib import suppress
@@ -11,9 +11,10 @@ from .catalog import JOURNAL
 
 
 class NamedLock(Lock):
-    """Held by the session of the steps: if its client dies, the server frees it when the last statement is over.
+    """A named lock of the session that runs the revisions.
 
-    The session cannot lose it and go on: the journal refuses what releases all locks.
+    If the client dies, the server releases the lock when the session's last statement ends. is_held() need not ask the
+    server: a lost session cannot run another statement, and a script that calls RELEASE_ALL_LOCKS() is refused.
     """
 
     def __init__(self, connection: Connection, what: str) -> None:
@@ -23,19 +24,22 @@ class NamedLock(Lock):
         self.name = f"flask db {what} {hashlib.sha256(database.encode()).hexdigest()[:40]}"
 
     def take(self) -> bool:
-        """Take it, or return False without waiting."""
+        """Take the lock and return True; return False at once if another session holds it."""
         taken = bool(self.connection.scalar(text("SELECT GET_LOCK(:name, 0)"), {"name": self.name}))
         self.connection.rollback()
         return taken
 
     def free(self) -> None:
-        """Release the lock, unless the session is lost."""
+        """Release the lock; do nothing if the connection is lost."""
         with suppress(DBAPIError):
             self.connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": self.name})
             self.connection.rollback()
 
     def holder(self) -> tuple[str, str]:
-        """Return the session, and since when there is a journal: a run begins with that."""
+        """Return who holds the lock, ``session 7, app from localhost, since 10:15:00``, and SQL to end it, ``KILL 7;``.
+
+        Return two empty strings if the lock is free. The time is when that session's run began.
+        """
         number = self.connection.scalar(text("SELECT IS_USED_LOCK(:name)"), {"name": self.name})
         found = self.connection.execute(
             text(

@@ -1,7 +1,7 @@
 """Copies of rows and values that a revision on MySQL or MariaDB destroys: creating and restoring them.
 
-In the SQL below `k` is the copy, `t` the table, and `a` the copy's values in the types that the columns have now. Where
-`t` differs from `a`, another session has written to the table since.
+Aliases in the SQL below: `k` is the copy, `t` the table, and `a` the copied values, converted to the types that the
+columns have now. If `t` differs from `a`, another session has written to the table since it was copied.
 """
 
 from collections.abc import Iterator
@@ -13,20 +13,20 @@ from .catalog import quoted
 from .journal_table import COPY, ROWS, Copy, Entry, State
 from .session import Execute, temporary_settings
 from .statements import Statement
-from .table_columns import Column, Modification, columns_of, equals, listed, loses, primary_key
+from .table_columns import Column, Modification, columns_of, equals, listed, loses_values, primary_key
 from .table_restore import Definition
 
 VALUES = "VALUES"
 PREPARED, RETURNED = "prepared", "returned"
 
 
-def destroyed(
+def needed_copy(
     execute: Execute, statement: Statement, table: Entry, state: State, now: str, strict: bool
 ) -> Copy | None:
-    """Return the copy to make before the statement, still without a name; None if it needs none.
+    """Return a description of the rows or values to copy before the statement destroys them; None if it destroys none.
 
-    ``now`` is the table's text; ``strict`` says whether the server refuses values that do not fit. What the revision
-    itself added, or has copied before, is not copied.
+    make_copy() then copies them. Columns that the revision itself added, and columns that already have a copy, are not
+    copied. ``now`` is the table's SHOW CREATE; ``strict`` says whether the server rejects values that do not fit.
     """
     is_copied = any(copy.what == ROWS for copy in state.copies)
     if not statement.may_destroy or is_copied or not execute(f"SELECT 1 FROM {quoted(state.place)} LIMIT 1"):
@@ -40,7 +40,7 @@ def destroyed(
         return Copy("", ROWS, names, key) if names else None
     charset = Definition.read(now).charset
     changed = [(column, after) for column, after in _changes(statement, found) if first[column.name] in names]
-    lost = [first[column.name] for column, after in changed if loses(column, after, charset, strict)]
+    lost = [first[column.name] for column, after in changed if loses_values(column, after, charset, strict)]
     renumbers = any(_renumbers(execute, state.place, column, after) for column, after in changed)
     if not lost and not renumbers:
         return None
@@ -49,7 +49,7 @@ def destroyed(
 
 
 def _changes(statement: Statement, columns: list[Column]) -> Iterator[tuple[Column, Modification | None]]:
-    """Yield each column that the statement changes, and what it becomes."""
+    """Yield each column that the statement changes or drops, and its new definition; None for a dropped column."""
     for column in columns:
         if column.name in statement.changed_columns:
             yield column, statement.changed_columns[column.name]
@@ -58,16 +58,19 @@ def _changes(statement: Statement, columns: list[Column]) -> Iterator[tuple[Colu
 
 
 def _renumbers(execute: Execute, table: str, column: Column, now: Modification | None) -> bool:
-    """Return True if the column becomes AUTO_INCREMENT and has a 0, which the server replaces by the next number."""
+    """Return True if the column becomes AUTO_INCREMENT and a row has 0 in it: the server replaces 0 by a new number."""
     query = f"SELECT 1 FROM {quoted(table)} WHERE {quoted(column.name)} = 0 LIMIT 1"
     return now is not None and "AUTO_INCREMENT" in now.words and bool(execute(query))
 
 
-def make(execute: Execute, state: State, copy: Copy, number: int) -> None:
-    """Copy these columns, given by their first names, and the key; and give the copy its name. Commits."""
+def make_copy(execute: Execute, state: State, copy: Copy, number: int) -> None:
+    """Create the table ``_migration_copy_<number>`` with the rows or values to copy; set ``copy.table`` to its name.
+
+    The columns have the names that they had before the revision. This commits.
+    """
     found = {state.first_name(column.name): column for column in columns_of(execute, state.place)}
     wanted = {name: found[name] for name in [*copy.key, *copy.columns]}
-    log.info("Saving %s of %s in case this revision fails", ", ".join(copy.columns), state.place)
+    log.info("Saving %s of table %s in case this revision fails", ", ".join(copy.columns), state.place)
     values = ", ".join(f"{quoted(column.name)} AS {quoted(name)}" for name, column in wanted.items())
     copy.table = f"{COPY}_{number}"
     execute(
@@ -75,8 +78,11 @@ def make(execute: Execute, state: State, copy: Copy, number: int) -> None:
     )
 
 
-class ReturningRows:
-    """The return of values from the copies of a table, before and after its definition is restored."""
+class RowRestore:
+    """The restore of a table's rows and values from their copies.
+
+    Call prepare() before the table's old definition is restored, and put_back() after that.
+    """
 
     def __init__(self, execute: Execute, entry: Entry) -> None:
         self.execute = execute
@@ -89,23 +95,28 @@ class ReturningRows:
 
     @property
     def empty_columns(self) -> set[str]:
-        """Return the columns that come back without their values, which are copied next."""
+        """Return the dropped columns that the undo adds again without values; put_back() then fills them."""
         return {name for copy in self.copies if copy.what == VALUES for name in copy.columns if self._is_gone(name)}
 
     def _is_gone(self, column: str) -> bool:
         return column in self.state.dropped
 
     def must_save(self, copy: Copy) -> bool:
-        """Return True if the copy replaces what other sessions have written into a column that was cast; or, where no
-        key says which rows are the same, may have written.
+        """Return True if restoring the copy may overwrite changes of other sessions, so that rows must be saved first.
+
+        If whole rows were copied without a primary key, this is so if the table has any row. If values of a column were
+        copied because its type changes, the column is compared with the copy.
         """
         if copy.what == ROWS:
             return not copy.key and bool(self.execute(f"SELECT 1 FROM {self.table} LIMIT 1"))
-        # with whole rows there, too, these have replaced the table's
+        # a copy of whole rows replaces all rows of the table, and these values with them
         return all(other.what == VALUES for other in self.state.copies) and self._differs(copy)
 
     def _differs(self, copy: Copy) -> bool:
-        """Return True if a cast column has another value than the copied one becomes in the type that it has now."""
+        """Return True if another session has written to a copied column since the statement changed its type.
+
+        The column then differs from the copied values, converted to the type that it has now.
+        """
         now = {self.state.first_name(column.name): column for column in columns_of(self.execute, self.name)}
         cast = [name for name in copy.columns if name in now]
         if not cast:
@@ -123,15 +134,21 @@ class ReturningRows:
         return bool(self.execute(f"SELECT 1 FROM {self.table} t JOIN {again} a ON {joined} WHERE NOT ({same}) LIMIT 1"))
 
     def prepare(self, copy: Copy) -> None:
-        """Save the rows that the table has now, before its definition changes, and make room for those of the copy."""
-        log.info("Saving the rows of %s in the table %s", self.name, copy.saved)
+        """Copy all rows of the table into a new table ``copy.saved``, for the user to look at.
+
+        Then delete them from the table, if put_back() will insert whole rows.
+        """
+        log.info("Saving all rows of table %s in %s: other sessions may have changed some", self.name, copy.saved)
         self.execute(f"DROP TABLE IF EXISTS {copy.saved}")
         self.execute(f"CREATE TABLE {copy.saved} {primary_key([])} ENGINE=InnoDB AS SELECT * FROM {self.table}")
         if copy.what == ROWS:
             self.execute(f"DELETE FROM {self.table}")
 
     def put_back(self, copy: Copy) -> None:
-        """Put the rows or values back into the table, which has its text again."""
+        """Insert the copied rows into the table, or write the copied values into their columns.
+
+        Rows that the table already has, according to the primary key, are not inserted.
+        """
         if copy.what == VALUES:
             self._update(copy)
             return
@@ -143,7 +160,7 @@ class ReturningRows:
         )
 
     def _update(self, copy: Copy) -> None:
-        """Update the copied columns, and no other: not one that follows updates (ON UPDATE)."""
+        """Write the copied values into the table by primary key; keep the time in columns with ON UPDATE."""
         follow = [column.name for column in columns_of(self.execute, self.name) if column.follows_updates]
         names = dict.fromkeys(copy.columns + follow)
         values = [f"t.{quoted(name)} = {'k' if name in copy.columns else 't'}.{quoted(name)}" for name in names]
@@ -152,5 +169,5 @@ class ReturningRows:
 
 
 def saved_name() -> str:
-    """Return the name of a copy that remains for a person to look at."""
+    """Return a new name, e.g. ``_migration_saved_4f2a9c01b7de``, for a table in which an undo leaves rows for the user."""
     return f"{OWN_TABLES}saved_{uuid4().hex[:12]}"

@@ -1,4 +1,4 @@
-"""The session in which the steps of a run go on, whose settings a script may change."""
+"""The database session in which revisions run: its settings, which a script may change, and its statements."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 Execute = Callable[..., list[tuple[Any, ...]]]
-"""Runs one statement, with parameters if there are any, and returns its rows."""
+"""A function that runs one SQL statement, with parameters if given, and returns the rows of the result."""
 
-# What journal and undo need of a session, whatever the script has set: the server's texts with names in backticks; a 0
-# in a column that counts, and any date that a table may have, as they are; and no limit to the rows of a statement.
+# Settings for the statements of journal and undo, whatever the script has set: SHOW CREATE with names in backticks; any
+# date, and 0 in an AUTO_INCREMENT column, are inserted as they are; and no limit to the rows of a statement.
 PLAIN = {
     "sql_mode": "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES",
     "sql_select_limit": 18446744073709551615,
@@ -19,25 +19,28 @@ PLAIN = {
     "sql_quote_show_create": 1,
 }
 
-# The character sets in which driver and server understand each other.
+# The settings of the character sets in which driver and server exchange text.
 LETTERS = ("character_set_client", "collation_connection", "character_set_results")
 MAKES_KEYS = "sql_generate_invisible_primary_key"
-# Modes of SQL that change how the server writes or reads a text.
+# SQL modes that change how the server writes SHOW CREATE or reads a statement.
 CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
 
 
 class Session:
-    """The settings of the session, as the script has set them, and the run's own statements between the script's."""
+    """The database session in which revisions run.
+
+    ``is_changed`` says whether a script may have changed settings; ``plain`` are those for this package's statements.
+    """
 
     def __init__(self, execute: Execute) -> None:
         self.execute = execute
-        self.plain = plain(execute)
+        self.plain = plain_settings(execute)
         self.is_changed = False
         self.watched = True
         self.read_mode()
 
     def read_mode(self) -> None:
-        """Ask for the mode of SQL and the database, which the script may have changed."""
+        """Read the SQL mode and the current database from the server, because the script may have changed them."""
         self.watched = False
         ((mode, self.database),) = self.execute("SELECT @@SESSION.sql_mode, DATABASE()")
         self.is_changed |= bool(CHANGES_TEXTS & set(mode.split(",")))
@@ -46,12 +49,15 @@ class Session:
         self.mode_is_known = self.watched = True
 
     def forget(self) -> None:
-        """Note that the script may have changed settings, or the database."""
+        """Note that the script may have changed settings or the current database, so that read_mode() must run again."""
         self.is_changed, self.mode_is_known = True, False
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:
-        """Run our own statements, with plain settings if the script's may change a text."""
+        """Run the body's statements without recording them in the journal.
+
+        If the script may have changed settings, plain ones are set for that time.
+        """
         before, self.watched = self.watched, False
         try:
             with temporary_settings(self.execute, self.plain) if self.is_changed else nullcontext():
@@ -59,13 +65,13 @@ class Session:
         finally:
             self.watched = before
 
-    def read_what_we_write(self) -> None:
-        """Let the server read what we write, whatever character set the script has set."""
+    def reset_charsets(self) -> None:
+        """Set the session's character sets back to the values from before the script ran."""
         change_settings(self.execute, {name: self.plain[name] for name in LETTERS})
 
 
 def executing(connection: Connection) -> Execute:
-    """Return what runs statements on ``connection``, in its open transaction. That raises DBAPIError."""
+    """Return a function that runs one statement on ``connection``, in its open transaction, or raises DBAPIError."""
 
     def execute(sql: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
         result = connection.exec_driver_sql(sql if parameters else sql.replace("%", "%%"), parameters)
@@ -74,14 +80,21 @@ def executing(connection: Connection) -> Execute:
     return execute
 
 
-def plain(execute: Execute) -> dict[str, object]:
-    """Return PLAIN, the character sets of a session that no script has changed yet, and no keys added by the server."""
+def plain_settings(execute: Execute) -> dict[str, object]:
+    """Return the session settings for the statements of this package, whatever a script has set.
+
+    These are PLAIN, the session's present character sets, and no primary keys that the server generates. Call this
+    before a script changes the character sets.
+    """
     letters = read_settings(execute, LETTERS)
-    return {**PLAIN, **letters, **(dict.fromkeys([MAKES_KEYS], 0) if may_forgo_keys(execute) else {})}
+    return {**PLAIN, **letters, **(dict.fromkeys([MAKES_KEYS], 0) if can_turn_off_generated_keys(execute) else {})}
 
 
-def may_forgo_keys(execute: Execute) -> bool:
-    """Return True if the server can add a key `my_row_id` to tables without one (MySQL 8.0.30), and we may set that."""
+def can_turn_off_generated_keys(execute: Execute) -> bool:
+    """Return True if the server can add a primary key `my_row_id` to new tables, and this user may turn that off.
+
+    MySQL 8.0.30 has this setting, for tables without a primary key of their own.
+    """
     if not execute(f"SHOW VARIABLES LIKE '{MAKES_KEYS}'"):
         return False
     try:
@@ -93,7 +106,7 @@ def may_forgo_keys(execute: Execute) -> bool:
 
 @contextmanager
 def temporary_settings(execute: Execute, settings: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    """Give settings of the session other values for a while; yield those that they had."""
+    """Set these settings of the session for the body, and reset them after it; yield their previous values."""
     before = read_settings(execute, settings)
     changed = [name for name, value in settings.items() if str(before[name]) != str(value)]
     change_settings(execute, {name: settings[name] for name in changed})
@@ -104,12 +117,12 @@ def temporary_settings(execute: Execute, settings: Mapping[str, object]) -> Iter
 
 
 def read_settings(execute: Execute, names: Iterable[str]) -> dict[str, object]:
-    """Return these settings of the session. Raise DBAPIError for one that the server does not have."""
+    """Return the session's value of each of these settings. Raise DBAPIError if the server does not know one."""
     (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names))
     return dict(zip(names, row, strict=True))
 
 
 def change_settings(execute: Execute, settings: Mapping[str, object]) -> None:
-    """Give settings of the session these values, in one statement. Raise DBAPIError as read_settings() does."""
+    """Set these settings of the session in one statement. Raise DBAPIError if the server rejects one."""
     if settings:
         execute("SET SESSION " + ", ".join(f"{name} = %s" for name in settings), tuple(settings.values()))

@@ -1,4 +1,4 @@
-"""The objects of a MySQL or MariaDB database, and its rows, as the server describes them."""
+"""A snapshot of a MySQL or MariaDB database: the definitions of its objects, and fingerprints of its rows."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,10 @@ from .table_restore import Definition, without_counter
 
 
 def taken(execute: Execute) -> Snapshot:
-    """Return schema and rows as the session sees them. Raise DBAPIError."""
+    """Return a snapshot: the definitions of all objects, counts and fingerprints of rows, next values of sequences.
+
+    Tables of Alembic and of this package are left out. Raise DBAPIError if a query fails.
+    """
     found = [(kind, name) for kind, name in list_objects(execute) if not is_own_table(name)]
     objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
     counters = {
@@ -42,12 +45,15 @@ def _rows(execute: Execute, table: str) -> Rows:
 
 
 def _hash(name: str) -> str:
-    """Hash each value by itself: values of several collations cannot be joined. MySQL 9 has no MD5."""
+    """Return an SQL expression for the hash of a column's value, or for an empty string if the value is NULL.
+
+    Each value is hashed by itself, because values of different collations cannot be joined. MySQL 9 has no MD5.
+    """
     return f"COALESCE(SHA2({quoted(name)}, 224), '')"
 
 
 def _sum(hashes: list[str]) -> str:
-    """Add up 60 bits of a hash of all of them."""
+    """Return an SQL expression for a fingerprint of all rows: the sum of a 60-bit hash of each row's ``hashes``."""
     joined = f"SHA2(CONCAT_WS(',', {', '.join(hashes)}), 224)"
     return f"COALESCE(SUM(CAST(CONV(LEFT({joined}, 15), 16, 10) AS UNSIGNED)), 0)"
 

@@ -1,6 +1,6 @@
-"""The effects of a statement of MySQL or MariaDB: whether it commits, what it names, renames and destroys.
+"""The effects of an SQL statement on MySQL or MariaDB: whether it commits, and which objects it changes or destroys.
 
-Read by its words: little is asked, and a statement that is not valid SQL is the server's to refuse.
+A few words of the statement are enough to find them, so there is no full parser; the server rejects invalid SQL.
 """
 
 from functools import cached_property
@@ -29,9 +29,10 @@ HOLDS_NO_VALUES = {"INDEX", "KEY", "CONSTRAINT", "FOREIGN", "PRIMARY", "CHECK", 
 
 
 class Statement(Tokens):
-    """One statement. Names are as written, without quotes and schema.
+    """One SQL statement, with properties for what it does.
 
-    Names of columns are in lower case: the servers compare them, and no other names, without case on every platform.
+    Names of objects are returned as written, without quotes and schema; names of columns in lower case, because the
+    servers ignore their case on every platform.
     """
 
     def __init__(self, text: str) -> None:
@@ -41,29 +42,33 @@ class Statement(Tokens):
 
     @property
     def refusal(self) -> tuple[str, str]:
-        """Return what to do instead, and a line of it, if nothing could record what follows; else empty strings.
+        """Return, for a statement that must not run, what to write instead and an example; else two empty strings.
 
-        That is a statement behind SET STATEMENT ... FOR of MariaDB, one that ANALYZE runs, LOCK TABLES, which puts the
-        journal out of reach, and what releases the run's lock.
+        The journal could not record the changes of a statement inside SET STATEMENT ... FOR (MariaDB) or ANALYZE. After
+        LOCK TABLES, the journal could not be written. RELEASE_ALL_LOCKS() would release the lock of ``flask db``.
         """
         if "RELEASE_ALL_LOCKS" in self.keywords:
-            return "release your own lock alone, by its name:", "op.execute(\"SELECT RELEASE_LOCK('...')\")"
+            return "release only your own lock, by its name:", "op.execute(\"SELECT RELEASE_LOCK('...')\")"
         if self.verb == "LOCK":
-            return "DDL locks its table by itself; lock rows with", "op.execute('SELECT id FROM ... FOR UPDATE')"
+            remedy = "remove the LOCK statement: DDL locks its table by itself. To lock rows, write:"
+            return remedy, "op.execute('SELECT id FROM ... FOR UPDATE')"
         is_measured = self.verb == "ANALYZE" and not WRITES.isdisjoint(self.keywords[1:5])
         if is_measured or self.keywords[:2] == ["SET", "STATEMENT"]:
-            remedy = "execute the statement by itself, and set before it what it needs, such as"
+            remedy = "remove ANALYZE or SET STATEMENT ... FOR; set variables in a separate statement before:"
             return remedy, "op.execute('SET SESSION max_statement_time = 100')"
         return "", ""
 
     @cached_property
     def verb(self) -> str:
-        """Return the first word: ``ALTER``."""
+        """Return the first word of the statement in capitals, e.g. ``ALTER``."""
         return next((word for word in self.keywords if word != "("), "")
 
     @cached_property
     def kind(self) -> str:
-        """Return the kind of object of CREATE, ALTER, DROP, RENAME or TRUNCATE: one of KINDS, or an empty string."""
+        """Return the kind of object that a DDL statement creates, changes or drops: one of KINDS, such as ``TABLE``.
+
+        CREATE INDEX changes a table. For all other objects and statements, return an empty string.
+        """
         if self.verb not in DEFINES:
             return ""
         head = self.keywords[1:HEAD]
@@ -73,7 +78,7 @@ class Statement(Tokens):
 
     @cached_property
     def _index_at(self) -> int:
-        """Return the place of the table's name in CREATE INDEX and DROP INDEX; 0 for any other statement."""
+        """Return the index in ``names`` of the table's name in CREATE INDEX or DROP INDEX; 0 for other statements."""
         head = self.keywords[:6]
         if self.verb not in ("CREATE", "DROP") or "INDEX" not in head or {*KINDS} & {*head[: head.index("INDEX")]}:
             return 0
@@ -81,22 +86,22 @@ class Statement(Tokens):
 
     @cached_property
     def is_temporary(self) -> bool:
-        """Return True if it creates or drops a temporary table."""
+        """Return True if the statement creates or drops a temporary table."""
         return self.verb in DEFINES and "TEMPORARY" in self.keywords[:4]
 
     @property
     def ends_transaction(self) -> bool:
-        """Return True if it commits the statements before it."""
+        """Return True if the statement commits the open transaction (DDL), or may commit it (CALL, SET autocommit)."""
         return self.sets_autocommit or not (self.verb in LEAVES_TRANSACTION_OPEN or self.is_temporary)
 
     @property
     def commits_implicitly(self) -> bool:
-        """Return True if the server commits before it: not for temporary tables, CALL or EXECUTE, which only may."""
+        """Return True if the server always commits before this statement: for DDL, except on temporary tables."""
         return self.verb in DEFINES and not self.is_temporary
 
     @property
     def writes(self) -> bool:
-        """Return True if it changes rows and leaves the transaction open."""
+        """Return True if the statement may change rows and does not commit: INSERT, UPDATE, DELETE, WITH and so on."""
         return self.verb in WRITES
 
     @property
@@ -106,16 +111,20 @@ class Statement(Tokens):
 
     @property
     def creates_new_table(self) -> bool:
-        """Return True for a CREATE TABLE that fails if the table exists."""
+        """Return True for CREATE TABLE without OR REPLACE and IF NOT EXISTS, which fails if the table exists."""
         return self.creates_table and {"REPLACE", "EXISTS"}.isdisjoint(self.keywords[:5])
 
     @property
     def sets_autocommit(self) -> bool:
-        """Return True if it changes whether later statements commit by themselves, and may commit those before it."""
+        """Return True if the statement sets ``autocommit`` of the session, which may commit the open transaction."""
         return self.verb == "SET" and "AUTOCOMMIT" in self.keywords and "GLOBAL" not in self.keywords
 
     def is_opaque(self, database: str) -> bool:
-        """Return True if the journal cannot record what it changes: that stands elsewhere, or in another schema."""
+        """Return True if the journal cannot record what the statement changes.
+
+        This is so for CALL, EXECUTE, compound statements, SET autocommit, an ALTER TABLE that moves rows to or from a
+        partition, and DDL on a table in another schema than ``database``.
+        """
         if self.verb in {"CALL", "EXECUTE"} | COMPOUND or self.sets_autocommit:
             return True
         if self.keywords[:3] == ["BEGIN", "NOT", "ATOMIC"] or self._has(MOVES_ROWS):
@@ -123,12 +132,12 @@ class Statement(Tokens):
         return bool(self._schemas - {database})
 
     def _has(self, pairs: set[tuple[str, str]]) -> bool:
-        """Return True if ALTER TABLE has one of these pairs of words."""
+        """Return True if this is an ALTER TABLE that contains one of these pairs of adjacent words."""
         return self.verb == "ALTER" and self.kind == "TABLE" and not pairs.isdisjoint(pairwise(self.keywords))
 
     @property
     def _schemas(self) -> set[str]:
-        """Return the schemas that a DDL statement names with its tables, before its columns or its query."""
+        """Return the schemas in the table names of a DDL statement: ``{"shop"}`` for ``DROP TABLE shop.pet``."""
         if "." not in self.keywords or not self.commits_implicitly or self.kind not in ("TABLE", ""):
             return set()
         end = next((at for at, word in enumerate(self.keywords) if word in {"(", "SELECT"}), len(self.keywords))
@@ -136,7 +145,10 @@ class Statement(Tokens):
 
     @cached_property
     def objects(self) -> list[tuple[str, str]]:
-        """Kind and name of each object that it creates, alters, renames or drops: ``[("TABLE", "user")]``."""
+        """Return kind and name of each object that a DDL statement creates, changes or drops: ``[("TABLE", "pet")]``.
+
+        For other statements, return an empty list.
+        """
         if not self.kind or not self.commits_implicitly:
             return []
         if self.verb == "RENAME":
@@ -148,7 +160,7 @@ class Statement(Tokens):
 
     @property
     def _named(self) -> list[str]:
-        """Return the names behind its kind: one, or all that it drops."""
+        """Return the object names of CREATE, ALTER or DROP: ``["pet", "toy"]`` for ``DROP TABLE pet, toy``."""
         start = self._index_at or (self.keywords.index(self.kind) + 1 if self.kind in self.keywords else 1)
         name, at = self.name_at(start)
         found = [name]
@@ -158,14 +170,14 @@ class Statement(Tokens):
         return found
 
     @property
-    def triggers_table(self) -> str:
-        """Return the table on which it creates a trigger, or an empty string."""
+    def table_of_new_trigger(self) -> str:
+        """Return the table of the trigger that CREATE TRIGGER creates; an empty string for other statements."""
         on = self.keywords.index("ON") + 1 if "ON" in self.keywords else 0
         return self.name_at(on)[0] if on and self.verb == "CREATE" and self.kind == "TRIGGER" else ""
 
     @cached_property
     def renamed_tables(self) -> list[tuple[str, str]]:
-        """Old and new name of each table that it renames, in its order."""
+        """Return old and new name of each table that the statement renames, in the order of the statement."""
         found = []
         if self.verb == "RENAME" and self.keyword(1) == "TABLE":
             at = 1
@@ -182,7 +194,7 @@ class Statement(Tokens):
 
     @cached_property
     def renamed_columns(self) -> dict[str, str]:
-        """Return the old name for each new one."""
+        """Return the columns that the statement renames: ``{"new name": "old name"}``."""
         found = {}
         for at, word in enumerate(self.keywords):
             if word == "CHANGE":
@@ -195,22 +207,22 @@ class Statement(Tokens):
 
     @property
     def drops_tables(self) -> bool:
-        """Return True if it drops the tables that it names, if they exist."""
+        """Return True for DROP TABLE and for CREATE OR REPLACE TABLE, which drops an existing table."""
         return self.kind == "TABLE" and not self._index_at and (self.verb == "DROP" or "REPLACE" in self.keywords[:3])
 
     @property
     def deletes_rows(self) -> bool:
-        """Return True if it deletes rows: all, those of a partition, or duplicates (ALTER IGNORE)."""
+        """Return True for DDL that deletes all rows of a table, rows of a partition, or duplicates (ALTER IGNORE)."""
         return self.drops_tables or self.verb == "TRUNCATE" or self._has(DELETES_ROWS)
 
     @property
     def may_destroy(self) -> bool:
-        """Return True if it may delete rows or change values."""
+        """Return True for DDL that may delete rows or change values, e.g. by dropping a column."""
         return bool(self.deletes_rows or self.changed_columns or self.conversion)
 
     @cached_property
     def changed_columns(self) -> dict[str, Modification | None]:
-        """Return the new definition of each column that MODIFY or CHANGE names; None for one that DROP names."""
+        """Return the new definition of each column that ALTER TABLE changes, by name; None for a dropped column."""
         found: dict[str, Modification | None] = {}
         if self.verb != "ALTER" or self.kind != "TABLE":
             return found
@@ -225,7 +237,7 @@ class Statement(Tokens):
 
     @property
     def conversion(self) -> tuple[str, ...]:
-        """Return the words of CONVERT TO CHARACTER SET, which changes every text column; empty if there are none."""
+        """Return the words of the clause CONVERT TO CHARACTER SET in capitals; an empty tuple if there is none."""
         return self.clause_at(self.keywords.index("CONVERT")) if self._has({("CONVERT", "TO")}) else ()
 
     def _modification(self, at: int) -> Modification:
@@ -233,7 +245,10 @@ class Statement(Tokens):
 
     @property
     def target(self) -> str:
-        """Return the first table whose rows it changes, as far as its words say; else an empty string."""
+        """Return the table whose rows an INSERT, UPDATE, DELETE, REPLACE or LOAD changes; else an empty string.
+
+        If an UPDATE or DELETE joins several tables, this is the one that it names first.
+        """
         if self.verb == "LOAD":
             at = self.keywords.index("TABLE") + 1 if "TABLE" in self.keywords else len(self.names)
         else:
@@ -244,7 +259,7 @@ class Statement(Tokens):
 
     @property
     def assigned(self) -> set[str]:
-        """Return the columns that an UPDATE sets."""
+        """Return the names of the columns that an UPDATE sets; an empty set for other statements."""
         start = self.keywords.index("SET") if self.verb == "UPDATE" and "SET" in self.keywords else len(self.keywords)
         found: set[str] = set()
         depth = 0

@@ -1,4 +1,4 @@
-"""Views, triggers, routines and events, "stored objects" in the manual, and sequences: how an undo restores them."""
+"""The restore of views, triggers, routines and events ("stored objects" in the manual), and of sequences."""
 
 import re
 from contextlib import nullcontext
@@ -11,7 +11,10 @@ DEFINER = re.compile(r"CREATE DEFINER=(`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
 
 
 class StoredObjects:
-    """The stored objects among the journal's entries; what cannot be restored with one goes into ``lost``."""
+    """The stored objects and sequences that the journal has recorded, to be restored when a revision is undone.
+
+    ``lost`` lists what could not be restored, in words for the user.
+    """
 
     def __init__(self, execute: Execute, entries: list[Entry]) -> None:
         self.execute = execute
@@ -19,15 +22,16 @@ class StoredObjects:
         self.lost: list[str] = []
         self.errors: dict[Definer, str] = {}
 
-    def out_of_the_way(self) -> list[Entry]:
-        """Return the triggers to drop before rows come back: new ones, and those that we may create again.
+    def triggers_to_drop(self) -> list[Entry]:
+        """Return the triggers to drop before rows are restored, so that they do not fire.
 
-        The journal has all triggers of a table, in the order in which they fire: created again so, they fire so again.
+        These are new triggers, and old ones that this user may create again. The journal has all triggers of a table in
+        the order in which they fire, and put_back() creates them in that order.
         """
         return [entry for entry in self.entries if entry.kind == "TRIGGER" and self._may_create(entry)]
 
     def _may_create(self, entry: Entry) -> bool:
-        """Return True if we may create the trigger again: what another user defined needs more rights."""
+        """Return True if the trigger is new, or if this user has the privileges to create it again for its definer."""
         if entry.text is None:
             return True
         found = DEFINER.match(entry.text)
@@ -37,7 +41,10 @@ class StoredObjects:
         return not self.errors[definer]
 
     def put_back(self, entry: Entry) -> None:
-        """Drop what is new; create again what differs, with the settings that it had."""
+        """Drop the object if the revision created it; if its definition differs, create the old one again.
+
+        It is created with the session settings that it had at first, such as ``sql_mode``.
+        """
         if entry.text is None:
             entry.drop(self.execute)
             return
@@ -50,4 +57,4 @@ class StoredObjects:
         with temporary_settings(self.execute, settings) if settings else nullcontext():
             self.execute(entry.text)
         if entry.kind == "SEQUENCE":
-            self.lost.append(f"the current value of the sequence {entry.name}")
+            self.lost.append(f"the current value of the sequence {entry.name}; set it with ALTER SEQUENCE")

@@ -1,6 +1,7 @@
-"""The columns of a table that hold values of their own, and whether a statement keeps these values.
+"""The columns of a table, except generated ones, and whether a change of a column's type keeps its values.
 
-Here each value has to survive the new type and the way back; in a review (adapters/casts.py) only the new type.
+Here a value is kept if a conversion to the new type and back returns the same value. A review (adapters/casts.py)
+only asks whether the conversion to the new type succeeds without a loss.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ SAME_CHARSET = {"utf8": "utf8mb3"}
 
 @dataclass(frozen=True)
 class Column:
-    """A column that holds values of its own."""
+    """A column of a table, which is not a generated one.
+
+    ``follows_updates`` is True if it has ON UPDATE CURRENT_TIMESTAMP; ``charset`` is empty if it is not a text column.
+    """
 
     name: str
     type: str
@@ -48,35 +52,41 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
 
 
 def primary_key(keys: list[str]) -> str:
-    """Return SQL for the key of a copy: these columns, or one that numbers the rows, for servers that require a key."""
+    """Return SQL for the primary key of a table of copied rows: these columns, or a new column that numbers the rows.
+
+    Some servers reject tables without a primary key.
+    """
     return f"(PRIMARY KEY ({listed(keys)}))" if keys else f"({ROW_NUMBER} BIGINT AUTO_INCREMENT PRIMARY KEY)"
 
 
 def equals(one: str, other: str, column: Column) -> str:
-    """Return SQL for: two values of that column's type are the same, byte by byte: a collation may equate a and A."""
+    """Return an SQL condition that is true if the expressions ``one`` and ``other`` have the same value.
+
+    ``column`` has their type. Texts are compared byte by byte, because a collation may equate a and A.
+    """
     return f"CAST({one} AS BINARY) <=> CAST({other} AS BINARY)" if column.charset else f"{one} <=> {other}"
 
 
 def listed(names: list[str], alias: str = "") -> str:
-    """Return the columns as SQL, of the table with that alias."""
+    """Return a list of columns in SQL: ``t.`id`, t.`name```, or without ``t.`` if there is no alias."""
     return ", ".join((f"{alias}." if alias else "") + quoted(name) for name in names)
 
 
 @dataclass(frozen=True)
 class Modification:
-    """The definition of a column in MODIFY or CHANGE: its type (``VARCHAR(80)``), and all its words in capitals."""
+    """A column's new definition in MODIFY or CHANGE: the type (``VARCHAR(80)``), and all words in capitals."""
 
     type: str
     words: tuple[str, ...]
 
     @property
     def is_generated(self) -> bool:
-        """Return True if its values are computed from now on."""
+        """Return True if the definition makes this a generated column, whose values the server computes."""
         return "AS" in self.words
 
     @property
     def charset(self) -> str:
-        """Return the character set that it gets, or an empty string if that is the table's."""
+        """Return the character set that the definition names, directly or by its collation; else an empty string."""
         for at, word in enumerate(self.words):
             if word == "CHARSET" or self.words[at - 1 : at + 1] == ("CHARACTER", "SET"):
                 return "".join(self.words[at + 1 : at + 2]).lower() or "?"
@@ -85,18 +95,19 @@ class Modification:
 
     @property
     def not_null(self) -> bool:
-        """Return True if it rejects NULL."""
+        """Return True if the definition has NOT NULL or PRIMARY KEY."""
         return ("NOT", "NULL") in zip(self.words, self.words[1:], strict=False) or "PRIMARY" in self.words
 
 
-def loses(column: Column, now: Modification | None, charset: str, strict: bool) -> bool:
-    """Return True if the column is dropped, or gets a type that does not keep all its values.
+def loses_values(column: Column, now: Modification | None, charset: str, strict: bool) -> bool:
+    """Return True if the column is dropped, or if values may change when it gets the definition ``now``.
 
-    ``charset`` is that of the table; ``strict`` says whether the server refuses values that do not fit.
+    ``now`` is None for a dropped column. ``charset`` is the table's character set, for a definition that names none;
+    ``strict`` says whether the server rejects values that do not fit.
     """
     if now is None or now.is_generated or not keeps_values(column.type, now.type):
         return True
-    if column.charset and not keeps_letters(column.charset, now.charset or charset):
+    if column.charset and not keeps_text(column.charset, now.charset or charset):
         return True
     is_timestamp = column.type.lower().startswith("timestamp")  # MariaDB makes NULL the time, in its strict mode too
     if column.nullable and now.not_null and (is_timestamp or not strict):
@@ -107,7 +118,8 @@ def loses(column: Column, now: Modification | None, charset: str, strict: bool) 
 def keeps_values(before: str, now: str) -> bool:
     """Return True if no value changes when a column is converted from type ``before`` to ``now`` and back.
 
-    In strict mode the server refuses to remove a value of an ENUM or SET that a row uses.
+    An ENUM that stays an ENUM keeps its values, and so does a SET: in strict mode the server refuses to remove a value
+    that a row uses.
     """
     before, now = before.upper(), now.upper()
     if before.startswith(("ENUM(", "SET(")):
@@ -116,7 +128,7 @@ def keeps_values(before: str, now: str) -> bool:
     return old.family == new.family and new.stored in ("", old.stored) and cast(old, new) is Cast.KEEPS
 
 
-def keeps_letters(before: str, now: str) -> bool:
+def keeps_text(before: str, now: str) -> bool:
     """Return True if no text changes when it is converted from character set ``before`` to ``now`` and back."""
     before, now = (SAME_CHARSET.get(charset, charset) for charset in (before, now))
     return before == now or (now == "utf8mb4" and before in {"ascii", "latin1", "utf8mb3"})

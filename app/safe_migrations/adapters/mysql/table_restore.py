@@ -1,6 +1,6 @@
-"""ALTER TABLE clauses that turn one SHOW CREATE TABLE of MySQL or MariaDB into another.
+"""ALTER TABLE clauses that restore a table's definition on MySQL or MariaDB, from its SHOW CREATE before and now.
 
-The text has a line for each column, key and constraint, and then the options:
+SHOW CREATE TABLE returns a text with a line for each column, key and constraint, and then the options:
 
     CREATE TABLE `pet` (
       `id` int NOT NULL AUTO_INCREMENT,
@@ -38,14 +38,17 @@ DEMAND = re.compile(r"( NOT NULL)\b|( AUTO_INCREMENT\b| CHECK \(.*)|'(?:[^'\\]|\
 COLLATION = re.compile(r" COLLATE=(\w+)")
 KEYS = ("KEY", "PRIMARY KEY")
 SWAPPED = "COMMENT='_migration_swapped'"
-"""The option that a table has between the renaming of columns that swapped names and the rest of its way back."""
+"""The comment of a table whose columns had swapped names: these are renamed back, the rest is still to be restored."""
 
 Part = tuple[str, str]
 
 
 @dataclass
 class Definition:
-    """A table's text in parts: the line of each ``(kind, name)``, in their order, and what follows the last one."""
+    """The parts of a SHOW CREATE TABLE.
+
+    ``lines`` has the line of each column, key and constraint in order, by kind and name, e.g. ``("COLUMN", "id")``.
+    """
 
     lines: dict[Part, str]
     options: str
@@ -53,7 +56,10 @@ class Definition:
 
     @classmethod
     def read(cls, text: str) -> "Definition":
-        """Read a table's text. A line that is none of FORMS is a part of the kind OTHER, whose name is the line."""
+        """Return the parts of a SHOW CREATE TABLE.
+
+        A line that matches none of FORMS has the kind OTHER, and the whole line as its name.
+        """
         _, _, rest = text.partition("(\n")
         body, _, tail = rest.rpartition("\n) ") if "\n) " in rest else rest.rpartition("\n)")
         options, _, partitions = tail.partition("\n")
@@ -65,22 +71,25 @@ class Definition:
             lines[kind, name.lower() if kind == "COLUMN" else name] = line
         return cls(lines, options, partitions.strip())
 
-    def typed(self, column: str) -> str:
-        """Return the line of a column, as it has to be written for the server to show it so.
+    def column_definition(self, column: str) -> str:
+        """Return the definition of a column to write in ALTER TABLE, so that SHOW CREATE TABLE is the same again.
 
-        The table's own collation is left out: MySQL would show the column's character set beside it.
+        The collation is left out if it is the table's: else MySQL would show the column's character set beside it.
         """
         line = self.lines["COLUMN", column]
         own = COLLATION.search(self.options)
         return re.sub(rf"^({NAME} {TYPE}) COLLATE {own[1]}\b", r"\1", line) if own else line
 
     def of(self, *kinds: str) -> list[Part]:
-        """Return the parts of these kinds."""
+        """Return kind and name of each part of these kinds, in their order: ``[("KEY", "ix_pet_name")]``."""
         return [part for part in self.lines if part[0] in kinds]
 
     @property
     def key(self) -> list[str]:
-        """Return the columns of the primary key; none if it has only a part of one, for then a copy cannot have it."""
+        """Return the columns of the primary key; an empty list if there is none.
+
+        The list is also empty if the key has only a prefix of a column: a copy of the rows cannot have such a key.
+        """
         line = self.lines.get(("PRIMARY KEY", ""), "")
         if re.search(rf"{NAME}\(\d+\)", line):
             return []
@@ -88,24 +97,26 @@ class Definition:
 
     @property
     def charset(self) -> str:
-        """Return the character set of columns that do not name one."""
+        """Return the table's character set, which columns have that do not name one."""
         found = CHARSET.search(self.options)
         return found[1] if found else ""
 
 
 def without_counter(text: str) -> str:
-    """Return the text without AUTO_INCREMENT=..., which follows the rows."""
+    """Return the SHOW CREATE TABLE ``text`` without AUTO_INCREMENT=..., which changes with each new row."""
     return COUNTER.sub("", text, count=1)
 
 
 def without_foreign_keys(text: str) -> str:
-    """Return the text without foreign keys."""
+    """Return the SHOW CREATE TABLE ``text`` without its foreign keys."""
     return FOREIGN_KEY.sub("", text)
 
 
-def taking_empty(text: str, now: str, columns: set[str]) -> str:
-    """Return the text of the table with ``columns`` nullable, so that they can be added before their values; without
-    the keys, CHECKs, AUTO_INCREMENT and generated columns that need these values and do not exist ``now``.
+def with_nullable(text: str, now: str, columns: set[str]) -> str:
+    """Return the SHOW CREATE TABLE ``text`` with ``columns`` nullable, so that they can be added before their values.
+
+    The AUTO_INCREMENT of ``columns`` is left out. So are keys, CHECKs and generated columns that need their values,
+    unless the table has them already, according to ``now``, its present SHOW CREATE TABLE.
     """
     old, new = Definition.read(text), Definition.read(now)
     back = {part: line for part, line in old.lines.items() if new.lines.get(part) != line and part[0] != "FOREIGN KEY"}
@@ -129,13 +140,13 @@ def _undemanding(match: re.Match[str]) -> str:
 
 
 def revert_clauses(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
-    """Return the clauses of the ALTER TABLE statements, in order, that turn ``now`` back into ``before``.
+    """Return the ALTER TABLE statements, without these words and the name, that give a table its old definition again.
 
-    ``renamed`` has the old name of each renamed column. Columns that swapped names are renamed first, and the comment
-    of the table becomes SWAPPED: the other clauses are those of the next call. One ALTER TABLE could do it all, but
-    MariaDB 10.11.19 crashes if that also adds a FULLTEXT index to such a column.
+    ``now`` and ``before`` are SHOW CREATE TABLE texts; ``renamed`` has the old name of each renamed column. If columns
+    swapped names, the clauses only rename these and set the table's comment to SWAPPED; call this again for the others.
+    One ALTER TABLE could do both, but MariaDB 10.11.19 crashes if it also adds a FULLTEXT index to such a column.
 
-    Foreign keys are added only if ``foreign_keys`` is set. They and CHECKs are dropped and added in separate
+    Foreign keys are added only if ``foreign_keys`` is set. Foreign keys and CHECKs are dropped and added in separate
     statements, because the servers cannot drop and add the same name in one. Differences that ALTER TABLE cannot
     revert remain.
     """
@@ -176,7 +187,10 @@ def _differ(new: Definition, old: Definition, part: Part) -> bool:
 
 
 def _moved(new: Definition, old: Definition, *kinds: str) -> list[Part]:
-    """Return the parts to add: what is missing or differs, and what is behind it: a part is added as the last."""
+    """Return the keys or constraints to add: the first that is missing or differs, and all that follow it in ``old``.
+
+    Those that follow are dropped and added again, because ALTER TABLE adds each as the last one.
+    """
     parts = old.of(*kinds)
     kept = [part for part in new.of(*kinds) if not _differ(new, old, part)]
     same = next((at for at, (a, b) in enumerate(zip(parts, kept, strict=False)) if a != b), min(len(parts), len(kept)))
@@ -194,7 +208,7 @@ def _add_keys(new: Definition, old: Definition) -> list[str]:
 
 
 def _columns(new: Definition, old: Definition, renamed: dict[str, str]) -> list[str]:
-    """Drop, add and modify until the columns stand in their old order; a renamed one keeps its values."""
+    """Return the clauses that drop, add and change columns until all are as before, in their old order."""
     wanted = [name for _, name in old.of("COLUMN")]
     current = {renamed.get(name, name): name for _, name in new.of("COLUMN")}
     computed = {
@@ -208,7 +222,7 @@ def _columns(new: Definition, old: Definition, renamed: dict[str, str]) -> list[
     ]
     order = [name for name in current if name in wanted and name not in computed]
     for at, name in enumerate(wanted):
-        line = old.typed(name)
+        line = old.column_definition(name)
         place = f"AFTER {quoted(wanted[at - 1])}" if at else "FIRST"
         if name not in order:
             clauses.append(f"ADD COLUMN {line} {place}")

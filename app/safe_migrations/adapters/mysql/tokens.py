@@ -1,4 +1,4 @@
-"""The words of a statement of MySQL or MariaDB, without its comments."""
+"""A tokenizer: the words and signs of an SQL statement of MySQL or MariaDB, without comments."""
 
 import re
 from functools import cached_property
@@ -12,7 +12,11 @@ TOKEN = re.compile(
 
 
 class Tokens:
-    """``names`` has each word as written, without quotes; ``keywords`` in capitals, and nothing for what was quoted."""
+    """The words and signs of a statement.
+
+    ``names`` has each as written, without quotes. ``keywords`` has the same in capitals, and an empty string for each
+    that was quoted.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -30,15 +34,15 @@ class Tokens:
 
     @cached_property
     def words(self) -> set[str]:
-        """Return each name and keyword in lower case, for a search among the names of tables."""
+        """Return all names and keywords in lower case, e.g. to look for the name of a table."""
         return {name.lower() for name in self.names}
 
     def keyword(self, at: int) -> str:
-        """Return the keyword at index ``at``, or an empty string."""
+        """Return the keyword at index ``at``; an empty string if the word is quoted or the statement ends before."""
         return self.keywords[at] if at < len(self.keywords) else ""
 
     def name_at(self, at: int) -> tuple[str, int]:
-        """Return the name at index ``at``, after IF EXISTS and a schema, and the index that follows the name."""
+        """Return the name at index ``at``, and the index after it. Skip IF EXISTS and a schema before the name."""
         while self.keyword(at) in {"IF", "NOT", "EXISTS"}:
             at += 1
         if self.keyword(at + 1) == ".":
@@ -46,7 +50,7 @@ class Tokens:
         return (self.names[at] if at < len(self.names) else ""), at + 1
 
     def clause_at(self, at: int) -> tuple[str, ...]:
-        """Return the words from index ``at`` to the next comma outside parentheses, in capitals."""
+        """Return the words, in capitals, from index ``at`` to the next comma outside parentheses, or to the end."""
         depth, end = 0, at
         while end < len(self.keywords) and (depth or self.keywords[end] != ","):
             depth += (self.keywords[end] == "(") - (self.keywords[end] == ")")
@@ -55,6 +59,6 @@ class Tokens:
         return tuple(word or name.upper() for word, name in found)
 
     def type_at(self, at: int) -> str:
-        """Return the type at index ``at``: ``VARCHAR(80)``."""
+        """Return the column type that begins at index ``at``, e.g. ``VARCHAR(80)``."""
         end = self.keywords.index(")", at) + 1 if self.keyword(at + 1) == "(" and ")" in self.keywords[at:] else at + 1
         return "".join(self.keywords[at:end]) + (" UNSIGNED" if self.keyword(end) == "UNSIGNED" else "")

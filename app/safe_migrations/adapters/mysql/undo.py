@@ -1,8 +1,9 @@
-"""Restores what a revision on MySQL or MariaDB had changed when it failed or was killed, from the journal.
+"""The undo of a revision that failed or was killed on MySQL or MariaDB.
 
-Tables first get their names again and then their texts, each by one ALTER TABLE from the text that it has; rows and
-values come back from the copies; then what refers to tables: foreign keys, views, triggers, routines. At the end the
-texts are compared with the journal. An undo can be killed at any point: the next one continues.
+The journal, a table, has the SHOW CREATE of each changed object from before the revision, and lists the copies of
+destroyed rows and values. The undo first restores the names of tables, then their definitions (by ALTER TABLE) with
+their rows and values, then foreign keys, views, triggers and routines. At the end it compares each SHOW CREATE with the
+journal. An undo can be killed at any point: the next one continues.
 """
 
 from collections.abc import Callable
@@ -15,56 +16,61 @@ from ...errors import HalfDoneError, summary
 from ..base import OWN_TABLES, version_table
 from .catalog import JOURNAL, existing_tables, quoted, show_create
 from .journal_table import ROWS, Entries, Entry
-from .row_copies import PREPARED, RETURNED, ReturningRows, saved_name
-from .session import Execute, plain, temporary_settings
+from .row_copies import PREPARED, RETURNED, RowRestore, saved_name
+from .session import Execute, plain_settings, temporary_settings
 from .stored_objects import StoredObjects
-from .table_restore import SWAPPED, Definition, revert_clauses, taking_empty, without_foreign_keys
+from .table_restore import SWAPPED, Definition, revert_clauses, with_nullable, without_foreign_keys
 
-# Renamed together with the tables that get their first names again, so that this is not done twice.
+# One RENAME TABLE renames this table and restores the names of all others: RENAMED then shows that this is done.
 RENAMES, RENAMED = f"{OWN_TABLES}renames", f"{OWN_TABLES}renamed"
 
 
 @dataclass
 class Outcome:
-    """The outcome of an undo: what is restored; what differs, with the reason; and rows that could not be restored."""
+    """The outcome of an undo.
+
+    ``restored`` has the names of restored objects; ``different`` those that could not be restored, with the reason;
+    ``lost`` the rows and values that could not be restored, in words.
+    """
 
     restored: list[str] = field(default_factory=list)
     different: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return what could not be restored, in words."""
-        lines = [f"Could not be undone: {name} ({reason})." for name, reason in self.different.items()]
+        """Return one sentence for each object, and for each group of rows, that could not be restored."""
+        lines = [f"Could not be undone: changes to {name} ({reason})." for name, reason in self.different.items()]
         return lines + [f"Could not be restored: {rows}." for rows in self.lost]
 
     def require_whole(self) -> None:
         """Raise HalfDoneError if something could not be restored."""
         if self.different:
             raise HalfDoneError(
-                "\n".join(["a revision failed half-way.", *self.lines()]),
-                f"restore these objects to their definitions in the table {JOURNAL}, then run the command again:",
+                "\n".join(["a revision failed half-way, and not all of its changes could be undone.", *self.lines()]),
+                "give these objects the definitions that this query shows, then run the command again:",
                 f"SELECT kind, name, text FROM {JOURNAL} ORDER BY id;",
             )
         if self.lost:
             raise HalfDoneError(
-                "\n".join(["a revision failed half-way and was rolled back, except for these rows.", *self.lines()]),
-                "compare them, or restore the backup; the next run goes on from here:",
+                "\n".join(["a revision failed half-way and was undone, except for these values.", *self.lines()]),
+                "correct them by hand, or restore a backup; the next run no longer stops for them:",
                 "flask db upgrade",
             )
 
 
 def undo(execute: Execute, heads: str) -> Outcome:
-    """Restore what the journal has of the revision that began at ``heads``.
+    """Undo the revision that began when the database was at ``heads``, as its journal says; return the outcome.
 
-    Without a difference the journal is gone afterwards, else it remains. Raise DBAPIError if the connection is lost.
+    Drop the journal if all objects are as before; else keep it for the next undo. Raise DBAPIError if the connection
+    is lost.
     """
-    with temporary_settings(execute, {**plain(execute), "foreign_key_checks": 0}):
+    with temporary_settings(execute, {**plain_settings(execute), "foreign_key_checks": 0}):
         Entries(execute, heads).forget_finished()
         return Undo(execute, heads).run()
 
 
 class Undo:
-    """One undoing, of all that the journal has."""
+    """The undo of one revision: it restores all that the journal has recorded."""
 
     def __init__(self, execute: Execute, heads: str) -> None:
         self.execute = execute
@@ -75,9 +81,9 @@ class Undo:
         self.stored = StoredObjects(execute, [entry for entry in self.entries if entry.kind not in ("TABLE", ROWS)])
 
     def run(self) -> Outcome:
-        """Restore tables and rows, then what refers to them, and compare."""
+        """Restore tables with their rows, then views, triggers and so on. Return the outcome."""
         as_before = {str(entry) for entry in self.entries if entry.kind != ROWS and self._is_untouched(entry)}
-        for entry in self.stored.out_of_the_way():
+        for entry in self.stored.triggers_to_drop():
             self._try(entry, lambda entry: entry.drop(self.execute))
         for entry in self.stored.entries:
             if entry.kind == "SEQUENCE" and entry.text is not None:
@@ -115,7 +121,10 @@ class Undo:
         self.execute("COMMIT")
 
     def _restore_names(self, tables: list[Entry]) -> None:
-        """Drop new tables, and rename the others back, once: afterwards such names may be those of others' tables."""
+        """Drop tables that the revision created, and give renamed tables their old names.
+
+        If an undo is killed after this, the next one does not repeat it: others may have created tables of these names.
+        """
         if RENAMED not in existing_tables(self.execute, RENAMED):
             under_way = [entry for entry in tables if entry.next is not None]
             replaced = {entry.next.place for entry in under_way if entry.next and not entry.state.place}
@@ -147,17 +156,24 @@ class Undo:
         self.execute(f"DROP TABLE {RENAMED}")
 
     def _drop_new_table(self, entry: Entry, may_have_rows_of_others: bool) -> None:
-        """Drop a new table; but rename it if it replaced a table, so that the app may have written to it."""
+        """Drop a table that the revision created.
+
+        If it has the name of a dropped table and is not empty, rename it instead: the app may have written its rows.
+        """
         table, saved = quoted(entry.state.place), saved_name()
         exists = show_create(self.execute, "TABLE", entry.state.place) is not None
         if may_have_rows_of_others and exists and self.execute(f"SELECT 1 FROM {table} LIMIT 1"):
             self.execute(f"RENAME TABLE {table} TO {saved}")
-            self.outcome.lost.append(f"rows written to the new table {entry.name}; the table {saved} has them")
+            self.outcome.lost.append(f"rows of the new table {entry.name}; they are in the table {saved}")
         self.execute(f"DROP TABLE IF EXISTS {table}")
         self.outcome.restored.append(str(entry))
 
     def _drop_foreign_keys(self, tables: list[Entry]) -> Callable[[Entry], None]:
-        """Return what drops those of a table that differ, and those that are in the way of a column's old type."""
+        """Return a function that drops some foreign keys of a table.
+
+        These are foreign keys that differ from the journal, and foreign keys from or to a table with changed columns,
+        which would prevent restoring the type of a column.
+        """
         texts = {entry.name: show_create(self.execute, "TABLE", entry.name) for entry in tables}
         now = {name: Definition.read(found[0]) for name, found in texts.items() if found}
         before = {entry.name: Definition.read(entry.text or "") for entry in tables}
@@ -188,9 +204,9 @@ class Undo:
         return drop
 
     def _restore_table(self, entry: Entry) -> None:
-        """Restore the text of a table, and the rows and values that the revision destroyed."""
+        """Restore a table's definition, except foreign keys, and the rows and values that the revision destroyed."""
         assert entry.text is not None
-        rows = ReturningRows(self.execute, entry)
+        rows = RowRestore(self.execute, entry)
         now, _ = show_create(self.execute, "TABLE", entry.name) or ("", None)
         for copy in rows.copies if now else []:
             if not copy.progress:
@@ -202,7 +218,7 @@ class Undo:
                 copy.progress = PREPARED
                 self._save(entry)
         empty = rows.empty_columns
-        text = taking_empty(entry.text, now, empty) if empty and now != entry.text else entry.text
+        text = with_nullable(entry.text, now, empty) if empty and now != entry.text else entry.text
         if not now:
             self.execute(without_foreign_keys(text))
         elif rows.copies:
@@ -214,11 +230,11 @@ class Undo:
         self._alter(entry, entry.text)
 
     def _alter(self, entry: Entry, text: str, foreign_keys: bool = False) -> None:
-        """Alter the table until its definition is ``text``, in at most three rounds.
+        """Alter the table until its SHOW CREATE TABLE is ``text``, in at most three rounds.
 
         Columns that swapped names take a round of their own. Some differences show only after a round: SHOW CREATE
-        names a column's character set only if the table has another one, and a key that comes with a foreign key is
-        created again with that, behind all others.
+        names a column's character set only if the table has another one, and the server creates the index of a new
+        foreign key behind all others. Foreign keys are added only if ``foreign_keys`` is set.
         """
         for _ in range(3):
             now = show_create(self.execute, "TABLE", entry.name)
@@ -236,13 +252,19 @@ class Undo:
         self._alter(entry, entry.text, foreign_keys=True)
 
     def _restore_stored(self, entries: list[Entry]) -> None:
-        """Restore views and the like, in rounds until none is left or none succeeds: a view may read others."""
+        """Restore views, triggers, routines, events and sequences.
+
+        Retry those that failed as long as another succeeds, because a view may read other views.
+        """
         left = [entry for entry in entries if not self._try(entry, self.stored.put_back)]
         if left and len(left) < len(entries):
             self._restore_stored(left)
 
     def _report_rows(self) -> None:
-        """Report, once, statements whose row changes a later statement committed, and values that have no copy."""
+        """Add to ``outcome.lost`` the rows and values that could not be restored, and the tables that have saved rows.
+
+        A statement whose row changes were committed is reported once: its entry in the journal is deleted.
+        """
         for entry in [entry for entry in self.entries if entry.kind == ROWS]:
             self.outcome.lost.append(
                 f"rows changed by this statement: {shorten(entry.text or '', 200, placeholder=' ...')}"
@@ -250,7 +272,8 @@ class Undo:
             self.journal.forget(entry)
         for entry in self.entries:
             self.outcome.lost += [
-                f"possible writes of other sessions to {entry.name}; the table {copy.saved} has its rows"
+                f"possible changes by other sessions to {entry.name};"
+                f" its rows before the undo are in the table {copy.saved}"
                 for copy in entry.state.copies
                 if copy.saved
             ]
@@ -258,11 +281,13 @@ class Undo:
         self.execute("COMMIT")
 
     def _compare(self, entries: list[Entry], as_before: set[str]) -> None:
-        """Compare the objects with their first texts. Those that were ``as_before`` when the undo began do not count as
-        restored, nor does Alembic's own table.
+        """Compare the SHOW CREATE of each object with the journal, and add the object to ``restored`` or ``different``.
+
+        Objects that were already ``as_before`` when the undo began, and Alembic's version table, are not added to
+        ``restored``.
         """
         for entry in entries:
             if str(entry) not in self.reasons and entry.is_as_before(self.execute):
                 self.outcome.restored += {str(entry)} - as_before - {f"table {version_table()[1]}"}
             else:
-                self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its text differs")
+                self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its definition still differs")
