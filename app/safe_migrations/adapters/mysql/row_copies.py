@@ -169,5 +169,5 @@ class RowRestore:
 
 
 def saved_name() -> str:
-    """Return a new name, e.g. ``_migration_saved_4f2a9c01b7de``, for a table in which an undo leaves rows for the user."""
+    """Return a new name, ``_migration_saved_4f2a9c01b7de``, for a table in which an undo leaves rows for the user."""
     return f"{OWN_TABLES}saved_{uuid4().hex[:12]}"

@@ -49,7 +49,7 @@ class Session:
         self.mode_is_known = self.watched = True
 
     def forget(self) -> None:
-        """Note that the script may have changed settings or the current database, so that read_mode() must run again."""
+        """Note that the script may have changed settings or the current database, so read_mode() must run again."""
         self.is_changed, self.mode_is_known = True, False
 
     @contextmanager

@@ -19,7 +19,7 @@ SAME_CHARSET = {"utf8": "utf8mb3"}
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, which is not a generated one.
+    """A column of a table, not a generated one.
 
     ``follows_updates`` is True if it has ON UPDATE CURRENT_TIMESTAMP; ``charset`` is empty if it is not a text column.
     """

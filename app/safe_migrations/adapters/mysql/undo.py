@@ -59,7 +59,7 @@ class Outcome:
 
 
 def undo(execute: Execute, heads: str) -> Outcome:
-    """Undo the revision that began when the database was at ``heads``, as its journal says; return the outcome.
+    """Undo the revision that began when the database was at ``heads``, from its journal; return the outcome.
 
     Drop the journal if all objects are as before; else keep it for the next undo. Raise DBAPIError if the connection
     is lost.
