@@ -1,9 +1,9 @@
-"""PostgreSQL. In the order in which to read:
+"""The adapter of PostgreSQL. Its files, in the order in which to read them:
 
-adapter.py    what the rest of the package calls
+adapter.py    the methods that the rest of the package calls
 lock.py       the advisory lock
-dump.py       backups and restores, by the client programs; drop_all.sql and others run in a restore
-databases.py  scratch databases for rehearsals, and what they can reach
-snapshot.py   rows and objects (objects.sql), to compare
-facts.py      what reviews, generated scripts and rehearsals ask
+dump.py       backups and restores by pg_dump, pg_restore and psql, which runs drop_all.sql and as_in_a_new_database.sql
+databases.py  scratch databases for rehearsals, each with a user who has rights only there
+snapshot.py   rows and schema (objects.sql), to compare two states
+facts.py      the behaviour of PostgreSQL, e.g. which type changes rewrite the table
 """

@@ -1,4 +1,4 @@
-"""The adapter of PostgreSQL: a transaction for each revision."""
+"""The adapter of PostgreSQL, which runs each revision in a transaction of its own."""
 
 import os
 import re
@@ -36,44 +36,47 @@ SUBSCRIPTIONS = (
 
 
 class PostgreSQL(Adapter):
-    """PostgreSQL has transactional DDL."""
+    """The operations of PostgreSQL, where DDL can be rolled back."""
 
     reruns = driver_begins = True
     suffix = ".pgdump"
     maintenance_database = "postgres"
 
     def options(self, judge: Callable[[UnsafeError], None]) -> dict[str, Any]:
-        """Return options for one transaction per revision."""
+        """Return options that make Alembic run each revision in a transaction of its own."""
         return {**super().options(judge), "transaction_per_migration": True}
 
     def schemas(self, connection: Connection) -> list[str | None]:
-        """Return all schemas except the system's: scripts may use others than that of the search path."""
+        """Return the names of all schemas except the system's, because scripts may use any of them."""
         return [name for name in inspect(connection).get_schema_names() if name != "information_schema"]
 
     def dump(self, connection: Connection, file: Path, _retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Run ``pg_dump -Fc``, which reads one snapshot."""
+        """Write ``part`` of the database to ``file`` with ``pg_dump -Fc``, which reads one consistent snapshot."""
         Dump(connection).write(file, part)
 
     def verify(self, connection: Connection, file: Path) -> None:
-        """Let pg_restore read all of it."""
+        """Raise MigrationError if pg_restore cannot read all of ``file``."""
         Dump(connection).verify(file)
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Drop everything and run the dump, in one transaction."""
+        """Drop everything and restore ``file`` in one transaction; the copy of a rehearsal is filled without one."""
         connection.rollback()
         dump = Dump(connection)
         dump.load(file, connection.dialect.server_version_info or (), retry, part)
         for name in dump.extensions(file):
             if not self.has_extension(connection, name):
-                log.warning("The extension %s is missing, because this user may not create it", name)
+                create = f"CREATE EXTENSION {double_quoted(name)};"
+                log.warning(
+                    "The extension %s is missing: this user may not create it. An administrator can: %s", name, create
+                )
         for name in connection.scalars(text(SUBSCRIPTIONS)):
             refresh = f"ALTER SUBSCRIPTION {double_quoted(name)} REFRESH PUBLICATION WITH (copy_data = false);"
-            log.warning("Subscription %s writes to the restored tables again after: %s", name, refresh)
+            log.warning("Subscription %s does not write to the restored tables until you run: %s", name, refresh)
         connection.rollback()
 
     @contextmanager
     def hidden_rows_refused(self, connection: Connection) -> Iterator[None]:
-        """Turn ``row_security`` off in each transaction: then a policy that would hide rows raises an error."""
+        """Turn ``row_security`` off in this block's transactions: a query then fails if a policy would hide rows."""
 
         def begin(connection: Connection) -> None:
             connection.exec_driver_sql("SET LOCAL row_security = off")
@@ -85,18 +88,18 @@ class PostgreSQL(Adapter):
 
     @property
     def databases(self) -> PostgreSQLDatabases:
-        """Return the databases on the same server."""
+        """Return the object that creates and drops scratch databases on the same server."""
         return PostgreSQLDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Read the catalog and the rows."""
+        """Return the schema as the catalog has it, and counts and fingerprints of the rows."""
         from .snapshot import taken
 
         return taken(connection)
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
-        """Yield an advisory lock, on a session of its own whose name says who holds it."""
+        """Yield an advisory lock, held by a separate session whose application_name has this process and machine."""
         with own_session(self.engine) as session:
             require_session(session, connection)
             name = f"flask db, process {os.getpid()} on {socket.gethostname()}"[:63]
@@ -106,20 +109,23 @@ class PostgreSQL(Adapter):
             yield AdvisoryLock(session, what)
 
     def is_lock_timeout(self, error: DBAPIError) -> bool:
-        """Return True for lock_not_available (PostgreSQL manual, appendix A)."""
+        """Return True for the error 55P03, lock_not_available (PostgreSQL manual, appendix A)."""
         return getattr(error.orig, "sqlstate", None) == "55P03"
 
     def limit_lock_waits(self, connection: Connection, retry: RetryPolicy) -> None:
-        """Set ``lock_timeout``; the server's default is to wait forever."""
+        """Set ``lock_timeout`` in the current transaction; by default PostgreSQL waits forever."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{retry.milliseconds}ms'")
 
     def in_transaction(self, connection: Connection) -> bool:
-        """Return what psycopg knows from the server's last answer."""
+        """Return True if a transaction is open: psycopg knows this from the server's last answer."""
         below: Any = connection.connection.dbapi_connection
         return bool(below.info.transaction_status)  # IDLE is 0
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
-        """Return the oldest other transaction of this database."""
+        """Return a description of the session with the oldest transaction in this database, and SQL that ends it.
+
+        The session of ``connection`` does not count. Return two empty strings if no other has a transaction.
+        """
         found = connection.execute(
             text(
                 "SELECT pid, usename, application_name, client_addr, to_char(xact_start, 'HH24:MI:SS')"
@@ -135,18 +141,18 @@ class PostgreSQL(Adapter):
         return f"{who}, in a transaction since {since}", f"SELECT pg_terminate_backend({pid});"
 
     def version(self, connection: Connection) -> tuple[str, str]:
-        """Return what the server said at login: ``("postgresql", "15.20")``."""
+        """Return product and version, as the server reported them at login: ``("postgresql", "15.20")``."""
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
 
     def is_irreversible(self, name: str, before: str, after: str) -> bool:
-        """Return True for an enum that got values: no ALTER TYPE drops one."""
+        """Return True if an enum type got more values, because ALTER TYPE cannot remove a value."""
         if not (name.startswith("type ") and before.startswith("e '")):
             return False
         left = iter(LITERAL.findall(after))
         return all(value in left for value in LITERAL.findall(before))
 
     def partitions(self, connection: Connection) -> set[tuple[str | None, str]]:
-        """Read them from pg_class."""
+        """Return (schema, name) of each partition; if it is in the search path, also (None, name)."""
         query = (
             "SELECT nspname, relname, pg_table_is_visible(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid ="
             " relnamespace WHERE relispartition AND relkind IN ('r', 'p')"
@@ -155,16 +161,16 @@ class PostgreSQL(Adapter):
         return {(where, name) for schema, name, seen in found for where in ((schema, None) if seen else (schema,))}
 
     def has_extension(self, connection: Connection, name: str) -> bool | None:
-        """Look it up in pg_extension."""
+        """Return True if the extension ``name`` is installed in this database."""
         found = connection.scalar(text("SELECT 1 FROM pg_extension WHERE extname = :name"), {"name": name})
         return found is not None
 
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
-        """Limit lock waits in each transaction, and drop an invalid index before it is created again.
+        """Limit lock waits in each transaction; before CREATE INDEX CONCURRENTLY, drop an invalid index of its name.
 
-        Statements in an autocommit block, such as CREATE INDEX CONCURRENTLY, wait without blocking others. To end them
-        would leave an invalid index behind.
+        In an autocommit block, waits have no limit: CREATE INDEX CONCURRENTLY does not block others while it waits, and
+        a time-out would leave an invalid index.
         """
 
         def begin(connection: Connection) -> None:
@@ -180,8 +186,10 @@ class PostgreSQL(Adapter):
 
 
 def _drop_invalid_index(connection: Connection, index: str, table: str) -> None:
-    """Drop the index if it is invalid: CREATE INDEX CONCURRENTLY leaves it so when it fails or is killed (PostgreSQL
-    manual, "Building Indexes Concurrently"). Leave alone one that another session is creating.
+    """Drop ``index`` if it is invalid, and no other session is creating it now.
+
+    CREATE INDEX CONCURRENTLY leaves an invalid index if it fails or is killed (PostgreSQL manual, "Building Indexes
+    Concurrently").
     """
     invalid = text(
         "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"

@@ -1,5 +1,5 @@
--- Statements that make a database like a new one, as a dump assumes: the schema public is as initdb creates it (from 15 on
--- only its owner may create in it), and there are no default privileges.
+-- Returns statements that give a database the state of a new one, which a dump assumes: the schema public is as initdb
+-- creates it (from version 15 on only its owner may create objects in it), and there are no default privileges.
 WITH ours AS (
   SELECT * FROM pg_namespace WHERE nspname = 'public' AND pg_has_role(nspowner, 'USAGE')
 ), statements (turn, text) AS (

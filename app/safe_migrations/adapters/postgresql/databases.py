@@ -1,4 +1,4 @@
-"""Other databases of a PostgreSQL server."""
+"""Scratch databases on a PostgreSQL server, in which rehearsals run."""
 
 import secrets
 
@@ -8,8 +8,8 @@ from ..base import own_session
 from ..databases import Databases, login_of
 from .dump import DROP_ALL
 
-# What a role owns or has rights to, in all databases of the server, is in pg_shdepend. Foreign data wrappers, of which
-# dblink has one, reach other servers.
+# pg_shdepend lists the objects that a role owns or has rights to, in all databases of the server. A foreign data
+# wrapper, such as that of dblink, reaches other servers.
 RIGHTS_ELSEWHERE = """
 SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR EXISTS (SELECT FROM pg_foreign_data_wrapper)
        OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)
@@ -21,7 +21,7 @@ SEARCH_PATH = """SELECT replace(current_setting('search_path'), '"$user"', quote
 
 
 class PostgreSQLDatabases(Databases):
-    """The databases of a PostgreSQL server; a copy and all in it belong to a role that has rights there only."""
+    """The databases of a PostgreSQL server. A rehearsal's copy is owned by a role that has rights only there."""
 
     denied = ("42501",)  # insufficient_privilege
     setup = (
@@ -30,11 +30,11 @@ class PostgreSQLDatabases(Databases):
     )
 
     def path(self, name: str) -> str:
-        """Return the name itself."""
+        """Return ``name``, because a URL contains the name of the database."""
         return name
 
     def make(self, connection: Connection, name: str) -> None:
-        """Create it with the encoding and the locale of the database of ``connection``."""
+        """Create the database ``name``, with the encoding and the locale of the database of ``connection``."""
         version = connection.dialect.server_version_info or ()
         columns = "pg_encoding_to_char(encoding) AS encoding, datcollate AS lc_collate, datctype AS lc_ctype"
         if version >= (15,):
@@ -50,9 +50,10 @@ class PostgreSQLDatabases(Databases):
         self._in_no_transaction(f'CREATE DATABASE "{name}" TEMPLATE template0{options}')
 
     def login(self, connection: Connection, name: str, original: Connection) -> URL:
-        """Create the owner of the database, with the search path of ``original``.
+        """Create a role, make it the owner of the database ``name``, and return the URL to log in there.
 
-        Let a superuser's see rows that policies hide, as a superuser does.
+        The role has the search path of ``original``, the connection to the app's database. If ``connection`` is that of
+        a superuser, the role can read rows that policies hide (BYPASSRLS), as a superuser can.
         """
         user, password = login_of(name), secrets.token_urlsafe(24)
         path = original.scalar(text(SEARCH_PATH))
@@ -68,7 +69,10 @@ class PostgreSQLDatabases(Databases):
         return self.engine.url.set(username=user, password=password, database=name)
 
     def drop(self, connection: Connection, name: str) -> bool:
-        """Drop it; from PostgreSQL 13 on ``WITH (FORCE)`` ends the sessions."""
+        """Drop the database ``name`` and its role. Return False if the database did not exist.
+
+        From PostgreSQL 13 on, ``WITH (FORCE)`` ends the sessions in it.
+        """
         found = self.has(connection, name)
         force = " WITH (FORCE)" if (connection.dialect.server_version_info or ()) >= (13,) else ""
         if found:
@@ -79,32 +83,38 @@ class PostgreSQLDatabases(Databases):
         return found
 
     def _in_no_transaction(self, *statements: str) -> None:
-        """Run each outside of a transaction. Raise MigrationError if the user may not, or another DBAPIError."""
+        """Run each statement outside of a transaction. Raise MigrationError if the user lacks the right to do so."""
         with own_session(self.engine) as session, self.denials_refused():
             for statement in statements:
                 session.exec_driver_sql(statement.replace("%", "%%"))
 
     def clear(self, connection: Connection) -> None:
-        """Drop everything, as before a restore."""
+        """Drop everything in the database of ``connection``, except the table that marks it as a scratch database."""
         connection.rollback()
         with own_session(self.engine) as session:
             for statement in session.exec_driver_sql(DROP_ALL.read_text().replace("%", "%%")).scalars().all():
                 session.exec_driver_sql(statement.replace("%", "%%"))
 
     def has(self, connection: Connection, name: str) -> bool:
-        """Look it up in pg_database."""
+        """Return True if the server has a database ``name`` (pg_database)."""
         found = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
         connection.rollback()
         return found is not None
 
     def server(self, connection: Connection) -> str:
-        """Return the microsecond in which it was started: a copy of its files has the same system identifier."""
+        """Return the time when the server started, in microseconds.
+
+        Its system identifier would not do: a server that runs on a copy of the files has the same.
+        """
         found = str(connection.scalar(text("SELECT extract(epoch FROM pg_postmaster_start_time())")))
         connection.rollback()
         return found
 
     def confine(self, connection: Connection) -> None:
-        """Look into the catalogs of the server and of the database, which may have an administrator's extensions."""
+        """Raise MigrationError if the user has rights outside of this database, or it has a foreign data wrapper.
+
+        Such a wrapper, e.g. from an administrator's extension, reaches other servers.
+        """
         has_rights = connection.scalar(text(RIGHTS_ELSEWHERE))
         user = connection.scalar(text("SELECT session_user"))
         connection.rollback()

@@ -1,5 +1,5 @@
--- Statements that drop everything in the database. What others own beside the schemas stays, such as extensions of an
--- administrator, with their members.
+-- Returns statements that drop everything in the database. Event triggers, extensions, publications and foreign data
+-- wrappers of another owner stay, e.g. an extension of an administrator, with the objects that belong to it.
 WITH objects (turn, owner, classid, objid) AS (
   SELECT 1, evtowner, 'pg_event_trigger'::regclass, oid FROM pg_event_trigger UNION ALL
   SELECT 2, NULL, d.classid, d.objid FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid

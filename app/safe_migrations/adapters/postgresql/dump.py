@@ -1,4 +1,4 @@
-"""Dumps of a PostgreSQL database, written and restored by its client programs."""
+"""Dumps of a PostgreSQL database, written by pg_dump and restored by pg_restore and psql."""
 
 import os
 import re
@@ -20,12 +20,12 @@ PACKAGE = "postgresql-client"
 DROP_ALL, AS_IN_A_NEW_DATABASE = (
     Path(__file__).with_name(f"{name}.sql") for name in ("drop_all", "as_in_a_new_database")
 )
-# A dump empties the search path, on which functions in constraints, indexes and views may rely. Other names in a dump
-# are qualified with their schema.
+# This statement of a dump empties the search path. It is removed, because functions in constraints, indexes and views
+# may rely on the search path. All other names in a dump are qualified with their schema.
 NO_PATH = b"set_config('search_path', '', false)"
 
-# In a dump these are on lines of their own. pg_dump sorts by kind: schemas, collations, extensions, then types and
-# functions, whose text is not touched (pg_dump_sort.c).
+# In a dump each of these statements is one line. pg_dump sorts by kind: schemas, collations, extensions, then types and
+# functions, whose text is not changed here (pg_dump_sort.c).
 OF_EXTENSIONS = re.compile(rb"(?:CREATE EXTENSION IF NOT EXISTS|COMMENT ON EXTENSION) [^\n]*;\n")
 BEFORE_THE_REST = tuple(
     b"%b %b" % (verb, kind)
@@ -35,15 +35,15 @@ BEFORE_THE_REST = tuple(
 
 # Options that may be on a command line, which all users of the machine can read. The others go into a file.
 SHOWN = ("dbname", "user", "host", "hostaddr", "port")
-# Options that are omitted: one that a service file cannot contain; the encoding, because a dump has its database's; and
-# one that libpq adds from version 16 on, which older programs do not know.
+# Options that are omitted: ``service``, which a service file cannot contain; the encoding, because a dump has that of
+# its database; and ``sslcertmode=allow``, which libpq adds from version 16 on and older programs do not know.
 LEFT_OUT = {"service": None, "client_encoding": None, "sslcertmode": "allow"}
 
 PIECE = 1 << 17
 
 
 class Dump:
-    """A dump of the database behind ``connection``, made by programs that log in as that session did."""
+    """The client programs that dump and restore the database of ``connection``; they log in with the same options."""
 
     def __init__(self, connection: Connection) -> None:
         info = connection.connection.driver_connection.info  # type: ignore[union-attr]  # psycopg's
@@ -52,9 +52,10 @@ class Dump:
         self.password: str = info.password
 
     def write(self, file: Path, part: Part) -> None:
-        """Run ``pg_dump -Fc``. Raise MigrationError.
+        """Write ``part`` of the database to ``file`` with ``pg_dump -Fc``. Raise MigrationError if that fails.
 
-        Leave out subscriptions: their workers would write to a copy, and their slots stay at the publisher.
+        Subscriptions are omitted: in a copy they would receive the rows of the publisher, and their replication slots
+        are at the publisher, not in the dump.
         """
         wanted = ["--schema-only"] if part is Part.SCHEMA else []
         args = ["--format=custom", "--no-subscriptions", *wanted, f"--file={file}"]
@@ -71,7 +72,7 @@ class Dump:
             ) from error
 
     def verify(self, file: Path) -> None:
-        """Raise MigrationError unless pg_restore can read all of ``file``."""
+        """Raise MigrationError if pg_restore cannot read all of ``file``."""
         try:
             read = [program("pg_restore", package=PACKAGE), f"--file={os.devnull}", str(file)]
             with running(read, PACKAGE, stdin=subprocess.DEVNULL):
@@ -80,10 +81,11 @@ class Dump:
             raise not_whole(file, "PostgreSQL", str(error).partition("\n")[0].rstrip(".")) from error
 
     def load(self, file: Path, server: tuple[Any, ...], retry: RetryPolicy, part: Part) -> None:
-        """Drop everything and run the output of pg_restore in one transaction. Raise MigrationError.
+        """Restore ``file``: run the output of pg_restore in psql. Raise MigrationError if that fails.
 
-        In a copy, which is empty, each statement commits, so that no transaction needs more locks than the server has.
-        This user owns everything there, so that nothing has more privileges. ``server`` is the server's version.
+        A backup (Part.ALL) is restored in one transaction, after everything has been dropped in it. The copy of a
+        rehearsal is empty before. There each statement commits, so that no transaction needs more locks than the server
+        has, and this user owns everything, so that no object has more privileges. ``server`` is the server's version.
         """
         begin, end, options = ["SET synchronous_commit = off;"], "", ["--no-owner", "--no-privileges"]
         if part is Part.ALL:
@@ -106,12 +108,15 @@ class Dump:
                 raise
             raise ToolError(
                 f"the server cannot lock all objects of the database in one transaction: {error.what}",
-                "as an administrator, allow more locks, restart the server, and run it again:",
+                "as an administrator, allow more locks, restart the server, and run the command again:",
                 "ALTER SYSTEM SET max_locks_per_transaction = 1024;",
             ) from error
 
     def extensions(self, file: Path) -> list[str]:
-        """Return the extensions in the dump's table of contents: ``3; 3079 16385 EXTENSION - hstore``."""
+        """Return the names of the extensions in the dump ``file``.
+
+        Its table of contents has lines such as ``3; 3079 16385 EXTENSION - hstore``.
+        """
         read = [program("pg_restore", package=PACKAGE), "--list", str(file)]
         with running(read, PACKAGE, stdout=subprocess.PIPE) as source:
             assert source.stdout is not None
@@ -119,9 +124,10 @@ class Dump:
 
     @contextmanager
     def _running(self, name: str, *args: str, **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run a program that uses libpq and logs in to the database.
+        """Start the client program ``name``, logged in to the database, and yield its process.
 
-        Options that are not SHOWN are in a service file, except for the password, which may end with a space.
+        Only the options in SHOWN are on its command line; the others are in a service file. The password is in the
+        environment, because a service file cannot contain one that ends with a space.
         """
         path = program(name, package=PACKAGE)
         shown = make_conninfo("", **{part: self.parts[part] for part in SHOWN if part in self.parts})
@@ -134,7 +140,10 @@ class Dump:
 
 
 def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
-    """Yield the output of pg_restore as psql is to run it."""
+    """Yield the output of pg_restore, changed for psql.
+
+    The search path stays, and an extension that this user may not create raises no error.
+    """
     head = True
     while piece := dump.readline(PIECE) if head else dump.read(PIECE):
         if head:  # up to the first object that comes after all extensions
@@ -146,6 +155,9 @@ def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
 
 
 def _if_allowed(statement: bytes) -> bytes:
-    """Ignore it if the user may not create an extension, or comment on it: it may exist already, or not be needed."""
+    """Return SQL that runs ``statement``, and ignores the error if the user lacks the right to.
+
+    The statement creates an extension or comments on one. The extension may exist already, or not be needed.
+    """
     handled = b"EXCEPTION WHEN insufficient_privilege OR undefined_object THEN NULL"
     return b"DO $safe$ BEGIN %b %b; END $safe$;\n" % (statement.strip(), handled)

@@ -1,4 +1,4 @@
-"""Facts about PostgreSQL."""
+"""The behaviour of PostgreSQL, e.g. which type changes rewrite the table."""
 
 from math import inf
 from typing import Any
@@ -11,7 +11,7 @@ from ..casts import Cast, enum_of
 from ..facts import Facts
 
 GROW_IN_PLACE = ("text", "decimal", "datetime", "time")
-"""Families whose size is only a limit on values ("ALTER TABLE", Notes)."""
+"""Families of types whose size can grow without a rewrite of the table (PostgreSQL manual, "ALTER TABLE", Notes)."""
 
 STABLE = frozenset(
     (
@@ -26,11 +26,11 @@ STABLE = frozenset(
         *("interval", "in", "and", "or", "not", "case", "when", "then", "else"),
     )
 )
-"""Immutable and stable functions of its manual, and words that parentheses may follow."""
+"""Immutable and stable functions of PostgreSQL's manual, and keywords and types that parentheses may follow."""
 
 
 class PostgreSQLFacts(Facts):
-    """By the manual, chapters "ALTER TABLE" and "Explicit Locking"."""
+    """The behaviour of PostgreSQL, as its manual has it in "ALTER TABLE" and "Explicit Locking"."""
 
     product = dialect = "postgresql"
     oldest = (12,)
@@ -40,10 +40,13 @@ class PostgreSQLFacts(Facts):
     online_ddl = True
     enums_are_types = True
     stable_functions = STABLE
-    """Functions that have one value for all rows of a statement."""
+    """Names of functions that return the same value for all rows of a statement."""
 
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
-        """Return False if the new type stores values like the old one, and none has to be checked."""
+        """Return True if changing a column's type from ``old`` to ``new`` rewrites the table, which blocks reads.
+
+        A larger size does not rewrite it, e.g. VARCHAR(20) to VARCHAR(80).
+        """
         was, becomes = self.kind(old), self.kind(new)
         if was is None or becomes is None or was == becomes:
             return was is None or becomes is None
@@ -53,34 +56,37 @@ class PostgreSQLFacts(Facts):
         return self.cast(old, new) is not Cast.KEEPS or was.stored == "padded" or not same_scale
 
     def is_partitioned(self, table_name: str, schema: str | None) -> Select[tuple[int]]:
-        """Return the query; indexes of such a table cannot be created concurrently ("CREATE INDEX")."""
+        """Return a query that has a row if the table is partitioned: then CREATE INDEX CONCURRENTLY fails."""
         oid = func.to_regclass(self.quoted(table_name, schema))
         return select(1).select_from(table("pg_class")).where(column("relkind") == "p", column("oid") == oid)
 
     def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str:
-        """Return the statement, which touches no row."""
+        """Return the SQL that renames an index (``kind`` is ix) or a unique constraint (uq); it changes no row."""
         if kind == "ix":
             return f"ALTER INDEX {self.quoted(old, schema)} RENAME TO {self.quoted(new)}"
         return f"ALTER TABLE {self.quoted(table, schema)} RENAME CONSTRAINT {self.quoted(old)} TO {self.quoted(new)}"
 
     def enum(self, kind: TypeEngine[Any]) -> tuple[str, str] | None:
-        """Return both, unless the enum is a VARCHAR with a CHECK."""
+        """Return the quoted name of an enum and its CREATE TYPE; None for any other type."""
         here = self.enum_type(kind)
         if here is None:
             return None
         return self.quoted(str(here.name), here.schema), str(CreateEnumType(here).compile(dialect=self.sql_dialect))
 
     def add_enum_value_sql(self, name: str, value: str, before: str | None = None) -> str:
-        """Return it; from version 12 on it runs in a transaction, which cannot use the value yet."""
+        """Return the SQL that adds a value to the enum type ``name``, at the end or before the value ``before``.
+
+        From version 12 on it can run in a transaction, but the same transaction cannot use the new value.
+        """
         literal = value.replace("'", "''")
         place = "" if before is None else " BEFORE '{}'".format(before.replace("'", "''"))
         return f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{literal}'{place}"
 
     def enum_type(self, kind: TypeEngine[Any]) -> ENUM | None:
-        """Return the enum; that of its items for an array."""
+        """Return ``kind`` as an enum type, or the enum type of its items if it is an array; None for any other type."""
         here = enum_of(getattr(kind, "item_type", kind), self.dialect)
         return here if isinstance(here, ENUM) and here.name else None
 
     def validate_sql(self, table: str, schema: str | None, constraint: str) -> str:
-        """Return VALIDATE CONSTRAINT, which blocks neither reads nor writes."""
+        """Return the SQL that checks existing rows against a NOT VALID constraint, without blocking reads or writes."""
         return f"ALTER TABLE {self.quoted(table, schema)} VALIDATE CONSTRAINT {self.quoted(constraint)}"

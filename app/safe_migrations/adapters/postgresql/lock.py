@@ -1,4 +1,4 @@
-"""PostgreSQL's advisory lock, and the refusal of a pooler that breaks it."""
+"""PostgreSQL's advisory lock, and a test for connection poolers that would lose it."""
 
 import hashlib
 from typing import Any
@@ -12,26 +12,32 @@ from ..base import Lock
 
 
 class AdvisoryLock(Lock):
-    """A lock that a session holds: the server frees it when the session ends for any reason."""
+    """An advisory lock of PostgreSQL, which a session holds until it ends for any reason."""
 
     def __init__(self, connection: Connection, what: str) -> None:
         self.connection = connection
-        # Advisory locks belong to a database, so all can use one number; no other program is likely to use it.
+        # Advisory locks belong to one database, so each database can use the same number. Other programs hardly use it.
         self.key = int.from_bytes(hashlib.sha256(f"flask db {what}".encode()).digest()[:8], signed=True)
 
     def take(self) -> bool:
-        """Take the lock if it is free. Waiting would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits."""
+        """Try to take the lock without waiting. Return False if another session holds it.
+
+        A statement that waits has a snapshot, so CREATE INDEX CONCURRENTLY in the other session would wait for it.
+        """
         return bool(self.connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": self.key}))
 
     def is_held(self) -> bool:
-        """Return whether its session is alive: only the end of that session releases the lock."""
+        """Return True if the session of the lock still answers: only the end of this session releases the lock."""
         try:
             return bool(self.connection.scalar(text("SELECT true")))
         except DBAPIError:
             return False
 
     def holder(self) -> tuple[str, str]:
-        """Return the session's number, its name and the time of its last statement, which took the lock."""
+        """Return a description of the session that holds the lock, and the SQL that ends this session.
+
+        The description has the session's number, its name, and the time of its last statement, which took the lock.
+        """
         found = self.connection.execute(
             text(
                 "SELECT a.pid, a.application_name, to_char(a.state_change, 'HH24:MI:SS') FROM pg_locks l"
@@ -48,10 +54,10 @@ class AdvisoryLock(Lock):
 
 
 def require_session(session: Connection, other: Connection) -> None:
-    """Raise MigrationError if a pooler gives each transaction another session, or both connections the same one.
+    """Raise MigrationError if a connection pooler does not reserve one server session for ``session``.
 
-    Behind a pooler, the session's number is not the one from login. What is set in a session stays there if the pooler
-    assigns sessions for good, as PgBouncer does with `pool_mode = session`.
+    Without a pooler, the server session has the number that it reported at login. With a pooler that reserves sessions,
+    such as PgBouncer with `pool_mode = session`, a setting made in ``session`` stays there, and is not in ``other``.
     """
     below: Any = session.connection.dbapi_connection
     if below.info.backend_pid == session.scalar(text("SELECT pg_backend_pid()")):
@@ -63,8 +69,8 @@ def require_session(session: Connection, other: Connection) -> None:
         other.rollback()
         if found != (True, False):
             raise MigrationError(
-                "a pooler gives each transaction another session, as PgBouncer does in transaction mode, so the lock"
-                " would not hold.",
-                "connect to the server itself for migrations:",
+                "a connection pooler gives each transaction another session, as PgBouncer does in transaction mode, so"
+                " that the lock of this database would be lost.",
+                "connect to the database server itself, not to the pooler, for migrations:",
                 "DATABASE_URL=postgresql://USER:PASSWORD@SERVER:5432/DATABASE flask db upgrade",
             )

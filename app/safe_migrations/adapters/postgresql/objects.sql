@@ -1,5 +1,5 @@
--- The objects of a database: a row with a name and a description for each. Not those of the schemas of the system, of
--- extensions, or of Alembic and this package. Names have their schema if the search path needs it.
+-- Returns a row for each object of the database: its name and its description. Objects of system schemas, of
+-- extensions, of Alembic and of this package are omitted. A name has its schema if that is not in the search path.
 WITH schemas AS (
   SELECT * FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ), members AS (

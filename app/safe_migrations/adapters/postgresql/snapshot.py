@@ -1,4 +1,4 @@
-"""A snapshot of a PostgreSQL database: objects from the catalog, and rows."""
+"""A snapshot of a PostgreSQL database: its objects from the catalog, and counts and fingerprints of its rows."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -43,7 +43,10 @@ END $$
 
 
 def taken(connection: Connection) -> Snapshot:
-    """Return the objects and rows of all schemas but the system's; end the transaction. Raise DBAPIError."""
+    """Return objects, rows and sequences of all schemas except the system's; roll back the transaction.
+
+    Raise DBAPIError if the user cannot read all rows.
+    """
     not_ours = {"revisions": version_table()[1], "own": f"^{OWN_TABLES}"}
     objects = {name: description or "" for name, description in connection.execute(text(OBJECTS.read_text()), not_ours)}
     connection.execute(text(SHOW_ALL_ROWS))
@@ -66,7 +69,7 @@ def _text(name: str) -> str:
 
 
 def _sum(values: list[str]) -> str:
-    """Return the sum over all rows of a 64-bit hash of the values."""
+    """Return SQL that hashes the values of each row to 64 bits, and adds up the hashes of all rows."""
     joined = f"concat_ws(',', {', '.join(values)})" if values else "''"
     return f'coalesce(sum(hashtextextended({joined} COLLATE "C", 0)::numeric), 0)'
 
