@@ -408,7 +408,7 @@ def test_no_room_on_the_server(project: Project, engine: Engine, tmp_path: Path)
     (path,) = {with_program(tmp_path / "bin", name, full) for name in ("pg_dump", "mysqldump", "mariadb-dump")}
     said = failed(project, "upgrade", PATH=path)
     assert "Error: the server's disk is full: ERROR: could not" in said
-    assert "Fix: make room on its disk" in said
+    assert "Fix: make room on the server's disk" in said
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
@@ -946,7 +946,7 @@ def test_extension_of_another(project: Project, engine: Engine, other_user: str)
     run(engine, "CREATE TABLE of_another (id INTEGER)")
     said = failed(project, "backup")
     assert "permission denied for table of_another" in said
-    assert "give the user that right" in said
+    assert "give the user the missing right" in said
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

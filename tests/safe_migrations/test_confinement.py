@@ -180,9 +180,7 @@ def place(
         run_on_server(place.server, f"DROP DATABASE {place.names['other']}{force}")
 
 
-WAY_OUT = (
-    "rehearse on a server of its own, from which nothing else can be reached:\n    export MIGRATION_REHEARSAL_URL="
-)
+WAY_OUT = "rehearse on a separate server, from which nothing else can be reached:\n    export MIGRATION_REHEARSAL_URL="
 
 
 def rehearse(project: Project, place: Place, setup: list[str], statements: list[str]) -> str:

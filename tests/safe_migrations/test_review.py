@@ -244,7 +244,7 @@ def test_targets(reviewed: Project) -> None:
     done = reviewed.db("review", "--target", "postgresql", DATABASE_URL="mysql://root@127.0.0.1:1/none")
     assert (1, True) == (done.returncode, "create-index-blocks-writes" in done.stdout)
     done = reviewed.db("review", "--target", "oracle")
-    assert (2, True) == (done.returncode, "--target names 'oracle', which is not a target" in done.stderr)
+    assert (2, True) == (done.returncode, "--target names 'oracle', which is not a database" in done.stderr)
     done = reviewed.db("review", MIGRATION_TARGETS="oracle")
     assert (1, True) == (done.returncode, "Error: MIGRATION_TARGETS names 'oracle', which is" in done.stderr)
 

@@ -1,14 +1,14 @@
-"""The databases: what each can do, and how to query it. Nothing outside this folder tests the name of a dialect.
+"""All code that differs between databases. Nothing outside this folder tests the name of a dialect.
 
-base.py             the interface of an adapter and its lock; each database's own are in the folder of its name
-databases.py        the interface to the other databases of a server, for rehearsals
-snapshot.py         a database at one moment
-facts.py            what reviews, generated scripts and rehearsals ask, without a connection
-casts.py            what becomes of values that get another type
-products.py         where the facts of each product are
-dialects.py         SQLAlchemy's dialect for a product, without a connection
-sql_words.py        SQL as words, for each database: one tokenizer for the whole package
-client_programs.py  the databases' own programs, for backups
+base.py             the interface of an adapter and its lock; the folder of each database implements it
+databases.py        the interface to create and drop scratch databases, for rehearsals
+snapshot.py         the state of a database, to compare it with another one
+facts.py            the behaviour of a database, e.g. whether a type change rewrites the table; without a connection
+casts.py            the effect of a type change on a column's values
+products.py         the facts of all products
+dialects.py         SQLAlchemy's dialect objects, which write SQL without a connection
+sql_words.py        a tokenizer, which splits SQL into statements and words
+client_programs.py  functions that find and run client programs, e.g. pg_dump, for backups
 """
 
 import re
@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from ..errors import MigrationError
 from .base import OWN_TABLES, SCRATCH, Adapter, Lock, Part
 
-# Where each stands: a run loads one, and the others would make every command slower.
+# Module and class of each adapter. Only the one in use is imported: the others would slow down every command.
 ADAPTERS: dict[str, str] = {
     "sqlite": "sqlite.adapter.SQLite",
     "mysql": "mysql.adapter.MySQL",
@@ -38,16 +38,17 @@ def adapter_of(engine: Engine) -> Adapter:
 
 
 def product_and_version(target: str, setting: str = "MIGRATION_TARGETS") -> tuple[str, tuple[int, ...]]:
-    """Return the product and the lowest version, if any: ``mysql>=8.0.16`` is ``("mysql", (8, 0, 16))``.
+    """Return product and lowest version of a target: ``("mysql", (8, 0, 16))`` for ``mysql>=8.0.16``.
 
-    Raise MigrationError for anything else, by the name of the ``setting`` that has it.
+    The version is empty if the target has none. Raise MigrationError, which names ``setting``, if ``target`` is not
+    written like that, or its product is unknown.
     """
     found = re.fullmatch(r"\s*(?P<product>\w+)\s*(?:>=\s*(?P<version>\d+(?:\.\d+)*))?\s*", target)
     product = {"postgres": "postgresql"}.get(found["product"], found["product"]) if found else ""
     if found is None or product not in ADAPTERS:
         raise MigrationError(
-            f"{setting} names {target.strip()!r}, which is not a target of a review.",
-            f"name some of {', '.join(ADAPTERS)}, with the lowest version or without:",
+            f"{setting} names {target.strip()!r}, which is not a database that a review knows.",
+            f"name one or more of {', '.join(ADAPTERS)}, each with its lowest version or without:",
             f"flask db review {setting} 'mysql>=8.0'" if setting.startswith("-") else f"export {setting}='mysql>=8.0'",
         )
     return product, tuple(map(int, found["version"].split("."))) if found["version"] else ()

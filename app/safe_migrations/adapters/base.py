@@ -1,4 +1,4 @@
-"""The interface of an adapter, and what all adapters share."""
+"""The interface that the adapter of each database implements, and functions that all adapters share."""
 
 import shlex
 from abc import ABC, abstractmethod
@@ -24,47 +24,54 @@ OWN_TABLES = "_migration_"
 """The prefix of this package's own tables, which are not part of the app's schema."""
 
 SCRATCH = f"{OWN_TABLES}rehearsal"
-"""The prefix of scratch databases; and the table that marks a database with another name as one."""
+"""The prefix of the names of scratch databases, in which rehearsals run.
+
+Also a table: it marks a database of another name as a scratch database.
+"""
 
 RESTORE = f"{OWN_TABLES}restore"
-"""A table that exists during a restore in steps that commit; it holds the path of the file."""
+"""A table that exists while a restore runs that commits each statement; it stores the path of the backup file."""
 
 
 def version_options() -> dict[str, Any]:
-    """Return the app's options for Alembic that give the table alembic_version another name or another schema."""
+    """Return the options of ``Migrate(...)`` that begin with version_table, e.g. ``{"version_table": "revisions"}``."""
     options = current_app.extensions["migrate"].configure_args
     return {name: value for name, value in options.items() if name.startswith("version_table")}
 
 
 def version_table() -> tuple[str | None, str]:
-    """Return schema and name of the table in which Alembic stores the revisions of the database."""
+    """Return schema and name of the table in which Alembic stores the current revisions: alembic_version by default.
+
+    The schema is None if it is the connection's default schema.
+    """
     options = version_options()
     return options.get("version_table_schema"), options.get("version_table", "alembic_version")
 
 
 def is_own_table(table: str) -> bool:
-    """Return True for a table of Alembic or of this package."""
+    """Return True if the table belongs to Alembic or to this package, and not to the app."""
     return table == version_table()[1] or table.startswith(OWN_TABLES)
 
 
 def double_quoted(name: str) -> str:
-    """Return the name quoted as in standard SQL, as SQLite and PostgreSQL do."""
+    """Return ``name`` in double quotes, as SQLite and PostgreSQL accept it in SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def not_whole(file: Path, product: str, why: str) -> MigrationError:
-    """Return the error for a ``file`` that is cut off, damaged, or not a backup."""
+    """Return the error that says that ``file`` is not a complete backup of a ``product`` database, and ``why``."""
     return MigrationError(
         f"{file} is not a complete backup of a {product} database: {why}.",
-        "choose another one; the database was not touched:",
+        "choose another backup from this list; the database was not changed:",
         "flask db backups",
     )
 
 
 def own_session(engine: Engine) -> Connection:
-    """Open a session outside the app's pool, which may have no room for a second one; closing it ends it.
+    """Return a new connection with autocommit, outside the app's pool, which may have no free connection.
 
-    The new pool connects as the app's does: with its options, its ``creator`` and its listeners.
+    It is opened like the app's connections: with the same options, ``creator`` and listeners. Closing the connection
+    ends its session on the server.
     """
     own = create_engine(engine.url, pool=engine.pool.recreate())
     connection = own.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -73,13 +80,13 @@ def own_session(engine: Engine) -> Connection:
 
 
 def in_autocommit_block(connection: Connection) -> bool:
-    """Return True in Alembic's ``autocommit_block()``, where each statement commits by itself."""
+    """Return True if ``connection`` is in Alembic's ``autocommit_block()``, where each statement commits by itself."""
     return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
 
 
 @contextmanager
 def listening(target: Connection | Engine, listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
-    """Listen to SQLAlchemy's events of ``target``, by name."""
+    """Register ``listeners``, functions by the name of SQLAlchemy's event, on ``target`` until the block ends."""
     for name, listener in listeners.items():
         event.listen(target, name, listener)
     try:
@@ -90,67 +97,74 @@ def listening(target: Connection | Engine, listeners: dict[str, Callable[..., No
 
 
 class Part(Enum):
-    """The part of a database that is written into a file."""
+    """The part of a database that dump() writes into a file, and load() reads from it."""
 
-    ALL = "all"
-    COPY = "what a rehearsal needs: nothing that runs by itself"
-    SCHEMA = "the same without rows"
+    ALL = "everything, for a backup"
+    COPY = "schema and rows for a rehearsal, without events and the like that run by themselves"
+    SCHEMA = "the schema for a rehearsal, without rows"
 
 
 class Lock(ABC):
-    """A lock on one database, which the system frees when its owner dies."""
+    """A lock on one database, which one process at a time can hold; it is released when that process ends or dies."""
 
     @abstractmethod
     def take(self) -> bool:
-        """Take the lock if it is free; never wait."""
+        """Try to take the lock without waiting. Return False if another process holds it."""
 
     def is_held(self) -> bool:
-        """Return whether this process still holds the lock. This must be cheap: a run asks after each step."""
+        """Return True if this process still holds the lock. Must be fast: a run calls it after each step."""
         return True
 
     @abstractmethod
     def holder(self) -> tuple[str, str]:
-        """Return who holds the lock, and a line to paste that ends that session; empty strings if it is free again."""
+        """Return a description of the lock's holder, and a command that ends the holder.
+
+        Return two empty strings if the lock is free.
+        """
 
 
 class Adapter(ABC):
-    """A kind of database. Class attributes assume the worst unless a subclass knows better."""
+    """The operations that differ between databases; a subclass for each database implements them.
+
+    The values of class attributes here are the safe assumptions.
+    """
 
     reruns = False
-    """Whether a run that ended in a lock time-out can run again, because what it had begun was rolled back."""
+    """Whether DDL is rolled back with its transaction, so that a run can be retried after a lock time-out."""
 
     driver_begins = False
-    """Whether the driver begins a transaction with the first statement after the end of one."""
+    """Whether the driver begins a new transaction by itself with the first statement after COMMIT or ROLLBACK."""
 
     log_in_may_hang = True
-    """Whether a server may never answer a login."""
+    """Whether a login can wait forever, because a server does not answer."""
 
     suffix: str
-    """The suffix of its backup files."""
+    """The suffix of the names of backup files, e.g. ``.pgdump``."""
 
     maintenance_database: str | None = None
-    """The database to log in to where none is named."""
+    """The database to log in to if a URL names only the server; None if a login needs no database."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     def options(self, _judge: Callable[[UnsafeError], None]) -> dict[str, Any]:
-        """Return options of ``context.configure()``: what belongs to one transaction.
+        """Return options for Alembic's ``context.configure()``, e.g. whether each revision is a transaction of its own.
 
-        ``judge`` is called for a loss that only the step itself finds. It raises the error, or accepts the loss.
+        An adapter that finds a loss of data only while a step runs calls ``judge`` with the error. ``judge`` raises the
+        error, or returns if the user has accepted the loss.
         """
         return {"transactional_ddl": True}
 
     def schemas(self, _connection: Connection) -> list[str | None]:
-        """Return the schemas of the database; None is the connection's default schema."""
+        """Return the names of the schemas that may have tables of the app; None is the connection's default schema."""
         return [None]
 
     def has_tables(self, connection: Connection) -> bool:
-        """Return whether the app has a table."""
+        """Return True if the database has a table of the app, not only those of Alembic and this package."""
         return next(self._tables(connection), None) is not None
 
     def has_rows(self, connection: Connection) -> bool:
-        """Return whether a table of the app has a row; True if that cannot be read."""
+        """Return True if a table of the app has a row, or cannot be read."""
         with self.hidden_rows_refused(connection):
             try:
                 return any(
@@ -161,7 +175,10 @@ class Adapter(ABC):
                 return True
 
     def hidden_rows_refused(self, _connection: Connection) -> AbstractContextManager[None]:
-        """Raise an error for a query that would omit rows the user may not see: their table would look empty."""
+        """Make queries in this block fail if row-level security would hide rows from the user.
+
+        Else a table could look empty. By default, do nothing: only PostgreSQL can hide rows.
+        """
         return nullcontext()
 
     def _tables(self, connection: Connection) -> Iterator[TableClause]:
@@ -172,103 +189,117 @@ class Adapter(ABC):
 
     @abstractmethod
     def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Write the state of the database at one moment to ``file``. Raise MigrationError or OSError."""
+        """Write ``part`` of the database, as it is at one moment, to ``file``.
+
+        Raise MigrationError or OSError if that fails.
+        """
 
     @abstractmethod
     def verify(self, connection: Connection, file: Path) -> None:
-        """Raise MigrationError unless ``file`` is a complete backup of this product."""
+        """Raise MigrationError if ``file`` is not a complete backup, or not one of this database product."""
 
     @abstractmethod
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Replace everything in the database with ``file``, which dump() wrote with the same ``part``.
+        """Delete everything in the database, and restore ``file``, which dump() wrote with the same ``part``.
 
-        Raise MigrationError or DBAPIError.
+        Raise MigrationError or DBAPIError if that fails.
         """
 
     @abstractmethod
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Return the schema and the rows; end the transaction."""
+        """Return the schema, and counts and fingerprints of the rows, to compare two states. End the transaction."""
 
     @property
     @abstractmethod
     def databases(self) -> "Databases":
-        """Return the databases on the same server."""
+        """Return the object that creates and drops scratch databases on the same server."""
 
     @abstractmethod
     def lock(self, connection: Connection, what: str) -> AbstractContextManager[Lock]:
-        """Yield this database's lock for ``what``, not taken yet, and free it at the end.
+        """Yield a lock of this database that is not taken yet; release it when the block ends.
 
-        The steps run on ``connection``; the lock may use that or a session of its own.
+        ``what`` is upgrade or rehearsal: two locks that do not exclude each other. A run uses ``connection`` for its
+        steps; the lock may use the same connection, or one of its own.
         """
 
     @abstractmethod
     def is_lock_timeout(self, error: DBAPIError) -> bool:
-        """Return whether a statement timed out while it waited for a lock on a row, a table or the file."""
+        """Return True if ``error`` says that a statement waited too long for a lock on a row, a table or the file."""
 
     def in_transaction(self, connection: Connection) -> bool:
-        """Return whether the driver has an open transaction; SQLAlchemy does not notice one that SQL has ended."""
+        """Return True if a transaction is open according to the driver: SQLAlchemy does not notice a COMMIT in SQL."""
         return connection.in_transaction()
 
     def limit_lock_waits(self, _connection: Connection, _retry: RetryPolicy) -> None:
-        """Set the lock time-out of the transaction that has begun there to ``retry.seconds``.
+        """Set the lock time-out of the current transaction to ``retry.seconds``.
 
-        By default it stays the database's own: some seconds on SQLite, on MySQL 50 for a row and a day for a table.
+        By default, do nothing: the database's own time-out applies, which is some seconds on SQLite, and on MySQL 50
+        seconds for a row and a day for a table.
         """
         return
 
     @abstractmethod
     def blockers(self, connection: Connection) -> tuple[str, str]:
-        """Return the session with the oldest transaction, and a line to paste that ends it; empty strings if none."""
+        """Return a description of the session with the oldest transaction, and the SQL that ends this session.
+
+        Return two empty strings if there is none, or the database does not show it.
+        """
 
     def waits_for_itself(self, _connection: Connection, _statement: str) -> bool:
-        """Return whether the statement, in a transaction, waits for a lock of its own session until it times out."""
+        """Return True if ``statement`` always times out in a transaction, because it waits for its own session."""
         return False
 
     @abstractmethod
     def version(self, connection: Connection) -> tuple[str, str]:
-        """Return product and version: ``("mariadb", "10.11.19")``."""
+        """Return the product and its version, e.g. ``("mariadb", "10.11.19")``."""
 
     def is_irreversible(self, _name: str, _before: str, _after: str) -> bool:
-        """Return whether no statement changes an object of a Snapshot from ``after`` back to ``before``."""
+        """Return True if no SQL can revert a change of the object, e.g. of a PostgreSQL enum that got another value.
+
+        ``before`` and ``after`` are the object's descriptions in two Snapshots.
+        """
         return False
 
     def partitions(self, _connection: Connection) -> set[tuple[str | None, str]]:
-        """Return schema and name of all partitions; those of the default schema also with None as the schema."""
+        """Return (schema, name) of each partition of a table; in the default schema also (None, name).
+
+        By default, return an empty set: on most databases a partition is not a table.
+        """
         return set()
 
     def has_extension(self, _connection: Connection, _name: str) -> bool | None:
-        """Return whether the database has that extension; None if the product has no extensions."""
+        """Return True if the extension is installed in the database; None if the product has no extensions."""
         return None
 
     def interrupted(self, connection: Connection) -> str:
-        """Return what is running, or was killed and may have left half of its work; an empty string if nothing is."""
+        """Return words about a run or restore that is in progress or was killed; an empty string without one."""
         file = self.broken_restore(connection)
-        return f"a restore is running, or was interrupted: {file}" if file else ""
+        return f"a restore is running, or was interrupted: that of {file}" if file else ""
 
     def broken_restore(self, _connection: Connection) -> str:
-        """Return the file whose restore is running or was interrupted; an empty string if none is."""
+        """Return the backup file whose restore is running or was interrupted; an empty string if none is."""
         return ""
 
     def recover(self, connection: Connection, _retry: RetryPolicy) -> None:
-        """Undo what a killed run left half-done. Raise HalfDoneError if something cannot be undone.
+        """Undo the incomplete changes of a run that was killed. Raise HalfDoneError if some cannot be undone.
 
-        Raise MigrationError if a restore was interrupted.
+        Raise MigrationError if a restore was interrupted: only a restore that succeeds repairs the database then.
         """
         self.require_restored(connection)
         connection.rollback()
 
     def require_restored(self, connection: Connection) -> None:
-        """Raise MigrationError if a restore was interrupted."""
+        """Raise MigrationError if a restore was interrupted, so that the database is incomplete."""
         if file := self.broken_restore(connection):
             raise MigrationError(
                 "a restore was interrupted: this database is incomplete.",
-                "run it again, or restore another backup:",
+                "run the restore again, or restore another backup:",
                 f"flask db restore {shlex.quote(file)}",
             )
 
     @abstractmethod
     def prepared(self, connection: Connection, retry: RetryPolicy) -> AbstractContextManager[StepDone]:
-        """Prepare ``connection`` for steps: limit lock waits as ``retry`` says.
+        """Prepare ``connection`` to run revisions, e.g. limit each wait for a lock to ``retry.seconds``.
 
-        Yield a StepDone, to be called in the transaction that ends a step.
+        Yield a function to call at the end of each revision, in its transaction, with the database's new heads.
         """

@@ -1,4 +1,7 @@
-"""The effect of a change of a column's type on its values, by the types as CREATE TABLE has them."""
+"""The effect of a type change on a column's values: they stay the same, are cut or refused, or change.
+
+Types are compared as CREATE TABLE writes them.
+"""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +19,7 @@ from .dialects import dialect_of
 
 
 class Cast(Enum):
-    """The effect of a column's new type on values of the old one."""
+    """The effect of a type change on the existing values of a column."""
 
     KEEPS = "all values stay the same"
     SHRINKS = "values that are too long, too large or too precise are cut or refused"
@@ -25,7 +28,11 @@ class Cast(Enum):
 
 @dataclass(frozen=True)
 class Kind:
-    """A type without its spelling. ``size`` counts characters, bytes, bits, or digits of a number or of seconds."""
+    """A column type, whatever SQL calls it: VARCHAR(80) is of the family "text", with size 80.
+
+    ``size`` is in characters or bytes of a text, bits of an integer or float, digits of a decimal, or digits of the
+    fraction of a second.
+    """
 
     family: str
     size: float = inf
@@ -34,29 +41,29 @@ class Kind:
     values: frozenset[str] = frozenset()
     """The values of an enum, or of a SET."""
     in_order: tuple[str, ...] = field(default=(), compare=False)
-    """The same values, in their order."""
+    """The values of the enum or SET, in the order of their definition."""
     name: str | None = None
-    """The name of an enum that is a type in the database."""
+    """The name of an enum, if the database has it as a type of its own, as PostgreSQL does."""
     stored: str = ""
-    """How values are stored, where types of a family differ in that."""
+    """How values are stored, where types of one family differ in it: "padded" for CHAR."""
     in_bytes: bool = False
-    """Whether the size of a text counts bytes; a character takes up to four."""
+    """Whether ``size`` of a text is in bytes; a character takes up to four."""
 
     @property
     def bits(self) -> float:
-        """Return the bits of the largest number; a sign takes one."""
+        """Return how many bits the largest integer has: 31 for a 32-bit integer with a sign, 32 for an unsigned one."""
         return self.size if self.unsigned else self.size - 1
 
     @property
     def digits(self) -> float:
-        """Return the number of digits before the point."""
+        """Return how many digits the largest number has before the decimal point."""
         if self.family == "integer":
             return len(str(2 ** int(self.bits)))
         return inf if self.size == inf else self.size - self.scale
 
     @property
     def width(self) -> float:
-        """Return how many characters the longest value has as text."""
+        """Return how many characters the longest value has when it is converted to text; infinity if unlimited."""
         if self.family in ("text", "binary"):
             return self.size
         if self.family == "enum":
@@ -88,17 +95,20 @@ KINDS = {
     "JSONB": Kind("json", stored="parsed"),
     "UUID": Kind("uuid"),
 }
-"""By their names in CREATE TABLE; a size in parentheses there replaces this one."""
+"""The Kind of each type, by its name in CREATE TABLE. A size in parentheses, as in VARCHAR(80), replaces the size."""
 
 WIDENING = frozenset({("date", "datetime")})
-"""Pairs of families of which the second holds all values of the first, besides those compared by size."""
+"""Pairs (old, new) of families: the new one can store all values of the old one, whatever the sizes."""
 
 OPTIONS = re.compile(r"\s*(\(.*?\)|\b(UNSIGNED|ZEROFILL)\b|\b(COLLATE|CHARACTER SET|CHARSET)\b.*)", re.IGNORECASE)
 SIZES = re.compile(r"\((\d+)(?:,\s*(-?\d+))?\)")
 
 
 def spelled(type_: TypeEngine[Any], dialect: str) -> str | None:
-    """Return the type as in CREATE TABLE; None if it has no SQL, such as a String without a length."""
+    """Return the type as CREATE TABLE writes it, e.g. VARCHAR(80).
+
+    Return None if the dialect cannot write it, e.g. a String without a length on MySQL.
+    """
     try:
         return str(type_.compile(dialect=dialect_of(dialect)))
     except CompileError:
@@ -106,7 +116,10 @@ def spelled(type_: TypeEngine[Any], dialect: str) -> str | None:
 
 
 def kind_of(type_: TypeEngine[Any] | None, dialect: str, kinds: Mapping[str, Kind]) -> Kind | None:
-    """Return the kind of the type on that dialect; None if it is unknown."""
+    """Return the Kind of a type on ``dialect``, from ``kinds`` by its SQL name.
+
+    Return None if ``type_`` is None, or the dialect cannot write it.
+    """
     text = None if type_ is None else spelled(type_, dialect)
     if type_ is None or text is None:
         return None
@@ -119,7 +132,7 @@ def kind_of(type_: TypeEngine[Any] | None, dialect: str, kinds: Mapping[str, Kin
 
 
 def kind_of_text(text: str, kinds: Mapping[str, Kind]) -> Kind:
-    """Return what the type is that CREATE TABLE has as this text, in capitals."""
+    """Return the Kind of a type in upper case, e.g. VARCHAR(80); a type not in ``kinds`` is a family of its own."""
     word = OPTIONS.sub("", text).strip()
     if word not in kinds:
         return Kind(text)
@@ -133,7 +146,10 @@ def kind_of_text(text: str, kinds: Mapping[str, Kind]) -> Kind:
 
 
 def enum_of(type_: TypeEngine[Any], dialect: str) -> EnumType | None:
-    """Return the enum that the database has for the type; None for any other type."""
+    """Return the enum as which the database stores the type, also that in a TypeDecorator.
+
+    Return None for any other type, e.g. an enum that is stored as VARCHAR.
+    """
     known = dialect_of(dialect)
     found: TypeEngine[Any] = type_.dialect_impl(known)
     if isinstance(found, TypeDecorator):
@@ -142,7 +158,11 @@ def enum_of(type_: TypeEngine[Any], dialect: str) -> EnumType | None:
 
 
 def cast(old: Kind | None, new: Kind | None, widening: frozenset[tuple[str, str]] = WIDENING) -> Cast:
-    """Return the effect on values. A text of unlimited length keeps those of every type but binary."""
+    """Return the effect on a column's values if its type changes from ``old`` to ``new``; None is an unknown type.
+
+    ``widening`` has the pairs of families that keep all values. A text without a maximum length keeps the values of
+    every type but binary.
+    """
     if new is None:
         return Cast.LOSES
     if new.family == "text" and (old is None or old.family != "binary"):
@@ -173,7 +193,7 @@ def _signs_fit(old: Kind, new: Kind) -> bool:
 
 
 def _digits_held(new: Kind) -> float:
-    """Return the number of digits with which every whole number fits."""
+    """Return the largest number of digits with which every whole number fits: 9 for a 32-bit integer."""
     return new.digits - 1 if new.family == "integer" else new.digits
 
 
@@ -181,8 +201,11 @@ def _fits(it_does: bool) -> Cast:
     return Cast.KEEPS if it_does else Cast.SHRINKS
 
 
-def outside(old: Kind, new: Kind, column: ColumnElement[Any]) -> ColumnElement[bool] | None:
-    """Return a condition for values that are too large for the ``new`` kind; None if there is none."""
+def exceeds_size(old: Kind, new: Kind, column: ColumnElement[Any]) -> ColumnElement[bool] | None:
+    """Return an SQL condition that selects values of ``column`` that are too large for the kind ``new``.
+
+    Return None if these kinds are not compared by size.
+    """
     if old.family == new.family == "text":
         return (func.octet_length(column) if new.in_bytes else func.char_length(column)) > new.size
     if old.family not in ("integer", "decimal"):

@@ -1,4 +1,4 @@
-"""The databases' client programs: found, run, and their errors reported in their own words."""
+"""Functions that find and run client programs of databases, e.g. pg_dump, and report their errors."""
 
 import os
 import re
@@ -12,41 +12,47 @@ from typing import IO, Any
 
 from ..errors import MigrationError
 
-# Characters of a program's message: some repeat the statement that failed, with all its values.
+# A program's message is cut after so many characters: some repeat the statement that failed, with all its values.
 LONGEST = 400
-# How servers refuse something for which a user has no right.
+# Error messages of servers about a missing right.
 RIGHTS = re.compile("permission denied|must be (owner|member|superuser|able to)|denied (to user|for)", re.IGNORECASE)
 
-# The same of MySQL and MariaDB, of what needs a right to the whole database, such as its events.
+# The message of MySQL and MariaDB about a missing right to a whole database, e.g. to its events.
 ACCESS = re.compile("Access denied for user (?P<account>'.*?'@'.*?') to database '(?P<database>.*?)'")
 
 
 class ToolError(MigrationError):
-    """A program is missing, too old, or has failed."""
+    """The error of a client program that is missing, is too old, or has failed."""
 
     lost_connection = False
-    """Whether the program may have lost its connection, so that its last statement may have run or not."""
+    """Whether the program may have lost its connection: then it is unknown whether its last statement ran."""
 
 
 class LockTimeOutError(ToolError):
-    """A program's statement timed out while it waited for a lock."""
+    """The error of a client program whose statement waited too long for a lock."""
 
 
 def program(*names: str, package: str) -> str:
-    """Return the path of the first of these programs that is installed. Raise ToolError if none is."""
+    """Return the path of the first of the programs ``names`` that is installed.
+
+    Raise ToolError if none is installed; its message names the ``package`` to install.
+    """
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         raise ToolError(
-            f"this needs {' or '.join(names)}, which is not installed.", "install it:", f"apt-get install {package}"
+            f"this command needs {' or '.join(names)}, which is not installed.",
+            "install it:",
+            f"apt-get install {package}",
         )
     return found
 
 
 @contextmanager
 def running(args: list[str], package: str, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
-    """Yield a running program, with pipes as ``options`` say; kill it if the body raises.
+    """Start a program with Popen's ``options``, yield its process, and wait for its end; kill it if the block raises.
 
-    Raise ToolError with the program's own words if its exit status is not 0.
+    Raise ToolError with the program's own message if its exit status is not 0. ``package`` is the one to install if
+    the program is too old.
     """
     with tempfile.TemporaryFile() as stderr:
         options["env"] = {**os.environ, "LC_ALL": "C", **options.get("env", {})}
@@ -56,10 +62,10 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
             _close(process.stdin)
             status = process.wait()
         except BrokenPipeError:
-            if process.stdin is None:  # the pipe was another program's, and this one may wait for us to read
+            if process.stdin is None:  # the pipe of another program broke; this one may wait for a reader
                 _end(process)
                 raise
-            status = process.wait() or 1  # it ended before it had read everything, and has said why
+            status = process.wait() or 1  # it ended before it had read everything, and its message says why
         except BaseException:
             _end(process)
             raise
@@ -77,10 +83,10 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
 
 @contextmanager
 def unnamed_file(content: str) -> Iterator[tuple[str, list[int]]]:
-    """Yield the path of a file of mode 0600 with ``content``, and the descriptors that its reader has to inherit.
+    """Yield a path from which a child process can read ``content``, and the file descriptors it has to inherit.
 
-    The file has no name, so it is gone however this process ends. Without /dev/fd, as on Windows, it has one, and a
-    kill leaves it behind.
+    The file has no name, so that a password in it is gone even if this process is killed. Without /dev/fd, as on
+    Windows, it is a temporary file of mode 0600, which a kill leaves behind.
     """
     if Path("/dev/fd").is_dir():
         with tempfile.TemporaryFile() as unnamed:
@@ -109,7 +115,10 @@ def _close(pipe: IO[bytes] | None) -> None:
 
 
 def _failure(path: str, status: int, stderr: str, package: str) -> ToolError:
-    """Return the error for a program's message. Raise OSError if the program has no room for the backup."""
+    """Return the error for a failed program, with its message on ``stderr`` and a fix that depends on this message.
+
+    Raise OSError if the program could not write the backup because the disk is full.
+    """
     lines = [line[:LONGEST] for line in stderr.splitlines() if line.strip() and "unknown variable 'loose-" not in line]
     first = max((number for number, line in enumerate(lines) if "ERROR" in line), default=-3)
     words = " ".join(lines[first:])[:LONGEST] or f"exit status {status}"
@@ -117,22 +126,24 @@ def _failure(path: str, status: int, stderr: str, package: str) -> ToolError:
     if "No space left" in words or "File too large" in words:
         if re.search("could not (write to|close) (output|archive) file", words):  # pg_dump writes the file itself
             raise OSError(words)
-        return ToolError(f"the server's disk is full: {words}", "make room on its disk, then run it again.")
+        fix = "make room on the server's disk, then run the command again."
+        return ToolError(f"the server's disk is full: {words}", fix)
     if "version mismatch" in words:
         what = f"{Path(path).name} is too old for the server: {words}"
-        return ToolError(what, "install a newer one:", f"apt-get install {package}")
+        return ToolError(what, "install a newer version of it:", f"apt-get install {package}")
     if "Authentication plugin" in words:
         what = f"{Path(path).name} cannot log in as this user: {words}"
-        return ToolError(what, "install one that can:", f"apt-get install {package}")
+        fix = "install a client that supports the authentication plugin of this user:"
+        return ToolError(what, fix, f"apt-get install {package}")
     if "due to lock timeout" in words or "Lock wait timeout" in words:
-        return LockTimeOutError(what, "wait for the other sessions, and run it again. To see them:", "flask db status")
+        return LockTimeOutError(what, "wait until other sessions release their locks, then run the command again.")
     if found := ACCESS.search(words):
-        fix = "give the user its rights, as the server's administrator:"
+        fix = "as the server's administrator, give the user all rights to the database:"
         return ToolError(what, fix, f"GRANT ALL ON `{found['database']}`.* TO {found['account']};")
     if RIGHTS.search(words):
         return ToolError(
             what,
-            "give the user that right, as an administrator, or run it as one:",
+            "give the user the missing right, as an administrator, or run the command as one:",
             "export DATABASE_URL=DIALECT://ADMINISTRATOR:PASSWORD@SERVER/DATABASE",
         )
-    return ToolError(what, "see the program's options:", f"{path} --help")
+    return ToolError(what, "remove the cause that this message names, then run the command again.")

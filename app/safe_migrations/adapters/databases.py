@@ -1,4 +1,4 @@
-"""The interface to the other databases of a server, beside which rehearsals create their copy."""
+"""The interface to create, use and drop scratch databases, in which rehearsals run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -12,57 +12,64 @@ from .base import SCRATCH
 
 
 class Databases(ABC):
-    """The databases on the same server as that of ``engine``; a rehearsal creates one there."""
+    """The databases on the server of ``engine``, where a rehearsal creates its scratch database."""
 
     denied: tuple[object, ...] = ()
-    """The server's codes for errors that say which right is missing."""
+    """The server's error codes for a missing right."""
 
     setup: tuple[str, ...] = ()
-    """What an administrator may run once, for users who may not create a scratch database and its login."""
+    """The SQL for an administrator to run once if the user may not create a scratch database and its user."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     @abstractmethod
     def path(self, name: str) -> str:
-        """Return what a URL contains for the database ``name``."""
+        """Return the part of a URL that stands for the database ``name``: its name, on SQLite its file's path."""
 
     @abstractmethod
     def make(self, connection: Connection, name: str) -> None:
-        """Create an empty database with this one's character set. Raise MigrationError if the user may not."""
+        """Create the empty database ``name``, with the character set of the database of ``connection``.
+
+        Raise MigrationError if the user may not create a database.
+        """
 
     @abstractmethod
     def login(self, connection: Connection, name: str, original: Connection) -> URL:
-        """Create a user with rights in the database ``name`` only, and return the URL to log in there.
+        """Create a user with rights in the database ``name`` only, and return the URL to log in there as this user.
 
-        The user finds the same tables by their names as that of ``original``. Raise MigrationError if that is denied.
+        The user gets the search path of ``original``, the connection to the app's database, so that the name of a table
+        means the same table. Raise MigrationError if the server denies this.
         """
 
     @abstractmethod
     def drop(self, connection: Connection, name: str) -> bool:
-        """End the database's sessions, drop it and its user. Return False if the database does not exist."""
+        """End all sessions in the database ``name``, then drop this database and its user.
+
+        Return False if the database did not exist.
+        """
 
     @abstractmethod
     def clear(self, connection: Connection) -> None:
-        """Drop everything in the database of ``connection`` except the table SCRATCH."""
+        """Drop everything in the database of ``connection``, except the table that marks it as a scratch database."""
 
     @abstractmethod
     def has(self, connection: Connection, name: str) -> bool:
-        """Return True if the user can see a database of that name."""
+        """Return True if the user of ``connection`` can see a database ``name`` on the server."""
 
     @abstractmethod
     def server(self, connection: Connection) -> str:
-        """Return what tells the server of ``connection`` from all others, by whatever address it was reached."""
+        """Return a string that identifies the server of ``connection``, whatever address the URL has."""
 
     @abstractmethod
     def confine(self, connection: Connection) -> None:
-        """Make sure that the server refuses to sessions like ``connection`` whatever is outside of their database.
+        """Make sure that the user of ``connection`` can change nothing outside of this one database.
 
-        Raise MigrationError if their user has rights elsewhere.
+        Raise MigrationError if the user has rights elsewhere on the server.
         """
 
     def is_denied(self, error: BaseException | None) -> bool:
-        """Return whether the server refused a statement for want of a right, in ``error`` or in what led to it."""
+        """Return True if ``error``, or an error that led to it, says that the user lacks a right on the server."""
         while error is not None:
             driver = getattr(error, "orig", error)
             if any(code in self.denied for code in (getattr(driver, "sqlstate", None), *driver.args[:1])):
@@ -72,34 +79,37 @@ class Databases(ABC):
 
     @contextmanager
     def denials_refused(self) -> Iterator[None]:
-        """Raise MigrationError for an error of a right that is missing, and other errors as they are."""
+        """Raise MigrationError in place of a database error about a missing right; raise other errors unchanged."""
         try:
             yield
         except DBAPIError as error:
             if not self.is_denied(error):
                 raise
-            raise self.refused(f"the server denies it ({summary(error)})") from error
+            raise self.refused(f"this user lacks a right on the server ({summary(error)})") from error
 
     def refused(self, why: str) -> MigrationError:
-        """Return the error for a user who cannot have a scratch database whose user has no rights elsewhere."""
+        """Return the error that a rehearsal cannot have a scratch database with a user limited to it, and ``why``."""
         return MigrationError(
-            f"{why}, and a rehearsal needs a scratch database whose user has no rights outside of it.",
-            "as the server's administrator, create the database and its user once, or use a separate server; then set"
-            " its URL:",
+            f"{why}; a rehearsal needs a scratch database, and a user who has rights only there.",
+            "as the server's administrator, create such a database and user once, or use a separate server; then set"
+            " the URL:",
             *self.setup,
             f"export MIGRATION_REHEARSAL_URL={self.engine.dialect.name}://rehearsal:PASSWORD@SERVER/rehearsal",
         )
 
     def needs_rights(self, what: str) -> MigrationError:
-        """Return the error for a script, or a copy, that needs more rights than the user of the copy may have."""
+        """Return the error of a rehearsal that failed with ``what``, maybe because its user has too few rights."""
         return MigrationError(
             what,
-            "if this needs rights outside of the copy, rehearse on a server of its own, from which nothing else can be"
-            " reached:",
+            "if the cause is that the user of the copy has rights only there, rehearse on a separate server, from which"
+            " nothing else can be reached:",
             f"export MIGRATION_REHEARSAL_URL={self.engine.dialect.name}://USER:PASSWORD@OTHER_SERVER",
         )
 
 
 def login_of(name: str) -> str:
-    """Return the user of the scratch database ``name``: at most 32 characters, as MySQL allows, with its hash."""
+    """Return the name of the user of the scratch database ``name``; both end with the same hash.
+
+    It has at most 32 characters, because MySQL allows no more.
+    """
     return f"{SCRATCH}_{name[-8:]}"

@@ -1,4 +1,4 @@
-"""SQLAlchemy's dialects, to write SQL without a connection or a DBAPI."""
+"""SQLAlchemy's dialect objects, which write SQL without a connection or an installed driver."""
 
 from functools import cache
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy import URL, Dialect
 
 @cache
 def dialect_of(name: str) -> Dialect:
-    """Return the dialect of that name. Parameters are written as ``:name``, so that % is not doubled."""
+    """Return SQLAlchemy's dialect ``name``, e.g. mysql. It writes parameters as ``:name``, so that % is not doubled."""
     kind: Any = URL.create(name).get_dialect()
     made: Dialect = kind(paramstyle="named")
     return made

@@ -1,4 +1,4 @@
-"""Facts about what a database does with an operation, by product and version. Nothing here needs a connection."""
+"""The behaviour of each product and version, e.g. whether a type change rewrites the table; without a connection."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +12,9 @@ from .dialects import dialect_of
 
 
 class Facts:
-    """The facts of one product. Without a ``version``, they are those of the oldest that is still maintained.
+    """The behaviour of one product at ``version``, or else at its oldest version that is still maintained.
 
-    Defaults are pessimistic: a product says where it does better.
+    The values of attributes here are the safe assumptions; the subclass of a product overrides them.
     """
 
     product: str
@@ -27,7 +27,7 @@ class Facts:
     """The name of sqlglot's dialect."""
 
     default_schema: str | None = None
-    """The schema of a table without one."""
+    """The schema of a table that is named without a schema."""
 
     folds_names = False
     """Whether names without quotes are converted to lower case."""
@@ -49,7 +49,7 @@ class Facts:
     """The commands that end the revision's transaction, or begin another one."""
 
     online_ddl = False
-    """Whether indexes and constraints have forms that do not block others: CONCURRENTLY, NOT VALID, USING INDEX."""
+    """Whether indexes and constraints can be added without blocking writes: CONCURRENTLY, NOT VALID, USING INDEX."""
 
     invents_values = False
     """Whether existing rows get an invented value in a NOT NULL column without a default."""
@@ -67,60 +67,63 @@ class Facts:
     """Whether an enum is a type in the database, separate from the tables that use it."""
 
     unnamed_primary_keys = False
-    """Whether a primary key is dropped without a name."""
+    """Whether a primary key is dropped without the name of its constraint: DROP PRIMARY KEY."""
 
     foreign_keys_need_index = False
-    """Whether a foreign key needs an index that begins with its columns; the server creates a missing one, under the
-    foreign key's name, and refuses to drop the only one."""
+    """Whether a foreign key needs an index that begins with its columns. The server creates a missing index, with the
+    name of the foreign key, and refuses to drop the last index that the foreign key can use."""
 
     checks_stop_renames = False
-    """Whether a column cannot be renamed while a CHECK names it."""
+    """Whether a column cannot be renamed while a CHECK constraint contains its name."""
 
     kinds: Mapping[str, Kind] = KINDS
-    """The kinds of its types, by name."""
+    """The Kind of each type, by its name in CREATE TABLE."""
 
     sizes_hold = True
     """Whether the size of a type limits its values."""
 
     widening = WIDENING
-    """Pairs of families of which the second holds all values of the first."""
+    """Pairs (old, new) of families of types: the new one can store all values of the old one."""
 
     def __init__(self, version: tuple[int, ...] = ()) -> None:
         self.version = version or self.oldest
 
     def is_too_long(self, name: str) -> bool:
-        """Return True if ``name`` is cut or refused."""
+        """Return True if ``name`` is longer than the database allows, so that it is cut or refused."""
         return len(name.encode() if self.names_in_bytes else name) > self.longest_name
 
     def shortened(self, name: str) -> str:
-        """Return the beginning of ``name`` that is not too long."""
+        """Return ``name`` cut to the length that the database allows."""
         return next(name[:end] for end in range(len(name), 0, -1) if not self.is_too_long(name[:end]))
 
     def kind(self, type_: TypeEngine[Any] | None) -> Kind | None:
-        """Return the kind of a type; None if it is unknown."""
+        """Return the Kind of a type in this database; None if the type is None or cannot be written here."""
         return kind_of(type_, self.dialect, self.kinds)
 
     def spelled(self, type_: TypeEngine[Any] | None) -> str:
-        """Return a type as in CREATE TABLE; the name of its class if it has no SQL here."""
+        """Return a type as CREATE TABLE writes it, e.g. VARCHAR(80).
+
+        Return the name of its Python class if the dialect cannot write it.
+        """
         return "an unknown type" if type_ is None else spelled(type_, self.dialect) or type(type_).__name__
 
     def cast(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> Cast:
-        """Return what a change of type does to values; an unknown type loses some."""
+        """Return the effect on a column's values if its type changes from ``old`` (None if unknown) to ``new``."""
         found = cast(self.kind(old), self.kind(new), self.widening)
         return Cast.KEEPS if found is Cast.SHRINKS and not self.sizes_hold else found
 
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
-        """Return True if a change of type rewrites the table and blocks reads."""
+        """Return True if changing a column's type from ``old`` to ``new`` rewrites the table, which blocks reads."""
         kind = self.kind(old)
         return kind is None or kind != self.kind(new)
 
     @property
     def sql_dialect(self) -> Dialect:
-        """Return SQLAlchemy's dialect, to write SQL with."""
+        """Return SQLAlchemy's dialect for this product, which writes SQL."""
         return dialect_of(self.dialect)
 
     def default(self, default: FetchedValue | None) -> str:
-        """Return what SQLAlchemy writes after DEFAULT in a column's definition; empty if nothing."""
+        """Return the SQL of a server_default, as CREATE TABLE has it after DEFAULT; empty if there is no default."""
         if not isinstance(default, DefaultClause):
             return ""
         column = Column("x", Integer(), server_default=default)
@@ -129,40 +132,52 @@ class Facts:
         return str(compiler.get_column_specification(column)).partition(" DEFAULT ")[2]
 
     def copies_for_default(self, _default: str) -> bool:
-        """Return True if a new column with that default, as default() returns it, makes ALTER TABLE copy the table.
+        """Return True if adding a column with this default copies the table, which blocks writes until it is done.
 
-        Writes wait until it is done.
+        The default is SQL, as default() returns it.
         """
         return False
 
     def is_partitioned(self, _table: str, _schema: str | None) -> Select[tuple[int]] | None:
-        """Return a query that finds the table if it is partitioned; None if that makes no difference here."""
+        """Return a query that has a row if the table is partitioned; None if that does not matter in this database."""
         return None
 
     def is_constant(self, _default: str) -> bool:
-        """Return True if existing rows can have a default, as default() returns it, without being written."""
+        """Return True if the default is constant, so that adding a column with it does not write existing rows.
+
+        The default is SQL, as default() returns it.
+        """
         return True
 
     def renaming(self, _kind: str, _table: str, _schema: str | None, _old: str, _new: str) -> str:
-        """Return the statement that renames an index (``kind`` ix) or a unique constraint (uq); empty without one."""
+        """Return the SQL that renames an index (``kind`` is ix) or a unique constraint (uq); empty if there is none."""
         return ""
 
     def quoted(self, name: str, schema: str | None = None) -> str:
-        """Return the name as SQL, quoted where it has to be."""
+        """Return the name as SQL, with its schema if given, e.g. ``shop."order"``; quoted only where necessary."""
         return ".".join(self.sql_dialect.identifier_preparer.quote(part) for part in (schema, name) if part)
 
     def enum(self, _kind: TypeEngine[Any]) -> tuple[str, str] | None:
-        """Return the quoted name and the CREATE TYPE of an enum, where it is a type in the database."""
+        """Return the quoted name of an enum and its CREATE TYPE; None if enums are not separate types here."""
         return None
 
     def enum_type(self, _kind: TypeEngine[Any]) -> Enum | None:
-        """Return SQLAlchemy's type for such an enum, with name, schema and values."""
+        """Return SQLAlchemy's type for an enum that is a separate type in the database, with name, schema and values.
+
+        Return None for any other type.
+        """
         return None
 
     def add_enum_value_sql(self, _name: str, _value: str, _before: str | None = None) -> str:
-        """Return the statement that adds a value to the enum of that name, at the end or before another value."""
+        """Return the SQL that adds a value to the enum type ``_name``, at the end or before the value ``_before``.
+
+        Return an empty string if enums are not separate types in the database.
+        """
         return ""
 
     def validate_sql(self, _table: str, _schema: str | None, _constraint: str) -> str | None:
-        """Return the statement that validates existing rows against a constraint added as NOT VALID."""
+        """Return the SQL that checks existing rows against a constraint that was added as NOT VALID.
+
+        Return None if the database has no NOT VALID.
+        """
         return None

@@ -1,4 +1,4 @@
-"""The facts of each product: what a review loads, and no other command."""
+"""The facts (facts.py) of all products. Other commands than a review need one product, and do not import this."""
 
 from .facts import Facts
 from .mysql.facts import MariaDBFacts, MySQLFacts
@@ -11,5 +11,5 @@ FACTS: dict[str, type[Facts]] = {
 
 
 def facts_of(product: str, version: tuple[int, ...]) -> Facts:
-    """Return the facts of a product at ``version``, or at any version if that is empty."""
+    """Return the facts about a product at ``version``; if that is empty, at its oldest maintained version."""
     return FACTS[product](version)

@@ -1,19 +1,20 @@
-"""A database at one moment: its schema as the database describes it, and its rows as counts and fingerprints."""
+"""The state of a database, to compare it with another one: its schema as text, its rows as counts and fingerprints."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 Objects = Mapping[str, str]
-"""The description of each object: ``{"column pet.name": "varchar(80) NOT NULL"}``."""
+"""The description of each object of the schema, by its name: ``{"column pet.name": "varchar(80) NOT NULL"}``."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table: how many there are; and of each column, how many values are not NULL and their fingerprint.
+    """The number of rows of a table; for each column, the number of values that are not NULL, and a fingerprint.
 
-    Fingerprints are equal if each row, identified by its primary key, has the same value; they can be compared within
-    one process and one type. ``rows`` is the fingerprint of whole rows, for tables without a primary key.
+    Two fingerprints of a column are equal if each row, identified by its primary key, has the same value in both. They
+    are comparable only in one process, and if the column's type is the same. ``rows`` is the fingerprint of whole rows
+    of a table without a primary key, else 0.
     """
 
     count: int
@@ -23,18 +24,20 @@ class Rows:
 
 @dataclass(frozen=True)
 class Scan:
-    """The SQL with which a server reads a table once, and returns counts and fingerprints."""
+    """The parts of a query with which a server reads a table once and returns counts and fingerprints."""
 
     quoted: Callable[[str], str]
-    """Return a name in quotes."""
+    """Put a name into quotes."""
     value: Callable[[str], str]
-    """Return an expression for a column's value that is never NULL."""
+    """Take a column's name; return SQL for its value that is never NULL."""
     fingerprint: Callable[[list[str]], str]
-    """Return an aggregate over all rows of a hash of such values."""
+    """Take such SQL of several columns; return SQL that hashes their values in each row and adds up the hashes."""
 
     def rows(self, query: Callable[[str], Sequence[Any]], table: str, columns: Sequence[tuple[str, bool]]) -> Rows:
-        """Return the rows of ``table``, a name in quotes, whose ``columns`` are names, each with whether it is in the
-        primary key. ``query`` returns the only row of a result. The order of the columns does not count.
+        """Return the counts and fingerprints of ``table``, a name in quotes.
+
+        ``columns`` are pairs of a name, and True if the column is in the primary key; their order does not matter.
+        ``query`` runs a SELECT and returns its only row.
         """
         columns = sorted(columns)
         names, keys = [name for name, _ in columns], [self.value(name) for name, is_key in columns if is_key]
@@ -47,7 +50,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The schema, the rows of each table and the value of each counter, without the tables of Alembic and of a run."""
+    """The schema of a database, counts and fingerprints of its rows, and the last value of each sequence or the like.
+
+    The tables of Alembic and of this package are omitted.
+    """
 
     objects: Objects
     tables: Mapping[str, Rows]

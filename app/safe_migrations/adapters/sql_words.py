@@ -1,6 +1,6 @@
-"""SQL as words: one tokenizer for the whole package.
+"""A tokenizer, which splits SQL into statements and words; the whole package uses it.
 
-sqlglot knows, for each database, what is a comment, a string or a name. It is imported when the first text is read.
+sqlglot recognizes comments, strings and names of each database. It is imported when the first SQL is split.
 """
 
 import re
@@ -11,38 +11,38 @@ from typing import Any
 
 from .facts import Facts
 
-# Statements that contain other statements, with semicolons between them.
+# CREATE of these contains other statements, with semicolons between them.
 ROUTINES = {"TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "PACKAGE"}
 OPENS_BLOCK = {"BEGIN", "CASE"}
 OPENS_BLOCK_AT_START = {"IF", "LOOP", "WHILE", "REPEAT", "FOR"}
 STARTS = {";", ":", "BEGIN", "THEN", "ELSE", "DO", "ROW", "LOOP", "REPEAT"}
-# How many words after CREATE may come before the kind: CREATE OR REPLACE DEFINER = a @ b SQL SECURITY DEFINER VIEW.
+# One of ROUTINES is looked for in so many first words: CREATE OR REPLACE DEFINER = a @ b SQL SECURITY DEFINER VIEW.
 HEAD = 15
 
 
 @dataclass(frozen=True)
 class Word:
-    """A name, a keyword, a string, a number or a sign."""
+    """A word of SQL: a name, a keyword, a string, a number or a sign such as a comma."""
 
     text: str
-    """Without quotes."""
+    """The word without quotes."""
     start: int
     end: int
     """The position of its last character."""
     is_name: bool
-    """Whether it can name something; a keyword can, too."""
+    """Whether the word can be the name of a table and the like; many keywords can, too."""
     keyword: str
-    """In upper case; empty if it is quoted."""
+    """The word in upper case; empty for a string and for a name in quotes."""
 
     @property
     def is_string(self) -> bool:
-        """Return True for a string of any kind."""
+        """Return True if the word is a string, whatever its quotes."""
         return not self.keyword and not self.is_name
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a statement, or of a part of one."""
+    """The words of an SQL statement, or of a part of a statement."""
 
     source: str
     words: list[Word]
@@ -50,20 +50,23 @@ class Words:
 
     @property
     def text(self) -> str:
-        """Return all of it, as written."""
+        """Return the SQL from the first word to the last, as it was written."""
         return self.source[self.words[0].start : self.words[-1].end + 1] if self.words else ""
 
     @cached_property
     def keywords(self) -> str:
-        """Return its keywords with spaces between them; quoted names and strings leave their place empty."""
+        """Return the words in upper case with spaces between them; a string or a name in quotes is left empty.
+
+        E.g. the keywords of ``drop table "pet" cascade`` are ``DROP TABLE  CASCADE``, with two spaces.
+        """
         return " ".join(word.keyword for word in self.words)
 
     def part(self, start: int, end: int | None = None) -> "Words":
-        """Return the words from ``start`` on, up to ``end``."""
+        """Return the words from index ``start`` up to index ``end``, like a slice."""
         return Words(self.source, self.words[start:end], self.facts)
 
     def parts(self) -> list["Words"]:
-        """Return what is between the commas, except for those in parentheses."""
+        """Return the parts that commas separate; a comma in parentheses does not."""
         found: list[list[Word]] = [[]]
         depth = 0
         for word in self.words:
@@ -75,7 +78,10 @@ class Words:
         return [Words(self.source, part, self.facts) for part in found if part]
 
     def group(self) -> tuple[list["Words"], "Words"] | None:
-        """Return the parts in the parentheses at its beginning, and what follows them; None without parentheses."""
+        """Return the parts that commas separate in the parentheses at the beginning, and the words after them.
+
+        Return None if the first word is not an opening parenthesis, or is never closed.
+        """
         depth = 0
         for at, word in enumerate(self.words):
             depth += {"(": 1, ")": -1}.get(word.keyword, 0)
@@ -84,7 +90,10 @@ class Words:
         return None
 
     def name(self) -> tuple[str, str | None] | None:
-        """Return the name at the beginning, and its schema (None for the default one); None if there is no name."""
+        """Return the name at the beginning and its schema: ``("pet", "shop")`` for ``shop.pet``.
+
+        The schema is None if there is none or it is the default one. Return None if the first word is not a name.
+        """
         names = []
         for at in range(0, len(self.words), 2):
             word = self.words[at]
@@ -98,7 +107,10 @@ class Words:
 
 
 def statements(text: str, facts: Facts) -> Iterator[Words]:
-    """Yield the statements of a text; a routine with its body is one. Raise sqlglot's TokenError."""
+    """Yield each statement of ``text``; CREATE TRIGGER and the like, with its body, is one statement.
+
+    Raise sqlglot's TokenError if ``text`` cannot be split, e.g. because of a string without an end.
+    """
     if facts.runs_comments:
         text = re.sub(r"/\*M?!\d*(.*?)\*/", r" \1 ", text, flags=re.DOTALL)
     found: list[Word] = []
@@ -129,7 +141,7 @@ def _words(text: str, grammar: str) -> Iterator[Word]:
 
 @cache
 def _tokenizer(grammar: str) -> Any:
-    """Return sqlglot's tokenizer with one token for each word; as it is, it joins words for sqlglot's parser."""
+    """Return sqlglot's tokenizer for ``grammar``, changed to give one token per word; it joins GROUP BY by default."""
     from sqlglot.dialects.dialect import Dialect
 
     base: Any = Dialect.get_or_raise(grammar).tokenizer_class
@@ -152,7 +164,7 @@ def _begins_block(found: list[Word]) -> bool:
 
 
 def _deeper(found: list[Word], keyword: str) -> int:
-    """Return how many blocks the word opens; -1 if it closes one."""
+    """Return 1 if the word after ``found`` opens a block, as BEGIN does, -1 if it is END, which closes one, else 0."""
     before = found[-1].keyword
     if keyword == "END":
         return -1

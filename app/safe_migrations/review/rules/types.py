@@ -7,7 +7,7 @@ from alembic.operations import ops
 from sqlalchemy import Column, Table, column
 from sqlalchemy.types import TypeEngine
 
-from ...adapters.casts import Cast, Kind, outside
+from ...adapters.casts import Cast, Kind, exceeds_size
 from ..recorder import as_table
 from .implied_ops import constraints_of
 from .registry import BLOCKS, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
@@ -45,7 +45,7 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     if new is None or context.facts.cast(old, new) is not Cast.SHRINKS:
         return None
     before, after = context.facts.kind(old), context.facts.kind(new)
-    condition = outside(before, after, column(op.column_name)) if before and after else None
+    condition = exceeds_size(before, after, column(op.column_name)) if before and after else None
     too_large = None if condition is None else context.tables.has_rows(op.table_name, op.schema, condition)
     there = {
         True: "existing values are too large",
