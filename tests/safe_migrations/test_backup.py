@@ -666,8 +666,8 @@ def test_programs_of_the_other_product(project: Project, engine: Engine, databas
         run(engine, make)
         errors = project.db("backup", PATH=str(tmp_path / "bin")).stderr
         own, other, package = ("MariaDB", "MySQL", "mariadb") if of_mariadb else ("MySQL", "MariaDB", "mysql")
-        assert (make, True) == (make, f"{name} is {other}'s, and cannot dump " in errors), errors
-        assert f"Fix: install {own}'s own, of the package {package}-client." in errors
+        assert (make, True) == (make, f"{name} is {other}'s program, which cannot dump the " in errors), errors
+        assert f"Fix: install {own}'s own program:\n    apt-get install {package}-client" in errors
         run(engine, drop)
     run_on_server(url, f"CREATE USER '{user}' IDENTIFIED BY 'secret'", f"GRANT ALL ON *.* TO '{user}'")
     try:

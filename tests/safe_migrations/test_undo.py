@@ -1208,13 +1208,13 @@ def test_killed(project: Project, engine: Engine) -> None:
         process.communicate()
     assert "another command has held the lock of this database" in project.db("-x", "lock_wait=0", "upgrade").stderr
     status = project.db("status")
-    assert (1, True) == (status.returncode, "half-way  a run is in progress" in status.stdout)
+    assert (1, True) == (status.returncode, "half-way  an upgrade or downgrade is in progress" in status.stdout)
     for command in ("check", "migrate", "rehearse"):
         done = project.db(command)
-        assert (1, True) == (done.returncode, "Error: a run is in progress or was killed" in done.stderr), done.stderr
+        assert (1, True) == (done.returncode, "Error: an upgrade or downgrade is " in done.stderr), done.stderr
     project.write(*revision("a1", FIRST, "pass"))
     told = project.ok("upgrade")
-    assert re.search("A run was killed here. Rolled back: .*table pet, table measure", told)
+    assert re.search("An earlier run was killed or disconnected. Rolled back: .*table pet, table measure", told)
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
     with engine.begin() as connection:
         run(connection, ["CREATE TABLE _migration_saved_a (id INT PRIMARY KEY)"])
@@ -1233,7 +1233,7 @@ def test_killed_later(project: Project, engine: Engine) -> None:
     before = state(engine)
     assert ["('a1',)"] == before["rows of alembic_version"]
     project.write(*revision("b1", "a1", "pass"))
-    assert "A run was killed here. Rolled back: nothing" in project.ok("upgrade")
+    assert "An earlier run was killed or disconnected. Rolled back: nothing" in project.ok("upgrade")
     after = {**state(engine), "rows of alembic_version": ["('a1',)"]}
     assert {name: what for name, what in before.items() if "_migration_" not in name} == after
 
@@ -1353,7 +1353,7 @@ def test_dropped_unique_column(project: Project, bare: Engine, end: str) -> None
         assert before != state(bare)
     project.write(*revision("a1", FIRST, "pass"))
     said = project.ok("upgrade")
-    assert ("kill" in end) == ("A run was killed here. Rolled back: table user" in said), said
+    assert ("kill" in end) == ("An earlier run was killed or disconnected. Rolled back: table user" in said), said
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(bare)
 
 
@@ -1365,7 +1365,7 @@ def test_lost(project: Project, engine: Engine) -> None:
         wait_for_sleep(engine)
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate()
-    assert (1, True) == (process.returncode, "Its changes remain; the next run rolls them back" in errors)
+    assert (1, True) == (process.returncode, "the next upgrade or downgrade rolls them back" in errors)
     project.write(*revision("a1", FIRST, "pass"))
     assert "Rolled back: table measure" in project.ok("upgrade")
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
@@ -1498,7 +1498,7 @@ def test_refused_statement(upgrade: Callable[[str], list[str]], engine: Engine, 
     """It is refused before it runs, and what the revision did before is undone."""
     before = state(engine)
     (error,) = upgrade(script(["DROP TABLE measure", statement]))
-    assert f"if the revision failed, this could not be undone: {statement}" in error
+    assert f"because a failed revision could not be undone after it: {statement}" in error
     remedies = {"LOCK": "remove the LOCK statement", "SELECT": "release only your own lock"}
     assert f"Instead: {remedies.get(statement.split()[0], 'remove ANALYZE or SET STATEMENT')}" in error
     assert before == state(engine)

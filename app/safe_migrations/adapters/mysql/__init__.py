@@ -1,29 +1,29 @@
-"""MySQL and MariaDB. In the order in which to read:
+"""The adapter for MySQL and MariaDB. Its modules, in the order in which to read them:
 
-adapter.py         what the rest of the package asks for
-lock.py            the named lock
-session.py         how statements run in a session, and its settings
-catalog.py         what the server says of its objects: SHOW CREATE, what there is, what a restore has left
+adapter.py         the functions that the rest of the package calls
+lock.py            the named lock, which only one command at a time can hold
+session.py         runs SQL in a session, and reads and changes the session's settings
+catalog.py         lists existing objects, and reads their SHOW CREATE
 
-A run, whose DDL is committed at once:
+While an upgrade or downgrade runs (the server commits each DDL statement at once):
 
-journaling.py      keeps the journal while steps run, and starts the undo if one fails
-journal.py         records each object before its first change, and copies of what a statement destroys
-journal_table.py   the journal's table, in the same database
-statements.py      what a statement names, renames and destroys, by its words (tokens.py)
+journaling.py      passes each statement to the journal, and undoes a revision that fails
+journal.py         records each object before its first change, and copies rows and values that a statement destroys
+journal_table.py   the table in the app's database that stores the journal
+statements.py      finds the objects that a statement names, renames and destroys, by its words (tokens.py)
 table_columns.py   the columns of a table, and whether a change of type keeps their values
-row_copies.py      copies of rows and values: how they are made, and how they come back
+row_copies.py      copies rows and values, and restores them
 
-Its way back:
+After a revision has failed or was killed:
 
-undo.py            restores names, texts and rows, and compares
-table_restore.py   the ALTER TABLE that makes one text of a table of another
-stored_objects.py  views, triggers, routines, events; definers.py says whose we may create
+undo.py            restores names, definitions and rows from the journal, and compares the result with the journal
+table_restore.py   the ALTER TABLE that restores a table's earlier definition
+stored_objects.py  restores views, triggers, routines and events; definers.py finds out if the user may create them
 
 Other commands:
 
-dump.py            backups, by the client programs
-databases.py       scratch databases, for rehearsals
-snapshot.py        schema and rows, to compare
-facts.py           what reviews, generated scripts and rehearsals ask
+dump.py            backups, by mysqldump and mysql, or by mariadb-dump and mariadb
+databases.py       scratch databases for rehearsals
+snapshot.py        reads schema and rows, to compare two states of a database
+facts.py           what a DDL statement does on this server, e.g. whether it copies the table
 """

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: a named lock; and because each DDL statement commits, a journal and an undo."""
+"""The adapter for MySQL and MariaDB. They cannot roll back DDL, so a journal records changes for an undo."""
 
 import re
 from collections.abc import Iterator
@@ -32,29 +32,35 @@ ER_LOCK_WAIT_TIMEOUT = 1205
 
 
 class MySQL(Adapter):
-    """The adapter for MySQL and MariaDB, which commit each DDL statement. ``transactional_ddl`` is set anyway, so that
-    Alembic begins one transaction per step.
+    """The adapter for MySQL and MariaDB.
+
+    Alembic's option ``transactional_ddl`` is True although each DDL statement commits, because Alembic then begins a
+    transaction for each revision.
     """
 
     suffix = ".sql.gz"
 
-    def dump(self, connection: Connection, file: Path, _patience: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Write a compressed dump of one snapshot (``--single-transaction``)."""
+    def dump(self, connection: Connection, file: Path, _retry: RetryPolicy, part: Part = Part.ALL) -> None:
+        """Write a compressed dump of the database's state at one moment (``--single-transaction``) to ``file``."""
         self._dump(connection).write(file, part)
         connection.rollback()
 
     def verify(self, connection: Connection, file: Path) -> None:
-        """Raise MigrationError unless it unpacks, is a whole dump of this product, and no row is too large."""
+        """Raise MigrationError if ``file`` is not a complete dump of this product, or a row is too large to restore."""
         self._dump(connection).verify(file)
         connection.rollback()
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Drop everything, and run the dump. Each statement commits, so a table marks that a restore is under way."""
+        """Drop everything in the database, and run the dump in ``file``.
+
+        Each statement commits; the table _migration_restore marks the database as incomplete until the end. If the dump
+        is damaged, raise MigrationError before anything is dropped; if another session uses a table, DBAPIError.
+        """
         dump = self._dump(connection)
-        with self._impatient(connection, retry) as execute:
+        with self._lock_waits_limited(connection, retry) as execute:
             definers = dump.verify(file)
             dump.require_rights(definers if part is Part.ALL else {("", is_logged) for _, is_logged in definers})
-            _require_free(execute)
+            _require_unused_tables(execute)
             execute(f"CREATE TABLE IF NOT EXISTS {RESTORE} (file TEXT)")
             execute(f"INSERT INTO {RESTORE} VALUES (%s)", (str(file),))
             execute("COMMIT")
@@ -69,13 +75,13 @@ class MySQL(Adapter):
 
     @property
     def databases(self) -> "MySQLDatabases":
-        """Return the other databases of its server."""
+        """Return the interface to the other databases on this server, where rehearsals create a scratch database."""
         from .databases import MySQLDatabases
 
         return MySQLDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Read SHOW CREATE, and the rows."""
+        """Return the SHOW CREATE of all objects, and fingerprints of the rows; end the transaction."""
         from .snapshot import taken
 
         found = taken(executing(connection))
@@ -84,7 +90,11 @@ class MySQL(Adapter):
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
-        """Yield a named lock on ``connection``, where a statement may run on long after its client was killed."""
+        """Yield a named lock (GET_LOCK), not taken yet, and release it at the end.
+
+        The session of ``connection`` holds the lock. If the client is killed during a statement, the server keeps the
+        lock until the statement ends.
+        """
         lock = NamedLock(connection, what)
         try:
             yield lock
@@ -92,13 +102,14 @@ class MySQL(Adapter):
             lock.free()
 
     def is_lock_timeout(self, error: DBAPIError) -> bool:
-        """ER_LOCK_WAIT_TIMEOUT, of a row or a table (MySQL manual, "Server Error Message Reference")."""
+        """Return True for ER_LOCK_WAIT_TIMEOUT: a statement waited too long for the lock of a row or a table."""
         return _timed_out(error.orig)
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
-        """Return the oldest other InnoDB transaction in this database and its KILL line, if the user has PROCESS.
+        """Return a description of the session with the oldest other transaction, and the KILL statement that ends it.
 
-        Transactions in other databases are excluded: they rarely hold the lock, and the line to paste would kill them.
+        Both are empty strings if there is none, or if the user lacks the privilege PROCESS. Sessions in other databases
+        are left out: they rarely hold the lock, and should not be killed.
         """
         query = text(
             "SELECT p.id, p.user, p.host, TIME_FORMAT(t.trx_started, '%H:%i:%s') FROM information_schema.innodb_trx t"
@@ -116,57 +127,79 @@ class MySQL(Adapter):
         return f"session {number}, {user} from {host}, in a transaction since {since}", f"KILL {number};"
 
     def waits_for_itself(self, connection: Connection, statement: str) -> bool:
-        """Return True for EXCHANGE PARTITION on MariaDB (seen on 10.11), which only works under autocommit."""
+        """Return True for EXCHANGE PARTITION on MariaDB: in a transaction it waits for a lock of its own session.
+
+        With autocommit the statement works (seen on MariaDB 10.11).
+        """
         return (
             self.version(connection)[0] == "mariadb"
             and re.search(r"\bEXCHANGE\s+PARTITION\b", statement, re.I) is not None
         )
 
     def version(self, connection: Connection) -> tuple[str, str]:
-        """Return MySQL or MariaDB, whichever the server is, and its version."""
+        """Return the product and the version of the server, e.g. ``("mariadb", "10.11.19")``."""
         product = "mariadb" if getattr(connection.dialect, "is_mariadb", False) else "mysql"
         numbers = [part for part in connection.dialect.server_version_info or () if isinstance(part, int)]
         return product, ".".join(map(str, numbers[:3]))
 
     def interrupted(self, connection: Connection) -> str:
-        """Return a sentence about a run or restore that is in progress or was killed; an empty string without one."""
+        """Return a message if an upgrade, a downgrade or a restore is in progress or was killed.
+
+        Otherwise return an empty string.
+        """
         execute = executing(connection)
         marks = existing_tables(execute, JOURNAL, RESTORE)  # in one query, for a run with nothing to do asks too
         if RESTORE in marks:
             return super().interrupted(connection)
-        return "a run is in progress or was killed; a killed one is rolled back by the next run" if marks else ""
+        if JOURNAL in marks:
+            return "an upgrade or downgrade is in progress, or was killed (then the next one rolls it back)"
+        return ""
 
     def broken_restore(self, connection: Connection) -> str:
-        """Read the mark that a restore leaves until it is done."""
+        """Return the path of the backup whose restore is in progress or was interrupted.
+
+        Return an empty string if there is none, and "FILE" if the path is not known.
+        """
         execute = executing(connection)
         if not existing_tables(execute, RESTORE):
             return ""
         return next((str(file) for (file,) in execute(f"SELECT file FROM {RESTORE}")), "FILE")
 
     def recover(self, connection: Connection, retry: RetryPolicy) -> None:
-        """Undo what a killed run had done of its last revision."""
+        """Roll back the changes that a killed upgrade or downgrade made in its last revision.
+
+        Raise HalfDoneError if some of them cannot be rolled back, MigrationError if a restore was interrupted.
+        """
         from .undo import undo
 
-        with self._impatient(connection, retry) as execute:
+        with self._lock_waits_limited(connection, retry) as execute:
             super().recover(connection, retry)
             if existing_tables(execute, JOURNAL):
                 outcome = undo(execute, heads_as_text(execute))
-                log.info("A run was killed here. Rolled back: %s", ", ".join(outcome.restored) or "nothing")
+                restored = ", ".join(outcome.restored) or "nothing"
+                log.info("An earlier run was killed or disconnected. Rolled back: %s", restored)
                 outcome.require_whole()
 
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
-        """Limit lock waits, and keep a journal from which a failure is undone."""
+        """Limit lock waits as ``retry`` says, record changes in a journal, and undo a revision that fails.
+
+        Yield the function to call at the end of each revision.
+        """
         from .journaling import journaled  # loads all that reads SQL
 
-        with self._impatient(connection, retry) as execute, journaled(connection, execute) as step_done:
+        with (
+            self._lock_waits_limited(connection, retry) as execute,
+            journaled(connection, execute) as step_done,
+        ):
             yield step_done
 
     @contextmanager
-    def _impatient(self, connection: Connection, retry: RetryPolicy) -> Iterator[Execute]:
-        """Wait as ``retry`` says: ``lock_wait_timeout`` for tables, ``innodb_lock_wait_timeout`` for rows.
+    def _lock_waits_limited(self, connection: Connection, retry: RetryPolicy) -> Iterator[Execute]:
+        """Limit the time that a statement on ``connection`` waits for a lock, and retry a statement that times out.
 
-        A statement that timed out changed nothing and is retried; the run is not, because earlier DDL is committed.
+        Yield a function that runs SQL on ``connection``. The limits are ``lock_wait_timeout`` for tables and
+        ``innodb_lock_wait_timeout`` for rows. Only the statement is retried, because earlier DDL is already committed.
         """
         names = ("lock_wait_timeout", "innodb_lock_wait_timeout")
         before = {name: connection.scalar(text(f"SELECT @@SESSION.{name}")) for name in names}
@@ -196,10 +229,11 @@ def _timed_out(error: BaseException | None) -> bool:
     return error is not None and error.args[:1] == (ER_LOCK_WAIT_TIMEOUT,)
 
 
-def _require_free(execute: Execute) -> None:
-    """Raise DBAPIError for a lock time-out if a session uses a table: once half of them are dropped it is too late.
+def _require_unused_tables(execute: Execute) -> None:
+    """Raise DBAPIError (a lock time-out) if another session uses a table of the database.
 
-    A user who may not lock tables is not asked; DROP waits instead.
+    This finds out before the first DROP TABLE commits. If the user may not lock tables, nothing is raised: then each
+    DROP TABLE waits by itself.
     """
     tables = [f"{quoted(name)} WRITE" for kind, name in list_objects(execute) if kind == "TABLE"]
     if tables:

@@ -1,4 +1,4 @@
-"""Queries of a MySQL or MariaDB server about its objects."""
+"""Queries for the tables, views, triggers and other objects of a MySQL or MariaDB database."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,14 @@ from .session import Execute, temporary_settings
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
 
 ShowCreate = tuple[str, dict[str, str]]
-"""A text, and the settings of the session, ``sql_mode`` and others, that it was made with and runs with."""
+"""The SHOW CREATE text of an object, and the session settings that the server stores with it, e.g. ``sql_mode``."""
 
 
 def show_create(execute: Execute, kind: str, name: str) -> ShowCreate | None:
-    """Return its SHOW CREATE, or None if it does not exist. Raise DBAPIError, also if a privilege is missing."""
+    """Return the SHOW CREATE text of an object and its stored settings; None if the object does not exist.
+
+    Raise DBAPIError for any other error, e.g. a missing privilege. ``kind`` is "TABLE", "VIEW", "TRIGGER" or the like.
+    """
     try:
         row = execute(f"SHOW CREATE {kind} {quoted(name)}")[0]
     except DBAPIError as error:
@@ -39,7 +42,7 @@ NOT_THERE = {1051, 1146, 1305, 1347, 1360, 1539, 4089, 4091}
 
 
 def triggers_of(execute: Execute, table: str) -> list[str]:
-    """Return the names of its triggers, in the order in which they fire."""
+    """Return the names of the triggers of ``table``, in the order in which they fire."""
     return [
         name
         for (name,) in execute(
@@ -51,13 +54,13 @@ def triggers_of(execute: Execute, table: str) -> list[str]:
 
 
 def table_of_trigger(execute: Execute, trigger: str) -> str:
-    """Return the table of a trigger, or an empty string."""
+    """Return the table to which ``trigger`` belongs; an empty string if there is no such trigger."""
     query = "SELECT event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
     return next((str(table) for (table,) in execute(f"{query} AND trigger_name = %s", (trigger,))), "")
 
 
 def list_objects(execute: Execute) -> list[tuple[str, str]]:
-    """Return kind and name of each table, view, sequence, trigger, routine and event: ``[("TABLE", "pet")]``."""
+    """Return kind and name of each table, view, sequence, trigger, routine and event, e.g. ``("TABLE", "pet")``."""
     queries = (
         ("table_type, table_name", "tables", "table_schema"),
         ("'TRIGGER', trigger_name", "triggers", "trigger_schema"),
@@ -72,11 +75,14 @@ def list_objects(execute: Execute) -> list[tuple[str, str]]:
 
 
 JOURNAL = f"{OWN_TABLES}journal"
-"""A table that exists while a run is under way, or after one was killed."""
+"""The journal's table. It exists while an upgrade or downgrade runs, and after one was killed."""
 
 
 def existing_tables(execute: Execute, *names: str) -> set[str]:
-    """Return those of these tables that exist; without ``names``, all tables and views, in lower case."""
+    """Return the ``names`` that are existing tables or views.
+
+    Without ``names``, return the names of all tables and views, in lower case.
+    """
     query = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
     if not names:
         return {name.lower() for (name,) in execute(query)}
@@ -85,7 +91,7 @@ def existing_tables(execute: Execute, *names: str) -> set[str]:
 
 
 def heads_as_text(execute: Execute) -> str:
-    """Return the revisions that the database is at: ``"a1,b1"``."""
+    """Return the database's current revisions, sorted and joined: ``"a1,b1"``; an empty string if there are none."""
     schema, name = version_table()
     query = "SELECT 1 FROM information_schema.tables WHERE table_schema = coalesce(%s, DATABASE()) AND table_name = %s"
     if not execute(query, (schema, name)):
@@ -95,12 +101,12 @@ def heads_as_text(execute: Execute) -> str:
 
 
 def as_text(heads: Iterable[str]) -> str:
-    """Return ``"a1,b1"``, sorted: the same heads are always the same text."""
+    """Return the revisions ``heads`` sorted and joined by commas: ``"a1,b1"``."""
     return ",".join(sorted(heads))
 
 
 def drop_all(execute: Execute) -> None:
-    """Drop all objects except the marks of a scratch database and of a restore."""
+    """Drop all tables, views, routines and events, except this package's marker tables SCRATCH and RESTORE."""
     found = list_objects(execute)
     with temporary_settings(execute, {"foreign_key_checks": 0}):
         for kind, name in found:
@@ -109,5 +115,5 @@ def drop_all(execute: Execute) -> None:
 
 
 def quoted(name: str) -> str:
-    """Return the name as SQL."""
+    """Return ``name`` in backticks, for use in SQL."""
     return f"`{name.replace('`', '``')}`"

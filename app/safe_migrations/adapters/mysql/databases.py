@@ -1,4 +1,4 @@
-"""Other databases of a MySQL or MariaDB server."""
+"""Scratch databases on a MySQL or MariaDB server, in which revisions are rehearsed."""
 
 import secrets
 from contextlib import suppress
@@ -16,7 +16,10 @@ SYSTEM = ("information_schema", "performance_schema")
 
 
 class MySQLDatabases(Databases):
-    """The databases of the server. A statement may name any of them, if the user has rights there."""
+    """The databases on a MySQL or MariaDB server: creates and drops a scratch database and its user.
+
+    A statement can change any database in which its user has rights. So the scratch database's user has no others.
+    """
 
     # ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR (of files), ER_TABLEACCESS_DENIED_ERROR,
     # ER_COLUMNACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_PROCACCESS_DENIED_ERROR,
@@ -29,17 +32,24 @@ class MySQLDatabases(Databases):
     )
 
     def path(self, name: str) -> str:
-        """Return the name itself: a URL has it behind the server's."""
+        """Return ``name`` unchanged: in a URL, the database's name follows the server's."""
         return name
 
     def make(self, connection: Connection, name: str) -> None:
-        """Create it with the character set and collation of the database of ``connection``."""
+        """Create the database ``name``, with the character set and collation of the database of ``connection``.
+
+        Raise MigrationError if the user may not.
+        """
         charset, collation = connection.execute(text("SELECT @@character_set_database, @@collation_database")).one()
         with self.denials_refused():
             executing(connection)(f"CREATE DATABASE {quoted(name)} CHARACTER SET {charset} COLLATE {collation}")
 
     def login(self, connection: Connection, name: str, _original: Connection) -> URL:
-        """Create a user for the same hosts as the user of ``connection``."""
+        """Create a user with all rights in the database ``name`` and none elsewhere; return the user's login URL.
+
+        The new user may log in from the same hosts as the user of ``connection``. Raise MigrationError if the server
+        denies this.
+        """
         user, password = login_of(name), f"{secrets.token_urlsafe(24)}-aA1"  # as validate_password wants it
         pattern = quoted(name.replace("_", r"\_"))
         account = _account(connection, name)
@@ -49,7 +59,10 @@ class MySQLDatabases(Databases):
         return self.engine.url.set(username=user, password=password, database=name)
 
     def drop(self, connection: Connection, name: str) -> bool:
-        """Kill the sessions of a killed run, because a statement continues without its client."""
+        """Drop the database ``name`` and its user; return False if the database does not exist.
+
+        First kill all sessions in the database: the server continues a statement even if its client was killed.
+        """
         execute = executing(connection)
         for (number,) in execute("SELECT id FROM information_schema.processlist WHERE db = %s", (name,)):
             with suppress(DBAPIError):  # it may have ended
@@ -66,12 +79,15 @@ class MySQLDatabases(Databases):
         return bool(found)
 
     def clear(self, connection: Connection) -> None:
-        """Drop each table, view and routine: a user may not be allowed to create the database again."""
+        """Drop all tables, views and routines in the database of ``connection``, but not the database.
+
+        The user may not be allowed to create the database again.
+        """
         drop_all(executing(connection))
         connection.rollback()
 
     def has(self, connection: Connection, name: str) -> bool:
-        """Look among those that the user can see."""
+        """Return True if a database called ``name`` exists and the user can see it."""
         found = connection.scalar(
             text("SELECT 1 FROM information_schema.schemata WHERE schema_name = :name"), {"name": name}
         )
@@ -79,13 +95,16 @@ class MySQLDatabases(Databases):
         return found is not None
 
     def server(self, connection: Connection) -> str:
-        """Return its machine, its port and the folder of its data."""
+        """Return the server's host name, port and data folder, which identify it: ``"db1 3306 /var/lib/mysql/"``."""
         found = str(connection.scalar(text("SELECT CONCAT_WS(' ', @@hostname, @@port, @@datadir)")))
         connection.rollback()
         return found
 
     def confine(self, connection: Connection) -> None:
-        """Look at the grants and roles, and at the databases that the user can see, also by grants to everybody."""
+        """Raise MigrationError if the user of ``connection`` has a role, or rights outside the current database.
+
+        SHOW GRANTS lists the user's own rights. A database that the user can see reveals rights granted to everybody.
+        """
         execute = executing(connection)
         own = str(self.engine.url.database)
         outside = [name for (name,) in execute(SEEN) if name.lower() not in (own.lower(), *SYSTEM)]

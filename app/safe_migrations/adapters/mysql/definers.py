@@ -1,4 +1,7 @@
-"""The definers of views, triggers and routines, and whether this user may create these again."""
+"""The right to create objects of another definer.
+
+A definer is the account with whose rights a view, trigger, routine or event runs.
+"""
 
 from sqlalchemy.exc import DBAPIError
 
@@ -8,23 +11,26 @@ from .catalog import quoted
 from .session import Execute
 
 Definer = tuple[str, bool]
-"""A definer as SQL shows it, empty for this user; and whether it is one of a trigger or function, which are logged."""
+"""An account as SQL shows it (empty for the current user), and True if it defines a trigger or a function.
+
+A server with a binary log requires further rights to create triggers and functions.
+"""
 
 ASKS = f"{OWN_TABLES}asks"
 ER_NO_SUCH_TABLE, ER_VIEW_WRONG_LIST = 1146, 1353
 
 
-def privilege_error(execute: Execute, asked_for: Definer) -> str:
-    """Return the server's error if this user may not create objects of that definer, or an empty string.
+def privilege_error(execute: Execute, definer: Definer) -> str:
+    """Return the server's error message if the current user may not create objects with this definer.
 
-    The privileges differ by product and version, and MySQL also checks the definer's. So run statements that always
-    fail: the error shows whether the server rejected the privileges, which it checks first, or the statement.
+    Return an empty string if the user may. The rights differ by product and version, so run statements that always
+    fail: the server checks rights first, so its error is about rights or, if these suffice, about the statement.
     """
-    definer, is_logged = asked_for
+    account, is_logged = definer
     ((user,),) = execute("SELECT CURRENT_USER()")
     asked = {}
-    if definer and definer != "@".join(map(quoted, user.rsplit("@", 1))):
-        asked[f"CREATE DEFINER={definer} VIEW {ASKS} (a, b) AS SELECT 1"] = ER_VIEW_WRONG_LIST
+    if account and account != "@".join(map(quoted, user.rsplit("@", 1))):
+        asked[f"CREATE DEFINER={account} VIEW {ASKS} (a, b) AS SELECT 1"] = ER_VIEW_WRONG_LIST
     if is_logged:
         asked[f"CREATE TRIGGER {ASKS} BEFORE INSERT ON {ASKS} FOR EACH ROW SET @a = 1"] = ER_NO_SUCH_TABLE
     for statement, expected in asked.items():

@@ -1,4 +1,4 @@
-"""The dump of a MySQL or MariaDB database: SQL, written and run by the client programs of either product."""
+"""Backups of MySQL and MariaDB: SQL dumps, written by mysqldump or mariadb-dump, and run by mysql or mariadb."""
 
 import gzip
 import re
@@ -51,7 +51,10 @@ PIECE = 1 << 17
 
 
 class Dump:
-    """A dump of the database at ``url``, whose server is of ``product``, mysql or mariadb, and may be asked."""
+    """Writes, verifies and runs dumps of the database at ``url``.
+
+    ``product`` is "mysql" or "mariadb"; ``execute`` runs SQL in that database.
+    """
 
     def __init__(self, url: URL, product: str, execute: Execute) -> None:
         self.url = url
@@ -60,9 +63,10 @@ class Dump:
         self.package = PACKAGES[product]
 
     def write(self, file: Path, part: Part) -> None:
-        """Run mysqldump or mariadb-dump. Raise MigrationError, and OSError where the disk is full.
+        """Write a compressed dump of ``part`` of the database to ``file``, with mysqldump or mariadb-dump.
 
-        The table of revisions is the last one: a database into which half of the dump was put has no revision.
+        Raise MigrationError if the program is missing or fails, and OSError if the disk is full. The table
+        alembic_version comes last in the dump, so a database that was restored only in part has no revision.
         """
         path = self._program("mariadb-dump", "mysqldump")
         self._require_native(path)
@@ -80,7 +84,11 @@ class Dump:
                 self._write([path, *WRITE, *self._database(), revisions], target)
 
     def verify(self, file: Path) -> set[Definer]:
-        """Return who defined what is in it. Raise MigrationError unless it is complete and fits this server."""
+        """Return the definers of the views, triggers, routines and events in the dump ``file``.
+
+        Raise MigrationError if the dump is incomplete, if it is from the other product (MySQL or MariaDB), or if a row
+        is too large for the server.
+        """
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
         head, last = b"", b""
         definers: set[Definer] = set()
@@ -94,15 +102,16 @@ class Dump:
             raise not_whole(file, product, str(error)) from error
         server = HEAD.match(head)
         if server is None:
-            raise not_whole(file, product, "it does not begin like one of mysqldump")
+            raise not_whole(file, product, "it does not begin with the lines that mysqldump writes")
         if (b"MariaDB" in server[1]) != (self.product == "mariadb"):
-            raise not_whole(file, product, f"it is one of {server[1].decode(errors='replace')}")
+            other = {"mariadb": "MySQL", "mysql": "MariaDB"}[self.product]
+            raise not_whole(file, product, f"it was made on {other}, version {server[1].decode(errors='replace')}")
         if not last.startswith(b"-- Dump completed"):
-            raise not_whole(file, product, "its last line is missing")
+            raise not_whole(file, product, "its last line, '-- Dump completed', is missing")
         return definers
 
     def require_rights(self, definers: set[Definer]) -> None:
-        """Raise MigrationError if this user may not create what they have defined."""
+        """Raise MigrationError if the current user may not create views, triggers or the like with these definers."""
         refused = {
             name: why
             for name, is_logged in sorted(definers)
@@ -111,14 +120,18 @@ class Dump:
         if refused:
             ((user,),) = self.execute("SELECT CURRENT_USER()")
             raise MigrationError(
-                f"{user} may not create the backup's views, triggers, routines or events of the definer"
-                f" {', '.join(refused)}: {'; '.join(dict.fromkeys(refused.values()))}.",
-                "restore it as an administrator; the database was not touched:",
+                f"{user} may not create the backup's views, triggers, routines or events whose definer is"
+                f" {', '.join(name or user for name in refused)}: {'; '.join(dict.fromkeys(refused.values()))}.",
+                "restore the backup as an administrator; the database was not changed:",
                 "DATABASE_URL=mysql://root:PASSWORD@SERVER/DATABASE flask db restore FILE",
             )
 
     def run(self, file: Path, part: Part) -> None:
-        """Run it with mariadb or mysql. In a copy this user defines everything, so that nothing has more privileges."""
+        """Run the dump ``file`` with the program mysql or mariadb.
+
+        If ``part`` is not ALL (a copy for a rehearsal), leave out the definers: then the current user is the definer of
+        all objects, and no object has more rights than this user.
+        """
         path = self._program("mariadb", "mysql")
         # Not as an argument: it may begin with a dash, and MySQL's mysql reads options even after `--`.
         with self._running([path, *RUN, f"--database={self.url.database}"], stdin=subprocess.PIPE) as target:
@@ -142,46 +155,47 @@ class Dump:
             shutil.copyfileobj(source.stdout, target, PIECE)
 
     def _require_native(self, path: str) -> None:
-        """Raise ToolError if only the product's own program can dump this database.
+        """Raise ToolError if the program at ``path`` is the other product's and cannot dump this database.
 
-        MariaDB's writes values of MySQL's generated columns, which MySQL rejects. MySQL's writes MariaDB's sequences
-        after the tables that use them, and no history of tables.
+        MariaDB's program dumps values of generated columns, which MySQL rejects. MySQL's program dumps sequences after
+        the tables that use them, and leaves out the history of system-versioned tables.
         """
         if self.product == "mysql":
             own, other, what = "MySQL", "MariaDB", "generated columns"
             found = self._has_any("columns WHERE table_schema = DATABASE() AND extra LIKE %s", "% GENERATED")
         else:
-            own, other, what = "MariaDB", "MySQL", "sequences and the history of tables"
+            own, other, what = "MariaDB", "MySQL", "sequences and system-versioned tables"
             found = self._has_history() or self._has_any(f"{TABLES} AND table_type = %s", "SEQUENCE")
         if found:
             said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
             if ("MariaDB" in said) != (self.product == "mariadb"):
                 raise ToolError(
-                    f"{Path(path).name} is {other}'s, and cannot dump {what} of {own}.",
-                    f"install {own}'s own, of the package {self.product}-client.",
+                    f"this {Path(path).name} is {other}'s program, which cannot dump the {what} of {own}.",
+                    f"install {own}'s own program:",
+                    f"apt-get install {self.product}-client",
                 )
 
     def _has_history(self) -> bool:
         return self._has_any(f"{TABLES} AND table_type = %s", "SYSTEM VERSIONED")
 
     def _broken_views(self) -> list[str]:
-        """Return views that read what does not exist, or what this user may not read: the programs stop at them."""
+        """Return the views that cannot be read, e.g. because a table is missing: a dump program would stop at them."""
         found = []
         for kind, name in list_objects(self.execute):
             try:
                 if kind == "VIEW":
                     self.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 0")
             except DBAPIError as error:
-                log.info("The view %s does not work and is not in the backup: %s", name, summary(error))
+                log.info("View %s is left out of the backup, because reading it fails: %s", name, summary(error))
                 found.append(name)
         return found
 
     def _tables_elsewhere(self) -> list[str]:
-        """Return the tables whose rows are in other tables, or on other servers."""
+        """Return the tables whose storage engine keeps the rows in other tables, on other servers or in files."""
         found = self.execute(f"SELECT table_name, engine FROM information_schema.{TABLES} AND engine IS NOT NULL")
         elsewhere = [(name, engine) for name, engine in found if engine.upper() in ELSEWHERE]
         for name, engine in elsewhere:
-            log.info("Table %s is not copied: its rows are stored elsewhere (engine %s)", name, engine)
+            log.info("Table %s is not copied, because its engine %s stores the rows outside of the table", name, engine)
         return [name for name, _ in elsewhere]
 
     def _has_any(self, where: str, value: str) -> bool:
@@ -197,16 +211,19 @@ class Dump:
 
     @contextmanager
     def _running(self, args: list[str], **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run the program with the login in a private options file, and without the user's options files."""
+        """Run the program and arguments ``args``, and yield the process. ``pipes`` are its pipes, e.g. ``stdin``.
+
+        The program reads the login from a private options file, and ignores the user's own options files.
+        """
         with unnamed_file(self._login()) as (path, passed):
             login = f"--defaults-file={path}"
             with running([args[0], login, *args[1:]], self.package, pass_fds=passed, **pipes) as process:
                 yield process
 
     def _login(self) -> str:
-        """Return host, user and password as an options file has them.
+        """Return the text of an options file with host, port, user and password.
 
-        PyMySQL takes a socket only if it is named; the programs take one for the host localhost.
+        The protocol is given too: for the host localhost the programs would use a socket, where PyMySQL uses TCP.
         """
         given = {
             "protocol": "socket" if "unix_socket" in self.url.query else "tcp",
@@ -226,7 +243,10 @@ def _without_definer(match: re.Match[bytes]) -> bytes:
 
 
 def _whole_tables(pieces: Iterator[bytes], is_copy: bool) -> Iterator[bytes]:
-    """Yield the pieces, split so that none ends within a CREATE TABLE, with each table as _as_made() returns it."""
+    """Yield the text of ``pieces``, split so that each CREATE TABLE is whole, and rewritten by _cleaned_table().
+
+    ``is_copy`` is True if the dump makes a copy for a rehearsal.
+    """
     held = b""
     for piece in pieces:
         piece, held = held + piece, b""
@@ -234,16 +254,17 @@ def _whole_tables(pieces: Iterator[bytes], is_copy: bool) -> Iterator[bytes]:
             begin = piece.rfind(b"\nCREATE TABLE `")
             if begin >= 0 and b"\n)" not in piece[begin:]:
                 piece, held = piece[: begin + 1], piece[begin + 1 :]
-            piece = CREATE_TABLE.sub(lambda match: _as_made(match[0], is_copy), piece)
+            piece = CREATE_TABLE.sub(lambda match: _cleaned_table(match[0], is_copy), piece)
         yield piece
     yield held
 
 
-def _as_made(table: bytes, is_copy: bool) -> bytes:
-    """Return a CREATE TABLE without the database's name before sequences and without InnoDB's keys for foreign keys.
+def _cleaned_table(table: bytes, is_copy: bool) -> bytes:
+    """Return a CREATE TABLE without the indexes that InnoDB itself created for foreign keys.
 
-    InnoDB adds these keys again, and drops them once another index can serve; it never drops one that is written here.
-    A key named after its column may be InnoDB's or the user's: in a copy for a rehearsal it counts as InnoDB's.
+    InnoDB creates them again, and later drops them when another index replaces them; it never drops an index that the
+    dump creates. An index named after its column may be InnoDB's or the user's: remove it only if ``is_copy``, i.e. for
+    a rehearsal. Also remove the database's name before a sequence, e.g. in ``nextval(`app`.`numbers`)``.
     """
     table = NEXT_VALUE.sub(b"", table)
     listed = [columns for _, columns in KEY.findall(table)]
@@ -256,10 +277,10 @@ def _as_made(table: bytes, is_copy: bool) -> bytes:
 
 
 def _pieces(file: Path, most: int) -> Iterator[bytes]:
-    """Yield some whole lines of a compressed file at a time. Raise EOFError, OSError or zlib.error unless it is whole.
+    """Yield the text of a compressed file in pieces of whole lines.
 
-    Raise ToolError for a line longer than the ``most`` bytes that the server accepts: a small file may unpack to any
-    size.
+    Raise EOFError, OSError or zlib.error if the file is cut off or damaged. Raise ToolError for a line longer than the
+    ``most`` bytes that the server accepts, because a small file may unpack to any size.
     """
     parts: list[bytes] = []
     size = 0
@@ -270,9 +291,9 @@ def _pieces(file: Path, most: int) -> Iterator[bytes]:
             size += len(lines)
             if size >= most and (not end or max(map(len, b"".join(parts).split(b"\n"))) >= most):
                 raise ToolError(
-                    f"a row needs a statement larger than max_allowed_packet ({most / 1e6:.1f} MB), so it cannot be"
-                    " restored.",
-                    "raise the limit as the server's administrator, in its configuration too:",
+                    "the backup cannot be restored, because the INSERT for one of its rows is larger than the server's"
+                    f" max_allowed_packet ({most / 1e6:.1f} MB).",
+                    "as an administrator, raise this limit on the server and in its configuration file:",
                     "SET GLOBAL max_allowed_packet = 1073741824;",
                 )
             if end:

@@ -1,4 +1,4 @@
-"""Facts about MySQL and MariaDB."""
+"""The effects of DDL on MySQL and MariaDB, e.g. whether ALTER TABLE copies the table and blocks writes."""
 
 import re
 from dataclasses import replace
@@ -39,16 +39,19 @@ MYSQL_KINDS = {
     "TIMESTAMP": Kind("timestamp", 0),
     "TIME": Kind("time", 0),
 }
-"""By the manual, "Data Type Storage Requirements"."""
+"""The kind of each column type, by the type's name (MySQL manual, "Data Type Storage Requirements")."""
 
 CHARSET = re.compile(r" CHARACTER SET (\w+)| COLLATE ([^\W_]+)", re.IGNORECASE)
 DEFAULT_CHARSET = "utf8mb4"
 BYTES = {"latin1": 1, "ascii": 1, "binary": 1, "utf8": 3, "utf8mb3": 3, "ucs2": 2}
-"""How many bytes a character may take; in other character sets it is four."""
+"""The maximum number of bytes of a character, by character set. In all others it is four."""
 
 
 class MySQLFacts(Facts):
-    """By MySQL's manual, "Online DDL Operations", and by what MySQL 9.7 answers to ALGORITHM=INPLACE, LOCK=NONE."""
+    """The effects of DDL on MySQL.
+
+    Sources: its manual, "Online DDL Operations", and tests of ALGORITHM=INPLACE, LOCK=NONE on MySQL 9.7.
+    """
 
     product = dialect = "mysql"
     oldest = (8, 0)
@@ -67,7 +70,7 @@ class MySQLFacts(Facts):
     # "Data Type Default Values" in its manual.
     without_default: tuple[type[TypeEngine[Any]], ...] = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary)
     lengths_that_grow_free = 0
-    """A VARCHAR of at most this many bytes can grow past 255 bytes without a copy."""
+    """A VARCHAR of at most this many bytes can grow past 255 bytes without a copy of the table."""
 
     copied_changes = frozenset(
         {
@@ -80,31 +83,38 @@ class MySQLFacts(Facts):
             "the table",
         }
     )
-    """What copies the table, besides changes of type and defaults. Adding a primary key and NULL are done in place."""
+    """The changes for which ALTER TABLE copies the table, besides changes of type and of default.
+
+    Adding a primary key, and changing NOT NULL, do not copy the table.
+    """
 
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
-        """Return False: copying a table does not block reads."""
+        """Return False: a change of type may copy the table, but it never blocks reads."""
         return False
 
     @property
     def ignores_inline_references(self) -> bool:
-        """Return True before 9.0 (MySQL 9.0 release notes, WL#16130)."""
+        """Return True if the server ignores REFERENCES in a column's definition, as MySQL does before 9.0.
+
+        See the MySQL 9.0 release notes, WL#16130.
+        """
         return self.version < (9, 0)
 
     @property
     def alters_by_copy(self) -> bool:
-        """Return True if ALTER TABLE blocks writes while it copies a table."""
+        """Return True if ALTER TABLE blocks writes while it copies a table, as every version of MySQL does."""
         return True
 
     def copies(self, change: str) -> bool:
-        """Return True if ALTER TABLE copies the table for that change, and blocks writes until it is done."""
+        """Return True if ALTER TABLE copies the table for ``change``, e.g. "DROP PRIMARY KEY", and blocks writes."""
         return self.alters_by_copy and change in self.copied_changes
 
     def copies_for_type(self, before: TypeEngine[object] | None, after: TypeEngine[object]) -> bool:
-        """Return True for all but a VARCHAR that grows, values appended to an ENUM, and another name of the type.
+        """Return True if changing a column's type copies the table and blocks writes.
 
-        Measured with ALGORITHM=INPLACE, LOCK=NONE, as the tests do; VARCHAR past 255 bytes is crosses_length_bytes().
-        ``before`` is None if it is unknown.
+        It does not for a longer VARCHAR, values appended to an ENUM, or another name for the same type. (A VARCHAR that
+        grows past 255 bytes is left to crosses_length_bytes().) ``before`` is None if it is unknown. The tests measure
+        this with ALGORITHM=INPLACE, LOCK=NONE.
         """
         old, new = self._stored(before), self._stored(after)
         if old is None or new is None or not self.alters_by_copy:
@@ -116,21 +126,23 @@ class MySQLFacts(Facts):
         return charset != new_charset or not (in_place and appends)
 
     def stores_alike(self, one: TypeEngine[Any] | None, other: TypeEngine[Any] | None) -> bool:
-        """Return True if columns of both types are stored in the same way, whatever the types are called."""
+        """Return True if both types are stored in the same way, e.g. BOOL and TINYINT."""
         return self._stored(one) == self._stored(other)
 
     def copies_for_default(self, default: str) -> bool:
-        """Return True for anything in parentheses, numbers too; SQLAlchemy puts now() into parentheses."""
+        """Return True if adding a column with this default copies the table: any in parentheses does, e.g. ``(1)``.
+
+        SQLAlchemy writes now() in parentheses.
+        """
         return self.alters_by_copy and default.startswith("(")
 
     def crosses_length_bytes(
         self, before: TypeEngine[object] | None, after: TypeEngine[object], width: int | None = None
     ) -> bool:
-        """Return True if the table is copied because a text grows past 255 bytes: its length then takes two bytes.
+        """Return True if a VARCHAR or VARBINARY grows past 255 bytes, for which ALTER TABLE copies the table.
 
-        See the manual, "Online DDL Operations", VARCHAR.
-
-        ``width`` is the number of bytes that a character may take in the column, if that is known.
+        The stored length then takes two bytes instead of one (manual, "Online DDL Operations", VARCHAR). ``width`` is
+        the maximum number of bytes of a character in the column; None for that of the type's character set.
         """
         old, new = self._stored(before), self._stored(after)
         if not self.alters_by_copy or old is None or new is None:
@@ -143,29 +155,36 @@ class MySQLFacts(Facts):
         return same and self.lengths_that_grow_free < sizes[0] <= 255 < sizes[1] < inf
 
     def enum_values(self, type_: TypeEngine[object] | None) -> list[str]:
-        """Return the values of an ENUM or SET, in order; none for another type (MySQL manual, "The ENUM Type")."""
+        """Return the values of an ENUM or SET in order; an empty list for any other type."""
         kind = self.kind(type_)
         return list(kind.in_order) if kind is not None else []
 
     def width_of(self, table_name: str, column_name: str, schema: str | None) -> Select[tuple[int]]:
-        """Return a query on information_schema."""
+        """Return a query for the maximum number of bytes that a character takes in a column."""
         octets, characters = (column(f"character_{each}_length", Integer) for each in ("octet", "maximum"))
         found = _information("columns", table_name, schema).where(column("column_name") == column_name)
         return found.with_only_columns(octets // characters)
 
     def has_engine(self, engine: str, table_name: str, schema: str | None) -> Select[tuple[int]]:
-        """Return a query on information_schema."""
+        """Return a query that finds a row if the table has the storage engine ``engine``."""
         return _information("tables", table_name, schema).where(column("engine") == engine)
 
     def changed_by_update(self, table_name: str, schema: str | None) -> list[Select[tuple[int]]]:
-        """Find columns with ON UPDATE CURRENT_TIMESTAMP, and triggers."""
+        """Return two queries that find a row if an UPDATE of the table may change more than the columns that it sets.
+
+        One looks for columns with ON UPDATE CURRENT_TIMESTAMP, the other for triggers.
+        """
         follows = _information("columns", table_name, schema).where(column("extra").ilike("%on update%"))
         place = column("event_object_schema") == (func.database() if schema is None else schema)
         triggers = select(1).select_from(table("triggers", schema="information_schema"))
         return [follows, triggers.where(place, column("event_object_table") == table_name)]
 
     def redefines_column(self, operation: AlterColumnOp) -> bool:
-        """Return True for MODIFY and CHANGE, which Alembic uses for all but a default (alembic/ddl/mysql.py)."""
+        """Return True if Alembic writes ``operation`` as MODIFY or CHANGE, which repeats the column's whole definition.
+
+        Only a change of the default alone becomes ALTER COLUMN, which changes nothing else. On a DATETIME or TIMESTAMP
+        Alembic writes CHANGE for that too (alembic/ddl/mysql.py).
+        """
         kind = self.kind(operation.existing_type)
         return (
             operation.modify_name is not None
@@ -181,13 +200,13 @@ class MySQLFacts(Facts):
         )
 
     def kind(self, type_: TypeEngine[Any] | None) -> Kind | None:
-        """Return the kind of a type, which may be a SET."""
+        """Return the kind (family, size, values) of a type, including SET; None if the type is unknown."""
         if isinstance(type_, SET):
             return Kind("set", values=frozenset(type_.values), in_order=tuple(type_.values))
         return super().kind(type_)
 
     def _stored(self, type_: TypeEngine[Any] | None) -> tuple[Kind, str] | None:
-        """Return how a column of the type is stored, with its character set; None if it is unknown."""
+        """Return the kind and the character set in which a type is stored; None if the type is unknown."""
         kind = self.kind(type_)
         if kind is None:
             return None
@@ -198,12 +217,15 @@ class MySQLFacts(Facts):
         return kind, (found[1] or found[2] if found else DEFAULT_CHARSET).lower()
 
     def renaming(self, _kind: str, table: str, schema: str | None, old: str, new: str) -> str:
-        """Return the statement for both: a unique constraint is an index."""
+        """Return the statement that renames an index or a unique constraint, which is an index on this server."""
         return f"ALTER TABLE {self.quoted(table, schema)} RENAME INDEX {self.quoted(old)} TO {self.quoted(new)}"
 
 
 class MariaDBFacts(MySQLFacts):
-    """By MariaDB's Knowledge Base, "InnoDB Online DDL Overview", and by what MariaDB 10.11 answers."""
+    """The effects of DDL on MariaDB, where they differ from MySQL.
+
+    Sources: MariaDB's Knowledge Base, "InnoDB Online DDL Overview", and tests on MariaDB 10.11.
+    """
 
     product = dialect = "mariadb"
     oldest = (10, 5)
@@ -214,27 +236,33 @@ class MariaDBFacts(MySQLFacts):
     copied_changes = MySQLFacts.copied_changes - {"DROP AUTO_INCREMENT", "inline CHECK"}
 
     def _stored(self, type_: TypeEngine[Any] | None) -> tuple[Kind, str] | None:
-        """Return the same; JSON is another name of LONGTEXT (MariaDB documentation, "JSON Data Type")."""
+        """Return the kind and the character set in which a type is stored; None if the type is unknown.
+
+        JSON is stored as LONGTEXT (MariaDB documentation, "JSON Data Type").
+        """
         found = super()._stored(type_)
         return (Kind("text"), DEFAULT_CHARSET) if found and found[0].family == "json" else found
 
     @property
     def ignores_inline_references(self) -> bool:
-        """Return True before 10.5 (MDEV-20729)."""
+        """Return True if the server ignores REFERENCES in a column's definition: MariaDB before 10.5 (MDEV-20729)."""
         return self.version < (10, 5)
 
     @property
     def alters_by_copy(self) -> bool:
-        """Return False from 11.2 on: copying does not block writes (MariaDB documentation, "Online Schema Change")."""
+        """Return True if ALTER TABLE blocks writes while it copies a table, as MariaDB does before 11.2.
+
+        See the MariaDB documentation, "Online Schema Change".
+        """
         return self.version < (11, 2)
 
     def copies_for_default(self, default: str) -> bool:
-        """Return True for functions that give each row another value (DIFFERS)."""
+        """Return True if adding a column with this default copies the table, e.g. uuid() or nextval()."""
         return self.alters_by_copy and re.search(DIFFERS, default, re.IGNORECASE) is not None
 
 
 def _information(view: str, table_name: str, schema: str | None) -> Select[tuple[int]]:
-    """Return a query for a table in a view of information_schema."""
+    """Return a query that finds the table's rows in a view of information_schema, e.g. in "columns"."""
     return (
         select(1)
         .select_from(table(view, schema="information_schema"))
@@ -243,6 +271,6 @@ def _information(view: str, table_name: str, schema: str | None) -> Select[tuple
 
 
 def _bytes(kind: Kind) -> int:
-    """Return the bytes that a stored value takes: 1 or 2 for an ENUM; for a SET, one bit for each of its values."""
+    """Return how many bytes a stored value takes: 1 or 2 for an ENUM; for a SET, one bit per value, i.e. up to 8."""
     count = len(kind.in_order)
     return 1 + (count > 255) if kind.family == "enum" else next(size for size in (1, 2, 3, 4, 8) if count <= size * 8)

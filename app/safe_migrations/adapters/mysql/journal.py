@@ -1,8 +1,8 @@
-"""The journal of what a revision on MySQL or MariaDB is about to change, in the same database.
+"""The journal of a revision on MySQL or MariaDB: a record of its changes, from which undo.py can undo them.
 
-Each DDL statement commits there, so a revision that fails or is killed leaves what it has done. The journal has one
-entry for each object that the revision changes, with its SHOW CREATE before the first change, and copies of the values
-that a statement destroys. undo.py restores from that.
+The server commits each DDL statement, so the changes of a failed or killed revision remain in the database. The journal
+has one entry for each object that the revision changes, with the object's SHOW CREATE before the first change. Rows and
+values that a statement destroys are copied first. The journal and the copies are tables in the same database.
 """
 
 from copy import deepcopy
@@ -27,7 +27,7 @@ from .table_restore import Definition
 
 
 class Journal:
-    """The journal of one run; ``execute`` runs on the connection of the steps."""
+    """The journal of one upgrade or downgrade. ``execute`` runs SQL on the connection that its revisions use."""
 
     def __init__(self, execute: Execute) -> None:
         self.execute = execute
@@ -37,34 +37,37 @@ class Journal:
         self.to_commit = False
         self.copies = 0
         self.known_tables = existing_tables(execute)
-        """In lower case; a plain CREATE TABLE of any other name fails if it exists after all, and was not recorded."""
+        """The names of tables, in lower case. CREATE TABLE with another name needs no look-up for an existing table: if
+        there is one after all, the statement fails.
+        """
         self._begin_revision()
 
     def _begin_revision(self) -> None:
         self.objects: dict[tuple[str, str], Entry] = {}
-        """The entry of each object by its kind and the name that it has now."""
+        """The entry of each recorded object, by the object's kind and current name."""
         self.under_way: list[Entry] = []
-        """What the statement under way creates, renames, drops or changes for good."""
+        """Entries of the objects that the running statement creates, renames or drops, or whose rows it destroys."""
         self.unsaved: list[Entry] = []
-        """What the transaction that is open writes to the journal."""
+        """Entries that are not committed yet: they are written to the journal in the open transaction."""
         self.written: list[str] = []
-        """The statements that have changed rows since the last commit."""
+        """The statements since the last commit that changed existing rows."""
         self.rolled_back: list[str] = []
-        """Those of transactions that were rolled back."""
+        """The statements that changed existing rows in transactions that were then rolled back."""
         self.views_noted = False
 
     def step_done(self, heads: set[str]) -> None:
-        """Begin the next revision. The commit of the open transaction makes the last one final.
+        """Begin a new set of entries for the next revision, which starts at ``heads``.
 
-        After it the last revision's entries are invalid, because they have other heads. The commit is left to the next
-        statement, because DDL commits anyway, and a commit is the journal's largest cost on a server with a binary log.
+        The open transaction stores these heads; its commit makes the finished revision's entries invalid, because they
+        have other heads. The commit is left to the next statement: DDL commits anyway, and a commit is the journal's
+        largest cost on a server with a binary log.
         """
         self.entries.heads = as_text(heads)
         self._begin_revision()
         self.to_commit = True
 
     def committing(self) -> None:
-        """Record what the transaction that is about to be committed has changed."""
+        """Write unsaved entries and statements that changed rows to the journal, just before a transaction commits."""
         if self.session.watched and (self.written or self.unsaved):
             with self.session.unwatched():
                 self._note_written()
@@ -73,27 +76,31 @@ class Journal:
         self.to_commit = False
 
     def stop(self) -> None:
-        """Ignore what follows: it does not belong to the revision."""
+        """Stop recording: later statements do not belong to a revision."""
         self.session.watched = False
 
     def rolling_back(self) -> None:
-        """Commit what step_done() left to the next statement, and forget what is about to be rolled back."""
+        """Prepare for the rollback of the open transaction.
+
+        Commit the last finished revision, if that is still to be done, and move the statements since then from
+        ``written`` to ``rolled_back``.
+        """
         self.commit_last_step()
         self.rolled_back += self.written
         self.written = []
 
     def commit_last_step(self) -> None:
-        """Commit what step_done() left to the next statement."""
+        """Commit the last finished revision, if it is not committed yet (see step_done)."""
         if self.to_commit:
             with self.session.unwatched():
                 self.execute("COMMIT")
             self.to_commit = False
 
     def before(self, text: str, autocommit: bool = False) -> None:
-        """Record what the statement is about to change; that is committed with the transaction that it commits.
+        """Record the objects and rows that the SQL statement ``text``, which runs next, is going to change.
 
-        Raise UnsafeError, before it runs, if nothing could record what it, or what follows it, changes.
-        ``autocommit`` says whether the connection commits it by itself.
+        A DDL statement first commits the open transaction, which contains this record. ``autocommit`` is True if each
+        statement commits by itself. Raise UnsafeError for a statement that could not be undone, e.g. LOCK TABLES.
         """
         if not self.session.watched:
             return
@@ -104,7 +111,8 @@ class Journal:
         remedy, line = statement.refusal
         if remedy:
             shown = shorten(text, 200, placeholder=" ...")
-            raise UnsafeError(f"if the revision failed, this could not be undone: {shown}", remedy, line)
+            what = "this statement was not run, because a failed revision could not be undone after it"
+            raise UnsafeError(f"{what}: {shown}", remedy, line)
         self.statement = statement
         if statement.verb in ("SET", "USE"):
             self.session.forget()
@@ -128,7 +136,10 @@ class Journal:
             self._save()
 
     def _changes_existing_rows(self, statement: Statement) -> bool:
-        """Return True unless it writes to a table or only to columns that the revision itself created."""
+        """Return True if the statement may change values that existed before the revision.
+
+        Return False if the revision itself created the table, or the columns, to which the statement writes.
+        """
         entry = self.objects.get(("TABLE", statement.target))
         if entry is None or not statement.target:
             return True
@@ -158,7 +169,10 @@ class Journal:
         self.entries.save(*self.unsaved)
 
     def _note_objects(self, statement: Statement) -> None:
-        """Record what it names; of tables also what it destroys, and where it moves them."""
+        """Record the objects that ``statement`` names.
+
+        For a table, also record its new name, and copy the rows or values that the statement destroys.
+        """
         tables, last_id = [], self.last_id
         for kind, name in statement.objects:
             if name.startswith(OWN_TABLES):  # a script may change each table that an inspector lists
@@ -185,7 +199,10 @@ class Journal:
             self._created("TABLE", statement.objects[0][1])
 
     def _entry(self, kind: str, name: str) -> Entry | None:
-        """Return the entry of the object that has this name now; None if there is none, or only a temporary table."""
+        """Return the entry of the object whose current name is ``name``; add the entry if the journal has none yet.
+
+        Return None if the object does not exist, or is a temporary table.
+        """
         if (kind, name) not in self.objects:
             found = show_create(self.execute, kind, name)
             if found is None or found[0].startswith("CREATE TEMPORARY"):
@@ -194,7 +211,7 @@ class Journal:
         return self.objects[kind, name]
 
     def _created(self, kind: str, name: str) -> Entry:
-        """Return a new entry for what the statement under way creates."""
+        """Add an entry for an object that the running statement creates, and return it."""
         entry = self._new_entry(kind, name, None)
         entry.next = State(name)
         self.known_tables.add(name.lower())
@@ -202,7 +219,11 @@ class Journal:
         return entry
 
     def _note_table(self, statement: Statement, entry: Entry, place: str, now: str | None) -> None:
-        """Record the next state of a table, if the statement changes more than its text, which is ``now`` if known."""
+        """Record how ``statement`` changes a table's name or columns, and copy the rows or values that it destroys.
+
+        Do nothing if the statement does neither. ``place`` is the table's new name; ``now`` is its SHOW CREATE text, or
+        None if that is still to be read.
+        """
         following = deepcopy(entry.state)
         following.place = "" if statement.drops_tables else place
         first, was = entry.state.first_name, statement.renamed_columns
@@ -232,9 +253,9 @@ class Journal:
                 self.unsaved.append(entry)
 
     def _note_dependents(self, table: str, is_renamed: bool) -> None:
-        """Record the triggers of a table, and all views, which may read it: their texts may change with it.
+        """Record the triggers of ``table`` and all views, because their definitions may change with the table.
 
-        So may the foreign keys that refer to a table or a column that ``is_renamed``.
+        If the table or a column ``is_renamed``, also record the tables whose foreign keys refer to the table.
         """
         self._note_triggers(table)
         if not self.views_noted:
@@ -251,12 +272,15 @@ class Journal:
                 self._entry("TABLE", child)
 
     def _note_triggers(self, table: str) -> None:
-        """Record all triggers of a table, in their order, which no text of one shows."""
+        """Record all triggers of a table in the order in which they fire, which SHOW CREATE does not contain."""
         for trigger in triggers_of(self.execute, table) if table else []:
             self._entry("TRIGGER", trigger)
 
     def after(self) -> None:
-        """Record that the statement has run."""
+        """Record that the statement given to before() has succeeded.
+
+        The entries of the objects that it changed get their new state (name, columns).
+        """
         if not self.session.watched:
             return
         if self.statement.commits_implicitly:
@@ -281,9 +305,10 @@ class Journal:
                 self.unsaved.append(entry)
 
     def _settle_failure(self) -> None:
-        """If the last statement failed, delete entries of what it should have created: such objects are not its own.
+        """If the last statement failed, delete the entries of the objects that it should have created.
 
-        On MariaDB a DROP of several tables may have dropped some.
+        If such an object exists, another session created it, and an undo must not drop it. On MariaDB a failed DROP of
+        several tables may have dropped some of them: update the entries of these.
         """
         if not self.under_way:
             return
@@ -297,7 +322,7 @@ class Journal:
             self._settle(failed, [drops and entry.has_run(self.execute) for entry in failed])
 
     def fail(self) -> None:
-        """Complete the journal of a revision that has failed, and whose transaction is rolled back."""
+        """Record what undo() still needs to know, after a revision has failed and its transaction was rolled back."""
         self._settle_failure()
         self.session.reset_charsets()
         self.unsaved = [entry for entry in self.unsaved if entry.kind != ROWS]  # those were rolled back
@@ -308,7 +333,7 @@ class Journal:
                 self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted(name)}")
 
     def _note_not_transactional(self) -> None:
-        """Record the statements of the transaction that was rolled back that changed tables which cannot roll back."""
+        """Record rolled-back statements on tables without transactions (e.g. MyISAM): there the changes remain."""
         query = (
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND engine <> 'InnoDB'"
         )

@@ -1,7 +1,7 @@
-"""The entries of the journal: each object that a revision changes, as it was before the first change.
+"""The table that stores the journal: an entry for each object that a revision changes, as it was before.
 
-An entry is valid only while the database is at the heads at which its revision began. The commit of the new heads
-invalidates it, and no statement has to delete it.
+An entry is valid only while the database is at the heads at which the revision began. When the revision's new heads are
+committed, its entries become invalid without being deleted.
 """
 
 import json
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.exc import DBAPIError
 
 from ...console import log
+from ...errors import summary
 from ..base import OWN_TABLES
 from .catalog import JOURNAL, quoted, show_create
 from .session import Execute
@@ -26,10 +27,12 @@ COLUMNS = (
 
 @dataclass
 class Copy:
-    """A table with values that the revision destroys, under the names that their columns had at first.
+    """A copy, in the table ``table``, of rows or values that the revision destroys.
 
-    ``what`` are VALUES of ``columns``, to be found by the table's ``key``; or ROWS, which replace those that the table
-    has later if there is no key to find them by: these go into the table ``saved``.
+    ``what`` is VALUES for single ``columns``: an undo finds their rows by the primary ``key``. It is ROWS for whole
+    rows: an undo inserts missing rows or, if ``key`` is empty, replaces all rows of the table. ``columns`` and ``key``
+    are the names before the revision. ``saved`` is the table in which an undo saves rows before it overwrites them, and
+    ``progress`` is how far an interrupted undo has come.
     """
 
     table: str
@@ -42,9 +45,11 @@ class Copy:
 
 @dataclass
 class State:
-    """The state of an object: its present name, empty if it does not exist.
+    """The current state of a recorded object.
 
-    And for a table, the first name of each renamed column (empty for a new one), those of dropped ones, and copies.
+    ``place`` is its current name, empty if it does not exist. For a table, ``columns`` has the original name of each
+    renamed column by its current name, ``dropped`` the original names of dropped columns, and ``copies`` the copies of
+    its rows and values.
     """
 
     place: str
@@ -54,21 +59,22 @@ class State:
 
     @classmethod
     def of(cls, found: dict[str, object]) -> "State":
-        """Return the state that save() has written as a dictionary."""
+        """Return the State that Entries.save() has written to the journal as the dictionary ``found``."""
         copies = [Copy(**copy) for copy in found.pop("copies")]  # type: ignore[attr-defined]
         return cls(**found, copies=copies)  # type: ignore[arg-type]
 
     def first_name(self, column: str) -> str:
-        """Return the column's original name; an empty string for a new column with the name of a dropped one."""
+        """Return the name that ``column`` had before the revision; an empty string if it replaces a dropped column."""
         return self.columns.get(column, "" if column in self.dropped else column)
 
 
 @dataclass(eq=False)
 class Entry:
-    """An object under its first ``name``, with its first ``text``, or None if it did not exist; or of the kind ROWS a
-    statement that changed rows, which are not recorded.
+    """An object that the revision changes: its ``name`` and SHOW CREATE ``text`` from before the revision.
 
-    ``next`` is the state that the statement under way gives it, if it runs; ``before`` its text until then.
+    ``text`` is None if the object did not exist. ``state`` is the object's current state, ``next`` the state after the
+    running statement, and ``before`` the SHOW CREATE text before that statement. In an entry of the kind ROWS, ``text``
+    is a statement that changed rows, which an undo cannot restore.
     """
 
     id: int
@@ -84,24 +90,25 @@ class Entry:
         return f"{self.kind.lower()} {self.name}"
 
     def is_as_before(self, execute: Execute) -> bool:
-        """Return True if the object has its first text again, or does not exist again."""
+        """Return True if the object is the same as before the revision, or did not exist then and does not now."""
         text, _ = show_create(execute, self.kind, self.name) or ("", None)
         return without_counter(text) == without_counter(self.text or "")
 
     def drop(self, execute: Execute) -> None:
-        """Drop the object that has its first name, if there is one."""
+        """Drop the object with this entry's kind and name, if it exists."""
         execute(f"DROP {self.kind} IF EXISTS {quoted(self.name)}")
 
     def settle(self, has_run: bool) -> None:
-        """Let the next state be the state, if the statement under way has run."""
+        """If the last statement ``has_run``, make ``next`` the current state; otherwise discard ``next``."""
         if self.next is not None and has_run:
             self.state = self.next
         self.next = None
 
     def has_run(self, execute: Execute) -> bool:
-        """Return True if the database shows that the statement has run, although its result was not received.
+        """Return True if the object shows that the last statement on it has taken effect.
 
-        What it creates exists then; what it moves, drops or changes is not what it was, under its present name.
+        An object that the statement creates then exists; any other object no longer has the definition ``before`` under
+        its old name.
         """
         if self.next is None:
             return False
@@ -110,9 +117,10 @@ class Entry:
 
 
 class Entries:
-    """The table JOURNAL, by way of ``execute``; where it commits, that is said.
+    """Reads and writes the entries in the journal's table; ``execute`` runs the SQL.
 
-    ``heads`` are those with which the revision began: ``"a1,b1"``.
+    ``heads`` are the heads of the database when the current revision began: ``"a1,b1"``. Only create() and
+    discard() commit.
     """
 
     def __init__(self, execute: Execute, heads: str) -> None:
@@ -120,13 +128,13 @@ class Entries:
         self.heads = heads
 
     def create(self) -> int:
-        """Create the table, unless a run that was killed has left it; return the largest id."""
+        """Create the journal's table if it does not exist, and return the largest id in it, 0 if it is empty."""
         self.execute(f"CREATE TABLE IF NOT EXISTS {JOURNAL} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
         ((last,),) = self.execute(f"SELECT coalesce(max(id), 0) FROM {JOURNAL}")
         return int(last)
 
     def save(self, *entries: Entry) -> None:
-        """Write the entries, in the transaction that is open."""
+        """Insert or replace these entries in the journal's table, in the open transaction."""
         values: list[object] = []
         for entry in entries:
             state = json.dumps([entry.state, entry.next, entry.before], default=vars)
@@ -138,11 +146,11 @@ class Entries:
             )
 
     def forget(self, entry: Entry) -> None:
-        """Delete the entry, in the transaction that is open."""
+        """Delete the entry from the journal's table, in the open transaction."""
         self.execute(f"DELETE FROM {JOURNAL} WHERE id = %s", (entry.id,))
 
     def read(self) -> list[Entry]:
-        """Return those of the revision under way, in their order."""
+        """Return the entries of the revision that began at ``heads``, in the order in which they were recorded."""
         query = f"SELECT id, kind, name, text, settings, state FROM {JOURNAL} WHERE heads = %s ORDER BY id"
         found = []
         for number, kind, name, text, settings, states in self.execute(query, (self.heads,)):
@@ -153,11 +161,14 @@ class Entries:
         return found
 
     def forget_finished(self) -> None:
-        """Delete those of finished revisions, in the transaction that is open."""
+        """Delete the entries of finished revisions (those with other ``heads``), in the open transaction."""
         self.execute(f"DELETE FROM {JOURNAL} WHERE heads <> %s", (self.heads,))
 
     def discard(self) -> None:
-        """Drop the table and all copies, the table last: while it exists, they are known. Commits."""
+        """Delete all entries, commit, and drop the copies and then the journal's table.
+
+        The journal's table is last: as long as it exists, the next run drops copies that are left.
+        """
         copies = self.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
             f" AND LEFT(table_name, {len(COPY)}) = '{COPY}'"
@@ -168,4 +179,5 @@ class Entries:
             for name in [*(name for (name,) in copies), JOURNAL]:
                 self.execute(f"DROP TABLE IF EXISTS {name}")
         except DBAPIError as error:
-            log.info("The tables %s* are not needed any more, but could not be dropped: %s", OWN_TABLES, error.orig)
+            said = "Could not drop the tables %s and %s_*, which are not needed any more: %s. The next run tries again"
+            log.info(said, JOURNAL, COPY, summary(error))

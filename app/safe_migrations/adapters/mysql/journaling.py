@@ -1,4 +1,4 @@
-"""The steps of a run, with a journal of each statement, and the undo if one fails."""
+"""The recording of each statement of an upgrade or downgrade in the journal, and the undo of a revision that fails."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +17,9 @@ from .undo import undo
 
 @contextmanager
 def journaled(connection: Connection, execute: Execute) -> Iterator[StepDone]:
-    """Record the statements on ``connection`` in a journal, by ``execute``; undo them if the body raises.
+    """Record in a journal what statements on ``connection`` change; if the body raises, undo the unfinished revision.
 
-    Yield the function to call when a step is done.
+    Yield the function to call with the new heads when a revision is done. ``execute`` runs the journal's own SQL.
     """
     _read_committed(connection)
     journal = Journal(execute)
@@ -36,9 +36,9 @@ def journaled(connection: Connection, execute: Execute) -> Iterator[StepDone]:
 
 
 def _read_committed(connection: Connection) -> None:
-    """Set READ COMMITTED, so that copying a table does not lock its rows.
+    """Set the isolation level READ COMMITTED, so that copying a table does not lock its rows.
 
-    Not where the binary log has the format STATEMENT: the server then refuses writes (error 1665).
+    Leave it unchanged if the binary log has the format STATEMENT: the server would refuse writes (error 1665).
     """
     found = connection.execute(text("SHOW VARIABLES WHERE variable_name IN ('log_bin', 'binlog_format')"))
     settings = {value for _, value in found}
@@ -49,7 +49,7 @@ def _read_committed(connection: Connection) -> None:
 
 @contextmanager
 def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
-    """Show the journal each statement of the steps, and what ends a transaction otherwise."""
+    """Call the methods of ``journal`` at each statement, commit and rollback on ``connection``."""
 
     def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
         # What the driver gets has parameters, and therefore each % twice.
@@ -75,8 +75,8 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
 
 
 def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:
-    """Undo what was done before ``error``, and add to the error what could not be undone."""
-    left = "Its changes remain; the next run rolls them back."
+    """Undo the revision that failed with ``error``, and add to the error's message what could not be undone."""
+    left = "The changes of the failed revision remain in the database; the next upgrade or downgrade rolls them back."
     if connection.invalidated:
         # Another session could overtake the last statement, for the server may still be running that.
         add_to(error, left)
@@ -86,10 +86,11 @@ def _undo(connection: Connection, journal: Journal, error: BaseException) -> Non
         journal.fail()
         outcome = undo(journal.execute, journal.entries.heads)
     except DBAPIError as failure:
-        add_to(error, f"{left} ({summary(failure)})")
+        add_to(error, f"{left} Rolling them back now failed: {summary(failure)}")
         return
     lines = outcome.lines()
     if outcome.restored:
-        log.info("Rolled back: %s%s", ", ".join(outcome.restored), "" if lines else "; the database is as it was")
+        whole = "" if lines else "; the database is as it was before this revision"
+        log.info("Rolled back: %s%s", ", ".join(outcome.restored), whole)
     for line in lines:
         add_to(error, line)
