@@ -514,7 +514,7 @@ def test_restore_fails_half_way(project: Project, engine: Engine, backend: str) 
     content = gzip.compress(b"".join([*lines[:middle], b"nonsense;\n", *lines[middle:]]))
     done = project.db("restore", "--yes", str(renamed(backup, content)))
     assert (1, False) == (done.returncode, "Traceback" in done.stderr)
-    assert "a restore is running, or was interrupted" in project.db("status").stdout
+    assert " is running, or was interrupted" in project.db("status").stdout
     for command in ("upgrade", "check", "migrate", "rehearse"):
         assert "a restore was interrupted: this database is incomplete" in project.db(command).stderr, command
     project.db("restore", "--yes", str(renamed(backup, content)))

@@ -274,7 +274,7 @@ class Adapter(ABC):
     def interrupted(self, connection: Connection) -> str:
         """Return words about a run or restore that is in progress or was killed; an empty string without one."""
         file = self.broken_restore(connection)
-        return f"a restore is running, or was interrupted: that of {file}" if file else ""
+        return f"a restore of {file} is running, or was interrupted" if file else ""
 
     def broken_restore(self, _connection: Connection) -> str:
         """Return the backup file whose restore is running or was interrupted; an empty string if none is."""
