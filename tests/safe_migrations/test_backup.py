@@ -143,7 +143,7 @@ def test_round_trip(project: Project, engine: Engine, backend: str) -> None:
     fill(engine, backend)
     before = state(engine)
     project.write(*A1)
-    assert "Backup instance/backups/" in project.ok("upgrade")
+    assert "Wrote backup instance/backups/" in project.ok("upgrade")
     run(engine, *WRECK)
     (backup,) = found(project)
     assert f"backup    {backup}\n" in project.db("status").stdout
@@ -230,7 +230,7 @@ def test_keep_after_failures(project: Project, engine: Engine, failure: str) -> 
     assert 3 == len(after)
     (own,) = set(after) - set(before)
     lines = [line for line in errors[-1].splitlines() if "Removed backup" in line]
-    assert [f"the run was rolled back, and {own.name} is of the same revision"] == [
+    assert [f"the run was rolled back, and the backup {own.name} has the same revision"] == [
         line.partition(": ")[2] for line in lines
     ]
 
@@ -337,7 +337,7 @@ def test_no_room_for_the_database(project: Project, engine: Engine) -> None:
     before = state(engine)
     said = limited(project, 100000, "restore", "--yes", large).stderr
     assert "test.db cannot be written to its end" in said
-    assert "no backup can be written" not in said
+    assert "cannot write to the backup folder" not in said
     assert before == state(engine)
 
 
@@ -421,7 +421,7 @@ def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path) -> No
     comment = b"COMMENT ON TABLE public.kept IS '" + b"x" * 200 + b"';"
     command = f"SELECT 1;\n\\! touch {ran}\n".encode()
     crafted = renamed(backup, backup.read_bytes().replace(comment, command + b"-" * (len(comment) - len(command))))
-    assert "Nothing was changed." in failed(project, "restore", "--yes", str(crafted))
+    assert "The database was not changed." in failed(project, "restore", "--yes", str(crafted))
     assert not ran.exists()
     assert before == state(engine)
 
@@ -491,7 +491,7 @@ def test_restore_waits_too_long(project: Project, engine: Engine, database: str)
             holder.execute(text("SELECT * FROM two"))
         done = project.db("restore", "--yes", str(backup))
         holder.rollback()
-    assert (1, False, True) == (done.returncode, "Traceback" in done.stderr, "Nothing was changed." in done.stderr)
+    assert (1, False, True) == (done.returncode, "Traceback" in done.stderr, "database was not changed." in done.stderr)
     assert engine.dialect.name == "sqlite" or "other sessions hold a lock that this needs (session " in done.stderr
     assert (before, [backup]) == (state(engine), files(project))
     project.ok("restore", "--yes", str(backup))
@@ -915,7 +915,7 @@ def test_more_objects_than_locks(project: Project, engine: Engine, database: str
     said = r"ERROR:  out of shared memory\nHINT:  You might need to increase max_locks_per_transaction."
     path = with_program(tmp_path / "bin", "psql", f"printf '{said}' >&2; exit 3")
     said = failed(project, "restore", "--yes", found(project)[0], PATH=path)
-    assert "Nothing was changed." in said
+    assert "The database was not changed." in said
     assert "    ALTER SYSTEM SET max_locks_per_transaction = " in said
     project.write(*A1)
     assert " ok\n" in project.db("rehearse").stdout

@@ -80,7 +80,7 @@ def test_backup_has_them(tenant: Project, database: str) -> None:
     line = f'ALTER ROLE "{make_url(tenant.environ["DATABASE_URL"]).username}" BYPASSRLS;'
     assert f"    {line}\n" in done.stderr
     run_on_server(make_url(database), line)
-    assert "Backup " in tenant.ok("upgrade", MIGRATION_REVIEW="enforce", MIGRATION_BACKUP="always")
+    assert "Wrote backup " in tenant.ok("upgrade", MIGRATION_REVIEW="enforce", MIGRATION_BACKUP="always")
     assert bodies(database) is None
     (file,) = (tenant.path / "instance" / "backups").glob("*.pgdump")
     tenant.ok("restore", str(file), "--yes", MIGRATION_BACKUP="never")

@@ -1,1 +1,1 @@
-"""Backups: written, verified, restored."""
+"""Backups of the database: how they are written, verified, pruned and restored."""

@@ -1,4 +1,4 @@
-"""Backup files: written completely or not at all, verified, listed and pruned."""
+"""Backup files: how they are written, named, verified, listed and pruned."""
 
 import hashlib
 import os
@@ -33,12 +33,12 @@ NAME = re.compile(
 
 
 def port_of(url: URL) -> int | None:
-    """Return the port in the URL, or the default one."""
+    """Return the port in the URL, or the default port of its database product; None for SQLite."""
     return url.port or DEFAULT_PORTS.get(url.get_backend_name())
 
 
 def name_of(url: URL) -> str:
-    """Return a name that only this database has: letters of its own name, and a hash of its location."""
+    """Return a unique name for the database: its own name and a hash of its address, e.g. ``app_1a2b3c4d``."""
     location = f"{url.host}:{port_of(url)}/{url.database}"
     letters = re.sub(r"\W+", "_", (url.database or "").rpartition("/")[2].removesuffix(".db"), flags=re.ASCII)
     return f"{letters.strip('_')[:24] or 'database'}_{hashlib.sha256(location.encode()).hexdigest()[:8]}"
@@ -46,9 +46,9 @@ def name_of(url: URL) -> str:
 
 @dataclass(frozen=True)
 class Backups:
-    """The backups of one database: ``NAME-UTC-REVISION[-by-hand]-CHECKSUM.SUFFIX`` in ``folder``.
+    """The backup files of one database, ``NAME-UTC-REVISION[-by-hand]-CHECKSUM.SUFFIX`` in ``folder``.
 
-    A successful run keeps ``keep`` of them, and all that ``flask db backup`` made.
+    A successful run keeps the newest ``keep`` automatic backups, and all that ``flask db backup`` made (by hand).
     """
 
     adapter: Adapter
@@ -57,22 +57,26 @@ class Backups:
 
     @property
     def name(self) -> str:
-        """Return the start of the files' names."""
+        """Return the NAME with which the backup files of this database begin, e.g. ``app_1a2b3c4d``."""
         return name_of(self.adapter.engine.url)
 
     def found(self) -> list[Path]:
-        """Return the backups, newest first; none if the folder does not exist."""
+        """Return the backup files of this database, newest first; an empty list if the folder does not exist."""
         named = {file: NAME.fullmatch(file.name) for file in self.folder.glob("*")}
         ours = (self.name, self.adapter.suffix)
         matching = (file for file, name in named.items() if name and name.group("database", "suffix") == ours)
         return sorted(matching, reverse=True)
 
     def newest(self) -> Path | None:
-        """Return the newest backup, or None."""
+        """Return the newest backup file, or None if the database has no backup."""
         return next(iter(self.found()), None)
 
     def make(self, database: Database, retry: RetryPolicy, by_hand: bool = False) -> Path:
-        """Write a backup and verify it. Raise MigrationError, and leave no file, if that fails. Hold the lock."""
+        """Write a backup, verify it, and return its path. The caller must hold the database's lock.
+
+        ``by_hand`` marks a backup as one of ``flask db backup``, which is never pruned. If the backup fails, delete the
+        unfinished file and raise MigrationError.
+        """
         connection, heads = database.connection, database.heads()
         now = datetime.now(UTC)
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
@@ -87,55 +91,60 @@ class Backups:
             _sync(partial)
             file = self.folder / f"{start}-{checksum.result()}{self.adapter.suffix}"
             partial.rename(file)
-        log.info("Backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
+        log.info("Wrote backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
         return file
 
     def verify(self, database: Database, file: Path) -> None:
-        """Raise MigrationError unless the backup ``file`` is complete."""
+        """Raise MigrationError if the backup ``file`` is damaged, incomplete, or does not have the name of a backup."""
         product, _ = database.product_and_version
         found = NAME.fullmatch(file.name)
         if found is None or found["suffix"] != self.adapter.suffix:
             raise not_whole(file, product, f"its name is not NAME-UTC-REVISION-CHECKSUM{self.adapter.suffix}")
         if _checksum(file) != found["sum"]:
-            raise not_whole(file, product, "its content does not have the checksum in its name")
+            raise not_whole(file, product, "its content does not match the checksum in its name")
         self.adapter.verify(database.connection, file)
         if found["database"] != self.name:
-            log.info("%s is a backup of another database (%s)", relative(file), found["database"])
+            log.info("%s is a backup of another database, %s", relative(file), found["database"])
 
     def prune(self, *spared: Path) -> None:
-        """Delete all automatic backups except ``keep`` and those ``spared``, after a successful run.
+        """Delete old automatic backups, except the newest ``keep`` and the files ``spared``. Call it after a success.
 
-        Several backups of one revision come from failed attempts: only the newest of each revision counts as new.
+        If failed attempts left several backups of one revision, all but the newest of them are deleted first.
         """
         automatic = self._automatic()
         newest = {_revision(file): file for file in reversed(automatic)}
         automatic.sort(key=lambda file: newest[_revision(file)] != file)  # a stable sort: newest first among equals
         for file in automatic[self.keep :]:
             if not any(other.exists() and file.samefile(other) for other in spared):
-                _remove(file, f"MIGRATION_BACKUP_KEEP is {self.keep}")
+                _remove(file, f"only the newest {self.keep} are kept (MIGRATION_BACKUP_KEEP)")
 
     def drop_repeated(self, file: Path) -> None:
-        """Delete ``file``, the backup of a run that was rolled back, if the backup before it is of the same revision.
+        """Delete ``file``, the backup of a run that was rolled back, if the previous backup has the same revision.
 
-        So a run that fails again and again does not fill the disk. The backup before the first attempt stays, because a
-        script may have committed something since then.
+        A run that fails repeatedly would otherwise fill the disk. The backup of the first attempt stays, because later
+        attempts may have committed changes.
         """
         before = next((other for other in self._automatic() if other.name < file.name), None)
         if before and _revision(before) == _revision(file):
-            _remove(file, f"the run was rolled back, and {before.name} is of the same revision")
+            _remove(file, f"the run was rolled back, and the backup {before.name} has the same revision")
 
     def _automatic(self) -> list[Path]:
         return [file for file in self.found() if not is_by_hand(file)]
 
     def _remove_partial(self, but: Path) -> None:
-        """Remove what a killed run left, including SQLite's journal; the lock keeps other commands from writing."""
+        """Delete the unfinished backup files of killed runs, except ``but``, which is being written."""
+        # SQLite's journals too; no other command writes a backup while this one holds the lock.
         for file in self.folder.glob(f"{self.name}-*{PARTIAL}*"):
             if file != but:
                 file.unlink()
 
 
 def before_steps(backups: Backups, database: Database, plan: Plan, retry: RetryPolicy) -> Path:
-    """Make the backup before the steps of ``plan``. Raise MigrationError if that fails."""
+    """Make a backup before the steps of ``plan`` run, and return its path.
+
+    Raise MigrationError if the backup fails. If a program such as pg_dump failed, the error also shows the command that
+    runs ``plan`` without a backup.
+    """
     try:
         return backups.make(database, retry)
     except ToolError as error:
@@ -148,24 +157,27 @@ def before_steps(backups: Backups, database: Database, plan: Plan, retry: RetryP
 
 
 def is_by_hand(file: Path) -> bool:
-    """Return True if ``flask db backup`` made ``file``."""
+    """Return True if ``flask db backup`` made the backup ``file``, rather than an upgrade or a restore."""
     found = NAME.fullmatch(file.name)
     return bool(found and found["by_hand"])
 
 
 def restore_line(file: Path) -> str:
-    """Return the command that restores ``file``."""
+    """Return the shell command that restores the backup ``file``."""
     return f"flask db restore {shlex.quote(relative(file))}"
 
 
 def revision_in_name(heads: tuple[str, ...]) -> str:
-    """Return the heads for a file name, with an underscore in place of characters that file names cannot have."""
+    """Return the heads as a part of a file name, e.g. ``1a2b+3c4d``; other characters become underscores."""
     return re.sub(r"[^\w.+]+", "_", heads_in_words(heads, "+"))
 
 
 @contextmanager
 def private(file: Path) -> Iterator[None]:
-    """Create ``file`` with mode 0600, and remove it at the end. Raise MigrationError if it cannot be created."""
+    """Create ``file`` empty and with mode 0600, and delete it at the end of the block, if it still has that name.
+
+    Raise MigrationError if the file cannot be created.
+    """
     try:
         with writing(file.parent):
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -180,19 +192,19 @@ def private(file: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Raise MigrationError for an OSError while a file in ``folder`` is written."""
+    """Turn an OSError in the block, which writes a file to ``folder``, into a MigrationError with a fix."""
     try:
         yield
     except OSError as error:
         raise MigrationError(
-            f"no backup can be written to {relative(folder)}: {error.strerror or error}.",
-            "free space or correct the permissions there, or name another folder; nothing was changed:",
+            f"cannot write to the backup folder {relative(folder)}: {error.strerror or error}.",
+            "free space on its disk or correct its permissions, or set another folder (the database was not changed):",
             "export MIGRATION_BACKUP_DIR=/path/of/a/folder",
         ) from error
 
 
 def _revision(file: Path) -> str:
-    """Return the revisions in a backup's name."""
+    """Return the REVISION part of the name of a backup file; an empty string if the file has no such name."""
     found = NAME.fullmatch(file.name)
     return found["revision"] if found else ""
 
@@ -212,7 +224,7 @@ def _sync(file: Path) -> None:
 
 
 def _checksum(file: Path) -> str:
-    """Return the CRC-32, which finds damage, not forgery. Raise OSError."""
+    """Return the CRC-32 of the file as eight hexadecimal digits; it detects damage, not forgery."""
     found = 0
     with file.open("rb") as opened:
         while piece := opened.read(1 << 20):

@@ -1,4 +1,4 @@
-"""The restore of a backup."""
+"""The restore of a backup: it backs up the present state, replaces the database and retries after lock time-outs."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from .files import Backups, restore_line
 
 
 def restore(backups: Backups, database: Database, using: Settings, file: Path) -> None:
-    """Replace the database with ``file``, which is verified already, after a backup of the present state.
+    """Back up the present state, then replace everything in the database with the verified backup ``file``.
 
-    There is no such backup if another restore was interrupted: then the database is not worth coming back to.
-    Raise MigrationError if the restore fails. It has a note that names that backup, or says that nothing was changed;
-    in that case the backup is removed.
+    The present state is not backed up if an earlier restore was interrupted, which left the database incomplete.
+    Raise MigrationError if the restore fails. A note on the error says that the database was not changed, or has the
+    command that restores the previous state.
     """
     adapter, connection = database.adapter, database.connection
     with locked(database, using.lock_wait):
@@ -31,18 +31,21 @@ def restore(backups: Backups, database: Database, using: Settings, file: Path) -
                 _load(database, using.retry, file)
         except BaseException as error:
             if _changed_nothing(database, error):
-                add_to(error, "Nothing was changed.")
+                add_to(error, "The database was not changed.")
                 if before:
                     before.unlink()
             elif before:
-                add_to(error, f"The state before the restore:\n    {restore_line(before)}")
+                add_to(error, f"To return to the state before this restore:\n    {restore_line(before)}")
             raise
         if before:
             backups.prune(file, before)
 
 
 def _load(database: Database, retry: RetryPolicy, file: Path) -> None:
-    """Load ``file``; retry the whole after a lock time-out, unless the adapter retries each statement by itself."""
+    """Replace the database with the backup ``file``. Raise MigrationError if a lock time-out remains after all retries.
+
+    The whole load is retried, except on MySQL and MariaDB, whose adapter retries each statement by itself.
+    """
 
     def timed_out(error: Exception) -> bool:
         return isinstance(error, LockTimeOutError) or is_lock_timeout(database, error)
@@ -59,7 +62,7 @@ def _load(database: Database, retry: RetryPolicy, file: Path) -> None:
 
 
 def _changed_nothing(database: Database, error: BaseException) -> bool:
-    """Return True if the database is certainly unchanged: not if the connection was lost during a statement."""
+    """Return True if a restore that failed with ``error`` certainly changed nothing; False if that is unknown."""
     if not isinstance(error, MigrationError) or (isinstance(error, ToolError) and error.lost_connection):
         return False
     try:
