@@ -253,7 +253,7 @@ def test_ordinary_statements(project: Project, place: Place, backend: str) -> No
     done = project.db("rehearse")
     with place.engine.connect() as connection:
         logs = backend == "mysql" and connection.scalar(text("SELECT @@log_bin > @@log_bin_trust_function_creators"))
-    assert (WAY_OUT if logs else " ok, one-way") in done.stdout, done.stdout + done.stderr
+    assert (WAY_OUT if logs else " ok, irreversible") in done.stdout, done.stdout + done.stderr
     assert before == place.states()
 
 
@@ -263,7 +263,7 @@ def test_search_path(project: Project, place: Place) -> None:
     place.run(place.engine, 'CREATE SCHEMA "{user}"', 'CREATE TABLE "{user}".doll (id INTEGER)')
     project.write(*place.script("ALTER TABLE doll ADD COLUMN name TEXT"))
     said = project.db("rehearse")
-    assert " ok, one-way" in said.stdout, said.stdout + said.stderr
+    assert " ok, irreversible" in said.stdout, said.stdout + said.stderr
 
 
 def users(place: Place, backend: str) -> list[str]:
@@ -284,7 +284,7 @@ def test_user_of_the_copy(project: Project, place: Place, backend: str) -> None:
     assert 1 == len(users(place, backend))
     project.write(*place.script("UPDATE toy SET note = note"))
     said = project.db("rehearse")
-    assert " ok, one-way" in said.stdout, said.stdout + said.stderr
+    assert " ok, irreversible" in said.stdout, said.stdout + said.stderr
     assert [] == users(place, backend)
 
 
@@ -335,7 +335,7 @@ def test_sequence(project: Project, place: Place) -> None:
     before = place.states()
     project.write(*place.script("INSERT INTO toy (id) VALUES (5)"))
     done = project.db("rehearse")
-    assert " ok, one-way" in done.stdout, done.stdout + done.stderr
+    assert " ok, irreversible" in done.stdout, done.stdout + done.stderr
     assert before == place.states()
 
 

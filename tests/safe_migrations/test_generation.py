@@ -618,7 +618,7 @@ def test_added_values(pets: Project, database: str, rows: Callable[[str], list[A
         script.read_text().partition("\n")[0].strip('"') for script in pets.scripts() if script not in scripts
     ]
     rehearsed = pets.ok("rehearse")
-    assert (2, 1) == (rehearsed.count(" ok"), rehearsed.count("type kind keeps the values that it got"))
+    assert (2, 1) == (rehearsed.count(" ok"), rehearsed.count("type kind keeps its new values, which no "))
     pets.ok("upgrade")
     pets.ok("downgrade", "-2")
     pets.ok("upgrade")

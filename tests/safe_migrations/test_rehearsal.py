@@ -196,7 +196,7 @@ BAD: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "values in other rows": (
         "op.execute('UPDATE loose SET b = 3 - b')",
         "pass",
-        "loose has its values in other rows than before",
+        "loose has the same values as before, but in other rows",
         (),
     ),
     "numbers with the same hash": (
@@ -216,7 +216,7 @@ BAD: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "sequence set back": (
         "op.execute(\"SELECT setval('user_id_seq', 1)\")",
         "pass",
-        'after its downgrade the counter of "user".id is at 1 instead of 3',
+        'after its downgrade the counter of "user".id is at 1 instead of 3, so its numbers would be reused',
         ("postgresql",),
     ),
     "grant that is gone": (
@@ -319,11 +319,11 @@ def test_no(
 
 
 def test_no_downgrade_at_all(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
-    """A script without downgrade() is one-way, and the scripts after it are rehearsed."""
+    """A script without downgrade() is irreversible, and the scripts after it are rehearsed."""
     name, text_of = revision("b1", FIRST, table("pet")[0])
     project.write(name, text_of.partition("def downgrade")[0])
     project.write(*revision("c1", "b1", *table("cat")))
-    assert ["ok, one-way: it has no downgrade()", "ok"] == [report.verdict for report in rehearsed()]
+    assert ["ok, irreversible: it has no downgrade()", "ok"] == [report.verdict for report in rehearsed()]
 
 
 def test_lost_on_stock(project: Project, engine: Engine) -> None:
@@ -342,9 +342,8 @@ def test_acknowledged(project: Project, engine: Engine, rehearsed: Callable[[], 
     project.write(*revision("b1", FIRST, up, down, 'safety_assured = {"drop-column": "moved to tag"}'))
     (report,) = rehearsed()
     assert [] == report.faults
-    assert "ok, drops toy.note, which has 1 values (drop-column: moved to tag), one-way: the old values are gone" == (
-        report.verdict
-    )
+    notes = "drops toy.note, which has 1 values (drop-column: moved to tag), irreversible: the old values are gone"
+    assert f"ok, {notes}" == report.verdict
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -409,7 +408,7 @@ def test_yes(project: Project, engine: Engine, backend: str) -> None:
     done = project.db("rehearse", names[-1])
     assert (0, len(GOOD)) == (done.returncode, len(re.findall(r" ok\b", done.stdout))), done.stdout + done.stderr
     assert [f"{name} " for name in names] == re.findall(r"^g\d\d ", done.stdout, re.MULTILINE)
-    assert "one-way: the old values are gone" in done.stdout
+    assert "irreversible: the old values are gone" in done.stdout
     assert before == state(engine)
     assert [] == databases(engine, backend, project)
     assert [] == list((project.path / "instance").glob("backups/*"))
@@ -548,7 +547,7 @@ def test_rights(project: Project, engine: Engine, backend: str) -> None:
         run_on_server(other, "DROP TABLE mine")
         interrupted(project, signal.SIGKILL)
         project.write(*revision("b1", FIRST, "pass"))
-        assert "which has the copy of a rehearsal that was killed" in project.ok("rehearse")
+        assert "in which a killed rehearsal had left its copy" in project.ok("rehearse")
         administrator = server.set(database=other.database)
         done = project.db("rehearse", MIGRATION_REHEARSAL_URL=administrator.render_as_string(hide_password=False))
         assert (1, True) == (done.returncode, "has rights outside of " in done.stderr), done.stderr

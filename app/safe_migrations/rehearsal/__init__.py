@@ -1,1 +1,1 @@
-"""Pending revisions up, down and up again on a scratch copy."""
+"""Rehearsals: pending revisions are upgraded, downgraded and upgraded again on a scratch copy of the database."""

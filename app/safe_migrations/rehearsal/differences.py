@@ -1,4 +1,4 @@
-"""Comparison of two snapshots: what an upgrade deleted, and what its downgrade did not bring back."""
+"""Comparison of snapshots: the data that an upgrade deleted, and the data that its downgrade did not restore."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from ..adapters.snapshot import Objects, Rows, Snapshot
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of data of ``name`` (``pet`` or ``pet.name``) by an upgrade, and the code of the rule for that."""
+    """A loss of data by an upgrade: the table or column, a description, and the code of the rule that it violates.
+
+    For example ``Loss("pet.name", "drops pet.name, which has 3 values", "drop-column")``.
+    """
 
     name: str
     what: str
@@ -16,7 +19,10 @@ class Loss:
 
 
 def differences(before: Objects, after: Objects) -> Iterator[str]:
-    """Yield ``index ix of pet is missing``, ``is new``, ``is A instead of B``; one line for a whole table."""
+    """Yield one line for each object that differs, e.g. ``index ix of pet is missing`` or ``column pet.age is new``.
+
+    A table that is missing or new gives one line, and none for its columns and indexes.
+    """
     changed = before.keys() ^ after.keys()
     tables = tuple(f" of {name.removeprefix('table ')}" for name in changed if name.startswith("table "))
     for name in sorted(before.keys() | after.keys()):
@@ -31,7 +37,10 @@ def differences(before: Objects, after: Objects) -> Iterator[str]:
 
 
 def losses(before: Snapshot, after: Snapshot) -> Iterator[Loss]:
-    """Yield the data that an upgrade deletes; a new table or column with the same fingerprints is a rename."""
+    """Yield a Loss for each table and column from which an upgrade deleted data.
+
+    Renames lose nothing: the new table or column has the same fingerprints, which are hashes of all values.
+    """
     new = [rows for name, rows in after.tables.items() if name not in before.tables]
     for table, rows in before.tables.items():
         now = after.tables.get(table)
@@ -46,7 +55,7 @@ def losses(before: Snapshot, after: Snapshot) -> Iterator[Loss]:
 
 
 def _is_renamed(old: Rows, new: Rows) -> bool:
-    """Return True if the new table has each column of the old one that had values, under any name."""
+    """Return True if the table ``new`` has as many rows as ``old``, and the same values, under any column names."""
     there = {fingerprint for _, fingerprint in new.values.values()}
     return new.count == old.count and all(fingerprint in there for count, fingerprint in old.values.values() if count)
 
@@ -63,7 +72,10 @@ def _lost_values(table: str, rows: Rows, now: Rows) -> Iterator[Loss]:
 
 
 def overwritten(before: Snapshot, after: Snapshot) -> Iterator[Loss]:
-    """Yield the columns in which an upgrade replaces values: not where it fills NULLs or changes the column."""
+    """Yield a Loss for each column in which an upgrade replaced values.
+
+    A column is skipped if its definition, its number of NULLs or the number of rows changed.
+    """
     for table, rows in before.tables.items():
         now = after.tables.get(table, Rows(0, {}))
         for column, (count, fingerprint) in rows.values.items():
@@ -75,7 +87,7 @@ def overwritten(before: Snapshot, after: Snapshot) -> Iterator[Loss]:
 
 
 def is_restored(loss: Loss, before: Snapshot, back: Snapshot) -> bool:
-    """Return True if the downgrade has brought back everything that the upgrade deleted."""
+    """Return True if the lost table or column has the same data in ``back``, after the downgrade, as in ``before``."""
     table, _, column = loss.name.rpartition(".")
     if loss.name in before.tables:
         return before.tables[loss.name] == back.tables.get(loss.name)
@@ -83,7 +95,11 @@ def is_restored(loss: Loss, before: Snapshot, back: Snapshot) -> bool:
 
 
 def not_restored(before: Snapshot, back: Snapshot, known: set[str]) -> Iterator[str]:
-    """Yield the data that differs after the downgrade, except in the tables and columns ``known`` to lose some."""
+    """Yield one line for each table, column and counter whose data the downgrade did not restore.
+
+    For example ``pet has 2 rows instead of 3``. Tables and columns in ``known``, whose loss is already reported, are
+    skipped.
+    """
     for table, rows in before.tables.items():
         now = back.tables.get(table)
         if now is None or table in known:
@@ -98,9 +114,9 @@ def not_restored(before: Snapshot, back: Snapshot, known: set[str]) -> Iterator[
         ]
         yield from (f"{name} has other values than before" for name in other)
         if rows.rows != now.rows and rows.values.keys() == now.values.keys() and not other:
-            yield f"{table} has its values in other rows than before"
+            yield f"{table} has the same values as before, but in other rows"
     for name, value in before.counters.items():
         column = name.removeprefix("the counter of ")  # the name of a counter that belongs to a column
         is_known = {column, column.rpartition(".")[0]} & known
         if name in back.counters and back.counters[name] < value and not is_known:
-            yield f"{name} is at {back.counters[name]} instead of {value}"
+            yield f"{name} is at {back.counters[name]} instead of {value}, so its numbers would be reused"

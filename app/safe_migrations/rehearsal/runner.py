@@ -1,4 +1,4 @@
-"""Each pending revision up, down and up again on a copy of the database, and what is wrong after each step."""
+"""The run of a rehearsal: upgrade, downgrade and upgrade each pending revision on a copy, and report faults."""
 
 import logging
 import time
@@ -31,14 +31,18 @@ SETTINGS = ("backup=never", "review=off", "lock_timeout=2", "lock_retries=1", "r
 # What to do instead, by the code of the rule.
 INSTEAD = {
     "drop-column": "stop using the column, deploy, and drop it in the next release.",
-    "drop-table": "rename the table, or drop it in the next release.",
-    "unbounded-data-change": "copy the rows to another table, and drop that in the next release.",
+    "drop-table": "stop using the table, deploy, and drop it in the next release.",
+    "unbounded-data-change": "first copy the rows to another table, and drop the copy in the next release.",
 }
 
 
 @dataclass
 class Report:
-    """The result for one revision: seconds, rows of all tables, faults, and notes that are not faults."""
+    """The result for one revision, with its faults, and notes that are not faults.
+
+    ``up`` and ``down`` are the seconds that upgrade and downgrade took; None if one failed or did not run. ``before``
+    and ``after`` are the number of rows in all tables before and after the upgrade.
+    """
 
     revision: str
     up: float | None = None
@@ -50,12 +54,15 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """Return ``no``, or ``ok`` with the notes."""
+        """Return ``no`` if there are faults, else ``ok`` and the notes, separated by commas."""
         return "no" if self.faults else ", ".join(["ok", *self.notes])
 
 
 class Rehearsal:
-    """A rehearsal on the database of ``adapter``, whose rows may be lost. The app's engine must be the adapter's."""
+    """A rehearsal on the database of ``adapter``, a scratch copy that may lose data.
+
+    The app's engine must have been replaced by that of ``adapter``, because migrations/env.py connects with the app's.
+    """
 
     def __init__(self, config: Config, adapter: Adapter) -> None:
         assert config.cmd_opts is not None
@@ -65,11 +72,14 @@ class Rehearsal:
         self.script = ScriptDirectory.from_config(config)
 
     def steps(self, destination: str = "heads") -> list[Script]:
-        """Return the revisions that an upgrade would run. Raise what Alembic raises for an unknown revision."""
+        """Return the revisions that an upgrade to ``destination`` runs. Raise CommandError if that does not exist."""
         return upgrades(self.script, destination, self._heads())
 
     def run(self, steps: list[Script]) -> Iterator[Report]:
-        """Yield a report on each of ``steps``, up to the first after which the database is not at the next one."""
+        """Rehearse the revisions ``steps`` in turn, and yield a report on each.
+
+        Stop if a revision is not applied at its end, because the next one cannot run without it.
+        """
         before: Snapshot | None = None
         for revision in steps:
             report = Report(revision.revision)
@@ -79,7 +89,7 @@ class Rehearsal:
                 return
 
     def drift(self) -> list[str]:
-        """Return the differences between the models and the database, if it is at head."""
+        """Return the differences between models and database, e.g. ``add_table pet``; none unless it is at head."""
         found: list[str] = []
 
         def compare(heads: tuple[str, ...], migration_context: MigrationContext) -> list[RevisionStep]:
@@ -92,7 +102,11 @@ class Rehearsal:
         return found
 
     def _rehearse(self, revision: Script, report: Report, before: Snapshot) -> Snapshot | None:
-        """Fill the report. Return the state at the end, so that no rows are read twice; None after a failure."""
+        """Upgrade, downgrade and upgrade ``revision`` again, and add the results to ``report``.
+
+        Return the snapshot at the end, which is the next revision's ``before``; None if a step failed. A revision that
+        has no downgrade is only upgraded.
+        """
         report.before = report.after = before.count
         report.up = self._run(revision, report, "upgrade")
         if report.up is None:
@@ -104,7 +118,7 @@ class Rehearsal:
         reason = "it has no downgrade()" if without_downgrade else irreversible_reason(Path(revision.path))
         if reason is not None:
             _report_losses([*lost, *overwritten(before, upgraded)], revision, report)
-            report.notes.append(f"one-way: {reason}".rstrip(": "))
+            report.notes.append(f"irreversible: {reason}".rstrip(": "))
             return upgraded
         report.down = self._run(revision, report, "downgrade")
         if report.down is None:
@@ -114,7 +128,7 @@ class Rehearsal:
         lost = [loss for loss in lost if not is_restored(loss, before, back)]
         _report_losses(lost, revision, report)
         irreversible = self._irreversible_changes(before, back)
-        report.notes += [f"{name} keeps the values that it got" for name in sorted(irreversible)]
+        report.notes += [f"{name} keeps its new values, which no downgrade can remove" for name in sorted(irreversible)]
         # MySQL keeps the index that a foreign key needed.
         tolerated = {f"key {name.removeprefix('foreign key ')} is new" for name in upgraded.objects}
         faults = [
@@ -129,7 +143,7 @@ class Rehearsal:
         return again
 
     def _irreversible_changes(self, before: Snapshot, after: Snapshot) -> dict[str, str]:
-        """Return the objects of ``before`` that changed in a way that no statement reverts."""
+        """Return the objects of ``before`` that no statement can change back, e.g. an enum with a new value."""
         return {
             name: text
             for name, text in before.objects.items()
@@ -137,7 +151,10 @@ class Rehearsal:
         }
 
     def _run(self, revision: Script, report: Report, what: str) -> float | None:
-        """Run a step as ``flask db upgrade`` would; return the seconds it took, or None after reporting a fault."""
+        """Run the step ``what`` (upgrade, downgrade or second upgrade) of ``revision``, and return its seconds.
+
+        If the step fails, add a fault to ``report`` and return None.
+        """
         step = RevisionStep(self.script.revision_map, revision, is_upgrade=what != "downgrade")
         started = time.monotonic()
         log.addFilter(_is_about_a_step)
@@ -169,7 +186,7 @@ class Rehearsal:
 
 
 def _report_losses(lost: Iterable[Loss], revision: Script, report: Report) -> None:
-    """Add notes on losses that the script acknowledges, and faults for the others."""
+    """Add each loss to ``report``: as a note if the script's ``safety_assured`` has its code, else as a fault."""
     assurances = Assurances(getattr(revision.module, "safety_assured", {}))
     for loss in lost:
         if loss.code in assurances.codes:
@@ -177,11 +194,11 @@ def _report_losses(lost: Iterable[Loss], revision: Script, report: Report) -> No
         else:
             report.faults.append(
                 f"its upgrade {loss.what} ({loss.code}).\nInstead: {INSTEAD[loss.code]}\n"
-                f"If that is intended, say so in {relative(Path(revision.path))}:\n"
+                f"If this is intended, add this line to {relative(Path(revision.path))}:\n"
                 f'    safety_assured = {{"{loss.code}": "why it is safe"}}'
             )
 
 
 def _is_about_a_step(record: logging.LogRecord) -> bool:
-    """Leave out the lines that each run logs at its start and at its end."""
+    """Return False for the log lines at the start and the end of each run, which a rehearsal hides."""
     return not record.msg.startswith(("Database ", "The database is at "))

@@ -1,4 +1,4 @@
-"""The scratch copy for a rehearsal: created, filled from the app's database, and dropped at the end."""
+"""The scratch copy of the app's database on which a rehearsal runs: created, filled, and dropped at the end."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,13 +18,16 @@ from ..settings import Settings
 
 @contextmanager
 def scratch_copy(database: Database, using: Settings, rows: bool) -> Iterator[Adapter]:
-    """Yield a copy of the database, with or without its rows. Hold the lock for rehearsals."""
+    """Create a scratch copy of the database, yield its adapter, and drop the copy at the end. Copy rows if ``rows``.
+
+    The caller must hold the lock for rehearsals, because all rehearsals of a database use the same copy.
+    """
     adapter, connection = database.adapter, database.connection
     schema, name = version_table()
     if schema not in (None, *adapter.schemas(connection)):
         raise MigrationError(
-            f"the table {name} is in another database ({schema}), and a rehearsal copies only one.",
-            "keep it in the app's own database: do not pass version_table_schema to Migrate(...).",
+            f"the table {name} is in another database, {schema}; a rehearsal copies only the app's own database.",
+            f"keep {name} in the app's own database: do not pass version_table_schema to Migrate(...).",
         )
     with ExitStack() as stack:
         url = stack.enter_context(_empty_database(database, using.rehearsal_url))
@@ -39,27 +42,28 @@ def scratch_copy(database: Database, using: Settings, rows: bool) -> Iterator[Ad
 
 @contextmanager
 def _empty_database(database: Database, given: URL | None) -> Iterator[URL]:
-    """Yield an empty database: ``given`` if that names one, else a new one on its server or on the app's.
+    """Yield the URL of an empty database for the copy; at the end, drop or empty that database.
 
-    On the app's server a new one has a user of its own.
+    If ``given`` (MIGRATION_REHEARSAL_URL) names a database, use that. Otherwise create one on the server of ``given``,
+    or on the app's server, there with a user who has rights in the new database only.
     """
     adapter = database.adapter
     name = _name(adapter.engine.url)
     if given is not None and _name(given) == name:
         raise MigrationError(
             "MIGRATION_REHEARSAL_URL names the app's own database.",
-            "name another one, or unset it to rehearse beside the app's database:",
+            "name another database, or unset it, and the rehearsal creates one on the app's server:",
             "unset MIGRATION_REHEARSAL_URL",
         )
     if given is not None and given.database:
-        with _borrowed(given) as url:
+        with _existing_database(given) as url:
             yield url
         return
     server = adapter_of(_engine(given.set(database=adapter.maintenance_database) if given else adapter.engine.url))
     try:
         with _connected(server.engine) as session:
             if server.databases.drop(session, name):
-                log.info("Removed %s, left by a rehearsal that was killed", name)
+                log.info("Removed the copy %s, which a killed rehearsal had left behind", name)
             server.databases.make(session, name)
             try:
                 url = server.engine.url.set(database=server.databases.path(name))
@@ -72,20 +76,24 @@ def _empty_database(database: Database, given: URL | None) -> Iterator[URL]:
 
 
 @contextmanager
-def _borrowed(url: URL) -> Iterator[URL]:
-    """Use an existing database, which has to be empty, or to have a rehearsal's mark; empty it at the end."""
+def _existing_database(url: URL) -> Iterator[URL]:
+    """Yield ``url``, an empty database that exists already, and empty it again at the end.
+
+    Until then the table SCRATCH marks the database. One that a killed rehearsal left with this mark is emptied first.
+    Raise MigrationError if any other database is not empty.
+    """
     engine = _engine(url)
     mark = Table(SCRATCH, MetaData(), Column("id", Integer))
     try:
         with _connected(engine) as connection:
             adapter = adapter_of(engine)
             if inspect(connection).has_table(SCRATCH):
-                log.info("Emptying %s, which has the copy of a rehearsal that was killed", masked(url))
+                log.info("Emptying %s, in which a killed rehearsal had left its copy", masked(url))
                 adapter.databases.clear(connection)
             elif _has_anything(adapter, connection):
                 raise MigrationError(
                     f"MIGRATION_REHEARSAL_URL names {masked(url)}, which is not empty.",
-                    "name an empty database, which a rehearsal may fill and empty, or none:",
+                    "name an empty database, which the rehearsal fills and empties again, or unset the setting:",
                     "unset MIGRATION_REHEARSAL_URL",
                 )
             mark.create(connection, checkfirst=True)
@@ -105,8 +113,8 @@ def _connected(engine: Engine) -> Connection:
         return engine.connect()
     except DBAPIError as error:
         raise MigrationError(
-            f"the database of the rehearsal, {masked(engine.url)}, cannot be reached: {summary(error)}",
-            "name a server, or an empty database, that this user can log in to:",
+            f"cannot connect to the database for the rehearsal, {masked(engine.url)}: {summary(error)}",
+            "set MIGRATION_REHEARSAL_URL to a server, or to an empty database, that its user can log in to:",
             f"export MIGRATION_REHEARSAL_URL={engine.dialect.name}://USER:PASSWORD@SERVER",
         ) from error
 
@@ -119,19 +127,19 @@ def _has_anything(adapter: Adapter, connection: Connection) -> bool:
 
 
 def _is_shared(database: Database, session: Connection, name: str) -> bool:
-    """Return whether ``session`` is on the app's server, or on one that has the database ``name`` too."""
+    """Return True if ``session`` is on the server of ``database``, or if that server has a database ``name``."""
     databases = database.adapter.databases
     same_server = databases.server(session) == databases.server(database.connection)
     return same_server or databases.has(database.connection, name)
 
 
 def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> None:
-    """Copy the schema and, if ``rows``, the rows; the copy is at the same heads in any case."""
+    """Copy the schema into ``scratch``, its rows only if ``rows``, but always the heads in alembic_version."""
     adapter, heads = database.adapter, database.heads()
     file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
     part = Part.COPY if rows else Part.SCHEMA
     with private(file), scratch.engine.connect() as target:
-        with reported("Copying", file):
+        with reported("Copying the database", file):
             with writing(file.parent):
                 adapter.dump(database.connection, file, using.retry, part)
             try:
@@ -146,7 +154,7 @@ def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> 
 
 
 def _name(url: URL) -> str:
-    """Return ``_migration_rehearsal_app_1a2b3c4d``: shorter than the 63 bytes that PostgreSQL allows for a name."""
+    """Return the name of the scratch database (at most 63 bytes), e.g. ``_migration_rehearsal_app_1a2b3c4d``."""
     return f"{SCRATCH}_{name_of(url)}".lower()
 
 
