@@ -336,7 +336,7 @@ def test_no_room_for_the_database(project: Project, engine: Engine) -> None:
         connection.connection.execute("VACUUM")
     before = state(engine)
     said = limited(project, 100000, "restore", "--yes", large).stderr
-    assert "test.db cannot be written to its end" in said
+    assert "test.db could not be written completely" in said
     assert "cannot write to the backup folder" not in said
     assert before == state(engine)
 

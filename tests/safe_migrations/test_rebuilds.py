@@ -383,7 +383,7 @@ def test_a_renamed_column(project: Project, name: str) -> None:
 def test_an_index_on_a_renamed_column(project: Project, sort: str) -> None:
     """An index follows a renamed column, without what Alembic does not read of it: that is refused."""
     with_table(project, PLAIN, f"CREATE INDEX ix ON pet (name {sort})")
-    assert "the index ix of pet cannot be put back after this change" in refused(project, RENAME)
+    assert "the index ix of pet cannot be recreated after this change" in refused(project, RENAME)
     drop = RENAME.replace(":\n", ":\n    batch.drop_index('ix')\n")
     project.write(*revision("b1", "a1", drop, more='safety_assured = {"rename-column": "a test"}'))
     project.ok("upgrade", **REVIEWED)

@@ -1,12 +1,12 @@
-"""SQLite. In the order in which to read:
+"""The adapter for SQLite. Read its modules in this order:
 
-adapter.py       what the rest of the package asks for
-lock.py          the lock of a file beside the database
-foreign_keys.py  foreign keys are off during a run, and checked at its end
-rebuilds.py      what batch mode would lose is put back, or the rebuild is refused
-table_texts.py   what the text of a CREATE TABLE says
+adapter.py       the class that the rest of the package calls
+lock.py          one command at a time: a locked file beside the database
+foreign_keys.py  foreign keys are not enforced during a run, but checked at its end
+rebuilds.py      table rebuilds of batch mode, without its losses, such as triggers
+table_texts.py   a parser for CREATE TABLE
 dump.py          backups: copies of all pages
-databases.py     scratch databases, for rehearsals
-snapshot.py      schema and rows, to compare
-facts.py         what reviews, generated scripts and rehearsals ask
+databases.py     scratch databases for rehearsals
+snapshot.py      reads the schema and the rows, to compare two states
+facts.py         limits of SQLite, and the effects of its ALTER TABLE
 """

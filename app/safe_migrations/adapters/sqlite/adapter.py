@@ -1,4 +1,4 @@
-"""The adapter for SQLite: a lock on a file beside the database, and a whole run in one transaction."""
+"""The adapter for SQLite: a whole run is one transaction, under a lock on a file beside the database."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from ...errors import UnsafeError
 from ...retry import RetryPolicy
 from ..base import Adapter, Lock, Part, listening
 from . import dump as backup
-from .dump import bare, file_of
+from .dump import driver_connection, file_of
 from .lock import FileLock
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
@@ -24,23 +24,23 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, does withou
 
 
 class SQLite(Adapter):
-    """SQLite has transactional DDL once Python's sqlite3 is kept from ending Alembic's transaction."""
+    """The adapter for SQLite, where a whole run, DDL included, is one transaction."""
 
     reruns = True
     log_in_may_hang = False
     suffix = ".sqlite"
 
     def options(self, judge: Callable[[UnsafeError], None]) -> dict[str, Any]:
-        """Return options for one transaction, and for rebuilds of tables."""
+        """Return options for Alembic: a run is one transaction; ``judge`` may refuse a loss in a table rebuild."""
         from .rebuilds import ON_LOSS  # Alembic finds the class there for rebuilds
 
         return {**super().options(judge), ON_LOSS: judge}
 
     @contextmanager
     def lock(self, _connection: Connection, what: str) -> Iterator[Lock]:
-        """Yield the lock of the file whose name is the database's and ``-migration-lock``, or ``-rehearsal-lock``.
+        """Yield a lock, not taken yet, on the file ``app.db-migration-lock``; for rehearsals ``app.db-rehearsal-lock``.
 
-        No other process sees a database in memory: its file is a temporary one.
+        For a database in memory the file is a temporary one, because no other process can use that database.
         """
         in_memory = isinstance(self.engine.pool, StaticPool)
         with TemporaryDirectory() if in_memory else nullcontext() as folder:
@@ -50,62 +50,65 @@ class SQLite(Adapter):
                 yield lock
 
     def is_lock_timeout(self, error: DBAPIError) -> bool:
-        """Return True for SQLITE_BUSY and SQLITE_LOCKED (sqlite.org/rescode.html)."""
+        """Return True if a lock caused the error: SQLITE_BUSY or SQLITE_LOCKED (sqlite.org/rescode.html)."""
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
     def in_transaction(self, connection: Connection) -> bool:
-        """Return what sqlite3 says."""
-        return bare(connection).in_transaction
+        """Return True if Python's sqlite3 reports an open transaction on the connection."""
+        return driver_connection(connection).in_transaction
 
     def blockers(self, _connection: Connection) -> tuple[str, str]:
-        """Return empty strings: SQLite does not show who holds a lock."""
+        """Return two empty strings, because SQLite does not show which session holds a lock."""
         return "", ""
 
     def version(self, _connection: Connection) -> tuple[str, str]:
-        """Return the version of the library."""
+        """Return ``("sqlite", VERSION)``, with the version of the SQLite library, e.g. ``3.45.1``."""
         return "sqlite", sqlite3.sqlite_version
 
     def has_rows(self, connection: Connection) -> bool:
-        """Return False for a database in memory too: it ends with its process, so no backup is needed."""
+        """Return True if a table of the app has rows; always False for a database in memory, which needs no backup."""
         return not isinstance(self.engine.pool, StaticPool) and super().has_rows(connection)
 
     def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Write an online backup; or create the schema alone in ``file``."""
+        """Copy the database into ``file``; only its schema, without rows, if ``part`` is Part.SCHEMA."""
         if part is Part.SCHEMA:
-            backup.write_schema(bare(connection), file)
+            backup.write_schema(driver_connection(connection), file)
         else:
-            backup.write(bare(connection), file, retry)
+            backup.write(driver_connection(connection), file, retry)
 
     def verify(self, _connection: Connection, file: Path) -> None:
-        """Run ``integrity_check`` on the file."""
+        """Raise MigrationError if the backup ``file`` is damaged or incomplete, according to integrity_check."""
         backup.verify(file)
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, _part: Part = Part.ALL) -> None:
-        """Copy the pages of the backup into the database, in one transaction."""
+        """Replace everything in the database with the backup ``file``, in one transaction."""
         connection.rollback()
-        backup.load(file, bare(connection), retry)
+        backup.load(file, driver_connection(connection), retry)
 
     @property
     def databases(self) -> "SQLiteDatabases":
-        """Return the databases in the folder of the app's database."""
+        """Return the interface that creates and drops scratch databases: files in the folder of the app's database."""
         from .databases import SQLiteDatabases
 
         return SQLiteDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Return the schema as PRAGMAs and texts show it, and the rows."""
+        """Return the schema and fingerprints of the rows, to compare with another snapshot; end the transaction."""
         from .snapshot import taken
 
-        found = taken(bare(connection))
+        found = taken(driver_connection(connection))
         connection.rollback()
         return found
 
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
-        """Begin each transaction with the write lock, and check foreign keys only at its end."""
+        """Prepare ``connection`` for a run: take the write lock at BEGIN, and check foreign keys only before COMMIT.
+
+        A statement waits ``retry.seconds`` for a lock. The yielded function does nothing; other databases need it.
+        """
         from .foreign_keys import foreign_keys_checked
 
-        below = bare(connection)
+        below = driver_connection(connection)
 
         def begin(connection: Connection) -> None:
             if below.isolation_level is not None:  # it is None in an autocommit block

@@ -1,4 +1,4 @@
-"""Backups of a SQLite database: copies of all pages, made by SQLite's online backup."""
+"""Backups of a SQLite database: copies of all pages, made with SQLite's online backup API."""
 
 import errno
 import shlex
@@ -15,20 +15,20 @@ from ...retry import RetryPolicy
 from ..base import not_whole
 
 
-def bare(connection: Connection) -> sqlite3.Connection:
-    """Return sqlite3's connection behind SQLAlchemy's."""
+def driver_connection(connection: Connection) -> sqlite3.Connection:
+    """Return the sqlite3 connection that SQLAlchemy's ``connection`` uses."""
     below = connection.connection.dbapi_connection
     assert isinstance(below, sqlite3.Connection)
     return below
 
 
 def file_of(engine: Engine) -> str:
-    """Return the path of the database file."""
+    """Return the path of the database file to which ``engine`` connects."""
     return str(engine.url.database).removeprefix("file:")
 
 
 def write(connection: sqlite3.Connection, file: Path, retry: RetryPolicy) -> None:
-    """Copy the database into ``file`` as it is at one moment. Raise MigrationError or OSError."""
+    """Copy the database into ``file``. Raise MigrationError if it stays locked, OSError if the disk is full."""
     try:
         with closing(sqlite3.connect(file)) as target:
             target.execute("PRAGMA journal_mode=OFF")  # a full disk would leave the journal behind
@@ -41,13 +41,13 @@ def write(connection: sqlite3.Connection, file: Path, retry: RetryPolicy) -> Non
 
 
 def write_schema(connection: sqlite3.Connection, file: Path) -> None:
-    """Write the schema of the database into ``file``."""
+    """Create the tables, indexes, views and triggers of the database in ``file``, without rows."""
     with closing(sqlite3.connect(file)) as target, target:
         copy_schema(connection, target)
 
 
 def copy_schema(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    """Create the objects of ``source`` in ``target``, in the order in which they were created, without rows."""
+    """Create the tables, indexes, views and triggers of ``source`` in ``target``, without rows."""
     made = source.execute(
         "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         " ORDER BY type <> 'table', rowid"
@@ -60,7 +60,7 @@ def copy_schema(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 
 def verify(file: Path) -> None:
-    """Raise MigrationError unless SQLite finds a complete database in the file."""
+    """Raise MigrationError if ``file`` is damaged, cut off or not a SQLite database."""
     try:
         with closing(_opened(file)) as found:
             result = [row[0] for row in found.execute("PRAGMA integrity_check")]
@@ -74,7 +74,10 @@ def verify(file: Path) -> None:
 
 
 def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:
-    """Replace the database with ``file`` in one transaction. Raise MigrationError if the disk is full."""
+    """Replace the database with ``file``, in one transaction.
+
+    Raise MigrationError if the database stays locked or its disk is full.
+    """
     with closing(_opened(file)) as source:
         try:
             _copy(source, connection, retry, connection)
@@ -82,8 +85,8 @@ def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None
             if not _is_disk_error(error):
                 raise
             raise MigrationError(
-                f"{_path(connection)} cannot be written to its end: {error}.",
-                "make room on its disk, then run the command again.",
+                f"the database {_path(connection)} could not be written completely: {error}.",
+                "free space on its disk, then run the command again.",
             ) from error
 
 
@@ -106,8 +109,10 @@ def _opened(file: Path) -> sqlite3.Connection:
 def _copy(
     source: sqlite3.Connection, target: sqlite3.Connection, retry: RetryPolicy, database: sqlite3.Connection
 ) -> None:
-    """Copy all pages. Raise MigrationError if others hold the file of ``database``, one of the two, for as long as
-    ``retry`` waits in all: sqlite3 itself would try for ever.
+    """Copy all pages of ``source`` to ``target``. Raise MigrationError if another process keeps ``database`` locked.
+
+    ``database`` is one of the two connections. The copy waits for its lock as long as all tries of ``retry`` together,
+    because sqlite3 itself would wait for ever.
     """
     end = time.monotonic() + retry.seconds * retry.tries
 
@@ -116,7 +121,7 @@ def _copy(
             held = _path(database)
             raise MigrationError(
                 f"the database file {held} is locked by another process.",
-                "wait until it has finished, or find it:",
+                "wait until that process has finished, then run the command again. To see which process it is:",
                 f"fuser -v {shlex.quote(held)}",
             )
 

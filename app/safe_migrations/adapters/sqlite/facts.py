@@ -1,4 +1,4 @@
-"""Facts about SQLite."""
+"""Facts about SQLite: its limits, and the effects of its ALTER TABLE."""
 
 import re
 from math import inf
@@ -12,7 +12,7 @@ CONSTANT = re.compile(r"[( ]*(?:[x]?'(?:[^']|'')*'|[+-]?[\d.]+(?:e[+-]?\d+)?|(?!
 
 
 class SQLiteFacts(Facts):
-    """By sqlite.org/lang_altertable.html."""
+    """The limits of SQLite, and the effects of its ALTER TABLE, according to sqlite.org/lang_altertable.html."""
 
     product = dialect = "sqlite"
     oldest = (3, 35)
@@ -25,9 +25,9 @@ class SQLiteFacts(Facts):
     widening = frozenset({("boolean", "integer"), ("integer", "boolean"), ("decimal", "float"), ("float", "decimal")})
 
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
-        """Return False: reads are not blocked until the commit."""
+        """Return False: SQLite rewrites a table without blocking reads; only COMMIT blocks them."""
         return False
 
     def is_constant(self, default: str) -> bool:
-        """Return True for a number, a string, a word such as TRUE; not for CURRENT_TIMESTAMP or an expression."""
+        """Return True for a number, a string or a word such as TRUE; False for CURRENT_TIMESTAMP and expressions."""
         return CONSTANT.fullmatch(default) is not None

@@ -9,22 +9,23 @@ from sqlalchemy import Connection
 
 from ...errors import MigrationError
 from ..base import listening
-from .dump import bare
+from .dump import driver_connection
 
 # How many rows the query to paste selects.
 SHOWN = 20
 
 Orphan = tuple[Any, ...]
-"""A row of ``foreign_key_check``: table, rowid, parent table, number of the key (sqlite.org/pragma.html)."""
+"""A row without its parent, as PRAGMA foreign_key_check shows it: table, rowid, parent table, number of the key."""
 
 
 @contextmanager
 def foreign_keys_checked(connection: Connection) -> Iterator[None]:
-    """Stop enforcing foreign keys, and raise MigrationError for a commit of new orphans. Begin outside a transaction.
+    """Do not enforce foreign keys in the block; before COMMIT, raise MigrationError if a transaction added orphans.
 
-    Batch mode drops tables to rebuild them: with foreign keys on, that runs ON DELETE on the rows that refer to them.
+    An orphan is a row that refers to a missing parent row. With foreign keys enforced, batch mode would run ON DELETE
+    CASCADE, because it drops a table to rebuild it. Call this outside a transaction.
     """
-    below = bare(connection)
+    below = driver_connection(connection)
     (enforced,) = below.execute("PRAGMA foreign_keys").fetchone()
     before: list[Orphan] | None = None
 
@@ -42,10 +43,10 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
         rows = ", ".join(str(orphan[1]) for orphan in new[:SHOWN] if orphan[0] == child)
         where = f" WHERE rowid IN ({rows})" if row is not None else ""  # a table WITHOUT ROWID has none
         raise MigrationError(
-            f"the run would leave orphans that were not there before: row {row} of {child} would refer to a row of"
-            f" {parent} that does not exist ({len(found) - len(before)} such rows).",
-            "correct what the script does to these rows, to their parents or to the foreign key. See the rows as they"
-            " are after the rollback:",
+            f"the run would break a foreign key: row {row} of {child} would refer to a row of {parent} that does not"
+            f" exist ({len(found) - len(before)} such rows).",
+            f"change the script so that it deletes or updates these rows of {child}, or keeps the rows of {parent}."
+            " The run was rolled back; to see the rows as they are now:",
             f"SELECT * FROM {connection.dialect.identifier_preparer.quote(child)}{where};",
         )
 
@@ -59,7 +60,7 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
 
 
 def _orphans(below: sqlite3.Connection) -> list[Orphan] | None:
-    """Return the rows whose parent does not exist; None if a foreign key refers to columns that are not unique."""
+    """Return all rows that refer to a missing parent; None if SQLite cannot check a key whose parent is not unique."""
     try:
         return list(below.execute("PRAGMA foreign_key_check"))
     except sqlite3.OperationalError:

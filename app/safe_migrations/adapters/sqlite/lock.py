@@ -1,4 +1,4 @@
-"""SQLite's lock: the operating system locks a file beside the database."""
+"""The lock on a SQLite database: a file beside the database, which the operating system locks."""
 
 import os
 import shlex
@@ -24,9 +24,10 @@ else:
 
 
 class FileLock(Lock):
-    """A lock on a file that stays empty, so it does no harm if the path leads to another file.
+    """A lock on the file ``path``, which the operating system frees when the process ends.
 
-    It is not removed either: two processes could then lock two files of the same name.
+    The file is never written, in case ``path`` is some other file. It is never deleted, because two processes could
+    then lock two files of the same name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +37,7 @@ class FileLock(Lock):
         self.path = path
 
     def take(self) -> bool:
-        """Take the lock if it is free, and set the time of the file."""
+        """Take the lock and set the time of the file. Return False at once if another process holds the lock."""
         try:
             take(self.file)
         except OSError:
@@ -46,17 +47,17 @@ class FileLock(Lock):
         return True
 
     def is_held(self) -> bool:
-        """Return whether the file still exists: another command would lock the one that replaced it."""
+        """Return False if the lock file was deleted or replaced, so that another command can lock a new file."""
         try:
             return os.path.samestat(os.fstat(self.file), self.path.stat())
         except OSError:
             return False
 
     def holder(self) -> tuple[str, str]:
-        """Return since when another process holds the lock, and the line that ends the process."""
+        """Return since when another process holds the lock, and a shell command that kills this process."""
         since = datetime.fromtimestamp(os.fstat(self.file).st_mtime)
         return f"another process, since {since:%H:%M:%S}", f"fuser -k {shlex.quote(str(self.path))}"
 
     def close(self) -> None:
-        """Free the lock."""
+        """Release the lock."""
         os.close(self.file)

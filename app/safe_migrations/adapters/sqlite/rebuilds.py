@@ -1,6 +1,7 @@
-"""Batch mode rebuilds a SQLite table from what SQLAlchemy reads of it: the rest is put back, or the rebuild refused.
+"""Rebuilds of SQLite tables by Alembic's batch mode, without losing what SQLAlchemy does not reflect.
 
 Alembic creates _alembic_tmp_x, copies the rows of x, drops x, renames the new table to x and creates the indexes again.
+What SQLAlchemy does not reflect, such as triggers, would be lost: this module recreates it, or refuses the rebuild.
 """
 
 import sqlite3
@@ -27,24 +28,24 @@ from sqlalchemy.util import set_creation_order
 
 from ...errors import MigrationError, UnsafeError, summary
 from ..base import double_quoted
-from .dump import bare, copy_schema
+from .dump import copy_schema, driver_connection
 from .table_texts import Clause, TableText, features
 
 ON_LOSS = "on_rebuild_loss"
-"""The option of ``context.configure()`` whose function gets the UnsafeError for a loss, and raises or accepts it."""
+"""The option of ``context.configure()`` for a function that gets the UnsafeError for a loss, and may raise it."""
 
 
 class RebuildImpl(SQLiteImpl):
-    """Alembic's implementation for SQLite, with rebuilds that lose nothing. Alembic finds it by ``__dialect__``.
+    """Alembic's implementation for SQLite, with table rebuilds that lose nothing. Alembic finds it by ``__dialect__``.
 
-    It raises UnsafeError for what would be lost, before anything changes, unless the option ON_LOSS accepts that.
+    A rebuild that would lose something raises UnsafeError, unless the function of the option ON_LOSS accepts the loss.
     """
 
     __dialect__ = "sqlite"
     rebuild: "Rebuild | None" = None
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
-        """Correct the new table before Alembic creates it, and check what would be lost."""
+        """Correct the new table before Alembic creates it, and refuse a rebuild that would lose something."""
         super().prep_table_for_batch(batch_impl, table)
         assert batch_impl.new_table is not None
         for constraint in sorted(batch_impl.new_table.constraints, key=_in_order):  # a set has no order
@@ -56,22 +57,22 @@ class RebuildImpl(SQLiteImpl):
         if self.connection is None or self.as_sql:
             return
         query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
-        if found := bare(self.connection).execute(query, (table.name,)).fetchone():
+        if found := driver_connection(self.connection).execute(query, (table.name,)).fetchone():
             self.rebuild = Rebuild(self.connection, batch_impl, found[0], self._refuse)
 
     def rename_table(self, old_table_name: str, new_table_name: str, schema: Any = None) -> None:
-        """Rename a table. If that ends a rebuild, put back what Alembic does not create."""
+        """Rename a table. If this is the end of a rebuild, recreate what Alembic does not, such as triggers."""
         rebuild, self.rebuild = self.rebuild, None
         if rebuild is None or old_table_name != rebuild.batch.temp_table_name:
             super().rename_table(old_table_name, new_table_name, schema)
             return
         # Otherwise renaming fails at each view on the old table, which does not exist at this moment.
-        rebuild.bare.execute("PRAGMA legacy_alter_table=ON")
+        rebuild.driver.execute("PRAGMA legacy_alter_table=ON")
         try:
             super().rename_table(old_table_name, new_table_name, schema)
         finally:
-            rebuild.bare.execute("PRAGMA legacy_alter_table=OFF")
-        rebuild.put_back()
+            rebuild.driver.execute("PRAGMA legacy_alter_table=OFF")
+        rebuild.recreate()
 
     def _refuse(self, error: UnsafeError) -> None:
         if (on_loss := self.context_opts.get(ON_LOSS)) is None:
@@ -86,13 +87,16 @@ def _in_order(constraint: Constraint) -> tuple[str, ...]:
 
 
 class Rebuild:
-    """The rebuild of one table, whose CREATE TABLE is ``text``; ``refuse`` is called with what would be lost."""
+    """The rebuild of one table: what to check before, and what to recreate afterwards.
+
+    ``text`` is the table's CREATE TABLE. ``refuse`` is called with an UnsafeError for each loss.
+    """
 
     def __init__(
         self, connection: Connection, batch: ApplyBatchImpl, text: str, refuse: Callable[[UnsafeError], None]
     ) -> None:
         self.dialect = connection.dialect
-        self.bare = bare(connection)
+        self.driver = driver_connection(connection)
         self.batch = batch
         self.table: str = batch.table.name
         self.old = TableText.of(text)
@@ -105,7 +109,7 @@ class Rebuild:
         }
         self._require_no_leftover()
         self._keep_generated_columns()
-        self._require_all_read()
+        self._require_features_kept()
         self._require_same_values()
         self.rows = self._count_rows()
         self.sequence = self._last_number()
@@ -115,15 +119,15 @@ class Rebuild:
 
     def _require_no_leftover(self) -> None:
         temporary = self.batch.temp_table_name
-        if self.bare.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (temporary,)).fetchone():
+        if self.driver.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (temporary,)).fetchone():
             raise MigrationError(
                 f"an earlier upgrade failed and left the table {temporary} behind.",
-                f"make sure that {self.table} has its rows, then drop the other table:",
+                f"make sure that {self.table} has all its rows, then drop {temporary}:",
                 f"DROP TABLE {double_quoted(temporary)};",
             )
 
     def _keep_generated_columns(self) -> None:
-        """Give generated columns that the script does not change the expression in the database, as typed."""
+        """Give each unchanged generated column of the new table the expression from the old table's CREATE TABLE."""
         for name, expression in self.old.generated.items() if self.batch.reflected else ():
             column = next((each for key, each in self.batch.columns.items() if key.lower() == name), None)
             if column is None or not isinstance(new := column.server_default, Computed):
@@ -132,8 +136,8 @@ class Rebuild:
             if isinstance(read, Computed) and str(read.sqltext) == str(new.sqltext):
                 new.sqltext = literal_column(expression)
 
-    def _require_all_read(self) -> None:
-        """Refuse the rebuild if the new table says less than the old one in what the script leaves as it is."""
+    def _require_features_kept(self) -> None:
+        """Refuse the rebuild if an unchanged column or constraint would lose one of FEATURES, such as COLLATE."""
         batch = self.batch
         assert batch.new_table is not None
         try:
@@ -159,7 +163,10 @@ class Rebuild:
             self.refuse(not_rebuilt(self.table, f"would lose {' and '.join(found)}"))
 
     def _require_same_values(self) -> None:
-        """Refuse casts that change values: SQLite makes 12 of '12x' and 0 of 'abc' (sqlite.org/lang_expr.html)."""
+        """Raise UnsafeError if a change of a column's type would change values.
+
+        SQLite casts '12x' to 12 and 'abc' to 0 without an error (sqlite.org/lang_expr.html).
+        """
         for name, transfer in self.batch.column_transfers.items():
             new = transfer.get("expr")
             if not isinstance(new, Cast):
@@ -167,7 +174,7 @@ class Rebuild:
             column, cast = (str(each.compile(dialect=self.dialect)) for each in (self.batch.table.c[name], new))
             # As text where digits count, such as 007; else as numbers, for which 1.50 is 1.5.
             same = f"CAST({cast} AS TEXT)" if isinstance(new.type, Integer) else cast
-            changed = self.bare.execute(
+            changed = self.driver.execute(
                 f"SELECT {column}, {cast} FROM {double_quoted(self.table)} WHERE CASE typeof({column})"
                 f" WHEN 'null' THEN 0 WHEN 'text' THEN {same} <> {column}"
                 f" WHEN 'blob' THEN CAST({cast} AS BLOB) <> {column} ELSE {cast} <> {column} END LIMIT 1"
@@ -176,20 +183,20 @@ class Rebuild:
                 raise UnsafeError(
                     f"changing {self.table}.{name} to {new.type.compile(self.dialect)} would turn"
                     f" {changed[0]!r} into {changed[1]!r} (change-type).",
-                    "correct such values, or add a new column and backfill it; nothing was changed. See the values:",
+                    "correct such values, or add a new column and backfill it; nothing was changed. To see the values:",
                     f"SELECT {column} FROM {double_quoted(self.table)};",
                 )
 
     def _take_indexes(self) -> Iterator[tuple[str, str]]:
-        """Yield name and text of each index that can be put back as it was, and take it from Alembic.
+        """Yield the name and the CREATE INDEX of each index to recreate unchanged, so that Alembic does not create it.
 
-        Alembic creates those again of which a column was renamed, without DESC and COLLATE.
+        Alembic still creates the indexes of renamed columns, but would lose DESC and COLLATE: refuse the rebuild then.
         """
         read = {str(index.name) for index in self.batch.table.indexes}
         unchanged = {name for name, column in self.staying.items() if column.name == name}
         for name, text in self._texts("index").items():
             # seqno, cid (-2 is an expression), name, desc, coll, key: sqlite.org/pragma.html, index_xinfo
-            keys = [row for row in self.bare.execute(f"PRAGMA index_xinfo({double_quoted(name)})") if row[5]]
+            keys = [row for row in self.driver.execute(f"PRAGMA index_xinfo({double_quoted(name)})") if row[5]]
             if name not in read:
                 if any(key[1] == -2 for key in keys):
                     yield name, text
@@ -198,42 +205,46 @@ class Rebuild:
                     del self.batch.indexes[name]
                     yield name, text
                 elif any(key[3] or key[4] != "BINARY" for key in keys):
-                    self.refuse(_not_put_back(self.table, "index", name, "one of its columns gets another name"))
+                    self.refuse(_not_recreated(self.table, "index", name, "one of its columns is renamed"))
 
-    def put_back(self) -> None:
-        """Put back what Alembic does not create, and refuse views and triggers that no longer work."""
+    def recreate(self) -> None:
+        """Recreate the indexes and triggers that Alembic does not, and restore the last number of AUTOINCREMENT.
+
+        Refuse the rebuild if rows are missing, or if a view or trigger no longer works.
+        """
         if (rows := self._count_rows()) != self.rows:
             raise UnsafeError(
                 f"the rebuild of {self.table} would lose rows: {self.rows} before, {rows} after.",
-                "keep them in the new table, which may ignore duplicates; nothing was changed:",
+                "remove duplicates first, or ON CONFLICT from the new table; nothing was changed. To count the rows:",
                 f"SELECT count(*) FROM {double_quoted(self.table)};",
             )
         if self.sequence is not None and self.counts_up:
-            self.bare.execute("DELETE FROM sqlite_sequence WHERE name = ?", (self.table,))
-            self.bare.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (self.table, self.sequence))
+            self.driver.execute("DELETE FROM sqlite_sequence WHERE name = ?", (self.table,))
+            self.driver.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (self.table, self.sequence))
         for kind, texts in (("index", self.indexes), ("trigger", self.triggers)):
             for name, text in texts.items():
                 if failure := self._failure(text):
-                    self.refuse(_not_put_back(self.table, kind, name, failure))
+                    self.refuse(_not_recreated(self.table, kind, name, failure))
         for what, failure in self._find_failures():
             if (what, failure) not in self.failures:
                 self.refuse(
                     UnsafeError(
                         f"{what} would not work after this change: {failure} (rebuild-loses).",
-                        "drop it first, and create it again as it should be; nothing was changed:",
+                        "in the script, drop it before this change and create a corrected one after it. Nothing was"
+                        " changed; to see its present SQL:",
                         "SELECT name, sql FROM sqlite_master WHERE type IN ('view', 'trigger');",
                     )
                 )
 
     def _find_failures(self) -> Iterator[tuple[str, str]]:
-        """Yield each view and each table with triggers that SQLite cannot compile, and why."""
-        for kind, name in self.bare.execute(
+        """Yield each view or trigger that SQLite cannot compile, such as ``a trigger of pet``, and the error."""
+        for kind, name in self.driver.execute(
             "SELECT DISTINCT type, tbl_name FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type DESC"
         ).fetchall():
             table, what = double_quoted(name), f"the view {name}" if kind == "view" else f"a trigger of {name}"
             probes = [f"SELECT * FROM {table}"]
             if kind == "trigger":
-                columns = [row[1] for row in self.bare.execute(f"PRAGMA table_xinfo({table})") if not row[6]]
+                columns = [row[1] for row in self.driver.execute(f"PRAGMA table_xinfo({table})") if not row[6]]
                 same = ", ".join(f"{column} = {column}" for column in map(double_quoted, columns))
                 probes = [f"INSERT INTO {table} DEFAULT VALUES", f"DELETE FROM {table}", f"UPDATE {table} SET {same}"]
             failures = filter(None, (self._failure(f"EXPLAIN {probe}") for probe in probes))
@@ -241,7 +252,7 @@ class Rebuild:
 
     def _failure(self, statement: str) -> str:
         try:
-            self.bare.execute(statement)
+            self.driver.execute(statement)
         except sqlite3.Error as error:
             return str(error)
         return ""
@@ -249,40 +260,43 @@ class Rebuild:
     def _texts(self, kind: str) -> dict[str, str]:
         query = "SELECT name, sql FROM sqlite_master WHERE type = ? AND tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL"
         query += " ORDER BY rowid"
-        return dict(self.bare.execute(query, (kind, self.table)).fetchall())
+        return dict(self.driver.execute(query, (kind, self.table)).fetchall())
 
     def _count_rows(self) -> int:
-        return int(self.bare.execute(f"SELECT count(*) FROM {double_quoted(self.table)}").fetchone()[0])
+        return int(self.driver.execute(f"SELECT count(*) FROM {double_quoted(self.table)}").fetchone()[0])
 
     def _last_number(self) -> int | None:
-        """Return the last number that AUTOINCREMENT gave to a row of the table."""
-        if not self.bare.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
+        """Return the last number that AUTOINCREMENT assigned in the table; None if it has not assigned any."""
+        if not self.driver.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
             return None
         query = "SELECT seq FROM sqlite_sequence WHERE name = ? COLLATE NOCASE"
-        found = self.bare.execute(query, (self.table,)).fetchone()
+        found = self.driver.execute(query, (self.table,)).fetchone()
         return int(found[0]) if found else None
 
 
 def not_rebuilt(table: str, why: str) -> UnsafeError:
-    """Return the error for a table that cannot be rebuilt from what SQLAlchemy reads of it."""
+    """Return the error for a table that cannot be rebuilt without a loss; ``why`` says what would be lost or fail."""
     return UnsafeError(
         f"SQLite has to rebuild {table}, and {why} (rebuild-loses).",
-        "pass the whole table as it should be; nothing was changed:",
+        "pass the complete new definition of the table to batch_alter_table(); nothing was changed:",
         f"with op.batch_alter_table({table!r}, copy_from=sa.Table(...), table_args=(...)) as batch_op:",
     )
 
 
-def _not_put_back(table: str, kind: str, name: str, failure: str) -> UnsafeError:
+def _not_recreated(table: str, kind: str, name: str, failure: str) -> UnsafeError:
     return UnsafeError(
-        f"the {kind} {name} of {table} cannot be put back after this change: {failure} (rebuild-loses).",
-        "drop it first in the script, and create it again as it should be; nothing was changed:",
+        f"the {kind} {name} of {table} cannot be recreated after this change: {failure} (rebuild-loses).",
+        f"in the script, drop the {kind} before this change and create a corrected one after it; nothing was changed:",
         f"op.execute('DROP {kind.upper()} {name}')",
     )
 
 
 def schema_in_memory(connection: Connection | None) -> Connection:
-    """Return a connection to a database in memory that has the schema of ``connection``, if that is SQLite."""
+    """Return a connection to a new SQLite database in memory, with the schema of ``connection`` but without rows.
+
+    The database is empty if ``connection`` is None or not to SQLite.
+    """
     copy = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT").connect()
     if connection is not None and connection.dialect.name == "sqlite":
-        copy_schema(bare(connection), bare(copy))
+        copy_schema(driver_connection(connection), driver_connection(copy))
     return copy

@@ -1,7 +1,7 @@
-"""The schema and the rows of a SQLite database, to compare.
+"""Snapshots of a SQLite database: its schema and fingerprints of its rows, to compare two states.
 
-SQLite stores the text of a table as it was typed, and batch mode writes it again, so these texts are not compared as a
-whole: PRAGMAs show columns, keys and indexes, and the text shows the rest.
+The CREATE TABLE of two equal tables can differ, because batch mode rewrites it. So columns, keys and indexes are read
+with PRAGMAs, and only the rest from the CREATE TABLE.
 """
 
 import re
@@ -20,7 +20,7 @@ KINDS = {0: "", 1: "HIDDEN", 2: "GENERATED", 3: "GENERATED STORED"}
 
 
 def taken(connection: sqlite3.Connection) -> Snapshot:
-    """Return schema and rows as the connection sees them. Raise sqlite3.Error."""
+    """Return a snapshot of the schema and the rows, as ``connection`` sees them in its transaction."""
     schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     # The shadow tables of a virtual one hold its rows in their own way.
     shadows = {row[1] for row in connection.execute("PRAGMA table_list") if row[2] == "shadow"}
@@ -38,7 +38,7 @@ def taken(connection: sqlite3.Connection) -> Snapshot:
 
 
 def _counters(connection: sqlite3.Connection, schema: list[tuple[str, str, str, str]]) -> dict[str, int]:
-    """Return the last number of each table with AUTOINCREMENT."""
+    """Return the last AUTOINCREMENT number of each table, e.g. ``{"the counter of pet": 7}``."""
     if not any(name == "sqlite_sequence" for _, name, _, _ in schema):
         return {}
     found = connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
@@ -81,14 +81,17 @@ def _described(connection: sqlite3.Connection, table: str, sql: str) -> Iterator
 
 
 def _inner(default: str) -> str:
-    """Return the default without the parentheses that may surround it."""
+    """Return the default without parentheses around the whole of it: ``( ( 1 ) )`` becomes ``1``."""
     while default.startswith("( ") and default.endswith(" )"):
         default = default[2:-2]
     return default
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> Rows:
-    """Read all rows once; fingerprints are sums of Python's hashes of texts, for too many numbers share a hash."""
+    """Return the number of rows, and for each column the number of values and their fingerprint.
+
+    The fingerprint is a sum of hashes of texts, because Python gives many different numbers the same hash.
+    """
     found = connection.execute(f"PRAGMA table_info({double_quoted(table)})").fetchall()
     columns = sorted(found, key=lambda column: str(column[1]))  # one that comes back may be in another place
     names = [column[1] for column in columns]

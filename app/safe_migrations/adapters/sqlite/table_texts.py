@@ -1,4 +1,4 @@
-"""The text of a CREATE TABLE: it says what neither SQLAlchemy nor a PRAGMA reads in full."""
+"""A parser for CREATE TABLE, which has details that neither SQLAlchemy nor a PRAGMA returns, e.g. ON CONFLICT."""
 
 import re
 from collections import Counter
@@ -24,25 +24,25 @@ FEATURES = {
 
 @dataclass(frozen=True)
 class Clause:
-    """The definition of a column or a constraint."""
+    """The definition of one column or one table constraint in a CREATE TABLE."""
 
     words: Words
 
     @property
     def kind(self) -> str:
-        """Return the first word of a constraint, CONSTRAINT if it has a name; empty for a column."""
+        """Return the first keyword of a constraint (CONSTRAINT if it is named, else CHECK etc.); empty for a column."""
         first = self.words.words[0].keyword
         return first if first in CONSTRAINTS else ""
 
     @property
     def name(self) -> str:
-        """Return the name of the column or constraint in lower case; empty for a constraint without one."""
+        """Return the name of the column or constraint in lower case; an empty string for an unnamed constraint."""
         if self.kind not in ("", "CONSTRAINT"):
             return ""
         return self.words.words[1 if self.kind else 0].text.lower()
 
     def inside(self, keyword: str) -> list[Words]:
-        """Return what stands in the parentheses after each ``keyword``."""
+        """Return the words in the parentheses after each ``keyword``: for CHECK, each condition."""
         found = []
         for at, word in enumerate(self.words.words):
             behind = self.words.part(at + 1)
@@ -53,15 +53,15 @@ class Clause:
 
 @dataclass(frozen=True)
 class TableText:
-    """A CREATE TABLE, cut into its columns and constraints."""
+    """A CREATE TABLE statement, split into the definitions of its columns and constraints."""
 
     clauses: list[Clause]
     options: set[str]
-    """STRICT and WITHOUT ROWID, which follow the last parenthesis."""
+    """The options after the last parenthesis: STRICT, WITHOUT ROWID, both or neither."""
 
     @classmethod
     def of(cls, sql: str) -> "TableText":
-        """Cut the statement at the commas between its columns and constraints."""
+        """Return the CREATE TABLE statement ``sql``, split into its columns and constraints."""
         words = _words(sql)
         start = next((at for at, word in enumerate(words.words) if word.keyword == "("), len(words.words))
         clauses, rest = words.part(start).group() or ([], words.part(start))
@@ -72,16 +72,16 @@ class TableText:
 
     @property
     def generated(self) -> dict[str, str]:
-        """Return the expressions of generated columns, as typed, by the name of the column.
+        """Return the expression of each generated column, as written, e.g. ``{"total": "price * amount"}``.
 
-        SQLAlchemy misses AS without GENERATED ALWAYS, and reads too much if the line goes on.
+        SQLAlchemy reads none without the words GENERATED ALWAYS, and too much if more text follows on the line.
         """
         columns = (clause for clause in self.clauses if not clause.kind)
         return {clause.name: found.text for clause in columns for found in clause.inside("AS")}
 
 
 def features(clauses: Iterable[Clause]) -> Counter[str]:
-    """Return how often the clauses say each of FEATURES, and each CHECK with its condition, which may be misread."""
+    """Count each of FEATURES and each CHECK in the clauses, e.g. ``{"COLLATE": 2, "CHECK (A > 0)": 1}``."""
     found: Counter[str] = Counter()
     for clause in clauses:
         found.update(name for name, each in FEATURES.items() for _ in re.findall(each, clause.words.keywords))
@@ -90,7 +90,7 @@ def features(clauses: Iterable[Clause]) -> Counter[str]:
 
 
 def normalized(sql: str | Words) -> str:
-    """Return the statement with single spaces, without comments, and names without quotes in upper case."""
+    """Return SQL in a form to compare: no comments, single spaces, names unquoted, all but strings in upper case."""
     words = _words(sql) if isinstance(sql, str) else sql
     return " ".join(f"'{word.text}'" if word.is_string else word.text.upper() for word in words.words)
 
