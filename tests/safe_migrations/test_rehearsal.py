@@ -500,7 +500,7 @@ def test_interrupted(project: Project, engine: Engine, backend: str) -> None:
     (left,) = databases(engine, backend, project)[:1]
     project.write(*revision("b1", FIRST, "pass"))
     done = project.db("rehearse")
-    assert (0, True) == (done.returncode, f"Removed {left.removesuffix('.db')}, left by" in done.stderr), done.stderr
+    assert (0, True) == (done.returncode, f"Removed the copy {left.removesuffix('.db')}, " in done.stderr), done.stderr
     assert [] == [name for name in databases(engine, backend, project) if not name.endswith("-lock")]
     assert before == state(engine)
 
