@@ -19,7 +19,7 @@ class Loss:
 
 
 def differences(before: Objects, after: Objects) -> Iterator[str]:
-    """Yield one line for each object that differs, e.g. ``index ix of pet is missing`` or ``column pet.age is new``.
+    """Yield one line for each object that differs, e.g. ``index ix of pet is missing`` or ``column age of pet is new``.
 
     A table that is missing or new gives one line, and none for its columns and indexes.
     """

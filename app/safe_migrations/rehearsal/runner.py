@@ -72,7 +72,7 @@ class Rehearsal:
         self.script = ScriptDirectory.from_config(config)
 
     def steps(self, destination: str = "heads") -> list[Script]:
-        """Return the revisions that an upgrade to ``destination`` runs. Raise CommandError if that does not exist."""
+        """Return the revisions that an upgrade to ``destination`` runs. Raise CommandError if it is unknown."""
         return upgrades(self.script, destination, self._heads())
 
     def run(self, steps: list[Script]) -> Iterator[Report]:

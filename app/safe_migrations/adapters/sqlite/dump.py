@@ -28,7 +28,10 @@ def file_of(engine: Engine) -> str:
 
 
 def write(connection: sqlite3.Connection, file: Path, retry: RetryPolicy) -> None:
-    """Copy the database into ``file``. Raise MigrationError if it stays locked, OSError if the disk is full."""
+    """Copy the database into ``file``.
+
+    Raise MigrationError if the database stays locked, OSError if the disk is full.
+    """
     try:
         with closing(sqlite3.connect(file)) as target:
             target.execute("PRAGMA journal_mode=OFF")  # a full disk would leave the journal behind

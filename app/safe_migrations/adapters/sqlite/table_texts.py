@@ -81,7 +81,7 @@ class TableText:
 
 
 def features(clauses: Iterable[Clause]) -> Counter[str]:
-    """Count each of FEATURES and each CHECK in the clauses, e.g. ``{"COLLATE": 2, "CHECK (A > 0)": 1}``."""
+    """Return the counts of FEATURES and CHECKs in the clauses, e.g. ``{"COLLATE": 2, "CHECK (A > 0)": 1}``."""
     found: Counter[str] = Counter()
     for clause in clauses:
         found.update(name for name, each in FEATURES.items() for _ in re.findall(each, clause.words.keywords))
