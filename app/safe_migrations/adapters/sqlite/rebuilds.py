@@ -190,8 +190,8 @@ class Rebuild:
     def _take_indexes(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the CREATE INDEX of each index to recreate unchanged, so that Alembic does not create it.
 
-        Alembic still creates the indexes of renamed columns. Refuse the rebuild if one has DESC or COLLATE, which Alembic
-        would lose.
+        Alembic still creates the indexes of renamed columns. Refuse the rebuild if one has DESC or COLLATE, which
+        Alembic would lose.
         """
         read = {str(index.name) for index in self.batch.table.indexes}
         unchanged = {name for name, column in self.staying.items() if column.name == name}
