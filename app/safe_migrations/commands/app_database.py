@@ -16,19 +16,19 @@ from ..settings import Settings, settings
 
 
 def settings_of(config: Config) -> Settings:
-    """Return the settings of this run, as they are while env.py runs."""
+    """Return the settings of the current command. Raise MigrationError if one is wrong."""
     with EnvironmentContext(config, ScriptDirectory.from_config(config)):
         return settings()
 
 
 @contextmanager
 def opened(config: Config) -> Iterator[tuple[Database, Settings]]:
-    """Connect to the app's database; yield it and the settings."""
+    """Connect to the app's database, and yield it with the settings of the current command."""
     using = settings_of(config)
     with log_on_stderr(), connected(app_engine()) as database:
         yield database, using
 
 
 def backups_of(engine: Engine, using: Settings) -> Backups:
-    """Return the backups of the database behind ``engine``, which need not answer."""
+    """Return the backups of the database of ``engine``, without connecting to it."""
     return Backups(adapter_of(engine), using.backup_folder, using.backup_keep)

@@ -19,7 +19,7 @@ from .command import MigrationCommand, config_of, directory_option
 def backup(directory: str | None) -> None:
     """Write a backup of the database.
 
-    No run removes it.
+    It stays until you delete it.
     """
     with opened(config_of(directory)) as (database, using):
         with locked(database, using.lock_wait):
@@ -33,7 +33,7 @@ def backup(directory: str | None) -> None:
 def backups(directory: str | None) -> None:
     """List the backups of the database.
 
-    The newest comes first. The database need not answer.
+    The newest comes first. This works without a connection to the database.
     """
     using = settings_of(config_of(directory))
     for file in backups_of(app_engine(), using).found():
@@ -48,7 +48,7 @@ def backups(directory: str | None) -> None:
 def restore(directory: str | None, yes: bool, file: Path) -> None:
     """Replace the database with a backup."""
     if not file.is_file():
-        raise MigrationError(f"there is no file {file}.", "choose one of:", "flask db backups")
+        raise MigrationError(f"there is no file {file}.", "choose a backup of this list:", "flask db backups")
     with opened(config_of(directory)) as (database, using):
         existing = backups_of(app_engine(), using)
         existing.verify(database, file)
@@ -60,6 +60,6 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
                 f"{restore_line(file)} --yes",
             )
         if not yes:
-            click.confirm(f"Replace everything in {target}?", abort=True, err=True)
+            click.confirm(f"Replace everything in {target} with this backup?", abort=True, err=True)
         replace_database(existing, database, using, file)
         click.echo(f"The database is at {heads_in_words(database.heads())}")

@@ -1,4 +1,4 @@
-"""A command of `flask db`, which validates the settings and reports errors in words; what its commands share."""
+"""The base class of all commands of `flask db`, which validates the settings and reports errors as messages."""
 
 import errno
 import logging
@@ -26,21 +26,21 @@ directory_option = click.option(
 
 
 def config_of(directory: str | None, x_arg: tuple[str, ...] | None = None) -> Any:
-    """Return Alembic's Config for the migrations in ``directory``, by default the app's."""
+    """Return Alembic's Config for the migrations folder ``directory``, by default the app's, and the -x values."""
     return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"), x_arg=x_arg)
 
 
 class MigrationCommand(click.Command):
-    """A command that reports an error with its message and exit status 1, after the traceback if FLASK_DEBUG=1."""
+    """A command that prints an error as a message and exits with 1. If FLASK_DEBUG=1, it prints the traceback first."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse ``-1`` as a revision, which it is to Alembic, and not as an option."""
+        """Parse the arguments. Take ``-1`` as a revision (one step back), not as an option."""
         if any(param.name == "revision" for param in self.params):
             ctx.ignore_unknown_options = any(re.fullmatch(r"-\d+", arg) for arg in args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Raise a click.ClickException for any error."""
+        """Run the command. Turn any error into a click.ClickException, whose message has a `Fix:`."""
         _complete_usage(ctx)
         situation = _situation(ctx)
         try:
@@ -65,20 +65,20 @@ class MigrationCommand(click.Command):
 
 
 def _complete_usage(ctx: click.Context) -> None:
-    """Raise UsageError for arguments that click and Flask-Migrate accept, but that would do something else."""
+    """Use the value of --revision as the argument. Raise UsageError for a wrong one, such as an empty revision."""
     target = ctx.params.pop("target", None)
     if target is not None:
         if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
             raise click.UsageError("Give the revision as argument or as --revision, not as both.", ctx)
         ctx.params["revision"] = target
     if ctx.params.get("revision") == "":
-        raise click.UsageError(f"The revision is empty. Fix: {ctx.command_path} REV", ctx)
+        raise click.UsageError(f"The revision is empty. Fix: name one: {ctx.command_path} REV", ctx)
     revisions = ctx.params.get("revisions", ["heads"])
     if not revisions or "" in revisions:
         raise click.UsageError(f'No revisions to merge. Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
     if ctx.params.get("multidb") and ctx.get_parameter_source("template") is not ParameterSource.COMMANDLINE:
         raise click.UsageError(
-            f"The template of --multidb is not safe yet; this one is for one database. Fix: {ctx.command_path}", ctx
+            f"--multidb is not supported: only one database is protected. Fix: leave it out: {ctx.command_path}", ctx
         )
 
 
@@ -90,9 +90,9 @@ def _situation(ctx: click.Context) -> Situation:
 
 
 def _require_env(directory: Path) -> None:
-    """Raise FileNotFoundError if env.py is missing: Alembic would run its bytecode.
+    """Raise FileNotFoundError if env.py is missing; Alembic would run a cached .pyc file of it.
 
-    Raise MigrationError for stock's: it would run the steps without the guard.
+    Raise MigrationError if env.py does not call this package, as Flask-Migrate's own does not.
     """
     env = directory / "env.py"
     if not (directory / "versions").is_dir():
@@ -102,13 +102,14 @@ def _require_env(directory: Path) -> None:
     if "safe_migrations" not in env.read_text(encoding="utf-8", errors="replace"):
         raise MigrationError(
             f"{relative(env)} does not call safe_migrations, so a run would have no lock, review, backup or undo.",
-            "replace it, and give run_migrations() there what yours passes to context.configure():",
+            "replace the file; then, in the new one, pass to run_migrations() the options that the old one passed to"
+            " context.configure():",
             f"cp {shlex.quote(relative(TEMPLATE / env.name))} {shlex.quote(relative(env))}",
         )
 
 
 def _require_settings(ctx: click.Context, directory: Path) -> None:
-    """Validate all settings, even for a command that has nothing to do."""
+    """Raise MigrationError for a wrong setting, and UsageError for an unknown name after -x."""
     from ..settings import UnknownSettingError, read
 
     typed = [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]
@@ -120,7 +121,10 @@ def _require_settings(ctx: click.Context, directory: Path) -> None:
 
 @contextmanager
 def _doubtful_history_refused() -> Iterator[None]:
-    """Turn Alembic's warnings about the history into errors: of two scripts for a revision it takes either."""
+    """Inside the block, raise Alembic's warnings about a missing revision, or one with two scripts, as errors.
+
+    Otherwise Alembic would continue with one of the two scripts.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("error", r"Revision .* is (present more than once|not present)", UserWarning)
         yield
@@ -128,7 +132,7 @@ def _doubtful_history_refused() -> Iterator[None]:
 
 @contextmanager
 def _flask_migrate_silent() -> Iterator[None]:
-    """Keep Flask-Migrate from logging an error that this module reports."""
+    """Inside the block, disable the log of Flask-Migrate, because this module reports its errors."""
     log = logging.getLogger("flask_migrate")
     before, log.disabled = log.disabled, True
     try:

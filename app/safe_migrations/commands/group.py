@@ -1,10 +1,11 @@
-"""`flask db`: Flask-Migrate's commands, with `--revision` and with messages instead of tracebacks, and this package's.
+"""The group `flask db`: Flask-Migrate's commands, and those that this package adds.
 
-A web server loads this module: it registers the commands and imports none of them.
+Flask-Migrate's commands get an option `--revision`, and print errors as messages. A web server loads this module too,
+so the added commands are imported only when they are typed.
 
-The policy for imports inside functions: they are for what a web server, or a run with nothing to do, does without. So
-only __init__.py, commands/, guard.py, plan.py, database.py, autogenerate/directives.py, review/recorder.py and
-adapters/*/adapter.py have them, and adapters/sql_words.py, for sqlglot.
+The policy for imports inside functions: only modules that neither a web server nor a run with nothing to do needs are
+imported there. So only __init__.py, commands/, guard.py, plan.py, database.py, autogenerate/directives.py,
+review/recorder.py and adapters/*/adapter.py have such imports, and adapters/sql_words.py, for sqlglot.
 """
 
 from collections.abc import Callable
@@ -37,19 +38,19 @@ ADDED = {
 
 
 class MigrationGroup(click.Group):
-    """The group `flask db`, which imports a command of this package when somebody types it.
+    """The group `flask db`. It imports a command that this package adds only when it is typed.
 
-    Commands that an app adds with the group's decorator report errors in the same way.
+    Commands that the app adds by `@group.command()` also print errors as messages.
     """
 
     command_class = MigrationCommand
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands."""
+        """Return the names of all commands of `flask db`, sorted."""
         return sorted({*super().list_commands(ctx), *ADDED})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Return the command, or None if there is no such command; one that an app has added comes first."""
+        """Return the command ``name``, or None. A command that the app has added wins over one of this package."""
         command = super().get_command(ctx, name)
         if command is None and name in ADDED:
             command = getattr(import_module(f".{ADDED[name]}", __package__), name)
@@ -57,7 +58,7 @@ class MigrationGroup(click.Group):
 
 
 def add_commands(app: Flask) -> None:
-    """Replace Flask-Migrate's group with this one, under the same name."""
+    """Replace Flask-Migrate's group of commands with this module's, under the same name (`db`)."""
     allow_percent_in_path()
     app.cli.add_command(group, app.extensions["migrate"].migrate.command)
 
@@ -68,7 +69,9 @@ def _with_revision_option(command: click.Command) -> MigrationCommand:
         if param.name == "template":
             param.default = str(TEMPLATE)
     if any(param.name == "revision" for param in params):
-        params.append(click.Option(["--revision", "target"], metavar="REV", help="The same as the argument."))
+        params.append(
+            click.Option(["--revision", "target"], metavar="REV", help="The revision, instead of the argument.")
+        )
     callback = command.callback
     if callback is not None and any(param.name == "rev_id" for param in params):
         callback = _of_several(callback) if command.name == "merge" else _then_review(callback)
@@ -76,7 +79,7 @@ def _with_revision_option(command: click.Command) -> MigrationCommand:
 
 
 def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse to merge a single revision, for which Alembic would write a script."""
+    """Return ``merge``, but raising MigrationError for fewer than two revisions; Alembic would write a script."""
 
     @wraps(merge)
     def run(**options: Any) -> Any:
@@ -93,7 +96,7 @@ def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
-    """Review generated scripts: print the findings on stderr, and leave the exit status alone."""
+    """Return ``generate``, extended by a review of the new script, whose findings are printed on stderr."""
 
     @wraps(generate)
     def run(**options: Any) -> Any:
@@ -121,7 +124,7 @@ group = MigrationGroup(
 @group.command()
 @directory_option
 @click.option("-v", "--verbose", is_flag=True, help="Use more verbose output")
-@click.option("--check-heads", is_flag=True, help="Exit with status 1 if the database is not at all heads")
+@click.option("--check-heads", is_flag=True, help="Exit with status 1 if a head is not applied to the database")
 def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
     """Display the current revision of the database."""
     show_current(config_of(directory), check_heads=check_heads, verbose=verbose)

@@ -1,4 +1,4 @@
-"""`flask db rehearse`: the table that it prints, and what is wrong with a revision."""
+"""`flask db rehearse`, which runs the pending revisions on a copy of the database and prints a table."""
 
 import signal
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from .command import MigrationCommand, config_of, directory_option
 
 @click.command(cls=MigrationCommand)
 @directory_option
-@click.option("--schema-only", is_flag=True, help="Copy no rows.")
+@click.option("--schema-only", is_flag=True, help="Copy the schema without rows.")
 @click.argument("revision", default="heads")
 @click.pass_context
 def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revision: str) -> None:
@@ -29,8 +29,8 @@ def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revis
     """
     if revision == "base":
         raise click.UsageError(
-            "REVISION is the revision that the copy is upgraded to, by default all heads; nothing leads up to base."
-            f" Fix: {ctx.command_path}",
+            "A rehearsal upgrades the copy to REVISION, and no upgrade leads to base. Fix: leave REVISION out, to go to"
+            f" the heads: {ctx.command_path}",
             ctx,
         )
     if not _rehearsed(config_of(directory), revision, rows=not schema_only):
@@ -38,7 +38,7 @@ def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revis
 
 
 def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
-    """Rehearse on a copy what an upgrade to ``destination`` would run. Return False if something is wrong."""
+    """Rehearse an upgrade to ``destination`` on a copy of the database. Return False if it finds a fault."""
     with (
         _interrupted_by_sigterm(),
         opened(config) as (database, using),
@@ -55,7 +55,7 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
 
 @contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
-    """Remove the copy after SIGTERM too, as after Ctrl-C."""
+    """Inside the block, raise KeyboardInterrupt at SIGTERM, so that the copy is removed as after Ctrl-C."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -64,7 +64,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 
 def _without_faults(rehearsal: Rehearsal, destination: str) -> bool:
-    """Rehearse; print a line for each revision, then all faults. Return False if there are any."""
+    """Run the rehearsal, and print a line for each revision, then all faults. Return False if there are faults."""
     steps = rehearsal.steps(destination)
     form = f"{{:<{max(8, *(len(step.revision) for step in steps))}}}  {{:>8}}  {{:>8}}  {{:>18}}  {{}}"
     click.echo(form.format("revision", "up", "down", "rows", "verdict"))
@@ -75,7 +75,7 @@ def _without_faults(rehearsal: Rehearsal, destination: str) -> bool:
         click.echo(form.format(report.revision, up, down, f"{report.before} -> {report.after}", report.verdict))
     faults = [f"{report.revision}: {fault}" for report in reports for fault in report.faults]
     if left := [step.revision for step in steps[len(reports) :]]:
-        faults.append(f"not rehearsed after that: {', '.join(left)}")
+        faults.append(f"not rehearsed, because an earlier revision failed: {', '.join(left)}")
     elif found := rehearsal.drift():
         faults.append(f"the models differ from the database at head: {', '.join(found)}")
     for fault in faults:

@@ -1,4 +1,4 @@
-"""`flask db review`: which revisions it reviews, and for which databases."""
+"""`flask db review`, which chooses revisions and databases, and prints what the rules find in them."""
 
 import click
 from alembic.config import Config
@@ -19,9 +19,12 @@ from .command import MigrationCommand, config_of, directory_option
 
 @click.command(cls=MigrationCommand)
 @directory_option
-@click.option("--all", "whole", is_flag=True, help="The whole history.")
+@click.option("--all", "whole", is_flag=True, help="Check the whole history.")
 @click.option(
-    "--target", "targets", default="", help="Databases, such as postgresql,mysql>=8.0, instead of the configured ones."
+    "--target",
+    "targets",
+    default="",
+    help="Check for these databases, such as postgresql,mysql>=8.0, instead of the configured ones.",
 )
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.argument("revision", required=False)
@@ -31,16 +34,16 @@ def review(
 ) -> None:
     """Check pending revisions for dangerous operations.
 
-    Or check REVISION, or the revisions from A to B, as A:B. Exits with status 1 if an operation blocks an upgrade.
+    Or check one REVISION, or A:B, the revisions after A up to B. Exits with status 1 if a finding blocks an upgrade.
     """
     if whole and revision:
-        raise click.UsageError("Name revisions, or --all of them.")
+        raise click.UsageError("Give either REVISION or --all, not both.")
     if not _passes(config_of(directory), revision or "", whole, targets, form):
         ctx.exit(1)
 
 
 def _passes(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
-    """Print the findings of the pending revisions, of ``revisions``, or of all. Return False if one blocks."""
+    """Print the findings in ``revisions``, by default the pending ones. Return False if one blocks an upgrade."""
     script = ScriptDirectory.from_config(config)
     findings = _reviewed(config, script, revisions, whole, targets)
     heads = [head for head in script.get_heads() if not script.get_revision(head).branch_labels]
@@ -49,12 +52,12 @@ def _passes(config: Config, revisions: str, whole: bool, targets: str, form: str
     if findings or form != "text":
         click.echo(FORMATS[form](findings))
     else:
-        click.echo("Nothing found", err=True)
+        click.echo("The review found nothing dangerous", err=True)
     return not any(finding.stops for finding in findings)
 
 
 def print_findings(config: Config) -> None:
-    """Print on stderr what is found in pending revisions, unless MIGRATION_REVIEW is off."""
+    """Review the pending revisions, and print the findings on stderr. Do nothing if MIGRATION_REVIEW is off."""
     if settings_of(config).review == "off":
         return
     if findings := _reviewed(config, ScriptDirectory.from_config(config), "", whole=False, targets=""):
@@ -62,7 +65,7 @@ def print_findings(config: Config) -> None:
 
 
 def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bool, targets: str) -> list[Finding]:
-    """Review for the databases in ``targets``, else for the configured one and those in MIGRATION_TARGETS."""
+    """Return the findings for the databases ``targets``, by default the configured one and MIGRATION_TARGETS."""
     history = list(script.walk_revisions())[::-1]
     order = [revision.revision for revision in history]
     chosen = set(order) if whole else _chosen(script, revisions)
@@ -91,19 +94,22 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
 
 
 def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | None:
-    """Return what is pending on the configured database; None if it does not answer or has no revision."""
+    """Return the revisions pending on the configured database; None if it cannot be reached or has no revision."""
     try:
         with opened(config) as (database, _):
             if heads := database.heads():
                 return {revision.revision for revision in upgrades(script, "heads", heads)}
     except (DBAPIError, LoginError):
         pass
-    click.echo("No database says what is pending: reviewing the whole history, each revision by itself", err=True)
+    click.echo(
+        "The database cannot be reached or has no revision, so this reviews the whole history, each revision by itself",
+        err=True,
+    )
     return None
 
 
 def _chosen(script: ScriptDirectory, revisions: str) -> set[str] | None:
-    """Return the revisions of A:B, without A, or the one that is named; None if ``revisions`` is empty."""
+    """Return the ids of one revision, or for A:B those after A up to B; None if ``revisions`` is empty."""
     if not revisions:
         return None
     lower, colon, upper = revisions.partition(":")

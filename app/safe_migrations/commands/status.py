@@ -1,4 +1,4 @@
-"""`flask db status`: where the database is, and where the scripts and the models are."""
+"""`flask db status`, which compares the database with the scripts and the models."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from .command import MigrationCommand, config_of, directory_option
 @directory_option
 @click.pass_context
 def status(ctx: click.Context, directory: str | None) -> None:
-    """Show where the database is.
+    """Show which revision the database is at, and which are pending.
 
     Exits with status 0 if it is at head, else with 1.
     """
@@ -34,7 +34,7 @@ def status(ctx: click.Context, directory: str | None) -> None:
 
 
 def _at_head(config: Config) -> bool:
-    """Print the status. Return True if the database is at head, whether or not the models differ from it."""
+    """Print the status. Return True if the database is at head, even if the models differ from it."""
     script = ScriptDirectory.from_config(config)
     at_head = False
 
@@ -88,5 +88,5 @@ def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:
         return upgrades(script, "heads", current)
     except (CommandError, RevisionError):
         unknown = ", ".join(revision for revision in current if not is_known(script, revision))
-        _line("ahead", f"{unknown} is not in {script.dir}")
+        _line("ahead", f"{unknown} has no script in {script.dir}")
         return []
