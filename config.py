@@ -1,6 +1,6 @@
-"""Everything that comes from the environment, read once, when this module is imported.
+"""The app's settings, read from the environment once, when this module is imported.
 
-.env and .flaskenv beside this file are loaded first, for WSGI servers that know neither. The environment wins over
+.env and .flaskenv beside this file are loaded first, because WSGI servers do not load them. The environment wins over
 .env, and .env over .flaskenv.
 """
 
@@ -28,16 +28,16 @@ DRIVERS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 class ConfigError(ClickException):
-    """The error for a setting that is missing or wrong; under `flask` one line and exit status 1."""
+    """The error for a setting that is missing or wrong. The `flask` command prints it as one line and exits with 1."""
 
     def __init__(self, name: str, wrong: str, fix: str) -> None:
         super().__init__(f"{name} {wrong}. Fix: {fix}")
 
 
 def database_url(environ: Mapping[str, str]) -> str:
-    """Return the database's URL with driver and options, from DATABASE_URL, else from the DB_ parts, else for SQLite.
+    """Return the database's URL with driver and options: from DATABASE_URL, else from DB_..., else sqlite:///app.db.
 
-    Raise ConfigError. Its message contains no value: in a mistyped URL, the password may be anywhere.
+    Raise ConfigError if a value is wrong. The message does not show the value, because it may contain the password.
     """
     if "DATABASE_URL" in environ:
         return _completed(_parsed(environ["DATABASE_URL"]), blame="DATABASE_URL")
@@ -48,7 +48,7 @@ def database_url(environ: Mapping[str, str]) -> str:
 
 
 def _parsed(value: str) -> URL:
-    shape = "write it as dialect://user:password@host:port/database, or set DB_DIALECT, DB_USER, ... (.env.example)"
+    shape = "write it as dialect://user:password@host:port/database, or set DB_DIALECT, DB_USER, ... (see .env.example)"
     try:
         url = make_url(value.strip())
     except (ArgumentError, ValueError):
@@ -56,9 +56,11 @@ def _parsed(value: str) -> URL:
     _require_product(url, "DATABASE_URL")
     if url.drivername.startswith("sqlite"):
         if url.host or url.username:
-            raise ConfigError("DATABASE_URL", "names a host, but SQLite has none", "sqlite:///file, or sqlite:////path")
+            raise ConfigError(
+                "DATABASE_URL", "names a host, but SQLite has none", "write sqlite:///file or sqlite:////path"
+            )
     elif "@" in f"{url.host}{url.database}":
-        raise ConfigError("DATABASE_URL", "has an @ too many", "write the password's @ as %40, / as %2F, : as %3A")
+        raise ConfigError("DATABASE_URL", "has more than one @", "in the password, write @ as %40, / as %2F, : as %3A")
     elif not url.database:
         raise ConfigError("DATABASE_URL", "names no database", shape)
     return url
@@ -67,7 +69,7 @@ def _parsed(value: str) -> URL:
 def _assembled(environ: Mapping[str, str]) -> URL:
     for name in ("DB_DIALECT", "DB_NAME"):
         if not environ.get(name):
-            raise ConfigError(name, "is not set", "set it, or set DATABASE_URL (.env.example)")
+            raise ConfigError(name, "is not set", "set it, or set DATABASE_URL (see .env.example)")
     if environ["DB_DIALECT"] == "sqlite":
         return URL.create("sqlite", database=environ["DB_NAME"])
     host, port = environ.get("DB_HOST") or "localhost", environ.get("DB_PORT") or None
@@ -89,7 +91,7 @@ def _require_product(url: URL, blame: str) -> str:
     name = url.drivername.partition("+")[0]
     dialect = "postgresql" if name == "postgres" else name
     if dialect not in DRIVERS:
-        raise ConfigError(blame, "names a database that is not supported", f"one of {', '.join(DRIVERS)}")
+        raise ConfigError(blame, "names a database that is not supported", f"use one of {', '.join(DRIVERS)}")
     return dialect
 
 
@@ -111,7 +113,7 @@ def _completed(url: URL, blame: str) -> str:
 
 def _require_driver(url: URL, blame: str) -> None:
     wrong = ConfigError(
-        blame, "names a driver that is not installed, or is async", f"write {url.get_backend_name()} alone"
+        blame, "names a driver that is not installed, or is async", f"write {url.get_backend_name()} without a driver"
     )
     try:
         dialect = url.get_dialect()
@@ -123,11 +125,13 @@ def _require_driver(url: URL, blame: str) -> None:
     try:
         create_engine(url)
     except (ArgumentError, TypeError, ValueError):
-        raise ConfigError(blame, "has an option that its driver does not take", "correct it, after the ?") from None
+        raise ConfigError(
+            blame, "has an option that its driver does not accept", "correct the options after the ?"
+        ) from None
 
 
 class Config:
-    """Settings of the app; Flask's and Flask-SQLAlchemy's names."""
+    """The app's settings, by the names of Flask and Flask-SQLAlchemy."""
 
     SECRET_KEY = os.environ.get("SECRET_KEY")
     SQLALCHEMY_DATABASE_URI = database_url(os.environ)
@@ -137,7 +141,7 @@ class Config:
 
 
 class TestConfig(Config):
-    """Settings of the tests, whatever the environment says; tests/conftest.py adds the URL of a database."""
+    """The settings of the tests. None depends on the environment; tests/conftest.py sets the database's URL."""
 
     __test__ = False  # pytest would take it for a class of tests
 

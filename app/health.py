@@ -34,7 +34,7 @@ TIME_OUTS: dict[str, dict[str, Any]] = {
 
 
 class Question(Thread):
-    """A query for the database's revisions; ``revisions`` is None until it has answered."""
+    """A thread that queries the database's revisions; ``revisions`` is None until the database has answered."""
 
     def __init__(self, engine: Engine, options: dict[str, Any]) -> None:
         super().__init__(daemon=True, name="readyz")
@@ -42,7 +42,7 @@ class Question(Thread):
         self.options = options
         self.since = time.monotonic()
         self.revisions: set[str] | None = None
-        self.error = "no answer"
+        self.error = "time-out"
         self.wire: socket.socket | None = None
 
     def run(self) -> None:
@@ -59,7 +59,7 @@ class Question(Thread):
             self.cut()
 
     def cut(self) -> None:
-        """Shut the connection down if its driver would wait for an answer for ever, as psycopg does."""
+        """Shut down the socket of the query, if ``wire`` has it: psycopg would wait for an answer for ever."""
         wire, self.wire = self.wire, None
         if wire:
             with wire, suppress(OSError):  # it has ended by itself
@@ -67,7 +67,7 @@ class Question(Thread):
 
 
 class Readiness:
-    """The comparison of the revision of an app's database with the scripts in migrations/."""
+    """The comparison of an app's database with its scripts in migrations/, for /readyz."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -75,12 +75,12 @@ class Readiness:
 
     @cached_property
     def script(self) -> ScriptDirectory:
-        """Return the revision scripts, read at the first probe: like the code, they change with a release only."""
+        """Return the revision scripts. They are read once, at the first probe, because only a release changes them."""
         return ScriptDirectory.from_config(current_app.extensions["migrate"].migrate.get_config())
 
     @cached_property
     def engine(self) -> Engine:
-        """Return an engine that connects for each query: the app's pool may be busy, or hold dead connections."""
+        """Return an engine that connects anew for each query: the app's pool may be busy, or hold dead connections."""
         engine = db.engine
         if isinstance(engine.pool, StaticPool):
             return engine
@@ -91,7 +91,10 @@ class Readiness:
         return engine
 
     def status(self) -> str:
-        """Return ``ready``, ``behind``, ``ahead`` or ``unreachable``, within a second whatever the database does."""
+        """Return ``ready`` if the database is at head, else ``behind``, ``ahead`` (of the scripts) or ``unreachable``.
+
+        This takes a second at most, even if the database does not answer.
+        """
         try:
             heads = set(self.script.get_heads(consider_depends_on=True))
         except Exception as error:
@@ -103,7 +106,7 @@ class Readiness:
         question.join(max(0, question.since + ANSWER_WITHIN - time.monotonic()))
         current = question.revisions
         if current is None:
-            current_app.logger.warning("not ready: %s", question.error)
+            current_app.logger.warning("not ready: the database does not answer: %s", question.error)
             return "unreachable"
         if current == heads and heads:
             return "ready"
@@ -113,7 +116,7 @@ class Readiness:
         return "ready" if heads and heads <= current else "behind"
 
     def _ask(self) -> Question:
-        """Return the running query, or a new one. There is only one at a time, so that threads do not pile up."""
+        """Return the query that is running, else start one. Only one runs at a time, so that threads do not pile up."""
         with self.lock:
             if self.asked and self.asked.wire and time.monotonic() - self.asked.since > GIVE_UP_AFTER:
                 self.asked.cut()
@@ -136,18 +139,18 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.record
 def add_readiness(state: BlueprintSetupState) -> None:
-    """Give each app a Readiness of its own."""
+    """Store a new Readiness in the extensions of the app that registers the blueprint."""
     state.app.extensions["readiness"] = Readiness()
 
 
 @blueprint.get("/healthz")
 def healthz() -> ResponseReturnValue:
-    """Answer that the process is up."""
+    """Answer with status 200, because the process is up."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
 def readyz() -> ResponseReturnValue:
-    """Answer whether the database is at head."""
+    """Answer with status 200 if the database is at head, else with 503."""
     status = current_app.extensions["readiness"].status()
     return {"status": status}, 200 if status == "ready" else 503
