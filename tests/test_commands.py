@@ -298,6 +298,6 @@ def test_current_check_heads(project: Project) -> None:
     """`current --check-heads` exits 1 until the database is at head, as Alembic's does, and writes nothing."""
     done = project.db("current", "--check-heads")
     assert (1, "") == (done.returncode, done.stdout)
-    assert "\nFix: bring the database to head first:\n    flask db upgrade\n" in done.stderr
+    assert "\nFix: upgrade the database to head first:\n    flask db upgrade\n" in done.stderr
     project.ok("upgrade")
     assert f"{FIRST} (head)\n" == project.db("current", "--check-heads").stdout

@@ -1,6 +1,6 @@
-"""Makes `flask db` safe. Lift this folder out and nothing of the app's comes along.
+"""Makes the commands of `flask db` safe. This package imports nothing from the app.
 
-init_app() is for the factory, and loads little; run_migrations() is for migrations/env.py.
+The app's factory calls init_app(), which loads few modules; migrations/env.py calls run_migrations().
 """
 
 from typing import Any
@@ -14,24 +14,26 @@ __all__ = ["init_app", "run_migrations"]
 
 
 def init_app(app: Flask) -> None:
-    """Make the commands of `flask db` safe, and let env.py find run_migrations(). Call it after Migrate's init_app().
+    """Replace Flask-Migrate's `flask db` commands with safe ones. Call this after Migrate's init_app().
 
-    Raise RuntimeError if the app has no Migrate yet, or one without SQLAlchemy.
+    Store run_migrations() in app.extensions, where env.py finds it. Raise RuntimeError if Migrate's init_app() was not
+    called, or was called without a SQLAlchemy object.
     """
     migrate = app.extensions.get("migrate")
     if migrate is None or migrate.db is None:
         raise RuntimeError(
-            "safe_migrations.init_app(app) needs Flask-Migrate and its database: call Migrate(app, db), or"
-            " migrate.init_app(app, db), before it."
+            "safe_migrations.init_app(app) needs Flask-Migrate with a SQLAlchemy object. Fix: before it, call"
+            " Migrate(app, db) or migrate.init_app(app, db)."
         )
     app.extensions["safe_migrations"] = run_migrations
     add_commands(app)
 
 
 def run_migrations(engine: Engine | None = None, **options: Any) -> None:
-    """Run the command that loaded env.py, on the app's database or the one behind ``engine``.
+    """Run the `flask db` command that loaded env.py, on the database of ``engine``, by default the app's.
 
-    ``options`` are those of context.configure(), besides what the app gave Migrate(). Raise what guard.py says.
+    ``options`` are options of context.configure(); they override those that the app gave Migrate(). Raise the errors
+    that guard.run_migrations() lists.
     """
     from . import guard
 

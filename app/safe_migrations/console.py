@@ -1,4 +1,4 @@
-"""Log lines on stderr while steps run."""
+"""The log lines that commands print on stderr while they run."""
 
 import logging
 import time
@@ -9,20 +9,20 @@ from threading import Event, Thread
 from typing import Any
 
 StepDone = Callable[[set[str]], None]
-"""Called in the transaction that ends a step, with the heads of the database from then on."""
+"""A function that is called after each step, before its commit, with the new heads of the database."""
 
 log = logging.getLogger("alembic.runtime.migration")
 
-# A step that has taken so many seconds logs how many.
+# A step that took at least this many seconds logs its duration.
 LONG = 1.0
-# A step that takes longer than so many seconds logs that it is still running, again and again.
+# While a step runs, a line says so every so many seconds.
 ALIVE = 15.0
 # A backup, a restore or a copy logs its size every so many seconds.
 REPORTED = 2.0
 
 
 class Progress:
-    """The log lines about each step of a run, and the revisions that the database should be at after it."""
+    """The log lines about the steps of a run. ``heads`` are the revisions that the last step set, None before it."""
 
     def __init__(self, step_done: StepDone) -> None:
         self.step_done = step_done
@@ -32,28 +32,28 @@ class Progress:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Log every ALIVE seconds that a step is still running."""
+        """Inside the block, log every 15 seconds (ALIVE) that the current step is still running."""
         with repeatedly(min(1.0, ALIVE), self._log_that_it_runs):
             yield
 
     def on_version_apply(self, heads: set[str], **_others: Any) -> None:
-        """Log how long a step took, which is committed next."""
+        """Call step_done() and log the duration of the step. Alembic calls this after each step, before its commit."""
         self.step_done(heads)
         now = time.monotonic()
         if now - self.begun >= LONG:
-            log.info("Done in %.1f seconds", now - self.begun)
+            log.info("This step took %.1f seconds", now - self.begun)
         self.heads, self.begun = heads, now
 
     def _log_that_it_runs(self) -> None:
         now = time.monotonic()
         if now - max(self.logged, self.begun) >= ALIVE:
-            log.info("Still running, for %.0f seconds", now - self.begun)
+            log.info("Still running: this step has taken %.0f seconds so far", now - self.begun)
             self.logged = now
 
 
 @contextmanager
 def only_warnings() -> Iterator[None]:
-    """Hide what Alembic logs while it compares schemas for this package."""
+    """Inside the block, hide Alembic's log lines below WARNING, such as "Detected added table"."""
     alembic = logging.getLogger("alembic")
     before = alembic.level
     alembic.setLevel(logging.WARNING)
@@ -65,7 +65,7 @@ def only_warnings() -> Iterator[None]:
 
 @contextmanager
 def repeatedly(seconds: float, action: Callable[[], None]) -> Iterator[None]:
-    """Run ``action`` every ``seconds``, in a thread of its own."""
+    """Inside the block, call ``action`` every ``seconds`` seconds, in another thread."""
     ended = Event()
 
     def run() -> None:
@@ -81,7 +81,7 @@ def repeatedly(seconds: float, action: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def reported(what: str, file: Path | None = None) -> Iterator[None]:
-    """Log ``what`` every REPORTED seconds, with the size of ``file``."""
+    """Inside the block, log the text ``what`` and the size of ``file`` every 2 seconds (REPORTED)."""
 
     def report() -> None:
         size = f": {file.stat().st_size / 1e6:.1f} MB" if file is not None and file.exists() else ""
@@ -92,7 +92,7 @@ def reported(what: str, file: Path | None = None) -> Iterator[None]:
 
 
 def add_to(error: BaseException, line: str) -> None:
-    """Append ``line`` to the message of ``error``; Ctrl-C has no message, so log the line at once."""
+    """Append ``line`` to the message of ``error``. After Ctrl-C no message is printed, so log ``line`` at once."""
     error.add_note(line)
     if not isinstance(error, Exception):
         log.info(line)
@@ -100,9 +100,9 @@ def add_to(error: BaseException, line: str) -> None:
 
 @contextmanager
 def log_on_stderr() -> Iterator[None]:
-    """Show what Alembic logs (`Running upgrade a -> b`) on stderr, in the format of Flask-Migrate's own alembic.ini.
+    """Inside the block, print Alembic's log lines, such as `Running upgrade a -> b`, on stderr.
 
-    An app whose logging shows these lines already is left alone, and so is every logger but Alembic's.
+    Do nothing if the app's logging already prints them. The format is that of Flask-Migrate's alembic.ini.
     """
     logger = logging.getLogger("alembic")
     if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
@@ -124,5 +124,5 @@ def log_on_stderr() -> Iterator[None]:
 
 
 def _worth_reading(record: logging.LogRecord) -> bool:
-    """Return False for what Alembic logs about itself: its plugins, its class for the dialect, its assumptions."""
+    """Return False for a log line of Alembic that says nothing about the database, such as "Context impl ..."."""
     return record.name != "alembic.runtime.plugins" and not record.msg.startswith(("Context impl", "Will assume"))

@@ -1,4 +1,4 @@
-"""The app's database: an open connection to it, a login, and another database in its place."""
+"""The connection to the app's database; in a rehearsal, to its copy."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -26,33 +26,36 @@ LOGIN_WITHIN = 15
 
 
 def app_engine() -> Engine:
-    """Return the app's engine."""
+    """Return the SQLAlchemy engine of the app's database."""
     engine: Engine = current_app.extensions["migrate"].db.engine
     return engine
 
 
 def name_database(config: Config, engine: Engine) -> None:
-    """Set ``sqlalchemy.url``, as Flask-Migrate's env.py does, for scripts that read it. It contains the password."""
+    """Set the option ``sqlalchemy.url`` of ``config``, which scripts may read, to the engine's URL with password.
+
+    Flask-Migrate's own env.py does so too.
+    """
     url = engine.url.render_as_string(hide_password=False)
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
 
 
 def naming_convention() -> Mapping[Any, Any]:
-    """Return the convention that names constraints which have no name in a script."""
+    """Return the app's naming convention: it names the constraints to which a script gives no name."""
     convention: Mapping[Any, Any] = current_app.extensions["migrate"].db.metadata.naming_convention
     return convention
 
 
 def named_by_convention(table: Table) -> Table:
-    """Return a copy of the table in which the convention has named the constraints.
+    """Return a copy of ``table`` in which the app's naming convention has named the unnamed constraints.
 
-    Raise InvalidRequestError for a constraint that has no name and that the convention cannot name, such as a CHECK.
+    Raise InvalidRequestError if the convention cannot name a constraint, such as an unnamed CHECK.
     """
     return table.to_metadata(MetaData(naming_convention=naming_convention()))
 
 
 class Database:
-    """An open connection, with the adapter, the version and the facts of the database behind it."""
+    """An open connection to a database, with its adapter (the code for its product), its version and its facts."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -60,13 +63,13 @@ class Database:
 
     @cached_property
     def product_and_version(self) -> tuple[str, str]:
-        """Return what the server calls itself: ``("mariadb", "10.11.19")``."""
+        """Return the product and version of the server, such as ``("mariadb", "10.11.19")``."""
         with self.read() as connection:
             return self.adapter.version(connection)
 
     @cached_property
     def facts(self) -> "Facts":
-        """Return what the product does with operations, in this version."""
+        """Return the facts of this version: how it runs each operation, e.g. by copying the table."""
         from .adapters.products import facts_of
 
         product, version = self.product_and_version
@@ -74,9 +77,9 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Yield the connection for reading, and end the transaction that this begins.
+        """Yield the connection for queries, and roll back afterwards, so that no transaction stays open.
 
-        Alembic takes an open transaction for somebody else's, and never commits what it runs in it.
+        In a transaction that is open already, Alembic runs its steps and does not commit them.
         """
         try:
             yield self.connection
@@ -84,41 +87,45 @@ class Database:
             self.connection.rollback()
 
     def heads(self) -> tuple[str, ...]:
-        """Return the revisions that the database says it is at."""
+        """Return the revisions that the database is at, from its table alembic_version."""
         with self.read() as connection:
             return MigrationContext.configure(connection, opts=version_options()).get_current_heads()
 
     def has_tables(self) -> bool:
-        """Return whether there is a table besides alembic_version and those of this package."""
+        """Return True if there is a table other than alembic_version and this package's own."""
         with self.read() as connection:
             return self.adapter.has_tables(connection)
 
     def has_rows(self) -> bool:
-        """Return whether a table of the app has a row; True if that cannot be read."""
+        """Return True if a table of the app has rows, or cannot be read."""
         with self.read() as connection:
             return self.adapter.has_rows(connection)
 
     def interrupted(self) -> str:
-        """Return which run is under way, or was killed and may have left half of its work; else an empty string."""
+        """Return a sentence if a run or restore is in progress or was killed half-way; else an empty string."""
         with self.read() as connection:
             return self.adapter.interrupted(connection)
 
     def require_whole(self) -> None:
-        """Raise MigrationError if a run or restore is under way, or was killed and may have left half of its work."""
+        """Raise MigrationError if a run or restore is in progress or was killed half-way."""
         with self.read() as connection:
             self.adapter.require_restored(connection)
         if found := self.interrupted():
-            raise MigrationError(f"{found}.", "wait for it; or if it was killed, run:", "flask db upgrade")
+            raise MigrationError(
+                f"{found}.",
+                "wait until it has finished; if it was killed, run this, which first undoes it:",
+                "flask db upgrade",
+            )
 
 
 def heads_in_words(heads: Iterable[str], separator: str = ", ") -> str:
-    """Return ``a1, b1``; or ``base`` if there are none."""
+    """Return the revisions as text, such as ``a1, b1``, or ``base`` if there is no revision."""
     return separator.join(sorted(heads)) or "base"
 
 
 @contextmanager
 def connected(engine: Engine, connect: Callable[[Engine], Connection] = Engine.connect) -> Iterator[Database]:
-    """Log in, and yield the database. Raise LoginError if there is no answer within LOGIN_WITHIN seconds."""
+    """Connect, and yield the Database. Raise LoginError if the server does not answer in 15 seconds (LOGIN_WITHIN)."""
     with _logged_in(engine, connect) as connection:
         yield Database(connection)
 
@@ -148,9 +155,9 @@ def _log_in(engine: Engine, connect: Callable[[Engine], Connection], login: Futu
 
 @contextmanager
 def replaced_by(engine: Engine) -> Iterator[None]:
-    """Give the app ``engine``, and refuse connections to any other database.
+    """Inside the block, make ``engine`` the app's engine, and raise UnsafeError for a connection elsewhere.
 
-    Scripts may use ``db.session``, the engine of a bind, or an engine of their own.
+    So ``db.session`` uses ``engine``, and a script cannot connect to a bind key's database or with its own engine.
     """
     database = current_app.extensions["migrate"].db
     engines: Any = database.engines  # a dict, which Flask-SQLAlchemy annotates as a Mapping
@@ -159,8 +166,9 @@ def replaced_by(engine: Engine) -> Iterator[None]:
     def refuse(dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]) -> None:
         if (dialect.name, _place(args, options)) != place:
             raise UnsafeError(
-                "the script connects to a database other than the copy, or as another user; a rehearsal refuses that.",
-                "use the connection of the revision:",
+                "a rehearsal runs on a copy of the database, but the script connects to another database, or as another"
+                " user.",
+                "use the revision's own connection, which leads to the copy:",
                 "op.get_bind().execute(...)",
             )
 
@@ -177,6 +185,6 @@ def replaced_by(engine: Engine) -> Iterator[None]:
 
 
 def _place(args: Sequence[Any], options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return where a driver would connect to, and as whom: host, port, database and user, or the file."""
+    """Return the host, port, database and user, or the file, that a driver's connect() gets as arguments."""
     names = (("host",), ("port",), ("dbname", "database", "db"), ("user",))
     return (*map(str, args), *(str(next((options[key] for key in keys if key in options), "")) for keys in names))

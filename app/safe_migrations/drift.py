@@ -10,13 +10,19 @@ from .console import only_warnings
 
 
 def drift(migration_context: MigrationContext) -> list[str]:
-    """Return what would make the database match the models: ``["add_table pet"]``. Call it while env.py runs."""
+    """Return the changes that would make the database match the models, such as ``["add_table pet"]``.
+
+    Call this while env.py runs.
+    """
     with only_warnings():
         return differences(compare_metadata(migration_context, context.get_context().opts["target_metadata"]))
 
 
 def differences(diffs: list[Any]) -> list[str]:
-    """Return a name for each of Alembic's tuples and lists of tuples: ``add_table pet``, ``modify_type user.email``."""
+    """Return a text for each difference, such as ``add_table pet`` or ``modify_type user.email``.
+
+    ``diffs`` comes from Alembic's compare_metadata(): a list of tuples, and of lists of tuples.
+    """
     found = []
     for diff in diffs:
         if isinstance(diff, list):

@@ -1,10 +1,10 @@
-"""The errors of this package, and how a message shows any error, a path or a URL.
+"""The error classes of this package, and functions that put an error, a path or a URL into words.
 
-CommandError          Alembic's; Flask-Migrate's functions report it by themselves
-├── MigrationError     something is wrong on the user's side: `Fix:`
-│   ├── UnsafeError    something risky is refused: `Instead:`
-│   └── HalfDoneError  a run could not be undone
-└── LoginError         no connection
+CommandError           Alembic's class, which Flask-Migrate's functions log before they exit
+├── MigrationError     something is wrong on the user's side; the message has a `Fix:`
+│   ├── UnsafeError    something risky is refused; the message has an `Instead:`
+│   └── HalfDoneError  a failed run left changes that could not be undone
+└── LoginError         the database cannot be reached
 
 remedies.py turns any other error into a MigrationError.
 """
@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError, Statem
 
 
 class MigrationError(CommandError):
-    """An error that says what is wrong, how to fix it, and gives lines to paste."""
+    """An error whose message says what is wrong and how to fix it, with lines to paste."""
 
     label = "Fix"
 
@@ -34,21 +34,21 @@ class MigrationError(CommandError):
 
 
 class UnsafeError(MigrationError):
-    """The refusal of something that could lose data or break the running app, with what to do instead."""
+    """The refusal of an operation that could lose data or break the running app; it says what to do instead."""
 
     label = "Instead"
 
 
 class HalfDoneError(MigrationError):
-    """The error of a run that failed or was killed, and some of whose changes could not be undone."""
+    """The error for a run that failed or was killed and left changes that could not be undone."""
 
 
 class LoginError(CommandError):
-    """The error of a driver that could not connect, or got no answer."""
+    """The error if the database driver cannot connect, or the server does not answer."""
 
 
 def summary(error: BaseException) -> str:
-    """Return the database's own words, or the exception's, on one line without the statement and its parameters."""
+    """Return the text of ``error`` on one line, without the SQL statement and its parameters."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         number_and_text = error.orig.args
         if len(number_and_text) == 2 and isinstance(number_and_text[0], int):
@@ -75,10 +75,10 @@ def summary(error: BaseException) -> str:
 
 
 def masked(url: URL) -> str:
-    """Return ``url`` without its password and without the options behind the ``?``, which may hold another."""
+    """Return ``url`` as text, with the password hidden, and without its options, which may contain another one."""
     return repr(url.set(query={}))
 
 
 def relative(path: Path) -> str:
-    """Return ``path`` as someone in this folder would type it."""
+    """Return ``path`` as text, relative to the current folder if it is an absolute path inside of that folder."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,7 +1,8 @@
-"""The guard that migrations/env.py calls, so that `flask db` and `flask_migrate.upgrade()` are equally safe.
+"""Runs the command that loaded migrations/env.py, so that `flask db` and `flask_migrate.upgrade()` are equally safe.
 
-lock -> recover -> plan -> requirements -> review -> backup -> run -> verify. A command that changes no revision, or has
-nothing to do, takes no lock.
+In this order: take the lock, undo what a killed run left, plan the steps, check what they require, review them, back
+up, run them, verify the result. No lock is taken for a command that does not change the database's revision, or has
+nothing to do.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,11 +29,11 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, does withou
 
 
 def run_migrations(engine: Engine | None = None, **options: Any) -> None:
-    """Run the command that loaded env.py, on the app's database or the one behind ``engine``.
+    """Run the `flask db` command that loaded env.py, on the database of ``engine``, by default the app's.
 
-    ``options`` are those of context.configure(), besides what the app gave Migrate(). Raise SQLAlchemy's DBAPIError if
-    the database refuses a statement, LoginError if there is no connection, and MigrationError if this package refuses
-    something.
+    ``options`` are options of context.configure(); they override those that the app gave Migrate(). Raise SQLAlchemy's
+    DBAPIError if the database refuses a statement, LoginError if it cannot be reached, and MigrationError if this
+    package refuses something.
     """
     extension = current_app.extensions["migrate"]
     engine = engine or app_engine()
@@ -85,7 +86,10 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
 
 @contextmanager
 def _options_hidden(engine: Engine) -> Iterator[None]:
-    """Hide the options of the URL from `flask db current -v`: Alembic masks only the password before the host."""
+    """Inside the block, remove the options after the ``?`` from the engine's URL.
+
+    `flask db current -v` prints the URL, and Alembic hides only the password before the host.
+    """
     url, engine.url = engine.url, engine.url.set(query={})
     try:
         yield
@@ -95,7 +99,7 @@ def _options_hidden(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _nothing_changed(plan: Plan) -> Iterator[None]:
-    """End the message of a refusal before the first step with where the database is."""
+    """Add "Nothing was changed; the database is still at ..." to a MigrationError that the block raises."""
     try:
         yield
     except MigrationError as error:
@@ -106,22 +110,26 @@ def _nothing_changed(plan: Plan) -> Iterator[None]:
 
 @contextmanager
 def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
-    """If something could not be undone, end the message with the line that restores the last backup."""
+    """If the block fails and its changes could not be undone, add the `flask db restore` line to the message.
+
+    ``find`` returns the file of the last backup, or None.
+    """
     try:
         yield
     except BaseException as error:
         if _left_something(error) and (backup := find()):
             from .backups.files import restore_line
 
-            error.add_note(f"The last backup, which lacks what was written since:\n    {restore_line(backup)}")
+            error.add_note(f"To restore the last backup, without what was written since:\n    {restore_line(backup)}")
         raise
 
 
 @contextmanager
 def _ended(backups: "Backups", database: Database, heads: tuple[str, ...], backup: Path | None) -> Iterator[None]:
-    """Remove older backups after a run that succeeds; after one that was rolled back, a repeated backup of its own.
+    """Tidy the backups after the run in this block, and add to the error of a failed run where the database is.
 
-    Add to the error of a failed run where the database is. A script may end the run by SystemExit.
+    After a success, remove old backups. After a rollback, remove the run's own ``backup`` if there is an earlier one of
+    the same revision. ``heads`` are the revisions before the run. A script may end the run by SystemExit.
     """
     try:
         yield
@@ -140,7 +148,7 @@ def _ended(backups: "Backups", database: Database, heads: tuple[str, ...], backu
 
 
 def _name_place(error: BaseException, heads: tuple[str, ...], is_rolled_back: bool) -> None:
-    """Add where the database is to the message of ``error``, before what remains and the line with the backup."""
+    """Put "The database is at ..." before the other notes of ``error``, such as the line that restores a backup."""
     if rehearses():  # on a copy
         return
     start = "It was rolled back; the" if is_rolled_back else "The"
@@ -149,7 +157,7 @@ def _name_place(error: BaseException, heads: tuple[str, ...], is_rolled_back: bo
 
 
 def _left_something(error: BaseException) -> bool:
-    """Return whether changes of a failed run remain; then the notes of its error say so."""
+    """Return True if changes of the failed run remain: ``error`` is a HalfDoneError, or has notes about them."""
     return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
 
@@ -164,7 +172,7 @@ def _review(plan: Plan, database: Database, mode: str) -> None:
 
 
 def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
-    """Return True if the steps change the schema or rows, and ``mode`` asks for a backup before that."""
+    """Return True if MIGRATION_BACKUP (``mode``) requires a backup before the steps, and the database has rows."""
     if not plan.revision_steps or mode == "never" or not database.has_rows():
         return False
     if mode == "always":
@@ -188,7 +196,10 @@ def _run_with_retries(
     step_done: StepDone,
     again: str,
 ) -> None:
-    """Run the steps; after a lock time-out, let other sessions pass and run the remaining ones."""
+    """Run the steps. After a lock time-out, pause to let other sessions pass, then run the uncommitted steps again.
+
+    If the last try fails too, the message says to run `flask db` with ``again``, such as "upgrade", later.
+    """
     adapter, connection = database.adapter, database.connection
 
     def judge(loss: UnsafeError) -> None:
@@ -220,9 +231,10 @@ def _run_with_retries(
         return is_lock_timeout(database, error) and adapter.reruns and not transaction.part_committed
 
     def ran_in_one_transaction() -> bool:
-        """Return True after a run in one transaction, which an empty database allows: there are no tables to lock.
+        """Run all steps in one transaction if the database has no tables yet. Return True if that succeeded.
 
-        Return False if a revision fails then, as one that uses a new enum value, which has to be committed first.
+        Return False if it has tables, or if a revision failed and all were rolled back: one that uses a new enum value,
+        for example, needs that value to be committed before.
         """
         if not own.get("transaction_per_migration") or database.has_tables():
             return False
@@ -232,7 +244,7 @@ def _run_with_retries(
             if error is transaction.error or transaction.part_committed:
                 raise
             connection.rollback()
-            log.info("Rolled back: %s. Trying again, with a transaction for each revision", summary(error))
+            log.info("The run was rolled back: %s. Trying again, with a transaction for each revision", summary(error))
             return False
         return True
 
@@ -248,22 +260,24 @@ def _run_with_retries(
             raise
         except BaseException as error:
             if adapter.reruns and transaction.part_committed:
-                error.add_note("The step's changes up to the end of its autocommit block remain: they were committed.")
+                error.add_note(
+                    "The failed revision's changes up to the end of its autocommit block were committed and remain."
+                )
             raise
     _verify(database, progress.heads)
 
 
 def _verify(database: Database, expected: set[str] | None) -> None:
-    """Raise HalfDoneError unless the database is committed to be at the revisions ``expected``.
+    """Raise HalfDoneError if the database is not at the revisions ``expected`` after the last commit.
 
-    Alembic checks each step by itself: it counts the rows of alembic_version that it changes.
+    Alembic itself verifies each step only: it counts the rows of alembic_version that it changes.
     """
     database.connection.rollback()  # a transaction that is still open was not committed
     stored = set(database.heads())
     if expected is not None and expected != stored:
         raise HalfDoneError(
             f"the database should be at {heads_in_words(expected)}, but it is at {heads_in_words(stored)}.",
-            "see what else writes to the table alembic_version:",
+            "find the program or script that also writes to alembic_version; see where the database is:",
             "flask db current",
         )
     log.info("The database is at %s", heads_in_words(stored))

@@ -1,5 +1,6 @@
-"""Everything private that this package uses of its dependencies. tests/safe_migrations/test_internals.py holds each of
-them against the installed versions, so that an upgrade of a dependency that takes one away fails there first.
+"""All private names of dependencies that this package uses.
+
+tests/safe_migrations/test_internals.py tests each one, and fails first if a new version of a dependency lacks it.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,39 +13,42 @@ from sqlalchemy.types import TypeEngine
 
 
 def copy_column(column: "Column[Any]") -> "Column[Any]":
-    """Return a copy of a column that is in no table yet, with its foreign keys.
+    """Return a copy of ``column`` with its foreign keys. The copy belongs to no table yet.
 
-    SQLAlchemy 2.1 copies columns with their tables only (Table.to_metadata), and foreign keys not a second time.
+    SQLAlchemy 2.1 has no public way: Table.to_metadata() copies whole tables only.
     """
     return column._copy()
 
 
 def initialize(inspector: Inspector, connection: Connection) -> None:
-    """Let an instance of a subclass of Inspector inspect ``connection``.
+    """Initialize ``inspector``, an instance of an own subclass of Inspector, to inspect ``connection``.
 
-    SQLAlchemy 2.1 deprecates Inspector's own __init__(), and inspect() makes no subclass but the dialect's.
+    SQLAlchemy 2.1 deprecates Inspector.__init__(), and inspect() only returns the dialect's class.
     """
     vars(inspector).update(vars(inspect(connection)))
 
 
 def variants_of(kind: TypeEngine[Any]) -> Mapping[str, TypeEngine[Any]]:
-    """Return what with_variant() added to a type, by dialect. SQLAlchemy 2.1 has no public way to read it."""
+    """Return the variants that with_variant() added to the type, by dialect name.
+
+    SQLAlchemy 2.1 has no public way to read them.
+    """
     return kind._variant_mapping
 
 
 def inspects(subject: type, inspector: type) -> None:
-    """Let sqlalchemy.inspect() return ``inspector`` for an instance of ``subject``.
+    """Register a class: from then on sqlalchemy.inspect(x) returns ``inspector(x)`` if x is a ``subject``.
 
-    SQLAlchemy 2.1 registers its own classes so; there is no public way for another class.
+    SQLAlchemy 2.1 has no public way to register a class.
     """
     _inspects(subject)(inspector)
 
 
 def allow_percent_in_path() -> None:
-    """Let the path of the migrations contain a ``%``, in all that Flask-Migrate does in this process.
+    """Allow a ``%`` in the path of the migrations folder, for all Flask-Migrate commands of this process.
 
-    Flask-Migrate 4.1 hands the path to ConfigParser, for which a ``%`` has to be doubled, before it calls what
-    Migrate.configure() has registered. It makes each Config from this name of its module.
+    Flask-Migrate 4.1 passes the path to ConfigParser, which requires ``%%`` for a ``%``. The functions that
+    Migrate.configure() registers run too late to correct this, so replace the class flask_migrate.Config.
     """
     flask_migrate.Config = _PercentConfig
 
@@ -55,10 +59,10 @@ class _PercentConfig(flask_migrate.Config):  # type: ignore[misc]  # it has no t
 
 
 def before_checkout(listener: Callable[[], None]) -> None:
-    """Call ``listener``, which may raise, before any engine takes a connection from its pool or opens one.
+    """Call ``listener`` before any engine takes a connection from its pool or opens one. It may raise to refuse.
 
-    SQLAlchemy 2.1 has no event for that: it closes a connection that is refused when it is checked out, and a database
-    in memory with it.
+    SQLAlchemy 2.1 has no event for this moment. A refusal at its checkout event closes the connection, which deletes a
+    database in memory.
     """
     connect = Engine.raw_connection
 
@@ -70,9 +74,9 @@ def before_checkout(listener: Callable[[], None]) -> None:
 
 
 def is_created(constraint: Constraint, dialect: Dialect) -> bool:
-    """Return False for the CHECK of a type, such as Enum, that the dialect expresses by the type itself.
+    """Return False if the dialect does not create the constraint, such as an Enum's CHECK where ENUM is a type.
 
-    SQLAlchemy 2.1 keeps that condition in the constraint; otherwise only the text of a CREATE TABLE shows it.
+    Without this private name, only the text of a CREATE TABLE would show it (SQLAlchemy 2.1).
     """
     compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
     return constraint._create_rule is None or bool(constraint._create_rule(compiler))

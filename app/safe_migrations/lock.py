@@ -1,4 +1,4 @@
-"""One run at a time on each database: waiting for the lock, naming its holder, and giving up."""
+"""The wait for a database's lock, which lets only one command at a time change the database."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,10 @@ POLL, REPORT = 0.2, 15.0
 
 @contextmanager
 def locked(database: Database, wait: float, what: str = "upgrade") -> Iterator[Lock]:
-    """Hold the database's lock for ``what``. Raise MigrationError if another command holds it for ``wait`` seconds."""
+    """Take the database's lock, yield it, and free it after the block. A "rehearsal" (``what``) has its own lock.
+
+    Raise MigrationError if another command still holds the lock after ``wait`` seconds.
+    """
     begun = time.monotonic()
     reported = begun - REPORT
     with database.adapter.lock(database.connection, what) as lock:
@@ -24,8 +27,8 @@ def locked(database: Database, wait: float, what: str = "upgrade") -> Iterator[L
             now = time.monotonic()
             if who and now - begun >= wait:
                 raise MigrationError(
-                    f"another command has held the lock of this database for {wait:g} seconds ({who}).",
-                    "wait for it, or if it hangs, end it:",
+                    f"gave up after {wait:g} seconds, because another command holds the lock of this database ({who}).",
+                    "wait until that command has finished, or, if it hangs, end it:",
                     end,
                 )
             if who and now - reported >= REPORT:

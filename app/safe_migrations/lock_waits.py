@@ -1,4 +1,4 @@
-"""Waits for locks that another session holds, or the revision itself on another connection."""
+"""The errors for a statement that waited too long for a lock of another session, or of its own revision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +15,10 @@ from .retry import RetryPolicy
 
 @contextmanager
 def limited_lock_waits_of_others(database: Database, retry: RetryPolicy) -> Iterator[None]:
-    """Raise MigrationError if another connection of the app waits too long for a lock while steps run.
+    """Inside the block, raise MigrationError if a second connection, such as db.session, waits too long for a lock.
 
-    The server sees no deadlock in it: the step continues when the script does, and the script waits.
+    The revision's own connection may hold that lock, and be idle until the script continues. No server detects such a
+    deadlock.
     """
 
     def is_other(found: Connection | None) -> bool:
@@ -43,28 +44,29 @@ def limited_lock_waits_of_others(database: Database, retry: RetryPolicy) -> Iter
 
 
 def is_lock_timeout(database: Database, error: BaseException | None) -> bool:
-    """Return True for the error of a statement that waited too long for a lock."""
+    """Return True if ``error`` was raised because a statement waited too long for a lock."""
     return isinstance(error, DBAPIError) and database.adapter.is_lock_timeout(error)
 
 
 def lock_timeout_error(
     database: Database, retry: RetryPolicy, again: str, statement: str | None = None
 ) -> MigrationError:
-    """Return the error after the last try: which sessions hold the locks, and how to end them.
+    """Return the error to raise after the last try. It names the session that holds the lock, and how to end it.
 
-    If that is not known, ``again`` is the command to run later, unless ``statement`` waits for its own session.
+    If no such session is found, it says to run the command ``again`` later; or, if ``statement`` waits for a lock of
+    its own transaction, to use an autocommit block.
     """
     adapter, connection = database.adapter, database.connection
     who, end = adapter.blockers(connection)
     if not who and adapter.waits_for_itself(connection, statement or ""):
         return MigrationError(
             f"no other session holds a lock: this statement waits for its own transaction: {statement}",
-            "run the statement outside the revision's transaction:",
+            "run the statement outside the revision's transaction, in an autocommit block:",
             "with op.get_context().autocommit_block():",
         )
-    way_out = ("wait for them, or end that session:", end) if end else ("run it again later:", again)
+    way_out = ("wait until that session has finished, or end it:", end) if end else ("try again later:", again)
     return MigrationError(
-        f"other sessions hold a lock that this needs ({who or 'which session is not known'});"
+        f"another session holds a lock that this command needs ({who or 'it is not known which session'});"
         f" gave up after {retry.tries} tries of {retry.seconds:g} seconds.",
         *way_out,
     )

@@ -1,4 +1,4 @@
-"""The pending steps of a run, and what each of them does."""
+"""The pending steps of a command, and the operations of their scripts."""
 
 import shlex
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, does withou
 
 
 def changes_revisions() -> bool:
-    """Return True for a command that sets the database's revision: upgrade, downgrade and stamp."""
+    """Return True if the current command changes the database's revision: upgrade, downgrade and stamp do."""
     try:
         context.get_revision_argument()
     except KeyError:
@@ -28,30 +28,30 @@ def changes_revisions() -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps from ``heads``, where the database is, and what their scripts do."""
+    """The steps that a command runs on a database that is at the revisions ``heads``."""
 
     heads: tuple[str, ...]
     steps: list[MigrationStep]
 
     @cached_property
     def recordings(self) -> "Recordings":
-        """Return what the scripts do, recorded once for each product."""
+        """Return the store of recordings: it records the operations of a script once for each database product."""
         from .review.recorder import Recordings
 
         return Recordings()
 
     @property
     def revision_steps(self) -> list[RevisionStep]:
-        """Return the steps that run a script; those of `stamp` run none."""
+        """Return the steps that run a revision script, which excludes those of `stamp`."""
         return [step for step in self.steps if isinstance(step, RevisionStep)]
 
     def scripts(self, *, upgrade: bool) -> list[Script]:
-        """Return the scripts that are run in that direction, in the order in which they run."""
+        """Return the scripts that are upgraded, or downgraded if ``upgrade`` is False, in the order of the steps."""
         return [step.revision for step in self.revision_steps if step.is_upgrade == upgrade]
 
     @property
     def command(self) -> str:
-        """Return what to type to run the steps again: ``downgrade base``. Call it while a command runs."""
+        """Return the `flask db` command that runs the steps, such as ``downgrade base``. Call this while it runs."""
         name = "upgrade" if all(step.is_upgrade for step in self.steps) else "downgrade"
         if len(self.revision_steps) < len(self.steps):
             name = "stamp"
@@ -61,19 +61,25 @@ class Plan:
 
 
 def upgrades(script: ScriptDirectory, destination: str, heads: tuple[str, ...]) -> list[Script]:
-    """Return what an upgrade from ``heads`` would run. Raise what Alembic raises of an unknown revision."""
+    """Return the scripts that an upgrade from ``heads`` to ``destination`` would run, the first one first.
+
+    Raise Alembic's CommandError or RevisionError if a revision is unknown.
+    """
     found = script.iterate_revisions(destination, heads, implicit_base=True)
     return list(found)[::-1]
 
 
 def is_at_head(script: ScriptDirectory, current: tuple[str, ...]) -> bool:
-    """Return whether a database at ``current`` has every revision, including those that only `depends_on` implies."""
+    """Return True if ``current``, the database's revisions, are all heads, and each of them has a script.
+
+    A head that another revision names in `depends_on` counts as included.
+    """
     heads = set(script.get_heads(consider_depends_on=True))
     return heads <= set(current) and all(is_known(script, revision) for revision in current)
 
 
 def is_known(script: ScriptDirectory, revision: str) -> bool:
-    """Return whether there is a script for ``revision``."""
+    """Return True if a script for ``revision`` exists."""
     try:
         return script.get_revision(revision) is not None
     except CommandError:
@@ -81,9 +87,10 @@ def is_known(script: ScriptDirectory, revision: str) -> bool:
 
 
 def pending(database: Database, options: dict[str, Any]) -> Plan:
-    """Return the steps that the command would run now. Raise what Alembic raises of an unknown revision.
+    """Return the plan of the steps that the current command would run now.
 
-    `stamp --purge` begins from nothing, whatever the database says: that is its way out of an unknown revision.
+    Raise Alembic's CommandError if a revision is unknown, and MigrationError if the target is ambiguous. The steps of
+    `stamp --purge` always start from base, so it also works if the database's revision is unknown.
     """
     with database.read() as connection:
         context.configure(connection=connection, **options)
@@ -99,21 +106,24 @@ def pending(database: Database, options: dict[str, Any]) -> Plan:
 
 
 def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> MigrationError:
-    """Return the error if ``wanted``, such as -1 or plugin@-1, is ambiguous or does not exist from ``heads``."""
+    """Return the error if ``wanted``, such as +1 or plugin@-1, is ambiguous or leads nowhere from ``heads``."""
     branch, at, _ = wanted.rpartition("@")
     if at and not any(branch in each.branch_labels for each in script.walk_revisions()):
-        return MigrationError(f"there is no branch {branch}.", "choose one of:", "flask db heads -v")
+        return MigrationError(f"there is no branch {branch}.", "use a branch label of this list:", "flask db heads -v")
     found = [script.get_revision(head) for head in heads]
     if "-" not in wanted:
         choices = sorted({name for each in found for name in each.nextrev} if found else script.get_bases())
-        what, command = f"{len(choices)} revisions can come next: {', '.join(choices)}.", "upgrade"
+        what, command = (
+            f"{wanted} is ambiguous: {len(choices)} revisions can come next: {', '.join(choices)}.",
+            "upgrade",
+        )
     else:
         behind = [each for each in found for each in script.iterate_revisions(each.revision, "base")]
         merge = next((each for each in behind if isinstance(each.down_revision, tuple)), None)
         if at or merge is None:
             return MigrationError(
                 f"there is no revision {wanted} to go back to from {' and '.join(heads) or 'base'}.",
-                "see which revisions the database has:",
+                "name an earlier revision; see where the database is:",
                 "flask db current",
             )
         choices = [str(parent) for parent in merge.down_revision or ()]
@@ -122,18 +132,18 @@ def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> Mi
 
 
 def purges() -> bool:
-    """Return whether the command empties alembic_version first. Call it once the context is configured."""
+    """Return True for `stamp --purge`, which first empties alembic_version. Call this after context.configure()."""
     return bool(context.get_context().purge)
 
 
 def compares() -> bool:
-    """Return whether the command compares the models with the database, or may, as check and migrate do.
+    """Return True for `check`, `migrate` and `revision`, which can compare the models with the database.
 
-    Call it once the context is configured.
+    Call this after context.configure().
     """
     return "revision_context" in context.get_context().opts
 
 
 def rehearses() -> bool:
-    """Return whether a rehearsal runs this step. Call it once the context is configured."""
+    """Return True if `flask db rehearse` runs the current steps. Call this after context.configure()."""
     return bool(context.get_context().opts.get("rehearsal"))

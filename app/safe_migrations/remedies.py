@@ -1,7 +1,7 @@
-"""Messages about errors, for the person who typed `flask db ...`: all `Fix:` texts for errors of others.
+"""The `Fix:` texts for errors that the database, Alembic or Python raises.
 
-message() finds out at which stage the error occurred. The table of that stage has what helps, by the words of the
-database, of Alembic or of Python: the first remedy that fits counts, and the last one fits all errors.
+message() finds out at which stage of the command the error occurred, e.g. the login. Each stage has a table of
+remedies: the first one whose pattern matches the text of the error is used, and the last one matches every text.
 """
 
 import re
@@ -27,7 +27,7 @@ TEMPLATE = Path(__file__).with_name("template")
 
 @dataclass(frozen=True)
 class Situation:
-    """The situation of an error: the database, the migrations folder, the values that were typed, --sql."""
+    """The command that failed: its database URL, its migrations folder, the arguments typed, and True for --sql."""
 
     url: URL
     directory: Path
@@ -37,18 +37,21 @@ class Situation:
 
 @dataclass(frozen=True)
 class Remedy:
-    """A fix where ``pattern`` is found: a text, and lines to paste, in which {name} is one of _names(), or a group."""
+    """A `Fix:` text, and lines to paste, for errors whose text matches ``pattern``.
+
+    In ``lines``, a {placeholder} is a key of _names() or a group of the pattern.
+    """
 
     pattern: str
     fix: str
     lines: str = ""
 
 
-# No connection: the database's words when it refuses a login, or its driver's.
+# No connection: errors of the database when it refuses a login, or of its driver.
 LOGIN = (
     Remedy(
         r"Access denied for user (?P<account>'.*'@'.*') to database",
-        "give the user its rights, as the server's administrator:",
+        "give the user the rights to the database, as the server's administrator:",
         "GRANT ALL ON {database}.* TO {account};",
     ),
     Remedy(
@@ -71,13 +74,13 @@ LOGIN = (
     ),
     Remedy(
         r"unable to open database file",
-        "check the path in DATABASE_URL; it names a file, whose folder has to exist:",
+        "check the file's path in DATABASE_URL, or create the folder of the file:",
         "mkdir -p {folder}",
     ),
-    Remedy(r"is not a MariaDB variant", "write mysql:// in DATABASE_URL (or DB_DIALECT=mysql)."),
+    Remedy(r"is not a MariaDB variant", "the server is MySQL: write mysql:// in DATABASE_URL (or DB_DIALECT=mysql)."),
     Remedy(
         r"",
-        "start the server, or check host, port and options (behind the ?) in DATABASE_URL (or DB_HOST and DB_PORT).",
+        "start the server, or check host, port and options (after the ?) in DATABASE_URL (or DB_HOST and DB_PORT).",
     ),
 )
 
@@ -95,33 +98,36 @@ STATEMENT = (
     ),
     Remedy(
         r"readonly",
-        "make the file and its folder writable for this user. See their modes:",
+        "make the file and its folder writable for this user. See their permissions:",
         "ls -ld {folder} {name}",
     ),
-    Remedy(r"read-only", "name the primary server in DATABASE_URL: this one takes no writes, as a replica does."),
+    Remedy(r"read-only", "this server is read-only, perhaps a replica: write the primary server into DATABASE_URL."),
     Remedy(
         r"denied to user (?P<account>'.*?'@'.*?')",
-        "give the user that right, as the server's administrator:",
+        "give the user the missing right, as the server's administrator:",
         "GRANT ALL ON {database}.* TO {account};",
     ),
     Remedy(  # since PostgreSQL 15, only the owner of a database may create tables in its schema public
         r"permission denied for schema (?P<schema>\S+)",
-        "give the user that right, as the database's owner:",
+        "give the user the missing right, as the database's owner:",
         'GRANT ALL ON SCHEMA "{schema}" TO {user};',
     ),
     Remedy(
         r"permission denied|must be (?:owner|superuser|member)",
-        "give the user that right, or run it as the owner, named in DATABASE_URL.",
+        "give the user the missing right, or write a user who has it into DATABASE_URL.",
     ),
-    Remedy(r"is locked", "wait for the other process that writes to the database, then run the command again."),
-    Remedy(DISK.pattern, "make room on the database's disk, or repair it, then run the command again."),
-    Remedy(r"", "see which revision the database is at:", "flask db current"),
+    Remedy(
+        r"is locked",
+        "wait until the other process that writes to the database has finished, then run the command again.",
+    ),
+    Remedy(DISK.pattern, "free space on the database's disk, or repair the disk, then run the command again."),
+    Remedy(r"", "correct what the database reports; see which revision it is at:", "flask db current"),
 )
 
 LOST = (
     Remedy(
         r"",
-        "as soon as the database can be reached, run the command again; it goes on from where the database is:",
+        "as soon as the database can be reached, run the command again. See from which revision it will continue:",
         "flask db current",
     ),
 )
@@ -129,13 +135,17 @@ LOST = (
 SCRIPT = (
     Remedy(
         r"within a transaction|inside a transaction|cannot run inside",
-        "run that statement outside of the transaction:",
+        "run that statement outside of the transaction, in an autocommit block:",
         "with op.get_context().autocommit_block():",
     ),
-    Remedy(r"^(SyntaxError|IndentationError|TabError):", "correct the script:", "python -m py_compile {file}"),
+    Remedy(
+        r"^(SyntaxError|IndentationError|TabError):",
+        "correct the script until this prints no error:",
+        "python -m py_compile {file}",
+    ),
     Remedy(  # PostgreSQL's hint: You might need to specify "USING code::integer".
         r'cannot be cast automatically to type .*"USING (?P<using>.+)"',
-        "say in that op.alter_column() how values are converted:",
+        "tell op.alter_column() how to convert the existing values, by this argument:",
         "postgresql_using='{using}'",
     ),
     Remedy(r"", "correct the script; see which revision the database is at:", "flask db current"),
@@ -145,7 +155,7 @@ SCRIPT = (
 WITHOUT_DATABASE = (
     Remedy(
         r"--sql mode|No inspection system is available|NoneType",
-        "run the same command without --sql, so that the script can read from a database, after a rehearsal:",
+        "run the same command without --sql, because the script reads from the database; rehearse it first:",
         "flask db rehearse",
     ),
 )
@@ -154,8 +164,8 @@ WITHOUT_DATABASE = (
 EXISTS = (
     Remedy(
         r"^(?!duplicate key value)(?i:.*(already exists|duplicate (column|key) name))",
-        "correct the script; or, if the database already has everything that this revision creates (from"
-        " db.create_all(), or from before this history), mark the revision as applied:",
+        "correct the script; or, if the database already has everything that this revision creates (by"
+        " db.create_all(), for example), mark the revision as applied:",
         "flask db stamp {revision}",
     ),
 )
@@ -172,7 +182,7 @@ MISFITS = (
 FILE = (
     Remedy(
         r"(?P<file>env\.py|script\.py\.mako|alembic\.ini)",
-        "bring it back from the template:",
+        "restore the file from the template:",
         "cp {template}/{file}* {directory}/{file}",
     ),
     Remedy(
@@ -180,36 +190,42 @@ FILE = (
         "save alembic.ini as UTF-8, and run the command in a locale that uses UTF-8:",
         "export LC_ALL=C.UTF-8",
     ),
-    Remedy(r"", "make sure that it exists and can be read, then run the command again."),
+    Remedy(r"", "make sure that the file or module exists and can be read, then run the command again."),
 )
 
 COMMAND = (
-    Remedy(r"not up to date|not on all head revisions", "bring the database to head first:", "flask db upgrade"),
+    Remedy(r"not up to date|not on all head revisions", "upgrade the database to head first:", "flask db upgrade"),
     Remedy(
         r"Path doesn't exist",
-        "bring the folder back, or begin a history of your own (`flask db init`):",
+        "restore the folder from git, or begin a new history with `flask db init`:",
         "git checkout -- {directory}",
     ),
     Remedy(
         r"already exists and is not empty",
-        "use the existing history (`flask db migrate`), or delete it and begin one of your own:",
+        "use the existing history (`flask db migrate`), or delete it and begin a new one:",
         "rm -r {directory} && flask db init",
     ),
     Remedy(
         r"Could not determine revision id from filename (?P<file>[^'\s]+\.py)",
-        "the file has no `revision`. Write one; or, if it is not a revision script, move it out:",
+        "add a line `revision = ...` to the file; or, if it is not a revision script, move it out of the folder:",
         "mv {directory}/versions/{file} .",
     ),
     Remedy(
         r"Could not determine revision id|present more than once|is not present|(loop|cycle|Loop|Cycle) is detected",
-        "correct `revision` or `down_revision`, or bring back the script that is missing:",
+        "correct `revision` or `down_revision` in a script, or restore the missing script. List all of them:",
         "grep -rnE '^(down_)?revision' {directory}/versions",
     ),
-    Remedy(r"Relative revision|ancestor|[Aa]mbiguous|start with", "choose one of:", "flask db history -i"),
-    Remedy(r"explicitly named", "name it in the model:", 'CheckConstraint("age >= 0", name="age_not_negative")'),
+    Remedy(
+        r"Relative revision|ancestor|[Aa]mbiguous|start with", "choose a revision of this list:", "flask db history -i"
+    ),
+    Remedy(
+        r"explicitly named",
+        "give the constraint a name in the model:",
+        'CheckConstraint("age >= 0", name="age_not_negative")',
+    ),
     Remedy(
         r"Foreign key associated with column|Could not initialize target column for ForeignKey",
-        "correct the name of the table or column in the model's ForeignKey; find it:",
+        "correct the name of the table or column in the model's ForeignKey. Find the line:",
         "grep -rn --include='*.py' --exclude-dir='*venv*' 'ForeignKey(' .",
     ),
     Remedy(r"", "see how the command is used:", "flask db --help"),
@@ -218,15 +234,15 @@ COMMAND = (
 UNFORESEEN = (
     Remedy(
         r"module '\w+_py' has no attribute",
-        "write it, or bring the script back:",
+        "write the missing function into the script, or restore the script from git:",
         "git checkout -- {directory}/versions",
     ),
-    Remedy(r"", "see where it comes from, with the same command after:", "export FLASK_DEBUG=1"),
+    Remedy(r"", "to see the traceback, run this line, and then the same command again:", "export FLASK_DEBUG=1"),
 )
 
 
 def message(error: BaseException, situation: Situation) -> MigrationError:
-    """Return the message about ``error``; if a revision script raised it, with file and line."""
+    """Return ``error`` as a MigrationError with a `Fix:`, and with file and line if a revision script raised it."""
     found = _explained(error, situation)
     notes = getattr(error, "__notes__", [])  # such as what an adapter could not undo
     found.args = ("\n".join([str(found), *notes]),)
@@ -270,7 +286,7 @@ def _error(
     place: tuple[Path, int] | None = None,
     revision: str = "",
 ) -> MigrationError:
-    """Return the message about ``error`` with the first of ``remedies`` that fits it."""
+    """Return a MigrationError about ``error`` with the first of ``remedies`` whose pattern matches its text."""
     words = summary(error).replace(str(situation.directory), relative(situation.directory))
     remedy, found = next((remedy, found) for remedy in remedies if (found := re.search(remedy.pattern, words)))
     where = f"{relative(place[0])}, line {place[1]}" if place else masked(situation.url)
@@ -283,7 +299,7 @@ def _error(
 
 
 def _names(situation: Situation) -> dict[str, str]:
-    """Return what remedies may name, quoted for a shell."""
+    """Return the values for the {placeholders} of remedies, quoted for a shell or for SQL."""
     url = situation.url
     file = (url.database or "").removeprefix("file:")  # of SQLite
     server = [f" --{name}={shlex.quote(str(value))}" for name in ("host", "port") if (value := getattr(url, name))]
@@ -304,13 +320,13 @@ def _drifted(error: AutogenerateDiffsDetected) -> MigrationError:
     unknown = (name.removeprefix("remove_table ") for name in found if name.startswith("remove_table "))
     return MigrationError(
         f"New upgrade operations detected: {', '.join(found)}.",
-        "write the revision that is missing:",
+        "generate a revision with these operations:",
         " ".join(["flask db", *(f"-x drop={name}" for name in unknown), 'migrate -m "..."']),
     )
 
 
 def _about_history(error: Exception, situation: Situation) -> MigrationError | None:
-    """Return the message about several heads, or about a revision that does not exist; or None."""
+    """Return the error about several heads, or about an unknown revision; None if ``error`` is about neither."""
     has_scripts = (situation.directory / "versions").is_dir()
     if isinstance(error.__cause__, MultipleHeads):
         return several_heads(error.__cause__.heads)
@@ -325,14 +341,16 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
     if not str(unknown).startswith("No such revision" if typed else ("No such revision", "No such branch")):
         return _error(unknown, situation, COMMAND)
     if typed:
-        return MigrationError(f"unknown revision {unknown.argument}.", "choose one of:", "flask db history")
+        return MigrationError(
+            f"unknown revision {unknown.argument}.", "choose a revision of this list:", "flask db history"
+        )
     directory = relative(situation.directory)
     if not has_scripts:
         line = f"git checkout -- {shlex.quote(f'{directory}/versions')}"
-        return MigrationError(f"the folder {directory}/versions is missing.", "bring it back:", line)
+        return MigrationError(f"the folder {directory}/versions is missing.", "restore the folder:", line)
     return MigrationError(
         f"the database is at revision {unknown.argument}, which {directory} does not have: it is ahead of this code.",
-        "use the release that has it, or look for the script:",
+        "use the release of the code that has it, or find the script in git:",
         f"git log --all --oneline -- '*{unknown.argument}*'",
     )
 
@@ -348,7 +366,10 @@ def several_heads(heads: Iterable[str]) -> MigrationError:
 
 
 def _first(error: BaseException | None, matches: Callable[[DBAPIError], object]) -> DBAPIError | None:
-    """Return the first database error of the chain that ``matches``; later ones only follow from its rollback."""
+    """Return the earliest DBAPIError among ``error`` and the errors before it for which ``matches`` is true, or None.
+
+    The later ones only result from the rollback after the earliest.
+    """
     found = None
     while error is not None:
         if isinstance(error, DBAPIError) and matches(error):
@@ -358,26 +379,26 @@ def _first(error: BaseException | None, matches: Callable[[DBAPIError], object])
 
 
 def _says_disk(error: DBAPIError) -> bool:
-    """Return True for a statement that failed at a full or read-only disk."""
+    """Return True if a statement failed because the disk is full, damaged or read-only."""
     return error.statement is not None and DISK.search(summary(error)) is not None
 
 
 def _altered_table(error: BaseException) -> str:
-    """Return the table of the ALTER TABLE that failed, as it is written there; an empty string if none did."""
+    """Return the table of the failed statement if that is an ALTER TABLE, else an empty string."""
     statement = (error.statement if isinstance(error, DBAPIError) else None) or ""
     found = re.match(r"\s*ALTER\s+TABLE\s+(\S+)", statement, re.I)
     return found[1] if found else ""
 
 
 def _upgrading(error: BaseException) -> str | None:
-    """Return the revision whose upgrade() raised ``error``."""
+    """Return the revision whose upgrade() raised ``error``, or None if no upgrade() did."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "upgrade")
     revisions = (frame.f_globals.get("revision") for frame in frames)
     return next((revision for revision in revisions if isinstance(revision, str)), None)
 
 
 def script_place(error: BaseException, directory: Path) -> tuple[Path, int] | None:
-    """Return file and line of the revision script, or of env.py, that raised ``error``, or None."""
+    """Return the file and line of the revision script, or of env.py, that raised ``error``; None if neither did."""
     if isinstance(error, SyntaxError):
         # Python does not name a file that contains zeros, as a full disk or a crash leaves it.
         hollow = (script for script in sorted(directory.glob("versions/*.py")) if b"\0" in script.read_bytes())

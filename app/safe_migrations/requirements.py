@@ -1,8 +1,8 @@
-"""The versions of databases, and the extensions, that revisions require.
+"""The database versions and the extensions that a revision script declares in `requires`.
 
     requires = {"mysql": ">=8.0.16", "postgresql": ">=12", "extension:pgcrypto": ""}
 
-A database that is not named is not restricted. Extensions are checked on PostgreSQL, which alone has them.
+A database that is not named may have any version. Extensions are only checked on PostgreSQL.
 """
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -15,7 +15,7 @@ DATABASES = ("sqlite", "mysql", "mariadb", "postgresql")
 
 
 def require(plan: Plan, database: Database) -> None:
-    """Raise MigrationError, before the first step runs, if a step needs what the database does not have."""
+    """Raise MigrationError if the database lacks a version or an extension that a pending revision requires."""
     product, version = database.product_and_version
     for revision in [step.revision for step in plan.revision_steps]:
         declared = getattr(revision.module, "requires", {})
@@ -24,8 +24,8 @@ def require(plan: Plan, database: Database) -> None:
         for name, wanted in declared.items():
             if name == product and not _within(version, revision.revision, name, wanted):
                 raise MigrationError(
-                    f"revision {revision.revision} needs {product} {wanted}, and the server has {version}.",
-                    "upgrade the server first, or correct the script:",
+                    f"revision {revision.revision} needs {product} {wanted}, but the server has version {version}.",
+                    "upgrade the server first, or correct this line of the script:",
                     f"requires = {{{name!r}: {wanted!r}}}",
                 )
             if name.startswith("extension:"):
@@ -54,7 +54,7 @@ def _require_extension(revision: str, name: str, database: Database) -> None:
 
 def _wrong(revision: str, declared: object) -> MigrationError:
     return MigrationError(
-        f"revision {revision} has a requires that cannot be read: {declared!r}.",
-        f"name databases ({', '.join(DATABASES)}) with versions, or extensions:",
+        f"revision {revision} has an invalid value in its `requires`: {declared!r}.",
+        f"name databases ({', '.join(DATABASES)}) with versions, or extensions, as in this line:",
         'requires = {"mysql": ">=8.0.16", "extension:pgcrypto": ""}',
     )

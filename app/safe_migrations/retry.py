@@ -1,4 +1,4 @@
-"""The wait of a statement for a lock, and its retries."""
+"""The time limit of a wait for a lock, and the retries after it."""
 
 import random
 import time
@@ -10,27 +10,31 @@ from .console import log
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """The seconds that each try waits, and the number of tries. Keep waits short: other sessions queue behind them."""
+    """The ``seconds`` that each of ``tries`` waits for a lock. Keep them short: other sessions queue behind a wait."""
 
     seconds: float
     tries: int
 
     @property
     def milliseconds(self) -> int:
-        """Return ``seconds`` as databases take it."""
+        """Return ``seconds`` in milliseconds, rounded down."""
         return int(self.seconds * 1000)
 
     def pauses(self) -> Iterator[float]:
-        """Yield the seconds to let others pass after each failed try but the last, growing from half a second to ten.
+        """Yield the pauses between two tries, in seconds. They grow from half a second to ten.
 
-        Chosen, not measured: with ten tries, as MIGRATION_LOCK_RETRIES has by default, 42 seconds in all, half of the
-        tries in the first eight. Chance keeps runs that wait for the same session out of step.
+        In a pause, other sessions get the lock. The numbers are chosen, not measured: the default of ten tries
+        (MIGRATION_LOCK_RETRIES) pauses 42 seconds in all, and half of the tries come in the first eight seconds. Each
+        pause varies at random, so that two runs do not retry at the same moment.
         """
         for number in range(self.tries - 1):
             yield min(10.0, 0.5 * 1.6**number) * random.uniform(0.8, 1.2)
 
     def call(self, action: Callable[[], None], may_retry: Callable[[Exception], bool]) -> None:
-        """Run ``action``, and retry it after each error that ``may_retry``. Raise the error of the last try."""
+        """Call ``action``; after an error for which ``may_retry`` is true, pause and call it again.
+
+        Raise any other error, and the error of the last try.
+        """
         pauses = self.pauses()
         while True:
             try:

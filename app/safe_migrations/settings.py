@@ -1,4 +1,4 @@
-"""The settings of one run: what `-x name=value` says, else the app's config, else the environment."""
+"""The settings of one command: from `-x name=value`, else from the app's config, else from the environment."""
 
 import os
 import shlex
@@ -24,7 +24,7 @@ REVIEW = ("enforce", "warn", "off")
 # Seconds: as milliseconds, PostgreSQL's lock_timeout has to be an int32.
 LARGEST = 2_000_000
 
-# By the name behind `-x`; MIGRATION_LOCK_WAIT is "lock_wait". The README explains them.
+# By the name after `-x`; MIGRATION_LOCK_WAIT is "lock_wait". The README explains them.
 DEFAULTS: dict[str, Any] = {
     "lock_wait": 300,
     "lock_timeout": 5,
@@ -41,12 +41,12 @@ ANSWERS = ("rename", "default", "drop")
 
 
 class UnknownSettingError(MigrationError):
-    """The error for a name behind ``-x`` that nothing reads."""
+    """The error for `-x NAME=VALUE` if neither this package nor a script reads NAME."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that the README explains; ``-x lock_wait=10`` is MIGRATION_LOCK_WAIT for one run."""
+    """The validated MIGRATION_... settings of the README; ``retry`` is LOCK_TIMEOUT and LOCK_RETRIES."""
 
     lock_wait: float
     retry: RetryPolicy
@@ -56,19 +56,19 @@ class Settings:
     rehearsal_url: URL | None
     review: str
     targets: tuple[tuple[str, tuple[int, ...]], ...]
-    """Products with their lowest versions, besides the configured database."""
+    """The other databases on which scripts must be safe, with their lowest versions: ``(("mysql", (8, 0)),)``."""
 
 
 def settings() -> Settings:
-    """Return the settings of this run; call it while env.py runs. Raise what read() raises."""
+    """Return the settings of the current command. Call this while env.py runs. Raise MigrationError if one is wrong."""
     return read(context.get_x_argument(as_dictionary=True), Path(context.script.dir))
 
 
 def read(given: Mapping[str, Any], directory: Path) -> Settings:
-    """Return the app's settings, except for those that are ``given`` by name.
+    """Return the settings: from ``given`` (the values of -x), else the app's config, else the environment.
 
-    Raise MigrationError for a wrong value, and UnknownSettingError for a name that neither this package nor the
-    migrations in ``directory`` read.
+    Raise MigrationError for a wrong value, and UnknownSettingError for a name in ``given`` that neither this package
+    nor a script in ``directory`` reads.
     """
     _require_known(given, directory)
     _require_no_typo(os.environ)
@@ -90,21 +90,24 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
 
 
 def _set_in(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings in ``source``, by name; None there is os.environ.get() of a variable that is not set."""
+    """Return the settings that ``source`` has, such as ``{"lock_wait": "10"}`` for MIGRATION_LOCK_WAIT.
+
+    The value None counts as not set: a config.py may use os.environ.get().
+    """
     return {name: source[_key(name)] for name in DEFAULTS if source.get(_key(name)) is not None}
 
 
 def _require_known(names: Iterable[str], directory: Path) -> None:
-    """Raise UnknownSettingError for a name that nothing reads.
+    """Raise UnknownSettingError for a name after -x that neither this package nor a script in ``directory`` reads.
 
-    A name in quotes in env.py or in a script counts as read, by `context.get_x_argument()`.
+    A script or an env.py that contains the name in quotes counts as reading it, by `context.get_x_argument()`.
     """
     for name in names:
         if name in DEFAULTS or name in ANSWERS:
             continue
         if not name:
             raise UnknownSettingError(
-                "-x names no setting.", "write -x NAME=VALUE:", "flask db -x backup=never upgrade"
+                "-x is given without the name of a setting.", "write -x NAME=VALUE:", "flask db -x backup=never upgrade"
             )
         quoted = (f'"{name}"', f"'{name}'")
         if any(each in script.read_text(encoding="utf-8") for script in directory.rglob("*.py") for each in quoted):
@@ -113,12 +116,15 @@ def _require_known(names: Iterable[str], directory: Path) -> None:
         close = get_close_matches(name, known, 1)
         raise UnknownSettingError(
             f"Unknown setting -x {name}.{f' Did you mean {close[0]}?' if close else ''}",
-            f"name one of {', '.join(known)}, or one that env.py or a script reads.",
+            f"use one of {', '.join(known)}, or a name that env.py or a script reads.",
         )
 
 
 def _require_no_typo(environ: Mapping[str, str]) -> None:
-    """Raise MigrationError for a variable whose name is almost a setting's; others may be read by the app."""
+    """Raise MigrationError for an environment variable that looks like a misspelled setting: MIGRATION_BAKUP.
+
+    Other names that begin with MIGRATION_ are accepted, because the app may read them.
+    """
     for key, value in environ.items():
         name = key.removeprefix("MIGRATION_").lower()
         if not key.startswith("MIGRATION_") or name in DEFAULTS:
@@ -156,14 +162,17 @@ def _number(values: Mapping[str, Any], name: str, least: float = 0, whole: bool 
 
 def _wrong(name: str, given: str, wanted: str) -> MigrationError:
     return MigrationError(
-        f"{_key(name)} (or -x {name}=...) is {given}; it has to {wanted}.",
-        "set it so, or leave it out for its default:",
+        f"{_key(name)} (or -x {name}=...) is {given}; it must {wanted}.",
+        "correct the value, for example to the default:",
         f"export {_key(name)}={DEFAULTS[name]}",
     )
 
 
 def _rehearsal_url(given: str) -> URL | None:
-    """Return the URL with the driver and the options of the app's. Raise MigrationError for another product's."""
+    """Return MIGRATION_REHEARSAL_URL with driver and options of the app's URL; None if it is empty.
+
+    Raise MigrationError if it is not a URL of the product that the app uses.
+    """
     if not given.strip():
         return None
     real = app_engine().url
@@ -172,13 +181,15 @@ def _rehearsal_url(given: str) -> URL | None:
     except (ArgumentError, ValueError):
         url = make_url("none://")
     if "@" in f"{url.host}{url.database}":
-        raise MigrationError("MIGRATION_REHEARSAL_URL has an @ too many.", "write the password's @ as %40, / as %2F.")
+        raise MigrationError(
+            "MIGRATION_REHEARSAL_URL has more than one @.", "in the password, write @ as %40 and / as %2F."
+        )
     names = {"mariadb": "mysql", "postgres": "postgresql"}
     product, wanted = (names.get(each.get_backend_name(), each.get_backend_name()) for each in (url, real))
     if product != wanted:
         raise MigrationError(
             f"MIGRATION_REHEARSAL_URL does not name a {wanted} server.",
-            "name a server, or an empty database, of the product that the app uses:",
+            f"the app uses {wanted}, so name a {wanted} server, or an empty database on one:",
             f"export MIGRATION_REHEARSAL_URL={wanted}://USER:PASSWORD@SERVER",
         )
     return url.set(drivername=real.drivername, query={**real.query, **url.query})

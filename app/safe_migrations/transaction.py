@@ -1,4 +1,4 @@
-"""The transaction of a step, which only Alembic may end, and the lock, which must be held until it is committed."""
+"""Stops a run if a script ends its transaction, which only Alembic may do, or if the run loses its lock."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -22,32 +22,32 @@ ENDS = re.compile(
 
 
 class StepConnection(Connection):
-    """The connection that scripts run on. Its transaction and its end belong to Alembic while one of them runs."""
+    """The connection that scripts run on. While a script runs, only Alembic may commit or close it."""
 
     watch: "StepTransaction | None" = None
 
     def commit(self) -> None:
-        """Commit, or if a script calls it, leave that to what follows: an autocommit block commits by itself."""
+        """Commit. If a script calls this, do nothing yet: an autocommit block may follow, which commits by itself."""
         if self.watch is None or not self.watch.postpones_commit():
             super().commit()
 
     def close(self) -> None:
-        """Close the connection. Raise MigrationError if a script calls it."""
+        """Close the connection. Raise MigrationError if a script calls this."""
         if self.watch is not None:
             self.watch.require_no_script("closes")
         super().close()
 
     def invalidate(self, exception: BaseException | None = None) -> None:
-        """Invalidate the connection. Raise MigrationError if a script calls it."""
+        """Invalidate the connection. Raise MigrationError if a script calls this."""
         if self.watch is not None and exception is None:  # else SQLAlchemy has found that it is lost
             self.watch.require_no_script("invalidates")
         super().invalidate(exception)
 
 
 class StepTransaction:
-    """Watches the transaction of each step: MigrationError if a script ends it, or if the ``lock`` is lost.
+    """A watch on each step's transaction. It raises MigrationError if a script ends that, or if the ``lock`` is lost.
 
-    Alembic would not notice the first: SQLAlchemy begins another transaction, which is never committed.
+    Alembic does not notice that a script ended it: SQLAlchemy begins another transaction, which is never committed.
     """
 
     def __init__(self, database: Database, lock: Lock) -> None:
@@ -58,15 +58,15 @@ class StepTransaction:
         self.step: RevisionStep | None = None
         self.error: MigrationError | None = None
         self.part_committed = False
-        """Whether an autocommit block has committed the first part of its step, which then cannot run again."""
+        """True if an autocommit block has committed the first part of the step, so that the step cannot be retried."""
 
         self._asked = self._open = self._used = self._commits_each = self._in_block = self._had_block = False
         self._ended = ""
 
     def steps(self, steps: Iterable[MigrationStep], context: MigrationContext) -> Iterator[MigrationStep]:
-        """Yield ``steps``; until done() is called for one, its script runs on the connection.
+        """Yield each of ``steps`` to Alembic, which runs its script, and watch the script until done() is called.
 
-        Raise MigrationError if the lock is lost, before anything is committed.
+        Raise MigrationError before the first and after the last step if the lock is lost.
         """
         self._commits_each = not self.adapter.reruns or bool(context.opts.get("transaction_per_migration"))
         self._require_lock()
@@ -77,7 +77,7 @@ class StepTransaction:
         self._require_lock()
 
     def done(self, **_version: Any) -> None:
-        """End the watch of a step that has run. Raise MigrationError if it is committed next and the lock is lost."""
+        """Stop watching the step that has run. If its commit comes next, raise MigrationError if the lock is lost."""
         self.step = None
         if self._commits_each or self._had_block:
             self._require_lock()
@@ -88,9 +88,9 @@ class StepTransaction:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Watch the scripts while Alembic runs them.
+        """Inside the block, watch the scripts that Alembic runs.
 
-        Where each DDL statement commits anyway, the end of the transaction is not watched.
+        On MySQL and MariaDB a script may end its transaction, because each DDL statement does so anyway.
         """
         listeners: dict[str, Callable[..., None]] = {"set_connection_execution_options": self._on_options}
         if self.adapter.reruns:
@@ -111,8 +111,8 @@ class StepTransaction:
                 raise
             self.error = MigrationError(
                 f"{self._function} changed the table alembic_version, or another program did: {error}.",
-                "remove the statement that changes it: Alembic records the revision after the script. See where the"
-                " database is:",
+                "remove the statement that changes alembic_version, because Alembic writes to it after each script. See"
+                " where the database is:",
                 "flask db current",
             )
             raise self.error from error
@@ -120,18 +120,22 @@ class StepTransaction:
             self.connection.watch = self.step = None
 
     def postpones_commit(self) -> bool:
-        """Note that a script calls commit(), as public histories do before an autocommit block. Return whether one
-        does, where the transaction is not committed by each DDL statement anyway.
+        """Return True if a script calls commit(), which many do before an autocommit block, and remember the call.
+
+        Return False on MySQL and MariaDB, where each DDL statement commits anyway, and inside an autocommit block.
         """
         self._asked = self.step is not None and not self._in_block and self.adapter.reruns
         return self._asked
 
     def require_no_script(self, what: str) -> None:
-        """Raise MigrationError if a script is running: what undoes its changes, and the lock, need the connection."""
+        """Raise MigrationError if a script is running. ``what`` is what it does with the connection, such as "closes".
+
+        The lock and the undo of a failed revision need that connection.
+        """
         if self.step is not None and not self._in_block:
             self.error = MigrationError(
                 f"{self._function} {what} its connection, which belongs to Alembic.",
-                "remove that line; open a connection where a separate one is needed:",
+                "remove that line; if the script needs a second connection, open one:",
                 "with op.get_bind().engine.connect() as connection:",
             )
             raise self.error
@@ -142,9 +146,9 @@ class StepTransaction:
         return f"{'upgrade' if self.step.is_upgrade else 'downgrade'}() of revision {self.step.revision.revision}"
 
     def _on_options(self, _connection: Connection, options: dict[str, Any]) -> None:
-        """Note where an autocommit block begins and ends: it commits the transaction, and begins another.
+        """Remember that an autocommit block begins or ends, both of which commit; forget a commit() just before it.
 
-        A commit() just before the block does no harm.
+        Raise UnsafeError if the script has called rollback() before the block.
         """
         if "isolation_level" not in options:
             return
@@ -187,7 +191,7 @@ class StepTransaction:
             raise self._refused(found["verb"].upper())
 
     def _on_error(self, failure: ExceptionContext) -> None:
-        """Note a rollback by the database itself, such as SQLite's on a full disk."""
+        """Remember that the database itself rolled back the transaction, as SQLite does on a full disk."""
         if failure.connection is self.connection and self._open and not self.adapter.in_transaction(self.connection):
             self._on_end("rollback")
 
@@ -200,8 +204,8 @@ class StepTransaction:
         self.error = UnsafeError(
             f"{self._function} ends its transaction ({what}). Only Alembic may end it:"
             " it commits the changes together with the new revision.",
-            "remove that line; what has to run outside a transaction, or be committed first, goes into an autocommit"
-            " block:",
+            "remove that line; for a statement that must run outside the transaction, or be committed first, use an"
+            " autocommit block:",
             "with op.get_context().autocommit_block():",
             "    op.execute(...)",
         )

@@ -81,15 +81,15 @@ CASES = {
     "url-blank": at_url("  ", "DATABASE_URL is empty", "dialect://"),
     "url-one-slash": at_url(f"mysql:/u:{PASSWORD}@h/d", "DATABASE_URL is not a URL", "dialect://"),
     "url-dialect": at_url(f"oracle://u:{PASSWORD}@h/d", "DATABASE_URL names a database that is not supported", "mysql"),
-    "url-driver": at_url(f"mysql+mysqldb://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write mysql alone"),
-    "url-async": at_url(f"postgresql+psycopg_async://u:{PASSWORD}@h/d", "names a driver", "write postgresql alone"),
+    "url-driver": at_url(f"mysql+mysqldb://u:{PASSWORD}@h/d", "DATABASE_URL names a driver", "write mysql without"),
+    "url-async": at_url(f"postgresql+psycopg_async://u:{PASSWORD}@h/d", "names a driver", "write postgresql without"),
     "url-port-word": at_url(f"mysql://u:{PASSWORD}@h:port/d", "DATABASE_URL is not a URL", "host:port"),
     "url-port-range": at_url(
         f"mysql://u:{PASSWORD}@h:99999/d", "DATABASE_URL names a port that cannot exist", "1 to 65535"
     ),
     "url-no-database": at_url(f"mysql://u:{PASSWORD}@h", "DATABASE_URL names no database", "host:port/database"),
-    "url-at": at_url(f"mysql://u:x@{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
-    "url-slash-at": at_url(f"mysql://u:x@h/{PASSWORD}@h/d", "DATABASE_URL has an @ too many", "%40"),
+    "url-at": at_url(f"mysql://u:x@{PASSWORD}@h/d", "DATABASE_URL has more than one @", "%40"),
+    "url-slash-at": at_url(f"mysql://u:x@h/{PASSWORD}@h/d", "DATABASE_URL has more than one @", "%40"),
     "url-sqlite-host": at_url("sqlite://app.db", "DATABASE_URL names a host", "sqlite:///file"),
     "parts-no-dialect": from_parts("DB_DIALECT is not set", "set it", DB_HOST="h", DB_PASSWORD=PASSWORD),
     "parts-dialect": from_parts("DB_DIALECT names a database", "one of sqlite", DB_DIALECT="mssql", DB_NAME="d"),
@@ -115,7 +115,7 @@ CASES = {
     "words-in-the-name": at_url(
         "mysql://u@127.0.0.1:1/authentication%20failed", "Connection refused", "start the server"
     ),
-    "charset": at_url("mysql://u@127.0.0.1:1/d?charset=foo", "encoding", "behind the ?"),
+    "charset": at_url("mysql://u@127.0.0.1:1/d?charset=foo", "encoding", "after the ?"),
     "mysql-refused": at_url(f"mysql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
     "postgresql-refused": at_url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
     "mysql-host": at_url(f"mysql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
@@ -130,7 +130,7 @@ CASES = {
         f"nothing to merge: a merge takes two revisions, and {FIRST} is the only one.", "flask db heads", "merge heads"
     ),
     "multidb": Case(
-        "template of --multidb is not safe yet", "Fix: python -m flask db init", "init --multidb -d other", status=2
+        "--multidb is not supported", "leave it out: python -m flask db init", "init --multidb -d other", status=2
     ),
     "no-versions": Case(
         "the folder migrations/versions is missing",
@@ -167,7 +167,7 @@ CASES = {
     "syntax": broken(
         script("op.create_table("),
         "migrations/versions/a1.py, line ",
-        "correct the script:\n    python -m py_compile migrations/versions/a1.py\n",
+        "correct the script until this prints no error:\n    python -m py_compile migrations/versions/a1.py\n",
     ),
     "indentation": broken(
         script("pass\n  pass"), "IndentationError: ", "python -m py_compile migrations/versions/a1.py"
@@ -177,7 +177,7 @@ CASES = {
     "empty-file": broken("", "module 'a1_py' has no attribute 'down_revision'", "git checkout"),
     "no-revision": Case(
         "Could not determine revision id from filename add_pet.py",
-        "move it out:\n    mv migrations/versions/add_pet.py .\n",
+        "move it out of the folder:\n    mv migrations/versions/add_pet.py .\n",
         files={script_file("add_pet"): "pass"},
     ),
     "import": broken(
@@ -199,14 +199,14 @@ CASES = {
     "no-downgrade": broken(
         script("pass").split("def downgrade")[0],
         "module 'a1_py' has no attribute 'downgrade'",
-        "write it, or bring the script back",
+        "write the missing function into the script",
         "downgrade",
         "upgrade",
     ),
     "no-parent": broken(
         script("pass", down_revision="gone"),
         "Revision gone referenced from gone -> a1",
-        "bring back the script",
+        "restore the missing script",
         "heads",
     ),
     "cycle": broken(script("pass", down_revision="a1"), "loop is detected in revisions (a1)", "grep -rn", "heads"),
@@ -219,13 +219,13 @@ CASES = {
     # The models
     "foreign-key": Case(
         "Foreign key associated with column 'tag.label_id' could not find table 'labl'",
-        "correct the name of the table or column in the model's ForeignKey; find it:\n    grep -rn ",
+        "correct the name of the table or column in the model's ForeignKey. Find the line:\n    grep -rn ",
         "migrate -m x",
         files={"app/tags/models.py": LABELS.format(target="labl.id")},
     ),
     "foreign-key-column": Case(
         "Could not initialize target column for ForeignKey 'user.idd' on table 'tag'",
-        "correct the name of the table or column in the model's ForeignKey; find it:\n    grep -rn ",
+        "correct the name of the table or column in the model's ForeignKey. Find the line:\n    grep -rn ",
         "migrate -m x",
         files={"app/tags/models.py": LABELS.format(target="user.idd")},
     ),
@@ -414,7 +414,7 @@ def test_lost_connection(project: Project, database: str, backend: str) -> None:
     assert re.search(
         r"^Error: migrations/versions/a1\.py, line 1[01]: the connection to the database was lost: ", errors, re.M
     )
-    assert "Fix: as soon as the database can be reached, run the command again; " in errors
+    assert "Fix: as soon as the database can be reached, run the command again. " in errors
     assert "correct the script" not in errors
     project.write(*revision("a1", FIRST, pet))
     project.ok("upgrade")
@@ -426,7 +426,7 @@ def test_fix_and_instead(project: Project) -> None:
     project.ok("upgrade")
     backup = project.db("backup").stdout.strip()
     wrong, risky = project.db("upgrade", "nope").stderr, project.db("restore", backup).stderr
-    assert (True, False) == ("\nFix: choose one of:\n    flask db" in wrong, "Instead: " in wrong)
+    assert (True, False) == ("\nFix: choose a revision of this list:\n    flask db" in wrong, "Instead: " in wrong)
     assert (True, False) == ("\nInstead: add --yes:\n    flask db restore " in risky, "Fix: " in risky), risky
 
 
@@ -483,7 +483,7 @@ def test_cast_without_using(backend: str, database: str, project: Project) -> No
     done = project.db("upgrade")
     assert (
         'cannot be cast automatically to type integer HINT:  You might need to specify "USING email::integer".\n'
-        "Fix: say in that op.alter_column() how values are converted:\n"
+        "Fix: tell op.alter_column() how to convert the existing values, by this argument:\n"
         "    postgresql_using='email::integer'\n"
     ) in done.stderr
     project.write(*revision("a1", FIRST, alter.format(", postgresql_using='email::integer'")))
@@ -550,7 +550,7 @@ def test_upgrade_at_a_branch_point(project: Project) -> None:
     project.write(*revision("a1", FIRST, "pass"))
     project.write(*revision("b1", FIRST, "pass"))
     expected = (
-        "Error: 2 revisions can come next: a1, b1.\n"
+        "Error: +1 is ambiguous: 2 revisions can come next: a1, b1.\n"
         "Fix: choose one:\n    flask db upgrade a1\n    flask db upgrade b1\n"
     )
     assert expected == project.db("upgrade", "+1").stderr

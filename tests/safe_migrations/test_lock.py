@@ -72,9 +72,9 @@ def test_waiting_is_told(project: Project) -> None:
         done = project.db("-x", "lock_wait=1", "upgrade")
         assert 1 == done.returncode
         assert "Waiting for another command on this database (" in done.stderr
-        assert "another command has held the lock of this database for 1 seconds (" in done.stderr
+        assert "gave up after 1 seconds, because another command holds the lock of this database (" in done.stderr
         assert "since " in done.stderr
-        assert "Fix: wait for it, or if it hangs, end it:\n    " in done.stderr
+        assert "Fix: wait until that command has finished, or, if it hangs, end it:\n    " in done.stderr
         first.communicate(timeout=60)
         assert 0 == first.returncode
 
@@ -97,7 +97,7 @@ def test_stamp_waits_too(project: Project) -> None:
     slow(project, 60)
     with project.start("flask", "db", "upgrade") as first:
         begun(project)
-        assert "has held the lock" in project.db("-x", "lock_wait=1", "stamp", "base").stderr
+        assert "holds the lock" in project.db("-x", "lock_wait=1", "stamp", "base").stderr
         os.kill(first.pid, signal.SIGKILL)
         first.communicate()
 
@@ -231,5 +231,5 @@ def test_the_contents_of_the_lock_file_are_not_read(project: Project) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         done = project.db("upgrade", MIGRATION_LOCK_WAIT="0")
     assert 1 == done.returncode
-    assert "held the lock of this database for 0 seconds (another process, since " in done.stderr
+    assert "another command holds the lock of this database (another process, since " in done.stderr
     assert f"\n    fuser -k {path}\n" in done.stderr

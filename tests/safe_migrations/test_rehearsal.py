@@ -210,7 +210,7 @@ BAD: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "engine = sa.create_engine(current_app.config['SQLALCHEMY_DATABASE_URI'])\n"
         "with engine.begin() as connection:\n    connection.execute(sa.text('DELETE FROM toy'))",
         "pass",
-        "a rehearsal refuses that",
+        "the script connects to another database",
         (),
     ),
     "sequence set back": (
@@ -308,7 +308,7 @@ def test_no(
     """The report names what would go wrong, now or at the next downgrade."""
     before = state(engine)
     project.write(*revision("b1", FIRST, up, down))
-    if says == "a rehearsal refuses that":
+    if says == "the script connects to another database":
         done = project.db("rehearse")
         assert (1, True) == (done.returncode, says in done.stdout), done.stdout + done.stderr
         assert before == state(engine)
@@ -442,9 +442,7 @@ def test_nothing_to_rehearse(project: Project, engine: Engine) -> None:
     done = project.db("rehearse", "nowhere")
     assert (1, True) == (done.returncode, "Fix: " in done.stderr)
     done = project.db("rehearse", "base")
-    says = (
-        "REVISION is the revision that the copy is upgraded to, by default all heads; nothing leads up to base. Fix: "
-    )
+    says = "A rehearsal upgrades the copy to REVISION, and no upgrade leads to base. Fix: leave REVISION out"
     assert (2, True) == (done.returncode, says in done.stderr)
 
 

@@ -37,7 +37,7 @@ def test_wrong_setting(project: Project, name: str, value: str) -> None:
 def test_a_count_is_whole(project: Project, name: str) -> None:
     """A count with a fraction is refused, and not cut."""
     done = project.db("current", **{name: "1.5"})
-    assert (1, True) == (done.returncode, "is '1.5'; it has to be a whole number from 1 to" in done.stderr)
+    assert (1, True) == (done.returncode, "is '1.5'; it must be a whole number from 1 to" in done.stderr)
     assert name in done.stderr
     project.ok("current", **{name: "1"})
 
@@ -45,7 +45,7 @@ def test_a_count_is_whole(project: Project, name: str) -> None:
 @pytest.mark.parametrize("value", ["", " "])
 def test_empty_backup_dir(project: Project, value: str) -> None:
     """An empty folder for the backups is an error, as an environment variable and as -x."""
-    told = "Error: MIGRATION_BACKUP_DIR (or -x backup_dir=...) is empty; it has to name a folder, "
+    told = "Error: MIGRATION_BACKUP_DIR (or -x backup_dir=...) is empty; it must name a folder, "
     for done in (project.db("upgrade", MIGRATION_BACKUP_DIR=value), project.db("-x", f"backup_dir={value}", "upgrade")):
         assert (1, True) == (done.returncode, told in done.stderr)
     assert [] == list(project.path.rglob("*.db"))
@@ -55,7 +55,10 @@ def test_empty_backup_dir(project: Project, value: str) -> None:
 def test_empty_name(project: Project, argument: str) -> None:
     """A value without a name is wrong usage: nothing would read it."""
     done = project.db("-x", argument, "upgrade")
-    assert (2, True) == (done.returncode, "Error: -x names no setting.\nFix: write -x NAME=VALUE:" in done.stderr)
+    assert (2, True) == (
+        done.returncode,
+        "Error: -x is given without the name of a setting.\nFix: write -x NAME=VALUE:" in done.stderr,
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_every_command(project: Project, command: str) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("revew", "Unknown setting -x revew. Did you mean review?\nFix: name one of lock_wait, "),
+        ("revew", "Unknown setting -x revew. Did you mean review?\nFix: use one of lock_wait, "),
         ("bakcup", "Unknown setting -x bakcup. Did you mean backup?\n"),
         ("xyz", "Unknown setting -x xyz.\n"),
     ],

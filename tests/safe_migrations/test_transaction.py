@@ -48,7 +48,7 @@ def test_upgrade_that_ends_it(project: Project, database: str, end: str) -> None
     done = project.db("upgrade")
     assert (1, ([FIRST], False)) == (done.returncode, state(database))
     assert "Error: upgrade() of revision a1 ends its transaction (" in done.stderr
-    assert "Instead: remove that line; what has to run outside a transaction" in done.stderr
+    assert "Instead: remove that line; for a statement that must run outside the transaction" in done.stderr
     assert f"database is at {FIRST}.\n" in done.stderr
 
 

@@ -1206,7 +1206,7 @@ def test_killed(project: Project, engine: Engine) -> None:
         wait_for_sleep(engine)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    assert "another command has held the lock of this database" in project.db("-x", "lock_wait=0", "upgrade").stderr
+    assert "another command holds the lock of this database" in project.db("-x", "lock_wait=0", "upgrade").stderr
     status = project.db("status")
     assert (1, True) == (status.returncode, "half-way  an upgrade or downgrade is in progress" in status.stdout)
     for command in ("check", "migrate", "rehearse"):
