@@ -126,7 +126,7 @@ def _require_driver(url: URL, blame: str) -> None:
         create_engine(url)
     except (ArgumentError, TypeError, ValueError):
         raise ConfigError(
-            blame, "has an option that its driver does not accept", "correct the options after the ?"
+            blame, "has an option that its driver does not accept", "correct the options after the ? in the URL"
         ) from None
 
 

@@ -22,7 +22,7 @@ REPORTED = 2.0
 
 
 class Progress:
-    """The log lines about the steps of a run. ``heads`` are the revisions that the last step set, None before it."""
+    """The log lines about the steps of a run. ``heads`` are the revisions after the last step, or None before any."""
 
     def __init__(self, step_done: StepDone) -> None:
         self.step_done = step_done

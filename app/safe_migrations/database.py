@@ -79,7 +79,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Yield the connection for queries, and roll back afterwards, so that no transaction stays open.
 
-        In a transaction that is open already, Alembic runs its steps and does not commit them.
+        If a query left one open, Alembic would run its steps in it without committing them.
         """
         try:
             yield self.connection

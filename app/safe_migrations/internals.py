@@ -76,7 +76,7 @@ def before_checkout(listener: Callable[[], None]) -> None:
 def is_created(constraint: Constraint, dialect: Dialect) -> bool:
     """Return False if the dialect does not create the constraint, such as an Enum's CHECK where ENUM is a type.
 
-    Without this private name, only the text of a CREATE TABLE would show it (SQLAlchemy 2.1).
+    SQLAlchemy 2.1 has no public way to ask; only the text of a CREATE TABLE shows it.
     """
     compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
     return constraint._create_rule is None or bool(constraint._create_rule(compiler))

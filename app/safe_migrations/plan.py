@@ -123,8 +123,8 @@ def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> Mi
         if at or merge is None:
             return MigrationError(
                 f"there is no revision {wanted} to go back to from {' and '.join(heads) or 'base'}.",
-                "name an earlier revision; see where the database is:",
-                "flask db current",
+                "name the revision to go back to; choose it from this list:",
+                "flask db history -i",
             )
         choices = [str(parent) for parent in merge.down_revision or ()]
         what, command = f"{merge.revision} merges {' and '.join(choices)}; one step back could be either.", "downgrade"

@@ -88,7 +88,7 @@ class StepTransaction:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Inside the block, watch the scripts that Alembic runs.
+        """Inside the block, raise MigrationError if a script ends its transaction or closes its connection.
 
         On MySQL and MariaDB a script may end its transaction, because each DDL statement does so anyway.
         """

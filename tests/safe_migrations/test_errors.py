@@ -130,7 +130,10 @@ CASES = {
         f"nothing to merge: a merge takes two revisions, and {FIRST} is the only one.", "flask db heads", "merge heads"
     ),
     "multidb": Case(
-        "--multidb is not supported", "leave it out: python -m flask db init", "init --multidb -d other", status=2
+        "--multidb is not supported",
+        "leave --multidb out: python -m flask db init",
+        "init --multidb -d other",
+        status=2,
     ),
     "no-versions": Case(
         "the folder migrations/versions is missing",

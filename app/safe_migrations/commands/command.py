@@ -78,7 +78,8 @@ def _complete_usage(ctx: click.Context) -> None:
         raise click.UsageError(f'No revisions to merge. Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
     if ctx.params.get("multidb") and ctx.get_parameter_source("template") is not ParameterSource.COMMANDLINE:
         raise click.UsageError(
-            f"--multidb is not supported: only one database is protected. Fix: leave it out: {ctx.command_path}", ctx
+            f"--multidb is not supported: only one database is protected. Fix: leave --multidb out: {ctx.command_path}",
+            ctx,
         )
 
 

@@ -50,7 +50,7 @@ class MigrationGroup(click.Group):
         return sorted({*super().list_commands(ctx), *ADDED})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Return the command ``name``, or None. A command that the app has added wins over one of this package."""
+        """Return the command ``name``, or None. A command that the app has added replaces this package's."""
         command = super().get_command(ctx, name)
         if command is None and name in ADDED:
             command = getattr(import_module(f".{ADDED[name]}", __package__), name)
