@@ -379,7 +379,7 @@ def test_partitioned_tables(pets: Project, database: str) -> None:
     found = json.loads(pets.db("review", "--format", "json").stdout)
     blocks = {each["code"]: each["instead"] for each in found if each["level"] == "blocks"}
     assert {"create-index-blocks-writes", "unique-constraint-blocks", "constraint-scan-blocks"} == set(blocks)
-    assert [True] * 3 == [instead.startswith("run it in a quiet period") for instead in blocks.values()]
+    assert [True] * 3 == [instead.startswith("run this revision in a quiet period") for instead in blocks.values()]
     pets.ok("upgrade")
     assert AGREE in pets.ok("check")
     pets.ok("downgrade", "-1")
@@ -563,7 +563,10 @@ def test_growing_enum_of_sqlite(project: Project, database: str, tmp_path: Path)
     project.ok("upgrade", **local)
     models(project, kind + "    ELEPHANT = 'e'\n", user)
     done = project.db("migrate", MIGRATION_REVIEW="enforce", **local)
-    assert "creates enum kind, but user.kind has it already, so this fails (enum-value)" in done.stderr
+    assert (
+        "creates enum kind, which exists already because user.kind has this type; this fails (enum-value)"
+        in done.stderr
+    )
     add = "    op.execute(\"ALTER TYPE kind ADD VALUE IF NOT EXISTS 'ELEPHANT'\")"
     assert add in done.stderr
     script = project.scripts()[-1]
@@ -780,7 +783,10 @@ def test_unnamed_constraints(pets: Project, database: str) -> None:
     done = pets.db("migrate", MIGRATION_REVIEW="enforce")
     assert "(unnamed-drop)" in done.stderr
     convention = "naming_convention={'fk': 'fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s'}"
-    assert f"if it has none there, add {convention} and the name that this makes:" in done.stderr
+    assert (
+        f"if it has no name, pass {convention} to batch_alter_table() and write the name that this makes:"
+        in done.stderr
+    )
     assert 1 == pets.db("upgrade").returncode
     script = pets.scripts()[-1]
     script.write_text(

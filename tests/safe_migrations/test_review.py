@@ -37,7 +37,7 @@ def test_upgrade_stops(database: str, reviewed: Project) -> None:
     assert 1 == done.returncode
     assert (
         "Error: revision b1 drops column user.email, which running code still reads (drop-column).\n"
-        "Instead: make it nullable, remove it from the model, deploy, and drop it in the next release:\n"
+        "Instead: make the column nullable, remove it from the model, deploy, and drop it in the next release:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.alter_column('email', existing_type=TYPE, nullable=True)\n"
         "If this is safe here, say why at the top of migrations/versions/b1.py, below down_revision (for line 10):\n"
@@ -188,7 +188,7 @@ def test_no_line_that_leads_nowhere(backend: str, database: str, reviewed: Proje
     """Where a run refuses a script that ends its transaction, the review does not offer to acknowledge that."""
     reviewed.write(*revision("a1", "r0", f"{DROP}\n{end}"))
     errors = reviewed.db("upgrade").stderr
-    assert "(transaction-control).\nInstead: leave transactions to Alembic; what has to run outside one" in errors
+    assert "(transaction-control).\nInstead: remove it, because Alembic begins and commits the transaction;" in errors
     assert '"drop-column": "why it is safe"' in errors
     assert (backend == "mysql") is ('"transaction-control": "why it is safe"' in errors)
     reviewed.write(*revision("a1", "r0", end))

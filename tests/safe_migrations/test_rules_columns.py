@@ -33,7 +33,8 @@ def test_rename_column_words(review: Review) -> None:
         "revision a1 renames column user.username to login, but running code still uses the old name (rename-column)."
     ) == finding.message
     assert (
-        'keep the column\'s name, and rename the attribute of the model:\n    login = mapped_column("username", ...)'
+        "keep the column's name in the database, and rename only the attribute of the model:\n"
+        '    login = mapped_column("username", ...)'
     ) == finding.instead
 
 
@@ -81,7 +82,7 @@ def test_no_rename(review: Review, up: str) -> None:
 def test_possible_rename(review: Review, up: str, line: str) -> None:
     """Of columns with types of one kind, in either order; of tables with most columns in common."""
     (finding,) = found(review(up, "postgresql"), "possible-rename")
-    assert f"if it is a rename, write it as one:\n{line}" == finding.instead
+    assert f"if it is a rename, replace the drop and the add with:\n{line}" == finding.instead
     assert ("blocks", up.splitlines().index(next(each for each in up.splitlines() if "drop_" in each)) + 8) == (
         finding.level.value,
         finding.line,
@@ -132,13 +133,13 @@ def test_drop_column_words(database: str, backend: str, review_on: ReviewOn) -> 
     (finding,) = found(review_on(drop), "drop-column")
     imported = "    from sqlalchemy.dialects import mysql\n" if backend == "mysql" else ""
     first, _, lines = finding.instead.partition(":\n")
-    assert first == "make it nullable, remove it from the model, deploy, and drop it in the next release"
+    assert first == "make the column nullable, remove it from the model, deploy, and drop it in the next release"
     assert lines.startswith(f"{imported}    with op.batch_alter_table('user') as batch_op:\n"), lines
     (finding,) = found(
         review_on(drop.replace("email", "age"), "ALTER TABLE {user} ADD COLUMN age INTEGER"), "drop-column"
     )
     assert (
-        "it is nullable already: remove it from the model, deploy, and run this drop only in the next release:\n"
+        "the column is nullable already: remove it from the model, deploy, and drop it only in the next release:\n"
         "    op.drop_column('user', 'age')"
     ) == finding.instead
 
@@ -223,7 +224,7 @@ def test_set_not_null(database: str, review_on: ReviewOn) -> None:
 def test_set_not_null_words(database: str, review_on: ReviewOn) -> None:
     """The statement to paste has the names as the database quotes them."""
     (finding,) = found(review_on(SET_AGE, "ALTER TABLE {user} ADD COLUMN age INTEGER"), "set-not-null")
-    assert "revision a1 makes user.age NOT NULL, which fails because existing rows are NULL (set-not-null)." == (
+    assert "revision a1 makes user.age NOT NULL, which fails because existing rows have NULL there (set-not-null)." == (
         finding.message
     )
     assert (

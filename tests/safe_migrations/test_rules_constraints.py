@@ -118,11 +118,11 @@ def test_foreign_key(review_on: ReviewOn) -> None:
     (finding,) = found(review_on(made, "INSERT INTO pet VALUES (3, 2, 1, '')"), "add-foreign-key")
     assert "blocks" == finding.level
     assert (
-        "revision a1 adds foreign key fk to pet, which fails because rows of pet refer to a missing owner"
+        "revision a1 adds foreign key fk to pet, which fails because rows of pet refer to missing rows of owner"
         " (add-foreign-key)."
     ) == finding.message
     assert (
-        "correct or remove such rows in an earlier revision:\n"
+        "correct or delete these rows in an earlier revision; this query finds them:\n"
         "    SELECT * FROM pet WHERE pet.a IS NOT NULL AND pet.b IS NOT NULL AND NOT (EXISTS (SELECT 1"
         " FROM owner AS referred WHERE referred.a = pet.a AND referred.b = pet.b))"
     ) == finding.instead

@@ -264,7 +264,7 @@ def test_words() -> None:
             " done",
             "add a new column, backfill it in batches, and switch the next release to it:\n"
             "    op.add_column('pet', sa.Column('i_new', sa.BigInteger(), nullable=True))\n"
-            "Or use gh-ost or pt-online-schema-change, which copy without blocking.",
+            "Or use gh-ost or pt-online-schema-change, which copy the table without blocking writes.",
         )
         == found
     )

@@ -33,12 +33,13 @@ def test_unbounded_words(review: Review) -> None:
     """The message has the names of the script, and the line to paste begins with what it sets."""
     (finding,) = found(review("op.execute('UPDATE pet SET name = NULL')", "postgresql"), "unbounded-data-change")
     assert (
-        "revision a1 changes all rows of pet at once; each stays locked until the last one is done "
+        "revision a1 changes all rows of pet at once; each row stays locked until the last one is done "
         "(unbounded-data-change)."
     ) == finding.message
     assert (
-        "say which rows; for many of them use a script outside the migrations that commits each batch, because a lock "
-        "lasts as long as its transaction:\n    op.execute('UPDATE pet SET name = ... WHERE id BETWEEN 1 AND 1000')"
+        "select rows with a WHERE; for many rows, write a script outside the migrations that commits after each batch, "
+        "because rows stay locked until the commit:\n"
+        "    op.execute('UPDATE pet SET name = ... WHERE id BETWEEN 1 AND 1000')"
     ) == finding.instead
 
 

@@ -106,7 +106,7 @@ def test_concurrently_found(review: Review, direction: str) -> None:
         " (concurrently-in-transaction)."
     ) == finding.message
     assert (
-        "use an autocommit block, in a separate revision:\n"
+        "run it in an autocommit block, in a separate revision:\n"
         "    with op.get_context().autocommit_block():\n"
         "        op.drop_index('ix', table_name='user', postgresql_concurrently=True)"
     ) == finding.instead
@@ -221,7 +221,8 @@ def test_index_of_foreign_key_words(review: Review, more: str, product: str) -> 
         " needs it (index-needed-by-foreign-key)."
     ) == finding.message
     assert (
-        "first drop the foreign key, or its table, which drops the index too; or create another index for it:\n"
+        "first drop the foreign key; or drop the whole table, which drops its indexes too; or first create another "
+        "index for the foreign key:\n"
         "    op.create_index('ix_pet_user_id_key', 'pet', ['user_id'], unique=False)\n"
         "    op.drop_index('ix', table_name='pet')"
     ) == finding.instead

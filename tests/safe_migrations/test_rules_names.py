@@ -41,7 +41,9 @@ def test_unnamed(review_on: ReviewOn, attempt: Callable[..., list[str]], script:
     failed = attempt(upgrade)
     if named is None:
         assert ["blocks"] == [finding.level.value for finding in findings]
-        assert "the naming convention requires one, so this fails (unnamed-constraint)." in findings[0].message
+        assert (
+            "the naming convention requires a name for it, so this fails (unnamed-constraint)." in findings[0].message
+        )
         assert "requires that constraint is explicitly named" in failed[0]
     else:
         assert ([], named) == (failed, names())
@@ -63,7 +65,8 @@ def test_unnamed_in_definitions(review_on: ReviewOn, attempt: Callable[..., list
     script = "op.add_column('child', sa.Column('u', sa.Integer(), sa.ForeignKey('user.id')), inline_references=True)"
     (finding,) = found(review_on(script, CHILD), "unnamed-constraint")
     assert (
-        "revision a1 creates a foreign key of child without a name; no revision can drop it (unnamed-constraint)."
+        "revision a1 creates a foreign key of child without a name; later revisions cannot drop it "
+        "(unnamed-constraint)."
     ) == finding.message
     assert (
         "give it a name:\n    op.create_foreign_key(op.f('fk_child_u_user'), 'child', 'user', ['u'], ['id'])"
@@ -116,7 +119,7 @@ def test_unnamed_drop(
     (finding,) = found(review_on(made, CHILD, down=drop), "unnamed-drop")
     assert "blocks" == finding.level
     assert (
-        "revision a1 in downgrade() drops a constraint of child without a name, which always fails (unnamed-drop)."
+        "revision a1 in downgrade() drops a constraint of child without its name, which always fails (unnamed-drop)."
     ) == finding.message
     if kind == "unique":
         assert {
@@ -124,7 +127,7 @@ def test_unnamed_drop(
             True: "\n    with op.batch_alter_table('child') as batch_op:\n"
             "        batch_op.drop_constraint('...', type_='unique')",
         }[batch] == finding.instead.removeprefix(
-            "give it the name that it has in the database, here and where it is created:"
+            "write the name that the constraint has in the database, here and where the constraint is created:"
         )
     assert [] == attempt(upgrade)
     assert [] != attempt(downgrade, revision=FIRST)

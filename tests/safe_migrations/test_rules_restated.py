@@ -86,7 +86,7 @@ def lost(op: AlterColumnOp, tables: KnownSchema, statement: str | None = None) -
     case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1, statement=statement), tables)
     found = RULES["modify-drops-attributes"].find(op, case)
     assert found is None or isinstance(found, Problem)
-    return found.what.partition("restate: ")[2] if found else ""
+    return found.what.partition("does not repeat: ")[2] if found else ""
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
@@ -146,8 +146,9 @@ def test_words() -> None:
     tables.apply(CreateTableOp("pet", [sa.Column("x", sa.String(20), nullable=False, server_default="a", comment="c")]))
     op = AlterColumnOp("pet", "x", modify_type=sa.Text())
     expected = Problem(
-        "changes pet.x and drops what the script does not restate: NOT NULL, DEFAULT 'a', COMMENT 'c'",
-        "restate what the column keeps:\n    existing_nullable=False, existing_server_default=sa.text(\"'a'\"),"
+        "changes pet.x, and the column loses what the script does not repeat: NOT NULL, DEFAULT 'a', COMMENT 'c'",
+        "pass to alter_column() what the column has to keep:\n"
+        "    existing_nullable=False, existing_server_default=sa.text(\"'a'\"),"
         " existing_comment='c'",
     )
     case = RuleContext(cast(Any, None), "upgrade", Operation(op, 1), tables)

@@ -372,15 +372,15 @@ MISSING = "op.add_column('nosuch', sa.Column('x', sa.Integer()))\nop.add_column(
 
 
 def test_missing_table(database: str, review_on: ReviewOn) -> None:
-    """A table that neither the database has nor an earlier step creates is reported once, with no advice on it."""
+    """A table that neither the database has nor an earlier operation creates is reported once, with no advice on it."""
     findings = review_on(f"{MISSING}\nop.add_column('nosuch', sa.Column('y', sa.Integer()))")
     (finding,) = found(findings, "not-inspectable")
     assert (
-        "revision a1 changes table nosuch, which this database does not have, and which no earlier step creates "
+        "revision a1 changes table nosuch, which this database does not have, and which no earlier operation creates "
         "(not-inspectable)."
     ) == finding.message
     assert (
-        "correct the name, or create the table in an earlier step:\n    op.create_table('nosuch', ...)"
+        "correct the name, or create the table before this operation:\n    op.create_table('nosuch', ...)"
     ) == finding.instead
     assert [] == [each for each in findings if "nosuch" in each.instead and each is not finding]
 

@@ -65,10 +65,10 @@ def test_change_type_words(review: Review) -> None:
         "refused (change-type)."
     ) == finding.message
     assert (
-        "add a new column, copy what fits, switch the code to it, and drop this one in a later release:\n"
+        "add a new column, copy values that fit, switch the code to it, and drop the old one in a later release:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.add_column(sa.Column('email_new', sa.Integer(), nullable=True))\n"
-        "If you change it anyway, PostgreSQL requires how to convert the values:\n"
+        "If you change the type anyway, tell PostgreSQL how to convert the values:\n"
         "    postgresql_using='email::INTEGER'"
     ) == finding.instead
 
@@ -126,7 +126,10 @@ def test_type_of_a_rename(review: Review, product: str) -> None:
     assert (expected, expected) == (levels(shrunk, "shrink-column"), levels(changed, "change-type"))
     assert [] == found(same, "shrink-column") + found(same, "change-type")
     for finding in found(shrunk, "shrink-column") + found(changed, "change-type"):
-        assert "state the type that the column has:\n    existing_type=sa.String(length=120)" == finding.instead
+        assert (
+            "write the type that the column has now, because the statement makes existing_type its new type:\n"
+            "    existing_type=sa.String(length=120)" == finding.instead
+        )
 
 
 @on_mysql
@@ -158,7 +161,7 @@ def test_cast_with_using(review: Review, column: str, type_: str, using: str) ->
     """A cast that PostgreSQL does only with USING has the argument in its lines, unless the script has it."""
     old = "String(120)" if column == "email" else "Integer()"
     (finding,) = found(review(alter(column, old, type_), "postgresql"), "change-type")
-    assert (using != "", True) == ("If you change it anyway" in finding.instead, using in finding.instead)
+    assert (using != "", True) == ("If you change the type anyway" in finding.instead, using in finding.instead)
     given = alter(column, old, type_).replace(", existing_nullable", ", postgresql_using='1', existing_nullable")
     assert ["If you" in each.instead for each in found(review(given, "postgresql"), "change-type")] == [False]
 

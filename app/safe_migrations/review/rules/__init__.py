@@ -1,4 +1,4 @@
-"""The catalogue of rules: one module for each kind of thing that an operation is about."""
+"""All rules of the review, in one module for each subject: tables, columns, types, constraints and so on."""
 
 from . import (
     batch_mode,
@@ -23,6 +23,6 @@ MODULES = (
 RULES = {
     name.replace("_", "-"): rule for module in MODULES for name, rule in vars(module).items() if isinstance(rule, Rule)
 }
-"""All rules, by name, which is their code unless two share one."""
+"""All rules, by the name of their function with hyphens: the rule's code, or a name of its own if two share a code."""
 
 __all__ = ["RULES", "Problem", "Rule", "RuleContext"]

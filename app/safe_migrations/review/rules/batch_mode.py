@@ -1,4 +1,4 @@
-"""Rules about what SQLite can change only by rebuilding a table, in batch mode."""
+"""Rules about changes that SQLite can make only in batch mode, which copies (rebuilds) the table."""
 
 from collections.abc import Iterator
 
@@ -13,9 +13,9 @@ from .suggestions import as_python
 
 @rule(BLOCKS, ops.MigrateOperation, on=SQLITE, directions=BOTH, new_tables=True)
 def rebuild_loses(op: ops.MigrateOperation, context: RuleContext) -> Problem | None:
-    """Report what SQLAlchemy does not read of a table, and a batch therefore loses when it rebuilds the table.
+    """Report a batch whose rebuild loses a part of the table that SQLAlchemy does not read, e.g. COLLATE.
 
-    The batch runs on a copy of the schema in memory, so that the rule finds exactly what the guard would refuse.
+    The rule tries the batch on a copy of the schema in memory, and reports exactly the losses that stop an upgrade.
     """
     block = context.operation.block if context.operation else None
     if block is None or next(iter(block.changes), None) is not op:
@@ -32,9 +32,10 @@ def rebuild_loses(op: ops.MigrateOperation, context: RuleContext) -> Problem | N
 def constraint_outside_batch(
     op: ops.AlterColumnOp | ops.AddConstraintOp | ops.DropConstraintOp, context: RuleContext
 ) -> Problem | None:
-    """Report what SQLite's ALTER TABLE cannot do (sqlite.org/lang_altertable.html).
+    """Report a change outside batch mode that SQLite's ALTER TABLE does not support, e.g. a new type of a column.
 
-    It renames, adds and drops columns, and from SQLite 3.53 on sets and drops NOT NULL.
+    ALTER TABLE renames, adds and drops columns, and from SQLite 3.53 on sets and drops NOT NULL
+    (sqlite.org/lang_altertable.html).
     """
     if context.operation is None or context.operation.batch:
         return None
@@ -47,7 +48,7 @@ def constraint_outside_batch(
         what = f"drops constraint {op.constraint_name} of {table}"
     else:
         what = f"adds a {KINDS.get(op.constraint_type, 'constraint')} to {table}"
-    return Problem(f"{what} outside batch mode; SQLite's ALTER TABLE cannot do that in every version", _in_batch(op))
+    return Problem(f"{what} outside batch mode; most versions of SQLite cannot do this with ALTER TABLE", _in_batch(op))
 
 
 def _changes_more_than_name(op: ops.AlterColumnOp) -> bool:
@@ -61,9 +62,9 @@ def _changes_more_than_name(op: ops.AlterColumnOp) -> bool:
 
 @rule(BLOCKS, ops.AddColumnOp, on=SQLITE, directions=BOTH, new_tables=True)
 def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Problem]:
-    """Report columns for which ADD COLUMN would have to write rows (sqlite.org/lang_altertable.html, section 5).
+    """Report a column that SQLite's ADD COLUMN refuses, e.g. one with UNIQUE (sqlite.org/lang_altertable.html, 5).
 
-    A column that is NOT NULL without a default is left to add_not_null_column: no database adds it to rows.
+    The rule add_not_null_column reports a column that is NOT NULL without a default, for all databases.
     """
     column, table, block = op.column, op.table_name, context.operation.block if context.operation else None
     what = f"adds column {table}.{column.name}"
@@ -80,7 +81,7 @@ def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Pro
         yield Problem(f'{what} with UNIQUE; SQLite says "Cannot add a UNIQUE column"', _in_batch(op, *constraints))
     elif constraints and not context.in_sql:
         yield Problem(
-            f"{what} with a foreign key, which Alembic adds as a constraint; SQLite's ALTER TABLE cannot do that",
+            f"{what} with a foreign key; Alembic adds it with ADD CONSTRAINT, which SQLite does not support",
             _in_batch(op, *constraints),
         )
     elif (error := _error(op, context)) and not context.tables.is_new(table, op.schema):
@@ -89,7 +90,7 @@ def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Pro
 
 
 def _error(op: ops.AddColumnOp, context: RuleContext) -> str:
-    """Return what SQLite says if the table has rows; empty if it adds the column."""
+    """Return the error with which SQLite refuses the column if the table has rows; empty if SQLite adds the column."""
     default, facts = op.column.server_default, context.facts
     if isinstance(default, Computed):
         return "cannot add a STORED column" if default.persisted else ""

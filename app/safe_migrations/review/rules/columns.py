@@ -1,4 +1,4 @@
-"""Rules about columns."""
+"""Rules about columns that are dropped, renamed, added, made NOT NULL or redefined."""
 
 import re
 from collections.abc import Iterator
@@ -22,18 +22,19 @@ from .suggestions import as_python, execute, python_type, with_imports
 def drop_column(op: ops.DropColumnOp, context: RuleContext) -> Problem:
     """Report a dropped column: its values are lost, and running code still selects it (strong_migrations).
 
-    A release without the attribute inserts no value, which a NOT NULL column refuses: so it becomes nullable first.
+    The column has to be nullable before: code without the attribute inserts no value, which NOT NULL refuses.
     """
     known = context.column(op)
     type_ = known.type if known and known.type is not None else NullType()
     name, schema = op.column_name, op.schema
     null = ops.AlterColumnOp(op.table_name, name, schema=schema, existing_type=type_, modify_nullable=True)
-    instead = "make it nullable, remove it from the model, deploy, and drop it in the next release:\n" + as_python(
-        null, batch=True
-    ).replace("sa.NullType()", "...")
+    instead = (
+        "make the column nullable, remove it from the model, deploy, and drop it in the next release:\n"
+        + as_python(null, batch=True).replace("sa.NullType()", "...")
+    )
     if known and known.nullable:
         instead = (
-            "it is nullable already: remove it from the model, deploy, and run this drop only in the next release:\n"
+            "the column is nullable already: remove it from the model, deploy, and drop it only in the next release:\n"
             + as_python(op, batch=context.in_batch)
         )
     return Problem(f"drops column {op.table_name}.{name}, which running code still reads", instead)
@@ -47,14 +48,14 @@ def rename_column(op: ops.AlterColumnOp, _context: RuleContext) -> Problem | Non
     return Problem(
         f"renames column {op.table_name}.{op.column_name} to {op.modify_name}, but running code still uses the old"
         " name",
-        "keep the column's name, and rename the attribute of the model:\n"
+        "keep the column's name in the database, and rename only the attribute of the model:\n"
         f'    {op.modify_name} = mapped_column("{op.column_name}", ...)',
     )
 
 
 @rule(BLOCKS, ops.AddColumnOp)
 def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | None:
-    """Report a NOT NULL column without a default: existing rows have no value, and some databases invent one."""
+    """Report a new NOT NULL column without a default: it fails on existing rows, or MySQL writes 0 or '' into them."""
     added, name, schema = op.column, op.table_name, op.schema
     if added.nullable or added.server_default is not None or added.primary_key:
         return None
@@ -77,13 +78,13 @@ def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | 
 
 @rule(BLOCKS, ops.AlterColumnOp)
 def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report a column that becomes NOT NULL: a NULL in a row, or from running code, then is an error."""
+    """Report a column that becomes NOT NULL, which fails on existing NULLs, and later when code inserts NULL."""
     if op.modify_nullable is not False or not _may_be_null(op, context):
         return None
     name = context.facts.quoted(op.column_name)
     has_nulls = context.tables.has_rows(op.table_name, op.schema, column(op.column_name).is_(None))
     consequence = (
-        ", which fails because existing rows are NULL"
+        ", which fails because existing rows have NULL there"
         if has_nulls
         else ". It fails if any row is still NULL, and running code that inserts NULL starts to fail"
     )
@@ -96,7 +97,7 @@ def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
 
 
 def _may_be_null(op: ops.AlterColumnOp, context: RuleContext) -> bool:
-    """Return True unless the column is known to be NOT NULL already."""
+    """Return False if the column is known to be NOT NULL already, and True otherwise."""
     if op.existing_nullable is not None:
         return op.existing_nullable
     known = context.column(op)
@@ -105,7 +106,7 @@ def _may_be_null(op: ops.AlterColumnOp, context: RuleContext) -> bool:
 
 @rule(BLOCKS, ops.AlterColumnOp, on=POSTGRESQL)
 def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report SET NOT NULL without a CHECK that proves it: all rows are scanned (PostgreSQL manual, "ALTER TABLE")."""
+    """Report SET NOT NULL that scans all rows, because no CHECK rejects NULL yet (PostgreSQL, "ALTER TABLE")."""
     if op.modify_nullable is not False or not _may_be_null(op, context) or _is_proven(op, context):
         return None
     made = not_null_check(op, context.facts)
@@ -113,20 +114,23 @@ def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem |
     return Problem(
         f"makes {op.table_name}.{op.column_name} NOT NULL; PostgreSQL scans the whole table under an exclusive lock,"
         " which blocks reads",
-        "add a CHECK that is not validated; validate it in the next revision; after that, NOT NULL needs no scan, and"
-        f" the CHECK can be dropped:\n{as_python(made)}\n{execute(validate)}",
+        "first add a CHECK as NOT VALID; validate it in the next revision; in a third one set NOT NULL, which then"
+        f" needs no scan, and drop the CHECK:\n{as_python(made)}\n{execute(validate)}",
     )
 
 
 def not_null_check(op: ops.AlterColumnOp, facts: Facts) -> ops.CreateCheckConstraintOp:
-    """Return a CHECK that the column is not NULL, which existing rows are not validated against."""
+    """Return the operation that adds CHECK (column IS NOT NULL) as NOT VALID: without a scan of existing rows."""
     name = conv(facts.shortened(f"ck_{op.table_name}_{op.column_name}_not_null"))
     condition = f"{facts.quoted(op.column_name)} IS NOT NULL"
     return ops.CreateCheckConstraintOp(name, op.table_name, condition, schema=op.schema, postgresql_not_valid=True)
 
 
 def _is_proven(op: ops.AlterColumnOp, context: RuleContext) -> bool:
-    """Return True if a validated CHECK of an earlier revision rejects NULL; one of this revision scans the table."""
+    """Return True if a validated CHECK of an earlier revision rejects NULL in the column.
+
+    A CHECK that this revision adds does not count, because its validation scans the table, too.
+    """
     made = {each.constraint_name for each in context.revision_ops(ops.CreateCheckConstraintOp)}
     checks = context.tables.table(op.table_name, op.schema).checks
     return any(
@@ -136,7 +140,7 @@ def _is_proven(op: ops.AlterColumnOp, context: RuleContext) -> bool:
 
 
 def proves_not_null(condition: str, name: str, alone: bool = False) -> bool:
-    """Return True if a condition requires the column to be not NULL; with ``alone``, only if that is all of it."""
+    """Return True if the condition of a CHECK rejects NULL in column ``name``; with ``alone``, if it does only that."""
     text = re.sub(r"[()\s]+", " ", condition).replace('"', "").strip().lower()
     parts, wanted = [part.strip() for part in text.split(" and ")], f"{name.lower()} is not null"
     return parts == [wanted] if alone else wanted in parts and " or " not in text
@@ -144,7 +148,7 @@ def proves_not_null(condition: str, name: str, alone: bool = False) -> bool:
 
 @rule(BLOCKS, ops.AddColumnOp, on=POSTGRESQL)
 def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Problem | None:
-    """Report a column with a value of its own in each row: the table is rewritten ("ALTER TABLE", Notes)."""
+    """Report a new column whose value differs in each row: PostgreSQL rewrites the table ("ALTER TABLE", Notes)."""
     default, added = op.column.server_default, op.column
     reason = ""
     if isinstance(default, Computed):
@@ -159,7 +163,7 @@ def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Prob
     return Problem(
         f"adds column {op.table_name}.{added.name}, which {reason}; PostgreSQL rewrites the whole table and blocks"
         " reads until it is done",
-        "add the column without it, then set the default, and backfill existing rows in a separate revision:\n"
+        "add a plain column, then set the default for new rows, and backfill existing rows in a separate revision:\n"
         + as_python(ops.AddColumnOp(op.table_name, plain, schema=op.schema), batch=context.in_batch),
     )
 
@@ -169,7 +173,7 @@ def _is_serial(op: ops.AddColumnOp) -> bool:
 
 
 def _volatile(default: object, facts: PostgreSQLFacts) -> str | None:
-    """Return the first function in a default that is not known to have one value for all rows."""
+    """Return the first function in a default that may return a different value for each row; None without one."""
     if isinstance(default, str):  # a value in quotes
         return None
     text = re.sub(r"'(?:[^']|'')*'", "''", str(default)).lower()
@@ -179,25 +183,32 @@ def _volatile(default: object, facts: PostgreSQLFacts) -> str | None:
 
 @rule(BLOCKS, ops.AlterColumnOp, on=MYSQL, new_tables=True)
 def modify_drops_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report what MODIFY and CHANGE drop because it is not restated (MySQL manual, "ALTER TABLE Statement").
+    """Report attributes that MODIFY or CHANGE drops because the script does not repeat them, e.g. a default.
 
-    Where neither the database nor the history knows the column, it may have what the script does not state.
+    If neither the database nor the history knows the column, the rule assumes that it may be NOT NULL (MySQL manual,
+    "ALTER TABLE Statement").
     """
     if not context.redefines_column(op):
         return None
-    lost = dict(_not_restated(op, context))
+    lost = dict(_lost_attributes(op, context))
     if not lost:
         return None
     words = [sql.partition(", ")[0] for sql in lost]
     keep = " ".join(words) if context.in_sql else ", ".join(lost.values())
     return Problem(
-        f"changes {op.table_name}.{op.column_name} and drops what the script does not restate: {', '.join(lost)}",
-        "restate what the column keeps:\n" + with_imports(f"    {keep}"),
+        f"changes {op.table_name}.{op.column_name}, and the column loses what the script does not repeat:"
+        f" {', '.join(lost)}",
+        ("write in the column's definition" if context.in_sql else "pass to alter_column()")
+        + " what the column has to keep:\n"
+        + with_imports(f"    {keep}"),
     )
 
 
-def _not_restated(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[tuple[str, str]]:
-    """Yield what the column would lose, as SQL, and the argument of alter_column() that keeps it."""
+def _lost_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[tuple[str, str]]:
+    """Yield each attribute that the column loses, as SQL, with the argument of alter_column() that keeps it.
+
+    For example ``("NOT NULL", "existing_nullable=False")``.
+    """
     known, sql, kw = context.column(op) or KnownColumn(op.column_name, None), context.in_sql, op.kw
     restated = not op.modify_nullable if sql else op.modify_nullable is not None or op.existing_nullable is False
     if known.nullable is False and not restated:
@@ -220,11 +231,14 @@ def _not_restated(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[tuple
     if known.auto_increment and not restated and (sql or kw.get("autoincrement") is None):
         yield "AUTO_INCREMENT", "autoincrement=True"
     if not sql:
-        yield from _type_not_restated(op, known)
+        yield from _lost_type(op, known)
 
 
-def _type_not_restated(op: ops.AlterColumnOp, known: KnownColumn) -> Iterator[tuple[str, str]]:
-    """Yield a missing type, which Alembic needs, or a missing collation, in place of which the table's is taken."""
+def _lost_type(op: ops.AlterColumnOp, known: KnownColumn) -> Iterator[tuple[str, str]]:
+    """Yield the type or the collation if the script does not repeat it, with the argument that keeps it.
+
+    Alembic needs the type. Without a collation, the server gives the column the table's.
+    """
     before, after = known.type, op.modify_type or op.existing_type
     collation = getattr(before, "collation", None)
     if after is None:
@@ -235,7 +249,7 @@ def _type_not_restated(op: ops.AlterColumnOp, known: KnownColumn) -> Iterator[tu
 
 
 def _as_text(default: Any) -> str:
-    """Return a default as SQL: a database reports SQL already; in a script a string is a value."""
+    """Return a default as SQL: a string in a script gets quotes; a default read from the database is SQL already."""
     if isinstance(default, DefaultClause):
         default = default.arg
         return f"'{default}'" if isinstance(default, str) else str(default)

@@ -1,4 +1,4 @@
-"""Rules about constraints."""
+"""Rules about constraints: unique constraints, primary keys, foreign keys, CHECK and EXCLUDE."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 
 @rule(BLOCKS, *UNIQUE, ops.CreateIndexOp)
 def add_unique(op: Any, context: RuleContext) -> Problem | None:
-    """Report a unique constraint or index, which fails on duplicates."""
+    """Report a new unique constraint, unique index or primary key, which fails if rows have duplicates."""
     if isinstance(op, ops.CreateIndexOp) and not op.unique:
         return None
     columns = ", ".join(str(getattr(each, "name", each)) for each in op.columns)
@@ -34,16 +34,19 @@ def add_unique(op: Any, context: RuleContext) -> Problem | None:
 
 @rule(WARNS, ops.CreateForeignKeyOp)
 def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem | None:
-    """Report a foreign key, which fails on orphans."""
+    """Report a new foreign key, which fails if existing rows refer to missing rows."""
     if _is_not_valid(op, context):
         return None
-    rows = f"of {op.source_table} refer to a missing {op.referent_table}"
+    rows = f"of {op.source_table} refer to missing rows of {op.referent_table}"
     return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", _orphans(op), context)
 
 
 @rule(WARNS, ops.CreateCheckConstraintOp)
 def add_check(op: ops.CreateCheckConstraintOp, context: RuleContext) -> Problem | None:
-    """Report a CHECK, which fails on rows that violate it; NULL does not (PostgreSQL manual, "Check Constraints")."""
+    """Report a new CHECK, which fails if existing rows violate it.
+
+    A condition that is NULL for a row is not violated (PostgreSQL manual, "Check Constraints").
+    """
     if _is_not_valid(op, context):
         return None
     condition = as_sql(op.to_constraint().sqltext, context.facts)
@@ -54,18 +57,19 @@ def add_check(op: ops.CreateCheckConstraintOp, context: RuleContext) -> Problem 
 
 
 def _if_found(what: str, if_there: str, because: str, query: Select[Any], context: RuleContext) -> Problem:
-    """Return a problem that blocks if the query finds rows, and warns otherwise."""
+    """Return a problem that blocks if ``query`` finds rows that violate the constraint, and otherwise warns."""
     found = context.tables.finds(query)
     return Problem(
         f"{what}, which fails {because if found else if_there}",
-        f"correct or remove such rows in an earlier revision:\n    {as_sql(query, context.facts)}",
+        "correct or delete these rows in an earlier revision; this query finds them:\n"
+        f"    {as_sql(query, context.facts)}",
         BLOCKS if found else WARNS,
     )
 
 
 @rule(WARNS, ops.DropConstraintOp)
 def drop_constraint(op: ops.DropConstraintOp, context: RuleContext) -> Problem | None:
-    """Report a dropped constraint, whose protection is lost silently; unless the revision creates it again."""
+    """Report a dropped constraint that the revision does not create again: wrong rows are no longer rejected."""
     created = {getattr(each, "constraint_name", None) for each in context.revision_ops(ops.AddConstraintOp)} - {None}
     if op.constraint_name in created or drops_table(op.table_name, op.schema, context):
         return None
@@ -74,12 +78,13 @@ def drop_constraint(op: ops.DropConstraintOp, context: RuleContext) -> Problem |
     return Problem(
         f"drops {_named('constraint', op.constraint_name)} of {op.table_name}; the database will then accept rows that"
         " it used to reject",
-        'keep it, or say why it is no longer needed:\n    safety_assured = {"drop-constraint": "why it is safe"}',
+        "keep it, or say at the top of the script why it is no longer needed:\n"
+        '    safety_assured = {"drop-constraint": "why it is safe"}',
     )
 
 
 def _is_implied_by_not_null(op: ops.DropConstraintOp, context: RuleContext) -> bool:
-    """Return True for a CHECK that requires no more than a column's NOT NULL does."""
+    """Return True if the constraint is a CHECK (column IS NOT NULL) of a column that is NOT NULL anyway."""
     known = context.tables.table(op.table_name, op.schema)
     check = known.checks.get(str(op.constraint_name))
     not_null = [name for name, column in known.columns.items() if column.nullable is False]
@@ -87,7 +92,7 @@ def _is_implied_by_not_null(op: ops.DropConstraintOp, context: RuleContext) -> b
 
 
 def _goes_with_column(op: ops.DropConstraintOp, context: RuleContext) -> bool:
-    """Return True if the constraint is about a column that the revision drops."""
+    """Return True if the revision also drops a column that the constraint uses."""
     known, name = context.tables.table(op.table_name, op.schema), str(op.constraint_name)
     condition = known.checks[name].condition if name in known.checks else ""
     words = re.findall(r"\w+", re.sub(r"'(?:[^']|'')*'", "", condition))
@@ -96,7 +101,10 @@ def _goes_with_column(op: ops.DropConstraintOp, context: RuleContext) -> bool:
 
 @rule(BLOCKS, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp, ops.AddColumnOp, on=POSTGRESQL)
 def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
-    """Report a scan under SHARE ROW EXCLUSIVE, for a CHECK under ACCESS EXCLUSIVE (PostgreSQL, "ALTER TABLE")."""
+    """Report a foreign key or CHECK that scans all rows under a lock, because it is added without NOT VALID.
+
+    The lock is SHARE ROW EXCLUSIVE for a foreign key, ACCESS EXCLUSIVE for a CHECK (PostgreSQL, "ALTER TABLE").
+    """
     for made in implied_ops(op, context.facts, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp):
         if _is_not_valid(made, context):
             continue
@@ -105,8 +113,9 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         if isinstance(made, ops.CreateForeignKeyOp):
             locks = f"writes to {where} and {made.referent_table}"
         instead = (
-            f"add it without validating existing rows:\n{as_python(named(made, postgresql_not_valid=True))}\n"
-            "and validate them in the next revision:\n"
+            "add the constraint without validating existing rows:\n"
+            f"{as_python(named(made, postgresql_not_valid=True))}\n"
+            "and validate existing rows in the next revision:\n"
             + execute(context.postgresql.validate_sql(where, schema, name_for(made)))
         )
         if isinstance(made, ops.CreateForeignKeyOp) and context.tables.is_partitioned(where, schema):
@@ -116,7 +125,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
 
 @rule(BLOCKS, *UNIQUE, ops.AddColumnOp, on=POSTGRESQL)
 def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
-    """Report an index that is built under an ACCESS EXCLUSIVE lock (PostgreSQL manual, "ALTER TABLE")."""
+    """Report a unique constraint or primary key: its index is built under an ACCESS EXCLUSIVE lock ("ALTER TABLE")."""
     for made in implied_ops(op, context.facts, *UNIQUE):
         index, use = by_index(made, context.facts)
         yield Problem(
@@ -129,7 +138,7 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
 
 
 def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
-    """Return a unique index, and the statement that makes it the constraint which ``made`` would add."""
+    """Return the operation that creates a unique index, and the SQL that turns it into the constraint of ``made``."""
     name, (where, schema) = name_for(made), table_of(made)
     kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
     index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)
@@ -144,7 +153,7 @@ def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
 
 @rule(BLOCKS, CreateExcludeConstraintOp, on=POSTGRESQL)
 def exclude_constraint(op: CreateExcludeConstraintOp, _context: RuleContext) -> Problem:
-    """Report an EXCLUDE, whose index is built under an ACCESS EXCLUSIVE lock in any case ("ALTER TABLE")."""
+    """Report an EXCLUDE constraint: its index is always built under a lock that blocks reads (PostgreSQL manual)."""
     return Problem(
         f"adds {_named('EXCLUDE constraint', op.constraint_name)} to {op.table_name}, which blocks reads and writes"
         " while its index is built",
@@ -154,7 +163,10 @@ def exclude_constraint(op: CreateExcludeConstraintOp, _context: RuleContext) -> 
 
 @rule(WARNS, ops.CreateForeignKeyOp, ops.AddColumnOp, on=MYSQL)
 def add_foreign_key_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
-    """Report a copy of the table: INPLACE needs foreign_key_checks=0 (MySQL manual, "Online DDL Operations")."""
+    """Report a new foreign key on a table with rows, for which the server copies the table and blocks writes.
+
+    ALGORITHM=INPLACE would need foreign_key_checks=0 (MySQL manual, "Online DDL Operations").
+    """
     for made in implied_ops(op, context.facts, ops.CreateForeignKeyOp):
         where, schema = table_of(made)
         if context.tables.has_rows(where, schema) is not False:
@@ -193,7 +205,7 @@ def _named(kind: str, name: Any) -> str:
 
 
 def _duplicates(op: Any, context: RuleContext) -> Select[Any]:
-    """Return a query for values that several rows share; NULL equals nothing, unless the constraint says so."""
+    """Return a query for values that several rows share; NULL counts only if the constraint has NULLS NOT DISTINCT."""
     keys = [_expression(each, context) for each in op.columns]
     rows = select(*keys, func.count()).select_from(table(op.table_name, schema=op.schema))
     if not op.kw.get(f"{context.facts.dialect}_nulls_not_distinct"):
@@ -204,7 +216,7 @@ def _duplicates(op: Any, context: RuleContext) -> Select[Any]:
 
 
 def _expression(key: Any, context: RuleContext) -> Any:
-    """Return what an index is ordered by, without ASC and DESC."""
+    """Return a key of an index, which is a column or an expression, without ASC and DESC."""
     if isinstance(key, UnaryExpression):
         return _expression(key.element, context)
     if isinstance(key, str) or hasattr(key, "table"):
@@ -213,12 +225,12 @@ def _expression(key: Any, context: RuleContext) -> Any:
 
 
 def _literal(element: Any, context: RuleContext) -> Any:
-    """Return SQL without names of tables, which belong to other objects than the table in the query."""
+    """Return the element as SQL text without table names, so that the query does not add its table to FROM."""
     return literal_column(f"({as_sql(element, context.facts)})")
 
 
 def _orphans(op: ops.CreateForeignKeyOp) -> Select[Any]:
-    """Return a query for rows whose columns are all set, but refer to a row that does not exist."""
+    """Return a query for rows that refer to a missing row; a row with NULL in the foreign key refers to no row."""
     rows = table(op.source_table, *map(column, op.local_cols), schema=op.kw.get("source_schema"))
     referred = table(op.referent_table, *map(column, op.remote_cols), schema=op.kw.get("referent_schema"))
     there = referred.alias("referred")

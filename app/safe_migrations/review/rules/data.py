@@ -1,4 +1,4 @@
-"""Rules about changes of rows, and about several DDL statements: what they lock, or commit, in one revision."""
+"""Rules about revisions that change rows, or that have several DDL statements."""
 
 from collections.abc import Collection, Iterator
 
@@ -16,35 +16,36 @@ VERBS = {"UPDATE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCA
 
 @rule(BLOCKS, ChangeRowsOp)
 def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | None:
-    """Report a statement on all rows: data is lost, and each row stays locked until the last one is done."""
+    """Report an UPDATE or DELETE of all rows: old values are lost, and rows stay locked until the last one is done."""
     if op.bounded:
         return None
     table, column = context.table_sql(op), context.facts.quoted(op.columns[0]) if op.columns else "..."
     statement = f"UPDATE {table} SET {column} = ..." if VERBS[op.verb] == "changes" else f"DELETE FROM {table}"
     return Problem(
-        f"{VERBS[op.verb]} all rows of {op.table_name} at once; each stays locked until the last one is done",
-        "say which rows; for many of them use a script outside the migrations that commits each batch, because a lock"
-        f" lasts as long as its transaction:\n{execute(f'{statement} WHERE id BETWEEN 1 AND 1000')}",
+        f"{VERBS[op.verb]} all rows of {op.table_name} at once; each row stays locked until the last one is done",
+        "select rows with a WHERE; for many rows, write a script outside the migrations that commits after each batch,"
+        f" because rows stay locked until the commit:\n{execute(f'{statement} WHERE id BETWEEN 1 AND 1000')}",
     )
 
 
 @rule(WARNS, Revision, on=POSTGRESQL)
 def backfill_with_ddl(revision: Revision, context: RuleContext) -> Problem | None:
-    """Report rows that change while tables are locked by DDL."""
+    """Report a revision that changes rows and alters a table: the table stays locked until all rows are changed."""
     altered = [name for _, (_, name), is_new in _altered_tables(revision, context.tables) if not is_new]
     changed = next(_changed_rows(revision, context.tables), None)
     if changed is None or not altered:
         return None
     operation, name = changed
     return Problem(
-        f"changes rows of {name} and alters {altered[0]} in one revision: {altered[0]} is locked for the whole update",
+        f"changes rows of {name} and alters {altered[0]} in one revision; {altered[0]} stays locked until"
+        " all rows are changed",
         f'move the row changes to a separate revision:\n    flask db revision -m "backfill {name}"',
         line=operation.line,
     )
 
 
 def _changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, str]]:
-    """Yield each operation of upgrade() that may take long on existing rows, and their table."""
+    """Yield each operation of upgrade() that may change many rows of an existing table, and the table's name."""
     tables = tables.branch()
     for operation in revision.upgrade:
         op = operation.op
@@ -57,9 +58,9 @@ def _changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Ope
 
 @rule(BLOCKS, Revision, on=MYSQL, directions=BOTH, code="backfill-with-ddl")
 def rows_before_ddl(revision: Revision, context: RuleContext) -> Problem | None:
-    """Report rows that a later DDL statement commits: an undo does not restore them.
+    """Report changed rows before a DDL statement, which commits them: if the revision fails, they are not restored.
 
-    Rows of a table and values of a column that the revision creates are exempt: the undo removes all of that.
+    Rows of a new table and values of a new column are exempt: after a failure the table or column is dropped.
     """
     tables = context.tables.branch()
     tables.begin_run()
@@ -70,9 +71,9 @@ def rows_before_ddl(revision: Revision, context: RuleContext) -> Problem | None:
         if changed is not None and _is_ddl(operation, DDL):
             line, name = changed
             return Problem(
-                f"changes rows of {name} before a DDL statement, which commits them: if the revision fails after that,"
-                " they are not restored",
-                "run all DDL first, then change the rows; or change them in a revision of their own:\n"
+                f"changes rows of {name} before a DDL statement, which commits the changes; if the revision fails after"
+                " that, the old rows are not restored",
+                "run all DDL statements first and change the rows last, or change the rows in a separate revision:\n"
                 f'    flask db revision -m "backfill {name}"',
                 line=line,
             )
@@ -89,7 +90,10 @@ def rows_before_ddl(revision: Revision, context: RuleContext) -> Problem | None:
 
 @rule(WARNS, Revision, on=POSTGRESQL)
 def several_tables(revision: Revision, context: RuleContext) -> Problem | None:
-    """Report several altered tables: each stays locked to the end, and two in opposite orders deadlock."""
+    """Report a revision that alters several tables: each table stays locked until the revision ends.
+
+    A session that locks the same tables in the opposite order can then deadlock with the revision.
+    """
     altered: dict[str, int] = {}
     original: dict[str, str] = {}
     for operation, (_, name), is_new in _altered_tables(revision, context.tables):
@@ -110,15 +114,18 @@ def several_tables(revision: Revision, context: RuleContext) -> Problem | None:
 
 @rule(WARNS, Revision, on=MYSQL)
 def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
-    """Report several DDL statements: each commits, and a full disk or a lost server can keep the undo from running."""
+    """Report several DDL statements in a revision: each commits, so that earlier ones must be undone if one fails.
+
+    A full disk or a lost connection can make this undo fail.
+    """
     found = list(_altered_tables(revision, context.tables))
     altered = [(operation, table) for operation, table, is_new in found if not is_new]
     if len(found) < 2 or not altered:
         return None
     operation, (schema, name) = altered[-1]
     return Problem(
-        f"has {len(found)} DDL statements, and the server commits after each of them; if one fails, those before it"
-        " have to be reverted",
+        f"has {len(found)} DDL statements, and the server commits after each of them; if one fails, the earlier"
+        " ones have to be reverted",
         f"move the changes to {name} into a separate revision, as one ALTER TABLE if possible:\n"
         + execute(f"ALTER TABLE {context.facts.quoted(name, schema)} ADD ..., ADD ..."),
         line=operation.line,
@@ -126,9 +133,9 @@ def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
 
 
 def _altered_tables(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, Name, bool]]:
-    """Yield each DDL statement on a table in upgrade(): its first operation, the table, and if this run creates it.
+    """Yield each DDL statement on a table: its first operation, the table, and True if the run creates the table.
 
-    A table that does not exist is taken for one that this run creates: it has no rows, and nothing waits for it.
+    A table that does not exist counts as created by the run: it has no rows, and no session waits for it.
     """
     tables = tables.branch()
     before: tuple[object, object] | None = None
@@ -144,21 +151,21 @@ def _altered_tables(revision: Revision, tables: KnownSchema) -> Iterator[tuple[O
 
 
 def _may_change_rows(op: ops.MigrateOperation, table: Name, tables: KnownSchema) -> bool:
-    """Return True unless the table is known to have no rows that the operation could change."""
+    """Return False if the table is known to have no rows that the operation could change, and True otherwise."""
     adds = not isinstance(op, ChangeRowsOp) or op.verb in ("INSERT", "REPLACE")
     stored = tables.table(table[1], table[0]).stored_as
     return adds or stored is None or tables.has_rows(stored, table[0]) is not False
 
 
 def _table_of_rows(op: ops.MigrateOperation) -> Name | None:
-    """Return the table whose rows an operation changes in the transaction; TRUNCATE is DDL."""
+    """Return schema and name of the table whose rows an operation changes; None if it changes no rows, or is DDL."""
     if isinstance(op, ops.BulkInsertOp):
         return op.table.schema, op.table.name
     return (op.schema, op.table_name) if isinstance(op, ChangeRowsOp) and op.verb != "TRUNCATE" else None
 
 
 def _is_ddl(operation: Operation, words: Collection[str]) -> bool:
-    """Return True for an operation of Alembic that changes the schema, and for SQL that begins with such a word."""
+    """Return True if the operation is raw SQL that begins with one of ``words``, or if Alembic turns it into DDL."""
     op = operation.op
     if isinstance(op, ChangeRowsOp):
         return op.verb in words

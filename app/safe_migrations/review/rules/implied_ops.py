@@ -1,4 +1,4 @@
-"""The constraints and indexes that an operation creates, whether it is one of them or adds a column that has them."""
+"""The constraints and indexes that an operation creates, by itself or together with a new column."""
 
 from collections.abc import Iterator
 from typing import Any, TypeVar
@@ -17,11 +17,14 @@ KINDS = {
     "check": "CHECK constraint",
     "unique": "unique constraint",
 }
-"""The names of constraints in messages, by Alembic's constraint_type."""
+"""The words for kinds of constraints in messages, by Alembic's constraint_type."""
 
 
 def implied_ops(op: ops.MigrateOperation, facts: Facts, *classes: type[Op]) -> Iterator[Op]:
-    """Yield the operations of ``classes`` that Alembic runs for ``op``: after ADD COLUMN what the column implies."""
+    """Yield ``op``, or if it adds a column, the operations for the column's constraints and indexes.
+
+    Only operations of ``classes`` are yielded.
+    """
     found = _implied_by_column(op, facts) if isinstance(op, ops.AddColumnOp) else [op]
     yield from (each for each in found if isinstance(each, classes))
 
@@ -34,7 +37,7 @@ def table_of(op: Any) -> tuple[str, str | None]:
 
 
 def is_inline(op: ops.AddColumnOp, constraint: Constraint) -> bool:
-    """Return True for a REFERENCES in the column's definition, which Alembic writes without its name."""
+    """Return True for a foreign key that Alembic writes as REFERENCES in the column's definition, without its name."""
     return bool(
         op.inline_references
         and isinstance(constraint, ForeignKeyConstraint)
@@ -43,7 +46,7 @@ def is_inline(op: ops.AddColumnOp, constraint: Constraint) -> bool:
 
 
 def constraints_of(table: Table) -> Iterator[tuple[Constraint, ops.AddConstraintOp]]:
-    """Yield all constraints but primary keys, each with the operation that would create it."""
+    """Yield each constraint of the table except its primary key, with the operation that creates the constraint."""
     for constraint in sorted(table.constraints, key=_order):
         if not isinstance(constraint, PrimaryKeyConstraint):
             yield constraint, ops.AddConstraintOp.from_constraint(constraint)
@@ -54,7 +57,7 @@ def constraints_of(table: Table) -> Iterator[tuple[Constraint, ops.AddConstraint
 
 
 def _order(constraint: Any) -> tuple[str, ...]:
-    """Return a key to sort by, because SQLAlchemy has constraints in a set."""
+    """Return a key to sort constraints by, because SQLAlchemy keeps them in a set, which has no order."""
     columns = ", ".join(column.name for column in constraint.columns)
     return type(constraint).__name__, str(constraint.name), columns, str(getattr(constraint, "sqltext", ""))
 

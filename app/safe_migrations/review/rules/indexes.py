@@ -12,7 +12,7 @@ from .suggestions import REHEARSE, as_python, concurrently
 
 @rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, on=POSTGRESQL)
 def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
-    """Report an index that is not created concurrently, under a SHARE lock (PostgreSQL manual, "CREATE INDEX")."""
+    """Report an index created without CONCURRENTLY: its SHARE lock blocks writes (PostgreSQL, "CREATE INDEX")."""
     for index in implied_ops(op, context.facts, ops.CreateIndexOp):
         partitioned = context.tables.is_partitioned(str(index.table_name), index.schema)
         if partitioned or not index.kw.get("postgresql_concurrently"):
@@ -25,19 +25,22 @@ def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -
 
 @rule(BLOCKS, ops.CreateIndexOp, ops.DropIndexOp, on=POSTGRESQL, directions=BOTH, new_tables=True)
 def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, context: RuleContext) -> Problem | None:
-    """Report CONCURRENTLY in a revision's transaction, which PostgreSQL refuses (its manual, "CREATE INDEX")."""
+    """Report CONCURRENTLY in a revision's transaction, where PostgreSQL refuses it (its manual, "CREATE INDEX")."""
     if not op.kw.get("postgresql_concurrently") or (context.operation and context.operation.autocommit):
         return None
     verb = "creates" if isinstance(op, ops.CreateIndexOp) else "drops"
     return Problem(
         f"{verb} {_shown(op)} concurrently in a transaction, which PostgreSQL refuses",
-        f"use an autocommit block, in a separate revision:\n{concurrently(op)}",
+        f"run it in an autocommit block, in a separate revision:\n{concurrently(op)}",
     )
 
 
 @rule(WARNS, ops.DropIndexOp, on=POSTGRESQL)
 def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | None:
-    """Report an ACCESS EXCLUSIVE lock (PostgreSQL, "DROP INDEX"), unless its table or a column is dropped, too."""
+    """Report an index dropped without CONCURRENTLY, under an ACCESS EXCLUSIVE lock (PostgreSQL, "DROP INDEX").
+
+    Skip indexes whose table, or one of whose columns, the revision drops: this takes the same lock.
+    """
     table = op.table_name or context.tables.table_of_index(str(op.index_name), op.schema)
     columns = context.tables.table(str(table), op.schema).indexes.get(str(op.index_name), [])
     if (
@@ -57,7 +60,10 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
 
 @rule(BLOCKS, ops.DropIndexOp, ops.DropConstraintOp, on=MYSQL, directions=BOTH, new_tables=True)
 def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, context: RuleContext) -> Iterator[Problem]:
-    """Report a dropped index that a foreign key needs: error 1553 (MySQL manual, "FOREIGN KEY Constraints")."""
+    """Report an index that the server refuses to drop because a foreign key needs it (error 1553).
+
+    See the MySQL manual, "FOREIGN KEY Constraints".
+    """
     if isinstance(op, ops.DropConstraintOp) and op.constraint_type not in ("unique", "primary"):
         return
     name = op.index_name if isinstance(op, ops.DropIndexOp) else op.constraint_name
@@ -71,15 +77,16 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, cont
             other = ops.CreateIndexOp(f"ix_{'_'.join([table, *key.columns])}_key", table, key.columns, schema=op.schema)
             yield Problem(
                 f"drops index {name} of {table}, which the server refuses because {called} needs it",
-                "first drop the foreign key, or its table, which drops the index too; or create another index for it:\n"
-                + as_python(other, op),
+                "first drop the foreign key; or drop the whole table, which drops its indexes too; or first create"
+                " another index for the foreign key:\n" + as_python(other, op),
             )
 
 
 def _needs(key: ForeignKey, name: str, known: KnownTable, primary: bool) -> bool:
-    """Return True if no other index, nor the primary key, begins with the columns of ``key``.
+    """Return True if foreign key ``key`` needs index ``name``, or with ``primary``, the primary key.
 
-    InnoDB creates an index for the key by itself, and drops that as soon as there is another one.
+    It does if no other index or key begins with the same columns. The index that InnoDB creates for a foreign key by
+    itself does not count: InnoDB drops it as soon as another one exists.
     """
 
     def serves(columns: list[str]) -> bool:
@@ -96,7 +103,7 @@ def _needs(key: ForeignKey, name: str, known: KnownTable, primary: bool) -> bool
 
 @rule(WARNS, ops.CreateIndexOp, on=MYSQL)
 def fulltext_blocks(op: ops.CreateIndexOp, _context: RuleContext) -> Problem | None:
-    """Report indexes that refuse LOCK=NONE (MySQL manual, "Online DDL Operations", index operations)."""
+    """Report a new FULLTEXT or SPATIAL index, which blocks writes (MySQL manual, "Online DDL Operations")."""
     kinds = {str(value).upper() for option, value in op.kw.items() if option.endswith("_prefix")}
     for kind in kinds & {"FULLTEXT", "SPATIAL"}:
         return Problem(

@@ -1,4 +1,4 @@
-"""Rules about names: those that constraints get from scripts and from the naming convention, and long ones."""
+"""Rules about names: constraints created or dropped without a name, and names that are too long."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -20,7 +20,10 @@ PREFIXES = {"foreignkey": "fk", "unique": "uq", "primarykey": "pk", "exclude": "
 
 
 def real_name(op: ops.AddConstraintOp) -> str | None:
-    """Return the name in the database; None if the server chooses it, or the naming convention cannot make one."""
+    """Return the constraint's name from the script or the naming convention; None if neither has one.
+
+    Without such a name, the server chooses one.
+    """
     given = getattr(op, "constraint_name", None)
     if isinstance(given, conv) or (given is not None and op.constraint_type != "check"):
         return str(given)
@@ -34,7 +37,7 @@ def real_name(op: ops.AddConstraintOp) -> str | None:
 
 
 def name_for(op: Any) -> conv:
-    """Return the name in the database; for a constraint without one, a name in the style of naming conventions."""
+    """Return the constraint's name; if it has none, make one in the style of naming conventions, e.g. uq_user_email."""
     columns = [
         str(getattr(each, "name", each)) for each in getattr(op, "local_cols", getattr(op, "columns", ["valid"]))
     ]
@@ -42,7 +45,7 @@ def name_for(op: Any) -> conv:
 
 
 def named(op: Any, **options: Any) -> Any:
-    """Return the same operation with a name, and with more options."""
+    """Return a copy of the operation with ``options`` added, and with a name if its constraint has none."""
     again = copy(op)
     again.kw = {**op.kw, **options}
     if op.constraint_name is None:
@@ -52,11 +55,11 @@ def named(op: Any, **options: Any) -> Any:
 
 @rule(BLOCKS, ops.CreateTableOp, ops.AddColumnOp, ops.AddConstraintOp, new_tables=True)
 def unnamed_constraint(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
-    """Report a constraint without a name: no revision can drop it, and each server chooses another name."""
+    """Report a constraint without a name: a later revision cannot drop it, because each server chooses another name."""
     for made in _nameless(op, context):
-        kind, consequence = KINDS.get(made.constraint_type, "constraint"), "no revision can drop it"
+        kind, consequence = KINDS.get(made.constraint_type, "constraint"), "later revisions cannot drop it"
         if made.constraint_type == "check" and naming_convention().get("ck"):
-            consequence = "the naming convention requires one, so this fails"
+            consequence = "the naming convention requires a name for it, so this fails"
         line = f"    name=op.f({str(name_for(made))!r})"
         if not isinstance(op, ops.CreateTableOp):
             line = as_python(named(made), batch=context.in_batch)
@@ -67,28 +70,34 @@ def unnamed_constraint(op: ops.MigrateOperation, context: RuleContext) -> Iterat
 
 @rule(BLOCKS, ops.DropConstraintOp, ops.DropIndexOp, directions=BOTH, new_tables=True)
 def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContext) -> Problem | None:
-    """Report a drop without a name, which always fails; but for primary keys, whose name is known without it."""
-    is_index = isinstance(op, ops.DropIndexOp)
+    """Report the drop of a constraint or index without its name, which always fails.
+
+    A primary key needs none if the naming convention has its name, or if the database drops it without a name.
+    """
+    dropped = "index" if isinstance(op, ops.DropIndexOp) else "constraint"
     if (op.index_name if isinstance(op, ops.DropIndexOp) else op.constraint_name) is not None:
         return None
     is_named = naming_convention().get("pk") or context.facts.unnamed_primary_keys
     if is_named and getattr(op, "constraint_type", None) == "primary":
         return None
     again = copy(op)
-    setattr(again, "index_name" if is_index else "constraint_name", "...")
+    setattr(again, f"{dropped}_name", "...")
     kind = PREFIXES.get(str(getattr(op, "constraint_type", None)), "")
     pattern, unnamed = naming_convention().get(kind), ""
     if pattern and context.facts.rebuilds and context.direction == "upgrade":
-        unnamed = f"; if it has none there, add naming_convention={ {kind: pattern}!r} and the name that this makes"
+        convention = {kind: pattern}
+        unnamed = f"; if it has no name, pass naming_convention={convention!r} to batch_alter_table() and write the"
+        unnamed += " name that this makes"
     return Problem(
-        f"drops {'an index' if is_index else 'a constraint'} of {op.table_name} without a name, which always fails",
-        f"give it the name that it has in the database, here and where it is created{unnamed}:\n"
+        f"drops {'an' if dropped == 'index' else 'a'} {dropped} of {op.table_name} without its name, which always"
+        " fails",
+        f"write the name that the {dropped} has in the database, here and where the {dropped} is created{unnamed}:\n"
         + as_python(again, batch=context.in_batch),
     )
 
 
 def _nameless(op: Any, context: RuleContext) -> Iterator[Any]:
-    """Yield the constraints that ``op`` creates without a name, or with one that the server chooses."""
+    """Yield each constraint that ``op`` creates without a name, as the operation that adds only this constraint."""
     if isinstance(op, ops.AddConstraintOp):
         if not isinstance(op, ops.CreatePrimaryKeyOp) and real_name(op) is None:
             yield op
@@ -100,7 +109,7 @@ def _nameless(op: Any, context: RuleContext) -> Iterator[Any]:
 
 
 def _loses_name(op: ops.MigrateOperation, constraint: Constraint, context: RuleContext) -> bool:
-    """Return True if Alembic writes it into a column's definition, without the name that it has outside."""
+    """Return True if Alembic writes the constraint into the definition of a new column, and omits its name there."""
     if not isinstance(op, ops.AddColumnOp):
         return False
     rebuilt = context.facts.rebuilds and context.in_batch
@@ -115,18 +124,19 @@ def _loses_name(op: ops.MigrateOperation, constraint: Constraint, context: RuleC
     new_tables=True,
 )
 def long_identifier(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
-    """Report a name that a server refuses, or cuts: then the models have another name than the database."""
+    """Report a name that is too long: PostgreSQL truncates it, so that the models have another; MySQL refuses it."""
     facts = context.facts
     unit = "bytes" if facts.names_in_bytes else "characters"
     for name in filter(facts.is_too_long, _names(op)):
         yield Problem(
-            f"uses the name {name}, which is longer than {facts.longest_name} {unit}: truncated or refused",
+            f"uses the name {name}, which is longer than {facts.longest_name} {unit}; the server truncates"
+            " or refuses it",
             f"use a shorter name here, and in the model or the naming convention:\n    {facts.shortened(name)}",
         )
 
 
 def _names(op: Any) -> Iterator[str]:
-    """Yield the names that an operation gives."""
+    """Yield the names that an operation gives to tables, columns, constraints and indexes."""
     given = [getattr(op, name, None) for name in ("new_table_name", "modify_name", "index_name", "constraint_name")]
     if isinstance(op, ops.CreateTableOp | ops.AddColumnOp):
         table = as_table(op)

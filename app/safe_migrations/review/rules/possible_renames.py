@@ -17,7 +17,7 @@ from .suggestions import execute
 
 @dataclass
 class _Thing:
-    """A column or a table that a revision drops or adds, and the columns of that table."""
+    """A column or table that a revision drops or adds; ``columns`` is that one column, or all columns of the table."""
 
     table: Name
     column: str | None
@@ -26,13 +26,16 @@ class _Thing:
 
     @property
     def name(self) -> str:
-        """Return the name of the column, or of the table."""
+        """Return the name of the column, or for a table the name of the table."""
         return self.column or self.table[1]
 
 
 @rule(BLOCKS, Revision)
 def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Problem]:
-    """Report what autogenerate cannot tell from a rename (its manual, "What does Autogenerate Not Detect?")."""
+    """Report a drop and an add of similar columns or tables, which may be a rename.
+
+    Autogenerate writes a rename as these two (Alembic's manual, "What does Autogenerate Not Detect?").
+    """
     kinds = {type(operation.op) for operation in revision.upgrade}
     if kinds.isdisjoint({ops.DropColumnOp, ops.DropTableOp}) or kinds.isdisjoint({ops.AddColumnOp, ops.CreateTableOp}):
         return
@@ -80,26 +83,29 @@ def _alike(old: _Thing, new: _Thing, facts: Facts) -> bool:
 
 
 def similarity(old: Collection[KnownColumn], new: Collection[KnownColumn], facts: Facts) -> float:
-    """Return which share of the columns of two tables have the same name, and types of the same family."""
+    """Return the share, from 0 to 1, of columns that two tables have in common: same name and family of type."""
     others = {each.name: each for each in new}
     common = [each for each in old if each.name in others and same_family(each, others[each.name], facts)]
     return len(common) / max(len(old), len(new), 1)
 
 
 def same_family(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
-    """Return True if the types are of one family, or may be, because one of them is unknown."""
+    """Return True if the types of both columns belong to one family, e.g. text, or if a type is unknown."""
     before, after = facts.kind(old.type), facts.kind(new.type)
     return before is None or after is None or before.family == after.family
 
 
 def _is_copied(old: _Thing, new: _Thing, revision: Revision) -> bool:
-    """Return True if a statement of the revision moves the rows or values: it contains both names."""
+    """Return True if a statement contains both names, such as an UPDATE that copies the values from old to new."""
     texts = [each.op.text for each in revision.upgrade if isinstance(each.op, ChangeRowsOp)]
     return any(all(re.search(rf"\b{re.escape(each.name)}\b", text) for each in (old, new)) for text in texts)
 
 
 def rename_column_sql(table: Name, old: str, new: str, facts: Facts) -> str:
-    """Return a statement that all databases have; MySQL's CHANGE, which Alembic writes, redefines the column."""
+    """Return ALTER TABLE ... RENAME COLUMN, which runs on all databases and changes only the name.
+
+    Alembic would write CHANGE on MySQL, which redefines the column.
+    """
     return f"ALTER TABLE {facts.quoted(table[1], table[0])} RENAME COLUMN {facts.quoted(old)} TO {facts.quoted(new)}"
 
 
@@ -113,7 +119,7 @@ def _renamed(old: _Thing, new: _Thing, context: RuleContext) -> Problem:
         line = execute(rename_column_sql(old.table, old.name, new.name, context.facts))
     return Problem(
         f"{what}, which looks like a rename; if it is, this loses {lost}",
-        f"if it is a rename, write it as one:\n{line}",
+        f"if it is a rename, replace the drop and the add with:\n{line}",
         WARNS if context.tables.has_rows(table, schema) is False else None,
         old.operation.line,
     )

@@ -1,8 +1,8 @@
-"""Rules, the context in which they are asked, and the problems that they find.
+"""The class of a rule, its decorator, the context that a rule reads, and the problem that it reports.
 
-A rule is a function over operations of the classes for which it is declared. Its name, with hyphens, is its code: the
-key in `safety_assured`, the heading in RULES.md, and the name of its test. A second rule for other products may share
-the code by ``code=``.
+A rule is a function that is called for each operation of the classes given to its decorator. Its name, with hyphens, is
+its code: the key in `safety_assured`, the heading in RULES.md, and the name of its test. ``code=`` gives a second rule,
+for other databases, the code of the first.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,11 +30,11 @@ SERVERS = MYSQL | POSTGRESQL
 
 @dataclass(frozen=True)
 class Problem:
-    """A rule's verdict on an operation.
+    """A danger that a rule found in an operation, and what to do instead.
 
-    ``what`` follows "revision 7f3c1a9e0b2d " or "revision 7f3c1a9e0b2d in downgrade() ", without a full stop.
-    ``instead`` is a sentence, and lines to paste below it. Without ``level`` it is the rule's, without ``line`` the
-    operation's.
+    ``what`` completes a sentence that begins with "revision 7f3c1a9e0b2d" or "revision 7f3c1a9e0b2d in downgrade()",
+    and has no full stop. ``instead`` is a sentence, with lines to paste below it. ``level`` is None for the rule's own
+    level, and ``line`` is None for the operation's line.
     """
 
     what: str
@@ -45,47 +45,47 @@ class Problem:
 
 @dataclass(frozen=True)
 class RuleContext:
-    """The context in which a rule judges an operation."""
+    """The facts that a rule reads about an operation: its revision, the direction, and the tables before it runs."""
 
     revision: Revision
     direction: str
     operation: Operation | None
-    """The operation at hand; None for rules about a Revision."""
+    """The operation that is reviewed; None for a rule about a whole Revision or its Assurances."""
     tables: KnownSchema
     """The tables as they are before the operation."""
 
     @property
     def facts(self) -> Facts:
-        """Return the facts of the database for which the operation is reviewed."""
+        """Return the Facts of the reviewed database: how it executes operations, e.g. which ones rewrite a table."""
         return self.tables.facts
 
     @property
     def mysql(self) -> MySQLFacts:
-        """Return the same facts, with those that only MySQL and MariaDB have: for rules with ``on=MYSQL``."""
+        """Return ``facts`` typed as those of MySQL and MariaDB; only for rules with ``on=MYSQL``."""
         return cast(MySQLFacts, self.facts)
 
     @property
     def postgresql(self) -> PostgreSQLFacts:
-        """Return the same facts, with those that only PostgreSQL has: for rules with ``on=POSTGRESQL``."""
+        """Return ``facts`` typed as those of PostgreSQL; only for rules with ``on=POSTGRESQL``."""
         return cast(PostgreSQLFacts, self.facts)
 
     @property
     def in_batch(self) -> bool:
-        """Return True for an operation in a batch; then the lines to paste are in one too."""
+        """Return True if the operation is in a batch_alter_table() block; then the lines to paste are in one, too."""
         return self.operation is not None and self.operation.batch
 
     @property
     def in_sql(self) -> bool:
-        """Return True for an operation that was read from SQL, which runs as written, not as Alembic would write it."""
+        """Return True if the script has the operation as raw SQL, not as a call of Alembic's functions."""
         return self.operation is not None and self.operation.statement is not None
 
     def revision_ops(self, *classes: type) -> list[Any]:
-        """Return the operations of ``classes`` in the same function of the revision, before and after this one."""
+        """Return all operations of ``classes`` in the revision's upgrade(), or in downgrade() if that is reviewed."""
         operations = self.revision.upgrade if self.direction == "upgrade" else self.revision.downgrade
         return [each.op for each in operations if isinstance(each.op, classes)]
 
     def column(self, op: Any) -> KnownColumn | None:
-        """Return what is known of the column that an operation changes."""
+        """Return the column that an operation changes, as it is before; None if the column is unknown."""
         return self.tables.column(op.table_name, op.column_name, op.schema)
 
     def table_sql(self, op: Any) -> str:
@@ -93,14 +93,14 @@ class RuleContext:
         return self.facts.quoted(op.table_name, op.schema)
 
     def redefines_column(self, op: AlterColumnOp) -> bool:
-        """Return True if the statement restates the whole column; SQL does if it names the type (MODIFY, CHANGE)."""
+        """Return True if the statement (MODIFY or CHANGE) replaces the whole definition of the column."""
         return self.mysql.redefines_column(op) and not (self.in_sql and op.modify_type is None)
 
     def type_before(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
-        """Return the column's type: from the database, else from the script, else from the history.
+        """Return the type of the column before the operation; None if no source has a type that this database knows.
 
-        The script comes last if it states no new type: on MySQL, the one that it states then becomes the type.
-        None if that type does not exist on this database.
+        The sources are the database or, without a connection, the history, and then the script's existing_type. Only
+        if there is no connection, and the script sets a new type, existing_type comes first.
         """
         known = self.column(op)
         found = [op.existing_type, known.type if known else None]
@@ -108,9 +108,9 @@ class RuleContext:
         return next((type_ for type_ in in_order if self.facts.kind(type_) is not None), None)
 
     def type_after(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
-        """Return the type that the operation gives the column; None if it leaves the type alone.
+        """Return the type that the operation gives the column; None if the type does not change.
 
-        MySQL's MODIFY and CHANGE, as for a new name, give it the type that the script says it has.
+        Even if the script sets no new type, MODIFY and CHANGE on MySQL give the column the script's existing_type.
         """
         if op.modify_type is not None or self.facts.product not in MYSQL or not self.redefines_column(op):
             return op.modify_type
@@ -119,7 +119,10 @@ class RuleContext:
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry of the catalogue. ``on`` names products, and none stands for all of them."""
+    """A rule: a function that finds problems, and the operations, directions and databases that it is called for.
+
+    ``on`` has the names of the databases, such as postgresql; if it is empty, the rule covers all of them.
+    """
 
     code: str
     level: Level
@@ -130,7 +133,7 @@ class Rule:
     new_tables: bool
 
     def applies(self, facts: Facts) -> bool:
-        """Return True if the rule is for that database."""
+        """Return True if the rule covers the database that ``facts`` describe."""
         return not self.on or facts.product in self.on
 
 
@@ -142,10 +145,10 @@ def rule(
     new_tables: bool = False,
     code: str = "",
 ) -> Callable[[Callable[[Any, RuleContext], Any]], Rule]:
-    """Make a rule of a function.
+    """Return a decorator that turns a function into a Rule, which is called for each object of ``classes``.
 
-    ``classes`` are Alembic's operations, those of sql/ops.py, Revision and Assurances. The rule is not asked about
-    tables created in the same run, and only warns about tables without rows, unless ``new_tables`` is set.
+    ``classes`` are Alembic's operations, those of sql/ops.py, Revision and Assurances. By default the rule skips tables
+    that the same run creates, and only warns about tables without rows. ``new_tables=True`` treats these like others.
     """
 
     def declare(find: Callable[[Any, RuleContext], Any]) -> Rule:

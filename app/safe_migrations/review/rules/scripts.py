@@ -1,4 +1,4 @@
-"""Rules about whole scripts, and about SQL in them that is not an operation on a table."""
+"""Rules about whole scripts, e.g. a missing downgrade, and about raw SQL commands, e.g. COMMIT or DROP VIEW."""
 
 import ast
 import re
@@ -17,20 +17,20 @@ from .suggestions import REHEARSE, execute
 RAISE = '    def downgrade():\n        raise NotImplementedError("why it cannot be reversed")'
 
 CONCURRENTLY = (
-    "use CONCURRENTLY, outside of the transaction (DETACH PARTITION has it from PostgreSQL 14 on):\n"
+    "use CONCURRENTLY in an autocommit block (DETACH PARTITION supports it from PostgreSQL 14 on):\n"
     "    with op.get_context().autocommit_block():\n"
     '        op.execute("... CONCURRENTLY ...")'
 )
 HEAVY = {
     "REINDEX": CONCURRENTLY,
     "DETACH PARTITION": CONCURRENTLY,
-    "LOCK TABLE": "leave it out: each statement takes the lock that it needs. To let it wait longer, in seconds:\n"
+    "LOCK TABLE": "remove LOCK TABLE: each statement takes the locks it needs. To wait up to 30 seconds for a lock:\n"
     "    export MIGRATION_LOCK_TIMEOUT=30",
     **dict.fromkeys(
         ("VACUUM FULL", "CLUSTER", "SET TABLESPACE", "SET LOGGED", "SET UNLOGGED", "SET ACCESS METHOD"), REHEARSE
     ),
 }
-"""What blocks reads or writes of a table on PostgreSQL until it is done, and what to do instead."""
+"""The commands that block reads or writes on PostgreSQL until they are done, and what to do instead."""
 LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
 """The modes of LOCK TABLE that do not block reads or writes."""
 
@@ -40,13 +40,17 @@ CHANGES_TABLE = (ops.AddColumnOp, ops.AlterColumnOp, ops.DropColumnOp, ops.AddCo
 
 @rule(WARNS, CommandOp)
 def raw_sql(op: CommandOp, context: RuleContext) -> Problem | None:
-    """Report SQL that cannot be read, runs other SQL, or drops something; the rest falls under the other rules."""
+    """Report raw SQL that the review cannot read, that runs other SQL (CALL), or that drops an object.
+
+    Other rules cover the raw SQL that the review can read.
+    """
     shown = " ".join(op.text.split())
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     if op.may_do_anything or not op.parsed:
         return Problem(
             f"executes SQL that cannot be reviewed: {shown}",
-            "use Alembic's operations, or one plain statement for each; or read what it does, and say why it is safe:\n"
+            "use Alembic's operations, or plain SQL with one statement in each op.execute(); or check the SQL yourself,"
+            " and say at the top of the script why it is safe:\n"
             '    safety_assured = {"raw-sql": "why it is safe"}',
             BLOCKS if op.may_destroy else WARNS,
         )
@@ -56,27 +60,32 @@ def raw_sql(op: CommandOp, context: RuleContext) -> Problem | None:
 def _dropped(op: CommandOp, context: RuleContext) -> Problem | None:
     what = f"{op.words.lower()} {op.name or ''}".strip().replace("drop", "drops", 1)
     if op.loses_data:
-        also = "all that depends on it" if op.cascade else "the data in it"
-        way_out = 'drop by name what is no longer needed, table by table:\n    op.drop_table("...")'
+        also = "everything that depends on it" if op.cascade else "the data in it"
+        way_out = 'drop each object by its own name, without CASCADE:\n    op.drop_table("...")'
         return Problem(f"{what} with {also}", way_out, BLOCKS)
     create = f"CREATE {op.words.partition(' ')[2]}"
     if any((each.words, each.name) == (create, op.name) for each in context.revision_ops(CommandOp)):
         return None
     return Problem(
         f"{what}, which running code may still use",
-        "drop it in the next release, when nothing uses it:\n"
+        "first deploy code that does not use it, and drop it in the next release, with this line in the script:\n"
         '    safety_assured = {"raw-sql": "nothing has used it since the last release"}',
     )
 
 
 @rule(BLOCKS, CommandOp, new_tables=True)
 def transaction_control(op: CommandOp, context: RuleContext) -> Problem | None:
-    """Report the end of a transaction that Alembic begins and ends, so that a revision is all or nothing."""
+    """Report SQL that begins or ends a transaction, e.g. COMMIT: a failed revision is then not rolled back as a whole.
+
+    Alembic itself begins and ends the transaction of a revision.
+    """
     if op.words not in context.facts.ends_transaction:
         return None
     return Problem(
-        f"executes {op.words}; if the revision fails after that, its changes until then remain",
-        "leave transactions to Alembic; what has to run outside one belongs in an autocommit block:\n"
+        f"executes {op.words}, which begins or ends a transaction; if the revision fails after that, its earlier"
+        " changes remain",
+        "remove it, because Alembic begins and commits the transaction; put a statement that cannot run in a"
+        " transaction into an autocommit block:\n"
         "    with op.get_context().autocommit_block():\n"
         "        op.execute(...)",
     )
@@ -100,14 +109,14 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Pr
 
 @rule(WARNS, Revision)
 def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Problem]:
-    """Report a script that could not be recorded to its end, and so was not reviewed to its end."""
+    """Report a script that the review could follow only up to a line, e.g. because the script reads rows there."""
     for direction, reason in revision.not_inspectable.items():
         absent = not hasattr(revision.script.module, direction)
         if direction == "downgrade" and (absent or irreversible_reason(Path(revision.script.path)) is not None):
             continue
         yield Problem(
             f"was reviewed only up to line {reason.line} of {direction}(): {reason}",
-            "split it: put the schema changes into a revision that does nothing else, and the rest into another one:\n"
+            "split the revision: leave only the schema changes in this one, and move the rest to a new one:\n"
             '    flask db revision -m "move the rows"',
             line=reason.line,
         )
@@ -115,7 +124,7 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
 
 @rule(WARNS, Revision, code="not-inspectable")
 def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem]:
-    """Report a table that the database at hand does not have, and that no earlier step creates."""
+    """Report a change of a table that the connected database does not have, and that no earlier operation creates."""
     tables, reported = context.tables.branch(), set[tuple[str, str | None]]()
     for operation in revision.upgrade if tables.connection is not None else ():
         table = tables.of(operation.op)
@@ -124,8 +133,8 @@ def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem
             reported.add(table)
             name = ".".join(filter(None, (table[1], table[0])))
             yield Problem(
-                f"changes table {name}, which this database does not have, and which no earlier step creates",
-                f"correct the name, or create the table in an earlier step:\n    op.create_table({table[0]!r}, ...)",
+                f"changes table {name}, which this database does not have, and which no earlier operation creates",
+                f"correct the name, or create the table before this operation:\n    op.create_table({table[0]!r}, ...)",
                 line=operation.line,
             )
         tables.apply(operation.op)
@@ -133,7 +142,7 @@ def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem
 
 @rule(WARNS, Revision)
 def imports_app_models(revision: Revision, _context: RuleContext) -> Iterator[Problem]:
-    """Report imports of the app, which changes while the script does not."""
+    """Report imports from the app: when its models change later, the script may fail."""
     own = {"app", current_app.import_name.partition(".")[0]} if current_app else {"app"}
     text = Path(revision.script.path).read_text(encoding="utf-8")
     if not any(name in text for name in own):  # most scripts; parsing one takes longer than all other rules
@@ -144,8 +153,8 @@ def imports_app_models(revision: Revision, _context: RuleContext) -> Iterator[Pr
         for name in [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]:
             if name.partition(".")[0] in own and not name.startswith("app.safe_migrations"):
                 yield Problem(
-                    f"imports {name}; when that changes, this revision may break",
-                    "declare the tables it needs here with sa.table():\n"
+                    f"imports {name}; when that module changes, this revision may break",
+                    "declare the tables that the revision needs in the script, with sa.table():\n"
                     '    user = sa.table("user", sa.column("id"), sa.column("email"))',
                     line=node.lineno,
                 )
@@ -153,7 +162,10 @@ def imports_app_models(revision: Revision, _context: RuleContext) -> Iterator[Pr
 
 @rule(WARNS, Revision)
 def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | None:
-    """Report an upgrade that cannot be reverted; unless it leaves the schema alone, or nothing can revert it."""
+    """Report a revision whose downgrade() is missing or does nothing, so that its upgrade cannot be reverted.
+
+    Exempt are upgrades that leave the schema alone, or that no statement can revert, and a downgrade() that raises.
+    """
     reason = irreversible_reason(Path(revision.script.path))
     if "downgrade" not in revision.recordings or revision.downgrade or reason is not None:
         return None
@@ -166,19 +178,19 @@ def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | No
         return None
     return Problem(
         "makes changes in upgrade(), but its downgrade() is " + ("missing" if line is None else "empty"),
-        f"write one, or raise with the reason why it cannot be reversed:\n{RAISE}",
+        f"write a downgrade(), or let it raise an error with the reason why the upgrade cannot be reversed:\n{RAISE}",
         line=line,
     )
 
 
 @rule(WARNS, Assurances)
 def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Problem]:
-    """Report an assurance that acknowledges nothing: of an unknown code, or without a reason."""
+    """Report a safety_assured that is not a dict, and each entry with an unknown code or without a reason."""
     declared = assurances.declared
     if not isinstance(declared, dict):
         yield Problem(
-            "has a safety_assured that is not a dict, so it acknowledges nothing",
-            'write codes and reasons:\n    safety_assured = {"drop-column": "why it is safe"}',
+            "has a safety_assured that is not a dict, so no finding is acknowledged",
+            'write a dict of codes and reasons:\n    safety_assured = {"drop-column": "why it is safe"}',
         )
         return
     for code, reason in declared.items():
@@ -189,6 +201,6 @@ def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Pr
             )
         elif not assurances.is_reason(reason):
             yield Problem(
-                f"lists {code} in safety_assured without a reason, so it is not acknowledged",
+                f"lists {code} in safety_assured without a reason, so no finding of this code is acknowledged",
                 f'say why it is safe:\n    safety_assured = {{"{code}": "why it is safe"}}',
             )

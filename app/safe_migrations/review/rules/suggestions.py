@@ -1,4 +1,4 @@
-"""The lines to paste in a finding: operations as Flask-Migrate writes them, and queries as the database reads them."""
+"""Lines to paste for findings: operations rendered as Python code, and queries rendered as SQL."""
 
 import re
 import warnings
@@ -32,26 +32,26 @@ from ...console import only_warnings
 from ...errors import summary
 from .implied_ops import table_of
 
-REHEARSE = "run it in a quiet period, and rehearse it first:\n    flask db rehearse"
-"""The way out where the database offers none."""
+REHEARSE = "run this revision in a quiet period, and first rehearse it on a copy:\n    flask db rehearse"
+"""The advice for operations that always block."""
 
 
 def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = False) -> str:
-    """Return a line for each operation; with ``batch``, one batch_alter_table() block for each table."""
+    """Return the operations as lines of Python code; with ``batch``, in a batch_alter_table() block for each table."""
     found = UpgradeOps(_in_blocks(operations) if batch else list(operations))
     with only_warnings(), warnings.catch_warnings(action="ignore", category=UserWarning):  # a drop without a name
         context = MigrationContext.configure(dialect=DefaultDialect())
         try:
             text = render_python_code(found, render_as_batch=batch, migration_context=context)
         except Exception as error:  # a type of the app's own: the finding matters more than the line to paste
-            return " " * indent + f"# write it by hand: it cannot be rendered ({summary(error)})"
+            return " " * indent + f"# write this operation by hand; it cannot be rendered ({summary(error)})"
     text = re.sub(r", (table_name|schema)=None(?=[,)])", "", re.sub(r",\n +", ", ", text))
     lines = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
     return with_imports(_indented(dedent("\n".join(lines)), " " * indent))
 
 
 def with_imports(lines: str) -> str:
-    """Return the lines below an import of the dialects whose types they use: a script imports only sa and op."""
+    """Return the lines; if they use types such as mysql.TEXT(), put the import of the dialect above them."""
     dialects = sorted(set(re.findall(r"(?<![\w.'\"])(mysql|mariadb|postgresql|sqlite)\.(?=[A-Z])", lines)))
     if not dialects:
         return lines
@@ -60,14 +60,14 @@ def with_imports(lines: str) -> str:
 
 
 def concurrently(op: CreateIndexOp | DropIndexOp) -> str:
-    """Return the lines that create or drop the index without blocking writes."""
+    """Return the Python code that creates or drops the index with CONCURRENTLY, in an autocommit block."""
     again = copy(op)
     again.kw = {**op.kw, "postgresql_concurrently": True}
     return f"    with op.get_context().autocommit_block():\n{as_python(again, indent=8)}"
 
 
 def execute(statement: str) -> str:
-    """Return the line that runs an SQL statement."""
+    """Return the line of Python that runs an SQL statement: op.execute(...)."""
     return f"    op.execute({statement!r})"
 
 
@@ -77,20 +77,20 @@ def _in_blocks(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]
 
 @renderers.dispatch_for(CreatePrimaryKeyOp, replace=True)
 def _create_primary_key(context: AutogenContext, op: CreatePrimaryKeyOp) -> str:
-    """Render it like a unique constraint, which takes the same arguments; Alembic has no renderer for it."""
+    """Render op.create_primary_key(), which Alembic does not, with the arguments of create_unique_constraint()."""
     unique = CreateUniqueConstraintOp(op.constraint_name, op.table_name, op.columns, schema=op.schema)
     (text,) = renderers.dispatch(unique)(context, unique)
     return str(text).replace("create_unique_constraint", "create_primary_key", 1)
 
 
 def python_type(type_: TypeEngine[Any]) -> str:
-    """Return a type as Flask-Migrate writes it."""
+    """Return a type as Python code, e.g. sa.String(length=80)."""
     line = as_python(AddColumnOp("t", Column("c", type_)))
     return line.partition("sa.Column('c', ")[2].removesuffix(", nullable=True))") or repr(type_)
 
 
 def as_sql(element: ClauseElement, facts: Facts) -> str:
-    """Return SQL in one line, with its values."""
+    """Return an expression as one line of SQL, with values in place of parameters."""
     options = {"literal_binds": True, "include_table": isinstance(element, Select)}
     try:
         text = str(element.compile(dialect=facts.sql_dialect, compile_kwargs=options))

@@ -1,4 +1,4 @@
-"""Rules about tables that MySQL and MariaDB copy for a change, while writes wait."""
+"""Rules about changes for which MySQL and MariaDB copy the whole table and block writes."""
 
 import re
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from .suggestions import as_python, execute
 COPIES = "the server copies the table for this and blocks writes until it is done"
 NEW_COLUMN = "add a new column, backfill it in batches, and switch the next release to it"
 QUIET = (
-    "run it in a quiet period, and rehearse it first; or use gh-ost or pt-online-schema-change, which copy without"
-    " blocking:\n    flask db rehearse"
+    "use gh-ost or pt-online-schema-change, which copy the table without blocking writes; or run this revision in a"
+    " quiet period, and first rehearse it on a copy:\n    flask db rehearse"
 )
 WHOLE_TABLE = {"ENGINE", "CONVERT TO CHARACTER SET"}
 
@@ -27,15 +27,15 @@ WHOLE_TABLE = {"ENGINE", "CONVERT TO CHARACTER SET"}
     on=MYSQL,
 )
 def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
-    """Report ALGORITHM=COPY, which blocks writes until all rows are copied.
+    """Report a change that copies the table (ALGORITHM=COPY) and blocks writes until all rows are copied.
 
-    What copies was measured on the servers; see adapters/mysql/facts.py.
+    adapters/mysql/facts.py has the list of these changes, which was measured on the servers.
     """
     if lock := _requested_lock(context):
         table = getattr(op, "table_name", None) or getattr(op, "source_table", None) or "the table"
         yield Problem(
             f"requests {lock}, which blocks writes to {table} until it is done",
-            "request an algorithm that does not block writes; the server refuses the statement if it has none:\n"
+            "request an algorithm that does not block writes; if there is none, the server refuses the statement:\n"
             + execute(f"ALTER TABLE {table} ..., ALGORITHM=INPLACE, LOCK=NONE"),
         )
     elif _refuses_to_copy(context):
@@ -75,8 +75,8 @@ def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterato
         alter = ops.AlterColumnOp(op.table_name, column.name, modify_server_default=default, existing_type=column.type)
         yield Problem(
             f"{what} with the default {written}; {COPIES}",
-            "write it as a constant, such as sa.text('CURRENT_TIMESTAMP'); or add the column without it, set the"
-            " default for new rows, and backfill in batches:\n"
+            "write the default as a constant, such as sa.text('CURRENT_TIMESTAMP'); or add the column without a"
+            " default, set the default for new rows, and backfill existing rows in batches:\n"
             + as_python(ops.AddColumnOp(op.table_name, Column(column.name, column.type)), alter),
         )
     inline = any(isinstance(each, CheckConstraint) for each in column.constraints)
@@ -86,7 +86,7 @@ def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterato
 
 
 def _default(op: ops.AddColumnOp, context: RuleContext) -> str:
-    """Return the default as the server gets it: SQLAlchemy puts expressions into parentheses, SQL stays as it is."""
+    """Return the default as sent to the server: from raw SQL unchanged, else with parentheses around an expression."""
     default = op.column.server_default
     if context.in_sql and isinstance(default, DefaultClause):
         return str(default.arg)
@@ -110,7 +110,8 @@ def _copied_for_change(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[
         was = f" from {context.facts.spelled(before)}" if before is not None else ""
         yield Problem(
             f"{what}{was} to {context.facts.spelled(after)}; {COPIES}",
-            f"{NEW_COLUMN}:\n{_new_column(op)}\nOr use gh-ost or pt-online-schema-change, which copy without blocking.",
+            f"{NEW_COLUMN}:\n{_new_column(op)}\nOr use gh-ost or pt-online-schema-change, which copy the"
+            " table without blocking writes.",
         )
 
 
@@ -120,7 +121,7 @@ def _new_column(op: ops.AlterColumnOp) -> str:
 
 
 def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem]:
-    """Report what Alembic has no operation for: another engine or character set."""
+    """Report raw SQL that gives the table another engine or character set."""
     if op.table_name is None or op.words not in WHOLE_TABLE:
         return
     if op.words == "ENGINE":
@@ -131,13 +132,13 @@ def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem
 
 
 def _refuses_to_copy(context: RuleContext) -> bool:
-    """Return True if the SQL requests an ALGORITHM or LOCK with which the server fails instead of copying the table."""
+    """Return True if the SQL has an option such as LOCK=NONE, with which the server fails instead of copying."""
     requests = context.operation.requests if context.operation else {}
     return requests.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or requests.get("lock") == "NONE"
 
 
 def _requested_lock(context: RuleContext) -> str:
-    """Return the words in the SQL that block writes, whatever it alters; empty if there are none."""
+    """Return the option in the SQL that blocks writes, e.g. LOCK=SHARED; empty if it has none."""
     requests = context.operation.requests if context.operation else {}
     if requests.get("lock") in ("SHARED", "EXCLUSIVE"):
         return f"LOCK={requests['lock']}"
@@ -149,7 +150,10 @@ def _requested_lock(context: RuleContext) -> str:
 
 @rule(BLOCKS, ops.AlterColumnOp, on=MYSQL)
 def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report a length that takes a second byte in each row (MySQL manual, "Online DDL Operations", VARCHAR)."""
+    """Report a VARCHAR that grows past 255 bytes, for which the server copies the table.
+
+    Its length then takes two bytes in each row (MySQL manual, "Online DDL Operations", VARCHAR).
+    """
     after = op.modify_type or op.existing_type
     if after is None or _refuses_to_copy(context) or not context.redefines_column(op) or not _crosses(op, context):
         return None
@@ -162,7 +166,7 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Pr
 
 @rule(BLOCKS, ops.AlterColumnOp, on=MYSQL)
 def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report enum values that move or are removed: rows store a value's position (MySQL manual, "The ENUM Type")."""
+    """Report ENUM values that change position or are removed: rows store positions (MySQL manual, "The ENUM Type")."""
     after = op.modify_type or op.existing_type
     if after is None or _refuses_to_copy(context) or not _reorders_enum(op, context):
         return None

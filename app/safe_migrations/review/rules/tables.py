@@ -1,4 +1,4 @@
-"""Rules about whole tables."""
+"""Rules about tables that are dropped or renamed."""
 
 from alembic.operations import ops
 
@@ -11,14 +11,14 @@ def drop_table(op: ops.DropTableOp, _context: RuleContext) -> Problem:
     """Report a dropped table: its rows are lost, and running code still reads it (strong_migrations)."""
     return Problem(
         f"drops table {op.table_name}, which running code still reads",
-        "remove its model, deploy, and drop it in the next release:\n"
+        "remove the table's model, deploy, and drop the table in the next release, with this line in the script:\n"
         '    safety_assured = {"drop-table": "nothing has used it since the last release"}',
     )
 
 
 @rule(BLOCKS, ops.RenameTableOp, CommandOp)
 def rename_table(op: ops.RenameTableOp | CommandOp, _context: RuleContext) -> Problem | None:
-    """Report a new name or schema: running code still uses the old one (strong_migrations, "Renaming a table")."""
+    """Report a table that gets another name or schema: running code still uses the old one (strong_migrations)."""
     if isinstance(op, CommandOp) and (op.words != "SET SCHEMA" or op.table_name is None):
         return None
     new_name = f"{op.name}.{op.table_name}" if isinstance(op, CommandOp) else op.new_table_name

@@ -1,4 +1,4 @@
-"""Rules about types of columns."""
+"""Rules about the types of columns: changed types, small keys, and json."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,10 @@ _Reference = tuple[str, str, Type]
 
 @rule(BLOCKS, ops.AlterColumnOp)
 def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report casts that change values or fail, and rewrites that block reads (PostgreSQL, "ALTER TABLE", Notes)."""
+    """Report a change of type that changes values or fails, or that rewrites the table and so blocks reads.
+
+    PostgreSQL's manual says when it rewrites a table ("ALTER TABLE", Notes).
+    """
     old, new, facts = context.type_before(op), context.type_after(op), context.facts
     if new is None or facts.kind(new) is None or _is_enum_again(op, context):  # no such type: it cannot run here
         return None
@@ -29,7 +32,11 @@ def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     if cast is Cast.LOSES:
         has_value = column(op.column_name).is_not(None)
         level = WARNS if context.tables.has_rows(op.table_name, op.schema, has_value) is False else None
-        instead = _restate(old) if op.modify_type is None else _new_column(op, context) + _using(op, old, context)
+        instead = (
+            _correct_existing_type(old)
+            if op.modify_type is None
+            else _new_column(op, context) + _using(op, old, context)
+        )
         return Problem(f"{what}: values that do not fit are changed or refused", instead, level)
     if cast is not Cast.KEEPS or not facts.rewrites(old, new):
         return None
@@ -40,7 +47,7 @@ def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
 
 @rule(BLOCKS, ops.AlterColumnOp, on=SERVERS)
 def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report a smaller size: by database and SQL mode, larger values are cut, rounded or refused."""
+    """Report a smaller size of a column: larger values are cut, rounded or refused, depending on the database."""
     old, new = context.type_before(op), context.type_after(op)
     if new is None or context.facts.cast(old, new) is not Cast.SHRINKS:
         return None
@@ -49,15 +56,15 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     too_large = None if condition is None else context.tables.has_rows(op.table_name, op.schema, condition)
     there = {
         True: "existing values are too large",
-        False: "no existing value is too large, but it fails if one is written before the upgrade",
+        False: "no existing value is too large, but the upgrade fails if one is written before it runs",
         None: "values that are too large are cut or refused",
     }
     return Problem(
         f"{_what(op, old, context)}: {there[too_large]}",
-        _restate(old)
+        _correct_existing_type(old)
         if op.modify_type is None
-        else "leave the column as it is and limit the values in the app; or first deploy code that writes no values"
-        " larger than the new type allows, shorten existing ones, then review again, connected to the database:\n"
+        else "keep the column's size, and limit the values in the app; or first deploy code that writes only values"
+        " that fit the new type, shorten existing values, and review again with a connection to the database:\n"
         "    flask db review",
         WARNS if too_large is False else None,
     )
@@ -69,27 +76,33 @@ def _what(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
 
 
 def _is_enum_again(op: ops.AlterColumnOp, context: RuleContext) -> bool:
-    """Return True if only the values of an enum differ, or some are removed: other rules cover that."""
+    """Return True if both types are enums, and other rules report the change: same name, or values removed."""
     old, new = context.facts.kind(context.type_before(op)), context.facts.kind(context.type_after(op))
     if old is None or new is None or not old.family == new.family == "enum":
         return False
     return old.name == new.name or not old.values <= new.values
 
 
-def _restate(old: Type) -> str:
-    """Return what to do about an existing_type that the column does not have, and that the statement gives it."""
+def _correct_existing_type(old: Type) -> str:
+    """Return the advice to correct existing_type, which MODIFY and CHANGE would make the column's new type."""
     type_ = "..." if old is None else python_type(old)
-    return "state the type that the column has:\n" + with_imports(f"    existing_type={type_}")
+    return (
+        "write the type that the column has now, because the statement makes existing_type its new type:\n"
+        + with_imports(f"    existing_type={type_}")
+    )
 
 
 def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
     added: Column[Any] = Column(f"{op.column_name}_new", op.modify_type)
     line = as_python(ops.AddColumnOp(op.table_name, added, schema=op.schema), batch=context.in_batch)
-    return f"add a new column, copy what fits, switch the code to it, and drop this one in a later release:\n{line}"
+    return (
+        "add a new column, copy values that fit, switch the code to it, and drop the old one in a later release:\n"
+        f"{line}"
+    )
 
 
 def _using(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
-    """Return how the script says it for a cast that PostgreSQL does only with USING; empty for any other."""
+    """Return the USING clause to paste for a cast that PostgreSQL does not do without it; empty for other casts."""
     before, after = context.facts.kind(old), context.facts.kind(op.modify_type)
     if context.facts.product not in POSTGRESQL or before is None or after is None or "postgresql_using" in op.kw:
         return ""
@@ -97,14 +110,14 @@ def _using(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
         return ""
     using = f"{context.facts.quoted(op.column_name)}::{context.facts.spelled(op.modify_type)}"
     argument = f"USING {using}" if context.in_sql else f"postgresql_using={using!r}"
-    return f"\nIf you change it anyway, PostgreSQL requires how to convert the values:\n    {argument}"
+    return f"\nIf you change the type anyway, tell PostgreSQL how to convert the values:\n    {argument}"
 
 
 @rule(WARNS, ops.CreateTableOp, ops.AddColumnOp, ops.CreateForeignKeyOp, on=SERVERS, new_tables=True)
 def small_key(
     op: ops.CreateTableOp | ops.AddColumnOp | ops.CreateForeignKeyOp, context: RuleContext
 ) -> Iterator[Problem]:
-    """Report a key that runs out, and is slow to enlarge then; and a foreign key of another type than its target."""
+    """Report a 32-bit primary key, which runs out of numbers, and a foreign key of another type than its target."""
     made = None if isinstance(op, ops.CreateForeignKeyOp) else as_table(op)
     key = made.autoincrement_column if made is not None else None
     kind = None if key is None else context.facts.kind(key.type)
@@ -124,12 +137,13 @@ def small_key(
         yield Problem(
             f"makes {table}.{name} ({spelled}) refer to {referred}.{target} ({spelled_target}); a foreign key"
             " whose type differs from its target is refused or slow",
-            f"give {table}.{name} the same type, in the model too:\n" + with_imports(f"    {python_type(target_type)}"),
+            f"give {table}.{name} the type of its target, in the model too:\n"
+            + with_imports(f"    {python_type(target_type)}"),
         )
 
 
 def _references(op: Any, made: Table | None, context: RuleContext) -> Iterator[tuple[_Reference, _Reference]]:
-    """Yield each column and the one it refers to, with their types as far as these are known."""
+    """Yield each column with a foreign key, and the column it refers to; a type is None if it is unknown."""
 
     def of(table: str, schema: str | None, column: str) -> _Reference:
         known = context.tables.column(table, column, schema)
@@ -147,13 +161,16 @@ def _references(op: Any, made: Table | None, context: RuleContext) -> Iterator[t
 
 
 def _comparable(kind: Kind) -> tuple[object, ...]:
-    """Return what has to be equal; the length of a text does not."""
+    """Return the properties of a type that must equal its target's, e.g. an integer's size, but not a text's length."""
     return (kind.family, kind.size, kind.unsigned) if kind.family == "integer" else (kind.family,)
 
 
 @rule(WARNS, ops.CreateTableOp, ops.AddColumnOp, ops.AlterColumnOp, on=POSTGRESQL, new_tables=True)
 def json_column(op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, context: RuleContext) -> Iterator[Problem]:
-    """Report json: it has no equality operator, so DISTINCT, GROUP BY and indexes fail (PostgreSQL, "JSON Types")."""
+    """Report a column of type json, which has no equality operator: DISTINCT, GROUP BY and indexes on it fail.
+
+    See PostgreSQL's manual, "JSON Types".
+    """
     if isinstance(op, ops.AlterColumnOp):
         columns = [(op.column_name, op.modify_type)]
     else:
@@ -162,7 +179,8 @@ def json_column(op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, con
     for name, type_ in columns:
         if type_ is not None and context.facts.spelled(type_) == "JSON":
             yield Problem(
-                f"makes {op.table_name}.{name} json, which cannot be compared or indexed, and is parsed on each read",
+                f"makes {op.table_name}.{name} json; PostgreSQL cannot compare or index json, and parses it on each"
+                " read",
                 "use jsonb, in the model too:\n"
                 + with_imports(f"    sa.Column({name!r}, sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'))"),
             )
