@@ -178,7 +178,7 @@ def add_foreign_key_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
 
 @rule(BLOCKS, ops.AddColumnOp, ops.CreateTableOp, on=MYSQL, new_tables=True)
 def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, context: RuleContext) -> Iterator[Problem]:
-    """Report REFERENCES in the definition of a column, which MySQL before 9.0 parses and ignores (bug 102904)."""
+    """Report REFERENCES in a column's definition, from which MySQL before 9.0 creates no foreign key (bug 102904)."""
     if not context.mysql.ignores_inline_references:
         return
     table = as_table(op)

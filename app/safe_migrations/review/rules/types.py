@@ -1,4 +1,4 @@
-"""Rules about the types of columns: changed types, small keys, and json."""
+"""Rules about the types of columns: changes of type, 32-bit primary keys, and json."""
 
 from collections.abc import Iterator
 from typing import Any
