@@ -784,7 +784,7 @@ def test_unnamed_constraints(pets: Project, database: str) -> None:
     assert "(unnamed-drop)" in done.stderr
     convention = "naming_convention={'fk': 'fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s'}"
     assert (
-        f"if it has no name, pass {convention} to batch_alter_table() and write the name that this makes:"
+        f"if it has no name, pass {convention} to batch_alter_table() and write the name that this convention gives it:"
         in done.stderr
     )
     assert 1 == pets.db("upgrade").returncode

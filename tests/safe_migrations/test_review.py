@@ -37,7 +37,8 @@ def test_upgrade_stops(database: str, reviewed: Project) -> None:
     assert 1 == done.returncode
     assert (
         "Error: revision b1 drops column user.email, which running code still reads (drop-column).\n"
-        "Instead: make the column nullable, remove it from the model, deploy, and drop it in the next release:\n"
+        "Instead: drop the column only in the next release; in this one remove it from the model, and make it "
+        "nullable:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.alter_column('email', existing_type=TYPE, nullable=True)\n"
         "If this is safe here, say why at the top of migrations/versions/b1.py, below down_revision (for line 10):\n"

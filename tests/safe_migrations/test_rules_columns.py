@@ -133,7 +133,9 @@ def test_drop_column_words(database: str, backend: str, review_on: ReviewOn) -> 
     (finding,) = found(review_on(drop), "drop-column")
     imported = "    from sqlalchemy.dialects import mysql\n" if backend == "mysql" else ""
     first, _, lines = finding.instead.partition(":\n")
-    assert first == "make the column nullable, remove it from the model, deploy, and drop it in the next release"
+    assert (
+        "drop the column only in the next release; in this one remove it from the model, and make it nullable"
+    ) == first
     assert lines.startswith(f"{imported}    with op.batch_alter_table('user') as batch_op:\n"), lines
     (finding,) = found(
         review_on(drop.replace("email", "age"), "ALTER TABLE {user} ADD COLUMN age INTEGER"), "drop-column"
@@ -164,9 +166,10 @@ def test_add_not_null_column_words(review: Review) -> None:
         "would have no value (add-not-null-column)."
     ) == finding.message
     assert (
-        "add it as nullable, backfill it, and make it NOT NULL in a later revision; or give it a server_default:\n"
+        "backfill the column and make it NOT NULL in later revisions; in this one, add it as nullable:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.add_column(sa.Column('x', sa.Date(), nullable=True))\n"
+        "or with a server_default, which existing rows get, too:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.add_column(sa.Column('x', sa.Date(), server_default='...', nullable=False))"
     ) == finding.instead
@@ -255,12 +258,16 @@ def test_set_not_null_scans(database: str, review_on: ReviewOn) -> None:
     check = "ALTER TABLE {user} ADD CONSTRAINT ck CHECK (age IS NOT NULL AND id > 0) NOT VALID"
     (finding,) = found(review_on(SET, *add), "set-not-null-scans")
     assert "blocks" == finding.level.value
-    paste = dedent(finding.instead.partition("\n")[2])
-    assert [] == levels(review_on(paste), "set-not-null-scans")
-    assert "op.execute('ALTER TABLE \"user\" VALIDATE CONSTRAINT ck_user_age_not_null')" in paste
+    lines = [dedent(line) for line in finding.instead.splitlines() if line.startswith(" ")]
+    assert [] == levels(review_on(lines[0]), "set-not-null-scans")
+    assert [
+        "op.execute('ALTER TABLE \"user\" VALIDATE CONSTRAINT ck_user_age_not_null')",
+        "op.alter_column('user', 'age', nullable=False)",
+        "op.drop_constraint(op.f('ck_user_age_not_null'), 'user', type_='check')",
+    ] == lines[1:]
     with db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"target_metadata": db.metadata})
-        exec(paste, {"op": Operations(context)})
+        exec("\n".join(lines), {"op": Operations(context)})
     assert ["blocks"] == levels(
         review_on(f"{CHECK.format('age IS NOT NULL')}\n{VALIDATE}\n{SET}"), "set-not-null-scans"
     )
@@ -316,6 +323,21 @@ def test_volatile_default(review: Review, column: str, rewrites: bool) -> None:
         review(f"op.add_column('user', sa.Column('x', {column}))", "postgresql"), "volatile-default-rewrites"
     )
     assert rewrites == bool(findings)
+
+
+def test_volatile_default_words(review: Review) -> None:
+    """The line to paste adds the column; a generated column cannot get its expression later, so the app fills it."""
+    generated = "sa.Computed('id + 1', persisted=True)"
+    for value, fill in (
+        ("server_default=sa.text('random()')", "set its default"),
+        (generated, "let the app or a trigger write it in new rows"),
+    ):
+        up = f"op.add_column('user', sa.Column('x', sa.Integer(), {value}))"
+        (finding,) = found(review(up, "postgresql"), "volatile-default-rewrites")
+        assert (
+            f"{fill}, and backfill existing rows, in later revisions; in this one only add a plain column:\n"
+            "    op.add_column('user', sa.Column('x', sa.Integer(), nullable=True))"
+        ) == finding.instead
 
 
 @on_postgresql

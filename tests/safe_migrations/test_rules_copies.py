@@ -262,7 +262,7 @@ def test_words() -> None:
         Problem(
             "changes pet.i from INTEGER to BIGINT; the server copies the table for this and blocks writes until it is"
             " done",
-            "add a new column, backfill it in batches, and switch the next release to it:\n"
+            "backfill a new column in batches, and switch the next release to it; in this revision only add it:\n"
             "    op.add_column('pet', sa.Column('i_new', sa.BigInteger(), nullable=True))\n"
             "Or use gh-ost or pt-online-schema-change, which copy the table without blocking writes.",
         )
@@ -302,6 +302,21 @@ def test_numbered_column(database: str) -> None:
         statement = "ALTER TABLE bare ADD COLUMN x INTEGER AUTO_INCREMENT PRIMARY KEY"
         with pytest.raises(DBAPIError, match="LOCK=NONE is not supported"):
             connection.exec_driver_sql(f"{statement}, LOCK=NONE")
+
+
+def test_default_words() -> None:
+    """The lines to paste do all that the sentences before them announce, in the order in which they have to run."""
+    uuid = sa.Column("x", sa.String(36), server_default=sa.text("(uuid())"))
+    for product in ("mysql", "mariadb"):
+        (found,) = problems("alter-copies-table", lambda op: op.add_column("pet", uuid), FACTS[product]())
+        assert found.instead.startswith(
+            "add the column without a default, and then set the default for new rows:\n"
+            "    op.add_column('pet', sa.Column('x', sa.String(length=36), nullable=True))\n"
+            "    op.alter_column('pet', 'x', existing_type=sa.String(length=36), server_default=sa.text('(uuid())'))\n"
+            "and backfill existing rows in a separate revision (many rows in batches, by a script outside the "
+            "migrations that commits after each batch):\n"
+            "    op.execute('UPDATE pet SET x = (uuid()) WHERE x IS NULL')\n"
+        )
 
 
 @pytest.mark.parametrize("backend", ["mysql"], indirect=True)
@@ -354,7 +369,7 @@ def test_asked_for() -> None:
     (op,) = in_sql("ALTER TABLE pet ADD CONSTRAINT fk FOREIGN KEY (i) REFERENCES pet (id), ALGORITHM=COPY")
     case = RuleContext(cast(Any, None), "upgrade", op, KnownSchema(FACTS["mysql"]()))
     (problem,) = cast("Iterator[Problem]", RULES["alter-copies-table"].find(op.op, case))
-    assert "requests ALGORITHM=COPY, which blocks writes to pet until it is done" == problem.what
+    assert "requests ALGORITHM=COPY, which blocks writes to pet until the statement is done" == problem.what
     for statement, expected in (("ALGORITHM=COPY", 0), ("ALGORITHM=COPY, LOCK=SHARED", 1), ("LOCK=NONE", 0)):
         (op,) = in_sql(f"ALTER TABLE pet ADD COLUMN x INTEGER, {statement}")
         assert expected == len(found_in(op, KnownSchema(FACTS["mariadb"]((11, 2))))), statement

@@ -37,8 +37,8 @@ def test_unbounded_words(review: Review) -> None:
         "(unbounded-data-change)."
     ) == finding.message
     assert (
-        "select rows with a WHERE; for many rows, write a script outside the migrations that commits after each batch, "
-        "because rows stay locked until the commit:\n"
+        "for many rows, write a script outside the migrations that commits after each batch, because rows stay locked "
+        "until the commit; for few, select them with a WHERE:\n"
         "    op.execute('UPDATE pet SET name = ... WHERE id BETWEEN 1 AND 1000')"
     ) == finding.instead
 

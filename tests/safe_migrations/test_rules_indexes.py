@@ -222,7 +222,7 @@ def test_index_of_foreign_key_words(review: Review, more: str, product: str) -> 
     ) == finding.message
     assert (
         "first drop the foreign key; or drop the whole table, which drops its indexes too; or first create another "
-        "index for the foreign key:\n"
+        "index for the foreign key, and then drop this one:\n"
         "    op.create_index('ix_pet_user_id_key', 'pet', ['user_id'], unique=False)\n"
         "    op.drop_index('ix', table_name='pet')"
     ) == finding.instead

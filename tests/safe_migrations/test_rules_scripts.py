@@ -84,6 +84,22 @@ def test_raw_sql(review: Review, statement: str, expected: list[str]) -> None:
     assert expected == levels(review(f"op.execute({statement!r})", "postgresql"), "raw-sql")
 
 
+@pytest.mark.parametrize(
+    ("statement", "message", "instead"),
+    [
+        ("DROP VIEW v CASCADE", "drops view v, which drops everything that depends on it, too", "drop each object"),
+        ("DROP SCHEMA s", "drops schema s, which deletes the data in it", "drop each object by its own name"),
+        ("DROP MATERIALIZED VIEW v", "drops materialized view v, which deletes the data in it", "first deploy code"),
+        ("ALTER TYPE p DROP ATTRIBUTE a", "executes ALTER TYPE ... DROP ATTRIBUTE on p, which deletes", "first deploy"),
+    ],
+)
+def test_raw_sql_words(review: Review, statement: str, message: str, instead: str) -> None:
+    """The message is a sentence for each command, and says to drop objects by their names only where they are many."""
+    (finding,) = found(review(f"op.execute({statement!r})", "postgresql"), "raw-sql")
+    assert message in finding.message
+    assert finding.instead.startswith(instead)
+
+
 def test_pragma(review: Review) -> None:
     """What a setting of SQLite does is not known."""
     (finding,) = found(review("op.execute('PRAGMA synchronous = OFF')", "sqlite"), "raw-sql")

@@ -65,7 +65,8 @@ def test_change_type_words(review: Review) -> None:
         "refused (change-type)."
     ) == finding.message
     assert (
-        "add a new column, copy values that fit, switch the code to it, and drop the old one in a later release:\n"
+        "copy values that fit to a new column, switch the code to it, and drop the old one in a later release; in this "
+        "revision only add the new column:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.add_column(sa.Column('email_new', sa.Integer(), nullable=True))\n"
         "If you change the type anyway, tell PostgreSQL how to convert the values:\n"
@@ -127,7 +128,8 @@ def test_type_of_a_rename(review: Review, product: str) -> None:
     assert [] == found(same, "shrink-column") + found(same, "change-type")
     for finding in found(shrunk, "shrink-column") + found(changed, "change-type"):
         assert (
-            "write the type that the column has now, because the statement makes existing_type its new type:\n"
+            "write the type that the column has now, because MODIFY and CHANGE give the column the type in "
+            "existing_type:\n"
             "    existing_type=sa.String(length=120)" == finding.instead
         )
 

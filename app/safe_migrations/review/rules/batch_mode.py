@@ -15,7 +15,7 @@ from .suggestions import as_python
 def rebuild_loses(op: ops.MigrateOperation, context: RuleContext) -> Problem | None:
     """Report a batch whose rebuild loses a part of the table that SQLAlchemy does not read, e.g. COLLATE.
 
-    The rule tries the batch on a copy of the schema in memory, and reports exactly the losses that stop an upgrade.
+    The rule tries the batch on a copy of the schema in memory, and reports the first loss, as an upgrade would.
     """
     block = context.operation.block if context.operation else None
     if block is None or next(iter(block.changes), None) is not op:
@@ -34,8 +34,8 @@ def constraint_outside_batch(
 ) -> Problem | None:
     """Report a change outside batch mode that SQLite's ALTER TABLE does not support, e.g. a new type of a column.
 
-    ALTER TABLE renames, adds and drops columns, and from SQLite 3.53 on sets and drops NOT NULL
-    (sqlite.org/lang_altertable.html).
+    ALTER TABLE renames, adds and drops columns (sqlite.org/lang_altertable.html). SQLite 3.53 also sets and drops NOT
+    NULL; the rule reports this nevertheless, because older versions cannot.
     """
     if context.operation is None or context.operation.batch:
         return None

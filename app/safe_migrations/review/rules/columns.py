@@ -29,7 +29,7 @@ def drop_column(op: ops.DropColumnOp, context: RuleContext) -> Problem:
     name, schema = op.column_name, op.schema
     null = ops.AlterColumnOp(op.table_name, name, schema=schema, existing_type=type_, modify_nullable=True)
     instead = (
-        "make the column nullable, remove it from the model, deploy, and drop it in the next release:\n"
+        "drop the column only in the next release; in this one remove it from the model, and make it nullable:\n"
         + as_python(null, batch=True).replace("sa.NullType()", "...")
     )
     if known and known.nullable:
@@ -68,11 +68,13 @@ def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | 
     )
     without, default = deepcopy(added), deepcopy(added)
     without.nullable, default.server_default = True, DefaultClause("...")
-    lines = [ops.AddColumnOp(name, each, schema=schema) for each in (without, default)]
+    nullable, filled = (
+        as_python(ops.AddColumnOp(name, each, schema=schema), batch=context.in_batch) for each in (without, default)
+    )
     return Problem(
         f"adds column {name}.{added.name}, which is NOT NULL without a server_default; {consequence}",
-        "add it as nullable, backfill it, and make it NOT NULL in a later revision; or give it a server_default:\n"
-        + "\n".join(as_python(line, batch=context.in_batch) for line in lines),
+        "backfill the column and make it NOT NULL in later revisions; in this one, add it as nullable:\n"
+        f"{nullable}\nor with a server_default, which existing rows get, too:\n{filled}",
     )
 
 
@@ -109,13 +111,16 @@ def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem |
     """Report SET NOT NULL that scans all rows, because no CHECK rejects NULL yet (PostgreSQL, "ALTER TABLE")."""
     if op.modify_nullable is not False or not _may_be_null(op, context) or _is_proven(op, context):
         return None
-    made = not_null_check(op, context.facts)
-    validate = context.postgresql.validate_sql(op.table_name, op.schema, str(made.constraint_name))
+    table, schema, made = op.table_name, op.schema, not_null_check(op, context.facts)
+    validate = context.postgresql.validate_sql(table, schema, str(made.constraint_name))
+    not_null = ops.AlterColumnOp(table, op.column_name, schema=schema, modify_nullable=False)
+    drop = ops.DropConstraintOp(made.constraint_name, table, "check", schema=schema)
     return Problem(
         f"makes {op.table_name}.{op.column_name} NOT NULL; PostgreSQL scans the whole table under an exclusive lock,"
         " which blocks reads",
-        "first add a CHECK as NOT VALID; validate it in the next revision; in a third one set NOT NULL, which then"
-        f" needs no scan, and drop the CHECK:\n{as_python(made)}\n{execute(validate)}",
+        f"first add a CHECK as NOT VALID, which does not scan existing rows:\n{as_python(made)}\n"
+        f"validate it in the next revision:\n{execute(validate)}\n"
+        f"and in a third one set NOT NULL, which then needs no scan, and drop the CHECK:\n{as_python(not_null, drop)}",
     )
 
 
@@ -160,10 +165,11 @@ def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Prob
     if not reason:
         return None
     plain: Column[Any] = Column(added.name, added.type)
+    fill = "set its default" if isinstance(default, DefaultClause) else "let the app or a trigger write it in new rows"
     return Problem(
         f"adds column {op.table_name}.{added.name}, which {reason}; PostgreSQL rewrites the whole table and blocks"
         " reads until it is done",
-        "add a plain column, then set the default for new rows, and backfill existing rows in a separate revision:\n"
+        f"{fill}, and backfill existing rows, in later revisions; in this one only add a plain column:\n"
         + as_python(ops.AddColumnOp(op.table_name, plain, schema=op.schema), batch=context.in_batch),
     )
 

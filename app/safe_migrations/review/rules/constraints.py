@@ -69,7 +69,11 @@ def _if_found(what: str, if_there: str, because: str, query: Select[Any], contex
 
 @rule(WARNS, ops.DropConstraintOp)
 def drop_constraint(op: ops.DropConstraintOp, context: RuleContext) -> Problem | None:
-    """Report a dropped constraint that the revision does not create again: wrong rows are no longer rejected."""
+    """Report a dropped constraint: the database then accepts rows that it used to reject.
+
+    Exempt is a constraint that the revision creates again, whose table or column the revision drops too, or that only
+    rejects NULL in a column that is NOT NULL.
+    """
     created = {getattr(each, "constraint_name", None) for each in context.revision_ops(ops.AddConstraintOp)} - {None}
     if op.constraint_name in created or drops_table(op.table_name, op.schema, context):
         return None
@@ -92,7 +96,7 @@ def _is_implied_by_not_null(op: ops.DropConstraintOp, context: RuleContext) -> b
 
 
 def _goes_with_column(op: ops.DropConstraintOp, context: RuleContext) -> bool:
-    """Return True if the revision also drops a column that the constraint uses."""
+    """Return True if the constraint is a CHECK or unique constraint on a column that the revision also drops."""
     known, name = context.tables.table(op.table_name, op.schema), str(op.constraint_name)
     condition = known.checks[name].condition if name in known.checks else ""
     words = re.findall(r"\w+", re.sub(r"'(?:[^']|'')*'", "", condition))
@@ -138,7 +142,7 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
 
 
 def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
-    """Return the operation that creates a unique index, and the SQL that turns it into the constraint of ``made``."""
+    """Return the operation that creates a unique index, and the SQL that makes it the constraint that ``made`` adds."""
     name, (where, schema) = name_for(made), table_of(made)
     kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
     index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)

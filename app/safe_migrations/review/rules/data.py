@@ -16,15 +16,19 @@ VERBS = {"UPDATE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCA
 
 @rule(BLOCKS, ChangeRowsOp)
 def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | None:
-    """Report an UPDATE or DELETE of all rows: old values are lost, and rows stay locked until the last one is done."""
+    """Report a statement that changes or deletes all rows of a table: old values are lost, and rows stay locked.
+
+    It may be an UPDATE, DELETE, TRUNCATE, or an INSERT ... SELECT that overwrites rows. A row stays locked until the
+    last row is done.
+    """
     if op.bounded:
         return None
     table, column = context.table_sql(op), context.facts.quoted(op.columns[0]) if op.columns else "..."
     statement = f"UPDATE {table} SET {column} = ..." if VERBS[op.verb] == "changes" else f"DELETE FROM {table}"
     return Problem(
         f"{VERBS[op.verb]} all rows of {op.table_name} at once; each row stays locked until the last one is done",
-        "select rows with a WHERE; for many rows, write a script outside the migrations that commits after each batch,"
-        f" because rows stay locked until the commit:\n{execute(f'{statement} WHERE id BETWEEN 1 AND 1000')}",
+        "for many rows, write a script outside the migrations that commits after each batch, because rows stay locked"
+        f" until the commit; for few, select them with a WHERE:\n{execute(f'{statement} WHERE id BETWEEN 1 AND 1000')}",
     )
 
 
@@ -60,7 +64,8 @@ def _changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Ope
 def rows_before_ddl(revision: Revision, context: RuleContext) -> Problem | None:
     """Report changed rows before a DDL statement, which commits them: if the revision fails, they are not restored.
 
-    Rows of a new table and values of a new column are exempt: after a failure the table or column is dropped.
+    Rows of a table and values of a column that the same revision creates are exempt: if the revision fails, the table
+    or column is dropped.
     """
     tables = context.tables.branch()
     tables.begin_run()
@@ -158,14 +163,17 @@ def _may_change_rows(op: ops.MigrateOperation, table: Name, tables: KnownSchema)
 
 
 def _table_of_rows(op: ops.MigrateOperation) -> Name | None:
-    """Return schema and name of the table whose rows an operation changes; None if it changes no rows, or is DDL."""
+    """Return schema and name of the table whose rows an operation changes; None if it changes none, or is TRUNCATE."""
     if isinstance(op, ops.BulkInsertOp):
         return op.table.schema, op.table.name
     return (op.schema, op.table_name) if isinstance(op, ChangeRowsOp) and op.verb != "TRUNCATE" else None
 
 
 def _is_ddl(operation: Operation, words: Collection[str]) -> bool:
-    """Return True if the operation is raw SQL that begins with one of ``words``, or if Alembic turns it into DDL."""
+    """Return True if the operation is DDL: an operation of Alembic except bulk_insert() and unread raw SQL.
+
+    Operations of sql/ops.py, which stand for raw SQL, are DDL if the statement begins with one of ``words``.
+    """
     op = operation.op
     if isinstance(op, ChangeRowsOp):
         return op.verb in words

@@ -21,13 +21,14 @@ def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, context: RuleCo
             return None
         return Problem(
             "changes the values of an enum in the system table pg_enum, which breaks rows and indexes that use them",
-            "create a new enum without the unwanted value, add a column of this type, copy the values, and drop the old"
-            ' column later:\n    sa.Enum("...", name="..._new").create(op.get_bind())',
+            "add a column of a new enum without the unwanted value, copy the values to it, and drop the old column"
+            ' later; to create the new enum:\n    sa.Enum("...", name="..._new").create(op.get_bind())',
         )
     if op.words == "ALTER TYPE ... RENAME VALUE" and op.name not in _types_created(context):
         return Problem(
             f"renames a value of enum {op.name}, but running code still reads and writes the old one",
-            "add the new value, deploy code that knows both values, and update the rows:\n"
+            "deploy code that reads and writes both values, and update the rows in a later revision; in this one only"
+            " add the new value:\n"
             f"    op.execute(\"ALTER TYPE {op.name} ADD VALUE IF NOT EXISTS '...'\")",
         )
     return None
@@ -69,7 +70,10 @@ def _removed_value(op: ops.AlterColumnOp, context: RuleContext) -> Problem | Non
 
 @rule(WARNS, Revision, on=POSTGRESQL)
 def enum_outlives_table(revision: Revision, context: RuleContext) -> Iterator[Problem]:
-    """Report an enum that downgrade() does not drop, because DROP TABLE does not either (PostgreSQL, "CREATE TYPE")."""
+    """Report an enum that upgrade() creates and downgrade() does not drop, although it drops tables or columns.
+
+    DROP TABLE leaves the type of an enum (PostgreSQL, "CREATE TYPE").
+    """
     if not any(isinstance(each.op, ops.DropTableOp | ops.DropColumnOp) for each in revision.downgrade):
         return
     commands = [each.op for each in revision.downgrade if isinstance(each.op, CommandOp)]

@@ -21,9 +21,9 @@ KINDS = {
 
 
 def implied_ops(op: ops.MigrateOperation, facts: Facts, *classes: type[Op]) -> Iterator[Op]:
-    """Yield ``op``, or if it adds a column, the operations for the column's constraints and indexes.
+    """Yield ``op``, or if it adds a column, instead the operations that create the column's constraints and indexes.
 
-    Only operations of ``classes`` are yielded.
+    Only operations of ``classes`` are yielded, and no constraint that the database would not create.
     """
     found = _implied_by_column(op, facts) if isinstance(op, ops.AddColumnOp) else [op]
     yield from (each for each in found if isinstance(each, classes))

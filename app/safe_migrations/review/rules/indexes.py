@@ -78,15 +78,15 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, cont
             yield Problem(
                 f"drops index {name} of {table}, which the server refuses because {called} needs it",
                 "first drop the foreign key; or drop the whole table, which drops its indexes too; or first create"
-                " another index for the foreign key:\n" + as_python(other, op),
+                " another index for the foreign key, and then drop this one:\n" + as_python(other, op),
             )
 
 
 def _needs(key: ForeignKey, name: str, known: KnownTable, primary: bool) -> bool:
     """Return True if foreign key ``key`` needs index ``name``, or with ``primary``, the primary key.
 
-    It does if no other index or key begins with the same columns. The index that InnoDB creates for a foreign key by
-    itself does not count: InnoDB drops it as soon as another one exists.
+    It does if this index begins with the columns of the foreign key, and no other index or primary key does. The index
+    that InnoDB creates for a foreign key by itself does not count as another: InnoDB drops it as soon as one exists.
     """
 
     def serves(columns: list[str]) -> bool:
@@ -117,7 +117,7 @@ def _shown(op: ops.CreateIndexOp | ops.DropIndexOp) -> str:
 
 
 def dropped_columns(table: str | None, schema: str | None, context: RuleContext) -> set[str]:
-    """Return the columns of the table that the revision drops."""
+    """Return the names of the columns that the revision drops from the table."""
     drops = context.revision_ops(ops.DropColumnOp)
     return {each.column_name for each in drops if (each.table_name, each.schema) == (table, schema)}
 

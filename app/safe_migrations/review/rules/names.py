@@ -87,7 +87,7 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContex
     if pattern and context.facts.rebuilds and context.direction == "upgrade":
         convention = {kind: pattern}
         unnamed = f"; if it has no name, pass naming_convention={convention!r} to batch_alter_table() and write the"
-        unnamed += " name that this makes"
+        unnamed += " name that this convention gives it"
     return Problem(
         f"drops {'an' if dropped == 'index' else 'a'} {dropped} of {op.table_name} without its name, which always"
         " fails",

@@ -96,7 +96,7 @@ def same_family(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
 
 
 def _is_copied(old: _Thing, new: _Thing, revision: Revision) -> bool:
-    """Return True if a statement contains both names, such as an UPDATE that copies the values from old to new."""
+    """Return True if a statement that changes rows contains both names, e.g. an UPDATE that copies old to new."""
     texts = [each.op.text for each in revision.upgrade if isinstance(each.op, ChangeRowsOp)]
     return any(all(re.search(rf"\b{re.escape(each.name)}\b", text) for each in (old, new)) for text in texts)
 

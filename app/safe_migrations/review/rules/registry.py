@@ -85,7 +85,7 @@ class RuleContext:
         return [each.op for each in operations if isinstance(each.op, classes)]
 
     def column(self, op: Any) -> KnownColumn | None:
-        """Return the column that an operation changes, as it is before; None if the column is unknown."""
+        """Return the column of ``op`` as it is before ``op``; None if neither the database nor the history has it."""
         return self.tables.column(op.table_name, op.column_name, op.schema)
 
     def table_sql(self, op: Any) -> str:
@@ -93,11 +93,14 @@ class RuleContext:
         return self.facts.quoted(op.table_name, op.schema)
 
     def redefines_column(self, op: AlterColumnOp) -> bool:
-        """Return True if the statement (MODIFY or CHANGE) replaces the whole definition of the column."""
+        """Return True if the statement is MODIFY or CHANGE, which replace a column's whole definition.
+
+        Only for rules with ``on=MYSQL``.
+        """
         return self.mysql.redefines_column(op) and not (self.in_sql and op.modify_type is None)
 
     def type_before(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
-        """Return the type of the column before the operation; None if no source has a type that this database knows.
+        """Return the type of the column before the operation; None if no source has a type that this database can have.
 
         The sources are the database or, without a connection, the history, and then the script's existing_type. Only
         if there is no connection, and the script sets a new type, existing_type comes first.
@@ -108,9 +111,10 @@ class RuleContext:
         return next((type_ for type_ in in_order if self.facts.kind(type_) is not None), None)
 
     def type_after(self, op: AlterColumnOp) -> TypeEngine[Any] | None:
-        """Return the type that the operation gives the column; None if the type does not change.
+        """Return the type that the operation gives the column; None if it gives none.
 
-        Even if the script sets no new type, MODIFY and CHANGE on MySQL give the column the script's existing_type.
+        Even if the script sets no new type, MODIFY and CHANGE on MySQL give the column the script's existing_type; None
+        if this is stored in the same way as the type before.
         """
         if op.modify_type is not None or self.facts.product not in MYSQL or not self.redefines_column(op):
             return op.modify_type
@@ -148,7 +152,8 @@ def rule(
     """Return a decorator that turns a function into a Rule, which is called for each object of ``classes``.
 
     ``classes`` are Alembic's operations, those of sql/ops.py, Revision and Assurances. By default the rule skips tables
-    that the same run creates, and only warns about tables without rows. ``new_tables=True`` treats these like others.
+    that the same run creates, and only warns about tables without rows; with ``new_tables=True``, it reports these like
+    all others.
     """
 
     def declare(find: Callable[[Any, RuleContext], Any]) -> Rule:

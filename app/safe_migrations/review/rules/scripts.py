@@ -34,6 +34,9 @@ HEAVY = {
 LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
 """The modes of LOCK TABLE that do not block reads or writes."""
 
+CONTAINERS = {"DROP DATABASE", "DROP SCHEMA", "DROP OWNED BY"}
+"""The commands that drop objects without naming them."""
+
 CHANGES_TABLE = (ops.AddColumnOp, ops.AlterColumnOp, ops.DropColumnOp, ops.AddConstraintOp, ops.CreateIndexOp)
 """Operations that fail without their table."""
 
@@ -58,19 +61,22 @@ def raw_sql(op: CommandOp, context: RuleContext) -> Problem | None:
 
 
 def _dropped(op: CommandOp, context: RuleContext) -> Problem | None:
-    what = f"{op.words.lower()} {op.name or ''}".strip().replace("drop", "drops", 1)
+    verb, _, kind = op.words.partition(" ")
+    name = op.name or op.table_name or ""
+    what = f"drops {kind.lower()} {name}".strip() if verb == "DROP" else f"executes {op.words} on {name}"
+    instead = (
+        "first deploy code that does not use it, and execute this in the next release, with this line in the script:\n"
+        '    safety_assured = {"raw-sql": "nothing has used it since the last release"}'
+    )
     if op.loses_data:
-        also = "everything that depends on it" if op.cascade else "the data in it"
-        way_out = 'drop each object by its own name, without CASCADE:\n    op.drop_table("...")'
-        return Problem(f"{what} with {also}", way_out, BLOCKS)
-    create = f"CREATE {op.words.partition(' ')[2]}"
+        if op.cascade or op.words in CONTAINERS:
+            instead = 'drop each object by its own name, without CASCADE; for a table:\n    op.drop_table("...")'
+        also = "which drops everything that depends on it, too" if op.cascade else "which deletes the data in it"
+        return Problem(f"{what}, {also}", instead, BLOCKS)
+    create = f"CREATE {kind}"
     if any((each.words, each.name) == (create, op.name) for each in context.revision_ops(CommandOp)):
         return None
-    return Problem(
-        f"{what}, which running code may still use",
-        "first deploy code that does not use it, and drop it in the next release, with this line in the script:\n"
-        '    safety_assured = {"raw-sql": "nothing has used it since the last release"}',
-    )
+    return Problem(f"{what}, which running code may still use", instead)
 
 
 @rule(BLOCKS, CommandOp, new_tables=True)
@@ -93,7 +99,10 @@ def transaction_control(op: CommandOp, context: RuleContext) -> Problem | None:
 
 @rule(BLOCKS, CommandOp, ChangeRowsOp, on=POSTGRESQL)
 def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Problem | None:
-    """Report a command that blocks reads or writes until it is done (PostgreSQL manual, "Explicit Locking")."""
+    """Report a command that blocks reads or writes until it is done (PostgreSQL manual, "Explicit Locking").
+
+    TRUNCATE counts only with CASCADE, which locks and empties further tables.
+    """
     if isinstance(op, ChangeRowsOp):
         if not op.cascade:
             return None
@@ -116,7 +125,7 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
             continue
         yield Problem(
             f"was reviewed only up to line {reason.line} of {direction}(): {reason}",
-            "split the revision: leave only the schema changes in this one, and move the rest to a new one:\n"
+            "split the revision: leave only the schema changes in this one, and move everything else to a new one:\n"
             '    flask db revision -m "move the rows"',
             line=reason.line,
         )

@@ -37,7 +37,10 @@ REHEARSE = "run this revision in a quiet period, and first rehearse it on a copy
 
 
 def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = False) -> str:
-    """Return the operations as lines of Python code; with ``batch``, in a batch_alter_table() block for each table."""
+    """Return the operations as lines of Python code; with ``batch``, in a batch_alter_table() block for each table.
+
+    Return a comment that says so if an operation cannot be rendered.
+    """
     found = UpgradeOps(_in_blocks(operations) if batch else list(operations))
     with only_warnings(), warnings.catch_warnings(action="ignore", category=UserWarning):  # a drop without a name
         context = MigrationContext.configure(dialect=DefaultDialect())
@@ -90,7 +93,10 @@ def python_type(type_: TypeEngine[Any]) -> str:
 
 
 def as_sql(element: ClauseElement, facts: Facts) -> str:
-    """Return an expression as one line of SQL, with values in place of parameters."""
+    """Return an expression or a query as one line of SQL, with values in place of parameters.
+
+    Placeholders remain if a value cannot be written in SQL.
+    """
     options = {"literal_binds": True, "include_table": isinstance(element, Select)}
     try:
         text = str(element.compile(dialect=facts.sql_dialect, compile_kwargs=options))

@@ -12,7 +12,7 @@ from .registry import BLOCKS, MYSQL, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, execute
 
 COPIES = "the server copies the table for this and blocks writes until it is done"
-NEW_COLUMN = "add a new column, backfill it in batches, and switch the next release to it"
+NEW_COLUMN = "backfill a new column in batches, and switch the next release to it; in this revision only add it"
 QUIET = (
     "use gh-ost or pt-online-schema-change, which copy the table without blocking writes; or run this revision in a"
     " quiet period, and first rehearse it on a copy:\n    flask db rehearse"
@@ -34,7 +34,7 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
     if lock := _requested_lock(context):
         table = getattr(op, "table_name", None) or getattr(op, "source_table", None) or "the table"
         yield Problem(
-            f"requests {lock}, which blocks writes to {table} until it is done",
+            f"requests {lock}, which blocks writes to {table} until the statement is done",
             "request an algorithm that does not block writes; if there is none, the server refuses the statement:\n"
             + execute(f"ALTER TABLE {table} ..., ALGORITHM=INPLACE, LOCK=NONE"),
         )
@@ -63,7 +63,7 @@ def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterato
     facts, column, default = context.mysql, op.column, op.column.server_default
     what = f"adds column {op.table_name}.{column.name}"
     if column.autoincrement is True or as_table(op).autoincrement_column is not None:
-        yield Problem(f"{what} with AUTO_INCREMENT, which blocks writes until it is done", QUIET)
+        yield Problem(f"{what} with AUTO_INCREMENT, which blocks writes until all rows are numbered", QUIET)
     elif isinstance(default, Computed):
         if default.persisted and facts.copies("STORED"):
             yield Problem(
@@ -72,12 +72,19 @@ def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterato
                 f"    sa.Computed({str(default.sqltext)!r}, persisted=False)",
             )
     elif (written := _default(op, context)) and facts.copies_for_default(written):
-        alter = ops.AlterColumnOp(op.table_name, column.name, modify_server_default=default, existing_type=column.type)
+        table, name = op.table_name, context.facts.quoted(column.name)
+        plain = ops.AddColumnOp(table, Column(column.name, column.type), schema=op.schema)
+        alter = ops.AlterColumnOp(
+            table, column.name, schema=op.schema, modify_server_default=default, existing_type=column.type
+        )
+        backfill = f"UPDATE {context.table_sql(op)} SET {name} = {written} WHERE {name} IS NULL"
         yield Problem(
             f"{what} with the default {written}; {COPIES}",
-            "write the default as a constant, such as sa.text('CURRENT_TIMESTAMP'); or add the column without a"
-            " default, set the default for new rows, and backfill existing rows in batches:\n"
-            + as_python(ops.AddColumnOp(op.table_name, Column(column.name, column.type)), alter),
+            f"add the column without a default, and then set the default for new rows:\n{as_python(plain, alter)}\n"
+            "and backfill existing rows in a separate revision (many rows in batches, by a script outside the"
+            f" migrations that commits after each batch):\n{execute(backfill)}\n"
+            "On MySQL only a default in parentheses copies the table: sa.text('CURRENT_TIMESTAMP') does not, but"
+            " sa.func.now() does, because SQLAlchemy puts it in parentheses.",
         )
     inline = any(isinstance(each, CheckConstraint) for each in column.constraints)
     has_check = inline or getattr(column.type, "create_constraint", False)
@@ -160,7 +167,7 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Pr
     old, new = context.facts.spelled(context.type_before(op)), context.facts.spelled(after)
     return Problem(
         f"extends {op.table_name}.{op.column_name} from {old} to {new}, past 255 bytes; {COPIES}",
-        f"{NEW_COLUMN}; a column created with more than 255 bytes can be extended without a copy:\n{_new_column(op)}",
+        f"{NEW_COLUMN} (a column created with more than 255 bytes can be extended without a copy):\n{_new_column(op)}",
     )
 
 

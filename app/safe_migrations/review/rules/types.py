@@ -87,7 +87,7 @@ def _correct_existing_type(old: Type) -> str:
     """Return the advice to correct existing_type, which MODIFY and CHANGE would make the column's new type."""
     type_ = "..." if old is None else python_type(old)
     return (
-        "write the type that the column has now, because the statement makes existing_type its new type:\n"
+        "write the type that the column has now, because MODIFY and CHANGE give the column the type in existing_type:\n"
         + with_imports(f"    existing_type={type_}")
     )
 
@@ -96,7 +96,8 @@ def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
     added: Column[Any] = Column(f"{op.column_name}_new", op.modify_type)
     line = as_python(ops.AddColumnOp(op.table_name, added, schema=op.schema), batch=context.in_batch)
     return (
-        "add a new column, copy values that fit, switch the code to it, and drop the old one in a later release:\n"
+        "copy values that fit to a new column, switch the code to it, and drop the old one in a later release; in this"
+        " revision only add the new column:\n"
         f"{line}"
     )
 
@@ -136,14 +137,17 @@ def small_key(
         spelled, spelled_target = context.facts.spelled(type_), context.facts.spelled(target_type)
         yield Problem(
             f"makes {table}.{name} ({spelled}) refer to {referred}.{target} ({spelled_target}); a foreign key"
-            " whose type differs from its target is refused or slow",
-            f"give {table}.{name} the type of its target, in the model too:\n"
+            " of another type than the column that it refers to is refused or slow",
+            f"give {table}.{name} the type of {referred}.{target}, in the model too:\n"
             + with_imports(f"    {python_type(target_type)}"),
         )
 
 
 def _references(op: Any, made: Table | None, context: RuleContext) -> Iterator[tuple[_Reference, _Reference]]:
-    """Yield each column with a foreign key, and the column it refers to; a type is None if it is unknown."""
+    """Yield each column with a foreign key, and the column it refers to.
+
+    The type of a column is None if neither the operation, the database nor the history has the column.
+    """
 
     def of(table: str, schema: str | None, column: str) -> _Reference:
         known = context.tables.column(table, column, schema)
