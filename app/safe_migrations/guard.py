@@ -254,16 +254,17 @@ def _run_with_retries(
                 retry.call(lambda: run(transaction_per_migration=False), can_run_again)
             elif not ran_in_one_transaction():
                 retry.call(run, can_run_again)
-        except DBAPIError as error:
-            if is_lock_timeout(database, error):
-                raise lock_timeout_error(database, retry, f"flask db {again}", error.statement) from error
-            raise
         except BaseException as error:
+            failure = error
+            if isinstance(error, DBAPIError) and is_lock_timeout(database, error):
+                failure = lock_timeout_error(database, retry, f"flask db {again}", error.statement)
             if adapter.reruns and transaction.part_committed:
-                error.add_note(
+                failure.add_note(
                     "The failed revision's changes up to the end of its autocommit block were committed and remain."
                 )
-            raise
+            if failure is error:
+                raise
+            raise failure from error
     _verify(database, progress.heads)
 
 

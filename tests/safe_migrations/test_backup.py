@@ -236,12 +236,12 @@ def test_keep_after_failures(project: Project, engine: Engine, failure: str) -> 
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("failure", ["RuntimeError('stop')", "SystemExit(0)"])
+@pytest.mark.parametrize("failure", ["raise RuntimeError('stop')", "raise SystemExit(0)", "op.execute('SELECT nope')"])
 def test_keep_what_a_failed_run_has_changed(project: Project, engine: Engine, failure: str) -> None:
     """The backup of an attempt that committed something stays, even if an earlier one of the same revision exists."""
     run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     change = "with op.get_context().autocommit_block():\n    op.execute('UPDATE kept SET one = one + 1')"
-    project.write(*revision("a1", FIRST, f"{change}\nraise {failure}"))
+    project.write(*revision("a1", FIRST, f"{change}\n{failure}"))
     for _ in range(2):
         assert "were committed and remain" in project.db("upgrade").stderr
     assert 2 == len(files(project))
