@@ -80,7 +80,10 @@ class Readiness:
 
     @cached_property
     def engine(self) -> Engine:
-        """Return an engine that connects anew for each query: the app's pool may be busy, or hold dead connections."""
+        """Return an engine that opens a connection for each query: the app's pool may be busy, or hold dead ones.
+
+        For a SQLite database in memory, which only its one connection sees, return the app's engine.
+        """
         engine = db.engine
         if isinstance(engine.pool, StaticPool):
             return engine
@@ -93,7 +96,8 @@ class Readiness:
     def status(self) -> str:
         """Return ``ready`` if the database is at head, else ``behind``, ``ahead`` (of the scripts) or ``unreachable``.
 
-        This takes a second at most, even if the database does not answer.
+        Return ``behind``, too, if there are no scripts or they cannot be read, and ``unreachable`` if the database
+        answers with an error. This takes a second at most, even if the database does not answer.
         """
         try:
             heads = set(self.script.get_heads(consider_depends_on=True))
@@ -106,7 +110,7 @@ class Readiness:
         question.join(max(0, question.since + ANSWER_WITHIN - time.monotonic()))
         current = question.revisions
         if current is None:
-            current_app.logger.warning("not ready: the database does not answer: %s", question.error)
+            current_app.logger.warning("not ready: the database's revision cannot be read: %s", question.error)
             return "unreachable"
         if current == heads and heads:
             return "ready"
@@ -116,7 +120,10 @@ class Readiness:
         return "ready" if heads and heads <= current else "behind"
 
     def _ask(self) -> Question:
-        """Return the query that is running, else start one. Only one runs at a time, so that threads do not pile up."""
+        """Return the query that is running, else start one. Only one runs at a time, so that threads do not pile up.
+
+        A query that has run for more than 2 seconds (GIVE_UP_AFTER) is ended first, if its socket is known.
+        """
         with self.lock:
             if self.asked and self.asked.wire and time.monotonic() - self.asked.since > GIVE_UP_AFTER:
                 self.asked.cut()
