@@ -135,7 +135,7 @@ def _sql_text(value: str, column: "Column[Any]") -> str:
 
 
 def _add_in_steps(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDialect:
-    """Return the operations that add a NOT NULL column, and set ``value`` in existing rows, without a table copy.
+    """Return an operation that adds a NOT NULL column, and sets ``value`` in existing rows, without a table copy.
 
     Databases that would copy the table for this default add the column as nullable, fill it with an UPDATE, then make
     it NOT NULL. The others add the column with its default.

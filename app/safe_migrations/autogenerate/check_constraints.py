@@ -16,7 +16,10 @@ from .rendering import table_changes
 
 
 def drop_checks_first(upgrade: ops.UpgradeOps, inspector: RenamedInspector) -> None:
-    """Drop each CHECK that names a dropped column before that column, as SQLite and MariaDB require."""
+    """Add to ``upgrade`` a drop of each CHECK that names a dropped column, before the drop of that column.
+
+    SQLite and MariaDB require this order. A CHECK without a name is left out, because it cannot be dropped.
+    """
     for changes in table_changes(upgrade):
         table, schema = changes.table_name, changes.schema
         columns = [op.column_name for op in changes.ops if isinstance(op, ops.DropColumnOp)]

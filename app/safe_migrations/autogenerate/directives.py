@@ -27,7 +27,8 @@ log = logging.getLogger("alembic.autogenerate")
 def autogenerate_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the app's ``options`` for `context.configure()`, completed with the autogenerate options of this package.
 
-    A function that the app set, e.g. ``include_name``, is still called.
+    The functions ``include_name`` and ``render_item`` of the app are called by those of this package. The app's
+    ``process_revision_directives`` and its function ``compare_server_default`` replace those of this package.
     """
     return {
         "process_revision_directives": process_revision_directives,
@@ -46,7 +47,8 @@ def process_revision_directives(
 ) -> None:
     """Replace Alembic's script by those that `flask db migrate` writes: none if nothing differs, else one or several.
 
-    Other commands, such as `flask db check`, call this too; for them ``directives`` stays unchanged.
+    `flask db revision --autogenerate` writes the same. Other commands, such as `flask db check`, call this too; for
+    them ``directives`` stays unchanged.
     """
     if context.config is not None and getattr(context.config.cmd_opts, "autogenerate", False):
         from .generation import generate
@@ -118,7 +120,7 @@ def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
     """Return a function for Alembic's option ``include_name``, which says whether autogenerate looks at a table.
 
     It returns False for this package's own tables and for partitions that the models do not declare. For all others it
-    returns what the app's function ``theirs`` returns.
+    returns what the app's function ``theirs`` returns, or True if the app has none.
     """
 
     @cache
@@ -146,7 +148,8 @@ def compare_server_default(theirs: Any) -> Any:
     If the app's value ``theirs`` is True, this is a function that compares the server default of a column in the
     database with the one in the models; else it is ``theirs``. The function ignores a default that only the database
     has, on a NOT NULL column: `flask db migrate` adds such defaults, so that the previous release can still insert rows
-    without the column.
+    without the column. It also ignores a default of a JSON column, or with a quote. It raises MigrationError if the
+    database cannot compare the two.
     """
 
     def compare(

@@ -16,6 +16,9 @@ from .rendering import AddEnumValue, PerDialect, all_ops
 def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], facts: Facts) -> None:
     """Add an operation to the start of ``upgrade`` that creates each new enum type once; the downgrade drops it.
 
+    A type is new if no column of ``models`` that ``upgrade`` leaves as it is uses it. Nothing is added if no type is
+    new, or if the database of ``facts`` has no enum types.
+
     Alembic creates an enum type with each new table, even if the type exists, never with a new column, and never drops
     one.
     """
@@ -43,7 +46,10 @@ def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], fact
 
 
 def added_values(context: AutogenContext) -> list[ops.MigrateOperation]:
-    """Return an operation for each enum value that the models have and the database lacks; Alembic detects none."""
+    """Return an operation for each value that a model's enum has and the same enum type in the database lacks.
+
+    Return an empty list for databases other than PostgreSQL. Alembic detects no such values.
+    """
     assert context.connection is not None
     facts = Database(context.connection).facts
     if not facts.enums_are_types:

@@ -35,7 +35,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     """Return the scripts to write in place of Alembic's ``script``, or an empty list if nothing differs.
 
     All changes are made to the upgrade; at the end, each downgrade is the reverse of its upgrade. Raise MigrationError
-    if an answer passed with -x cannot be used.
+    if an answer passed with -x cannot be used, or if a target cannot rename a column because a CHECK names it.
     """
     assert context.connection is not None
     (upgrade,), targets = script.upgrade_ops_list, _targets(context)
@@ -198,7 +198,10 @@ def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
 
 
 def _targets(context: MigrationContext) -> list[Facts]:
-    """Return one Facts (what a database can do) for each product among the app's database and MIGRATION_TARGETS."""
+    """Return one Facts (what a database can do) for each product among the app's database and MIGRATION_TARGETS.
+
+    The first is that of the app's product. If MIGRATION_TARGETS names the same product, the version given there counts.
+    """
     assert context.connection is not None
     found = [Database(context.connection).facts, *(facts_of(*target) for target in settings().targets)]
     return list({each.product: each for each in found}.values())

@@ -160,10 +160,11 @@ def _foreign_key(changes: ops.ModifyTableOps, key: Any) -> ops.CreateForeignKeyO
 
 
 def recreate_foreign_keys(upgrade: ops.UpgradeOps, indexes: ForeignKeyIndexes) -> None:
-    """Add operations that drop a foreign key before the index that it needs, and create the foreign key again.
+    """Put each drop of an index that a foreign key needs between a drop and a new creation of the foreign key.
 
-    They run on MySQL and MariaDB only, which otherwise refuse to drop the index (error 1553). When the foreign key is
-    created again, the server creates a new index for it. The downgrade does the same if it drops the index.
+    This concerns drops in ``upgrade`` and, for the indexes that it creates, in its downgrade. The foreign key is only
+    dropped on MySQL and MariaDB, which otherwise refuse to drop the index (error 1553). When the foreign key is created
+    again, the server creates a new index for it.
     """
     for changes in table_changes(upgrade):
         for op in [each for each in changes.ops if isinstance(each, ops.CreateIndexOp) or is_drop(each)]:
@@ -179,8 +180,8 @@ def recreate_foreign_keys(upgrade: ops.UpgradeOps, indexes: ForeignKeyIndexes) -
 def index_created(create: Create, key: ops.CreateForeignKeyOp | None, facts: Facts) -> Directions:
     """Return the operations that create an index or a unique constraint, and those that drop it in the downgrade.
 
-    MySQL and MariaDB refuse the drop while the foreign key ``key`` needs the index (error 1553). So ``key`` is dropped
-    first and created again: the server then creates an index for it.
+    MySQL and MariaDB refuse the drop while the foreign key ``key`` needs the index (error 1553). So there the downgrade
+    drops ``key`` first, and creates it again: the server then creates an index for it.
     """
     up: ops.MigrateOperation = create
     if isinstance(create, ops.CreateUniqueConstraintOp):

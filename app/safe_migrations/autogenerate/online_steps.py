@@ -36,9 +36,10 @@ def online_steps(
 ) -> list[Step]:
     """Move operations that would block reads or writes on PostgreSQL out of ``upgrade``; return them as later steps.
 
-    If PostgreSQL is not among ``targets``, nothing is moved. Else there is one step for each index of an existing
-    table, two for each unique constraint, one for each table whose foreign keys have to come after these, one that
-    validates all foreign keys, and two for each table with columns that become NOT NULL.
+    If PostgreSQL is not among ``targets``, nothing is moved. Else there is one step for each index of an existing table
+    that is created or dropped, two for each new unique constraint, one for each table to which foreign keys are added
+    after these steps, one that validates all foreign keys, and two for each table with columns that become NOT NULL.
+    If there are such steps, the drop of a unique constraint is one more, after those that may replace it.
 
     ``indexes`` are those that foreign keys need. The indexes and constraints of partitioned tables stay in ``upgrade``:
     PostgreSQL cannot create them concurrently or NOT VALID.
@@ -71,7 +72,8 @@ def online_steps(
 def scripts_of(script: ops.MigrationScript, steps: list[Step]) -> list[ops.MigrationScript]:
     """Return one script for each step that has operations, each the next revision after the one before.
 
-    The first of them is ``script`` itself, with the operations of the first step.
+    The first of them is ``script`` itself, with the operations of the first step. It keeps its message, unless a later
+    step has the same. At least one step has to have operations.
     """
     (message, operations), *others = [step for step in steps if step[1]]
     if script.message in [each for each, _ in others]:  # else the first script keeps the user's message
@@ -92,10 +94,10 @@ def scripts_of(script: ops.MigrationScript, steps: list[Step]) -> list[ops.Migra
 
 
 def _indexes(tables: list[ops.ModifyTableOps], indexes: ForeignKeyIndexes) -> tuple[list[Step], list[Step]]:
-    """Move the changes of indexes out of ``tables``, and return two lists of steps: those to take now, and later drops.
+    """Move the changes of indexes out of ``tables``, and return two lists of steps: that create them, that drop them.
 
-    An index is dropped later because a new index or unique constraint may replace it. Only if a new index has the same
-    name, the old one is dropped directly before the new one is created.
+    The drops are for later, because a new index or unique constraint may replace the dropped one. Only if a new index
+    has the same name, its step in the first list comes after the one that drops the old index.
 
     If a table loses a column, the drops of its indexes stay in ``tables``: dropping the column locks the table anyway,
     and PostgreSQL drops an index together with any column that the index, its WHERE or an expression in it names.

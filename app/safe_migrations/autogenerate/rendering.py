@@ -25,7 +25,7 @@ DIALECT = "op.get_context().dialect.name"
 
 
 def all_ops(container: ops.OpContainer) -> Iterator[ops.MigrateOperation]:
-    """Yield all operations in ``container``, including those of nested containers."""
+    """Yield all operations in ``container``, including those of nested containers, but not those of a PerDialect."""
     for op in container.ops:
         yield op
         if isinstance(op, ops.OpContainer):
@@ -180,7 +180,8 @@ def render_type(item: TypeEngine[Any], context: AutogenContext) -> str | bool:
 def _portable(item: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any] | None:
     """Return SQLAlchemy's generic type for a type of ``dialect``, e.g. DateTime for postgresql.TIMESTAMP.
 
-    Return None if the two are not the same type in ``dialect``. A script with the generic type runs on every database.
+    Return None if there is no generic type, or if the two are not the same type in ``dialect``. A script with the
+    generic type runs on every database.
     """
     belongs = type(item).__module__.startswith(type(dialect).__module__.rpartition(".")[0])
     if belongs and not variants_of(item) and getattr(item, "create_type", True):
