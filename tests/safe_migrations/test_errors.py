@@ -124,7 +124,12 @@ CASES = {
     "unknown": Case("unknown revision nope", "flask db history", "upgrade nope"),
     "unknown-option": Case("unknown revision nope", "flask db history", "downgrade --revision nope"),
     "unknown-review": Case("unknown revision nope", "flask db history", "review nope:head"),
-    "empty": Case("The revision is empty", "flask db downgrade", "downgrade --revision ", status=2),
+    "empty": Case(
+        "The revision argument is an empty string. Fix: give a revision:",
+        "flask db downgrade",
+        "downgrade --revision ",
+        status=2,
+    ),
     "empty-merge": Case("No revisions to merge.", 'merge -m "Merge heads" heads', "merge -m x", status=2),
     "merge-of-one": Case(
         f"nothing to merge: a merge takes two revisions, and {FIRST} is the only one.", "flask db heads", "merge heads"
@@ -473,7 +478,10 @@ def test_place_after_a_failure(
     project.write(*revision("a1", FIRST, f"op.create_table('pet', sa.Column('id', sa.Integer()))\n{body}"))
     done = project.db("upgrade")
     place = after if isinstance(after, str) else after[backend]
-    assert (1, f"It was rolled back; the database is at {place}.") == (done.returncode, done.stderr.splitlines()[-1])
+    assert (1, f"The failed revision was rolled back; the database is at {place}.") == (
+        done.returncode,
+        done.stderr.splitlines()[-1],
+    )
     assert place in project.ok("current") or place == "base"
 
 
@@ -509,7 +517,7 @@ def test_rows_that_do_not_fit(project: Project, database: str, backend: str) -> 
     alter = "op.execute(\"ALTER TABLE pet MODIFY kind ENUM('cat')\")"
     project.write(*revision("b1", "a1", alter))
     errors = project.db("-x", "review=off", "upgrade").stderr
-    assert "Fix: change the rows that do not fit the column's new type" in errors, errors
+    assert "Fix: change the values that do not fit the column's new type" in errors, errors
     assert "    SELECT `kind`, COUNT(*) FROM pet GROUP BY `kind`;" in errors
 
 
@@ -576,7 +584,7 @@ def test_two_heads(project: Project) -> None:
     project.write(*revision("b1", FIRST, "pass"))
     what = (
         "there are 2 heads: a1, b1.\n"
-        "Fix: merge them, read the script, and run the command again:\n"
+        "Fix: merge them with this line; then read the script that it writes, and run the command again:\n"
         '    flask db merge -m "Merge heads" heads\n'
     )
     for command in ("upgrade", "migrate", "check"):

@@ -26,12 +26,18 @@ directory_option = click.option(
 
 
 def config_of(directory: str | None, x_arg: tuple[str, ...] | None = None) -> Any:
-    """Return Alembic's Config for the migrations folder ``directory``, by default the app's, and the -x values."""
+    """Return Alembic's Config for the migrations folder ``directory``, by default the app's.
+
+    It has the -x values that were typed before the command's name, and those of ``x_arg``, typed after the name.
+    """
     return current_app.extensions["migrate"].migrate.get_config(directory or g.get("directory"), x_arg=x_arg)
 
 
 class MigrationCommand(click.Command):
-    """A command that prints an error as a message and exits with 1. If FLASK_DEBUG=1, it prints the traceback first."""
+    """A command that prints an error as a message, and exits with 1; with 2 if it was typed wrongly.
+
+    If FLASK_DEBUG=1, it prints the traceback first.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments. Take ``-1`` as a revision (one step back), not as an option."""
@@ -40,7 +46,11 @@ class MigrationCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Turn any error into a click.ClickException, whose message has a `Fix:`."""
+        """Run the command. Turn an error into a click.ClickException, whose message has a `Fix:`.
+
+        Let click's own exceptions pass, and Ctrl-C. SystemExit passes unless a revision script raised it, or
+        Flask-Migrate after an error, which is turned instead.
+        """
         _complete_usage(ctx)
         situation = _situation(ctx)
         try:
@@ -65,14 +75,19 @@ class MigrationCommand(click.Command):
 
 
 def _complete_usage(ctx: click.Context) -> None:
-    """Use the value of --revision as the argument. Raise UsageError for a wrong one, such as an empty revision."""
+    """Use the value of --revision as the argument.
+
+    Raise UsageError for arguments that no command accepts, such as an empty string as the revision.
+    """
     target = ctx.params.pop("target", None)
     if target is not None:
         if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
             raise click.UsageError("Give the revision as argument or as --revision, not as both.", ctx)
         ctx.params["revision"] = target
     if ctx.params.get("revision") == "":
-        raise click.UsageError(f"The revision is empty. Fix: name one: {ctx.command_path} REV", ctx)
+        raise click.UsageError(
+            f"The revision argument is an empty string. Fix: give a revision: {ctx.command_path} REV", ctx
+        )
     revisions = ctx.params.get("revisions", ["heads"])
     if not revisions or "" in revisions:
         raise click.UsageError(f'No revisions to merge. Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
@@ -93,7 +108,8 @@ def _situation(ctx: click.Context) -> Situation:
 def _require_env(directory: Path) -> None:
     """Raise FileNotFoundError if env.py is missing; Alembic would run a cached .pyc file of it.
 
-    Raise MigrationError if env.py does not call this package, as Flask-Migrate's own does not.
+    Raise MigrationError if env.py does not call this package, as Flask-Migrate's own does not. Do nothing if
+    ``directory`` has no folder versions/, because `flask db init` has yet to write env.py.
     """
     env = directory / "env.py"
     if not (directory / "versions").is_dir():
@@ -103,8 +119,8 @@ def _require_env(directory: Path) -> None:
     if "safe_migrations" not in env.read_text(encoding="utf-8", errors="replace"):
         raise MigrationError(
             f"{relative(env)} does not call safe_migrations, so a run would have no lock, review, backup or undo.",
-            "replace the file; then, in the new one, pass to run_migrations() the options that the old one passed to"
-            " context.configure():",
+            "note the options that it passes to context.configure(); then replace the file, and pass them to"
+            " run_migrations() in the new one:",
             f"cp {shlex.quote(relative(TEMPLATE / env.name))} {shlex.quote(relative(env))}",
         )
 

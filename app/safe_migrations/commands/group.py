@@ -79,7 +79,7 @@ def _with_revision_option(command: click.Command) -> MigrationCommand:
 
 
 def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``merge``, but raising MigrationError for fewer than two revisions; Alembic would write a script."""
+    """Return ``merge``, but raising MigrationError for fewer than two revisions; Alembic would write a script then."""
 
     @wraps(merge)
     def run(**options: Any) -> Any:
@@ -96,7 +96,10 @@ def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``generate``, extended by a review of the new script, whose findings are printed on stderr."""
+    """Return ``generate``, but if it writes a script by autogenerate, review the pending revisions after it.
+
+    The new script is among them. The findings are printed on stderr.
+    """
 
     @wraps(generate)
     def run(**options: Any) -> Any:

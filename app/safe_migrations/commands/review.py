@@ -43,7 +43,10 @@ def review(
 
 
 def _passes(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
-    """Print the findings in ``revisions``, by default the pending ones. Return False if one blocks an upgrade."""
+    """Print the findings that _reviewed() returns, in the format ``form``. Return False if one blocks an upgrade.
+
+    If several heads have no branch label, print on stderr that an upgrade would stop; this alone does not return False.
+    """
     script = ScriptDirectory.from_config(config)
     findings = _reviewed(config, script, revisions, whole, targets)
     heads = [head for head in script.get_heads() if not script.get_revision(head).branch_labels]
@@ -65,7 +68,11 @@ def print_findings(config: Config) -> None:
 
 
 def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bool, targets: str) -> list[Finding]:
-    """Return the findings for the databases ``targets``, by default the configured one and MIGRATION_TARGETS."""
+    """Return the findings in ``revisions`` (REVISION or A:B), by default the pending ones; in all if ``whole``.
+
+    Review for the databases ``targets``, by default for the configured one and MIGRATION_TARGETS. If ``targets`` are
+    given together with revisions, this does not connect to a database.
+    """
     history = list(script.walk_revisions())[::-1]
     order = [revision.revision for revision in history]
     chosen = set(order) if whole else _chosen(script, revisions)
@@ -94,7 +101,10 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
 
 
 def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | None:
-    """Return the revisions pending on the configured database; None if it cannot be reached or has no revision."""
+    """Return the revisions pending on the configured database.
+
+    If it cannot be reached or has no revision, print that the whole history is reviewed, and return None.
+    """
     try:
         with opened(config) as (database, _):
             if heads := database.heads():
