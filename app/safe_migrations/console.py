@@ -22,7 +22,7 @@ REPORTED = 2.0
 
 
 class Progress:
-    """The log lines about the steps of a run. ``heads`` are the revisions after the last step, or None before any."""
+    """The log lines about the steps of a run. ``heads`` are the revisions after each step; None until one has run."""
 
     def __init__(self, step_done: StepDone) -> None:
         self.step_done = step_done
@@ -32,22 +32,25 @@ class Progress:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Inside the block, log every 15 seconds (ALIVE) that the current step is still running."""
+        """Inside the block, log every 15 seconds (ALIVE) how long the current step has taken so far."""
         with repeatedly(min(1.0, ALIVE), self._log_that_it_runs):
             yield
 
     def on_version_apply(self, heads: set[str], **_others: Any) -> None:
-        """Call step_done() and log the duration of the step. Alembic calls this after each step, before its commit."""
+        """Call step_done(), and log the duration of a step that took a second (LONG) or more.
+
+        Alembic calls this after each step, before the step is committed.
+        """
         self.step_done(heads)
         now = time.monotonic()
         if now - self.begun >= LONG:
-            log.info("This step took %.1f seconds", now - self.begun)
+            log.info("This revision took %.1f seconds", now - self.begun)
         self.heads, self.begun = heads, now
 
     def _log_that_it_runs(self) -> None:
         now = time.monotonic()
         if now - max(self.logged, self.begun) >= ALIVE:
-            log.info("Still running: this step has taken %.0f seconds so far", now - self.begun)
+            log.info("Still running: this revision has taken %.0f seconds so far", now - self.begun)
             self.logged = now
 
 
@@ -81,7 +84,7 @@ def repeatedly(seconds: float, action: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def reported(what: str, file: Path | None = None) -> Iterator[None]:
-    """Inside the block, log the text ``what`` and the size of ``file`` every 2 seconds (REPORTED)."""
+    """Inside the block, log the text ``what`` every 2 seconds (REPORTED), with the size of ``file`` if it exists."""
 
     def report() -> None:
         size = f": {file.stat().st_size / 1e6:.1f} MB" if file is not None and file.exists() else ""
@@ -92,7 +95,10 @@ def reported(what: str, file: Path | None = None) -> Iterator[None]:
 
 
 def add_to(error: BaseException, line: str) -> None:
-    """Append ``line`` to the message of ``error``. After Ctrl-C no message is printed, so log ``line`` at once."""
+    """Add ``line`` to the notes of ``error``, which commands print after its message.
+
+    For KeyboardInterrupt and SystemExit, log ``line`` too: commands may end without a message then.
+    """
     error.add_note(line)
     if not isinstance(error, Exception):
         log.info(line)

@@ -49,7 +49,7 @@ def naming_convention() -> Mapping[Any, Any]:
 def named_by_convention(table: Table) -> Table:
     """Return a copy of ``table`` in which the app's naming convention has named the unnamed constraints.
 
-    Raise InvalidRequestError if the convention cannot name a constraint, such as an unnamed CHECK.
+    Raise InvalidRequestError if the convention needs the constraint's own name, as it does for an unnamed CHECK.
     """
     return table.to_metadata(MetaData(naming_convention=naming_convention()))
 
@@ -87,7 +87,7 @@ class Database:
             self.connection.rollback()
 
     def heads(self) -> tuple[str, ...]:
-        """Return the revisions that the database is at, from its table alembic_version."""
+        """Return the revisions that the database is at, from its table alembic_version; an empty tuple at base."""
         with self.read() as connection:
             return MigrationContext.configure(connection, opts=version_options()).get_current_heads()
 
@@ -102,7 +102,7 @@ class Database:
             return self.adapter.has_rows(connection)
 
     def interrupted(self) -> str:
-        """Return a sentence if a run or restore is in progress or was killed half-way; else an empty string."""
+        """Return a text that names the run or restore that is in progress or was killed half-way; else an empty one."""
         with self.read() as connection:
             return self.adapter.interrupted(connection)
 
@@ -125,7 +125,11 @@ def heads_in_words(heads: Iterable[str], separator: str = ", ") -> str:
 
 @contextmanager
 def connected(engine: Engine, connect: Callable[[Engine], Connection] = Engine.connect) -> Iterator[Database]:
-    """Connect, and yield the Database. Raise LoginError if the server does not answer in 15 seconds (LOGIN_WITHIN)."""
+    """Connect by ``connect(engine)``, and yield the Database.
+
+    Raise SQLAlchemy's DBAPIError if the database refuses the connection, and LoginError if it does not answer within
+    15 seconds (LOGIN_WITHIN), or if the driver raises an error that is not its own DBAPI error.
+    """
     with _logged_in(engine, connect) as connection:
         yield Database(connection)
 

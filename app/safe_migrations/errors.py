@@ -4,7 +4,7 @@ CommandError           Alembic's class, which Flask-Migrate's functions log befo
 ├── MigrationError     something is wrong on the user's side; the message has a `Fix:`
 │   ├── UnsafeError    something risky is refused; the message has an `Instead:`
 │   └── HalfDoneError  a failed run left changes that could not be undone
-└── LoginError         the database cannot be reached
+└── LoginError         the database does not answer a login, or the driver fails at it
 
 remedies.py turns any other error into a MigrationError.
 """
@@ -44,11 +44,14 @@ class HalfDoneError(MigrationError):
 
 
 class LoginError(CommandError):
-    """The error if the database driver cannot connect, or the server does not answer."""
+    """The error if the server does not answer a login, or the driver fails at it without an error of the DBAPI."""
 
 
 def summary(error: BaseException) -> str:
-    """Return the text of ``error`` on one line, without the SQL statement and its parameters."""
+    """Return the text of ``error`` on one line, without the SQL statement, its parameters and any `Fix:`.
+
+    An error of Python's or of a script begins with the name of its class.
+    """
     if isinstance(error, DBAPIError) and error.orig is not None:
         number_and_text = error.orig.args
         if len(number_and_text) == 2 and isinstance(number_and_text[0], int):

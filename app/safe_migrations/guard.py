@@ -32,8 +32,9 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
     """Run the `flask db` command that loaded env.py, on the database of ``engine``, by default the app's.
 
     ``options`` are options of context.configure(); they override those that the app gave Migrate(). Raise SQLAlchemy's
-    DBAPIError if the database refuses a statement, LoginError if it cannot be reached, and MigrationError if this
-    package refuses something.
+    DBAPIError if the database refuses a connection or a statement, LoginError if it does not answer a login, Alembic's
+    CommandError if a revision is unknown, and MigrationError for everything that this package finds: a wrong setting, a
+    lock that is held too long, a finding that blocks, a run that cannot be undone. Errors of scripts pass through.
     """
     extension = current_app.extensions["migrate"]
     engine = engine or app_engine()
@@ -99,7 +100,7 @@ def _options_hidden(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _nothing_changed(plan: Plan) -> Iterator[None]:
-    """Add "Nothing was changed; the database is still at ..." to a MigrationError that the block raises."""
+    """Add "Nothing was changed; the database is still at ..." to a MigrationError of the block, if not rehearsing."""
     try:
         yield
     except MigrationError as error:
@@ -110,9 +111,9 @@ def _nothing_changed(plan: Plan) -> Iterator[None]:
 
 @contextmanager
 def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
-    """If the block fails and its changes could not be undone, add the `flask db restore` line to the message.
+    """If the block fails and leaves changes that could not be undone, add to its error how to restore the backup.
 
-    ``find`` returns the file of the last backup, or None.
+    ``find`` returns the file of the backup; if it returns None, nothing is added.
     """
     try:
         yield
@@ -120,7 +121,9 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
         if _left_something(error) and (backup := find()):
             from .backups.files import restore_line
 
-            error.add_note(f"To restore the last backup, without what was written since:\n    {restore_line(backup)}")
+            error.add_note(
+                f"To restore the last backup, which deletes what was written since:\n    {restore_line(backup)}"
+            )
         raise
 
 
@@ -128,8 +131,9 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
 def _ended(backups: "Backups", database: Database, heads: tuple[str, ...], backup: Path | None) -> Iterator[None]:
     """Tidy the backups after the run in this block, and add to the error of a failed run where the database is.
 
-    After a success, remove old backups. After a rollback, remove the run's own ``backup`` if there is an earlier one of
-    the same revision. ``heads`` are the revisions before the run. A script may end the run by SystemExit.
+    ``heads`` are the revisions before the run; ``backup`` is the file that the run itself has written, or None. After a
+    success, delete old backups. After a rollback to ``heads``, delete ``backup`` if the one before it has the same
+    revision. SystemExit, which a script may raise, counts as a failure.
     """
     try:
         yield
@@ -148,16 +152,22 @@ def _ended(backups: "Backups", database: Database, heads: tuple[str, ...], backu
 
 
 def _name_place(error: BaseException, heads: tuple[str, ...], is_rolled_back: bool) -> None:
-    """Put "The database is at ..." before the other notes of ``error``, such as the line that restores a backup."""
+    """Put "The database is at ..." before the other notes of ``error``, such as the line that restores a backup.
+
+    Do nothing in a rehearsal, whose error would name the place of the copy.
+    """
     if rehearses():  # on a copy
         return
-    start = "It was rolled back; the" if is_rolled_back else "The"
+    start = "The failed revision was rolled back; the" if is_rolled_back else "The"
     notes = getattr(error, "__notes__", [])
     error.__notes__ = [f"{start} database is at {heads_in_words(heads)}.", *notes]
 
 
 def _left_something(error: BaseException) -> bool:
-    """Return True if changes of the failed run remain: ``error`` is a HalfDoneError, or has notes about them."""
+    """Return True if changes of the failed run remain: ``error`` is a HalfDoneError, or has notes.
+
+    Until _name_place() adds one, each note of an error names such changes.
+    """
     return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
 
@@ -198,7 +208,8 @@ def _run_with_retries(
 ) -> None:
     """Run the steps. After a lock time-out, pause to let other sessions pass, then run the uncommitted steps again.
 
-    If the last try fails too, the message says to run `flask db` with ``again``, such as "upgrade", later.
+    On MySQL and MariaDB the adapter retries each statement instead. A step of which an autocommit block has committed a
+    part is not run again. The error of the last try says to run ``again``, such as "upgrade", later.
     """
     adapter, connection = database.adapter, database.connection
 
@@ -233,8 +244,8 @@ def _run_with_retries(
     def ran_in_one_transaction() -> bool:
         """Run all steps in one transaction if the database has no tables yet. Return True if that succeeded.
 
-        Return False if it has tables, or if a revision failed and all were rolled back: one that uses a new enum value,
-        for example, needs that value to be committed before.
+        Return False without trying if it has tables, or is not on PostgreSQL. Return False too if a revision failed and
+        all were rolled back: one that uses a new enum value, for example, needs that value to be committed before.
         """
         if not own.get("transaction_per_migration") or database.has_tables():
             return False
@@ -269,7 +280,9 @@ def _run_with_retries(
 
 
 def _verify(database: Database, expected: set[str] | None) -> None:
-    """Raise HalfDoneError if the database is not at the revisions ``expected`` after the last commit.
+    """Raise HalfDoneError if the database is not at the revisions ``expected``; log where it is.
+
+    ``expected`` is None if no step ran. Roll back first, so that only what was committed counts.
 
     Alembic itself verifies each step only: it counts the rows of alembic_version that it changes.
     """

@@ -21,9 +21,9 @@ def copy_column(column: "Column[Any]") -> "Column[Any]":
 
 
 def initialize(inspector: Inspector, connection: Connection) -> None:
-    """Initialize ``inspector``, an instance of an own subclass of Inspector, to inspect ``connection``.
+    """Initialize ``inspector``, an instance of this package's subclass of Inspector, to inspect ``connection``.
 
-    SQLAlchemy 2.1 deprecates Inspector.__init__(), and inspect() only returns the dialect's class.
+    SQLAlchemy 2.1 deprecates Inspector.__init__(), and inspect() returns an instance of the dialect's own class.
     """
     vars(inspector).update(vars(inspect(connection)))
 
@@ -37,7 +37,7 @@ def variants_of(kind: TypeEngine[Any]) -> Mapping[str, TypeEngine[Any]]:
 
 
 def inspects(subject: type, inspector: type) -> None:
-    """Register a class: from then on sqlalchemy.inspect(x) returns ``inspector(x)`` if x is a ``subject``.
+    """Register a class: from then on sqlalchemy.inspect(x) returns ``inspector(x)`` for each instance x of ``subject``.
 
     SQLAlchemy 2.1 has no public way to register a class.
     """
@@ -59,7 +59,9 @@ class _PercentConfig(flask_migrate.Config):  # type: ignore[misc]  # it has no t
 
 
 def before_checkout(listener: Callable[[], None]) -> None:
-    """Call ``listener`` before any engine takes a connection from its pool or opens one. It may raise to refuse.
+    """From now on, call ``listener`` before any engine takes a connection from its pool or opens one.
+
+    If ``listener`` raises an error, the engine takes and opens none, and the error passes through.
 
     SQLAlchemy 2.1 has no event for this moment. A refusal at its checkout event closes the connection, which deletes a
     database in memory.

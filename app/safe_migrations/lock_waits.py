@@ -15,10 +15,12 @@ from .retry import RetryPolicy
 
 @contextmanager
 def limited_lock_waits_of_others(database: Database, retry: RetryPolicy) -> Iterator[None]:
-    """Inside the block, raise MigrationError if a second connection, such as db.session, waits too long for a lock.
+    """Inside the block, raise MigrationError if a second connection waits for a lock longer than ``retry.seconds``.
 
-    The revision's own connection may hold that lock, and be idle until the script continues. No server detects such a
-    deadlock.
+    A second connection is one that a script opens besides the revision's own, such as db.session's. The revision's own
+    may hold that lock, and be idle until the script continues. No server detects such a deadlock.
+
+    Only PostgreSQL waits for ``retry.seconds``; on other databases their own time-out applies.
     """
 
     def is_other(found: Connection | None) -> bool:
@@ -33,8 +35,8 @@ def limited_lock_waits_of_others(database: Database, retry: RetryPolicy) -> Iter
         if is_other(failure.connection) and is_lock_timeout(database, error):
             statement = " ".join((failure.statement or "").split())
             raise MigrationError(
-                "the script used a second connection (db.session) and waited for a lock that may be held by its own"
-                f" migration: {statement[:80]}",
+                "on a second connection (such as db.session) the script waited too long for a lock that the revision's"
+                f" own connection may hold. This statement waited: {statement[:80]}",
                 "run the statement on the connection of the revision:",
                 'op.get_bind().execute(sa.text("..."))',
             ) from error
@@ -53,8 +55,8 @@ def lock_timeout_error(
 ) -> MigrationError:
     """Return the error to raise after the last try. It names the session that holds the lock, and how to end it.
 
-    If no such session is found, it says to run the command ``again`` later; or, if ``statement`` waits for a lock of
-    its own transaction, to use an autocommit block.
+    If no such session is found, the error says to run the command ``again`` later; or, if ``statement`` always waits
+    for a lock of its own transaction, to use an autocommit block.
     """
     adapter, connection = database.adapter, database.connection
     who, end = adapter.blockers(connection)

@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def command(self) -> str:
-        """Return the `flask db` command that runs the steps, such as ``downgrade base``. Call this while it runs."""
+        """Return the current command without `flask db` and options, such as ``downgrade base``."""
         name = "upgrade" if all(step.is_upgrade for step in self.steps) else "downgrade"
         if len(self.revision_steps) < len(self.steps):
             name = "stamp"
@@ -70,9 +70,9 @@ def upgrades(script: ScriptDirectory, destination: str, heads: tuple[str, ...]) 
 
 
 def is_at_head(script: ScriptDirectory, current: tuple[str, ...]) -> bool:
-    """Return True if ``current``, the database's revisions, are all heads, and each of them has a script.
+    """Return True if ``current``, the database's revisions, include every head, and all of ``current`` have scripts.
 
-    A head that another revision names in `depends_on` counts as included.
+    A head that another revision names in `depends_on` need not be included, because that revision implies it.
     """
     heads = set(script.get_heads(consider_depends_on=True))
     return heads <= set(current) and all(is_known(script, revision) for revision in current)
@@ -89,8 +89,9 @@ def is_known(script: ScriptDirectory, revision: str) -> bool:
 def pending(database: Database, options: dict[str, Any]) -> Plan:
     """Return the plan of the steps that the current command would run now.
 
-    Raise Alembic's CommandError if a revision is unknown, and MigrationError if the target is ambiguous. The steps of
-    `stamp --purge` always start from base, so it also works if the database's revision is unknown.
+    Raise Alembic's CommandError if a revision is unknown, and MigrationError if the target is ambiguous, or relative
+    (such as -2) and leads nowhere. The steps of `stamp --purge` always start from base, so it also works if the
+    database's revision is unknown.
     """
     with database.read() as connection:
         context.configure(connection=connection, **options)

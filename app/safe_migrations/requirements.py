@@ -15,7 +15,10 @@ DATABASES = ("sqlite", "mysql", "mariadb", "postgresql")
 
 
 def require(plan: Plan, database: Database) -> None:
-    """Raise MigrationError if the database lacks a version or an extension that a pending revision requires."""
+    """Raise MigrationError if a revision of ``plan`` requires a version or an extension that the database lacks.
+
+    Raise MigrationError, too, for a `requires` that is not in the form above.
+    """
     product, version = database.product_and_version
     for revision in [step.revision for step in plan.revision_steps]:
         declared = getattr(revision.module, "requires", {})

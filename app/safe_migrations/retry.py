@@ -10,7 +10,10 @@ from .console import log
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """The ``seconds`` that each of ``tries`` waits for a lock. Keep them short: other sessions queue behind a wait."""
+    """The ``seconds`` that a statement waits for a lock at most, and the number of ``tries``, the first one included.
+
+    Keep ``seconds`` low, because other sessions queue behind a statement that waits.
+    """
 
     seconds: float
     tries: int

@@ -107,7 +107,9 @@ def _require_known(names: Iterable[str], directory: Path) -> None:
             continue
         if not name:
             raise UnknownSettingError(
-                "-x is given without the name of a setting.", "write -x NAME=VALUE:", "flask db -x backup=never upgrade"
+                "-x is given without the name of a setting.",
+                "write -x NAME=VALUE, as in this line:",
+                "flask db -x lock_wait=60 upgrade",
             )
         quoted = (f'"{name}"', f"'{name}'")
         if any(each in script.read_text(encoding="utf-8") for script in directory.rglob("*.py") for each in quoted):
@@ -169,9 +171,10 @@ def _wrong(name: str, given: str, wanted: str) -> MigrationError:
 
 
 def _rehearsal_url(given: str) -> URL | None:
-    """Return MIGRATION_REHEARSAL_URL with driver and options of the app's URL; None if it is empty.
+    """Return ``given`` (MIGRATION_REHEARSAL_URL) with driver and options of the app's URL; None if it is empty.
 
-    Raise MigrationError if it is not a URL of the product that the app uses.
+    An option that ``given`` has itself stays. Raise MigrationError if it has several @, or is not a URL of the product
+    that the app uses.
     """
     if not given.strip():
         return None

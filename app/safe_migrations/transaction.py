@@ -27,19 +27,26 @@ class StepConnection(Connection):
     watch: "StepTransaction | None" = None
 
     def commit(self) -> None:
-        """Commit. If a script calls this, do nothing yet: an autocommit block may follow, which commits by itself."""
+        """Commit. If a script calls this, do not commit, and raise UnsafeError at the script's next statement.
+
+        An autocommit block may follow, because it commits by itself. On MySQL and MariaDB, and inside such a block,
+        commit as usual.
+        """
         if self.watch is None or not self.watch.postpones_commit():
             super().commit()
 
     def close(self) -> None:
-        """Close the connection. Raise MigrationError if a script calls this."""
+        """Close the connection. Raise MigrationError if a script calls this outside an autocommit block."""
         if self.watch is not None:
             self.watch.require_no_script("closes")
         super().close()
 
     def invalidate(self, exception: BaseException | None = None) -> None:
-        """Invalidate the connection. Raise MigrationError if a script calls this."""
-        if self.watch is not None and exception is None:  # else SQLAlchemy has found that it is lost
+        """Invalidate the connection. Raise MigrationError if a script calls this outside an autocommit block.
+
+        SQLAlchemy itself calls this with ``exception``, when it finds that the connection is lost.
+        """
+        if self.watch is not None and exception is None:
             self.watch.require_no_script("invalidates")
         super().invalidate(exception)
 
@@ -90,7 +97,8 @@ class StepTransaction:
     def watched(self) -> Iterator[None]:
         """Inside the block, raise MigrationError if a script ends its transaction or closes its connection.
 
-        On MySQL and MariaDB a script may end its transaction, because each DDL statement does so anyway.
+        On MySQL and MariaDB a script may end its transaction, because each DDL statement does so anyway. Raise
+        MigrationError, too, if Alembic then does not find the row of alembic_version that it has to change.
         """
         listeners: dict[str, Callable[..., None]] = {"set_connection_execution_options": self._on_options}
         if self.adapter.reruns:
@@ -120,15 +128,18 @@ class StepTransaction:
             self.connection.watch = self.step = None
 
     def postpones_commit(self) -> bool:
-        """Return True if a script calls commit(), which many do before an autocommit block, and remember the call.
+        """Return True if the commit() that is being called comes from a script, and remember the call.
 
-        Return False on MySQL and MariaDB, where each DDL statement commits anyway, and inside an autocommit block.
+        Return False on MySQL and MariaDB, where each DDL statement commits anyway, and inside an autocommit block. Many
+        scripts call commit() just before such a block.
         """
         self._asked = self.step is not None and not self._in_block and self.adapter.reruns
         return self._asked
 
     def require_no_script(self, what: str) -> None:
-        """Raise MigrationError if a script is running. ``what`` is what it does with the connection, such as "closes".
+        """Raise MigrationError if a script is running, and is not inside an autocommit block.
+
+        ``what`` is what the script does with the connection, such as "closes".
 
         The lock and the undo of a failed revision need that connection.
         """

@@ -395,7 +395,7 @@ def test_read_only(project: Project, engine: Engine, database: str) -> None:
     file = Path(str(sa.make_url(database).database))
     said = failed(project, "upgrade", DATABASE_URL=f"sqlite:///file:{file}?mode=ro&uri=true")
     assert "readonly database" in said
-    assert "make the file and its folder writable" in said
+    assert "make the database file and its folder writable" in said
     assert f"    ls -ld {file.parent} {file}" in said
 
 

@@ -145,8 +145,8 @@ def test_another_connection(project: Project) -> None:
     done = project.db("-x", "lock_timeout=1", "upgrade")
     assert 1 == done.returncode
     assert (
-        "the script used a second connection (db.session) and waited for a lock that may be held by its own migration:"
-        " UPDATE people SET name = 'Rex'\n"
+        "on a second connection (such as db.session) the script waited too long for a lock that the revision's own"
+        " connection may hold. This statement waited: UPDATE people SET name = 'Rex'\n"
         "Fix: run the statement on the connection of the revision:\n"
         '    op.get_bind().execute(sa.text("..."))\n'
     ) in done.stderr

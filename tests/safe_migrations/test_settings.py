@@ -57,7 +57,7 @@ def test_empty_name(project: Project, argument: str) -> None:
     done = project.db("-x", argument, "upgrade")
     assert (2, True) == (
         done.returncode,
-        "Error: -x is given without the name of a setting.\nFix: write -x NAME=VALUE:" in done.stderr,
+        "Error: -x is given without the name of a setting.\nFix: write -x NAME=VALUE, as in this line:" in done.stderr,
     )
 
 
