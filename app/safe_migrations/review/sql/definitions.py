@@ -26,7 +26,7 @@ def definition(words: Words, table: Name, prefix: str = "") -> "Column[Any] | op
     """Translate one definition into a column, or into the operation that adds a constraint or an index to ``table``.
 
     If ``words`` begin with a type instead of a column name, ``prefix`` is the missing name and a space. Raise Unread if
-    sqlglot cannot parse the definition.
+    sqlglot cannot parse the definition, or if the definition is something else, e.g. EXCLUDE.
     """
     if words.facts.keys_in_tables and (found := find(words, INDEX)):
         return index(found, table)
@@ -100,7 +100,10 @@ def _column(node: Any, words: Words, table: Name) -> "Column[Any]":
 
 
 def _reference(node: Any, facts: Facts) -> tuple[str, str | None, list[str], dict[str, Any]]:
-    """Return the parts of REFERENCES: table, schema, columns, and options such as ``{"ondelete": "CASCADE"}``."""
+    """Return the parts of REFERENCES: table, schema, columns, and options such as ``{"ondelete": "CASCADE"}``.
+
+    The columns are an empty list if REFERENCES names only the table, i.e. its primary key.
+    """
     target = node.this
     columns = [name_of(each, facts) for each in target.expressions] if isinstance(target, exp.Schema) else []
     referred, schema = table_of(target.this if isinstance(target, exp.Schema) else target, facts)
@@ -150,7 +153,10 @@ def _constraint(node: Any, facts: Facts, table: Any, options: dict[str, Any]) ->
 
 
 def index(found: Phrase, table: Name) -> ops.CreateIndexOp:
-    """Return the operation that creates the index in ``found``: a CREATE INDEX, or an INDEX in a table definition."""
+    """Return the operation that creates the index in ``found``: a CREATE INDEX, or an INDEX in a table definition.
+
+    Raise Unread if the parenthesis before the columns is not closed.
+    """
     group = found.part("columns").group()
     if group is None:
         raise Unread(found.words.text)

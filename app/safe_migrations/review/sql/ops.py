@@ -8,7 +8,7 @@ from typing import Any
 from alembic.operations.ops import MigrateOperation
 from sqlalchemy.types import UserDefinedType
 
-# Commands that run SQL from elsewhere, or from a string.
+# Commands whose effect depends on code elsewhere, on a string, or on the name of a setting.
 MAY_DO_ANYTHING = {"DO", "BEGIN NOT ATOMIC", "CALL", "EXEC", "EXECUTE", "PREPARE", "LOAD", "SET PRAGMA", "COPY PROGRAM"}
 LOSES_DATA = {"DROP DATABASE", "DROP SCHEMA", "DROP MATERIALIZED VIEW", "DROP TABLESPACE", "DROP OWNED BY"}
 LOSES_DATA |= {"DISCARD TABLESPACE", "ALTER TYPE ... DROP ATTRIBUTE"}
@@ -48,7 +48,10 @@ class CommandOp(MigrateOperation):
     """A statement, or a part of ALTER TABLE, for which there is no other operation, e.g. DROP VIEW."""
 
     words: str
-    """The kind of command: ``DROP VIEW``, ``ALTER TYPE ... RENAME VALUE``, or ``DETACH PARTITION`` of ALTER TABLE."""
+    """The kind of command: ``DROP VIEW``, ``ALTER TYPE ... RENAME VALUE``, or ``DETACH PARTITION`` of ALTER TABLE.
+
+    If the command could not be parsed, its first words.
+    """
     name: str | None = None
     """The name of the object that the command concerns; the name of a table is in ``table_name``."""
     table_name: str | None = None
@@ -62,7 +65,7 @@ class CommandOp(MigrateOperation):
 
     @property
     def may_do_anything(self) -> bool:
-        """Return True if the command runs SQL that its own text does not show, as CALL and EXECUTE do."""
+        """Return True if the kind of the command does not show what the command does, as with CALL and EXECUTE."""
         return self.words in MAY_DO_ANYTHING
 
     @property
@@ -82,7 +85,7 @@ class CommandOp(MigrateOperation):
 
     @property
     def is_reversible(self) -> bool:
-        """Return True if another statement can revert the command; for ALTER TYPE ... ADD VALUE there is none."""
+        """Return False if no statement can revert the command's change of the schema: ALTER TYPE ... ADD VALUE."""
         return self.words not in IRREVERSIBLE
 
     @property

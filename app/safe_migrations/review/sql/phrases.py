@@ -100,7 +100,7 @@ class Phrase:
         return group in self.match.re.groupindex and self.match[group] is not None
 
     def part(self, group: str) -> Words:
-        """Return the words that ``group`` of the pattern has matched."""
+        """Return the words that ``group`` of the pattern has matched; the group has to be in this Phrase."""
         start = self.match.string.count(" ", 0, self.match.start(group))
         return self.words.part(start, start + self.match[group].count(" ") + 1)
 
@@ -122,7 +122,7 @@ class Phrase:
         return [phrase.name() for phrase in found if phrase]
 
     def objects(self, group: str) -> list[Table]:
-        """Return the name in ``group``, e.g. "name", or the names in the group "names"; each with its schema.
+        """Return the name in ``group``, e.g. "name", or else the names in the list "names"; each with its schema.
 
         An item of the list that is not a name is returned as text. Return [(None, None)] if neither group matched.
         """
@@ -153,9 +153,10 @@ def find(words: Words, pattern: str) -> Phrase | None:
 
 
 def commands(words: Words, patterns: Mapping[str, str], table: Table = (None, None)) -> list[CommandOp]:
-    """Return a CommandOp for each object that the statement names, by the first of the ``patterns`` that matches.
+    """Return a CommandOp for each object that the statement names, or one without a name if it names none.
 
-    Return an empty list if no pattern matches. For a part of ALTER TABLE, ``table`` is the altered table.
+    The first of the ``patterns`` that matches gives the kind of command (its value) and the names. Return an empty list
+    if no pattern matches. For a part of ALTER TABLE, ``table`` is the altered table.
     """
     found = ((find(words, pattern), said) for pattern, said in patterns.items())
     phrase, said = next(((phrase, said) for phrase, said in found if phrase), (None, ""))

@@ -27,9 +27,10 @@ def truncate(found: Phrase) -> Iterator[ChangeRowsOp]:
 
 
 def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
-    """Yield an operation for each INSERT, UPDATE and DELETE in a statement, beginning with those in CTEs.
+    """Yield an operation for each table whose rows an INSERT, UPDATE or DELETE in a statement changes.
 
-    For a SELECT that changes no rows, yield a CommandOp. Raise Unread if the statement cannot be read.
+    Those in CTEs come first. For a SELECT that changes no rows, yield a CommandOp. Raise Unread if the statement cannot
+    be read.
     """
     if found := find(words, VALUES):  # long ones are common, and need no tree
         replaces = re.search(r"\b(DO|KEY) UPDATE\b", words.keywords) or found.match["alternative"] == " OR REPLACE"
@@ -59,7 +60,7 @@ def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
 
 
 def _overwrites(node: Any) -> bool:
-    """Return True for INSERT OR REPLACE, ON CONFLICT DO UPDATE and ON DUPLICATE KEY UPDATE."""
+    """Return True if the node is an INSERT with OR REPLACE, ON CONFLICT DO UPDATE or ON DUPLICATE KEY UPDATE."""
     conflict = node.args.get("conflict")
     return node.args.get("alternative") == "REPLACE" or bool(conflict and conflict.expressions)
 
@@ -106,7 +107,7 @@ def _is_bounded(node: Any, overwrites: bool) -> bool:
 
 
 def _selects(condition: Any) -> bool:
-    """Return False if the condition is true for all rows, e.g. 1 = 1, else True.
+    """Return False if sqlglot can simplify the condition to true, e.g. ``id = 1 OR 1 = 1``, else True.
 
     Return True for any condition with more than LONG nodes, because simplifying it takes too long.
     """

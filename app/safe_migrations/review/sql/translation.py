@@ -77,7 +77,8 @@ def _read(words: Words) -> Sequence[MigrateOperation]:
 def _create_table(found: Phrase) -> Iterator[MigrateOperation]:
     """Yield the operations of CREATE TABLE: for OR REPLACE a drop, then the table, then the indexes in the definition.
 
-    The columns that come from AS SELECT or PARTITION OF are unknown, and left out.
+    The columns that come from AS SELECT or PARTITION OF are left out, because the statement does not name them; so are
+    constraints on these columns.
     """
     table, table_schema = key = found.name("table")
     if "replace" in found:
@@ -183,7 +184,7 @@ def _change_type(found: Phrase, table: str, table_schema: str | None) -> Iterato
 
 
 def _alter_column(found: Phrase, table: str, table_schema: str | None) -> Iterator[MigrateOperation]:
-    """Yield the operation for ALTER COLUMN or RENAME COLUMN: a new NOT NULL, default or name of a column."""
+    """Yield the operation for RENAME COLUMN, or for ALTER COLUMN that sets or drops NOT NULL or the default."""
     changes: dict[str, Any] = {}
     if "nullable" in found:
         changes["modify_nullable"] = found.match["nullable"] == "DROP"
