@@ -66,7 +66,7 @@ class Assurances:
 def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Finding]:
     """Merge the findings for several databases into one list without duplicates.
 
-    A finding that applies to only some of the databases ends with their names: "..., on MySQL." The list is sorted by
+    A finding that applies to only some of the databases ends with their names: "..., on mysql." The list is sorted by
     ``order``, which has the revision ids in the order in which the revisions run, and then by line.
     """
     products: dict[Finding, list[str]] = {}

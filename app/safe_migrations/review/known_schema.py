@@ -176,7 +176,10 @@ class KnownSchema:
         self.new.clear()
 
     def branch(self) -> "KnownSchema":
-        """Return a copy; operations applied to the copy, such as those of a downgrade, do not change this schema."""
+        """Return a copy; operations applied to the copy, such as those of a downgrade, do not change this schema.
+
+        Do not change this schema while the copy is in use: the copy takes a table over when it first needs the table.
+        """
         copy = KnownSchema(self.facts, self.connection)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
         copy.complete = self.complete
@@ -211,13 +214,13 @@ class KnownSchema:
         return self.known[key]
 
     def column(self, table: str, name: str, schema: str | None = None) -> KnownColumn | None:
-        """Return the known attributes of the column; None if the column is unknown."""
+        """Return the known attributes of the column; None if no such column is known, e.g. without a database."""
         return self.table(table, schema).columns.get(name)
 
     def of(self, operation: object) -> tuple[str, str | None] | None:
         """Return the name and the schema of the table that the operation changes.
 
-        Return None if the operation changes no table, or drops an index of an unknown table.
+        Return None if the operation changes no table, or drops an index that no known table has.
         """
         schema = getattr(operation, "schema", None)
         name = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
@@ -235,7 +238,10 @@ class KnownSchema:
         return self.parent.table_of_index(index, schema) if self.parent else None
 
     def has_rows(self, name: str, schema: str | None = None, *conditions: ColumnElement[bool]) -> bool | None:
-        """Return True if the table has a row that meets all ``conditions``, False if not, None if that is unknown."""
+        """Return True if the table has a row that meets all ``conditions``, and False if it has none.
+
+        Return None if finds() does, e.g. without a database.
+        """
         return self.finds(select(1).select_from(table(name, schema=schema)).where(*conditions))
 
     def is_partitioned(self, name: str, schema: str | None = None) -> bool:
@@ -282,7 +288,7 @@ class KnownSchema:
             self.connection.rollback()
 
     def read(self, names: Collection[Name]) -> None:
-        """Load the tables ``names`` from the database.
+        """Load the tables ``names`` from the database, except tables that are loaded or do not exist.
 
         All tables of a schema are reflected at once, because separately each table would take several queries.
         """

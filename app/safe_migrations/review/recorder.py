@@ -71,7 +71,7 @@ class Operation:
     block: Batch | None = None
     """The batch_alter_table() block around the operation, if there is one."""
     statement: str | None = None
-    """The SQL statement that was translated into this operation, if the script has raw SQL; it may become several."""
+    """The raw SQL statement that was translated into this operation, and maybe others; None if there is none."""
     requests: Mapping[str, str] = field(default_factory=dict)
     """The ALGORITHM and LOCK clauses of a MySQL statement, e.g. ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
 
@@ -228,8 +228,9 @@ class Recorder:
     def record(self, script: Script, direction: str, connection: Connection | None = None) -> Recording:
         """Call the script's function ``direction`` ("upgrade" or "downgrade"), and return the operations that it calls.
 
-        No SQL is executed, and side effects are refused. Before its first operation, the script may inspect the
-        database behind ``connection``.
+        No SQL is executed, and side effects are refused. An error in the function is not raised: the recording ends
+        there, and has the error as ``not_inspectable``. Before its first operation, the script may inspect the database
+        behind ``connection``.
         """
         self._path, self._autocommit, self._found, self._refused = script.path, False, [], None
         self._connection = connection
@@ -362,11 +363,11 @@ class _Connection(MockConnection):
         return self._recorder.execute(statement)
 
     def scalar(self, statement: Any, *_parameters: Any) -> Any:
-        """Raise NotInspectable, because the statement is not executed and so has no result."""
+        """Record the statement, and raise NotInspectable, because it is not executed and so has no result."""
         return self._recorder.execute(statement).scalar()
 
     def scalars(self, statement: Any, *_parameters: Any) -> Any:
-        """Raise NotInspectable, because the statement is not executed and so has no result."""
+        """Record the statement, and raise NotInspectable, because it is not executed and so has no result."""
         return self._recorder.execute(statement).scalars()
 
     def commit(self) -> None:

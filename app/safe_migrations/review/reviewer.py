@@ -39,7 +39,10 @@ class Review:
         return self.recordings.of(script, self.tables.facts.product, *self.directions, connection=connection)
 
     def of(self, script: Script) -> list[Finding]:
-        """Return the findings in the script, which would run after all scripts reviewed so far."""
+        """Return the findings in the script, which would run after all scripts reviewed so far.
+
+        The operations of its upgrade() are then applied to the known tables.
+        """
         revision = self.recorded(script)
         found = list(self._found(revision))
         assurances = Assurances(getattr(script.module, "safety_assured", {}), {rule.code for rule in RULES.values()})
@@ -164,11 +167,11 @@ def require_reviewed(plan: Plan, database: Database, mode: str) -> None:
 
 
 def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
-    """Raise ``loss``, the error for a loss that a running step found, or accept the loss.
+    """Raise ``loss``, an error about what the rebuild of a table in a running revision would lose, or accept the loss.
 
     The loss is accepted if ``mode`` (MIGRATION_REVIEW) is off or warn, which logs the loss, or if the script's
-    safety_assured lists rebuild-loses. Before an upgrade the review finds most losses; downgrades are not reviewed
-    before they run.
+    safety_assured lists rebuild-loses with a reason. Before an upgrade the review finds most losses; downgrades are not
+    reviewed before they run.
     """
     if mode == "off" or "rebuild-loses" in Assurances(getattr(script.module, "safety_assured", None)).codes:
         return
@@ -183,8 +186,8 @@ def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
 def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
     """Return the error that lists the blocking findings, with the safety_assured lines that acknowledge them.
 
-    No line is offered for transaction-control on databases where a failed step is rolled back and retried: there the
-    run stops such a script even if it is acknowledged.
+    No line is offered for transaction-control on databases where a failed revision is rolled back and retried: there
+    the run stops such a script even if it is acknowledged.
     """
     error = UnsafeError(findings[0].message, findings[0].instead)
     files = dict.fromkeys(finding.file for finding in findings)
@@ -194,7 +197,10 @@ def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
 
 
 def _in_one(findings: list[Finding], never: set[str]) -> str:
-    """Return the findings of one script as text, and a safety_assured line with their codes but without ``never``."""
+    """Return the findings of one script as text, and a safety_assured line with their codes, except codes in ``never``.
+
+    The line is left out if all codes are in ``never``.
+    """
     told = "\n".join(f"{finding.message}\nInstead: {finding.instead}" for finding in findings)
     assurable = [finding for finding in findings if finding.code not in never]
     if not assurable:
