@@ -294,6 +294,10 @@ def test_missing_program(project: Project, engine: Engine) -> None:
     assert FIRST in project.ok("current")
     project.ok("-x", "backup=never", "upgrade")
     assert "    flask db -x backup=never downgrade -1\n" in failed(project, "downgrade", PATH="/nowhere")
+    project.ok("backup")
+    (backup,) = found(project)
+    said = failed(project, "restore", "--yes", backup, PATH="/nowhere")
+    assert (True, False) == ("is not installed" in said, "is not a complete backup" in said), said
 
 
 def limited(project: Project, size: int, *args: str) -> "subprocess.CompletedProcess[str]":

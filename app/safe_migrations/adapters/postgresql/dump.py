@@ -73,8 +73,8 @@ class Dump:
 
     def verify(self, file: Path) -> None:
         """Raise MigrationError if pg_restore cannot read all of ``file``."""
+        read = [program("pg_restore", package=PACKAGE), f"--file={os.devnull}", str(file)]
         try:
-            read = [program("pg_restore", package=PACKAGE), f"--file={os.devnull}", str(file)]
             with running(read, PACKAGE, stdin=subprocess.DEVNULL):
                 pass
         except MigrationError as error:
