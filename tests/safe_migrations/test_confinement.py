@@ -290,7 +290,9 @@ def test_user_of_the_copy(project: Project, place: Place, backend: str) -> None:
 
 @on_servers
 def test_user_with_rights_elsewhere(place: Place, backend: str) -> None:
-    """A user with rights outside of the database is refused; one with rights there only is accepted."""
+    """A user with rights outside of the database is refused, and on PostgreSQL so is a database with a foreign data
+    wrapper; a user with rights there only is accepted.
+    """
     user, password = f"u{uuid4().hex[:8]}", "secret"
     account = user if backend == "postgresql" else f"'{user}'@'%'"
     made = {"mysql": f"CREATE USER {account} IDENTIFIED BY '{password}'"}
@@ -319,9 +321,14 @@ def test_user_with_rights_elsewhere(place: Place, backend: str) -> None:
             place.run(place.engine, revoke + account)
         with engine.connect() as connection:
             databases.confine(connection)
+        if backend == "postgresql":
+            place.run(place.other, "CREATE EXTENSION postgres_fdw")
+            with engine.connect() as connection, pytest.raises(MigrationError, match="has a foreign data wrapper"):
+                databases.confine(connection)
     finally:
         engine.dispose()
         if backend == "postgresql":
+            place.run(place.other, "DROP EXTENSION IF EXISTS postgres_fdw")
             place.run(place.other, "ALTER DATABASE {other} OWNER TO {user}")
         run_on_server(place.server, f"DROP {'USER' if backend == 'mysql' else 'ROLE'} {account}")
 

@@ -8,13 +8,13 @@ from ..base import own_session
 from ..databases import Databases, login_of
 from .dump import DROP_ALL
 
-# pg_shdepend lists the objects that a role owns or has rights to, in all databases of the server. A foreign data
-# wrapper, such as that of dblink, reaches other servers.
+# pg_shdepend lists the objects that a role owns or has rights to, in all databases of the server.
 RIGHTS_ELSEWHERE = """
-SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR EXISTS (SELECT FROM pg_foreign_data_wrapper)
+SELECT rolname, rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication
        OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)
        OR EXISTS (SELECT FROM pg_shdepend s WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid
-                     AND dbid <> d.oid AND NOT (dbid = 0 AND classid = 'pg_database'::regclass AND objid = d.oid))
+                     AND dbid <> d.oid AND NOT (dbid = 0 AND classid = 'pg_database'::regclass AND objid = d.oid)),
+       EXISTS (SELECT FROM pg_foreign_data_wrapper)
   FROM pg_roles r, pg_database d WHERE rolname = session_user AND datname = current_database()
 """
 SEARCH_PATH = """SELECT replace(current_setting('search_path'), '"$user"', quote_ident(current_user))"""
@@ -115,8 +115,9 @@ class PostgreSQLDatabases(Databases):
 
         Such a wrapper, e.g. from an administrator's extension, reaches other servers.
         """
-        has_rights = connection.scalar(text(RIGHTS_ELSEWHERE))
-        user = connection.scalar(text("SELECT session_user"))
+        user, has_rights, has_wrapper = connection.execute(text(RIGHTS_ELSEWHERE)).one()
         connection.rollback()
         if has_rights:
             raise self.refused(f"the user {user} has rights outside of {self.engine.url.database}")
+        if has_wrapper:
+            raise self.refused(f"{self.engine.url.database} has a foreign data wrapper, which can reach other servers")
