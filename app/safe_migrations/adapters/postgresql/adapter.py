@@ -59,7 +59,11 @@ class PostgreSQL(Adapter):
         Dump(connection).verify(file)
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Drop everything and restore ``file`` in one transaction; the copy of a rehearsal is filled without one."""
+        """Drop everything in the database and restore ``file`` in one transaction.
+
+        If ``part`` is not Part.ALL, the database is the empty copy of a rehearsal: drop nothing, and commit each
+        statement. Log a warning for each extension that is missing afterwards, and for each subscription to refresh.
+        """
         connection.rollback()
         dump = Dump(connection)
         dump.load(file, connection.dialect.server_version_info or (), retry, part)
@@ -76,7 +80,10 @@ class PostgreSQL(Adapter):
 
     @contextmanager
     def hidden_rows_refused(self, connection: Connection) -> Iterator[None]:
-        """Turn ``row_security`` off in this block's transactions: a query then fails if a policy would hide rows."""
+        """Turn ``row_security`` off in this block's transactions: a query then fails if a policy would hide rows.
+
+        Roll back the transaction of ``connection`` before the block and after it.
+        """
 
         def begin(connection: Connection) -> None:
             connection.exec_driver_sql("SET LOCAL row_security = off")
@@ -92,14 +99,18 @@ class PostgreSQL(Adapter):
         return PostgreSQLDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Return the schema as the catalog has it, and counts and fingerprints of the rows."""
+        """Return the schema as the catalog has it, and counts and fingerprints of the rows; end the transaction."""
         from .snapshot import taken
 
         return taken(connection)
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
-        """Yield an advisory lock, held by a separate session whose application_name has this process and machine."""
+        """Yield an advisory lock that is not taken yet; the session that takes it ends with the block.
+
+        The session is not that of ``connection``. Its application_name has the number of this process and the name of
+        this machine. Raise MigrationError if a connection pooler could give the session to others.
+        """
         with own_session(self.engine) as session:
             require_session(session, connection)
             name = f"flask db, process {os.getpid()} on {socket.gethostname()}"[:63]
@@ -113,7 +124,7 @@ class PostgreSQL(Adapter):
         return getattr(error.orig, "sqlstate", None) == "55P03"
 
     def limit_lock_waits(self, connection: Connection, retry: RetryPolicy) -> None:
-        """Set ``lock_timeout`` in the current transaction; by default PostgreSQL waits forever."""
+        """Set ``lock_timeout`` to ``retry.seconds`` in the current transaction; else PostgreSQL waits forever."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{retry.milliseconds}ms'")
 
     def in_transaction(self, connection: Connection) -> bool:
@@ -124,7 +135,8 @@ class PostgreSQL(Adapter):
     def blockers(self, connection: Connection) -> tuple[str, str]:
         """Return a description of the session with the oldest transaction in this database, and SQL that ends it.
 
-        The session of ``connection`` does not count. Return two empty strings if no other has a transaction.
+        The session of ``connection`` does not count; its transaction is rolled back. Return two empty strings if no
+        other session has a transaction.
         """
         found = connection.execute(
             text(
@@ -170,7 +182,7 @@ class PostgreSQL(Adapter):
         """Limit lock waits in each transaction; before CREATE INDEX CONCURRENTLY, drop an invalid index of its name.
 
         In an autocommit block, waits have no limit: CREATE INDEX CONCURRENTLY does not block others while it waits, and
-        a time-out would leave an invalid index.
+        a time-out would leave an invalid index. The yielded function does nothing; other databases need it.
         """
 
         def begin(connection: Connection) -> None:
@@ -199,4 +211,4 @@ def _drop_invalid_index(connection: Connection, index: str, table: str) -> None:
     )
     if name := connection.scalar(invalid, {"table": table, "index": index}):
         connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {name.replace('%', '%%')}")
-        log.info("Dropped the invalid index %s, left by a run that failed or was killed", name)
+        log.info("Dropped the invalid index %s, left by a CREATE INDEX CONCURRENTLY that failed or was killed", name)

@@ -71,7 +71,7 @@ class PostgreSQLDatabases(Databases):
     def drop(self, connection: Connection, name: str) -> bool:
         """Drop the database ``name`` and its role. Return False if the database did not exist.
 
-        From PostgreSQL 13 on, ``WITH (FORCE)`` ends the sessions in it.
+        From PostgreSQL 13 on, ``WITH (FORCE)`` ends the sessions in it. An older server raises DBAPIError.
         """
         found = self.has(connection, name)
         force = " WITH (FORCE)" if (connection.dialect.server_version_info or ()) >= (13,) else ""
@@ -102,9 +102,9 @@ class PostgreSQLDatabases(Databases):
         return found is not None
 
     def server(self, connection: Connection) -> str:
-        """Return the time when the server started, in microseconds.
+        """Return the time when the server started, in seconds since 1970, with the microseconds after the point.
 
-        Its system identifier would not do: a server that runs on a copy of the files has the same.
+        The server's system identifier would not do: another server that runs on a copy of the files has the same.
         """
         found = str(connection.scalar(text("SELECT extract(epoch FROM pg_postmaster_start_time())")))
         connection.rollback()

@@ -52,10 +52,11 @@ class Dump:
         self.password: str = info.password
 
     def write(self, file: Path, part: Part) -> None:
-        """Write ``part`` of the database to ``file`` with ``pg_dump -Fc``. Raise MigrationError if that fails.
+        """Write ``part`` of the database to ``file`` with ``pg_dump -Fc``.
 
-        Subscriptions are omitted: in a copy they would receive the rows of the publisher, and their replication slots
-        are at the publisher, not in the dump.
+        Raise MigrationError if that fails, OSError if the disk of ``file`` is full. Subscriptions are omitted: in a
+        copy they would receive the rows of the publisher, and their replication slots are at the publisher, not in the
+        dump.
         """
         wanted = ["--schema-only"] if part is Part.SCHEMA else []
         args = ["--format=custom", "--no-subscriptions", *wanted, f"--file={file}"]
@@ -83,9 +84,10 @@ class Dump:
     def load(self, file: Path, server: tuple[Any, ...], retry: RetryPolicy, part: Part) -> None:
         """Restore ``file``: run the output of pg_restore in psql. Raise MigrationError if that fails.
 
-        A backup (Part.ALL) is restored in one transaction, after everything has been dropped in it. The copy of a
-        rehearsal is empty before. There each statement commits, so that no transaction needs more locks than the server
-        has, and this user owns everything, so that no object has more privileges. ``server`` is the server's version.
+        A backup (Part.ALL) is restored in one transaction, which first drops everything in the database. For a
+        rehearsal (any other ``part``) the database must be empty. Then each statement commits, so that no transaction
+        needs more locks than the server allows; and the owners and privileges in the dump are left out, so that the
+        user of the rehearsal owns all objects. ``server`` is the server's version.
         """
         begin, end, options = ["SET synchronous_commit = off;"], "", ["--no-owner", "--no-privileges"]
         if part is Part.ALL:
@@ -108,7 +110,8 @@ class Dump:
                 raise
             raise ToolError(
                 f"the server cannot lock all objects of the database in one transaction: {error.what}",
-                "as an administrator, allow more locks, restart the server, and run the command again:",
+                "as an administrator, allow more locks with this statement, then restart the server and run the command"
+                " again:",
                 "ALTER SYSTEM SET max_locks_per_transaction = 1024;",
             ) from error
 
@@ -140,9 +143,10 @@ class Dump:
 
 
 def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
-    """Yield the output of pg_restore, changed for psql.
+    """Yield the output of pg_restore in pieces, changed so that psql can run it on a server of version ``server``.
 
-    The search path stays, and an extension that this user may not create raises no error.
+    The statement that empties the search path is left out, and so is a setting that the server does not have. An
+    extension that this user may not create raises no error.
     """
     head = True
     while piece := dump.readline(PIECE) if head else dump.read(PIECE):
@@ -155,9 +159,9 @@ def _script(dump: IO[bytes], server: tuple[Any, ...]) -> Iterator[bytes]:
 
 
 def _if_allowed(statement: bytes) -> bytes:
-    """Return SQL that runs ``statement``, and ignores the error if the user lacks the right to.
+    """Return SQL that runs ``statement``, which creates an extension or comments on one.
 
-    The statement creates an extension or comments on one. The extension may exist already, or not be needed.
+    It ignores the error if the user lacks the right, or the extension does not exist: it may not be needed.
     """
     handled = b"EXCEPTION WHEN insufficient_privilege OR undefined_object THEN NULL"
     return b"DO $safe$ BEGIN %b %b; END $safe$;\n" % (statement.strip(), handled)

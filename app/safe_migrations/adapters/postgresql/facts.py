@@ -45,7 +45,7 @@ class PostgreSQLFacts(Facts):
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
         """Return True if changing a column's type from ``old`` to ``new`` rewrites the table, which blocks reads.
 
-        A larger size does not rewrite it, e.g. VARCHAR(20) to VARCHAR(80).
+        A larger size does not rewrite it, e.g. VARCHAR(20) to VARCHAR(80). Return True if ``old`` is None.
         """
         was, becomes = self.kind(old), self.kind(new)
         if was is None or becomes is None or was == becomes:
@@ -67,7 +67,7 @@ class PostgreSQLFacts(Facts):
         return f"ALTER TABLE {self.quoted(table, schema)} RENAME CONSTRAINT {self.quoted(old)} TO {self.quoted(new)}"
 
     def enum(self, kind: TypeEngine[Any]) -> tuple[str, str] | None:
-        """Return the quoted name of an enum and its CREATE TYPE; None for any other type."""
+        """Return the quoted name and the CREATE TYPE of the enum that enum_type() returns; None if that is None."""
         here = self.enum_type(kind)
         if here is None:
             return None
@@ -76,6 +76,7 @@ class PostgreSQLFacts(Facts):
     def add_enum_value_sql(self, name: str, value: str, before: str | None = None) -> str:
         """Return the SQL that adds a value to the enum type ``name``, at the end or before the value ``before``.
 
+        The name is SQL, as quoted() returns it; the values are plain texts. The SQL does nothing if the value exists.
         From version 12 on it can run in a transaction, but the same transaction cannot use the new value.
         """
         literal = value.replace("'", "''")
@@ -83,7 +84,10 @@ class PostgreSQLFacts(Facts):
         return f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{literal}'{place}"
 
     def enum_type(self, kind: TypeEngine[Any]) -> ENUM | None:
-        """Return ``kind`` as an enum type, or the enum type of its items if it is an array; None for any other type."""
+        """Return the enum type of ``kind``, or of its items if it is an array; None for any other type.
+
+        An enum without a name is not a type of its own: return None for it too.
+        """
         here = enum_of(getattr(kind, "item_type", kind), self.dialect)
         return here if isinstance(here, ENUM) and here.name else None
 

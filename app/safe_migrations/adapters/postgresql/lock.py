@@ -22,7 +22,8 @@ class AdvisoryLock(Lock):
     def take(self) -> bool:
         """Try to take the lock without waiting. Return False if another session holds it.
 
-        A statement that waits has a snapshot, so CREATE INDEX CONCURRENTLY in the other session would wait for it.
+        Waiting would block the other session: a statement that waits has a snapshot, and CREATE INDEX CONCURRENTLY
+        waits until older snapshots are gone.
         """
         return bool(self.connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": self.key}))
 
