@@ -185,7 +185,7 @@ def test_orphans(project: Project, engine: Engine) -> None:
     done = project.db("upgrade")
     assert (1, True) == (
         done.returncode,
-        "row 1 of pet would refer to a row of user that does not exist (1 such rows)." in done.stderr,
+        "a row of pet with rowid 1 would refer to a row of user that does not exist (1 such rows)." in done.stderr,
     )
     assert before == state(engine)
     assert "\n    SELECT * FROM pet WHERE rowid IN (1);\n" in done.stderr

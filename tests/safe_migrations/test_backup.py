@@ -331,7 +331,7 @@ def test_no_room(project: Project, engine: Engine, backend: str, limit: int) -> 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_no_room_for_the_database(project: Project, engine: Engine) -> None:
-    """If the database cannot be written completely, a restore says so, and nothing is changed."""
+    """If the disk has no room for the restored database, a restore says so, and nothing is changed."""
     run(engine, "CREATE TABLE large AS SELECT zeroblob(200000) AS content")
     project.ok("backup")
     (large,) = found(project)
@@ -340,7 +340,7 @@ def test_no_room_for_the_database(project: Project, engine: Engine) -> None:
         connection.connection.execute("VACUUM")
     before = state(engine)
     said = limited(project, 100000, "restore", "--yes", large).stderr
-    assert "test.db could not be written completely" in said
+    assert "test.db could not be replaced: " in said
     assert "cannot write to the backup folder" not in said
     assert before == state(engine)
 

@@ -66,7 +66,10 @@ class SQLite(Adapter):
         return "sqlite", sqlite3.sqlite_version
 
     def has_rows(self, connection: Connection) -> bool:
-        """Return True if a table of the app has rows; always False for a database in memory, which needs no backup."""
+        """Return True if a table of the app has a row, or cannot be read.
+
+        Return False for a database in memory, which needs no backup.
+        """
         return not isinstance(self.engine.pool, StaticPool) and super().has_rows(connection)
 
     def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
@@ -77,7 +80,7 @@ class SQLite(Adapter):
             backup.write(driver_connection(connection), file, retry)
 
     def verify(self, _connection: Connection, file: Path) -> None:
-        """Raise MigrationError if the backup ``file`` is damaged or incomplete, according to integrity_check."""
+        """Raise MigrationError if the backup ``file`` is damaged, cut off or not a SQLite database."""
         backup.verify(file)
 
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, _part: Part = Part.ALL) -> None:

@@ -30,7 +30,7 @@ def file_of(engine: Engine) -> str:
 def write(connection: sqlite3.Connection, file: Path, retry: RetryPolicy) -> None:
     """Copy the database into ``file``.
 
-    Raise MigrationError if the database stays locked, OSError if the disk is full.
+    Raise MigrationError if the database stays locked, OSError if the disk is full or fails.
     """
     try:
         with closing(sqlite3.connect(file)) as target:
@@ -79,7 +79,7 @@ def verify(file: Path) -> None:
 def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:
     """Replace the database with ``file``, in one transaction.
 
-    Raise MigrationError if the database stays locked or its disk is full.
+    Raise MigrationError if the database stays locked, or its disk is full or fails.
     """
     with closing(_opened(file)) as source:
         try:
@@ -88,7 +88,7 @@ def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None
             if not _is_disk_error(error):
                 raise
             raise MigrationError(
-                f"the database {_path(connection)} could not be written completely: {error}.",
+                f"the database {_path(connection)} could not be replaced: {error}.",
                 "free space on its disk, then run the command again.",
             ) from error
 

@@ -23,7 +23,8 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
     """Do not enforce foreign keys in the block; before COMMIT, raise MigrationError if a transaction added orphans.
 
     An orphan is a row that refers to a missing parent row. With foreign keys enforced, batch mode would run ON DELETE
-    CASCADE, because it drops a table to rebuild it. Call this outside a transaction.
+    CASCADE, because it drops a table to rebuild it. If ``connection`` does not enforce foreign keys anyway, orphans are
+    not looked for. Call this outside a transaction; one that is open at the end of the block is rolled back.
     """
     below = driver_connection(connection)
     (enforced,) = below.execute("PRAGMA foreign_keys").fetchone()
@@ -41,12 +42,13 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
         new = [orphan for orphan in found if orphan not in known]
         child, row, parent, _key = new[0]
         rows = ", ".join(str(orphan[1]) for orphan in new[:SHOWN] if orphan[0] == child)
-        where = f" WHERE rowid IN ({rows})" if row is not None else ""  # a table WITHOUT ROWID has none
+        # A table WITHOUT ROWID has none.
+        which, where = ("", "") if row is None else (f" with rowid {row}", f" WHERE rowid IN ({rows})")
         raise MigrationError(
-            f"the run would break a foreign key: row {row} of {child} would refer to a row of {parent} that does not"
-            f" exist ({len(found) - len(before)} such rows).",
-            f"change the script so that it deletes or updates these rows of {child}, or keeps the rows of {parent}."
-            " The run was rolled back; to see the rows as they are now:",
+            f"the run would break a foreign key: a row of {child}{which} would refer to a row of {parent} that does"
+            f" not exist ({len(found) - len(before)} such rows).",
+            f"change the script so that it deletes or updates such rows of {child}, or keeps the rows of {parent}."
+            f" The run was rolled back; to see the rows of {child} as they are now:",
             f"SELECT * FROM {connection.dialect.identifier_preparer.quote(child)}{where};",
         )
 
@@ -60,7 +62,10 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
 
 
 def _orphans(below: sqlite3.Connection) -> list[Orphan] | None:
-    """Return all rows that refer to a missing parent; None if SQLite cannot check a key whose parent is not unique."""
+    """Return all rows that refer to a missing parent.
+
+    Return None if SQLite cannot check that, because columns that a foreign key refers to are not unique.
+    """
     try:
         return list(below.execute("PRAGMA foreign_key_check"))
     except sqlite3.OperationalError:

@@ -37,7 +37,10 @@ class FileLock(Lock):
         self.path = path
 
     def take(self) -> bool:
-        """Take the lock and set the time of the file. Return False at once if another process holds the lock."""
+        """Take the lock and set the file's time of modification, for holder() of another process.
+
+        Return False at once if another process holds the lock.
+        """
         try:
             take(self.file)
         except OSError:
@@ -54,7 +57,10 @@ class FileLock(Lock):
             return False
 
     def holder(self) -> tuple[str, str]:
-        """Return since when another process holds the lock, and a shell command that kills this process."""
+        """Return since when another process has held the lock, and a shell command that kills that process.
+
+        The operating system does not tell whether the lock is free by now.
+        """
         since = datetime.fromtimestamp(os.fstat(self.file).st_mtime)
         return f"another process, since {since:%H:%M:%S}", f"fuser -k {shlex.quote(str(self.path))}"
 

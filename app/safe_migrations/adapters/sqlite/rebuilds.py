@@ -45,7 +45,10 @@ class RebuildImpl(SQLiteImpl):
     rebuild: "Rebuild | None" = None
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
-        """Correct the new table before Alembic creates it, and refuse a rebuild that would lose something."""
+        """Sort the constraints and indexes of the new table, and keep its generated columns, before Alembic creates it.
+
+        Refuse a rebuild that would lose something.
+        """
         super().prep_table_for_batch(batch_impl, table)
         assert batch_impl.new_table is not None
         for constraint in sorted(batch_impl.new_table.constraints, key=_in_order):  # a set has no order
@@ -87,7 +90,7 @@ def _in_order(constraint: Constraint) -> tuple[str, ...]:
 
 
 class Rebuild:
-    """The rebuild of one table: what to check before, and what to recreate afterwards.
+    """The rebuild of one table: creating the object checks what would be lost, and recreate() ends the rebuild.
 
     ``text`` is the table's CREATE TABLE. ``refuse`` is called with an UnsafeError for each loss.
     """
@@ -143,7 +146,7 @@ class Rebuild:
         try:
             new = TableText.of(str(CreateTable(batch.new_table).compile(dialect=self.dialect)))
         except CompileError as error:
-            raise not_rebuilt(self.table, summary(error)) from error
+            raise not_rebuilt(self.table, f"this fails: {summary(error)}") from error
         named = {clause.name for clause in new.clauses if clause.kind}
         read = {str(each.name).lower() for each in batch.table.constraints if each.name}
         changed = (read if batch.reflected else {clause.name for clause in self.old.clauses if clause.kind}) - named
@@ -183,7 +186,8 @@ class Rebuild:
                 raise UnsafeError(
                     f"changing {self.table}.{name} to {new.type.compile(self.dialect)} would turn"
                     f" {changed[0]!r} into {changed[1]!r} (change-type).",
-                    "correct such values, or add a new column and backfill it; nothing was changed. To see the values:",
+                    "correct such values, or add a new column and backfill it; nothing was changed. To list all"
+                    " values of the column:",
                     f"SELECT {column} FROM {double_quoted(self.table)};",
                 )
 
@@ -211,7 +215,8 @@ class Rebuild:
     def recreate(self) -> None:
         """Recreate the indexes and triggers that Alembic does not, and restore the last number of AUTOINCREMENT.
 
-        Refuse the rebuild if rows are missing, or if a view or trigger no longer works.
+        Raise UnsafeError if rows are missing. Refuse the rebuild if an index or trigger cannot be recreated, or if a
+        view or trigger no longer works.
         """
         if (rows := self._count_rows()) != self.rows:
             raise UnsafeError(
@@ -232,7 +237,7 @@ class Rebuild:
                     UnsafeError(
                         f"{what} would not work after this change: {failure} (rebuild-loses).",
                         "in the script, drop it before this change and create a corrected one after it. Nothing was"
-                        " changed; to see its present SQL:",
+                        " changed; to see the SQL of all views and triggers:",
                         "SELECT name, sql FROM sqlite_master WHERE type IN ('view', 'trigger');",
                     )
                 )
@@ -279,15 +284,17 @@ def not_rebuilt(table: str, why: str) -> UnsafeError:
     """Return the error for a table that cannot be rebuilt without a loss; ``why`` says what would be lost or fail."""
     return UnsafeError(
         f"SQLite has to rebuild {table}, and {why} (rebuild-loses).",
-        "pass the complete new definition of the table to batch_alter_table(); nothing was changed:",
-        f"with op.batch_alter_table({table!r}, copy_from=sa.Table(...), table_args=(...)) as batch_op:",
+        "pass the whole table as it is now in copy_from, or only what would be lost in table_args and table_kwargs;"
+        " nothing was changed:",
+        f"with op.batch_alter_table({table!r}, copy_from=sa.Table(...)) as batch_op:",
     )
 
 
 def _not_recreated(table: str, kind: str, name: str, failure: str) -> UnsafeError:
     return UnsafeError(
         f"the {kind} {name} of {table} cannot be recreated after this change: {failure} (rebuild-loses).",
-        f"in the script, drop the {kind} before this change and create a corrected one after it; nothing was changed:",
+        f"in the script, create a corrected {kind} after this change, and before it drop the present one with this line"
+        " (nothing was changed):",
         f"op.execute('DROP {kind.upper()} {name}')",
     )
 

@@ -72,9 +72,10 @@ class TableText:
 
     @property
     def generated(self) -> dict[str, str]:
-        """Return the expression of each generated column, as written, e.g. ``{"total": "price * amount"}``.
+        """Return the expression of each generated column, as written, by the column's name in lower case.
 
-        SQLAlchemy reads none without the words GENERATED ALWAYS, and too much if more text follows on the line.
+        For example ``{"total": "price * amount"}``. SQLAlchemy reads none without the words GENERATED ALWAYS, and too
+        much if more text follows on the line.
         """
         columns = (clause for clause in self.clauses if not clause.kind)
         return {clause.name: found.text for clause in columns for found in clause.inside("AS")}
