@@ -31,7 +31,7 @@ __all__ = ["ADAPTERS", "OWN_TABLES", "SCRATCH", "Adapter", "Lock", "Part", "adap
 
 
 def adapter_of(engine: Engine) -> Adapter:
-    """Return the adapter of the database behind ``engine``."""
+    """Return the adapter of the database behind ``engine``. Raise KeyError if ADAPTERS does not have its dialect."""
     module, _, name = ADAPTERS[engine.dialect.name].rpartition(".")
     adapter: Adapter = getattr(import_module(f"{__name__}.{module}"), name)(engine)
     return adapter
@@ -40,14 +40,14 @@ def adapter_of(engine: Engine) -> Adapter:
 def product_and_version(target: str, setting: str = "MIGRATION_TARGETS") -> tuple[str, tuple[int, ...]]:
     """Return product and lowest version of a target: ``("mysql", (8, 0, 16))`` for ``mysql>=8.0.16``.
 
-    The version is empty if the target has none. Raise MigrationError, which names ``setting``, if ``target`` is not
-    written like that, or its product is unknown.
+    The version is an empty tuple if the target has none; ``postgres`` means postgresql. Raise MigrationError, which
+    names ``setting``, if the target has another form, or a product that is not in ADAPTERS.
     """
     found = re.fullmatch(r"\s*(?P<product>\w+)\s*(?:>=\s*(?P<version>\d+(?:\.\d+)*))?\s*", target)
     product = {"postgres": "postgresql"}.get(found["product"], found["product"]) if found else ""
     if found is None or product not in ADAPTERS:
         raise MigrationError(
-            f"{setting} names {target.strip()!r}, which is not a database that a review knows.",
+            f"{setting} names {target.strip()!r}, which is not a database product such as mysql, or mysql>=8.0.",
             f"name one or more of {', '.join(ADAPTERS)}, each with its lowest version or without:",
             f"flask db review {setting} 'mysql>=8.0'" if setting.startswith("-") else f"export {setting}='mysql>=8.0'",
         )

@@ -112,14 +112,15 @@ class Lock(ABC):
         """Try to take the lock without waiting. Return False if another process holds it."""
 
     def is_held(self) -> bool:
-        """Return True if this process still holds the lock. Must be fast: a run calls it after each step."""
+        """Return True if this process still holds the lock. Must be fast: it is called after each revision."""
         return True
 
     @abstractmethod
     def holder(self) -> tuple[str, str]:
-        """Return a description of the lock's holder, and a command that ends the holder.
+        """Return a description of the lock's holder, and SQL or a shell command that ends the holder.
 
-        Return two empty strings if the lock is free.
+        Call it after take() has returned False. If the lock is free by then, return two empty strings, or, if the
+        database cannot tell that, the same as before.
         """
 
 
@@ -150,8 +151,8 @@ class Adapter(ABC):
     def options(self, _judge: Callable[[UnsafeError], None]) -> dict[str, Any]:
         """Return options for Alembic's ``context.configure()``, e.g. whether each revision is a transaction of its own.
 
-        An adapter that finds a loss of data only while a step runs calls ``judge`` with the error. ``judge`` raises the
-        error, or returns if the user has accepted the loss.
+        An adapter that finds only while a revision runs that data would be lost calls ``judge`` with an UnsafeError.
+        ``judge`` raises this error, or returns if the user has accepted the loss.
         """
         return {"transactional_ddl": True}
 
@@ -218,16 +219,20 @@ class Adapter(ABC):
     def lock(self, connection: Connection, what: str) -> AbstractContextManager[Lock]:
         """Yield a lock of this database that is not taken yet; release it when the block ends.
 
-        ``what`` is upgrade or rehearsal: two locks that do not exclude each other. A run uses ``connection`` for its
-        steps; the lock may use the same connection, or one of its own.
+        ``what`` is upgrade or rehearsal: two locks that do not exclude each other. The command runs its revisions on
+        ``connection``; the lock may use the same connection, or one of its own.
         """
 
     @abstractmethod
     def is_lock_timeout(self, error: DBAPIError) -> bool:
-        """Return True if ``error`` says that a statement waited too long for a lock on a row, a table or the file."""
+        """Return True if ``error`` says that a statement waited too long for a lock, e.g. on a row or a table."""
 
     def in_transaction(self, connection: Connection) -> bool:
-        """Return True if a transaction is open according to the driver: SQLAlchemy does not notice a COMMIT in SQL."""
+        """Return True if a transaction is open on ``connection``.
+
+        By default, return what SQLAlchemy assumes, which does not notice a COMMIT in SQL. If the driver notices it, the
+        adapter asks the driver.
+        """
         return connection.in_transaction()
 
     def limit_lock_waits(self, _connection: Connection, _retry: RetryPolicy) -> None:
@@ -240,13 +245,14 @@ class Adapter(ABC):
 
     @abstractmethod
     def blockers(self, connection: Connection) -> tuple[str, str]:
-        """Return a description of the session with the oldest transaction, and the SQL that ends this session.
+        """Return a description of the other session with the oldest transaction, and the SQL that ends this session.
 
-        Return two empty strings if there is none, or the database does not show it.
+        Return two empty strings if there is none, or the database does not show it. The transaction of ``connection``
+        may be rolled back.
         """
 
     def waits_for_itself(self, _connection: Connection, _statement: str) -> bool:
-        """Return True if ``statement`` always times out in a transaction, because it waits for its own session."""
+        """Return True if ``statement`` in a transaction always times out: it waits for a lock of its own session."""
         return False
 
     @abstractmethod
@@ -272,28 +278,35 @@ class Adapter(ABC):
         return None
 
     def interrupted(self, connection: Connection) -> str:
-        """Return words about a run or restore that is in progress or was killed; an empty string without one."""
+        """Return a message if an upgrade, a downgrade or a restore is in progress or was killed.
+
+        Otherwise return an empty string. By default, only a restore is reported.
+        """
         file = self.broken_restore(connection)
         return f"a restore of {file} is running, or was interrupted" if file else ""
 
     def broken_restore(self, _connection: Connection) -> str:
-        """Return the backup file whose restore is running or was interrupted; an empty string if none is."""
+        """Return the path of the backup whose restore is running or was interrupted.
+
+        Return an empty string if there is none, and "FILE" if the path is not known.
+        """
         return ""
 
     def recover(self, connection: Connection, _retry: RetryPolicy) -> None:
-        """Undo the incomplete changes of a run that was killed. Raise HalfDoneError if some cannot be undone.
+        """Undo what a killed upgrade or downgrade left incomplete. Raise HalfDoneError if some of it cannot be undone.
 
-        Raise MigrationError if a restore was interrupted: only a restore that succeeds repairs the database then.
+        By default, undo nothing, because the database has rolled it back. Raise MigrationError if a restore was
+        interrupted: only a restore that succeeds repairs the database then.
         """
         self.require_restored(connection)
         connection.rollback()
 
     def require_restored(self, connection: Connection) -> None:
-        """Raise MigrationError if a restore was interrupted, so that the database is incomplete."""
+        """Raise MigrationError if a restore is running or was interrupted, so that the database is incomplete."""
         if file := self.broken_restore(connection):
             raise MigrationError(
-                "a restore was interrupted: this database is incomplete.",
-                "run the restore again, or restore another backup:",
+                "a restore is running or was interrupted: this database is incomplete.",
+                "wait until it has finished; if it was interrupted, restore this backup again, or another one:",
                 f"flask db restore {shlex.quote(file)}",
             )
 

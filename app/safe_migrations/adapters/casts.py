@@ -56,14 +56,20 @@ class Kind:
 
     @property
     def digits(self) -> float:
-        """Return how many digits the largest number has before the decimal point."""
+        """Return how many digits the largest integer or decimal has before the decimal point.
+
+        For any other family return ``size``.
+        """
         if self.family == "integer":
             return len(str(2 ** int(self.bits)))
         return inf if self.size == inf else self.size - self.scale
 
     @property
     def width(self) -> float:
-        """Return how many characters the longest value has when it is converted to text; infinity if unlimited."""
+        """Return how many characters the longest value has when it is converted to text; infinity if there is no limit.
+
+        A text with ``in_bytes`` is counted in bytes. Return infinity also for a family that has no entry in WIDTHS.
+        """
         if self.family in ("text", "binary"):
             return self.size
         if self.family == "enum":
@@ -116,9 +122,10 @@ def spelled(type_: TypeEngine[Any], dialect: str) -> str | None:
 
 
 def kind_of(type_: TypeEngine[Any] | None, dialect: str, kinds: Mapping[str, Kind]) -> Kind | None:
-    """Return the Kind of a type on ``dialect``, from ``kinds`` by its SQL name.
+    """Return the Kind of a type on ``dialect``: of an enum, one with its values.
 
-    Return None if ``type_`` is None, or the dialect cannot write it.
+    Of any other type, return the entry of ``kinds`` for its SQL name, with the size that the type gives, or a family of
+    its own if ``kinds`` has none. Return None if ``type_`` is None, or the dialect cannot write it.
     """
     text = None if type_ is None else spelled(type_, dialect)
     if type_ is None or text is None:
@@ -146,7 +153,7 @@ def kind_of_text(text: str, kinds: Mapping[str, Kind]) -> Kind:
 
 
 def enum_of(type_: TypeEngine[Any], dialect: str) -> EnumType | None:
-    """Return the enum as which the database stores the type, also that in a TypeDecorator.
+    """Return SQLAlchemy's enum for a type that the database stores as an ENUM, even if a TypeDecorator wraps it.
 
     Return None for any other type, e.g. an enum that is stored as VARCHAR.
     """
@@ -158,10 +165,11 @@ def enum_of(type_: TypeEngine[Any], dialect: str) -> EnumType | None:
 
 
 def cast(old: Kind | None, new: Kind | None, widening: frozenset[tuple[str, str]] = WIDENING) -> Cast:
-    """Return the effect on a column's values if its type changes from ``old`` to ``new``; None is an unknown type.
+    """Return the effect on a column's values if its type changes from ``old`` to ``new``.
 
-    ``widening`` has the pairs of families that keep all values. A text without a maximum length keeps the values of
-    every type but binary.
+    None as ``old``, for a type that could not be read, counts as a text without a maximum length; None as ``new`` gives
+    LOSES. ``widening`` has the pairs (old, new) of families that keep all values. A text without a maximum length keeps
+    the values of every type but binary.
     """
     if new is None:
         return Cast.LOSES
@@ -202,9 +210,9 @@ def _fits(it_does: bool) -> Cast:
 
 
 def exceeds_size(old: Kind, new: Kind, column: ColumnElement[Any]) -> ColumnElement[bool] | None:
-    """Return an SQL condition that selects values of ``column`` that are too large for the kind ``new``.
+    """Return an SQL condition that selects values of ``column`` that are too large or too precise for ``new``.
 
-    Return None if these kinds are not compared by size.
+    Return None unless both kinds are texts, or both are integers or decimals.
     """
     if old.family == new.family == "text":
         return (func.octet_length(column) if new.in_bytes else func.char_length(column)) > new.size

@@ -51,8 +51,8 @@ def program(*names: str, package: str) -> str:
 def running(args: list[str], package: str, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a program with Popen's ``options``, yield its process, and wait for its end; kill it if the block raises.
 
-    Raise ToolError with the program's own message if its exit status is not 0. ``package`` is the one to install if
-    the program is too old.
+    Raise ToolError with the program's own message if its exit status is not 0, or OSError if it could not write a
+    backup because the disk is full. The error names ``package`` if a newer version of the program would help.
     """
     with tempfile.TemporaryFile() as stderr:
         options["env"] = {**os.environ, "LC_ALL": "C", **options.get("env", {})}
@@ -143,7 +143,8 @@ def _failure(path: str, status: int, stderr: str, package: str) -> ToolError:
     if RIGHTS.search(words):
         return ToolError(
             what,
-            "give the user the missing right, as an administrator, or run the command as one:",
+            "let an administrator give the user the missing right; or log in as an administrator, with this line, and"
+            " run the command again:",
             "export DATABASE_URL=DIALECT://ADMINISTRATOR:PASSWORD@SERVER/DATABASE",
         )
     return ToolError(what, "remove the cause that this message names, then run the command again.")

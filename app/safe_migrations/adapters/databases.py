@@ -101,8 +101,8 @@ class Databases(ABC):
         """Return the error of a rehearsal that failed with ``what``, maybe because its user has too few rights."""
         return MigrationError(
             what,
-            "if the cause is that the user of the copy has rights only there, rehearse on a separate server, from which"
-            " nothing else can be reached:",
+            "if the cause is that the rehearsal's user has rights only in the scratch database, rehearse on a separate"
+            " server, from which nothing else can be reached:",
             f"export MIGRATION_REHEARSAL_URL={self.engine.dialect.name}://USER:PASSWORD@OTHER_SERVER",
         )
 

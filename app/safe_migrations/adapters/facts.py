@@ -12,7 +12,7 @@ from .dialects import dialect_of
 
 
 class Facts:
-    """The behaviour of one product at ``version``, or else at its oldest version that is still maintained.
+    """The behaviour of one product at ``version``; if that is empty, at its oldest version that is still maintained.
 
     The values of attributes here are the safe assumptions; the subclass of a product overrides them.
     """
@@ -103,7 +103,7 @@ class Facts:
     def spelled(self, type_: TypeEngine[Any] | None) -> str:
         """Return a type as CREATE TABLE writes it, e.g. VARCHAR(80).
 
-        Return the name of its Python class if the dialect cannot write it.
+        Return the name of its Python class if the dialect cannot write it, and "an unknown type" for None.
         """
         return "an unknown type" if type_ is None else spelled(type_, self.dialect) or type(type_).__name__
 
@@ -113,7 +113,10 @@ class Facts:
         return Cast.KEEPS if found is Cast.SHRINKS and not self.sizes_hold else found
 
     def rewrites(self, old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
-        """Return True if changing a column's type from ``old`` to ``new`` rewrites the table, which blocks reads."""
+        """Return True if changing a column's type from ``old`` to ``new`` rewrites the table, which blocks reads.
+
+        By default, return True unless both have the same Kind, also if ``old`` is None.
+        """
         kind = self.kind(old)
         return kind is None or kind != self.kind(new)
 
@@ -123,7 +126,10 @@ class Facts:
         return dialect_of(self.dialect)
 
     def default(self, default: FetchedValue | None) -> str:
-        """Return the SQL of a server_default, as CREATE TABLE has it after DEFAULT; empty if there is no default."""
+        """Return the SQL of a server_default, as CREATE TABLE has it after DEFAULT.
+
+        Return an empty string for None, and for what is not a DEFAULT, e.g. Computed or Identity.
+        """
         if not isinstance(default, DefaultClause):
             return ""
         column = Column("x", Integer(), server_default=default)
@@ -150,7 +156,7 @@ class Facts:
         return True
 
     def renaming(self, _kind: str, _table: str, _schema: str | None, _old: str, _new: str) -> str:
-        """Return the SQL that renames an index (``kind`` is ix) or a unique constraint (uq); empty if there is none."""
+        """Return the SQL that renames an index (``kind`` is ix) or a unique constraint (uq); empty if none does."""
         return ""
 
     def quoted(self, name: str, schema: str | None = None) -> str:
@@ -158,19 +164,20 @@ class Facts:
         return ".".join(self.sql_dialect.identifier_preparer.quote(part) for part in (schema, name) if part)
 
     def enum(self, _kind: TypeEngine[Any]) -> tuple[str, str] | None:
-        """Return the quoted name of an enum and its CREATE TYPE; None if enums are not separate types here."""
+        """Return the quoted name and the CREATE TYPE of the enum that enum_type() returns; None if that is None."""
         return None
 
     def enum_type(self, _kind: TypeEngine[Any]) -> Enum | None:
         """Return SQLAlchemy's type for an enum that is a separate type in the database, with name, schema and values.
 
-        Return None for any other type.
+        For an array, return that of its items. Return None for any other type.
         """
         return None
 
     def add_enum_value_sql(self, _name: str, _value: str, _before: str | None = None) -> str:
         """Return the SQL that adds a value to the enum type ``_name``, at the end or before the value ``_before``.
 
+        The name is SQL, as quoted() returns it; the values are plain texts. The SQL does nothing if the value exists.
         Return an empty string if enums are not separate types in the database.
         """
         return ""

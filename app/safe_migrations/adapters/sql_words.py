@@ -92,7 +92,8 @@ class Words:
     def name(self) -> tuple[str, str | None] | None:
         """Return the name at the beginning and its schema: ``("pet", "shop")`` for ``shop.pet``.
 
-        The schema is None if there is none or it is the default one. Return None if the first word is not a name.
+        The schema is None if there is none or it is the default one. Return None if the first word, or one after a
+        dot, is not a name.
         """
         names = []
         for at in range(0, len(self.words), 2):
