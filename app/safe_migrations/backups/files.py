@@ -48,7 +48,8 @@ def name_of(url: URL) -> str:
 class Backups:
     """The backup files of one database, ``NAME-UTC-REVISION[-by-hand]-CHECKSUM.SUFFIX`` in ``folder``.
 
-    A successful run keeps the newest ``keep`` automatic backups, and all that ``flask db backup`` made (by hand).
+    prune(), called after an upgrade, a downgrade or a restore, leaves ``keep`` automatic backups, and all that
+    ``flask db backup`` made (by hand).
     """
 
     adapter: Adapter
@@ -95,7 +96,10 @@ class Backups:
         return file
 
     def verify(self, database: Database, file: Path) -> None:
-        """Raise MigrationError if the backup ``file`` is damaged, incomplete, or does not have the name of a backup."""
+        """Raise MigrationError if the backup ``file`` is damaged, incomplete, or does not have the name of a backup.
+
+        Accept a backup of another database of the same product, and log that it is one.
+        """
         product, _ = database.product_and_version
         found = NAME.fullmatch(file.name)
         if found is None or found["suffix"] != self.adapter.suffix:
@@ -107,22 +111,23 @@ class Backups:
             log.info("%s is a backup of another database, %s", relative(file), found["database"])
 
     def prune(self, *spared: Path) -> None:
-        """Delete old automatic backups, except the newest ``keep`` and the files ``spared``. Call it after a success.
+        """Delete the oldest automatic backups until ``keep`` are left, but never the files ``spared``.
 
-        If failed attempts left several backups of one revision, all but the newest of them are deleted first.
+        If failed attempts left several backups of one revision, all but the newest of them are deleted first. Call this
+        only after a command that succeeded.
         """
         automatic = self._automatic()
         newest = {_revision(file): file for file in reversed(automatic)}
         automatic.sort(key=lambda file: newest[_revision(file)] != file)  # a stable sort: newest first among equals
         for file in automatic[self.keep :]:
             if not any(other.exists() and file.samefile(other) for other in spared):
-                _remove(file, f"only the newest {self.keep} are kept (MIGRATION_BACKUP_KEEP)")
+                _remove(file, f"only {self.keep} automatic backups are kept (MIGRATION_BACKUP_KEEP)")
 
     def drop_repeated(self, file: Path) -> None:
-        """Delete ``file``, the backup of a run that was rolled back, if the previous backup has the same revision.
+        """Delete ``file``, the backup of a run that was rolled back, if the one before it has the same revision.
 
-        A run that fails repeatedly would otherwise fill the disk. The backup of the first attempt stays, because later
-        attempts may have committed changes.
+        Backups by hand do not count. A run that fails repeatedly would otherwise fill the disk. The backup of the first
+        attempt stays, because later attempts may have committed changes.
         """
         before = next((other for other in self._automatic() if other.name < file.name), None)
         if before and _revision(before) == _revision(file):
@@ -157,7 +162,7 @@ def before_steps(backups: Backups, database: Database, plan: Plan, retry: RetryP
 
 
 def is_by_hand(file: Path) -> bool:
-    """Return True if ``flask db backup`` made the backup ``file``, rather than an upgrade or a restore."""
+    """Return True if ``flask db backup`` made the backup ``file``, rather than an upgrade, a downgrade or a restore."""
     found = NAME.fullmatch(file.name)
     return bool(found and found["by_hand"])
 
@@ -168,15 +173,18 @@ def restore_line(file: Path) -> str:
 
 
 def revision_in_name(heads: tuple[str, ...]) -> str:
-    """Return the heads as a part of a file name, e.g. ``1a2b+3c4d``; other characters become underscores."""
+    """Return the heads as a part of a file name, e.g. ``1a2b+3c4d``, or ``base`` if there are none.
+
+    Characters other than letters, digits, dots and plus signs become underscores.
+    """
     return re.sub(r"[^\w.+]+", "_", heads_in_words(heads, "+"))
 
 
 @contextmanager
 def private(file: Path) -> Iterator[None]:
-    """Create ``file`` empty and with mode 0600, and delete it at the end of the block, if it still has that name.
+    """Create ``file`` empty and with mode 0600, and delete it at the end of the block, unless it was renamed.
 
-    Raise MigrationError if the file cannot be created.
+    Delete an earlier file of that name first. Raise MigrationError if the file cannot be created.
     """
     try:
         with writing(file.parent):

@@ -16,11 +16,11 @@ from .files import Backups, restore_line
 
 
 def restore(backups: Backups, database: Database, using: Settings, file: Path) -> None:
-    """Back up the present state, then replace everything in the database with the verified backup ``file``.
+    """Back up the present state, then replace everything in the database with the backup ``file``.
 
-    The present state is not backed up if an earlier restore was interrupted, which left the database incomplete.
-    Raise MigrationError if the restore fails. A note on the error says that the database was not changed, or has the
-    command that restores the previous state.
+    The caller must have verified ``file``. The present state is not backed up if an earlier restore was interrupted,
+    which left the database incomplete. If the restore fails, raise its error, with a note that says that the database
+    was not changed, or that has the command that restores the previous state, if that was backed up.
     """
     adapter, connection = database.adapter, database.connection
     with locked(database, using.lock_wait):
@@ -42,7 +42,7 @@ def restore(backups: Backups, database: Database, using: Settings, file: Path) -
 
 
 def _load(database: Database, retry: RetryPolicy, file: Path) -> None:
-    """Replace the database with the backup ``file``. Raise MigrationError if a lock time-out remains after all retries.
+    """Replace the database with the backup ``file``. Raise MigrationError if the last retry ends in a lock time-out.
 
     The whole load is retried, except on MySQL and MariaDB, whose adapter retries each statement by itself.
     """
