@@ -21,7 +21,8 @@ class Loss:
 def differences(before: Objects, after: Objects) -> Iterator[str]:
     """Yield one line for each object that differs, e.g. ``index ix of pet is missing`` or ``column age of pet is new``.
 
-    A table that is missing or new gives one line, and none for its columns and indexes.
+    Missing means that only ``before`` has it, new that only ``after`` has it. A table that is missing or new
+    gives one line, and none for its columns and indexes.
     """
     changed = before.keys() ^ after.keys()
     tables = tuple(f" of {name.removeprefix('table ')}" for name in changed if name.startswith("table "))
@@ -98,7 +99,7 @@ def not_restored(before: Snapshot, back: Snapshot, known: set[str]) -> Iterator[
     """Yield one line for each table, column and counter whose data the downgrade did not restore.
 
     For example ``pet has 2 rows instead of 3``. Tables and columns in ``known``, whose loss is already reported, are
-    skipped.
+    skipped, and so are those that ``back`` does not have: differences() reports them.
     """
     for table, rows in before.tables.items():
         now = back.tables.get(table)

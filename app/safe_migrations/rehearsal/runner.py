@@ -72,13 +72,16 @@ class Rehearsal:
         self.script = ScriptDirectory.from_config(config)
 
     def steps(self, destination: str = "heads") -> list[Script]:
-        """Return the revisions that an upgrade to ``destination`` runs. Raise CommandError if it is unknown."""
+        """Return the revisions that an upgrade to ``destination`` runs.
+
+        Raise CommandError or RevisionError if no script has this revision.
+        """
         return upgrades(self.script, destination, self._heads())
 
     def run(self, steps: list[Script]) -> Iterator[Report]:
         """Rehearse the revisions ``steps`` in turn, and yield a report on each.
 
-        Stop if a revision is not applied at its end, because the next one cannot run without it.
+        Stop after a revision whose rehearsal ends without the revision applied: the next one cannot run without it.
         """
         before: Snapshot | None = None
         for revision in steps:
@@ -89,7 +92,10 @@ class Rehearsal:
                 return
 
     def drift(self) -> list[str]:
-        """Return the differences between models and database, e.g. ``add_table pet``; none unless it is at head."""
+        """Return the differences between models and database, e.g. ``add_table pet``.
+
+        Return an empty list if the database is not at head, because then it has to differ.
+        """
         found: list[str] = []
 
         def compare(heads: tuple[str, ...], migration_context: MigrationContext) -> list[RevisionStep]:
@@ -104,8 +110,8 @@ class Rehearsal:
     def _rehearse(self, revision: Script, report: Report, before: Snapshot) -> Snapshot | None:
         """Upgrade, downgrade and upgrade ``revision`` again, and add the results to ``report``.
 
-        Return the snapshot at the end, which is the next revision's ``before``; None if a step failed. A revision that
-        has no downgrade is only upgraded.
+        Return the snapshot at the end, which is the next revision's ``before``; None if the upgrade, the downgrade or
+        the second upgrade failed. A revision without a downgrade, or whose downgrade only raises, is only upgraded.
         """
         report.before = report.after = before.count
         report.up = self._run(revision, report, "upgrade")
@@ -143,7 +149,10 @@ class Rehearsal:
         return again
 
     def _irreversible_changes(self, before: Snapshot, after: Snapshot) -> dict[str, str]:
-        """Return the objects of ``before`` that no statement can change back, e.g. an enum with a new value."""
+        """Return name and description in ``before`` of each object that changed and that no SQL can change back.
+
+        An example is an enum with a new value.
+        """
         return {
             name: text
             for name, text in before.objects.items()
@@ -151,9 +160,9 @@ class Rehearsal:
         }
 
     def _run(self, revision: Script, report: Report, what: str) -> float | None:
-        """Run the step ``what`` (upgrade, downgrade or second upgrade) of ``revision``, and return its seconds.
+        """Run ``what`` (upgrade, downgrade or second upgrade) of ``revision``, and return how many seconds it took.
 
-        If the step fails, add a fault to ``report`` and return None.
+        If it fails, add a fault to ``report`` and return None.
         """
         step = RevisionStep(self.script.revision_map, revision, is_upgrade=what != "downgrade")
         started = time.monotonic()

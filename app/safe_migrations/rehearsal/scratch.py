@@ -45,14 +45,14 @@ def _empty_database(database: Database, given: URL | None) -> Iterator[URL]:
     """Yield the URL of an empty database for the copy; at the end, drop or empty that database.
 
     If ``given`` (MIGRATION_REHEARSAL_URL) names a database, use that. Otherwise create one on the server of ``given``,
-    or on the app's server, there with a user who has rights in the new database only.
+    or on the app's server if ``given`` is None. On the app's server also create a user with rights in this one only.
     """
     adapter = database.adapter
     name = _name(adapter.engine.url)
     if given is not None and _name(given) == name:
         raise MigrationError(
             "MIGRATION_REHEARSAL_URL names the app's own database.",
-            "name another database, or unset it, and the rehearsal creates one on the app's server:",
+            "set it to another database; or unset it, and the rehearsal creates a database on the app's server:",
             "unset MIGRATION_REHEARSAL_URL",
         )
     if given is not None and given.database:
@@ -79,8 +79,8 @@ def _empty_database(database: Database, given: URL | None) -> Iterator[URL]:
 def _existing_database(url: URL) -> Iterator[URL]:
     """Yield ``url``, an empty database that exists already, and empty it again at the end.
 
-    Until then the table SCRATCH marks the database. One that a killed rehearsal left with this mark is emptied first.
-    Raise MigrationError if any other database is not empty.
+    Until then the table SCRATCH marks the database. If a killed rehearsal left this table behind, the database is
+    emptied first. Raise MigrationError if the database is not empty and does not have this table.
     """
     engine = _engine(url)
     mark = Table(SCRATCH, MetaData(), Column("id", Integer))
@@ -93,7 +93,8 @@ def _existing_database(url: URL) -> Iterator[URL]:
             elif _has_anything(adapter, connection):
                 raise MigrationError(
                     f"MIGRATION_REHEARSAL_URL names {masked(url)}, which is not empty.",
-                    "name an empty database, which the rehearsal fills and empties again, or unset the setting:",
+                    "set it to an empty database, which the rehearsal fills and empties again; or unset it, and the"
+                    " rehearsal creates a database on the app's server:",
                     "unset MIGRATION_REHEARSAL_URL",
                 )
             mark.create(connection, checkfirst=True)
@@ -154,7 +155,10 @@ def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> 
 
 
 def _name(url: URL) -> str:
-    """Return the name of the scratch database (at most 63 bytes), e.g. ``_migration_rehearsal_app_1a2b3c4d``."""
+    """Return the name of the scratch database for the app's database at ``url``; it has at most 63 bytes.
+
+    For example ``_migration_rehearsal_app_1a2b3c4d``.
+    """
     return f"{SCRATCH}_{name_of(url)}".lower()
 
 
