@@ -24,6 +24,11 @@ from tests.conftest import FIRST, Project, copied, is_mariadb, revision, run_on_
 
 pytestmark = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 
+UNDONE = (
+    "An earlier run failed, was killed or lost its connection. Its unfinished revision was undone;"
+    " restored to their state before it: "
+)
+
 SCHEMA = [
     "CREATE TABLE owner (id INT PRIMARY KEY, code VARCHAR(9) UNIQUE, name VARCHAR(80))",
     r"""CREATE TABLE pet (
@@ -877,7 +882,7 @@ def upgrade(project: Project, attempt: Callable[..., list[str]]) -> Callable[[st
 
 def drop_saved(engine: Engine, told: list[str]) -> set[str]:
     """Drop the saved tables, which all have to be named, once; return the tables whose rows they have."""
-    pattern = r"(?:rows of the new table|by other sessions to) (\w+); .+ in the table (_migration_saved_\w+)"
+    pattern = r"(?:rows written to the new table|by other sessions to) (\w+); .+ in the table (_migration_saved_\w+)"
     named = re.findall(pattern, "\n".join(told))
     with engine.begin() as connection:
         found = [name for (name, _) in connection.exec_driver_sql("SHOW FULL TABLES") if "_migration_saved_" in name]
@@ -1131,7 +1136,7 @@ def test_table_that_was_replaced(upgrade: Callable[[str], list[str]], engine: En
         "raise RuntimeError('stop')"
     )
     stop, told = upgrade(body)
-    found = re.search(r"rows of the new table measure; they are in the table (\w+)", told)
+    found = re.search(r"rows written to the new table measure; they are in the table (\w+)", told)
     assert (stop, found is not None) == ("stop", True), told
     assert found
     with engine.begin() as connection:
@@ -1214,7 +1219,7 @@ def test_killed(project: Project, engine: Engine) -> None:
         assert (1, True) == (done.returncode, "Error: an upgrade or downgrade is " in done.stderr), done.stderr
     project.write(*revision("a1", FIRST, "pass"))
     told = project.ok("upgrade")
-    assert re.search("An earlier run was killed or disconnected. Rolled back: .*table pet, table measure", told)
+    assert re.search(rf"{UNDONE}.*table pet, table measure", told)
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
     with engine.begin() as connection:
         run(connection, ["CREATE TABLE _migration_saved_a (id INT PRIMARY KEY)"])
@@ -1233,7 +1238,7 @@ def test_killed_later(project: Project, engine: Engine) -> None:
     before = state(engine)
     assert ["('a1',)"] == before["rows of alembic_version"]
     project.write(*revision("b1", "a1", "pass"))
-    assert "An earlier run was killed or disconnected. Rolled back: nothing" in project.ok("upgrade")
+    assert f"{UNDONE}no object" in project.ok("upgrade")
     after = {**state(engine), "rows of alembic_version": ["('a1',)"]}
     assert {name: what for name, what in before.items() if "_migration_" not in name} == after
 
@@ -1353,7 +1358,7 @@ def test_dropped_unique_column(project: Project, bare: Engine, end: str) -> None
         assert before != state(bare)
     project.write(*revision("a1", FIRST, "pass"))
     said = project.ok("upgrade")
-    assert ("kill" in end) == ("An earlier run was killed or disconnected. Rolled back: table user" in said), said
+    assert ("kill" in end) == (f"{UNDONE}table user" in said), said
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(bare)
 
 
@@ -1367,7 +1372,7 @@ def test_lost(project: Project, engine: Engine) -> None:
         _, errors = process.communicate()
     assert (1, True) == (process.returncode, "the next upgrade or downgrade rolls them back" in errors)
     project.write(*revision("a1", FIRST, "pass"))
-    assert "Rolled back: table measure" in project.ok("upgrade")
+    assert f"{UNDONE}table measure" in project.ok("upgrade")
     assert {**before, "rows of alembic_version": ["('a1',)"]} == state(engine)
 
 

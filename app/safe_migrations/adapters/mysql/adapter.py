@@ -41,7 +41,10 @@ class MySQL(Adapter):
     suffix = ".sql.gz"
 
     def dump(self, connection: Connection, file: Path, _retry: RetryPolicy, part: Part = Part.ALL) -> None:
-        """Write a compressed dump of the database's state at one moment (``--single-transaction``) to ``file``."""
+        """Write a compressed dump of ``part`` of the database, as it is at one moment, to ``file``.
+
+        ``--single-transaction`` achieves that for InnoDB tables only. Raise MigrationError or OSError if it fails.
+        """
         self._dump(connection).write(file, part)
         connection.rollback()
 
@@ -53,8 +56,9 @@ class MySQL(Adapter):
     def load(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Drop everything in the database, and run the dump in ``file``.
 
-        Each statement commits; the table _migration_restore marks the database as incomplete until the end. If the dump
-        is damaged, raise MigrationError before anything is dropped; if another session uses a table, DBAPIError.
+        Before anything is dropped, raise MigrationError if the dump is damaged or the user may not create its views,
+        triggers or the like, and DBAPIError if another session uses a table. Each statement commits: if one fails, the
+        table _migration_restore remains, which marks the database as incomplete; raise MigrationError.
         """
         dump = self._dump(connection)
         with self._lock_waits_limited(connection, retry) as execute:
@@ -75,13 +79,13 @@ class MySQL(Adapter):
 
     @property
     def databases(self) -> "MySQLDatabases":
-        """Return the interface to the other databases on this server, where rehearsals create a scratch database."""
+        """Return the object that creates and drops scratch databases on this server."""
         from .databases import MySQLDatabases
 
         return MySQLDatabases(self.engine)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Return the SHOW CREATE of all objects, and fingerprints of the rows; end the transaction."""
+        """Return the SHOW CREATE of the app's objects, and counts and fingerprints of rows; end the transaction."""
         from .snapshot import taken
 
         found = taken(executing(connection))
@@ -106,10 +110,10 @@ class MySQL(Adapter):
         return _timed_out(error.orig)
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
-        """Return a description of the session with the oldest other transaction, and the KILL statement that ends it.
+        """Return a description of the session with the oldest transaction, and the SQL that ends this session.
 
-        Both are empty strings if there is none, or if the user lacks the privilege PROCESS. Sessions in other databases
-        are left out: they rarely hold the lock, and should not be killed.
+        Both are empty strings if there is none, or if the user lacks the privilege PROCESS. The session of
+        ``connection`` is left out. So are sessions in other databases, which rarely lock a table of this one.
         """
         query = text(
             "SELECT p.id, p.user, p.host, TIME_FORMAT(t.trx_started, '%H:%i:%s') FROM information_schema.innodb_trx t"
@@ -143,7 +147,7 @@ class MySQL(Adapter):
         return product, ".".join(map(str, numbers[:3]))
 
     def interrupted(self, connection: Connection) -> str:
-        """Return a message if an upgrade, a downgrade or a restore is in progress or was killed.
+        """Return a message if an upgrade, downgrade or restore is in progress, or has stopped half-way.
 
         Otherwise return an empty string.
         """
@@ -152,13 +156,16 @@ class MySQL(Adapter):
         if RESTORE in marks:
             return super().interrupted(connection)
         if JOURNAL in marks:
-            return "an upgrade or downgrade is in progress, or was killed (then the next one rolls it back)"
+            return (
+                "an upgrade or downgrade is in progress, or has left a revision unfinished,"
+                " which the next upgrade or downgrade undoes"
+            )
         return ""
 
     def broken_restore(self, connection: Connection) -> str:
         """Return the path of the backup whose restore is in progress or was interrupted.
 
-        Return an empty string if there is none, and "FILE" if the path is not known.
+        Return an empty string if there is none, and the placeholder "FILE" if the path was not stored.
         """
         execute = executing(connection)
         if not existing_tables(execute, RESTORE):
@@ -166,9 +173,9 @@ class MySQL(Adapter):
         return next((str(file) for (file,) in execute(f"SELECT file FROM {RESTORE}")), "FILE")
 
     def recover(self, connection: Connection, retry: RetryPolicy) -> None:
-        """Roll back the changes that a killed upgrade or downgrade made in its last revision.
+        """Undo the revision that an earlier upgrade or downgrade has left unfinished; do nothing if there is none.
 
-        Raise HalfDoneError if some of them cannot be rolled back, MigrationError if a restore was interrupted.
+        Raise HalfDoneError if some of its changes cannot be undone, MigrationError if a restore was interrupted.
         """
         from .undo import undo
 
@@ -176,15 +183,19 @@ class MySQL(Adapter):
             super().recover(connection, retry)
             if existing_tables(execute, JOURNAL):
                 outcome = undo(execute, heads_as_text(execute))
-                restored = ", ".join(outcome.restored) or "nothing"
-                log.info("An earlier run was killed or disconnected. Rolled back: %s", restored)
+                log.info(
+                    "An earlier run failed, was killed or lost its connection. Its unfinished revision was undone%s;"
+                    " restored to their state before it: %s",
+                    " in part" if outcome.lines() else "",
+                    ", ".join(outcome.restored) or "no object",
+                )
                 outcome.require_whole()
 
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
         """Limit lock waits as ``retry`` says, record changes in a journal, and undo a revision that fails.
 
-        Yield the function to call at the end of each revision.
+        Yield the function to call at the end of each revision, in its transaction, with the database's new heads.
         """
         from .journaling import journaled  # loads all that reads SQL
 
@@ -196,10 +207,11 @@ class MySQL(Adapter):
 
     @contextmanager
     def _lock_waits_limited(self, connection: Connection, retry: RetryPolicy) -> Iterator[Execute]:
-        """Limit the time that a statement on ``connection`` waits for a lock, and retry a statement that times out.
+        """Limit each wait for a lock on ``connection`` to ``retry.seconds``, and retry a statement that times out.
 
-        Yield a function that runs SQL on ``connection``. The limits are ``lock_wait_timeout`` for tables and
-        ``innodb_lock_wait_timeout`` for rows. Only the statement is retried, because earlier DDL is already committed.
+        Yield a function that runs SQL on ``connection``. Until the block ends, ``lock_wait_timeout`` for tables and
+        ``innodb_lock_wait_timeout`` for rows have this limit, in whole seconds and at least 1. Only the statement is
+        retried, because earlier DDL is already committed.
         """
         names = ("lock_wait_timeout", "innodb_lock_wait_timeout")
         before = {name: connection.scalar(text(f"SELECT @@SESSION.{name}")) for name in names}

@@ -14,7 +14,7 @@ ShowCreate = tuple[str, dict[str, str]]
 
 
 def show_create(execute: Execute, kind: str, name: str) -> ShowCreate | None:
-    """Return the SHOW CREATE text of an object and its stored settings; None if the object does not exist.
+    """Return the SHOW CREATE text of an object and its stored settings; None if no object of this kind exists.
 
     Raise DBAPIError for any other error, e.g. a missing privilege. ``kind`` is "TABLE", "VIEW", "TRIGGER" or the like.
     """
@@ -42,7 +42,10 @@ NOT_THERE = {1051, 1146, 1305, 1347, 1360, 1539, 4089, 4091}
 
 
 def triggers_of(execute: Execute, table: str) -> list[str]:
-    """Return the names of the triggers of ``table``, in the order in which they fire."""
+    """Return the names of the triggers of ``table``.
+
+    Triggers of the same time and event, e.g. BEFORE INSERT, are in the order in which they fire.
+    """
     return [
         name
         for (name,) in execute(
@@ -60,7 +63,10 @@ def table_of_trigger(execute: Execute, trigger: str) -> str:
 
 
 def list_objects(execute: Execute) -> list[tuple[str, str]]:
-    """Return kind and name of each table, view, sequence, trigger, routine and event, e.g. ``("TABLE", "pet")``."""
+    """Return kind and name of each table, view, sequence, trigger, routine and event, e.g. ``("TABLE", "pet")``.
+
+    The kind is one that show_create() accepts: that of a routine is PROCEDURE or FUNCTION.
+    """
     queries = (
         ("table_type, table_name", "tables", "table_schema"),
         ("'TRIGGER', trigger_name", "triggers", "trigger_schema"),
@@ -79,9 +85,9 @@ JOURNAL = f"{OWN_TABLES}journal"
 
 
 def existing_tables(execute: Execute, *names: str) -> set[str]:
-    """Return the ``names`` that are existing tables or views.
+    """Return the ``names`` that are existing tables, views or sequences.
 
-    Without ``names``, return the names of all tables and views, in lower case.
+    Without ``names``, return the names of all tables, views and sequences, in lower case.
     """
     query = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
     if not names:
@@ -106,7 +112,7 @@ def as_text(heads: Iterable[str]) -> str:
 
 
 def drop_all(execute: Execute) -> None:
-    """Drop all tables, views, routines and events, except this package's marker tables SCRATCH and RESTORE."""
+    """Drop all that list_objects() returns, except this package's marker tables SCRATCH and RESTORE."""
     found = list_objects(execute)
     with temporary_settings(execute, {"foreign_key_checks": 0}):
         for kind, name in found:

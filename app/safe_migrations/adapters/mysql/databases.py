@@ -18,7 +18,8 @@ SYSTEM = ("information_schema", "performance_schema")
 class MySQLDatabases(Databases):
     """The databases on a MySQL or MariaDB server: creates and drops a scratch database and its user.
 
-    A statement can change any database in which its user has rights. So the scratch database's user has no others.
+    A statement can change any database in which its user has rights. So the scratch database's user has rights in no
+    other database.
     """
 
     # ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR (of files), ER_TABLEACCESS_DENIED_ERROR,
@@ -32,7 +33,7 @@ class MySQLDatabases(Databases):
     )
 
     def path(self, name: str) -> str:
-        """Return ``name`` unchanged: in a URL, the database's name follows the server's."""
+        """Return ``name`` unchanged: a URL contains the database's name, as in ``mysql://server/app``."""
         return name
 
     def make(self, connection: Connection, name: str) -> None:
@@ -79,9 +80,9 @@ class MySQLDatabases(Databases):
         return bool(found)
 
     def clear(self, connection: Connection) -> None:
-        """Drop all tables, views and routines in the database of ``connection``, but not the database.
+        """Drop everything in the database of ``connection``, except the marker tables SCRATCH and RESTORE.
 
-        The user may not be allowed to create the database again.
+        The database itself is not dropped: the user may lack the right to create it again.
         """
         drop_all(executing(connection))
         connection.rollback()
@@ -101,9 +102,10 @@ class MySQLDatabases(Databases):
         return found
 
     def confine(self, connection: Connection) -> None:
-        """Raise MigrationError if the user of ``connection`` has a role, or rights outside the current database.
+        """Raise MigrationError if the user of ``connection`` has a role, or rights outside the database in the URL.
 
-        SHOW GRANTS lists the user's own rights. A database that the user can see reveals rights granted to everybody.
+        SHOW GRANTS lists the user's own rights, but not rights that all users have. These count too: the user can see
+        the databases to which they apply.
         """
         execute = executing(connection)
         own = str(self.engine.url.database)

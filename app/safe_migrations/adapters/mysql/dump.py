@@ -65,8 +65,9 @@ class Dump:
     def write(self, file: Path, part: Part) -> None:
         """Write a compressed dump of ``part`` of the database to ``file``, with mysqldump or mariadb-dump.
 
-        Raise MigrationError if the program is missing or fails, and OSError if the disk is full. The table
-        alembic_version comes last in the dump, so a database that was restored only in part has no revision.
+        Raise MigrationError if the program is missing or fails, and OSError if the disk is full. Views that cannot be
+        read are left out; so are tables that store their rows elsewhere, unless ``part`` is ALL. Alembic's table of the
+        current revisions comes last, so a database that was restored only in part has no revision.
         """
         path = self._program("mariadb-dump", "mysqldump")
         self._require_native(path)
@@ -186,7 +187,7 @@ class Dump:
                 if kind == "VIEW":
                     self.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 0")
             except DBAPIError as error:
-                log.info("View %s is left out of the backup, because reading it fails: %s", name, summary(error))
+                log.info("View %s is left out of the dump, because reading it fails: %s", name, summary(error))
                 found.append(name)
         return found
 
@@ -195,7 +196,8 @@ class Dump:
         found = self.execute(f"SELECT table_name, engine FROM information_schema.{TABLES} AND engine IS NOT NULL")
         elsewhere = [(name, engine) for name, engine in found if engine.upper() in ELSEWHERE]
         for name, engine in elsewhere:
-            log.info("Table %s is not copied, because its engine %s stores the rows outside of the table", name, engine)
+            said = "Table %s is not copied for the rehearsal, because its engine %s stores the rows elsewhere"
+            log.info(said, name, engine)
         return [name for name, _ in elsewhere]
 
     def _has_any(self, where: str, value: str) -> bool:
@@ -293,7 +295,8 @@ def _pieces(file: Path, most: int) -> Iterator[bytes]:
                 raise ToolError(
                     "the backup cannot be restored, because the INSERT for one of its rows is larger than the server's"
                     f" max_allowed_packet ({most / 1e6:.1f} MB).",
-                    "as an administrator, raise this limit on the server and in its configuration file:",
+                    "set this limit to 1G, in the server's configuration file and, as an administrator, on the running"
+                    " server:",
                     "SET GLOBAL max_allowed_packet = 1073741824;",
                 )
             if end:

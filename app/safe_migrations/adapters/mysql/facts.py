@@ -106,15 +106,18 @@ class MySQLFacts(Facts):
         return True
 
     def copies(self, change: str) -> bool:
-        """Return True if ALTER TABLE copies the table for ``change``, e.g. "DROP PRIMARY KEY", and blocks writes."""
+        """Return True if ALTER TABLE copies the table and blocks writes for ``change``, one of ``copied_changes``.
+
+        For any other change, and on a server that copies without blocking writes, return False.
+        """
         return self.alters_by_copy and change in self.copied_changes
 
     def copies_for_type(self, before: TypeEngine[object] | None, after: TypeEngine[object]) -> bool:
         """Return True if changing a column's type copies the table and blocks writes.
 
         It does not for a longer VARCHAR, values appended to an ENUM, or another name for the same type. (A VARCHAR that
-        grows past 255 bytes is left to crosses_length_bytes().) ``before`` is None if it is unknown. The tests measure
-        this with ALGORITHM=INPLACE, LOCK=NONE.
+        grows past 255 bytes is left to crosses_length_bytes().) If ``before`` is None, or a type cannot be
+        written here, assume a copy. The tests measure this with ALGORITHM=INPLACE, LOCK=NONE.
         """
         old, new = self._stored(before), self._stored(after)
         if old is None or new is None or not self.alters_by_copy:
@@ -126,7 +129,10 @@ class MySQLFacts(Facts):
         return charset != new_charset or not (in_place and appends)
 
     def stores_alike(self, one: TypeEngine[Any] | None, other: TypeEngine[Any] | None) -> bool:
-        """Return True if both types are stored in the same way, e.g. BOOL and TINYINT."""
+        """Return True if both types are stored in the same way, e.g. BOOL and TINYINT.
+
+        A type that is None, or cannot be written here, equals only another such type.
+        """
         return self._stored(one) == self._stored(other)
 
     def copies_for_default(self, default: str) -> bool:
@@ -142,7 +148,8 @@ class MySQLFacts(Facts):
         """Return True if a VARCHAR or VARBINARY grows past 255 bytes, for which ALTER TABLE copies the table.
 
         The stored length then takes two bytes instead of one (manual, "Online DDL Operations", VARCHAR). ``width`` is
-        the maximum number of bytes of a character in the column; None for that of the type's character set.
+        the maximum number of bytes of a character in the column; if None, that of the type's character set is taken.
+        Return False if ``before`` is None, for other types, and if this server does not copy the table for it.
         """
         old, new = self._stored(before), self._stored(after)
         if not self.alters_by_copy or old is None or new is None:
@@ -200,13 +207,16 @@ class MySQLFacts(Facts):
         )
 
     def kind(self, type_: TypeEngine[Any] | None) -> Kind | None:
-        """Return the kind (family, size, values) of a type, including SET; None if the type is unknown."""
+        """Return the Kind of a type in this database, also a SET; None if type_ is None or cannot be written here."""
         if isinstance(type_, SET):
             return Kind("set", values=frozenset(type_.values), in_order=tuple(type_.values))
         return super().kind(type_)
 
     def _stored(self, type_: TypeEngine[Any] | None) -> tuple[Kind, str] | None:
-        """Return the kind and the character set in which a type is stored; None if the type is unknown."""
+        """Return the Kind of a type, and the character set that it names or else utf8mb4.
+
+        Return None if the type is None or cannot be written here.
+        """
         kind = self.kind(type_)
         if kind is None:
             return None
@@ -236,9 +246,10 @@ class MariaDBFacts(MySQLFacts):
     copied_changes = MySQLFacts.copied_changes - {"DROP AUTO_INCREMENT", "inline CHECK"}
 
     def _stored(self, type_: TypeEngine[Any] | None) -> tuple[Kind, str] | None:
-        """Return the kind and the character set in which a type is stored; None if the type is unknown.
+        """Return the Kind of a type, and the character set that it names or else utf8mb4.
 
-        JSON is stored as LONGTEXT (MariaDB documentation, "JSON Data Type").
+        Return None if the type is None or cannot be written here. JSON is stored as LONGTEXT (MariaDB documentation,
+        "JSON Data Type").
         """
         found = super()._stored(type_)
         return (Kind("text"), DEFAULT_CHARSET) if found and found[0].family == "json" else found
@@ -271,6 +282,6 @@ def _information(view: str, table_name: str, schema: str | None) -> Select[tuple
 
 
 def _bytes(kind: Kind) -> int:
-    """Return how many bytes a stored value takes: 1 or 2 for an ENUM; for a SET, one bit per value, i.e. up to 8."""
+    """Return how many bytes a value of an ENUM (1 or 2) or of a SET (1, 2, 3, 4 or 8) takes; 1 for any other kind."""
     count = len(kind.in_order)
     return 1 + (count > 255) if kind.family == "enum" else next(size for size in (1, 2, 3, 4, 8) if count <= size * 8)

@@ -50,9 +50,9 @@ class Journal:
         self.unsaved: list[Entry] = []
         """Entries that are not committed yet: they are written to the journal in the open transaction."""
         self.written: list[str] = []
-        """The statements since the last commit that changed existing rows."""
+        """The statements since the last commit for which _outlasts_undo() is True."""
         self.rolled_back: list[str] = []
-        """The statements that changed existing rows in transactions that were then rolled back."""
+        """Statements that were in ``written`` when their transaction was rolled back."""
         self.views_noted = False
 
     def step_done(self, heads: set[str]) -> None:
@@ -82,8 +82,8 @@ class Journal:
     def rolling_back(self) -> None:
         """Prepare for the rollback of the open transaction.
 
-        Commit the last finished revision, if that is still to be done, and move the statements since then from
-        ``written`` to ``rolled_back``.
+        Commit the last finished revision, if that is still to be done, so that its heads are not rolled back. Move all
+        statements from ``written`` to ``rolled_back``.
         """
         self.commit_last_step()
         self.rolled_back += self.written
@@ -100,7 +100,8 @@ class Journal:
         """Record the objects and rows that the SQL statement ``text``, which runs next, is going to change.
 
         A DDL statement first commits the open transaction, which contains this record. ``autocommit`` is True if each
-        statement commits by itself. Raise UnsafeError for a statement that could not be undone, e.g. LOCK TABLES.
+        statement commits by itself. Raise UnsafeError for a statement that must not run, e.g. LOCK TABLES (see
+        Statement.refusal).
         """
         if not self.session.watched:
             return
@@ -123,7 +124,7 @@ class Journal:
     def _note(self, statement: Statement, commits: bool) -> None:
         is_opaque = statement.is_opaque(self.session.database)
         writes = not statement.ends_transaction and statement.writes
-        if writes and self._changes_existing_rows(statement):
+        if writes and self._outlasts_undo(statement):
             self.written.append(statement.text)
         if not (is_opaque or statement.ends_transaction or (writes and commits)):
             return
@@ -135,10 +136,11 @@ class Journal:
                 self._note_objects(statement)
             self._save()
 
-    def _changes_existing_rows(self, statement: Statement) -> bool:
-        """Return True if the statement may change values that existed before the revision.
+    def _outlasts_undo(self, statement: Statement) -> bool:
+        """Return True if an undo could not revert what the statement writes, once that is committed.
 
-        Return False if the revision itself created the table, or the columns, to which the statement writes.
+        Return False if the undo drops all of it, because the revision itself created the table, or all columns that an
+        UPDATE changes. ON UPDATE CURRENT_TIMESTAMP and triggers may change other columns too: then return True.
         """
         entry = self.objects.get(("TABLE", statement.target))
         if entry is None or not statement.target:
@@ -221,8 +223,8 @@ class Journal:
     def _note_table(self, statement: Statement, entry: Entry, place: str, now: str | None) -> None:
         """Record how ``statement`` changes a table's name or columns, and copy the rows or values that it destroys.
 
-        Do nothing if the statement does neither. ``place`` is the table's new name; ``now`` is its SHOW CREATE text, or
-        None if that is still to be read.
+        Do nothing if the statement does neither. ``place`` is the name that the table has after the statement, and is
+        ignored if the table is dropped; ``now`` is its SHOW CREATE text, or None if that is still to be read.
         """
         following = deepcopy(entry.state)
         following.place = "" if statement.drops_tables else place
@@ -272,7 +274,7 @@ class Journal:
                 self._entry("TABLE", child)
 
     def _note_triggers(self, table: str) -> None:
-        """Record all triggers of a table in the order in which they fire, which SHOW CREATE does not contain."""
+        """Record all triggers of a table in the order in which they fire, because SHOW CREATE does not show it."""
         for trigger in triggers_of(self.execute, table) if table else []:
             self._entry("TRIGGER", trigger)
 
@@ -322,7 +324,11 @@ class Journal:
             self._settle(failed, [drops and entry.has_run(self.execute) for entry in failed])
 
     def fail(self) -> None:
-        """Record what undo() still needs to know, after a revision has failed and its transaction was rolled back."""
+        """Complete the journal for undo(), after a revision has failed and its transaction was rolled back.
+
+        Write entries that are not committed yet, and statements whose changes the rollback did not revert. Drop the
+        temporary tables that have the names of recorded tables: SHOW CREATE would show them instead.
+        """
         self._settle_failure()
         self.session.reset_charsets()
         self.unsaved = [entry for entry in self.unsaved if entry.kind != ROWS]  # those were rolled back

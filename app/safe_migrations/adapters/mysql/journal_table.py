@@ -31,8 +31,8 @@ class Copy:
 
     ``what`` is VALUES for single ``columns``: an undo finds their rows by the primary ``key``. It is ROWS for whole
     rows: an undo inserts missing rows or, if ``key`` is empty, replaces all rows of the table. ``columns`` and ``key``
-    are the names before the revision. ``saved`` is the table in which an undo saves rows before it overwrites them, and
-    ``progress`` is how far an interrupted undo has come.
+    are the names before the revision. ``saved`` is the table in which an undo saves rows before it overwrites them, or
+    empty. ``progress`` is what an undo has done with the copy: PREPARED, RETURNED or, if empty, nothing.
     """
 
     table: str
@@ -47,9 +47,9 @@ class Copy:
 class State:
     """The current state of a recorded object.
 
-    ``place`` is its current name, empty if it does not exist. For a table, ``columns`` has the original name of each
-    renamed column by its current name, ``dropped`` the original names of dropped columns, and ``copies`` the copies of
-    its rows and values.
+    ``place`` is its current name, empty if it does not exist. For a table, ``columns`` has, by the current name of
+    each renamed column, its name before the revision; ``dropped`` has the names before the revision of dropped columns,
+    and ``copies`` the copies of rows and values.
     """
 
     place: str
@@ -64,7 +64,10 @@ class State:
         return cls(**found, copies=copies)  # type: ignore[arg-type]
 
     def first_name(self, column: str) -> str:
-        """Return the name that ``column`` had before the revision; an empty string if it replaces a dropped column."""
+        """Return the name that ``column`` had before the revision; an empty string if it replaces a dropped column.
+
+        For any other column that the revision added, return its name when it was added: State does not show it is new.
+        """
         return self.columns.get(column, "" if column in self.dropped else column)
 
 
@@ -72,9 +75,10 @@ class State:
 class Entry:
     """An object that the revision changes: its ``name`` and SHOW CREATE ``text`` from before the revision.
 
-    ``text`` is None if the object did not exist. ``state`` is the object's current state, ``next`` the state after the
-    running statement, and ``before`` the SHOW CREATE text before that statement. In an entry of the kind ROWS, ``text``
-    is a statement that changed rows, which an undo cannot restore.
+    ``text`` is None if the object did not exist. ``settings`` are those that the server stores with it. ``state`` is
+    the object's current state, ``next`` the state after the running statement (None if that does not change the state),
+    and ``before`` the SHOW CREATE text before that statement. In an entry of the kind ROWS, ``text`` is a statement
+    that changed rows, which an undo cannot restore.
     """
 
     id: int
@@ -90,7 +94,11 @@ class Entry:
         return f"{self.kind.lower()} {self.name}"
 
     def is_as_before(self, execute: Execute) -> bool:
-        """Return True if the object is the same as before the revision, or did not exist then and does not now."""
+        """Return True if the object's SHOW CREATE is the same as before the revision.
+
+        An object that did not exist is the same if it does not exist now. Rows, and the next AUTO_INCREMENT value, are
+        not compared.
+        """
         text, _ = show_create(execute, self.kind, self.name) or ("", None)
         return without_counter(text) == without_counter(self.text or "")
 
@@ -108,7 +116,7 @@ class Entry:
         """Return True if the object shows that the last statement on it has taken effect.
 
         An object that the statement creates then exists; any other object no longer has the definition ``before`` under
-        its old name.
+        its old name. Return False if the statement does not change the state (``next`` is None).
         """
         if self.next is None:
             return False
@@ -165,9 +173,9 @@ class Entries:
         self.execute(f"DELETE FROM {JOURNAL} WHERE heads <> %s", (self.heads,))
 
     def discard(self) -> None:
-        """Delete all entries, commit, and drop the copies and then the journal's table.
+        """Delete all entries, commit, and drop the copies and then the journal's table; only log a DROP that fails.
 
-        The journal's table is last: as long as it exists, the next run drops copies that are left.
+        The journal's table is last: as long as it exists, the next upgrade or downgrade drops the remaining copies.
         """
         copies = self.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
@@ -179,5 +187,5 @@ class Entries:
             for name in [*(name for (name,) in copies), JOURNAL]:
                 self.execute(f"DROP TABLE IF EXISTS {name}")
         except DBAPIError as error:
-            said = "Could not drop the tables %s and %s_*, which are not needed any more: %s. The next run tries again"
-            log.info(said, JOURNAL, COPY, summary(error))
+            said = "Could not drop the tables %s and %s_*, which are not needed any more: %s."
+            log.info(f"{said} The next upgrade or downgrade tries again", JOURNAL, COPY, summary(error))

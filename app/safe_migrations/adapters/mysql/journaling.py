@@ -75,7 +75,10 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
 
 
 def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:
-    """Undo the revision that failed with ``error``, and add to the error's message what could not be undone."""
+    """Undo the revision that failed with ``error``, and add to the error's message what could not be undone.
+
+    If the connection is lost, or the undo fails, add that the next upgrade or downgrade undoes the revision.
+    """
     left = "The changes of the failed revision remain in the database; the next upgrade or downgrade rolls them back."
     if connection.invalidated:
         # Another session could overtake the last statement, for the server may still be running that.

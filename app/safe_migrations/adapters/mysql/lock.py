@@ -36,9 +36,10 @@ class NamedLock(Lock):
             self.connection.rollback()
 
     def holder(self) -> tuple[str, str]:
-        """Return who holds the lock, ``session 7, app from localhost, since 10:15:00``, and SQL to end it, ``KILL 7;``.
+        """Return a description of the session that holds the lock, and the SQL that ends this session: ``KILL 7;``.
 
-        Return two empty strings if the lock is free. The time is when that session's run began.
+        The description is like ``session 7, app from localhost, since 10:15:00``. The time is when the journal's table
+        was created; without one, as during a rehearsal, it is left out. Return two empty strings if the lock is free.
         """
         number = self.connection.scalar(text("SELECT IS_USED_LOCK(:name)"), {"name": self.name})
         found = self.connection.execute(

@@ -23,10 +23,11 @@ PREPARED, RETURNED = "prepared", "returned"
 def needed_copy(
     execute: Execute, statement: Statement, table: Entry, state: State, now: str, strict: bool
 ) -> Copy | None:
-    """Return a description of the rows or values to copy before the statement destroys them; None if it destroys none.
+    """Return a description of the rows or values to copy before the statement destroys them; None if there are none.
 
     make_copy() then copies them. Columns that the revision itself added, and columns that already have a copy, are not
-    copied. ``now`` is the table's SHOW CREATE; ``strict`` says whether the server rejects values that do not fit.
+    copied; nor is anything if whole rows are already copied. ``now`` is the table's SHOW CREATE; ``strict`` says
+    whether the server rejects values that do not fit.
     """
     is_copied = any(copy.what == ROWS for copy in state.copies)
     if not statement.may_destroy or is_copied or not execute(f"SELECT 1 FROM {quoted(state.place)} LIMIT 1"):
@@ -81,7 +82,8 @@ def make_copy(execute: Execute, state: State, copy: Copy, number: int) -> None:
 class RowRestore:
     """The restore of a table's rows and values from their copies.
 
-    Call prepare() before the table's old definition is restored, and put_back() after that.
+    Before the table's old definition is restored, call prepare() for each copy that must_save(); after that, call
+    put_back() for each copy.
     """
 
     def __init__(self, execute: Execute, entry: Entry) -> None:
@@ -104,8 +106,10 @@ class RowRestore:
     def must_save(self, copy: Copy) -> bool:
         """Return True if restoring the copy may overwrite changes of other sessions, so that rows must be saved first.
 
-        If whole rows were copied without a primary key, this is so if the table has any row. If values of a column were
-        copied because its type changes, the column is compared with the copy.
+        If whole rows were copied without a primary key, this is so if the table has any row; with one, never, because
+        only missing rows are inserted. If values of a column were copied because its type changes, the column is
+        compared with the copy, unless whole rows were copied too, which replace it. Values of dropped columns overwrite
+        nothing.
         """
         if copy.what == ROWS:
             return not copy.key and bool(self.execute(f"SELECT 1 FROM {self.table} LIMIT 1"))
@@ -160,7 +164,7 @@ class RowRestore:
         )
 
     def _update(self, copy: Copy) -> None:
-        """Write the copied values into the table by primary key; keep the time in columns with ON UPDATE."""
+        """Write the copied values into the table by primary key, so that ON UPDATE CURRENT_TIMESTAMP has no effect."""
         follow = [column.name for column in columns_of(self.execute, self.name) if column.follows_updates]
         names = dict.fromkeys(copy.columns + follow)
         values = [f"t.{quoted(name)} = {'k' if name in copy.columns else 't'}.{quoted(name)}" for name in names]

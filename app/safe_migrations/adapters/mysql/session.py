@@ -29,7 +29,8 @@ CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT
 class Session:
     """The database session in which revisions run.
 
-    ``is_changed`` says whether a script may have changed settings; ``plain`` are those for this package's statements.
+    ``is_changed`` says whether a script may have changed settings; ``plain`` are the settings for this package's own
+    statements; ``watched`` says whether the journal records the statements that now run.
     """
 
     def __init__(self, execute: Execute) -> None:
@@ -56,7 +57,7 @@ class Session:
     def unwatched(self) -> Iterator[None]:
         """Run the body's statements without recording them in the journal.
 
-        If the script may have changed settings, plain ones are set for that time.
+        If a script may have changed settings, those in ``plain`` apply until the body ends.
         """
         before, self.watched = self.watched, False
         try:
@@ -83,8 +84,8 @@ def executing(connection: Connection) -> Execute:
 def plain_settings(execute: Execute) -> dict[str, object]:
     """Return the session settings for the statements of this package, whatever a script has set.
 
-    These are PLAIN, the session's present character sets, and no primary keys that the server generates. Call this
-    before a script changes the character sets.
+    These are PLAIN, the session's present character sets and, if the user may set that, a 0 for MAKES_KEYS: the server
+    generates no primary keys. Call this before a script changes the character sets.
     """
     letters = read_settings(execute, LETTERS)
     return {**PLAIN, **letters, **(dict.fromkeys([MAKES_KEYS], 0) if can_turn_off_generated_keys(execute) else {})}
@@ -93,7 +94,7 @@ def plain_settings(execute: Execute) -> dict[str, object]:
 def can_turn_off_generated_keys(execute: Execute) -> bool:
     """Return True if the server can add a primary key `my_row_id` to new tables, and this user may turn that off.
 
-    MySQL 8.0.30 has this setting, for tables without a primary key of their own.
+    MySQL has this setting from 8.0.30 on, for tables without a primary key of their own.
     """
     if not execute(f"SHOW VARIABLES LIKE '{MAKES_KEYS}'"):
         return False
@@ -117,7 +118,7 @@ def temporary_settings(execute: Execute, settings: Mapping[str, object]) -> Iter
 
 
 def read_settings(execute: Execute, names: Iterable[str]) -> dict[str, object]:
-    """Return the session's value of each of these settings. Raise DBAPIError if the server does not know one."""
+    """Return the session's value of each of these settings. Raise DBAPIError if one does not exist or none is given."""
     (row,) = execute("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names))
     return dict(zip(names, row, strict=True))
 

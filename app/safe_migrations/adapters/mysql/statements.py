@@ -54,7 +54,7 @@ class Statement(Tokens):
             return remedy, "op.execute('SELECT id FROM ... FOR UPDATE')"
         is_measured = self.verb == "ANALYZE" and not WRITES.isdisjoint(self.keywords[1:5])
         if is_measured or self.keywords[:2] == ["SET", "STATEMENT"]:
-            remedy = "remove ANALYZE or SET STATEMENT ... FOR; set variables in a separate statement before:"
+            remedy = "remove ANALYZE or SET STATEMENT ... FOR; set a variable in a separate statement before this one:"
             return remedy, "op.execute('SET SESSION max_statement_time = 100')"
         return "", ""
 
@@ -67,7 +67,7 @@ class Statement(Tokens):
     def kind(self) -> str:
         """Return the kind of object that a DDL statement creates, changes or drops: one of KINDS, such as ``TABLE``.
 
-        CREATE INDEX changes a table. For all other objects and statements, return an empty string.
+        CREATE INDEX and DROP INDEX change a table. For all other objects and statements, return an empty string.
         """
         if self.verb not in DEFINES:
             return ""
@@ -91,7 +91,10 @@ class Statement(Tokens):
 
     @property
     def ends_transaction(self) -> bool:
-        """Return True if the statement commits the open transaction (DDL), or may commit it (CALL, SET autocommit)."""
+        """Return True if the statement commits the open transaction (DDL), or may commit it (CALL, SET autocommit).
+
+        Return False for ROLLBACK, which does not commit.
+        """
         return self.sets_autocommit or not (self.verb in LEAVES_TRANSACTION_OPEN or self.is_temporary)
 
     @property
@@ -101,12 +104,12 @@ class Statement(Tokens):
 
     @property
     def writes(self) -> bool:
-        """Return True if the statement may change rows and does not commit: INSERT, UPDATE, DELETE, WITH and so on."""
+        """Return True for INSERT, UPDATE, DELETE, REPLACE, LOAD and WITH: these may change rows, and do not commit."""
         return self.verb in WRITES
 
     @property
     def creates_table(self) -> bool:
-        """Return True for CREATE TABLE."""
+        """Return True for CREATE TABLE, also with OR REPLACE or TEMPORARY."""
         return self.verb == "CREATE" and self.kind == "TABLE" and not self._index_at
 
     @property
@@ -147,7 +150,8 @@ class Statement(Tokens):
     def objects(self) -> list[tuple[str, str]]:
         """Return kind and name of each object that a DDL statement creates, changes or drops: ``[("TABLE", "pet")]``.
 
-        For other statements, return an empty list.
+        A renamed table is listed by its old name, a renamed event by both names. For other statements, return an empty
+        list.
         """
         if not self.kind or not self.commits_implicitly:
             return []
@@ -222,7 +226,7 @@ class Statement(Tokens):
 
     @cached_property
     def changed_columns(self) -> dict[str, Modification | None]:
-        """Return the new definition of each column that ALTER TABLE changes, by name; None for a dropped column."""
+        """Return the definition that MODIFY or CHANGE gives each column, by its old name; None for a dropped one."""
         found: dict[str, Modification | None] = {}
         if self.verb != "ALTER" or self.kind != "TABLE":
             return found

@@ -41,9 +41,10 @@ class StoredObjects:
         return not self.errors[definer]
 
     def put_back(self, entry: Entry) -> None:
-        """Drop the object if the revision created it; if its definition differs, create the old one again.
+        """Drop the object if the revision created it; if it is gone or differs, create it again as before the revision.
 
-        It is created with the session settings that it had at first, such as ``sql_mode``.
+        That uses the session settings that the server had stored with it, such as ``sql_mode``. A sequence that is
+        created again has lost its current value: add that to ``lost``.
         """
         if entry.text is None:
             entry.drop(self.execute)

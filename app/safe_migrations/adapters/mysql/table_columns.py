@@ -60,7 +60,7 @@ def primary_key(keys: list[str]) -> str:
 
 
 def equals(one: str, other: str, column: Column) -> str:
-    """Return an SQL condition that is true if the expressions ``one`` and ``other`` have the same value.
+    """Return an SQL condition that is true if the expressions ``one`` and ``other`` are equal, or both NULL.
 
     ``column`` has their type. Texts are compared byte by byte, because a collation may equate a and A.
     """
@@ -119,7 +119,7 @@ def keeps_values(before: str, now: str) -> bool:
     """Return True if no value changes when a column is converted from type ``before`` to ``now`` and back.
 
     An ENUM that stays an ENUM keeps its values, and so does a SET: in strict mode the server refuses to remove a value
-    that a row uses.
+    that a row uses. For other modes, loses_values() decides.
     """
     before, now = before.upper(), now.upper()
     if before.startswith(("ENUM(", "SET(")):
@@ -129,6 +129,6 @@ def keeps_values(before: str, now: str) -> bool:
 
 
 def keeps_text(before: str, now: str) -> bool:
-    """Return True if no text changes when it is converted from character set ``before`` to ``now`` and back."""
+    """Return True if a conversion from character set ``before`` to ``now`` and back is certain to change no text."""
     before, now = (SAME_CHARSET.get(charset, charset) for charset in (before, now))
     return before == now or (now == "utf8mb4" and before in {"ascii", "latin1", "utf8mb3"})

@@ -38,7 +38,7 @@ DEMAND = re.compile(r"( NOT NULL)\b|( AUTO_INCREMENT\b| CHECK \(.*)|'(?:[^'\\]|\
 COLLATION = re.compile(r" COLLATE=(\w+)")
 KEYS = ("KEY", "PRIMARY KEY")
 SWAPPED = "COMMENT='_migration_swapped'"
-"""The comment of a table whose columns had swapped names: these are renamed back, the rest is still to be restored."""
+"""The comment of a table whose columns had swapped names: these are restored, the rest of its definition is not yet."""
 
 Part = tuple[str, str]
 
@@ -47,7 +47,8 @@ Part = tuple[str, str]
 class Definition:
     """The parts of a SHOW CREATE TABLE.
 
-    ``lines`` has the line of each column, key and constraint in order, by kind and name, e.g. ``("COLUMN", "id")``.
+    ``lines`` has the line of each column, key and constraint in order, by kind and name, e.g. ``("COLUMN", "id")``;
+    names of columns are in lower case.
     """
 
     lines: dict[Part, str]
@@ -97,7 +98,7 @@ class Definition:
 
     @property
     def charset(self) -> str:
-        """Return the table's character set, which columns have that do not name one."""
+        """Return the table's character set, which columns have that do not name one; empty if it shows none."""
         found = CHARSET.search(self.options)
         return found[1] if found else ""
 
@@ -115,8 +116,8 @@ def without_foreign_keys(text: str) -> str:
 def with_nullable(text: str, now: str, columns: set[str]) -> str:
     """Return the SHOW CREATE TABLE ``text`` with ``columns`` nullable, so that they can be added before their values.
 
-    The AUTO_INCREMENT of ``columns`` is left out. So are keys, CHECKs and generated columns that need their values,
-    unless the table has them already, according to ``now``, its present SHOW CREATE TABLE.
+    The AUTO_INCREMENT of ``columns`` is left out. So are generated columns, and the keys and CHECKs on these or on
+    ``columns``, unless ``now``, the present SHOW CREATE TABLE, has the same line already.
     """
     old, new = Definition.read(text), Definition.read(now)
     back = {part: line for part, line in old.lines.items() if new.lines.get(part) != line and part[0] != "FOREIGN KEY"}
@@ -140,10 +141,11 @@ def _undemanding(match: re.Match[str]) -> str:
 
 
 def revert_clauses(now: str, before: str, renamed: dict[str, str], foreign_keys: bool = False) -> list[str]:
-    """Return the ALTER TABLE statements, without these words and the name, that give a table its old definition again.
+    """Return what follows ALTER TABLE and the name in the statements that give a table its definition ``before`` again.
 
-    ``now`` and ``before`` are SHOW CREATE TABLE texts; ``renamed`` has the old name of each renamed column. If columns
-    swapped names, the clauses only rename these and set the table's comment to SWAPPED; call this again for the others.
+    ``now`` and ``before`` are SHOW CREATE TABLE texts; ``renamed`` has the earlier name of each renamed column, by its
+    name in ``now``. If columns swapped names, the clauses only drop foreign keys and CHECKs that differ, rename the
+    columns and set the table's comment to SWAPPED; call this again, with the new ``now``, for all other differences.
     One ALTER TABLE could do both, but MariaDB 10.11.19 crashes if it also adds a FULLTEXT index to such a column.
 
     Foreign keys are added only if ``foreign_keys`` is set. Foreign keys and CHECKs are dropped and added in separate

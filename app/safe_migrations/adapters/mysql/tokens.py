@@ -14,8 +14,8 @@ TOKEN = re.compile(
 class Tokens:
     """The words and signs of a statement.
 
-    ``names`` has each as written, without quotes. ``keywords`` has the same in capitals, and an empty string for each
-    that was quoted.
+    ``names`` has each as written, without quotes; an empty string for a text in single quotes. ``keywords`` has the
+    same in capitals; an empty string for each that was quoted, and for a number with a decimal point.
     """
 
     def __init__(self, text: str) -> None:
@@ -42,7 +42,10 @@ class Tokens:
         return self.keywords[at] if at < len(self.keywords) else ""
 
     def name_at(self, at: int) -> tuple[str, int]:
-        """Return the name at index ``at``, and the index after it. Skip IF EXISTS and a schema before the name."""
+        """Return the name at index ``at``, and the index after it. Skip IF [NOT] EXISTS and a schema before the name.
+
+        The name is an empty string if the statement ends before.
+        """
         while self.keyword(at) in {"IF", "NOT", "EXISTS"}:
             at += 1
         if self.keyword(at + 1) == ".":
@@ -59,6 +62,9 @@ class Tokens:
         return tuple(word or name.upper() for word, name in found)
 
     def type_at(self, at: int) -> str:
-        """Return the column type that begins at index ``at``, e.g. ``VARCHAR(80)``."""
+        """Return the column type that begins at index ``at``, e.g. ``VARCHAR(80)`` or ``INT UNSIGNED``.
+
+        The values of an ENUM or SET are left out: ``ENUM(,)``.
+        """
         end = self.keywords.index(")", at) + 1 if self.keyword(at + 1) == "(" and ")" in self.keywords[at:] else at + 1
         return "".join(self.keywords[at:end]) + (" UNSIGNED" if self.keyword(end) == "UNSIGNED" else "")

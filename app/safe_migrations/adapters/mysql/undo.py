@@ -29,8 +29,9 @@ RENAMES, RENAMED = f"{OWN_TABLES}renames", f"{OWN_TABLES}renamed"
 class Outcome:
     """The outcome of an undo.
 
-    ``restored`` has the names of restored objects; ``different`` those that could not be restored, with the reason;
-    ``lost`` the rows and values that could not be restored, in words.
+    ``restored`` has kind and name of each object that the undo changed to its state before the revision, e.g. ``table
+    pet``. ``different`` has, by kind and name, the reason why an object could not be restored; ``lost`` the rows and
+    values that could not be restored, in words.
     """
 
     restored: list[str] = field(default_factory=list)
@@ -47,13 +48,14 @@ class Outcome:
         if self.different:
             raise HalfDoneError(
                 "\n".join(["a revision failed half-way, and not all of its changes could be undone.", *self.lines()]),
-                "give these objects the definitions that this query shows, then run the command again:",
+                "run the command again, after you have given these objects the definitions that this query shows, or"
+                " dropped those for which it shows NULL:",
                 f"SELECT kind, name, text FROM {JOURNAL} ORDER BY id;",
             )
         if self.lost:
             raise HalfDoneError(
                 "\n".join(["a revision failed half-way and was undone, except for these values.", *self.lines()]),
-                "correct them by hand, or restore a backup; the next run no longer stops for them:",
+                "correct these by hand, or restore a backup; the command no longer stops for them if it is run again:",
                 "flask db upgrade",
             )
 
@@ -121,9 +123,10 @@ class Undo:
         self.execute("COMMIT")
 
     def _restore_names(self, tables: list[Entry]) -> None:
-        """Drop tables that the revision created, and give renamed tables their old names.
+        """Drop the tables that the revision created, and rename renamed tables to their names before the revision.
 
-        If an undo is killed after this, the next one does not repeat it: others may have created tables of these names.
+        If the undo is killed after that, the next undo does not repeat it: it would drop a table that another session
+        has created since under the same name.
         """
         if RENAMED not in existing_tables(self.execute, RENAMED):
             under_way = [entry for entry in tables if entry.next is not None]
@@ -136,7 +139,7 @@ class Undo:
             dropped = {entry.name for entry in tables if entry.text is not None and not entry.state.place}
             for entry in tables:
                 if entry.text is None and entry.state.place:
-                    self._drop_new_table(entry, may_have_rows_of_others=entry.state.place in dropped)
+                    self._drop_new_table(entry, replaces_dropped=entry.state.place in dropped)
             moved = [entry for entry in tables if entry.text is not None and entry.state.place not in ("", entry.name)]
             asides = {entry.id: f"{OWN_TABLES}aside_{entry.id}" for entry in moved}
             pairs = [(entry.state.place, asides[entry.id]) for entry in moved]
@@ -155,16 +158,17 @@ class Undo:
         self.execute("COMMIT")
         self.execute(f"DROP TABLE {RENAMED}")
 
-    def _drop_new_table(self, entry: Entry, may_have_rows_of_others: bool) -> None:
+    def _drop_new_table(self, entry: Entry, replaces_dropped: bool) -> None:
         """Drop a table that the revision created.
 
-        If it has the name of a dropped table and is not empty, rename it instead: the app may have written its rows.
+        If it ``replaces_dropped``, i.e. has the name of a table that the revision dropped, and is not empty, rename it
+        instead: the app may have written its rows.
         """
         table, saved = quoted(entry.state.place), saved_name()
         exists = show_create(self.execute, "TABLE", entry.state.place) is not None
-        if may_have_rows_of_others and exists and self.execute(f"SELECT 1 FROM {table} LIMIT 1"):
+        if replaces_dropped and exists and self.execute(f"SELECT 1 FROM {table} LIMIT 1"):
             self.execute(f"RENAME TABLE {table} TO {saved}")
-            self.outcome.lost.append(f"rows of the new table {entry.name}; they are in the table {saved}")
+            self.outcome.lost.append(f"rows written to the new table {entry.name}; they are in the table {saved}")
         self.execute(f"DROP TABLE IF EXISTS {table}")
         self.outcome.restored.append(str(entry))
 
