@@ -51,9 +51,14 @@ class Plan:
 
     @property
     def command(self) -> str:
-        """Return the current command without `flask db` and options, such as ``downgrade base``."""
+        """Return the current command without `flask db`, such as ``downgrade base``; its option --purge is included.
+
+        Call this after context.configure().
+        """
         name = "upgrade" if all(step.is_upgrade for step in self.steps) else "downgrade"
-        if len(self.revision_steps) < len(self.steps):
+        if purges():
+            name = "stamp --purge"
+        elif len(self.revision_steps) < len(self.steps):
             name = "stamp"
         revisions = context.get_revision_argument() or "base"
         target = " ".join([revisions] if isinstance(revisions, str) else revisions)

@@ -117,6 +117,20 @@ def test_pauses() -> None:
     assert 8 <= pauses[-1] <= 12
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("command", ["upgrade p1", "downgrade base", "stamp base", "stamp --purge base"])
+def test_command_to_run_again(project: Project, engine: Engine, command: str) -> None:
+    """If the session that holds the lock is unknown, the message says to run the same command again later."""
+    if command == "upgrade p1":
+        project.ok("downgrade", FIRST)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        done = project.db("-x", "lock_timeout=0.1", "-x", "lock_retries=1", *command.split())
+    assert (1, True) == (done.returncode, f"Fix: try again later:\n    flask db {command}\n" in done.stderr), (
+        done.stderr
+    )
+
+
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_concurrent_index_waits(project: Project, engine: Engine) -> None:
     """In an autocommit block nothing is cut off, and nothing that it committed is run again: the index is valid."""
