@@ -189,6 +189,12 @@ def _rehearsal_url(given: str) -> URL | None:
         )
     names = {"mariadb": "mysql", "postgres": "postgresql"}
     product, wanted = (names.get(each.get_backend_name(), each.get_backend_name()) for each in (url, real))
+    if product != wanted and wanted == "sqlite":
+        raise MigrationError(
+            "MIGRATION_REHEARSAL_URL does not name a sqlite file.",
+            "the app uses sqlite, so name a file (sqlite:////path), or set nothing, to rehearse in a temporary file:",
+            "export MIGRATION_REHEARSAL_URL=",
+        )
     if product != wanted:
         raise MigrationError(
             f"MIGRATION_REHEARSAL_URL does not name a {wanted} server.",

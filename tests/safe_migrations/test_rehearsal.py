@@ -570,6 +570,8 @@ def test_another_server(project: Project, engine: Engine, backend: str, tmp_path
     for wrong in ("oracle://somewhere", "nonsense"):
         done = project.db("rehearse", MIGRATION_REHEARSAL_URL=wrong)
         assert (1, True) == (done.returncode, "MIGRATION_REHEARSAL_URL does not name a" in done.stderr)
+        example = "" if backend == "sqlite" else f"{url.get_backend_name()}://USER:PASSWORD@SERVER"
+        assert f"    export MIGRATION_REHEARSAL_URL={example}\n" in done.stderr
 
 
 def test_tables_that_are_not_dropped() -> None:
