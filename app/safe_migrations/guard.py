@@ -21,6 +21,7 @@ from .database import Database, app_engine, connected, heads_in_words, name_data
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import Plan, changes_revisions, compares, pending, purges, rehearses
+from .retry import RetryPolicy
 from .settings import Settings, settings
 from .transaction import StepConnection, StepTransaction
 
@@ -266,10 +267,11 @@ def _run_with_retries(
             elif not ran_in_one_transaction():
                 retry.call(run, can_run_again)
         except BaseException as error:
-            failure = error
+            failure, part_remains = error, adapter.reruns and transaction.part_committed
             if isinstance(error, DBAPIError) and is_lock_timeout(database, error):
-                failure = lock_timeout_error(database, retry, f"flask db {again}", error.statement)
-            if adapter.reruns and transaction.part_committed:
+                policy = RetryPolicy(retry.seconds, 1) if part_remains else retry
+                failure = lock_timeout_error(database, policy, f"flask db {again}", error.statement)
+            if part_remains:
                 failure.add_note(
                     "The failed revision's changes up to the end of its autocommit block were committed and remain."
                 )

@@ -69,6 +69,6 @@ def lock_timeout_error(
     way_out = ("wait until that session has finished, or end it:", end) if end else ("try again later:", again)
     return MigrationError(
         f"another session holds a lock that this command needs ({who or 'it is not known which session'});"
-        f" gave up after {retry.tries} tries of {retry.seconds:g} seconds.",
+        f" gave up after {retry.tries} {'try' if retry.tries == 1 else 'tries'} of {retry.seconds:g} seconds.",
         *way_out,
     )

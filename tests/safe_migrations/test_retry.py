@@ -117,6 +117,18 @@ def test_pauses() -> None:
     assert 8 <= pauses[-1] <= 12
 
 
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_giving_up_after_an_autocommit_block(project: Project, engine: Engine) -> None:
+    """A revision that has committed a part is tried once; the message says so, and that this part remains."""
+    block = "with op.get_context().autocommit_block():\n    op.execute('CREATE TABLE inside ()')\n"
+    project.write(*revision("a1", "p1", f"{block}op.add_column('people', sa.Column('age', sa.Integer()))"))
+    with engine.connect() as connection:
+        connection.execute(text(USERS)).all()
+        done = project.db("-x", "lock_timeout=1", "upgrade")
+    assert (1, True) == (done.returncode, "gave up after 1 try of 1 seconds" in done.stderr)
+    assert "up to the end of its autocommit block were committed and remain.\n" in done.stderr
+
+
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("command", ["upgrade p1", "downgrade base", "stamp base", "stamp --purge base"])
 def test_command_to_run_again(project: Project, engine: Engine, command: str) -> None:
