@@ -169,7 +169,7 @@ def test_add_not_null_column_words(review: Review) -> None:
         "backfill the column and make it NOT NULL in later revisions; in this one, add it as nullable:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.add_column(sa.Column('x', sa.Date(), nullable=True))\n"
-        "or with a server_default, which existing rows get, too:\n"
+        "or give it a server_default, which existing rows get, too:\n"
         "    with op.batch_alter_table('user') as batch_op:\n"
         "        batch_op.add_column(sa.Column('x', sa.Date(), server_default='...', nullable=False))"
     ) == finding.instead

@@ -74,7 +74,7 @@ def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | 
     return Problem(
         f"adds column {name}.{added.name}, which is NOT NULL without a server_default; {consequence}",
         "backfill the column and make it NOT NULL in later revisions; in this one, add it as nullable:\n"
-        f"{nullable}\nor with a server_default, which existing rows get, too:\n{filled}",
+        f"{nullable}\nor give it a server_default, which existing rows get, too:\n{filled}",
     )
 
 

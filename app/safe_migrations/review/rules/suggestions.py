@@ -32,7 +32,9 @@ from ...console import only_warnings
 from ...errors import summary
 from .implied_ops import table_of
 
-REHEARSE = "run this revision in a quiet period, and first rehearse it on a copy:\n    flask db rehearse"
+REHEARSE = (
+    "run this revision in a quiet period, and first rehearse it on a copy of the database:\n    flask db rehearse"
+)
 """The advice for operations that always block."""
 
 

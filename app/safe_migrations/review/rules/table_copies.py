@@ -15,7 +15,7 @@ COPIES = "the server copies the table for this and blocks writes until it is don
 NEW_COLUMN = "backfill a new column in batches, and switch the next release to it; in this revision only add it"
 QUIET = (
     "use gh-ost or pt-online-schema-change, which copy the table without blocking writes; or run this revision in a"
-    " quiet period, and first rehearse it on a copy:\n    flask db rehearse"
+    " quiet period, and first rehearse it on a copy of the database:\n    flask db rehearse"
 )
 WHOLE_TABLE = {"ENGINE", "CONVERT TO CHARACTER SET"}
 
