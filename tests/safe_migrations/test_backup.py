@@ -900,7 +900,7 @@ def test_subscription(project: Project, engine: Engine, database: str) -> None:
         before = dumped(engine)
         project.ok("backup")
         done = project.ok("restore", "--yes", found(project)[0])
-        assert 'again after: ALTER SUBSCRIPTION "news" REFRESH PUBLICATION' in done
+        assert 'until you run: ALTER SUBSCRIPTION "news" REFRESH PUBLICATION' in done
         assert before == dumped(engine)
         project.write(*A1)
         assert " ok\n" in project.db("rehearse").stdout

@@ -233,7 +233,7 @@ def test_version_table_in_another_database(project: Project, database: str) -> N
         project.ok("upgrade")
         assert f"The database is at {FIRST}" in project.ok("downgrade") + project.ok("upgrade")
         project.write(*revision("a1", FIRST, "pass"))
-        assert f"is in another database ({other})" in project.db("rehearse").stderr
+        assert f"is in another database, {other};" in project.db("rehearse").stderr
         assert "The database is at a1\n" in project.ok("upgrade")
     finally:
         run_on_server(url, f"DROP DATABASE {other}")
