@@ -119,8 +119,8 @@ class Lock(ABC):
     def holder(self) -> tuple[str, str]:
         """Return a description of the lock's holder, and SQL or a shell command that ends the holder.
 
-        Call it after take() has returned False. If the lock is free by then, return two empty strings, or, if the
-        database cannot tell that, the same as before.
+        Call it after take() has returned False. Return two empty strings if the lock is free by then; on SQLite, where
+        that cannot be seen, describe a holder all the same.
         """
 
 

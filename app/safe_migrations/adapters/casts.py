@@ -68,7 +68,7 @@ class Kind:
     def width(self) -> float:
         """Return how many characters the longest value has when it is converted to text; infinity if there is no limit.
 
-        A text with ``in_bytes`` is counted in bytes. Return infinity also for a family that has no entry in WIDTHS.
+        A text with ``in_bytes`` is counted in bytes. Return infinity also for a family of unknown width, e.g. json.
         """
         if self.family in ("text", "binary"):
             return self.size

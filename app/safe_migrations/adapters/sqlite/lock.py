@@ -57,9 +57,9 @@ class FileLock(Lock):
             return False
 
     def holder(self) -> tuple[str, str]:
-        """Return since when another process has held the lock, and a shell command that kills that process.
+        """Return ``another process, since 10:15:00``, and a shell command that kills the process that holds the lock.
 
-        The operating system does not tell whether the lock is free by now.
+        Call it after take() has returned False: it does not find out whether the lock is free by then.
         """
         since = datetime.fromtimestamp(os.fstat(self.file).st_mtime)
         return f"another process, since {since:%H:%M:%S}", f"fuser -k {shlex.quote(str(self.path))}"

@@ -221,7 +221,8 @@ class Rebuild:
         if (rows := self._count_rows()) != self.rows:
             raise UnsafeError(
                 f"the rebuild of {self.table} would lose rows: {self.rows} before, {rows} after.",
-                "remove duplicates first, or ON CONFLICT from the new table; nothing was changed. To count the rows:",
+                "before this change correct or delete the rows that the new table's constraints reject, or remove ON"
+                " CONFLICT from the new table; nothing was changed. To count the rows:",
                 f"SELECT count(*) FROM {double_quoted(self.table)};",
             )
         if self.sequence is not None and self.counts_up:
