@@ -8,10 +8,11 @@ from textwrap import dedent
 
 import click
 import pytest
+from conftest import ROOT
 
 from app.safe_migrations.commands.group import group
 from app.safe_migrations.settings import DEFAULTS
-from tests.conftest import ROOT, Project
+from app.safe_migrations.tests.support import Project
 
 COMMANDS = {name: group.get_command(click.Context(group), name) for name in group.list_commands(click.Context(group))}
 README = (ROOT / "README.md").read_text()
@@ -95,7 +96,6 @@ def test_tests_pass_after_taking_it_out(tmp_path: Path) -> None:
 
 def test_tour(project: Project) -> None:
     """The README's model, its migration, its page and its test work, with the commands and the output that it shows."""
-    project.add_tests()
     model, page, example = (text for language, text in BLOCKS if language == "python")
     (console,) = (text for language, text in BLOCKS if language == "console")
     models, factory = (project.path / "app" / name for name in ("models.py", "__init__.py"))

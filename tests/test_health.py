@@ -1,9 +1,11 @@
 """What load balancers and container platforms are told."""
 
+import gc
 import socket
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
@@ -100,6 +102,19 @@ def probe(app: Flask) -> tuple[int, str]:
     code, body = readiness(app)
     assert isinstance(body, dict)
     return code, body["status"]
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """Yield a port where something takes connections and says nothing."""
+    server = socket.create_server(("127.0.0.1", 0))
+    yield server.getsockname()[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # psycopg leaves a login that is broken off to the collector
+        server.close()
+        for thread in questions():
+            thread.join()
+        gc.collect()
 
 
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb", "postgresql"])

@@ -1,8 +1,9 @@
 """All private names of dependencies that this package uses.
 
-tests/safe_migrations/test_internals.py tests each one, and fails first if a new version of a dependency lacks it.
+tests/test_internals.py tests each one, and fails first if a new version of a dependency lacks it.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,16 +45,20 @@ def inspects(subject: type, inspector: type) -> None:
     _inspects(subject)(inspector)
 
 
-def allow_percent_in_path() -> None:
-    """Allow a ``%`` in the path of the migrations folder, for all Flask-Migrate commands of this process.
+def correct_config() -> None:
+    """Allow a ``%`` in the path of the migrations folder, and print where a test runner looks, in all of this process.
 
-    Flask-Migrate 4.1 passes the path to ConfigParser, which requires ``%%`` for a ``%``. The functions that
-    Migrate.configure() registers run too late to correct this, so replace the class flask_migrate.Config.
+    Flask-Migrate 4.1 passes the path to ConfigParser, which requires ``%%`` for a ``%``; and Alembic prints to what was
+    sys.stdout when it was imported. The functions that Migrate.configure() registers run too late to correct the first,
+    so replace the class flask_migrate.Config.
     """
-    flask_migrate.Config = _PercentConfig
+    flask_migrate.Config = _CorrectedConfig
 
 
-class _PercentConfig(flask_migrate.Config):  # type: ignore[misc]  # it has no types
+class _CorrectedConfig(flask_migrate.Config):  # type: ignore[misc]  # it has no types
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, stdout=sys.stdout, **options)
+
     def set_main_option(self, name: str, value: str) -> None:
         super().set_main_option(name, value.replace("%", "%%") if name == "script_location" else value)
 

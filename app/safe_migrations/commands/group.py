@@ -22,7 +22,7 @@ from flask import Flask, current_app, g
 from flask_migrate.cli import db as stock
 
 from ..errors import MigrationError
-from ..internals import allow_percent_in_path
+from ..internals import correct_config
 from ..remedies import TEMPLATE
 from .command import MigrationCommand, config_of, directory_option
 
@@ -58,9 +58,14 @@ class MigrationGroup(click.Group):
 
 
 def add_commands(app: Flask) -> None:
-    """Replace Flask-Migrate's group of commands with this module's, under the same name (`db`)."""
-    allow_percent_in_path()
-    app.cli.add_command(group, app.extensions["migrate"].migrate.command)
+    """Replace Flask-Migrate's group of commands with a copy of this module's, under the same name (`db`).
+
+    A command that an app adds to its copy does not appear in the other apps of the process.
+    """
+    correct_config()
+    own = copy(group)
+    own.commands = dict(group.commands)
+    app.cli.add_command(own, app.extensions["migrate"].migrate.command)
 
 
 def _with_revision_option(command: click.Command) -> MigrationCommand:

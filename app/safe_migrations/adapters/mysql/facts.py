@@ -85,9 +85,7 @@ class MySQLFacts(Facts):
     )
     """The changes for which ALTER TABLE copies the table, besides changes of type and of default.
 
-    "STORED" is a new generated column, "CHECK" a new constraint, "inline CHECK" one in a new column's definition, and
-    "the table" another engine or character set, or ALGORITHM=COPY. Adding a primary key, and changing NOT NULL, do not
-    copy the table.
+    Adding a primary key, and changing NOT NULL, do not copy the table.
     """
 
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:

@@ -1,0 +1,74 @@
+"""The tests that every project inherits let good revisions pass, stop bad ones, and police nothing else."""
+
+import pytest
+from conftest import ROOT
+
+from app.safe_migrations.tests.support import Project, revision
+
+(FIRST,) = [path.name.split("_")[2] for path in (ROOT / "migrations" / "versions").glob("*.py")]
+
+
+def table(name: str) -> tuple[str, str]:
+    """What makes a table, and what drops it."""
+    return f"op.create_table({name!r}, sa.Column('id', sa.Integer(), primary_key=True))", f"op.drop_table({name!r})"
+
+
+def models(project: Project) -> str:
+    """Return the text of the project's models."""
+    return (project.path / "app" / "models.py").read_text()
+
+
+def inherited(project: Project, *revisions: tuple[str, str]) -> str:
+    """What the inherited tests print of the history with ``revisions``, but for the models, which are as they were."""
+    for name, text in revisions:
+        project.write(name, text)
+    tests = ("tests/test_migrations.py", "tests/test_revisions.py")
+    return project.run("pytest", *tests, "-k", "sqlite and not agree").stdout
+
+
+def test_branches_and_a_merge(project: Project) -> None:
+    """A history that forked and was merged goes up, down and up again, revision by revision."""
+    history = (
+        revision("a1", FIRST, *table("a")),
+        revision("b1", FIRST, *table("b")),
+        revision("b2", "b1", *table("bb")),
+        revision("c1", ("a1", "b2"), "pass", "pass"),
+        revision("d1", "c1", *table("d")),
+    )
+    assert "3 passed" in inherited(project, *history)
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "says"),
+    [
+        (table("pet")[0], "pass", "a1: after its downgrade table pet is new"),
+        ("op.create_index('ix', 'user', ['email', 'id'])", "pass", "a1: after its downgrade"),
+        ("op.add_column('user', sa.Column('age', sa.Integer()))", "pass", "a1: after its downgrade"),
+        ("op.execute('CREATE VIEW v AS SELECT 1')", "pass", "a1: after its downgrade"),
+        (table("pet")[0], "op.drop_constraint(None, 'user')", "test_up_down_and_up_again[sqlite]"),
+        ("op.execute('nonsense')", "pass", 'near "nonsense"'),
+    ],
+)
+def test_bad_revision(project: Project, up: str, down: str, says: str) -> None:
+    """A downgrade that forgets something or crashes, or an upgrade that does, fails by the revision."""
+    printed = inherited(project, revision("a1", FIRST, up, down))
+    assert " failed" in printed
+    assert says in printed
+
+
+def test_two_heads(project: Project) -> None:
+    """Two heads fail."""
+    history = (revision("a1", FIRST, *table("a")), revision("b1", FIRST, *table("b")))
+    assert "FAILED tests/test_migrations.py::test_one_head[sqlite]" in inherited(project, *history)
+
+
+def test_a_warning_is_no_failure(project: Project) -> None:
+    """A warning of an extension fails no test of the app."""
+    project.write("app/models.py", 'import warnings\n\nwarnings.warn("old", DeprecationWarning)\n' + models(project))
+    assert "3 passed" in inherited(project)
+
+
+def test_no_readme_is_needed(project: Project) -> None:
+    """The project's README is yours to change: no test reads it, and none fails without it."""
+    done = project.run("pytest", "--collect-only", "-q")
+    assert (0, False) == (done.returncode, (project.path / "README.md").exists()), done.stdout

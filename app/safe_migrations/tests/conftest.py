@@ -1,0 +1,195 @@
+"""Fixtures: ``project``, a copy of the example to run; ``app_on`` and ``attempt``, its app in this process; ``engine``;
+``review`` without a database, ``review_on`` one with rows, and ``operating`` on one, in a transaction that stays open.
+
+SQLite is always there. MySQL or MariaDB, and PostgreSQL, are tested where these name a server, with a user that may
+create databases; the tests drop those that they create.
+
+    TEST_MYSQL_URL=mysql://root@127.0.0.1:3306  TEST_POSTGRESQL_URL=postgresql://postgres@127.0.0.1:5432
+"""
+
+import gc
+import signal
+import socket
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import flask_migrate
+import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask
+from sqlalchemy import Engine, create_engine
+
+from ..adapters.products import FACTS
+from ..database import Database
+from ..review.findings import Finding
+from ..review.recorder import Recordings
+from ..review.reviewer import review_pending, review_revisions
+from .example.app.extensions import db, migrate
+from .support import (
+    FIRST,
+    SERVERS,
+    Operating,
+    Project,
+    Review,
+    ReviewOn,
+    copied,
+    empty_database,
+    execute,
+    make_app,
+    revision,
+    script_of,
+    told_by,
+)
+
+# What a shell starts in the background ignores Ctrl-C, and so would the commands that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Return the name of a backend; tests that use it, or a fixture below, run once for each."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def database(backend: str, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of an empty database of this test's own."""
+    with empty_database(backend, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    """Yield an engine for the database."""
+    engine = create_engine(database)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def project(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
+    """Return a copy of the example: on ``database`` in a test that has that fixture, else on SQLite."""
+    project = copied(tmp_path)
+    if "database" in request.fixturenames:
+        project.environ["DATABASE_URL"] = request.getfixturevalue("database")
+    return project
+
+
+@pytest.fixture
+def app_on(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Flask]]:
+    """Return a function that makes an app with the scripts of ``project`` on the database at a URL."""
+    monkeypatch.setattr(migrate, "directory", str(project.path / "migrations"))
+    apps = []
+
+    def make(url: str, **settings: object) -> Flask:
+        apps.append(make_app(url, **settings))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def in_app(app_on: Callable[[str], Flask]) -> Iterator[None]:
+    """Push an app's context: rules ask for its naming convention."""
+    with app_on("sqlite:////nowhere/at/all.db").app_context():
+        yield
+
+
+@pytest.fixture
+def empty_app(database: str, app_on: Callable[[str], Flask]) -> Iterator[Flask]:
+    """Yield an app on an empty database, its context pushed."""
+    app = app_on(database)
+    with app.app_context():
+        yield app
+        db.session.remove()
+
+
+@pytest.fixture
+def upgraded_app(empty_app: Flask) -> Flask:
+    """Return an app on a database at head, its context pushed."""
+    flask_migrate.upgrade()
+    return empty_app
+
+
+@pytest.fixture
+def attempt(project: Project, app_on: Callable[[str], Flask]) -> Callable[..., list[str]]:
+    """Return a function that runs flask_migrate.upgrade(), or another, on the scripts of ``project``, in this process.
+
+    It returns the error's message and its notes; an empty list if there is none.
+    """
+    app = app_on(project.environ["DATABASE_URL"])
+
+    def run(command: Callable[..., None], **options: str) -> list[str]:
+        with app.app_context():
+            try:
+                command(**options)
+            except (Exception, SystemExit) as raised:
+                return told_by(raised)
+        return []
+
+    return run
+
+
+@pytest.fixture
+def review(project: Project, in_app: None) -> Review:
+    """Return a function that reviews a script after the first one: a whole one, or the body of its upgrade()."""
+
+    def run(code: str, product: str) -> list[Finding]:
+        script = ScriptDirectory.from_config(migrate.get_config())
+        project.write("migrations/versions/a1.py", script_of(code))
+        history = list(script.walk_revisions())[::-1]
+        return review_revisions(history, {"a1"}, FACTS[product](), Recordings())
+
+    return run
+
+
+@pytest.fixture
+def at_first(database: str, project: Project, app_on: Callable[[str], Flask]) -> Iterator[None]:
+    """Push the context of an app on a database with the table ``user``, and a user."""
+    with app_on(database).app_context():
+        flask_migrate.upgrade(revision=FIRST)
+        execute("INSERT INTO {user} (id, username, email) VALUES (1, 'alice', 'a@b')")
+        yield
+
+
+@pytest.fixture
+def review_on(at_first: None, project: Project) -> ReviewOn:
+    """Return a function that reviews a script which comes next, on the database with what statements made of it."""
+
+    def run(up: str, *statements: str, down: str = "raise NotImplementedError") -> list[Finding]:
+        execute(*statements)
+        project.write(*revision("a1", FIRST, up, down))
+        history = ScriptDirectory.from_config(migrate.get_config())
+        with db.engine.connect() as connection:
+            return review_pending([history.get_revision("a1")], Database(connection), Recordings())
+
+    return run
+
+
+@pytest.fixture
+def operating(at_first: None) -> Iterator[Operating]:
+    """Yield the connection, and operations that run on it."""
+    with db.engine.connect() as connection:
+        yield connection, Operations(MigrationContext.configure(connection, opts={"target_metadata": db.metadata}))
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """Yield a port where something takes connections and says nothing."""
+    server = socket.create_server(("127.0.0.1", 0))
+    yield server.getsockname()[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # psycopg leaves a login that is broken off to the collector
+        server.close()
+        for thread in threading.enumerate():
+            if thread.name == "login":
+                thread.join()
+        gc.collect()

@@ -1,0 +1,300 @@
+"""The example's app, in this process and in copies to run; databases of the test servers; and scripts and findings."""
+
+import compileall
+import os
+import re
+import shutil
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import cache_from_source
+from pathlib import Path
+from textwrap import indent
+from unittest.mock import patch
+from uuid import uuid4
+
+import pytest
+from alembic.operations import Operations
+from click.testing import CliRunner
+from flask import Flask, cli
+from sqlalchemy import URL, Connection, create_engine, inspect, make_url, text
+from sqlalchemy.dialects.postgresql.base import PGInspector
+
+from ..review.findings import Finding
+from .example.app import create_app
+from .example.app.extensions import db
+
+PACKAGE = Path(__file__).parents[1]
+EXAMPLE = Path(__file__).with_name("example")
+FIRST = "fb3704abff84"  # the revision in example/
+# In a script that runs in this process: the extension of the app at hand.
+DB = "from flask import current_app\ndb = current_app.extensions['sqlalchemy']\n"
+
+# For each backend: the variable that names a test server, the database to log in to, and the driver with its options.
+SERVERS = {"mysql": "TEST_MYSQL_URL", "postgresql": "TEST_POSTGRESQL_URL"}
+LOGIN = {"mysql": "mysql", "postgresql": "postgres"}
+DRIVERS = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg"}
+OPTIONS = {"mysql": {"charset": "utf8mb4"}, "postgresql": {"connect_timeout": "10"}}
+
+on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+on_servers = pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+Review = Callable[[str, str], list[Finding]]
+ReviewOn = Callable[..., list[Finding]]
+Operating = tuple[Connection, Operations]
+
+
+def server_url(backend: str) -> URL:
+    """Return the URL of the test server, with a database to log in to; skip the test if none is named."""
+    variable = SERVERS[backend]
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} is not set: name a {backend} server, as conftest.py shows")
+    url = make_url(os.environ[variable])
+    return url.set(drivername=DRIVERS[backend], database=LOGIN[backend], query={**OPTIONS[backend], **url.query})
+
+
+def is_mariadb(url: URL) -> bool:
+    """Return True if the MySQL server at ``url`` is MariaDB."""
+    engine = create_engine(url)
+    try:
+        with engine.connect():
+            return bool(getattr(engine.dialect, "is_mariadb", False))
+    finally:
+        engine.dispose()
+
+
+def run_on_server(url: URL, *statements: str) -> None:
+    """Run ``statements`` outside a transaction, as CREATE DATABASE has to be."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def empty_database(backend: str, folder: Path) -> Iterator[str]:
+    """Create a database, yield its URL, and drop it."""
+    if backend == "sqlite":
+        yield f"sqlite:///{folder / 'test.db'}"
+        return
+    server = server_url(backend)
+    url = server.set(database=f"test_{uuid4().hex}")
+    run_on_server(server, f"CREATE DATABASE {url.database}")
+    yield url.render_as_string(hide_password=False)
+    run_on_server(server, f"DROP DATABASE {url.database}{' WITH (FORCE)' if backend == 'postgresql' else ''}")
+
+
+def make_app(url: str, **settings: object) -> Flask:
+    """Return the example's app on the database at ``url``, without backups and reviews: these have their own tests."""
+    quiet = {"TESTING": True, "MIGRATION_BACKUP": "never", "MIGRATION_REVIEW": "off"}
+    return create_app(type("Settings", (), {**quiet, "SQLALCHEMY_DATABASE_URI": url, **settings}))
+
+
+@dataclass
+class Project:
+    """A copy of the example in a folder of its own; ``environ`` is all that its commands know beside PATH."""
+
+    path: Path
+    environ: dict[str, str]
+    is_stock: bool = False
+
+    def start(self, *args: str, **environ: str) -> "subprocess.Popen[str]":
+        """Start ``python -m ARGS`` in the folder."""
+        return subprocess.Popen(
+            [sys.executable, "-m", *args],
+            cwd=self.path,
+            env={"PATH": os.environ["PATH"], **self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """Run ``python -m ARGS`` in the folder to its end."""
+        with self.start(*args, **environ) as process:
+            out, err = process.communicate(timeout=600)
+        return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+    def db(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """Run ``flask db ARGS`` in this process, or in another if the package was taken out or Python is set up."""
+        if self.is_stock or any(name.startswith(("PYTHON", "LC_")) for name in environ | self.environ):
+            return self.run("flask", "db", *args, **environ)
+        with self._imported({"PATH": os.environ["PATH"], **self.environ, **environ}):
+            done = CliRunner().invoke(cli.cli, ["db", *args], prog_name="flask")
+            err = done.stderr
+            if done.exception is not None and not isinstance(done.exception, SystemExit):
+                err += "".join(traceback.format_exception(done.exception))
+        return subprocess.CompletedProcess(args, done.exit_code, done.stdout, err)
+
+    @contextmanager
+    def _imported(self, environ: dict[str, str]) -> Iterator[None]:
+        """Let ``import wsgi`` mean the copy's, with the package as this process has loaded it."""
+
+        def own() -> list[str]:
+            roots = ("app", "config", "wsgi")
+            return [
+                name
+                for name in sys.modules
+                if name.partition(".")[0] in roots and not f"{name}.".startswith("app.safe_migrations.")
+            ]
+
+        before = {name: sys.modules.pop(name) for name in own()}
+        folder = Path.cwd()
+        os.chdir(self.path)
+        try:
+            with patch.dict(os.environ, environ, clear=True), patch.object(sys, "path", [str(self.path), *sys.path]):
+                yield
+        finally:
+            os.chdir(folder)
+            if (wsgi := sys.modules.get("wsgi")) is not None:
+                with wsgi.app.app_context():
+                    for engine in wsgi.app.extensions["sqlalchemy"].engines.values():
+                        engine.dispose()
+            for name in own():
+                del sys.modules[name]
+            sys.modules.update(before)
+
+    def ok(self, *args: str, **environ: str) -> str:
+        """Return what ``flask db ARGS`` prints on stdout and stderr; fail the test if its exit status is not 0."""
+        done = self.db(*args, **environ)
+        if done.returncode:
+            pytest.fail(f"flask db {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def write(self, name: str, text: str) -> Path:
+        """Write the file ``name`` of the copy.
+
+        Python takes bytecode for current if the source has its size and its second (importlib's SourceLoader): delete
+        what was compiled from the text before, or a test that writes two texts in a second may run the first one twice.
+        """
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        if path.suffix == ".py":
+            Path(cache_from_source(str(path))).unlink(missing_ok=True)
+        return path
+
+    def make_stock(self) -> None:
+        """Take the package out by the commands of its README: the same app with Flask-Migrate's commands and env.py."""
+        commands = (PACKAGE / "README.md").read_text().partition("## Taking it out")[2].partition("```sh\n")[2]
+        environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self.environ}
+        subprocess.run(
+            ["bash", "-ec", commands.partition("```")[0]], cwd=self.path, env=environ, check=True, capture_output=True
+        )
+        self.is_stock = True
+
+    def scripts(self) -> list[Path]:
+        """Return the revision scripts, in the order in which they were written."""
+        return sorted(
+            (self.path / "migrations" / "versions").glob("*.py"), key=lambda script: (script.stat().st_mtime_ns, script)
+        )
+
+
+@cache
+def compile_package() -> None:
+    """Compile what the first command of each copy in a process of its own would compile again."""
+    compileall.compile_dir(PACKAGE, quiet=1)
+
+
+def copied(folder: Path) -> Project:
+    """Return a copy of the example in ``folder``, on SQLite, with a migrations folder as `flask db init` makes it."""
+    path = folder / "project"
+    bytecode = shutil.ignore_patterns("__pycache__")
+    compile_package()
+    shutil.copytree(EXAMPLE, path, ignore=bytecode)
+    link_package(path)
+    shutil.copytree(PACKAGE / "template", path / "migrations", ignore=bytecode, dirs_exist_ok=True)
+    (path / "migrations" / "alembic.ini.mako").rename(path / "migrations" / "alembic.ini")
+    return Project(path, {"MIGRATION_BACKUP": "never", "MIGRATION_REVIEW": "off"})  # their own tests turn them on
+
+
+def link_package(path: Path) -> None:
+    """Give the project at ``path`` the package: no test changes it, and copying takes longer than most tests."""
+    try:
+        (path / "app" / "safe_migrations").symlink_to(PACKAGE, target_is_directory=True)
+    except OSError:  # Windows lets only administrators and developers
+        shutil.copytree(PACKAGE, path / "app" / "safe_migrations")
+
+
+def revision(
+    name: str, parents: str | tuple[str, ...] | None, up: str, down: str = "pass", more: str = ""
+) -> tuple[str, str]:
+    """Return file name and text of a revision script; ``up``, ``down`` and ``more`` are lines of Python."""
+    return f"migrations/versions/{name}.py", (
+        "import sqlalchemy as sa\nfrom alembic import op\n\n"
+        f"revision = {name!r}\ndown_revision = {parents!r}\n{more}\n\n"
+        f"def upgrade():\n{indent(up, '    ')}\n\n\ndef downgrade():\n{indent(down, '    ')}\n"
+    )
+
+
+def script_of(code: str) -> str:
+    """Return a whole script: ``code`` is all of it that RULES.md shows, or only the body of upgrade()."""
+    head = f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = 'a1'\ndown_revision = {FIRST!r}\n\n"
+    if not re.search(r"^(def|safety_assured|from app)\b", code, re.MULTILINE):
+        code = f"def upgrade():\n{indent(code, '    ')}"
+    directions = {"upgrade": "pass", "downgrade": "raise NotImplementedError"}
+    missing = [
+        f"\n\ndef {direction}():\n    {body}\n"
+        for direction, body in directions.items()
+        if f"def {direction}(" not in code
+    ]
+    return head + code + "".join(missing)
+
+
+def told_by(raised: BaseException) -> list[str]:
+    """Return the message of a command that has failed and its notes, except for the one with the revision."""
+    error = raised.__context__ if isinstance(raised, SystemExit) else raised
+    notes = getattr(error, "__notes__", [])
+    return [str(error), *(note for note in notes if " database is at " not in note)]
+
+
+def found(findings: list[Finding], code: str) -> list[Finding]:
+    """Return the findings of one rule."""
+    return [finding for finding in findings if finding.code == code]
+
+
+def levels(findings: list[Finding], code: str) -> list[str]:
+    """Return the levels of the findings of one rule."""
+    return [finding.level.value for finding in found(findings, code)]
+
+
+def execute(*statements: str) -> None:
+    """Run and commit ``statements`` on the app's database; ``{user}`` is that name, as the database quotes it."""
+    user = db.engine.dialect.identifier_preparer.quote("user")
+    with db.engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement.replace("{user}", user)))
+
+
+def locks(connection: Connection, table: str) -> set[str]:
+    """Return the modes in which the transaction has locked the table, on PostgreSQL."""
+    query = "SELECT mode FROM pg_locks WHERE granted AND pid = pg_backend_pid() AND relation = CAST(:name AS regclass)"
+    return set(connection.scalars(text(query), {"name": db.engine.dialect.identifier_preparer.quote(table)}))
+
+
+def schema_of(connection: Connection) -> dict[str, object]:
+    """Return what the database says that it has, except for the table in which Alembic keeps the revision."""
+    inspector = inspect(connection)
+    read = (
+        inspector.get_columns,
+        inspector.get_indexes,
+        inspector.get_unique_constraints,
+        inspector.get_foreign_keys,
+        inspector.get_check_constraints,
+    )
+    found: dict[str, object] = {
+        table: [inspector.get_pk_constraint(table), *(sorted(map(repr, of(table))) for of in read)]
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+    views = {view: inspector.get_view_definition(view) for view in inspector.get_view_names()}
+    enums = inspector.get_enums() if isinstance(inspector, PGInspector) else []
+    return {**found, "views": views, "enums": enums}

@@ -1,0 +1,257 @@
+"""What env.py does around a run: rows of children kept on SQLite, lines on stderr, the app's logging left alone."""
+
+import logging
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import flask_migrate
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, make_url, text
+
+from .. import console
+from .example.app.extensions import db
+from .support import FIRST, Project, revision, run_on_server
+
+FAMILY = """
+revision = "a1"
+down_revision = "fb3704abff84"
+import sqlalchemy as sa
+from alembic import op
+
+
+def upgrade():
+    op.create_table(
+        "pet",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("owner_id", sa.Integer(), sa.ForeignKey("user.id", ondelete="CASCADE")),
+    )
+    op.execute("INSERT INTO user VALUES (1, 'alice', 'alice@example.com')")
+    op.execute("INSERT INTO pet VALUES (1, 1)")
+
+
+def downgrade():
+    op.drop_table("pet")
+"""
+REBUILD = """
+revision = "b1"
+down_revision = "a1"
+import sqlalchemy as sa
+from alembic import op
+
+
+def upgrade():
+    with op.batch_alter_table("user") as batch:
+        batch.alter_column("username", type_=sa.String(100))
+
+
+def downgrade():
+    pass
+"""
+
+
+def pets_after_rebuild(project: Project) -> int:
+    """How many rows of the child are left after a batch rebuild of the parent."""
+    project.write("migrations/versions/a1.py", FAMILY)
+    project.write("migrations/versions/b1.py", REBUILD)
+    project.ok("upgrade")
+    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM pet").fetchone()
+    return int(count)
+
+
+def test_rebuild_keeps_the_rows_of_children(project: Project) -> None:
+    """A type change on SQLite makes the parent's table anew; ON DELETE CASCADE does not run meanwhile."""
+    assert 1 == pets_after_rebuild(project)
+
+
+def test_rebuild_on_stock(project: Project) -> None:
+    """The damage: with foreign keys enforced, stock deletes the child's rows and exits 0."""
+    project.make_stock()
+    assert 0 == pets_after_rebuild(project)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_foreign_keys_are_enforced_again(upgraded_app: Flask) -> None:
+    """After a run in this process the app's connections enforce foreign keys, as before it."""
+    assert 1 == db.session.scalar(text("PRAGMA foreign_keys"))
+    db.session.remove()
+    flask_migrate.downgrade()
+    assert 1 == db.session.scalar(text("PRAGMA foreign_keys"))
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_says_what_it_runs(empty_app: Flask, capfd: pytest.CaptureFixture[str]) -> None:
+    """`flask_migrate.upgrade()`, called by a program whose logging is not configured, says on stderr what it runs."""
+    root, alembic = logging.getLogger(), logging.getLogger("alembic")
+    before = (root.level, list(root.handlers), alembic.level, alembic.propagate, list(alembic.handlers))
+    flask_migrate.upgrade()
+    assert "INFO  [alembic.runtime.migration] Running upgrade  -> " in capfd.readouterr().err
+    assert before == (root.level, list(root.handlers), alembic.level, alembic.propagate, list(alembic.handlers))
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_logging_of_the_app_is_left_alone(
+    empty_app: Flask, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where the app shows Alembic's lines itself, they come once, and its other loggers still log."""
+    mine = logging.getLogger("mine")
+    with caplog.at_level(logging.INFO):
+        flask_migrate.upgrade()
+        mine.info("still here")
+    assert (1, "still here") == (caplog.text.count("Running upgrade  -> "), caplog.messages[-1])
+    assert "Running" not in capfd.readouterr().err
+
+
+def test_logging_on_stock(project: Project) -> None:
+    """The damage: stock's env.py disables every logger that the app has made before."""
+    project.make_stock()
+    code = (
+        "import logging, flask_migrate; from wsgi import app; mine = logging.getLogger('mine')\n"
+        "with app.app_context(): flask_migrate.upgrade()\n"
+        "print('disabled:', mine.disabled)"
+    )
+    project.write("start.py", code)
+    assert "disabled: True" in project.run("start").stdout
+
+
+def test_verified(project: Project) -> None:
+    """A script that meddles with alembic_version behind Alembic's back does not look like success."""
+    meddle = 'op.execute("CREATE TRIGGER t AFTER UPDATE ON alembic_version BEGIN DELETE FROM alembic_version; END")'
+    project.write(*revision("a1", FIRST, meddle))
+    done = project.db("upgrade")
+    assert (1, True) == (done.returncode, "the database should be at a1, but it is at base." in done.stderr)
+    assert "\nThe database is at base.\n" in done.stderr  # and nothing of a rollback: the script is committed
+
+
+def test_pool_of_one(database: str, app_on: Callable[..., Flask]) -> None:
+    """The lock has a session of its own where the app's pool has room for one connection."""
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
+    with app_on(database, SQLALCHEMY_ENGINE_OPTIONS=options).app_context():
+        flask_migrate.upgrade()
+        flask_migrate.downgrade()
+
+
+def test_outside_of_a_transaction(project: Project) -> None:
+    """What cannot run in a transaction is told how it can."""
+    project.write(*revision("a1", FIRST, "op.execute('VACUUM')"))
+    assert "    with op.get_context().autocommit_block():" in project.db("upgrade").stderr
+    project.write(*revision("a1", FIRST, "with op.get_context().autocommit_block():\n    op.execute('VACUUM')"))
+    project.ok("upgrade")
+
+
+def test_alive(
+    project: Project,
+    app_on: Callable[[str], Flask],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A step that takes long says so again and again, also to an app that shows Alembic's log by itself."""
+    monkeypatch.setattr(console, "ALIVE", 0.2)
+    project.write(*revision("a1", FIRST, "import time\ntime.sleep(1)"))
+    with app_on("sqlite://").app_context(), caplog.at_level(logging.INFO):
+        flask_migrate.upgrade()
+    assert 2 < sum("Still running" in record.message for record in caplog.records) < 6
+
+
+def test_loads_little(project: Project, backend: str, database: str) -> None:
+    """With nothing to do, a command loads the adapter of its own database, and nothing that only steps need."""
+    project.ok("upgrade")
+    said = project.ok("upgrade", PYTHONPROFILEIMPORTTIME="1")
+    loaded = set(re.findall(r"app\.safe_migrations\.(\S+)", said))
+    assert {backend} == {name.split(".")[1] for name in loaded if name.count(".") == 2}
+    for_steps = {"backup", "adapters.snapshot", "adapters.mysql.steps", "adapters.sqlite.rebuilds"}
+    assert set() == loaded & for_steps
+
+
+def test_url_in_config(database: str, project: Project) -> None:
+    """A script finds the database in Alembic's config, as on stock: when it is recorded, run, or printed as SQL."""
+    options = "&application_name=a%25b" if "postgresql" in database else ""
+    url = make_url(database + options).render_as_string(hide_password=False)
+    project.environ.update(DATABASE_URL=url, MIGRATION_REVIEW="enforce")
+    body = (
+        "config = op.get_context().config\n"
+        "url = config.get_section(config.config_ini_section)['sqlalchemy.url']\n"
+        f"assert url == {url!r}, 'another one'\n"
+        "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"
+    )
+    project.write(*revision("a1", FIRST, body, "op.drop_table('pet')"))
+    project.ok("upgrade", FIRST)
+    assert "not-inspectable" not in project.ok("review")
+    if "sqlite" not in database:
+        project.ok("upgrade", f"{FIRST}:a1", "--sql")
+    project.ok("upgrade")
+    project.ok("downgrade")
+    project.make_stock()
+    project.ok("upgrade")
+
+
+@pytest.mark.parametrize(("target", "expected"), [("head", ["a1"]), (FIRST, [FIRST]), ("base", [])])
+def test_purge_at_an_unknown_revision(project: Project, database: str, target: str, expected: list[str]) -> None:
+    """`stamp --purge` works on a database whose revision has no script any more, as on stock."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, "pass"))
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'gone'"))
+    assert "unknown revision nope" in project.db("stamp", "--purge", "nope").stderr
+    said = project.ok("stamp", "--purge", target)
+    assert f"The database is at {', '.join(expected) or 'base'}\n" in said
+    with engine.connect() as connection:
+        assert expected == list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "mysql", "postgresql"], indirect=True)
+def test_version_table_of_another_name(project: Project, database: str) -> None:
+    """With `version_table` in the app's options, every command reads the revision from there."""
+    follows_its_version_table(project, "version_table='versions'")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_version_table_in_another_schema(project: Project, database: str) -> None:
+    """With `version_table_schema` in the app's options, every command reads the revision from there."""
+    run_on_server(make_url(database), "CREATE SCHEMA meta")
+    follows_its_version_table(project, "version_table_schema='meta'")
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_version_table_in_another_database(project: Project, database: str) -> None:
+    """On MySQL a rehearsal refuses `version_table_schema`, because its copy would not have that other database."""
+    url = make_url(database)
+    other = f"{url.database}_meta"
+    run_on_server(url, f"CREATE DATABASE {other}")
+    try:
+        configure(project, f"version_table_schema='{other}'")
+        project.ok("upgrade")
+        assert f"The database is at {FIRST}" in project.ok("downgrade") + project.ok("upgrade")
+        project.write(*revision("a1", FIRST, "pass"))
+        assert f"is in another database, {other};" in project.db("rehearse").stderr
+        assert "The database is at a1\n" in project.ok("upgrade")
+    finally:
+        run_on_server(url, f"DROP DATABASE {other}")
+
+
+def configure(project: Project, option: str) -> None:
+    """Pass the option to Migrate()."""
+    extensions = (project.path / "app" / "extensions.py").read_text()
+    project.write("app/extensions.py", extensions.replace('/ "migrations"))', f'/ "migrations"), {option})'))
+
+
+def follows_its_version_table(project: Project, option: str) -> None:
+    """Run the commands: assert that no step runs twice, and that the table does not count as one of the app's."""
+    configure(project, option)
+    project.ok("upgrade")
+    make = "op.create_table('t', sa.Column('id', sa.Integer(), primary_key=True))"
+    project.write(*revision("a1", FIRST, make, "op.drop_table('t')"))
+    assert ["a1"] == [line.split()[1][:-1] for line in project.db("status").stdout.splitlines() if "pending" in line]
+    for options in ([], ["--schema-only"]):
+        said = project.db("rehearse", *options).stdout
+        assert ["a1"] == [line.split()[0] for line in said.splitlines() if line.endswith(" ok")]
+    assert f"-{FIRST}-" in project.ok("backup")
+    assert "The database is at a1\n" in project.ok("upgrade")
+    project.write(*revision("b1", "a1", make.replace("'t'", "'t2'") + "\nraise ValueError('no')"))
+    assert 1 == project.db("upgrade").returncode
+    assert f"The database is at {FIRST}\n" in project.ok("downgrade", FIRST)

@@ -1,0 +1,125 @@
+"""The private names of dependencies do what internals.py expects of them."""
+
+import io
+
+import flask_migrate
+import pytest
+from flask import Flask
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    Engine,
+    Enum,
+    ForeignKey,
+    Inspector,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    inspect,
+)
+
+from .. import internals
+from ..adapters.dialects import dialect_of
+
+
+def test_inspects() -> None:
+    """`sqlalchemy.inspect()` returns an instance of the class that is registered."""
+
+    class Subject: ...
+
+    class Found:
+        def __init__(self, subject: Subject) -> None:
+            self.subject = subject
+
+    internals.inspects(Subject, Found)
+    subject = Subject()
+    found: Found = inspect(subject)
+    assert (Found, subject) == (type(found), found.subject)
+
+
+def test_copy_column() -> None:
+    """The copy has the foreign keys, and the column itself stays in no table."""
+    column = Column("owner_id", Integer, ForeignKey("user.id"))
+    for _ in range(2):
+        copied = internals.copy_column(column)
+        Table("pet", MetaData(), copied)
+        assert 1 == len(copied.foreign_keys)
+        assert column not in copied.table.columns.values()
+
+
+def test_percent_in_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path with a % arrives unchanged in the Config that Flask-Migrate makes; its own Config refuses it."""
+    migrate = flask_migrate.Migrate(directory="50% off")
+    with Flask("app").app_context():
+        monkeypatch.setattr("flask_migrate.Config", internals._CorrectedConfig.__base__)
+        with pytest.raises(ValueError, match="invalid interpolation syntax"):
+            migrate.get_config()
+        internals.correct_config()
+        assert "50% off" == migrate.get_config().get_main_option("script_location")
+
+
+def test_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alembic prints to the sys.stdout of the moment, as click's runner replaces it; by itself it does not."""
+    with Flask("app").app_context():
+        for corrected in (False, True):
+            monkeypatch.setattr("flask_migrate.Config", internals._CorrectedConfig.__base__)
+            if corrected:
+                internals.correct_config()
+            monkeypatch.setattr("sys.stdout", printed := io.StringIO())
+            flask_migrate.Migrate(directory="x").get_config().print_stdout("told")
+            assert ("told\n" if corrected else "") == printed.getvalue()
+
+
+def test_variants_of() -> None:
+    """The types that with_variant() added, by dialect."""
+    text = Text()
+    assert {"mysql": text} == internals.variants_of(String(9).with_variant(text, "mysql"))
+
+
+def test_before_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listener is called once for each way to get a connection, and can refuse it; the pool stays as it is."""
+    monkeypatch.setattr(Engine, "raw_connection", Engine.raw_connection)  # it is as before after the test
+    calls: list[str] = []
+
+    def listener() -> None:
+        calls.append("called")
+        if len(calls) > 2:
+            raise LookupError
+
+    internals.before_checkout(listener)
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE pet (id INTEGER)")
+    engine.raw_connection().close()
+    assert 2 == len(calls)
+    for refused in (engine.connect, engine.raw_connection, engine.begin().__enter__):
+        with pytest.raises(LookupError):
+            refused()
+    calls.clear()
+    assert ["pet"] == inspect(engine).get_table_names()
+
+
+def test_is_created() -> None:
+    """The CHECK of an Enum is created where the database has no enums; any other CHECK is created everywhere."""
+    kind = Enum("a", "b", name="kind", create_constraint=True)
+    table = Table("pet", MetaData(), Column("kind", kind), CheckConstraint("kind > 'a'", name="own"))
+    checks = {str(each.name): each for each in table.constraints if isinstance(each, CheckConstraint)}
+    for dialect, created in (("sqlite", True), ("mysql", False), ("postgresql", False)):
+        assert created == internals.is_created(checks["kind"], dialect_of(dialect))
+        assert internals.is_created(checks["own"], dialect_of(dialect))
+
+
+def test_initialize() -> None:
+    """An instance of a subclass of Inspector reads the database."""
+
+    class Own(Inspector):
+        def __init__(self, connection: Connection) -> None:
+            internals.initialize(self, connection)
+
+    with create_engine("sqlite://").connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE pet (id INTEGER)")
+        assert ["pet"] == Own(connection).get_table_names()

@@ -1,0 +1,140 @@
+"""What a script does is recorded without a database, and what cannot be is told."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from alembic import op
+from alembic.script import ScriptDirectory
+from flask import Flask
+
+from ..adapters.facts import Facts
+from ..review.known_schema import KnownSchema
+from ..review.recorder import NotInspectable, Operation, Recorder
+from .example.app.extensions import migrate
+from .support import DB, FIRST, Project, revision
+
+DIALECTS = ("sqlite", "mysql", "mariadb", "postgresql")
+
+
+@pytest.fixture
+def record(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Callable[..., list[Operation]]]:
+    """Records the upgrade of a script with that body."""
+    app = app_on("sqlite:////nowhere/at/all.db")
+
+    def run(body: str, dialect: str = "postgresql", more: str = "") -> list[Operation]:
+        project.write(*revision("a1", FIRST, body, more=more))
+        script = ScriptDirectory.from_config(migrate.get_config()).get_revision("a1")
+        assert script is not None
+        recording = Recorder(dialect).record(script, "upgrade")
+        if recording.not_inspectable is not None:
+            raise recording.not_inspectable
+        return recording.operations
+
+    with app.app_context():
+        yield run
+
+
+def names(found: list[Operation]) -> list[str]:
+    """The classes of the operations."""
+    return [type(operation.op).__name__ for operation in found]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_operations(record: Callable[..., list[Operation]], dialect: str) -> None:
+    """Plain ones, those of a batch, a loop and a helper, for each dialect, with the line of the script."""
+    body = (
+        "pet = op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+        "op.bulk_insert(pet, [{'id': 1}])\n"
+        "with op.batch_alter_table('user') as batch:\n"
+        "    batch.drop_column('email')\n"
+        "    batch.alter_column('username', type_=sa.Text())\n"
+        "for name in 'ab':\n"
+        "    add(name)\n"
+    )
+    helper = "def add(name):\n    op.add_column('user', sa.Column(name, sa.Integer()))\n"
+    found = record(body, dialect, helper)
+    expected = ["CreateTableOp", "BulkInsertOp", "DropColumnOp", "AlterColumnOp", "AddColumnOp", "AddColumnOp"]
+    assert expected == names(found)
+    assert [False, False, True, True, False, False] == [operation.batch for operation in found]
+    assert [11, 12, 14, 15, 7, 7] == [operation.line for operation in found]
+    assert "user" == found[2].op.table_name  # type: ignore[attr-defined]
+
+
+def test_beside_op(record: Callable[..., list[Operation]], capfd: pytest.CaptureFixture[str]) -> None:
+    """What a script runs by `op.get_context()`, past `op`, is recorded too, and not printed."""
+    body = (
+        "from alembic.operations import Operations\n"
+        "Operations(op.get_context()).drop_table('pet')\n"
+        "op.get_context().impl.drop_table(sa.Table('toy', sa.MetaData()))\n"
+    )
+    found = record(body)
+    assert ["DropTable", "DropTable"] == [type(each.op.sqltext).__name__ for each in found]  # type: ignore[attr-defined]
+    assert ("", "") == capfd.readouterr()
+
+
+def test_sql(record: Callable[..., list[Operation]]) -> None:
+    """SQL that op or its connection executes, and types that are made or dropped by themselves."""
+    body = (
+        "op.execute('DELETE FROM user')\n"
+        "op.get_bind().execute(sa.text('DELETE FROM user'))\n"
+        "op.get_bind().execute(sa.table('user', sa.column('id')).delete())\n"
+        "sa.Enum('a', name='kind').create(op.get_bind())\n"
+        "sa.Enum(name='kind').drop(op.get_bind(), checkfirst=True)\n"
+    )
+    found = record(body)
+    assert ["ExecuteSQLOp"] * 5 == names(found)
+    assert "kind" == found[-1].op.sqltext.element.name  # type: ignore[attr-defined]
+
+
+def test_tables_keep_foreign_keys(record: Callable[..., list[Operation]]) -> None:
+    """Those that stand in a column, those of the table, and each time that it is asked."""
+    (made,) = record(
+        "op.create_table('pet', sa.Column('a', sa.Integer(), sa.ForeignKey('user.id')), sa.Column('b', sa.Integer()), "
+        "sa.ForeignKeyConstraint(['b'], ['user.id']))"
+    )
+    for _ in range(2):
+        tables = KnownSchema(Facts())
+        tables.apply(made.op)
+        assert [["a"], ["b"]] == sorted(key.columns for key in tables.table("pet").foreign_keys)
+
+
+def test_autocommit(record: Callable[..., list[Operation]]) -> None:
+    """What stands in an autocommit block is told apart."""
+    body = (
+        "with op.get_context().autocommit_block():\n"
+        "    op.create_index('ix', 'user', ['email'], postgresql_concurrently=True)\n"
+        "op.drop_index('ix')"
+    )
+    assert [True, False] == [operation.autocommit for operation in record(body)]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("rows = op.get_bind().execute(sa.text('SELECT 1')).fetchall()", "fetchall"),
+        ("for row in op.get_bind().execute(sa.text('SELECT 1')):\n    pass", "rows"),
+        ("sa.inspect(op.get_bind()).get_table_names()", "the script inspects the database"),
+        ("op.get_bind().connection.cursor()", r"the script uses op.get_bind\(\).connection"),
+        (f"{DB}db.session.execute(sa.text('DELETE FROM user'))", "another connection"),
+        (f"{DB}db.engine.connect()", "another connection"),
+        (
+            "from sqlalchemy.orm import Session\nSession(op.get_bind()).execute(sa.text('SELECT 1')).all()",
+            r"the script uses op.get_bind\(\).close",
+        ),
+        ("1 / 0", "ZeroDivisionError"),
+        ("import nothing_like_it", "nothing_like_it"),
+        ("raise NotImplementedError('no way')", "no way"),
+    ],
+)
+def test_not_inspectable(record: Callable[..., list[Operation]], body: str, reason: str) -> None:
+    """What depends on the database, or fails, is not guessed."""
+    with pytest.raises(NotInspectable, match=reason):
+        record(body)
+
+
+def test_leaves_op_alone(record: Callable[..., list[Operation]]) -> None:
+    """After a recording, of a script that fails too, `op` is no recorder any more."""
+    with pytest.raises(NotInspectable):
+        record("1 / 0")
+    with pytest.raises((NameError, AttributeError)):
+        op.execute("SELECT 1")

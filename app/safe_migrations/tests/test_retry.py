@@ -1,0 +1,195 @@
+"""Nobody waits long behind a step that waits for a lock."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from ..retry import RetryPolicy
+from .support import FIRST, SERVERS, Project, revision
+
+USERS = "SELECT name FROM people"
+HELD, TIME_OUT = 6.0, 1.0
+
+
+@pytest.fixture
+def project(project: Project, database: str) -> Project:
+    """A copy of the project on a database whose next revision alters the table people."""
+    project.environ["DATABASE_URL"] = database
+    people = "op.create_table('people', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.Text()))"
+    project.write(*revision("p1", FIRST, people))
+    project.ok("upgrade")
+    pet = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"
+    project.write(*revision("a1", "p1", f"{pet}\nop.add_column('people', sa.Column('age', sa.Integer()))"))
+    return project
+
+
+@pytest.fixture
+def engine(project: Project, database: str) -> Iterator[Engine]:
+    """Connects anew each time."""
+    engine = create_engine(database, poolclass=NullPool)
+    yield engine
+    engine.dispose()
+
+
+def longest_wait(engine: Engine, run: Callable[[], object]) -> float:
+    """Seconds that the slowest reader waited while a transaction held the table for HELD seconds and ``run()`` ran."""
+    waits = [0.0]
+    stop = threading.Event()
+
+    def hold() -> None:
+        with engine.connect() as connection:
+            connection.execute(text(USERS)).all()
+            time.sleep(HELD)
+
+    def read() -> None:
+        while not stop.is_set():
+            begin = time.monotonic()
+            with engine.connect() as connection:
+                connection.execute(text(USERS)).all()
+            waits.append(time.monotonic() - begin)
+            time.sleep(0.05)
+
+    threads = [threading.Thread(target=hold), threading.Thread(target=read)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.2)
+    run()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return max(waits)
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_readers_do_not_stall(project: Project, engine: Engine) -> None:
+    """While a transaction holds the table, others wait for a time-out at most, and the upgrade succeeds after it."""
+
+    def run() -> None:
+        done = project.ok("-x", f"lock_timeout={TIME_OUT}", "upgrade")
+        assert "Another session holds a lock; trying again in " in done
+
+    assert longest_wait(engine, run) < TIME_OUT + 0.5
+    assert "a1 (head)" in project.ok("current")
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_readers_stall_on_stock(project: Project, engine: Engine) -> None:
+    """The damage: on stock they wait for as long as the transaction lasts."""
+    project.make_stock()
+    assert longest_wait(engine, lambda: project.ok("upgrade")) > HELD / 2
+
+
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_giving_up(project: Project, engine: Engine) -> None:
+    """After the last try the message names the session that holds the lock, and the line that ends it."""
+    with engine.connect() as connection:
+        connection.execute(text(USERS)).all()
+        done = project.db("-x", "lock_timeout=1", "-x", "lock_retries=2", "upgrade")
+    assert (1, True) == (done.returncode, "gave up after 2 tries of 1 seconds" in done.stderr)
+    assert "(session " in done.stderr
+    assert ("KILL " in done.stderr) or ("pg_terminate_backend(" in done.stderr)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_writer_is_waited_for(project: Project, engine: Engine) -> None:
+    """SQLite has one writer: the run waits for it, and tries again."""
+    with engine.connect() as connection:
+        connection.execute(text("BEGIN IMMEDIATE"))
+        with project.start("flask", "db", "-x", "lock_timeout=0.5", "upgrade") as process:
+            assert process.stderr is not None
+            told = iter(process.stderr)
+            assert any("Another session holds a lock; trying again in " in line for line in told)
+            connection.rollback()
+            assert ("", 0) == ("".join(line for line in told if "Error" in line), process.wait())
+    assert "a1 (head)" in project.ok("current")
+
+
+def test_pauses() -> None:
+    """They grow from half a second to ten, and there is none after the last try."""
+    pauses = list(RetryPolicy(5, 10).pauses())
+    assert 9 == len(pauses)
+    assert 0.4 <= pauses[0] <= 0.6
+    assert 8 <= pauses[-1] <= 12
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_giving_up_after_an_autocommit_block(project: Project, engine: Engine) -> None:
+    """A revision that has committed a part is tried once; the message says so, and that this part remains."""
+    block = "with op.get_context().autocommit_block():\n    op.execute('CREATE TABLE inside ()')\n"
+    project.write(*revision("a1", "p1", f"{block}op.add_column('people', sa.Column('age', sa.Integer()))"))
+    with engine.connect() as connection:
+        connection.execute(text(USERS)).all()
+        done = project.db("-x", "lock_timeout=1", "upgrade")
+    assert (1, True) == (done.returncode, "gave up after 1 try of 1 seconds" in done.stderr)
+    assert "up to the end of its autocommit block were committed and remain.\n" in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("command", ["upgrade p1", "downgrade base", "stamp base", "stamp --purge base"])
+def test_command_to_run_again(project: Project, engine: Engine, command: str) -> None:
+    """If the session that holds the lock is unknown, the message says to run the same command again later."""
+    if command == "upgrade p1":
+        project.ok("downgrade", FIRST)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        done = project.db("-x", "lock_timeout=0.1", "-x", "lock_retries=1", *command.split())
+    assert (1, True) == (done.returncode, f"Fix: try again later:\n    flask db {command}\n" in done.stderr), (
+        done.stderr
+    )
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_concurrent_index_waits(project: Project, engine: Engine) -> None:
+    """In an autocommit block nothing is cut off, and nothing that it committed is run again: the index is valid."""
+    block = "op.create_table('before', sa.Column('id', sa.Integer()))\nwith op.get_context().autocommit_block():\n"
+    block += "    op.create_index('ix', 'people', ['name'], postgresql_concurrently=True)"
+    project.write(*revision("b1", "a1", block))
+    project.ok("upgrade", "a1")
+    with engine.connect() as connection:
+        connection.execute(text("INSERT INTO people (name) VALUES ('Rex')"))
+        threading.Timer(4, connection.commit).start()
+        project.ok("-x", "lock_timeout=1", "upgrade")
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass"))
+
+
+OTHER = """op.add_column('people', sa.Column('nick', sa.Text()))
+from app import db
+db.session.execute(sa.text("UPDATE people SET name = 'Rex'"))
+db.session.commit()"""
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_another_connection(project: Project) -> None:
+    """A script that waits on another connection for what its own revision holds is ended, with what to do."""
+    project.write(*revision("b1", "a1", OTHER))
+    done = project.db("-x", "lock_timeout=1", "upgrade")
+    assert 1 == done.returncode
+    assert (
+        "on a second connection (such as db.session) the script waited too long for a lock that the revision's own"
+        " connection may hold. This statement waited: UPDATE people SET name = 'Rex'\n"
+        "Fix: run the statement on the connection of the revision:\n"
+        '    op.get_bind().execute(sa.text("..."))\n'
+    ) in done.stderr
+    assert "b1" not in project.ok("current")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_another_connection_on_stock(project: Project, engine: Engine) -> None:
+    """The damage: on stock it waits for ever, and everybody behind it."""
+    project.make_stock()
+    project.write(*revision("b1", "a1", OTHER))
+    with project.start("flask", "db", "upgrade") as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=8)
+        with engine.connect() as connection:
+            connection.execute(text("SET lock_timeout = 500"))
+            with pytest.raises(OperationalError):
+                connection.execute(text(USERS))
+        process.kill()
+        process.communicate()

@@ -1,0 +1,369 @@
+"""Rules about columns: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
+
+import re
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.exc import DBAPIError
+
+from .example.app.extensions import db
+from .support import (
+    Operating,
+    Review,
+    ReviewOn,
+    found,
+    levels,
+    locks,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+)
+
+not_on_mysql = pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+
+
+def test_rename_column_words(review: Review) -> None:
+    """The message has the names of the script, and the line to paste keeps the database as it is."""
+    (finding,) = found(review("op.alter_column('user', 'username', new_column_name='login')", "mysql"), "rename-column")
+    assert (
+        "revision a1 renames column user.username to login, but running code still uses the old name (rename-column)."
+    ) == finding.message
+    assert (
+        "keep the column's name in the database, and rename only the attribute of the model:\n"
+        '    login = mapped_column("username", ...)'
+    ) == finding.instead
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        "op.alter_column('user', 'username', new_column_name='username', existing_type=sa.String(80))",
+        "op.alter_column('user', 'username', existing_type=sa.String(80), comment='their name')",
+        "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+        "op.alter_column('pet', 'id', new_column_name='number')\n"
+        "op.rename_table('pet', 'animal')",
+    ],
+)
+def test_no_rename(review: Review, up: str) -> None:
+    """The same name again is none, and what the same run makes, nobody uses."""
+    findings = review(up, "postgresql")
+    assert [] == found(findings, "rename-column") + found(findings, "rename-table")
+
+
+@pytest.mark.parametrize(
+    ("up", "line"),
+    [
+        (
+            "op.add_column('user', sa.Column('login', sa.String(60)))\nop.drop_column('user', 'username')",
+            "    op.execute('ALTER TABLE \"user\" RENAME COLUMN username TO login')",
+        ),
+        (
+            "op.drop_column('user', 'nobody_knows')\nop.add_column('user', sa.Column('age', sa.Integer()))",
+            "    op.execute('ALTER TABLE \"user\" RENAME COLUMN nobody_knows TO age')",
+        ),
+        (
+            "with op.batch_alter_table('user') as batch_op:\n"
+            "    batch_op.drop_column('username')\n"
+            "    batch_op.add_column(sa.Column('Login', sa.Text()))",
+            '    op.execute(\'ALTER TABLE "user" RENAME COLUMN username TO "Login"\')',
+        ),
+        (
+            "op.drop_table('user')\n"
+            "op.create_table('account', sa.Column('id', sa.Integer(), primary_key=True), "
+            "sa.Column('username', sa.String(80)), sa.Column('email', sa.String(120)), sa.Column('age', sa.Integer()))",
+            "    op.rename_table('user', 'account')",
+        ),
+    ],
+)
+def test_possible_rename(review: Review, up: str, line: str) -> None:
+    """Of columns with types of one kind, in either order; of tables with most columns in common."""
+    (finding,) = found(review(up, "postgresql"), "possible-rename")
+    assert f"if it is a rename, replace the drop and the add with:\n{line}" == finding.instead
+    assert ("blocks", up.splitlines().index(next(each for each in up.splitlines() if "drop_" in each)) + 8) == (
+        finding.level.value,
+        finding.line,
+    )
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        "op.drop_column('user', 'username')\nop.add_column('user', sa.Column('age', sa.Integer()))",
+        "op.drop_column('user', 'username')\nop.add_column('user', sa.Column('username', sa.Text()))",
+        "op.drop_table('user')\nop.create_table('pet', sa.Column('id', sa.Integer()), sa.Column('name', sa.Text()))",
+        "op.add_column('user', sa.Column('login', sa.String(80)))\n"
+        "op.execute('UPDATE \"user\" SET login = username')\nop.drop_column('user', 'username')",
+        "op.create_table('account', sa.Column('id', sa.Integer()), sa.Column('username', sa.Text()), "
+        "sa.Column('email', sa.Text()))\n"
+        "op.execute('INSERT INTO account SELECT id, username, email FROM \"user\"')\nop.drop_table('user')",
+        "op.create_table('pet', sa.Column('id', sa.Integer()), sa.Column('name', sa.Text()))\n"
+        "op.drop_column('pet', 'name')\nop.add_column('pet', sa.Column('nick', sa.Text()))\nop.drop_table('pet')\n"
+        "op.create_table('animal', sa.Column('id', sa.Integer()), sa.Column('name', sa.Text()))",
+    ],
+)
+def test_no_possible_rename(review: Review, up: str) -> None:
+    """Another kind of type, a column of the same name, tables with other columns, and values or rows that are copied;
+    nor what the same run makes.
+    """
+    assert [] == found(review(up, "postgresql"), "possible-rename")
+
+
+@on_servers
+def test_possible_rename_keeps_the_column(operating: Operating, review: Review, backend: str) -> None:
+    """The line to paste, when run, changes nothing but the name."""
+    connection, _ = operating
+    up = "op.add_column('user', sa.Column('nick', sa.String(9)))\nop.drop_column('user', 'email')"
+    (finding,) = found(review(up, backend), "possible-rename")
+    (statement,) = re.findall(r"op\.execute\(([\"'])(.*)\1\)", finding.instead)
+    before = {each["name"]: each for each in sa.inspect(connection).get_columns("user")}["email"]
+    connection.exec_driver_sql(statement[1])
+    after = {each["name"]: each for each in sa.inspect(connection).get_columns("user")}["nick"]
+    assert {**before, "name": "nick", "type": str(before["type"])} == {**after, "type": str(after["type"])}
+    connection.exec_driver_sql(statement[1].replace("email TO nick", "nick TO email"))
+    assert [] == found(review(f"op.execute({statement[1]!r})", backend), "shrink-column")
+
+
+def test_drop_column_words(database: str, backend: str, review_on: ReviewOn) -> None:
+    """The lines to paste import what they use; a column that is nullable already is not made so again."""
+    drop = "op.drop_column('user', 'email')"
+    (finding,) = found(review_on(drop), "drop-column")
+    imported = "    from sqlalchemy.dialects import mysql\n" if backend == "mysql" else ""
+    first, _, lines = finding.instead.partition(":\n")
+    assert (
+        "drop the column only in the next release; in this one remove it from the model, and make it nullable"
+    ) == first
+    assert lines.startswith(f"{imported}    with op.batch_alter_table('user') as batch_op:\n"), lines
+    (finding,) = found(
+        review_on(drop.replace("email", "age"), "ALTER TABLE {user} ADD COLUMN age INTEGER"), "drop-column"
+    )
+    assert (
+        "the column is nullable already: remove it from the model, deploy, and drop it only in the next release:\n"
+        "    op.drop_column('user', 'age')"
+    ) == finding.instead
+
+
+def test_possible_rename_without_rows(database: str, review_on: ReviewOn) -> None:
+    """Nothing is lost of a table without rows."""
+    up = "op.add_column('user', sa.Column('login', sa.String(60)))\nop.drop_column('user', 'username')"
+    assert ["blocks"] == levels(review_on(up), "possible-rename")
+    assert ["warns"] == levels(review_on(up, "DELETE FROM {user}"), "possible-rename")
+
+
+ADD_AGE = "op.add_column('user', sa.Column('age', sa.Integer(), nullable=False))"
+
+
+def test_add_not_null_column_words(review: Review) -> None:
+    """The message says what happens to rows there, and the lines to paste are of the script's column."""
+    added = "batch_op.add_column(sa.Column('x', sa.Date(), nullable=False))"
+    up = f"with op.batch_alter_table('user') as batch_op:\n    {added}"
+    (finding,) = found(review(up, "sqlite"), "add-not-null-column")
+    assert (
+        "revision a1 adds column user.x, which is NOT NULL without a server_default; it fails because existing rows "
+        "would have no value (add-not-null-column)."
+    ) == finding.message
+    assert (
+        "backfill the column and make it NOT NULL in later revisions; in this one, add it as nullable:\n"
+        "    with op.batch_alter_table('user') as batch_op:\n"
+        "        batch_op.add_column(sa.Column('x', sa.Date(), nullable=True))\n"
+        "or give it a server_default, which existing rows get, too:\n"
+        "    with op.batch_alter_table('user') as batch_op:\n"
+        "        batch_op.add_column(sa.Column('x', sa.Date(), server_default='...', nullable=False))"
+    ) == finding.instead
+    (finding,) = found(review(up, "mariadb"), "add-not-null-column")
+    assert "existing rows get an invented value such as 0 or ''" in finding.message
+
+
+def test_add_not_null_column(database: str, review_on: ReviewOn) -> None:
+    """A table without rows is no reason, nor is a column that the database fills."""
+    assert ["blocks"] == levels(review_on(ADD_AGE), "add-not-null-column")
+    filled = "op.add_column('user', sa.Column('age', sa.Integer(), sa.Computed('id + 1'), nullable=False))"
+    assert [] == levels(review_on(filled), "add-not-null-column")
+    assert [] == levels(review_on(ADD_AGE, "DELETE FROM {user}"), "add-not-null-column")
+
+
+@not_on_mysql
+def test_add_not_null_column_fails(operating: Operating) -> None:
+    """It is refused where there are rows, and not where there are none."""
+    connection, op = operating
+    with pytest.raises(DBAPIError, match=r"(?i)not null"), connection.begin_nested():
+        op.add_column("user", sa.Column("age", sa.Integer(), nullable=False))
+    connection.execute(sa.table("user").delete())
+    op.add_column("user", sa.Column("age", sa.Integer(), nullable=False))
+
+
+@on_mysql
+def test_add_not_null_column_invents(operating: Operating) -> None:
+    """MySQL and MariaDB invent values, in strict mode."""
+    connection, op = operating
+    assert "STRICT_TRANS_TABLES" in str(connection.exec_driver_sql("SELECT @@sql_mode").scalar())
+    op.add_column("user", sa.Column("age", sa.Integer(), nullable=False))
+    op.add_column("user", sa.Column("nick", sa.String(20), nullable=False))
+    assert (0, "") == connection.exec_driver_sql("SELECT age, nick FROM user").one()
+
+
+SET_AGE = (
+    "with op.batch_alter_table('user') as batch_op:\n"
+    "    batch_op.alter_column('age', existing_type=sa.Integer(), nullable=False)"
+)
+
+
+def test_set_not_null(database: str, review_on: ReviewOn) -> None:
+    """It blocks where a NULL is there, and warns where none is, or rows are changed before; not if it is NOT NULL."""
+    add = "ALTER TABLE {user} ADD COLUMN age INTEGER"
+    assert ["blocks"] == levels(review_on(SET_AGE, add), "set-not-null")
+    assert ["warns"] == levels(review_on(SET_AGE, "UPDATE {user} SET age = 3"), "set-not-null")
+    fill = "op.execute(sa.table('user', sa.column('age')).update().values(age=3))\n"
+    assert ["warns"] == levels(review_on(fill + SET_AGE, "UPDATE {user} SET age = NULL"), "set-not-null")
+    again = "op.alter_column('user', 'email', existing_type=sa.String(120), nullable=False)"
+    assert [] == levels(review_on(again), "set-not-null")
+    assert [] == levels(review_on(SET_AGE.replace("nullable", "existing_nullable=False, nullable")), "set-not-null")
+
+
+@on_postgresql
+def test_set_not_null_words(database: str, review_on: ReviewOn) -> None:
+    """The statement to paste has the names as the database quotes them."""
+    (finding,) = found(review_on(SET_AGE, "ALTER TABLE {user} ADD COLUMN age INTEGER"), "set-not-null")
+    assert "revision a1 makes user.age NOT NULL, which fails because existing rows have NULL there (set-not-null)." == (
+        finding.message
+    )
+    assert (
+        "first deploy code that always sets a value, and backfill existing rows, in a separate revision:\n"
+        "    op.execute('UPDATE \"user\" SET age = ... WHERE age IS NULL')"
+    ) == finding.instead
+
+
+def test_set_not_null_fails(operating: Operating) -> None:
+    """Each database refuses it where a NULL is there."""
+    connection, op = operating
+    op.add_column("user", sa.Column("age", sa.Integer()))
+    connection.commit()
+    with pytest.raises(DBAPIError), op.batch_alter_table("user") as batch_op:
+        batch_op.alter_column("age", existing_type=sa.Integer(), nullable=False)
+    connection.rollback()
+
+
+CHECK = "op.create_check_constraint('ck', 'user', {!r}, postgresql_not_valid=True)"
+VALIDATE = "op.execute('ALTER TABLE \"user\" VALIDATE CONSTRAINT ck')"
+SET = "op.alter_column('user', 'age', existing_type=sa.Integer(), nullable=False)"
+
+
+@on_postgresql
+def test_set_not_null_scans(database: str, review_on: ReviewOn) -> None:
+    """A CHECK of an earlier revision is enough, if the database has looked at all rows, or does so just before."""
+    add = ["ALTER TABLE {user} ADD COLUMN age INTEGER", "UPDATE {user} SET age = 3"]
+    check = "ALTER TABLE {user} ADD CONSTRAINT ck CHECK (age IS NOT NULL AND id > 0) NOT VALID"
+    (finding,) = found(review_on(SET, *add), "set-not-null-scans")
+    assert "blocks" == finding.level.value
+    lines = [dedent(line) for line in finding.instead.splitlines() if line.startswith(" ")]
+    assert [] == levels(review_on(lines[0]), "set-not-null-scans")
+    assert [
+        "op.execute('ALTER TABLE \"user\" VALIDATE CONSTRAINT ck_user_age_not_null')",
+        "op.alter_column('user', 'age', nullable=False)",
+        "op.drop_constraint(op.f('ck_user_age_not_null'), 'user', type_='check')",
+    ] == lines[1:]
+    with db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"target_metadata": db.metadata})
+        exec("\n".join(lines), {"op": Operations(context)})
+    assert ["blocks"] == levels(
+        review_on(f"{CHECK.format('age IS NOT NULL')}\n{VALIDATE}\n{SET}"), "set-not-null-scans"
+    )
+    assert ["blocks"] == levels(review_on(SET, check), "set-not-null-scans")
+    assert [] == levels(review_on(f"{VALIDATE}\n{SET}"), "set-not-null-scans")
+    assert [] == levels(review_on(SET, "ALTER TABLE {user} VALIDATE CONSTRAINT ck"), "set-not-null-scans")
+    assert ["blocks"] == levels(review_on(f"op.drop_constraint('ck', 'user')\n{SET}"), "set-not-null-scans")
+    either = ["ALTER TABLE {user} DROP CONSTRAINT ck", "ALTER TABLE {user} ADD CHECK (age IS NOT NULL OR id > 0)"]
+    assert ["blocks"] == levels(review_on(SET, *either), "set-not-null-scans")
+
+
+@on_postgresql
+def test_set_not_null_scans_or_not(operating: Operating) -> None:
+    """PostgreSQL says so itself, and keeps readers out."""
+    connection, op = operating
+    notes: list[str | None] = []
+    raw: Any = connection.connection.driver_connection
+    raw.add_notice_handler(lambda note: notes.append(note.message_primary))
+    connection.exec_driver_sql("SET client_min_messages = debug1")
+    op.add_column("user", sa.Column("age", sa.Integer(), server_default="3"))
+    connection.commit()
+    op.alter_column("user", "age", nullable=False)
+    assert ['verifying table "user"'] == notes
+    assert "AccessExclusiveLock" in locks(connection, "user")
+    connection.rollback()
+    op.create_check_constraint(op.f("ck"), "user", "age IS NOT NULL", postgresql_not_valid=True)
+    connection.commit()
+    op.execute('ALTER TABLE "user" VALIDATE CONSTRAINT ck')
+    assert {"ShareUpdateExclusiveLock", "AccessShareLock"} >= locks(connection, "user")
+    notes.clear()
+    op.alter_column("user", "age", nullable=False)
+    assert ['existing constraints on column "user.age" are sufficient to prove that it does not contain nulls'] == notes
+
+
+DEFAULTS = {
+    "sa.Integer(), server_default='3'": False,
+    "sa.Text(), server_default='gen_random_uuid()'": False,
+    "sa.DateTime(), server_default=sa.func.now()": False,
+    "sa.Text(), server_default=sa.text(\"to_char(now(), 'YYYY random()')\")": False,
+    "sa.DateTime(), server_default=sa.text(\"timezone('utc', now())::timestamp(3)\")": False,
+    "sa.DateTime(), server_default=sa.text('clock_timestamp()')": True,
+    "sa.Uuid(), server_default=sa.text('gen_random_uuid()')": True,
+    "sa.Text(), server_default=sa.text('md5(pg_catalog.random()::text)')": True,
+    "sa.Integer(), sa.Identity()": True,
+    "sa.Integer(), sa.Computed('id + 1', persisted=True)": True,
+}
+
+
+@pytest.mark.parametrize(("column", "rewrites"), DEFAULTS.items())
+def test_volatile_default(review: Review, column: str, rewrites: bool) -> None:
+    """It is found where PostgreSQL rewrites the table."""
+    findings = found(
+        review(f"op.add_column('user', sa.Column('x', {column}))", "postgresql"), "volatile-default-rewrites"
+    )
+    assert rewrites == bool(findings)
+
+
+def test_volatile_default_words(review: Review) -> None:
+    """The line to paste adds the column; a generated column cannot get its expression later, so the app fills it."""
+    generated = "sa.Computed('id + 1', persisted=True)"
+    for value, fill in (
+        ("server_default=sa.text('random()')", "set its default"),
+        (generated, "let the app or a trigger write it in new rows"),
+    ):
+        up = f"op.add_column('user', sa.Column('x', sa.Integer(), {value}))"
+        (finding,) = found(review(up, "postgresql"), "volatile-default-rewrites")
+        assert (
+            f"{fill}, and backfill existing rows, in later revisions; in this one only add a plain column:\n"
+            "    op.add_column('user', sa.Column('x', sa.Integer(), nullable=True))"
+        ) == finding.instead
+
+
+@on_postgresql
+@pytest.mark.parametrize(("column", "rewrites"), DEFAULTS.items())
+def test_volatile_default_rewrites(operating: Operating, column: str, rewrites: bool) -> None:
+    """PostgreSQL rewrites the table for those, and only for those."""
+    connection, op = operating
+    node = sa.text("SELECT pg_relation_filenode('\"user\"')")
+    before = connection.scalar(node)
+    op.add_column("user", eval(f"sa.Column('x', {column})", {"sa": sa}))
+    assert rewrites == (connection.scalar(node) != before)
+    assert "AccessExclusiveLock" in locks(connection, "user")
+
+
+@on_postgresql
+def test_serial_rewrites(operating: Operating, review_on: ReviewOn) -> None:
+    """A key that is added counts up; in raw SQL too."""
+    connection, op = operating
+    drop = 'op.drop_constraint("pk_user", "user")\n'
+    for added in (
+        "op.add_column('user', sa.Column('x', sa.Integer(), primary_key=True))",
+        "op.execute('ALTER TABLE \"user\" ADD x bigserial')",
+    ):
+        assert ["blocks"] == levels(review_on(drop + added), "volatile-default-rewrites")
+    node = sa.text("SELECT pg_relation_filenode('\"user\"')")
+    before = connection.scalar(node)
+    op.drop_constraint("pk_user", "user")
+    op.add_column("user", sa.Column("x", sa.Integer(), primary_key=True))
+    assert before != connection.scalar(node)

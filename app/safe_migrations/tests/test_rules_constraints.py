@@ -1,0 +1,354 @@
+"""Rules about constraints: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
+
+from collections.abc import Callable
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask_migrate import upgrade
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from ..review.findings import Finding
+from .example.app.extensions import db
+from .support import (
+    FIRST,
+    Operating,
+    Project,
+    Review,
+    ReviewOn,
+    execute,
+    found,
+    levels,
+    on_mysql,
+    on_postgresql,
+    revision,
+)
+
+PET = "CREATE TABLE pet (id INT PRIMARY KEY, a INT, b INT, name VARCHAR(20))"
+OWNER = "CREATE TABLE owner (a INT NOT NULL, b INT NOT NULL, PRIMARY KEY (a, b))"
+BOB = "INSERT INTO {user} (id, username, email) VALUES (2, 'bob', 'c@d')"
+
+
+def pasted_query(finding: Finding) -> list[Any]:
+    """The rows of the query that a finding gives."""
+    with db.engine.connect() as connection:
+        return list(connection.exec_driver_sql(finding.instead.splitlines()[1].strip().replace("%", "%%")))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "with op.batch_alter_table('pet') as batch_op:\n    batch_op.create_unique_constraint('uq', ['a', 'b'])",
+        "op.create_index('uq', 'pet', ['a', 'b'], unique=True)",
+        "op.create_index('uq', 'pet', [sa.text('a'), sa.column('b').desc()], unique=True)",
+    ],
+)
+def test_unique(review_on: ReviewOn, made: str) -> None:
+    """It blocks where rows have the same values, which the query to paste shows; NULL is equal to nothing."""
+    assert ["warns"] == levels(
+        review_on(made, PET, "INSERT INTO pet VALUES (1, 1, NULL, ''), (2, 1, NULL, '')"), ("add-unique")
+    )
+    (finding,) = found(review_on(made, "INSERT INTO pet VALUES (3, 1, 2, ''), (4, 1, 2, '')"), "add-unique")
+    assert "blocks" == finding.level
+    assert finding.message.startswith("revision a1 adds a unique ")
+    assert finding.message.endswith(" of pet, which fails because rows share a value (add-unique).")
+    assert [(1, 2, 2)] == pasted_query(finding)
+
+
+def test_unique_of_primary_key(review_on: ReviewOn) -> None:
+    """A primary key is unique."""
+    execute("CREATE TABLE tag (a INT NOT NULL)")
+    made = "op.create_primary_key('pk', 'tag', ['a'])"
+    assert ["warns"] == levels(review_on(made, "INSERT INTO tag VALUES (1), (2)"), "add-unique")
+    assert ["blocks"] == levels(review_on(made, "INSERT INTO tag VALUES (1)"), "add-unique")
+
+
+def test_not_unique(review_on: ReviewOn) -> None:
+    """Another index is not."""
+    assert [] == found(review_on("op.create_index('ix', 'user', ['email'])", BOB), "add-unique")
+
+
+def test_unique_as_the_database_compares(review_on: ReviewOn, backend: str) -> None:
+    """A MySQL or MariaDB server takes Alice for alice."""
+    made = "op.create_unique_constraint('uq', 'pet', ['name'])"
+    (level,) = levels(
+        review_on(made, PET, "INSERT INTO pet VALUES (1, 1, 1, 'Alice'), (2, 1, 1, 'alice')"), "add-unique"
+    )
+    assert {"mysql": "blocks"}.get(backend, "warns") == level
+
+
+@on_postgresql
+def test_unique_in_part(review_on: ReviewOn, operating: Operating) -> None:
+    """Of a partial index, only the rows that it is about count; and NULLs do where the script says that they do."""
+    rows = "INSERT INTO pet VALUES (1, 1, NULL, ''), (2, 1, NULL, '')"
+    part = "op.create_index('ix', 'pet', ['a'], unique=True, postgresql_where=sa.text('id > 1'))"
+    assert ["warns"] == levels(review_on(part, PET, rows), "add-unique")
+    assert ["blocks"] == levels(review_on(part.replace("id > 1", "id > 0")), "add-unique")
+    of_table = "pet = sa.table('pet', sa.column('id'))\n" + part.replace("sa.text('id > 1')", "pet.c.id > 0")
+    assert ["blocks"] == levels(review_on(of_table), "add-unique")
+    nulls = "op.create_index('ix', 'pet', ['a', 'b'], unique=True, postgresql_nulls_not_distinct=True)"
+    assert ["blocks"] == levels(review_on(nulls), "add-unique")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "op.execute(sa.table('pet', sa.column('id')).delete().where(sa.column('id') == 2))",
+        "op.get_bind().execute(sa.text('DELETE FROM pet WHERE id = 2'))",
+    ],
+)
+def test_rows_that_change_before(review_on: ReviewOn, before: str) -> None:
+    """What the same run corrects first does not block: nobody knows what will be there."""
+    made = "op.create_unique_constraint('uq', 'pet', ['a'])"
+    rows = "INSERT INTO pet VALUES (1, 1, 1, ''), (2, 1, 1, '')"
+    assert ["blocks"] == levels(review_on(made, PET, rows), "add-unique")
+    assert ["warns"] == levels(review_on(f"{before}\n{made}"), "add-unique")
+    other = "op.execute(sa.table('owner', sa.column('id')).delete().where(sa.column('id') == 2))"
+    assert ["blocks"] == levels(review_on(f"{other}\n{made}"), "add-unique")
+
+
+def test_foreign_key(review_on: ReviewOn) -> None:
+    """It blocks where rows refer to what is not there; a NULL among the columns refers to nothing."""
+    made = (
+        "with op.batch_alter_table('pet') as batch_op:\n"
+        "    batch_op.create_foreign_key('fk', 'owner', ['a', 'b'], ['a', 'b'])"
+    )
+    rows = ("INSERT INTO owner VALUES (1, 2)", "INSERT INTO pet VALUES (1, 1, 2, ''), (2, 7, NULL, '')")
+    assert ["warns"] == levels(review_on(made, PET, OWNER, *rows), "add-foreign-key")
+    (finding,) = found(review_on(made, "INSERT INTO pet VALUES (3, 2, 1, '')"), "add-foreign-key")
+    assert "blocks" == finding.level
+    assert (
+        "revision a1 adds foreign key fk to pet, which fails because rows of pet refer to missing rows of owner"
+        " (add-foreign-key)."
+    ) == finding.message
+    assert (
+        "correct or delete these rows in an earlier revision; this query finds them:\n"
+        "    SELECT * FROM pet WHERE pet.a IS NOT NULL AND pet.b IS NOT NULL AND NOT (EXISTS (SELECT 1"
+        " FROM owner AS referred WHERE referred.a = pet.a AND referred.b = pet.b))"
+    ) == finding.instead
+    assert [(3, 2, 1, "")] == pasted_query(finding)
+
+
+def test_foreign_key_to_itself(review_on: ReviewOn) -> None:
+    """A table may refer to itself."""
+    made = "op.create_foreign_key('fk', 'user', 'user', ['id'], ['id'])"
+    assert ["warns"] == levels(review_on(made, BOB), "add-foreign-key")
+    execute(PET, "INSERT INTO pet VALUES (1, 1, 2, '')")
+    made = "op.create_foreign_key('fk', 'pet', 'pet', ['{}'], ['id'])"
+    assert ["warns"] == levels(review_on(made.format("a")), "add-foreign-key")
+    assert ["blocks"] == levels(review_on(made.format("b")), "add-foreign-key")
+
+
+@pytest.mark.parametrize("condition", ["\"name NOT LIKE '%:x' AND a > 1\"", "sa.column('a') > 1"])
+def test_check(review_on: ReviewOn, condition: str) -> None:
+    """It blocks where rows violate it; one whose condition is NULL does not."""
+    made = f"with op.batch_alter_table('pet') as batch_op:\n    batch_op.create_check_constraint('ck', {condition})"
+    assert ["warns"] == levels(
+        review_on(made, PET, "INSERT INTO pet VALUES (1, 2, 1, 'b'), (2, NULL, 1, 'b')"), "add-check"
+    )
+    (finding,) = found(review_on(made, "INSERT INTO pet VALUES (3, 1, 1, 'b')"), "add-check")
+    assert "blocks" == finding.level
+    assert (
+        "revision a1 adds CHECK constraint ck to pet, which fails because rows of pet violate it (add-check)."
+    ) == finding.message
+    assert [(3, 1, 1, "b")] == pasted_query(finding)
+
+
+def test_not_validated(review: Review) -> None:
+    """What PostgreSQL adds without a look at the rows fails on none; on others the option means nothing."""
+    script = (
+        "with op.batch_alter_table('user') as batch_op:\n"
+        "    batch_op.create_foreign_key('fk', 'user', ['id'], ['id'], postgresql_not_valid=True)\n"
+        "    batch_op.create_check_constraint('ck', 'id > 1', postgresql_not_valid=True)"
+    )
+    assert [] == review(script, "postgresql")
+    codes = {finding.code for finding in review(script, "sqlite")}
+    assert {"add-foreign-key", "add-check"} <= codes
+
+
+def test_no_rows(review_on: ReviewOn) -> None:
+    """A table without rows violates nothing, and nobody waits for it."""
+    made = "with op.batch_alter_table('pet') as batch_op:\n    batch_op.create_unique_constraint('uq', ['a'])"
+    assert {"warns"} == {finding.level.value for finding in review_on(made, PET)}
+
+
+def test_constraint_that_comes_back(review: Review) -> None:
+    """One that the script creates again, or that is dropped with its table, is not lost; under another name it is."""
+    drop, make = (
+        "op.drop_constraint('fk', 'user', type_='foreignkey')\n",
+        "op.create_foreign_key('{}', 'user', 'user', ",
+    )
+    make += "['id'], ['id'], ondelete='CASCADE')"
+    assert [] == found(review(drop + make.format("fk"), "postgresql"), "drop-constraint")
+    assert ["warns"] == levels(review(drop + make.format("other"), "postgresql"), "drop-constraint")
+    assert [] == found(review(f"{drop}op.drop_table('user')", "postgresql"), "drop-constraint")
+
+
+@on_postgresql
+def test_drop_check_of_not_null(review_on: ReviewOn) -> None:
+    """A CHECK that said what NOT NULL says now; not one that says more, or of a column that may be NULL."""
+    table = "CREATE TABLE pet (id INTEGER, age INTEGER, CONSTRAINT ck CHECK ({}))"
+    drop = "op.alter_column('pet', 'age', existing_type=sa.Integer(), nullable=False)\nop.drop_constraint('ck', 'pet')"
+    assert [] == found(review_on(drop, table.format("age IS NOT NULL")), "drop-constraint")
+    assert ["warns"] == levels(review_on("op.drop_constraint('ck', 'pet')"), "drop-constraint")
+    for more in ("age IS NOT NULL AND age > 0", "id IS NOT NULL"):
+        assert ["warns"] == levels(review_on(drop, "DROP TABLE pet", table.format(more)), "drop-constraint")
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("code", "script", "message"),
+    [
+        (
+            "constraint-scan-blocks",
+            "op.create_foreign_key(None, 'pet', 'user', ['a'], ['id'], ondelete='CASCADE')",
+            "adds a foreign key to pet, which blocks writes to pet and user while all rows are scanned",
+        ),
+        (
+            "constraint-scan-blocks",
+            "with op.batch_alter_table('user') as batch_op:\n    batch_op.create_check_constraint('Pos', 'id > 0')",
+            "adds CHECK constraint Pos to user, which blocks reads and writes of user while all rows are scanned",
+        ),
+        (
+            "constraint-scan-blocks",
+            "op.add_column('pet', sa.Column('c', sa.Integer(), sa.ForeignKey('user.id')))",
+            "adds a foreign key to pet, which blocks writes to pet and user while all rows are scanned",
+        ),
+        (
+            "constraint-scan-blocks",
+            "op.add_column('pet', sa.Column('c', sa.Integer(), sa.CheckConstraint('c > 0', name='c')))",
+            "adds CHECK constraint c to pet, which blocks reads and writes of pet while all rows are scanned",
+        ),
+        (
+            "unique-constraint-blocks",
+            "op.create_unique_constraint(None, 'user', ['email', 'id'], deferrable=True, initially='DEFERRED')",
+            "adds a unique constraint to user, which blocks reads and writes of user while its index is built",
+        ),
+        (
+            "unique-constraint-blocks",
+            "op.add_column('user', sa.Column('Age', sa.Integer(), unique=True))",
+            "adds a unique constraint to user, which blocks reads and writes of user while its index is built",
+        ),
+        (
+            "unique-constraint-blocks",
+            "op.create_primary_key('Pk', 'tag', ['id'])",
+            "adds primary key Pk to tag, which blocks reads and writes of tag while its index is built",
+        ),
+    ],
+)
+def test_lines_run(
+    review_on: ReviewOn,
+    operating: Operating,
+    project: Project,
+    attempt: Callable[..., list[str]],
+    code: str,
+    script: str,
+    message: str,
+) -> None:
+    """What a finding on PostgreSQL gives to paste makes the constraint that the script makes."""
+    connection, op = operating
+    execute(
+        PET,
+        "CREATE TABLE tag (id INT NOT NULL)",
+        "INSERT INTO pet VALUES (1, 1, 1, '')",
+        "INSERT INTO tag VALUES (1)",
+    )
+    (finding,) = found(review_on(script), code)
+    assert f"revision a1 {message} ({code})." == finding.message
+    with connection.begin() as transaction:
+        exec(script, {"op": op, "sa": sa})
+        expected = constraints(connection)
+        transaction.rollback()
+    column = script.replace(", sa.ForeignKey('user.id')", "").replace(", unique=True", "")
+    column = column.replace(", sa.CheckConstraint('c > 0', name='c')", "")
+    project.write(*revision("a1", FIRST, column if "add_column" in script else "pass"))
+    lines = [dedent(line.partition("\n")[2]) for line in finding.instead.split("\nand ")]
+    project.write(*revision("b1", "a1", lines[0]))
+    project.write(*revision("c1", "b1", lines[1]))
+    assert [] == attempt(upgrade)
+    assert expected == constraints(connection)
+
+
+def constraints(connection: Connection) -> list[Any]:
+    """All of them, as PostgreSQL writes them."""
+    query = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid <> 0 ORDER BY 1, 2"
+    return list(connection.execute(sa.text(query)))
+
+
+@on_postgresql
+def test_exclude_constraint(review_on: ReviewOn, operating: Operating) -> None:
+    """It cannot be added NOT VALID."""
+    connection, op = operating
+    script = "op.create_exclude_constraint('ex', 'user', (sa.column('email'), '='), using='btree')"
+    (finding,) = review_on(script)
+    assert (
+        "revision a1 adds EXCLUDE constraint ex to user, which blocks reads and writes while its index is built"
+        " (exclude-constraint)."
+    ) == finding.message
+    with pytest.raises(DBAPIError, match="EXCLUDE constraints cannot be marked NOT VALID"):
+        op.execute('ALTER TABLE "user" ADD CONSTRAINT ex EXCLUDE USING btree (email WITH =) NOT VALID')
+    connection.rollback()
+
+
+@on_mysql
+def test_foreign_key_copies(review_on: ReviewOn, operating: Operating) -> None:
+    """The server copies the table and keeps writers out, even if there is an index."""
+    connection, _op = operating
+    execute(PET, "CREATE INDEX ix ON pet (a)")
+    script = "op.create_foreign_key('fk', 'pet', 'user', ['a'], ['id'])"
+    assert [] == found(review_on(script), "add-foreign-key-blocks"), "no rows"
+    (finding,) = found(review_on(script, "INSERT INTO pet VALUES (1, 1, 1, '')"), "add-foreign-key-blocks")
+    assert (
+        "revision a1 adds foreign key fk to pet; the server rebuilds pet for this and blocks writes until it is done"
+        " (add-foreign-key-blocks)."
+    ) == finding.message
+    add = "ALTER TABLE pet ADD CONSTRAINT fk FOREIGN KEY (a) REFERENCES user (id), ALGORITHM={}, LOCK={}"
+    for algorithm, lock in (("INPLACE", "SHARED"), ("INPLACE", "NONE"), ("COPY", "NONE")):
+        with pytest.raises(OperationalError, match="1846"):
+            connection.execute(sa.text(add.format(algorithm, lock)))
+    connection.execute(sa.text(add.format("COPY", "SHARED")))
+    connection.execute(sa.text("ALTER TABLE pet DROP FOREIGN KEY fk"))
+    connection.execute(sa.text("SET foreign_key_checks = 0"))
+    connection.execute(sa.text(add.format("INPLACE", "NONE")))
+    connection.execute(sa.text("SET foreign_key_checks = 1"))
+
+
+@on_mysql
+def test_foreign_key_of_new_column(review_on: ReviewOn) -> None:
+    """One that comes with a column counts."""
+    script = "op.add_column('user', sa.Column('boss', sa.Integer(), sa.ForeignKey('user.id')))"
+    assert ["warns"] == levels(review_on(script), "add-foreign-key-blocks")
+
+
+@on_postgresql
+def test_foreign_key_in_definition(review_on: ReviewOn, operating: Operating) -> None:
+    """PostgreSQL reads no rows for a REFERENCES in the definition of a new column, and does for a CHECK."""
+    connection, _op = operating
+    script = "op.add_column('pet', sa.Column('c', sa.Integer(), sa.ForeignKey('user.id')), inline_references=True)"
+    assert [] == found(review_on(script, PET, "INSERT INTO pet VALUES (1, 1, 1, '')"), "constraint-scan-blocks")
+    read = sa.text("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'pet'")
+    before = connection.scalar(read)
+    connection.execute(sa.text('ALTER TABLE pet ADD COLUMN c INTEGER REFERENCES "user" (id)'))
+    assert before == connection.scalar(read)
+    connection.execute(sa.text('ALTER TABLE pet ADD CONSTRAINT other FOREIGN KEY (a) REFERENCES "user" (id)'))
+    assert before != connection.scalar(read)
+    connection.rollback()
+    with pytest.raises(IntegrityError):
+        connection.execute(sa.text("ALTER TABLE pet ADD COLUMN c INTEGER CHECK (c IS NOT NULL)"))
+
+
+@pytest.mark.parametrize(
+    ("type_", "expected"),
+    [
+        ("sa.Enum('a', 'b', name='kind', native_enum=False, create_constraint=True)", ["blocks"]),
+        ("sa.Enum('a', 'b', name='kind', native_enum=False)", []),
+        ("sa.Enum('a', 'b', name='kind', create_constraint=True)", []),
+        ("sa.Boolean(name='yes', create_constraint=True)", []),
+    ],
+)
+def test_check_of_a_type(review: Review, type_: str, expected: list[str]) -> None:
+    """An enum that is a VARCHAR brings a CHECK along; a type of the database's own needs none."""
+    findings = review(f"op.add_column('user', sa.Column('x', {type_}))", "postgresql")
+    assert expected == levels(findings, "constraint-scan-blocks")

@@ -1,0 +1,161 @@
+"""Rules about names of constraints: they tell what becomes of each in the database, through the project's env.py."""
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from flask_migrate import downgrade, upgrade
+
+from .example.app.extensions import db
+from .support import FIRST, Project, Review, ReviewOn, found
+
+TABLE = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), {})"
+IN_BATCH = "with op.batch_alter_table('child') as batch_op:\n    batch_op."
+CHILD = "CREATE TABLE child (id INT PRIMARY KEY, k INT)"
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        (TABLE.format("sa.Column('k', sa.Integer(), sa.ForeignKey('user.id'))"), {"fk_pet_k_user"}),
+        (TABLE.format("sa.Column('k', sa.Integer(), unique=True)"), {"uq_pet_k"}),
+        (TABLE.format("sa.Column('k', sa.Integer()), sa.ForeignKeyConstraint(['k'], ['user.id'])"), {"fk_pet_k_user"}),
+        (TABLE.format("sa.Column('k', sa.Integer()), sa.UniqueConstraint('k')"), {"uq_pet_k"}),
+        (TABLE.format("sa.Column('k', sa.Integer()), sa.CheckConstraint('k > 0', name='pos')"), {"ck_pet_pos"}),
+        (TABLE.format("sa.CheckConstraint('id > 0')"), None),
+        (TABLE.format("sa.Column('k', sa.Integer(), sa.CheckConstraint('k > 0'))"), None),
+        (TABLE.format("sa.Column('k', sa.Enum('a', native_enum=False, create_constraint=True))"), None),
+        (TABLE.format("sa.Column('k', sa.Enum('a', native_enum=False))"), set()),
+        (f"{IN_BATCH}create_unique_constraint(None, ['k'])", {"uq_child_k"}),
+        (f"{IN_BATCH}create_foreign_key(None, 'user', ['k'], ['id'])", {"fk_child_k_user"}),
+        (f"{IN_BATCH}create_check_constraint(None, sa.text('k > 0'))", None),
+        (f"{IN_BATCH}create_check_constraint('pos', sa.text('k > 0'))", {"ck_child_pos"}),
+        (f"{IN_BATCH}add_column(sa.Column('u', sa.Integer(), sa.ForeignKey('user.id')))", {"fk_child_u_user"}),
+    ],
+)
+def test_unnamed(review_on: ReviewOn, attempt: Callable[..., list[str]], script: str, named: set[str] | None) -> None:
+    """What the naming convention of the project names is none; for a CHECK it cannot, and the revision fails."""
+    findings = found(review_on(script, CHILD), "unnamed-constraint")
+    assert (named is None) == bool(findings)
+    failed = attempt(upgrade)
+    if named is None:
+        assert ["blocks"] == [finding.level.value for finding in findings]
+        assert (
+            "the naming convention requires a name for it, so this fails (unnamed-constraint)." in findings[0].message
+        )
+        assert "requires that constraint is explicitly named" in failed[0]
+    else:
+        assert ([], named) == (failed, names())
+
+
+def names() -> set[str | None]:
+    """Those of the constraints of pet and child, but for primary keys."""
+    inspector = sa.inspect(db.engine)
+    return {
+        each["name"]
+        for table in {"pet", "child"} & set(inspector.get_table_names())
+        for kind in ("unique_constraints", "foreign_keys", "check_constraints")
+        for each in getattr(inspector, f"get_{kind}")(table)
+    }
+
+
+def test_unnamed_in_definitions(review_on: ReviewOn, attempt: Callable[..., list[str]], backend: str) -> None:
+    """What Alembic writes into the definition of a column loses its name."""
+    script = "op.add_column('child', sa.Column('u', sa.Integer(), sa.ForeignKey('user.id')), inline_references=True)"
+    (finding,) = found(review_on(script, CHILD), "unnamed-constraint")
+    assert (
+        "revision a1 creates a foreign key of child without a name; later revisions cannot drop it "
+        "(unnamed-constraint)."
+    ) == finding.message
+    assert (
+        "give it a name:\n    op.create_foreign_key(op.f('fk_child_u_user'), 'child', 'user', ['u'], ['id'])"
+    ) == finding.instead
+    assert [] == attempt(upgrade)
+    assert {"sqlite": {None}, "mysql": {"child_ibfk_1"}, "postgresql": {"child_u_fkey"}}[backend] == names()
+
+
+def test_unnamed_unique_in_batch(review_on: ReviewOn, attempt: Callable[..., list[str]], backend: str) -> None:
+    """SQLite rebuilds the table, and a unique column gets a constraint without a name there; on servers it has one."""
+    script = f"{IN_BATCH}add_column(sa.Column('u', sa.Integer(), unique=True))"
+    findings = found(review_on(script, CHILD), "unnamed-constraint")
+    assert [] == attempt(upgrade)
+    if backend == "sqlite":
+        assert (
+            "give it a name:\n    with op.batch_alter_table('child') as batch_op:\n"
+            "        batch_op.create_unique_constraint(batch_op.f('uq_child_u'), ['u'])"
+        ) == findings[0].instead
+        assert {None} == names()
+    else:
+        assert ([], {"uq_child_u"}) == (findings, names())
+
+
+def test_unnamed_without_convention(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the app has no naming convention, each constraint but a primary key needs a name."""
+    monkeypatch.setattr(db.metadata, "naming_convention", {})
+    script = (
+        "op.create_table('pet', sa.Column('id', sa.Integer()), sa.Column('u', sa.Integer(), sa.ForeignKey('user.id')), "
+        "sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('u'), sa.CheckConstraint('u > 0'))\n"
+        "op.create_unique_constraint(None, 'pet', ['u', 'id'])"
+    )
+    assert {
+        "give it a name:\n    name=op.f('fk_pet_u')",
+        "give it a name:\n    name=op.f('uq_pet_u')",
+        "give it a name:\n    name=op.f('ck_pet_valid')",
+        "give it a name:\n    op.create_unique_constraint(op.f('uq_pet_u_id'), 'pet', ['u', 'id'])",
+    } == {finding.instead for finding in found(review(script, "postgresql"), "unnamed-constraint")}
+
+
+@pytest.mark.parametrize("kind", ["unique", "foreignkey", "check"])
+@pytest.mark.parametrize("batch", [False, True])
+def test_unnamed_drop(
+    review_on: ReviewOn, project: Project, attempt: Callable[..., list[str]], kind: str, batch: bool
+) -> None:
+    """It always fails, in a downgrade too, and always blocks."""
+    made = f"{IN_BATCH}create_unique_constraint(None, ['k'])"
+    drop = (
+        f"{IN_BATCH}drop_constraint(None, type_='{kind}')" if batch else f"op.drop_constraint(None, 'child', '{kind}')"
+    )
+    (finding,) = found(review_on(made, CHILD, down=drop), "unnamed-drop")
+    assert "blocks" == finding.level
+    assert (
+        "revision a1 in downgrade() drops a constraint of child without its name, which always fails (unnamed-drop)."
+    ) == finding.message
+    if kind == "unique":
+        assert {
+            False: "\n    op.drop_constraint('...', 'child', type_='unique')",
+            True: "\n    with op.batch_alter_table('child') as batch_op:\n"
+            "        batch_op.drop_constraint('...', type_='unique')",
+        }[batch] == finding.instead.removeprefix(
+            "write the name that the constraint has in the database, here and where the constraint is created:"
+        )
+    assert [] == attempt(upgrade)
+    assert [] != attempt(downgrade, revision=FIRST)
+
+
+def test_drop_of_primary_key(review: Review) -> None:
+    """The naming convention names it by its table alone; MySQL and MariaDB need no name."""
+    drop = "op.drop_constraint(None, 'user', type_='primary')"
+    assert [] == found(review(drop, "postgresql"), "unnamed-drop")
+
+
+def test_drop_of_primary_key_without_convention(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the convention, it is by the database."""
+    monkeypatch.setattr(db.metadata, "naming_convention", {})
+    drop = "op.drop_constraint(None, 'user', type_='primary')"
+    assert 1 == len(found(review(drop, "postgresql"), "unnamed-drop"))
+    assert [] == found(review(drop, "mysql"), "unnamed-drop")
+
+
+def test_unnamed_index(review: Review) -> None:
+    """An index without a name cannot be dropped either."""
+    script = "op.create_index('ix', 'user', ['email'])\nop.drop_index(None, 'user')"
+    (finding,) = found(review(script, "sqlite"), "unnamed-drop")
+    assert finding.instead.endswith(":\n    op.drop_index('...', table_name='user')")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_drop_of_primary_key_runs(review_on: ReviewOn, attempt: Callable[..., list[str]]) -> None:
+    """PostgreSQL drops the one that the convention has named."""
+    script = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+    assert [] == found(review_on(f"{script}op.drop_constraint(None, 'pet', type_='primary')"), "unnamed-drop")
+    assert [] == attempt(upgrade)

@@ -1,0 +1,426 @@
+"""Rules about scripts and SQL: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
+
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from ..adapters.products import FACTS
+from ..review.recorder import Recordings
+from ..review.reviewer import review_revisions
+from .example.app.extensions import db, migrate
+from .support import (
+    FIRST,
+    Operating,
+    Project,
+    Review,
+    ReviewOn,
+    found,
+    levels,
+    locks,
+    on_mysql,
+    on_postgresql,
+    revision,
+)
+
+PRODUCTS = tuple(FACTS)
+NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("DROP SCHEMA archive", ["blocks"]),
+        ("DROP DATABASE archive", ["blocks"]),
+        ("DROP MATERIALIZED VIEW v", ["blocks"]),
+        ("DROP OWNED BY me", ["blocks"]),
+        ("DROP TYPE kind CASCADE", ["blocks"]),
+        ("ALTER TABLE pet DROP CONSTRAINT c CASCADE", ["blocks"]),
+        ("ALTER TABLE pet DROP PARTITION p", ["blocks"]),
+        ("ALTER TYPE pair DROP ATTRIBUTE a", ["blocks"]),
+        ("DROP VIEW a, b", ["warns", "warns"]),
+        ("DROP TRIGGER t ON pet", ["warns"]),
+        ("DROP FUNCTION f(int)", ["warns"]),
+        ("DROP EXTENSION x", ["warns"]),
+        ("DROP VIEW a; CREATE VIEW a AS SELECT 1", []),
+        ("DO $$ BEGIN DELETE FROM pet; END $$", ["warns"]),
+        ("CALL p()", ["warns"]),
+        ("COPY pet FROM PROGRAM 'id'", ["warns"]),
+        ("COPY pet FROM STDIN", []),
+        ("FROBNICATE pet", ["warns"]),
+        ("ALTER TABLE pet ADD", ["blocks"]),
+        ("ALTER TABLE pet ADD a INT, FROBNICATE b", ["blocks"]),
+        ("DROP FROBNICATE pet", ["blocks"]),
+        ("DROP TABLE pet ALSO toy", ["blocks"]),
+        ("RENAME DATABASE a TO b", ["blocks"]),
+        ("TRUNCATE 5", ["blocks"]),
+        ("/* x */ ALTER GIZMO pet", ["blocks"]),
+        ("DROP TABLE 'pet", ["blocks"]),
+        ("-- drop it\nDROP TABLE 'pet", ["blocks"]),
+        ("SELECT 1; DROP TABLE 'pet", ["warns", "blocks"]),
+        ("CREATE GIZMO pet", ["warns"]),
+        ("UPDATE pet SET a = = 1", ["blocks"]),
+        ("MERGE INTO pet USING old ON true WHEN MATCHED THEN DELETE", ["blocks"]),
+        *(
+            (statement, [])
+            for statement in (
+                "CREATE VIEW v AS SELECT 1",
+                "CREATE FUNCTION f() RETURNS int AS 'SELECT 1' LANGUAGE sql",
+                "CREATE TRIGGER t BEFORE UPDATE ON pet EXECUTE FUNCTION f()",
+                "CREATE EXTENSION IF NOT EXISTS pgcrypto",
+                "CREATE SEQUENCE s",
+                "ALTER SEQUENCE s RESTART WITH 5",
+                "GRANT SELECT ON pet TO me",
+                "COMMENT ON TABLE pet IS 'x'",
+                "SET search_path TO x",
+                "ANALYZE pet",
+                "PRAGMA table_info(pet)",
+                "REFRESH MATERIALIZED VIEW v",
+                "ALTER TABLE pet VALIDATE CONSTRAINT c",
+                "SELECT setval('s', 5)",
+                "INSERT INTO pet VALUES (1)",
+                "ALTER TABLE pet ADD a INT",
+                "DROP TABLE pet",
+                "",
+            )
+        ),
+    ],
+)
+def test_raw_sql(review: Review, statement: str, expected: list[str]) -> None:
+    """What drops data blocks, and what cannot be read and may change the schema. What drops anything else, or cannot be
+    read, warns. What falls under another rule has no other finding.
+    """
+    assert expected == levels(review(f"op.execute({statement!r})", "postgresql"), "raw-sql")
+
+
+@pytest.mark.parametrize(
+    ("statement", "message", "instead"),
+    [
+        ("DROP VIEW v CASCADE", "drops view v, which drops everything that depends on it, too", "drop each object"),
+        ("DROP SCHEMA s", "drops schema s, which deletes the data in it", "drop each object by its own name"),
+        ("DROP MATERIALIZED VIEW v", "drops materialized view v, which deletes the data in it", "first deploy code"),
+        ("ALTER TYPE p DROP ATTRIBUTE a", "executes ALTER TYPE ... DROP ATTRIBUTE on p, which deletes", "first deploy"),
+    ],
+)
+def test_raw_sql_words(review: Review, statement: str, message: str, instead: str) -> None:
+    """The message is a sentence for each command, and says to drop objects by their names only where they are many."""
+    (finding,) = found(review(f"op.execute({statement!r})", "postgresql"), "raw-sql")
+    assert message in finding.message
+    assert finding.instead.startswith(instead)
+
+
+def test_pragma(review: Review) -> None:
+    """What a setting of SQLite does is not known."""
+    (finding,) = found(review("op.execute('PRAGMA synchronous = OFF')", "sqlite"), "raw-sql")
+    assert "executes SQL that cannot be reviewed: PRAGMA synchronous = OFF (raw-sql)." in finding.message
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("DROP TABLE user", "drop-table"),
+        ("ALTER TABLE user DROP COLUMN email, ADD a INT", "drop-column"),
+        ("CREATE INDEX ix ON user (email)", "create-index-blocks-writes"),
+        ("/* x */ delete from user -- where id = 1", "unbounded-data-change"),
+    ],
+)
+def test_raw_sql_falls_under_its_rules(review: Review, statement: str, code: str) -> None:
+    """As if Alembic's operation stood there."""
+    assert ["blocks"] == levels(review(f"op.get_bind().execute(sa.text({statement!r}))", "postgresql"), code)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("BEGIN", 1),
+        ("START TRANSACTION", 1),
+        ("INSERT INTO pet VALUES (1); COMMIT", 1),
+        ("ROLLBACK", 1),
+        ("SET autocommit = 0", 1),
+        ("SAVEPOINT x", 0),
+        ("ROLLBACK TO SAVEPOINT x", 0),
+        ("INSERT INTO pet VALUES ('COMMIT')", 0),
+    ],
+)
+def test_transaction_control(review: Review, product: str, statement: str, expected: int) -> None:
+    """What ends the transaction, whatever it is called; a savepoint does not."""
+    assert expected == len(found(review(f"op.execute({statement!r})", product), "transaction-control"))
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_lock_tables_commits(review: Review, product: str) -> None:
+    """On MySQL and MariaDB, LOCK TABLES ends the transaction too."""
+    findings = found(review("op.execute('LOCK TABLES pet WRITE')", product), "transaction-control")
+    assert (product in {"mysql", "mariadb"}) == bool(findings)
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1", "COMMIT"])
+def test_commit_breaks_all_or_nothing(database: str, project: Project, statement: str) -> None:
+    """A COMMIT is refused where a transaction makes the revision all or nothing. On MySQL and MariaDB it commits, and
+    what stands before it stays: there is no undo for such a table.
+    """
+    project.write(*revision("r0", FIRST, "op.execute('CREATE TABLE plain AS SELECT 1 AS a')"))
+    project.ok("upgrade")
+    body = f"op.execute('UPDATE plain SET a = 2 WHERE a = 1')\nop.execute({statement!r})\nraise RuntimeError('stop')"
+    project.write(*revision("a1", "r0", body))
+    assert 1 == project.db("upgrade").returncode
+    engine = create_engine(database)
+    commits = statement == "COMMIT" and engine.dialect.name == "mysql"
+    with engine.connect() as connection:
+        assert (2 if commits else 1) == connection.scalar(text("SELECT a FROM plain"))
+    engine.dispose()
+
+
+@on_mysql
+@pytest.mark.parametrize(
+    "statement", ["BEGIN", "SET autocommit = 1", "LOCK TABLES user WRITE", "ALTER TABLE user ADD COLUMN age INTEGER"]
+)
+def test_commits(operating: Operating, statement: str) -> None:
+    """MySQL and MariaDB commit what was done before these (manual, "Statements That Cause an Implicit Commit")."""
+    connection, op = operating
+    op.execute("UPDATE user SET email = 'x'")
+    op.execute("SET autocommit = 0")
+    op.execute(statement)
+    connection.rollback()
+    assert "x" == connection.scalar(text("SELECT email FROM user"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("VACUUM FULL pet", 1),
+        ("VACUUM (FULL, ANALYZE) pet", 1),
+        ("VACUUM pet", 0),
+        ("CLUSTER pet USING ix", 1),
+        ("REINDEX INDEX ix", 1),
+        ("REINDEX INDEX CONCURRENTLY ix", 0),
+        ("LOCK TABLE pet", 1),
+        ("LOCK TABLE pet IN SHARE ROW EXCLUSIVE MODE", 1),
+        ("LOCK TABLE pet IN ROW EXCLUSIVE MODE", 0),
+        ("LOCK TABLE pet IN ACCESS SHARE MODE", 0),
+        ("ALTER TABLE pet DETACH PARTITION p", 1),
+        ("ALTER TABLE pet DETACH PARTITION p CONCURRENTLY", 0),
+        ("ALTER TABLE pet SET LOGGED", 1),
+        ("TRUNCATE pet CASCADE", 1),
+        ("TRUNCATE pet", 0),
+    ],
+)
+def test_lock_heavy(review: Review, statement: str, expected: int) -> None:
+    """The concurrent form, and modes in which others read and write, are no reason; a new table is none either."""
+    assert expected == len(found(review(f"op.execute({statement!r})", "postgresql"), "lock-heavy-command"))
+    if " pet" in statement:
+        assert [] == found(review(f"{NEW}op.execute({statement!r})", "postgresql"), "lock-heavy-command")
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("statement", "modes"),
+    [
+        ("CLUSTER child USING child_pkey", {"child": "AccessExclusiveLock"}),
+        ("REINDEX TABLE child", {"child": "ShareLock"}),
+        ("LOCK TABLE child", {"child": "AccessExclusiveLock"}),
+        ("LOCK TABLE child IN SHARE MODE", {"child": "ShareLock"}),
+        ("ALTER TABLE parts DETACH PARTITION part", {"parts": "AccessExclusiveLock"}),
+        ("ALTER TABLE child SET UNLOGGED", {"child": "AccessExclusiveLock"}),
+        ("TRUNCATE parent CASCADE", {"child": "AccessExclusiveLock"}),
+        ("CREATE INDEX other ON child (id)", {"child": "ShareLock"}),
+        ("DROP INDEX ix", {"child": "AccessExclusiveLock"}),
+        ("ALTER TABLE child ADD UNIQUE (id)", {"child": "AccessExclusiveLock"}),
+        ("ALTER TABLE part ADD PRIMARY KEY (id)", {"part": "AccessExclusiveLock"}),
+        ("ALTER TABLE child ADD EXCLUDE USING btree (id WITH =)", {"child": "AccessExclusiveLock"}),
+        ("ALTER TABLE child ALTER id TYPE BIGINT", {"child": "AccessExclusiveLock"}),
+        ("ALTER TABLE child ADD CHECK (id > 0)", {"child": "AccessExclusiveLock"}),
+        (
+            "ALTER TABLE child ADD FOREIGN KEY (id) REFERENCES parent",
+            {"child": "ShareRowExclusiveLock", "parent": "ShareRowExclusiveLock"},
+        ),
+        ("ALTER TABLE child VALIDATE CONSTRAINT fk", {"child": "ShareUpdateExclusiveLock", "parent": "RowShareLock"}),
+        ("ALTER TABLE child VALIDATE CONSTRAINT ck", {"child": "ShareUpdateExclusiveLock"}),
+        (
+            "ALTER TABLE child ADD a INT; ALTER TABLE parent ADD a INT; UPDATE parent SET a = 1",
+            {"child": "AccessExclusiveLock", "parent": "AccessExclusiveLock"},
+        ),
+    ],
+)
+def test_locks(operating: Operating, statement: str, modes: dict[str, str]) -> None:
+    """What statements lock until the transaction ends: TRUNCATE CASCADE a table that it does not name."""
+    connection, op = operating
+    op.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+    op.execute("CREATE TABLE child (id INTEGER PRIMARY KEY REFERENCES parent)")
+    op.execute("CREATE INDEX ix ON child (id)")
+    op.execute("ALTER TABLE child ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES parent NOT VALID")
+    op.execute("ALTER TABLE child ADD CONSTRAINT ck CHECK (id > 0) NOT VALID")
+    op.execute("CREATE TABLE parts (id INTEGER NOT NULL) PARTITION BY LIST (id)")
+    op.execute("CREATE TABLE part PARTITION OF parts FOR VALUES IN (1)")
+    connection.commit()
+    op.execute(statement)
+    in_order = [f"{each}Lock" for each in ("AccessExclusive", "ShareRowExclusive", "Share", "ShareUpdateExclusive")]
+    strongest = {
+        table: next(mode for mode in (*in_order, "RowShareLock") if mode in locks(connection, table)) for table in modes
+    }
+    connection.rollback()
+    assert modes == strongest
+
+
+@on_postgresql
+def test_vacuum_full_waits_for_readers(operating: Operating) -> None:
+    """And they for it."""
+    connection, _ = operating
+    connection.execute(text('SELECT * FROM "user"'))
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+        other.execute(text("SET lock_timeout = 300"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            other.execute(text('VACUUM FULL "user"'))
+        other.execute(text('VACUUM "user"'))
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("def upgrade():\n    from app import models", [8]),
+        ("def upgrade():\n    import app.models, sys", [8]),
+        ("def upgrade():\n    import app.safe_migrations", []),
+        ("def upgrade():\n    from os import path", []),
+        ("def upgrade():\n    from applause import nothing", []),
+    ],
+)
+def test_imports(review: Review, script: str, expected: list[int]) -> None:
+    """Wherever in the script, with the line; what only sounds like it is none."""
+    assert expected == [finding.line for finding in found(review(script, "sqlite"), "imports-app-models")]
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "expected"),
+    [
+        (NEW, "pass", 1),
+        (NEW, '"""Nothing."""', 1),
+        (NEW, "raise NotImplementedError('one way')", 0),
+        (NEW, "op.drop_table('pet')", 0),
+        (NEW, "for row in op.get_bind().execute(sa.text('SELECT 1')):\n    pass", 0),
+        ("pass", "pass", 0),
+    ],
+)
+def test_missing_downgrade(project: Project, review: Review, up: str, down: str, expected: int) -> None:
+    """An upgrade that does nothing needs none, a one-way one says so, and one that reads the database is there."""
+    _, script = revision("a1", FIRST, up, down)
+    findings = review(script[script.index("def upgrade") :], "sqlite")
+    assert expected == len(found(findings, "missing-downgrade"))
+
+
+@pytest.mark.parametrize(
+    "down", ["op.drop_table()", "drop_table('pet')", "int(op.get_bind().execute(sa.text('SELECT 1')))"]
+)
+def test_downgrade_that_fails(review: Review, down: str) -> None:
+    """A downgrade() that fails is reported with its error, as one that cannot be inspected."""
+    _, script = revision("a1", FIRST, NEW, down)
+    findings = review(script[script.index("def upgrade") :], "sqlite")
+    told = [each.code for each in findings if each.code in ("missing-downgrade", "not-inspectable")]
+    assert ["not-inspectable"] == told
+
+
+def test_absent_downgrade(project: Project, review: Review) -> None:
+    """Nor is there one where none is defined, and that is all that is said."""
+    review("pass", "sqlite")
+    path = project.path / "migrations" / "versions" / "b1.py"
+    path.write_text(
+        "from alembic import op\nrevision = 'b1'\ndown_revision = None\n\n\ndef upgrade():\n    op.drop_table('a')\n"
+    )
+    script = ScriptDirectory.from_config(migrate.get_config()).get_revision("b1")
+    assert script is not None
+    findings = review_revisions([script], {"b1"}, FACTS["sqlite"](), Recordings())
+    assert {"drop-table", "missing-downgrade"} == {finding.code for finding in findings}
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        (ADD.format("user") + ADD.format("toy"), ["revision a1 alters user and toy, and each stays"]),
+        (ADD.format("user") + "op.drop_table('toy')\nop.rename_table('ball', 'x')", ["alters user, toy and ball, and"]),
+        (ADD.format("user") + ADD.format("user"), []),
+        ("op.rename_table('toy', 'ball')\n" + ADD.format("ball"), []),
+        (ADD.format("user") + "op.rename_table('toy', 'ball')\n" + ADD.format("ball"), ["alters user and toy, and"]),
+        (NEW + ADD.format("user") + ADD.format("pet"), []),
+        (NEW + "op.drop_table('pet')\n" + ADD.format("user"), []),
+        (ADD.format("user") + "op.execute('UPDATE toy SET a = 1 WHERE id = 1')", []),
+        (
+            "with op.get_context().autocommit_block():\n"
+            "    op.create_index('ix', 'user', ['id'], postgresql_concurrently=True)\n"
+            "    op.create_index('iy', 'toy', ['id'], postgresql_concurrently=True)",
+            [],
+        ),
+    ],
+)
+def test_several_tables(review: Review, up: str, expected: list[str]) -> None:
+    """Tables that were there before, in one transaction."""
+    findings = found(review(up, "postgresql"), "several-tables")
+    assert len(expected) == len(findings)
+    assert [True] * len(expected) == [words in each.message for words, each in zip(expected, findings, strict=True)]
+
+
+@on_mysql
+def test_first_table_is_free_again(operating: Operating) -> None:
+    """Where DDL commits, a table is free before the next one is altered; and what is done stays, whatever follows."""
+    connection, op = operating
+    op.execute("CREATE TABLE toy (id INTEGER)")
+    op.execute("ALTER TABLE user ADD COLUMN age INTEGER")
+    op.execute("ALTER TABLE toy ADD COLUMN age INTEGER")
+    with db.engine.begin() as other:
+        other.execute(text("SET innodb_lock_wait_timeout = 1"))
+        other.execute(text("SET lock_wait_timeout = 1"))
+        other.execute(text("UPDATE user SET age = 3"))
+    connection.rollback()
+    assert 3 == connection.scalar(text("SELECT age FROM user"))
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        (ADD.format("user") + ADD.format("toy"), ["has 2 DDL statements"]),
+        (NEW + ADD.format("user"), ["has 2 DDL statements"]),
+        ("op.execute('ALTER TABLE user ADD a INT; ALTER TABLE user ADD b INT')", ["has 2 DDL statements"]),
+        ("op.execute('ALTER TABLE user ADD a INT, ADD b INT')", []),
+        (ADD.format("user"), []),
+        (NEW + "op.create_index('ix', 'pet', ['id'])\n" + ADD.format("pet"), []),
+        (ADD.format("user") + "op.execute('UPDATE toy SET a = 1 WHERE id = 1')", []),
+    ],
+)
+def test_several_ddl(review: Review, up: str, expected: list[str]) -> None:
+    """Statements, not operations; new tables with all that is theirs are no reason."""
+    for product in ("mysql", "mariadb"):
+        findings = found(review(up, product), "several-ddl")
+        assert len(expected) == len(findings)
+        assert [True] * len(expected) == [words in each.message for words, each in zip(expected, findings, strict=True)]
+
+
+MISSING = "op.add_column('nosuch', sa.Column('x', sa.Integer()))\nop.add_column('user', sa.Column('x', sa.Integer()))"
+
+
+def test_missing_table(database: str, review_on: ReviewOn) -> None:
+    """A table that neither the database has nor an earlier operation creates is reported once, with no advice on it."""
+    findings = review_on(f"{MISSING}\nop.add_column('nosuch', sa.Column('y', sa.Integer()))")
+    (finding,) = found(findings, "not-inspectable")
+    assert (
+        "revision a1 changes table nosuch, which this database does not have, and which no earlier operation creates "
+        "(not-inspectable)."
+    ) == finding.message
+    assert (
+        "correct the name, or create the table before this operation:\n    op.create_table('nosuch', ...)"
+    ) == finding.instead
+    assert [] == [each for each in findings if "nosuch" in each.instead and each is not finding]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "op.create_table('nosuch', sa.Column('id', sa.Integer()))",
+        "op.execute('CREATE TABLE nosuch AS SELECT 1 AS id')",
+        "op.rename_table('user', 'nosuch')",
+        "op.execute('CALL make_it()')",
+    ],
+)
+def test_table_of_an_earlier_step(database: str, review_on: ReviewOn, first: str) -> None:
+    """An earlier operation may create the table; SQL that cannot be read may have done so."""
+    findings = review_on(f"{first}\nop.add_column('nosuch', sa.Column('x', sa.Integer()))")
+    assert [] == found(findings, "not-inspectable")

@@ -1,0 +1,264 @@
+"""Rules about types: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from .support import (
+    Operating,
+    Review,
+    ReviewOn,
+    found,
+    levels,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+)
+
+SERVERS = ("mysql", "mariadb", "postgresql")
+
+
+def alter(column: str, old: str | None, new: str) -> str:
+    """A change of type, as Flask-Migrate writes it; without ``old`` the script does not say what it was."""
+    existing = f"existing_type=sa.{old}, " if old else ""
+    return (
+        "with op.batch_alter_table('user') as batch_op:\n"
+        f"    batch_op.alter_column({column!r}, {existing}type_=sa.{new}, existing_nullable=False)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        (alter("email", "String(120)", "Text()"), {}),
+        (alter("email", "String(120)", "String(255)"), {}),
+        (alter("email", None, "String(255)"), {}),
+        (alter("nobody_knows", None, "Text()"), {"postgresql": "warns"}),
+        (alter("nobody_knows", None, "Integer()"), dict.fromkeys(("sqlite", *SERVERS), "blocks")),
+        (alter("id", "Integer()", "BigInteger()"), {"postgresql": "warns"}),
+        (alter("id", "Integer()", "String(20)"), {"postgresql": "warns"}),
+        (alter("email", "DateTime()", "DateTime(timezone=True)"), {"postgresql": "warns"}),
+        (alter("email", "Date()", "DateTime()"), {"sqlite": "blocks", "postgresql": "warns"}),
+        (alter("email", "Boolean()", "Integer()"), {"postgresql": "blocks"}),
+        (alter("email", "String(120)", "Enum('a', 'b', name='kind')"), dict.fromkeys(SERVERS, "blocks")),
+        (alter("email", "Enum('a', 'b', name='kind')", "String(1)"), {"postgresql": "warns"}),
+        (alter("email", "String(120)", "String(60)"), {}),
+        (alter("email", "dialects.mysql.TINYINT()", "Text()"), {}),
+        (alter("email", "String(120)", "dialects.mysql.YEAR()"), {"mysql": "blocks", "mariadb": "blocks"}),
+        ("op.alter_column('user', 'email', existing_type=sa.String(120), server_default='')", {}),
+    ],
+)
+def test_change_type(review: Review, up: str, expected: dict[str, str]) -> None:
+    """What the change costs is told per database; the type before comes from the script, or from the history.
+
+    A type of another database is none that the table has here, or can get.
+    """
+    findings = {product: levels(review(up, product), "change-type") for product in ("sqlite", *SERVERS)}
+    assert expected == {product: level for product, each in findings.items() for level in each}
+
+
+def test_change_type_words(review: Review) -> None:
+    """The types are as the database has them, and the line to paste as Alembic writes it."""
+    (finding,) = found(review(alter("email", "String(120)", "Integer()"), "postgresql"), "change-type")
+    assert (
+        "revision a1 changes column user.email from VARCHAR(120) to INTEGER: values that do not fit are changed or "
+        "refused (change-type)."
+    ) == finding.message
+    assert (
+        "copy values that fit to a new column, switch the code to it, and drop the old one in a later release; in this "
+        "revision only add the new column:\n"
+        "    with op.batch_alter_table('user') as batch_op:\n"
+        "        batch_op.add_column(sa.Column('email_new', sa.Integer(), nullable=True))\n"
+        "If you change the type anyway, tell PostgreSQL how to convert the values:\n"
+        "    postgresql_using='email::INTEGER'"
+    ) == finding.instead
+
+
+def test_change_type_without_values(database: str, review_on: ReviewOn) -> None:
+    """Where a column has no value, none can be lost, unless the same run writes some before."""
+    up = alter("age", None, "Integer()")
+    fill = "op.execute(sa.table('user', sa.column('age')).update().values(age='12x'))\n"
+    assert ["warns"] == levels(review_on(up, "ALTER TABLE {user} ADD COLUMN age VARCHAR(9)"), "change-type")
+    assert ["blocks"] == levels(review_on(fill + up), "change-type")
+    assert ["blocks"] == levels(review_on(up, "UPDATE {user} SET age = '12x'"), "change-type")
+    assert ["warns"] == levels(review_on(up, "DELETE FROM {user}"), "change-type")
+
+
+@on_servers
+@pytest.mark.parametrize(
+    ("old", "new", "small", "large"),
+    [
+        ("VARCHAR(20)", "String(5)", "'ééééé'", "'éééééé'"),
+        ("BIGINT", "Integer()", "-2147483648", "2147483648"),
+        ("BIGINT", "SmallInteger()", "32767", "-32769"),
+        ("NUMERIC(10, 2)", "Numeric(5, 2)", "-999.99", "1000"),
+        ("NUMERIC(10, 2)", "Numeric(10, 1)", "999.90", "0.01"),
+        ("BIGINT", "Numeric(5, 2)", "999", "-1000"),
+    ],
+)
+def test_shrink_column(database: str, review_on: ReviewOn, old: str, new: str, small: str, large: str) -> None:
+    """It blocks where a value is too large, and warns where none is."""
+    up = alter("age", None, new)
+    values = [f"UPDATE {{user}} SET age = {value}" for value in (small, large)]
+    assert ["warns"] == levels(review_on(up, f"ALTER TABLE {{user}} ADD COLUMN age {old}", values[0]), "shrink-column")
+    findings = review_on(up, values[1])
+    assert ["blocks"] == levels(findings, "shrink-column")
+    assert [] == levels(findings, "change-type")
+
+
+@pytest.mark.parametrize("product", SERVERS)
+def test_shrink_column_unknown(review: Review, product: str) -> None:
+    """Without a database it blocks, and so it does where nobody knows the size before."""
+    for old in ("String(120)", None):
+        findings = review(alter("email", old, "String(60)"), product)
+        assert ["blocks"] == levels(findings, "shrink-column")
+    assert ["blocks"] == levels(review(alter("nobody_knows", None, "String(60)"), product), "shrink-column")
+
+
+RENAME = "op.alter_column('user', 'email', existing_type=sa.{}, existing_nullable=False, new_column_name='nick')"
+
+
+@pytest.mark.parametrize("product", SERVERS)
+def test_type_of_a_rename(review: Review, product: str) -> None:
+    """MySQL's CHANGE gives the column the type that the script says it has, which may be another than it has."""
+    shrunk, changed = (review(RENAME.format(type_), product) for type_ in ("String(100)", "Integer()"))
+    same = review(RENAME.format("String(120)"), product)
+    expected = [] if product == "postgresql" else ["blocks"]
+    assert (expected, expected) == (levels(shrunk, "shrink-column"), levels(changed, "change-type"))
+    assert [] == found(same, "shrink-column") + found(same, "change-type")
+    for finding in found(shrunk, "shrink-column") + found(changed, "change-type"):
+        assert (
+            "write the type that the column has now, because MODIFY and CHANGE give the column the type in "
+            "existing_type:\n"
+            "    existing_type=sa.String(length=120)" == finding.instead
+        )
+
+
+@on_mysql
+def test_type_of_a_rename_on_a_server(database: str, review_on: ReviewOn) -> None:
+    """A stated type is compared with the database's: another name of the same stored type is no change."""
+    long = "UPDATE {user} SET email = REPEAT('x', 111)"
+    assert ["blocks"] == levels(review_on(RENAME.format("String(100)"), long), "shrink-column")
+    null = "op.alter_column('user', 'email', existing_type=sa.String(100), nullable=True)"
+    assert ["blocks"] == levels(review_on(null), "shrink-column")
+    same = {"BOOL": "Boolean()", "JSON": "JSON()", "TEXT": "Text(1000)", "DECIMAL(10, 2)": "Numeric(10, 2)"}
+    same |= {"DATETIME": "DateTime(timezone=True)", "ENUM('a', 'b')": "Enum('a', 'b')", "FLOAT": "Float()"}
+    same |= {"CHAR(32)": "CHAR(32)", "BLOB": "LargeBinary()", "DOUBLE": "Double()", "TIME": "Time()"}
+    for number, (sql, type_) in enumerate(same.items()):
+        up = f"op.alter_column('user', 'x{number}', existing_type=sa.{type_}, new_column_name='y')"
+        findings = review_on(up, f"ALTER TABLE {{user}} ADD COLUMN x{number} {sql}")
+        assert [] == found(findings, "shrink-column") + found(findings, "change-type"), (sql, type_)
+
+
+@pytest.mark.parametrize(
+    ("column", "type_", "using"),
+    [
+        ("email", "Integer()", "postgresql_using='email::INTEGER'"),
+        ("email", "dialects.postgresql.UUID()", "postgresql_using='email::UUID'"),
+        ("id", "Boolean()", "postgresql_using='id::BOOLEAN'"),
+        ("id", "Date()", ""),
+    ],
+)
+def test_cast_with_using(review: Review, column: str, type_: str, using: str) -> None:
+    """A cast that PostgreSQL does only with USING has the argument in its lines, unless the script has it."""
+    old = "String(120)" if column == "email" else "Integer()"
+    (finding,) = found(review(alter(column, old, type_), "postgresql"), "change-type")
+    assert (using != "", True) == ("If you change the type anyway" in finding.instead, using in finding.instead)
+    given = alter(column, old, type_).replace(", existing_nullable", ", postgresql_using='1', existing_nullable")
+    assert ["If you" in each.instead for each in found(review(given, "postgresql"), "change-type")] == [False]
+
+
+def test_shrink_column_nothing_held(review: Review) -> None:
+    """SQLite holds no value to its length."""
+    assert [] == levels(review(alter("email", "String(120)", "String(60)"), "sqlite"), "shrink-column")
+
+
+@on_servers
+def test_shrink_column_cuts(operating: Operating) -> None:
+    """A text that is too long is refused; digits that are too many are cut in silence, in strict mode too."""
+    connection, op = operating
+    op.add_column("user", sa.Column("price", sa.Numeric(10, 3), server_default="1.555"))
+    op.alter_column("user", "price", existing_type=sa.Numeric(10, 3), type_=sa.Numeric(10, 1))
+    assert 1.6 == float(str(connection.scalar(sa.select(sa.column("price")).select_from(sa.table("user")))))
+    with pytest.raises(DBAPIError, match=r"too long|truncated"):
+        op.alter_column("user", "username", existing_type=sa.String(80), type_=sa.String(3))
+    connection.rollback()
+
+
+PET = "op.create_table('pet', sa.Column('id', sa.BigInteger(), primary_key=True), sa.Column({}))"
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("op.create_table('pet', sa.Column('id', sa.SmallInteger(), primary_key=True))", ["32,767"]),
+        ("op.create_table('pet', sa.Column('code', sa.String(3), primary_key=True))", []),
+        (PET.format("'user_id', sa.Integer(), sa.ForeignKey('user.id')"), []),
+        (PET.format("'user_id', sa.BigInteger(), sa.ForeignKey('user.id')"), ["INTEGER"]),
+        (PET.format("'user_id', sa.String(3), sa.ForeignKey('user.id')"), ["INTEGER"]),
+        (PET.format("'user_name', sa.String(3), sa.ForeignKey('user.username')"), []),
+        (PET.format("'nobody_id', sa.Integer(), sa.ForeignKey('nobody.id')"), []),
+        (PET.format("'parent_id', sa.Integer(), sa.ForeignKey('pet.id')"), ["BIGINT"]),
+        (
+            PET.format("'user_id', sa.BigInteger()")
+            + "\nop.create_foreign_key('fk', 'pet', 'user', ['user_id'], ['id'])",
+            ["INTEGER"],
+        ),
+        ("op.add_column('user', sa.Column('friend_id', sa.BigInteger(), sa.ForeignKey('user.id')))", ["INTEGER"]),
+        (
+            "op.create_table('a', sa.Column('user_id', sa.Integer(), sa.ForeignKey('user.id'), primary_key=True))\n"
+            "op.create_table('b', sa.Column('x', sa.Integer()), sa.Column('y', sa.Integer()), "
+            "sa.PrimaryKeyConstraint('x', 'y'))",
+            [],
+        ),
+    ],
+)
+def test_small_key(review: Review, up: str, expected: list[str]) -> None:
+    """Of keys, those that count up; of foreign keys, those of another type than their target."""
+    findings = found(review(up, "mysql"), "small-key")
+    assert expected == [word for word in expected if findings and word in findings[0].message]
+    assert len(expected) == len(findings)
+
+
+@on_mysql
+def test_small_key_is_refused(operating: Operating) -> None:
+    """A foreign key of another type is, by MySQL and MariaDB."""
+    connection, op = operating
+    with pytest.raises(DBAPIError, match=r"3780|errno: 150"):
+        op.create_table("pet", sa.Column("user_id", sa.BigInteger(), sa.ForeignKey("user.id")))
+    connection.rollback()
+
+
+@on_postgresql
+def test_small_key_runs_out(operating: Operating) -> None:
+    """PostgreSQL takes it, and refuses the number after the last."""
+    connection, op = operating
+    op.create_table("pet", sa.Column("user_id", sa.SmallInteger(), sa.ForeignKey("user.id")))
+    with pytest.raises(DBAPIError, match="out of range"):
+        connection.exec_driver_sql("INSERT INTO pet VALUES (40000)")
+    connection.rollback()
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("op.create_table('pet', sa.Column('a', sa.JSON()), sa.Column('b', sa.JSON()))", 2),
+        (alter("email", "String(120)", "JSON()"), 1),
+        ("op.add_column('user', sa.Column('a', sa.Text()))", 0),
+    ],
+)
+def test_json_column(review: Review, up: str, expected: int) -> None:
+    """In new tables too; the line to paste has its import."""
+    for finding in found(review(up, "postgresql"), "json-column"):
+        assert "model too:\n    from sqlalchemy.dialects import postgresql\n    sa.Column(" in finding.instead
+    assert expected == len(found(review(up, "postgresql"), "json-column"))
+
+
+@on_postgresql
+def test_json_is_not_comparable(operating: Operating) -> None:
+    """DISTINCT fails on json."""
+    connection, op = operating
+    op.add_column("user", sa.Column("a", sa.JSON()))
+    with pytest.raises(DBAPIError, match="could not identify an equality operator"):
+        connection.exec_driver_sql('SELECT DISTINCT a FROM "user"')
+    connection.rollback()

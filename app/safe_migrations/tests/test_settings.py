@@ -1,0 +1,147 @@
+"""Every command validates all settings, whether or not it has something to do."""
+
+from collections.abc import Callable
+
+import flask_migrate
+import pytest
+from flask import Flask
+
+from ..settings import DEFAULTS, read
+from .support import FIRST, Project, revision
+
+WRONG = {
+    "MIGRATION_LOCK_WAIT": "long",
+    "MIGRATION_LOCK_TIMEOUT": "0",
+    "MIGRATION_LOCK_RETRIES": "-1",
+    "MIGRATION_BACKUP": "maybe",
+    "MIGRATION_BACKUP_KEEP": "0",
+    "MIGRATION_REVIEW": "no",
+    "MIGRATION_TARGETS": "oracle",
+    "MIGRATION_REHEARSAL_URL": "http://root:secret@127.0.0.1",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG.items())
+def test_wrong_setting(project: Project, name: str, value: str) -> None:
+    """A wrong setting stops a command by its name with exit status 1, also if there is nothing to do."""
+    done = project.db("upgrade", **{name: value})
+    assert (1, True) == (done.returncode, f"Error: {name} " in done.stderr)
+    assert "secret" not in done.stderr
+    assert [] == list(project.path.rglob("*.db"))
+    project.ok("upgrade")
+    done = project.db("upgrade", **{name: value})
+    assert (1, True) == (done.returncode, f"Error: {name} " in done.stderr)
+
+
+@pytest.mark.parametrize("name", ["MIGRATION_LOCK_RETRIES", "MIGRATION_BACKUP_KEEP"])
+def test_a_count_is_whole(project: Project, name: str) -> None:
+    """A count with a fraction is refused, and not cut."""
+    done = project.db("current", **{name: "1.5"})
+    assert (1, True) == (done.returncode, "is '1.5'; it must be a whole number from 1 to" in done.stderr)
+    assert name in done.stderr
+    project.ok("current", **{name: "1"})
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_empty_backup_dir(project: Project, value: str) -> None:
+    """An empty folder for the backups is an error, as an environment variable and as -x."""
+    told = "Error: MIGRATION_BACKUP_DIR (or -x backup_dir=...) is empty; it must name a folder, "
+    for done in (project.db("upgrade", MIGRATION_BACKUP_DIR=value), project.db("-x", f"backup_dir={value}", "upgrade")):
+        assert (1, True) == (done.returncode, told in done.stderr)
+    assert [] == list(project.path.rglob("*.db"))
+
+
+@pytest.mark.parametrize("argument", ["=never", ""])
+def test_empty_name(project: Project, argument: str) -> None:
+    """A value without a name is wrong usage: nothing would read it."""
+    done = project.db("-x", argument, "upgrade")
+    assert (2, True) == (
+        done.returncode,
+        "Error: -x is given without the name of a setting.\nFix: write -x NAME=VALUE, as in this line:" in done.stderr,
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["migrate", "revision", "current", "history", "heads", "show", "branches", "check", "status", "review", "backups"],
+)
+def test_every_command(project: Project, command: str) -> None:
+    """Commands that read no setting validate all of them too."""
+    project.ok("upgrade")
+    scripts = project.scripts()
+    done = project.db(command, MIGRATION_BACKUP="maybe")
+    assert (1, True) == (done.returncode, "Error: MIGRATION_BACKUP (or -x backup=...) is 'maybe'" in done.stderr)
+    assert scripts == project.scripts()
+    done = project.db("-x", "backup=maybe", command)
+    assert (1, True) == (done.returncode, "Error: MIGRATION_BACKUP (or -x backup=...) is 'maybe'" in done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("revew", "Unknown setting -x revew. Did you mean review?\nFix: use one of lock_wait, "),
+        ("bakcup", "Unknown setting -x bakcup. Did you mean backup?\n"),
+        ("xyz", "Unknown setting -x xyz.\n"),
+    ],
+)
+def test_unknown_name(project: Project, name: str, told: str) -> None:
+    """An unknown name is wrong usage, before or after the command's name."""
+    project.ok("upgrade")
+    for arguments in (("-x", f"{name}=off", "upgrade"), ("upgrade", "-x", f"{name}=off"), ("-x", name, "history")):
+        done = project.db(*arguments)
+        assert (2, True) == (done.returncode, f"Error: {told}" in done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("MIGRATION_BAKUP", "never", "export MIGRATION_BACKUP=never"),
+        ("MIGRATION_REHEARSALURL", "mysql://u:s3cr3t@h", "export MIGRATION_REHEARSAL_URL=..."),
+    ],
+)
+def test_misspelled_variable(project: Project, name: str, value: str, line: str) -> None:
+    """A variable that is almost a setting's stops every command, also in .env; one that the app may read does not."""
+    project.ok("upgrade", MIGRATION_TENANT="a", MIGRATION_EMAIL="b")
+    expected = (
+        f"Error: {name} is not a setting. Did you mean {line.split()[1].partition('=')[0]}?\n"
+        f"Fix: correct its name, where it is set (in the environment or in .env):\n    {line}\n"
+    )
+    assert (1, expected) == ((done := project.db("current", **{name: value})).returncode, done.stderr)
+    project.write(".env", f"{name}={value}")
+    assert expected == project.db("upgrade").stderr
+
+
+def test_name_of_its_own(project: Project) -> None:
+    """A name that a script or env.py reads by Alembic's get_x_argument() is accepted."""
+    body = "from alembic import context\nassert 'a' == context.get_x_argument(as_dictionary=True)['tenant']"
+    project.write(*revision("a1", FIRST, body))
+    project.ok("-x", "tenant=a", "upgrade")
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "told"),
+    [
+        ({"MIGRATION_BACKUP": "maybe"}, {}, "MIGRATION_BACKUP (or -x backup=...) is 'maybe'"),
+        ({}, {"x_arg": "revew=off"}, "Unknown setting -x revew. Did you mean review?"),
+    ],
+)
+def test_from_python(
+    project: Project, app_on: Callable[[str], Flask], config: dict[str, str], options: dict[str, str], told: str
+) -> None:
+    """flask_migrate.upgrade() validates the settings as the command does, also with nothing to do."""
+    app = app_on(f"sqlite:///{project.path / 'test.db'}")
+    directory = str(project.path / "migrations")
+    with app.app_context():
+        flask_migrate.upgrade(directory=directory)
+        app.config.update(config)
+        with pytest.raises(SystemExit) as ended:
+            flask_migrate.upgrade(directory=directory, **options)
+    assert told in str(ended.value.__context__)
+
+
+def test_none(app_on: Callable[[str], Flask], project: Project) -> None:
+    """None in the app's config, as os.environ.get() gives it, leaves the default."""
+    app = app_on(f"sqlite:///{project.path / 'test.db'}")
+    with app.app_context():
+        app.config.update({f"MIGRATION_{name.upper()}": None for name in DEFAULTS})
+        assert read(DEFAULTS, project.path) == read({}, project.path)

@@ -1,0 +1,160 @@
+"""A script is recorded without side effects, and without disturbing other threads."""
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from alembic.script import ScriptDirectory
+from flask import Flask
+from sqlalchemy import text
+
+from ..review.recorder import NotInspectable, Recorder
+from .example.app.extensions import db, migrate
+from .support import DB, FIRST, Project, revision
+
+Record = Callable[..., list[str]]
+ADD = "op.add_column('user', sa.Column('age', sa.Integer()))\n"  # line 9 of the script
+SOCKET = "import socket\nwith socket.socket(type=socket.SOCK_DGRAM) as used:\n    "
+
+
+@pytest.fixture
+def record(project: Project) -> Record:
+    """Return a function that records the upgrade of a script with that body and returns its operations' classes."""
+
+    def run(body: str) -> list[str]:
+        project.write(*revision("a1", FIRST, body))
+        script = ScriptDirectory.from_config(migrate.get_config()).get_revision("a1")
+        assert script is not None
+        recording = Recorder("postgresql").record(script, "upgrade")
+        if recording.not_inspectable is not None:
+            raise recording.not_inspectable
+        return [type(found.op).__name__ for found in recording.operations]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("open('notes.txt', 'w')", "the script writes the file notes.txt"),
+        ("import os\nos.open('notes.txt', os.O_CREAT)", "the script writes the file notes.txt"),
+        ("import tempfile\ntempfile.TemporaryFile(dir='.')", "the script writes the file"),
+        ("import os\nos.remove('kept.txt')", "the script calls os.remove"),
+        ("import os\nos.replace('kept.txt', 'notes.txt')", "the script calls os.rename"),
+        ("import os\nos.makedirs('notes.txt/b')", "the script calls os.mkdir"),
+        ("import shutil\nshutil.copy('kept.txt', 'notes.txt')", "the script calls shutil.copyfile"),
+        ("import shutil\nshutil.rmtree('.')", "the script calls shutil.rmtree"),
+        ("import subprocess\nsubprocess.run(['touch', 'notes.txt'])", "the script calls subprocess.Popen"),
+        ("import os\nos.system('SECRET=x touch notes.txt')", "the script calls os.system"),
+        ("import os\nos.fork()", "the script calls os.fork"),
+        ("import urllib.request\nurllib.request.urlopen('http://example.test/')", "script calls socket.getaddrinfo"),
+        (f"{SOCKET}used.connect(('127.0.0.1', 9))", "the script calls socket.connect"),
+        ("import sqlite3\nsqlite3.connect('notes.txt')", "the script calls sqlite3.connect"),
+        (f"{DB}db.engine.raw_connection()", "the script uses another connection"),
+        ("sa.create_engine('sqlite:///notes.txt').connect()", "the script uses another connection"),
+        ("try:\n    open('notes.txt', 'w')\nexcept:\n    open('notes.txt', 'w')", "writes the file notes.txt"),
+        ("try:\n    open('notes.txt', 'w')\nexcept:\n    pass", "the script writes the file notes.txt"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_refused(
+    app_on: Callable[[str], Flask],
+    record: Record,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    reason: str,
+) -> None:
+    """A side effect of a script does not happen, and nothing after its line is inspected."""
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "kept.txt"
+    kept.write_text("kept")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with app_on("sqlite:////nowhere/at/all.db").app_context(), pytest.raises(NotInspectable) as caught:
+        record(f"{ADD}{body}")
+    assert reason in str(caught.value)
+    assert 10 <= caught.value.line <= 12
+    assert ("kept", before) == (kept.read_text(), sorted(path.name for path in tmp_path.iterdir()))
+
+
+def test_allowed(
+    app_on: Callable[[str], Flask], record: Record, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A script may read files and import modules, which Python compiles and caches; what it prints is dropped."""
+    folder = tmp_path / "lib"
+    folder.mkdir()
+    (folder / "lazily_imported.py").write_text("import lazily_imported_too\n")
+    (folder / "lazily_imported_too.py").write_text("NAME = 'age'\n")
+    body = (
+        f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport lazily_imported, _statistics\nsys.path.pop(0)\n"
+        f"open({str(folder / 'lazily_imported.py')!r}).close()\n"
+        "with open('/dev/null', 'w') as file:\n    print('x', file=file)\nprint('printed')\nsys.stdout.flush()\n"
+    )
+    with app_on("sqlite:////nowhere/at/all.db").app_context():
+        assert ["AddColumnOp"] == record(body + ADD)
+    assert "lazily_imported_too" in sys.modules
+    assert "" == capfd.readouterr().out
+
+
+def test_other_threads(upgraded_app: Flask, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread records a script, another one uses the database undisturbed."""
+    meeting = SimpleNamespace(begun=threading.Event(), done=threading.Event())
+    monkeypatch.setitem(sys.modules, "meeting", meeting)
+    recorded: list[str] = []
+
+    def run() -> None:
+        with upgraded_app.app_context():
+            recorded.extend(record("import meeting\nmeeting.begun.set()\nmeeting.done.wait(60)\n" + ADD))
+
+    recording = threading.Thread(target=run)
+    recording.start()
+    try:
+        assert meeting.begun.wait(60)
+        with upgraded_app.app_context():
+            assert 1 == db.session.scalar(text("SELECT 1"))
+            with db.engine.connect() as connection:
+                assert 1 == connection.scalar(text("SELECT 1"))
+    finally:
+        meeting.done.set()
+        recording.join()
+    assert ["AddColumnOp"] == recorded
+
+
+def test_pooled_connection(upgraded_app: Flask, record: Record) -> None:
+    """A connection that waits in the pool of the app, or in its session, is refused too; the session stays as it is."""
+    with upgraded_app.app_context():
+        session = db.session()
+        session.execute(text("SELECT 1"))
+        db.engine.connect().close()
+        for body in ("db.session.execute(sa.text('SELECT 1'))", "db.engine.raw_connection()"):
+            with pytest.raises(NotInspectable, match="another connection"):
+                record(DB + body)
+        assert (session, True) == (db.session(), session.in_transaction())
+
+
+TELL = "import sys\nprint('{0} ran', file=sys.stderr)\nopen('{0}.txt', 'w').close()\n"
+
+
+def test_status_and_upgrade(database: str, project: Project) -> None:
+    """Status and upgrade call no downgrade(), status at head calls nothing; only the run itself writes the file."""
+    body = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
+    project.write(*revision("a1", FIRST, body + TELL.format("up"), TELL.format("down") + "op.drop_table('pet')"))
+    project.environ["MIGRATION_REVIEW"] = "enforce"
+    project.ok("upgrade", FIRST)
+    done = project.db("status")
+    assert ["up ran"] == [line for line in done.stderr.splitlines() if line.endswith(" ran")]
+    assert "warns: not-inspectable, line 12" in done.stdout
+    assert [] == [*project.path.glob("*.txt")]
+    told = project.db("review").stdout
+    refused = "was reviewed only up to line {} of {}(): the script writes the file {}, which the review does not allow"
+    assert f"{refused.format(12, 'upgrade', 'up.txt')} (not-inspectable)." in told
+    assert f"{refused.format(19, 'downgrade', 'down.txt')} (not-inspectable)." in told
+    assert [] == [*project.path.glob("*.txt")]
+    told = project.ok("upgrade")
+    assert (2, 0) == (told.count("up ran"), told.count("down ran"))
+    assert ["up.txt"] == [path.name for path in project.path.glob("*.txt")]
+    assert " ran" not in project.ok("status")
+    assert 2 == project.ok("downgrade").count("down ran")

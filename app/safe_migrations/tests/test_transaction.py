@@ -1,0 +1,213 @@
+"""A script that ends the transaction of its step is refused; no run reports a revision that was not committed."""
+
+from collections.abc import Callable
+
+import flask_migrate
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from .support import FIRST, Project, on_postgresql, revision
+
+ADD = "op.add_column('user', sa.Column('age', sa.Integer()))"
+DROP = "op.drop_column('user', 'age')"
+BIND = "op.get_bind()"
+COMMIT = f"{BIND}.commit()"
+ENDS = [
+    COMMIT,
+    f"{BIND}.rollback()",
+    "op.execute('COMMIT')",
+    "op.execute('-- all of it\\nrollback;')",
+    f"{BIND}.connection.rollback()",
+    f"{BIND}.get_transaction().rollback()",
+]
+INDEX = """
+op.get_bind().commit()
+with op.get_context().autocommit_block():
+    op.create_index('ix', 'user', ['email'], postgresql_concurrently=True)
+"""
+NO_INDEX = INDEX.replace("create_index('ix', 'user', ['email']", "drop_index('ix', 'user'")
+
+
+def state(database: str) -> tuple[list[str], bool]:
+    """Return the committed revisions, and whether the column exists."""
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        heads = list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+        columns = [column["name"] for column in inspect(connection).get_columns("user")]
+    engine.dispose()
+    return heads, "age" in columns
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_upgrade_that_ends_it(project: Project, database: str, end: str) -> None:
+    """An upgrade() whose last line ends the transaction stops with exit status 1, and none of it remains."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"{ADD}\n{end}", DROP))
+    done = project.db("upgrade")
+    assert (1, ([FIRST], False)) == (done.returncode, state(database))
+    assert "Error: upgrade() of revision a1 ends its transaction (" in done.stderr
+    assert "Instead: remove that line; for a statement that must run outside the transaction" in done.stderr
+    assert f"database is at {FIRST}.\n" in done.stderr
+
+
+@pytest.mark.parametrize("end", [COMMIT, f"{BIND}.rollback()"])
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_upgrade_that_begins_by_ending_it(project: Project, database: str, end: str) -> None:
+    """An upgrade() whose first line ends the transaction stops too; earlier revisions stay, later ones do not run."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"{end}\n{ADD}", DROP))
+    project.write(*revision("b1", "a1", "op.create_table('later', sa.Column('id', sa.Integer()))"))
+    done = project.db("upgrade")
+    assert (1, ([FIRST], False)) == (done.returncode, state(database))
+    assert "Error: upgrade() of revision a1 ends its transaction (" in done.stderr
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_downgrade_that_ends_it(project: Project, database: str, end: str) -> None:
+    """A downgrade() that ends the transaction, which no review sees, stops in the same way."""
+    project.write(*revision("a1", FIRST, ADD, f"{DROP}\n{end}"))
+    project.ok("upgrade")
+    done = project.db("downgrade")
+    assert (1, (["a1"], True)) == (done.returncode, state(database))
+    assert "Error: downgrade() of revision a1 ends its transaction (" in done.stderr
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_where_each_statement_commits(project: Project, database: str, end: str) -> None:
+    """On MySQL and MariaDB each DDL statement ends the transaction anyway: the revision is recorded."""
+    project.write(*revision("a1", FIRST, f"{ADD}\n{end}", f"{DROP}\n{end}"))
+    project.ok("upgrade")
+    assert (["a1"], True) == state(database)
+    project.ok("downgrade")
+    assert ([FIRST], False) == state(database)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_on_stock(project: Project, database: str) -> None:
+    """The damage: stock exits 0 and the revision is not recorded, so the next upgrade runs the script again."""
+    project.ok("upgrade")
+    project.make_stock()
+    project.write(*revision("a1", FIRST, f"{COMMIT}\n{ADD}", DROP))
+    assert (0, [FIRST]) == (project.db("upgrade").returncode, state(database)[0])
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_what_may_stay(project: Project, database: str) -> None:
+    """What the driver's connection has committed remains, and the message says so."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"{ADD}\n{BIND}.connection.commit()", DROP))
+    done = project.db("upgrade")
+    assert (1, ([FIRST], True)) == (done.returncode, state(database))
+    assert "Earlier changes of the script may have been committed.\n" in done.stderr
+
+
+def test_commit_before_an_autocommit_block(project: Project, database: str) -> None:
+    """Public histories commit just before an autocommit block, which commits anyway: that works, up and down."""
+    project.write(*revision("a1", FIRST, f"{INDEX}\n{ADD}", f"{DROP}\n{NO_INDEX}"))
+    later = "op.create_table('later', sa.Column('id', sa.Integer()))"
+    project.write(*revision("b1", "a1", later, "op.drop_table('later')"))
+    project.ok("upgrade", MIGRATION_REVIEW="enforce")
+    assert (["b1"], True) == state(database)
+    project.ok("downgrade", FIRST)
+    assert ([FIRST], False) == state(database)
+    assert "a1  " in project.db("rehearse", "a1").stdout
+    assert "fails" not in project.db("rehearse", "a1").stdout
+    project.ok("upgrade")
+    assert (["b1"], True) == state(database)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (f"{BIND}.close()", "closes its connection, which belongs to Alembic.\nFix: remove that line; "),
+        (
+            f"with {BIND} as bind:\n    pass",
+            "closes its connection, which belongs to Alembic.\nFix: remove that line; ",
+        ),
+        (f"{BIND}.invalidate()", "invalidates its connection, which belongs to Alembic.\nFix: remove that line; "),
+        ("op.execute('DELETE FROM alembic_version')", "changed the table alembic_version, or another program did: "),
+    ],
+)
+def test_what_belongs_to_alembic(project: Project, database: str, body: str, told: str) -> None:
+    """A script that closes or invalidates its connection, or changes alembic_version, is named; none of it remains."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"{ADD}\n{body}", DROP))
+    done = project.db("upgrade")
+    assert (1, False) == (done.returncode, state(database)[1])
+    assert f"Error: upgrade() of revision a1 {told}" in done.stderr
+    assert " database is at " in done.stderr
+
+
+@on_postgresql
+def test_commit_as_the_first_statement(project: Project, database: str) -> None:
+    """COMMIT as the first statement is accepted, because nothing has run yet: old scripts extend enums like this."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, f"op.execute('COMMIT')\n{ADD}", DROP))
+    project.ok("upgrade")
+    assert (["a1"], True) == state(database)
+
+
+def test_the_error_is_the_scripts_own(project: Project, database: str, attempt: Callable[..., list[str]]) -> None:
+    """If a script rolls back after an error and raises it again, that error is reported."""
+    up = f"try:\n    raise ValueError('no such thing')\nexcept ValueError:\n    {BIND}.rollback()\n    raise"
+    project.write(*revision("a1", FIRST, f"{ADD}\n{up}"))
+    assert "no such thing" in attempt(flask_migrate.upgrade)[0]
+
+
+def table(name: str) -> str:
+    """Return an operation that creates a table."""
+    return f"op.create_table('{name}', sa.Column('id', sa.Integer(), primary_key=True))"
+
+
+@on_postgresql
+def test_empty_database(project: Project, database: str) -> None:
+    """All revisions from empty are one transaction; once there are tables, each revision is one."""
+    names = ["user", "a1", "b1", "c1", "d1"]
+    for name, before in (("a1", FIRST), ("b1", "a1")):
+        project.write(*revision(name, before, table(name)))
+    project.ok("upgrade")
+    for name, before in (("c1", "b1"), ("d1", "c1")):
+        project.write(*revision(name, before, table(name)))
+    project.ok("upgrade")
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT relname, xmin::text FROM pg_class")).all()
+    engine.dispose()
+    made_by = {row.relname: row.xmin for row in found}
+    assert [1, 3] == [len({made_by[name] for name in chosen}) for chosen in (names[:3], names[2:])]
+
+
+@on_postgresql
+def test_empty_database_and_a_revision_that_needs_a_commit(project: Project, database: str) -> None:
+    """A revision may use an enum value that the one before adds, which needs two transactions."""
+    project.write(*revision("a1", FIRST, "op.execute(\"CREATE TYPE mood AS ENUM ('sad')\")"))
+    project.write(*revision("b1", "a1", "op.execute(\"ALTER TYPE mood ADD VALUE 'happy'\")"))
+    project.write(*revision("c1", "b1", "op.execute(\"CREATE TABLE m AS SELECT CAST('happy' AS mood) AS mood\")"))
+    assert "Trying again, with a transaction for each revision" in project.ok("upgrade")
+    assert ["c1"] == state(database)[0]
+
+
+@on_postgresql
+def test_empty_database_and_a_revision_that_fails(project: Project, database: str) -> None:
+    """Revisions before one that fails stay, and the message names that one, as on a database with tables."""
+    project.write(*revision("a1", FIRST, ADD))
+    project.write(*revision("b1", "a1", "op.execute('nonsense')"))
+    done = project.db("upgrade")
+    assert (1, (["a1"], True)) == (done.returncode, state(database))
+    assert 'Error: migrations/versions/b1.py, line 9: syntax error at or near "nonsense"' in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_empty_database_and_an_autocommit_block(project: Project, database: str) -> None:
+    """A step with an autocommit block stays whole if a later one fails, though both began in one transaction."""
+    block = f"with op.get_context().autocommit_block():\n    {table('inside')}\n{ADD}"
+    project.write(*revision("a1", FIRST, f"{table('before')}\n{block}"))
+    project.write(*revision("b1", "a1", f"{table('later')}\nop.execute('nonsense')"))
+    assert 1 == project.db("upgrade").returncode
+    assert (["a1"], True) == state(database)
+    project.write(*revision("b1", "a1", table("later")))
+    project.ok("upgrade")
+    assert ["b1"] == state(database)[0]
