@@ -88,7 +88,7 @@ def test_tests_pass_after_taking_it_out(tmp_path: Path) -> None:
     factory = project.path / "app" / "__init__.py"
     factory.write_text(factory.read_text().replace("health, safe_migrations", "health, safe_migrations, shop"))
     project.write("app/shop.py", "")
-    project.make_stock()
+    project.take_out()
     assert "from app import health, shop\n" in factory.read_text()
     done = project.run("pytest", "-q")
     assert (0, True) == (done.returncode, " passed" in done.stdout), done.stdout

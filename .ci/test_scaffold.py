@@ -140,7 +140,7 @@ def test_a_model_that_nothing_imports(project: Project) -> None:
 
     factory = (project.path / "app" / "__init__.py").read_text()
     project.write("app/__init__.py", factory.replace("import_models()", "from app import models"))
-    project.make_stock()
+    project.take_out()
     assert "No new upgrade operations detected" in project.ok("check")
 
 

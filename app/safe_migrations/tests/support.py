@@ -1,11 +1,13 @@
 """The example's app, in this process and in copies to run; databases of the test servers; and scripts and findings."""
 
+import atexit
 import compileall
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -182,8 +184,8 @@ class Project:
             Path(cache_from_source(str(path))).unlink(missing_ok=True)
         return path
 
-    def make_stock(self) -> None:
-        """Take the package out by the commands of its README: the same app with Flask-Migrate's commands and env.py."""
+    def take_out(self) -> None:
+        """Take the package out by the commands of its README, which leave Flask-Migrate's own commands and env.py."""
         commands = (PACKAGE / "README.md").read_text().partition("## Taking it out")[2].partition("```sh\n")[2]
         environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self.environ}
         subprocess.run(
@@ -191,11 +193,32 @@ class Project:
         )
         self.is_stock = True
 
+    def make_stock(self) -> None:
+        """Make the copy what take_out() makes of the example; its models and revisions stay."""
+        (self.path / "app" / "safe_migrations").unlink()
+        stock = stock_example()
+        for file in (
+            stock / "app" / "__init__.py",
+            *(path for path in (stock / "migrations").iterdir() if path.is_file()),
+        ):
+            shutil.copy(file, self.path / file.relative_to(stock))
+        self.is_stock = True
+
     def scripts(self) -> list[Path]:
         """Return the revision scripts, in the order in which they were written."""
         return sorted(
             (self.path / "migrations" / "versions").glob("*.py"), key=lambda script: (script.stat().st_mtime_ns, script)
         )
+
+
+@cache
+def stock_example() -> Path:
+    """Return the folder of a copy of the example from which the package was taken out."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    project = copied(Path(folder.name))
+    project.take_out()
+    return project.path
 
 
 @cache
