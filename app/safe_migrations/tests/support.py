@@ -23,7 +23,8 @@ import pytest
 from alembic.operations import Operations
 from click.testing import CliRunner
 from flask import Flask, cli
-from sqlalchemy import URL, Connection, create_engine, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, column, create_engine, inspect, make_url, text
+from sqlalchemy import table as table_clause
 from sqlalchemy.dialects.postgresql.base import PGInspector
 
 from ..review.findings import Finding
@@ -35,6 +36,8 @@ EXAMPLE = Path(__file__).with_name("example")
 FIRST = "fb3704abff84"  # the revision in example/
 # In a script that runs in this process: the extension of the app at hand.
 DB = "from flask import current_app\ndb = current_app.extensions['sqlalchemy']\n"
+
+USER = table_clause("user", column("username"), column("email"))
 
 # For each backend: the variable that names a test server, the database to log in to, and the driver with its options.
 SERVERS = {"mysql": "TEST_MYSQL_URL", "postgresql": "TEST_POSTGRESQL_URL"}
@@ -321,3 +324,25 @@ def schema_of(connection: Connection) -> dict[str, object]:
     views = {view: inspector.get_view_definition(view) for view in inspector.get_view_names()}
     enums = inspector.get_enums() if isinstance(inspector, PGInspector) else []
     return {**found, "views": views, "enums": enums}
+
+
+def texts_of(connection: Connection) -> dict[str, str]:
+    """Return the DDL of each object as the database shows it, without MySQL's counter, which depends on the rows."""
+    if connection.dialect.name == "sqlite":
+        return {str(row[0]): str(row[1]) for row in connection.execute(text("SELECT name, sql FROM sqlite_master"))}
+    if connection.dialect.name == "postgresql":
+        return {}
+    names = connection.scalars(text("SHOW TABLES")).all()
+    shown = {name: connection.execute(text(f"SHOW CREATE TABLE `{name}`")).one()[1] for name in names}
+    return {name: re.sub(r" AUTO_INCREMENT=\d+", "", shown[name]) for name in names}
+
+
+def state(engine: Engine) -> tuple[dict[str, object], dict[str, str], dict[str, list[str]]]:
+    """Return the schema, its DDL, and the rows of every table, including Alembic's."""
+    quote = engine.dialect.identifier_preparer.quote
+    with engine.connect() as connection:
+        rows = {
+            name: sorted(map(repr, connection.execute(text(f"SELECT * FROM {quote(name)}"))))
+            for name in inspect(connection).get_table_names()
+        }
+        return schema_of(connection), texts_of(connection), rows

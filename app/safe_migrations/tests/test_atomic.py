@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import sqlalchemy as sa
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, text
 
-from .support import FIRST, Project, revision, schema_of
+from .support import FIRST, USER, Project, revision, state
 
-USER = sa.table("user", sa.column("username"), sa.column("email"))
 CHANGE = "op.execute(sa.table('user', sa.column('username')).update().values(username='changed'))"
 OPERATIONS = [
     "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))",
@@ -44,17 +43,6 @@ def engine(database: str, attempt: Callable[..., list[str]]) -> Iterator[Engine]
         connection.execute(USER.insert().values(username="alice", email="alice@example.com"))
     yield engine
     engine.dispose()
-
-
-def state(engine: Engine) -> tuple[dict[str, object], dict[str, str], dict[str, list[str]]]:
-    """Schema in the database's own text, rows of every table, the revision among them."""
-    with engine.connect() as connection:
-        tables = inspect(connection).get_table_names()
-        rows = {
-            name: sorted(map(repr, connection.execute(sa.select(sa.text("*")).select_from(sa.table(name)))))
-            for name in tables
-        }
-        return schema_of(connection), texts_of(connection), rows
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -194,14 +182,3 @@ def test_orphans(project: Project, engine: Engine) -> None:
         connection.execute(text("INSERT INTO pet VALUES (2, 7)"))
     project.write(*revision("b1", "a1", "op.execute('SELECT 1')"))
     project.ok("upgrade")
-
-
-def texts_of(connection: Connection) -> dict[str, str]:
-    """What the database keeps or shows as the text of each object, but for the counter, which follows the rows."""
-    if connection.dialect.name == "sqlite":
-        return {str(row[0]): str(row[1]) for row in connection.execute(text("SELECT name, sql FROM sqlite_master"))}
-    if connection.dialect.name == "postgresql":
-        return {}
-    names = connection.scalars(text("SHOW TABLES")).all()
-    shown = {name: connection.execute(text(f"SHOW CREATE TABLE `{name}`")).one()[1] for name in names}
-    return {name: re.sub(r" AUTO_INCREMENT=\d+", "", shown[name]) for name in names}

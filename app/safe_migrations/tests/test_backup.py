@@ -27,8 +27,7 @@ from ..adapters import adapter_of
 from ..backups.files import Backups, name_of
 from ..database import Database
 from ..errors import MigrationError
-from .support import FIRST, SERVERS, Project, copied, is_mariadb, revision, run_on_server
-from .test_atomic import state
+from .support import FIRST, SERVERS, Project, copied, is_mariadb, revision, run_on_server, state
 
 METADATA = sa.MetaData()
 TYPES: dict[str, tuple[sa.types.TypeEngine[Any], object]] = {

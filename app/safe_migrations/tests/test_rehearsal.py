@@ -17,8 +17,7 @@ from ..adapters.base import SCRATCH
 from ..adapters.postgresql.dump import DROP_ALL
 from ..rehearsal.runner import Rehearsal, Report
 from .example.app.extensions import db, migrate
-from .support import FIRST, SERVERS, Project, revision, run_on_server, server_url
-from .test_atomic import USER, state
+from .support import FIRST, SERVERS, USER, Project, revision, run_on_server, server_url, state
 
 ID = "sa.Column('id', sa.Integer(), primary_key=True)"
 KIND = f"op.create_table('car', {ID}, sa.Column('kind', sa.Enum('a', 'b', name='kind')))"
