@@ -12,9 +12,10 @@ from conftest import ROOT
 
 from app.safe_migrations.commands.group import group
 from app.safe_migrations.settings import DEFAULTS
-from app.safe_migrations.tests.support import Project
+from app.safe_migrations.tests.support import PACKAGE, Project
 
 COMMANDS = {name: group.get_command(click.Context(group), name) for name in group.list_commands(click.Context(group))}
+DOCUMENTS = ("README", "RULES", "GUARANTEES")
 README = (ROOT / "README.md").read_text()
 BLOCKS = [
     (language, dedent(text)) for language, text in re.findall(r"^ *```(\w+)\n(.*?)^ *```$", README, re.M | re.DOTALL)
@@ -53,12 +54,31 @@ def test_every_setting_is_told(file: str) -> None:
     assert set() == {name for name in read if not re.search(rf"\b{name}\b", (ROOT / file).read_text())}
 
 
+def test_defaults() -> None:
+    """The package's README has each of its settings with its default; it has at most 200 lines."""
+    told = (PACKAGE / "README.md").read_text()
+    rows = re.findall(r"^\| `MIGRATION_([A-Z_]+)` \| `?(\w*)`? ?\|", told, re.MULTILINE)
+    assert {name: str(value or "") for name, value in DEFAULTS.items()} == {name.lower(): value for name, value in rows}
+    assert len(told.splitlines()) <= 200
+
+
+@pytest.mark.parametrize("name", ["README.md", *(f"app/safe_migrations/{name}.md" for name in DOCUMENTS)])
+def test_links(name: str) -> None:
+    """Each link to a file, and to a heading in it, leads somewhere."""
+    file = ROOT / name
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", file.read_text()):
+        target = (file.parent / path) if path else file
+        assert target.exists(), path
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 def test_every_module_is_told() -> None:
     """Each module and each folder of safe_migrations stands in its README."""
-    package = ROOT / "app" / "safe_migrations"
-    told = (package / "README.md").read_text()
-    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
-    folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    told = (PACKAGE / "README.md").read_text()
+    modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+    folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
     assert set() == {name for name in modules | folders if f"`{name}`" not in told}
 
 

@@ -217,7 +217,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def lock(self, connection: Connection, what: str) -> AbstractContextManager[Lock]:
-        """Yield a lock of this database that is not taken yet; release it when the block ends.
+        """Yield a lock of this database, which the caller has to take; release it when the block ends.
 
         ``what`` is upgrade or rehearsal: two locks that do not exclude each other. The command runs its revisions on
         ``connection``; the lock may use the same connection, or one of its own.

@@ -50,9 +50,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The schema of a database, counts and fingerprints of its rows, and the last value of each sequence or the like.
+    """The schema of a database, counts and fingerprints of its rows, and how far each sequence has counted.
 
-    The tables of Alembic and of this package are omitted.
+    On SQLite AUTOINCREMENT counts as a sequence; on MySQL AUTO_INCREMENT does not. The tables of Alembic and of this
+    package are omitted.
     """
 
     objects: Objects

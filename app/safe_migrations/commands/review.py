@@ -37,7 +37,7 @@ def review(
     Or check one REVISION, or A:B, the revisions after A up to B. Exits with status 1 if a finding blocks an upgrade.
     """
     if whole and revision:
-        raise click.UsageError("Give either REVISION or --all, not both.")
+        raise click.UsageError("Give REVISION or --all, not both.")
     if not _passes(config_of(directory), revision or "", whole, targets, form):
         ctx.exit(1)
 

@@ -211,4 +211,4 @@ def _drop_invalid_index(connection: Connection, index: str, table: str) -> None:
     )
     if name := connection.scalar(invalid, {"table": table, "index": index}):
         connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {name.replace('%', '%%')}")
-        log.info("Dropped the invalid index %s, left by a CREATE INDEX CONCURRENTLY that failed or was killed", name)
+        log.info("Dropped the invalid index %s of a CREATE INDEX CONCURRENTLY that failed, to create it again", name)
