@@ -82,12 +82,10 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
             wanted = [facts_of(*product_and_version(target, "--target")) for target in targets.split(",")]
         except MigrationError as error:
             raise click.UsageError(str(error)) from error
-        one_run = False
         if chosen is None:
             chosen = _pending_elsewhere(config, script)
-            one_run = chosen is not None
         names = set(order) if chosen is None else chosen
-        return merged({facts: review_revisions(history, names, facts, recorded, one_run) for facts in wanted}, order)
+        return merged({facts: review_revisions(history, names, facts, recorded) for facts in wanted}, order)
     with opened(config) as (database, using):
         elsewhere = [facts_of(*target) for target in using.targets]
         if chosen is not None:
@@ -96,7 +94,7 @@ def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bo
         pending = upgrades(script, "heads", database.heads())
         names = {revision.revision for revision in pending}
         here = review_pending(pending, database, recorded)
-        reviews = {facts: review_revisions(history, names, facts, recorded, one_run=True) for facts in elsewhere}
+        reviews = {facts: review_revisions(history, names, facts, recorded) for facts in elsewhere}
         return merged({database.facts: here, **reviews}, order)
 
 

@@ -152,12 +152,14 @@ class KnownTable:
 class KnownSchema:
     """A description of the tables of a database, which follow() updates as an operation would change the tables.
 
-    The database itself does not change. Without a ``connection``, the description starts empty.
+    The database itself does not change. Without a ``connection``, the description starts empty. If ``reads_rows`` is
+    False, only the schema of the database is read: has_rows(), count() and finds() return None.
     """
 
-    def __init__(self, facts: Facts, connection: Connection | None = None) -> None:
+    def __init__(self, facts: Facts, connection: Connection | None = None, reads_rows: bool = True) -> None:
         self.facts = facts
         self.connection = connection
+        self.reads_rows = reads_rows
         self.new: set[Name] = set()
         self.known: dict[Name, KnownTable] = {}
         self.parent: KnownSchema | None = None
@@ -180,7 +182,7 @@ class KnownSchema:
 
         Do not change this schema while the copy is in use: the copy takes a table over when it first needs the table.
         """
-        copy = KnownSchema(self.facts, self.connection)
+        copy = KnownSchema(self.facts, self.connection, self.reads_rows)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
         copy.complete = self.complete
         return copy
@@ -255,18 +257,22 @@ class KnownSchema:
     def count(self, name: str, schema: str | None = None, values_of: str | None = None) -> int | None:
         """Return the number of rows of the table; with ``values_of``, the number of non-NULL values in that column.
 
-        Return None if the number is unknown: without a database, or if the query fails.
+        Return None if the number is unknown: if rows are not read, without a database, or if the query fails.
         """
+        if not self.reads_rows:
+            return None
         counted = func.count() if values_of is None else func.count(column(values_of))
         found = self.first(select(counted).select_from(table(name, schema=schema)))
         return int(found[0]) if found else None
 
     def finds(self, query: Select[Any]) -> bool | None:
-        """Return True if the query returns a row, and False if it returns no row.
+        """Return True if the query, which reads rows of tables, returns a row, and False if it returns no row.
 
-        Return None if the answer is unknown: without a database, if the query fails, or if the query reads a table
-        whose rows an earlier operation will change.
+        Return None if the answer is unknown: if rows are not read, without a database, if the query fails, or if it
+        reads a table whose rows an earlier operation will change.
         """
+        if not self.reads_rows:
+            return None
         asked = {(each.schema, each.name) for each in iterate(query) if isinstance(each, TableClause)}
         if self.written & {None, *asked}:
             return None

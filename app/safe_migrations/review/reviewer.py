@@ -111,13 +111,12 @@ def _fault(what: str, error: Exception) -> Problem:
 
 
 def review_revisions(
-    history: Iterable[Script], chosen: set[str], facts: Facts, recordings: Recordings, one_run: bool = False
+    history: Iterable[Script], chosen: set[str], facts: Facts, recordings: Recordings
 ) -> list[Finding]:
     """Return the findings in the ``chosen`` revisions, without a database.
 
-    ``history`` has all scripts in the order in which they run; those not chosen only update the known tables. If
-    ``one_run`` is True, the chosen revisions count as one run, else each is a run of its own: most rules ignore tables
-    that the same run creates.
+    ``history`` has all scripts in the order in which they run; those not chosen only update the known tables. Each
+    revision counts as a run of its own: most rules ignore only tables that the same run creates.
     """
     findings = []
     review = Review(KnownSchema(facts), recordings)
@@ -126,30 +125,36 @@ def review_revisions(
             review.pass_by(script)
         else:
             findings += review.of(script)
-        if not one_run or script.revision not in chosen:
-            review.tables.begin_run()
+        review.tables.begin_run()
     return findings
 
 
 def review_pending(
-    scripts: list[Script], database: Database, recordings: Recordings, downgrades: bool = True
+    scripts: list[Script], database: Database, recordings: Recordings, downgrades: bool = True, run: bool = False
 ) -> list[Finding]:
-    """Return the findings in the pending ``scripts``, which an upgrade of the database would run.
+    """Return the findings in the pending ``scripts``.
 
-    Return an empty list if the database has no tables: there are no rows to lose, and no sessions to block.
+    If ``run`` is True, judge an upgrade of this database, by its rows: an operation that they make harmless only warns,
+    tables that the run creates are exempt, and a database without tables has no findings. Else judge as if every table
+    of the database and of earlier scripts had rows, so that the verdict is the same here, in CI and in production.
     """
-    if not scripts or not database.has_tables():
+    if not scripts or (run and not database.has_tables()):
         return []
     connection = database.connection
-    review = Review(KnownSchema(database.facts, connection), recordings, downgrades)
+    review = Review(KnownSchema(database.facts, connection, reads_rows=run), recordings, downgrades)
     # Only the first finds in the database what it will find there when it runs.
     revisions = [review.recorded(script, None if number else connection) for number, script in enumerate(scripts)]
     operations = [found for revision in revisions for found in (*revision.upgrade, *revision.downgrade)]
     named = (review.tables.of(operation.op) for operation in operations)
     with suppress(Exception):  # a rule that asks for such a table warns of it
         review.tables.read({(schema, name) for name, schema in filter(None, named)})
+    findings: list[Finding] = []
     with database.adapter.hidden_rows_refused(connection):
-        return [finding for script in scripts for finding in review.of(script)]
+        for script in scripts:
+            findings += review.of(script)
+            if not run:
+                review.tables.begin_run()
+    return findings
 
 
 def require_reviewed(plan: Plan, database: Database, mode: str) -> None:
@@ -157,7 +162,7 @@ def require_reviewed(plan: Plan, database: Database, mode: str) -> None:
 
     If ``mode`` is enforce and a finding blocks, raise UnsafeError with the blocking findings instead of logging them.
     """
-    findings = review_pending(plan.scripts(upgrade=True), database, plan.recordings, downgrades=False)
+    findings = review_pending(plan.scripts(upgrade=True), database, plan.recordings, downgrades=False, run=True)
     stopping = [finding for finding in findings if finding.stops and mode == "enforce"]
     for finding in findings:
         if finding not in stopping and not finding.acknowledged:

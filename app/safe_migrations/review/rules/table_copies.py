@@ -133,7 +133,7 @@ def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem
         return
     if op.words == "ENGINE":
         engine = re.sub(r"(?i)^ENGINE\s*=?\s*", "", op.text).strip()
-        if context.tables.finds(context.mysql.has_engine(engine, op.table_name, op.schema)):
+        if context.tables.first(context.mysql.has_engine(engine, op.table_name, op.schema)):
             return
     yield Problem(f"alters {op.table_name} with {op.text}; {COPIES}", QUIET)
 
