@@ -1,0 +1,23 @@
+"""Only the definition changes."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "varchar_to_text"
+down_revision = "base0"
+
+databases = ("postgresql",)
+
+
+def upgrade():
+    op.alter_column('note', 'title',
+           existing_type=sa.VARCHAR(length=200),
+           type_=sa.Text(),
+           existing_nullable=True)
+
+
+def downgrade():
+    op.alter_column('note', 'title',
+           existing_type=sa.Text(),
+           type_=sa.VARCHAR(length=200),
+           existing_nullable=True)
