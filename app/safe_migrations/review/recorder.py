@@ -26,6 +26,7 @@ from ..database import app_engine, name_database
 from ..errors import summary
 from ..internals import copy_column, inspects
 from . import side_effects
+from .unreached import call_rest
 
 
 class NotInspectable(BaseException):
@@ -35,6 +36,10 @@ class NotInspectable(BaseException):
     """
 
     line = 1
+
+
+# What ends a recording.
+ENDS = (Exception, SystemExit, NotInspectable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +90,8 @@ class Recording:
 
     operations: list[Operation]
     not_inspectable: NotInspectable | None = None
+    unreached: list[Operation] = field(default_factory=list)
+    """Operations that the function may call after that: those whose arguments do not depend on what stopped it."""
 
 
 NOT_RECORDED = Recording([])
@@ -107,6 +114,10 @@ class Revision:
     def downgrade(self) -> list[Operation]:
         """Return the operations recorded from downgrade(); an empty list if downgrade() was not recorded."""
         return self.recordings.get("downgrade", NOT_RECORDED).operations
+
+    def unreached(self, direction: str) -> list[Operation]:
+        """Return the operations that the function "upgrade" or "downgrade" may call after its recording stopped."""
+        return self.recordings.get(direction, NOT_RECORDED).unreached
 
     @property
     def not_inspectable(self) -> dict[str, NotInspectable]:
@@ -152,8 +163,18 @@ def _read(raw: Recording, product: str) -> Recording:
     If the translation of a statement raises an error, the recording ends before that statement, and the error is the
     reason: a bug in the translation must not stop a command.
     """
+    operations, bug = _translated(raw.operations, product)
+    unreached, _ = _translated(raw.unreached, product)
+    return Recording(operations, bug) if bug else Recording(operations, raw.not_inspectable, unreached)
+
+
+def _translated(raw: list[Operation], product: str) -> tuple[list[Operation], NotInspectable | None]:
+    """Return the operations with raw SQL translated, and None.
+
+    If the translation of a statement raises an error, return those before it, and why it could not be read.
+    """
     operations: list[Operation] = []
-    for operation in raw.operations:
+    for operation in raw:
         if not isinstance(operation.op, ExecuteSQLOp):
             operations.append(operation)
             continue
@@ -165,11 +186,11 @@ def _read(raw: Recording, product: str) -> Recording:
             bug = f"the SQL there could not be read, because of a bug in safe_migrations ({summary(error)})"
             reason = NotInspectable(bug)
             reason.line = operation.line
-            return Recording(operations, reason)
+            return operations, reason
         operations += [
             replace(operation, op=each.op, statement=each.statement, requests=each.requests) for each in found
         ]
-    return replace(raw, operations=operations)
+    return operations, None
 
 
 def recordings() -> Recordings:
@@ -235,6 +256,7 @@ class Recorder:
         self._path, self._autocommit, self._found, self._refused = script.path, False, [], None
         self._connection = connection
         failure: BaseException | None = None
+        unreached: list[Operation] = []
         with Operations.context(self._context) as operations:
             # What the functions of alembic.op call, and the context has no place for.
             operations.invoke = self._note  # type: ignore[method-assign]
@@ -242,17 +264,28 @@ class Recorder:
             try:
                 with side_effects.refused(self._refuse):
                     getattr(script.module, direction)()
-            except (Exception, SystemExit, NotInspectable) as error:
-                failure = error
+            except ENDS as error:
+                failure = self._refused or error
+                unreached = self._unreached(error)
         if connection is not None:
             connection.rollback()
-        if (failure := self._refused or failure) is None:  # it counts, even if the script caught it and went on
+        if (failure := failure or self._refused) is None:  # a refusal counts, even if the script caught it and went on
             return Recording(self._found)
         reason = failure if isinstance(failure, NotInspectable) else NotInspectable(summary(failure))
         lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == script.path]
         reason.line = next((line for line in reversed(lines) if line), 1)
         reason.__cause__ = failure.__cause__
-        return Recording(self._found, reason)
+        return Recording(self._found, reason, unreached)
+
+    def _unreached(self, failure: BaseException) -> list[Operation]:
+        """Return the operations that the script may call after ``failure``."""
+        reached, self._found, self._connection = self._found, [], None
+        try:
+            with side_effects.refused(self._refuse):
+                call_rest(self._path, failure, ENDS)
+            return self._found
+        finally:
+            self._found = reached
 
     def execute(self, statement: Any, *_parameters: Any, **_options: Any) -> "_Unknown":
         """Record the statement instead of executing it; a SELECT is not recorded.

@@ -61,11 +61,17 @@ class Review:
             context = RuleContext(revision, "upgrade", operation, self.tables)
             yield from self._judged_and_followed(operation, context)
         self.tables.complete &= "upgrade" not in revision.not_inspectable
+        yield from self._unreached(revision, "upgrade", self.tables)
         tables = self.tables.branch()
         yield from self._judged(revision, RuleContext(revision, "downgrade", None, tables))
         for operation in revision.downgrade:
             context = RuleContext(revision, "downgrade", operation, tables)
             yield from self._judged_and_followed(operation, context)
+        yield from self._unreached(revision, "downgrade", tables)
+
+    def _unreached(self, revision: Revision, direction: str, tables: KnownSchema) -> Iterator[Finding]:
+        for operation in revision.unreached(direction):
+            yield from self._judged_and_followed(operation, RuleContext(revision, direction, operation, tables))
 
     def _judged_and_followed(self, operation: Operation, context: RuleContext) -> Iterator[Finding]:
         yield from self._judged(operation.op, context)

@@ -67,7 +67,7 @@ def test_inspecting(database: str, reviewed: Project) -> None:
     reviewed.write(*revision("c1", "b1", INSPECTED.format("user")))
     found = json.loads(reviewed.db("review", "--format", "json").stdout)
     told_of = {(each["revision"], each["code"]) for each in found if each["code"] != "missing-downgrade"}
-    assert {("b1", "drop-table"), ("c1", "not-inspectable")} == told_of
+    assert {("b1", "drop-table"), ("c1", "drop-table"), ("c1", "not-inspectable")} == told_of
 
 
 def test_acknowledged(database: str, reviewed: Project) -> None:
@@ -324,8 +324,8 @@ def test_sql_that_the_reader_fails_on(review: Review, monkeypatch: pytest.Monkey
     assert ["blocks"] == levels(findings, "drop-column")
     (finding,) = found(findings, "not-inspectable")
     assert (
-        "revision a1 was reviewed only up to line 9 of upgrade(): the SQL there could not be read, because of a "
-        "bug in safe_migrations (ZeroDivisionError: division by zero) (not-inspectable)."
+        "revision a1 was reviewed only in part from line 9 of upgrade() on: the SQL there could not be read, because "
+        "of a bug in safe_migrations (ZeroDivisionError: division by zero) (not-inspectable)."
     ) == finding.message
 
 

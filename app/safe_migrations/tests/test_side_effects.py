@@ -149,7 +149,9 @@ def test_status_and_upgrade(database: str, project: Project) -> None:
     assert "warns: not-inspectable, line 12" in done.stdout
     assert [] == [*project.path.glob("*.txt")]
     told = project.db("review").stdout
-    refused = "was reviewed only up to line {} of {}(): the script writes the file {}, which the review does not allow"
+    refused = (
+        "reviewed only in part from line {} of {}() on: the script writes the file {}, which the review does not allow"
+    )
     assert f"{refused.format(12, 'upgrade', 'up.txt')} (not-inspectable)." in told
     assert f"{refused.format(19, 'downgrade', 'down.txt')} (not-inspectable)." in told
     assert [] == [*project.path.glob("*.txt")]

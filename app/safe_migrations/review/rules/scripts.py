@@ -124,7 +124,7 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
         if direction == "downgrade" and (absent or irreversible_reason(Path(revision.script.path)) is not None):
             continue
         yield Problem(
-            f"was reviewed only up to line {reason.line} of {direction}(): {reason}",
+            f"was reviewed only in part from line {reason.line} of {direction}() on: {reason}",
             "split the revision: leave only the schema changes in this one, and move everything else to a new one:\n"
             '    flask db revision -m "move the rows"',
             line=reason.line,
