@@ -5,18 +5,21 @@ The user confirms them on the terminal, or passes them with -x rename=...
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import partial
-from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column
 
 from ..adapters.facts import Facts
 from ..console import log
-from ..review.known_schema import KnownColumn, Name
-from ..review.rules.possible_renames import rename_column_sql, same_family, similarity
+from ..review.known_schema import Name
+from ..review.rules.possible_renames import (
+    columns_fit,
+    known_column,
+    name_similarity,
+    rename_column_sql,
+    tables_fit,
+)
 from .questions import confirm, given_pairs, wrong_answer
 from .renamed_inspector import Renames, Scope, differences
 from .rendering import Directions, Lines, PerDialect, table_changes
@@ -40,8 +43,8 @@ class Candidate:
 def find_renames(context: MigrationContext, upgrade: ops.UpgradeOps, facts: Facts) -> Renames:
     """Return the renames that the user passes with -x or confirms, and leave only other differences in ``upgrade``.
 
-    Ask about each drop and add that are likely a rename: tables before columns, the most similar pair first. Raise
-    MigrationError if a rename passed with -x does not fit the differences.
+    Ask about each drop and add that are likely a rename: tables before columns, the pair with the most similar names
+    first. Raise MigrationError if a rename passed with -x does not fit the differences.
     """
     renames, given = Renames(), given_pairs("rename")
     used, fitting = set[tuple[str, str]](), list[str]()
@@ -77,30 +80,26 @@ def _tables(
         name = full_name(old.schema, old.name)
         for new in created:
             if old.schema == new.schema:
-                similar = similarity([*map(_known, old.columns)], [*map(_known, new.columns)], facts)
+                before, after = ([known_column(each) for each in table.columns] for table in (old, new))
                 yield Candidate(
                     scope=(old.schema,),
                     old=old.name,
                     new=new.name,
                     names=(name,),
                     question=f"Was {name} renamed to {new.name}?",
-                    likely=similar >= 0.5,
-                    likeness=(similar, _likeness(old.name, new.name)),
+                    likely=tables_fit(before, after, facts),
+                    likeness=(name_similarity(old.name, new.name),),
                 )
 
 
 def _columns(context: MigrationContext, upgrade: ops.UpgradeOps, renames: Renames, facts: Facts) -> Iterator[Candidate]:
-    """Yield each dropped column with each new column of its table, as a possible rename.
-
-    A pair with a generated column is never likely: the values are computed again, not lost.
-    """
+    """Yield each dropped column with each new column of its table, as a possible rename."""
     for changes in table_changes(upgrade):
         table = changes.schema, changes.table_name
         before, after = renames.before(table), full_name(*table)
         added = [op.column for op in changes.ops if isinstance(op, ops.AddColumnOp)]
         for old in [op.to_column() for op in changes.ops if isinstance(op, ops.DropColumnOp)]:
             for new in added:
-                stored = old.computed is None and new.computed is None
                 same_type = not context.impl.compare_type(old, new)
                 yield Candidate(
                     scope=before,
@@ -108,8 +107,8 @@ def _columns(context: MigrationContext, upgrade: ops.UpgradeOps, renames: Rename
                     new=new.name,
                     names=(f"{after}.{old.name}", full_name(*before, old.name)),
                     question=f"Was {after}.{old.name} renamed to {after}.{new.name}?",
-                    likely=stored and same_family(_known(old), _known(new), facts),
-                    likeness=(same_type, old.nullable == new.nullable, _likeness(old.name, new.name)),
+                    likely=columns_fit(known_column(old), known_column(new), facts),
+                    likeness=(name_similarity(old.name, new.name), same_type, old.nullable == new.nullable),
                 )
 
 
@@ -142,13 +141,5 @@ def _column_renamed(table: Name, old: str, new: str, facts: Facts) -> Directions
     return [ops.ExecuteSQLOp(up)], [ops.ExecuteSQLOp(down)]
 
 
-def _known(column: "Column[Any]") -> KnownColumn:
-    return KnownColumn(column.name, column.type)
-
-
-def _likeness(one: str, other: str) -> float:
-    return SequenceMatcher(None, one.lower(), other.lower()).ratio()
-
-
-def _by_likeness(candidate: Candidate) -> tuple[Any, ...]:
+def _by_likeness(candidate: Candidate) -> tuple[tuple[float, ...], str]:
     return candidate.likeness, candidate.question  # the question makes the order the same on every run

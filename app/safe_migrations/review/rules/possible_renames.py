@@ -3,10 +3,13 @@
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Column
+from sqlalchemy import Column, Computed, Uuid
 
+from ...adapters.casts import Kind
 from ...adapters.facts import Facts
 from ..known_schema import KnownColumn, KnownSchema, Name
 from ..recorder import Operation, Revision
@@ -14,8 +17,11 @@ from ..sql.ops import ChangeRowsOp
 from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 from .suggestions import execute
 
+UUID_SIZES = (32, 36)
+"""The lengths of a text that may contain UUIDs: without hyphens, as SQLAlchemy stores them, or with hyphens."""
 
-@dataclass
+
+@dataclass(eq=False)
 class _Thing:
     """A column or table that a revision drops or adds; ``columns`` is that one column, or all columns of the table."""
 
@@ -32,9 +38,10 @@ class _Thing:
 
 @rule(BLOCKS, Revision)
 def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Problem]:
-    """Report a drop and an add of similar columns or tables, which may be a rename.
+    """Report a drop and an add of similar columns or tables, which may be a rename, the most similar names first.
 
-    Autogenerate writes a rename as these two (Alembic's manual, "What does Autogenerate Not Detect?").
+    Autogenerate writes a rename as these two (Alembic's manual, "What does Autogenerate Not Detect?"). What is dropped
+    and added under the same name is not renamed.
     """
     kinds = {type(operation.op) for operation in revision.upgrade}
     if kinds.isdisjoint({ops.DropColumnOp, ops.DropTableOp}) or kinds.isdisjoint({ops.AddColumnOp, ops.CreateTableOp}):
@@ -46,10 +53,15 @@ def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Proble
         if (thing := _added(operation, tables)) is not None:
             added.append(thing)
         tables.apply(operation.op)
-    for old in dropped:
-        new = next((each for each in added if _alike(old, each, context.facts)), None)
-        if new is not None:
-            added.remove(new)
+    both = {(each.table, each.column) for each in dropped} & {(each.table, each.column) for each in added}
+    old_ones, new_ones = (
+        [each for each in found if (each.table, each.column) not in both] for found in (dropped, added)
+    )
+    pairs = [(old, new) for old in old_ones for new in new_ones if _alike(old, new, context.facts)]
+    for old, new in sorted(pairs, key=lambda pair: name_similarity(pair[0].name, pair[1].name), reverse=True):
+        if old in old_ones and new in new_ones:
+            old_ones.remove(old)
+            new_ones.remove(new)
             if not _is_copied(old, new, revision):
                 yield _renamed(old, new, context)
 
@@ -67,32 +79,65 @@ def _dropped(operation: Operation, tables: KnownSchema) -> _Thing | None:
 def _added(operation: Operation, tables: KnownSchema) -> _Thing | None:
     op = operation.op
     if isinstance(op, ops.CreateTableOp):
-        columns = [KnownColumn(each.name, each.type) for each in op.columns if isinstance(each, Column)]
+        columns = [known_column(each) for each in op.columns if isinstance(each, Column)]
         return _Thing((op.schema, op.table_name), None, columns, operation)
     if isinstance(op, ops.AddColumnOp) and not tables.is_new(op.table_name, op.schema):
-        column = KnownColumn(op.column.name, op.column.type)
+        column = known_column(op.column)
         return _Thing((op.schema, op.table_name), column.name, [column], operation)
     return None
 
 
 def _alike(old: _Thing, new: _Thing, facts: Facts) -> bool:
     if old.column is None or new.column is None:
-        more_than_half = similarity(old.columns, new.columns, facts) > 0.5
-        return old.column is new.column and old.table != new.table and more_than_half
-    return old.table == new.table and old.column != new.column and same_family(old.columns[0], new.columns[0], facts)
+        return old.column is new.column and old.table != new.table and tables_fit(old.columns, new.columns, facts)
+    return old.table == new.table and columns_fit(old.columns[0], new.columns[0], facts)
 
 
-def similarity(old: Collection[KnownColumn], new: Collection[KnownColumn], facts: Facts) -> float:
-    """Return the share, from 0 to 1, of columns that two tables have in common: same name and family of type."""
+def known_column(column: "Column[Any]") -> KnownColumn:
+    """Return what columns_fit() and tables_fit() compare of a column."""
+    return KnownColumn(column.name, column.type, default=column.server_default)
+
+
+def tables_fit(old: Collection[KnownColumn], new: Collection[KnownColumn], facts: Facts) -> bool:
+    """Return True if a table may be the other one renamed: more than half of the columns of the larger one are in both.
+
+    These have the same name, and types that have values in common.
+    """
     others = {each.name: each for each in new}
-    common = [each for each in old if each.name in others and same_family(each, others[each.name], facts)]
-    return len(common) / max(len(old), len(new), 1)
+    common = [each for each in old if each.name in others and _types_fit(each, others[each.name], facts)]
+    return len(common) > max(len(old), len(new)) / 2
 
 
-def same_family(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
-    """Return True if the types of both columns belong to one family, e.g. text, or if a type is unknown."""
-    before, after = facts.kind(old.type), facts.kind(new.type)
-    return before is None or after is None or before.family == after.family
+def columns_fit(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
+    """Return True if a column may be the other one renamed: their types have values in common.
+
+    Return False if one of them is generated: its values are computed again, not lost.
+    """
+    generated = isinstance(old.default, Computed) or isinstance(new.default, Computed)
+    return not generated and _types_fit(old, new, facts)
+
+
+def name_similarity(old: str, new: str) -> float:
+    """Return how similar two names are, from 0 to 1. Of the pairs that fit, those with the most similar names count."""
+    return SequenceMatcher(None, old.lower(), new.lower()).ratio()
+
+
+def _types_fit(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
+    """Return True if the types of both columns belong to one family, e.g. text, or if a type is unknown.
+
+    SQLite and MySQL store a UUID as a text; only a text of that length can be renamed to a UUID, or the reverse.
+    """
+    kinds = facts.kind(old.type), facts.kind(new.type)
+    if kinds[0] is None or kinds[1] is None:
+        return True
+    texts = [kind for kind, each in zip(kinds, (old, new), strict=True) if kind and not _is_uuid(each, kind)]
+    if len(texts) == 1:
+        return texts[0].family == "text" and texts[0].size in UUID_SIZES
+    return not texts or kinds[0].family == kinds[1].family
+
+
+def _is_uuid(column: KnownColumn, kind: Kind) -> bool:
+    return kind.family == "uuid" or isinstance(getattr(column.type, "impl_instance", column.type), Uuid)
 
 
 def _is_copied(old: _Thing, new: _Thing, revision: Revision) -> bool:

@@ -1,0 +1,182 @@
+"""The questions of `flask db migrate`: which pairs they are about, and what their answers write into the scripts."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from alembic.script import ScriptDirectory
+
+from ..adapters.products import FACTS
+from ..review.recorder import Recordings
+from ..review.reviewer import review_revisions
+from .example.app.extensions import migrate
+from .support import FIRST, Project, found, revision
+
+MODELS = '''"""The models."""
+
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import Computed, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import db
+
+
+class User(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(80), unique=True)
+    email: Mapped[str] = mapped_column(String(120), unique=True)
+
+
+'''
+
+TOY = """
+class Toy(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    code: Mapped[str] = mapped_column(String(36))
+    size: Mapped[int | None]
+"""
+
+Pairs = Callable[..., list[str]]
+
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+
+
+def models(project: Project, *classes: str) -> None:
+    """Write the models: User, and ``classes``."""
+    project.write("app/models.py", MODELS + "\n".join(classes))
+
+
+@pytest.fixture
+def toys(project: Project, database: str) -> Project:
+    """Return a project whose database has users and toys."""
+    models(project, TOY)
+    project.ok("upgrade")
+    project.ok("migrate", "-m", "Add toys")
+    project.ok("upgrade")
+    return project
+
+
+def asked(project: Project, answers: str, *options: str) -> str:
+    """Type ``answers`` at ``flask db migrate`` on a terminal, then Ctrl-D, and return what it prints on stderr."""
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answers}\x04".encode())
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "flask", "db", *options, "migrate", "-m", "Change"],
+            cwd=project.path,
+            env={"PATH": os.environ["PATH"], **project.environ},
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    return done.stderr
+
+
+def renames(stderr: str) -> list[tuple[str, str]]:
+    """Return the pairs that were asked about, such as ("toy.name", "toy.title")."""
+    return re.findall(r"Was (\S+) renamed to (\S+)\?", stderr)
+
+
+@on_sqlite
+def test_most_similar_names_first(toys: Project) -> None:
+    """Of two tables that fit two others, those with similar names are pairs, and so are the columns."""
+    pools = "".join(TOY.replace("Toy", name) for name in ("WorkerPool", "WorkerPoolQueue"))
+    models(toys, TOY, pools)
+    toys.ok("migrate")
+    toys.ok("upgrade")
+    models(
+        toys,
+        TOY.replace("name:", "name_text:").replace("code:", "code_text:"),
+        pools.replace("Worker", "Work"),
+    )
+    asks = asked(toys, "y\ny\ny\n")
+    assert [
+        ("worker_pool_queue", "work_pool_queue"),
+        ("worker_pool", "work_pool"),
+        ("toy.name", "toy.name_text"),
+        ("toy.code", "toy.code_text"),
+    ] == renames(asks)
+
+
+@on_sqlite
+def test_values_of_another_type(toys: Project) -> None:
+    """Nothing is asked about a text that goes and an integer, a date or a UUID that comes, unless it may be a UUID."""
+    for column in ("title: Mapped[int | None]", "title: Mapped[UUID | None]", "title: Mapped[date | None]"):
+        models(toys, TOY.replace("name: Mapped[str] = mapped_column(String(80))", column))
+        assert [] == renames(asked(toys, ""))
+        toys.scripts()[-1].unlink()
+    models(toys, TOY.replace("code: Mapped[str] = mapped_column(String(36))", "key: Mapped[UUID | None]"))
+    assert [("toy.code", "toy.key")] == renames(asked(toys, ""))
+
+
+@pytest.fixture
+def pairs(project: Project, in_app: None) -> Pairs:
+    """Return a function that runs one revision after another, without a database, and returns the pairs of the last."""
+
+    def reported(before: str, up: str, product: str = "postgresql") -> list[str]:
+        project.write(*revision("a1", FIRST, before))
+        project.write(*revision("a2", "a1", up))
+        history = list(ScriptDirectory.from_config(migrate.get_config()).walk_revisions())[::-1]
+        findings = found(review_revisions(history, {"a2"}, FACTS[product](), Recordings()), "possible-rename")
+        return [finding.message.partition(", which looks like")[0].partition(" drops ")[2] for finding in findings]
+
+    return reported
+
+
+@pytest.mark.parametrize("product", list(FACTS))
+@pytest.mark.parametrize(
+    ("old", "new", "fits"),
+    [
+        ("sa.String(80)", "sa.Uuid()", False),
+        ("sa.Text()", "sa.Uuid()", False),
+        ("sa.String(80)", "sa.Integer()", False),
+        ("sa.Integer()", "sa.Uuid()", False),
+        ("sa.Uuid()", "sa.String(80)", False),
+        ("sa.String(36)", "sa.Uuid()", True),
+        ("sa.CHAR(32)", "sa.Uuid()", True),
+        ("sa.Uuid()", "sa.Uuid()", True),
+        ("sa.String(80)", "sa.Text()", True),
+        ("sa.String(80)", "sa.String(80), sa.Computed('1')", False),
+    ],
+)
+def test_types_of_possible_renames(pairs: Pairs, product: str, old: str, new: str, fits: bool) -> None:
+    """The review reports two columns as a pair only if the values of one type may be values of the other."""
+    before = f"op.create_table('pet', sa.Column('id', sa.Integer()), sa.Column('name', {old}))"
+    up = f"op.drop_column('pet', 'name')\nop.add_column('pet', sa.Column('title', {new}))"
+    assert (["column pet.name and adds title"] if fits else []) == pairs(before, up, product)
+
+
+def test_names_of_possible_renames(pairs: Pairs) -> None:
+    """The review pairs the most similar names, whatever the order; what comes back under its name is not renamed."""
+
+    def drop(*names: str) -> str:
+        return "\n".join(f"op.drop_table('{name}')" for name in names)
+
+    def create(*names: str) -> str:
+        columns = "sa.Column('id', sa.Integer()), sa.Column('size', sa.Integer()), sa.Column('name', sa.Text())"
+        return "\n".join(f"op.create_table('{name}', {columns})" for name in names)
+
+    before = create("worker_pool", "worker_pool_queue")
+    expected = ["table worker_pool_queue and creates work_pool_queue", "table worker_pool and creates work_pool"]
+    for old, new in (
+        (("worker_pool", "worker_pool_queue"), ("work_pool_queue", "work_pool")),
+        (("worker_pool_queue", "worker_pool"), ("work_pool", "work_pool_queue")),
+    ):
+        assert expected == pairs(before, f"{drop(*old)}\n{create(*new)}")
+        assert expected == pairs(before, f"{create(*new)}\n{drop(*old)}")
+    assert [] == pairs(before, f"{drop('worker_pool')}\n{create('worker_pool')}\n{create('pool')}")
+    half = "op.create_table('tool', sa.Column('id', sa.Integer()), sa.Column('size', sa.Integer()))"
+    assert [] == pairs(
+        half, f"{drop('tool')}\nop.create_table('tools', sa.Column('id', sa.Integer()), sa.Column('n', sa.Text()))"
+    )
