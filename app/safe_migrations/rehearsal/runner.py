@@ -20,7 +20,7 @@ from ..drift import drift
 from ..errors import MigrationError, relative
 from ..plan import is_at_head, upgrades
 from ..remedies import Situation, message
-from ..review.findings import Assurances
+from ..review.findings import PLACEHOLDER, Assurances
 from ..review.recorder import irreversible_reason
 from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
 
@@ -202,9 +202,9 @@ def _report_losses(lost: Iterable[Loss], revision: Script, report: Report) -> No
             report.notes.append(f"{loss.what} ({loss.code}: {assurances.declared[loss.code]})")
         else:
             report.faults.append(
-                f"its upgrade {loss.what} ({loss.code}).\nInstead: {INSTEAD[loss.code]}\n"
+                f"its upgrade {loss.what} ({loss.code}).{assurances.note(loss.code)}\nInstead: {INSTEAD[loss.code]}\n"
                 f"If this is intended, add this line to {relative(Path(revision.path))}:\n"
-                f'    safety_assured = {{"{loss.code}": "why it is safe"}}'
+                f'    safety_assured = {{"{loss.code}": "{PLACEHOLDER}"}}'
             )
 
 

@@ -8,6 +8,10 @@ from typing import Any
 
 from ..adapters.facts import Facts
 
+PLACEHOLDER = "why it is safe"
+"""The text that messages print in place of a reason."""
+PLACEHOLDERS = (PLACEHOLDER, "...")
+
 
 class Level(StrEnum):
     """The level of a finding: BLOCKS stops an upgrade until the script acknowledges it, WARNS is only printed."""
@@ -57,10 +61,15 @@ class Assurances:
         declared = self.declared if isinstance(self.declared, dict) else {}
         return {code for code, reason in declared.items() if self.is_reason(reason)}
 
+    def note(self, code: str) -> str:
+        """Return a sentence that says so if the script lists ``code`` with a placeholder, else an empty string."""
+        reason = str(self.declared.get(code)).strip() if isinstance(self.declared, dict) else ""
+        return f' In safety_assured, "{reason}" is a placeholder, not a reason.' if reason in PLACEHOLDERS else ""
+
     @staticmethod
     def is_reason(reason: object) -> bool:
-        """Return True if ``reason`` is a string with at least one character other than a space."""
-        return isinstance(reason, str) and bool(reason.strip())
+        """Return True if ``reason`` is a string with a character other than a space, and not a placeholder."""
+        return isinstance(reason, str) and reason.strip() not in ("", *PLACEHOLDERS)
 
 
 def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Finding]:

@@ -15,7 +15,7 @@ from ..console import log
 from ..database import Database
 from ..errors import UnsafeError, relative, summary
 from ..plan import Plan
-from .findings import Assurances, Finding, Level
+from .findings import PLACEHOLDER, Assurances, Finding, Level
 from .known_schema import KnownSchema
 from .recorder import Operation, Recordings, Revision
 from .rules import RULES, Problem, Rule, RuleContext
@@ -47,7 +47,14 @@ class Review:
         found = list(self._found(revision))
         assurances = Assurances(getattr(script.module, "safety_assured", {}), {rule.code for rule in RULES.values()})
         found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
-        return [replace(finding, acknowledged=finding.code in assurances.codes) for finding in found]
+        return [
+            replace(
+                finding,
+                message=finding.message + assurances.note(finding.code),
+                acknowledged=finding.code in assurances.codes,
+            )
+            for finding in found
+        ]
 
     def pass_by(self, script: Script) -> None:
         """Apply the operations of the script's upgrade() to the known tables, without a review."""
@@ -184,14 +191,20 @@ def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
     safety_assured lists rebuild-loses with a reason. Before an upgrade the review finds most losses; downgrades are not
     reviewed before they run.
     """
-    if mode == "off" or "rebuild-loses" in Assurances(getattr(script.module, "safety_assured", None)).codes:
+    assurances = Assurances(getattr(script.module, "safety_assured", None))
+    if mode == "off" or "rebuild-loses" in assurances.codes:
         return
     if mode == "warn":
         log.warning("%s", loss.what)
         return
     or_say = f"; or, if you accept the loss, say so at the top of {relative(Path(script.path))}; nothing was changed"
-    assured = 'safety_assured = {"rebuild-loses": "why it is safe"}'
-    raise UnsafeError(loss.what, loss.remedy.replace("; nothing was changed", or_say), *loss.lines, assured)
+    assured = f'safety_assured = {{"rebuild-loses": "{PLACEHOLDER}"}}'
+    raise UnsafeError(
+        loss.what + assurances.note("rebuild-loses"),
+        loss.remedy.replace("; nothing was changed", or_say),
+        *loss.lines,
+        assured,
+    )
 
 
 def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
@@ -217,7 +230,7 @@ def _in_one(findings: list[Finding], never: set[str]) -> str:
     if not assurable:
         return told
     lines = ", ".join(dict.fromkeys(str(finding.line) for finding in assurable))
-    assured = ", ".join(dict.fromkeys(f'"{finding.code}": "why it is safe"' for finding in assurable))
+    assured = ", ".join(dict.fromkeys(f'"{finding.code}": "{PLACEHOLDER}"' for finding in assurable))
     place = f"at the top of {findings[0].file}, below down_revision (for line {lines})"
     return f"{told}\nIf this is safe here, say why {place}:\n    safety_assured = {{{assured}}}"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
 
 from ..adapters.products import FACTS
 from ..review.recorder import Recordings
@@ -61,6 +62,16 @@ def toys(project: Project, database: str) -> Project:
     project.ok("migrate", "-m", "Add toys")
     project.ok("upgrade")
     return project
+
+
+def write(database: str, *statements: str) -> None:
+    """Run and commit ``statements``; ``{user}`` is that name, as the database quotes it."""
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        for statement in statements:
+            user = engine.dialect.identifier_preparer.quote("user")
+            connection.execute(text(statement.replace("{user}", user)))
+    engine.dispose()
 
 
 def asked(project: Project, answers: str, *options: str) -> str:
@@ -180,3 +191,17 @@ def test_names_of_possible_renames(pairs: Pairs) -> None:
     assert [] == pairs(
         half, f"{drop('tool')}\nop.create_table('tools', sa.Column('id', sa.Integer()), sa.Column('n', sa.Text()))"
     )
+
+
+@pytest.mark.parametrize("reason", ["why it is safe", " ... "])
+def test_placeholders(project: Project, database: str, reason: str) -> None:
+    """The text that a message prints in place of a reason acknowledges nothing, and the message says so."""
+    project.ok("upgrade")
+    drop = "with op.batch_alter_table('user') as batch_op:\n    batch_op.drop_column('email')"
+    project.write(*revision("a1", FIRST, drop, more=f"safety_assured = {{'drop-column': {reason!r}}}"))
+    write(database, "INSERT INTO {user} (username, email) VALUES ('ann', 'a@b')")
+    done = project.db("upgrade", MIGRATION_REVIEW="enforce")
+    said = f'(drop-column). In safety_assured, "{reason.strip()}" is a placeholder, not a reason.\nInstead: '
+    assert (1, True) == (done.returncode, said in done.stderr), done.stderr
+    done = project.db("rehearse")
+    assert (1, True) == (done.returncode, said in done.stdout), done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 from alembic.operations import ops
 from flask import current_app
 
-from ..findings import Assurances
+from ..findings import PLACEHOLDER, Assurances
 from ..recorder import Revision, irreversible_reason
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
@@ -209,7 +209,8 @@ def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Pr
                 "remove the entry, or correct it to a code shown by:\n    flask db review",
             )
         elif not assurances.is_reason(reason):
+            lacks = "with a placeholder instead of a reason" if assurances.note(code) else "without a reason"
             yield Problem(
-                f"lists {code} in safety_assured without a reason, so no finding of this code is acknowledged",
-                f'say why it is safe:\n    safety_assured = {{"{code}": "why it is safe"}}',
+                f"lists {code} in safety_assured {lacks}, so no finding of this code is acknowledged",
+                f'say why it is safe:\n    safety_assured = {{"{code}": "{PLACEHOLDER}"}}',
             )
