@@ -13,7 +13,9 @@ import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import flask_migrate
 import pytest
@@ -21,7 +23,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import URL, Engine, create_engine, make_url
 
 from ..adapters.products import FACTS
 from ..database import Database
@@ -36,11 +38,13 @@ from .support import (
     Project,
     Review,
     ReviewOn,
+    Sql,
     copied,
     empty_database,
     execute,
     make_app,
     revision,
+    run_on_server,
     script_of,
     told_by,
 )
@@ -69,6 +73,23 @@ def engine(database: str) -> Iterator[Engine]:
     engine = create_engine(database)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def sql(database: str) -> Sql:
+    """Return a function that runs statements on the database, each in a transaction of its own."""
+    return partial(run_on_server, make_url(database))
+
+
+@pytest.fixture
+def owner(database: str, sql: Sql) -> Iterator[URL]:
+    """Yield the URL with a user who owns the database on PostgreSQL, and may create databases and users."""
+    url = make_url(database).set(username=f"u{uuid4().hex[:12]}", password="secret")
+    sql(f"CREATE ROLE {url.username} LOGIN PASSWORD '{url.password}' CREATEDB CREATEROLE")
+    sql(f"ALTER DATABASE {url.database} OWNER TO {url.username}")
+    yield url
+    sql(f"REASSIGN OWNED BY {url.username} TO CURRENT_USER", f"DROP OWNED BY {url.username}")
+    sql(f"DROP ROLE {url.username}")
 
 
 @pytest.fixture

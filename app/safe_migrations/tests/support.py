@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,11 +46,13 @@ LOGIN = {"mysql": "mysql", "postgresql": "postgres"}
 DRIVERS = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg"}
 OPTIONS = {"mysql": {"charset": "utf8mb4"}, "postgresql": {"connect_timeout": "10"}}
 
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 on_servers = pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 Review = Callable[[str, str], list[Finding]]
 ReviewOn = Callable[..., list[Finding]]
+Sql = Callable[..., None]
 Operating = tuple[Connection, Operations]
 
 
@@ -81,6 +84,20 @@ def run_on_server(url: URL, *statements: str) -> None:
                 connection.execute(text(statement))
     finally:
         engine.dispose()
+
+
+@contextmanager
+def mysql_user(url: URL, *grants: str) -> Iterator[URL]:
+    """Create a user with ``grants`` such as "ALL ON *.*", yield the URL with that user, and drop the user."""
+    user = f"u{uuid4().hex[:12]}"
+    account = f"'{user}'@'%'"
+    run_on_server(
+        url, f"CREATE USER {account} IDENTIFIED BY 'secret'", *(f"GRANT {grant} TO {account}" for grant in grants)
+    )
+    try:
+        yield url.set(username=user, password="secret")
+    finally:
+        run_on_server(url, f"DROP USER {account}")
 
 
 @contextmanager
@@ -275,6 +292,28 @@ def script_of(code: str) -> str:
     return head + code + "".join(missing)
 
 
+@contextmanager
+def holding_lock(project: Project, after: str = "pass") -> Iterator["subprocess.Popen[str]"]:
+    """Yield an upgrade to s1 that waits for let_go_of_lock(), and then does what ``after`` says; kill it in the end."""
+    begin = "import pathlib, time\npathlib.Path('begun').touch()"
+    wait = "while not pathlib.Path('go').exists():\n    time.sleep(0.05)"
+    project.write(*revision("s1", FIRST, f"{begin}\n{wait}\n{after}"))
+    with project.start("flask", "db", "upgrade") as holder:
+        try:
+            while not (project.path / "begun").exists() and holder.poll() is None:
+                time.sleep(0.05)
+            yield holder
+        finally:
+            holder.kill()
+
+
+def let_go_of_lock(project: Project, waiting: "subprocess.Popen[str]") -> None:
+    """Let the upgrade of holding_lock() continue as soon as the process ``waiting`` says that it waits for the lock."""
+    assert waiting.stderr is not None
+    assert any("Waiting for another command on this database (" in line for line in waiting.stderr)
+    (project.path / "go").touch()
+
+
 def told_by(raised: BaseException) -> list[str]:
     """Return the message of a command that has failed and its notes, except for the one with the revision."""
     error = raised.__context__ if isinstance(raised, SystemExit) else raised
@@ -304,6 +343,16 @@ def locks(connection: Connection, table: str) -> set[str]:
     """Return the modes in which the transaction has locked the table, on PostgreSQL."""
     query = "SELECT mode FROM pg_locks WHERE granted AND pid = pg_backend_pid() AND relation = CAST(:name AS regclass)"
     return set(connection.scalars(text(query), {"name": db.engine.dialect.identifier_preparer.quote(table)}))
+
+
+def is_waiting(engine: Engine) -> bool:
+    """Return True if a session of the database waits for a lock, on MySQL or PostgreSQL."""
+    query = {
+        "mysql": "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND state LIKE 'Waiting for%lock'",
+        "postgresql": "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    }
+    with engine.connect() as connection:
+        return connection.scalar(text(query[engine.dialect.name])) is not None
 
 
 def schema_of(connection: Connection) -> dict[str, object]:

@@ -6,28 +6,47 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from ..adapters import adapter_of
 from ..backups.files import Backups, name_of
 from ..database import Database
 from ..errors import MigrationError
-from .support import FIRST, SERVERS, Project, copied, is_mariadb, revision, run_on_server, state
+from .support import (
+    FIRST,
+    SERVERS,
+    Project,
+    Sql,
+    holding_lock,
+    is_mariadb,
+    is_waiting,
+    let_go_of_lock,
+    mysql_user,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+    on_sqlite,
+    revision,
+    run_on_server,
+    state,
+)
 
 METADATA = sa.MetaData()
 TYPES: dict[str, tuple[sa.types.TypeEngine[Any], object]] = {
@@ -67,39 +86,33 @@ TRIGGERS = {
     ],
 }
 WRECK = ["DROP VIEW texts", "DROP TABLE everything", "DELETE FROM two", "CREATE TABLE stray (id INTEGER)"]
+DUMPERS = ("mariadb-dump", "mysqldump", "pg_dump")
+LOADERS = ("mariadb", "mysql", "pg_restore", "psql")
 A1 = revision("a1", FIRST, "op.add_column('user', sa.Column('age', sa.Integer()))", "op.drop_column('user', 'age')")
 
 
 @pytest.fixture(autouse=True)
-def on(project: Project, database: str) -> None:
-    """Yield a project that makes backups, as by default, with its database at the first revision."""
+def set_up(project: Project, sql: Sql) -> None:
+    """Make backups, as by default; the database is at the first revision, and its table ``kept`` has a row."""
     del project.environ["MIGRATION_BACKUP"]
-    assert database == project.environ["DATABASE_URL"]
     project.ok("upgrade")
+    sql("CREATE TABLE kept AS SELECT 1 AS one, 2 AS two")
 
 
-def fill(engine: Engine, backend: str) -> None:
+def fill(engine: Engine) -> None:
     """Create tables with a row of values of every type, one of NULLs and one of empty values; a view, a trigger."""
     METADATA.create_all(engine)
     full = {name: value for name, (_, value) in TYPES.items()}
+    rows = [
+        {"id": 1, **full, "parent": None},
+        {"id": 2, **dict.fromkeys(full), "parent": 1},
+        {"id": 3, **dict.fromkeys(full), "parent": 2, "string": "", "text": "", "bytes": b""},
+    ]
     with engine.begin() as connection:
-        rows = [
-            {"id": 1, **full, "parent": None},
-            {"id": 2, **dict.fromkeys(full), "parent": 1},
-            {"id": 3, **dict.fromkeys(full), "parent": 2, "string": "", "text": "", "bytes": b""},
-        ]
         connection.execute(EVERYTHING.insert(), rows)
         for table in COUNTED:
             connection.execute(table.insert(), [{"id": 1}])
-        for statement in [VIEW, *TRIGGERS[backend]]:
-            connection.execute(text(statement))
-
-
-def run(engine: Engine, *statements: str) -> None:
-    """Run the statements in a transaction."""
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
+    run_on_server(engine.url, VIEW, *TRIGGERS[engine.dialect.name])
 
 
 def failed(project: Project, *args: str, **environ: str) -> str:
@@ -116,63 +129,78 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def with_program(folder: Path, name: str, script: str) -> str:
-    """Return the PATH on which a shell script comes before the client program ``name``."""
+def with_programs(folder: Path, script: str, *names: str) -> str:
+    """Return the PATH on which a shell script comes before each client program, whose own path is {real} in it."""
     folder.mkdir(exist_ok=True)
-    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-    (folder / name).chmod(0o755)
+    for name in names:
+        if real := shutil.which(name):
+            (folder / name).write_text(f"#!/bin/sh\n{script.replace('{real}', real)}\n")
+            (folder / name).chmod(0o755)
     return f"{folder}:{os.environ['PATH']}"
 
 
-def found(project: Project) -> list[str]:
-    """Return the paths that `flask db backups` lists."""
-    return [line.split()[0] for line in project.ok("backups").splitlines()]
+def listed(project: Project, **environ: str) -> list[Path]:
+    """Return the files that `flask db backups` lists."""
+    return [project.path / line.split()[0] for line in project.ok("backups", **environ).splitlines()]
 
 
 def files(project: Project) -> list[Path]:
-    """Return the names of all files in the backup folder."""
+    """Return all files in the backup folder, the oldest first."""
     return sorted((project.path / "instance" / "backups").glob("*"))
 
 
-def test_round_trip(project: Project, engine: Engine, backend: str) -> None:
+def revisions(project: Project) -> list[str]:
+    """Return the part of the files' names that says of which revision they are, and whether they were made by hand."""
+    return ["-".join(file.name.split("-")[2:-1]) for file in files(project)]
+
+
+def back_up(project: Project, **environ: str) -> Path:
+    """Return the backup that `flask db backup` makes."""
+    return project.path / project.ok("backup", **environ).splitlines()[0]
+
+
+def test_round_trip(project: Project, engine: Engine, sql: Sql) -> None:
     """A restore brings back what an upgrade backed up, byte for byte, at its revision, and drops everything else.
 
     Without --yes and a terminal nothing is restored.
     """
-    fill(engine, backend)
+    fill(engine)
     before = state(engine)
     project.write(*A1)
     assert "Wrote backup instance/backups/" in project.ok("upgrade")
-    run(engine, *WRECK)
-    (backup,) = found(project)
-    assert f"backup    {backup}\n" in project.db("status").stdout
+    sql(*WRECK)
+    (backup,) = listed(project)
+    name = str(backup.relative_to(project.path))
+    assert f"backup    {name}\n" in project.db("status").stdout
     wrecked = state(engine)
-    assert f"    flask db restore {backup} --yes" in failed(project, "restore", backup)
+    assert f"    flask db restore {name} --yes" in failed(project, "restore", name)
     assert wrecked == state(engine)
-    done = project.db("restore", "--yes", backup)
+    done = project.db("restore", "--yes", name)
     assert (0, f"The database is at {FIRST}\n") == (done.returncode, done.stdout)
     assert before == state(engine)
-    assert 2 == len(found(project))
+    assert 2 == len(listed(project))
     assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in files(project)}
-    assert 0o700 == stat.S_IMODE(files(project)[0].parent.stat().st_mode)
+    assert 0o700 == stat.S_IMODE(backup.parent.stat().st_mode)
     project.ok("upgrade")
     project.ok("downgrade")
 
 
-def test_on_stock(project: Project, engine: Engine, backend: str) -> None:
+@on_sqlite
+def test_on_stock(project: Project, engine: Engine) -> None:
     """The damage: stock drops a column with its values, and nothing brings them back."""
-    fill(engine, backend)
-    project.write(*revision("a1", FIRST, "op.drop_column('everything', 'text')"))
+    project.write(*revision("a1", FIRST, "op.drop_column('kept', 'two')"))
     project.make_stock()
     project.ok("upgrade")
+    assert ["(1,)"] == state(engine)[-1]["kept"]
     assert [] == files(project)
 
 
-def test_none_needed(project: Project, engine: Engine) -> None:
+def test_none_needed(project: Project, sql: Sql) -> None:
     """Nothing is backed up if there are no rows, nothing is pending, a revision is stamped, or -x says never."""
+    sql("DELETE FROM kept")
     project.write(*A1)
     project.ok("upgrade")
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+    sql("INSERT INTO kept VALUES (1, 2)")
     project.ok("upgrade")
     project.ok("stamp", FIRST)
     project.ok("stamp", "a1")
@@ -196,49 +224,44 @@ RISKY = [
     [("sqlite", *case) for case in RISKY] + [(server, *case) for server in SERVERS for case in (RISKY[0], RISKY[-2])],
     indirect=["backend"],
 )
-def test_risky(project: Project, engine: Engine, up: str, expected: int) -> None:
-    """With MIGRATION_BACKUP=risky, only if a step can lose data or cannot be inspected.
-
-    How SQL is read for the servers' dialects, the tests of that tell.
-    """
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one, 2 AS two")
+def test_risky(project: Project, up: str, expected: int) -> None:
+    """With MIGRATION_BACKUP=risky, a backup is made only if a step can lose data or cannot be inspected."""
     project.write(*revision("a1", FIRST, up))
     project.ok("upgrade", MIGRATION_BACKUP="risky")
     assert expected == len(files(project))
 
 
-def earlier(project: Project, engine: Engine) -> list[Path]:
-    """Return a backup made by hand, and one of an upgrade to a1 with a name as older releases gave them."""
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
+def earlier(project: Project) -> list[Path]:
+    """Return a backup made by hand, and the one of an upgrade to a1."""
     project.ok("backup")
     project.write(*A1)
     project.ok("upgrade")
     return files(project)
 
 
-@pytest.mark.parametrize("failure", ["RuntimeError('stop')", "SystemExit(0)"])
-def test_keep_after_failures(project: Project, engine: Engine, failure: str) -> None:
+@pytest.mark.parametrize(
+    ("backend", "failure"),
+    [("sqlite", "SystemExit(0)"), *((backend, "RuntimeError('stop')") for backend in ("sqlite", *SERVERS))],
+    indirect=["backend"],
+)
+def test_keep_after_failures(project: Project, failure: str) -> None:
     """A crash loop removes no earlier backup, whatever MIGRATION_BACKUP_KEEP is, and leaves one; partial ones go."""
-    before = earlier(project, engine)
+    before = earlier(project)
     project.write(*revision("a2", "a1", f"raise {failure}"))
     project.environ["MIGRATION_BACKUP_KEEP"] = "1"
     before[-1].with_name(before[-1].name + ".partial").touch()
-    errors = [project.db("upgrade").stderr for _ in range(5)]
-    after = files(project)
-    assert before == [file for file in after if file in before]
-    assert 3 == len(after)
-    (own,) = set(after) - set(before)
-    lines = [line for line in errors[-1].splitlines() if "Removed backup" in line]
+    errors = [project.db("upgrade").stderr for _ in range(3)]
+    *kept, own = files(project)
+    assert before == kept
     assert [f"the run was rolled back, and the backup {own.name} has the same revision"] == [
-        line.partition(": ")[2] for line in lines
+        line.partition(": ")[2] for line in errors[-1].splitlines() if "Removed backup" in line
     ]
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@on_postgresql
 @pytest.mark.parametrize("failure", ["raise RuntimeError('stop')", "raise SystemExit(0)", "op.execute('SELECT nope')"])
-def test_keep_what_a_failed_run_has_changed(project: Project, engine: Engine, failure: str) -> None:
+def test_keep_what_a_failed_run_has_changed(project: Project, failure: str) -> None:
     """The backup of an attempt that committed something stays, even if an earlier one of the same revision exists."""
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     change = "with op.get_context().autocommit_block():\n    op.execute('UPDATE kept SET one = one + 1')"
     project.write(*revision("a1", FIRST, f"{change}\n{failure}"))
     for _ in range(2):
@@ -246,45 +269,41 @@ def test_keep_what_a_failed_run_has_changed(project: Project, engine: Engine, fa
     assert 2 == len(files(project))
 
 
-def test_keep_after_a_success(project: Project, engine: Engine) -> None:
+@on_sqlite
+def test_keep_after_a_success(project: Project) -> None:
     """MIGRATION_BACKUP_KEEP backups stay, the newest of each revision before several of one, and removals are logged.
 
     Those made by hand do not count, and are never removed.
     """
     project.environ["MIGRATION_BACKUP_KEEP"] = "3"
-    (by_hand, _) = earlier(project, engine)
+    (by_hand, _) = earlier(project)
     outputs = [project.ok(command) for command in ("downgrade", "upgrade", "downgrade", "upgrade")]
-    revisions = ["-".join(file.name.split("-")[2:-1]) for file in files(project)]
-    assert [f"{FIRST}-by-hand", FIRST, "a1", FIRST] == revisions
+    assert [f"{FIRST}-by-hand", FIRST, "a1", FIRST] == revisions(project)
     assert by_hand in files(project)
     assert [0, 0, 1, 1] == [output.count("Removed backup instance/backups/") for output in outputs]
     project.environ["MIGRATION_BACKUP_KEEP"] = "2"
     project.write(*revision("a2", "a1", "pass"))
     project.ok("upgrade")
-    revisions = ["-".join(file.name.split("-")[2:-1]) for file in files(project)]
-    assert [f"{FIRST}-by-hand", FIRST, "a1"] == revisions
-    listed = project.ok("backups").splitlines()
-    assert [False, False, True] == [line.endswith("  by hand") for line in listed]
+    assert [f"{FIRST}-by-hand", FIRST, "a1"] == revisions(project)
+    assert [False, False, True] == [line.endswith("  by hand") for line in project.ok("backups").splitlines()]
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_nobody_reads(project: Project, engine: Engine) -> None:
+@on_sqlite
+def test_closed_pipe(project: Project) -> None:
     """`flask db backups | true` prints no error about the closed pipe."""
     project.ok("backup")
     with project.start("flask", "db", "backups") as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.close()
-        process.stdout = None
-        _, errors = process.communicate()
-    assert "" == errors
+        assert "" == process.stderr.read()
 
 
-@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
-def test_missing_program(project: Project, engine: Engine) -> None:
+@on_servers
+def test_missing_program(project: Project) -> None:
     """Without the client program nothing runs; the message names the package, and how to go on without a backup: the
     line repeats what was typed.
     """
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.write(*A1)
     said = failed(project, "upgrade", PATH="/nowhere")
     assert "is not installed" in said
@@ -293,52 +312,53 @@ def test_missing_program(project: Project, engine: Engine) -> None:
     assert FIRST in project.ok("current")
     project.ok("-x", "backup=never", "upgrade")
     assert "    flask db -x backup=never downgrade -1\n" in failed(project, "downgrade", PATH="/nowhere")
-    project.ok("backup")
-    (backup,) = found(project)
-    said = failed(project, "restore", "--yes", backup, PATH="/nowhere")
+    said = failed(project, "restore", "--yes", str(back_up(project)), PATH="/nowhere")
     assert (True, False) == ("is not installed" in said, "is not a complete backup" in said), said
 
 
-def limited(project: Project, size: int, *args: str) -> "subprocess.CompletedProcess[str]":
-    """Run ``flask db ARGS`` with a limit of ``size`` bytes for each file that it writes."""
-    command = f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
-    project.write("limited.py", f"{command} sys.argv = {['flask', 'db', *args]}; runpy.run_module('flask')")
-    return project.run("limited", PYTHONDONTWRITEBYTECODE="1")
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Limit each file that is written inside the block to ``size`` bytes, except Python's bytecode."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with patch.object(sys, "dont_write_bytecode", True):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("limit", [0, 1000])
-def test_no_room(project: Project, engine: Engine, backend: str, limit: int) -> None:
+def test_no_room(project: Project, engine: Engine, backend: str) -> None:
     """If a backup cannot be written completely, nothing runs, and no part of it stays."""
-    if backend == "sqlite":
-        limit *= 50  # enough for its schema, and not for the copy of all its pages
-    fill(engine, backend)
+    fill(engine)
     before = state(engine)
     project.write(*A1)
-    (project.path / "instance").mkdir(exist_ok=True)
-    folder = project.path / "instance" / "backups"
-    if limit:
-        done = limited(project, limit, "upgrade")
-    else:
-        folder.touch()
-        done = project.db("upgrade")
-    assert 1 == done.returncode
-    assert "Traceback" not in done.stderr
-    assert "Fix: " in done.stderr
-    assert not limit or [] == files(project)
+    with limited(50_000 if backend == "sqlite" else 1000):  # enough for its schema, and not for all that it has
+        assert "Fix: " in failed(project, "upgrade")
+    assert [] == files(project)
     assert before == state(engine)
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_no_room_for_the_database(project: Project, engine: Engine) -> None:
-    """If the disk has no room for the restored database, a restore says so, and nothing is changed."""
-    run(engine, "CREATE TABLE large AS SELECT zeroblob(200000) AS content")
-    project.ok("backup")
-    (large,) = found(project)
-    run(engine, "DROP TABLE large")
-    with engine.connect() as connection:
-        connection.connection.execute("VACUUM")
+@on_sqlite
+def test_no_folder(project: Project, engine: Engine) -> None:
+    """If the backup folder cannot be created, nothing runs."""
     before = state(engine)
-    said = limited(project, 100000, "restore", "--yes", large).stderr
+    project.write(*A1)
+    project.write("instance/backups", "a file")
+    assert "Fix: " in failed(project, "upgrade")
+    assert before == state(engine)
+
+
+@on_sqlite
+def test_no_room_for_the_database(project: Project, engine: Engine, sql: Sql) -> None:
+    """If the disk has no room for the restored database, a restore says so, and nothing is changed."""
+    sql("CREATE TABLE large AS SELECT zeroblob(200000) AS content")
+    large = back_up(project)
+    sql("DROP TABLE large", "VACUUM")
+    before = state(engine)
+    with limited(100_000):
+        said = failed(project, "restore", "--yes", str(large))
     assert "test.db could not be replaced: " in said
     assert "cannot write to the backup folder" not in said
     assert before == state(engine)
@@ -356,30 +376,28 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_no_room_leaves_nothing(project: Project, engine: Engine, small_disk: Path) -> None:
+@on_sqlite
+def test_no_room_leaves_nothing(project: Project, sql: Sql, small_disk: Path) -> None:
     """A backup that fills the disk leaves no SQLite journal, and removes one that an earlier backup left."""
-    run(engine, "CREATE TABLE large AS SELECT zeroblob(2000000) AS content")
-    project.environ["MIGRATION_BACKUP_DIR"] = str(small_disk / "backups")
-    project.ok("backup")
-    (backup,) = (small_disk / "backups").iterdir()
+    sql("CREATE TABLE large AS SELECT zeroblob(2000000) AS content")
+    backup = back_up(project, MIGRATION_BACKUP_DIR=str(small_disk / "backups"))
     backup.with_name(f"{backup.name}.partial-journal").touch()
     (small_disk / "fill").write_bytes(bytes(900_000))
-    assert "database or disk is full" in failed(project, "backup")
-    assert [backup] == list((small_disk / "backups").iterdir())
+    assert "database or disk is full" in failed(project, "backup", MIGRATION_BACKUP_DIR=str(backup.parent))
+    assert [backup] == list(backup.parent.iterdir())
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_no_room_for_a_step(project: Project, engine: Engine, small_disk: Path, mode: str) -> None:
+def test_no_room_for_a_step(project: Project, small_disk: Path, mode: str) -> None:
     """If the disk is full in the middle of a step, the message blames the disk: not the script, nor a later error."""
     project.environ |= {"MIGRATION_BACKUP": "never", "DATABASE_URL": f"sqlite:///{small_disk / 'app.db'}"}
     project.ok("upgrade")
     full = create_engine(project.environ["DATABASE_URL"])
-    with full.connect() as connection:
-        connection.execute(text(f"PRAGMA journal_mode={mode}"))
-    insert = "INSERT INTO user (id, username, email) VALUES ({}, {}, random() || hex(zeroblob(20000)))"
-    run(full, *(insert.format(number, number) for number in range(30)))
+    insert = "INSERT INTO user (id, username, email) VALUES ({0}, {0}, random() || hex(zeroblob(20000)))"
+    with full.begin() as connection:
+        for statement in (f"PRAGMA journal_mode={mode}", *map(insert.format, range(30))):
+            connection.execute(text(statement))
     (small_disk / "fill").write_bytes(bytes(shutil.disk_usage(small_disk).free - 300_000))
     before = state(full)
     alter = "with op.batch_alter_table('user') as batch:\n    batch.alter_column('email', type_=sa.String(500))"
@@ -390,36 +408,33 @@ def test_no_room_for_a_step(project: Project, engine: Engine, small_disk: Path, 
     full.dispose()
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_read_only(project: Project, engine: Engine, database: str) -> None:
+@on_sqlite
+def test_read_only(project: Project, engine: Engine) -> None:
     """A read-only database is not reported as a fault of the script."""
-    project.environ["MIGRATION_BACKUP"] = "never"
     project.write(*A1)
-    file = Path(str(sa.make_url(database).database))
-    said = failed(project, "upgrade", DATABASE_URL=f"sqlite:///file:{file}?mode=ro&uri=true")
+    file = Path(str(engine.url.database))
+    read_only = {"DATABASE_URL": f"sqlite:///file:{file}?mode=ro&uri=true", "MIGRATION_BACKUP": "never"}
+    said = failed(project, "upgrade", **read_only)
     assert "readonly database" in said
     assert "make the database file and its folder writable" in said
     assert f"    ls -ld {file.parent} {file}" in said
 
 
-@pytest.mark.parametrize("backend", SERVERS, indirect=True)
-def test_no_room_on_the_server(project: Project, engine: Engine, tmp_path: Path) -> None:
+@on_servers
+def test_no_room_on_the_server(project: Project, tmp_path: Path) -> None:
     """If a program says that the server's disk is full, the message does not suggest another backup folder."""
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.write(*A1)
     full = "echo 'ERROR: could not extend file: No space left on device' >&2; exit 1"
-    (path,) = {with_program(tmp_path / "bin", name, full) for name in ("pg_dump", "mysqldump", "mariadb-dump")}
-    said = failed(project, "upgrade", PATH=path)
+    said = failed(project, "upgrade", PATH=with_programs(tmp_path / "bin", full, *DUMPERS))
     assert "Error: the server's disk is full: ERROR: could not" in said
     assert "Fix: make room on the server's disk" in said
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_crafted_archive(project: Project, engine: Engine, tmp_path: Path) -> None:
+@on_postgresql
+def test_crafted_archive(project: Project, engine: Engine, sql: Sql, tmp_path: Path) -> None:
     """A dump that tells psql to run a program is refused."""
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one", f"COMMENT ON TABLE kept IS '{'x' * 200}'")
-    project.ok("backup")
-    (backup,) = files(project)
+    sql(f"COMMENT ON TABLE kept IS '{'x' * 200}'")
+    backup = back_up(project)
     before, ran = state(engine), tmp_path / "ran"
     comment = b"COMMENT ON TABLE public.kept IS '" + b"x" * 200 + b"';"
     command = f"SELECT 1;\n\\! touch {ran}\n".encode()
@@ -437,209 +452,182 @@ def renamed(file: Path, content: bytes) -> Path:
     return other
 
 
-def test_not_whole(project: Project, engine: Engine, backend: str, database: str) -> None:
-    """A file that is cut off or damaged, anywhere, or not a backup, is refused, and the database is not changed."""
-    fill(engine, backend)
-    project.ok("backup")
-    (whole,) = files(project)
-    before = state(engine)
+def test_not_whole(project: Project, engine: Engine, backend: str) -> None:
+    """A file that is cut off, anywhere, or that is not a backup of this database product, is refused."""
+    fill(engine)
+    whole = back_up(project)
     content = whole.read_bytes()
+    wrong = [content[: len(content) * part // 20] for part in range(20)]
+    wrong += [b"text", b"PGDMP" + b"x" * 99, gzip.compress(b"-- Server version\t5.5.5\n-- Dump completed")]
+    if backend == "mysql":
+        other = b"MySQL" if is_mariadb(engine.url) else b"MariaDB"
+        head = b"-- %s dump 10\n-- Server version\t10.0-%s\n-- Dump completed\n" % (other, other)
+        wrong.append(gzip.compress(head))
     backups = Backups(adapter_of(engine), whole.parent, 5)
     with engine.connect() as connection:
         backups.verify(Database(connection), whole)
-        for part in range(20):
-            size = len(content) * part // 20
-            whole.write_bytes(content[:size])
-            flipped = bytearray(content)
-            flipped[size] ^= 1
-            for wrong in (whole, renamed(whole, content[:size])):
-                with pytest.raises(MigrationError, match="not a complete backup"):
-                    backups.verify(Database(connection), wrong)
-            whole.write_bytes(flipped)
-            with pytest.raises(MigrationError, match="does not match the checksum"):
-                backups.verify(Database(connection), whole)
-        for foreign in (
-            b"",
-            b"text",
-            gzip.compress(b"-- Server version\t5.5.5\n-- Dump completed"),
-            b"PGDMP" + b"x" * 99,
-        ):
+        for part in wrong:
             with pytest.raises(MigrationError, match="not a complete backup"):
-                backups.verify(Database(connection), renamed(whole, foreign))
-        if backend == "mysql":
-            of_the_other = b"MySQL" if is_mariadb(sa.make_url(database)) else b"MariaDB"
-            head = b"-- %s dump 10\n-- Server version\t10.0-%s\n-- Dump completed\n" % (of_the_other, of_the_other)
-            with pytest.raises(MigrationError, match="not a complete backup"):
-                backups.verify(Database(connection), renamed(whole, gzip.compress(head)))
-    for name in (whole, "missing"):
-        done = project.db("restore", "--yes", str(name))
-        assert (1, True) == (done.returncode, "Fix: " in done.stderr), done.stderr
-    other = whole.with_name("cut" + whole.suffix)
-    other.write_bytes(content)
-    assert "its name is not" in project.db("restore", "--yes", str(other)).stderr
+                backups.verify(Database(connection), renamed(whole, part))
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("{name}", "its content does not match the checksum in its name"),
+        ("cut{suffix}", "its name is not NAME-UTC-REVISION-CHECKSUM"),
+        ("missing", "Fix: choose a backup of this list:\n    flask db backups"),
+    ],
+    ids=["damaged", "renamed", "missing"],
+)
+def test_wrong_file(project: Project, engine: Engine, name: str, message: str) -> None:
+    """A file that is damaged, has another name or does not exist is not restored, and the message says which."""
+    backup = back_up(project)
+    before, content = state(engine), backup.read_bytes()
+    backup.unlink()
+    if name != "missing":
+        damaged = content.replace(b"CREATE TABLE", b"CREATE table", 1)
+        backup.with_name(name.format(name=backup.name, suffix=backup.suffix)).write_bytes(damaged)
+    file = backup.with_name(name.format(name=backup.name, suffix=backup.suffix))
+    assert message in failed(project, "restore", "--yes", str(file))
     assert before == state(engine)
 
 
-def test_restore_waits_too_long(project: Project, engine: Engine, database: str) -> None:
+def test_restore_waits_too_long(project: Project, engine: Engine, backend: str) -> None:
     """A restore that times out waiting for a lock changes nothing, and leaves no backup that would push another out."""
-    fill(engine, engine.dialect.name)
-    project.ok("backup")
-    (backup,) = files(project)
+    fill(engine)
+    backup = back_up(project)
     before = state(engine)
-    project.environ |= {"MIGRATION_BACKUP_KEEP": "1", "MIGRATION_LOCK_TIMEOUT": "1", "MIGRATION_LOCK_RETRIES": "2"}
+    short = {"MIGRATION_BACKUP_KEEP": "1", "MIGRATION_LOCK_TIMEOUT": "0.2", "MIGRATION_LOCK_RETRIES": "2"}
     with engine.connect() as holder:
-        if engine.dialect.name == "sqlite":
-            holder.connection.execute("BEGIN IMMEDIATE")
-        else:
-            holder.execute(text("SELECT * FROM two"))
-        done = project.db("restore", "--yes", str(backup))
+        holder.exec_driver_sql("BEGIN IMMEDIATE" if backend == "sqlite" else "SELECT * FROM two")
+        said = failed(project, "restore", "--yes", str(backup), **short)
         holder.rollback()
-    assert (1, False, True) == (done.returncode, "Traceback" in done.stderr, "database was not changed." in done.stderr)
-    assert engine.dialect.name == "sqlite" or "a lock that this command needs (session " in done.stderr
+    assert "database was not changed." in said
+    assert backend == "sqlite" or "a lock that this command needs (session " in said
     assert (before, [backup]) == (state(engine), files(project))
-    project.ok("restore", "--yes", str(backup))
+    project.ok("restore", "--yes", str(backup), **short)
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_restore_fails_half_way(project: Project, engine: Engine, backend: str) -> None:
+@on_mysql
+def test_restore_fails_half_way(project: Project, engine: Engine) -> None:
     """The message has the line that brings back what was there before; what could not be undone passes for no whole
     database until a restore has gone through.
     """
-    fill(engine, backend)
+    fill(engine)
     with engine.begin() as connection:
         connection.execute(COUNTED[1].insert(), [{"id": number} for number in range(2, 20000)])
-    project.ok("backup")
-    (backup,) = files(project)
+    backup = back_up(project)
     before = state(engine)
     project.environ["MIGRATION_BACKUP_KEEP"] = "1"
-    lines = gzip.decompress(backup.read_bytes()).splitlines(keepends=True)
-    middle = next(at for at, line in enumerate(lines) if line.startswith(b"CREATE TABLE `one`"))
-    content = gzip.compress(b"".join([*lines[:middle], b"nonsense;\n", *lines[middle:]]))
-    done = project.db("restore", "--yes", str(renamed(backup, content)))
-    assert (1, False) == (done.returncode, "Traceback" in done.stderr)
+    first, table, rest = gzip.decompress(backup.read_bytes()).partition(b"CREATE TABLE `one`")
+    broken = str(renamed(backup, gzip.compress(first + b"nonsense;\n" + table + rest)))
+    line = failed(project, "restore", "--yes", broken).rpartition("    flask db restore ")[2].strip()
     assert " is running, or was interrupted" in project.db("status").stdout
-    for command in ("upgrade", "check", "migrate", "rehearse"):
-        said = project.db(command).stderr
-        assert "a restore is running or was interrupted: this database is incomplete" in said, command
-    project.db("restore", "--yes", str(renamed(backup, content)))
-    line = done.stderr.rpartition("    flask db ")[2].split()
-    project.ok(line[0], "--yes", line[1])
+    said = [project.db(command).stderr for command in ("upgrade", "check", "migrate", "rehearse")]
+    refusal = "a restore is running or was interrupted: this database is incomplete"
+    assert [True] * 4 == [refusal in error for error in said], said
+    project.db("restore", "--yes", broken)
+    project.ok("restore", "--yes", line)
     assert before == state(engine)
-    assert "half-way" not in project.db("status").stdout
+    assert "interrupted" not in project.db("status").stdout
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_no_right_to_events(project: Project, engine: Engine, backend: str) -> None:
+@on_mysql
+def test_no_right_to_events(project: Project, database: str) -> None:
     """A user whose rights do not suffice for a backup gets the line that gives them."""
-    user, name = f"u{uuid4().hex[:12]}", engine.url.database
-    run(engine, f"CREATE USER {user} IDENTIFIED BY 'secret'")
-    run(engine, f"GRANT SELECT, LOCK TABLES, SHOW VIEW, TRIGGER ON {name}.* TO {user}")
-    try:
-        url = engine.url.set(username=user, password="secret").render_as_string(hide_password=False)
-        errors = project.db("backup", DATABASE_URL=url).stderr
-    finally:
-        run(engine, f"DROP USER {user}")
+    url = make_url(database)
+    with mysql_user(url, f"SELECT, LOCK TABLES, SHOW VIEW, TRIGGER ON {url.database}.*") as limited_user:
+        errors = failed(project, "backup", DATABASE_URL=limited_user.render_as_string(hide_password=False))
     assert "to database" in errors
-    assert f"GRANT ALL ON `{name}`.* TO '{user}'@" in errors, errors
+    assert f"GRANT ALL ON `{url.database}`.* TO '{limited_user.username}'@" in errors
 
 
-@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+@on_servers
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_restore_interrupted(project: Project, engine: Engine, backend: str, number: int) -> None:
+def test_restore_interrupted(project: Project, engine: Engine, number: int) -> None:
     """After Ctrl-C the message has that line too; after kill -9 the next restore succeeds."""
-    fill(engine, backend)
-    project.ok("backup")
-    (backup,) = files(project)
+    fill(engine)
+    backup = back_up(project)
     before = state(engine)
     with engine.connect() as holder:
         holder.execute(text("SELECT * FROM one"))
         with project.start("flask", "db", "restore", "--yes", str(backup)) as process:
-            wait_until(lambda: len(files(project)) > 1)
-            time.sleep(1)
+            wait_until(lambda: is_waiting(engine))
             os.kill(process.pid, number)
             _, errors = process.communicate()
     assert number == signal.SIGKILL or "    flask db restore instance/backups/" in errors
-    project.ok("restore", "--yes", str(backup), MIGRATION_LOCK_TIMEOUT="1")
+    project.ok("restore", "--yes", str(backup), MIGRATION_LOCK_TIMEOUT="0.2")
     assert before == state(engine)
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_state_before_under_the_lock(project: Project, engine: Engine) -> None:
+@on_sqlite
+def test_state_before_under_the_lock(project: Project) -> None:
     """A restore that waited for an upgrade names its backup by the revision after that upgrade."""
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
-    project.ok("backup")
-    (backup,) = found(project)
-    slow = "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(4)"
-    project.write(*revision("a1", FIRST, slow))
-    with project.start("flask", "db", "upgrade") as upgrade:
-        wait_until((project.path / "begun").exists)
-        assert "Waiting for another command" in project.ok("restore", "--yes", backup)
-        upgrade.communicate()
-    assert "-a1-" in found(project)[0]
+    backup = back_up(project)
+    with holding_lock(project), project.start("flask", "db", "restore", "--yes", str(backup)) as restore:
+        let_go_of_lock(project, restore)
+        restore.communicate()
+    assert "s1" == revisions(project)[-1]
 
 
+@on_sqlite
 def test_names() -> None:
     """A database has the same name whether its URL has the default port or none, whoever logs in."""
-    one, same, other = (
-        "postgresql://127.0.0.1/app",
-        "postgresql://me:too@127.0.0.1:5432/app",
-        "postgresql://127.0.0.1:5433/app",
-    )
-    assert name_of(make_url(one)) == name_of(make_url(same)) != name_of(make_url(other))
-    assert name_of(make_url("sqlite:///one/app.db")) != name_of(make_url("sqlite:///other/app.db"))
+    ports = ("me:too@127.0.0.1", "127.0.0.1:5432", "127.0.0.1:5433")
+    first, same, other = (name_of(make_url(f"postgresql://{place}/app")) for place in ports)
+    assert first == same != other
 
 
-def test_of_another_database(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
+@on_sqlite
+def test_of_another_database(project: Project, tmp_path: Path) -> None:
     """Two databases may share a folder: neither lists nor prunes the other's backups; a restore of one says so."""
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     project.environ["MIGRATION_BACKUP_KEEP"] = "1"
-    other = copied(tmp_path / "other")
-    other.environ = {**project.environ, "MIGRATION_BACKUP_DIR": str(project.path / "instance" / "backups")}
-    other.environ["DATABASE_URL"] = f"sqlite:///{tmp_path / 'other' / Path(str(sa.make_url(database).database)).name}"
-    other.ok("upgrade")
-    project.ok("backup")
-    assert "" == other.ok("backups")
-    other.ok("backup")
-    assert 2 == len(files(project))
-    assert 1 == len(found(project))
-    if engine.dialect.name == "sqlite":
-        (theirs,) = set(files(project)) - {project.path / name for name in found(project)}
-        assert "is a backup of another database" in project.ok("restore", "--yes", str(theirs))
+    other = {"DATABASE_URL": f"sqlite:///{tmp_path / 'other' / 'test.db'}"}
+    (tmp_path / "other").mkdir()
+    run_on_server(make_url(other["DATABASE_URL"]), "CREATE TABLE kept AS SELECT 1 AS one")
+    project.write(*A1)
+    project.ok("upgrade")
+    project.ok("upgrade", **other)
+    mine, theirs = listed(project), listed(project, **other)
+    assert (1, 1, 2) == (len(mine), len(theirs), len({*mine, *theirs}))
+    assert "is a backup of another database" in project.ok("restore", "--yes", str(*theirs))
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_odd_values(project: Project, engine: Engine, database: str) -> None:
+@on_mysql
+def test_odd_values(project: Project, engine: Engine, sql: Sql) -> None:
     """A dump keeps invalid dates, a table's history and generated columns, and works although a view does not."""
-    statements = [
+    sql(
         "SET SESSION sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'",
         "CREATE TABLE odd (id INT AUTO_INCREMENT PRIMARY KEY, n INT, day DATE, twice INT AS (n * 2) STORED, b BIT(9))",
         "INSERT INTO odd (id, n, day, b) VALUES (0, 1, '2021-02-31', b'101010101'), (7, 2, '0000-00-00', NULL)",
         "CREATE VIEW broken AS SELECT id FROM odd",
-    ]
-    if is_mariadb(sa.make_url(database)):
-        statements += [
+    )
+    queries, path = ["SELECT CAST(day AS CHAR), id, twice, HEX(b) FROM odd"], native_path()
+    if is_mariadb(engine.url):
+        sql(
             "CREATE SEQUENCE numbers START WITH 5",
             "CREATE TABLE counted (id INT PRIMARY KEY DEFAULT (NEXT VALUE FOR numbers), n INT)",
             "INSERT INTO counted (n) VALUES (1)",
             "CREATE TABLE aged (id INT PRIMARY KEY, n INT) WITH SYSTEM VERSIONING",
             "INSERT INTO aged VALUES (1, 1)",
             "UPDATE aged SET n = 2",
-        ]
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-        query = "SELECT CAST(day AS CHAR), id, twice, HEX(b) FROM odd"
-        before = connection.exec_driver_sql(query).fetchall()
-    path = os.environ["PATH"] if is_mariadb(sa.make_url(database)) else native_path()
+        )
+        queries += ["SELECT * FROM counted", "SELECT n FROM aged FOR SYSTEM_TIME ALL"]
+        path = os.environ["PATH"]
+
+    def values() -> list[list[object]]:
+        with engine.connect() as connection:
+            return [list(connection.execute(text(query))) for query in queries]
+
+    before = values()
+    assert not is_mariadb(engine.url) or [(5, 1)] == before[1]
+    backup = back_up(project, PATH=path)
+    sql("RENAME TABLE odd TO gone", "CREATE TABLE stray (id INT)")
     project.ok("backup", PATH=path)
-    run(engine, "RENAME TABLE odd TO gone", "CREATE TABLE stray (id INT)")
-    project.ok("backup", PATH=path)
-    project.ok("restore", "--yes", found(project)[1], PATH=path)
-    with engine.connect() as connection:
-        assert before == connection.exec_driver_sql(query).fetchall()
-        if is_mariadb(sa.make_url(database)):
-            assert 2 == connection.scalar(text("SELECT COUNT(*) FROM aged FOR SYSTEM_TIME ALL"))
-            assert [(5, 1)] == connection.execute(text("SELECT * FROM counted")).fetchall()
+    project.ok("restore", "--yes", str(backup), PATH=path)
+    assert before == values()
 
 
 def native_path() -> str:
@@ -647,52 +635,45 @@ def native_path() -> str:
     return f"{os.environ.get('MYSQL_CLIENTS', '')}:{os.environ['PATH']}"
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_programs_of_the_other_product(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
+@on_mysql
+def test_programs_of_the_other_product(project: Project, database: str, sql: Sql, tmp_path: Path) -> None:
     """If the other product's programs cannot dump something or log in, the message says so, and what to install."""
-    url, user = sa.make_url(database), f"u{uuid4().hex[:12]}"
-    of_mariadb = is_mariadb(url)
-    name = "mysqldump" if of_mariadb else "mariadb-dump"
+    url = make_url(database)
+    name, own, other, package = "mariadb-dump", "MySQL", "MariaDB", "mysql"
+    makes = ["CREATE TABLE odd (n INT, twice INT AS (n * 2) STORED)"]
+    if is_mariadb(url):
+        name, own, other, package = "mysqldump", "MariaDB", "MySQL", "mariadb"
+        makes = ["CREATE SEQUENCE odd", "CREATE TABLE odd (id INT) WITH SYSTEM VERSIONING"]
     real = shutil.which(name, path=native_path())
     said = subprocess.run([real, "--version"], capture_output=True, text=True, check=True).stdout if real else ""
-    if real is None or ("MariaDB" in said) == of_mariadb:
+    if real is None or ("MariaDB" in said) == is_mariadb(url):
         pytest.skip(f"only where {name} of the other product is; MYSQL_CLIENTS may name the folder of MySQL's")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / name).symlink_to(real)
-    for make, drop in (
-        [
-            ("CREATE SEQUENCE numbers", "DROP SEQUENCE numbers"),
-            ("CREATE TABLE aged (id INT) WITH SYSTEM VERSIONING", "DROP TABLE aged"),
-        ]
-        if of_mariadb
-        else [("CREATE TABLE odd (n INT, twice INT AS (n * 2) STORED)", "DROP TABLE odd")]
-    ):
-        run(engine, make)
-        errors = project.db("backup", PATH=str(tmp_path / "bin")).stderr
-        own, other, package = ("MariaDB", "MySQL", "mariadb") if of_mariadb else ("MySQL", "MariaDB", "mysql")
-        assert (make, True) == (make, f"{name} is {other}'s program, which cannot dump the " in errors), errors
+    for make in makes:
+        sql(make)
+        errors = failed(project, "backup", PATH=str(tmp_path / "bin"))
+        assert f"{name} is {other}'s program, which cannot dump the " in errors
         assert f"Fix: install {own}'s own program:\n    apt-get install {package}-client" in errors
-        run(engine, drop)
-    run_on_server(url, f"CREATE USER '{user}' IDENTIFIED BY 'secret'", f"GRANT ALL ON *.* TO '{user}'")
-    try:
-        of_user = url.set(username=user, password="secret").render_as_string(False)
-        done = project.db("backup", PATH=str(tmp_path / "bin"), DATABASE_URL=of_user)
-    finally:
-        run_on_server(url, f"DROP USER '{user}'")
+        sql(f"DROP {make.split()[1]} odd")
+    with mysql_user(url, "ALL ON *.*") as of_user:
+        environ = {"PATH": str(tmp_path / "bin"), "DATABASE_URL": of_user.render_as_string(hide_password=False)}
+        done = project.db("backup", **environ)
     told = f"{name} cannot log in as this user: " in done.stderr and "apt-get install mariadb-client" in done.stderr
     assert done.returncode == 0 or told, done.stderr
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_keys_that_the_server_adds(project: Project, engine: Engine, tmp_path: Path) -> None:
+@on_mysql
+def test_keys_that_the_server_adds(project: Project, engine: Engine, sql: Sql, tmp_path: Path) -> None:
     """A table with a key that MySQL added is restored with it, and one without does not get one."""
-    setting = "SET SESSION sql_generate_invisible_primary_key"
+    name = "sql_generate_invisible_primary_key"
     with engine.connect() as connection:
-        if not connection.execute(text("SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'")).all():
+        if not connection.execute(text(f"SHOW VARIABLES LIKE '{name}'")).all():
             pytest.skip("only on MySQL from 8.0.30 on")
-    run(engine, "CREATE TABLE bare (v INT)", "INSERT INTO bare VALUES (1), (1)")
-    run(engine, f"{setting} = 1", "CREATE TABLE keyed (v INT)", "INSERT INTO keyed VALUES (1), (1)")
-    run(engine, "DELETE FROM keyed WHERE my_row_id = 1", f"{setting} = 0")
+    setting = f"SET SESSION {name}"
+    sql(f"{setting} = 0", "CREATE TABLE bare (v INT)", "INSERT INTO bare VALUES (1), (1)")
+    sql(f"{setting} = 1", "CREATE TABLE keyed (v INT)", "INSERT INTO keyed VALUES (1), (1)")
+    sql("DELETE FROM keyed WHERE my_row_id = 1")
 
     def found_now() -> list[object]:
         with engine.connect() as connection:
@@ -700,35 +681,30 @@ def test_keys_that_the_server_adds(project: Project, engine: Engine, tmp_path: P
             return [*(connection.execute(text(f"SHOW CREATE TABLE {name}")).one() for name in ("bare", "keyed")), rows]
 
     before = found_now()
-    for name in ("mysql", "mariadb"):
-        if real := shutil.which(name):
-            path = with_program(tmp_path / "bin", name, f'exec {real} "$@" --init-command="{setting} = 1"')
-    project.ok("backup")
-    run(engine, "DROP TABLE bare", "UPDATE keyed SET v = 2")
-    project.ok("restore", "--yes", found(project)[-1], PATH=path)
+    backup = back_up(project)
+    sql("DROP TABLE bare", "UPDATE keyed SET v = 2")
+    path = with_programs(tmp_path / "bin", f'exec {{real}} "$@" --init-command="{setting} = 1"', "mysql", "mariadb")
+    project.ok("restore", "--yes", str(backup), PATH=path)
     assert before == found_now()
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_options_of_the_user(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
+@on_mysql
+def test_options_of_the_user(project: Project, engine: Engine, sql: Sql, tmp_path: Path) -> None:
     """No option file of the user changes the content or target of a backup, and localhost does not mean a socket."""
-    run(engine, "CREATE TABLE kept (id INT PRIMARY KEY)", "INSERT INTO kept VALUES (1)")
     (tmp_path / ".my.cnf").write_text("[client]\nport=1\n[mysqldump]\nno-data\n[mysql]\nport=1\n")
-    url = sa.make_url(database).set(host="localhost").render_as_string(hide_password=False)
+    url = engine.url.set(host="localhost").render_as_string(hide_password=False)
     environ = {"HOME": str(tmp_path), "MYSQL_UNIX_PORT": "/nowhere", "DATABASE_URL": url}
-    backup = project.ok("backup", **environ).splitlines()[-1]
-    run(engine, "DELETE FROM kept")
-    backup = project.ok("backups", **environ).split()[0]
-    project.ok("restore", "--yes", backup, **environ)
-    assert ["(1,)"] == state(engine)[-1]["kept"]
+    backup = back_up(project, **environ)
+    sql("DELETE FROM kept")
+    project.ok("restore", "--yes", str(backup), **environ)
+    assert ["(1, 2)"] == state(engine)[-1]["kept"]
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_password_after_a_kill(project: Project, engine: Engine, tmp_path: Path) -> None:
+@on_mysql
+def test_password_after_a_kill(project: Project, tmp_path: Path) -> None:
     """Nothing with a password is left behind by a backup that is killed while the client program runs."""
-    run(engine, "CREATE TABLE kept AS SELECT 1 AS one")
     slow = f'cat "${{1#*=}}" > {tmp_path}/read; touch {tmp_path}/begun; sleep 5'
-    (path,) = {with_program(tmp_path / "bin", name, slow) for name in ("mysqldump", "mariadb-dump")}
+    path = with_programs(tmp_path / "bin", slow, *DUMPERS)
     (tmp_path / "temporary").mkdir()
     with project.start("flask", "db", "backup", PATH=path, TMPDIR=str(tmp_path / "temporary")) as process:
         wait_until((tmp_path / "begun").exists)
@@ -738,26 +714,20 @@ def test_password_after_a_kill(project: Project, engine: Engine, tmp_path: Path)
     assert [] == list((tmp_path / "temporary").iterdir())
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_rows_that_are_too_large(project: Project, engine: Engine) -> None:
+@on_mysql
+def test_rows_that_are_too_large(project: Project, sql: Sql) -> None:
     """A row that the server would not accept in a restore is reported by the backup."""
-    run(
-        engine,
-        "CREATE TABLE large (id INT PRIMARY KEY, data LONGBLOB)",
-        "INSERT INTO large VALUES (1, REPEAT('a', @@max_allowed_packet DIV 2))",
-    )
+    sql("CREATE TABLE large (data LONGBLOB)", "INSERT INTO large VALUES (REPEAT('a', @@max_allowed_packet DIV 2))")
     project.write(*A1)
-    done = project.db("upgrade")
     lines = ["SET GLOBAL max_allowed_packet = 1073741824;", "flask db -x backup=never upgrade"]
-    assert (1, lines) == (done.returncode, [line.strip() for line in done.stderr.splitlines()[-2:]]), done.stderr
+    assert lines == [line.strip() for line in failed(project, "upgrade").splitlines()[-2:]]
     assert [] == files(project)
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+@on_mysql
 def test_small_file_that_unpacks_to_a_large_one(project: Project, engine: Engine) -> None:
     """A line of any length, to which a few kilobytes can unpack, is refused before it fills the memory."""
-    project.ok("backup")
-    (backup,) = files(project)
+    backup = back_up(project)
     packer = zlib.compressobj(wbits=31)
     head, *_ = gzip.decompress(backup.read_bytes()).partition(b"\n/*")
     parts = [packer.compress(head + b"\n-- "), *(packer.compress(b"x" * 1_000_000) for _ in range(400))]
@@ -774,36 +744,30 @@ def test_small_file_that_unpacks_to_a_large_one(project: Project, engine: Engine
     assert most < 200_000_000
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+@on_mysql
 @pytest.mark.parametrize("rights", ["", "SUPER", "SET_ANY_DEFINER, SYSTEM_USER", "ALL PRIVILEGES"])
-def test_definers(project: Project, engine: Engine, database: str, rights: str) -> None:
+def test_definers(project: Project, engine: Engine, rights: str) -> None:
     """A user who may not create objects that others defined is told so before anything is dropped; others can restore.
 
     MySQL asks for more than SUPER where the definer is an administrator, and for SUPER where triggers are logged.
     """
-    fill(engine, "mysql")
-    url, user = sa.make_url(database), f"u{uuid4().hex[:12]}"
+    fill(engine)
     with engine.connect() as connection:
         is_logged = connection.scalar(text("SELECT @@log_bin AND NOT @@log_bin_trust_function_creators"))
-    if is_mariadb(url):
+    enough = {"SUPER"} if is_mariadb(engine.url) else set()
+    enough |= {"ALL PRIVILEGES"} if is_logged else {"ALL PRIVILEGES", "SET_ANY_DEFINER, SYSTEM_USER"}
+    may = rights in enough
+    if is_mariadb(engine.url):
         rights = rights.replace("SET_ANY_DEFINER, SYSTEM_USER", "SET USER")
-    enough = {"SUPER"} if is_mariadb(url) else set()
-    enough |= {"ALL PRIVILEGES"} if is_logged else {"ALL PRIVILEGES", "SET USER", "SET_ANY_DEFINER, SYSTEM_USER"}
-    grants = [
-        f"GRANT ALL ON `{url.database}`.* TO '{user}'",
-        *([f"GRANT {rights} ON *.* TO '{user}'"] if rights else []),
-    ]
-    run_on_server(url, f"CREATE USER '{user}'@'%' IDENTIFIED BY 'secret'", *grants)
-    try:
-        project.environ["DATABASE_URL"] = url.set(username=user, password="secret").render_as_string(False)
-        project.ok("backup")
+    grants = [f"ALL ON `{engine.url.database}`.*", *([f"{rights} ON *.*"] if rights else [])]
+    with mysql_user(engine.url, *grants) as user:
+        environ = {"DATABASE_URL": user.render_as_string(hide_password=False)}
+        backup = back_up(project, **environ)
         before = state(engine)
-        done = project.db("restore", "--yes", found(project)[0])
-        told = f"{user}@% may not create the backup's" in done.stderr
-        assert (rights not in enough, rights not in enough) == (done.returncode == 1, told), done.stderr
-        assert before == state(engine)
-    finally:
-        run_on_server(url, f"DROP USER '{user}'@'%'")
+        done = project.db("restore", "--yes", str(backup), **environ)
+    told = f"{user.username}@% may not create the backup's" in done.stderr
+    assert (0 if may else 1, not may) == (done.returncode, told), done.stderr
+    assert before == state(engine)
 
 
 OF_POSTGRESQL = [
@@ -814,7 +778,7 @@ OF_POSTGRESQL = [
     "CREATE TYPE mood AS ENUM ('good', 'bad')",
     "CREATE TABLE typed (c comp, p positive, m mood[], s SERIAL, i INT GENERATED ALWAYS AS IDENTITY)",
     "INSERT INTO typed (c, p, m) VALUES (ROW(1, 'x'), 2, '{good}')",
-    'CREATE COLLATION german (provider = icu, locale = "de")'.replace('"', "'"),
+    "CREATE COLLATION german (provider = icu, locale = 'de')",
     "CREATE TEXT SEARCH CONFIGURATION words (COPY = simple)",
     "CREATE FUNCTION add3(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2 + 3'",
     "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = add3)",
@@ -833,52 +797,43 @@ OF_POSTGRESQL = [
 ]
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_all_kinds(project: Project, engine: Engine, empty_app: Flask) -> None:
+@on_postgresql
+def test_all_kinds(project: Project, engine: Engine, sql: Sql) -> None:
     """Every kind of object is restored, and none stays that the backup does not contain."""
-    project.ok("backup")
-    (bare,) = found(project)
-    empty = dumped(engine)
-    run(engine, *OF_POSTGRESQL)
-    full = dumped(engine)
-    project.ok("backup")
-    with_all = found(project)[0]
-    for _ in range(2):
-        project.ok("restore", "--yes", bare)
-        assert empty == dumped(engine)
-        project.ok("restore", "--yes", with_all)
-        assert full == dumped(engine)
+    bare, empty = back_up(project), dumped(engine)
+    sql(*OF_POSTGRESQL)
+    full, with_all = dumped(engine), back_up(project)
+    project.ok("restore", "--yes", str(bare))
+    assert empty == dumped(engine)
+    project.ok("restore", "--yes", str(with_all))
+    assert full == dumped(engine)
 
 
-@pytest.fixture
-def other_user(engine: Engine, database: str) -> Iterator[str]:
-    """Yield a user who owns the database and nothing else on the server."""
-    name = f"other_{uuid4().hex}"
-    run(engine, f"CREATE ROLE {name} LOGIN PASSWORD 'secret'", f"ALTER DATABASE {engine.url.database} OWNER TO {name}")
-    yield name
-    run(engine, f"REASSIGN OWNED BY {name} TO postgres", f"DROP OWNED BY {name}", f"DROP ROLE {name}")
-
-
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_privileges(project: Project, engine: Engine, other_user: str) -> None:
-    """A restore grants and revokes exactly what the backup says, whatever the default privileges are."""
-    give = "ALTER DEFAULT PRIVILEGES {} GRANT ALL ON {} TO PUBLIC"
-    run(engine, "CREATE TABLE hidden (id INTEGER)", "CREATE FUNCTION f() RETURNS INTEGER LANGUAGE sql AS 'SELECT 1'")
-    run(engine, f"GRANT SELECT ON hidden TO {other_user}", give.format("IN SCHEMA public", "TABLES"))
-    run(engine, give.format("", "SEQUENCES"), "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
-    before = dumped(engine, "--schema-only")
-    assert before.count("GRANT") > 2
-    project.ok("backup")
-    (backup,) = files(project)
-    for wreck in (
+@on_postgresql
+@pytest.mark.parametrize(
+    "wreck",
+    [
         "SELECT 1",
         "DROP SCHEMA public CASCADE",
         "DROP SCHEMA public CASCADE; CREATE SCHEMA public",
         "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC; GRANT ALL ON SCHEMA public TO PUBLIC",
-    ):
-        run(engine, wreck)
-        project.ok("restore", "--yes", str(backup))
-        assert before == dumped(engine, "--schema-only")
+    ],
+)
+def test_privileges(project: Project, engine: Engine, sql: Sql, owner: URL, wreck: str) -> None:
+    """A restore grants and revokes exactly what the backup says, whatever the default privileges are."""
+    sql(
+        "CREATE FUNCTION f() RETURNS INTEGER LANGUAGE sql AS 'SELECT 1'",
+        f"GRANT SELECT ON kept TO {owner.username}",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
+    )
+    before = dumped(engine, "--schema-only")
+    assert before.count("GRANT") > 2
+    backup = back_up(project)
+    sql(*wreck.split("; "))
+    project.ok("restore", "--yes", str(backup))
+    assert before == dumped(engine, "--schema-only")
 
 
 def dumped(engine: Engine, *options: str) -> str:
@@ -889,86 +844,76 @@ def dumped(engine: Engine, *options: str) -> str:
     return "\n".join(line for line in found.splitlines() if "restrict" not in line)
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_subscription(project: Project, engine: Engine, database: str) -> None:
+@on_postgresql
+def test_subscription(project: Project, engine: Engine, sql: Sql) -> None:
     """A restore leaves a subscription, and says how it goes on; the copy of a rehearsal has none."""
-    url = sa.make_url(database)
     options = "PUBLICATION p WITH (connect = false, slot_name = NONE)"
-    run_on_server(url, f"CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1' {options}")
+    sql(f"CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1' {options}")
     try:
         before = dumped(engine)
-        project.ok("backup")
-        done = project.ok("restore", "--yes", found(project)[0])
+        done = project.ok("restore", "--yes", str(back_up(project)))
         assert 'until you run: ALTER SUBSCRIPTION "news" REFRESH PUBLICATION' in done
         assert before == dumped(engine)
         project.write(*A1)
         assert " ok\n" in project.db("rehearse").stdout
     finally:
-        run_on_server(url, "DROP SUBSCRIPTION news")
+        sql("DROP SUBSCRIPTION news")
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_more_objects_than_locks(project: Project, engine: Engine, database: str, tmp_path: Path) -> None:
-    """If the server has too few locks for a restore, nothing is changed; a rehearsal does without so many.
+@on_postgresql
+def test_too_few_locks(project: Project, tmp_path: Path) -> None:
+    """If the server has too few locks for a restore, nothing is changed.
 
     A server without locks would disturb other tests, so psql only says that it is one.
     """
-    locks = "current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int"
-    run_on_server(sa.make_url(database), f"SELECT lo_create(0) FROM generate_series(1, 2 * {locks})")
-    project.ok("backup")
     said = r"ERROR:  out of shared memory\nHINT:  You might need to increase max_locks_per_transaction."
-    path = with_program(tmp_path / "bin", "psql", f"printf '{said}' >&2; exit 3")
-    said = failed(project, "restore", "--yes", found(project)[0], PATH=path)
+    path = with_programs(tmp_path / "bin", f"printf '{said}' >&2; exit 3", "psql")
+    said = failed(project, "restore", "--yes", str(back_up(project)), PATH=path)
     assert "The database was not changed." in said
     assert "    ALTER SYSTEM SET max_locks_per_transaction = " in said
+
+
+@on_postgresql
+def test_more_objects_than_locks(project: Project, sql: Sql) -> None:
+    """A rehearsal works on a database that has more objects than the server has locks."""
+    locks = "current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int"
+    sql(f"SELECT lo_create(0) FROM generate_series(1, 2 * {locks})")
     project.write(*A1)
     assert " ok\n" in project.db("rehearse").stdout
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_extension_of_another(project: Project, engine: Engine, other_user: str) -> None:
+@on_postgresql
+def test_extension_of_another(project: Project, engine: Engine, sql: Sql, owner: URL) -> None:
     """An administrator's extension stays, and a rehearsal works without one that nothing needs."""
-    run(
-        engine,
-        f"ALTER ROLE {other_user} CREATEDB CREATEROLE",
-        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_user}",
-    )
-    run(engine, *(f'ALTER TABLE "{name}" OWNER TO {other_user}' for name in ("user", "alembic_version")))
-    run(engine, "CREATE EXTENSION pg_stat_statements", 'CREATE COLLATION other FROM "C"')
-    run(engine, f"ALTER COLLATION other OWNER TO {other_user}")
-    url = engine.url.set(username=other_user, password="secret").render_as_string(hide_password=False)
-    project.environ["DATABASE_URL"] = url
-    project.ok("backup")
-    (backup,) = files(project)
-    project.ok("restore", "--yes", str(backup))
+    sql(*(f'ALTER TABLE "{name}" OWNER TO {owner.username}' for name in ("user", "alembic_version", "kept")))
+    sql("CREATE EXTENSION pg_stat_statements", 'CREATE COLLATION other FROM "C"')
+    sql(f"ALTER COLLATION other OWNER TO {owner.username}")
+    project.environ["DATABASE_URL"] = owner.render_as_string(hide_password=False)
+    project.ok("restore", "--yes", str(back_up(project)))
     with engine.connect() as connection:
         assert adapter_of(engine).has_extension(connection, "pg_stat_statements")
     project.write(*A1)
     done = project.db("rehearse")
     assert " ok\n" in done.stdout
     assert "The extension pg_stat_statements is missing" in done.stderr
-    run(engine, "CREATE TABLE of_another (id INTEGER)")
+    sql("CREATE TABLE of_another (id INTEGER)")
     said = failed(project, "backup")
     assert "permission denied for table of_another" in said
     assert "give the user the missing right" in said
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_wal(project: Project, engine: Engine) -> None:
-    """A database in WAL mode takes a backup, and stays in that mode."""
-    fill(engine, "sqlite")
-    project.ok("backup")
-    before = state(engine)
-    with engine.connect() as connection:
-        connection.execute(text("PRAGMA journal_mode=WAL"))
-    run(engine, "DELETE FROM two")
-    project.ok("restore", "--yes", found(project)[-1])
+@on_sqlite
+def test_wal(project: Project, engine: Engine, sql: Sql) -> None:
+    """A database in WAL mode is restored, and stays in that mode."""
+    backup, before = back_up(project), state(engine)
+    sql("PRAGMA journal_mode=WAL", "DELETE FROM kept")
+    project.ok("restore", "--yes", str(backup))
     assert before == state(engine)
     with engine.connect() as connection:
         assert "wal" == connection.scalar(text("PRAGMA journal_mode"))
 
 
-def test_consistent(project: Project, engine: Engine, backend: str) -> None:
+def test_consistent(project: Project, engine: Engine) -> None:
     """A backup during writes has all of each transaction or nothing of it."""
     METADATA.create_all(engine)
     ended = threading.Event()
@@ -984,123 +929,76 @@ def test_consistent(project: Project, engine: Engine, backend: str) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for _ in range(2):
-            project.ok("backup")
+        backups = [back_up(project) for _ in range(2)]
     finally:
         ended.set()
         writer.join()
-    for backup in found(project):
-        project.ok("restore", "--yes", backup)
+    for backup in backups:
+        project.ok("restore", "--yes", str(backup))
         rows = state(engine)[-1]
         assert rows["one"] == rows["two"] != []
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_line_after_what_cannot_be_undone(project: Project, engine: Engine) -> None:
-    """If a failed run leaves changes, the message ends with the line that restores the backup."""
-    run(engine, "CREATE TABLE log (what VARCHAR(80)) ENGINE=MyISAM", "INSERT INTO log VALUES ('kept')")
-    before = state(engine)
-    body = "op.execute(\"UPDATE log SET what = 'lost'\")\nop.add_column('user', sa.Column('age', sa.Integer()))\n1 / 0"
-    project.write(*revision("a1", FIRST, body))
-    done = project.db("upgrade")
-    assert 1 == done.returncode
-    line = done.stderr.rstrip().splitlines()[-1].split()
-    assert ["flask", "db", "restore"] == line[:3]
-    project.ok("restore", "--yes", line[3])
+@on_mysql
+def test_line_after_what_cannot_be_undone(project: Project, engine: Engine, sql: Sql) -> None:
+    """If a failed run leaves changes, its message and that of the next run end with the line that restores the backup.
+
+    The next run refuses to start, because it cannot undo them either.
+    """
+    insert = "INSERT INTO user (id, username, email) VALUES ({}, 'alice', '{}@b')"
+    sql(insert.format(1, "a"))
+    before, second = state(engine), insert.format(2, "c")
+    others = f"with op.get_bind().engine.begin() as connection:\n    connection.exec_driver_sql({second!r})"
+    project.write(*revision("a1", FIRST, f"op.drop_index('uq_user_username', 'user')\n{others}\n1 / 0"))
+    errors = [failed(project, "upgrade") for _ in range(2)]
+    assert "a revision failed half-way" in errors[1]
+    (backup,) = files(project)
+    line = f"    flask db restore {backup.relative_to(project.path)}"
+    assert [line, line] == [error.splitlines()[-1] for error in errors]
+    project.ok("restore", "--yes", str(backup))
     assert before == state(engine)
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_line_of_the_next_run(project: Project, engine: Engine) -> None:
-    """The next run, which refuses to start because of them, ends with that line too."""
-    run(engine, "INSERT INTO user (id, username, email) VALUES (1, 'alice', 'a@b')")
-    double = "INSERT INTO user (id, username, email) VALUES (2, 'alice', 'c@d')"
-    others = f"with op.get_bind().engine.begin() as connection:\n    connection.exec_driver_sql({double!r})"
-    body = f"op.drop_index('uq_user_username', 'user')\n{others}\n1 / 0"
-    project.write(*revision("a1", FIRST, body))
-    project.db("upgrade")
-    done = project.db("upgrade")
-    lines = [line.strip() for line in done.stderr.rstrip().splitlines()]
-    assert (1, f"flask db restore {found(project)[0]}") == (done.returncode, lines[-1])
-    assert any("a revision failed half-way" in line for line in lines)
-
-
-def watched_programs(folder: Path) -> tuple[Path, str]:
-    """Return a file to which client programs append their command lines, and the PATH that makes them do so."""
-    seen, path = folder / "seen", ""
-    for program in ("mariadb-dump", "mysqldump", "mariadb", "mysql", "pg_dump", "pg_restore", "psql"):
-        if real := shutil.which(program):
-            path = with_program(folder / "bin", program, f'echo "$0 $@" >> {seen}\nexec {real} "$@"')
-    return seen, path
-
-
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_password_behind_the_url(project: Project, database: str) -> None:
-    """`flask db current -v` shows the password neither before the host nor among the options."""
-    url = sa.make_url(database)
-    user = f"u{uuid4().hex[:12]}"
-    run_on_server(url, f"CREATE USER '{user}' IDENTIFIED BY 'hidden'", f"GRANT ALL ON *.* TO '{user}'")
-    try:
-        url = url.set(username=user, password=None).update_query_dict({"password": "hidden"})
-        shown = project.ok("current", "-v", DATABASE_URL=url.render_as_string(hide_password=False))
-    finally:
-        run_on_server(sa.make_url(database), f"DROP USER '{user}'")
-    assert (True, False) == (f"/{url.database}" in shown, "hidden" in shown)
-
-
-@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
-def test_login(project: Project, engine: Engine, database: str, backend: str, tmp_path: Path) -> None:
-    """Client programs log in with all options of the app's URL, and no secret is on their command lines.
+@on_servers
+def test_login(project: Project, engine: Engine, backend: str, tmp_path: Path) -> None:
+    """Client programs log in with all options of the app's URL; no secret is on a command line or shown by a command.
 
     Options may have spaces, and the name of a database may begin with a dash.
     """
-    user, password, quote = f"u{os.getpid()}", "p @:/%\"'\\#;$é", engine.dialect.identifier_preparer.quote
-    url = sa.make_url(database).set(username=user, password=password, database=f"--help{uuid4().hex}")
-    account, make = user, [f"CREATE ROLE {user} SUPERUSER LOGIN"]
+    user, password, quote = f"u{uuid4().hex[:12]}", "p @:/%\"'\\#;$é", engine.dialect.identifier_preparer.quote
+    url = engine.url.set(username=user, password=password, database=f"--help{uuid4().hex}")
     if backend == "mysql":
-        account, escaped = f"'{user}'@'%'", password.replace("\\", "\\\\").replace("'", "''")
-        make = [f"CREATE USER {account} IDENTIFIED BY '{escaped}'", f"GRANT ALL ON *.* TO {account}"]
+        account, escaped = f"USER '{user}'@'%'", password.replace("\\", "\\\\").replace("'", "''")
+        makes = [f"CREATE {account} IDENTIFIED BY '{escaped}'", f"GRANT ALL ON *.* TO {account.removeprefix('USER ')}"]
+        url = url.set(password=None).update_query_dict({"password": password})
     else:
-        options = {
-            "options": "-c statement_timeout=60000 -c a.b=hidden",
-            "sslpassword": "a 'hidden\\ word",
-            "sslcert": "",
-        }
-        url = url.update_query_dict({**options, "application_name": "it's me"})
-    run_on_server(sa.make_url(database), *make, f"CREATE DATABASE {quote(str(url.database))}")
-    seen, path = watched_programs(tmp_path)
+        account, makes = f"ROLE {user}", [f"CREATE ROLE {user} SUPERUSER LOGIN"]
+        options = {"options": "-c statement_timeout=60000 -c a.b=hidden", "sslpassword": "a 'hidden\\ word"}
+        url = url.update_query_dict({**options, "sslcert": "", "application_name": "it's me"})
+    run_on_server(engine.url, *makes, f"CREATE DATABASE {quote(str(url.database))}")
+    path = with_programs(tmp_path / "bin", f'echo "$0 $@" >> {tmp_path}/seen; exec {{real}} "$@"', *DUMPERS, *LOADERS)
     try:
         project.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
         project.ok("upgrade")
-        project.ok("backup", PATH=path)
-        project.ok("restore", "--yes", found(project)[0], PATH=path)
+        project.ok("restore", "--yes", str(back_up(project, PATH=path)), PATH=path)
         shown = project.ok("current", "-v")
     finally:
-        run_on_server(sa.make_url(database), f"DROP DATABASE {quote(str(url.database))}")
-        run_on_server(sa.make_url(database), f"DROP {'USER' if backend == 'mysql' else 'ROLE'} {account}")
-    assert 4 <= len(seen.read_text().splitlines())
-    assert [] == [secret for secret in ("hidden", "p @:", "p%20") if secret in seen.read_text() + shown]
+        run_on_server(engine.url, f"DROP DATABASE {quote(str(url.database))}", f"DROP {account}")
+    seen = (tmp_path / "seen").read_text()
+    assert 4 <= len(seen.splitlines())
+    assert [] == [secret for secret in ("hidden", "p @:", "p%20", "p+%40") if secret in seen + shown]
     assert f"/{url.database}" in shown
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
-def test_index_that_innodb_made(project: Project, database: str) -> None:
+@on_mysql
+def test_index_that_innodb_made(project: Project, engine: Engine, sql: Sql) -> None:
     """After a restore InnoDB drops the index that it made for a foreign key as before it; and one that a person made,
     beside another one that can serve, stays.
     """
-    project.ok("upgrade")
-    server = make_url(database)
-    run_on_server(
-        server,
+    sql(
         "CREATE TABLE pet (id INTEGER PRIMARY KEY, a INTEGER, b INTEGER, c INTEGER, KEY wide (b, c), KEY fk_b (b),"
-        " CONSTRAINT fk_a FOREIGN KEY (a) REFERENCES user (id), CONSTRAINT fk_b FOREIGN KEY (b) REFERENCES user (id))",
+        " CONSTRAINT fk_a FOREIGN KEY (a) REFERENCES user (id), CONSTRAINT fk_b FOREIGN KEY (b) REFERENCES user (id))"
     )
-    project.ok("backup")
-    (file,) = (project.path / "instance" / "backups").glob("*.sql.gz")
-    project.ok("restore", str(file), "--yes")
-    run_on_server(server, "ALTER TABLE pet ADD KEY other (a, c)")
-    engine = create_engine(database)
-    with engine.connect() as connection:
-        names = {index["name"] for index in sa.inspect(connection).get_indexes("pet")}
-    engine.dispose()
-    assert {"wide", "fk_b", "other"} == names
+    project.ok("restore", "--yes", str(back_up(project)))
+    sql("ALTER TABLE pet ADD KEY other (a, c)")
+    assert {"wide", "fk_b", "other"} == {index["name"] for index in sa.inspect(engine).get_indexes("pet")}
