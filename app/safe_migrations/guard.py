@@ -74,7 +74,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     plan = pending(database, options)
                 with _nothing_changed(plan):
                     require(plan, database)
-                    _review(plan, database, using.review)
+                    _review(plan, database, using)
                 wanted = _wants_backup(plan, database, using.backup)
                 backup = before_steps(backups, database, plan, using.retry) if wanted else None
                 with (
@@ -172,13 +172,13 @@ def _left_something(error: BaseException) -> bool:
     return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
 
-def _review(plan: Plan, database: Database, mode: str) -> None:
-    if mode == "off":
+def _review(plan: Plan, database: Database, using: Settings) -> None:
+    if using.review == "off":
         return
     from .review.losses import warn_of_losses
     from .review.reviewer import require_reviewed
 
-    require_reviewed(plan, database, mode)
+    require_reviewed(plan, database, using.review, using.online)
     warn_of_losses(plan, database)
 
 

@@ -20,6 +20,7 @@ from .retry import RetryPolicy
 
 BACKUP = ("always", "risky", "never")
 REVIEW = ("enforce", "warn", "off")
+ONLINE = ("on", "off")
 
 # Seconds: as milliseconds, PostgreSQL's lock_timeout has to be an int32.
 LARGEST = 2_000_000
@@ -34,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "backup_keep": 5,
     "rehearsal_url": None,
     "review": "enforce",
+    "online": "on",
     "targets": "",
 }
 # `-x` also takes the answers to the questions of `flask db migrate`.
@@ -55,6 +57,7 @@ class Settings:
     backup_keep: int
     rehearsal_url: URL | None
     review: str
+    online: bool
     targets: tuple[tuple[str, tuple[int, ...]], ...]
     """The other databases on which scripts must be safe, with their lowest versions: ``(("mysql", (8, 0)),)``."""
 
@@ -85,6 +88,7 @@ def read(given: Mapping[str, Any], directory: Path) -> Settings:
         backup_keep=int(_number(values, "backup_keep", 1, whole=True)),
         rehearsal_url=_rehearsal_url(str(values["rehearsal_url"] or "")),
         review=_one_of(values, "review", REVIEW),
+        online=_one_of(values, "online", ONLINE) == "on",
         targets=tuple(product_and_version(target) for target in targets if target),
     )
 

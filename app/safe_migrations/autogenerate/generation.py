@@ -61,9 +61,13 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     for facts in targets:
         create_and_drop_enums(upgrade, _models(context).values(), facts)
     is_partitioned = partial(_is_partitioned, context, targets[0])
-    following = online_steps(upgrade, targets, indexes, is_partitioned)
+    following = online_steps(upgrade, targets, indexes, is_partitioned) if settings().online else []
     recreate_foreign_keys(upgrade, indexes)
     scripts = scripts_of(script, [("Add values to enums", values), (script.message, upgrade.ops), *following])
+    if following:
+        log.info(
+            "%d revisions instead of one, so that none blocks PostgreSQL: to write one, -x online=off", len(scripts)
+        )
     for each in scripts:
         (up,), (down,) = each.upgrade_ops_list, each.downgrade_ops_list
         up.reverse_into(down)

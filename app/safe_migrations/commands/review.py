@@ -12,7 +12,7 @@ from ..plan import upgrades
 from ..remedies import several_heads
 from ..review.findings import FORMATS, Finding, as_text, merged
 from ..review.recorder import recordings
-from ..review.reviewer import review_pending, review_revisions
+from ..review.reviewer import as_configured, review_pending, review_revisions
 from .app_database import opened, settings_of
 from .command import MigrationCommand, config_of, directory_option
 
@@ -48,7 +48,7 @@ def _passes(config: Config, revisions: str, whole: bool, targets: str, form: str
     If several heads have no branch label, print on stderr that an upgrade would stop; this alone does not return False.
     """
     script = ScriptDirectory.from_config(config)
-    findings = _reviewed(config, script, revisions, whole, targets)
+    findings = as_configured(_reviewed(config, script, revisions, whole, targets), settings_of(config).online)
     heads = [head for head in script.get_heads() if not script.get_revision(head).branch_labels]
     if len(heads) > 1:  # branches that have labels are meant to stay apart
         click.echo(f"An upgrade would stop: {several_heads(heads)}\n", err=True)
@@ -61,10 +61,11 @@ def _passes(config: Config, revisions: str, whole: bool, targets: str, form: str
 
 def print_findings(config: Config) -> None:
     """Review the pending revisions, and print the findings on stderr. Do nothing if MIGRATION_REVIEW is off."""
-    if settings_of(config).review == "off":
+    using = settings_of(config)
+    if using.review == "off":
         return
     if findings := _reviewed(config, ScriptDirectory.from_config(config), "", whole=False, targets=""):
-        click.echo(as_text(findings), err=True)
+        click.echo(as_text(as_configured(findings, using.online)), err=True)
 
 
 def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bool, targets: str) -> list[Finding]:

@@ -51,7 +51,7 @@ def _at_head(config: Config) -> bool:
         if interrupted:
             _line("half-way", interrupted)
         pending, using = [] if at_head else _pending(script, current), settings()
-        findings = _findings(pending, engine) if pending and using.review != "off" else []
+        findings = _findings(pending, engine, using.online) if pending and using.review != "off" else []
         for step in pending:
             _line("pending", f"{step.revision}, {step.doc}")
             for finding in findings:
@@ -71,12 +71,12 @@ def _at_head(config: Config) -> bool:
     return at_head
 
 
-def _findings(pending: list[Script], engine: Engine) -> list[Finding]:
+def _findings(pending: list[Script], engine: Engine, online: bool) -> list[Finding]:
     from ..review.recorder import Recordings
-    from ..review.reviewer import review_pending
+    from ..review.reviewer import as_configured, review_pending
 
     with engine.connect() as connection:
-        return review_pending(pending, Database(connection), Recordings(), downgrades=False)
+        return as_configured(review_pending(pending, Database(connection), Recordings(), downgrades=False), online)
 
 
 def _line(name: str, value: str) -> None:

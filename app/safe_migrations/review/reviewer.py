@@ -170,12 +170,21 @@ def review_pending(
     return findings
 
 
-def require_reviewed(plan: Plan, database: Database, mode: str) -> None:
+def as_configured(findings: list[Finding], online: bool) -> list[Finding]:
+    """Return the findings; if ``online`` (MIGRATION_ONLINE) is False, those of rules about locks only warn."""
+    if online:
+        return findings
+    locks = {rule.code for rule in RULES.values() if rule.locks}
+    return [replace(finding, level=WARNS) if finding.code in locks else finding for finding in findings]
+
+
+def require_reviewed(plan: Plan, database: Database, mode: str, online: bool) -> None:
     """Review the upgrades in ``plan``, and log the findings that are not acknowledged as warnings.
 
     If ``mode`` is enforce and a finding blocks, raise UnsafeError with the blocking findings instead of logging them.
     """
-    findings = review_pending(plan.scripts(upgrade=True), database, plan.recordings, downgrades=False, run=True)
+    scripts = plan.scripts(upgrade=True)
+    findings = as_configured(review_pending(scripts, database, plan.recordings, downgrades=False, run=True), online)
     stopping = [finding for finding in findings if finding.stops and mode == "enforce"]
     for finding in findings:
         if finding not in stopping and not finding.acknowledged:

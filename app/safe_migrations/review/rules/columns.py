@@ -106,7 +106,7 @@ def _may_be_null(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     return known is None or known.nullable is not False
 
 
-@rule(BLOCKS, ops.AlterColumnOp, on=POSTGRESQL)
+@rule(BLOCKS, ops.AlterColumnOp, on=POSTGRESQL, locks=True)
 def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report SET NOT NULL that scans all rows, because no CHECK rejects NULL yet (PostgreSQL, "ALTER TABLE")."""
     if op.modify_nullable is not False or not _may_be_null(op, context) or _is_proven(op, context):
@@ -151,7 +151,7 @@ def proves_not_null(condition: str, name: str, alone: bool = False) -> bool:
     return parts == [wanted] if alone else wanted in parts and " or " not in text
 
 
-@rule(BLOCKS, ops.AddColumnOp, on=POSTGRESQL)
+@rule(BLOCKS, ops.AddColumnOp, on=POSTGRESQL, locks=True)
 def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Problem | None:
     """Report a new column whose value differs in each row: PostgreSQL rewrites the table ("ALTER TABLE", Notes)."""
     default, added = op.column.server_default, op.column

@@ -103,7 +103,7 @@ def _goes_with_column(op: ops.DropConstraintOp, context: RuleContext) -> bool:
     return not dropped_columns(op.table_name, op.schema, context).isdisjoint({*words, *known.indexes.get(name, ())})
 
 
-@rule(BLOCKS, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp, ops.AddColumnOp, on=POSTGRESQL)
+@rule(BLOCKS, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp, ops.AddColumnOp, on=POSTGRESQL, locks=True)
 def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report a foreign key or CHECK that scans all rows under a lock, because it is added without NOT VALID.
 
@@ -127,7 +127,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         yield Problem(f"adds {_shown(made)}, which blocks {locks} while all rows are scanned", instead)
 
 
-@rule(BLOCKS, *UNIQUE, ops.AddColumnOp, on=POSTGRESQL)
+@rule(BLOCKS, *UNIQUE, ops.AddColumnOp, on=POSTGRESQL, locks=True)
 def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report a unique constraint or primary key: its index is built under an ACCESS EXCLUSIVE lock ("ALTER TABLE")."""
     for made in implied_ops(op, context.facts, *UNIQUE):
@@ -155,7 +155,7 @@ def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
     )
 
 
-@rule(BLOCKS, CreateExcludeConstraintOp, on=POSTGRESQL)
+@rule(BLOCKS, CreateExcludeConstraintOp, on=POSTGRESQL, locks=True)
 def exclude_constraint(op: CreateExcludeConstraintOp, _context: RuleContext) -> Problem:
     """Report an EXCLUDE constraint: its index is always built under a lock that blocks reads (PostgreSQL manual)."""
     return Problem(

@@ -10,7 +10,7 @@ from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleConte
 from .suggestions import REHEARSE, as_python, concurrently
 
 
-@rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, on=POSTGRESQL)
+@rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, on=POSTGRESQL, locks=True)
 def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report an index created without CONCURRENTLY: its SHARE lock blocks writes (PostgreSQL, "CREATE INDEX")."""
     for index in implied_ops(op, context.facts, ops.CreateIndexOp):

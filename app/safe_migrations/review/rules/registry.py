@@ -135,6 +135,7 @@ class Rule:
     on: frozenset[str]
     directions: tuple[str, ...]
     new_tables: bool
+    locks: bool
 
     def applies(self, facts: Facts) -> bool:
         """Return True if the rule covers the database that ``facts`` describe."""
@@ -147,16 +148,17 @@ def rule(
     on: frozenset[str] = frozenset(),
     directions: tuple[str, ...] = ("upgrade",),
     new_tables: bool = False,
+    locks: bool = False,
     code: str = "",
 ) -> Callable[[Callable[[Any, RuleContext], Any]], Rule]:
     """Return a decorator that turns a function into a Rule, which is called for each object of ``classes``.
 
     ``classes`` are Alembic's operations, those of sql/ops.py, Revision and Assurances. By default the rule skips tables
     that the same run creates, and only warns about tables without rows; with ``new_tables=True``, it reports these like
-    all others.
+    all others. With ``locks=True`` it is only about locks, and only warns if MIGRATION_ONLINE is off.
     """
 
     def declare(find: Callable[[Any, RuleContext], Any]) -> Rule:
-        return Rule(code or find.__name__.replace("_", "-"), level, classes, find, on, directions, new_tables)
+        return Rule(code or find.__name__.replace("_", "-"), level, classes, find, on, directions, new_tables, locks)
 
     return declare

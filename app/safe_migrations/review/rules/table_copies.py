@@ -25,6 +25,7 @@ WHOLE_TABLE = {"ENGINE", "CONVERT TO CHARACTER SET"}
     *(ops.AlterColumnOp, ops.AddColumnOp, ops.DropConstraintOp, ops.AddConstraintOp, ops.DropColumnOp),
     *(ops.RenameTableOp, ops.CreateIndexOp, ops.DropIndexOp, CommandOp),
     on=MYSQL,
+    locks=True,
 )
 def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report a change that copies the table (ALGORITHM=COPY) and blocks writes until all rows are copied.
@@ -155,7 +156,7 @@ def _requested_lock(context: RuleContext) -> str:
     return "ALGORITHM=COPY" if copies else ""
 
 
-@rule(BLOCKS, ops.AlterColumnOp, on=MYSQL)
+@rule(BLOCKS, ops.AlterColumnOp, on=MYSQL, locks=True)
 def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report a VARCHAR that grows past 255 bytes, for which the server copies the table.
 

@@ -1,0 +1,44 @@
+"""MIGRATION_ONLINE=off: plain scripts, and rules about locks only warn."""
+
+import pytest
+
+from .support import FIRST, Project, on_postgresql, revision
+
+
+@on_postgresql
+def test_scripts(project: Project, database: str) -> None:
+    """By default an index of an existing table has a revision of its own, and one line says why; off, it has none."""
+    project.ok("upgrade")
+    models = (project.path / "app" / "models.py").read_text()
+    project.write("app/models.py", models.replace("String(120), unique=True)", "String(120), index=True)"))
+    plain = project.ok("-x", "online=off", "migrate", "-m", "Plain")
+    assert (2, False) == (len(project.scripts()), "instead of one" in plain)
+    project.scripts()[1].unlink()
+    said = project.ok("migrate", "-m", "Online")
+    count = len(project.scripts()) - 1
+    assert (True, True) == (count > 1, f"{count} revisions instead of one, so that none blocks PostgreSQL" in said), (
+        said
+    )
+
+
+@pytest.mark.parametrize(("online", "levels"), [("on", {"blocks"}), ("off", {"warns"})])
+@on_postgresql
+def test_locks(project: Project, database: str, online: str, levels: set[str]) -> None:
+    """A finding about a lock blocks, and off it only warns, in a review and in an upgrade."""
+    project.write(*revision("a1", FIRST, "op.execute(\"INSERT INTO \\\"user\\\" VALUES (1, 'a', 'a@b')\")"))
+    project.ok("upgrade")
+    project.write(*revision("b1", "a1", "op.create_index('ix', 'user', ['email'])", "op.drop_index('ix')"))
+    project.environ |= {"MIGRATION_REVIEW": "enforce", "MIGRATION_ONLINE": online}
+    done = project.db("review")
+    assert levels == {level for level in ("blocks", "warns") if f", {level}: revision b1 creates" in done.stdout}, (
+        done.stdout
+    )
+    assert (online == "on") == bool(done.returncode)
+    assert (online == "on") == bool(project.db("upgrade").returncode)
+
+
+def test_data_loss_still_blocks(project: Project) -> None:
+    """What loses data blocks with it too."""
+    project.write(*revision("a1", FIRST, "op.drop_column('user', 'email')"))
+    project.environ |= {"MIGRATION_REVIEW": "enforce", "MIGRATION_ONLINE": "off"}
+    assert 1 == project.db("review", "--target", "postgresql", "a1").returncode
