@@ -10,7 +10,7 @@ from ..adapters.products import facts_of
 from ..errors import LoginError, MigrationError
 from ..plan import upgrades
 from ..remedies import several_heads
-from ..review.findings import FORMATS, Finding, as_text, merged
+from ..review.findings import FORMATS, Finding, as_text, closing, merged
 from ..review.recorder import recordings
 from ..review.reviewer import as_configured, review_pending, review_revisions
 from .app_database import opened, settings_of
@@ -54,7 +54,9 @@ def _passes(config: Config, revisions: str, whole: bool, targets: str, form: str
         click.echo(f"An upgrade would stop: {several_heads(heads)}\n", err=True)
     if findings or form != "text":
         click.echo(FORMATS[form](findings))
-    else:
+    if findings:
+        click.echo(f"\n{closing(findings)}" if form == "text" else closing(findings), err=form != "text")
+    elif form == "text":
         click.echo("The review found nothing dangerous", err=True)
     return not any(finding.stops for finding in findings)
 
@@ -65,7 +67,8 @@ def print_findings(config: Config) -> None:
     if using.review == "off":
         return
     if findings := _reviewed(config, ScriptDirectory.from_config(config), "", whole=False, targets=""):
-        click.echo(as_text(as_configured(findings, using.online)), err=True)
+        findings = as_configured(findings, using.online)
+        click.echo(f"{as_text(findings)}\n\n{closing(findings)}", err=True)
 
 
 def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bool, targets: str) -> list[Finding]:

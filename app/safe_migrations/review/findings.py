@@ -42,10 +42,14 @@ class Finding:
         return self.level is Level.BLOCKS and not self.acknowledged
 
     @property
+    def headline(self) -> str:
+        """Return the finding as one line: file, line, level and message."""
+        return f"{self.file}, line {self.line}, {'acknowledged' if self.acknowledged else self.level}: {self.message}"
+
+    @property
     def words(self) -> str:
-        """Return the finding as text: file, line, level, message, and what to do instead."""
-        said = " It is acknowledged in safety_assured." if self.acknowledged else ""
-        return f"{self.file}, line {self.line}, {self.level}: {self.message}{said}\nInstead: {self.instead}"
+        """Return the finding as text: the headline and, if the script does not acknowledge it, what to do instead."""
+        return self.headline if self.acknowledged else f"{self.headline}\nInstead: {self.instead}"
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,35 @@ def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Fin
     ]
 
 
+def ranked(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that stop an upgrade first, then those that warn, and last the acknowledged ones."""
+    return sorted(findings, key=lambda finding: (not finding.stops, finding.acknowledged))
+
+
 def as_text(findings: Iterable[Finding]) -> str:
-    """Return the findings as text, with one paragraph for each finding."""
-    return "\n\n".join(finding.words for finding in findings)
+    """Return the findings as text, with one paragraph for each finding, those that stop an upgrade first."""
+    return "\n\n".join(finding.words for finding in ranked(findings))
+
+
+def closing(findings: Collection[Finding], command: str = "upgrade") -> str:
+    """Return the lines that close a review: how many revisions warn and block, by which codes.
+
+    If one blocks, the last line has the command (``command``, such as "upgrade a1") that runs once all the same.
+    """
+    blocking = [finding for finding in findings if finding.stops]
+    warning = [finding for finding in findings if not finding.stops and not finding.acknowledged]
+    lines = [_counted(warning, "warn")] if warning else []
+    if blocking:
+        lines.append(f"{_counted(blocking, 'block')}; to run once without: flask db -x review=warn {command}")
+    else:
+        lines = [f"{line}; nothing blocks" for line in lines] or ["Nothing blocks"]
+    return "\n".join(lines)
+
+
+def _counted(findings: list[Finding], verb: str) -> str:
+    count = len({finding.revision for finding in findings})
+    codes = ", ".join(dict.fromkeys(finding.code for finding in findings))
+    return f"{count} revisions {verb}: {codes}" if count > 1 else f"1 revision {verb}s: {codes}"
 
 
 def as_json(findings: Iterable[Finding]) -> str:
@@ -105,9 +135,11 @@ def as_github(findings: Iterable[Finding]) -> str:
 
     The format is described on docs.github.com, "Workflow commands for GitHub Actions".
     """
+    kinds = {True: "error", False: "warning"}
     return "\n".join(
-        f"::{'error' if finding.stops else 'warning'} file={_escaped(finding.file, ',:')},line={finding.line},"
-        f"title={_escaped(finding.code, ',:')}::{_escaped(f'{finding.message} Instead: {finding.instead}')}"
+        f"::{'notice' if finding.acknowledged else kinds[finding.stops]} file={_escaped(finding.file, ',:')},"
+        f"line={finding.line},title={_escaped(finding.code, ',:')}::"
+        + _escaped(f"{finding.message} Instead: {finding.instead}")
         for finding in findings
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic.script import Script
+from alembic.util import to_tuple
 from sqlalchemy import Connection
 
 from ..adapters import Adapter
@@ -15,11 +16,16 @@ from ..console import log
 from ..database import Database
 from ..errors import UnsafeError, relative, summary
 from ..plan import Plan
-from .findings import PLACEHOLDER, Assurances, Finding, Level
+from .findings import PLACEHOLDER, Assurances, Finding, Level, closing, ranked
 from .known_schema import KnownSchema
 from .recorder import Operation, Recordings, Revision
 from .rules import RULES, Problem, Rule, RuleContext
 from .rules.registry import BOTH, WARNS
+
+# A run of more revisions than this is the first one of a history that was adopted, rather than a release.
+FEW = 5
+# If the findings of such a run take more lines than LONGEST, its refusal lists only the first ones (LISTED).
+LONGEST, LISTED = 18, 12
 
 
 class Review:
@@ -181,16 +187,15 @@ def as_configured(findings: list[Finding], online: bool) -> list[Finding]:
 def require_reviewed(plan: Plan, database: Database, mode: str, online: bool) -> None:
     """Review the upgrades in ``plan``, and log the findings that are not acknowledged as warnings.
 
-    If ``mode`` is enforce and a finding blocks, raise UnsafeError with the blocking findings instead of logging them.
+    If ``mode`` is enforce and a finding blocks, raise UnsafeError with all of them instead.
     """
     scripts = plan.scripts(upgrade=True)
-    findings = as_configured(review_pending(scripts, database, plan.recordings, downgrades=False, run=True), online)
-    stopping = [finding for finding in findings if finding.stops and mode == "enforce"]
+    found = review_pending(scripts, database, plan.recordings, downgrades=False, run=True)
+    findings = [finding for finding in ranked(as_configured(found, online)) if not finding.acknowledged]
+    if mode == "enforce" and any(finding.stops for finding in findings):
+        raise refused(findings, database.adapter, plan)
     for finding in findings:
-        if finding not in stopping and not finding.acknowledged:
-            log.warning("%s", finding.words)
-    if stopping:
-        raise refused(stopping, database.adapter)
+        log.warning("%s", finding.words if len(scripts) <= FEW else finding.headline)
 
 
 def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
@@ -216,16 +221,33 @@ def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
     )
 
 
-def refused(findings: list[Finding], adapter: Adapter) -> UnsafeError:
-    """Return the error that lists the blocking findings, with the safety_assured lines that acknowledge them.
+def refused(findings: list[Finding], adapter: Adapter, plan: Plan) -> UnsafeError:
+    """Return the error that lists the findings, the blocking ones with the safety_assured lines that acknowledge them.
 
     No line is offered for transaction-control on databases where a failed revision is rolled back and retried: there
-    the run stops such a script even if it is acknowledged.
+    the run stops such a script even if it is acknowledged. If ``plan`` has more than FEW revisions, the error lists at
+    most LISTED findings, each on one line, and says how to accept the whole history.
     """
-    error = UnsafeError(findings[0].message, findings[0].instead)
-    files = dict.fromkeys(finding.file for finding in findings)
+    stopping = [finding for finding in findings if finding.stops]
+    error = UnsafeError(stopping[0].message, stopping[0].instead)
+    files = dict.fromkeys(finding.file for finding in stopping)
     never = {"transaction-control"} if adapter.reruns else set()
-    error.args = ("\n\n".join(_in_one([each for each in findings if each.file == file], never) for file in files),)
+    parts = ["\n\n".join(_in_one([each for each in stopping if each.file == file], never) for file in files)]
+    parts += [finding.headline for finding in findings if not finding.stops]
+    scripts = plan.scripts(upgrade=True)
+    if len(scripts) > FEW and len("\n".join(parts).splitlines()) > LONGEST:
+        parts = [finding.headline for finding in findings[:LISTED]]
+        if (more := len(findings) - LISTED) > 0:
+            parts.append(f"... and {more} more findings: flask db review")
+    parts.append(closing(findings, plan.command))
+    if len(scripts) > FEW:
+        parents = {parent for script in scripts for parent in to_tuple(script.down_revision, ())}
+        heads = " ".join(f"--accept {each.revision}" for each in scripts if each.revision not in parents)
+        parts.append(
+            "If these revisions have already run in production, accept them once, and commit the line that this writes:"
+            f"\n    flask db review {heads}"
+        )
+    error.args = ("\n".join(parts),)
     return error
 
 

@@ -374,20 +374,30 @@ def test_first_table_is_free_again(operating: Operating) -> None:
     assert 3 == connection.scalar(text("SELECT age FROM user"))
 
 
+DROP_THEN_UNIQUE = "op.drop_column('user', 'email')\nop.create_index('ix', 'toy', ['name'], unique=True)"
+
+
 @pytest.mark.parametrize(
     ("up", "expected"),
     [
-        (ADD.format("user") + ADD.format("toy"), ["has 2 DDL statements"]),
-        (NEW + ADD.format("user"), ["has 2 DDL statements"]),
-        ("op.execute('ALTER TABLE user ADD a INT; ALTER TABLE user ADD b INT')", ["has 2 DDL statements"]),
-        ("op.execute('ALTER TABLE user ADD a INT, ADD b INT')", []),
-        (ADD.format("user"), []),
-        (NEW + "op.create_index('ix', 'pet', ['id'])\n" + ADD.format("pet"), []),
-        (ADD.format("user") + "op.execute('UPDATE toy SET a = 1 WHERE id = 1')", []),
+        (DROP_THEN_UNIQUE, ["deletes values of user.email and then changes toy, which can fail"]),
+        (
+            "op.drop_table('toy')\nop.alter_column('user', 'email', nullable=False)",
+            ["deletes toy and then changes user"],
+        ),
+        (
+            "op.execute('ALTER TABLE user DROP a; ALTER TABLE user ADD UNIQUE (b)')",
+            ["deletes values of user.a and then"],
+        ),
+        ("op.execute('ALTER TABLE user DROP a, ADD UNIQUE (b)')", []),
+        (DROP_THEN_UNIQUE.replace(", unique=True", ""), []),
+        ("op.create_unique_constraint('uq', 'toy', ['name'])\nop.drop_column('user', 'email')", []),
+        (ADD.format("user") + ADD.format("toy"), []),
+        (NEW + "op.drop_table('pet')\nop.create_unique_constraint('uq', 'toy', ['name'])", []),
     ],
 )
 def test_several_ddl(review: Review, up: str, expected: list[str]) -> None:
-    """Statements, not operations; new tables with all that is theirs are no reason."""
+    """Values that are deleted before another statement that can fail; what only adds something is no reason."""
     for product in ("mysql", "mariadb"):
         findings = found(review(up, product), "several-ddl")
         assert len(expected) == len(findings)

@@ -192,6 +192,8 @@ PET = "op.create_table('pet', sa.Column('id', sa.BigInteger(), primary_key=True)
     ("up", "expected"),
     [
         ("op.create_table('pet', sa.Column('id', sa.SmallInteger(), primary_key=True))", ["32,767"]),
+        ("op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))", []),
+        ("op.add_column('user', sa.Column('nr', sa.Integer(), primary_key=True))", ["2,147,483,647"]),
         ("op.create_table('pet', sa.Column('code', sa.String(3), primary_key=True))", []),
         (PET.format("'user_id', sa.Integer(), sa.ForeignKey('user.id')"), []),
         (PET.format("'user_id', sa.BigInteger(), sa.ForeignKey('user.id')"), ["INTEGER"]),

@@ -12,8 +12,9 @@ from sqlalchemy.types import NullType
 
 from ...adapters.facts import Facts
 from ...adapters.postgresql.facts import PostgreSQLFacts
-from ..known_schema import KnownColumn
+from ..known_schema import Check, KnownColumn
 from ..recorder import as_table
+from ..sql.ops import ChangeRowsOp
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, execute, python_type, with_imports
 
@@ -80,11 +81,17 @@ def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | 
 
 @rule(BLOCKS, ops.AlterColumnOp)
 def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report a column that becomes NOT NULL, which fails on existing NULLs, and later when code inserts NULL."""
+    """Report a column that becomes NOT NULL, which fails on existing NULLs, and later when code inserts NULL.
+
+    Exempt are the last steps of a change that is made in steps: an UPDATE of the revision has filled the column, or a
+    CHECK of an earlier revision already rejects NULL. But a NULL that the database has by then blocks.
+    """
     if op.modify_nullable is not False or not _may_be_null(op, context):
         return None
     name = context.facts.quoted(op.column_name)
     has_nulls = context.tables.has_rows(op.table_name, op.schema, column(op.column_name).is_(None))
+    if not has_nulls and (_is_filled(op, context) or _is_checked(op, context)):
+        return None
     consequence = (
         ", which fails because existing rows have NULL there"
         if has_nulls
@@ -131,17 +138,43 @@ def not_null_check(op: ops.AlterColumnOp, facts: Facts) -> ops.CreateCheckConstr
     return ops.CreateCheckConstraintOp(name, op.table_name, condition, schema=op.schema, postgresql_not_valid=True)
 
 
+def _is_filled(op: ops.AlterColumnOp, context: RuleContext) -> bool:
+    """Return True if an earlier UPDATE of the revision sets the column in all rows, or in all where it is NULL."""
+    name = re.escape(op.column_name)
+    where_null = re.compile(rf'\bWHERE\W+(["`]?\w+["`]?\.)?["`]?{name}["`]? IS NULL\W*$', re.IGNORECASE)
+    for each in context.revision.upgrade:
+        if each is context.operation:
+            return False
+        found = each.op
+        if (
+            isinstance(found, ChangeRowsOp)
+            and (found.verb, found.schema, found.table_name) == ("UPDATE", op.schema, op.table_name)
+            and op.column_name in found.columns
+            and (not found.bounded or where_null.search(" ".join(found.text.split())))
+        ):
+            return True
+    return False
+
+
 def _is_proven(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     """Return True if a validated CHECK of an earlier revision rejects NULL in the column.
 
     A CHECK that this revision adds does not count, because its validation scans the table, too.
     """
+    return any(check.valid for check in _earlier_checks(op, context))
+
+
+def _is_checked(op: ops.AlterColumnOp, context: RuleContext) -> bool:
+    """Return True if a CHECK of an earlier revision rejects NULL in the column, at least in new and changed rows."""
+    return any(True for _ in _earlier_checks(op, context))
+
+
+def _earlier_checks(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[Check]:
+    """Yield the CHECKs that reject NULL in the column, except those that this revision adds."""
     made = {each.constraint_name for each in context.revision_ops(ops.CreateCheckConstraintOp)}
-    checks = context.tables.table(op.table_name, op.schema).checks
-    return any(
-        check.valid and name not in made and proves_not_null(check.condition, op.column_name)
-        for name, check in checks.items()
-    )
+    for name, check in context.tables.table(op.table_name, op.schema).checks.items():
+        if name not in made and proves_not_null(check.condition, op.column_name):
+            yield check
 
 
 def proves_not_null(condition: str, name: str, alone: bool = False) -> bool:

@@ -119,22 +119,37 @@ def several_tables(revision: Revision, context: RuleContext) -> Problem | None:
 
 @rule(WARNS, Revision, on=MYSQL)
 def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
-    """Report several DDL statements in a revision: each commits, so that earlier ones must be undone if one fails.
+    """Report values that a DDL statement deletes before another one that can fail on existing rows.
 
-    A full disk or a lost connection can make this undo fail.
+    Each DDL statement commits, so if the second one fails, the values have to be copied back. To revert what only adds
+    something, as most revisions do, no row is copied.
     """
-    found = list(_altered_tables(revision, context.tables))
-    altered = [(operation, table) for operation, table, is_new in found if not is_new]
-    if len(found) < 2 or not altered:
-        return None
-    operation, (schema, name) = altered[-1]
-    return Problem(
-        f"has {len(found)} DDL statements, and the server commits after each of them; if one fails, the earlier"
-        " ones have to be reverted",
-        f"move the changes to {name} into a separate revision, as one ALTER TABLE if possible:\n"
-        + execute(f"ALTER TABLE {context.facts.quoted(name, schema)} ADD ..., ADD ..."),
-        line=operation.line,
-    )
+    tables = context.tables.branch()
+    deleted: tuple[object, str] | None = None
+    for operation in revision.upgrade:
+        op, table = operation.op, tables.of(operation.op)
+        statement = operation.statement or op
+        if table is not None and not tables.is_new(*table) and not tables.is_missing(*table):
+            if deleted is not None and statement != deleted[0] and _can_fail(op):
+                return Problem(
+                    f"deletes {deleted[1]} and then changes {table[0]}, which can fail on existing rows; the server"
+                    " commits after each DDL statement, so the deleted values then have to be copied back",
+                    f"change {table[0]} first, in a separate revision, and delete values in the last one:\n"
+                    f'    flask db revision -m "alter {table[0]}"',
+                    line=operation.line,
+                )
+            if deleted is None and isinstance(op, ops.DropColumnOp | ops.DropTableOp):
+                values = f"values of {table[0]}.{op.column_name}" if isinstance(op, ops.DropColumnOp) else table[0]
+                deleted = statement, values
+        tables.apply(op)
+    return None
+
+
+def _can_fail(op: ops.MigrateOperation) -> bool:
+    """Return True if existing rows can make the DDL statement fail, as duplicates do with a unique index."""
+    if isinstance(op, ops.AlterColumnOp):
+        return op.modify_type is not None or op.modify_nullable is False
+    return isinstance(op, ops.AddConstraintOp) or (isinstance(op, ops.CreateIndexOp) and bool(op.unique))
 
 
 def _altered_tables(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, Name, bool]]:

@@ -1,4 +1,4 @@
-"""Rules about the types of columns: changes of type, 32-bit primary keys, and json."""
+"""Rules about the types of columns: changes of type, small primary keys, and json."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,12 +8,14 @@ from sqlalchemy import Column, Table, column
 from sqlalchemy.types import TypeEngine
 
 from ...adapters.casts import Cast, Kind, exceeds_size
-from ..recorder import as_table
+from ...adapters.facts import Facts
+from ..known_schema import KnownSchema
+from ..recorder import Revision, as_table
 from .implied_ops import constraints_of
 from .registry import BLOCKS, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, python_type, with_imports
 
-BITS_OF_A_KEY = 64
+BITS_OF_INTEGER, BITS_OF_BIGINT = 32, 64
 Type = TypeEngine[Any] | None
 _Reference = tuple[str, str, Type]
 """A table, a column, and its type."""
@@ -114,43 +116,93 @@ def _using(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
     return f"\nIf you change the type anyway, tell PostgreSQL how to convert the values:\n    {argument}"
 
 
-@rule(WARNS, ops.CreateTableOp, ops.AddColumnOp, ops.CreateForeignKeyOp, on=SERVERS, new_tables=True)
-def small_key(
-    op: ops.CreateTableOp | ops.AddColumnOp | ops.CreateForeignKeyOp, context: RuleContext
-) -> Iterator[Problem]:
-    """Report a 32-bit primary key, which runs out of numbers, and a foreign key of another type than its target."""
-    made = None if isinstance(op, ops.CreateForeignKeyOp) else as_table(op)
+@rule(WARNS, Revision, on=SERVERS)
+def small_key(revision: Revision, context: RuleContext) -> Problem | None:
+    """Report primary keys that run out of numbers, and foreign keys of another type than their target.
+
+    The 32-bit key of a new table is exempt: it is what `Mapped[int]` means, and few tables get 2,147,483,647 rows. A
+    column that is added to an existing table as its key has to number rows of an unknown count.
+    """
+    keys: list[tuple[Column[Any], Kind]] = []
+    references: list[tuple[_Reference, _Reference]] = []
+    lines: list[int] = []
+    tables = context.tables.branch()
+    for operation in revision.upgrade:
+        op = operation.op
+        if isinstance(op, ops.CreateTableOp | ops.AddColumnOp | ops.CreateForeignKeyOp):
+            made = None if isinstance(op, ops.CreateForeignKeyOp) else as_table(op)
+            found = len(keys) + len(references)
+            keys += _small_keys(op, made, tables)
+            references += _of_other_types(op, made, tables)
+            lines += [operation.line] if len(keys) + len(references) > found else []
+        tables.apply(op)
+    if not lines:
+        return None
+    problems = [_running_out(keys)] if keys else []
+    problems += [_differing(references, context.facts)] if references else []
+    what, instead = zip(*problems, strict=True)
+    return Problem("; it ".join(what), "\n".join(instead), line=lines[0])
+
+
+def _small_keys(op: Any, made: Table | None, tables: KnownSchema) -> Iterator[tuple["Column[Any]", Kind]]:
+    """Yield the primary key that ``op`` creates, if the database counts it up and its integers are too small."""
     key = made.autoincrement_column if made is not None else None
-    kind = None if key is None else context.facts.kind(key.type)
-    if key is not None and kind is not None and kind.family == "integer" and kind.size < BITS_OF_A_KEY:
-        yield Problem(
-            f"makes {key.table.name}.{key.name} a {kind.size}-bit primary key; it runs out at"
-            f" {2 ** int(kind.bits) - 1:,}",
-            "use BIGINT here, in the model, and in foreign keys to it (on SQLite only INTEGER auto-increments, hence"
-            " the variant):\n"
-            f"    sa.Column({key.name!r}, sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False)",
-        )
-    for (table, name, type_), (referred, target, target_type) in _references(op, made, context):
-        kinds = [context.facts.kind(type_), context.facts.kind(target_type)]
-        if target_type is None or None in kinds or len({_comparable(each) for each in kinds if each}) == 1:
-            continue
-        spelled, spelled_target = context.facts.spelled(type_), context.facts.spelled(target_type)
-        yield Problem(
-            f"makes {table}.{name} ({spelled}) refer to {referred}.{target} ({spelled_target}); a foreign key"
-            " of another type than the column that it refers to is refused or slow",
+    kind = None if key is None else tables.facts.kind(key.type)
+    if key is None or kind is None or kind.family != "integer":
+        return
+    is_new = isinstance(op, ops.CreateTableOp) or tables.is_new(op.table_name, op.schema)
+    if kind.size < (BITS_OF_INTEGER if is_new else BITS_OF_BIGINT):
+        yield key, kind
+
+
+def _running_out(keys: list[tuple["Column[Any]", Kind]]) -> tuple[str, str]:
+    """Return what is wrong with ``keys``, and what to do instead."""
+    made = [
+        f"{key.table.name}.{key.name} a {kind.size}-bit primary key, which runs out at {2 ** int(kind.bits) - 1:,}"
+        for key, kind in keys
+    ]
+    columns = [
+        f"    sa.Column({key.name!r}, sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False)"
+        for key, _ in keys
+    ]
+    advice = (
+        "use BIGINT here, in the model, and in foreign keys to it (on SQLite only INTEGER auto-increments, hence the"
+        " variant):"
+    )
+    return f"makes {' and '.join(made)}", "\n".join([advice, *dict.fromkeys(columns)])
+
+
+def _differing(references: list[tuple[_Reference, _Reference]], facts: Facts) -> tuple[str, str]:
+    """Return what is wrong with ``references``, which differ in type from their targets, and what to do instead."""
+    made, advice = [], []
+    for (table, name, type_), (referred, target, target_type) in references:
+        assert target_type is not None
+        spelled, spelled_target = facts.spelled(type_), facts.spelled(target_type)
+        made.append(f"{table}.{name} ({spelled}) refer to {referred}.{target} ({spelled_target})")
+        advice.append(
             f"give {table}.{name} the type of {referred}.{target}, in the model too:\n"
-            + with_imports(f"    {python_type(target_type)}"),
+            + with_imports(f"    {python_type(target_type)}")
         )
+    consequence = "a foreign key of another type than the column that it refers to is refused or slow"
+    return f"makes {' and '.join(made)}; {consequence}", "\n".join(advice)
 
 
-def _references(op: Any, made: Table | None, context: RuleContext) -> Iterator[tuple[_Reference, _Reference]]:
+def _of_other_types(op: Any, made: Table | None, tables: KnownSchema) -> Iterator[tuple[_Reference, _Reference]]:
+    """Yield each column with a foreign key, and the column it refers to, if their types are known and differ."""
+    for reference, target in _references(op, made, tables):
+        kinds = [tables.facts.kind(reference[2]), tables.facts.kind(target[2])]
+        if target[2] is not None and None not in kinds and len({_comparable(each) for each in kinds if each}) > 1:
+            yield reference, target
+
+
+def _references(op: Any, made: Table | None, tables: KnownSchema) -> Iterator[tuple[_Reference, _Reference]]:
     """Yield each column with a foreign key, and the column it refers to.
 
     The type of a column is None if neither the operation, the database nor the history has the column.
     """
 
     def of(table: str, schema: str | None, column: str) -> _Reference:
-        known = context.tables.column(table, column, schema)
+        known = tables.column(table, column, schema)
         own = made.columns.get(column) if made is not None and (made.name, made.schema) == (table, schema) else None
         return table, column, known.type if known else own.type if own is not None else None
 
