@@ -17,11 +17,15 @@ from functools import cache
 from importlib.util import cache_from_source
 from pathlib import Path
 from textwrap import indent
+from typing import Any, cast
 from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from alembic.operations import Operations
+from alembic.operations.ops import ExecuteSQLOp
+from alembic.runtime.migration import MigrationContext
 from click.testing import CliRunner
 from flask import Flask, cli
 from sqlalchemy import URL, Connection, Engine, column, create_engine, inspect, make_url, text
@@ -29,6 +33,10 @@ from sqlalchemy import table as table_clause
 from sqlalchemy.dialects.postgresql.base import PGInspector
 
 from ..review.findings import Finding
+from ..review.known_schema import KnownSchema
+from ..review.recorder import Operation
+from ..review.rules import RULES, Problem, RuleContext
+from ..review.sql.translation import translate
 from .example.app import create_app
 from .example.app.extensions import db
 
@@ -329,6 +337,31 @@ def found(findings: list[Finding], code: str) -> list[Finding]:
 def levels(findings: list[Finding], code: str) -> list[str]:
     """Return the levels of the findings of one rule."""
     return [finding.level.value for finding in found(findings, code)]
+
+
+def operations_of(script: str, dialect: str, **names: object) -> list[Operation]:
+    """Return the operations of lines of a script, which may use ``names``; those of SQL are translated."""
+    op = Operations(MigrationContext.configure(dialect_name=dialect))
+    with patch.object(op, "invoke") as invoke:
+        exec(script, {"op": op, "sa": sa, **names})
+    operations = []
+    for call in invoke.call_args_list:
+        (each,) = call.args
+        if isinstance(each, ExecuteSQLOp):
+            translated = translate(each, dialect)
+            operations += [Operation(of.op, 1, statement=of.statement, requests=of.requests) for of in translated]
+        else:
+            operations.append(Operation(each, 1))
+    return operations
+
+
+def problems(code: str, operation: Operation, tables: KnownSchema) -> list[Problem]:
+    """Return what one rule reports of an operation in an upgrade of ``tables``."""
+    rule = RULES[code]
+    if not isinstance(operation.op, rule.classes):
+        return []
+    found = rule.find(operation.op, RuleContext(cast(Any, None), "upgrade", operation, tables))
+    return [found] if isinstance(found, Problem) else list(found or ())
 
 
 def execute(*statements: str) -> None:
