@@ -60,9 +60,21 @@ def backend(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def shared() -> Iterator[str]:
+    """Yield the URL of a PostgreSQL database for all tests of rules: one for each takes longer than the tests."""
+    with empty_database("postgresql", Path()) as url:
+        yield url
+
+
 @pytest.fixture
-def database(backend: str, tmp_path: Path) -> Iterator[str]:
-    """Yield the URL of an empty database of this test's own."""
+def database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the URL of an empty database that only this test uses at the time."""
+    if backend == "postgresql" and "test_rules" in request.module.__name__:
+        url: str = request.getfixturevalue("shared")
+        run_on_server(make_url(url), "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        yield url
+        return
     with empty_database(backend, tmp_path) as url:
         yield url
 
