@@ -39,7 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "targets": "",
 }
 # `-x` also takes the answers to the questions of `flask db migrate`.
-ANSWERS = ("rename", "default", "drop")
+ANSWERS = ("rename", "default", "drop", "safe")
 
 
 class UnknownSettingError(MigrationError):

@@ -14,6 +14,7 @@ from ..database import Database
 from ..internals import copy_column
 from ..review.known_schema import KnownSchema, Name
 from ..settings import settings
+from .acknowledgements import acknowledge, ask_why, begin_reasons
 from .backfills import fill_existing_rows
 from .check_constraints import drop_checks_first, refuse_renames
 from .enum_types import create_and_drop_enums
@@ -38,6 +39,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     if an answer passed with -x cannot be used, or if a target cannot rename a column because a CHECK names it.
     """
     assert context.connection is not None
+    begin_reasons()
     (upgrade,), targets = script.upgrade_ops_list, _targets(context)
     renames = find_renames(context, upgrade, targets[0])
     _drop_in_order(upgrade)
@@ -141,11 +143,14 @@ def _keep_unknown_tables(upgrade: ops.UpgradeOps) -> None:
     wanted = set(given("drop"))
     for name in wanted - dropped:
         raise wrong_answer("drop", name, f"the database has no table {name}, or a model still defines it", dropped)
-    kept = [
-        name
-        for name in sorted(dropped - wanted)
-        if not confirm(f"No model defines table {name}. Drop it and all its rows?")
-    ]
+    kept = []
+    for name in sorted(dropped):
+        if name in wanted:
+            acknowledge("drop-table", "")
+        elif confirm(f"No model defines table {name}. Drop it and all its rows?"):
+            ask_why("drop-table")
+        else:
+            kept.append(name)
     upgrade.ops[:] = [op for op in upgrade.ops if _table(op) not in kept]
     for name in kept:
         log.info(

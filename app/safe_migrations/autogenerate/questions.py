@@ -1,5 +1,6 @@
 """Questions of `flask db migrate` about changed models, and their answers: typed on the terminal, or passed with -x."""
 
+import shlex
 import sys
 from collections.abc import Iterable
 
@@ -12,6 +13,7 @@ FORMS = {
     "rename": ("rename=user.username:login", "rename=TABLE.OLD:NEW for a column, or rename=OLD:NEW for a table"),
     "default": ("default=user.age:0", "default=TABLE.COLUMN:VALUE"),
     "drop": ("drop=pet", "drop=TABLE"),
+    "safe": ("safe=drop-table:unused since May", "safe=CODE:REASON"),
 }
 
 
@@ -49,10 +51,8 @@ def given_pairs(name: str) -> dict[str, str]:
 
 def wrong_answer(name: str, value: str, why: str, fitting: Iterable[str] = ()) -> MigrationError:
     """Return the MigrationError for `-x name=value`, which cannot be used; ``fitting`` lists values that can."""
-    values = list(fitting)
-    lines = [f'flask db -x {name}={each} migrate -m "..."' for each in values] or [
-        f'flask db -x {FORMS[name][0]} migrate -m "..."'
-    ]
+    values = [f"{name}={each}" for each in fitting]
+    lines = [f'flask db -x {shlex.quote(each)} migrate -m "..."' for each in values or [FORMS[name][0]]]
     return MigrationError(
         f"-x {name}={value} cannot be used: {why}.",
         "use one of these (no script was written):"

@@ -20,7 +20,8 @@ from ..review.rules.possible_renames import (
     rename_column_sql,
     tables_fit,
 )
-from .questions import confirm, given_pairs, wrong_answer
+from .acknowledgements import acknowledge, ask_why
+from .questions import confirm, given_pairs, has_terminal, wrong_answer
 from .renamed_inspector import Renames, Scope, differences
 from .rendering import Directions, Lines, PerDialect, table_changes
 
@@ -39,6 +40,24 @@ class Candidate:
     likely: bool
     likeness: tuple[float, ...]
 
+    @property
+    def code(self) -> str:
+        """Return the code of the rule that finds this rename in a script."""
+        return "rename-table" if len(self.scope) == 1 else "rename-column"
+
+    def is_confirmed(self) -> bool:
+        """Ask on the terminal whether this is a rename, if that is likely; return False without a terminal.
+
+        The answer acknowledges what the review finds in the script: a rename, or two names that only look like one.
+        """
+        if not (self.likely and has_terminal()):
+            return False
+        if confirm(self.question):
+            ask_why(self.code)
+            return True
+        acknowledge("possible-rename", "not a rename")
+        return False
+
 
 def find_renames(context: MigrationContext, upgrade: ops.UpgradeOps, facts: Facts) -> Renames:
     """Return the renames that the user passes with -x or confirms, and leave only other differences in ``upgrade``.
@@ -53,8 +72,11 @@ def find_renames(context: MigrationContext, upgrade: ops.UpgradeOps, facts: Fact
         fitting += [f"{each.names[-1]}:{each.new}" for each in found if each.likely]
         answered = [each for each in found if any(given.get(name) == each.new for name in each.names)]
         for each in [*answered, *found]:
-            is_free = renames.is_free(each.scope, each.old, each.new)
-            if is_free and (each in answered or (each.likely and confirm(each.question))):
+            if not renames.is_free(each.scope, each.old, each.new):
+                continue
+            if each in answered:
+                acknowledge(each.code, "")
+            if each in answered or each.is_confirmed():
                 renames.names.setdefault(each.scope, {})[each.old] = each.new
                 used |= {(name, each.new) for name in each.names}
         if renames:

@@ -103,7 +103,7 @@ def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
 def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``generate``, but if it writes a script by autogenerate, review the pending revisions after it.
 
-    The new script is among them. The findings are printed on stderr.
+    The new script is among them, and gets the reasons that the user gave. The findings are printed on stderr.
     """
 
     @wraps(generate)
@@ -111,10 +111,11 @@ def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
         directory = options.get("directory") or g.get("directory") or current_app.extensions["migrate"].directory
         before = set(Path(directory).glob("versions/*.py"))
         result = generate(**options)
-        if options.get("autogenerate", True) and set(Path(directory).glob("versions/*.py")) - before:
-            from .review import print_findings
+        written = set(Path(directory).glob("versions/*.py")) - before
+        if options.get("autogenerate", True) and written:
+            from .review import review_new
 
-            print_findings(config_of(options.get("directory"), options.get("x_arg")))
+            review_new(config_of(options.get("directory"), options.get("x_arg")), written)
         return result
 
     return run

@@ -1,5 +1,8 @@
 """`flask db review`, which chooses revisions and databases, and prints what the rules find in them."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import click
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -7,6 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ..adapters import product_and_version
 from ..adapters.products import facts_of
+from ..autogenerate.acknowledgements import reasons, write_reasons
+from ..console import log_on_stderr
 from ..errors import LoginError, MigrationError
 from ..plan import upgrades
 from ..remedies import several_heads
@@ -61,12 +66,18 @@ def _passes(config: Config, revisions: str, whole: bool, targets: str, form: str
     return not any(finding.stops for finding in findings)
 
 
-def print_findings(config: Config) -> None:
-    """Review the pending revisions, and print the findings on stderr. Do nothing if MIGRATION_REVIEW is off."""
+def review_new(config: Config, scripts: Iterable[Path]) -> None:
+    """Review the pending revisions, and write into the new ``scripts`` why the user said that they are safe.
+
+    Print the findings on stderr, unless MIGRATION_REVIEW is off.
+    """
     using = settings_of(config)
-    if using.review == "off":
+    if using.review == "off" and not reasons():
         return
-    if findings := _reviewed(config, ScriptDirectory.from_config(config), "", whole=False, targets=""):
+    findings = _reviewed(config, ScriptDirectory.from_config(config), "", whole=False, targets="")
+    with log_on_stderr():
+        findings = write_reasons(findings, scripts)
+    if findings and using.review != "off":
         findings = as_configured(findings, using.online)
         click.echo(f"{as_text(findings)}\n\n{closing(findings)}", err=True)
 

@@ -1,5 +1,6 @@
 """The questions of `flask db migrate`: which pairs they are about, and what their answers write into the scripts."""
 
+import ast
 import os
 import pty
 import re
@@ -111,7 +112,7 @@ def test_most_similar_names_first(toys: Project) -> None:
         TOY.replace("name:", "name_text:").replace("code:", "code_text:"),
         pools.replace("Worker", "Work"),
     )
-    asks = asked(toys, "y\ny\ny\n")
+    asks = asked(toys, "y\n\ny\n\ny\n\n")
     assert [
         ("worker_pool_queue", "work_pool_queue"),
         ("worker_pool", "work_pool"),
@@ -205,3 +206,123 @@ def test_placeholders(project: Project, database: str, reason: str) -> None:
     assert (1, True) == (done.returncode, said in done.stderr), done.stderr
     done = project.db("rehearse")
     assert (1, True) == (done.returncode, said in done.stdout), done.stdout
+
+
+ROWS = (
+    "INSERT INTO {user} (id, username, email) VALUES (1, 'ann', 'a@b')",
+    "INSERT INTO toy (id, name, code, size) VALUES (1, 'ball', 'b', 3)",
+)
+RENAMED = TOY.replace("name:", "title:")
+
+
+def last_script(project: Project) -> str:
+    """Return the text of the newest script."""
+    return project.scripts()[-1].read_text(encoding="utf-8")
+
+
+def assured(project: Project) -> str:
+    """Return the line of safety_assured in the newest script, which is below the other names at its top."""
+    return "\n".join(re.findall(r"(?<=^depends_on = None\n)safety_assured = .*", last_script(project), re.MULTILINE))
+
+
+@on_sqlite
+def test_yes_asks_why(toys: Project, database: str) -> None:
+    """Yes to a rename or a drop asks for the reason, writes it into the script, and the upgrade asks no more."""
+    write(database, *ROWS, "CREATE TABLE comment (id INTEGER NOT NULL PRIMARY KEY)", "INSERT INTO comment VALUES (1)")
+    models(toys, RENAMED)
+    stderr = asked(toys, "y\nonly old code wrote it\ny\nwhy it is safe\nunused since May, «so»\n")
+    assert 3 == stderr.count("Why is it safe? (Enter to decide later): ")
+    assert "Error: 'why it is safe' is a placeholder, not a reason." in stderr
+    assert 'safety_assured = {"rename-column": "only old code wrote it", "drop-table": "unused since May, «so»"}' == (
+        assured(toys)
+    )
+    toys.ok("upgrade", MIGRATION_REVIEW="enforce")
+
+
+@on_sqlite
+def test_no_silences_possible_rename(toys: Project, database: str) -> None:
+    """No to a rename acknowledges that the two only look like one; that the column is dropped still has to be said."""
+    write(database, *ROWS)
+    models(toys, RENAMED.replace("title: Mapped[str]", "title: Mapped[str | None]"))
+    asked(toys, "n\nn\n")
+    assert 'safety_assured = {"possible-rename": "not a rename"}' == assured(toys)
+    stderr = toys.db("upgrade", MIGRATION_REVIEW="enforce").stderr
+    assert "(drop-column)" in stderr
+    assert "(possible-rename)" not in stderr
+
+
+@on_sqlite
+def test_deciding_later(toys: Project, database: str) -> None:
+    """Without a reason nothing is acknowledged, nor if one of two drops has none: a code covers both."""
+    write(database, "CREATE TABLE comment (id INTEGER)", "CREATE TABLE note (id INTEGER)")
+    for answers, options in (
+        ("y\n\ny\n\n", ()),
+        ("y\nunused\ny\n\n", ()),
+        ("y\nunused\n", ("-x", "drop=note")),
+    ):
+        asked(toys, answers, *options)
+        assert 2 == last_script(toys).partition("def downgrade")[0].count("op.drop_table(")
+        assert "safety_assured" not in last_script(toys)
+        toys.scripts()[-1].unlink()
+    asked(toys, "y\nunused\ny\nempty\n")
+    assert 'safety_assured = {"drop-table": "unused; empty"}' == assured(toys)
+    toys.scripts()[-1].unlink()
+    stderr = asked(toys, "y\ny\n", "-x", "safe=drop-table:not ours")
+    assert "Why" not in stderr
+    assert 'safety_assured = {"drop-table": "not ours"}' == assured(toys)
+
+
+def test_reasons_without_a_terminal(toys: Project, database: str) -> None:
+    """-x safe=CODE:REASON, once for each code, writes them, and the upgrade runs on a database with rows."""
+    write(database, *ROWS, "CREATE TABLE comment (id INTEGER NOT NULL PRIMARY KEY)", "INSERT INTO comment VALUES (1)")
+    models(toys, RENAMED.replace("Toy", "Tool"))
+    reasons = (
+        "safe=drop-table:unused since May",
+        "safe=rename-table:a: b",
+        "safe=rename-column:\"it\" is 'new'",
+        "safe=drop-column:none",
+    )
+    answers = ("rename=toy:tool", "rename=tool.name:title", "drop=comment", *reasons)
+    said = toys.ok(*(part for answer in answers for part in ("-x", answer)), "migrate", MIGRATION_REVIEW="enforce")
+    assert {"drop-table": "unused since May", "rename-table": "a: b", "rename-column": "\"it\" is 'new'"} == (
+        ast.literal_eval(assured(toys).partition(" = ")[2])
+    )
+    assert "Nothing in the new scripts has the code drop-column, so this reason is not written: none" in said
+    toys.ok("upgrade", MIGRATION_REVIEW="enforce")
+
+
+@on_sqlite
+def test_reasons_in_scripts_of_another_template(toys: Project, database: str) -> None:
+    """A reason stands below the names at the top in any template, and a long one on a line of its own."""
+    write(database, "CREATE TABLE comment (id INTEGER)")
+    template = (toys.path / "migrations" / "script.py.mako").read_text()
+    template = template.replace(
+        "down_revision = ${repr(down_revision)}", "down_revision: str = (\n    ${repr(down_revision)}\n)"
+    )
+    template = template.replace("branch_labels = ${repr(branch_labels)}\ndepends_on = ${repr(depends_on)}\n", "\n")
+    toys.write("migrations/script.py.mako", template)
+    reason = "a reason that goes on " * 5
+    toys.ok("-x", "drop=comment", "-x", f"safe=drop-table:{reason}", "migrate")
+    expected = f')\nsafety_assured = {{\n    "drop-table": "{reason}",\n}}\n\n'
+    assert expected in last_script(toys)
+    toys.ok("upgrade", MIGRATION_REVIEW="enforce")
+
+
+@pytest.mark.parametrize(
+    ("answer", "why", "line"),
+    [
+        ("drop-tabel:unused", "no rule has the code 'drop-tabel'", "safe=drop-table:unused"),
+        ("drop-table: ", "the reason is missing", "'safe=drop-table:unused since May'"),
+        ("drop-table:...", "'...' is a placeholder, not a reason", "'safe=drop-table:unused since May'"),
+        ("drop-table", "write it as safe=CODE:REASON", "'safe=drop-table:unused since May'"),
+    ],
+)
+@on_sqlite
+def test_wrong_reasons(toys: Project, database: str, answer: str, why: str, line: str) -> None:
+    """An unknown code or an empty reason is an error with lines to paste, and no script is written."""
+    write(database, "CREATE TABLE comment (id INTEGER)")
+    scripts = toys.scripts()
+    done = toys.db("-x", "drop=comment", "-x", f"safe={answer}", "migrate")
+    assert (1, scripts) == (done.returncode, toys.scripts())
+    assert f"Error: -x safe={answer} cannot be used: {why}.\nFix: " in done.stderr
+    assert f'    flask db -x {line} migrate -m "..."\n' in done.stderr

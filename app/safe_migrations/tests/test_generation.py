@@ -682,7 +682,7 @@ def test_unknown_tables_on_a_terminal(pets: Project) -> None:
     done = asked(pets, "\n")
     assert "No model defines table toy. Drop it and all its rows? [y/N]" in done.stderr
     assert "Keeping table toy" in done.stderr
-    asked(pets, "y\n")
+    asked(pets, "y\n\n")
     assert "op.drop_table('toy')" in pets.scripts()[-1].read_text()
 
 

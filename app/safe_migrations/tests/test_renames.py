@@ -383,7 +383,7 @@ def test_questions(pets: Project, database: str, rows: Callable[[str], list[Any]
     after = BEFORE.replace("nick:", "nickname:").replace("Toy(", "Toys(")
     extra = "    remark: Mapped[str | None] = mapped_column(String(40))\n"
     models(pets, USER, after.replace("    age:", extra + "    age:"))
-    done = asked(pets, "y\ny\n")
+    done = asked(pets, "y\n\ny\n\n")
     assert ["Was toy renamed to toys?", "Was pet.nick renamed to pet.nickname?"] == questions(done.stderr)
     assert "Was" not in done.stdout
     pets.ok("upgrade")
