@@ -114,6 +114,17 @@ def project(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
 
 
 @pytest.fixture
+def reviewed(project: Project) -> Project:
+    """Return a copy of the example at a revision r0, with a row in user, and with reviews turned on."""
+    user = "user = sa.table('user', sa.column('id'), sa.column('username'), sa.column('email'))"
+    alice = "op.bulk_insert(user, [{'id': 1, 'username': 'alice', 'email': 'a@b'}])"
+    project.write(*revision("r0", FIRST, f"{user}\n{alice}"))
+    project.ok("upgrade")
+    project.environ["MIGRATION_REVIEW"] = "enforce"
+    return project
+
+
+@pytest.fixture
 def app_on(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Flask]]:
     """Return a function that makes an app with the scripts of ``project`` on the database at a URL."""
     monkeypatch.setattr(migrate, "directory", str(project.path / "migrations"))

@@ -194,8 +194,15 @@ class Project:
 
     def ok(self, *args: str, **environ: str) -> str:
         """Return what ``flask db ARGS`` prints on stdout and stderr; fail the test if its exit status is not 0."""
+        return self._ended_with(0, *args, **environ)
+
+    def fails(self, *args: str, **environ: str) -> str:
+        """Return what ``flask db ARGS`` prints on stdout and stderr; fail the test if its exit status is not 1."""
+        return self._ended_with(1, *args, **environ)
+
+    def _ended_with(self, status: int, *args: str, **environ: str) -> str:
         done = self.db(*args, **environ)
-        if done.returncode:
+        if done.returncode != status:
             pytest.fail(f"flask db {' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 

@@ -4,27 +4,14 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
-from .support import FIRST, Project, revision
+from .support import Project, revision
 
 DROP = "with op.batch_alter_table('user') as batch:\n    batch.drop_column('email')"
 RENAME = "op.rename_table('user', 'person')"
 WARN = "op.execute('CALL tidy()')"
-USER = "user = sa.table('user', sa.column('id'), sa.column('username'), sa.column('email'))\n"
-ALICE = USER + "op.bulk_insert(user, [{'id': 1, 'username': 'alice', 'email': 'a@b'}])"
 NO_WAY_BACK = "raise NotImplementedError"
 ASSURED = 'safety_assured = {"drop-column": "nobody reads it"}'
 ONCE = "to run once without: flask db -x review=warn upgrade"
-
-
-@pytest.fixture
-def reviewed(project: Project) -> Project:
-    """A project at a revision with a row in user, and reviews turned on."""
-    project.write(*revision("r0", FIRST, ALICE))
-    project.ok("upgrade")
-    project.environ["MIGRATION_REVIEW"] = "enforce"
-    return project
 
 
 def test_blocking_first(reviewed: Project) -> None:
