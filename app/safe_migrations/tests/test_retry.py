@@ -1,24 +1,25 @@
-"""Nobody waits long behind a step that waits for a lock."""
+"""A step that waits for a lock lets other sessions through."""
 
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from ..retry import RetryPolicy
-from .support import FIRST, SERVERS, Project, revision
+from .support import FIRST, Project, is_waiting, on_postgresql, on_servers, on_sqlite, revision
 
 USERS = "SELECT name FROM people"
-HELD, TIME_OUT = 6.0, 1.0
+LIMIT = 2  # seconds
+LIMITED = {"mysql": f"SET lock_wait_timeout = {LIMIT}", "postgresql": f"SET lock_timeout = '{LIMIT}s'"}
 
 
 @pytest.fixture
 def project(project: Project, database: str) -> Project:
-    """A copy of the project on a database whose next revision alters the table people."""
+    """Return a copy of the project on a database whose next revision alters the table people."""
     project.environ["DATABASE_URL"] = database
     people = "op.create_table('people', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.Text()))"
     project.write(*revision("p1", FIRST, people))
@@ -29,78 +30,70 @@ def project(project: Project, database: str) -> Project:
 
 
 @pytest.fixture
-def engine(project: Project, database: str) -> Iterator[Engine]:
-    """Connects anew each time."""
+def engine(database: str) -> Iterator[Engine]:
+    """Yield an engine that connects anew each time."""
     engine = create_engine(database, poolclass=NullPool)
     yield engine
     engine.dispose()
 
 
-def longest_wait(engine: Engine, run: Callable[[], object]) -> float:
-    """Seconds that the slowest reader waited while a transaction held the table for HELD seconds and ``run()`` ran."""
-    waits = [0.0]
-    stop = threading.Event()
-
-    def hold() -> None:
-        with engine.connect() as connection:
-            connection.execute(text(USERS)).all()
-            time.sleep(HELD)
-
-    def read() -> None:
-        while not stop.is_set():
-            begin = time.monotonic()
-            with engine.connect() as connection:
-                connection.execute(text(USERS)).all()
-            waits.append(time.monotonic() - begin)
+def stalls(engine: Engine, seconds: float) -> bool:
+    """Read the table again and again for ``seconds``; return True as soon as a reader has waited for LIMIT seconds."""
+    end = time.monotonic() + seconds
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as reader:
+        reader.execute(text(LIMITED[engine.dialect.name]))
+        while time.monotonic() < end:
+            try:
+                reader.execute(text(USERS)).all()
+            except OperationalError:
+                return True
             time.sleep(0.05)
-
-    threads = [threading.Thread(target=hold), threading.Thread(target=read)]
-    for thread in threads:
-        thread.start()
-        time.sleep(0.2)
-    run()
-    stop.set()
-    for thread in threads:
-        thread.join()
-    return max(waits)
+    return False
 
 
-@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+@on_servers
 def test_readers_do_not_stall(project: Project, engine: Engine) -> None:
     """While a transaction holds the table, others wait for a time-out at most, and the upgrade succeeds after it."""
-
-    def run() -> None:
-        done = project.ok("-x", f"lock_timeout={TIME_OUT}", "upgrade")
-        assert "Another session holds a lock; trying again in " in done
-
-    assert longest_wait(engine, run) < TIME_OUT + 0.5
+    with engine.connect() as holder:
+        holder.execute(text(USERS)).all()
+        with project.start("flask", "db", "-x", "lock_timeout=1", "upgrade") as upgrade:
+            assert upgrade.stderr is not None
+            assert any("Another session holds a lock; trying again in " in line for line in upgrade.stderr)
+            assert not stalls(engine, LIMIT + 1)
+            holder.rollback()
+            assert 0 == upgrade.wait()
     assert "a1 (head)" in project.ok("current")
 
 
-@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+@on_servers
 def test_readers_stall_on_stock(project: Project, engine: Engine) -> None:
     """The damage: on stock they wait for as long as the transaction lasts."""
     project.make_stock()
-    assert longest_wait(engine, lambda: project.ok("upgrade")) > HELD / 2
+    with engine.connect() as holder:
+        holder.execute(text(USERS)).all()
+        with project.start("flask", "db", "upgrade") as upgrade:
+            assert stalls(engine, 30)
+            holder.rollback()
+            assert 0 == upgrade.wait()
 
 
-@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+@on_servers
 def test_giving_up(project: Project, engine: Engine) -> None:
     """After the last try the message names the session that holds the lock, and the line that ends it."""
     with engine.connect() as connection:
         connection.execute(text(USERS)).all()
-        done = project.db("-x", "lock_timeout=1", "-x", "lock_retries=2", "upgrade")
-    assert (1, True) == (done.returncode, "gave up after 2 tries of 1 seconds" in done.stderr)
+        done = project.db("-x", "lock_timeout=0.2", "-x", "lock_retries=2", "upgrade")
+    assert (1, True) == (done.returncode, "gave up after 2 tries of 0.2 seconds" in done.stderr)
     assert "(session " in done.stderr
     assert ("KILL " in done.stderr) or ("pg_terminate_backend(" in done.stderr)
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_writer_is_waited_for(project: Project, engine: Engine) -> None:
     """SQLite has one writer: the run waits for it, and tries again."""
     with engine.connect() as connection:
         connection.execute(text("BEGIN IMMEDIATE"))
-        with project.start("flask", "db", "-x", "lock_timeout=0.5", "upgrade") as process:
+        with project.start("flask", "db", "-x", "lock_timeout=0.1", "upgrade") as process:
             assert process.stderr is not None
             told = iter(process.stderr)
             assert any("Another session holds a lock; trying again in " in line for line in told)
@@ -117,19 +110,19 @@ def test_pauses() -> None:
     assert 8 <= pauses[-1] <= 12
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@on_postgresql
 def test_giving_up_after_an_autocommit_block(project: Project, engine: Engine) -> None:
     """A revision that has committed a part is tried once; the message says so, and that this part remains."""
     block = "with op.get_context().autocommit_block():\n    op.execute('CREATE TABLE inside ()')\n"
     project.write(*revision("a1", "p1", f"{block}op.add_column('people', sa.Column('age', sa.Integer()))"))
     with engine.connect() as connection:
         connection.execute(text(USERS)).all()
-        done = project.db("-x", "lock_timeout=1", "upgrade")
-    assert (1, True) == (done.returncode, "gave up after 1 try of 1 seconds" in done.stderr)
+        done = project.db("-x", "lock_timeout=0.2", "upgrade")
+    assert (1, True) == (done.returncode, "gave up after 1 try of 0.2 seconds" in done.stderr)
     assert "up to the end of its autocommit block were committed and remain.\n" in done.stderr
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 @pytest.mark.parametrize("command", ["upgrade p1", "downgrade base", "stamp base", "stamp --purge base"])
 def test_command_to_run_again(project: Project, engine: Engine, command: str) -> None:
     """If the session that holds the lock is unknown, the message says to run the same command again later."""
@@ -138,12 +131,11 @@ def test_command_to_run_again(project: Project, engine: Engine, command: str) ->
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         done = project.db("-x", "lock_timeout=0.1", "-x", "lock_retries=1", *command.split())
-    assert (1, True) == (done.returncode, f"Fix: try again later:\n    flask db {command}\n" in done.stderr), (
-        done.stderr
-    )
+    message = f"Fix: try again later:\n    flask db {command}\n"
+    assert (1, True) == (done.returncode, message in done.stderr), done.stderr
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@on_postgresql
 def test_concurrent_index_waits(project: Project, engine: Engine) -> None:
     """In an autocommit block nothing is cut off, and nothing that it committed is run again: the index is valid."""
     block = "op.create_table('before', sa.Column('id', sa.Integer()))\nwith op.get_context().autocommit_block():\n"
@@ -152,8 +144,8 @@ def test_concurrent_index_waits(project: Project, engine: Engine) -> None:
     project.ok("upgrade", "a1")
     with engine.connect() as connection:
         connection.execute(text("INSERT INTO people (name) VALUES ('Rex')"))
-        threading.Timer(4, connection.commit).start()
-        project.ok("-x", "lock_timeout=1", "upgrade")
+        threading.Timer(1.5, connection.commit).start()
+        project.ok("-x", "lock_timeout=0.2", "upgrade")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass"))
 
@@ -165,10 +157,12 @@ db.session.commit()"""
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
-def test_another_connection(project: Project) -> None:
+def test_another_connection(project: Project, backend: str) -> None:
     """A script that waits on another connection for what its own revision holds is ended, with what to do."""
+    if backend == "sqlite":
+        project.environ["DATABASE_URL"] += "?timeout=0.2"
     project.write(*revision("b1", "a1", OTHER))
-    done = project.db("-x", "lock_timeout=1", "upgrade")
+    done = project.db("-x", "lock_timeout=0.2", "upgrade")
     assert 1 == done.returncode
     assert (
         "on a second connection (such as db.session) the script waited too long for a lock that the revision's own"
@@ -179,17 +173,18 @@ def test_another_connection(project: Project) -> None:
     assert "b1" not in project.ok("current")
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@on_postgresql
 def test_another_connection_on_stock(project: Project, engine: Engine) -> None:
-    """The damage: on stock it waits for ever, and everybody behind it."""
+    """The damage: on stock it waits for ever, and so do all others behind it."""
     project.make_stock()
     project.write(*revision("b1", "a1", OTHER))
     with project.start("flask", "db", "upgrade") as process:
+        while not is_waiting(engine) and process.poll() is None:
+            time.sleep(0.05)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=8)
+            process.wait(timeout=2)  # the server looks for deadlocks after one second
         with engine.connect() as connection:
             connection.execute(text("SET lock_timeout = 500"))
             with pytest.raises(OperationalError):
                 connection.execute(text(USERS))
         process.kill()
-        process.communicate()
