@@ -4,23 +4,8 @@ import io
 
 import flask_migrate
 import pytest
+import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    Connection,
-    Engine,
-    Enum,
-    ForeignKey,
-    Inspector,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    inspect,
-)
 
 from .. import internals
 from ..adapters.dialects import dialect_of
@@ -37,16 +22,16 @@ def test_inspects() -> None:
 
     internals.inspects(Subject, Found)
     subject = Subject()
-    found: Found = inspect(subject)
+    found: Found = sa.inspect(subject)
     assert (Found, subject) == (type(found), found.subject)
 
 
 def test_copy_column() -> None:
     """The copy has the foreign keys, and the column itself stays in no table."""
-    column = Column("owner_id", Integer, ForeignKey("user.id"))
+    column = sa.Column("owner_id", sa.Integer, sa.ForeignKey("user.id"))
     for _ in range(2):
         copied = internals.copy_column(column)
-        Table("pet", MetaData(), copied)
+        sa.Table("pet", sa.MetaData(), copied)
         assert 1 == len(copied.foreign_keys)
         assert column not in copied.table.columns.values()
 
@@ -76,13 +61,13 @@ def test_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_variants_of() -> None:
     """The types that with_variant() added, by dialect."""
-    text = Text()
-    assert {"mysql": text} == internals.variants_of(String(9).with_variant(text, "mysql"))
+    text = sa.Text()
+    assert {"mysql": text} == internals.variants_of(sa.String(9).with_variant(text, "mysql"))
 
 
 def test_before_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     """The listener is called once for each way to get a connection, and can refuse it; the pool stays as it is."""
-    monkeypatch.setattr(Engine, "raw_connection", Engine.raw_connection)  # it is as before after the test
+    monkeypatch.setattr(sa.Engine, "raw_connection", sa.Engine.raw_connection)  # it is as before after the test
     calls: list[str] = []
 
     def listener() -> None:
@@ -91,7 +76,7 @@ def test_before_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
             raise LookupError
 
     internals.before_checkout(listener)
-    engine = create_engine("sqlite://")
+    engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE pet (id INTEGER)")
     engine.raw_connection().close()
@@ -100,14 +85,14 @@ def test_before_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(LookupError):
             refused()
     calls.clear()
-    assert ["pet"] == inspect(engine).get_table_names()
+    assert ["pet"] == sa.inspect(engine).get_table_names()
 
 
 def test_is_created() -> None:
     """The CHECK of an Enum is created where the database has no enums; any other CHECK is created everywhere."""
-    kind = Enum("a", "b", name="kind", create_constraint=True)
-    table = Table("pet", MetaData(), Column("kind", kind), CheckConstraint("kind > 'a'", name="own"))
-    checks = {str(each.name): each for each in table.constraints if isinstance(each, CheckConstraint)}
+    kind = sa.Enum("a", "b", name="kind", create_constraint=True)
+    table = sa.Table("pet", sa.MetaData(), sa.Column("kind", kind), sa.CheckConstraint("kind > 'a'", name="own"))
+    checks = {str(each.name): each for each in table.constraints if isinstance(each, sa.CheckConstraint)}
     for dialect, created in (("sqlite", True), ("mysql", False), ("postgresql", False)):
         assert created == internals.is_created(checks["kind"], dialect_of(dialect))
         assert internals.is_created(checks["own"], dialect_of(dialect))
@@ -116,10 +101,10 @@ def test_is_created() -> None:
 def test_initialize() -> None:
     """An instance of a subclass of Inspector reads the database."""
 
-    class Own(Inspector):
-        def __init__(self, connection: Connection) -> None:
+    class Own(sa.Inspector):
+        def __init__(self, connection: sa.Connection) -> None:
             internals.initialize(self, connection)
 
-    with create_engine("sqlite://").connect() as connection:
+    with sa.create_engine("sqlite://").connect() as connection:
         connection.exec_driver_sql("CREATE TABLE pet (id INTEGER)")
         assert ["pet"] == Own(connection).get_table_names()
