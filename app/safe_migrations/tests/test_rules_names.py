@@ -1,13 +1,15 @@
-"""Rules about names of constraints: they tell what becomes of each in the database, through the project's env.py."""
+"""Rules about names: they tell what becomes of each in the database, through the project's env.py."""
 
 from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
 from flask_migrate import downgrade, upgrade
+from sqlalchemy.exc import DBAPIError
 
+from ..adapters.products import FACTS
 from .example.app.extensions import db
-from .support import FIRST, Project, Review, ReviewOn, found
+from .support import FIRST, Operating, Project, Review, ReviewOn, found, on_mysql, on_postgresql, on_sqlite
 
 TABLE = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), {})"
 IN_BATCH = "with op.batch_alter_table('child') as batch_op:\n    batch_op."
@@ -105,6 +107,7 @@ def test_unnamed_without_convention(review: Review, monkeypatch: pytest.MonkeyPa
     } == {finding.instead for finding in found(review(script, "postgresql"), "unnamed-constraint")}
 
 
+@on_sqlite
 @pytest.mark.parametrize("kind", ["unique", "foreignkey", "check"])
 @pytest.mark.parametrize("batch", [False, True])
 def test_unnamed_drop(
@@ -132,18 +135,19 @@ def test_unnamed_drop(
     assert [] != attempt(downgrade, revision=FIRST)
 
 
-def test_drop_of_primary_key(review: Review) -> None:
+PRIMARY_KEY = "op.drop_constraint(None, 'user', type_='primary')"
+
+
+@pytest.mark.parametrize(
+    ("product", "convention", "count"), [("postgresql", True, 0), ("postgresql", False, 1), ("mysql", False, 0)]
+)
+def test_drop_of_primary_key(
+    review: Review, monkeypatch: pytest.MonkeyPatch, product: str, convention: bool, count: int
+) -> None:
     """The naming convention names it by its table alone; MySQL and MariaDB need no name."""
-    drop = "op.drop_constraint(None, 'user', type_='primary')"
-    assert [] == found(review(drop, "postgresql"), "unnamed-drop")
-
-
-def test_drop_of_primary_key_without_convention(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the convention, it is by the database."""
-    monkeypatch.setattr(db.metadata, "naming_convention", {})
-    drop = "op.drop_constraint(None, 'user', type_='primary')"
-    assert 1 == len(found(review(drop, "postgresql"), "unnamed-drop"))
-    assert [] == found(review(drop, "mysql"), "unnamed-drop")
+    if not convention:
+        monkeypatch.setattr(db.metadata, "naming_convention", {})
+    assert count == len(found(review(PRIMARY_KEY, product), "unnamed-drop"))
 
 
 def test_unnamed_index(review: Review) -> None:
@@ -153,9 +157,68 @@ def test_unnamed_index(review: Review) -> None:
     assert finding.instead.endswith(":\n    op.drop_index('...', table_name='user')")
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@on_postgresql
 def test_drop_of_primary_key_runs(review_on: ReviewOn, attempt: Callable[..., list[str]]) -> None:
     """PostgreSQL drops the one that the convention has named."""
     script = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
     assert [] == found(review_on(f"{script}op.drop_constraint(None, 'pet', type_='primary')"), "unnamed-drop")
     assert [] == attempt(upgrade)
+
+
+LONG = "x" * 65
+
+
+@pytest.mark.parametrize("product", FACTS)
+@pytest.mark.parametrize(
+    "up",
+    [
+        f"op.create_table('{LONG}', sa.Column('id', sa.Integer()))",
+        f"op.create_table('pet', sa.Column('{LONG}', sa.Integer()))",
+        f"op.create_table('pet', sa.Column('id', sa.Integer()), sa.UniqueConstraint('id', name='{LONG}'))",
+        f"op.rename_table('user', '{LONG}')",
+        f"op.alter_column('user', 'email', new_column_name='{LONG}')",
+        f"op.create_index('{LONG}', 'user', ['email'])",
+        f"op.create_check_constraint('{LONG}', 'user', 'id > 0')",
+        f"with op.batch_alter_table('user') as batch_op:\n    batch_op.add_column(sa.Column('{LONG}', sa.Integer()))",
+    ],
+)
+def test_long_identifier(review: Review, up: str, product: str) -> None:
+    """Whatever is named; SQLite takes names of any length."""
+    assert (product != "sqlite") == len(found(review(up, product), "long-identifier"))
+
+
+@pytest.mark.parametrize(("product", "count"), [("postgresql", 1), ("mysql", 0)])
+def test_long_identifier_units(review: Review, product: str, count: int) -> None:
+    """PostgreSQL counts bytes up to 63, the others characters up to 64."""
+    up = "op.add_column('user', sa.Column('" + "ü" * 32 + "', sa.Integer()))"
+    assert count == len(found(review(up, product), "long-identifier"))
+
+
+@on_mysql
+def test_long_name_is_refused(operating: Operating) -> None:
+    """MySQL and MariaDB refuse it."""
+    with pytest.raises(DBAPIError, match="1059"):
+        operating[1].add_column("user", sa.Column(LONG, sa.Integer()))
+
+
+@on_postgresql
+def test_long_name_is_cut(operating: Operating) -> None:
+    """PostgreSQL cuts it, and the models have another name."""
+    connection, op = operating
+    op.add_column("user", sa.Column(LONG, sa.Integer()))
+    assert LONG[:63] == [each["name"] for each in sa.inspect(connection).get_columns("user")][-1]
+
+
+@pytest.mark.parametrize(
+    ("statement", "count"),
+    [
+        ("ALTER TABLE pet SET SCHEMA other", 1),
+        ("ALTER TABLE IF EXISTS shop.pet SET SCHEMA other", 1),
+        ("ALTER VIEW pet SET SCHEMA other", 0),
+        ("ALTER TABLE pet SET (fillfactor = 70)", 0),
+    ],
+)
+def test_other_schema(review: Review, statement: str, count: int) -> None:
+    """A table in another schema has another name for running code."""
+    findings = found(review(f"op.execute('{statement}')", "postgresql"), "rename-table")
+    assert [True] * count == ["to other.pet, but running code" in each.message for each in findings]
