@@ -175,10 +175,11 @@ def _left_something(error: BaseException) -> bool:
 def _review(plan: Plan, database: Database, using: Settings) -> None:
     if using.review == "off":
         return
+    from .review.acceptance import accepted
     from .review.losses import warn_of_losses
     from .review.reviewer import require_reviewed
 
-    require_reviewed(plan, database, using.review, using.online)
+    require_reviewed(plan, database, using.review, using.online, accepted(context.config, context.script))
     warn_of_losses(plan, database)
 
 

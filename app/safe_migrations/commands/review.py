@@ -1,6 +1,7 @@
 """`flask db review`, which chooses revisions and databases, and prints what the rules find in them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -9,12 +10,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters import product_and_version
+from ..adapters.facts import Facts
 from ..adapters.products import facts_of
 from ..autogenerate.acknowledgements import reasons, write_reasons
 from ..console import log_on_stderr
-from ..errors import LoginError, MigrationError
+from ..database import app_engine
+from ..errors import LoginError, MigrationError, relative
+from ..git import revisions_not_in
 from ..plan import upgrades
 from ..remedies import several_heads
+from ..review.acceptance import accept, accepted
 from ..review.findings import FORMATS, Finding, as_text, closing, merged
 from ..review.recorder import recordings
 from ..review.reviewer import as_configured, review_pending, review_revisions
@@ -25,6 +30,14 @@ from .command import MigrationCommand, config_of, directory_option
 @click.command(cls=MigrationCommand)
 @directory_option
 @click.option("--all", "whole", is_flag=True, help="Check the whole history.")
+@click.option("--since", metavar="GITREF", help="Check the revisions that GITREF, such as origin/main, does not have.")
+@click.option(
+    "--accept",
+    "names",
+    metavar="REV",
+    multiple=True,
+    help="Accept all revisions up to REV without a review, by a line in alembic.ini to commit; once for each head.",
+)
 @click.option(
     "--target",
     "targets",
@@ -35,25 +48,50 @@ from .command import MigrationCommand, config_of, directory_option
 @click.argument("revision", required=False)
 @click.pass_context
 def review(
-    ctx: click.Context, directory: str | None, whole: bool, targets: str, form: str, revision: str | None
+    ctx: click.Context,
+    directory: str | None,
+    whole: bool,
+    since: str | None,
+    names: tuple[str, ...],
+    targets: str,
+    form: str,
+    revision: str | None,
 ) -> None:
     """Check pending revisions for dangerous operations.
 
     Or check one REVISION, or A:B, the revisions after A up to B. Exits with status 1 if a finding blocks an upgrade.
     """
-    if whole and revision:
-        raise click.UsageError("Give REVISION or --all, not both.")
-    if not _passes(config_of(directory), revision or "", whole, targets, form):
+    if sum(map(bool, (whole, since is not None, names, revision))) > 1:
+        raise click.UsageError("Give only one of REVISION, --all, --since and --accept.")
+    config = config_of(directory)
+    if names:
+        _accept(config, names)
+    elif not _passes(config, Chosen(revision or "", whole, since), targets, form):
         ctx.exit(1)
 
 
-def _passes(config: Config, revisions: str, whole: bool, targets: str, form: str) -> bool:
+@dataclass(frozen=True)
+class Chosen:
+    """The revisions to review: REVISION or A:B, the whole history, those that ``since`` lacks; else pending ones."""
+
+    revisions: str = ""
+    whole: bool = False
+    since: str | None = None
+
+
+def _accept(config: Config, names: tuple[str, ...]) -> None:
+    line = accept(config, ScriptDirectory.from_config(config), names)
+    file = relative(Path(str(config.config_file_name)))
+    click.echo(f"Wrote {line} into {file}: what comes up to there is no longer reviewed. Commit the file.")
+
+
+def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
     """Print the findings that _reviewed() returns, in the format ``form``. Return False if one blocks an upgrade.
 
     If several heads have no branch label, print on stderr that an upgrade would stop; this alone does not return False.
     """
     script = ScriptDirectory.from_config(config)
-    findings = as_configured(_reviewed(config, script, revisions, whole, targets), settings_of(config).online)
+    findings = as_configured(_reviewed(config, script, chosen, targets), settings_of(config).online)
     heads = [head for head in script.get_heads() if not script.get_revision(head).branch_labels]
     if len(heads) > 1:  # branches that have labels are meant to stay apart
         click.echo(f"An upgrade would stop: {several_heads(heads)}\n", err=True)
@@ -74,7 +112,7 @@ def review_new(config: Config, scripts: Iterable[Path]) -> None:
     using = settings_of(config)
     if using.review == "off" and not reasons():
         return
-    findings = _reviewed(config, ScriptDirectory.from_config(config), "", whole=False, targets="")
+    findings = _reviewed(config, ScriptDirectory.from_config(config), Chosen(), targets="")
     with log_on_stderr():
         findings = write_reasons(findings, scripts)
     if findings and using.review != "off":
@@ -82,35 +120,55 @@ def review_new(config: Config, scripts: Iterable[Path]) -> None:
         click.echo(f"{as_text(findings)}\n\n{closing(findings)}", err=True)
 
 
-def _reviewed(config: Config, script: ScriptDirectory, revisions: str, whole: bool, targets: str) -> list[Finding]:
-    """Return the findings in ``revisions`` (REVISION or A:B), by default the pending ones; in all if ``whole``.
+def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: str) -> list[Finding]:
+    """Return the findings in the ``chosen`` revisions; of pending ones and those since a commit, not in accepted ones.
 
-    Review for the databases ``targets``, by default for the configured one and MIGRATION_TARGETS. If ``targets`` are
-    given together with revisions, this does not connect to a database.
+    Review for the databases ``targets``, by default for the configured one and MIGRATION_TARGETS. With a commit, or if
+    ``targets`` are given together with revisions, this does not connect to a database.
     """
     history = list(script.walk_revisions())[::-1]
     order = [revision.revision for revision in history]
-    chosen = set(order) if whole else _chosen(script, revisions)
-    recorded = recordings()
+    recorded, known = recordings(), accepted(config, script)
+
+    def without_database(names: set[str], databases: Iterable[Facts]) -> list[Finding]:
+        return merged({facts: review_revisions(history, names, facts, recorded) for facts in databases}, order)
+
+    names = set(order) if chosen.whole else _named(script, chosen.revisions)
+    if chosen.since is not None:
+        names = revisions_not_in(script, chosen.since) - known
     if targets:
-        try:
-            wanted = [facts_of(*product_and_version(target, "--target")) for target in targets.split(",")]
-        except MigrationError as error:
-            raise click.UsageError(str(error)) from error
-        if chosen is None:
-            chosen = _pending_elsewhere(config, script)
-        names = set(order) if chosen is None else chosen
-        return merged({facts: review_revisions(history, names, facts, recorded) for facts in wanted}, order)
+        if names is None:
+            pending = _pending_elsewhere(config, script)
+            names = (set(order) if pending is None else pending) - known
+        return without_database(names, _targets(targets))
+    if names is not None and chosen.since is not None:
+        return without_database(names, _configured(config))
     with opened(config) as (database, using):
         elsewhere = [facts_of(*target) for target in using.targets]
-        if chosen is not None:
-            everywhere = (database.facts, *elsewhere)
-            return merged({facts: review_revisions(history, chosen, facts, recorded) for facts in everywhere}, order)
-        pending = upgrades(script, "heads", database.heads())
-        names = {revision.revision for revision in pending}
-        here = review_pending(pending, database, recorded)
+        if names is not None:
+            return without_database(names, (database.facts, *elsewhere))
+        scripts = upgrades(script, "heads", database.heads())
+        names = {revision.revision for revision in scripts} - known
+        here = review_pending(scripts, database, recorded, known)
         reviews = {facts: review_revisions(history, names, facts, recorded) for facts in elsewhere}
         return merged({database.facts: here, **reviews}, order)
+
+
+def _targets(targets: str) -> list[Facts]:
+    """Return the facts about the databases that --target lists. Raise UsageError if it names an unknown one."""
+    try:
+        return [facts_of(*product_and_version(target, "--target")) for target in targets.split(",")]
+    except MigrationError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _configured(config: Config) -> Iterable[Facts]:
+    """Return the facts about the database that the app's URL names, and MIGRATION_TARGETS, without a connection.
+
+    If MIGRATION_TARGETS names the same product, the version given there counts.
+    """
+    targets = (product_and_version(app_engine().url.get_backend_name()), *settings_of(config).targets)
+    return {product: facts_of(product, version) for product, version in targets}.values()
 
 
 def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | None:
@@ -131,7 +189,7 @@ def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | No
     return None
 
 
-def _chosen(script: ScriptDirectory, revisions: str) -> set[str] | None:
+def _named(script: ScriptDirectory, revisions: str) -> set[str] | None:
     """Return the ids of one revision, or for A:B those after A up to B; None if ``revisions`` is empty."""
     if not revisions:
         return None

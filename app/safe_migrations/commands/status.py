@@ -51,7 +51,8 @@ def _at_head(config: Config) -> bool:
         if interrupted:
             _line("half-way", interrupted)
         pending, using = [] if at_head else _pending(script, current), settings()
-        findings = _findings(pending, engine, using.online) if pending and using.review != "off" else []
+        reviewed = [] if using.review == "off" else pending
+        findings = _findings(config, script, reviewed, engine, using.online) if reviewed else []
         for step in pending:
             _line("pending", f"{step.revision}, {step.doc}")
             for finding in findings:
@@ -71,12 +72,17 @@ def _at_head(config: Config) -> bool:
     return at_head
 
 
-def _findings(pending: list[Script], engine: Engine, online: bool) -> list[Finding]:
+def _findings(
+    config: Config, script: ScriptDirectory, pending: list[Script], engine: Engine, online: bool
+) -> list[Finding]:
+    from ..review.acceptance import accepted
     from ..review.recorder import Recordings
     from ..review.reviewer import as_configured, review_pending
 
     with engine.connect() as connection:
-        return as_configured(review_pending(pending, Database(connection), Recordings(), downgrades=False), online)
+        known = accepted(config, script)
+        found = review_pending(pending, Database(connection), Recordings(), known, downgrades=False)
+        return as_configured(found, online)
 
 
 def _line(name: str, value: str) -> None:

@@ -1,6 +1,6 @@
 """The review, which passes each operation of each revision to each rule that applies to the database."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -149,15 +149,20 @@ def review_revisions(
 
 
 def review_pending(
-    scripts: list[Script], database: Database, recordings: Recordings, downgrades: bool = True, run: bool = False
+    scripts: list[Script],
+    database: Database,
+    recordings: Recordings,
+    accepted: Collection[str],
+    downgrades: bool = True,
+    run: bool = False,
 ) -> list[Finding]:
-    """Return the findings in the pending ``scripts``.
+    """Return the findings in the pending ``scripts``, except the revisions ``accepted``, which are not reviewed.
 
     If ``run`` is True, judge an upgrade of this database, by its rows: an operation that they make harmless only warns,
     tables that the run creates are exempt, and a database without tables has no findings. Else judge as if every table
     of the database and of earlier scripts had rows, so that the verdict is the same here, in CI and in production.
     """
-    if not scripts or (run and not database.has_tables()):
+    if not any(script.revision not in accepted for script in scripts) or (run and not database.has_tables()):
         return []
     connection = database.connection
     review = Review(KnownSchema(database.facts, connection, reads_rows=run), recordings, downgrades)
@@ -170,7 +175,10 @@ def review_pending(
     findings: list[Finding] = []
     with database.adapter.hidden_rows_refused(connection):
         for script in scripts:
-            findings += review.of(script)
+            if script.revision in accepted:
+                review.pass_by(script)
+            else:
+                findings += review.of(script)
             if not run:
                 review.tables.begin_run()
     return findings
@@ -184,13 +192,13 @@ def as_configured(findings: list[Finding], online: bool) -> list[Finding]:
     return [replace(finding, level=WARNS) if finding.code in locks else finding for finding in findings]
 
 
-def require_reviewed(plan: Plan, database: Database, mode: str, online: bool) -> None:
-    """Review the upgrades in ``plan``, and log the findings that are not acknowledged as warnings.
+def require_reviewed(plan: Plan, database: Database, mode: str, online: bool, accepted: Collection[str]) -> None:
+    """Review the upgrades in ``plan`` that are not ``accepted``, and log unacknowledged findings as warnings.
 
     If ``mode`` is enforce and a finding blocks, raise UnsafeError with all of them instead.
     """
     scripts = plan.scripts(upgrade=True)
-    found = review_pending(scripts, database, plan.recordings, downgrades=False, run=True)
+    found = review_pending(scripts, database, plan.recordings, accepted, downgrades=False, run=True)
     findings = [finding for finding in ranked(as_configured(found, online)) if not finding.acknowledged]
     if mode == "enforce" and any(finding.stops for finding in findings):
         raise refused(findings, database.adapter, plan)

@@ -213,7 +213,7 @@ def review_on(at_first: None, project: Project) -> ReviewOn:
         project.write(*revision("a1", FIRST, up, down))
         history = ScriptDirectory.from_config(migrate.get_config())
         with db.engine.connect() as connection:
-            return review_pending([history.get_revision("a1")], Database(connection), Recordings(), run=True)
+            return review_pending([history.get_revision("a1")], Database(connection), Recordings(), (), run=True)
 
     return run
 

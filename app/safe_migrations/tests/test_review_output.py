@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from .support import Project, revision
 
@@ -148,3 +151,135 @@ def test_migrate_ends_with_a_summary(reviewed: Project) -> None:
     models(reviewed).write_text(text.replace("    email: Mapped[str] = mapped_column(String(120), unique=True)\n", ""))
     done = reviewed.db("migrate", "-m", "Drop email")
     assert f"1 revision blocks: drop-column; {ONCE}" == done.stderr.splitlines()[-1]
+
+
+def reviews(project: Project, *args: str) -> set[str]:
+    """Return the revisions in which `flask db review ARGS` finds something."""
+    return {each["revision"] for each in json.loads(project.db("review", *args, "--format", "json").stdout)}
+
+
+def test_accepted_history(database: str, reviewed: Project) -> None:
+    """Revisions that are accepted once are not reviewed, unless they are asked for; later ones are."""
+    reviewed.write(*revision("a1", "r0", DROP, NO_WAY_BACK))
+    reviewed.write(*revision("b1", "a1", "op.create_table('pet', sa.Column('id', sa.Integer()))", NO_WAY_BACK))
+    reviewed.write(*revision("c1", "b1", "op.drop_table('pet')", NO_WAY_BACK))
+    ini = reviewed.path / "migrations" / "alembic.ini"
+    before = ini.read_text()
+    assert "Wrote reviewed = b1 into migrations/alembic.ini: " in reviewed.ok("review", "--accept", "b1")
+    assert before.replace("[alembic]\n", "[alembic]\nreviewed = b1\n") == ini.read_text()
+    assert {"c1"} == reviews(reviewed)
+    assert {"c1"} == reviews(reviewed, "--target", "postgresql")
+    assert {"a1", "c1"} <= reviews(reviewed, "--all")
+    assert {"a1"} == reviews(reviewed, "a1")
+    assert "drop-column" not in reviewed.db("status").stdout
+    done = reviewed.db("upgrade", "b1")
+    assert (0, False) == (done.returncode, "blocks" in done.stderr)
+    assert "drops table pet" in reviewed.db("upgrade").stderr
+    assert "Wrote reviewed = c1 into " in reviewed.ok("review", "--accept", "head")
+    assert before.replace("[alembic]\n", "[alembic]\nreviewed = c1\n") == ini.read_text()
+    reviewed.ok("upgrade")
+
+
+def test_accepted_branches(reviewed: Project) -> None:
+    """Of a history with several heads, several are accepted."""
+    reviewed.write(*revision("a1", "r0", DROP, NO_WAY_BACK))
+    reviewed.write(*revision("b1", "r0", RENAME, NO_WAY_BACK))
+    reviewed.ok("review", "--accept", "a1")
+    assert {"b1"} == reviews(reviewed)
+    reviewed.ok("review", "--accept", "a1", "--accept", "b1")
+    assert "\nreviewed = a1 b1\n" in (reviewed.path / "migrations" / "alembic.ini").read_text()
+    assert set() == reviews(reviewed)
+
+
+def test_accept_keeps_the_file(reviewed: Project) -> None:
+    """The rest of the file stays as it is, with its ends of lines; a line without a value is replaced."""
+    ini = reviewed.path / "migrations" / "alembic.ini"
+    ini.write_bytes(b"# \xc3\xbc\r\n[other]\r\nx = 1\r\n[alembic]\r\nreviewed =\r\ntimezone = UTC\r\n")
+    reviewed.ok("review", "--accept", "r0")
+    assert b"# \xc3\xbc\r\n[other]\r\nx = 1\r\n[alembic]\r\nreviewed = r0\r\ntimezone = UTC\r\n" == ini.read_bytes()
+
+
+def test_accept_what_is_not_there(reviewed: Project) -> None:
+    """An unknown revision is an error that says how to list them, and changes nothing; so is one in the file."""
+    ini = reviewed.path / "migrations" / "alembic.ini"
+    before = ini.read_text()
+    done = reviewed.db("review", "--accept", "nope")
+    assert (1, True, True) == (done.returncode, "nope" in done.stderr, "flask db history" in done.stderr), done.stderr
+    assert "Fix: " in done.stderr
+    assert "base is not a revision.\nFix: " in reviewed.db("review", "--accept", "base").stderr
+    assert before == ini.read_text()
+    assert 2 == reviewed.db("review", "--accept", "r0", "--all").returncode
+    reviewed.write(*revision("a1", "r0", "pass"))
+    for wrong in ("nope", "head"):
+        ini.write_text(before.replace("[alembic]\n", f"[alembic]\nreviewed = {wrong}\n"))
+        for command in ("review", "upgrade", "status"):
+            done = reviewed.db(command)
+            assert 1 == done.returncode
+            assert (
+                f"Error: migrations/alembic.ini has reviewed = {wrong}, but {wrong} is not the id of a revision.\n"
+                "Fix: accept the revisions again, up to one of this list, or remove that line:\n"
+                "    flask db heads\n    flask db review --accept REV\n"
+            ) in done.stderr
+
+
+@pytest.fixture
+def committed(reviewed: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose scripts so far are on the branch main of a git repository."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE"):
+        monkeypatch.delenv(name, raising=False)
+    reviewed.write(*revision("a1", "r0", DROP, NO_WAY_BACK))
+    git(reviewed, "init", "-q", "-b", "main")
+    git(reviewed, "add", "migrations")
+    git(reviewed, "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "-m", "Begin")
+    reviewed.environ["DATABASE_URL"] = "mysql+pymysql://root@127.0.0.1:1/none"
+    return reviewed
+
+
+def git(project: Project, *args: str) -> None:
+    """Run git in the folder of ``project``."""
+    subprocess.run(["git", *args], cwd=project.path, check=True)
+
+
+def test_since(committed: Project) -> None:
+    """Without a database, --since reviews the revisions that a commit does not have, for the configured databases."""
+    assert "The review found nothing dangerous\n" == committed.ok("review", "--since", "main")
+    up = "op.create_index('ix', 'user', ['email'])\nop.drop_table('user')"
+    committed.write(*revision("b1", "a1", up, NO_WAY_BACK))
+    done = committed.db("review", "--since", "main", "--format", "github", MIGRATION_TARGETS="postgresql")
+    assert [
+        "::error file=migrations/versions/b1.py,line=9,title=create-index-blocks-writes",
+        "::error file=migrations/versions/b1.py,line=10,title=drop-table",
+    ] == [line.split("::revision")[0] for line in done.stdout.splitlines()]
+    assert ["create-index-blocks-writes"] == re.findall(r"\(([a-z-]+)\), on postgresql\.", done.stdout)
+    assert 1 == done.returncode
+    done = committed.db("review", "--since", "main", "--target", "sqlite", "--format", "json")
+    assert {("b1", "drop-table")} == {(each["revision"], each["code"]) for each in json.loads(done.stdout)}
+    committed.ok("review", "--accept", "b1")
+    assert set() == reviews(committed, "--since", "main")
+
+
+def test_since_in_a_hook(committed: Project) -> None:
+    """In a hook of git, whose variables name the repository, the revisions are the same."""
+    hook = {"GIT_DIR": ".git", "GIT_INDEX_FILE": ".git/index"}
+    assert 0 == committed.db("review", "--since", "main", **hook).returncode
+
+
+@pytest.mark.parametrize("ref", ["origin/nope", "-nope", ""])
+def test_since_an_unknown_commit(committed: Project, ref: str) -> None:
+    """A commit that git does not know is an error that says how to fetch it."""
+    done = committed.db("review", f"--since={ref}")
+    assert (1, True) == (done.returncode, "Fix: correct the name, or fetch it first:\n    git fetch " in done.stderr)
+    assert (ref == "origin/nope") is ("git fetch origin nope" in done.stderr)
+
+
+def test_since_without_git(committed: Project, tmp_path: Path) -> None:
+    """Without git, or outside of a repository, the error says to name the revisions."""
+    done = committed.db("review", "--since", "main", PATH=str(tmp_path))
+    assert (1, True) == (done.returncode, "git is not installed" in done.stderr)
+    assert "Fix: install git, or name the revisions:\n    flask db review A:B\n" in done.stderr
+    (committed.path / ".git").rename(tmp_path / "moved")
+    done = committed.db("review", "--since", "main")
+    assert (
+        "Error: migrations/versions is not in a git repository, so which revisions are new is not known.\n"
+        "Fix: name the revisions instead:\n    flask db review A:B\n"
+    ) == done.stderr

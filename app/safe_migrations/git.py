@@ -1,0 +1,52 @@
+"""The revisions whose scripts a commit of git does not have."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
+
+from .errors import MigrationError, relative
+
+# Git sets these for a hook; then the paths that it prints would not be relative to the folder in which it runs.
+OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+
+
+def revisions_not_in(script: ScriptDirectory, ref: str) -> set[str]:
+    """Return the revisions whose scripts the commit, branch or tag ``ref`` does not have.
+
+    A script that ``ref`` has under the same name counts as the same, even if it was edited since. Raise MigrationError
+    if git is not installed, if the scripts are not in a git repository, or if that has no ``ref``.
+    """
+    paths = {revision.revision: Path(revision.path) for revision in script.walk_revisions()}
+    names = {folder: _names(folder, ref) for folder in {path.parent for path in paths.values()}}
+    return {revision for revision, path in paths.items() if path.name not in names[path.parent]}
+
+
+def _names(folder: Path, ref: str) -> set[str]:
+    """Return the names of the files that ``ref`` has in ``folder``; an empty set if it does not have the folder."""
+    environ = {name: value for name, value in os.environ.items() if name not in OF_HOOKS}
+    named = "which revisions are new is not known."
+    command = ["git", "ls-tree", "--name-only", "-z", "--", ref]
+    try:
+        done = subprocess.run(command, cwd=folder, env={**environ, "LC_ALL": "C"}, capture_output=True)
+    except FileNotFoundError as error:
+        raise MigrationError(
+            f"git is not installed, so {named}", "install git, or name the revisions:", "flask db review A:B"
+        ) from error
+    if not done.returncode:
+        return {name.decode(errors="surrogateescape") for name in done.stdout.split(b"\0") if name}
+    words = done.stderr.decode(errors="replace").strip()
+    if "not a git repository" in words:
+        raise MigrationError(
+            f"{relative(folder)} is not in a git repository, so {named}",
+            "name the revisions instead:",
+            "flask db review A:B",
+        )
+    if "Not a valid object name" in words or "not a tree object" in words:
+        remote, slash, branch = ref.partition("/")
+        fetch = f"git fetch {remote} {branch}" if slash else "git fetch --all --tags"
+        raise MigrationError(
+            f"git does not know {ref or 'an empty name'}, so {named}", "correct the name, or fetch it first:", fetch
+        )
+    raise MigrationError(f"git failed, so {named}", f"correct what git says: {words}")

@@ -1,0 +1,63 @@
+"""The revisions that are accepted without a review: those up to ``reviewed = REV`` in migrations/alembic.ini."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from ..errors import MigrationError, relative
+
+KEY = "reviewed"
+
+
+def accepted(config: Config, script: ScriptDirectory) -> set[str]:
+    """Return the revisions that alembic.ini accepts: those that it names, and all before them.
+
+    Raise MigrationError if it names one that has no script, or names it by another word than its id, such as head,
+    which would accept all future revisions, too.
+    """
+    names = re.split(r"[,\s]+", config.get_main_option(KEY, "").strip())
+    found: set[str] = set()
+    for name in filter(None, names):
+        if not _is_id(script, name):
+            raise MigrationError(
+                f"{relative(_file(config))} has {KEY} = {' '.join(names)}, but {name} is not the id of a revision.",
+                "accept the revisions again, up to one of this list, or remove that line:",
+                "flask db heads",
+                "flask db review --accept REV",
+            )
+        found |= {each.revision for each in script.iterate_revisions(name, "base")}
+    return found
+
+
+def accept(config: Config, script: ScriptDirectory, names: Sequence[str]) -> str:
+    """Write the revisions ``names`` into alembic.ini, in place of those that it has, and return the written line.
+
+    Raise Alembic's CommandError if a revision is unknown, and MigrationError if ``names`` are all base.
+    """
+    revisions = list(dict.fromkeys(each.revision for each in script.get_revisions(names) if each))
+    if not revisions:
+        raise MigrationError("base is not a revision.", "name one of this list:", "flask db history")
+    path = _file(config)
+    text = path.read_bytes().decode()  # keep the ends of lines as they are
+    line = f"{KEY} = {' '.join(revisions)}"
+    written, count = re.subn(rf"(?m)^{KEY}[ \t]*[=:][^\r\n]*", line, text, count=1)
+    if not count:
+        written = re.sub(r"(?m)^\[alembic\][^\r\n]*(\r?\n|\Z)", rf"[alembic]\g<1>{line}\g<1>", text, count=1)
+    path.write_bytes(written.encode())
+    return line
+
+
+def _is_id(script: ScriptDirectory, name: str) -> bool:
+    try:
+        found = script.get_revision(name)
+    except CommandError:
+        return False
+    return found is not None and found.revision.startswith(name)
+
+
+def _file(config: Config) -> Path:
+    return Path(str(config.config_file_name))
