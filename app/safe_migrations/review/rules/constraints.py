@@ -1,7 +1,7 @@
 """Rules about constraints: unique constraints, primary keys, foreign keys, CHECK and EXCLUDE."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from alembic.ddl.postgresql import CreateExcludeConstraintOp
@@ -10,6 +10,7 @@ from sqlalchemy import Select, UnaryExpression, column, exists, func, literal_co
 
 from ...adapters.facts import Facts
 from ..recorder import as_table
+from ..sql.ops import ChangeRowsOp
 from .columns import proves_not_null
 from .implied_ops import KINDS, constraints_of, implied_ops, table_of
 from .indexes import dropped_columns, drops_table
@@ -23,7 +24,7 @@ UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 @rule(BLOCKS, *UNIQUE, ops.CreateIndexOp)
 def add_unique(op: Any, context: RuleContext) -> Problem | None:
     """Report a new unique constraint, unique index or primary key, which fails if rows have duplicates."""
-    if isinstance(op, ops.CreateIndexOp) and not op.unique:
+    if (isinstance(op, ops.CreateIndexOp) and not op.unique) or _is_null_everywhere(op, op.columns, context):
         return None
     columns = ", ".join(str(getattr(each, "name", each)) for each in op.columns)
     kind = "unique index" if isinstance(op, ops.CreateIndexOp) else KINDS[op.constraint_type]
@@ -35,7 +36,7 @@ def add_unique(op: Any, context: RuleContext) -> Problem | None:
 @rule(WARNS, ops.CreateForeignKeyOp)
 def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem | None:
     """Report a new foreign key, which fails if existing rows refer to missing rows."""
-    if _is_not_valid(op, context):
+    if _is_not_valid(op, context) or _is_null_everywhere(op, op.local_cols, context):
         return None
     rows = f"of {op.source_table} refer to missing rows of {op.referent_table}"
     return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", _orphans(op), context)
@@ -56,6 +57,20 @@ def add_check(op: ops.CreateCheckConstraintOp, context: RuleContext) -> Problem 
     return _if_found(f"adds {_shown(op)}", f"if {violate}", f"because {violate}", query, context)
 
 
+def _is_null_everywhere(op: Any, columns: Iterable[Any], context: RuleContext) -> bool:
+    """Return True if a column in ``columns`` is new in this revision and NULL in all rows, which no key rejects."""
+    table_name, schema = table_of(op)
+    names = {str(getattr(each, "name", each)) for each in columns}
+    changed = {(each.table_name, each.schema) for each in context.revision_ops(ChangeRowsOp)}
+    return not changed & {(table_name, schema), (None, None)} and any(
+        (added.table_name, added.schema, added.column.name) == (table_name, schema, added.column.name)
+        and added.column.name in names
+        and added.column.nullable
+        and added.column.server_default is None
+        for added in context.revision_ops(ops.AddColumnOp)
+    )
+
+
 def _if_found(what: str, if_there: str, because: str, query: Select[Any], context: RuleContext) -> Problem:
     """Return a problem that blocks if ``query`` finds rows that violate the constraint, and otherwise warns."""
     found = context.tables.finds(query)
@@ -71,13 +86,13 @@ def _if_found(what: str, if_there: str, because: str, query: Select[Any], contex
 def drop_constraint(op: ops.DropConstraintOp, context: RuleContext) -> Problem | None:
     """Report a dropped constraint: the database then accepts rows that it used to reject.
 
-    Exempt is a constraint that the revision creates again, whose table or column the revision drops too, or that only
-    rejects NULL in a column that is NOT NULL.
+    Exempt is a constraint that the revision creates again, also under another name, whose table or column the revision
+    drops too, or that only rejects NULL in a column that is NOT NULL.
     """
     created = {getattr(each, "constraint_name", None) for each in context.revision_ops(ops.AddConstraintOp)} - {None}
     if op.constraint_name in created or drops_table(op.table_name, op.schema, context):
         return None
-    if _is_implied_by_not_null(op, context) or _goes_with_column(op, context):
+    if _is_implied_by_not_null(op, context) or _goes_with_column(op, context) or _comes_back(op, context):
         return None
     return Problem(
         f"drops {_named('constraint', op.constraint_name)} of {op.table_name}; the database will then accept rows that"
@@ -93,6 +108,26 @@ def _is_implied_by_not_null(op: ops.DropConstraintOp, context: RuleContext) -> b
     check = known.checks.get(str(op.constraint_name))
     not_null = [name for name, column in known.columns.items() if column.nullable is False]
     return check is not None and any(proves_not_null(check.condition, name, alone=True) for name in not_null)
+
+
+def _comes_back(op: ops.DropConstraintOp, context: RuleContext) -> bool:
+    """Return True if the revision creates a foreign key or unique constraint that rejects the same rows."""
+    known, name = context.tables.table(op.table_name, op.schema), op.constraint_name
+    for key in known.foreign_keys:
+        if key.name == name:
+            return any(
+                (table_of(each), list(each.local_cols), list(each.remote_cols))
+                == ((op.table_name, op.schema), key.columns, key.referred_columns)
+                and (each.kw.get("referent_schema"), each.referent_table) == key.referred
+                for each in context.revision_ops(ops.CreateForeignKeyOp)
+            )
+    columns = set(known.indexes.get(str(name), ()))
+    return bool(columns) and any(
+        table_of(each) == (op.table_name, op.schema)
+        and {str(getattr(column, "name", column)) for column in each.columns} <= columns
+        for each in context.revision_ops(*UNIQUE, ops.CreateIndexOp)
+        if not isinstance(each, ops.CreateIndexOp) or each.unique
+    )
 
 
 def _goes_with_column(op: ops.DropConstraintOp, context: RuleContext) -> bool:

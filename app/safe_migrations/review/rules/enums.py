@@ -1,6 +1,8 @@
 """Rules about enums on PostgreSQL, where an enum is a type of its own beside the tables."""
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from alembic.operations import ops
 from sqlalchemy import Column
@@ -66,6 +68,43 @@ def _removed_value(op: ops.AlterColumnOp, context: RuleContext) -> Problem | Non
         "first deploy code that does not use the removed values, and update the rows that have them:\n"
         + execute(f"UPDATE {context.table_sql(op)} SET {name} = '...' WHERE {name} IN ({values})"),
     )
+
+
+@rule(BLOCKS, Revision, on=POSTGRESQL)
+def enum_value_used(revision: Revision, context: RuleContext) -> Iterator[Problem]:
+    """Report a value that a revision adds to an enum and uses in the same transaction, which fails.
+
+    See PostgreSQL's manual, "ALTER TYPE", Notes. A value of an enum that the revision itself creates may be used.
+    """
+    added: dict[str, str] = {}
+    for operation in revision.upgrade:
+        op = operation.op
+        for value, name in added.items():
+            if value in _literals(op):
+                yield Problem(
+                    f"adds the value {value} to enum {name} and uses it, which fails: PostgreSQL can use a new value"
+                    " only after the transaction that adds it",
+                    'move what uses the value to a new revision:\n    flask db revision -m "Use the new value"',
+                    line=operation.line,
+                )
+        if isinstance(op, CommandOp) and op.words == "ALTER TYPE ... ADD VALUE" and not operation.autocommit:
+            match = re.search(r"(?i)\bADD\s+VALUE\s+(?:IF\s+NOT\s+EXISTS\s+)?'((?:[^']|'')*)'", op.text)
+            if match and op.name not in _types_created(context):
+                added[match[1].replace("''", "'")] = str(op.name)
+
+
+def _literals(op: ops.MigrateOperation) -> set[str]:
+    """Return the strings that an operation writes to the database, as far as its text and its values show them."""
+    if isinstance(op, CommandOp) and op.words == "ALTER TYPE ... ADD VALUE":
+        return set()
+    if isinstance(op, ops.BulkInsertOp):
+        return {str(value) for row in op.rows for value in (row.values() if isinstance(row, dict) else ())}
+    default: Any = getattr(op, "modify_server_default", None)
+    if isinstance(op, ops.AddColumnOp):
+        default = op.column.server_default
+    default = str(getattr(default, "arg", default) or "")  # of a string, its value; else SQL with quotes
+    quoted = re.findall(r"'((?:[^']|'')*)'", f"{getattr(op, 'text', '')} {default}")
+    return {default, *(each.replace("''", "'") for each in quoted)}
 
 
 @rule(WARNS, Revision, on=POSTGRESQL)

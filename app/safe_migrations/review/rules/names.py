@@ -55,16 +55,24 @@ def named(op: Any, **options: Any) -> Any:
 
 @rule(BLOCKS, ops.CreateTableOp, ops.AddColumnOp, ops.AddConstraintOp, new_tables=True)
 def unnamed_constraint(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
-    """Report a constraint without a name: a later revision cannot drop it, because each server chooses another name."""
+    """Report a constraint without a name: later revisions cannot drop it on SQLite, and servers choose different names.
+
+    On servers this only warns. A CHECK without a name blocks there too if the naming convention requires one, because
+    Alembic then raises an error.
+    """
     for made in _nameless(op, context):
-        kind, consequence = KINDS.get(made.constraint_type, "constraint"), "later revisions cannot drop it"
-        if made.constraint_type == "check" and naming_convention().get("ck"):
+        kind, level = KINDS.get(made.constraint_type, "constraint"), None
+        if made.constraint_type == "check" and naming_convention().get("ck") and not context.in_sql:
             consequence = "the naming convention requires a name for it, so this fails"
+        elif context.facts.rebuilds:
+            consequence = "later revisions cannot drop it"
+        else:
+            consequence, level = "each database chooses another name, which later revisions have to find out", WARNS
         line = f"    name=op.f({str(name_for(made))!r})"
         if not isinstance(op, ops.CreateTableOp):
             line = as_python(named(made), batch=context.in_batch)
         yield Problem(
-            f"creates a {kind} of {table_of(made)[0]} without a name; {consequence}", f"give it a name:\n{line}"
+            f"creates a {kind} of {table_of(made)[0]} without a name; {consequence}", f"give it a name:\n{line}", level
         )
 
 

@@ -1,18 +1,18 @@
-"""Rules about the types of columns: changes of type, small primary keys, and json."""
+"""Rules about the types of columns: changes of type, small primary keys, json, and strings without a length."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Column, Table, column
+from sqlalchemy import Column, String, Table, column
 from sqlalchemy.types import TypeEngine
 
-from ...adapters.casts import Cast, Kind, exceeds_size
+from ...adapters.casts import Cast, Kind, exceeds_size, spelled
 from ...adapters.facts import Facts
 from ..known_schema import KnownSchema
 from ..recorder import Revision, as_table
 from .implied_ops import constraints_of
-from .registry import BLOCKS, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, python_type, with_imports
 
 BITS_OF_INTEGER, BITS_OF_BIGINT = 32, 64
@@ -227,16 +227,37 @@ def json_column(op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, con
 
     See PostgreSQL's manual, "JSON Types".
     """
-    if isinstance(op, ops.AlterColumnOp):
-        columns = [(op.column_name, op.modify_type)]
-    else:
-        found = [op.column] if isinstance(op, ops.AddColumnOp) else op.columns
-        columns = [(each.name, each.type) for each in found if isinstance(each, Column)]
-    for name, type_ in columns:
-        if type_ is not None and context.facts.spelled(type_) == "JSON":
+    for name, type_ in _columns(op):
+        if context.facts.spelled(type_) == "JSON":
             yield Problem(
                 f"makes {op.table_name}.{name} json; PostgreSQL cannot compare or index json, and parses it on each"
                 " read",
                 "use jsonb, in the model too:\n"
                 + with_imports(f"    sa.Column({name!r}, sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'))"),
             )
+
+
+@rule(BLOCKS, ops.CreateTableOp, ops.AddColumnOp, ops.AlterColumnOp, on=MYSQL, directions=BOTH, new_tables=True)
+def string_without_length(
+    op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, context: RuleContext
+) -> Iterator[Problem]:
+    """Report a VARCHAR without a length, which always fails: MySQL and MariaDB have no default length."""
+    for name, type_ in _columns(op):
+        if isinstance(type_, String) and spelled(type_, context.facts.dialect) is None:
+            yield Problem(
+                f"makes {op.table_name}.{name} a string without a length, which MySQL and MariaDB refuse",
+                f"give it a length, or use sa.Text(), in the model too:\n    sa.Column({name!r}, sa.String(255))",
+            )
+
+
+def _columns(
+    op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp,
+) -> Iterator[tuple[str, TypeEngine[Any]]]:
+    """Yield the name and new type of each column that the operation adds or gives another type."""
+    if isinstance(op, ops.AlterColumnOp):
+        if op.modify_type is not None:
+            yield op.column_name, op.modify_type
+        return
+    for each in [op.column] if isinstance(op, ops.AddColumnOp) else op.columns:
+        if isinstance(each, Column):
+            yield each.name, each.type

@@ -1,0 +1,106 @@
+"""What else a revision does counts: values of new columns, constraints that come back, new values of enums."""
+
+import json
+
+import pytest
+
+from .support import FIRST, Project, Review, found, levels, revision
+
+OWNER = "op.add_column('user', sa.Column('owner_id', sa.Integer(){}))\n"
+KEY = "op.create_foreign_key('fk', 'user', 'user', ['owner_id'], ['id'])\n"
+UNIQUE = "op.create_unique_constraint('uq', 'user', ['owner_id'])\n"
+FILL = "op.execute('UPDATE \"user\" SET owner_id = 1 WHERE id > 0')\n"
+
+
+@pytest.mark.parametrize(("add", "code"), [(KEY, "add-foreign-key"), (UNIQUE, "add-unique")])
+@pytest.mark.parametrize(
+    ("before", "is_found"),
+    [
+        (OWNER.format(""), False),
+        (OWNER.format(", nullable=True"), False),
+        (OWNER.format(", server_default='1'"), True),
+        (OWNER.format("") + FILL, True),
+        ("", True),
+    ],
+    ids=["new", "nullable", "default", "filled", "existing"],
+)
+def test_new_column(review: Review, before: str, is_found: bool, add: str, code: str) -> None:
+    """A column that the revision adds is NULL in all rows, so no key on it can fail, unless the revision fills it."""
+    assert is_found == bool(found(review(before + add, "postgresql"), code))
+
+
+@pytest.mark.parametrize(
+    ("add", "is_found"),
+    [
+        ("op.create_unique_constraint('uq_mail', 'user', ['email'])", False),
+        ("op.create_index('ix_mail', 'user', ['email'], unique=True)", False),
+        ("op.create_index('ix_mail', 'user', ['email'])", True),
+        ("op.create_unique_constraint('uq_mail', 'user', ['email', 'id'])", True),
+        ("op.create_unique_constraint('uq_mail', 'pet', ['email'])", True),
+    ],
+)
+def test_unique_constraint_comes_back(review: Review, add: str, is_found: bool) -> None:
+    """A unique constraint that comes back under another name, or as an index, still rejects the same rows."""
+    body = f"op.drop_constraint('uq_user_email', 'user', type_='unique')\n{add}"
+    assert is_found == bool(found(review(body, "postgresql"), "drop-constraint"))
+
+
+@pytest.mark.parametrize(("column", "expected"), [("owner_id", []), ("id", ["drop-constraint"])])
+def test_foreign_key_comes_back(project: Project, column: str, expected: list[str]) -> None:
+    """A foreign key that comes back under another name still rejects the same rows; one of other columns does not."""
+    columns = "sa.Column('id', sa.Integer(), primary_key=True), sa.Column('owner_id', sa.Integer())"
+    key = "op.create_foreign_key({!r}, 'pet', 'user', [{!r}], ['id'])"
+    project.write(*revision("a1", FIRST, f"op.create_table('pet', {columns})\n{key.format('old', 'owner_id')}"))
+    drop = "op.drop_constraint('old', 'pet', type_='foreignkey')\n"
+    project.write(*revision("b1", "a1", drop + key.format("new", column), "raise NotImplementedError"))
+    said = json.loads(project.db("review", "b1", "--target", "postgresql", "--format", "json").stdout)
+    assert expected == [each["code"] for each in said if each["code"] == "drop-constraint"]
+
+
+USE = "op.execute(\"INSERT INTO pet VALUES ('emu')\")"
+ADD = "op.execute(\"ALTER TYPE kind ADD VALUE 'emu'\")\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (ADD + "op.execute(\"UPDATE pet SET kind = 'emu' WHERE id = 1\")", ["blocks"]),
+        (ADD + "op.add_column('pet', sa.Column('k', sa.String(9), server_default='emu'))", ["blocks"]),
+        (ADD + "op.bulk_insert(sa.table('pet', sa.column('kind')), [{'kind': 'emu'}])", ["blocks"]),
+        (ADD + "op.execute(\"UPDATE pet SET kind = 'cat' WHERE id = 1\")", []),
+        (ADD, []),
+        ("op.execute(\"CREATE TYPE kind AS ENUM ('cat')\")\n" + ADD + USE, []),
+        ("with op.get_context().autocommit_block():\n    " + ADD + USE, []),
+    ],
+)
+def test_new_value_of_an_enum(review: Review, body: str, expected: list[str]) -> None:
+    """A value cannot be used in the transaction that adds it, except for an enum that this transaction creates."""
+    assert expected == levels(review(body, "postgresql"), "enum-value-used")
+
+
+@pytest.mark.parametrize("product", ["mysql", "mariadb"])
+@pytest.mark.parametrize(
+    ("type_", "expected"),
+    [
+        ("sa.String()", ["blocks"]),
+        ("sa.String", ["blocks"]),
+        ("sa.Unicode()", ["blocks"]),
+        ("sa.String(9)", []),
+        ("sa.Text()", []),
+        ("sa.Enum('a', 'b')", []),
+        ("sa.String().with_variant(sa.String(9), 'mysql', 'mariadb')", []),
+    ],
+)
+def test_string_without_length(review: Review, product: str, type_: str, expected: list[str]) -> None:
+    """A string without a length is refused by MySQL and MariaDB, where the type has no length of its own for them."""
+    body = f"op.add_column('user', sa.Column('note', {type_}))"
+    assert expected == levels(review(body, product), "string-without-length")
+
+
+@pytest.mark.parametrize(
+    ("product", "expected"), [("sqlite", ["blocks"]), ("postgresql", ["warns"]), ("mysql", ["warns"])]
+)
+def test_unnamed_check_in_sql(review: Review, product: str, expected: list[str]) -> None:
+    """A constraint without a name blocks on SQLite; a server gives it a name, by which it can be dropped."""
+    body = "op.execute('CREATE TABLE pet (id INTEGER PRIMARY KEY, age INTEGER CHECK (age > 0))')"
+    assert expected == levels(review(body, product), "unnamed-constraint")
