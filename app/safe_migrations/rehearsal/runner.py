@@ -137,11 +137,9 @@ class Rehearsal:
         report.notes += [f"{name} keeps its new values, which no downgrade can remove" for name in sorted(irreversible)]
         # MySQL keeps the index that a foreign key needed.
         tolerated = {f"key {name.removeprefix('foreign key ')} is new" for name in upgraded.objects}
-        faults = [
-            *differences(before.objects, {**back.objects, **irreversible}),
-            *not_restored(before, back, {loss.name for loss in lost}),
-        ]
-        report.faults += [f"after its downgrade {fault}" for fault in faults if fault not in tolerated]
+        changed = differences(before.objects, {**back.objects, **irreversible})
+        report.faults += [f"after its downgrade {each}" for each in changed if each not in tolerated]
+        _report_rows(not_restored(before, back, {loss.name for loss in lost}), revision, report)
         if self._run(revision, report, "second upgrade") is None:
             return None
         again = self._snapshot()
@@ -205,6 +203,23 @@ def _report_losses(lost: Iterable[Loss], revision: Script, report: Report) -> No
                 f"its upgrade {loss.what} ({loss.code}).{assurances.note(loss.code)}\nInstead: {INSTEAD[loss.code]}\n"
                 f"If this is intended, add this line to {relative(Path(revision.path))}:\n"
                 f'    safety_assured = {{"{loss.code}": "{PLACEHOLDER}"}}'
+            )
+
+
+def _report_rows(changed: Iterable[str], revision: Script, report: Report) -> None:
+    """Add each table and column whose data the downgrade did not restore: as a note if the script accepts that.
+
+    The script does so by missing-downgrade in its ``safety_assured``, for example for a backfill that nothing reverts.
+    """
+    assurances = Assurances(getattr(revision.module, "safety_assured", {}))
+    for what in changed:
+        if "missing-downgrade" in assurances.codes:
+            reason = assurances.declared["missing-downgrade"]
+            report.notes.append(f"after its downgrade {what} (missing-downgrade: {reason})")
+        else:
+            report.faults.append(
+                f"after its downgrade {what}\nIf the downgrade need not restore this, add this line to "
+                f'{relative(Path(revision.path))}:\n    safety_assured = {{"missing-downgrade": "{PLACEHOLDER}"}}'
             )
 
 

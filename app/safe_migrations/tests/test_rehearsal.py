@@ -595,3 +595,20 @@ def test_two_at_once(project: Project, engine: Engine) -> None:
         said = [process.communicate() for process in (first, second)]
     assert [0, 0] == [first.returncode, second.returncode], said
     assert any("Waiting for another command" in errors for _, errors in said)
+
+
+@pytest.mark.parametrize(
+    ("more", "status"), [("", 1), ('safety_assured = {"missing-downgrade": "the old names are of no use"}', 0)]
+)
+def test_backfill_that_nothing_reverts(project: Project, more: str, status: int) -> None:
+    """A backfill whose downgrade does nothing is refused with the line that accepts this, and passes with that line."""
+    project.write(*revision("a1", FIRST, "op.execute(\"INSERT INTO user (username, email) VALUES ('a', 'a@b')\")"))
+    project.ok("upgrade")
+    project.write(
+        *revision("b1", "a1", "op.execute(\"UPDATE user SET username = 'b' WHERE username = 'a'\")", more=more)
+    )
+    done = project.db("rehearse")
+    assert (status, True) == (done.returncode, "after its downgrade user.username has other" in done.stdout), (
+        done.stdout
+    )
+    assert bool(status) == ('safety_assured = {"missing-downgrade": "why it is safe"}' in done.stdout), done.stdout
