@@ -1,29 +1,34 @@
 """A rehearsal changes nothing outside of its copy: the server refuses it to the user of the copy."""
 
-import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from flask import Flask
-from flask_migrate import upgrade
 from sqlalchemy import URL, Engine, create_engine, text
 
-from ..adapters import SCRATCH, adapter_of
+from ..adapters import Adapter, adapter_of
 from ..adapters.snapshot import Snapshot
-from ..backups.files import name_of
+from ..database import Database, replaced_by
 from ..errors import MigrationError
+from ..rehearsal.runner import Rehearsal, Report
+from ..rehearsal.scratch import scratch_copy
+from ..settings import read
+from .example.app.extensions import migrate
 from .support import (
     FIRST,
     Project,
+    copied,
+    empty_database,
     is_mariadb,
+    make_app,
     on_mysql,
     on_postgresql,
     on_servers,
     revision,
-    run_on_server,
     server_url,
 )
 
@@ -31,55 +36,47 @@ TOY = [
     "CREATE TABLE toy (id INTEGER NOT NULL PRIMARY KEY, note VARCHAR(80))",
     "INSERT INTO toy VALUES (1, 'a'), (2, 'b')",
 ]
-OTHER = [statement.replace("toy", "t") for statement in TOY]
-# What each does: statements before the rehearsal, and those of the revision. {other} and {real} are databases.
-Way = tuple[list[str], list[str]]
+OTHER = {
+    "mysql": [*(statement.replace("toy", "t") for statement in TOY), "CREATE TABLE u (id INTEGER) ENGINE=MyISAM"],
+    "postgresql": [statement.replace("toy", "t") for statement in TOY],
+}
+# The statements of revisions. {other} and {real} are databases.
 AUDIT = "CREATE TRIGGER audit AFTER DELETE ON toy FOR EACH ROW INSERT INTO {other}.t VALUES (OLD.id + 9, 'gone')"
 BUILT = "BEGIN SET @s = CONCAT('DELETE FROM ', '{other}', '.t'); PREPARE s FROM @s; EXECUTE s; END"
-IN_MYSQL: dict[str, Way] = {
-    "DELETE": ([], ["DELETE FROM {other}.t"]),
-    "the real database": ([], ["DELETE FROM {real}.toy"]),
-    "USE": ([], ["USE {other}", "DELETE FROM t", "USE {real}"]),
-    "RENAME TABLE": ([], ["RENAME TABLE toy TO {other}.toy2"]),
-    "DROP TABLE": ([], ["DROP TABLE {other}.t"]),
-    "CREATE TRIGGER": ([], ["CREATE TRIGGER {other}.tr BEFORE INSERT ON {other}.t FOR EACH ROW SET NEW.note = 'x'"]),
-    "trigger": ([AUDIT], ["DELETE FROM toy"]),
-    "trigger made by the revision": ([], [AUDIT, "DELETE FROM toy"]),
-    "routine": ([f"CREATE PROCEDURE p() {BUILT}"], ["CALL p()"]),
-    "routine made by the revision": ([], [f"CREATE PROCEDURE p() {BUILT}", "CALL p()"]),
-    "routine elsewhere": (["CREATE PROCEDURE {other}.p() DELETE FROM t"], ["CALL {other}.p()"]),
-    "PREPARE": ([], ["SET @s = CONCAT('DELETE FROM ', '{other}.t')", "PREPARE s FROM @s", "EXECUTE s"]),
-    "MERGE table": (
-        [],
-        ["CREATE TABLE m (id INTEGER) ENGINE=MERGE UNION=({other}.u) INSERT_METHOD=LAST", "INSERT INTO m VALUES (9)"],
-    ),
+IN_MYSQL = {
+    "DELETE": ["DELETE FROM {other}.t"],
+    "the real database": ["DELETE FROM {real}.toy"],
+    "USE": ["USE {other}", "DELETE FROM t", "USE {real}"],
+    "RENAME TABLE": ["RENAME TABLE toy TO {other}.toy2"],
+    "DROP TABLE": ["DROP TABLE {other}.t"],
+    "CREATE TRIGGER": ["CREATE TRIGGER {other}.tr BEFORE INSERT ON {other}.t FOR EACH ROW SET NEW.note = 'x'"],
+    "trigger": [AUDIT, "DELETE FROM toy"],
+    "routine": [f"CREATE PROCEDURE p() {BUILT}", "CALL p()"],
+    "routine elsewhere": ["CREATE PROCEDURE {other}.p() DELETE FROM t", "CALL {other}.p()"],
+    "PREPARE": ["SET @s = CONCAT('DELETE FROM ', '{other}.t')", "PREPARE s FROM @s", "EXECUTE s"],
+    "MERGE table": [
+        "CREATE TABLE m (id INTEGER) ENGINE=MERGE UNION=({other}.u) INSERT_METHOD=LAST",
+        "INSERT INTO m VALUES (9)",
+    ],
 }
 AROUND_MYSQL = {
-    "CREATE USER": ["CREATE USER {role}"],
+    "CREATE USER": ["CREATE USER {new}"],
     "GRANT": ["GRANT ALL ON *.* TO CURRENT_USER"],
-    "DROP USER": ["DROP USER root@127.0.0.1"],
     "DROP DATABASE": ["DROP DATABASE {other}"],
-    "CREATE DATABASE": ["CREATE DATABASE {role}"],
     "INTO OUTFILE": ["SELECT 1 INTO OUTFILE '{file}'"],
     "SET GLOBAL": ["SET @@GLOBAL.max_connections = 152"],
     "definer": ["CREATE DEFINER = root@127.0.0.1 PROCEDURE p() DELETE FROM {other}.t", "CALL p()"],
     "foreign key": ["ALTER TABLE toy ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES {other}.t (id) ON DELETE CASCADE"],
 }
-ENCODED = "EXECUTE convert_from(decode('435245415445','hex'),'utf8') || ' ROLE {role}'"
+ENCODED = "EXECUTE convert_from(decode('435245415445','hex'),'utf8') || ' ROLE {new}'"
 AROUND_POSTGRESQL = {
     "CREATE ROLE": ["DO $$ BEGIN " + ENCODED + "; END $$"],
     "routine": [
         "CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN " + ENCODED + "; END $$",
         "SELECT make()",
     ],
-    "trigger": [
-        "CREATE FUNCTION make() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN " + ENCODED + "; RETURN NULL; END $$",
-        "CREATE TRIGGER make AFTER DELETE ON toy FOR EACH ROW EXECUTE FUNCTION make()",
-        "DELETE FROM toy",
-    ],
-    "the app's user": ["SET SESSION AUTHORIZATION {user}", "CREATE ROLE {role}"],
-    "after RESET": ["RESET SESSION AUTHORIZATION", "RESET ROLE", "CREATE ROLE {role}"],
-    "DROP ROLE": ["DROP ROLE {user}"],
+    "the app's user": ["SET SESSION AUTHORIZATION {user}", "CREATE ROLE {new}"],
+    "after RESET": ["RESET SESSION AUTHORIZATION", "RESET ROLE", "CREATE ROLE {new}"],
     "DROP DATABASE": ["DROP DATABASE {other}"],
     "real database": ["ALTER DATABASE {real} SET work_mem = '5MB'"],
     "ALTER SYSTEM": ["ALTER SYSTEM SET work_mem = '5MB'"],
@@ -100,6 +97,7 @@ INSIDE = {
         "INSERT INTO toy (id) SELECT COUNT(*) + 40 FROM information_schema.columns WHERE table_name = 'toy'",
         "CREATE TABLE other (t INTEGER)",
         "CREATE VIEW v AS SELECT * FROM toy",
+        "INSERT INTO doll VALUES (DEFAULT)",
     ],
     "postgresql": [
         "DO $$ BEGIN EXECUTE 'ALTER TABLE ' || quote_ident('toy') || ' ADD COLUMN n INTEGER'; END $$",
@@ -109,7 +107,14 @@ INSIDE = {
         "CREATE SCHEMA other",
         "CREATE EXTENSION pgcrypto",
         'CREATE EXTENSION IF NOT EXISTS "uuid-ossp"',
+        "ALTER TABLE doll ADD COLUMN name TEXT",
     ],
+}
+# A table that is found by the search path of the app's user; or that uses a sequence of the copy.
+DOLL = {
+    "postgresql": ['CREATE SCHEMA "{user}"', 'CREATE TABLE "{user}".doll (id INTEGER)'],
+    "mariadb": ["CREATE SEQUENCE sq", "CREATE TABLE doll (id INTEGER DEFAULT (NEXTVAL(sq)))"],
+    "mysql": ["CREATE TABLE doll (id INTEGER DEFAULT 1)"],
 }
 LINK = "dblink_exec('host=127.0.0.1 dbname={other} user={user} port={port}', 'DELETE FROM t')"
 FOREIGN = [
@@ -121,26 +126,32 @@ FOREIGN = [
 
 
 class Place:
-    """The app's database with toys, and another one on its server."""
+    """The app's database, with toys, and another one on its server; ``copy`` is a rehearsal's copy of the first."""
 
-    def __init__(self, app: Flask, real: str, server: URL, folder: Path) -> None:
-        self.app, self.engine, self.server = app, create_engine(real), server
-        self.other = create_engine(server.set(database=f"other_{uuid4().hex}"))
-        self.file = folder / "out"
+    copy: Adapter
+
+    def __init__(self, backend: str, project: Project, other: str) -> None:
+        self.project, self.app = project, make_app(project.environ["DATABASE_URL"])
+        self.engine, self.other = create_engine(project.environ["DATABASE_URL"]), create_engine(other)
+        self.server = server_url(backend)
+        self.file = project.path / "out"
         self.names = {
             "other": str(self.other.url.database),
             "real": str(self.engine.url.database),
-            "user": server.username or "",
-            "port": str(server.port or 5432),
-            "role": f"rehearsed_{os.getpid()}",
+            "url": other,
+            "user": self.server.username or "",
+            "port": str(self.server.port or 5432),
+            "new": f"u{uuid4().hex[:8]}",
             "file": str(self.file),
         }
+        self.run(self.engine, *TOY, f"CREATE TABLE alembic_version AS SELECT '{FIRST}' AS version_num")
+        self.run(self.other, *OTHER[backend])
 
     def filled(self, statement: str) -> str:
-        """Return the statement with the names filled in, for text()."""
+        """Return the statement, or a script's line, with the names filled in."""
         for name, value in self.names.items():
             statement = statement.replace("{" + name + "}", value)
-        return re.sub(r":(?=\w)", r"\\:", statement)
+        return statement
 
     def run(self, engine: Engine, *statements: str) -> None:
         """Run the statements and commit."""
@@ -150,12 +161,10 @@ class Place:
 
     def script(self, *statements: str) -> tuple[str, str]:
         """Return a revision that runs the statements, and whose downgrade() raises."""
-        lines = [f"    op.execute(sa.text({self.filled(statement)!r}))" for statement in statements]
-        if any("SYSTEM" in statement or "DROP DATABASE" in statement for statement in statements):
-            lines.insert(0, "with op.get_context().autocommit_block():")
-        else:
-            lines.insert(0, "if True:")
-        return revision("b1", FIRST, "\n".join(lines), "raise NotImplementedError")
+        autocommit = any("SYSTEM" in statement or "DROP DATABASE" in statement for statement in statements)
+        head = "with op.get_context().autocommit_block():" if autocommit else "if True:"
+        lines = [f"    op.execute({self.filled(statement)!r})" for statement in statements]
+        return revision("b1", FIRST, "\n".join([head, *lines]), "raise NotImplementedError")
 
     def states(self) -> list[Snapshot]:
         """Return snapshots of the two databases."""
@@ -165,75 +174,110 @@ class Place:
                 found.append(adapter_of(engine).snapshot(connection))
         return found
 
+    def rehearse(self, script: tuple[str, str]) -> Report:
+        """Rehearse a script on ``copy``, assert that nothing else changed, and return the report."""
+        before = self.states()
+        self.project.write(*script)
+        with self.app.app_context(), replaced_by(self.copy.engine):
+            rehearsal = Rehearsal(migrate.get_config(str(self.project.path / "migrations")), self.copy)
+            (report,) = rehearsal.run(rehearsal.steps())
+        self.run(self.copy.engine, f"UPDATE alembic_version SET version_num = '{FIRST}'")
+        assert before == self.states(), report
+        assert not self.file.exists()
+        return report
 
-@pytest.fixture
-def place(
-    project: Project, backend: str, database: str, app_on: Callable[[str], Flask], tmp_path: Path
-) -> Iterator[Place]:
-    """Yield the databases, with the app's at its first revision."""
-    app = app_on(database)
-    with app.app_context():
-        upgrade()
-    place = Place(app, database, server_url(backend), tmp_path)
-    run_on_server(place.server, f"CREATE DATABASE {place.names['other']}")
-    try:
-        place.run(place.engine, *TOY)
-        place.run(place.other, *OTHER)
-        if backend == "mysql":
-            place.run(place.other, "CREATE TABLE u (id INTEGER) ENGINE=MyISAM")
+    def output(self, setup: list[str], statement: str) -> str:
+        """Return what a rehearsal of the statement prints, and assert that nothing outside of its copy changed."""
+        self.run(self.engine, *setup)
+        before = self.states()
+        self.project.write(*self.script(statement))
+        done = self.project.db("rehearse")
+        assert before == self.states(), done.stdout + done.stderr
+        assert (1, False) == (done.returncode, "Traceback" in done.stderr), done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+@contextmanager
+def placed(backend: str, folder: Path) -> Iterator[Place]:
+    """Create the two databases, and drop them at the end."""
+    project = copied(folder)
+    with empty_database(backend, folder) as real, empty_database(backend, folder) as other:
+        project.environ["DATABASE_URL"] = real
+        place = Place(backend, project, other)
         yield place
-    finally:
         place.engine.dispose()
         place.other.dispose()
-        force = " WITH (FORCE)" if backend == "postgresql" else ""
-        run_on_server(place.server, f"DROP DATABASE {place.names['other']}{force}")
+
+
+@pytest.fixture
+def place(backend: str, tmp_path: Path) -> Iterator[Place]:
+    """Yield databases of this test's own."""
+    with placed(backend, tmp_path) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Place]]:
+    """Yield a function that returns a backend's databases, with a copy that its tests share."""
+    with ExitStack() as stack:
+
+        @cache
+        def of(backend: str) -> Place:
+            folder = tmp_path_factory.mktemp(backend)
+            place = stack.enter_context(placed(backend, folder))
+            place.run(place.engine, *DOLL["mariadb" if is_mariadb(place.server) else backend])
+            with place.app.app_context():
+                database = Database(stack.enter_context(place.engine.connect()))
+                using = read({"backup_dir": str(folder)}, folder)
+                place.copy = stack.enter_context(scratch_copy(database, using, rows=True))
+            return place
+
+        yield of
+
+
+@pytest.fixture
+def common(copies: Callable[[str], Place], backend: str) -> Place:
+    """Return the databases, and the copy, that the tests of a backend share."""
+    return copies(backend)
 
 
 WAY_OUT = "rehearse on a separate server, from which nothing else can be reached:\n    export MIGRATION_REHEARSAL_URL="
-
-
-def rehearse(project: Project, place: Place, setup: list[str], statements: list[str]) -> str:
-    """Rehearse the statements, assert that nothing outside the copy changed, and return the output."""
-    place.run(place.engine, *setup)
-    before = place.states()
-    project.write(*place.script(*statements))
-    done = project.db("rehearse")
-    assert before == place.states(), done.stdout + done.stderr
-    assert not place.file.exists()
-    assert (1, False) == (done.returncode, "Traceback" in done.stderr), done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-@on_mysql
-@pytest.mark.parametrize("way", [pytest.param(way, id=name) for name, way in IN_MYSQL.items()])
-def test_other_database_of_mysql(project: Project, place: Place, way: Way) -> None:
-    """The server lets no statement, trigger or routine reach another database, or the real one; stock reaches it."""
-    said = rehearse(project, place, *way)
-    assert WAY_OUT in said, said
-    before = place.states()
-    project.make_stock()
-    project.ok("upgrade")
-    real, other = place.states()
-    assert before[1] != other or before[0].tables["toy"] != real.tables.get("toy")
 
 
 @pytest.mark.parametrize(
     ("backend", "statements"),
     [
         pytest.param(backend, statements, id=f"{backend}-{name}")
-        for backend, ways in (("mysql", AROUND_MYSQL), ("postgresql", AROUND_POSTGRESQL))
+        for backend, ways in (("mysql", IN_MYSQL | AROUND_MYSQL), ("postgresql", AROUND_POSTGRESQL))
         for name, statements in ways.items()
     ],
     indirect=["backend"],
 )
-def test_server(project: Project, place: Place, statements: list[str]) -> None:
-    """The server lets no statement change roles, settings, files, sessions or databases."""
-    said = rehearse(project, place, [], statements)
-    assert WAY_OUT in said, said
+def test_refused(common: Place, statements: list[str]) -> None:
+    """The server lets a revision change no other database, the real one, roles, settings, files or sessions."""
+    assert WAY_OUT in "".join(common.rehearse(common.script(*statements)).faults)
+
+
+@on_mysql
+@pytest.mark.parametrize("way", IN_MYSQL)
+def test_damage(place: Place, way: str) -> None:
+    """With the rights of the app's user, as in an upgrade, each of these changes another database, or the real one."""
+    before = place.states()
+    place.run(place.engine, *IN_MYSQL[way])
+    real, other = place.states()
+    assert before[1] != other or before[0].tables["toy"] != real.tables.get("toy")
+
+
+@on_mysql
+@pytest.mark.parametrize("way", ["trigger", "routine", "routine elsewhere"])
+def test_made_before(place: Place, way: str) -> None:
+    """A trigger or routine that exists before a rehearsal reaches no other database either."""
+    made, statement = IN_MYSQL[way]
+    assert WAY_OUT in place.output([made], statement)
 
 
 @on_postgresql
-def test_other_database_of_postgresql(project: Project, place: Place) -> None:
+def test_other_database_of_postgresql(place: Place) -> None:
     """A copy has no extension that reaches out, so a trigger finds no dblink, and foreign tables cannot be copied."""
     body = f"BEGIN PERFORM {LINK}; RETURN NULL; END"
     setup = [
@@ -241,122 +285,81 @@ def test_other_database_of_postgresql(project: Project, place: Place) -> None:
         f"CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
         "CREATE TRIGGER audit AFTER DELETE ON toy FOR EACH ROW EXECUTE FUNCTION audit()",
     ]
-    said = rehearse(project, place, setup, ["DELETE FROM toy"])
+    said = place.output(setup, "DELETE FROM toy")
     assert "function dblink_exec(unknown, unknown) does not exist" in said, said
-    said = rehearse(project, place, FOREIGN, ["DELETE FROM f"])
-    assert WAY_OUT in said, said
+    assert WAY_OUT in place.output(FOREIGN, "DELETE FROM f")
     before = place.states()[1]
-    project.make_stock()
-    project.ok("upgrade")
+    place.project.make_stock()
+    place.project.ok("upgrade")
     assert before != place.states()[1]
 
 
 @on_servers
-def test_ordinary_statements(project: Project, place: Place, backend: str) -> None:
+def test_ordinary_statements(common: Place, backend: str) -> None:
     """Statements that stay inside the copy run: dynamic SQL, triggers, routines, trusted extensions.
 
     A MySQL server with a binary log lets only an administrator create triggers.
     """
-    before = place.states()
-    project.write(*place.script(*INSIDE[backend]))
-    done = project.db("rehearse")
-    with place.engine.connect() as connection:
+    report = common.rehearse(common.script(*INSIDE[backend]))
+    with common.engine.connect() as connection:
         logs = backend == "mysql" and connection.scalar(text("SELECT @@log_bin > @@log_bin_trust_function_creators"))
-    assert (WAY_OUT if logs else " ok, irreversible") in done.stdout, done.stdout + done.stderr
-    assert before == place.states()
+    assert (WAY_OUT if logs else "ok, irreversible") in "".join([report.verdict, *report.faults])
+
+
+MAKE = {
+    "mysql": ["CREATE USER {new} IDENTIFIED BY 'secret'", "GRANT ALL ON {other}.* TO {new}"],
+    "postgresql": ["CREATE ROLE {new} LOGIN PASSWORD 'secret'", "ALTER DATABASE {other} OWNER TO {new}"],
+}
+UNMAKE = {
+    "mysql": ["DROP USER {new}"],
+    "postgresql": ["REASSIGN OWNED BY {new} TO CURRENT_USER", "DROP ROLE {new}"],
+}
+
+
+@pytest.fixture
+def limited(common: Place, backend: str) -> Iterator[Engine]:
+    """Yield an engine for the other database, of a user who has rights only there."""
+    common.run(common.other, *MAKE[backend])
+    engine = create_engine(common.other.url.set(username=common.names["new"], password="secret"))
+    yield engine
+    engine.dispose()
+    common.run(common.other, *UNMAKE[backend])
+
+
+@pytest.mark.parametrize(
+    ("backend", "right"),
+    [
+        ("mysql", "SELECT ON {real}.toy"),
+        ("mysql", "PROCESS ON *.*"),
+        ("postgresql", "SELECT ON toy"),
+        ("postgresql", "CONNECT ON DATABASE {real}"),
+        ("postgresql", "pg_monitor"),
+    ],
+    indirect=["backend"],
+)
+def test_user_with_rights_elsewhere(common: Place, limited: Engine, right: str) -> None:
+    """A user with rights outside of the database is refused; a user with rights there only is accepted."""
+    confine = adapter_of(limited).databases.confine
+    common.run(common.engine, f"GRANT {right} TO {{new}}")
+    with limited.connect() as connection, pytest.raises(MigrationError, match="has rights outside of"):
+        confine(connection)
+    limited.dispose()
+    common.run(common.engine, f"REVOKE {right} FROM {{new}}")
+    with limited.connect() as connection:
+        confine(connection)
 
 
 @on_postgresql
-def test_search_path(project: Project, place: Place) -> None:
-    """The user of the copy finds the tables of the app's user: in the schema of that name, or of a search path."""
-    place.run(place.engine, 'CREATE SCHEMA "{user}"', 'CREATE TABLE "{user}".doll (id INTEGER)')
-    project.write(*place.script("ALTER TABLE doll ADD COLUMN name TEXT"))
-    said = project.db("rehearse")
-    assert " ok, irreversible" in said.stdout, said.stdout + said.stderr
-
-
-def users(place: Place, backend: str) -> list[str]:
-    """Return the users that rehearsals of this database have left."""
-    query = {"mysql": "SELECT user FROM mysql.user", "postgresql": "SELECT rolname FROM pg_roles"}[backend]
-    with place.engine.connect() as connection:
-        names = connection.scalars(text(query)).all()
-    with place.app.app_context():
-        name = name_of(place.engine.url)
-    return [found for found in names if found.startswith(SCRATCH) and found.endswith(name[-8:])]
-
-
-@on_servers
-def test_user_of_the_copy(project: Project, place: Place, backend: str) -> None:
-    """The user of the copy exists during a rehearsal only; one that a killed rehearsal left is replaced."""
-    project.write(*revision("b1", FIRST, "import os; os.kill(os.getpid(), 9)"))
-    project.run("flask", "db", "rehearse", PYTHONUTF8="1")
-    assert 1 == len(users(place, backend))
-    project.write(*place.script("UPDATE toy SET note = note"))
-    said = project.db("rehearse")
-    assert " ok, irreversible" in said.stdout, said.stdout + said.stderr
-    assert [] == users(place, backend)
-
-
-@on_servers
-def test_user_with_rights_elsewhere(place: Place, backend: str) -> None:
-    """A user with rights outside of the database is refused, and on PostgreSQL so is a database with a foreign data
-    wrapper; a user with rights there only is accepted.
-    """
-    user, password = f"u{uuid4().hex[:8]}", "secret"
-    account = user if backend == "postgresql" else f"'{user}'@'%'"
-    made = {"mysql": f"CREATE USER {account} IDENTIFIED BY '{password}'"}
-    run_on_server(place.server, made.get(backend, f"CREATE ROLE {user} LOGIN PASSWORD '{password}'"))
-    own = "GRANT ALL ON {other}.* TO " if backend == "mysql" else "ALTER DATABASE {other} OWNER TO "
-    place.run(place.other, own + account)
-    engine = create_engine(place.other.url.set(username=user, password=password))
-    databases = adapter_of(engine).databases
-    rights = {
-        "mysql": [
-            ("GRANT SELECT ON {real}.toy TO ", "REVOKE SELECT ON {real}.toy FROM "),
-            ("GRANT PROCESS ON *.* TO ", "REVOKE PROCESS ON *.* FROM "),
-        ],
-        "postgresql": [
-            ("GRANT SELECT ON toy TO ", "REVOKE SELECT ON toy FROM "),
-            ("GRANT CONNECT ON DATABASE {real} TO ", "REVOKE CONNECT ON DATABASE {real} FROM "),
-            ("GRANT pg_monitor TO ", "REVOKE pg_monitor FROM "),
-        ],
-    }[backend]
-    try:
-        for grant, revoke in rights:
-            place.run(place.engine, grant + account)
-            with engine.connect() as connection, pytest.raises(MigrationError, match="has rights outside of"):
-                databases.confine(connection)
-            engine.dispose()
-            place.run(place.engine, revoke + account)
-        with engine.connect() as connection:
-            databases.confine(connection)
-        if backend == "postgresql":
-            place.run(place.other, "CREATE EXTENSION postgres_fdw")
-            with engine.connect() as connection, pytest.raises(MigrationError, match="has a foreign data wrapper"):
-                databases.confine(connection)
-    finally:
-        engine.dispose()
-        if backend == "postgresql":
-            place.run(place.other, "DROP EXTENSION IF EXISTS postgres_fdw")
-            place.run(place.other, "ALTER DATABASE {other} OWNER TO {user}")
-        run_on_server(place.server, f"DROP {'USER' if backend == 'mysql' else 'ROLE'} {account}")
+def test_foreign_data_wrapper(common: Place, limited: Engine) -> None:
+    """A database with a foreign data wrapper is refused."""
+    common.run(common.other, "CREATE EXTENSION postgres_fdw")
+    with limited.connect() as connection, pytest.raises(MigrationError, match="has a foreign data wrapper"):
+        adapter_of(limited).databases.confine(connection)
+    common.run(common.other, "DROP EXTENSION postgres_fdw")
 
 
 @on_mysql
-def test_sequence(project: Project, place: Place) -> None:
-    """On MariaDB a column whose default is a sequence's next value uses the sequence of the copy."""
-    if not is_mariadb(place.server):
-        pytest.skip("MySQL has no sequences")
-    place.run(place.engine, "CREATE SEQUENCE sq", "ALTER TABLE toy ADD COLUMN n INTEGER DEFAULT (NEXTVAL(sq))")
-    before = place.states()
-    project.write(*place.script("INSERT INTO toy (id) VALUES (5)"))
-    done = project.db("rehearse")
-    assert " ok, irreversible" in done.stdout, done.stdout + done.stderr
-    assert before == place.states()
-
-
-@on_mysql
-def test_foreign_keys_across_databases(project: Project, place: Place) -> None:
+def test_foreign_keys_across_databases(place: Place) -> None:
     """A foreign key from another database lets a rehearsal run, and deletes nothing there; one to it stops the copy."""
     place.run(
         place.other,
@@ -364,92 +367,76 @@ def test_foreign_keys_across_databases(project: Project, place: Place) -> None:
         " CONSTRAINT fk_child FOREIGN KEY (id) REFERENCES {real}.toy (id) ON DELETE CASCADE)",
         "INSERT INTO child VALUES (1), (2)",
     )
-    before = place.states()
-    project.write(*place.script("DELETE FROM toy"))
-    done = project.db("rehearse")
-    assert "deletes 2 of the 2 rows of toy" in done.stdout, done.stdout + done.stderr
-    assert before == place.states()
-    place.run(
-        place.engine,
-        "ALTER TABLE toy ADD CONSTRAINT fk_toy FOREIGN KEY (id) REFERENCES {other}.t (id) ON DELETE CASCADE",
-    )
-    assert WAY_OUT in rehearse(project, place, [], ["DELETE FROM toy"])
-    project.make_stock()
-    project.ok("upgrade")
+    assert "deletes 2 of the 2 rows of toy" in place.output([], "DELETE FROM toy")
+    key = "ALTER TABLE toy ADD CONSTRAINT fk_toy FOREIGN KEY (id) REFERENCES {other}.t (id) ON DELETE CASCADE"
+    assert WAY_OUT in place.output([key], "DELETE FROM toy")
+    place.project.make_stock()
+    place.project.ok("upgrade")
     assert 0 == place.states()[1].tables["child"].count
     place.run(place.engine, "ALTER TABLE toy DROP FOREIGN KEY fk_toy")
-    place.run(place.other, "DROP TABLE child")
 
 
 @on_mysql
-def test_definers(project: Project, place: Place) -> None:
+def test_definers(place: Place) -> None:
     """Views of the copy have the rights of its user, not of their definers; one on another database is not copied."""
-    place.run(place.engine, "CREATE SQL SECURITY DEFINER VIEW w AS SELECT id FROM toy")
-    said = rehearse(project, place, [], ["DELETE FROM w"])
+    said = place.output(["CREATE SQL SECURITY DEFINER VIEW w AS SELECT id FROM toy"], "DELETE FROM w")
     assert "deletes 2 of the 2 rows of toy" in said, said
-    said = rehearse(project, place, ["CREATE VIEW v AS SELECT id FROM {other}.t"], ["DELETE FROM v"])
-    assert WAY_OUT in said, said
+    assert WAY_OUT in place.output(["CREATE VIEW v AS SELECT id FROM {other}.t"], "DELETE FROM v")
 
 
-@on_servers
-def test_engine_of_the_script(project: Project, place: Place) -> None:
-    """A script that connects to another database by itself is refused."""
-    before = place.states()
-    url = place.other.url.render_as_string(hide_password=False)
-    lines = [
-        f"with sa.create_engine({url!r}).begin() as connection:",
-        "    connection.execute(sa.text('DELETE FROM t'))",
-    ]
-    administrator = f"sa.make_url({url!r}).set(database=op.get_bind().engine.url.database)"
-    project.write(*revision("b1", FIRST, f"sa.create_engine({administrator}).connect()"))
-    said = project.db("rehearse").stdout
-    assert "or as another user" in said, said
-    project.write(*revision("b1", FIRST, "\n".join(lines)))
-    said = project.db("rehearse").stdout
-    assert "the script connects to another database" in said, said
-    assert before == place.states()
-    project.make_stock()
-    project.ok("upgrade")
-    assert before != place.states()
+ELSEWHERE = "with sa.create_engine('{url}').begin() as connection:\n    connection.execute(sa.text('DELETE FROM t'))"
+AS_ANOTHER_USER = "sa.create_engine(sa.make_url('{url}').set(database=op.get_bind().engine.url.database)).connect()"
+CURSOR = "op.get_bind().connection.cursor()"
 
 
 @pytest.mark.parametrize(
-    ("backend", "call"),
+    ("backend", "body", "expected"),
     [
-        ("mysql", "execute('DELETE FROM {other}.t')"),
-        ("mysql", "executemany('INSERT INTO {other}.t VALUES (%s, %s)', [(8, 'x'), (9, 'y')])"),
-        ("postgresql", "execute(b'COPY toy TO PROGRAM $$touch {file}$$')"),
-        ("postgresql", "copy('COPY toy TO $${file}$$').__enter__()"),
+        ("mysql", ELSEWHERE, "the script connects to another database"),
+        ("postgresql", ELSEWHERE, "the script connects to another database"),
+        ("mysql", AS_ANOTHER_USER, "or as another user"),
+        ("postgresql", AS_ANOTHER_USER, "or as another user"),
+        ("mysql", f"{CURSOR}.execute('DELETE FROM {{other}}.t')", WAY_OUT),
+        ("mysql", f"{CURSOR}.executemany('INSERT INTO {{other}}.t VALUES (%s, %s)', [(8, 'x'), (9, 'y')])", WAY_OUT),
+        ("postgresql", f"{CURSOR}.execute(b'COPY toy TO PROGRAM $$touch {{file}}$$')", WAY_OUT),
+        ("postgresql", f"{CURSOR}.copy('COPY toy TO $${{file}}$$').__enter__()", WAY_OUT),
     ],
     indirect=["backend"],
 )
-def test_cursor_of_the_driver(project: Project, place: Place, call: str) -> None:
-    """Statements on a cursor of the driver are refused too."""
-    before = place.states()
-    project.write(*revision("b1", FIRST, f"op.get_bind().connection.cursor().{place.filled(call)}"))
-    done = project.db("rehearse")
-    assert WAY_OUT in done.stdout, done.stdout + done.stderr
-    assert (before, False) == (place.states(), place.file.exists())
+def test_connections(common: Place, body: str, expected: str) -> None:
+    """A script's own connection to another database, or as another user, is refused; so are statements on a cursor of
+    the driver.
+    """
+    report = common.rehearse(revision("b1", FIRST, common.filled(body)))
+    assert expected in "".join(report.faults)
+
+
+@on_mysql
+def test_connection_on_stock(place: Place) -> None:
+    """The damage: on stock a script that connects to another database changes it."""
+    before = place.states()[1]
+    place.project.write(*revision("b1", FIRST, place.filled(ELSEWHERE)))
+    place.project.make_stock()
+    place.project.ok("upgrade")
+    assert before != place.states()[1]
 
 
 @on_servers
-@pytest.mark.parametrize("host", ["localhost", "0.0.0.0"])
-def test_name_of_the_server(project: Project, place: Place, backend: str, host: str) -> None:
+def test_name_of_the_server(place: Place, backend: str) -> None:
     """A server counts as the app's own under any name in MIGRATION_REHEARSAL_URL, even if the app's user does not see
     the database that is made there.
     """
     server = place.server
-    url = URL.create(server.drivername, server.username, server.password, host, server.port)
-    project.environ["MIGRATION_REHEARSAL_URL"] = url.render_as_string(hide_password=False)
-    user = f"u{uuid4().hex[:8]}"
+    url = URL.create(server.drivername, server.username, server.password, "localhost", server.port)
+    place.project.environ["MIGRATION_REHEARSAL_URL"] = url.render_as_string(hide_password=False)
     if backend == "mysql":
-        place.run(place.engine, f"CREATE USER '{user}'@'%' IDENTIFIED BY 'secret'")
-        place.run(place.engine, f"GRANT ALL ON {{real}}.* TO '{user}'@'%'")
-        app = place.engine.url.set(username=user, password="secret")
-        project.environ["DATABASE_URL"] = app.render_as_string(hide_password=False)
-    assert WAY_OUT in rehearse(project, place, [], ["CREATE ROLE {role}"])
+        user = ("CREATE USER {new} IDENTIFIED BY 'secret'", "GRANT ALL ON {real}.* TO {new}")
+        place.run(place.engine, *user)
+        app = place.engine.url.set(username=place.names["new"], password="secret")
+        place.project.environ["DATABASE_URL"] = app.render_as_string(hide_password=False)
+    assert WAY_OUT in place.output([], "CREATE ROLE {new}x")
     if backend == "mysql":
-        run_on_server(server, f"DROP USER '{user}'@'%'")
+        place.run(place.engine, *UNMAKE[backend])
 
 
 @pytest.mark.parametrize("sql", ["ATTACH '{file}' AS o; DELETE FROM o.t", "VACUUM INTO '{file}.copy'"])
