@@ -16,18 +16,29 @@ import pytest
 from flask import Flask
 from sqlalchemy import URL
 
-from .support import DRIVERS, EXAMPLE, FIRST, SERVERS, Project, copied, is_mariadb, revision, run_on_server, server_url
+from .example.app.extensions import db
+from .support import (
+    DRIVERS,
+    EXAMPLE,
+    FIRST,
+    SERVERS,
+    Project,
+    copied,
+    is_mariadb,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+    revision,
+    run_on_server,
+    server_url,
+)
 
 PASSWORD = "s3cr3t-Pa55"
 
 
-def script(body: str, down: str = "pass", revision: str = "a1", down_revision: str = FIRST) -> str:
-    """The text of a revision script."""
-    return (
-        f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = {revision!r}\n"
-        f"down_revision = {down_revision!r}\n\n\n"
-        f"def upgrade():\n    {body}\n\n\ndef downgrade():\n    {down}\n"
-    )
+def script(body: str, down: str = "pass", name: str = "a1", parent: str = FIRST) -> str:
+    """Return the text of a revision script."""
+    return revision(name, parent, body, down)[1]
 
 
 @dataclass
@@ -84,17 +95,14 @@ CASES = {
         "mysql+pymysql://u@127.0.0.1:1/authentication%20failed", "Connection refused", "start the server"
     ),
     "charset": at_url("mysql+pymysql://u@127.0.0.1:1/d?charset=foo", "encoding", "after the ?"),
-    "mysql-refused": at_url(f"mysql+pymysql://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"),
     "postgresql-refused": at_url(
         f"postgresql+psycopg://u:{PASSWORD}@127.0.0.1:1/d", "Connection refused", "start the server"
     ),
-    "mysql-host": at_url(f"mysql+pymysql://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"),
     "postgresql-host": at_url(
         f"postgresql+psycopg://u:{PASSWORD}@nohost.invalid/d", "nohost.invalid", "check the host"
     ),
     # Revisions
     "unknown": Case("unknown revision nope", "flask db history", "upgrade nope"),
-    "unknown-option": Case("unknown revision nope", "flask db history", "downgrade --revision nope"),
     "unknown-review": Case("unknown revision nope", "flask db history", "review nope:head"),
     "empty": Case(
         "The revision argument is an empty string. Fix: give a revision:",
@@ -137,22 +145,12 @@ CASES = {
     ),
     "option": Case("No such option", "--help", "upgrade --nope", status=2),
     "command": Case("No such command", "--help", "upgrad", status=2),
-    "sql-batch": broken(
-        script("with op.batch_alter_table('user') as b: b.drop_column('email')"),
-        "a1.py, line 9:",
-        "run the same command without --sql",
-        args="upgrade --sql",
-    ),
     # Scripts
     "syntax": broken(
         script("op.create_table("),
         "migrations/versions/a1.py, line ",
         "correct the script until this prints no error:\n    python -m py_compile migrations/versions/a1.py\n",
     ),
-    "indentation": broken(
-        script("pass\n  pass"), "IndentationError: ", "python -m py_compile migrations/versions/a1.py"
-    ),
-    "cut-off": broken(script("pass")[:60], "a1.py, line 4: SyntaxError: unterminated string literal"),
     "zeros": broken(script("pass") + "\0" * 64, "a1.py"),
     "empty-file": broken("", "module 'a1_py' has no attribute 'down_revision'", "git checkout"),
     "no-revision": Case(
@@ -166,10 +164,6 @@ CASES = {
     "raises": broken(script("raise RuntimeError('no pets')"), "a1.py, line 9: RuntimeError: no pets"),
     "exits": broken(script("raise SystemExit(0)"), "a1.py, line 9: SystemExit: 0"),
     "sql": broken(script("op.execute('DROP TABLE nope')"), "a1.py, line 9: no such table: nope"),
-    "exists": broken(
-        script("op.create_table('user', sa.Column('id', sa.Integer()))"),
-        "a1.py, line 9: table user already exists",
-    ),
     "one-way": broken(
         script("pass", "raise NotImplementedError('rows were merged')"),
         "a1.py, line 13: NotImplementedError: rows were merged",
@@ -184,12 +178,12 @@ CASES = {
         "upgrade",
     ),
     "no-parent": broken(
-        script("pass", down_revision="gone"),
+        script("pass", parent="gone"),
         "Revision gone referenced from gone -> a1",
         "restore the missing script",
         "heads",
     ),
-    "cycle": broken(script("pass", down_revision="a1"), "loop is detected in revisions (a1)", "grep -rn", "heads"),
+    "cycle": broken(script("pass", parent="a1"), "loop is detected in revisions (a1)", "grep -rn", "heads"),
     "twice": Case(
         "Revision a1 is present more than once",
         "grep -rn",
@@ -227,7 +221,7 @@ CASES = {
 
 
 def state(project: Project) -> dict[str, str]:
-    """Every file of the copy, and what is in it, but for bytecode, the lock, and the empty file that SQLite opens."""
+    """Return a hash of every file of the copy, but for bytecode, the lock, and the empty file that SQLite opens."""
     return {
         str(path.relative_to(project.path)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in project.path.rglob("*")
@@ -313,27 +307,22 @@ def test_unknown_database(project: Project, server: URL) -> None:
 
 
 @pytest.mark.parametrize("server", ["mysql"], indirect=True)
-def test_wrong_password(project: Project, server: URL) -> None:
-    """A password that is wrong is not shown. (The PostgreSQL of a test machine may trust everybody.)"""
-    user = f"u{uuid4().hex[:12]}"
-    run_on_server(server, f"CREATE USER {user} IDENTIFIED BY 'right'")
-    try:
-        problem = problem_at(project, server.set(username=user, password=PASSWORD))
-    finally:
-        run_on_server(server, f"DROP USER {user}")
-    assert "check user and password" in problem
+@pytest.mark.parametrize(
+    ("password", "expected"),
+    [("right", "check user and password"), (PASSWORD, "GRANT ALL ON `mysql`.* TO 'USER'@")],
+)
+def test_login(project: Project, server: URL, password: str, expected: str) -> None:
+    """A wrong password is not shown; a user who may log in, and not to that database, needs a right.
 
-
-@pytest.mark.parametrize("server", ["mysql"], indirect=True)
-def test_no_rights(project: Project, server: URL) -> None:
-    """A user who may log in, and not to that database."""
+    (The PostgreSQL of a test machine may trust everybody.)
+    """
     user = f"u{uuid4().hex[:12]}"
-    run_on_server(server, f"CREATE USER {user} IDENTIFIED BY '{PASSWORD}'")
+    run_on_server(server, f"CREATE USER {user} IDENTIFIED BY '{password}'")
     try:
         problem = problem_at(project, server.set(username=user, password=PASSWORD, database="mysql"))
     finally:
         run_on_server(server, f"DROP USER {user}")
-    assert f"GRANT ALL ON `mysql`.* TO '{user}'@" in problem
+    assert expected in problem.replace(user, "USER")
 
 
 @pytest.mark.parametrize("server", ["postgresql"], indirect=True)
@@ -384,7 +373,7 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+@on_servers
 def test_lost_connection(project: Project, database: str, backend: str) -> None:
     """If the connection is lost during a script, the message blames no script; the next run does all of it."""
     project.ok("upgrade")
@@ -418,12 +407,10 @@ def test_traceback_for_developers(project: Project) -> None:
     assert PASSWORD not in done.stderr
 
 
-def test_made_before_the_history(project: Project, database: str, backend: str) -> None:
+def test_made_before_the_history(project: Project, database: str, app_on: Callable[[str], Flask]) -> None:
     """If db.create_all() has made a table, the message's line stamps its revision, and the table stays."""
-    project.write(
-        "make.py", "from wsgi import app\nfrom app.extensions import db\napp.app_context().push()\ndb.create_all()"
-    )
-    assert 0 == project.run("make").returncode
+    with app_on(database).app_context():
+        db.create_all()
     done = project.db("upgrade")
     line = done.stderr.strip().splitlines()[-2].strip()
     assert (1, f"flask db stamp {FIRST}") == (done.returncode, line)
@@ -457,7 +444,7 @@ def test_place_after_a_failure(
     assert place in project.ok("current") or place == "base"
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@on_postgresql
 def test_cast_without_using(backend: str, database: str, project: Project) -> None:
     """The server's hint about a cast that it does not do by itself becomes the line to paste, which makes it run."""
     project.ok("upgrade", FIRST)
@@ -480,7 +467,7 @@ def test_rows_that_exist(project: Project) -> None:
     assert "Fix: correct the script; see which" in project.db("upgrade").stderr
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+@on_mysql
 def test_rows_that_do_not_fit(project: Project, database: str, backend: str) -> None:
     """If the type of a column loses a value that a row has, the message has the query that shows all values."""
     kinds = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('kind', sa.String(9)))"
@@ -566,32 +553,28 @@ def test_two_heads(project: Project) -> None:
     assert "heads" not in project.db("review").stderr
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "mysql"], indirect=True)
+GONE = "with op.batch_alter_table('gone') as batch:\n    batch.drop_column('x')"
+UNNAMED = "op.drop_constraint(None, 'pet', type_='unique')"
+
+
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("backend", "body", "words"),
     [
+        ("sqlite", GONE, "there is no table gone."),
+        ("mysql", GONE, "gone' doesn't exist (1146)"),
+        ("sqlite", UNNAMED, "NotImplementedError: No support for ALTER of constraints"),
+        ("mysql", UNNAMED, "AssertionError in format_constraint(), at: assert name is not None"),
+        ("sqlite", "assert False", "AssertionError in upgrade(), at: assert False"),
+        ("sqlite", "{}['nope']", "KeyError: 'nope' in upgrade(), at: {}['nope']"),
         (
-            "with op.batch_alter_table('gone') as batch:\n    batch.drop_column('x')",
-            {"sqlite": "there is no table gone.", "mysql": "gone' doesn't exist (1146)"},
-        ),
-        (
-            "op.drop_constraint(None, 'pet', type_='unique')",
-            {
-                "sqlite": "NotImplementedError: No support for ALTER of constraints",
-                "mysql": "AssertionError in format_constraint(), at: assert name is not None",
-            },
-        ),
-        ("assert False", "AssertionError in upgrade(), at: assert False"),
-        ("{}['nope']", "KeyError: 'nope' in upgrade(), at: {}['nope']"),
-        (
+            "sqlite",
             "op.execute(sa.text('SELECT :a').bindparams(sa.bindparam('a', required=True)))",
             "A value is required for bind parameter 'a'\nFix: ",
         ),
     ],
+    indirect=["backend"],
 )
-def test_no_message_is_empty_or_a_bare_name(
-    backend: str, database: str, project: Project, body: str, words: str | dict[str, str]
-) -> None:
+def test_no_message_is_empty_or_a_bare_name(database: str, project: Project, body: str, words: str) -> None:
     """An error message that would be empty or a bare name has the line that raised it."""
     extensions = (project.path / "app" / "extensions.py").read_text()
     project.write(
@@ -604,4 +587,4 @@ def test_no_message_is_empty_or_a_bare_name(
     done = project.db("upgrade")
     assert 1 == done.returncode
     assert "Error: migrations/versions/b1.py, line 9: " in done.stderr
-    assert (words if isinstance(words, str) else words[backend]) in done.stderr
+    assert words in done.stderr
