@@ -28,7 +28,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from ..adapters.products import FACTS
 from ..database import Database
 from ..review.findings import Finding
-from ..review.recorder import Recordings
+from ..review.recorder import Operation, Recorder, Recordings
 from ..review.reviewer import review_pending, review_revisions
 from .example.app.extensions import db, migrate
 from .support import (
@@ -36,6 +36,7 @@ from .support import (
     SERVERS,
     Operating,
     Project,
+    Record,
     Review,
     ReviewOn,
     Sql,
@@ -191,6 +192,22 @@ def review(project: Project, in_app: None) -> Review:
         project.write("migrations/versions/a1.py", script_of(code))
         history = list(script.walk_revisions())[::-1]
         return review_revisions(history, {"a1"}, FACTS[product](), Recordings())
+
+    return run
+
+
+@pytest.fixture
+def record(project: Project, app_on: Callable[..., Flask]) -> Record:
+    """Return a function that records the upgrade of a script with that body; it needs an app's context."""
+
+    def run(body: str, dialect: str = "postgresql", more: str = "") -> list[Operation]:
+        project.write(*revision("a1", FIRST, body, more=more))
+        script = ScriptDirectory.from_config(migrate.get_config()).get_revision("a1")
+        assert script is not None
+        recording = Recorder(dialect).record(script, "upgrade")
+        if recording.not_inspectable is not None:
+            raise recording.not_inspectable
+        return recording.operations
 
     return run
 

@@ -58,6 +58,7 @@ on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 on_servers = pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
+Record = Callable[..., list[Operation]]
 Review = Callable[[str, str], list[Finding]]
 ReviewOn = Callable[..., list[Finding]]
 Sql = Callable[..., None]

@@ -1,47 +1,27 @@
 """What a script does is recorded without a database, and what cannot be is told."""
 
-from collections.abc import Callable, Iterator
-
 import pytest
 from alembic import op
-from alembic.script import ScriptDirectory
-from flask import Flask
 
 from ..adapters.facts import Facts
 from ..review.known_schema import KnownSchema
-from ..review.recorder import NotInspectable, Operation, Recorder
-from .example.app.extensions import migrate
-from .support import DB, FIRST, Project, revision
+from ..review.recorder import NotInspectable, Operation
+from .support import DB, Record
 
 DIALECTS = ("sqlite", "mysql", "mariadb", "postgresql")
 
 
-@pytest.fixture
-def record(project: Project, app_on: Callable[[str], Flask]) -> Iterator[Callable[..., list[Operation]]]:
-    """Records the upgrade of a script with that body."""
-    app = app_on("sqlite:////nowhere/at/all.db")
-
-    def run(body: str, dialect: str = "postgresql", more: str = "") -> list[Operation]:
-        project.write(*revision("a1", FIRST, body, more=more))
-        script = ScriptDirectory.from_config(migrate.get_config()).get_revision("a1")
-        assert script is not None
-        recording = Recorder(dialect).record(script, "upgrade")
-        if recording.not_inspectable is not None:
-            raise recording.not_inspectable
-        return recording.operations
-
-    with app.app_context():
-        yield run
+pytestmark = pytest.mark.usefixtures("in_app")
 
 
 def names(found: list[Operation]) -> list[str]:
-    """The classes of the operations."""
+    """Return the names of the operations' classes."""
     return [type(operation.op).__name__ for operation in found]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_operations(record: Callable[..., list[Operation]], dialect: str) -> None:
-    """Plain ones, those of a batch, a loop and a helper, for each dialect, with the line of the script."""
+def test_operations(record: Record, dialect: str) -> None:
+    """Operations are recorded for each dialect, also of a batch, a loop and a helper, with their lines."""
     body = (
         "pet = op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))\n"
         "op.bulk_insert(pet, [{'id': 1}])\n"
@@ -60,7 +40,7 @@ def test_operations(record: Callable[..., list[Operation]], dialect: str) -> Non
     assert "user" == found[2].op.table_name  # type: ignore[attr-defined]
 
 
-def test_beside_op(record: Callable[..., list[Operation]], capfd: pytest.CaptureFixture[str]) -> None:
+def test_beside_op(record: Record, capfd: pytest.CaptureFixture[str]) -> None:
     """What a script runs by `op.get_context()`, past `op`, is recorded too, and not printed."""
     body = (
         "from alembic.operations import Operations\n"
@@ -72,8 +52,8 @@ def test_beside_op(record: Callable[..., list[Operation]], capfd: pytest.Capture
     assert ("", "") == capfd.readouterr()
 
 
-def test_sql(record: Callable[..., list[Operation]]) -> None:
-    """SQL that op or its connection executes, and types that are made or dropped by themselves."""
+def test_sql(record: Record) -> None:
+    """SQL that op or its connection executes is recorded, and types that are created or dropped by themselves."""
     body = (
         "op.execute('DELETE FROM user')\n"
         "op.get_bind().execute(sa.text('DELETE FROM user'))\n"
@@ -86,8 +66,8 @@ def test_sql(record: Callable[..., list[Operation]]) -> None:
     assert "kind" == found[-1].op.sqltext.element.name  # type: ignore[attr-defined]
 
 
-def test_tables_keep_foreign_keys(record: Callable[..., list[Operation]]) -> None:
-    """Those that stand in a column, those of the table, and each time that it is asked."""
+def test_tables_keep_foreign_keys(record: Record) -> None:
+    """A created table keeps the foreign keys of its columns and its own, each time that the operation is applied."""
     (made,) = record(
         "op.create_table('pet', sa.Column('a', sa.Integer(), sa.ForeignKey('user.id')), sa.Column('b', sa.Integer()), "
         "sa.ForeignKeyConstraint(['b'], ['user.id']))"
@@ -98,8 +78,8 @@ def test_tables_keep_foreign_keys(record: Callable[..., list[Operation]]) -> Non
         assert [["a"], ["b"]] == sorted(key.columns for key in tables.table("pet").foreign_keys)
 
 
-def test_autocommit(record: Callable[..., list[Operation]]) -> None:
-    """What stands in an autocommit block is told apart."""
+def test_autocommit(record: Record) -> None:
+    """An operation says whether it stands in an autocommit block."""
     body = (
         "with op.get_context().autocommit_block():\n"
         "    op.create_index('ix', 'user', ['email'], postgresql_concurrently=True)\n"
@@ -126,13 +106,13 @@ def test_autocommit(record: Callable[..., list[Operation]]) -> None:
         ("raise NotImplementedError('no way')", "no way"),
     ],
 )
-def test_not_inspectable(record: Callable[..., list[Operation]], body: str, reason: str) -> None:
+def test_not_inspectable(record: Record, body: str, reason: str) -> None:
     """What depends on the database, or fails, is not guessed."""
     with pytest.raises(NotInspectable, match=reason):
         record(body)
 
 
-def test_leaves_op_alone(record: Callable[..., list[Operation]]) -> None:
+def test_leaves_op_alone(record: Record) -> None:
     """After a recording, of a script that fails too, `op` is no recorder any more."""
     with pytest.raises(NotInspectable):
         record("1 / 0")
