@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from ..review import recorder
-from .support import FIRST, Project, revision
+from .support import FIRST, Project, on_sqlite, revision
 
 ADD = "op.add_column('user', sa.Column('age', sa.Integer()))"
 DROP = "op.drop_column('user', 'age')"
@@ -38,6 +38,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, ...]]:
     return found
 
 
+@on_sqlite
 @pytest.mark.parametrize("command", COMMANDS)
 def test_once(
     database: str, project: Project, app_on: Callable[[str], Flask], counted: Counter[tuple[str, ...]], command: str
