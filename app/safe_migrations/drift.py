@@ -18,6 +18,22 @@ def drift(migration_context: MigrationContext) -> list[str]:
         return differences(compare_metadata(migration_context, context.get_context().opts["target_metadata"]))
 
 
+def not_compared(migration_context: MigrationContext) -> list[str]:
+    """Return what drift() does not compare, with the options that the app gives Migrate(): ["primary keys", ...]."""
+    opts = migration_context.opts
+    plugins = opts.get("autogenerate_plugins") or ()
+    skipped = {
+        "primary keys": True,
+        "CHECKs": "alembic.ext.checkconstraint_byname" not in plugins,
+        "server defaults": not opts.get("compare_server_default"),
+        "sequences": True,
+        "views": True,
+        "triggers": True,
+        "other schemas": not opts.get("include_schemas"),
+    }
+    return [name for name, is_skipped in skipped.items() if is_skipped]
+
+
 def differences(diffs: list[Any]) -> list[str]:
     """Return a text for each difference, such as ``add_table pet`` or ``modify_type user.email``.
 

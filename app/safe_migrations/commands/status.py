@@ -12,7 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Engine
 
 from ..database import Database, heads_in_words
-from ..drift import drift
+from ..drift import drift, not_compared
 from ..errors import masked, relative
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
@@ -64,6 +64,7 @@ def _at_head(config: Config) -> bool:
         if at_head:
             found = drift(migration_context)
             _line("models", f"differ from the database: {', '.join(found)}" if found else "agree with the database")
+            _line("", f"not compared: {', '.join(not_compared(migration_context))}")
         return []
 
     # dont_mutate: as `flask db current` does, leave a database without alembic_version as it is.

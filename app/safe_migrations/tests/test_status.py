@@ -58,3 +58,15 @@ def test_at_head_of_branches_that_depend(project: Project, database: str) -> Non
     project.ok("upgrade", "heads")
     assert ("p1", "agree with the database") == (lines(project, 0)["revision"], lines(project, 0)["models"])
     project.ok("check")
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_not_compared(project: Project) -> None:
+    """At head the status says what it does not compare; an option of Migrate() that compares more shortens the list."""
+    project.ok("upgrade")
+    everything = "primary keys, CHECKs, server defaults, sequences, views, triggers, other schemas"
+    assert f"not compared: {everything}\n" in project.ok("status")
+    factory = (project.path / "app" / "__init__.py").read_text()
+    compared = factory.replace("init_app(app, db)", "init_app(app, db, compare_server_default=True)")
+    project.write("app/__init__.py", compared)
+    assert f"not compared: {everything.replace('server defaults, ', '')}\n" in project.ok("status")
