@@ -21,6 +21,7 @@ from .support import (
     on_mysql,
     on_postgresql,
     on_servers,
+    on_sqlite,
 )
 
 not_on_mysql = pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
@@ -146,7 +147,8 @@ def test_drop_column_words(database: str, backend: str, review_on: ReviewOn) -> 
     ) == finding.instead
 
 
-def test_possible_rename_without_rows(database: str, review_on: ReviewOn) -> None:
+@on_sqlite
+def test_possible_rename_without_rows(review_on: ReviewOn) -> None:
     """Nothing is lost of a table without rows."""
     up = "op.add_column('user', sa.Column('login', sa.String(60)))\nop.drop_column('user', 'username')"
     assert ["blocks"] == levels(review_on(up), "possible-rename")
@@ -177,7 +179,8 @@ def test_add_not_null_column_words(review: Review) -> None:
     assert "existing rows get an invented value such as 0 or ''" in finding.message
 
 
-def test_add_not_null_column(database: str, review_on: ReviewOn) -> None:
+@on_sqlite
+def test_add_not_null_column(review_on: ReviewOn) -> None:
     """A table without rows is no reason, nor is a column that the database fills."""
     assert ["blocks"] == levels(review_on(ADD_AGE), "add-not-null-column")
     filled = "op.add_column('user', sa.Column('age', sa.Integer(), sa.Computed('id + 1'), nullable=False))"

@@ -23,12 +23,12 @@ from .support import (
     levels,
     on_mysql,
     on_postgresql,
+    on_sqlite,
     revision,
 )
 
 PET = "CREATE TABLE pet (id INT PRIMARY KEY, a INT, b INT, name VARCHAR(20))"
 OWNER = "CREATE TABLE owner (a INT NOT NULL, b INT NOT NULL, PRIMARY KEY (a, b))"
-BOB = "INSERT INTO {user} (id, username, email) VALUES (2, 'bob', 'c@d')"
 
 
 def pasted_query(finding: Finding) -> list[Any]:
@@ -57,19 +57,6 @@ def test_unique(review_on: ReviewOn, made: str) -> None:
     assert [(1, 2, 2)] == pasted_query(finding)
 
 
-def test_unique_of_primary_key(review_on: ReviewOn) -> None:
-    """A primary key is unique."""
-    execute("CREATE TABLE tag (a INT NOT NULL)")
-    made = "op.create_primary_key('pk', 'tag', ['a'])"
-    assert ["warns"] == levels(review_on(made, "INSERT INTO tag VALUES (1), (2)"), "add-unique")
-    assert ["blocks"] == levels(review_on(made, "INSERT INTO tag VALUES (1)"), "add-unique")
-
-
-def test_not_unique(review_on: ReviewOn) -> None:
-    """Another index is not."""
-    assert [] == found(review_on("op.create_index('ix', 'user', ['email'])", BOB), "add-unique")
-
-
 def test_unique_as_the_database_compares(review_on: ReviewOn, backend: str) -> None:
     """A MySQL or MariaDB server takes Alice for alice."""
     made = "op.create_unique_constraint('uq', 'pet', ['name'])"
@@ -79,34 +66,49 @@ def test_unique_as_the_database_compares(review_on: ReviewOn, backend: str) -> N
     assert {"mysql": "blocks"}.get(backend, "warns") == level
 
 
-@on_postgresql
-def test_unique_in_part(review_on: ReviewOn, operating: Operating) -> None:
-    """Of a partial index, only the rows that it is about count; and NULLs do where the script says that they do."""
-    rows = "INSERT INTO pet VALUES (1, 1, NULL, ''), (2, 1, NULL, '')"
-    part = "op.create_index('ix', 'pet', ['a'], unique=True, postgresql_where=sa.text('id > 1'))"
-    assert ["warns"] == levels(review_on(part, PET, rows), "add-unique")
-    assert ["blocks"] == levels(review_on(part.replace("id > 1", "id > 0")), "add-unique")
-    of_table = "pet = sa.table('pet', sa.column('id'))\n" + part.replace("sa.text('id > 1')", "pet.c.id > 0")
-    assert ["blocks"] == levels(review_on(of_table), "add-unique")
-    nulls = "op.create_index('ix', 'pet', ['a', 'b'], unique=True, postgresql_nulls_not_distinct=True)"
-    assert ["blocks"] == levels(review_on(nulls), "add-unique")
+TAG = "CREATE TABLE tag (a INT NOT NULL)"
+EQUAL = "INSERT INTO pet VALUES (1, 1, 2, ''), (2, 1, 2, '')"
+NULLS = "INSERT INTO pet VALUES (1, 1, NULL, ''), (2, 1, NULL, '')"
+PRIMARY_KEY = "op.create_primary_key('pk', 'tag', ['a'])"
+UNIQUE_A = "op.create_unique_constraint('uq', 'pet', ['a'])"
+DELETE = "op.execute(sa.table('{}', sa.column('id')).delete().where(sa.column('id') == 2))\n"
+ITSELF = "op.create_foreign_key('fk', 'pet', 'pet', ['{}'], ['id'])"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
-    "before",
+    ("code", "up", "statements", "expected"),
     [
-        "op.execute(sa.table('pet', sa.column('id')).delete().where(sa.column('id') == 2))",
-        "op.get_bind().execute(sa.text('DELETE FROM pet WHERE id = 2'))",
+        ("add-unique", PRIMARY_KEY, [TAG, "INSERT INTO tag VALUES (1), (2)"], ["warns"]),
+        ("add-unique", PRIMARY_KEY, [TAG, "INSERT INTO tag VALUES (1), (1)"], ["blocks"]),
+        ("add-unique", UNIQUE_A, [PET, EQUAL], ["blocks"]),
+        ("add-unique", UNIQUE_A, [PET], ["warns"]),
+        ("add-unique", DELETE.format("pet") + UNIQUE_A, [PET, EQUAL], ["warns"]),
+        ("add-unique", f"op.get_bind().execute(sa.text('DELETE FROM pet'))\n{UNIQUE_A}", [PET, EQUAL], ["warns"]),
+        ("add-unique", DELETE.format("owner") + UNIQUE_A, [PET, EQUAL], ["blocks"]),
+        ("add-foreign-key", ITSELF.format("a"), [PET, EQUAL], ["warns"]),
+        ("add-foreign-key", ITSELF.format("a"), [PET, "INSERT INTO pet VALUES (1, 2, 2, '')"], ["blocks"]),
     ],
 )
-def test_rows_that_change_before(review_on: ReviewOn, before: str) -> None:
-    """What the same run corrects first does not block: nobody knows what will be there."""
-    made = "op.create_unique_constraint('uq', 'pet', ['a'])"
-    rows = "INSERT INTO pet VALUES (1, 1, 1, ''), (2, 1, 1, '')"
-    assert ["blocks"] == levels(review_on(made, PET, rows), "add-unique")
-    assert ["warns"] == levels(review_on(f"{before}\n{made}"), "add-unique")
-    other = "op.execute(sa.table('owner', sa.column('id')).delete().where(sa.column('id') == 2))"
-    assert ["blocks"] == levels(review_on(f"{other}\n{made}"), "add-unique")
+def test_levels(review_on: ReviewOn, code: str, up: str, statements: list[str], expected: list[str]) -> None:
+    """A primary key is unique, and a table may refer to itself; what the same run changes first does not block."""
+    assert expected == levels(review_on(up, *statements), code)
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("columns", "options", "expected"),
+    [
+        (["a"], "postgresql_where=sa.text('id > 1')", "warns"),
+        (["a"], "postgresql_where=sa.text('id > 0')", "blocks"),
+        (["a"], "postgresql_where=sa.column('id') > 0", "blocks"),
+        (["a", "b"], "postgresql_nulls_not_distinct=True", "blocks"),
+    ],
+)
+def test_unique_in_part(review_on: ReviewOn, columns: list[str], options: str, expected: str) -> None:
+    """Of a partial index, only the rows that it is about count; and NULLs do where the script says that they do."""
+    script = f"op.create_index('ix', 'pet', {columns}, unique=True, {options})"
+    assert [expected] == levels(review_on(script, PET, NULLS), "add-unique")
 
 
 def test_foreign_key(review_on: ReviewOn) -> None:
@@ -129,16 +131,6 @@ def test_foreign_key(review_on: ReviewOn) -> None:
         " FROM owner AS referred WHERE referred.a = pet.a AND referred.b = pet.b))"
     ) == finding.instead
     assert [(3, 2, 1, "")] == pasted_query(finding)
-
-
-def test_foreign_key_to_itself(review_on: ReviewOn) -> None:
-    """A table may refer to itself."""
-    made = "op.create_foreign_key('fk', 'user', 'user', ['id'], ['id'])"
-    assert ["warns"] == levels(review_on(made, BOB), "add-foreign-key")
-    execute(PET, "INSERT INTO pet VALUES (1, 1, 2, '')")
-    made = "op.create_foreign_key('fk', 'pet', 'pet', ['{}'], ['id'])"
-    assert ["warns"] == levels(review_on(made.format("a")), "add-foreign-key")
-    assert ["blocks"] == levels(review_on(made.format("b")), "add-foreign-key")
 
 
 @pytest.mark.parametrize("condition", ["\"name NOT LIKE '%:x' AND a > 1\"", "sa.column('a') > 1"])
@@ -168,33 +160,36 @@ def test_not_validated(review: Review) -> None:
     assert {"add-foreign-key", "add-check"} <= codes
 
 
-def test_no_rows(review_on: ReviewOn) -> None:
-    """A table without rows violates nothing, and nobody waits for it."""
-    made = "with op.batch_alter_table('pet') as batch_op:\n    batch_op.create_unique_constraint('uq', ['a'])"
-    assert {"warns"} == {finding.level.value for finding in review_on(made, PET)}
+DROP_KEY = "op.drop_constraint('fk', 'user', type_='foreignkey')\n"
+MAKE_KEY = "op.create_foreign_key('{}', 'user', 'user', ['id'], ['id'], ondelete='CASCADE')"
 
 
-def test_constraint_that_comes_back(review: Review) -> None:
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [(MAKE_KEY.format("fk"), []), (MAKE_KEY.format("other"), ["warns"]), ("op.drop_table('user')", [])],
+)
+def test_constraint_that_comes_back(review: Review, then: str, expected: list[str]) -> None:
     """One that the script creates again, or that is dropped with its table, is not lost; under another name it is."""
-    drop, make = (
-        "op.drop_constraint('fk', 'user', type_='foreignkey')\n",
-        "op.create_foreign_key('{}', 'user', 'user', ",
-    )
-    make += "['id'], ['id'], ondelete='CASCADE')"
-    assert [] == found(review(drop + make.format("fk"), "postgresql"), "drop-constraint")
-    assert ["warns"] == levels(review(drop + make.format("other"), "postgresql"), "drop-constraint")
-    assert [] == found(review(f"{drop}op.drop_table('user')", "postgresql"), "drop-constraint")
+    assert expected == levels(review(DROP_KEY + then, "postgresql"), "drop-constraint")
+
+
+NOT_NULL = "op.alter_column('pet', 'age', existing_type=sa.Integer(), nullable=False)\n"
 
 
 @on_postgresql
-def test_drop_check_of_not_null(review_on: ReviewOn) -> None:
+@pytest.mark.parametrize(
+    ("check", "before", "expected"),
+    [
+        ("age IS NOT NULL", NOT_NULL, []),
+        ("age IS NOT NULL", "", ["warns"]),
+        ("age IS NOT NULL AND age > 0", NOT_NULL, ["warns"]),
+        ("id IS NOT NULL", NOT_NULL, ["warns"]),
+    ],
+)
+def test_drop_check_of_not_null(review_on: ReviewOn, check: str, before: str, expected: list[str]) -> None:
     """A CHECK that said what NOT NULL says now; not one that says more, or of a column that may be NULL."""
-    table = "CREATE TABLE pet (id INTEGER, age INTEGER, CONSTRAINT ck CHECK ({}))"
-    drop = "op.alter_column('pet', 'age', existing_type=sa.Integer(), nullable=False)\nop.drop_constraint('ck', 'pet')"
-    assert [] == found(review_on(drop, table.format("age IS NOT NULL")), "drop-constraint")
-    assert ["warns"] == levels(review_on("op.drop_constraint('ck', 'pet')"), "drop-constraint")
-    for more in ("age IS NOT NULL AND age > 0", "id IS NOT NULL"):
-        assert ["warns"] == levels(review_on(drop, "DROP TABLE pet", table.format(more)), "drop-constraint")
+    table = f"CREATE TABLE pet (id INTEGER, age INTEGER, CONSTRAINT ck CHECK ({check}))"
+    assert expected == levels(review_on(f"{before}op.drop_constraint('ck', 'pet')", table), "drop-constraint")
 
 
 @on_postgresql

@@ -13,6 +13,7 @@ from .support import (
     on_mysql,
     on_postgresql,
     on_servers,
+    on_sqlite,
 )
 
 SERVERS = ("mysql", "mariadb", "postgresql")
@@ -74,7 +75,8 @@ def test_change_type_words(review: Review) -> None:
     ) == finding.instead
 
 
-def test_change_type_without_values(database: str, review_on: ReviewOn) -> None:
+@on_sqlite
+def test_change_type_without_values(review_on: ReviewOn) -> None:
     """Where a column has no value, none can be lost, unless the same run writes some before."""
     up = alter("age", None, "Integer()")
     fill = "op.execute(sa.table('user', sa.column('age')).update().values(age='12x'))\n"
