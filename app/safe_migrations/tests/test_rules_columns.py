@@ -11,18 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError
 
 from .example.app.extensions import db
-from .support import (
-    Operating,
-    Review,
-    ReviewOn,
-    found,
-    levels,
-    locks,
-    on_mysql,
-    on_postgresql,
-    on_servers,
-    on_sqlite,
-)
+from .support import Operating, Review, ReviewOn, found, levels, locks, on_mysql, on_postgresql, on_servers, on_sqlite
 
 not_on_mysql = pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
 

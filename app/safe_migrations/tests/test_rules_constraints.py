@@ -245,10 +245,7 @@ def test_lines_run(
     """What a finding on PostgreSQL gives to paste makes the constraint that the script makes."""
     connection, op = operating
     execute(
-        PET,
-        "CREATE TABLE tag (id INT NOT NULL)",
-        "INSERT INTO pet VALUES (1, 1, 1, '')",
-        "INSERT INTO tag VALUES (1)",
+        PET, "CREATE TABLE tag (id INT NOT NULL)", "INSERT INTO pet VALUES (1, 1, 1, '')", "INSERT INTO tag VALUES (1)"
     )
     (finding,) = found(review_on(script), code)
     assert f"revision a1 {message} ({code})." == finding.message

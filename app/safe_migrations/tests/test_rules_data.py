@@ -14,17 +14,7 @@ from ..review.known_schema import KnownSchema
 from ..review.recorder import Operation
 from ..review.rules import RULES, RuleContext
 from .example.app.extensions import db
-from .support import (
-    Operating,
-    Review,
-    ReviewOn,
-    found,
-    levels,
-    on_mysql,
-    on_postgresql,
-    on_servers,
-    on_sqlite,
-)
+from .support import Operating, Review, ReviewOn, found, levels, on_mysql, on_postgresql, on_servers, on_sqlite
 
 NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.String(9)))\n"
 ADDED = "op.execute('ALTER TABLE pet ADD a INT')\n"

@@ -163,11 +163,7 @@ def test_constraint_outside_batch(connection: sa.Connection, name: str) -> None:
     ("code", "op", "line"),
     [
         ("constraint-outside-batch", CHANGES["type"], "batch_op.alter_column('a',"),
-        (
-            "constraint-outside-batch",
-            CHANGES["foreign key"],
-            "batch_op.create_foreign_key('fk', 'pet', ['a'], ['id'])",
-        ),
+        ("constraint-outside-batch", CHANGES["foreign key"], "batch_op.create_foreign_key('fk', 'pet', ['a'], ['id'])"),
         ("constraint-outside-batch", CHANGES["drop"], "batch_op.drop_constraint('u', type_='unique')"),
         ("constraint-outside-batch", CHANGES["primary key"], "batch_op.create_primary_key('pk', ['a'])"),
         ("add-column-limits", add(REFERENCE), "batch_op.create_foreign_key('fk', 'pet', ['x'], ['id'])"),

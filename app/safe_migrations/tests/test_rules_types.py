@@ -4,17 +4,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from .support import (
-    Operating,
-    Review,
-    ReviewOn,
-    found,
-    levels,
-    on_mysql,
-    on_postgresql,
-    on_servers,
-    on_sqlite,
-)
+from .support import Operating, Review, ReviewOn, found, levels, on_mysql, on_postgresql, on_servers, on_sqlite
 
 SERVERS = ("mysql", "mariadb", "postgresql")
 
