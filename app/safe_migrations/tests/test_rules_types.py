@@ -1,10 +1,26 @@
-"""Rules about types: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
+"""Rules about types and enums: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
+
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
+from flask_migrate import downgrade, upgrade
 from sqlalchemy.exc import DBAPIError
 
-from .support import Operating, Review, ReviewOn, found, levels, on_mysql, on_postgresql, on_servers, on_sqlite
+from .support import (
+    FIRST,
+    Operating,
+    Project,
+    Review,
+    ReviewOn,
+    found,
+    levels,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+    on_sqlite,
+    revision,
+)
 
 SERVERS = ("mysql", "mariadb", "postgresql")
 
@@ -214,25 +230,6 @@ def test_small_key(review: Review, up: str, expected: list[str]) -> None:
     assert len(expected) == len(findings)
 
 
-@on_mysql
-def test_small_key_is_refused(operating: Operating) -> None:
-    """A foreign key of another type is, by MySQL and MariaDB."""
-    connection, op = operating
-    with pytest.raises(DBAPIError, match=r"3780|errno: 150"):
-        op.create_table("pet", sa.Column("user_id", sa.BigInteger(), sa.ForeignKey("user.id")))
-    connection.rollback()
-
-
-@on_postgresql
-def test_small_key_runs_out(operating: Operating) -> None:
-    """PostgreSQL takes it, and refuses the number after the last."""
-    connection, op = operating
-    op.create_table("pet", sa.Column("user_id", sa.SmallInteger(), sa.ForeignKey("user.id")))
-    with pytest.raises(DBAPIError, match="out of range"):
-        connection.exec_driver_sql("INSERT INTO pet VALUES (40000)")
-    connection.rollback()
-
-
 @pytest.mark.parametrize(
     ("up", "expected"),
     [
@@ -248,11 +245,104 @@ def test_json_column(review: Review, up: str, expected: int) -> None:
     assert expected == len(found(review(up, "postgresql"), "json-column"))
 
 
+PET_KIND = "op.create_table('pet', sa.Column('kind', {}))"
+DOWN = "op.drop_table('pet')\n{}"
+KIND = "sa.Enum('cat', 'dog', name='kind')"
+
+
+def both(up: str, down: str) -> str:
+    """A script with both."""
+    return (
+        "from sqlalchemy.dialects.postgresql import ENUM\n\n\n"
+        f"def upgrade():\n    {up.replace(chr(10), chr(10) + '    ')}\n\n\n"
+        f"def downgrade():\n    {down.replace(chr(10), chr(10) + '    ')}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "expected"),
+    [
+        (PET_KIND.format(KIND), DOWN.format(""), ["kind"]),
+        (PET_KIND.format("sa.ARRAY(sa.Enum('cat', name='kind'))"), DOWN.format(""), ["kind"]),
+        (PET_KIND.format("ENUM('cat', name='kind')"), DOWN.format("op.execute('DROP TYPE other')"), ["kind"]),
+        (f"{KIND}.create(op.get_bind())", "op.drop_column('user', 'kind')", ["kind"]),
+        ("op.execute('CREATE TYPE \"Kind\" AS ENUM (\\'a\\')')", "op.drop_column('user', 'kind')", ["Kind"]),
+        (PET_KIND.format(KIND), DOWN.format("sa.Enum(name='kind').drop(op.get_bind())"), []),
+        (PET_KIND.format(KIND), DOWN.format("ENUM(name='kind').drop(op.get_bind(), checkfirst=False)"), []),
+        (PET_KIND.format(KIND), DOWN.format("op.execute('DROP TYPE IF EXISTS kind')"), []),
+        (PET_KIND.format(KIND), "pass", []),
+        (PET_KIND.format("ENUM('cat', name='kind', create_type=False)"), DOWN.format(""), []),
+        (PET_KIND.format("sa.Enum('cat', name='kind', native_enum=False)"), DOWN.format(""), []),
+        ("op.add_column('user', sa.Column('kind', sa.Enum('cat', name='kind')))", "op.drop_column('user', 'kind')", []),
+    ],
+)
+def test_enum_outlives_table(review: Review, up: str, down: str, expected: list[str]) -> None:
+    """It is what makes a type, and does not drop it by any of the ways; ADD COLUMN makes none."""
+    findings = found(review(both(up, down), "postgresql"), "enum-outlives-table")
+    assert expected == [name for name in expected if findings and f"creates enum {name}," in findings[0].message]
+    assert len(expected) == len(findings)
+
+
 @on_postgresql
-def test_json_is_not_comparable(operating: Operating) -> None:
-    """DISTINCT fails on json."""
-    connection, op = operating
-    op.add_column("user", sa.Column("a", sa.JSON()))
-    with pytest.raises(DBAPIError, match="could not identify an equality operator"):
-        connection.exec_driver_sql('SELECT DISTINCT a FROM "user"')
+@pytest.mark.parametrize(
+    ("down", "error"), [("", 'type "kind" already exists'), ("sa.Enum(name='kind').drop(op.get_bind())", "")]
+)
+def test_next_upgrade_fails(
+    attempt: Callable[..., list[str]], database: str, project: Project, down: str, error: str
+) -> None:
+    """Because the type is there; what the rule gives to paste helps."""
+    project.write(*revision("a1", FIRST, PET_KIND.format(KIND), DOWN.format(down)))
+    assert [] == attempt(upgrade)
+    assert [] == attempt(downgrade)
+    assert (error in "".join(attempt(upgrade)), bool(error)) == (True, bool(error))
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("op.execute(\"ALTER TYPE kind RENAME VALUE 'cat' TO 'lion'\")", 1),
+        ("op.execute(\"ALTER TYPE kind ADD VALUE 'lion'\")", 0),
+        ("op.execute('ALTER TYPE kind RENAME TO old')", 0),
+        ("op.execute(\"DELETE FROM pg_enum WHERE enumlabel = 'cat'\")", 1),
+        ("op.execute(\"DELETE FROM pg_catalog.pg_enum WHERE enumlabel = 'cat'\")", 1),
+        (f"{KIND}.create(op.get_bind())\nop.execute(\"ALTER TYPE kind RENAME VALUE 'cat' TO 'lion'\")", 0),
+        (f"op.alter_column('user', 'email', existing_type={KIND}, type_=sa.Enum('dog', name='kind2'))", 1),
+        (f"op.alter_column('user', 'email', existing_type={KIND}, type_=sa.Enum('dog', 'cat', 'cow', name='kind'))", 0),
+    ],
+)
+def test_enum_value(review: Review, up: str, expected: int) -> None:
+    """A value that is renamed or goes; not one that comes, nor those of a type that the same revision makes."""
+    findings = review(up, "postgresql")
+    assert expected == len(found(findings, "enum-value"))
+    assert [] == found(findings, "change-type")
+
+
+@pytest.mark.parametrize(
+    ("backend", "before", "statement", "error"),
+    [
+        ("mysql", [], "CREATE TABLE pet (a BIGINT, FOREIGN KEY (a) REFERENCES user (id))", r"3780|errno: 150"),
+        (
+            "postgresql",
+            ['CREATE TABLE pet (a SMALLINT REFERENCES "user" (id))'],
+            "INSERT INTO pet VALUES (40000)",
+            "out of range",
+        ),
+        ("postgresql", ["CREATE TABLE pet (a JSON)"], "SELECT DISTINCT a FROM pet", "identify an equality operator"),
+        (
+            "postgresql",
+            ["CREATE TYPE kind AS ENUM ('cat')", "ALTER TYPE kind RENAME VALUE 'cat' TO 'lion'"],
+            "SELECT CAST('cat' AS kind)",
+            "invalid input value for enum",
+        ),
+    ],
+    ids=["foreign key of another type", "foreign key that runs out", "json", "renamed enum value"],
+    indirect=["backend"],
+)
+def test_servers_refuse(operating: Operating, before: list[str], statement: str, error: str) -> None:
+    """What the rules warn of fails on the server."""
+    connection, _op = operating
+    for each in before:
+        connection.exec_driver_sql(each)
+    with pytest.raises(DBAPIError, match=error):
+        connection.exec_driver_sql(statement)
     connection.rollback()
