@@ -148,6 +148,13 @@ def in_app(app_on: Callable[[str], Flask]) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def in_any_app() -> Iterator[None]:
+    """Push the context of an app for all tests of a module: rules and tables ask for its naming convention."""
+    with make_app("sqlite:////nowhere/at/all.db").app_context():
+        yield
+
+
 @pytest.fixture
 def empty_app(database: str, app_on: Callable[[str], Flask]) -> Iterator[Flask]:
     """Yield an app on an empty database, its context pushed."""

@@ -70,16 +70,15 @@ BACKENDS = {backend: {"mysql", "mariadb"} if backend == "mysql" else {backend} f
 
 
 @pytest.fixture(scope="module")
-def review() -> Iterator[Review]:
-    """Yield a function that returns the findings in a case on a product, without a database."""
+def review(in_any_app: None) -> Review:
+    """Return a function that returns the findings in a case on a product, without a database."""
     recordings = Recordings()
 
     def run(case: Script, product: str) -> list[Finding]:
         history = list(SCRIPTS.iterate_revisions(case.revision, "base"))[::-1]
         return review_revisions(history, {case.revision}, FACTS[product](), recordings)
 
-    with make_app("sqlite:////nowhere/at/all.db").app_context():
-        yield run
+    return run
 
 
 @on_each(PRODUCTS, HARMFUL, "product")

@@ -30,9 +30,7 @@ def test_statements(product: str, text: str, expected: list[str]) -> None:
 
 def test_keywords() -> None:
     """Quoted names and strings leave their place empty, so that a phrase cannot match what they contain."""
-    assert (
-        "ALTER TABLE  DROP B ; DEFAULT ".replace(" ;", "") == words("alter table \"drop\" drop b default 'x'").keywords
-    )
+    assert "ALTER TABLE  DROP B DEFAULT " == words("alter table \"drop\" drop b default 'x'").keywords
 
 
 def test_parts() -> None:
