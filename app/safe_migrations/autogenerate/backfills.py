@@ -1,6 +1,9 @@
-"""Values that existing rows get in a new NOT NULL column: asked on the terminal, or passed with -x default=..."""
+"""Values that existing rows get in a column that is new and NOT NULL, or that becomes NOT NULL.
 
-from collections.abc import Callable, Iterator
+The user types them on the terminal, or passes them with -x default=...
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -8,17 +11,37 @@ from uuid import UUID
 
 import click
 from alembic.operations import ops
-from sqlalchemy import JSON, Column, Date, DefaultClause, Enum, LargeBinary, Time, cast, literal, text, tuple_
+from sqlalchemy import (
+    JSON,
+    Column,
+    Date,
+    DefaultClause,
+    Enum,
+    LargeBinary,
+    String,
+    Table,
+    Time,
+    cast,
+    literal,
+    text,
+    tuple_,
+)
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
+from ..console import log
+from ..review.known_schema import Name
+from .acknowledgements import acknowledge
+from .online_steps import Step
 from .questions import given_pairs, has_terminal, wrong_answer
+from .renamed_inspector import Renames
 from .renames import full_name
 from .rendering import ExpressionDefault, Lines, PerDialect, plain_type, table_changes
 
 NOW = "CURRENT_TIMESTAMP"
 EXPRESSION = "('x')"
+LITERAL = "sa.literal({!r}, literal_execute=True)"
 KEPT = Lines(
     "# Keep the default for now: the previous release is still running and inserts rows without this column.",
     "# A later revision may drop the default.",
@@ -36,20 +59,24 @@ VALUES: dict[type, tuple[str, Callable[[str], object]]] = {
 """By the Python type of a column: the description of a valid value, and the function that parses one."""
 
 
-def fill_existing_rows(upgrade: ops.UpgradeOps, targets: list[Facts]) -> None:
+def fill_existing_rows(
+    upgrade: ops.UpgradeOps, targets: list[Facts], models: Mapping[Name, Table], renames: Renames
+) -> list[Step]:
     """Add a server default to each new NOT NULL column for which the user gives a value: existing rows get that value.
 
-    The default stays, because the previous release is still running and inserts rows without the column. Raise
-    MigrationError if a value passed with `-x default=...` cannot be used.
+    The default stays, because the previous release is still running and inserts rows without the column. For a column
+    that becomes NOT NULL, write an UPDATE of the rows that have no value, and return the steps that have to come first,
+    if any. Raise MigrationError if a value passed with `-x default=...` cannot be used.
     """
     given, slow = given_pairs("default"), any(facts.copies_for_default(EXPRESSION) for facts in targets)
-    columns = dict(_without_value(upgrade))
+    columns, nulls = dict(_without_value(upgrade)), dict(_becoming_not_null(upgrade, models))
     for name, value in given.items():
-        if name not in columns:
-            why = f"only new NOT NULL columns without a default need a value, and {name} is not one"
-            raise wrong_answer("default", f"{name}:{value}", why, (f"{each}:VALUE" for each in columns))
+        if name not in columns and name not in nulls:
+            why = f"{name} is neither a new NOT NULL column without a default nor a column that becomes NOT NULL"
+            raise wrong_answer("default", f"{name}:{value}", why, (f"{each}:VALUE" for each in (*columns, *nulls)))
     for name, (changes, add) in columns.items():
-        answer = _given(name, given[name], add.column) if name in given else _ask(name, add.column)
+        question = f"{name} is NOT NULL. Value for existing rows"
+        answer = _given(name, given[name], add.column) if name in given else _ask(question, add.column)
         if answer is not None:
             default = _default(add.column, answer)
             added = [KEPT, _added(add, default)]
@@ -59,6 +86,13 @@ def fill_existing_rows(upgrade: ops.UpgradeOps, targets: list[Facts]) -> None:
             else:
                 changes.ops.remove(add)
                 upgrade.ops.insert(upgrade.ops.index(changes), _add_in_steps(add, default, answer))
+    values: dict[Name, dict[str, str]] = {}
+    for name, (table, column) in nulls.items():
+        question = f"{name} becomes NOT NULL. Value for rows that have none"
+        answer = _given(name, given[name], column) if name in given else _ask(question, column)
+        if answer is not None:
+            values.setdefault(table, {})[column.name] = _value_code(column, answer)
+    return _fill_nulls(upgrade, values, targets, renames)
 
 
 def _without_value(upgrade: ops.UpgradeOps) -> Iterator[tuple[str, tuple[ops.ModifyTableOps, ops.AddColumnOp]]]:
@@ -71,6 +105,45 @@ def _without_value(upgrade: ops.UpgradeOps) -> Iterator[tuple[str, tuple[ops.Mod
                     yield full_name(op.schema, op.table_name, column.name), (changes, op)
 
 
+def _becoming_not_null(
+    upgrade: ops.UpgradeOps, models: Mapping[Name, Table]
+) -> Iterator[tuple[str, tuple[Name, "Column[Any]"]]]:
+    """Yield the name of each existing column that becomes NOT NULL, with its table, and the column of the model."""
+    for changes in table_changes(upgrade):
+        table = changes.schema, changes.table_name
+        for op in changes.ops:
+            if isinstance(op, ops.AlterColumnOp) and op.modify_nullable is False:
+                column = next(each for each in models[table].columns if each.name == op.column_name)
+                if column.computed is None:
+                    yield full_name(*table, column.name), (table, column)
+
+
+def _fill_nulls(
+    upgrade: ops.UpgradeOps, values: dict[Name, dict[str, str]], targets: list[Facts], renames: Renames
+) -> list[Step]:
+    """Write UPDATEs that set ``values``, by table and column, in rows that have none; return them as steps, if any.
+
+    They are steps of their own, before all others, because MySQL commits them with the next DDL statement, and
+    PostgreSQL would keep the table locked until all rows are done. They have the names before the renames. If all
+    ``targets`` rebuild tables in one transaction, as SQLite does, the UPDATEs are in ``upgrade``.
+    """
+    steps: list[Step] = []
+    for table, codes in values.items():
+        if all(facts.rebuilds for facts in targets):
+            (changes,) = (each for each in table_changes(upgrade) if (each.schema, each.table_name) == table)
+            lines = [_update_code(table, name, code) for name, code in codes.items()]
+            upgrade.ops.insert(upgrade.ops.index(changes), Lines(*lines))
+        else:
+            before = renames.before(table)
+            old_names = {new: old for old, new in renames.names.get(before, {}).items()}
+            lines = [_update_code(before, old_names.get(name, name), code) for name, code in codes.items()]
+            columns = " and ".join(full_name(*table, name) for name in codes)
+            log.info("Filling %s in a revision of its own, before the one with NOT NULL", columns)
+            steps.append((f"Fill {columns}", [Lines(*lines)]))
+            acknowledge("missing-downgrade", "a value in place of NULL can stay")
+    return steps
+
+
 def _given(name: str, value: str, column: "Column[Any]") -> str:
     try:
         return _sql_text(value, column)
@@ -78,8 +151,8 @@ def _given(name: str, value: str, column: "Column[Any]") -> str:
         raise wrong_answer("default", f"{name}:{value}", str(error)) from error
 
 
-def _ask(name: str, column: "Column[Any]") -> str | None:
-    """Ask on the terminal which value existing rows get, and return it; return None without a terminal or an answer."""
+def _ask(question: str, column: "Column[Any]") -> str | None:
+    """Ask on the terminal which value rows get, and return it; return None without a terminal or an answer."""
     if not has_terminal():
         return None
     default = column.default.arg if isinstance(column.default, ScalarElementColumnDefault) else ""
@@ -95,9 +168,7 @@ def _ask(name: str, column: "Column[Any]") -> str | None:
     expected = _expected(column)
     skip = "" if default != "" else "; Enter to skip"
     empty = "; '' is an empty string" if expected == "text" else ""
-    question = (
-        f"{name} is NOT NULL. Value for existing rows ({expected.removeprefix('an ').removeprefix('a ')}{skip}{empty})"
-    )
+    question += f" ({expected.removeprefix('an ').removeprefix('a ')}{skip}{empty})"
     shown = getattr(default, "name", default)
     found: str | None = click.prompt(question, default=shown, value_proc=read, show_default=shown != "", err=True)
     return found
@@ -145,10 +216,9 @@ def _add_in_steps(add: ops.AddColumnOp, default: DefaultClause, value: str) -> P
     def batch(*operations: ops.MigrateOperation) -> ops.ModifyTableOps:
         return ops.ModifyTableOps(table, operations, schema=schema)
 
-    stored = str(default.arg).strip("()") if value == NOW else value
     in_steps = [
         batch(_added(add, None)),
-        Lines(_update_code(add, stored)),
+        Lines(_update_code((schema, table), add.column.name, _value_code(add.column, value))),
         batch(KEPT, _made_not_null(add, default)),
     ]
     at_once = [batch(KEPT, _added(add, default))]
@@ -156,15 +226,29 @@ def _add_in_steps(add: ops.AddColumnOp, default: DefaultClause, value: str) -> P
     return PerDialect.of(lambda facts: (in_steps if facts.copies_for_default(EXPRESSION) else at_once, drop))
 
 
-def _update_code(add: ops.AddColumnOp, value: str) -> str:
-    """Return Python code for an UPDATE that sets the new column to ``value`` in all rows where it is NULL."""
-    code = f"sa.func.{value.lower()}()" if value in ("CURRENT_DATE", "CURRENT_TIME") else repr(value)
-    schema = f", schema={add.schema!r}" if add.schema else ""
-    name = str(add.column.name)
+def _update_code(table: Name, name: str, code: str) -> str:
+    """Return Python code for an UPDATE that sets a column to the value of ``code`` in all rows where it is NULL."""
+    schema = f", schema={table[0]!r}" if table[0] else ""
     return (
-        f"op.execute(sa.table({str(add.table_name)!r}, sa.column({name!r}, sa.Text()){schema})"
-        f".update().where(sa.column({name!r}).is_(None)).values({{{name!r}: {code}}}))"
+        f"op.execute(sa.table({str(table[1])!r}, sa.column({str(name)!r}){schema})"
+        f".update().where(sa.column({str(name)!r}).is_(None)).values({{{str(name)!r}: {code}}}))"
     )
+
+
+def _value_code(column: "Column[Any]", value: str) -> str:
+    """Return Python code for ``value``, as _sql_text() returns it, that every database accepts for the column's type.
+
+    A text for a type that is not a text is written into the statement: PostgreSQL does not cast a parameter to it.
+    """
+    kind, python = plain_type(column), _python_type(column)
+    if value == NOW:
+        value = "CURRENT_DATE" if isinstance(kind, Date) else "CURRENT_TIME" if isinstance(kind, Time) else NOW
+        return f"sa.func.{value.lower()}()"
+    if python in (int, bool):
+        return repr(python(int(value)))
+    if isinstance(kind, LargeBinary):
+        return repr(value.encode())
+    return repr(value) if isinstance(kind, String) and not isinstance(kind, Enum) else LITERAL.format(value)
 
 
 def _added(add: ops.AddColumnOp, default: DefaultClause | None) -> ops.AddColumnOp:

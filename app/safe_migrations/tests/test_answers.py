@@ -7,10 +7,32 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Date,
+    DateTime,
+    Integer,
+    LargeBinary,
+    Numeric,
+    String,
+    Text,
+    Time,
+    Uuid,
+    column,
+    create_engine,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.types import TypeEngine
 
 from ..adapters.products import FACTS
 from ..review.recorder import Recordings
@@ -20,10 +42,13 @@ from .support import FIRST, Project, found, revision
 
 MODELS = '''"""The models."""
 
-from datetime import date
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Computed, String, Text
+from sqlalchemy import JSON, Numeric, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import db
@@ -124,8 +149,8 @@ def test_most_similar_names_first(toys: Project) -> None:
 @on_sqlite
 def test_values_of_another_type(toys: Project) -> None:
     """Nothing is asked about a text that goes and an integer, a date or a UUID that comes, unless it may be a UUID."""
-    for column in ("title: Mapped[int | None]", "title: Mapped[UUID | None]", "title: Mapped[date | None]"):
-        models(toys, TOY.replace("name: Mapped[str] = mapped_column(String(80))", column))
+    for added in ("title: Mapped[int | None]", "title: Mapped[UUID | None]", "title: Mapped[date | None]"):
+        models(toys, TOY.replace("name: Mapped[str] = mapped_column(String(80))", added))
         assert [] == renames(asked(toys, ""))
         toys.scripts()[-1].unlink()
     models(toys, TOY.replace("code: Mapped[str] = mapped_column(String(36))", "key: Mapped[UUID | None]"))
@@ -326,3 +351,109 @@ def test_wrong_reasons(toys: Project, database: str, answer: str, why: str, line
     assert (1, scripts) == (done.returncode, toys.scripts())
     assert f"Error: -x safe={answer} cannot be used: {why}.\nFix: " in done.stderr
     assert f'    flask db -x {line} migrate -m "..."\n' in done.stderr
+
+
+ORDER = """
+class Color(Enum):
+    RED = "r"
+    BLUE = "b"
+
+
+class Order(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    age: Mapped[int | None]
+    active: Mapped[bool | None]
+    name: Mapped[str | None] = mapped_column(String(40))
+    bio: Mapped[str | None] = mapped_column(Text)
+    price: Mapped[Decimal | None] = mapped_column(Numeric(8, 2))
+    born: Mapped[date | None]
+    day: Mapped[date | None]
+    seen: Mapped[datetime | None]
+    hour: Mapped[time | None]
+    more: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    color: Mapped[Color | None]
+    number: Mapped[UUID | None]
+    raw: Mapped[bytes | None] = mapped_column(db.LargeBinary)
+"""
+
+VALUES: dict[str, tuple[TypeEngine[Any], str, object]] = {
+    "age": (Integer(), "-1", -1),
+    "active": (Boolean(), "yes", True),
+    "name": (String(), "it's 100%: \\", "it's 100%: \\"),
+    "bio": (Text(), "it's :so", "it's :so"),
+    "price": (Numeric(8, 2), "1.50", Decimal("1.5")),
+    "born": (Date(), "2020-02-29", date(2020, 2, 29)),
+    "day": (Date(), "CURRENT_DATE", None),
+    "seen": (DateTime(), "2020-02-29 12:30:01", datetime(2020, 2, 29, 12, 30, 1)),
+    "hour": (Time(), "CURRENT_TIMESTAMP", None),
+    "more": (JSON(), '{"a":"it\'s 100%"}', {"a": "it's 100%"}),
+    "color": (Text(), "BLUE", "BLUE"),
+    "number": (Uuid(), "12345678-1234-5678-1234-567812345678", UUID("12345678-1234-5678-1234-567812345678")),
+    "raw": (LargeBinary(), "it's", b"it's"),
+}
+"""The type of each column, the value that is passed, and what is then in the database."""
+
+
+@pytest.mark.parametrize("targets", ["", "mysql,postgresql"])
+def test_values_for_nulls(project: Project, database: str, targets: str) -> None:
+    """A column that becomes NOT NULL gets the value that was given, of any type, where it has none, and only there.
+
+    No finding stops the upgrade of a database with rows. No revision changes rows and alters their table, except on
+    SQLite, and that a downgrade leaves the values is acknowledged.
+    """
+    project.environ |= {"MIGRATION_TARGETS": targets, "MIGRATION_REVIEW": "enforce"}
+    models(project, ORDER)
+    project.ok("upgrade")
+    project.ok("migrate", "-m", "Begin")
+    project.ok("upgrade")
+    order = table("order", column("id"), *(column(name, kind) for name, (kind, _, _) in VALUES.items()))
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.execute(order.insert().values(id=1))
+        connection.execute(order.insert().values(id=2, age=7, name="x"))
+    models(project, ORDER.replace(" | None]", "]"))
+    scripts = project.scripts()
+    answers = (f"default=order.{name}:{value}" for name, (_, value, _) in VALUES.items())
+    said = project.ok(*(part for answer in answers for part in ("-x", answer)), "migrate", "-m", "Change")
+    assert [] == re.findall(
+        r" (?:warns|blocks): .*\((?:unbounded-data-change|backfill-with-ddl|missing-downgrade)\)", said
+    )
+    assert ("sqlite" in database and not targets) == (1 == len(project.scripts()) - len(scripts))
+    project.ok("upgrade")
+    assert "No new upgrade operations detected." in project.ok("check")
+    with engine.connect() as connection:
+        first, second = (row._asdict() for row in connection.execute(select(order).order_by(order.c.id)))
+    engine.dispose()
+    for name, (_, _, expected) in VALUES.items():
+        assert first[name] == expected or (expected is None and first[name] is not None), name
+    assert (7, "x", True) == (second["age"], second["name"], second["active"])
+    project.ok("downgrade", "-1")
+    project.ok("upgrade")
+
+
+def test_values_for_nulls_of_renamed_columns(toys: Project, database: str) -> None:
+    """Rows get their values also if the table and the column are renamed at the same time."""
+    write(database, "INSERT INTO toy (id, name, code) VALUES (1, 'ball', 'b')")
+    models(toys, TOY.replace("Toy", "Tool").replace("size: Mapped[int | None]", "width: Mapped[int]"))
+    answers = ("rename=toy:tool", "rename=tool.size:width", "default=tool.width:4")
+    toys.ok(*(part for answer in answers for part in ("-x", answer)), "migrate")
+    toys.ok("upgrade")
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        assert [(1, 4)] == [tuple(row) for row in connection.execute(text("SELECT id, width FROM tool"))]
+    engine.dispose()
+    assert "No new upgrade operations detected." in toys.ok("check")
+
+
+@on_sqlite
+def test_asking_for_values_of_nulls(toys: Project, database: str) -> None:
+    """On a terminal the value is asked, again if it does not fit; without an answer the script has no UPDATE."""
+    models(toys, TOY.replace("size: Mapped[int | None]", "size: Mapped[int] = mapped_column(default=3)"))
+    stderr = asked(toys, "big\n\n")
+    assert 2 == stderr.count("toy.size becomes NOT NULL. Value for rows that have none (integer) [3]: ")
+    assert ".values({'size': 3})" in last_script(toys)
+    toys.scripts()[-1].unlink()
+    models(toys, TOY.replace("size: Mapped[int | None]", "size: Mapped[int]"))
+    assert "(integer; Enter to skip): " in asked(toys, "\n")
+    assert "batch_op.alter_column('size'" in last_script(toys)
+    assert ".update()" not in last_script(toys)

@@ -176,7 +176,10 @@ def test_wrong_defaults(pets: Project) -> None:
     models(pets, USER + "    age: Mapped[int]\n", BEFORE)
     scripts = pets.scripts()
     for answer, why in (
-        ("user.ages:0", "only new NOT NULL columns without a default need a value, and user.ages is not one"),
+        (
+            "user.ages:0",
+            "user.ages is neither a new NOT NULL column without a default nor a column that becomes NOT NULL",
+        ),
         ("user.age:old", "'old' is not an integer"),
     ):
         done = pets.db("-x", f"default={answer}", "migrate")
