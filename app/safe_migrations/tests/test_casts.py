@@ -4,26 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Connection,
-    Date,
-    DateTime,
-    DefaultClause,
-    Double,
-    Enum,
-    Float,
-    Integer,
-    Numeric,
-    SmallInteger,
-    String,
-    Text,
-    Time,
-    Uuid,
-    create_engine,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import CHAR, TypeEngine
 
@@ -36,36 +17,36 @@ from ..adapters.sqlite.facts import SQLiteFacts
 from ..database import Database
 
 LARGEST: dict[TypeEngine[Any], str] = {
-    SmallInteger(): "-32768",
-    Integer(): "-2147483648",
-    BigInteger(): "-9223372036854775807",
-    Numeric(8, 0): "-99999999",
-    Numeric(10, 2): "-99999999.25",
-    Numeric(12, 2): "-9999999999.25",
-    Numeric(12, 4): "-99999999.0625",
-    Float(24): "0.1",
-    Double(): "0.1",
-    String(3): "'bcd'",
-    String(5): "'bcdéé'",
-    String(80): f"'{'é' * 80}'",
+    sa.SmallInteger(): "-32768",
+    sa.Integer(): "-2147483648",
+    sa.BigInteger(): "-9223372036854775807",
+    sa.Numeric(8, 0): "-99999999",
+    sa.Numeric(10, 2): "-99999999.25",
+    sa.Numeric(12, 2): "-9999999999.25",
+    sa.Numeric(12, 4): "-99999999.0625",
+    sa.Float(24): "0.1",
+    sa.Double(): "0.1",
+    sa.String(3): "'bcd'",
+    sa.String(5): "'bcdéé'",
+    sa.String(80): f"'{'é' * 80}'",
     CHAR(3): "'bcd'",
-    Text(): f"'{'é' * 1000}'",
-    Boolean(): "true",
-    Date(): "'2026-11-22'",
-    DateTime(): "'2026-11-22 21:39:14'",
-    Time(): "'21:39:14'",
-    JSON(): "'[\"é\"]'",
+    sa.Text(): f"'{'é' * 1000}'",
+    sa.Boolean(): "true",
+    sa.Date(): "'2026-11-22'",
+    sa.DateTime(): "'2026-11-22 21:39:14'",
+    sa.Time(): "'21:39:14'",
+    sa.JSON(): "'[\"é\"]'",
 }
 """Types, and a value each that only those take which are as large."""
 LARGEST_OF_ONE: dict[str, dict[TypeEngine[Any], str]] = {
     "sqlite": {},
     "postgresql": {
-        Numeric(): "0.00000000000000000000000000000000000000001",
-        String(): f"'{'é' * 1000}'",
-        DateTime(timezone=True): "'2026-11-22 21:39:14.123456+03:00'",
+        sa.Numeric(): "0.00000000000000000000000000000000000000001",
+        sa.String(): f"'{'é' * 1000}'",
+        sa.DateTime(timezone=True): "'2026-11-22 21:39:14.123456+03:00'",
         postgresql.TIMESTAMP(precision=3): "'2026-11-22 21:39:14.123'",
         postgresql.JSONB(): "'[\"é\"]'",
-        Uuid(): "'fb3704ab-ff84-4000-8000-000000000000'",
+        sa.Uuid(): "'fb3704ab-ff84-4000-8000-000000000000'",
     },
     "mysql": {
         mysql.INTEGER(unsigned=True): "4294967295",
@@ -80,9 +61,9 @@ LARGEST_OF_ONE: dict[str, dict[TypeEngine[Any], str]] = {
 
 
 @pytest.fixture
-def connection(database: str) -> Iterator[Connection]:
+def connection(database: str) -> Iterator[sa.Connection]:
     """To an empty database, where each statement is a transaction."""
-    engine = create_engine(database, isolation_level="AUTOCOMMIT")
+    engine = sa.create_engine(database, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection
     engine.dispose()
@@ -119,7 +100,7 @@ def change(run: Any, facts: Facts, types: list[TypeEngine[Any]], back: bool = Fa
         run(f"ALTER TABLE pet {', '.join(f'MODIFY {x} {type_}' for x, type_ in names.items())}")
 
 
-def test_values_are_kept(connection: Connection) -> None:
+def test_values_are_kept(connection: sa.Connection) -> None:
     """Where facts say so, the largest value is the same in the other type, or when it comes back from there."""
     facts = Database(connection).facts
     run = connection.exec_driver_sql
@@ -138,7 +119,7 @@ def test_values_are_kept(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-def test_rewrites(connection: Connection) -> None:
+def test_rewrites(connection: sa.Connection) -> None:
     """PostgreSQL rewrites a table where the facts say so, and only there."""
     facts = PostgreSQLFacts()
     run = connection.exec_driver_sql
@@ -155,30 +136,30 @@ def test_rewrites(connection: Connection) -> None:
 @pytest.mark.parametrize(
     ("facts", "old", "new", "expected"),
     [
-        (PostgreSQLFacts, String(80), String(40), Cast.SHRINKS),
-        (SQLiteFacts, String(80), String(40), Cast.KEEPS),
-        (PostgreSQLFacts, Text(), String(80), Cast.SHRINKS),
-        (PostgreSQLFacts, BigInteger(), Integer(), Cast.SHRINKS),
-        (MySQLFacts, mysql.INTEGER(unsigned=True), Integer(), Cast.SHRINKS),
-        (MySQLFacts, Integer(), mysql.BIGINT(unsigned=True), Cast.SHRINKS),
-        (MySQLFacts, mysql.DATETIME(fsp=6), DateTime(), Cast.SHRINKS),
-        (MySQLFacts, Text(), String(80), Cast.SHRINKS),
-        (MySQLFacts, mysql.TINYTEXT(), String(255), Cast.KEEPS),
-        (MySQLFacts, String(80), mysql.TINYTEXT(), Cast.SHRINKS),
-        (MySQLFacts, mysql.TINYINT(1), Boolean(), Cast.KEEPS),
-        (PostgreSQLFacts, Numeric(10, 2), Numeric(8, 2), Cast.SHRINKS),
-        (PostgreSQLFacts, Numeric(10, 2), Numeric(10, 4), Cast.SHRINKS),
-        (PostgreSQLFacts, Numeric(10, 2), Integer(), Cast.LOSES),
-        (PostgreSQLFacts, Integer(), String(10), Cast.SHRINKS),
-        (PostgreSQLFacts, String(80), Integer(), Cast.LOSES),
-        (SQLiteFacts, String(80), Integer(), Cast.LOSES),
-        (SQLiteFacts, Date(), DateTime(), Cast.LOSES),
-        (SQLiteFacts, Text(), JSON(), Cast.LOSES),
-        (PostgreSQLFacts, DateTime(), Date(), Cast.LOSES),
-        (PostgreSQLFacts, BigInteger(), Double(), Cast.LOSES),
-        (PostgreSQLFacts, None, Text(), Cast.KEEPS),
-        (PostgreSQLFacts, None, String(80), Cast.SHRINKS),
-        (PostgreSQLFacts, None, Integer(), Cast.LOSES),
+        (PostgreSQLFacts, sa.String(80), sa.String(40), Cast.SHRINKS),
+        (SQLiteFacts, sa.String(80), sa.String(40), Cast.KEEPS),
+        (PostgreSQLFacts, sa.Text(), sa.String(80), Cast.SHRINKS),
+        (PostgreSQLFacts, sa.BigInteger(), sa.Integer(), Cast.SHRINKS),
+        (MySQLFacts, mysql.INTEGER(unsigned=True), sa.Integer(), Cast.SHRINKS),
+        (MySQLFacts, sa.Integer(), mysql.BIGINT(unsigned=True), Cast.SHRINKS),
+        (MySQLFacts, mysql.DATETIME(fsp=6), sa.DateTime(), Cast.SHRINKS),
+        (MySQLFacts, sa.Text(), sa.String(80), Cast.SHRINKS),
+        (MySQLFacts, mysql.TINYTEXT(), sa.String(255), Cast.KEEPS),
+        (MySQLFacts, sa.String(80), mysql.TINYTEXT(), Cast.SHRINKS),
+        (MySQLFacts, mysql.TINYINT(1), sa.Boolean(), Cast.KEEPS),
+        (PostgreSQLFacts, sa.Numeric(10, 2), sa.Numeric(8, 2), Cast.SHRINKS),
+        (PostgreSQLFacts, sa.Numeric(10, 2), sa.Numeric(10, 4), Cast.SHRINKS),
+        (PostgreSQLFacts, sa.Numeric(10, 2), sa.Integer(), Cast.LOSES),
+        (PostgreSQLFacts, sa.Integer(), sa.String(10), Cast.SHRINKS),
+        (PostgreSQLFacts, sa.String(80), sa.Integer(), Cast.LOSES),
+        (SQLiteFacts, sa.String(80), sa.Integer(), Cast.LOSES),
+        (SQLiteFacts, sa.Date(), sa.DateTime(), Cast.LOSES),
+        (SQLiteFacts, sa.Text(), sa.JSON(), Cast.LOSES),
+        (PostgreSQLFacts, sa.DateTime(), sa.Date(), Cast.LOSES),
+        (PostgreSQLFacts, sa.BigInteger(), sa.Double(), Cast.LOSES),
+        (PostgreSQLFacts, None, sa.Text(), Cast.KEEPS),
+        (PostgreSQLFacts, None, sa.String(80), Cast.SHRINKS),
+        (PostgreSQLFacts, None, sa.Integer(), Cast.LOSES),
     ],
 )
 def test_casts(facts: type[Facts], old: TypeEngine[Any] | None, new: TypeEngine[Any], expected: Cast) -> None:
@@ -191,12 +172,12 @@ def test_percent(facts: type[Facts]) -> None:
     """A name, a type and a default are written as they are, with one % where there is one: no driver reads them."""
     made = facts()
     assert "a%b" == made.quoted("a%b").strip('`"')
-    assert "'a%b'" == made.default(DefaultClause("a%b"))
+    assert "'a%b'" == made.default(sa.DefaultClause("a%b"))
 
 
 def test_spelled() -> None:
     """Values are as people wrote them; what has no SQL is told by its class."""
     facts = FACTS["mysql"]()
     assert ["ENUM('open')", "String", "an unknown type"] == [
-        facts.spelled(each) for each in (Enum("open"), String(), None)
+        facts.spelled(each) for each in (sa.Enum("open"), sa.String(), None)
     ]
