@@ -891,7 +891,8 @@ KILLED_UNDOS = {
         DELETE FROM _migration_journal WHERE id >""",
     "table that is swapped for a new one like it": """
         RENAME TABLE; DROP TABLE _migration_renamed; CREATE TABLE `a`; INSERT INTO `a`;
-        DROP TABLE IF EXISTS _migration_copy_1; DROP TABLE IF EXISTS _migration_journal""",
+        DELETE FROM _migration_journal WHERE id >; DROP TABLE IF EXISTS _migration_copy_1;
+        DROP TABLE IF EXISTS _migration_journal""",
     "primary key of two columns cast": """
         DROP TABLE IF EXISTS _migration_saved; CREATE TABLE _migration_saved; DELETE FROM `a`; ALTER TABLE `a`;
         INSERT INTO `a`; DELETE FROM _migration_journal WHERE id >""",
@@ -902,7 +903,7 @@ KILLED_UNDOS = {
     "column that counts": "ALTER TABLE `t` ADD; ALTER TABLE `t` CHANGE; UPDATE `t`",
     "column dropped, cast, and then its table dropped": """
         DROP TABLE IF EXISTS `t`; CREATE TABLE `t`; INSERT INTO `t`; UPDATE `t` t JOIN _migration_copy_2;
-        ALTER TABLE `t`""",
+        ALTER TABLE `t`; DELETE FROM _migration_journal WHERE id >""",
     "column dropped, and its name used again": "ALTER TABLE `t` ADD; ALTER TABLE `t` CHANGE; UPDATE `t`",
 }
 """Cases, and statements of their undo: one for each place in the code that changes the database."""
