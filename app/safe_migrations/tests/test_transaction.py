@@ -54,11 +54,11 @@ def test_upgrade_that_ends_it(project: Project, database: str, up: str) -> None:
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, up, DROP))
     project.write(*revision("b1", "a1", table("later")))
-    done = project.db("upgrade")
-    assert (1, ([FIRST], False)) == (done.returncode, state(database))
-    assert "Error: upgrade() of revision a1 ends its transaction (" in done.stderr
-    assert "Instead: remove that line; for a statement that must run outside the transaction" in done.stderr
-    assert f"database is at {FIRST}.\n" in done.stderr
+    told = project.fails("upgrade")
+    assert ([FIRST], False) == state(database)
+    assert "Error: upgrade() of revision a1 ends its transaction (" in told
+    assert "Instead: remove that line; for a statement that must run outside the transaction" in told
+    assert f"database is at {FIRST}.\n" in told
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -67,9 +67,9 @@ def test_downgrade_that_ends_it(project: Project, database: str, end: str) -> No
     """A downgrade() that ends the transaction stops in the same way."""
     project.write(*revision("a1", FIRST, ADD, f"{DROP}\n{end}"))
     project.ok("upgrade")
-    done = project.db("downgrade")
-    assert (1, (["a1"], True)) == (done.returncode, state(database))
-    assert "Error: downgrade() of revision a1 ends its transaction (" in done.stderr
+    told = project.fails("downgrade")
+    assert (["a1"], True) == state(database)
+    assert "Error: downgrade() of revision a1 ends its transaction (" in told
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -97,9 +97,9 @@ def test_what_may_stay(project: Project, database: str) -> None:
     """What the driver's connection has committed remains, and the message says so."""
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, f"{ADD}\n{BIND}.connection.commit()", DROP))
-    done = project.db("upgrade")
-    assert (1, ([FIRST], True)) == (done.returncode, state(database))
-    assert "Earlier changes of the script may have been committed.\n" in done.stderr
+    told = project.fails("upgrade")
+    assert ([FIRST], True) == state(database)
+    assert "Earlier changes of the script may have been committed.\n" in told
 
 
 def test_commit_before_an_autocommit_block(project: Project, database: str) -> None:
@@ -117,7 +117,7 @@ def test_commit_before_an_autocommit_block(project: Project, database: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "error"),
     [
         (f"{BIND}.close()", f"closes {ALEMBICS}"),
         (f"with {BIND} as bind:\n    pass", f"closes {ALEMBICS}"),
@@ -125,14 +125,14 @@ def test_commit_before_an_autocommit_block(project: Project, database: str) -> N
         ("op.execute('DELETE FROM alembic_version')", "changed the table alembic_version, or another program did: "),
     ],
 )
-def test_what_belongs_to_alembic(project: Project, database: str, body: str, told: str) -> None:
+def test_what_belongs_to_alembic(project: Project, database: str, body: str, error: str) -> None:
     """A script that closes or invalidates its connection, or changes alembic_version, is named; none of it remains."""
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, f"{ADD}\n{body}", DROP))
-    done = project.db("upgrade")
-    assert (1, False) == (done.returncode, state(database)[1])
-    assert f"Error: upgrade() of revision a1 {told}" in done.stderr
-    assert " database is at " in done.stderr
+    told = project.fails("upgrade")
+    assert not state(database)[1]
+    assert f"Error: upgrade() of revision a1 {error}" in told
+    assert " database is at " in told
 
 
 @on_postgresql
@@ -182,9 +182,9 @@ def test_empty_database_and_a_revision_that_fails(project: Project, database: st
     """Revisions before one that fails stay, and the message names that one, as on a database with tables."""
     project.write(*revision("a1", FIRST, ADD))
     project.write(*revision("b1", "a1", "op.execute('nonsense')"))
-    done = project.db("upgrade")
-    assert (1, (["a1"], True)) == (done.returncode, state(database))
-    assert 'Error: migrations/versions/b1.py, line 9: syntax error at or near "nonsense"' in done.stderr
+    told = project.fails("upgrade")
+    assert (["a1"], True) == state(database)
+    assert 'Error: migrations/versions/b1.py, line 9: syntax error at or near "nonsense"' in told
 
 
 @with_transactional_ddl
@@ -193,7 +193,7 @@ def test_empty_database_and_an_autocommit_block(project: Project, database: str)
     block = f"with op.get_context().autocommit_block():\n    {table('inside')}\n{ADD}"
     project.write(*revision("a1", FIRST, f"{table('before')}\n{block}"))
     project.write(*revision("b1", "a1", f"{table('later')}\nop.execute('nonsense')"))
-    assert 1 == project.db("upgrade").returncode
+    project.fails("upgrade")
     assert (["a1"], True) == state(database)
     project.write(*revision("b1", "a1", table("later")))
     project.ok("upgrade")
