@@ -178,7 +178,11 @@ def test_words(code: str, op: ops.MigrateOperation, line: str) -> None:
 
 PLAIN = "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)"
 NOCASE = PLAIN.replace("TEXT", "TEXT COLLATE NOCASE")
-OWNED = PLAIN.replace(")", ", owner INTEGER, CONSTRAINT fk FOREIGN KEY (owner) REFERENCES user (id) ON DELETE CASCADE)")
+NAMED = PLAIN.replace(
+    ")",
+    ", owner INTEGER, CONSTRAINT ck CHECK (age >= 0),"
+    " CONSTRAINT fk FOREIGN KEY (owner) REFERENCES user (id) ON DELETE CASCADE)",
+)
 VIEW = "CREATE VIEW v AS SELECT name FROM pet"
 BIG = ops.AlterColumnOp("pet", "age", modify_type=sa.BigInteger())
 NOT_NULL = ops.AlterColumnOp("pet", "age", modify_nullable=False)
@@ -212,7 +216,7 @@ def lost(tables: KnownSchema, *operations: ops.MigrateOperation, **options: Any)
         ([NOCASE], [add("sa.Integer(), server_default='1'")], ""),
         ([NOCASE], [ops.CreateIndexOp("ix2", "pet", ["age"])], ""),
         ([PLAIN], [BIG], ""),
-        ([OWNED], [BIG], ""),
+        ([NAMED], [BIG], ""),
         ([PLAIN, VIEW], [BIG], ""),
         ([PLAIN, "CREATE TRIGGER t AFTER INSERT ON pet BEGIN UPDATE pet SET age = 0; END"], [BIG], ""),
         ([PLAIN, "CREATE INDEX ix ON pet (lower(name))"], [BIG], ""),
