@@ -49,6 +49,7 @@ ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
         ("FROBNICATE pet", ["warns"]),
         ("ALTER TABLE pet ADD", ["blocks"]),
         ("-- drop it\nDROP TABLE 'pet", ["blocks"]),
+        ("DROP TABLE pet ALSO toy", ["blocks"]),
         ("SELECT 1; DROP TABLE 'pet", ["warns", "blocks"]),
         ("CREATE GIZMO pet", ["warns"]),
         ("UPDATE pet SET a = = 1", ["blocks"]),
