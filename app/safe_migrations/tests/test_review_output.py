@@ -145,6 +145,20 @@ def test_nothing_about_generated_steps(database: str, reviewed: Project) -> None
     assert " warns: " not in said
 
 
+def test_nothing_about_a_filled_column(database: str, reviewed: Project) -> None:
+    """Nor do they of a column that becomes NOT NULL after a revision that `migrate` wrote has filled it."""
+    reviewed.environ["MIGRATION_TARGETS"] = "sqlite,mysql,mariadb,postgresql"
+    nick = "    nick: Mapped[str | None] = mapped_column(String(20))\n"
+    models(reviewed, nick)
+    reviewed.ok("migrate", "-m", "Add nick")
+    reviewed.ok("upgrade")
+    models(reviewed, nick.replace(" | None", ""))
+    said = reviewed.ok("-x", "default=user.nick:ally", "migrate", "-m", "Require nick") + reviewed.ok("upgrade")
+    assert "Running upgrade" in said
+    assert " warns: " not in said
+    assert " warns: " not in reviewed.ok("review", "r0:head")
+
+
 def test_migrate_ends_with_a_summary(reviewed: Project) -> None:
     """What `migrate` prints about the new script ends with the summary."""
     text = models(reviewed).read_text()

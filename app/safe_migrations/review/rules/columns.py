@@ -14,7 +14,6 @@ from ...adapters.facts import Facts
 from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..known_schema import Check, KnownColumn
 from ..recorder import as_table
-from ..sql.ops import ChangeRowsOp
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, execute, python_type, with_imports
 
@@ -83,14 +82,15 @@ def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | 
 def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report a column that becomes NOT NULL, which fails on existing NULLs, and later when code inserts NULL.
 
-    Exempt are the last steps of a change that is made in steps: an UPDATE of the revision has filled the column, or a
-    CHECK of an earlier revision already rejects NULL. But a NULL that the database has by then blocks.
+    Exempt are the last steps of a change that is made in steps: an earlier UPDATE has filled the column, or a CHECK of
+    an earlier revision already rejects NULL. But a NULL that the database has by then blocks.
     """
     if op.modify_nullable is not False or not _may_be_null(op, context):
         return None
     name = context.facts.quoted(op.column_name)
     has_nulls = context.tables.has_rows(op.table_name, op.schema, column(op.column_name).is_(None))
-    if not has_nulls and (_is_filled(op, context) or _is_checked(op, context)):
+    known = context.column(op)
+    if not has_nulls and ((known is not None and known.filled) or _is_checked(op, context)):
         return None
     consequence = (
         ", which fails because existing rows have NULL there"
@@ -136,24 +136,6 @@ def not_null_check(op: ops.AlterColumnOp, facts: Facts) -> ops.CreateCheckConstr
     name = conv(facts.shortened(f"ck_{op.table_name}_{op.column_name}_not_null"))
     condition = f"{facts.quoted(op.column_name)} IS NOT NULL"
     return ops.CreateCheckConstraintOp(name, op.table_name, condition, schema=op.schema, postgresql_not_valid=True)
-
-
-def _is_filled(op: ops.AlterColumnOp, context: RuleContext) -> bool:
-    """Return True if an earlier UPDATE of the revision sets the column in all rows, or in all where it is NULL."""
-    name = re.escape(op.column_name)
-    where_null = re.compile(rf'\bWHERE\W+(["`]?\w+["`]?\.)?["`]?{name}["`]? IS NULL\W*$', re.IGNORECASE)
-    for each in context.revision.upgrade:
-        if each is context.operation:
-            return False
-        found = each.op
-        if (
-            isinstance(found, ChangeRowsOp)
-            and (found.verb, found.schema, found.table_name) == ("UPDATE", op.schema, op.table_name)
-            and op.column_name in found.columns
-            and (not found.bounded or where_null.search(" ".join(found.text.split())))
-        ):
-            return True
-    return False
 
 
 def _is_proven(op: ops.AlterColumnOp, context: RuleContext) -> bool:
