@@ -1,6 +1,7 @@
 """The findings of a review, the ``safety_assured`` that acknowledges them, and their formats (text, JSON, GitHub)."""
 
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -133,15 +134,18 @@ def as_json(findings: Iterable[Finding]) -> str:
 def as_github(findings: Iterable[Finding]) -> str:
     """Return the findings as lines that GitHub Actions shows as annotations of a pull request.
 
-    The format is described on docs.github.com, "Workflow commands for GitHub Actions".
+    The format is described on docs.github.com, "Workflow commands for GitHub Actions". Paths are relative to the folder
+    of the repository, which GitHub has in GITHUB_WORKSPACE.
     """
-    kinds = {True: "error", False: "warning"}
-    return "\n".join(
-        f"::{'notice' if finding.acknowledged else kinds[finding.stops]} file={_escaped(finding.file, ',:')},"
-        f"line={finding.line},title={_escaped(finding.code, ',:')}::"
-        + _escaped(f"{finding.message} Instead: {finding.instead}")
-        for finding in findings
-    )
+    root = os.environ.get("GITHUB_WORKSPACE", ".")
+
+    def annotation(finding: Finding) -> str:
+        kind = "error" if finding.stops else "notice" if finding.acknowledged else "warning"
+        file, title = (_escaped(each, ",:") for each in (os.path.relpath(finding.file, root), finding.code))
+        message = _escaped(f"{finding.message} Instead: {finding.instead}")
+        return f"::{kind} file={file},line={finding.line},title={title}::{message}"
+
+    return "\n".join(map(annotation, findings))
 
 
 def _escaped(text: str, also: str = "") -> str:

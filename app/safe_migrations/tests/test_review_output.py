@@ -272,6 +272,15 @@ def test_since(committed: Project) -> None:
     assert set() == reviews(committed, "--since", "main")
 
 
+def test_annotations_in_a_part_of_a_repository(committed: Project) -> None:
+    """The annotations have paths from the repository's folder, also if the project is below it."""
+    above = str(committed.path.parent)
+    done = committed.db("review", "a1", "--target", "sqlite", "--format", "github", GITHUB_WORKSPACE=above)
+    assert (
+        "::error file=project/migrations/versions/a1.py,line=10,title=drop-column" == done.stdout.split("::revision")[0]
+    )
+
+
 def test_since_in_a_hook(committed: Project) -> None:
     """In a hook of git, whose variables name the repository, the revisions are the same."""
     hook = {"GIT_DIR": ".git", "GIT_INDEX_FILE": ".git/index"}
