@@ -82,7 +82,7 @@ class Chosen:
 def _accept(config: Config, names: tuple[str, ...]) -> None:
     line = accept(config, ScriptDirectory.from_config(config), names)
     file = relative(Path(str(config.config_file_name)))
-    click.echo(f"Wrote {line} into {file}: what comes up to there is no longer reviewed. Commit the file.")
+    click.echo(f"Wrote {line} into {file}. Revisions up to it are no longer reviewed. Commit the file.")
 
 
 def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:

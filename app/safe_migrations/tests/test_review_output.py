@@ -179,7 +179,7 @@ def test_accepted_history(database: str, reviewed: Project) -> None:
     reviewed.write(*revision("c1", "b1", "op.drop_table('pet')", NO_WAY_BACK))
     ini = reviewed.path / "migrations" / "alembic.ini"
     before = ini.read_text()
-    assert "Wrote reviewed = b1 into migrations/alembic.ini: " in reviewed.ok("review", "--accept", "b1")
+    assert "Wrote reviewed = b1 into migrations/alembic.ini. " in reviewed.ok("review", "--accept", "b1")
     assert before.replace("[alembic]\n", "[alembic]\nreviewed = b1\n") == ini.read_text()
     assert {"c1"} == reviews(reviewed)
     assert {"c1"} == reviews(reviewed, "--target", "postgresql")
