@@ -82,6 +82,10 @@ GOOD = [
         "sa.ForeignKeyConstraint(['owner_id'], ['user.id'], name='fk_bed', ondelete='CASCADE')",
     ),
     ("op.execute('CREATE VIEW names AS SELECT name FROM animal')", "op.execute('DROP VIEW names')"),
+    (
+        "op.add_column('user', sa.Column('rank', sa.Integer(), server_default='1', nullable=False))",
+        batch("user", "drop_column('rank')"),
+    ),
     ("op.execute('DELETE FROM animal WHERE id < 0')", ONE_WAY),
     (KIND, DROP_KIND),
     (
