@@ -498,6 +498,8 @@ def test_restore_waits_too_long(project: Project, engine: Engine, backend: str) 
     fill(engine)
     backup = back_up(project)
     before = state(engine)
+    if backend == "sqlite":
+        project.environ["DATABASE_URL"] += "?timeout=0.2"
     short = {"MIGRATION_BACKUP_KEEP": "1", "MIGRATION_LOCK_TIMEOUT": "0.2", "MIGRATION_LOCK_RETRIES": "2"}
     with engine.connect() as holder:
         holder.exec_driver_sql("BEGIN IMMEDIATE" if backend == "sqlite" else "SELECT * FROM two")
@@ -559,6 +561,15 @@ def test_restore_interrupted(project: Project, engine: Engine, number: int) -> N
     assert number == signal.SIGKILL or "    flask db restore instance/backups/" in errors
     project.ok("restore", "--yes", str(backup), MIGRATION_LOCK_TIMEOUT="0.2")
     assert before == state(engine)
+
+
+@on_sqlite
+def test_none_after_waiting(project: Project) -> None:
+    """An upgrade that waited while another one ran all steps makes no backup."""
+    with holding_lock(project), project.start("flask", "db", "upgrade") as waiting:
+        let_go_of_lock(project, waiting)
+        waiting.communicate()
+    assert (0, [FIRST]) == (waiting.returncode, revisions(project))
 
 
 @on_sqlite
