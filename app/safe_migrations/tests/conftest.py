@@ -33,7 +33,11 @@ from ..review.reviewer import review_pending, review_revisions
 from .example.app.extensions import db, migrate
 from .support import (
     FIRST,
+    PETS,
+    ROWS,
     SERVERS,
+    USERS,
+    Models,
     Operating,
     Project,
     Record,
@@ -123,6 +127,34 @@ def reviewed(project: Project) -> Project:
     project.ok("upgrade")
     project.environ["MIGRATION_REVIEW"] = "enforce"
     return project
+
+
+@pytest.fixture
+def empty(project: Project, engine: Engine) -> Models:
+    """Return a project on an empty database, without revisions."""
+    for script in project.scripts():
+        script.unlink()
+    return Models(project.path, project.environ, engine=engine)
+
+
+@pytest.fixture
+def pets(empty: Models) -> Models:
+    """Return a project whose database has users, pets and toys, and whose only revision is b0."""
+    empty.models(USERS, PETS)
+    empty.ok("migrate", "-m", "Begin", "--rev-id", "b0")
+    empty.ok("upgrade")
+    empty.execute(*ROWS)
+    return empty
+
+
+@pytest.fixture
+def generating(pets: Models, tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return what `flask db migrate` has to be told to generate scripts on SQLite, for PostgreSQL; or nothing."""
+    if request.param == "here":
+        return {}
+    local = {"DATABASE_URL": f"sqlite:///{tmp_path / 'local.db'}", "MIGRATION_TARGETS": "postgresql"}
+    pets.ok("upgrade", **local)
+    return local
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 import atexit
 import compileall
+import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ from functools import cache
 from importlib.util import cache_from_source
 from pathlib import Path
 from textwrap import indent
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -54,11 +56,57 @@ LOGIN = {"mysql": "mysql", "postgresql": "postgres"}
 DRIVERS = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg"}
 OPTIONS = {"mysql": {"charset": "utf8mb4"}, "postgresql": {"connect_timeout": "10"}}
 
+AGREE = "No new upgrade operations detected."
+# The head of app/models.py, and models with a row or two for each.
+MODELS = """
+from datetime import date, datetime
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import db
+
+"""
+USERS = """
+class User(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(80), unique=True)
+    email: Mapped[str] = mapped_column(String(120), unique=True)
+"""
+PETS = """
+class Pet(db.Model):
+    __table_args__ = (CheckConstraint("age >= 0", name="age_not_negative"), Index("ix_pet_both", "name", "age"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True, server_default="x")
+    nick: Mapped[str | None] = mapped_column(String(40), index=True)
+    age: Mapped[int] = mapped_column(Integer)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+
+
+class Toy(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pet_id: Mapped[int] = mapped_column(ForeignKey("pet.id", ondelete="CASCADE"), index=True)
+    spare_id: Mapped[int | None] = mapped_column(ForeignKey("pet.id"))
+"""
+ROWS = (
+    "INSERT INTO {user} (id, username, email) VALUES (1, 'ann', 'a@x'), (2, 'bob', 'b@x')",
+    "INSERT INTO pet (id, name, nick, age, owner_id) VALUES (1, 'rex', 'r', 3, 1), (2, 'tom', NULL, 5, NULL)",
+    "INSERT INTO toy (id, pet_id, spare_id) VALUES (1, 1, 2), (2, 2, NULL)",
+)
+
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 on_mysql = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 on_servers = pytest.mark.parametrize("backend", ["mysql", "postgresql"], indirect=True)
 Record = Callable[..., list[Operation]]
+generated_anywhere = pytest.mark.parametrize(
+    ("backend", "generating"),
+    [("sqlite", "here"), *((server, where) for server in ("mysql", "postgresql") for where in ("here", "on SQLite"))],
+    indirect=True,
+)
 Review = Callable[[str, str], list[Finding]]
 ReviewOn = Callable[..., list[Finding]]
 Sql = Callable[..., None]
@@ -158,8 +206,20 @@ class Project:
         """Run ``flask db ARGS`` in this process, or in another if the package was taken out or Python is set up."""
         if self.is_stock or any(name.startswith(("PYTHON", "LC_")) for name in environ | self.environ):
             return self.run("flask", "db", *args, **environ)
+        return self._invoke(args, environ)
+
+    def asked(self, answers: str, *args: str) -> "subprocess.CompletedProcess[str]":
+        """Run ``flask db ARGS`` on a terminal where ``answers`` are typed, and then Ctrl-D."""
+        ours, theirs = pty.openpty()
+        os.write(ours, f"{answers}\x04".encode())
+        with os.fdopen(ours), os.fdopen(theirs, "rb") as terminal:
+            return self._invoke(args, {}, terminal)
+
+    def _invoke(
+        self, args: tuple[str, ...], environ: dict[str, str], terminal: BinaryIO | None = None
+    ) -> "subprocess.CompletedProcess[str]":
         with self._imported({"PATH": os.environ["PATH"], **self.environ, **environ}):
-            done = CliRunner().invoke(cli.cli, ["db", *args], prog_name="flask")
+            done = CliRunner().invoke(cli.cli, ["db", *args], terminal, prog_name="flask")
             err = done.stderr
             if done.exception is not None and not isinstance(done.exception, SystemExit):
                 err += "".join(traceback.format_exception(done.exception))
@@ -220,6 +280,11 @@ class Project:
             Path(cache_from_source(str(path))).unlink(missing_ok=True)
         return path
 
+    def configure(self, options: str) -> None:
+        """Pass ``options``, the text of keyword arguments, to Migrate's init_app()."""
+        factory = (self.path / "app" / "__init__.py").read_text()
+        self.write("app/__init__.py", factory.replace("init_app(app, db)", f"init_app(app, db, {options})"))
+
     def take_out(self) -> None:
         """Take the package out by the commands of its README, which leave Flask-Migrate's own commands and env.py."""
         commands = (PACKAGE / "README.md").read_text().partition("## Taking it out")[2].partition("```sh\n")[2]
@@ -245,6 +310,70 @@ class Project:
         return sorted(
             (self.path / "migrations" / "versions").glob("*.py"), key=lambda script: (script.stat().st_mtime_ns, script)
         )
+
+
+@dataclass(kw_only=True)
+class Models(Project):
+    """A project whose models the tests replace; ``engine`` is that of its database."""
+
+    engine: Engine
+
+    def models(self, *classes: str) -> None:
+        """Write the models."""
+        self.write("app/models.py", MODELS + "\n".join(classes))
+
+    def migrate(self, *answers: str, **environ: str) -> str:
+        """Run `flask db migrate`, pass ``answers`` with -x, and return the text of all scripts that it writes."""
+        before = self.scripts()
+        self.ok(*(part for answer in answers for part in ("-x", answer)), "migrate", "-m", "Change", **environ)
+        return "\n".join(script.read_text() for script in self.scripts() if script not in before)
+
+    def become(self, *classes: str, **environ: str) -> str:
+        """Write the models, change the database as they say, and return the text of the scripts for it."""
+        self.models(*classes)
+        script = self.migrate(**environ)
+        self.ok("upgrade", **environ)
+        return script
+
+    def blocking(self, *revisions: str, **environ: str) -> list[dict[str, str]]:
+        """Return the findings of `flask db review` that block."""
+        found = json.loads(self.db("review", *revisions, "--format", "json", **environ).stdout)
+        return [finding for finding in found if finding["level"] == "blocks"]
+
+    def rows(self, sql: str) -> list[Any]:
+        """Return the rows that the query selects; ``{user}`` is that name, as the database quotes it."""
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(self._quoted(sql)))]
+
+    def execute(self, *statements: str) -> None:
+        """Run and commit ``statements``; ``{user}`` is that name, as the database quotes it."""
+        with self.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(self._quoted(statement)))
+
+    def _quoted(self, sql: str) -> str:
+        return sql.replace("{user}", self.engine.dialect.identifier_preparer.quote("user"))
+
+    def schema(self) -> dict[str, object]:
+        """Return the schema of the database."""
+        with self.engine.connect() as connection:
+            return schema_of(connection)
+
+    def there_and_back(self, see: Callable[[], None] = lambda: None) -> None:
+        """Upgrade, downgrade and upgrade again; assert what ``see`` does, and that `check` finds no difference.
+
+        The downgrade has to bring the schema back, and the second upgrade the same one as the first.
+        """
+        before, heads = self.schema(), self.rows("SELECT version_num FROM alembic_version")
+        self.ok("upgrade")
+        see()
+        assert AGREE in self.ok("check")
+        after = self.schema()
+        self.ok("downgrade", *heads[0])
+        assert before == self.schema()
+        self.ok("upgrade")
+        see()
+        assert after == self.schema()
 
 
 @cache
