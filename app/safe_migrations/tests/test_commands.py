@@ -2,12 +2,18 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 
+import click
 import pytest
-from sqlalchemy import create_engine, inspect
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Engine, create_engine, inspect, text
 
-from .support import FIRST, Project
+from .. import init_app
+from .support import AGREE, FIRST, Project, on_mysql, on_sqlite, revision
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -16,23 +22,14 @@ NICKNAME = "    nickname: Mapped[str | None] = mapped_column(String(40))\n"
 
 
 @pytest.fixture
-def columns(database: str) -> Iterator[Callable[[], set[str]]]:
-    """Reads the names of the columns of the table user, if there is one."""
-    engine = create_engine(database)
-
-    def read() -> set[str]:
-        with engine.connect() as connection:
-            tables = inspect(connection).get_table_names()
-            return {c["name"] for c in inspect(connection).get_columns("user")} if "user" in tables else set()
-
-    yield read
-    engine.dispose()
-
-
-def add_nickname(project: Project) -> None:
-    """Give the model User a column."""
-    models = project.path / "app" / "models.py"
-    project.write("app/models.py", models.read_text().replace(EMAIL, EMAIL + NICKNAME))
+def columns(engine: Engine) -> Callable[[], set[str]]:
+    """Return a function that reads the names of the columns of the table user, if there is one."""
+    return lambda: {
+        column["name"]
+        for (_, table), columns in inspect(engine).get_multi_columns().items()
+        for column in columns
+        if table == "user"
+    }
 
 
 def test_from_nothing(project: Project, columns: Callable[[], set[str]]) -> None:
@@ -53,27 +50,27 @@ def test_from_nothing(project: Project, columns: Callable[[], set[str]]) -> None
     assert plain == columns()
     assert f"Nothing to do: the database is at {revision}" in project.ok("upgrade")
 
-    add_nickname(project)
+    models = (project.path / "app" / "models.py").read_text()
+    project.write("app/models.py", models.replace(EMAIL, EMAIL + NICKNAME))
     project.ok("migrate", "-m", "Add User.nickname")
     second = project.scripts()[1].name.split("_")[2]
     project.ok("upgrade")
     assert wide == columns()
     assert f"Running downgrade {second} -> {revision}" in project.ok("downgrade")
     assert plain == columns()
-    project.ok("upgrade", "--revision", second)
-    assert wide == columns()
-    project.ok("downgrade", "--revision", revision)
-    assert plain == columns()
-    project.ok("upgrade", "+1")
-    assert wide == columns()
-    project.ok("downgrade", "-1")
-    assert plain == columns()
-    project.ok("upgrade")
-    project.ok("downgrade", "--revision", "-2")
-    assert set() == columns()
-    project.ok("upgrade")
-    project.ok("downgrade", "base")
-    assert set() == columns()
+    steps: list[tuple[tuple[str, ...], set[str]]] = [
+        (("upgrade", "--revision", second), wide),
+        (("downgrade", "--revision", revision), plain),
+        (("upgrade", "+1"), wide),
+        (("downgrade", "-1"), plain),
+        (("upgrade",), wide),
+        (("downgrade", "--revision", "-2"), set()),
+        (("upgrade",), wide),
+        (("downgrade", "base"), set()),
+    ]
+    for args, expected in steps:
+        project.ok(*args)
+        assert expected == columns(), args
 
 
 def test_the_other_commands(project: Project, columns: Callable[[], set[str]]) -> None:
@@ -92,12 +89,12 @@ def test_the_other_commands(project: Project, columns: Callable[[], set[str]]) -
     assert set() == columns()
     project.ok("stamp", "base")
     project.ok("upgrade")
-    assert "No new upgrade operations detected." in project.ok("check")
+    assert AGREE in project.ok("check")
     assert "No changes in schema detected." in project.ok("migrate")
     assert [script] == project.scripts()
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 def test_history(project: Project) -> None:
     """What reads and writes the history, and goes up and down in one that has branches."""
     revision = project.scripts()[0].name.split("_")[2]
@@ -118,30 +115,12 @@ def test_history(project: Project) -> None:
     assert f"{revision} (branchpoint)" in project.ok("current")
 
 
-def add_pet(project: Project) -> None:
-    """Add a model with an index on its foreign key."""
-    models = (project.path / "app" / "models.py").read_text().replace("import String", "import ForeignKey, String")
-    project.write(
-        "app/models.py",
-        f"{models}\n\n"
-        "class Pet(db.Model):\n"
-        "    id: Mapped[int] = mapped_column(primary_key=True)\n"
-        "    owner_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete='CASCADE'), index=True)\n",
-    )
+PET = """
 
-
-def test_new_model(project: Project) -> None:
-    """A model that is added to models.py is all that `flask db migrate` needs, and its revision goes back too."""
-    project.ok("upgrade")
-    add_pet(project)
-    project.ok("migrate", "-m", "Add Pet")
-    script = project.scripts()[1].read_text()
-    assert ["fk_pet_owner_id_user", "ix_pet_owner_id", "pk_pet"] == sorted(set(re.findall(r"op\.f\('(\w+)'", script)))
-    project.ok("upgrade")
-    assert "No new upgrade operations detected." in project.ok("check")
-    project.ok("downgrade")
-
-
+class Pet(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+"""
 CIRCLE = """
 
 class Team(db.Model):
@@ -156,38 +135,99 @@ class Player(db.Model):
 """
 
 
-def test_models_that_refer_to_each_other(project: Project) -> None:
-    """Two new models with foreign keys in a circle, one of them to itself too, go up, down and up again."""
+def add_models(project: Project, classes: str) -> None:
+    """Add the models, and generate their revision after the first."""
     models = (project.path / "app" / "models.py").read_text().replace("import String", "import ForeignKey, String")
-    project.write("app/models.py", models + CIRCLE)
+    project.write("app/models.py", models + classes)
     project.ok("upgrade")
-    project.ok("migrate", "-m", "Add Team and Player")
+    project.ok("migrate", "-m", "Add models")
+
+
+@pytest.mark.filterwarnings("ignore:Cannot correctly sort tables")
+@pytest.mark.parametrize(
+    ("classes", "keys"),
+    [
+        pytest.param(PET, {"fk_pet_owner_id_user"}, id="one"),
+        pytest.param(
+            CIRCLE, {"fk_player_team_id_team", "fk_team_lead_id_player", "fk_team_parent_id_team"}, id="in a circle"
+        ),
+    ],
+)
+def test_new_models(project: Project, classes: str, keys: set[str]) -> None:
+    """Models that are added to models.py are all that `flask db migrate` needs; they go up, down and up again."""
+    add_models(project, classes)
+    assert keys == set(re.findall(r"op\.f\('(fk_\w+)'", project.scripts()[1].read_text()))
     project.ok("upgrade")
-    assert "No new upgrade operations detected." in project.ok("check")
+    assert AGREE in project.ok("check")
     project.ok("downgrade")
     project.ok("upgrade")
 
 
-@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+@on_mysql
 def test_new_model_on_stock(project: Project) -> None:
     """The damage: what stock generates for this model, MySQL and MariaDB do not take back."""
     project.make_stock()
-    project.ok("upgrade")
-    add_pet(project)
-    project.ok("migrate", "-m", "Add Pet")
+    add_models(project, PET)
     project.ok("upgrade")
     assert "1553" in project.db("downgrade").stderr
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_command_of_the_app(project: Project) -> None:
+@on_sqlite
+@pytest.mark.parametrize("name", ["status", "seed"])
+def test_command_of_the_app(project: Project, name: str) -> None:
     """A command that the app adds reports errors as the others do, and may take the place of one of them."""
     wsgi = (project.path / "wsgi.py").read_text()
-    for name in ("status", "seed"):
-        command = f"@app.cli.commands['db'].command()\ndef {name}() -> None:\n    raise ValueError('no seeds')\n"
-        project.write("wsgi.py", f"{wsgi}\n\n{command}")
-        done = project.db(name)
-        assert (1, True) == (done.returncode, "Error: ValueError: no seeds\nFix: " in done.stderr), done.stderr
+    command = f"@app.cli.commands['db'].command()\ndef {name}() -> None:\n    raise ValueError('no seeds')\n"
+    project.write("wsgi.py", f"{wsgi}\n\n{command}")
+    done = project.db(name)
+    assert (1, True) == (done.returncode, "Error: ValueError: no seeds\nFix: " in done.stderr), done.stderr
+
+
+def own_app(url: str, folder: Path, table: str, **settings: str) -> Flask:
+    """Return an app of one model, without a config.py; its Migrate() has a folder and a version table of its own."""
+    app = Flask(table, instance_path=str(folder / "instance"))
+    app.config.from_mapping(settings, SQLALCHEMY_DATABASE_URI=url, MIGRATION_BACKUP="never")
+    database = SQLAlchemy()
+    type(table.title(), (database.Model,), {"id": database.Column(database.Integer, primary_key=True)})
+    Migrate(app, database, str(folder / table), version_table=f"{table}_versions")
+    database.init_app(app)
+    init_app(app)
+    return app
+
+
+def test_several_apps_in_one_process(engine: Engine, database: str, tmp_path: Path) -> None:
+    """Apps of one process have a database, options, settings and commands of their own."""
+    other = create_engine(f"sqlite:///{tmp_path / 'cats.db'}")
+    cats = own_app(str(other.url), tmp_path, "cat")
+    dogs = own_app(database, tmp_path, "dog", MIGRATION_REVIEW="warn")
+
+    def run(app: Flask, *args: str, ends: int = 0) -> str:
+        done = app.test_cli_runner().invoke(args=["db", *args])
+        assert ends == done.exit_code, done.output
+        return done.output
+
+    for args in (["init"], ["migrate", "-m", "Make", "--rev-id", "a1"], ["review"], ["upgrade"]):
+        for app in (cats, dogs):
+            run(app, *args)
+    for app, each in ((cats, other), (dogs, engine)):
+        with each.begin() as connection:
+            connection.execute(text(f"INSERT INTO {app.name} VALUES (1)"))
+        _, script = revision("b1", "a1", f"op.drop_table('{app.name}')", "raise NotImplementedError")
+        (tmp_path / app.name / "versions" / "b1.py").write_text(script)
+    assert "(drop-table)" in run(cats, "upgrade", ends=1)
+    assert "(drop-table)" in run(dogs, "upgrade")
+    assert ["cat", "cat_versions"] == sorted(inspect(other).get_table_names())
+    assert ["dog_versions"] == inspect(engine).get_table_names()
+
+    group = cats.cli.commands["db"]
+    assert isinstance(group, click.Group)
+    group.command("seed")(lambda: click.echo("sown"))
+    assert "sown\n" == run(cats, "seed")
+    assert "No such command 'seed'" in run(dogs, "seed", ends=2)
+    for app in (cats, dogs):
+        with app.app_context():
+            app.extensions["sqlalchemy"].engine.dispose()
+    other.dispose()
 
 
 def test_revision_twice(project: Project) -> None:
@@ -199,7 +239,7 @@ def test_revision_twice(project: Project) -> None:
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@on_sqlite
 def test_alembic_ini_in_another_encoding(project: Project) -> None:
     """Where the locale cannot read alembic.ini, the fix names it, and the line to paste makes the command work."""
     ini = project.path / "migrations" / "alembic.ini"

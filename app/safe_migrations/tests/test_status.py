@@ -1,22 +1,21 @@
 """`flask db status`: where the database is, with an exit status for scripts."""
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, inspect, text
 
-from .support import FIRST, Project, revision
+from .support import FIRST, Project, on_sqlite, revision
 
 pytestmark = pytest.mark.usefixtures("database")
 
 
 def lines(project: Project, ends: int) -> dict[str, str]:
-    """What the status says, by the first word; it ends with ``ends``."""
+    """Return what the status says, by the first word; assert that its exit status is ``ends``."""
     done = project.db("status")
-    assert ends == done.returncode, done.stderr
-    assert "" == done.stderr
+    assert (ends, "") == (done.returncode, done.stderr)
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
 
 
-def test_status(project: Project, backend: str, database: str) -> None:
+def test_status(project: Project, backend: str, engine: Engine) -> None:
     """Behind, at head, at head with models that differ, and ahead."""
     behind = lines(project, 1)
     assert ("base", FIRST, f"{FIRST}, Add User Model") == (behind["revision"], behind["head"], behind["pending"])
@@ -31,28 +30,23 @@ def test_status(project: Project, backend: str, database: str) -> None:
         models.write("\n    age: Mapped[int | None]\n")
     assert "differ from the database: add_column user.age" == lines(project, 0)["models"]
 
-    engine = create_engine(database)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
-    engine.dispose()
     assert "later has no script in " in lines(project, 1)["ahead"]
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_status_changes_nothing(project: Project, database: str) -> None:
+@on_sqlite
+def test_status_changes_nothing(project: Project, engine: Engine) -> None:
     """An empty database stays empty."""
     lines(project, 1)
-    engine = create_engine(database)
-    with engine.connect() as connection:
-        assert [] == connection.execute(text("SELECT * FROM sqlite_master")).all()
-    engine.dispose()
+    assert [] == inspect(engine).get_table_names()
 
 
-def test_at_head_of_branches_that_depend(project: Project, database: str) -> None:
+@on_sqlite
+def test_at_head_of_branches_that_depend(project: Project) -> None:
     """A head that depends on another implies it: nothing is pending, though alembic_version omits it."""
     project.write(*revision("a1", FIRST, "pass"))
-    more = 'branch_labels = ("plugin",)\ndepends_on = "a1"'
-    project.write(*revision("p1", (), "pass", more=more))
+    project.write(*revision("p1", (), "pass", more='branch_labels = ("plugin",)\ndepends_on = "a1"'))
     project.ok("upgrade", "a1")
     assert "p1, " in lines(project, 1)["pending"]
     project.ok("upgrade", "heads")
