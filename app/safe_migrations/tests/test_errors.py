@@ -243,7 +243,7 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_bad_input(upgraded: Project, tmp_path: Path, case: Case) -> None:
     """An error is one message, with what is wrong and how to fix it; all files, the database's too, stay as before."""
     project = replace(upgraded, path=tmp_path / "project")
-    shutil.copytree(upgraded.path, project.path)
+    shutil.copytree(upgraded.path, project.path, symlinks=True)
     for name, content in case.files.items():
         if content is not None:
             project.write(name, content)
