@@ -174,7 +174,7 @@ BOTH_KEYS = key("cage", ", index=True") + key("user", ", index=True")
 )
 def test_keys_and_constraints(pets: Models, tmp_path: Path, targets: str, before: str, after: str) -> None:
     """A foreign key goes before the index and the table that it needs, one that stays keeps an index, and a unique
-    constraint goes as one. The script goes forth and back here and on SQLite.
+    constraint goes as one. A script of a server goes forth and back on SQLite too.
     """
     pets.environ["MIGRATION_TARGETS"] = targets
     pets.become(USERS, before)
@@ -185,8 +185,9 @@ def test_keys_and_constraints(pets: Models, tmp_path: Path, targets: str, before
     pets.models(USERS, after)
     pets.migrate(*answers)
     pets.there_and_back()
-    for args in (("upgrade",), ("downgrade", "b0"), ("upgrade",)):
-        pets.ok(*args, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
+    if pets.engine.dialect.name != "sqlite":
+        for args in (("upgrade",), ("downgrade", "b0"), ("upgrade",)):
+            pets.ok(*args, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
 
 
 @on_sqlite
