@@ -9,6 +9,11 @@ import pytest
 from ..adapters.sqlite.table_texts import TableText
 from .support import FIRST, Project, copied, revision
 
+# In the process, CI makes errors of what SQLAlchemy and Alembic warn of here.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Skipped unsupported reflection"),
+    pytest.mark.filterwarnings("ignore:Unnamed CHECK constraint"),
+]
 PLAIN = "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)"
 TABLES = {
     "autoincrement": PLAIN.replace("KEY", "KEY AUTOINCREMENT"),

@@ -3,8 +3,6 @@
 import cProfile
 import pstats
 
-import pytest
-
 from .benchmarks.tables import models
 from .support import Models
 
@@ -30,4 +28,4 @@ def test_calls_grow_with_the_tables_that_change(empty: Models) -> None:
         found["upgrade"].append(calls(empty, "upgrade"))
         empty.ok("downgrade", "base")
     growth = {command: (c - b) / (b - a) for command, (_, a, b, c) in found.items()}
-    assert growth == pytest.approx({"migrate": 1, "upgrade": 1}, abs=0.03)
+    assert {} == {command: factor for command, factor in growth.items() if factor > 1.05}
