@@ -59,12 +59,14 @@ OPTIONS = {"mysql": {"charset": "utf8mb4"}, "postgresql": {"connect_timeout": "1
 AGREE = "No new upgrade operations detected."
 # The head of app/models.py, and models with a row or two for each.
 MODELS = """
-from datetime import date, datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Integer, Numeric, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import db

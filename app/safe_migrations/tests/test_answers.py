@@ -1,11 +1,7 @@
 """The questions of `flask db migrate`: which pairs they are about, and what their answers write into the scripts."""
 
 import ast
-import os
-import pty
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
@@ -27,10 +23,8 @@ from sqlalchemy import (
     Time,
     Uuid,
     column,
-    create_engine,
     select,
     table,
-    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -38,29 +32,7 @@ from ..adapters.products import FACTS
 from ..review.recorder import Recordings
 from ..review.reviewer import review_revisions
 from .example.app.extensions import migrate
-from .support import FIRST, Project, found, revision
-
-MODELS = '''"""The models."""
-
-from datetime import date, datetime, time
-from decimal import Decimal
-from enum import Enum
-from typing import Any
-from uuid import UUID
-
-from sqlalchemy import JSON, Numeric, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
-
-from app.extensions import db
-
-
-class User(db.Model):
-    id: Mapped[int] = mapped_column(primary_key=True)
-    username: Mapped[str] = mapped_column(String(80), unique=True)
-    email: Mapped[str] = mapped_column(String(120), unique=True)
-
-
-'''
+from .support import AGREE, FIRST, Models, Project, found, on_sqlite, revision
 
 TOY = """
 class Toy(db.Model):
@@ -72,52 +44,12 @@ class Toy(db.Model):
 
 Pairs = Callable[..., list[str]]
 
-on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-
-
-def models(project: Project, *classes: str) -> None:
-    """Write the models: User, and ``classes``."""
-    project.write("app/models.py", MODELS + "\n".join(classes))
-
 
 @pytest.fixture
-def toys(project: Project, database: str) -> Project:
-    """Return a project whose database has users and toys."""
-    models(project, TOY)
-    project.ok("upgrade")
-    project.ok("migrate", "-m", "Add toys")
-    project.ok("upgrade")
-    return project
-
-
-def write(database: str, *statements: str) -> None:
-    """Run and commit ``statements``; ``{user}`` is that name, as the database quotes it."""
-    engine = create_engine(database)
-    with engine.begin() as connection:
-        for statement in statements:
-            user = engine.dialect.identifier_preparer.quote("user")
-            connection.execute(text(statement.replace("{user}", user)))
-    engine.dispose()
-
-
-def asked(project: Project, answers: str, *options: str) -> str:
-    """Type ``answers`` at ``flask db migrate`` on a terminal, then Ctrl-D, and return what it prints on stderr."""
-    ours, theirs = pty.openpty()
-    os.write(ours, f"{answers}\x04".encode())
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "flask", "db", *options, "migrate", "-m", "Change"],
-            cwd=project.path,
-            env={"PATH": os.environ["PATH"], **project.environ},
-            stdin=theirs,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    return done.stderr
+def toys(empty: Models) -> Models:
+    """Return a project whose database has toys."""
+    empty.become(TOY)
+    return empty
 
 
 def renames(stderr: str) -> list[tuple[str, str]]:
@@ -126,18 +58,12 @@ def renames(stderr: str) -> list[tuple[str, str]]:
 
 
 @on_sqlite
-def test_most_similar_names_first(toys: Project) -> None:
+def test_most_similar_names_first(toys: Models) -> None:
     """Of two tables that fit two others, those with similar names are pairs, and so are the columns."""
     pools = "".join(TOY.replace("Toy", name) for name in ("WorkerPool", "WorkerPoolQueue"))
-    models(toys, TOY, pools)
-    toys.ok("migrate")
-    toys.ok("upgrade")
-    models(
-        toys,
-        TOY.replace("name:", "name_text:").replace("code:", "code_text:"),
-        pools.replace("Worker", "Work"),
-    )
-    asks = asked(toys, "y\n\ny\n\ny\n\n")
+    toys.become(TOY, pools)
+    toys.models(TOY.replace("name:", "name_text:").replace("code:", "code_text:"), pools.replace("Worker", "Work"))
+    asks = toys.asked("y\n\ny\n\ny\n\n", "migrate").stderr
     assert [
         ("worker_pool_queue", "work_pool_queue"),
         ("worker_pool", "work_pool"),
@@ -147,14 +73,14 @@ def test_most_similar_names_first(toys: Project) -> None:
 
 
 @on_sqlite
-def test_values_of_another_type(toys: Project) -> None:
+def test_values_of_another_type(toys: Models) -> None:
     """Nothing is asked about a text that goes and an integer, a date or a UUID that comes, unless it may be a UUID."""
     for added in ("title: Mapped[int | None]", "title: Mapped[UUID | None]", "title: Mapped[date | None]"):
-        models(toys, TOY.replace("name: Mapped[str] = mapped_column(String(80))", added))
-        assert [] == renames(asked(toys, ""))
+        toys.models(TOY.replace("name: Mapped[str] = mapped_column(String(80))", added))
+        assert [] == renames(toys.asked("", "migrate").stderr)
         toys.scripts()[-1].unlink()
-    models(toys, TOY.replace("code: Mapped[str] = mapped_column(String(36))", "key: Mapped[UUID | None]"))
-    assert [("toy.code", "toy.key")] == renames(asked(toys, ""))
+    toys.models(TOY.replace("code: Mapped[str] = mapped_column(String(36))", "key: Mapped[UUID | None]"))
+    assert [("toy.code", "toy.key")] == renames(toys.asked("", "migrate").stderr)
 
 
 @pytest.fixture
@@ -220,23 +146,18 @@ def test_names_of_possible_renames(pairs: Pairs) -> None:
 
 
 @pytest.mark.parametrize("reason", ["why it is safe", " ... "])
-def test_placeholders(project: Project, database: str, reason: str) -> None:
+def test_placeholders(database: str, reviewed: Project, reason: str) -> None:
     """The text that a message prints in place of a reason acknowledges nothing, and the message says so."""
-    project.ok("upgrade")
     drop = "with op.batch_alter_table('user') as batch_op:\n    batch_op.drop_column('email')"
-    project.write(*revision("a1", FIRST, drop, more=f"safety_assured = {{'drop-column': {reason!r}}}"))
-    write(database, "INSERT INTO {user} (username, email) VALUES ('ann', 'a@b')")
-    done = project.db("upgrade", MIGRATION_REVIEW="enforce")
+    reviewed.write(*revision("a1", "r0", drop, more=f"safety_assured = {{'drop-column': {reason!r}}}"))
+    done = reviewed.db("upgrade")
     said = f'(drop-column). In safety_assured, "{reason.strip()}" is a placeholder, not a reason.\nInstead: '
     assert (1, True) == (done.returncode, said in done.stderr), done.stderr
-    done = project.db("rehearse")
+    done = reviewed.db("rehearse", MIGRATION_REVIEW="off")
     assert (1, True) == (done.returncode, said in done.stdout), done.stdout
 
 
-ROWS = (
-    "INSERT INTO {user} (id, username, email) VALUES (1, 'ann', 'a@b')",
-    "INSERT INTO toy (id, name, code, size) VALUES (1, 'ball', 'b', 3)",
-)
+BALL = "INSERT INTO toy (id, name, code, size) VALUES (1, 'ball', 'b', 3)"
 RENAMED = TOY.replace("name:", "title:")
 
 
@@ -251,11 +172,11 @@ def assured(project: Project) -> str:
 
 
 @on_sqlite
-def test_yes_asks_why(toys: Project, database: str) -> None:
+def test_yes_asks_why(toys: Models) -> None:
     """Yes to a rename or a drop asks for the reason, writes it into the script, and the upgrade asks no more."""
-    write(database, *ROWS, "CREATE TABLE comment (id INTEGER NOT NULL PRIMARY KEY)", "INSERT INTO comment VALUES (1)")
-    models(toys, RENAMED)
-    stderr = asked(toys, "y\nonly old code wrote it\ny\nwhy it is safe\nunused since May, «so»\n")
+    toys.execute(BALL, "CREATE TABLE comment (id INTEGER NOT NULL PRIMARY KEY)", "INSERT INTO comment VALUES (1)")
+    toys.models(RENAMED)
+    stderr = toys.asked("y\nonly old code wrote it\ny\nwhy it is safe\nunused since May, «so»\n", "migrate").stderr
     assert 3 == stderr.count("Why is it safe? (Enter to decide later): ")
     assert "Error: 'why it is safe' is a placeholder, not a reason." in stderr
     assert 'safety_assured = {"rename-column": "only old code wrote it", "drop-table": "unused since May, «so»"}' == (
@@ -265,11 +186,11 @@ def test_yes_asks_why(toys: Project, database: str) -> None:
 
 
 @on_sqlite
-def test_no_silences_possible_rename(toys: Project, database: str) -> None:
+def test_no_silences_possible_rename(toys: Models) -> None:
     """No to a rename acknowledges that the two only look like one; that the column is dropped still has to be said."""
-    write(database, *ROWS)
-    models(toys, RENAMED.replace("title: Mapped[str]", "title: Mapped[str | None]"))
-    asked(toys, "n\nn\n")
+    toys.execute(BALL)
+    toys.models(RENAMED.replace("title: Mapped[str]", "title: Mapped[str | None]"))
+    toys.asked("n\nn\n", "migrate")
     assert 'safety_assured = {"possible-rename": "not a rename"}' == assured(toys)
     stderr = toys.db("upgrade", MIGRATION_REVIEW="enforce").stderr
     assert "(drop-column)" in stderr
@@ -277,30 +198,30 @@ def test_no_silences_possible_rename(toys: Project, database: str) -> None:
 
 
 @on_sqlite
-def test_deciding_later(toys: Project, database: str) -> None:
+def test_deciding_later(toys: Models) -> None:
     """Without a reason nothing is acknowledged, nor if one of two drops has none: a code covers both."""
-    write(database, "CREATE TABLE comment (id INTEGER)", "CREATE TABLE note (id INTEGER)")
+    toys.execute("CREATE TABLE comment (id INTEGER)", "CREATE TABLE note (id INTEGER)")
     for answers, options in (
         ("y\n\ny\n\n", ()),
         ("y\nunused\ny\n\n", ()),
         ("y\nunused\n", ("-x", "drop=note")),
     ):
-        asked(toys, answers, *options)
+        toys.asked(answers, *options, "migrate")
         assert 2 == last_script(toys).partition("def downgrade")[0].count("op.drop_table(")
         assert "safety_assured" not in last_script(toys)
         toys.scripts()[-1].unlink()
-    asked(toys, "y\nunused\ny\nempty\n")
+    toys.asked("y\nunused\ny\nempty\n", "migrate")
     assert 'safety_assured = {"drop-table": "unused; empty"}' == assured(toys)
     toys.scripts()[-1].unlink()
-    stderr = asked(toys, "y\ny\n", "-x", "safe=drop-table:not ours")
+    stderr = toys.asked("y\ny\n", "-x", "safe=drop-table:not ours", "migrate").stderr
     assert "Why" not in stderr
     assert 'safety_assured = {"drop-table": "not ours"}' == assured(toys)
 
 
-def test_reasons_without_a_terminal(toys: Project, database: str) -> None:
+def test_reasons_without_a_terminal(toys: Models) -> None:
     """-x safe=CODE:REASON, once for each code, writes them, and the upgrade runs on a database with rows."""
-    write(database, *ROWS, "CREATE TABLE comment (id INTEGER NOT NULL PRIMARY KEY)", "INSERT INTO comment VALUES (1)")
-    models(toys, RENAMED.replace("Toy", "Tool"))
+    toys.execute(BALL, "CREATE TABLE comment (id INTEGER NOT NULL PRIMARY KEY)", "INSERT INTO comment VALUES (1)")
+    toys.models(RENAMED.replace("Toy", "Tool"))
     reasons = (
         "safe=drop-table:unused since May",
         "safe=rename-table:a: b",
@@ -317,9 +238,9 @@ def test_reasons_without_a_terminal(toys: Project, database: str) -> None:
 
 
 @on_sqlite
-def test_reasons_in_scripts_of_another_template(toys: Project, database: str) -> None:
+def test_reasons_in_scripts_of_another_template(toys: Models) -> None:
     """A reason stands below the names at the top in any template, and a long one on a line of its own."""
-    write(database, "CREATE TABLE comment (id INTEGER)")
+    toys.execute("CREATE TABLE comment (id INTEGER)")
     template = (toys.path / "migrations" / "script.py.mako").read_text()
     template = template.replace(
         "down_revision = ${repr(down_revision)}", "down_revision: str = (\n    ${repr(down_revision)}\n)"
@@ -343,9 +264,9 @@ def test_reasons_in_scripts_of_another_template(toys: Project, database: str) ->
     ],
 )
 @on_sqlite
-def test_wrong_reasons(toys: Project, database: str, answer: str, why: str, line: str) -> None:
+def test_wrong_reasons(toys: Models, answer: str, why: str, line: str) -> None:
     """An unknown code or an empty reason is an error with lines to paste, and no script is written."""
-    write(database, "CREATE TABLE comment (id INTEGER)")
+    toys.execute("CREATE TABLE comment (id INTEGER)")
     scripts = toys.scripts()
     done = toys.db("-x", "drop=comment", "-x", f"safe={answer}", "migrate")
     assert (1, scripts) == (done.returncode, toys.scripts())
@@ -395,65 +316,57 @@ VALUES: dict[str, tuple[TypeEngine[Any], str, object]] = {
 
 
 @pytest.mark.parametrize("targets", ["", "mysql,postgresql"])
-def test_values_for_nulls(project: Project, database: str, targets: str) -> None:
+def test_values_for_nulls(empty: Models, backend: str, targets: str) -> None:
     """A column that becomes NOT NULL gets the value that was given, of any type, where it has none, and only there.
 
     No finding stops the upgrade of a database with rows. No revision changes rows and alters their table, except on
     SQLite, and that a downgrade leaves the values is acknowledged.
     """
-    project.environ |= {"MIGRATION_TARGETS": targets, "MIGRATION_REVIEW": "enforce"}
-    models(project, ORDER)
-    project.ok("upgrade")
-    project.ok("migrate", "-m", "Begin")
-    project.ok("upgrade")
+    empty.environ |= {"MIGRATION_TARGETS": targets, "MIGRATION_REVIEW": "enforce"}
+    empty.become(ORDER)
     order = table("order", column("id"), *(column(name, kind) for name, (kind, _, _) in VALUES.items()))
-    engine = create_engine(database)
-    with engine.begin() as connection:
+    with empty.engine.begin() as connection:
         connection.execute(order.insert().values(id=1))
         connection.execute(order.insert().values(id=2, age=7, name="x"))
-    models(project, ORDER.replace(" | None]", "]"))
-    scripts = project.scripts()
+    empty.models(ORDER.replace(" | None]", "]"))
+    scripts = empty.scripts()
     answers = (f"default=order.{name}:{value}" for name, (_, value, _) in VALUES.items())
-    said = project.ok(*(part for answer in answers for part in ("-x", answer)), "migrate", "-m", "Change")
+    said = empty.ok(*(part for answer in answers for part in ("-x", answer)), "migrate")
     assert [] == re.findall(
         r" (?:warns|blocks): .*\((?:unbounded-data-change|backfill-with-ddl|missing-downgrade)\)", said
     )
-    assert ("sqlite" in database and not targets) == (1 == len(project.scripts()) - len(scripts))
-    project.ok("upgrade")
-    assert "No new upgrade operations detected." in project.ok("check")
-    with engine.connect() as connection:
+    assert ("sqlite" == backend and not targets) == (1 == len(empty.scripts()) - len(scripts))
+    empty.ok("upgrade")
+    assert AGREE in empty.ok("check")
+    with empty.engine.connect() as connection:
         first, second = (row._asdict() for row in connection.execute(select(order).order_by(order.c.id)))
-    engine.dispose()
     for name, (_, _, expected) in VALUES.items():
         assert first[name] == expected or (expected is None and first[name] is not None), name
     assert (7, "x", True) == (second["age"], second["name"], second["active"])
-    project.ok("downgrade", "-1")
-    project.ok("upgrade")
+    empty.ok("downgrade", "-1")
+    empty.ok("upgrade")
 
 
-def test_values_for_nulls_of_renamed_columns(toys: Project, database: str) -> None:
+def test_values_for_nulls_of_renamed_columns(toys: Models) -> None:
     """Rows get their values also if the table and the column are renamed at the same time."""
-    write(database, "INSERT INTO toy (id, name, code) VALUES (1, 'ball', 'b')")
-    models(toys, TOY.replace("Toy", "Tool").replace("size: Mapped[int | None]", "width: Mapped[int]"))
+    toys.execute("INSERT INTO toy (id, name, code) VALUES (1, 'ball', 'b')")
+    toys.models(TOY.replace("Toy", "Tool").replace("size: Mapped[int | None]", "width: Mapped[int]"))
     answers = ("rename=toy:tool", "rename=tool.size:width", "default=tool.width:4")
-    toys.ok(*(part for answer in answers for part in ("-x", answer)), "migrate")
+    toys.migrate(*answers)
     toys.ok("upgrade")
-    engine = create_engine(database)
-    with engine.connect() as connection:
-        assert [(1, 4)] == [tuple(row) for row in connection.execute(text("SELECT id, width FROM tool"))]
-    engine.dispose()
-    assert "No new upgrade operations detected." in toys.ok("check")
+    assert [(1, 4)] == toys.rows("SELECT id, width FROM tool")
+    assert AGREE in toys.ok("check")
 
 
 @on_sqlite
-def test_asking_for_values_of_nulls(toys: Project, database: str) -> None:
+def test_asking_for_values_of_nulls(toys: Models) -> None:
     """On a terminal the value is asked, again if it does not fit; without an answer the script has no UPDATE."""
-    models(toys, TOY.replace("size: Mapped[int | None]", "size: Mapped[int] = mapped_column(default=3)"))
-    stderr = asked(toys, "big\n\n")
+    toys.models(TOY.replace("size: Mapped[int | None]", "size: Mapped[int] = mapped_column(default=3)"))
+    stderr = toys.asked("big\n\n", "migrate").stderr
     assert 2 == stderr.count("toy.size becomes NOT NULL. Value for rows that have none (integer) [3]: ")
     assert ".values({'size': 3})" in last_script(toys)
     toys.scripts()[-1].unlink()
-    models(toys, TOY.replace("size: Mapped[int | None]", "size: Mapped[int]"))
-    assert "(integer; Enter to skip): " in asked(toys, "\n")
+    toys.models(TOY.replace("size: Mapped[int | None]", "size: Mapped[int]"))
+    assert "(integer; Enter to skip): " in toys.asked("\n", "migrate").stderr
     assert "batch_op.alter_column('size'" in last_script(toys)
     assert ".update()" not in last_script(toys)
