@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 
 from .errors import MigrationError, relative
 
-# Git sets these for a hook; then the paths that it prints would not be relative to the folder in which it runs.
+# Git sets these for a hook. With them, git would print paths that are not relative to the current folder.
 OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
@@ -26,27 +26,27 @@ def revisions_not_in(script: ScriptDirectory, ref: str) -> set[str]:
 def _names(folder: Path, ref: str) -> set[str]:
     """Return the names of the files that ``ref`` has in ``folder``; an empty set if it does not have the folder."""
     environ = {name: value for name, value in os.environ.items() if name not in OF_HOOKS}
-    named = "which revisions are new is not known."
+    unknown = "the new revisions cannot be determined."
     command = ["git", "ls-tree", "--name-only", "-z", "--", ref]
     try:
         done = subprocess.run(command, cwd=folder, env={**environ, "LC_ALL": "C"}, capture_output=True)
     except FileNotFoundError as error:
         raise MigrationError(
-            f"git is not installed, so {named}", "install git, or name the revisions:", "flask db review A:B"
+            f"git is not installed, so {unknown}", "install git, or review pending revisions:", "flask db review"
         ) from error
     if not done.returncode:
         return {name.decode(errors="surrogateescape") for name in done.stdout.split(b"\0") if name}
     words = done.stderr.decode(errors="replace").strip()
     if "not a git repository" in words:
         raise MigrationError(
-            f"{relative(folder)} is not in a git repository, so {named}",
-            "name the revisions instead:",
-            "flask db review A:B",
+            f"{relative(folder)} is not in a git repository, so {unknown}",
+            "review pending revisions:",
+            "flask db review",
         )
     if "Not a valid object name" in words or "not a tree object" in words:
         remote, slash, branch = ref.partition("/")
         fetch = f"git fetch {remote} {branch}" if slash else "git fetch --all --tags"
         raise MigrationError(
-            f"git does not know {ref or 'an empty name'}, so {named}", "correct the name, or fetch it first:", fetch
+            f"git does not know {ref or 'an empty name'}, so {unknown}", "correct the name, or fetch it first:", fetch
         )
-    raise MigrationError(f"git failed, so {named}", f"correct what git says: {words}")
+    raise MigrationError(f"git failed, so {unknown}", f"correct what git says: {words}")

@@ -11,7 +11,7 @@ import click
 from flask import g
 
 from ..console import log
-from ..review.findings import Assurances, Finding
+from ..review.findings import Assurances, Finding, placeholder_error
 from ..review.rules import RULES
 from .questions import given_pairs, has_terminal, wrong_answer
 
@@ -32,7 +32,7 @@ def begin_reasons() -> None:
             fitting = (f"{each}:{reason}" for each in get_close_matches(code, codes) or ("drop-table", "rename-column"))
             raise wrong_answer("safe", value, f"no rule has the code {code!r}", fitting)
         if not Assurances.is_reason(reason):
-            why = f"{reason.strip()!r} is a placeholder, not a reason" if reason.strip() else "the reason is missing"
+            why = placeholder_error(reason) if reason.strip() else "the reason is missing"
             raise wrong_answer("safe", value, why, (f"{code}:unused since May",))
     g.safety_assured = {code: [reason] for code, reason in given.items()}
 
@@ -47,7 +47,7 @@ def acknowledge(code: str, reason: str) -> None:
 
 
 def ask_why(code: str) -> None:
-    """Ask on the terminal why it is safe what the user has just confirmed, and add the answer as a reason for ``code``.
+    """Ask on the terminal why the change just confirmed is safe, and add the answer as a reason for ``code``.
 
     Do not ask without a terminal, or if `-x safe=...` gives a reason.
     """
@@ -56,7 +56,7 @@ def ask_why(code: str) -> None:
 
     def read(reason: str) -> str:
         if reason.strip() and not Assurances.is_reason(reason):
-            raise click.UsageError(f"{reason.strip()!r} is a placeholder, not a reason.")
+            raise click.UsageError(f"{placeholder_error(reason)}.")
         return reason.strip()
 
     question = "Why is it safe? (Enter to decide later)"
@@ -85,7 +85,7 @@ def write_reasons(findings: Iterable[Finding], scripts: Iterable[Path]) -> list[
     for script, codes in written.items():
         _write(script, codes)
     for code in given.keys() - {code for codes in written.values() for code in codes}:
-        log.warning("Nothing in the new scripts has the code %s, so this reason is not written: %s", code, given[code])
+        log.warning("The new scripts have no finding with code %s; this reason is not written: %s", code, given[code])
     return result
 
 

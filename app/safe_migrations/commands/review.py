@@ -19,7 +19,7 @@ from ..errors import LoginError, MigrationError, relative
 from ..git import revisions_not_in
 from ..plan import upgrades
 from ..remedies import several_heads
-from ..review.acceptance import accept, accepted
+from ..review.acceptance import accept, accepted, config_file
 from ..review.findings import FORMATS, Finding, as_text, closing, merged
 from ..review.recorder import recordings
 from ..review.reviewer import as_configured, review_pending, review_revisions
@@ -36,7 +36,7 @@ from .command import MigrationCommand, config_of, directory_option
     "names",
     metavar="REV",
     multiple=True,
-    help="Accept all revisions up to REV without a review, by a line in alembic.ini to commit; once for each head.",
+    help="Accept all revisions up to REV without a review: write REV into alembic.ini, to commit. Can be repeated.",
 )
 @click.option(
     "--target",
@@ -72,7 +72,7 @@ def review(
 
 @dataclass(frozen=True)
 class Chosen:
-    """The revisions to review: REVISION or A:B, the whole history, those that ``since`` lacks; else pending ones."""
+    """The revisions to review: REVISION or A:B, all, or those that git commit ``since`` lacks; else pending ones."""
 
     revisions: str = ""
     whole: bool = False
@@ -81,7 +81,7 @@ class Chosen:
 
 def _accept(config: Config, names: tuple[str, ...]) -> None:
     line = accept(config, ScriptDirectory.from_config(config), names)
-    file = relative(Path(str(config.config_file_name)))
+    file = relative(config_file(config))
     click.echo(f"Wrote {line} into {file}. Revisions up to it are no longer reviewed. Commit the file.")
 
 
@@ -121,7 +121,7 @@ def review_new(config: Config, scripts: Iterable[Path]) -> None:
 
 
 def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: str) -> list[Finding]:
-    """Return the findings in the ``chosen`` revisions; of pending ones and those since a commit, not in accepted ones.
+    """Return the findings in the ``chosen`` revisions, without accepted ones, unless they are named or all are chosen.
 
     Review for the databases ``targets``, by default for the configured one and MIGRATION_TARGETS. With a commit, or if
     ``targets`` are given together with revisions, this does not connect to a database.

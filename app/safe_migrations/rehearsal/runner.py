@@ -20,7 +20,7 @@ from ..drift import drift
 from ..errors import MigrationError, relative
 from ..plan import is_at_head, upgrades
 from ..remedies import Situation, message
-from ..review.findings import PLACEHOLDER, Assurances
+from ..review.findings import Assurances, assurance_line
 from ..review.recorder import irreversible_reason
 from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
 
@@ -194,33 +194,30 @@ class Rehearsal:
 
 def _report_losses(lost: Iterable[Loss], revision: Script, report: Report) -> None:
     """Add each loss to ``report``: as a note if the script's ``safety_assured`` has its code, else as a fault."""
-    assurances = Assurances(getattr(revision.module, "safety_assured", {}))
     for loss in lost:
-        if loss.code in assurances.codes:
-            report.notes.append(f"{loss.what} ({loss.code}: {assurances.declared[loss.code]})")
-        else:
-            report.faults.append(
-                f"its upgrade {loss.what} ({loss.code}).{assurances.note(loss.code)}\nInstead: {INSTEAD[loss.code]}\n"
-                f"If this is intended, add this line to {relative(Path(revision.path))}:\n"
-                f'    safety_assured = {{"{loss.code}": "{PLACEHOLDER}"}}'
-            )
+        instead = f"\nInstead: {INSTEAD[loss.code]}"
+        _report_unless_assured(f"its upgrade {loss.what}", loss.code, instead, revision, report)
 
 
 def _report_rows(changed: Iterable[str], revision: Script, report: Report) -> None:
-    """Add each table and column whose data the downgrade did not restore: as a note if the script accepts that.
+    """Add each table and column whose data the downgrade did not restore, for example after a backfill.
 
-    The script does so by missing-downgrade in its ``safety_assured``, for example for a backfill that nothing reverts.
+    They are notes if the script's ``safety_assured`` has missing-downgrade, else faults.
     """
-    assurances = Assurances(getattr(revision.module, "safety_assured", {}))
     for what in changed:
-        if "missing-downgrade" in assurances.codes:
-            reason = assurances.declared["missing-downgrade"]
-            report.notes.append(f"after its downgrade {what} (missing-downgrade: {reason})")
-        else:
-            report.faults.append(
-                f"after its downgrade {what}\nIf the downgrade need not restore this, add this line to "
-                f'{relative(Path(revision.path))}:\n    safety_assured = {{"missing-downgrade": "{PLACEHOLDER}"}}'
-            )
+        _report_unless_assured(f"after its downgrade {what}", "missing-downgrade", "", revision, report)
+
+
+def _report_unless_assured(what: str, code: str, instead: str, revision: Script, report: Report) -> None:
+    """Add ``what`` to ``report``: as a note if the script's ``safety_assured`` has ``code``, else as a fault."""
+    assurances = Assurances(getattr(revision.module, "safety_assured", {}))
+    if code in assurances.codes:
+        report.notes.append(f"{what} ({code}: {assurances.declared[code]})")
+    else:
+        report.faults.append(
+            f"{what} ({code}).{assurances.note(code)}{instead}\n"
+            f"If this is intended, add this line to {relative(Path(revision.path))}:\n    {assurance_line(code)}"
+        )
 
 
 def _is_about_a_step(record: logging.LogRecord) -> bool:

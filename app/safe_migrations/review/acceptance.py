@@ -16,15 +16,15 @@ KEY = "reviewed"
 def accepted(config: Config, script: ScriptDirectory) -> set[str]:
     """Return the revisions that alembic.ini accepts: those that it names, and all before them.
 
-    Raise MigrationError if it names one that has no script, or names it by another word than its id, such as head,
-    which would accept all future revisions, too.
+    Raise MigrationError if a name is not the id of a script. One such as head would also accept all future revisions.
     """
     names = re.split(r"[,\s]+", config.get_main_option(KEY, "").strip())
     found: set[str] = set()
     for name in filter(None, names):
         if not _is_id(script, name):
+            file = relative(config_file(config))
             raise MigrationError(
-                f"{relative(_file(config))} has {KEY} = {' '.join(names)}, but {name} is not the id of a revision.",
+                f"{file} has {KEY} = {' '.join(names)}, but {name} is not the id of a revision.",
                 "accept the revisions again, up to one of this list, or remove that line:",
                 "flask db heads",
                 "flask db review --accept REV",
@@ -41,8 +41,8 @@ def accept(config: Config, script: ScriptDirectory, names: Sequence[str]) -> str
     revisions = list(dict.fromkeys(each.revision for each in script.get_revisions(names) if each))
     if not revisions:
         raise MigrationError("base is not a revision.", "name one of this list:", "flask db history")
-    path = _file(config)
-    text = path.read_bytes().decode()  # keep the ends of lines as they are
+    path = config_file(config)
+    text = path.read_bytes().decode()  # read_text() would change the line ends
     line = f"{KEY} = {' '.join(revisions)}"
     written, count = re.subn(rf"(?m)^{KEY}[ \t]*[=:][^\r\n]*", line, text, count=1)
     if not count:
@@ -59,5 +59,6 @@ def _is_id(script: ScriptDirectory, name: str) -> bool:
     return found is not None and found.revision.startswith(name)
 
 
-def _file(config: Config) -> Path:
+def config_file(config: Config) -> Path:
+    """Return the path of alembic.ini."""
     return Path(str(config.config_file_name))

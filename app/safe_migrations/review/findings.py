@@ -10,7 +10,7 @@ from typing import Any
 from ..adapters.facts import Facts
 
 PLACEHOLDER = "why it is safe"
-"""The text that messages print in place of a reason."""
+"""The text that messages print in place of a reason, such as in ``assurance_line()``."""
 PLACEHOLDERS = (PLACEHOLDER, "...")
 
 
@@ -67,14 +67,25 @@ class Assurances:
         return {code for code, reason in declared.items() if self.is_reason(reason)}
 
     def note(self, code: str) -> str:
-        """Return a sentence that says so if the script lists ``code`` with a placeholder, else an empty string."""
+        """Return a sentence to add to a message if the reason for ``code`` is a placeholder, else an empty string."""
         reason = str(self.declared.get(code)).strip() if isinstance(self.declared, dict) else ""
-        return f' In safety_assured, "{reason}" is a placeholder, not a reason.' if reason in PLACEHOLDERS else ""
+        return f" In safety_assured, {placeholder_error(reason)}." if reason in PLACEHOLDERS else ""
 
     @staticmethod
     def is_reason(reason: object) -> bool:
         """Return True if ``reason`` is a string with a character other than a space, and not a placeholder."""
         return isinstance(reason, str) and reason.strip() not in ("", *PLACEHOLDERS)
+
+
+def assurance_line(*codes: str) -> str:
+    """Return the line to paste that acknowledges findings with ``codes``, with a placeholder for each reason."""
+    entries = ", ".join(f'"{code}": "{PLACEHOLDER}"' for code in dict.fromkeys(codes))
+    return f"safety_assured = {{{entries}}}"
+
+
+def placeholder_error(reason: str) -> str:
+    """Return the words for a ``reason`` that is only a placeholder."""
+    return f'"{reason.strip()}" is a placeholder, not a reason'
 
 
 def merged(reviews: Mapping[Facts, list[Finding]], order: list[str]) -> list[Finding]:
@@ -114,7 +125,7 @@ def closing(findings: Collection[Finding], command: str = "upgrade") -> str:
     warning = [finding for finding in findings if not finding.stops and not finding.acknowledged]
     lines = [_counted(warning, "warn")] if warning else []
     if blocking:
-        lines.append(f"{_counted(blocking, 'block')}; to run once without: flask db -x review=warn {command}")
+        lines.append(f"{_counted(blocking, 'block')}; to run it once all the same: flask db -x review=warn {command}")
     else:
         lines = [f"{line}; nothing blocks" for line in lines] or ["Nothing blocks"]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from ..console import log
 from ..database import Database
 from ..errors import UnsafeError, relative, summary
 from ..plan import Plan
-from .findings import PLACEHOLDER, Assurances, Finding, Level, closing, ranked
+from .findings import Assurances, Finding, Level, assurance_line, closing, ranked
 from .known_schema import KnownSchema
 from .recorder import Operation, Recordings, Revision
 from .rules import RULES, Problem, Rule, RuleContext
@@ -220,12 +220,11 @@ def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
         log.warning("%s", loss.what)
         return
     or_say = f"; or, if you accept the loss, say so at the top of {relative(Path(script.path))}; nothing was changed"
-    assured = f'safety_assured = {{"rebuild-loses": "{PLACEHOLDER}"}}'
     raise UnsafeError(
         loss.what + assurances.note("rebuild-loses"),
         loss.remedy.replace("; nothing was changed", or_say),
         *loss.lines,
-        assured,
+        assurance_line("rebuild-loses"),
     )
 
 
@@ -264,14 +263,14 @@ def _in_one(findings: list[Finding], never: set[str]) -> str:
 
     The line is left out if all codes are in ``never``.
     """
-    told = "\n".join(f"{finding.message}\nInstead: {finding.instead}" for finding in findings)
+    text = "\n".join(f"{finding.message}\nInstead: {finding.instead}" for finding in findings)
     assurable = [finding for finding in findings if finding.code not in never]
     if not assurable:
-        return told
+        return text
     lines = ", ".join(dict.fromkeys(str(finding.line) for finding in assurable))
-    assured = ", ".join(dict.fromkeys(f'"{finding.code}": "{PLACEHOLDER}"' for finding in assurable))
+    assured = assurance_line(*(finding.code for finding in assurable))
     place = f"at the top of {findings[0].file}, below down_revision (for line {lines})"
-    return f"{told}\nIf this is safe here, say why {place}:\n    safety_assured = {{{assured}}}"
+    return f"{text}\nIf this is safe here, say why {place}:\n    {assured}"
 
 
 def _finding(code: str, problem: Problem, level: Level, context: RuleContext) -> Finding:

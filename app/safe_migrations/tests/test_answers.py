@@ -178,7 +178,7 @@ def test_yes_asks_why(toys: Models) -> None:
     toys.models(RENAMED)
     stderr = toys.asked("y\nonly old code wrote it\ny\nwhy it is safe\nunused since May, «so»\n", "migrate").stderr
     assert 3 == stderr.count("Why is it safe? (Enter to decide later): ")
-    assert "Error: 'why it is safe' is a placeholder, not a reason." in stderr
+    assert 'Error: "why it is safe" is a placeholder, not a reason.' in stderr
     assert 'safety_assured = {"rename-column": "only old code wrote it", "drop-table": "unused since May, «so»"}' == (
         assured(toys)
     )
@@ -233,7 +233,7 @@ def test_reasons_without_a_terminal(toys: Models) -> None:
     assert {"drop-table": "unused since May", "rename-table": "a: b", "rename-column": "\"it\" is 'new'"} == (
         ast.literal_eval(assured(toys).partition(" = ")[2])
     )
-    assert "Nothing in the new scripts has the code drop-column, so this reason is not written: none" in said
+    assert "The new scripts have no finding with code drop-column; this reason is not written: none" in said
     toys.ok("upgrade", MIGRATION_REVIEW="enforce")
 
 
@@ -259,7 +259,7 @@ def test_reasons_in_scripts_of_another_template(toys: Models) -> None:
     [
         ("drop-tabel:unused", "no rule has the code 'drop-tabel'", "safe=drop-table:unused"),
         ("drop-table: ", "the reason is missing", "'safe=drop-table:unused since May'"),
-        ("drop-table:...", "'...' is a placeholder, not a reason", "'safe=drop-table:unused since May'"),
+        ("drop-table:...", '"..." is a placeholder, not a reason', "'safe=drop-table:unused since May'"),
         ("drop-table", "write it as safe=CODE:REASON", "'safe=drop-table:unused since May'"),
     ],
 )

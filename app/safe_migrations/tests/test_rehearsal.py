@@ -295,7 +295,8 @@ def test_lost_on_stock(project: Project, engine: Engine) -> None:
     [
         (
             "moved to tag",
-            "ok, drops toy.note, which has 1 values (drop-column: moved to tag), irreversible: the old values are gone",
+            "ok, its upgrade drops toy.note, which has 1 values (drop-column: moved to tag),"
+            " irreversible: the old values are gone",
         ),
         (" ", "no"),
     ],
@@ -569,13 +570,12 @@ def test_two_at_once(project: Project, engine: Engine) -> None:
     assert any("Waiting for another command" in errors for _, errors in said)
 
 
-@pytest.mark.parametrize(
-    ("more", "status"), [("", 1), ('safety_assured = {"missing-downgrade": "the old names are of no use"}', 0)]
-)
-def test_backfill_that_nothing_reverts(project: Project, more: str, status: int) -> None:
+@pytest.mark.parametrize(("reason", "status"), [("", 1), ("why it is safe", 1), ("the old names are of no use", 0)])
+def test_backfill_that_nothing_reverts(project: Project, reason: str, status: int) -> None:
     """A backfill whose downgrade does nothing is refused with the line that accepts this, and passes with that line."""
     project.write(*revision("a1", FIRST, "op.execute(\"INSERT INTO user (username, email) VALUES ('a', 'a@b')\")"))
     project.ok("upgrade")
+    more = f'safety_assured = {{"missing-downgrade": "{reason}"}}'
     project.write(
         *revision("b1", "a1", "op.execute(\"UPDATE user SET username = 'b' WHERE username = 'a'\")", more=more)
     )
@@ -584,3 +584,4 @@ def test_backfill_that_nothing_reverts(project: Project, more: str, status: int)
         done.stdout
     )
     assert bool(status) == ('safety_assured = {"missing-downgrade": "why it is safe"}' in done.stdout), done.stdout
+    assert (reason == "why it is safe") == ("is a placeholder, not a reason." in done.stdout), done.stdout

@@ -37,7 +37,7 @@ def test_upgrade_stops(database: str, reviewed: Project) -> None:
         "        batch_op.alter_column('email', existing_type=TYPE, nullable=True)\n"
         "If this is safe here, say why at the top of migrations/versions/b1.py, below down_revision (for line 10):\n"
         '    safety_assured = {"drop-column": "why it is safe"}\n'
-        "1 revision blocks: drop-column; to run once without: flask db -x review=warn upgrade\n"
+        "1 revision blocks: drop-column; to run it once all the same: flask db -x review=warn upgrade\n"
         "Nothing was changed; the database is still at r0.\n"
     ) in re.sub(r"    from sqlalchemy.dialects .*\n|(?<=existing_type=).*(?=, nullable)", _type, said)
     assert "r0" in reviewed.ok("current")

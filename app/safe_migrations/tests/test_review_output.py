@@ -14,7 +14,7 @@ RENAME = "op.rename_table('user', 'person')"
 WARN = "op.execute('CALL tidy()')"
 NO_WAY_BACK = "raise NotImplementedError"
 ASSURED = 'safety_assured = {"drop-column": "nobody reads it"}'
-ONCE = "to run once without: flask db -x review=warn upgrade"
+ONCE = "to run it once all the same: flask db -x review=warn upgrade"
 
 
 def test_blocking_first(reviewed: Project) -> None:
@@ -299,10 +299,10 @@ def test_since_without_git(committed: Project, tmp_path: Path) -> None:
     """Without git, or outside of a repository, the error says to name the revisions."""
     done = committed.db("review", "--since", "main", PATH=str(tmp_path))
     assert (1, True) == (done.returncode, "git is not installed" in done.stderr)
-    assert "Fix: install git, or name the revisions:\n    flask db review A:B\n" in done.stderr
+    assert "Fix: install git, or review pending revisions:\n    flask db review\n" in done.stderr
     (committed.path / ".git").rename(tmp_path / "moved")
     done = committed.db("review", "--since", "main")
     assert (
-        "Error: migrations/versions is not in a git repository, so which revisions are new is not known.\n"
-        "Fix: name the revisions instead:\n    flask db review A:B\n"
+        "Error: migrations/versions is not in a git repository, so the new revisions cannot be determined.\n"
+        "Fix: review pending revisions:\n    flask db review\n"
     ) == done.stderr

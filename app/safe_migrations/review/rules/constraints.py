@@ -9,6 +9,7 @@ from alembic.operations import ops
 from sqlalchemy import Select, UnaryExpression, column, exists, func, literal_column, select, table, text
 
 from ...adapters.facts import Facts
+from ..findings import assurance_line
 from ..recorder import as_table
 from ..sql.ops import ChangeRowsOp
 from .columns import proves_not_null
@@ -98,7 +99,7 @@ def drop_constraint(op: ops.DropConstraintOp, context: RuleContext) -> Problem |
         f"drops {_named('constraint', op.constraint_name)} of {op.table_name}; the database will then accept rows that"
         " it used to reject",
         "keep it, or say at the top of the script why it is no longer needed:\n"
-        '    safety_assured = {"drop-constraint": "why it is safe"}',
+        f"    {assurance_line('drop-constraint')}",
     )
 
 

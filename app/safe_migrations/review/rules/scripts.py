@@ -8,7 +8,7 @@ from pathlib import Path
 from alembic.operations import ops
 from flask import current_app
 
-from ..findings import PLACEHOLDER, Assurances
+from ..findings import Assurances, assurance_line
 from ..recorder import Revision, irreversible_reason
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
@@ -54,7 +54,7 @@ def raw_sql(op: CommandOp, context: RuleContext) -> Problem | None:
             f"executes SQL that cannot be reviewed: {shown}",
             "use Alembic's operations, or plain SQL with one statement in each op.execute(); or check the SQL yourself,"
             " and say at the top of the script why it is safe:\n"
-            '    safety_assured = {"raw-sql": "why it is safe"}',
+            f"    {assurance_line('raw-sql')}",
             BLOCKS if op.may_destroy else WARNS,
         )
     return _dropped(op, context) if op.drops else None
@@ -199,7 +199,7 @@ def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Pr
     if not isinstance(declared, dict):
         yield Problem(
             "has a safety_assured that is not a dict, so no finding is acknowledged",
-            'write a dict of codes and reasons:\n    safety_assured = {"drop-column": "why it is safe"}',
+            f"write a dict of codes and reasons:\n    {assurance_line('drop-column')}",
         )
         return
     for code, reason in declared.items():
@@ -212,5 +212,5 @@ def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Pr
             lacks = "with a placeholder instead of a reason" if assurances.note(code) else "without a reason"
             yield Problem(
                 f"lists {code} in safety_assured {lacks}, so no finding of this code is acknowledged",
-                f'say why it is safe:\n    safety_assured = {{"{code}": "{PLACEHOLDER}"}}',
+                f"say why it is safe:\n    {assurance_line(code)}",
             )
