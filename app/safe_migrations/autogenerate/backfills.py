@@ -124,8 +124,8 @@ def _fill_nulls(
     """Write UPDATEs that set ``values``, by table and column, in rows that have none; return them as steps, if any.
 
     They are steps of their own, before all others, because MySQL commits them with the next DDL statement, and
-    PostgreSQL would keep the table locked until all rows are done. They have the names before the renames. If all
-    ``targets`` rebuild tables in one transaction, as SQLite does, the UPDATEs are in ``upgrade``.
+    PostgreSQL would keep the table locked until all rows are done. They run before the renames, so they use the old
+    names. If all ``targets`` rebuild tables in one transaction, as SQLite does, the UPDATEs are in ``upgrade``.
     """
     steps: list[Step] = []
     for table, codes in values.items():
@@ -238,7 +238,7 @@ def _update_code(table: Name, name: str, code: str) -> str:
 def _value_code(column: "Column[Any]", value: str) -> str:
     """Return Python code for ``value``, as _sql_text() returns it, that every database accepts for the column's type.
 
-    A text for a type that is not a text is written into the statement: PostgreSQL does not cast a parameter to it.
+    A value of a type other than text is a literal in the SQL, because PostgreSQL does not cast text parameters.
     """
     kind, python = plain_type(column), _python_type(column)
     if value == NOW:

@@ -48,7 +48,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     drop_checks_first(upgrade, inspector)
     drop_as_constraints(upgrade, inspector)
     rename_indexes(upgrade)
-    fills = fill_existing_rows(upgrade, targets, _models(context), renames)
+    backfills = fill_existing_rows(upgrade, targets, _models(context), renames)
     if renames:
         refuse_renames(context, renames, targets)
         upgrade.ops[:0] = rename_operations(renames)
@@ -65,10 +65,11 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     is_partitioned = partial(_is_partitioned, context, targets[0])
     following = online_steps(upgrade, targets, indexes, is_partitioned) if settings().online else []
     recreate_foreign_keys(upgrade, indexes)
-    scripts = scripts_of(script, [("Add values to enums", values), *fills, (script.message, upgrade.ops), *following])
+    steps = [("Add values to enums", values), *backfills, (script.message, upgrade.ops), *following]
+    scripts = scripts_of(script, steps)
     if following:
         log.info(
-            "%d revisions instead of one, so that none blocks PostgreSQL: to write one, -x online=off", len(scripts)
+            "Writing %d revisions, so that none blocks PostgreSQL. For plain ones, add -x online=off", len(scripts)
         )
     for each in scripts:
         (up,), (down,) = each.upgrade_ops_list, each.downgrade_ops_list

@@ -64,7 +64,7 @@ class KnownColumn:
     """Whether the database itself numbers new rows in this column (AUTO_INCREMENT)."""
     stored_as: str | None = None
     """The present name of the column in the database; None if an operation adds the column."""
-    filled: bool = False
+    backfilled: bool = False
     """Whether an earlier UPDATE sets a value in all rows, or in all rows where the column is NULL."""
 
 
@@ -406,9 +406,9 @@ class KnownSchema:
     @apply.register
     def _(self, operation: ChangeRowsOp) -> None:
         self.written.add((operation.schema, operation.table_name))
-        for name in filter(operation.fills, operation.columns):
+        for name in filter(operation.backfills, operation.columns):
             columns = self.table(operation.table_name, operation.schema).columns
-            columns.setdefault(name, KnownColumn(name, None)).filled = True
+            columns.setdefault(name, KnownColumn(name, None)).backfilled = True
 
     @apply.register
     def _(self, operation: CommandOp) -> None:

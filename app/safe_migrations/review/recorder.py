@@ -38,7 +38,7 @@ class NotInspectable(BaseException):
     line = 1
 
 
-# What ends a recording.
+# The errors that end a recording.
 ENDS = (Exception, SystemExit, NotInspectable)
 
 

@@ -334,7 +334,7 @@ CONCURRENTLY = "    op.create_index('{}', '{}', ['id'], postgresql_concurrently=
         (
             "several-ddl",
             "op.drop_table('toy')\nop.alter_column('user', 'email', nullable=False)",
-            "deletes toy and then changes user",
+            "deletes the rows of toy and then changes user",
         ),
         (
             "several-ddl",

@@ -139,7 +139,11 @@ def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
                     line=operation.line,
                 )
             if deleted is None and isinstance(op, ops.DropColumnOp | ops.DropTableOp):
-                values = f"values of {table[0]}.{op.column_name}" if isinstance(op, ops.DropColumnOp) else table[0]
+                values = (
+                    f"values of {table[0]}.{op.column_name}"
+                    if isinstance(op, ops.DropColumnOp)
+                    else f"the rows of {table[0]}"
+                )
                 deleted = statement, values
         tables.apply(op)
     return None

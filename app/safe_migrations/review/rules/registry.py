@@ -155,7 +155,7 @@ def rule(
 
     ``classes`` are Alembic's operations, those of sql/ops.py, Revision and Assurances. By default the rule skips tables
     that the same run creates, and only warns about tables without rows; with ``new_tables=True``, it reports these like
-    all others. With ``locks=True`` it is only about locks, and only warns if MIGRATION_ONLINE is off.
+    all others. With ``locks=True``, it is about locks, and only warns if MIGRATION_ONLINE is off.
     """
 
     def declare(find: Callable[[Any, RuleContext], Any]) -> Rule:

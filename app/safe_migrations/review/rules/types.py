@@ -145,7 +145,7 @@ def small_key(revision: Revision, context: RuleContext) -> Problem | None:
 
 
 def _small_keys(op: Any, made: Table | None, tables: KnownSchema) -> Iterator[tuple["Column[Any]", Kind]]:
-    """Yield the primary key that ``op`` creates, if the database counts it up and its integers are too small."""
+    """Yield the primary key that ``op`` creates, if it auto-increments and has too few bits."""
     key = made.autoincrement_column if made is not None else None
     kind = None if key is None else tables.facts.kind(key.type)
     if key is None or kind is None or kind.family != "integer":

@@ -42,7 +42,7 @@ class ChangeRowsOp(MigrateOperation):
     """Whether TRUNCATE also empties the tables that refer to it."""
     text: str = ""
 
-    def fills(self, column: str) -> bool:
+    def backfills(self, column: str) -> bool:
         """Return True if this is an UPDATE that sets the column in all rows, or in all rows where it is NULL."""
         where_null = rf'\bWHERE\W+(["`]?\w+["`]?\.)?["`]?{re.escape(column)}["`]?\s+IS\s+NULL\W*$'
         sets = self.verb == "UPDATE" and column in self.columns
