@@ -1,4 +1,4 @@
-"""The workflow of GitHub is one that GitHub would run, and the lines that it runs exist."""
+"""Tests that GitHub accepts the workflow, and that each command in it exists."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from app.safe_migrations.commands.group import group
 from app.safe_migrations.tests.support import SERVERS, Project
 
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
-# What GitHub's runner has, and this machine may lack.
+# Programs of GitHub's runner that may be missing where the tests run.
 OF_RUNNER = ("sudo", "apt-get", "pip")
 # docs.github.com, "Workflow syntax for GitHub Actions": the keys of a job, of a service and of a step.
 KEYS = {
@@ -32,7 +32,7 @@ class Loader(yaml.BaseLoader):
     """A loader that takes each value for text (YAML reads `on` as true), and refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping; fail if a key is there twice."""
+        """Return the mapping; fail if a key occurs twice."""
         keys = [key.value for key, _ in node.value]
         assert sorted(set(keys)) == sorted(keys), node.start_mark
         return super().construct_mapping(node, deep)
@@ -49,7 +49,7 @@ def job() -> dict[str, Any]:
 
 
 def lines() -> list[str]:
-    """Return the commands of the workflow's steps, with an example of each value of the matrix."""
+    """Return the commands of the workflow's steps, with the values of the matrix's first leg."""
     values: dict[str, str] = job()["strategy"]["matrix"]["include"][0]
     found = [line for step in job()["steps"] for line in step.get("run", "").splitlines()]
     return [re.sub(r"\$\{\{ matrix\.(\w+) \}\}", lambda name: values[name[1]], line) for line in found]
@@ -98,7 +98,7 @@ def test_commands(line: str) -> None:
 
 
 def test_lines_run(tmp_path: Path, project: Project) -> None:
-    """The lines of `flask db` pass in a clone of its own, whose origin has a branch main."""
+    """The `flask db` lines succeed in a git repository whose origin has a branch main."""
     (project.path / ".gitignore").write_text("app/safe_migrations\ninstance\n__pycache__\n")
     commit = ["-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "-m", "Begin"]
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
@@ -112,7 +112,7 @@ def test_lines_run(tmp_path: Path, project: Project) -> None:
 
 
 def test_without_the_package(tmp_path: Path) -> None:
-    """What the package's README takes out includes the line of the workflow that stock Flask-Migrate does not have."""
+    """Taking the package out, as its README says, removes the one workflow line that needs the package."""
     ignored = shutil.ignore_patterns(".git", ".venv", "instance", "__pycache__")
     shutil.copytree(ROOT, tmp_path / "clone", ignore=ignored)
     project = Project(tmp_path / "clone", {})
