@@ -63,6 +63,8 @@ def review(
     """
     if sum(map(bool, (whole, since is not None, names, revision))) > 1:
         raise click.UsageError("Give only one of REVISION, --all, --since and --accept.")
+    if not all(names):
+        raise click.UsageError("The argument of --accept is an empty string. Fix: give a revision, or head.")
     config = config_of(directory)
     if names:
         _accept(config, names)
@@ -121,7 +123,7 @@ def review_new(config: Config, scripts: Iterable[Path]) -> None:
 
 
 def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: str) -> list[Finding]:
-    """Return the findings in the ``chosen`` revisions, without accepted ones, unless they are named or all are chosen.
+    """Return the findings in the ``chosen`` revisions, without accepted ones if these are the pending ones.
 
     Review for the databases ``targets``, by default for the configured one and MIGRATION_TARGETS. With a commit, or if
     ``targets`` are given together with revisions, this does not connect to a database.
@@ -135,7 +137,7 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
 
     names = set(order) if chosen.whole else _named(script, chosen.revisions)
     if chosen.since is not None:
-        names = revisions_not_in(script, chosen.since) - known
+        names = revisions_not_in(script, chosen.since)  # accepted or not: a commit must not accept what it adds
     if targets:
         if names is None:
             pending = _pending_elsewhere(config, script)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from traceback import walk_tb
+from types import FunctionType
 from typing import Any
 
 from alembic import op
@@ -16,6 +17,8 @@ Errors = tuple[type[BaseException], ...]
 
 def call_rest(path: str, failure: BaseException, errors: Errors) -> None:
     """Make the calls of ``op``, of batches and of op.get_bind() behind the line on which the script at ``path`` failed.
+
+    Also call the script's own functions, which make such calls.
 
     Each call is evaluated alone, with the variables that the script had when it failed. A call that needs anything
     else, such as a row that the script would have read, raises one of ``errors`` and is left out. All branches and loop
@@ -49,6 +52,8 @@ class _Rest:
                 continue
             if isinstance(statement, ast.Expr) and statement.lineno > self.line:
                 self._call(statement.value)
+            elif isinstance(statement, ast.For) and statement.lineno > self.line:
+                self._call_for_each(statement)
             elif isinstance(statement, ast.Assign) and statement.lineno > self.line:
                 self._assign(statement)
             elif isinstance(statement, ast.With):
@@ -65,9 +70,24 @@ class _Rest:
         while isinstance(root, ast.Attribute | ast.Call):
             root = root.func if isinstance(root, ast.Call) else root.value
         value = self.names.get(root.id) if isinstance(root, ast.Name) else None
-        if value is op or isinstance(value, BatchOperations | MockConnection):
+        own = isinstance(value, FunctionType) and value.__code__.co_filename == self.path
+        if own or value is op or isinstance(value, BatchOperations | MockConnection):
             with suppress(*self.errors):
                 self._evaluated(expression)
+
+    def _call_for_each(self, loop: ast.For) -> None:
+        """Call the body for each item of a tuple or list; once, with an unknown item, for anything else."""
+        items: Any = None
+        with suppress(*self.errors):
+            items = self._evaluated(loop.iter)
+        if isinstance(loop.target, ast.Name):
+            self.names.pop(loop.target.id, None)
+            for item in items if isinstance(items, tuple | list) else ():
+                self.names[loop.target.id] = item
+                self.call(loop.body)
+            if isinstance(items, tuple | list):
+                return
+        self.call([*loop.body, *loop.orelse])
 
     def _assign(self, statement: ast.Assign) -> None:
         for target in statement.targets:

@@ -268,8 +268,8 @@ def test_since(committed: Project) -> None:
     assert 1 == done.returncode
     done = committed.db("review", "--since", "main", "--target", "sqlite", "--format", "json")
     assert {("b1", "drop-table")} == {(each["revision"], each["code"]) for each in json.loads(done.stdout)}
-    committed.ok("review", "--accept", "b1")
-    assert set() == reviews(committed, "--since", "main")
+    committed.ok("review", "--accept", "b1")  # in the same change as the script, so it does not count here
+    assert {"b1"} == reviews(committed, "--since", "main")
 
 
 def test_annotations_in_a_part_of_a_repository(committed: Project) -> None:
@@ -306,3 +306,9 @@ def test_since_without_git(committed: Project, tmp_path: Path) -> None:
         "Error: migrations/versions is not in a git repository, so the new revisions cannot be determined.\n"
         "Fix: review pending revisions:\n    flask db review\n"
     ) == done.stderr
+
+
+def test_accept_nothing(project: Project) -> None:
+    """An empty argument, as of an unset variable, is wrong usage."""
+    done = project.db("review", "--accept", "")
+    assert (2, True) == (done.returncode, "The argument of --accept is an empty string. Fix: " in done.stderr)

@@ -27,6 +27,7 @@ def upgrade():
         ("name = 'email'\nop.alter_column('user', name, new_column_name='mail')", "rename-column"),
         ("bind = op.get_bind()\nbind.execute(sa.text('DELETE FROM user'))", "unbounded-data-change"),
         ("with op.get_context().autocommit_block():\n    op.drop_column('user', 'email')", "drop-column"),
+        ("for name in ('email',):\n    op.drop_column('user', name)", "drop-column"),
     ],
 )
 def test_after_a_read(review: Review, body: str, code: str) -> None:
@@ -49,11 +50,17 @@ def test_helper(review: Review) -> None:
     assert ["drop-column", "rename-table"] == [each.code for each in findings if each.stops]
 
 
+def test_function_of_the_script(review: Review) -> None:
+    """A function of the script that is called behind a read is reviewed too, in a branch as well."""
+    script = 'def drop(name):\n    op.drop_column("user", name)\n\n\ndef upgrade():\n    '
+    script += 'if op.get_bind().scalar(sa.text("SELECT 1")):\n        drop("email")\n'
+    assert ["blocks"] == levels(review(script, "sqlite"), "drop-column")
+
+
 @pytest.mark.parametrize(
     "body",
     [
         "for row in rows:\n    op.drop_column('user', row.name)",
-        "for name in ('a', 'b'):\n    op.drop_column('user', name)",
         "later = lambda: op.drop_column('user', 'email')",
         "print(rows)\nopen('x', 'w').write('op')",
     ],

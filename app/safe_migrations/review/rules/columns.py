@@ -82,15 +82,16 @@ def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | 
 def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report a column that becomes NOT NULL, which fails on existing NULLs, and later when code inserts NULL.
 
-    Exempt is the last of several steps: an earlier UPDATE has set a value in all rows, or a CHECK of an earlier
-    revision rejects NULL. An existing NULL blocks all the same.
+    Exempt is the last of several steps: an earlier UPDATE has set a value in all rows, or, in an upgrade that reads the
+    rows, a CHECK of an earlier revision rejects NULL. An existing NULL blocks all the same.
     """
     if op.modify_nullable is not False or not _may_be_null(op, context):
         return None
     name = context.facts.quoted(op.column_name)
     has_nulls = context.tables.has_rows(op.table_name, op.schema, column(op.column_name).is_(None))
     known = context.column(op)
-    if not has_nulls and ((known is not None and known.backfilled) or _is_checked(op, context)):
+    is_filled = (known is not None and known.backfilled) or (has_nulls is False and _is_checked(op, context))
+    if not has_nulls and is_filled:
         return None
     consequence = (
         ", which fails because existing rows have NULL there"
