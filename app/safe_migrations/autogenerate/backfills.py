@@ -92,7 +92,7 @@ def fill_existing_rows(
         answer = _given(name, given[name], column) if name in given else _ask(question, column)
         if answer is not None:
             values.setdefault(table, {})[column.name] = _value_code(column, answer)
-    return _fill_nulls(upgrade, values, targets, renames)
+    return _fill_nulls(values, renames)
 
 
 def _without_value(upgrade: ops.UpgradeOps) -> Iterator[tuple[str, tuple[ops.ModifyTableOps, ops.AddColumnOp]]]:
@@ -118,29 +118,22 @@ def _becoming_not_null(
                     yield full_name(*table, column.name), (table, column)
 
 
-def _fill_nulls(
-    upgrade: ops.UpgradeOps, values: dict[Name, dict[str, str]], targets: list[Facts], renames: Renames
-) -> list[Step]:
-    """Write UPDATEs that set ``values``, by table and column, in rows that have none; return them as steps, if any.
+def _fill_nulls(values: dict[Name, dict[str, str]], renames: Renames) -> list[Step]:
+    """Return a step for each table that sets ``values``, by column, in rows that have none.
 
-    They are steps of their own, before all others, because MySQL commits them with the next DDL statement, and
-    PostgreSQL would keep the table locked until all rows are done. They run before the renames, so they use the old
-    names. If all ``targets`` rebuild tables in one transaction, as SQLite does, the UPDATEs are in ``upgrade``.
+    These steps come before all others: MySQL commits an UPDATE with the next DDL statement, PostgreSQL would keep the
+    table locked until all rows are done, and nothing reverts them. They run before the renames, so they use the old
+    names.
     """
     steps: list[Step] = []
     for table, codes in values.items():
-        if all(facts.rebuilds for facts in targets):
-            (changes,) = (each for each in table_changes(upgrade) if (each.schema, each.table_name) == table)
-            lines = [_update_code(table, name, code) for name, code in codes.items()]
-            upgrade.ops.insert(upgrade.ops.index(changes), Lines(*lines))
-        else:
-            before = renames.before(table)
-            old_names = {new: old for old, new in renames.names.get(before, {}).items()}
-            lines = [_update_code(before, old_names.get(name, name), code) for name, code in codes.items()]
-            columns = " and ".join(full_name(*table, name) for name in codes)
-            log.info("Filling %s in a revision of its own, before the one with NOT NULL", columns)
-            steps.append((f"Fill {columns}", [Lines(*lines)]))
-            acknowledge("missing-downgrade", "a value in place of NULL can stay")
+        before = renames.before(table)
+        old_names = {new: old for old, new in renames.names.get(before, {}).items()}
+        lines = [_update_code(before, old_names.get(name, name), code) for name, code in codes.items()]
+        columns = " and ".join(full_name(*table, name) for name in codes)
+        log.info("Filling %s in a revision of its own, before the one with NOT NULL", columns)
+        steps.append((f"Fill {columns}", [Lines(*lines)]))
+        acknowledge("missing-downgrade", "a value in place of NULL can stay")
     return steps
 
 
