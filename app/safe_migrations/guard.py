@@ -294,7 +294,7 @@ def _verify(database: Database, expected: set[str] | None) -> None:
     if expected is not None and expected != stored:
         raise HalfDoneError(
             f"the database should be at {heads_in_words(expected)}, but it is at {heads_in_words(stored)}.",
-            "find the program or script that also writes to alembic_version; see where the database is:",
+            "find the program or script that also writes to alembic_version; see at which revision the database is:",
             "flask db current",
         )
     log.info("The database is at %s", heads_in_words(stored))

@@ -119,8 +119,8 @@ class StepTransaction:
                 raise
             self.error = MigrationError(
                 f"{self._function} changed the table alembic_version, or another program did: {error}.",
-                "remove the statement that changes alembic_version, because Alembic writes to it after each script. See"
-                " where the database is:",
+                "remove the statement that changes alembic_version, because Alembic writes to it after each script; or"
+                " let no other program migrate this database at the same time. See at which revision the database is:",
                 "flask db current",
             )
             raise self.error from error

@@ -105,7 +105,10 @@ class Phrase:
         return self.words.part(start, start + self.match[group].count(" ") + 1)
 
     def name(self, group: str = "name") -> tuple[str, str | None]:
-        """Return the name in ``group`` and its schema (None for the default one). Raise Unread if a string is there."""
+        """Return the name that ``group`` matched, and its schema (None for the default one).
+
+        Raise Unread if ``group`` matched something other than a name, such as a string literal.
+        """
         found = self.part(group).name()
         if found is None:
             raise Unread(self.words.text)
