@@ -235,7 +235,7 @@ def test_online_steps(pets: Models, backend: str) -> None:
     found = json.loads(pets.db("review", "b0:head", "--format", "json").stdout)
     assert [] == [finding for finding in found if finding["level"] == "blocks"]
     if backend == "postgresql":
-        assert {"several-tables", "add-unique"} == {finding["code"] for finding in found}
+        assert {"several-tables", "add-unique", "set-not-null"} == {finding["code"] for finding in found}
     expected = [
         "change",  # of the type of nick
         "drop_index_ix_pet_both",
