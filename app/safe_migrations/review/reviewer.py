@@ -70,20 +70,18 @@ class Review:
 
     def _found(self, revision: Revision) -> Iterator[Finding]:
         yield from self._judged(revision, RuleContext(revision, "upgrade", None, self.tables))
-        for operation in revision.upgrade:
-            context = RuleContext(revision, "upgrade", operation, self.tables)
-            yield from self._judged_and_followed(operation, context)
+        yield from self._found_in(revision.upgrade, revision, "upgrade", self.tables)
         self.tables.complete &= "upgrade" not in revision.not_inspectable
-        yield from self._unreached(revision, "upgrade", self.tables)
+        yield from self._found_in(revision.unreached("upgrade"), revision, "upgrade", self.tables)
         tables = self.tables.branch()
         yield from self._judged(revision, RuleContext(revision, "downgrade", None, tables))
-        for operation in revision.downgrade:
-            context = RuleContext(revision, "downgrade", operation, tables)
-            yield from self._judged_and_followed(operation, context)
-        yield from self._unreached(revision, "downgrade", tables)
+        yield from self._found_in(revision.downgrade, revision, "downgrade", tables)
+        yield from self._found_in(revision.unreached("downgrade"), revision, "downgrade", tables)
 
-    def _unreached(self, revision: Revision, direction: str, tables: KnownSchema) -> Iterator[Finding]:
-        for operation in revision.unreached(direction):
+    def _found_in(
+        self, operations: Iterable[Operation], revision: Revision, direction: str, tables: KnownSchema
+    ) -> Iterator[Finding]:
+        for operation in operations:
             yield from self._judged_and_followed(operation, RuleContext(revision, direction, operation, tables))
 
     def _judged_and_followed(self, operation: Operation, context: RuleContext) -> Iterator[Finding]:

@@ -18,11 +18,10 @@ Errors = tuple[type[BaseException], ...]
 def call_rest(path: str, failure: BaseException, errors: Errors) -> None:
     """Make the calls of ``op``, of batches and of op.get_bind() behind the line on which the script at ``path`` failed.
 
-    Also call the script's own functions, which make such calls.
-
-    Each call is evaluated alone, with the variables that the script had when it failed. A call that needs anything
-    else, such as a row that the script would have read, raises one of ``errors`` and is left out. All branches and loop
-    bodies are tried, once. The rest of the function that failed comes first, then that of the function that called it.
+    Also call the script's own functions, which make such calls. Each call is evaluated alone, with the variables that
+    the script had when it failed. A call that needs anything else, such as a row that the script would have read,
+    raises one of ``errors`` and is left out. All branches and loop bodies are tried, once. The rest of the function
+    that failed comes first, then that of the function that called it.
     """
     tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
@@ -82,10 +81,10 @@ class _Rest:
             items = self._evaluated(loop.iter)
         if isinstance(loop.target, ast.Name):
             self.names.pop(loop.target.id, None)
-            for item in items if isinstance(items, tuple | list) else ():
-                self.names[loop.target.id] = item
-                self.call(loop.body)
             if isinstance(items, tuple | list):
+                for item in items:
+                    self.names[loop.target.id] = item
+                    self.call(loop.body)
                 return
         self.call([*loop.body, *loop.orelse])
 
