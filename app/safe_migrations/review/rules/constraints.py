@@ -13,7 +13,7 @@ from ..findings import assurance_line
 from ..recorder import as_table
 from ..sql.ops import ChangeRowsOp
 from .columns import proves_not_null
-from .implied_ops import KINDS, constraints_of, implied_ops, table_of
+from .implied_ops import KINDS, column_names, constraints_of, implied_ops, table_of
 from .indexes import dropped_columns, drops_table
 from .names import name_for, named
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
@@ -27,7 +27,7 @@ def add_unique(op: Any, context: RuleContext) -> Problem | None:
     """Report a new unique constraint, unique index or primary key, which fails if rows have duplicates."""
     if (isinstance(op, ops.CreateIndexOp) and not op.unique) or _is_null_everywhere(op, op.columns, context):
         return None
-    columns = ", ".join(str(getattr(each, "name", each)) for each in op.columns)
+    columns = ", ".join(column_names(op.columns))
     kind = "unique index" if isinstance(op, ops.CreateIndexOp) else KINDS[op.constraint_type]
     on = f"{columns} of {op.table_name}" if len(op.columns) > 1 else f"{op.table_name}.{columns}"
     share = "rows share a value"
@@ -61,7 +61,7 @@ def add_check(op: ops.CreateCheckConstraintOp, context: RuleContext) -> Problem 
 def _is_null_everywhere(op: Any, columns: Iterable[Any], context: RuleContext) -> bool:
     """Return True if a column in ``columns`` is new in this revision and NULL in all rows, which no key rejects."""
     table_name, schema = table_of(op)
-    names = {str(getattr(each, "name", each)) for each in columns}
+    names = set(column_names(columns))
     changed = {(each.table_name, each.schema) for each in context.revision_ops(ChangeRowsOp)}
     return not changed & {(table_name, schema), (None, None)} and any(
         (added.table_name, added.schema, added.column.name) == (table_name, schema, added.column.name)
@@ -124,8 +124,7 @@ def _comes_back(op: ops.DropConstraintOp, context: RuleContext) -> bool:
             )
     columns = set(known.indexes.get(str(name), ()))
     return bool(columns) and any(
-        table_of(each) == (op.table_name, op.schema)
-        and {str(getattr(column, "name", column)) for column in each.columns} <= columns
+        table_of(each) == (op.table_name, op.schema) and columns.issuperset(column_names(each.columns))
         for each in context.revision_ops(*UNIQUE, ops.CreateIndexOp)
         if not isinstance(each, ops.CreateIndexOp) or each.unique
     )

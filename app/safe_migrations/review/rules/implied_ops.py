@@ -1,6 +1,6 @@
 """The constraints and indexes that an operation creates, by itself or together with a new column."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from alembic.operations import ops
@@ -34,6 +34,11 @@ def table_of(op: Any) -> tuple[str, str | None]:
     if isinstance(op, ops.CreateForeignKeyOp):
         return op.source_table, op.kw.get("source_schema")
     return op.table_name, op.schema
+
+
+def column_names(columns: Iterable[Any]) -> list[str]:
+    """Return the names of the columns, which operations have as strings or as objects with a name."""
+    return [str(getattr(each, "name", each)) for each in columns]
 
 
 def is_inline(op: ops.AddColumnOp, constraint: Constraint) -> bool:

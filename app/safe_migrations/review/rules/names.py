@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import conv
 from ...database import named_by_convention, naming_convention
 from ...internals import is_created
 from ..recorder import as_table
-from .implied_ops import KINDS, constraints_of, is_inline, table_of
+from .implied_ops import KINDS, column_names, constraints_of, is_inline, table_of
 from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python
 
@@ -38,9 +38,7 @@ def real_name(op: ops.AddConstraintOp) -> str | None:
 
 def name_for(op: Any) -> conv:
     """Return the constraint's name; if it has none, make one in the style of naming conventions, e.g. uq_user_email."""
-    columns = [
-        str(getattr(each, "name", each)) for each in getattr(op, "local_cols", getattr(op, "columns", ["valid"]))
-    ]
+    columns = column_names(getattr(op, "local_cols", getattr(op, "columns", ["valid"])))
     return conv(real_name(op) or "_".join([PREFIXES[op.constraint_type], table_of(op)[0], *columns]))
 
 
