@@ -48,6 +48,12 @@ class Facts:
     ) | {"SET AUTOCOMMIT"}
     """The commands that end the revision's transaction, or begin another one."""
 
+    commits_ddl = False
+    """Whether each DDL statement commits, so that other sessions see the schema between two of them."""
+
+    locks_out_writers = False
+    """Whether no other session can write to the database while a revision runs."""
+
     online_ddl = False
     """Whether indexes and constraints can be added without blocking writes: CONCURRENTLY, NOT VALID, USING INDEX."""
 

@@ -1,4 +1,4 @@
-"""What else a revision does counts: values of new columns, constraints that come back, new values of enums."""
+"""What else a revision does counts: values of new columns, constraints and tables that come back, values of enums."""
 
 import json
 
@@ -55,6 +55,74 @@ def test_foreign_key_comes_back(project: Project, column: str, expected: list[st
     project.write(*revision("b1", "a1", drop + key.format("new", column), "raise NotImplementedError"))
     said = json.loads(project.db("review", "b1", "--target", "postgresql", "--format", "json").stdout)
     assert expected == [each["code"] for each in said if each["code"] == "drop-constraint"]
+
+
+NAMES = "id, username, email"
+DROP, RENAME = "op.drop_table({!r})\n", "op.rename_table({!r}, {!r})\n"
+
+
+def created(table: str, columns: str = NAMES, size: int = 120) -> str:
+    """Return the line that creates a table like user."""
+    others = "".join(f", sa.Column({each!r}, sa.String({size}))" for each in columns.split(", ")[1:])
+    return f"op.create_table({table!r}, sa.Column('id', sa.Integer(), primary_key=True){others})\n"
+
+
+def by_new_name(columns: str = NAMES, size: int = 120) -> str:
+    """Return the first lines of a rebuild of user, which fill a new table under another name."""
+    copy = f"op.execute('INSERT INTO tmp ({columns}) SELECT {columns} FROM \"user\"')\n"
+    return created("tmp", columns, size) + copy + DROP.format("user")
+
+
+BACK = RENAME.format("tmp", "user")
+NEW_FIRST = by_new_name() + BACK
+OLD_FIRST = RENAME.format("user", "old") + created("user") + "op.execute('INSERT INTO \"user\" SELECT * FROM old')\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (NEW_FIRST, {"sqlite": [], "postgresql": ["drop-table warns"], "mysql": ["drop-table warns"]}),
+        (OLD_FIRST + DROP.format("old"), {"sqlite": [], "postgresql": [], "mysql": ["rename-table warns"]}),
+        (
+            RENAME.format("user", "old") + by_new_name().replace("'user'", "'old'").replace('"user"', "old") + BACK,
+            {"sqlite": [], "postgresql": []},
+        ),
+        (by_new_name(), {"sqlite": ["drop-table blocks"]}),
+        (
+            NEW_FIRST.replace("SELECT id, username, email", "SELECT id, username, NULL"),
+            {"sqlite": ["drop-column blocks"]},
+        ),
+        (
+            by_new_name("id, username") + BACK,
+            {"sqlite": ["drop-column blocks"]},
+        ),
+        (NEW_FIRST.replace(' FROM "user"', ' FROM "user" WHERE id > 1'), {"sqlite": ["drop-table blocks"]}),
+        (NEW_FIRST.replace("INSERT INTO", "INSERT OR IGNORE INTO"), {"sqlite": ["drop-table blocks"]}),
+        (by_new_name(size=9) + BACK, {"postgresql": ["drop-table blocks"]}),
+        (
+            NEW_FIRST.replace("op.drop_table('user')", "op.execute('DROP TABLE \"user\" CASCADE')"),
+            {"postgresql": ["drop-table blocks"]},
+        ),
+        (
+            created("tmp") + DROP.format("user") + BACK,
+            {"sqlite": ["possible-rename blocks", "drop-table blocks"]},
+        ),
+        (NEW_FIRST + "op.execute('DELETE FROM \"user\"')", {"sqlite": ["drop-table blocks"]}),
+    ],
+    ids=[
+        *("new table first", "old table first", "both renamed", "not renamed", "values lost", "column left out"),
+        *("some rows", "conflicts ignored", "shorter type", "cascade", "no rows copied", "deleted again"),
+    ],
+)
+def test_table_rebuilt_by_hand(review: Review, body: str, expected: dict[str, list[str]]) -> None:
+    """A table that has its name, columns and rows again at the end is neither dropped nor renamed.
+
+    A server warns where other sessions can write in between, or do not find the table.
+    """
+    codes = ("drop-table", "rename-table", "drop-column", "possible-rename")
+    for product, problems in expected.items():
+        findings = review(body.replace('"user"', "user") if product == "mysql" else body, product)
+        assert problems == [f"{each.code} {each.level}" for each in findings if each.code in codes]
 
 
 USE = "op.execute(\"INSERT INTO pet VALUES ('emu')\")"

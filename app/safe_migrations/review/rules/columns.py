@@ -16,14 +16,26 @@ from ..known_schema import Check, KnownColumn
 from ..recorder import as_table
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import as_python, execute, python_type, with_imports
+from .tables import rebuild_of
 
 
-@rule(BLOCKS, ops.DropColumnOp)
-def drop_column(op: ops.DropColumnOp, context: RuleContext) -> Problem:
+@rule(BLOCKS, ops.DropColumnOp, ops.DropTableOp, ops.RenameTableOp)
+def drop_column(op: Any, context: RuleContext) -> Problem | None:
     """Report a dropped column: its values are lost, and running code still selects it (strong_migrations).
 
-    The column has to be nullable before: code without the attribute inserts no value, which NOT NULL refuses.
+    The column has to be nullable before: code without the attribute inserts no value, which NOT NULL refuses. Also
+    report columns that a rebuild of their table by hand does not copy.
     """
+    if not isinstance(op, ops.DropColumnOp):
+        rebuild = rebuild_of(context)
+        if rebuild is None or not rebuild.lost or rebuild.table != (op.schema, op.table_name):
+            return None
+        columns = ", ".join(rebuild.lost)
+        return Problem(
+            f"rebuilds table {op.table_name} without the values of {columns}, which running code still reads",
+            "create these columns in the new table too, and copy them; drop them only in the next release:\n"
+            f'    op.execute("INSERT INTO ... (..., {columns}) SELECT ..., {columns} FROM {op.table_name}")',
+        )
     known = context.column(op)
     type_ = known.type if known and known.type is not None else NullType()
     name, schema = op.column_name, op.schema

@@ -40,6 +40,10 @@ class ChangeRowsOp(MigrateOperation):
     """Whether an INSERT has its rows in VALUES, instead of selecting them from a table."""
     cascade: bool = False
     """Whether TRUNCATE also empties the tables that refer to it."""
+    source: tuple[str | None, str] | None = None
+    """The schema and name of the table from which an INSERT ... SELECT copies all rows; None if it may omit some."""
+    copied: frozenset[str] | None = None
+    """The columns whose values are copied from ``source`` under the same name; None for all columns."""
     text: str = ""
 
     def backfills(self, column: str) -> bool:

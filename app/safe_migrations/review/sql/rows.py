@@ -8,6 +8,7 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.optimizer.simplify import simplify
 
+from ...adapters.facts import Facts
 from ...adapters.sql_words import Words
 from .ops import ChangeRowsOp, CommandOp
 from .phrases import Phrase, find
@@ -52,11 +53,38 @@ def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
             columns = tuple(name_of(column.this, facts) for column in _assigned(node)) if verb == "UPDATE" else ()
             given = isinstance(node.args.get("expression"), exp.Values)
             bounded = _is_bounded(node, overwrites)
-            yield ChangeRowsOp(verb, *table_of(each, facts), bounded, columns, given, text=words.text)
+            copy = _copy(node, facts)
+            yield ChangeRowsOp(verb, *table_of(each, facts), bounded, columns, given, text=words.text, **copy)
     if not nodes:
         if not isinstance(tree, exp.Query):
             raise Unread(words.text)
         yield CommandOp("SELECT", text=words.text)
+
+
+def _copy(node: Any, facts: Facts) -> dict[str, Any]:
+    """Return the fields ``source`` and ``copied`` of an INSERT that copies all rows of one table, else nothing."""
+    rows = node.args.get("expression")
+    if not isinstance(rows, exp.Select) or not _given(node) <= {"this", "expression"}:
+        return {}
+    if not _given(rows) <= {"expressions", "from_", "order"} or "from_" not in _given(rows):
+        return {}
+    table = rows.args["from_"].this
+    if not isinstance(table, exp.Table) or not _given(table) <= {"this", "db", "alias"}:
+        return {}
+    name, schema = table_of(table, facts)
+    listed = [name_of(each, facts) for each in node.this.expressions] if isinstance(node.this, exp.Schema) else None
+    used = [{name_of(each.this, facts) for each in value.find_all(exp.Column)} for value in rows.expressions]
+    if rows.is_star:
+        copied = None if listed is None else frozenset(listed)
+    elif listed is None:
+        copied = frozenset().union(*used)
+    else:
+        copied = frozenset(each for each, names in zip(listed, used, strict=False) if each in names)
+    return {"source": (schema, name), "copied": copied}
+
+
+def _given(node: Any) -> set[str]:
+    return {name for name, value in node.args.items() if value}
 
 
 def _overwrites(node: Any) -> bool:
