@@ -66,6 +66,8 @@ class KnownColumn:
     """The present name of the column in the database; None if an operation adds the column."""
     backfilled: bool = False
     """Whether an earlier UPDATE sets a value in all rows, or in all rows where the column is NULL."""
+    unfilled: bool = False
+    """Whether an earlier reviewed operation adds the column, and no operation since gives a row a value in it."""
 
 
 @dataclass
@@ -178,6 +180,15 @@ class KnownSchema:
     def begin_run(self) -> None:
         """Begin another run, in which is_new() returns False for the tables created so far."""
         self.new.clear()
+
+    def assume_filled(self) -> None:
+        """Assume that rows have values in all columns so far, because running code, or an unread script, may fill them.
+
+        This sets ``unfilled`` to False.
+        """
+        for known in self.known.values():
+            for each in known.columns.values():
+                each.unfilled = False
 
     def branch(self) -> "KnownSchema":
         """Return a copy; operations applied to the copy, such as those of a downgrade, do not change this schema.
@@ -341,7 +352,7 @@ class KnownSchema:
 
     @apply.register
     def _(self, operation: ops.BulkInsertOp) -> None:
-        self.written.add((operation.table.schema, operation.table.name))
+        self._write(operation.table.name, operation.table.schema)
 
     @apply.register
     def _(self, operation: ops.DropTableOp) -> None:
@@ -359,6 +370,9 @@ class KnownSchema:
     @apply.register
     def _(self, operation: ops.AddColumnOp) -> None:
         self.table(operation.table_name, operation.schema).add_all(as_table(operation))
+        made = operation.column
+        known = self.table(operation.table_name, operation.schema).columns[made.name]
+        known.unfilled = bool(made.nullable) and made.server_default is None
 
     @apply.register
     def _(self, operation: ops.DropColumnOp) -> None:
@@ -405,15 +419,24 @@ class KnownSchema:
 
     @apply.register
     def _(self, operation: ChangeRowsOp) -> None:
-        self.written.add((operation.schema, operation.table_name))
+        self._write(operation.table_name, operation.schema, *operation.columns)
         for name in filter(operation.backfills, operation.columns):
             columns = self.table(operation.table_name, operation.schema).columns
             columns.setdefault(name, KnownColumn(name, None)).backfilled = True
+
+    def _write(self, name: str, schema: str | None, *columns: str) -> None:
+        """Note that rows of the table change, in ``columns``, or if there are none, maybe in all columns."""
+        self.written.add((schema, name))
+        known = self.table(name, schema).columns
+        for each in columns or known:
+            if each in known:
+                known[each].unfilled = False
 
     @apply.register
     def _(self, operation: CommandOp) -> None:
         if not operation.parsed or operation.may_do_anything:
             self.written.add(None)
+            self.assume_filled()
         if operation.words == "VALIDATE CONSTRAINT" and operation.table_name:
             checks = self.table(operation.table_name, operation.schema).checks
             if operation.name in checks:

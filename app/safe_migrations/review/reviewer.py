@@ -67,11 +67,14 @@ class Review:
         for operation in self.recordings.of(script, self.tables.facts.product, "upgrade").upgrade:
             with suppress(Exception):  # a review of that revision warns of it
                 self.tables.follow(operation)
+        self.tables.assume_filled()
 
     def _found(self, revision: Revision) -> Iterator[Finding]:
         yield from self._judged(revision, RuleContext(revision, "upgrade", None, self.tables))
         yield from self._found_in(revision.upgrade, revision, "upgrade", self.tables)
-        self.tables.complete &= "upgrade" not in revision.not_inspectable
+        if "upgrade" in revision.not_inspectable:
+            self.tables.complete = False
+            self.tables.assume_filled()
         yield from self._found_in(revision.unreached("upgrade"), revision, "upgrade", self.tables)
         tables = self.tables.branch()
         yield from self._judged(revision, RuleContext(revision, "downgrade", None, tables))

@@ -29,6 +29,22 @@ def test_new_column(review: Review, before: str, is_found: bool, add: str, code:
     assert is_found == bool(found(review(before + add, "postgresql"), code))
 
 
+@pytest.mark.parametrize(("chosen", "expected"), [("fb37:c1", []), ("c1", ["add-unique"])])
+def test_column_of_an_earlier_revision(project: Project, chosen: str, expected: list[str]) -> None:
+    """A column is still NULL if an earlier reviewed revision adds it; running code may fill that of an older one."""
+    project.write(*revision("b1", FIRST, OWNER.format("")))
+    project.write(*revision("c1", "b1", UNIQUE))
+    said = json.loads(project.db("review", chosen, "--target", "postgresql", "--format", "json").stdout)
+    assert expected == [each["code"] for each in said if each["code"] == "add-unique"]
+
+
+@pytest.mark.parametrize("more", [", postgresql_nulls_not_distinct=True", ""], ids=["nulls not distinct", "primary"])
+def test_null_is_no_exception(review: Review, more: str) -> None:
+    """A primary key, or a unique constraint that takes NULLs for equal, fails on a new column."""
+    add = UNIQUE[:-2] + more + ")" if more else "op.create_primary_key('pk', 'user', ['owner_id'])"
+    assert found(review(OWNER.format("") + add, "postgresql"), "add-unique")
+
+
 @pytest.mark.parametrize(
     ("add", "is_found"),
     [

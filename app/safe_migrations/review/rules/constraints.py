@@ -11,7 +11,6 @@ from sqlalchemy import Select, UnaryExpression, column, exists, func, literal_co
 from ...adapters.facts import Facts
 from ..findings import assurance_line
 from ..recorder import as_table
-from ..sql.ops import ChangeRowsOp
 from .columns import proves_not_null
 from .implied_ops import KINDS, column_names, constraints_of, implied_ops, table_of
 from .indexes import dropped_columns, drops_table
@@ -25,7 +24,12 @@ UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 @rule(BLOCKS, *UNIQUE, ops.CreateIndexOp)
 def add_unique(op: Any, context: RuleContext) -> Problem | None:
     """Report a new unique constraint, unique index or primary key, which fails if rows have duplicates."""
-    if (isinstance(op, ops.CreateIndexOp) and not op.unique) or _is_null_everywhere(op, op.columns, context):
+    accepts_null = not isinstance(op, ops.CreatePrimaryKeyOp) and not op.kw.get(
+        f"{context.facts.dialect}_nulls_not_distinct"
+    )
+    if isinstance(op, ops.CreateIndexOp) and not op.unique:
+        return None
+    if accepts_null and _is_unfilled(op, op.columns, context):
         return None
     columns = ", ".join(column_names(op.columns))
     kind = "unique index" if isinstance(op, ops.CreateIndexOp) else KINDS[op.constraint_type]
@@ -37,7 +41,7 @@ def add_unique(op: Any, context: RuleContext) -> Problem | None:
 @rule(WARNS, ops.CreateForeignKeyOp)
 def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem | None:
     """Report a new foreign key, which fails if existing rows refer to missing rows."""
-    if _is_not_valid(op, context) or _is_null_everywhere(op, op.local_cols, context):
+    if _is_not_valid(op, context) or _is_unfilled(op, op.local_cols, context):
         return None
     rows = f"of {op.source_table} refer to missing rows of {op.referent_table}"
     return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", _orphans(op), context)
@@ -58,18 +62,10 @@ def add_check(op: ops.CreateCheckConstraintOp, context: RuleContext) -> Problem 
     return _if_found(f"adds {_shown(op)}", f"if {violate}", f"because {violate}", query, context)
 
 
-def _is_null_everywhere(op: Any, columns: Iterable[Any], context: RuleContext) -> bool:
-    """Return True if a column in ``columns`` is new in this revision and NULL in all rows, which no key rejects."""
-    table_name, schema = table_of(op)
-    names = set(column_names(columns))
-    changed = {(each.table_name, each.schema) for each in context.revision_ops(ChangeRowsOp)}
-    return not changed & {(table_name, schema), (None, None)} and any(
-        (added.table_name, added.schema, added.column.name) == (table_name, schema, added.column.name)
-        and added.column.name in names
-        and added.column.nullable
-        and added.column.server_default is None
-        for added in context.revision_ops(ops.AddColumnOp)
-    )
+def _is_unfilled(op: Any, columns: Iterable[Any], context: RuleContext) -> bool:
+    """Return True if one of ``columns`` is new, and still NULL in all rows, which no foreign or unique key rejects."""
+    known = context.tables.table(*table_of(op)).columns
+    return any(known[name].unfilled for name in column_names(columns) if name in known)
 
 
 def _if_found(what: str, if_there: str, because: str, query: Select[Any], context: RuleContext) -> Problem:
