@@ -82,6 +82,13 @@ def masked(url: URL) -> str:
     return repr(url.set(query={}))
 
 
+def counted(count: float, noun: str) -> str:
+    """Return the number with ``noun``, which is in the singular, e.g. "1 row", "2 rows", "10 tries", "0.5 seconds"."""
+    number = int(count) if count == int(count) else count
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
 def relative(path: Path) -> str:
     """Return ``path`` as text, relative to the current folder if it is an absolute path inside of that folder."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from .adapters.base import Lock
 from .console import log
 from .database import Database
-from .errors import MigrationError
+from .errors import MigrationError, counted
 
 # Seconds between two attempts, and between two log lines.
 POLL, REPORT = 0.2, 15.0
@@ -27,7 +27,8 @@ def locked(database: Database, wait: float, what: str = "upgrade") -> Iterator[L
             now = time.monotonic()
             if who and now - begun >= wait:
                 raise MigrationError(
-                    f"gave up after {wait:g} seconds, because another command holds the lock of this database ({who}).",
+                    f"gave up after {counted(wait, 'second')}, because another command holds the lock of this database"
+                    f" ({who}).",
                     "wait until that command has finished, or, if it hangs, end it:",
                     end,
                 )

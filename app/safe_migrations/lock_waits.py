@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from .adapters.base import in_autocommit_block, listening
 from .database import Database
-from .errors import MigrationError
+from .errors import MigrationError, counted
 from .retry import RetryPolicy
 
 
@@ -69,6 +69,6 @@ def lock_timeout_error(
     way_out = ("wait until that session has finished, or end it:", end) if end else ("try again later:", again)
     return MigrationError(
         f"another session holds a lock that this command needs ({who or 'it is not known which session'});"
-        f" gave up after {retry.tries} {'try' if retry.tries == 1 else 'tries'} of {retry.seconds:g} seconds.",
+        f" gave up after {counted(retry.tries, 'try')} of {counted(retry.seconds, 'second')}.",
         *way_out,
     )

@@ -11,6 +11,7 @@ from ..adapters.facts import Facts
 from ..adapters.products import facts_of
 from ..console import log
 from ..database import Database
+from ..errors import counted
 from ..internals import copy_column
 from ..review.known_schema import KnownSchema, Name
 from ..settings import settings
@@ -69,7 +70,8 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     scripts = scripts_of(script, steps)
     if following:
         log.info(
-            "Writing %d revisions, so that none blocks PostgreSQL. For plain ones, add -x online=off", len(scripts)
+            "Writing %s, so that none blocks PostgreSQL. For plain ones, add -x online=off",
+            counted(len(scripts), "revision"),
         )
     for each in scripts:
         (up,), (down,) = each.upgrade_ops_list, each.downgrade_ops_list

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..adapters.snapshot import Objects, Rows, Snapshot
+from ..errors import counted
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ def losses(before: Snapshot, after: Snapshot) -> Iterator[Loss]:
         now = after.tables.get(table)
         if now is None:
             if rows.count and not any(_is_renamed(rows, other) for other in new):
-                yield Loss(table, f"drops {table}, which has {rows.count} rows", "drop-table")
+                yield Loss(table, f"drops {table}, which has {counted(rows.count, 'row')}", "drop-table")
         elif now.count < rows.count:
-            what = f"deletes {rows.count - now.count} of the {rows.count} rows of {table}"
+            what = f"deletes {rows.count - now.count} of {counted(rows.count, 'row')} of {table}"
             yield Loss(table, what, "unbounded-data-change")
         else:
             yield from _lost_values(table, rows, now)
@@ -67,9 +68,9 @@ def _lost_values(table: str, rows: Rows, now: Rows) -> Iterator[Loss]:
         name = f"{table}.{column}"
         if column not in now.values:
             if count and fingerprint not in new:
-                yield Loss(name, f"drops {name}, which has {count} values", "drop-column")
+                yield Loss(name, f"drops {name}, which has {counted(count, 'value')}", "drop-column")
         elif (gone := count - now.values[column][0]) > 0:
-            yield Loss(name, f"deletes {gone} of the {count} values of {name}", "unbounded-data-change")
+            yield Loss(name, f"deletes {gone} of {counted(count, 'value')} of {name}", "unbounded-data-change")
 
 
 def overwritten(before: Snapshot, after: Snapshot) -> Iterator[Loss]:
@@ -106,7 +107,7 @@ def not_restored(before: Snapshot, back: Snapshot, known: set[str]) -> Iterator[
         if now is None or table in known:
             continue
         if now.count != rows.count:
-            yield f"{table} has {now.count} rows instead of {rows.count}"
+            yield f"{table} has {counted(now.count, 'row')} instead of {rows.count}"
             continue
         other = [
             f"{table}.{column}"

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..adapters.facts import Facts
+from ..errors import counted
 
 PLACEHOLDER = "why it is safe"
 """The text that messages print in place of a reason, such as in ``assurance_line()``."""
@@ -134,7 +135,7 @@ def closing(findings: Collection[Finding], command: str = "upgrade") -> str:
 def _counted(findings: list[Finding], verb: str) -> str:
     count = len({finding.revision for finding in findings})
     codes = ", ".join(dict.fromkeys(finding.code for finding in findings))
-    return f"{count} revisions {verb}: {codes}" if count > 1 else f"1 revision {verb}s: {codes}"
+    return f"{counted(count, 'revision')} {verb if count > 1 else f'{verb}s'}: {codes}"
 
 
 def as_json(findings: Iterable[Finding]) -> str:

@@ -11,6 +11,7 @@ from alembic.operations import ops
 
 from ..console import log
 from ..database import Database
+from ..errors import counted
 from ..plan import Plan
 from .known_schema import KnownSchema
 from .recorder import Revision
@@ -79,5 +80,5 @@ def _loss(op: Any, tables: KnownSchema) -> str:
     if not count:
         return ""
     if column:
-        return f"{count} values in {op.table_name}.{column}"
-    return f"{'some of the ' if deletes and op.bounded else ''}{count} rows of table {op.table_name}"
+        return f"{counted(count, 'value')} in {op.table_name}.{column}"
+    return f"{'up to ' if deletes and op.bounded else ''}{counted(count, 'row')} of table {op.table_name}"

@@ -14,7 +14,7 @@ from ..adapters import Adapter
 from ..adapters.facts import Facts
 from ..console import log
 from ..database import Database
-from ..errors import UnsafeError, relative, summary
+from ..errors import UnsafeError, counted, relative, summary
 from ..plan import Plan
 from .findings import Assurances, Finding, Level, assurance_line, closing, ranked
 from .known_schema import KnownSchema
@@ -246,7 +246,7 @@ def refused(findings: list[Finding], adapter: Adapter, plan: Plan) -> UnsafeErro
     if len(scripts) > FEW and len("\n".join(parts).splitlines()) > LONGEST:
         parts = [finding.headline for finding in findings[:LISTED]]
         if (more := len(findings) - LISTED) > 0:
-            parts.append(f"... and {more} more findings: flask db review")
+            parts.append(f"... and {counted(more, 'more finding')}: flask db review")
     parts.append(closing(findings, plan.command))
     if len(scripts) > FEW:
         parents = {parent for script in scripts for parent in to_tuple(script.down_revision, ())}

@@ -161,7 +161,7 @@ def test_orphans(project: Project, engine: Engine, attempt: Callable[..., list[s
     before = state(engine)
     project.write(*revision("b1", "a1", "op.execute('DELETE FROM user')"))
     (error,) = attempt(upgrade)
-    assert "a row of pet with rowid 1 would refer to a row of user that does not exist (1 such rows)." in error
+    assert "a row of pet with rowid 1 would refer to a row of user that does not exist (1 such row)." in error
     assert before == state(engine)
     assert "\n    SELECT * FROM pet WHERE rowid IN (1);" in error
     assert "DELETE" not in error

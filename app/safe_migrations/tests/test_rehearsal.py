@@ -129,7 +129,7 @@ BAD_EVERYWHERE = {
         "op.add_column('toy', sa.Column('note', sa.String(9)))",
         "column note of toy is ",
     ),
-    "column lost": ("op.drop_column('toy', 'note')", ONE_WAY, r"drops toy.note, which has 1 values \(drop-column\)"),
+    "column lost": ("op.drop_column('toy', 'note')", ONE_WAY, r"drops toy.note, which has 1 value \(drop-column\)"),
     "values not brought back": (
         "op.execute(\"UPDATE toy SET note = 'x' WHERE id = 1\")",
         "pass",
@@ -150,9 +150,9 @@ BAD_EVERYWHERE = {
 BAD_ON = {
     "sqlite": {
         "downgrade that crashes": (table("pet")[0], "op.drop_table('cat')", r"its downgrade fails: .*b1.py, line 13"),
-        "rows lost": ("op.execute('DELETE FROM toy WHERE id = 1')", "pass", "deletes 1 of the 2 rows of toy"),
+        "rows lost": ("op.execute('DELETE FROM toy WHERE id = 1')", "pass", "deletes 1 of 2 rows of toy"),
         "table lost": ("op.drop_table('toy')", ONE_WAY, r"drops toy, which has 2 rows \(drop-table\)"),
-        "values lost": ("op.execute('UPDATE toy SET note = NULL')", "pass", "deletes 1 of the 1 values of toy.note"),
+        "values lost": ("op.execute('UPDATE toy SET note = NULL')", "pass", "deletes 1 of 1 value of toy.note"),
         "rows not taken back": (
             "op.execute('INSERT INTO toy (id) VALUES (7)')",
             "pass",
@@ -295,7 +295,7 @@ def test_lost_on_stock(project: Project, engine: Engine) -> None:
     [
         (
             "moved to tag",
-            "ok, its upgrade drops toy.note, which has 1 values (drop-column: moved to tag),"
+            "ok, its upgrade drops toy.note, which has 1 value (drop-column: moved to tag),"
             " irreversible: the old values are gone",
         ),
         (" ", "no"),
@@ -406,8 +406,8 @@ SESSION = "from app.extensions import db\ndb.session.execute(sa.text('DELETE FRO
     ("backend", "body", "says"),
     [
         ("sqlite", OWN_ENGINE, "the script connects to another database"),
-        ("mysql", SESSION, "deletes 2 of the 2 rows of toy"),
-        ("postgresql", SESSION, "deletes 2 of the 2 rows of toy"),
+        ("mysql", SESSION, "deletes 2 of 2 rows of toy"),
+        ("postgresql", SESSION, "deletes 2 of 2 rows of toy"),
     ],
     indirect=["backend"],
 )

@@ -98,9 +98,9 @@ def test_new_and_empty_tables(database: str, project: Project) -> None:
 
 DOWNGRADES = {
     "op.drop_table('pet')": "2 rows of table pet",
-    "with op.batch_alter_table('pet') as batch:\n    batch.drop_column('a')": "1 values in pet.a",
+    "with op.batch_alter_table('pet') as batch:\n    batch.drop_column('a')": "1 value in pet.a",
     "op.execute('DELETE FROM pet')": "2 rows of table pet",
-    "op.execute('DELETE FROM pet WHERE id > 1')": "some of the 2 rows of table pet",
+    "op.execute('DELETE FROM pet WHERE id > 1')": "up to 2 rows of table pet",
 }
 
 
@@ -124,7 +124,7 @@ def test_a_downgrade_counts_what_has_another_name_now(database: str, reviewed: P
     reviewed.write(*revision("b1", "a1", up, f"{down}op.add_column('pet', sa.Column('b', sa.Integer()))"))
     reviewed.ok("-x", "review=off", "upgrade")
     told = reviewed.ok("downgrade", "--revision", "r0")
-    assert ["1 values in pet.a", "2 rows of table pet"] == re.findall("The downgrade deletes (.*)", told)
+    assert ["1 value in pet.a", "2 rows of table pet"] == re.findall("The downgrade deletes (.*)", told)
 
 
 def test_what_stands_before_a_read(reviewed: Project) -> None:
@@ -228,7 +228,7 @@ def test_assurances_that_assure_nothing(reviewed: Project) -> None:
 def test_rehearsal_is_not_stopped(reviewed: Project) -> None:
     """A rehearsal tells what is lost by itself, of a revision that an upgrade would not run."""
     reviewed.write(*revision("a1", "r0", DROP, "op.add_column('user', sa.Column('email', sa.String(120)))"))
-    assert "its upgrade drops user.email, which has 1 values" in reviewed.fails("rehearse")
+    assert "its upgrade drops user.email, which has 1 value" in reviewed.fails("rehearse")
 
 
 def test_merged_in_order() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ...errors import MigrationError
+from ...errors import MigrationError, counted
 from ..base import listening
 from .dump import driver_connection
 
@@ -46,7 +46,7 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
         which, where = ("", "") if row is None else (f" with rowid {row}", f" WHERE rowid IN ({rows})")
         raise MigrationError(
             f"the run would break a foreign key: a row of {child}{which} would refer to a row of {parent} that does"
-            f" not exist ({len(found) - len(before)} such rows).",
+            f" not exist ({counted(len(found) - len(before), 'such row')}).",
             f"change the script so that it deletes or updates such rows of {child}, or keeps the rows of {parent}."
             f" The run was rolled back; to see the rows of {child} as they are now:",
             f"SELECT * FROM {connection.dialect.identifier_preparer.quote(child)}{where};",
