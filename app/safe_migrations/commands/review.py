@@ -19,7 +19,7 @@ from ..errors import LoginError, MigrationError, relative
 from ..git import revisions_not_in
 from ..plan import upgrades
 from ..remedies import several_heads
-from ..review.acceptance import accept, accepted, config_file
+from ..review.acceptance import accept, accepted, config_file, skipped
 from ..review.findings import FORMATS, Finding, as_text, closing, merged
 from ..review.recorder import recordings
 from ..review.reviewer import as_configured, review_pending, review_revisions
@@ -141,7 +141,7 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
     if targets:
         if names is None:
             pending = _pending_elsewhere(config, script)
-            names = (set(order) if pending is None else pending) - known
+            names = _without_accepted(config, set(order) if pending is None else pending, known)
         return without_database(names, _targets(targets))
     if names is not None and chosen.since is not None:
         return without_database(names, _configured(config))
@@ -150,10 +150,17 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
         if names is not None:
             return without_database(names, (database.facts, *elsewhere))
         scripts = upgrades(script, "heads", database.heads())
-        names = {revision.revision for revision in scripts} - known
+        names = _without_accepted(config, {revision.revision for revision in scripts}, known)
         here = review_pending(scripts, database, recorded, known)
         reviews = {facts: review_revisions(history, names, facts, recorded) for facts in elsewhere}
         return merged({database.facts: here, **reviews}, order)
+
+
+def _without_accepted(config: Config, pending: set[str], known: set[str]) -> set[str]:
+    """Return the revisions ``pending`` that are not ``known``, i.e. accepted; print how many are."""
+    if count := len(pending & known):
+        click.echo(skipped(config, count), err=True)
+    return pending - known
 
 
 def _targets(targets: str) -> list[Facts]:

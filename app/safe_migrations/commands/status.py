@@ -59,6 +59,8 @@ def _at_head(config: Config) -> bool:
                 if finding.revision == step.revision:
                     said = f"{finding.level}, acknowledged" if finding.acknowledged else finding.level
                     _line("", f"{said}: {finding.code}, line {finding.line}")
+        if skipped := _skipped(config, script, reviewed):
+            _line("", skipped)
         if newest := backups_of(engine, using).newest():
             _line("backup", relative(newest))
         if at_head:
@@ -84,6 +86,14 @@ def _findings(
         known = accepted(config, script)
         found = review_pending(pending, Database(connection), Recordings(), known, downgrades=False)
         return as_configured(found, online)
+
+
+def _skipped(config: Config, script: ScriptDirectory, pending: list[Script]) -> str:
+    """Return a line about the ``pending`` revisions that are accepted without a review; empty if none is."""
+    from ..review.acceptance import accepted, skipped
+
+    count = len({step.revision for step in pending} & accepted(config, script)) if pending else 0
+    return skipped(config, count) if count else ""
 
 
 def _line(name: str, value: str) -> None:

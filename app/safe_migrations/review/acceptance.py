@@ -8,7 +8,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from ..errors import MigrationError, relative
+from ..errors import MigrationError, counted, relative
 
 KEY = "reviewed"
 
@@ -18,9 +18,9 @@ def accepted(config: Config, script: ScriptDirectory) -> set[str]:
 
     Raise MigrationError if a name is not the id of a script. One such as head would also accept all future revisions.
     """
-    names = re.split(r"[,\s]+", config.get_main_option(KEY, "").strip())
+    names = _names(config)
     found: set[str] = set()
-    for name in filter(None, names):
+    for name in names:
         if not _is_id(script, name):
             file = relative(config_file(config))
             raise MigrationError(
@@ -31,6 +31,15 @@ def accepted(config: Config, script: ScriptDirectory) -> set[str]:
             )
         found |= {each.revision for each in script.iterate_revisions(name, "base")}
     return found
+
+
+def skipped(config: Config, count: int) -> str:
+    """Return a line that says that ``count`` pending revisions are accepted, and so not reviewed."""
+    return f"{counted(count, 'revision')} accepted up to {' and '.join(_names(config))}: not reviewed"
+
+
+def _names(config: Config) -> list[str]:
+    return re.findall(r"[^,\s]+", config.get_main_option(KEY, ""))
 
 
 def accept(config: Config, script: ScriptDirectory, names: Sequence[str]) -> str:

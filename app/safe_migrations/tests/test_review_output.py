@@ -183,12 +183,15 @@ def test_accepted_history(database: str, reviewed: Project) -> None:
     assert before.replace("[alembic]\n", "[alembic]\nreviewed = b1\n") == ini.read_text()
     assert {"c1"} == reviews(reviewed)
     assert {"c1"} == reviews(reviewed, "--target", "postgresql")
+    assert "2 revisions accepted up to b1: not reviewed\n" in reviewed.db("review").stderr
     assert {"a1", "c1"} <= reviews(reviewed, "--all")
     assert {"a1"} == reviews(reviewed, "a1")
-    assert "drop-column" not in reviewed.db("status").stdout
+    said = reviewed.db("status").stdout
+    assert (False, True) == ("drop-column" in said, "2 revisions accepted up to b1: not reviewed\n" in said)
     done = reviewed.db("upgrade", "b1")
     assert (0, False) == (done.returncode, "blocks" in done.stderr)
     assert "drops table pet" in reviewed.db("upgrade").stderr
+    assert "2 revisions" not in reviewed.db("review").stderr
     assert "Wrote reviewed = c1 into " in reviewed.ok("review", "--accept", "head")
     assert before.replace("[alembic]\n", "[alembic]\nreviewed = c1\n") == ini.read_text()
     reviewed.ok("upgrade")
