@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import flask_migrate
 import pytest
@@ -47,6 +46,7 @@ from .support import (
     copied,
     empty_database,
     execute,
+    limited_user,
     make_app,
     revision,
     run_on_server,
@@ -99,14 +99,10 @@ def sql(database: str) -> Sql:
 
 
 @pytest.fixture
-def owner(database: str, sql: Sql) -> Iterator[URL]:
+def owner(database: str) -> Iterator[URL]:
     """Yield the URL with a user who owns the database on PostgreSQL, and may create databases and users."""
-    url = make_url(database).set(username=f"u{uuid4().hex[:12]}", password="secret")
-    sql(f"CREATE ROLE {url.username} LOGIN PASSWORD '{url.password}' CREATEDB CREATEROLE")
-    sql(f"ALTER DATABASE {url.database} OWNER TO {url.username}")
-    yield url
-    sql(f"REASSIGN OWNED BY {url.username} TO CURRENT_USER", f"DROP OWNED BY {url.username}")
-    sql(f"DROP ROLE {url.username}")
+    with limited_user(make_url(database), "CREATEDB CREATEROLE") as owner:
+        yield owner
 
 
 @pytest.fixture

@@ -159,6 +159,33 @@ def mysql_user(url: URL, *grants: str) -> Iterator[URL]:
         run_on_server(url, f"DROP USER {account}")
 
 
+# All tables of a database, on PostgreSQL.
+OWN_TABLES = """
+DO $$ DECLARE t regclass; BEGIN
+  FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+  LOOP EXECUTE format('ALTER TABLE %s OWNER TO {}', t); END LOOP;
+END $$"""
+
+
+@contextmanager
+def limited_user(url: URL, attributes: str = "") -> Iterator[URL]:
+    """Create a user whose rights end with the database at ``url``, yield the URL with that user, and drop the user.
+
+    On PostgreSQL the user owns the database and its tables; ``attributes`` are more rights, such as CREATEDB.
+    """
+    if url.get_backend_name() == "mysql":
+        with mysql_user(url, f"ALL ON `{url.database}`.*") as limited:
+            yield limited
+        return
+    name = f"u{uuid4().hex[:12]}"
+    role = f"CREATE ROLE {name} LOGIN PASSWORD 'secret' {attributes}"
+    run_on_server(url, role, f"ALTER DATABASE {url.database} OWNER TO {name}", OWN_TABLES.format(name))
+    try:
+        yield url.set(username=name, password="secret")
+    finally:
+        run_on_server(url, f"REASSIGN OWNED BY {name} TO CURRENT_USER", f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
 @contextmanager
 def empty_database(backend: str, folder: Path) -> Iterator[str]:
     """Create a database, yield its URL, and drop it."""

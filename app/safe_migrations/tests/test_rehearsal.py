@@ -16,6 +16,8 @@ from ..adapters import adapter_of
 from ..adapters.base import SCRATCH
 from ..adapters.postgresql.dump import DROP_ALL
 from ..backups.files import name_of
+from ..database import Database
+from ..lock import locked
 from ..rehearsal.runner import Rehearsal, Report
 from .example.app.extensions import db, migrate
 from .support import (
@@ -23,6 +25,8 @@ from .support import (
     SERVERS,
     USER,
     Project,
+    empty_database,
+    limited_user,
     make_app,
     on_mysql,
     on_postgresql,
@@ -33,10 +37,8 @@ from .support import (
     state,
 )
 
-ID = "sa.Column('id', sa.Integer(), primary_key=True)"
-KIND = f"op.create_table('car', {ID}, sa.Column('kind', sa.Enum('a', 'b', name='kind')))"
-DROP_KIND = "op.drop_table('car')\nsa.Enum(name='kind').drop(op.get_bind())"
 ONE_WAY = '"""Why."""\nraise NotImplementedError(\'the old values are gone\')'
+ID = "sa.Column('id', sa.Integer(), primary_key=True)"
 
 
 def batch(table: str, *calls: str) -> str:
@@ -49,162 +51,123 @@ def table(name: str, *columns: str) -> tuple[str, str]:
     return f"op.create_table('{name}', {', '.join([ID, *columns])})", f"op.drop_table('{name}')"
 
 
-def alter(**options: str) -> str:
-    """Return the lines that alter user.username."""
-    given = {"existing_type": "sa.String(80)", "existing_nullable": "False", **options}
-    return batch("user", f"alter_column('username', {', '.join(f'{name}={value}' for name, value in given.items())})")
+def execute(*statements: str) -> str:
+    """Return the lines that run SQL statements."""
+    return "\n".join(f"op.execute({statement!r})" for statement in statements)
 
 
-GOOD = [
-    table("pet", "sa.Column('name', sa.String(80))"),
-    ("op.add_column('user', sa.Column('age', sa.Integer()))", "op.drop_column('user', 'age')"),
-    ("op.create_index('ix_age', 'user', ['age', 'email'])", "op.drop_index('ix_age', 'user')"),
-    (
-        "op.execute(sa.table('user', sa.column('age')).update().values(age=1))",
-        "op.execute(sa.table('user', sa.column('age')).update().values(age=None))",
+LONGER = batch("toy", "alter_column('note', type_=sa.String(120), existing_type=sa.String(80))")
+SHORTER = batch("toy", "alter_column('note', type_=sa.String(80), existing_type=sa.String(120))")
+CAR = table("car", "sa.Column('kind', sa.Enum('a', 'b', name='kind'))")
+GOOD = {
+    "table": table("pet", "sa.Column('name', sa.String(80))", "sa.Column('owner_id', sa.Integer())"),
+    "type": (LONGER, SHORTER),
+    "name": (
+        batch("toy", "alter_column('note', new_column_name='remark', existing_type=sa.String(120))"),
+        batch("toy", "alter_column('remark', new_column_name='note', existing_type=sa.String(120))"),
     ),
-    (alter(type_="sa.String(120)"), alter(type_="sa.String(80)", existing_type="sa.String(120)")),
-    (
-        alter(new_column_name="'login'", existing_type="sa.String(120)"),
-        batch(
-            "user",
-            "alter_column('login', new_column_name='username', existing_type=sa.String(120), existing_nullable=False)",
-        ),
+    "constraints": (
+        batch("pet", "create_unique_constraint('uq', ['name'])", "create_check_constraint('ck', 'owner_id > 0')"),
+        batch("pet", "drop_constraint('uq', type_='unique')", "drop_constraint('ck', type_='check')"),
     ),
-    (
-        batch("user", "create_unique_constraint('uq_ages', ['age', 'email'])"),
-        batch("user", "drop_constraint('uq_ages', type_='unique')"),
+    "foreign key": (  # as autogenerate writes it; MySQL's servers leave the index
+        batch("pet", "create_foreign_key('fk', 'user', ['owner_id'], ['id'])"),
+        batch("pet", "drop_constraint('fk', type_='foreignkey')"),
     ),
-    ("op.rename_table('pet', 'animal')", "op.rename_table('animal', 'pet')"),
-    table(
-        "bed",
-        "sa.Column('owner_id', sa.Integer(), nullable=False)",
-        "sa.ForeignKeyConstraint(['owner_id'], ['user.id'], name='fk_bed', ondelete='CASCADE')",
-    ),
-    ("op.execute('CREATE VIEW names AS SELECT name FROM animal')", "op.execute('DROP VIEW names')"),
-    (
-        "op.add_column('user', sa.Column('rank', sa.Integer(), server_default='1', nullable=False))",
-        batch("user", "drop_column('rank')"),
-    ),
-    ("op.execute('DELETE FROM animal WHERE id < 0')", ONE_WAY),
-    (KIND, DROP_KIND),
-    (
-        batch(
-            "animal",
-            "add_column(sa.Column('weight', sa.Float()))",
-            "create_check_constraint('ck_weight', 'weight > 0')",
-        ),
-        batch("animal", "drop_constraint('ck_weight', type_='check')", "drop_column('weight')"),
-    ),
-    (
-        "op.bulk_insert(sa.table('animal', sa.column('name', sa.String())), [{'name': 'Rex'}])",
-        "op.execute('DELETE FROM animal')",
-    ),
-    # Data is not lost by a rename with another change, nor if the downgrade brings it back.
-    (
+    "renamed with a new column": (
         "op.rename_table('toy', 'thing')\nop.add_column('thing', sa.Column('c', sa.Integer()))",
         "op.drop_column('thing', 'c')\nop.rename_table('thing', 'toy')",
     ),
-    (
-        "op.execute('CREATE TABLE aside AS SELECT * FROM thing WHERE id > 1')\n"
-        "op.execute('DELETE FROM thing WHERE id > 1')",
-        "op.execute('INSERT INTO thing SELECT * FROM aside')\nop.drop_table('aside')",
+    "column with values": (
+        "op.add_column('user', sa.Column('rank', sa.Integer(), server_default='1', nullable=False))",
+        batch("user", "drop_column('rank')"),
     ),
-    # As autogenerate writes it; MySQL's servers leave the index.
-    (
-        batch("pet2", "create_foreign_key('fk_p2', 'user', ['owner'], ['id'])"),
-        batch("pet2", "drop_constraint('fk_p2', type_='foreignkey')"),
+    "view": (execute("CREATE VIEW names AS SELECT name FROM pet"), execute("DROP VIEW names")),
+    "irreversible": (execute("DELETE FROM pet WHERE id < 0"), ONE_WAY),
+    "enum": (CAR[0], f"{CAR[1]}\nsa.Enum(name='kind').drop(op.get_bind())"),
+    "new rows": (execute("INSERT INTO pet (id, name) VALUES (1, 'Rex')"), execute("DELETE FROM pet")),
+    "rows brought back": (
+        execute("CREATE TABLE aside AS SELECT * FROM thing WHERE id > 1", "DELETE FROM thing WHERE id > 1"),
+        execute("INSERT INTO thing SELECT * FROM aside", "DROP TABLE aside"),
     ),
+}
+# What a downgrade that does nothing leaves, as each database's snapshots have to show it.
+FORGOTTEN = [
+    batch("toy", "create_check_constraint('ck', 'id > 0')"),
+    LONGER,
+    "op.create_index('ix', 'user', ['email', 'id'])",
+    table("pet")[0],
+    execute(
+        "UPDATE toy SET note = 'x' WHERE id = 1", "UPDATE toy SET number = -2 WHERE number = -1"
+    ),  # -1's hash is -2
+    execute("UPDATE loose SET b = 3 - b"),
 ]
-BEFORE_THE_KEY = table("pet2", "sa.Column('owner', sa.Integer())")
-GOOD.insert(-1, BEFORE_THE_KEY)
-
-# Up, down, and what it says: what each database's snapshots have to show, and what a test on one database shows.
-BAD_EVERYWHERE = {
-    "index forgotten": ("op.create_index('ix', 'user', ['email', 'id'])", "pass", "ix of .*user.* is new"),
-    "table forgotten": (table("pet")[0], "pass", "after its downgrade table pet is new"),
-    "type forgotten": (alter(type_="sa.String(120)"), "pass", r"120\).* instead of .*80\)"),
+FORGOTTEN_ON = {
+    "sqlite": [],
+    "mysql": [execute("CREATE TRIGGER t BEFORE INSERT ON toy FOR EACH ROW SET NEW.note = 1")],
+    "postgresql": [
+        CAR[0],
+        execute("CREATE SEQUENCE numbers", "SELECT setval('user_id_seq', 1)", "REVOKE SELECT ON toy FROM PUBLIC"),
+        execute("DROP POLICY p ON toy", "CREATE POLICY p ON toy"),
+    ],
+}
+VALUES = {
+    "toy.note has other values than before",
+    "toy.number has other values than before",
+    "loose has the same values as before, but in other rows",
+}
+LEFT = {
+    "sqlite": {
+        "CHECK (ID > 0) of toy is new",
+        "column note of toy is 'VARCHAR(120)' instead of 'VARCHAR(80)'",
+        "constraint CK_TOY_CK of toy is new",
+        "index ix of user is new",
+        "table pet is new",
+    },
+    "mysql": {
+        "column note of toy is '`note` varchar(120) DEFAULT NULL' instead of '`note` varchar(80) DEFAULT NULL'",
+        "constraint ck_toy_ck of toy is new",
+        "key ix of user is new",
+        "table pet is new",
+        "trigger t is new",
+    },
+    "postgresql": {
+        "column note of toy is 'character varying(120)' instead of 'character varying(80)'",
+        "constraint ck_toy_ck of toy is new",
+        'index ix of "user" is new',
+        "policy p of toy is '* t {-}' instead of '* f {-}'",
+        *(f"sequence {name} is new" for name in ("car_id_seq", "numbers", "pet_id_seq")),
+        "table car is new",
+        "table pet is new",
+        "table toy is 'r p {A=arwdDxt/A} A' instead of 'r p {A=arwdDxt/A,=r/A} A'",
+        "type kind is new",
+        'the counter of "user".id is at 1 instead of 3, so its numbers would be reused',
+    },
+}
+# Up, down, and what it says.
+BAD = {
+    "downgrade that crashes": (table("pet")[0], "op.drop_table('cat')", r"its downgrade fails: .*b1.py, line 13"),
+    "fails on the rows that are there": (
+        batch("toy", "create_unique_constraint('uq', ['number'])"),
+        batch("toy", "drop_constraint('uq', type_='unique')"),
+        "its upgrade fails: ",
+    ),
+    "table lost": ("op.drop_table('toy')", ONE_WAY, r"drops toy, which has 2 rows \(drop-table\)"),
+    "column lost": ("op.drop_column('toy', 'note')", ONE_WAY, r"drops toy.note, which has 1 value \(drop-column\)"),
+    "rows lost": (execute("DELETE FROM toy WHERE id = 1"), "pass", "deletes 1 of 2 rows of toy"),
+    "values lost": (execute("UPDATE toy SET note = NULL"), "pass", "deletes 1 of 1 value of toy.note"),
+    "values of a one-way revision": (
+        execute("UPDATE toy SET note = 'x' WHERE id = 1"),
+        ONE_WAY,
+        r"overwrites values of toy.note \(unbounded-data-change\)",
+    ),
+    "rows not taken back": (execute("INSERT INTO toy (id) VALUES (7)"), "pass", "toy has 3 rows instead of 2"),
     "column comes back as another one": (
         "op.drop_column('toy', 'note')",
         "op.add_column('toy', sa.Column('note', sa.String(9)))",
-        "column note of toy is ",
-    ),
-    "column lost": ("op.drop_column('toy', 'note')", ONE_WAY, r"drops toy.note, which has 1 value \(drop-column\)"),
-    "values not brought back": (
-        "op.execute(\"UPDATE toy SET note = 'x' WHERE id = 1\")",
-        "pass",
-        "after its downgrade toy.note has other values than before",
-    ),
-    "check left behind": (batch("toy", "create_check_constraint('ck', 'id > 0')"), "pass", "ck of toy is new"),
-    "values in other rows": (
-        "op.execute('UPDATE loose SET b = 3 - b')",
-        "pass",
-        "loose has the same values as before, but in other rows",
-    ),
-    "numbers with the same hash": (
-        "op.execute('UPDATE toy SET number = -2 WHERE number = -1')",
-        "pass",
-        "toy.number has other values",
+        "column note of toy is 'VARCHAR.9.' instead of",
     ),
 }
-BAD_ON = {
-    "sqlite": {
-        "downgrade that crashes": (table("pet")[0], "op.drop_table('cat')", r"its downgrade fails: .*b1.py, line 13"),
-        "rows lost": ("op.execute('DELETE FROM toy WHERE id = 1')", "pass", "deletes 1 of 2 rows of toy"),
-        "table lost": ("op.drop_table('toy')", ONE_WAY, r"drops toy, which has 2 rows \(drop-table\)"),
-        "values lost": ("op.execute('UPDATE toy SET note = NULL')", "pass", "deletes 1 of 1 value of toy.note"),
-        "rows not taken back": (
-            "op.execute('INSERT INTO toy (id) VALUES (7)')",
-            "pass",
-            "after its downgrade toy has 3 rows instead of 2",
-        ),
-        "fails on the rows that are there": (
-            batch("toy", "create_unique_constraint('uq', ['number'])"),
-            batch("toy", "drop_constraint('uq', type_='unique')"),
-            "its upgrade fails: ",
-        ),
-        "values of a one-way revision": (
-            "op.execute(\"UPDATE toy SET note = 'x' WHERE id = 1\")",
-            ONE_WAY,
-            r"overwrites values of toy.note \(unbounded-data-change\)",
-        ),
-        "collation lost": (
-            batch("toy", "add_column(sa.Column('c', sa.String(9, collation='NOCASE')))"),
-            batch("toy", "drop_column('c')") + "\nop.add_column('toy', sa.Column('c', sa.String(9)))",
-            "column c of toy is new",
-        ),
-    },
-    "mysql": {
-        "index of a foreign key": (
-            "op.create_table('pet', sa.Column('owner_id', sa.Integer()))\n"
-            "op.create_index('ix', 'pet', ['owner_id'])\n"
-            "op.create_foreign_key('fk', 'pet', 'user', ['owner_id'], ['id'])",
-            "op.drop_index('ix', 'pet')\nop.drop_table('pet')",
-            "its downgrade fails: .*1553",
-        ),
-        "trigger left behind": (
-            "op.execute('CREATE TRIGGER t BEFORE INSERT ON toy FOR EACH ROW SET NEW.note = 1')",
-            "pass",
-            "trigger t is new",
-        ),
-    },
-    "postgresql": {
-        "enum left behind": (KIND, "op.drop_table('car')", "after its downgrade type kind is new"),
-        "sequence left behind": ("op.execute('CREATE SEQUENCE numbers')", "pass", "sequence numbers is new"),
-        "sequence set back": (
-            "op.execute(\"SELECT setval('user_id_seq', 1)\")",
-            "pass",
-            'after its downgrade the counter of "user".id is at 1 instead of 3, so its numbers would be reused',
-        ),
-        "grant that is gone": ("op.execute('REVOKE SELECT ON toy FROM PUBLIC')", "pass", "table toy is "),
-        "policy for all": (
-            "op.execute('DROP POLICY p ON toy')",
-            "op.execute('CREATE POLICY p ON toy')",
-            "policy p of toy is ",
-        ),
-    },
-}
-BAD = {(backend, name): case for backend in BAD_ON for name, case in (BAD_EVERYWHERE | BAD_ON[backend]).items()}
 
 TOY = """
 
@@ -218,6 +181,13 @@ class Toy(db.Model):
     note: Mapped[str | None] = mapped_column(String(80))
     number: Mapped[int | None]
 """
+ROWS = [
+    "CREATE TABLE toy (id INTEGER NOT NULL PRIMARY KEY, note VARCHAR(80), number INTEGER)",
+    "INSERT INTO toy VALUES (1, 'red', -1), (2, NULL, -1)",
+    "CREATE TABLE loose (a INTEGER, b INTEGER)",
+    "INSERT INTO loose VALUES (1, 1), (2, 2)",
+]
+Rehearsed = Callable[[], list[Report]]
 
 
 @pytest.fixture
@@ -228,21 +198,17 @@ def engine(project: Project, database: str, app_on: Callable[[str], Flask]) -> I
     with app_on(database).app_context():
         upgrade()
     engine = create_engine(database)
+    policy = ["GRANT SELECT ON toy TO PUBLIC", "CREATE POLICY p ON toy AS RESTRICTIVE"]
     with engine.begin() as connection:
         connection.execute(USER.insert(), [{"username": f"u{n}", "email": f"u{n}@example.com"} for n in range(3)])
-        connection.execute(text("CREATE TABLE toy (id INTEGER NOT NULL PRIMARY KEY, note VARCHAR(80), number INTEGER)"))
-        connection.execute(text("INSERT INTO toy VALUES (1, 'red', -1), (2, NULL, -1)"))
-        connection.execute(text("CREATE TABLE loose (a INTEGER, b INTEGER)"))
-        connection.execute(text("INSERT INTO loose VALUES (1, 1), (2, 2)"))
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("GRANT SELECT ON toy TO PUBLIC"))
-            connection.execute(text("CREATE POLICY p ON toy AS RESTRICTIVE"))
+        for statement in ROWS + (policy if engine.dialect.name == "postgresql" else []):
+            connection.execute(text(statement))
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def rehearsed(project: Project, app_on: Callable[[str], Flask]) -> Callable[[], list[Report]]:
+def rehearsed(project: Project, app_on: Callable[[str], Flask]) -> Rehearsed:
     """Return a function that rehearses on the database itself, in this process."""
 
     def run() -> list[Report]:
@@ -254,23 +220,37 @@ def rehearsed(project: Project, app_on: Callable[[str], Flask]) -> Callable[[], 
     return run
 
 
-@pytest.mark.parametrize(
-    ("backend", "up", "down", "says"),
-    [pytest.param(backend, *case, id=f"{backend}-{name}") for (backend, name), case in BAD.items()],
-    indirect=["backend"],
-)
-def test_no(
-    project: Project, engine: Engine, rehearsed: Callable[[], list[Report]], up: str, down: str, says: str
-) -> None:
+@on_sqlite
+@pytest.mark.parametrize(("up", "down", "says"), BAD.values(), ids=BAD)
+def test_no(project: Project, engine: Engine, rehearsed: Rehearsed, up: str, down: str, says: str) -> None:
     """The report names what would go wrong, now or at the next downgrade."""
     project.write(*revision("b1", FIRST, up, down))
     (report,) = rehearsed()
     assert "no" == report.verdict
-    assert re.search(says, "\n".join(report.faults), re.IGNORECASE)
+    assert re.search(says, "\n".join(report.faults))
+
+
+def test_downgrade_that_does_nothing(project: Project, engine: Engine, rehearsed: Rehearsed, backend: str) -> None:
+    """The report names all that remains of an upgrade: objects, their definitions, rights, values, rows, counters."""
+    project.write(*revision("b1", FIRST, "\n".join(FORGOTTEN + FORGOTTEN_ON[backend])))
+    (report,) = rehearsed()
+    left = re.findall(r"^after its downgrade (.+?)(?: \(missing-downgrade\)\.)?$", "\n".join(report.faults), re.M)
+    user = engine.url.username or "nobody"
+    assert LEFT[backend] | VALUES == {line.replace(user, "A") if "arwd" in line else line for line in left}
+
+
+@on_mysql
+def test_index_of_a_foreign_key(project: Project, engine: Engine, rehearsed: Rehearsed) -> None:
+    """A downgrade fails that drops the index of a foreign key before the key."""
+    up = "op.create_index('ix', 'toy', ['number'])\nop.create_foreign_key('fk', 'toy', 'user', ['number'], ['id'])"
+    run_on_server(engine.url, "UPDATE toy SET number = NULL")
+    project.write(*revision("b1", FIRST, up, "op.drop_index('ix', 'toy')"))
+    (report,) = rehearsed()
+    assert re.search("its downgrade fails: .*1553", report.faults[0])
 
 
 @on_sqlite
-def test_no_downgrade_at_all(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
+def test_no_downgrade_at_all(project: Project, engine: Engine, rehearsed: Rehearsed) -> None:
     """A script without downgrade() is irreversible, and the scripts after it are rehearsed."""
     name, text_of = revision("b1", FIRST, table("pet")[0])
     project.write(name, text_of.partition("def downgrade")[0])
@@ -283,7 +263,7 @@ def test_lost_on_stock(project: Project, engine: Engine) -> None:
     """The damage: on stock such a revision runs, and its downgrade does not bring the rows back."""
     project.make_stock()
     before = state(engine)
-    project.write(*revision("b1", FIRST, *BAD["sqlite", "rows lost"][:2]))
+    project.write(*revision("b1", FIRST, *BAD["rows lost"][:2]))
     project.ok("upgrade")
     project.ok("downgrade")
     assert before[-1]["toy"] != state(engine)[-1]["toy"]
@@ -293,41 +273,33 @@ def test_lost_on_stock(project: Project, engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [
-        (
-            "moved to tag",
-            "ok, its upgrade drops toy.note, which has 1 value (drop-column: moved to tag),"
-            " irreversible: the old values are gone",
-        ),
+        ("moved to tag", "ok, its upgrade drops toy.note, which has 1 value (drop-column: moved to tag), irre"),
         (" ", "no"),
     ],
 )
-def test_acknowledged(
-    project: Project, engine: Engine, rehearsed: Callable[[], list[Report]], reason: str, expected: str
-) -> None:
+def test_acknowledged(project: Project, engine: Engine, rehearsed: Rehearsed, reason: str, expected: str) -> None:
     """A loss that the script acknowledges is a note, not a fault; a blank reason acknowledges nothing."""
-    up, down, _ = BAD["sqlite", "column lost"]
+    up, down, _ = BAD["column lost"]
     project.write(*revision("b1", FIRST, up, down, f'safety_assured = {{"drop-column": "{reason}"}}'))
-    assert [expected] == [report.verdict for report in rehearsed()]
+    (report,) = rehearsed()
+    assert report.verdict.startswith(expected)
 
 
 @on_postgresql
-def test_validated_constraint(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
+def test_validated_constraint(project: Project, engine: Engine, rehearsed: Rehearsed) -> None:
     """A downgrade need not make a validated constraint unvalidated: nothing can."""
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE toy ADD CONSTRAINT c CHECK (id > 0) NOT VALID"))
-    project.write(*revision("a1", FIRST, "op.execute('ALTER TABLE toy VALIDATE CONSTRAINT c')", "pass"))
+    run_on_server(engine.url, "ALTER TABLE toy ADD CONSTRAINT c CHECK (id > 0) NOT VALID")
+    project.write(*revision("a1", FIRST, execute("ALTER TABLE toy VALIDATE CONSTRAINT c"), "pass"))
     assert [[]] == [report.faults for report in rehearsed()]
 
 
 @on_postgresql
-def test_dropped_counter(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
+def test_dropped_counter(project: Project, engine: Engine, rehearsed: Rehearsed) -> None:
     """The counter of a dropped table is lost with it: that is not a fault if the loss of the rows is acknowledged."""
-    make = "op.create_table('car', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('n', sa.Integer()))"
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE car (id SERIAL NOT NULL, n INTEGER, CONSTRAINT pk_car PRIMARY KEY (id))"))
-        connection.execute(text("INSERT INTO car (n) VALUES (1), (2)"))
+    create = "CREATE TABLE car (id SERIAL NOT NULL, n INTEGER, CONSTRAINT pk_car PRIMARY KEY (id))"
+    run_on_server(engine.url, create, "INSERT INTO car (n) VALUES (1), (2)")
     more = 'safety_assured = {"drop-table": "nobody has a car"}'
-    project.write(*revision("a1", FIRST, "op.drop_table('car')", make, more=more))
+    project.write(*revision("a1", FIRST, execute("DROP TABLE car"), execute(create), more=more))
     assert [[]] == [report.faults for report in rehearsed()]
 
 
@@ -349,20 +321,19 @@ def leftovers(engine: Engine, backend: str, project: Project) -> list[str]:
 def test_yes(project: Project, engine: Engine, backend: str) -> None:
     """Good revisions pass, with a line for each; the real database is unchanged, and the copy is gone."""
     names = [FIRST, *(f"g{number:02}" for number in range(len(GOOD)))]
-    for name, parent, (up, down) in zip(names[1:], names, GOOD, strict=False):
+    for name, parent, (up, down) in zip(names[1:], names, GOOD.values(), strict=False):
         project.write(*revision(name, parent, up, down))
     project.write(*revision("last", names[-1], "raise RuntimeError('not rehearsed')"))
     before = state(engine)
-    done = project.db("rehearse", names[-1])
-    assert (0, len(GOOD)) == (done.returncode, len(re.findall(r" ok\b", done.stdout))), done.stdout + done.stderr
-    assert [f"{name} " for name in names[1:]] == re.findall(r"^g\d\d ", done.stdout, re.MULTILINE)
-    assert "irreversible: the old values are gone" in done.stdout
+    said = project.ok("rehearse", names[-1])
+    assert names[1:] == re.findall(r"^(g\d\d) .* ok\b", said, re.MULTILINE), said
+    assert "irreversible: the old values are gone" in said
     assert before == state(engine)
     assert [] == leftovers(engine, backend, project)
     assert [] == list((project.path / "instance").glob("backups/*"))
 
 
-def test_columns_in_another_order(project: Project, engine: Engine, rehearsed: Callable[[], list[Report]]) -> None:
+def test_columns_in_another_order(project: Project, engine: Engine, rehearsed: Rehearsed) -> None:
     """A table without a key has the same rows if a column comes back in another place."""
     with engine.begin() as connection:
         connection.execute(text("UPDATE loose SET b = 7 - a"))
@@ -375,7 +346,7 @@ def test_columns_in_another_order(project: Project, engine: Engine, rehearsed: C
 
 def test_schema_only(project: Project, engine: Engine, backend: str) -> None:
     """Without rows the schema alone is rehearsed; a difference at head between models and database is a fault."""
-    project.write(*revision("b1", FIRST, *BAD["sqlite", "fails on the rows that are there"][:2]))
+    project.write(*revision("b1", FIRST, *BAD["fails on the rows that are there"][:2]))
     assert 1 == project.db("rehearse").returncode
     done = project.db("rehearse", "--schema-only")
     assert " 0 -> 0  ok\n" in done.stdout, done.stdout + done.stderr
@@ -406,7 +377,6 @@ SESSION = "from app.extensions import db\ndb.session.execute(sa.text('DELETE FRO
     ("backend", "body", "says"),
     [
         ("sqlite", OWN_ENGINE, "the script connects to another database"),
-        ("mysql", SESSION, "deletes 2 of 2 rows of toy"),
         ("postgresql", SESSION, "deletes 2 of 2 rows of toy"),
     ],
     indirect=["backend"],
@@ -463,61 +433,28 @@ def test_interrupted(project: Project, engine: Engine, backend: str, number: int
     assert before == state(engine)
 
 
-RIGHTS = {
-    "mysql": [
-        "CREATE USER {user} IDENTIFIED BY 'secret'",
-        "CREATE USER {other_user} IDENTIFIED BY 'secret'",
-        "GRANT ALL ON {own}.* TO {user}",
-        "CREATE DATABASE {other}",
-        "GRANT ALL ON {other}.* TO {other_user}",
-    ],
-    "postgresql": [
-        "CREATE ROLE {user} LOGIN PASSWORD 'secret'",
-        "CREATE ROLE {other_user} LOGIN PASSWORD 'secret'",
-        "CREATE DATABASE {other} OWNER {other_user}",
-        "ALTER DATABASE {own} OWNER TO {user}",
-        *(f'ALTER TABLE "{name}" OWNER TO {{user}}' for name in ("user", "toy", "loose", "alembic_version")),
-    ],
-}
-NO_RIGHTS = {
-    "mysql": ["DROP DATABASE {other}", "DROP USER {user}", "DROP USER {other_user}"],
-    "postgresql": [
-        "DROP DATABASE {other} WITH (FORCE)",
-        "REASSIGN OWNED BY {user} TO CURRENT_USER",
-        "DROP ROLE {user}",
-        "DROP ROLE {other_user}",
-    ],
-}
-
-
 @on_servers
 def test_rights(project: Project, engine: Engine, backend: str) -> None:
     """A user who may not create databases is told what an administrator has to create, once, and may name that."""
-    own, number = engine.url, os.getpid()
-    other = own.set(database=f"{own.database}_other", username=f"r{number}", password="secret")
-    names = {"own": own.database, "user": f"u{number}", "other": other.database, "other_user": other.username}
-    run_on_server(own, *(statement.format(**names) for statement in RIGHTS[backend]))
-    try:
-        project.write(*revision("b1", FIRST, "pass"))
-        project.environ["DATABASE_URL"] = own.set(username=names["user"], password="secret").render_as_string(False)
-        done = project.db("rehearse")
+    project.write(*revision("b1", FIRST, "pass"))
+    with (
+        empty_database(backend, project.path) as other,
+        limited_user(engine.url) as user,
+        limited_user(make_url(other)) as named,
+    ):
+        project.environ["DATABASE_URL"] = user.render_as_string(hide_password=False)
         right = "GRANT ALL ON rehearsal.*" if backend == "mysql" else "CREATE DATABASE rehearsal OWNER rehearsal;"
-        assert (1, True, True) == (done.returncode, right in done.stderr, "Fix: " in done.stderr), done.stderr
-        assert "secret" not in done.stderr
+        said = project.fails("rehearse")
+        assert (True, True, False) == (right in said, "Fix: " in said, "secret" in said), said
         assert "Nothing to rehearse" in project.ok("rehearse", FIRST)
-        named = other.set(drivername=backend, query={})
-        project.environ["MIGRATION_REHEARSAL_URL"] = named.render_as_string(hide_password=False)
+        url = named.set(drivername=backend, query={}).render_as_string(hide_password=False)
+        project.environ["MIGRATION_REHEARSAL_URL"] = url
         assert "b1 " in project.ok("rehearse")
-        run_on_server(other, "CREATE TABLE mine (id INTEGER)")
-        done = project.db("rehearse")
-        assert (1, True) == (done.returncode, "which is not empty" in done.stderr), done.stderr
-        run_on_server(other, f"CREATE TABLE {SCRATCH} (id INTEGER)")  # as a killed rehearsal leaves it
+        run_on_server(named, "CREATE TABLE mine (id INTEGER)")
+        assert "which is not empty" in project.fails("rehearse")
+        run_on_server(named, f"CREATE TABLE {SCRATCH} (id INTEGER)")  # as a killed rehearsal leaves it
         assert "in which a killed rehearsal had left its copy" in project.ok("rehearse")
-        administrator = own.set(database=other.database).render_as_string(hide_password=False)
-        done = project.db("rehearse", MIGRATION_REHEARSAL_URL=administrator)
-        assert (1, True) == (done.returncode, "has rights outside of " in done.stderr), done.stderr
-    finally:
-        run_on_server(own, *(statement.format(**names) for statement in NO_RIGHTS[backend]))
+        assert "has rights outside of " in project.fails("rehearse", MIGRATION_REHEARSAL_URL=other)
 
 
 def test_another_server(project: Project, engine: Engine, backend: str, tmp_path: Path) -> None:
@@ -563,11 +500,14 @@ def test_cleared_session(project: Project, engine: Engine) -> None:
 @on_sqlite
 def test_two_at_once(project: Project, engine: Engine) -> None:
     """A second rehearsal of the same database waits for the first one."""
-    project.write(*revision("b1", FIRST, "import time; time.sleep(1)"))
-    with project.start("flask", "db", "rehearse") as first, project.start("flask", "db", "rehearse") as second:
-        said = [process.communicate() for process in (first, second)]
-    assert [0, 0] == [first.returncode, second.returncode], said
-    assert any("Waiting for another command" in errors for _, errors in said)
+    project.write(*revision("b1", FIRST, "pass"))
+    with (
+        make_app(project.environ["DATABASE_URL"]).app_context(),
+        engine.connect() as connection,
+        locked(Database(connection), 0, "rehearsal"),
+    ):
+        assert "another command holds the lock" in project.fails("-x", "lock_wait=0", "rehearse")
+    project.ok("rehearse")
 
 
 @pytest.mark.parametrize(("reason", "status"), [("", 1), ("why it is safe", 1), ("the old names are of no use", 0)])
