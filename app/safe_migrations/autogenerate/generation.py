@@ -70,7 +70,8 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     scripts = scripts_of(script, steps)
     if following:
         log.info(
-            "Writing %s, so that none blocks PostgreSQL. For plain ones, add -x online=off",
+            "Writing %s, so that none blocks PostgreSQL. For a plain one, set MIGRATION_ONLINE=off: here, and wherever"
+            " `flask db upgrade` runs, which stops at it otherwise",
             counted(len(scripts), "revision"),
         )
     for each in scripts:
