@@ -46,10 +46,11 @@ def acknowledge(code: str, reason: str) -> None:
         g.safety_assured.setdefault(code, []).append(reason)
 
 
-def ask_why(code: str) -> None:
-    """Ask on the terminal why the change just confirmed is safe, and add the answer as a reason for ``code``.
+def ask_why(code: str, change: str = "") -> None:
+    """Ask on the terminal why a change is safe, and add the answer as a reason for ``code``.
 
-    Do not ask without a terminal, or if `-x safe=...` gives a reason.
+    ``change`` is a sentence about the change; it is empty if the user has just confirmed it. Do not ask without
+    a terminal, or if `-x safe=...` gives a reason.
     """
     if not has_terminal() or code in given_pairs("safe"):
         return
@@ -59,7 +60,7 @@ def ask_why(code: str) -> None:
             raise click.UsageError(f"{placeholder_error(reason)}.")
         return reason.strip()
 
-    question = "Why is it safe? (Enter to decide later)"
+    question = f"{change} Why is it safe? (Enter to decide later)".strip()
     acknowledge(code, click.prompt(question, default="", value_proc=read, show_default=False, err=True))
 
 

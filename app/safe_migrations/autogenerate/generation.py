@@ -46,6 +46,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     _drop_in_order(upgrade)
     inspector = RenamedInspector(context.connection, renames)
     _keep_unknown_tables(upgrade)
+    _ask_about_columns(upgrade)
     drop_checks_first(upgrade, inspector)
     drop_as_constraints(upgrade, inspector)
     rename_indexes(upgrade)
@@ -160,6 +161,14 @@ def _keep_unknown_tables(upgrade: ops.UpgradeOps) -> None:
         log.info(
             'Keeping table %s, which no model defines. To drop it: flask db -x drop=%s migrate -m "..."', name, name
         )
+
+
+def _ask_about_columns(upgrade: ops.UpgradeOps) -> None:
+    """Ask on the terminal why it is safe to drop the columns that ``upgrade`` drops, if there are any."""
+    changes = [op for each in table_changes(upgrade) for op in each.ops]
+    dropped = [op for op in changes if isinstance(op, ops.DropColumnOp)]
+    if names := ", ".join(full_name(op.schema, op.table_name, op.column_name) for op in dropped):
+        ask_why("drop-column", f"The models no longer have {names}, so the script drops all values there.")
 
 
 def _table(op: ops.MigrateOperation) -> str:

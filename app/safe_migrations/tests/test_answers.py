@@ -77,10 +77,10 @@ def test_values_of_another_type(toys: Models) -> None:
     """Nothing is asked about a text that goes and an integer, a date or a UUID that comes, unless it may be a UUID."""
     for added in ("title: Mapped[int | None]", "title: Mapped[UUID | None]", "title: Mapped[date | None]"):
         toys.models(TOY.replace("name: Mapped[str] = mapped_column(String(80))", added))
-        assert [] == renames(toys.asked("", "migrate").stderr)
+        assert [] == renames(toys.asked("\n", "migrate").stderr)
         toys.scripts()[-1].unlink()
     toys.models(TOY.replace("code: Mapped[str] = mapped_column(String(36))", "key: Mapped[UUID | None]"))
-    assert [("toy.code", "toy.key")] == renames(toys.asked("", "migrate").stderr)
+    assert [("toy.code", "toy.key")] == renames(toys.asked("\n", "migrate").stderr)
 
 
 @pytest.fixture
@@ -190,7 +190,8 @@ def test_no_silences_possible_rename(toys: Models) -> None:
     """No to a rename acknowledges that the two only look like one; that the column is dropped still has to be said."""
     toys.execute(BALL)
     toys.models(RENAMED.replace("title: Mapped[str]", "title: Mapped[str | None]"))
-    toys.asked("n\nn\n", "migrate")
+    stderr = toys.asked("n\n\n", "migrate").stderr
+    assert "The models no longer have toy.name, so the script drops all values there. Why is it safe? (" in stderr
     assert 'safety_assured = {"possible-rename": "not a rename"}' == assured(toys)
     stderr = toys.db("upgrade", MIGRATION_REVIEW="enforce").stderr
     assert "(drop-column)" in stderr

@@ -212,8 +212,8 @@ def test_questions(pets: Models) -> None:
     ("typed", "options", "asked", "drops"),
     [
         pytest.param("", ["-x", "rename=pet.nick:nickname"], [], [False], id="answered with -x"),
-        pytest.param("n\n", [], [ASKED], [True], id="no"),
-        pytest.param("\n", [], [ASKED], [True], id="Enter"),
+        pytest.param("n\n\n", [], [ASKED], [True], id="no"),
+        pytest.param("\n\n", [], [ASKED], [True], id="Enter"),
         pytest.param("", [], [ASKED], [], id="Ctrl-D"),
     ],
 )
