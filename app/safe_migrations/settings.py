@@ -1,8 +1,9 @@
 """The settings of one command: from `-x name=value`, else from the app's config, else from the environment."""
 
+import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from .adapters import product_and_version
 from .database import app_engine
 from .errors import MigrationError
+from .plan import changes_revisions
 from .retry import RetryPolicy
 
 BACKUP = ("always", "risky", "never")
@@ -38,12 +40,12 @@ DEFAULTS: dict[str, Any] = {
     "online": "on",
     "targets": "",
 }
-# `-x` also takes the answers to the questions of `flask db migrate`.
+# For `flask db migrate`, `-x` also takes the answers to its questions.
 ANSWERS = ("rename", "default", "drop", "safe")
 
 
 class UnknownSettingError(MigrationError):
-    """The error for `-x NAME=VALUE` if neither this package nor a script reads NAME."""
+    """The error for `-x NAME=VALUE` if neither the command nor a script reads NAME."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,18 @@ class Settings:
 
 def settings() -> Settings:
     """Return the settings of the current command. Call this while env.py runs. Raise MigrationError if one is wrong."""
-    return read(context.get_x_argument(as_dictionary=True), Path(context.script.dir))
+    given = context.get_x_argument(as_dictionary=True)
+    return read(given, Path(context.script.dir), answers=not changes_revisions())
 
 
-def read(given: Mapping[str, Any], directory: Path) -> Settings:
+def read(given: Mapping[str, Any], directory: Path, *, answers: bool = True) -> Settings:
     """Return the settings: from ``given`` (the values of -x), else the app's config, else the environment.
 
-    Raise MigrationError for a wrong value, and UnknownSettingError for a name in ``given`` that neither this package
-    nor a script in ``directory`` reads.
+    Raise MigrationError for a wrong value, and UnknownSettingError for a name in ``given`` that neither the command nor
+    a script in ``directory`` reads. The answers to questions of `flask db migrate` are such names, too, if ``answers``
+    is False.
     """
-    _require_known(given, directory)
+    _require_known(given, directory, answers)
     _require_no_typo(os.environ)
     values = {**DEFAULTS, **_set_in(os.environ), **_set_in(current_app.config), **given}
     backup_dir = str(values["backup_dir"] or "").strip()
@@ -101,13 +105,13 @@ def _set_in(source: Mapping[str, Any]) -> dict[str, Any]:
     return {name: source[_key(name)] for name in DEFAULTS if source.get(_key(name)) is not None}
 
 
-def _require_known(names: Iterable[str], directory: Path) -> None:
-    """Raise UnknownSettingError for a name after -x that neither this package nor a script in ``directory`` reads.
+def _require_known(given: Mapping[str, Any], directory: Path, answers: bool) -> None:
+    """Raise UnknownSettingError for a name after -x that neither the command nor a script in ``directory`` reads.
 
     A script or an env.py that contains the name in quotes counts as reading it, by `context.get_x_argument()`.
     """
-    for name in names:
-        if name in DEFAULTS or name in ANSWERS:
+    for name, value in given.items():
+        if name in DEFAULTS or (answers and name in ANSWERS):
             continue
         if not name:
             raise UnknownSettingError(
@@ -118,12 +122,27 @@ def _require_known(names: Iterable[str], directory: Path) -> None:
         quoted = (f'"{name}"', f"'{name}'")
         if any(each in script.read_text(encoding="utf-8") for script in directory.rglob("*.py") for each in quoted):
             continue
-        known = [*DEFAULTS, *ANSWERS]
+        if name in ANSWERS:
+            raise _misplaced(name, str(value))
+        known = [*DEFAULTS, *(ANSWERS if answers else ())]
         close = get_close_matches(name, known, 1)
         raise UnknownSettingError(
             f"Unknown setting -x {name}.{f' Did you mean {close[0]}?' if close else ''}",
             f"use one of {', '.join(known)}, or a name that env.py or a script reads.",
         )
+
+
+def _misplaced(name: str, value: str) -> UnknownSettingError:
+    what = f"-x {name}=... is an answer for `flask db migrate`; no other command reads it."
+    if name != "safe":
+        line = f'flask db -x {shlex.quote(f"{name}={value}")} migrate -m "..."'
+        return UnknownSettingError(what, "leave it out, or pass it to `migrate`:", line)
+    code, _, reason = value.partition(":")
+    return UnknownSettingError(
+        what,
+        "to acknowledge a finding in a script that exists, write the reason at its top, below down_revision:",
+        f"safety_assured = {{{json.dumps(code)}: {json.dumps(reason, ensure_ascii=False)}}}",
+    )
 
 
 def _require_no_typo(environ: Mapping[str, str]) -> None:

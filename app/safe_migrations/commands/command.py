@@ -126,12 +126,13 @@ def _require_env(directory: Path) -> None:
 
 
 def _require_settings(ctx: click.Context, directory: Path) -> None:
-    """Raise MigrationError for a wrong setting, and UsageError for an unknown name after -x."""
+    """Raise MigrationError for a wrong setting, and UsageError for a name after -x that this command does not read."""
     from ..settings import UnknownSettingError, read
 
     typed = [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]
     try:
-        read(dict(each.partition("=")[::2] for each in typed), directory)
+        generates = ctx.command.name in ("migrate", "revision") and ctx.params.get("autogenerate", True)
+        read(dict(each.partition("=")[::2] for each in typed), directory, answers=generates)
     except UnknownSettingError as error:
         raise click.UsageError(str(error), ctx) from error
 

@@ -111,6 +111,27 @@ def test_misspelled_variable(project: Project, name: str, value: str, line: str)
     assert expected == project.db("upgrade").stderr
 
 
+@pytest.mark.parametrize(
+    ("answer", "fix"),
+    [
+        (
+            "safe=drop-column:unused",
+            "to acknowledge a finding in a script that exists, write the reason at its top, below down_revision:\n"
+            '    safety_assured = {"drop-column": "unused"}\n',
+        ),
+        ("drop=pet", 'leave it out, or pass it to `migrate`:\n    flask db -x drop=pet migrate -m "..."\n'),
+    ],
+)
+def test_answer_in_the_wrong_place(project: Project, answer: str, fix: str) -> None:
+    """An answer for `flask db migrate` stops any other command, which would ignore it."""
+    expected = (
+        f"Error: -x {answer.partition('=')[0]}=... is an answer for `flask db migrate`; no other command reads it."
+    )
+    for command in ("upgrade", "review", "revision"):
+        done = project.db("-x", answer, command)
+        assert (2, True) == (done.returncode, done.stderr.endswith(f"{expected}\nFix: {fix}")), done.stderr
+
+
 def test_name_of_its_own(project: Project) -> None:
     """A name that a script or env.py reads by Alembic's get_x_argument() is accepted."""
     body = "from alembic import context\nassert 'a' == context.get_x_argument(as_dictionary=True)['tenant']"
@@ -123,6 +144,7 @@ def test_name_of_its_own(project: Project) -> None:
     [
         ({"MIGRATION_BACKUP": "maybe"}, {}, "MIGRATION_BACKUP (or -x backup=...) is 'maybe'"),
         ({}, {"x_arg": "revew=off"}, "Unknown setting -x revew. Did you mean review?"),
+        ({}, {"x_arg": "drop=pet"}, "-x drop=... is an answer for `flask db migrate`"),
     ],
 )
 def test_from_python(
