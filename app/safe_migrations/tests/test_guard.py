@@ -1,10 +1,8 @@
-"""What env.py does around a run: rows of children kept on SQLite, lines on stderr, the app's logging left alone."""
+"""What env.py does around a run: foreign keys on SQLite, lines on stderr, the app's logging left alone."""
 
 import logging
 import re
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import flask_migrate
@@ -15,34 +13,6 @@ from sqlalchemy import Engine, make_url, text
 from .. import console
 from .example.app.extensions import db
 from .support import FIRST, Project, Sql, empty_database, on_mysql, on_sqlite, revision
-
-FAMILY = (
-    "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True),\n"
-    "    sa.Column('owner_id', sa.Integer(), sa.ForeignKey('user.id', ondelete='CASCADE')))\n"
-    "op.execute(\"INSERT INTO user VALUES (1, 'alice', 'alice@example.com')\")\n"
-    "op.execute('INSERT INTO pet VALUES (1, 1)')"
-)
-REBUILD = "with op.batch_alter_table('user') as batch:\n    batch.alter_column('username', type_=sa.String(100))"
-
-
-def pets_after_rebuild(project: Project) -> int:
-    """Return how many rows of the child are left after a batch rebuild of the parent."""
-    project.write(*revision("a1", FIRST, FAMILY))
-    project.write(*revision("b1", "a1", REBUILD))
-    project.ok("upgrade")
-    with closing(sqlite3.connect(project.path / "instance" / "app.db")) as connection:
-        return len(connection.execute("SELECT * FROM pet").fetchall())
-
-
-def test_rebuild_keeps_the_rows_of_children(project: Project) -> None:
-    """A type change on SQLite rebuilds the parent's table; ON DELETE CASCADE does not run in the rebuild."""
-    assert 1 == pets_after_rebuild(project)
-
-
-def test_rebuild_on_stock(project: Project) -> None:
-    """The damage: with foreign keys enforced, stock deletes the child's rows and exits 0."""
-    project.make_stock()
-    assert 0 == pets_after_rebuild(project)
 
 
 @on_sqlite
@@ -77,25 +47,13 @@ def test_logging_of_the_app_is_left_alone(
     assert "Running" not in capfd.readouterr().err
 
 
-def test_logging_on_stock(project: Project) -> None:
-    """The damage: stock's env.py disables every logger that the app has made before."""
-    project.make_stock()
-    code = (
-        "import logging, flask_migrate; from wsgi import app; mine = logging.getLogger('mine')\n"
-        "with app.app_context(): flask_migrate.upgrade()\n"
-        "print('disabled:', mine.disabled)"
-    )
-    project.write("start.py", code)
-    assert "disabled: True" in project.run("start").stdout
-
-
 def test_verified(project: Project) -> None:
     """A script that meddles with alembic_version behind Alembic's back does not look like success."""
     meddle = 'op.execute("CREATE TRIGGER t AFTER UPDATE ON alembic_version BEGIN DELETE FROM alembic_version; END")'
     project.write(*revision("a1", FIRST, meddle))
-    done = project.db("upgrade")
-    assert (1, True) == (done.returncode, "the database should be at a1, but it is at base." in done.stderr)
-    assert "\nThe database is at base.\n" in done.stderr  # and nothing of a rollback: the script is committed
+    said = project.fails("upgrade")
+    assert "the database should be at a1, but it is at base." in said
+    assert "\nThe database is at base.\n" in said  # and nothing of a rollback: the script is committed
 
 
 def test_pool_of_one(database: str, app_on: Callable[..., Flask]) -> None:
@@ -109,7 +67,7 @@ def test_pool_of_one(database: str, app_on: Callable[..., Flask]) -> None:
 def test_outside_of_a_transaction(project: Project) -> None:
     """What cannot run in a transaction is told how it can."""
     project.write(*revision("a1", FIRST, "op.execute('VACUUM')"))
-    assert "    with op.get_context().autocommit_block():" in project.db("upgrade").stderr
+    assert "    with op.get_context().autocommit_block():" in project.fails("upgrade")
     project.write(*revision("a1", FIRST, "with op.get_context().autocommit_block():\n    op.execute('VACUUM')"))
     project.ok("upgrade")
 
@@ -121,19 +79,19 @@ def test_alive(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A step that takes long says so again and again, also to an app that shows Alembic's log by itself."""
-    monkeypatch.setattr(console, "ALIVE", 0.2)
-    project.write(*revision("a1", FIRST, "import time\ntime.sleep(1)"))
+    monkeypatch.setattr(console, "ALIVE", 0.1)
+    project.write(*revision("a1", FIRST, "import time\ntime.sleep(0.35)"))
     with app_on("sqlite://").app_context(), caplog.at_level(logging.INFO):
         flask_migrate.upgrade()
-    assert 2 < sum("Still running" in record.message for record in caplog.records) < 6
+    assert 2 <= sum("Still running" in record.message for record in caplog.records) <= 4
 
 
-def test_loads_little(project: Project, backend: str, database: str) -> None:
+def test_loads_little(project: Project) -> None:
     """With nothing to do, a command loads the adapter of its own database, and nothing that only steps need."""
     project.ok("upgrade")
     said = project.ok("upgrade", PYTHONPROFILEIMPORTTIME="1")
     loaded = set(re.findall(r"app\.safe_migrations\.(\S+)", said))
-    assert {backend} == {name.split(".")[1] for name in loaded if name.count(".") == 2}
+    assert {"sqlite"} == {name.split(".")[1] for name in loaded if name.count(".") == 2}
     assert set() == loaded & {"backups.files", "adapters.snapshot", "adapters.mysql.undo", "adapters.sqlite.rebuilds"}
 
 
@@ -155,9 +113,6 @@ def test_url_in_config(database: str, project: Project) -> None:
         project.ok("upgrade", f"{FIRST}:a1", "--sql")
     project.ok("upgrade")
     project.ok("downgrade")
-    if "sqlite" in database:
-        project.make_stock()
-        project.ok("upgrade")
 
 
 @on_sqlite
