@@ -3,30 +3,9 @@
 import ast
 import re
 from collections.abc import Callable
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Any
-from uuid import UUID
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import (
-    JSON,
-    Boolean,
-    Date,
-    DateTime,
-    Integer,
-    LargeBinary,
-    Numeric,
-    String,
-    Text,
-    Time,
-    Uuid,
-    column,
-    select,
-    table,
-)
-from sqlalchemy.types import TypeEngine
 
 from ..adapters.products import FACTS
 from ..review.recorder import Recordings
@@ -74,13 +53,10 @@ def test_most_similar_names_first(toys: Models) -> None:
 
 @on_sqlite
 def test_values_of_another_type(toys: Models) -> None:
-    """Nothing is asked about a text that goes and an integer, a date or a UUID that comes, unless it may be a UUID."""
-    for added in ("title: Mapped[int | None]", "title: Mapped[UUID | None]", "title: Mapped[date | None]"):
-        toys.models(TOY.replace("name: Mapped[str] = mapped_column(String(80))", added))
-        assert [] == renames(toys.asked("\n", "migrate").stderr)
-        toys.scripts()[-1].unlink()
-    toys.models(TOY.replace("code: Mapped[str] = mapped_column(String(36))", "key: Mapped[UUID | None]"))
-    assert [("toy.code", "toy.key")] == renames(toys.asked("\n", "migrate").stderr)
+    """Nothing is asked about a text that goes and an integer that comes; about a UUID only if the text may be one."""
+    changed = TOY.replace("name: Mapped[str] = mapped_column(String(80))", "title: Mapped[int | None]")
+    toys.models(changed.replace("code: Mapped[str] = mapped_column(String(36))", "key: Mapped[UUID | None]"))
+    assert [("toy.code", "toy.key")] == renames(toys.asked("\n\n\n", "migrate").stderr)
 
 
 @pytest.fixture
@@ -132,29 +108,21 @@ def test_names_of_possible_renames(pairs: Pairs) -> None:
 
     before = create("worker_pool", "worker_pool_queue")
     expected = ["table worker_pool_queue and creates work_pool_queue", "table worker_pool and creates work_pool"]
-    for old, new in (
-        (("worker_pool", "worker_pool_queue"), ("work_pool_queue", "work_pool")),
-        (("worker_pool_queue", "worker_pool"), ("work_pool", "work_pool_queue")),
-    ):
-        assert expected == pairs(before, f"{drop(*old)}\n{create(*new)}")
-        assert expected == pairs(before, f"{create(*new)}\n{drop(*old)}")
+    old, new = drop("worker_pool", "worker_pool_queue"), create("work_pool_queue", "work_pool")
+    assert expected == pairs(before, f"{old}\n{new}")
+    assert expected == pairs(before, f"{new}\n{old}")
     assert [] == pairs(before, f"{drop('worker_pool')}\n{create('worker_pool')}\n{create('pool')}")
-    half = "op.create_table('tool', sa.Column('id', sa.Integer()), sa.Column('size', sa.Integer()))"
-    assert [] == pairs(
-        half, f"{drop('tool')}\nop.create_table('tools', sa.Column('id', sa.Integer()), sa.Column('n', sa.Text()))"
-    )
+    half = create("tool").replace("sa.Text()", "sa.Date()").replace("'name'", "'n'")
+    assert [] == pairs(create("tool"), f"{drop('tool')}\n{half.replace('tool', 'tools').replace('size', 'width')}")
 
 
-@pytest.mark.parametrize("reason", ["why it is safe", " ... "])
-def test_placeholders(database: str, reviewed: Project, reason: str) -> None:
+def test_placeholders(reviewed: Project) -> None:
     """The text that a message prints in place of a reason acknowledges nothing, and the message says so."""
     drop = "with op.batch_alter_table('user') as batch_op:\n    batch_op.drop_column('email')"
-    reviewed.write(*revision("a1", "r0", drop, more=f"safety_assured = {{'drop-column': {reason!r}}}"))
-    done = reviewed.db("upgrade")
-    said = f'(drop-column). In safety_assured, "{reason.strip()}" is a placeholder, not a reason.\nInstead: '
-    assert (1, True) == (done.returncode, said in done.stderr), done.stderr
-    done = reviewed.db("rehearse", MIGRATION_REVIEW="off")
-    assert (1, True) == (done.returncode, said in done.stdout), done.stdout
+    reviewed.write(*revision("a1", "r0", drop, more="safety_assured = {'drop-column': 'why it is safe'}"))
+    told = '(drop-column). In safety_assured, "why it is safe" is a placeholder, not a reason.\nInstead: '
+    assert told in reviewed.fails("upgrade")
+    assert told in reviewed.fails("rehearse", MIGRATION_REVIEW="off")
 
 
 BALL = "INSERT INTO toy (id, name, code, size) VALUES (1, 'ball', 'b', 3)"
@@ -193,24 +161,18 @@ def test_no_silences_possible_rename(toys: Models) -> None:
     stderr = toys.asked("n\n\n", "migrate").stderr
     assert "The models no longer have toy.name, so the script drops all values there. Why is it safe? (" in stderr
     assert 'safety_assured = {"possible-rename": "not a rename"}' == assured(toys)
-    stderr = toys.db("upgrade", MIGRATION_REVIEW="enforce").stderr
-    assert "(drop-column)" in stderr
-    assert "(possible-rename)" not in stderr
+    said = toys.fails("upgrade", MIGRATION_REVIEW="enforce")
+    assert (True, False) == ("(drop-column)" in said, "(possible-rename)" in said)
 
 
 @on_sqlite
 def test_deciding_later(toys: Models) -> None:
     """Without a reason nothing is acknowledged, nor if one of two drops has none: a code covers both."""
     toys.execute("CREATE TABLE comment (id INTEGER)", "CREATE TABLE note (id INTEGER)")
-    for answers, options in (
-        ("y\n\ny\n\n", ()),
-        ("y\nunused\ny\n\n", ()),
-        ("y\nunused\n", ("-x", "drop=note")),
-    ):
-        toys.asked(answers, *options, "migrate")
-        assert 2 == last_script(toys).partition("def downgrade")[0].count("op.drop_table(")
-        assert "safety_assured" not in last_script(toys)
-        toys.scripts()[-1].unlink()
+    toys.asked("y\nunused\ny\n\n", "migrate")
+    assert 2 == last_script(toys).partition("def downgrade")[0].count("op.drop_table(")
+    assert "safety_assured" not in last_script(toys)
+    toys.scripts()[-1].unlink()
     toys.asked("y\nunused\ny\nempty\n", "migrate")
     assert 'safety_assured = {"drop-table": "unused; empty"}' == assured(toys)
     toys.scripts()[-1].unlink()
@@ -219,6 +181,7 @@ def test_deciding_later(toys: Models) -> None:
     assert 'safety_assured = {"drop-table": "not ours"}' == assured(toys)
 
 
+@on_sqlite
 def test_reasons_without_a_terminal(toys: Models) -> None:
     """-x safe=CODE:REASON, once for each code, writes them, and the upgrade runs on a database with rows."""
     toys.execute(BALL, "CREATE TABLE comment (id INTEGER NOT NULL PRIMARY KEY)", "INSERT INTO comment VALUES (1)")
@@ -275,85 +238,12 @@ def test_wrong_reasons(toys: Models, answer: str, why: str, line: str) -> None:
     assert f'    flask db -x {line} migrate -m "..."\n' in done.stderr
 
 
-ORDER = """
-class Color(Enum):
-    RED = "r"
-    BLUE = "b"
-
-
-class Order(db.Model):
-    id: Mapped[int] = mapped_column(primary_key=True)
-    age: Mapped[int | None]
-    active: Mapped[bool | None]
-    name: Mapped[str | None] = mapped_column(String(40))
-    bio: Mapped[str | None] = mapped_column(Text)
-    price: Mapped[Decimal | None] = mapped_column(Numeric(8, 2))
-    born: Mapped[date | None]
-    day: Mapped[date | None]
-    seen: Mapped[datetime | None]
-    hour: Mapped[time | None]
-    more: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    color: Mapped[Color | None]
-    number: Mapped[UUID | None]
-    raw: Mapped[bytes | None] = mapped_column(db.LargeBinary)
-"""
-
-VALUES: dict[str, tuple[TypeEngine[Any], str, object]] = {
-    "age": (Integer(), "-1", -1),
-    "active": (Boolean(), "yes", True),
-    "name": (String(), "it's 100%: \\", "it's 100%: \\"),
-    "bio": (Text(), "it's :so", "it's :so"),
-    "price": (Numeric(8, 2), "1.50", Decimal("1.5")),
-    "born": (Date(), "2020-02-29", date(2020, 2, 29)),
-    "day": (Date(), "CURRENT_DATE", None),
-    "seen": (DateTime(), "2020-02-29 12:30:01", datetime(2020, 2, 29, 12, 30, 1)),
-    "hour": (Time(), "CURRENT_TIMESTAMP", None),
-    "more": (JSON(), '{"a":"it\'s 100%"}', {"a": "it's 100%"}),
-    "color": (Text(), "BLUE", "BLUE"),
-    "number": (Uuid(), "12345678-1234-5678-1234-567812345678", UUID("12345678-1234-5678-1234-567812345678")),
-    "raw": (LargeBinary(), "it's", b"it's"),
-}
-"""The type of each column, the value that is passed, and what is then in the database."""
-
-
-@pytest.mark.parametrize("targets", ["", "mysql,postgresql"])
-def test_values_for_nulls(empty: Models, backend: str, targets: str) -> None:
-    """A column that becomes NOT NULL gets the value that was given, of any type, where it has none, and only there.
-
-    No finding stops the upgrade of a database with rows. No revision changes rows and alters their table, and that a
-    downgrade leaves the values is acknowledged.
-    """
-    empty.environ |= {"MIGRATION_TARGETS": targets, "MIGRATION_REVIEW": "enforce"}
-    empty.become(ORDER)
-    order = table("order", column("id"), *(column(name, kind) for name, (kind, _, _) in VALUES.items()))
-    with empty.engine.begin() as connection:
-        connection.execute(order.insert().values(id=1))
-        connection.execute(order.insert().values(id=2, age=7, name="x"))
-    empty.models(ORDER.replace(" | None]", "]"))
-    scripts = empty.scripts()
-    answers = (f"default=order.{name}:{value}" for name, (_, value, _) in VALUES.items())
-    said = empty.ok(*(part for answer in answers for part in ("-x", answer)), "migrate")
-    assert [] == re.findall(
-        r" (?:warns|blocks): .*\((?:unbounded-data-change|backfill-with-ddl|missing-downgrade)\)", said
-    )
-    assert len(empty.scripts()) > len(scripts) + 1
-    empty.ok("upgrade")
-    assert AGREE in empty.ok("check")
-    with empty.engine.connect() as connection:
-        first, second = (row._asdict() for row in connection.execute(select(order).order_by(order.c.id)))
-    for name, (_, _, expected) in VALUES.items():
-        assert first[name] == expected or (expected is None and first[name] is not None), name
-    assert (7, "x", True) == (second["age"], second["name"], second["active"])
-    empty.ok("downgrade", "-1")
-    empty.ok("upgrade")
-
-
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
 def test_values_for_nulls_of_renamed_columns(toys: Models) -> None:
     """Rows get their values also if the table and the column are renamed at the same time."""
     toys.execute("INSERT INTO toy (id, name, code) VALUES (1, 'ball', 'b')")
     toys.models(TOY.replace("Toy", "Tool").replace("size: Mapped[int | None]", "width: Mapped[int]"))
-    answers = ("rename=toy:tool", "rename=tool.size:width", "default=tool.width:4")
-    toys.migrate(*answers)
+    toys.migrate("rename=toy:tool", "rename=tool.size:width", "default=tool.width:4")
     toys.ok("upgrade")
     assert [(1, 4)] == toys.rows("SELECT id, width FROM tool")
     assert AGREE in toys.ok("check")
@@ -368,7 +258,7 @@ def test_asking_for_values_of_nulls(toys: Models) -> None:
     filled, not_null = toys.scripts()[-2:]
     assert ".values({'size': 3})" in filled.read_text() + not_null.read_text()
     toys.execute("INSERT INTO toy (id, name, code) VALUES (1, 'ball', 'b')")
-    assert 0 == toys.db("rehearse").returncode
+    toys.ok("rehearse")
     for script in (filled, not_null):
         script.unlink()
     toys.models(TOY.replace("size: Mapped[int | None]", "size: Mapped[int]"))
