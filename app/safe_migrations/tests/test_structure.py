@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -22,6 +23,12 @@ LAZY = (
 )
 
 
+@cache
+def tree(file: Path) -> ast.Module:
+    """Return the syntax tree of ``file``."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def imports(node: ast.AST, in_function: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
     """Yield each import that runs, and whether it is inside a function; those for type checkers do not run."""
     for child in ast.iter_child_nodes(node):
@@ -33,7 +40,7 @@ def imports(node: ast.AST, in_function: bool = False) -> Iterator[tuple[ast.Impo
 
 def found_in(file: Path) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
     """Return the imports of ``file``."""
-    return list(imports(ast.parse(file.read_text(encoding="utf-8"))))
+    return list(imports(tree(file)))
 
 
 def imported(file: Path, node: ast.ImportFrom) -> Iterator[Path]:
@@ -83,7 +90,7 @@ def test_imports_inside_functions() -> None:
 
 def test_private_names_of_dependencies() -> None:
     """Only internals.py uses names with an underscore that this package does not define."""
-    nodes = [(file, node) for file in FILES for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    nodes = [(file, node) for file in FILES for node in ast.walk(tree(file))]
     own = {node.name for _, node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     own |= {node.attr for _, node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
     used = [(file, node.attr) for file, node in nodes if isinstance(node, ast.Attribute)]

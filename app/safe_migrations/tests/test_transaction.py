@@ -6,7 +6,7 @@ import flask_migrate
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from .support import FIRST, Project, on_mysql, on_postgresql, revision
+from .support import FIRST, Project, on_mysql, on_postgresql, on_sqlite, revision
 
 ADD = "op.add_column('user', sa.Column('age', sa.Integer()))"
 DROP = "op.drop_column('user', 'age')"
@@ -47,7 +47,7 @@ def state(database: str) -> tuple[list[str], bool]:
     return heads, "age" in columns
 
 
-@pytest.mark.parametrize("up", [*(f"{ADD}\n{end}" for end in ENDS), *(f"{end}\n{ADD}" for end in ENDS[:2])])
+@pytest.mark.parametrize("up", [f"{COMMIT}\n{ADD}", *(f"{ADD}\n{end}" for end in ENDS)])
 @with_transactional_ddl
 def test_upgrade_that_ends_it(project: Project, database: str, up: str) -> None:
     """An upgrade() that ends the transaction stops: none of it remains, and no later revision runs."""
@@ -61,7 +61,7 @@ def test_upgrade_that_ends_it(project: Project, database: str, up: str) -> None:
     assert f"database is at {FIRST}.\n" in told
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", ENDS[:2])
 @with_transactional_ddl
 def test_downgrade_that_ends_it(project: Project, database: str, end: str) -> None:
     """A downgrade() that ends the transaction stops in the same way."""
@@ -83,13 +83,14 @@ def test_where_each_statement_commits(project: Project, database: str, end: str)
     assert ([FIRST], False) == state(database)
 
 
-@with_transactional_ddl
+@on_sqlite
 def test_on_stock(project: Project, database: str) -> None:
     """The damage: stock exits 0 and the revision is not recorded, so the next upgrade runs the script again."""
     project.ok("upgrade")
     project.make_stock()
     project.write(*revision("a1", FIRST, f"{COMMIT}\n{ADD}", DROP))
-    assert (0, [FIRST]) == (project.db("upgrade").returncode, state(database)[0])
+    project.ok("upgrade")
+    assert [FIRST] == state(database)[0]
 
 
 @with_transactional_ddl
