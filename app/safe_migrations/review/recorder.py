@@ -4,12 +4,13 @@ import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from traceback import extract_tb, walk_stack
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
+from alembic import context as environment
 from alembic.config import Config
 from alembic.operations import Operations
 from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateTableOp, ExecuteSQLOp, MigrateOperation
@@ -18,7 +19,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from flask import current_app, g
 from sqlalchemy import URL, Connection, Dialect, Inspector, Table, inspect
+from sqlalchemy.engine import reflection
 from sqlalchemy.engine.mock import MockConnection
+from sqlalchemy.orm import session as orm
 from sqlalchemy.types import to_instance
 
 from ..console import only_warnings
@@ -26,7 +29,7 @@ from ..database import app_engine, name_database
 from ..errors import summary
 from ..internals import copy_column, inspects
 from . import side_effects
-from .unreached import call_rest
+from .unreached import call_rest, with_names
 
 
 class NotInspectable(BaseException):
@@ -105,15 +108,22 @@ class Revision:
     recordings: Mapping[str, Recording]
     """The recordings, under the keys "upgrade" and "downgrade"; a function that was not recorded has no key."""
 
-    @property
+    @cached_property
     def upgrade(self) -> list[Operation]:
-        """Return the operations recorded from upgrade(); an empty list if upgrade() was not recorded."""
-        return self.recordings.get("upgrade", NOT_RECORDED).operations
+        """Return the operations of upgrade(): those recorded, and those that it may call after its recording stopped.
 
-    @property
+        Return an empty list if upgrade() was not recorded.
+        """
+        return [*self.reached("upgrade"), *self.unreached("upgrade")]
+
+    @cached_property
     def downgrade(self) -> list[Operation]:
-        """Return the operations recorded from downgrade(); an empty list if downgrade() was not recorded."""
-        return self.recordings.get("downgrade", NOT_RECORDED).operations
+        """Return the operations of downgrade(), as ``upgrade`` does."""
+        return [*self.reached("downgrade"), *self.unreached("downgrade")]
+
+    def reached(self, direction: str) -> list[Operation]:
+        """Return the operations that were recorded from the function "upgrade" or "downgrade"."""
+        return self.recordings.get(direction, NOT_RECORDED).operations
 
     def unreached(self, direction: str) -> list[Operation]:
         """Return the operations that the function "upgrade" or "downgrade" may call after its recording stopped."""
@@ -164,7 +174,7 @@ def _read(raw: Recording, product: str) -> Recording:
     reason: a bug in the translation must not stop a command.
     """
     operations, bug = _translated(raw.operations, product)
-    unreached, _ = _translated(raw.unreached, product)
+    unreached = [each for operation in raw.unreached for each in _translated([operation], product)[0]]
     return Recording(operations, bug) if bug else Recording(operations, raw.not_inspectable, unreached)
 
 
@@ -262,7 +272,7 @@ class Recorder:
             operations.invoke = self._note  # type: ignore[method-assign]
             operations.batch_alter_table = partial(self._batch, operations.batch_alter_table)  # type: ignore[method-assign]
             try:
-                with side_effects.refused(self._refuse):
+                with side_effects.refused(self._refuse), self._context.in_environment():
                     getattr(script.module, direction)()
             except ENDS as error:
                 failure = self._refused or error
@@ -271,19 +281,18 @@ class Recorder:
             connection.rollback()
         if (failure := failure or self._refused) is None:  # a refusal counts, even if the script caught it and went on
             return Recording(self._found)
-        reason = failure if isinstance(failure, NotInspectable) else NotInspectable(summary(failure))
+        reason = self._refused if failure is self._refused else _reason(failure)
         lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == script.path]
         reason.line = next((line for line in reversed(lines) if line), 1)
-        reason.__cause__ = failure.__cause__
         return Recording(self._found, reason, unreached)
 
     def _unreached(self, failure: BaseException) -> list[Operation]:
         """Return the operations that the script may call after ``failure``."""
         reached, self._found, self._connection = self._found, [], None
         try:
-            with side_effects.refused(self._refuse):
+            with side_effects.refused(self._refuse), self._context.in_environment():
                 call_rest(self._path, failure, ENDS)
-            return self._found
+            return [operation for operation in self._found if with_names(operation.op)]
         finally:
             self._found = reached
 
@@ -346,6 +355,18 @@ class Recorder:
         return next((line for frame, line in walk_stack(None) if frame.f_code.co_filename == self._path), 1)
 
 
+def _reason(failure: BaseException) -> NotInspectable:
+    """Return the reason why a recording stopped with ``failure``, which may come from within SQLAlchemy."""
+    files = {frame.filename for frame in extract_tb(failure.__traceback__)}
+    reason = failure if isinstance(failure, NotInspectable) else NotInspectable(summary(failure))
+    if orm.__file__ in files:
+        reason = NotInspectable("the script uses a session, but the review can only record op.get_bind().execute()")
+    elif reflection.__file__ in files:
+        reason = NotInspectable("the script inspects the database, but the review cannot know its tables at that point")
+    reason.__traceback__, reason.__cause__ = failure.__traceback__, failure.__cause__
+    return reason
+
+
 class _Context(MigrationContext):
     """The context that `op.get_context()` returns while a script is recorded; it has a stand-in for the connection."""
 
@@ -361,6 +382,17 @@ class _Context(MigrationContext):
         config: Config = current_app.extensions["migrate"].migrate.get_config(g.get("directory"))
         name_database(config, app_engine())
         return config
+
+    @contextmanager
+    def in_environment(self) -> Iterator[None]:
+        """Let ``alembic.context`` offer this context in place of the running command's, or of none."""
+        functions = {"get_context": lambda: self, "get_bind": lambda: self.bind, "is_offline_mode": lambda: False}
+        before = {name: getattr(environment, name) for name in functions}
+        vars(environment).update(functions)
+        try:
+            yield
+        finally:
+            vars(environment).update(before)
 
     @contextmanager
     def autocommit_block(self) -> Iterator[None]:

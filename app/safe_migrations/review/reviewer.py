@@ -71,14 +71,14 @@ class Review:
 
     def _found(self, revision: Revision) -> Iterator[Finding]:
         yield from self._judged(revision, RuleContext(revision, "upgrade", None, self.tables))
-        yield from self._found_in(revision.upgrade, revision, "upgrade", self.tables)
+        yield from self._found_in(revision.reached("upgrade"), revision, "upgrade", self.tables)
         if "upgrade" in revision.not_inspectable:
             self.tables.complete = False
             self.tables.assume_filled()
         yield from self._found_in(revision.unreached("upgrade"), revision, "upgrade", self.tables)
         tables = self.tables.branch()
         yield from self._judged(revision, RuleContext(revision, "downgrade", None, tables))
-        yield from self._found_in(revision.downgrade, revision, "downgrade", tables)
+        yield from self._found_in(revision.reached("downgrade"), revision, "downgrade", tables)
         yield from self._found_in(revision.unreached("downgrade"), revision, "downgrade", tables)
 
     def _found_in(

@@ -1,54 +1,161 @@
 """The part of a script that a recording did not reach, read as a syntax tree: each call in it is tried by itself."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from traceback import walk_tb
-from types import FunctionType
+from types import FunctionType, TracebackType
 from typing import Any
 
 from alembic import op
 from alembic.operations import BatchOperations
+from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
+from sqlalchemy import Column
 from sqlalchemy.engine.mock import MockConnection
 
 Errors = tuple[type[BaseException], ...]
+# The name of the frame in which an expression is evaluated.
+EXPRESSION = "<module>"
+# What a text can be compared with.
+TEXTS = (str, tuple, list, set)
+# The attributes of an operation that are names of one thing.
+NAMES = {"table_name", "column_name", "constraint_name", "index_name", "source_table", "referent_table"}
+NAMES |= {"new_table_name", "modify_name", "schema"}
+
+
+class Unknown(str):
+    """A value that depends on what the script would have read; it stands for any text, such as a column's name."""
+
+    def __new__(cls) -> "Unknown":
+        """Return a text that reads well in a message: "drops column user.unknown"."""
+        return super().__new__(cls, "unknown")
+
+    def __getattribute__(self, name: str) -> Any:
+        """Return another unknown value for each attribute, so that ``row.name.lower()`` is one too."""
+        return super().__getattribute__(name) if name.startswith("_") else Unknown()
+
+    def __getitem__(self, _key: Any) -> "Unknown":
+        """Return another unknown value."""
+        return Unknown()
+
+    def __call__(self, *_arguments: Any, **_options: Any) -> "Unknown":
+        """Return another unknown value."""
+        return Unknown()
+
+    def __iter__(self) -> Any:
+        """Raise TypeError, because the number of items is unknown."""
+        raise TypeError("the items of this value are unknown")
+
+
+def with_names(operation: MigrateOperation) -> bool:
+    """Replace unknown names in the operation by the text "unknown".
+
+    Return False if anything else in it is unknown, such as a type or all of its SQL, so that it cannot be judged.
+    """
+    if isinstance(operation, ExecuteSQLOp) and getattr(operation.sqltext, "text", operation.sqltext) == Unknown():
+        return False
+    for name, value in vars(operation).items():
+        if isinstance(value, Unknown) and name in NAMES:
+            setattr(operation, name, str(value))
+        elif _is_unknown(value):
+            return False
+    return True
+
+
+def _is_unknown(value: Any) -> bool:
+    if isinstance(value, Column):
+        return isinstance(value.name, Unknown) or isinstance(value.type, Unknown)
+    if isinstance(value, list | tuple):
+        return any(map(_is_unknown, value))
+    return isinstance(value, Unknown)
 
 
 def call_rest(path: str, failure: BaseException, errors: Errors) -> None:
     """Make the calls of ``op``, of batches and of op.get_bind() behind the line on which the script at ``path`` failed.
 
-    Also call the script's own functions, which make such calls. Each call is evaluated alone, with the variables that
-    the script had when it failed. A call that needs anything else, such as a row that the script would have read,
-    raises one of ``errors`` and is left out. All branches and loop bodies are tried, once. The rest of the function
-    that failed comes first, then that of the function that called it.
+    Also call the functions that make such calls: those of the script, and of modules that import ``op``. Each call is
+    evaluated alone, with the variables that the script had when it failed. A variable that depends on anything else,
+    such as on a row that the script would have read, is Unknown; a call that fails with that, raising one of
+    ``errors``, is left out. Loop bodies are tried once, and all branches, except where a condition is known, such as a
+    comparison of the dialect's name. The rest of the function that failed comes first, then that of its caller.
     """
-    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    stopped: dict[ast.FunctionDef, tuple[int, dict[str, Any]]] = {}
-    for frame, line in walk_tb(failure.__traceback__):
-        if frame.f_code.co_filename == path:
-            around = [each for each in functions if each.lineno <= line <= (each.end_lineno or 0)]
+    _Rests(path, errors).call(failure.__traceback__, 0)
+
+
+class _Rests:
+    """The rests of the functions that failed; a function that calls itself is read once."""
+
+    def __init__(self, path: str, errors: Errors) -> None:
+        self.path = path
+        self.errors = errors
+        self.functions: dict[str, list[ast.FunctionDef]] = {}
+        self.active: set[ast.FunctionDef] = set()
+
+    def call(self, traceback: TracebackType | None, script_line: int) -> None:
+        """Call the rests of the functions in ``traceback``, which the script called on ``script_line``."""
+        rests: dict[ast.FunctionDef, _Rest] = {}
+        for frame, line in walk_tb(traceback):
+            path = frame.f_code.co_filename
+            if frame.f_code.co_name == EXPRESSION or (path != self.path and op not in frame.f_globals.values()):
+                continue
+            if path == self.path:
+                script_line = line
+            around = [each for each in self.functions_of(path) if each.lineno <= line <= (each.end_lineno or 0)]
             for function in sorted(around, key=lambda each: each.lineno)[-1:]:
-                stopped.setdefault(function, (line, {**frame.f_globals, **frame.f_locals}))
-    for function, (line, names) in reversed(stopped.items()):
-        _Rest(path, line, names, errors).call(function.body)
+                names = {**frame.f_globals, **frame.f_locals}
+                rests.setdefault(function, _Rest(self, function, line, names, script_line))
+        for function, rest in reversed(rests.items()):
+            if function not in self.active:
+                self.active.add(function)
+                rest.call(function.body)
+                self.active.discard(function)
+
+    def functions_of(self, path: str) -> list[ast.FunctionDef]:
+        """Return all functions in a file; an empty list if it cannot be read."""
+        if path not in self.functions:
+            nodes: Iterable[ast.AST] = ()
+            with suppress(OSError, SyntaxError, ValueError):
+                nodes = ast.walk(ast.parse(Path(path).read_text(encoding="utf-8")))
+            self.functions[path] = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+        return self.functions[path]
+
+    def is_own(self, value: Any) -> bool:
+        """Return True for a function of the script, or of a module that imports ``op``."""
+        return isinstance(value, FunctionType) and (
+            value.__code__.co_filename == self.path or op in value.__globals__.values()
+        )
 
 
 class _Rest:
-    """The rest of a function after ``line``; ``names`` gets the variables in it whose values can be evaluated."""
+    """The rest of a function after ``line``, in which ``names`` has the values of variables.
 
-    def __init__(self, path: str, line: int, names: dict[str, Any], errors: Errors) -> None:
-        self.path = path
+    Errors in it, and its operations, are those of ``script_line`` if the function is in another module.
+    """
+
+    def __init__(
+        self, rests: _Rests, function: ast.FunctionDef, line: int, names: dict[str, Any], script_line: int
+    ) -> None:
+        self.rests = rests
         self.line = line
         self.names = names
-        self.errors = errors
+        self.script_line = None if function in rests.functions_of(rests.path) else script_line
+        stored = (node.id for node in ast.walk(function) if isinstance(node, ast.Name) and _is_stored(node))
+        self.stored = Counter(stored)
+        for name in self.stored:
+            names.setdefault(name, Unknown())
 
-    def call(self, statements: Iterable[ast.stmt]) -> None:
-        """Evaluate the calls and assignments in ``statements``, and in the statements inside them."""
+    def call(self, statements: Iterable[ast.stmt]) -> bool:
+        """Evaluate the calls and assignments in ``statements``, and in the statements inside them.
+
+        Return True if the function returns there.
+        """
         for statement in statements:
             if (statement.end_lineno or 0) <= self.line or isinstance(statement, ast.FunctionDef | ast.ClassDef):
                 continue
+            if isinstance(statement, ast.Return | ast.Raise):
+                return True
             if isinstance(statement, ast.Expr) and statement.lineno > self.line:
                 self._call(statement.value)
             elif isinstance(statement, ast.For) and statement.lineno > self.line:
@@ -56,53 +163,116 @@ class _Rest:
             elif isinstance(statement, ast.Assign) and statement.lineno > self.line:
                 self._assign(statement)
             elif isinstance(statement, ast.With):
-                self._call_within(statement)
+                if self._call_within(statement):
+                    return True
+            elif isinstance(statement, ast.If) and statement.lineno > self.line and self._is_known(statement.test):
+                if self.call(statement.body if self._evaluated(statement.test) else statement.orelse):
+                    return True
             else:
-                for inner in ast.iter_child_nodes(statement):
-                    if isinstance(inner, ast.stmt):
-                        self.call([inner])
-                    elif isinstance(inner, ast.ExceptHandler | ast.match_case):
-                        self.call(inner.body)
+                self._call_inside(statement)
+        return False
+
+    def _call_inside(self, statement: ast.stmt) -> None:
+        """Evaluate each block of a compound statement: both branches of an ``if``, unless it failed in the first."""
+        body: list[ast.stmt] = getattr(statement, "body", [])
+        self.call(body)
+        if not (isinstance(statement, ast.If) and body[0].lineno <= self.line <= (body[-1].end_lineno or 0)):
+            self.call(getattr(statement, "orelse", ()))
+        self.call(getattr(statement, "finalbody", ()))
+        for block in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+            self.call(block.body)
+
+    def _is_known(self, condition: ast.expr) -> bool:
+        """Return True for a condition that only compares texts, each assigned once, such as the dialect's name."""
+        if isinstance(condition, ast.BoolOp):
+            return all(map(self._is_known, condition.values))
+        if isinstance(condition, ast.UnaryOp):
+            return isinstance(condition.op, ast.Not) and self._is_known(condition.operand)
+        if not isinstance(condition, ast.Compare):
+            return isinstance(condition, ast.Name) and isinstance(self._value(condition), bool)
+        with suppress(*self.rests.errors):
+            others = map(self._value, condition.comparators)
+            return isinstance(self._value(condition.left), str) and all(isinstance(each, TEXTS) for each in others)
+        return False
+
+    def _value(self, expression: ast.expr) -> Any:
+        """Return the value of an expression; None if it depends on an unknown or changing variable."""
+        changing = any(isinstance(node, ast.Name) and self.stored[node.id] > 1 for node in ast.walk(expression))
+        return None if changing or self._is_unknown(expression) else self._evaluated(expression)
+
+    def _is_unknown(self, expression: ast.expr) -> bool:
+        names = (node.id for node in ast.walk(expression) if isinstance(node, ast.Name))
+        return any(isinstance(self.names.get(name), Unknown) for name in names)
 
     def _call(self, expression: ast.expr) -> None:
         root: ast.AST = expression
         while isinstance(root, ast.Attribute | ast.Call):
             root = root.func if isinstance(root, ast.Call) else root.value
         value = self.names.get(root.id) if isinstance(root, ast.Name) else None
-        own = isinstance(value, FunctionType) and value.__code__.co_filename == self.path
-        if own or value is op or isinstance(value, BatchOperations | MockConnection):
-            with suppress(*self.errors):
-                self._evaluated(expression)
+        function = self._function(expression)
+        if self.rests.is_own(function) or value is op or isinstance(value, BatchOperations | MockConnection):
+            self._tried(expression)
+
+    def _function(self, expression: ast.expr) -> Any:
+        """Return the function that an expression such as ``helpers.add("x")`` calls; None for any other expression."""
+        if isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name | ast.Attribute):
+            with suppress(*self.rests.errors):
+                return self._evaluated(expression.func)
+        return None
+
+    def _tried(self, expression: ast.expr) -> Any:
+        """Return the value of an expression; Unknown if it cannot be evaluated, or is a number that may be another.
+
+        If it fails in a function, the rest of that is read too.
+        """
+        try:
+            value = self._evaluated(expression)
+        except self.rests.errors as error:
+            self.rests.call(error.__traceback__, self.script_line or expression.lineno)
+            return Unknown()
+        return Unknown() if isinstance(value, int) and self._is_unknown(expression) else value
 
     def _call_for_each(self, loop: ast.For) -> None:
         """Call the body for each item of a tuple or list; once, with an unknown item, for anything else."""
-        items: Any = None
-        with suppress(*self.errors):
-            items = self._evaluated(loop.iter)
-        if isinstance(loop.target, ast.Name):
-            self.names.pop(loop.target.id, None)
-            if isinstance(items, tuple | list):
-                for item in items:
-                    self.names[loop.target.id] = item
-                    self.call(loop.body)
-                return
+        items = self._tried(loop.iter)
+        if isinstance(loop.target, ast.Name) and isinstance(items, tuple | list):
+            for item in items:
+                self.names[loop.target.id] = item
+                self.call(loop.body)
+            return
+        self._forget(loop.target)
         self.call([*loop.body, *loop.orelse])
 
     def _assign(self, statement: ast.Assign) -> None:
+        value = self._tried(statement.value)
         for target in statement.targets:
+            self._forget(target)
             if isinstance(target, ast.Name):
-                self.names.pop(target.id, None)
-                with suppress(*self.errors):
-                    self.names[target.id] = self._evaluated(statement.value)
+                self.names[target.id] = value
 
-    def _call_within(self, statement: ast.With) -> None:
+    def _forget(self, target: ast.expr) -> None:
+        for node in ast.walk(target):
+            if isinstance(node, ast.Name) and _is_stored(node):
+                self.names[node.id] = Unknown()
+
+    def _call_within(self, statement: ast.With) -> bool:
         with ExitStack() as entered:
             for item in statement.items:
-                with suppress(*self.errors):
+                with suppress(*self.rests.errors):
                     value = entered.enter_context(self._evaluated(item.context_expr))
                     if isinstance(item.optional_vars, ast.Name):
                         self.names[item.optional_vars.id] = value
-            self.call(statement.body)
+            return self.call(statement.body)
+        return False
 
     def _evaluated(self, expression: ast.expr) -> Any:
-        return eval(compile(ast.Expression(expression), self.path, "eval"), self.names)
+        if self.script_line is not None:
+            for node in ast.walk(expression):
+                if isinstance(node, ast.expr):
+                    node.lineno = node.end_lineno = self.script_line
+                    node.col_offset = node.end_col_offset = 0
+        return eval(compile(ast.Expression(expression), self.rests.path, "eval"), self.names)
+
+
+def _is_stored(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store)

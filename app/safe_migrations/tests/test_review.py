@@ -307,3 +307,18 @@ def test_array_of_a_type_of_its_own(review: Review, array: str) -> None:
     """An array of an enum is reviewed as a change of type like any other."""
     statement = f'ALTER TABLE "user" ALTER COLUMN email TYPE {array}'
     assert ["blocks"] == levels(review(f"op.execute({statement!r})", "postgresql"), "change-type")
+
+
+@pytest.mark.parametrize("condition", ["is_offline_mode()", "get_context().dialect.name == 'mysql'"])
+def test_alembic_context(review: Review, condition: str) -> None:
+    """A script may use alembic.context, which belongs to env.py: it gets the stand-ins that op offers."""
+    script = f"from alembic import context\nif not context.{condition}:\n    op.drop_table('user')"
+    assert ["drop-table"] == [finding.code for finding in review(script, "sqlite")]
+
+
+def test_alembic_context_of_an_upgrade(at_first: None, project: Project) -> None:
+    """During an upgrade, too: what a script does through alembic.context is recorded, not executed, by the review."""
+    body = "from alembic import context\ncontext.get_bind().execute(sa.text('DELETE FROM user'))\n1 / 0"
+    project.write(*revision("a1", FIRST, body))
+    project.environ["MIGRATION_REVIEW"] = "enforce"
+    assert "unbounded-data-change" in project.fails("upgrade")

@@ -1,10 +1,14 @@
-"""What a script does after it has read rows is reviewed too, as far as its arguments are literals."""
+"""What a script does after it has read rows is reviewed too; what depends on the rows is unknown."""
+
+from pathlib import Path
+from textwrap import indent
 
 import pytest
 
 from .support import FIRST, Project, Review, levels, revision
 
 READ = "rows = op.get_bind().execute(sa.text('SELECT id FROM pet')).fetchall()\n"
+ADDED = "sa.Column('age', sa.Integer())"
 HELPER = """def read():
     rows = op.get_bind().scalars(sa.text("SELECT 1")).all()
     op.drop_column("user", "email")
@@ -57,17 +61,97 @@ def test_function_of_the_script(review: Review) -> None:
     assert ["blocks"] == levels(review(script, "sqlite"), "drop-column")
 
 
+def test_function_that_reads(review: Review) -> None:
+    """A function that reads each time that it is called is read on at each call."""
+    script = "def drop(name):\n    if name in sa.inspect(op.get_bind()).get_columns('user'):\n"
+    script += "        op.drop_column('user', name)\n\n\ndef upgrade():\n    drop('email')\n    drop('username')\n"
+    messages = [each.message.split(",")[0] for each in review(script, "sqlite") if each.stops]
+    assert ["revision a1 drops column user.email", "revision a1 drops column user.username"] == messages
+
+
+def test_function_of_another_module(review: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function of a module that imports alembic.op is read as well; its findings have the line of the script."""
+    helper = "from alembic import op\nimport sqlalchemy as sa\n\n\ndef drop(name):\n"
+    helper += "    if sa.inspect(op.get_bind()).has_table('user'):\n        op.drop_column('user', name)\n"
+    (tmp_path / "helping_with_drops.py").write_text(helper)
+    monkeypatch.syspath_prepend(tmp_path)
+    script = "def upgrade():\n    from helping_with_drops import drop\n    drop('email')\n"
+    finding = next(each for each in review(script, "postgresql") if each.stops)
+    assert ("drop-column", 9) == (finding.code, finding.line)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "product"),
+    [
+        ("for row in rows:\n    op.drop_column('user', row.name)", "drop-column", "sqlite"),
+        ("for name, in rows:\n    op.drop_column('user', name.lower())", "drop-column", "sqlite"),
+        ("for row in rows:\n    op.drop_table(f'log_{row.id}')", "drop-table", "sqlite"),
+        ("for row in rows:\n    op.execute(f'DROP TABLE {row.name}')", "drop-table", "sqlite"),
+        (
+            "user = sa.table('user', sa.column('id'), sa.column('email'))\nfor row in rows:\n"
+            "    change = sa.update(user).where(user.c.id == row.id).values(email=row.email)\n"
+            "    op.get_bind().execute(change)\nop.add_column('user', sa.Column('age', sa.Integer()))",
+            "backfill-with-ddl",
+            "mysql",
+        ),
+    ],
+)
+def test_unknown_names(review: Review, body: str, code: str, product: str) -> None:
+    """A name or value that depends on the rows is unknown; what happens to it is reviewed all the same."""
+    assert ["blocks"] == levels(review(READ + body, product), code)
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        "for row in rows:\n    op.drop_column('user', row.name)",
+        "for row in rows:\n    op.add_column('user', row.column)",
+        "for row in rows:\n    op.alter_column('user', 'email', type_=row.type)",
+        "for row in rows:\n    op.execute(row.statement)",
         "later = lambda: op.drop_column('user', 'email')",
         "print(rows)\nopen('x', 'w').write('op')",
+        "print(rows)\nreturn\nop.drop_column('user', 'email')",
+        "if op.get_context().dialect.name == 'mysql':\n    op.drop_column('user', 'email')",
+        "name = op.get_bind().dialect.name\nif name != 'sqlite' or name in ('oracle',):\n    op.drop_table('user')",
+        "other = op.get_bind().dialect.name != 'sqlite'\nif not other:\n    return\nop.drop_table('user')",
     ],
 )
-def test_unknown_arguments(review: Review, body: str) -> None:
-    """A call whose arguments depend on the rows is not guessed, and nothing else is called."""
+def test_not_guessed(review: Review, body: str) -> None:
+    """An unknown column, type or statement is not guessed, nor is a branch for another database or dead code called."""
     assert ["not-inspectable"] == [finding.code for finding in review(READ + body, "sqlite")]
+
+
+@pytest.mark.parametrize(
+    "more", ["found = False\nfor row in rows:\n    found = True\nif found:\n", "some = bool(rows)\nif not some:\n"]
+)
+def test_condition_on_rows(review: Review, more: str) -> None:
+    """A condition that depends on the rows may be true."""
+    assert ["blocks"] == levels(review(f"{READ}{more}    op.drop_table('user')", "sqlite"), "drop-table")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "product"),
+    [
+        ("op.add_column('user', {})\nop.add_column('pet', {})", "several-tables", "postgresql"),
+        ("op.add_column('user', {})", "missing-downgrade", "sqlite"),
+    ],
+)
+def test_rules_about_revisions(review: Review, body: str, code: str, product: str) -> None:
+    """Rules about a revision as a whole count what stands behind a read, too."""
+    script = f"def upgrade():\n{indent(READ + body.format(ADDED, ADDED), '    ')}\n\n\ndef downgrade():\n    pass\n"
+    assert ["warns"] == levels(review(script, product), code)
+
+
+@pytest.mark.parametrize(
+    ("read", "reason"),
+    [
+        ("sa.orm.Session(op.get_bind()).query(sa.column('a')).all()", "the script uses a session"),
+        ("sa.Inspector(op.get_bind()).get_table_names()", "the script inspects the database"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*Inspector.*:DeprecationWarning")
+def test_reason(review: Review, read: str, reason: str) -> None:
+    """The reason names what the script does, not the method of SQLAlchemy that then fails."""
+    assert reason in next(each for each in review(f"import sqlalchemy.orm\n{read}", "mysql")).message
 
 
 def test_upgrade_is_stopped(project: Project) -> None:

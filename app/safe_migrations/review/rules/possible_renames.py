@@ -43,11 +43,11 @@ def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Proble
     Autogenerate writes a rename as these two (Alembic's manual, "What does Autogenerate Not Detect?"). What is dropped
     and added under the same name is not renamed.
     """
-    kinds = {type(operation.op) for operation in revision.upgrade}
+    kinds = {type(operation.op) for operation in revision.reached("upgrade")}
     if kinds.isdisjoint({ops.DropColumnOp, ops.DropTableOp}) or kinds.isdisjoint({ops.AddColumnOp, ops.CreateTableOp}):
         return
     tables, dropped, added = context.tables.branch(), list[_Thing](), list[_Thing]()
-    for operation in revision.upgrade:
+    for operation in revision.reached("upgrade"):
         if (thing := _dropped(operation, tables)) is not None:
             dropped.append(thing)
         if (thing := _added(operation, tables)) is not None:
@@ -142,7 +142,7 @@ def _is_uuid(column: KnownColumn, kind: Kind) -> bool:
 
 def _is_copied(old: _Thing, new: _Thing, revision: Revision) -> bool:
     """Return True if a statement that changes rows contains both names, e.g. an UPDATE that copies old to new."""
-    texts = [each.op.text for each in revision.upgrade if isinstance(each.op, ChangeRowsOp)]
+    texts = [each.op.text for each in revision.reached("upgrade") if isinstance(each.op, ChangeRowsOp)]
     return any(all(re.search(rf"\b{re.escape(each.name)}\b", text) for each in (old, new)) for text in texts)
 
 
