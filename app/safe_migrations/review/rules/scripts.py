@@ -49,7 +49,7 @@ def raw_sql(op: CommandOp, context: RuleContext) -> Problem | None:
     """
     shown = " ".join(op.text.split())
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    if op.may_do_anything or not op.parsed:
+    if op.may_do_anything or not (op.parsed or op.may_read_only):
         return Problem(
             f"executes SQL that cannot be reviewed: {shown}",
             "use Alembic's operations, or plain SQL with one statement in each op.execute(); or check the SQL yourself,"
@@ -135,7 +135,7 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
 def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem]:
     """Report a change of a table that the connected database does not have, and that no earlier operation creates."""
     tables, reported = context.tables.branch(), set[tuple[str, str | None]]()
-    for operation in revision.upgrade if tables.connection is not None else ():
+    for operation in revision.reached("upgrade") if tables.connection is not None else ():
         table = tables.of(operation.op)
         changes = isinstance(operation.op, CHANGES_TABLE) and operation.statement is None  # SQL may say IF EXISTS
         if changes and table is not None and table not in reported and tables.is_missing(*table):

@@ -12,6 +12,8 @@ from sqlalchemy.types import UserDefinedType
 MAY_DO_ANYTHING = {"DO", "BEGIN NOT ATOMIC", "CALL", "EXEC", "EXECUTE", "PREPARE", "LOAD", "SET PRAGMA", "COPY PROGRAM"}
 LOSES_DATA = {"DROP DATABASE", "DROP SCHEMA", "DROP MATERIALIZED VIEW", "DROP TABLESPACE", "DROP OWNED BY"}
 LOSES_DATA |= {"DISCARD TABLESPACE", "ALTER TYPE ... DROP ATTRIBUTE"}
+# Settings of SQLite that only matter for a transaction, or for none.
+HARMLESS_PRAGMAS = {"foreign_keys", "defer_foreign_keys"}
 # Commands that no statement reverts.
 IRREVERSIBLE = {"ALTER TYPE ... ADD VALUE"}
 # Commands that change no value, besides each CREATE.
@@ -20,6 +22,7 @@ KEEPS_DATA |= {"VALIDATE CONSTRAINT", "ADD UNIQUE USING INDEX", "ADD PRIMARY KEY
 KEEPS_DATA |= {"ALTER TYPE ... ADD VALUE", "RENAME INDEX", "RENAME CONSTRAINT"}
 # Commands that leave nothing for a downgrade to revert.
 KEEPS_SCHEMA = {"VALIDATE CONSTRAINT", "ANALYZE", "REFRESH MATERIALIZED VIEW", "SET"}
+IGNORE = re.IGNORECASE | re.DOTALL
 # Words of a statement that changes the schema or existing rows.
 DESTRUCTIVE = re.compile(r"(?<!\bON )\b(ALTER|DROP|RENAME|TRUNCATE|UPDATE|DELETE|MERGE|REPLACE)\s", re.IGNORECASE)
 
@@ -47,10 +50,18 @@ class ChangeRowsOp(MigrateOperation):
     text: str = ""
 
     def backfills(self, column: str) -> bool:
-        """Return True if this is an UPDATE that sets the column in all rows, or in all rows where it is NULL."""
-        where_null = rf'\bWHERE\W+(["`]?\w+["`]?\.)?["`]?{re.escape(column)}["`]?\s+IS\s+NULL\W*$'
-        sets = self.verb == "UPDATE" and column in self.columns
-        return sets and (not self.bounded or re.search(where_null, self.text, re.IGNORECASE) is not None)
+        """Return True if this is an UPDATE that sets the column in all rows, or in all rows where it is NULL.
+
+        Its WHERE may select more rows than these: ``a IS NULL OR b IS NULL``.
+        """
+        if self.verb != "UPDATE" or column not in self.columns or not self.bounded:
+            return self.verb == "UPDATE" and column in self.columns
+        where = re.split(r"\bWHERE\b", self.text, flags=re.IGNORECASE)[-1]
+        is_null = rf'\W*(["`]?\w+["`]?\.)?["`]?{re.escape(column)}["`]?\s+IS\s+NULL\W*'
+        alternatives = re.split(r"\bOR\b", where, flags=re.IGNORECASE)
+        return not re.search(r"\bAND\b", where, re.IGNORECASE) and any(
+            re.fullmatch(is_null, each, re.IGNORECASE) for each in alternatives
+        )
 
 
 @dataclass
@@ -76,7 +87,12 @@ class CommandOp(MigrateOperation):
     @property
     def may_do_anything(self) -> bool:
         """Return True if the kind of the command does not show what the command does, as with CALL and EXECUTE."""
-        return self.words in MAY_DO_ANYTHING
+        return self.words in MAY_DO_ANYTHING and self.name not in HARMLESS_PRAGMAS
+
+    @property
+    def may_read_only(self) -> bool:
+        """Return True for a SELECT that has no word for a change, even if it could not be parsed."""
+        return re.match(r"\s*SELECT\b(?!.*\bINTO\b)", self.text, IGNORE) is not None and not self.may_destroy
 
     @property
     def may_destroy(self) -> bool:
