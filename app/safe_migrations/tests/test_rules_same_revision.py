@@ -162,6 +162,35 @@ def test_new_value_of_an_enum(review: Review, body: str, expected: list[str]) ->
     assert expected == levels(review(body, "postgresql"), "enum-value-used")
 
 
+@pytest.mark.parametrize(("to", "expected"), [("sa.Text()", []), ("mysql.TINYTEXT()", ["blocks"])])
+def test_varchar_of_any_length(review: Review, to: str, expected: list[str]) -> None:
+    """Any VARCHAR fits into a TEXT, even if the script does not say how long it is."""
+    script = "from sqlalchemy.dialects import mysql\n"
+    script += f"op.alter_column('pet', 'name', existing_type=sa.String(), existing_nullable=True, type_={to})"
+    assert expected == levels(review(script, "mysql"), "shrink-column")
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("age IS NULL OR size IS NULL", []),
+        ("size IS NULL OR pet.age IS NULL", []),
+        ("age IS NULL AND size IS NULL", ["warns"]),
+        ("size IS NULL", ["warns"]),
+    ],
+)
+def test_backfill_of_several_columns(review: Review, where: str, expected: list[str]) -> None:
+    """An UPDATE of all rows in which this or another column is NULL leaves no NULL in this one."""
+    fill = f"op.execute('UPDATE pet SET age = 1, size = 1 WHERE {where}')\n"
+    found = review(fill + "op.alter_column('pet', 'age', nullable=False)", "postgresql")
+    assert expected == levels(found, "set-not-null")
+
+
+def test_left_over_table(review: Review) -> None:
+    """A table that a failed batch left behind has no rows that anybody misses."""
+    assert [] == levels(review("op.execute('DROP TABLE IF EXISTS _alembic_tmp_user')", "sqlite"), "drop-table")
+
+
 @pytest.mark.parametrize("product", ["mysql", "mariadb"])
 @pytest.mark.parametrize(
     ("type_", "expected"),

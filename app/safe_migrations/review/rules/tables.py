@@ -16,9 +16,13 @@ from .suggestions import REHEARSE
 def drop_table(op: ops.DropTableOp, context: RuleContext) -> Problem | None:
     """Report a dropped table: its rows are lost, and running code still reads it (strong_migrations).
 
+    Exempt is the table that a failed batch of Alembic on SQLite left behind.
+
     If the revision has copied the rows into a new table of the same name, report only that other sessions can write to
     the old one before it is dropped, where they can.
     """
+    if op.table_name.startswith("_alembic_tmp_"):
+        return None
     rebuild = rebuild_of(context)
     if rebuild is None:
         return Problem(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Column, String, Table, column
+from sqlalchemy import Column, String, Table, Text, column
 from sqlalchemy.types import TypeEngine
 
 from ...adapters.casts import Cast, Kind, exceeds_size, spelled
@@ -16,6 +16,8 @@ from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, SERVERS, WARNS, Problem, 
 from .suggestions import as_python, python_type, with_imports
 
 BITS_OF_INTEGER, BITS_OF_BIGINT = 32, 64
+LONGEST_VARCHAR = 65_535
+"""The bytes of the longest VARCHAR (MySQL manual, "The CHAR and VARCHAR Types")."""
 Type = TypeEngine[Any] | None
 _Reference = tuple[str, str, Type]
 """A table, a column, and its type."""
@@ -49,11 +51,16 @@ def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
 
 @rule(BLOCKS, ops.AlterColumnOp, on=SERVERS)
 def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report a smaller size of a column: larger values are cut, rounded or refused, depending on the database."""
+    """Report a smaller size of a column: larger values are cut, rounded or refused, depending on the database.
+
+    A VARCHAR of unknown length fits into a TEXT.
+    """
     old, new = context.type_before(op), context.type_after(op)
     if new is None or context.facts.cast(old, new) is not Cast.SHRINKS:
         return None
     before, after = context.facts.kind(old), context.facts.kind(new)
+    if old is None and after and after.size >= LONGEST_VARCHAR and _is_varchar(op, context):
+        return None
     condition = exceeds_size(before, after, column(op.column_name)) if before and after else None
     too_large = None if condition is None else context.tables.has_rows(op.table_name, op.schema, condition)
     there = {
@@ -70,6 +77,13 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
         "    flask db review",
         WARNS if too_large is False else None,
     )
+
+
+def _is_varchar(op: ops.AlterColumnOp, context: RuleContext) -> bool:
+    """Return True if the script or the history says that the column is a VARCHAR, and no more."""
+    known = context.column(op)
+    types = [type_ for type_ in (op.existing_type, known.type if known else None) if type_ is not None]
+    return bool(types) and all(isinstance(type_, String) and not isinstance(type_, Text) for type_ in types)
 
 
 def _what(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
