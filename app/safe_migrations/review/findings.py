@@ -12,6 +12,8 @@ from ..errors import counted
 
 PLACEHOLDER = "why it is safe"
 """The text that messages print in place of a reason, such as in ``assurance_line()``."""
+EXAMPLE = "rehearsed on a copy of production"
+"""A reason that is accepted."""
 PLACEHOLDERS = (PLACEHOLDER, "...")
 
 
@@ -70,7 +72,9 @@ class Assurances:
     def note(self, code: str) -> str:
         """Return a sentence to add to a message if the reason for ``code`` is a placeholder, else an empty string."""
         reason = str(self.declared.get(code)).strip() if isinstance(self.declared, dict) else ""
-        return f" In safety_assured, {placeholder_error(reason)}." if reason in PLACEHOLDERS else ""
+        if reason not in PLACEHOLDERS:
+            return ""
+        return f' In safety_assured, {placeholder_error(reason)}; write what makes it safe, such as "{EXAMPLE}".'
 
     @staticmethod
     def is_reason(reason: object) -> bool:
@@ -78,9 +82,9 @@ class Assurances:
         return isinstance(reason, str) and reason.strip() not in ("", *PLACEHOLDERS)
 
 
-def assurance_line(*codes: str) -> str:
-    """Return the line to paste that acknowledges findings with ``codes``, with a placeholder for each reason."""
-    entries = ", ".join(f'"{code}": "{PLACEHOLDER}"' for code in dict.fromkeys(codes))
+def assurance_line(*codes: str, reason: str = PLACEHOLDER) -> str:
+    """Return the line to paste that acknowledges findings with ``codes``, each with ``reason``."""
+    entries = ", ".join(f'"{code}": "{reason}"' for code in dict.fromkeys(codes))
     return f"safety_assured = {{{entries}}}"
 
 

@@ -120,7 +120,7 @@ def test_placeholders(reviewed: Project) -> None:
     """The text that a message prints in place of a reason acknowledges nothing, and the message says so."""
     drop = "with op.batch_alter_table('user') as batch_op:\n    batch_op.drop_column('email')"
     reviewed.write(*revision("a1", "r0", drop, more="safety_assured = {'drop-column': 'why it is safe'}"))
-    told = '(drop-column). In safety_assured, "why it is safe" is a placeholder, not a reason.\nInstead: '
+    told = '(drop-column). In safety_assured, "why it is safe" is a placeholder, not a reason; write what '
     assert told in reviewed.fails("upgrade")
     assert told in reviewed.fails("rehearse", MIGRATION_REVIEW="off")
 

@@ -179,7 +179,7 @@ def test_a_downgrade_that_loses_is_refused_until_the_script_accepts_it(project: 
     assert assured in said
     project.write(*revision("b1", FIRST, "pass", CHANGE, more=assured))
     said = project.db("downgrade", **REVIEWED).stderr
-    assert 'In safety_assured, "why it is safe" is a placeholder, not a reason.' in said
+    assert 'In safety_assured, "why it is safe" is a placeholder, not a reason; write ' in said
     project.write(*revision("b1", FIRST, "pass", CHANGE, more=assured.replace("why it is safe", "a test")))
     project.ok("downgrade", **REVIEWED)
     assert "BIGINT" in texts(project)["pet"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from alembic.operations import ops
 from flask import current_app
 
-from ..findings import Assurances, assurance_line
+from ..findings import EXAMPLE, Assurances, assurance_line
 from ..recorder import Revision, irreversible_reason
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
@@ -212,5 +212,5 @@ def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Pr
             lacks = "with a placeholder instead of a reason" if assurances.note(code) else "without a reason"
             yield Problem(
                 f"lists {code} in safety_assured {lacks}, so no finding of this code is acknowledged",
-                f"say why it is safe:\n    {assurance_line(code)}",
+                f"write what makes it safe, for example:\n    {assurance_line(code, reason=EXAMPLE)}",
             )
