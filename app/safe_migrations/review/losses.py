@@ -15,6 +15,7 @@ from ..errors import counted
 from ..plan import Plan
 from .known_schema import KnownSchema
 from .recorder import Revision
+from .rules.scripts import lacks_downgrade
 from .sql.ops import ChangeRowsOp, CommandOp
 
 # Operations that add to a database, or change no value in it.
@@ -47,9 +48,16 @@ def _is_harmless(op: ops.MigrateOperation) -> bool:
 
 
 def warn_of_losses(plan: Plan, database: Database) -> None:
-    """Log a warning for each operation in the downgrades of ``plan`` that deletes rows or values, with their number."""
-    if not plan.scripts(upgrade=False):
+    """Log a warning for each operation in the downgrades of ``plan`` that deletes rows or values, with their number.
+
+    Log one, too, for each downgrade() that does nothing.
+    """
+    scripts = plan.scripts(upgrade=False)
+    if not scripts:
         return
+    for script in scripts:
+        if lacks_downgrade(plan.recordings.of(script, database.facts.product, "upgrade")):
+            log.warning("downgrade() of %s does nothing; the changes of its upgrade() stay", script.revision)
     tables = KnownSchema(database.facts, database.connection)
     operations = [each for revision in _recorded(plan, database.facts.product) for each in revision.downgrade]
     with database.adapter.hidden_rows_refused(database.connection):

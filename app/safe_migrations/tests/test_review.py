@@ -26,8 +26,8 @@ def _type(found: re.Match[str]) -> str:
 
 def test_upgrade_stops(database: str, reviewed: Project) -> None:
     """An upgrade with a finding that blocks ends with 1, before it touches anything; both ways out are told."""
-    reviewed.write(*revision("a1", "r0", "op.execute('INSERT INTO gone VALUES (1)')"))
-    reviewed.write(*revision("b1", "a1", DROP))
+    reviewed.write(*revision("a1", "r0", "op.execute('INSERT INTO gone VALUES (1)')", "raise NotImplementedError"))
+    reviewed.write(*revision("b1", "a1", DROP, "raise NotImplementedError"))
     said = reviewed.fails("upgrade")
     assert (
         "Error: revision b1 drops column user.email, which running code still reads (drop-column).\n"
@@ -110,6 +110,14 @@ def test_downgrade_tells_what_it_takes(reviewed: Project, down: str) -> None:
     reviewed.write(*revision("a1", "r0", f"{CREATE}\n{ROWS}", down))
     reviewed.ok("upgrade")
     assert [DOWNGRADES[down]] == re.findall("The downgrade deletes (.*)", reviewed.ok("downgrade"))
+
+
+def test_downgrade_that_does_nothing(reviewed: Project) -> None:
+    """An empty downgrade() is reported by the status, by the upgrade, and by the downgrade that runs it."""
+    reviewed.write(*revision("a1", "r0", CREATE))
+    assert "warns: missing-downgrade, line " in reviewed.db("status").stdout
+    assert "(missing-downgrade)" in reviewed.ok("upgrade")
+    assert "downgrade() of a1 does nothing; the changes of its upgrade() stay\n" in reviewed.ok("downgrade")
 
 
 def test_a_downgrade_counts_what_has_another_name_now(database: str, reviewed: Project) -> None:

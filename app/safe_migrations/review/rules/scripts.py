@@ -9,7 +9,7 @@ from alembic.operations import ops
 from flask import current_app
 
 from ..findings import EXAMPLE, Assurances, assurance_line
-from ..recorder import Revision, irreversible_reason
+from ..recorder import Revision, has_empty_downgrade, irreversible_reason
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import REHEARSE, execute
@@ -175,21 +175,22 @@ def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | No
 
     Exempt are upgrades that leave the schema alone, or that no statement can revert, and a downgrade() that raises.
     """
-    reason = irreversible_reason(Path(revision.script.path))
-    if "downgrade" not in revision.recordings or revision.downgrade or reason is not None:
-        return None
-    commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
-    if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.is_reversible for op in commands):
+    if not lacks_downgrade(revision):
         return None
     downgrade = getattr(revision.script.module, "downgrade", None)
-    line = downgrade.__code__.co_firstlineno if downgrade is not None else None
-    if line is not None and "downgrade" in revision.not_inspectable:
-        return None
     return Problem(
-        "makes changes in upgrade(), but its downgrade() is " + ("missing" if line is None else "empty"),
+        "makes changes in upgrade(), but its downgrade() is " + ("missing" if downgrade is None else "empty"),
         f"write a downgrade(), or let it raise an error with the reason why the upgrade cannot be reversed:\n{RAISE}",
-        line=line,
+        line=None if downgrade is None else downgrade.__code__.co_firstlineno,
     )
+
+
+def lacks_downgrade(revision: Revision) -> bool:
+    """Return True if downgrade() is missing or empty, and upgrade() makes changes that it could revert."""
+    commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
+    if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.is_reversible for op in commands):
+        return False
+    return not hasattr(revision.script.module, "downgrade") or has_empty_downgrade(Path(revision.script.path))
 
 
 @rule(WARNS, Assurances)
