@@ -85,6 +85,10 @@ class KnownTable:
     columns: dict[str, KnownColumn] = field(default_factory=dict)
     foreign_keys: list[ForeignKey] = field(default_factory=list)
     indexes: dict[str, list[str]] = field(default_factory=dict)
+    unique: set[str] = field(default_factory=set)
+    """The names in ``indexes`` that reject duplicates in their columns, in all rows."""
+    dropped: "dict[str, ForeignKey | list[str]]" = field(default_factory=dict)
+    """The foreign keys, and the columns of unique constraints and indexes, that an operation has dropped, by name."""
     checks: dict[str, Check] = field(default_factory=dict)
     primary_key: list[str] = field(default_factory=list)
     partitioned: bool = False
@@ -143,13 +147,28 @@ class KnownTable:
                 self.primary_key = [each.name for each in item.columns]
             case UniqueConstraint() | Index() if name:
                 self.indexes[name] = [each.name for each in item.columns]
+                if isinstance(item, UniqueConstraint) or _is_unique(item):
+                    self.unique.add(name)
+
+    def drop_index(self, name: str) -> None:
+        """Remove an index or a unique constraint from this table."""
+        columns = self.indexes.pop(name, [])
+        if name in self.unique:
+            self.unique.remove(name)
+            self.dropped[name] = columns
 
     def copy(self) -> "KnownTable":
         """Return a copy; changes to the copy do not change this table."""
         columns = {name: replace(column) for name, column in self.columns.items()}
         checks = {name: replace(check) for name, check in self.checks.items()}
         return replace(
-            self, columns=columns, foreign_keys=list(self.foreign_keys), indexes=dict(self.indexes), checks=checks
+            self,
+            columns=columns,
+            foreign_keys=list(self.foreign_keys),
+            indexes=dict(self.indexes),
+            unique=set(self.unique),
+            dropped=dict(self.dropped),
+            checks=checks,
         )
 
 
@@ -410,9 +429,10 @@ class KnownSchema:
         if kind in ("foreignkey", None):
             # One that got its name from a naming convention, or from the server, is known without.
             gone = name if any(key.name == name for key in known.foreign_keys) else None
+            known.dropped |= {key.name: key for key in known.foreign_keys if key.name and key.name == gone}
             known.foreign_keys = [key for key in known.foreign_keys if key.name != gone]
         if kind != "foreignkey":
-            known.indexes.pop(str(name), None)
+            known.drop_index(str(name))
             known.checks.pop(str(name), None)
         if kind == "primary":
             known.primary_key = []
@@ -447,7 +467,13 @@ class KnownSchema:
         if (
             name := operation.table_name or self.table_of_index(str(operation.index_name), operation.schema)
         ) is not None:
-            self.table(name, operation.schema).indexes.pop(str(operation.index_name), None)
+            self.table(name, operation.schema).drop_index(str(operation.index_name))
+
+
+def _is_unique(index: Index) -> bool:
+    """Return True if the index rejects duplicates in its columns in all rows: it has no expression and no WHERE."""
+    is_partial = any(option.endswith("_where") and value is not None for option, value in index.kwargs.items())
+    return bool(index.unique) and not is_partial and len(index.expressions) == len(index.columns)
 
 
 def _constraints(table: Table, named: bool) -> list[Any]:

@@ -61,6 +61,32 @@ def test_unique_constraint_comes_back(review: Review, add: str, is_found: bool) 
     assert is_found == bool(found(review(body, "postgresql"), "drop-constraint"))
 
 
+DROP = "op.drop_constraint('uq_user_email', 'user', type_='unique')\n"
+CREATE = "op.create_unique_constraint('uq', 'user', ['email'])\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (DROP + CREATE, []),
+        (CREATE + DROP, []),
+        (DROP + CREATE.replace("]", ", 'username']"), []),
+        (DROP + "op.rename_table('user', 'person')\n" + CREATE.replace("'user'", "'person'"), []),
+        (DROP + FILL + CREATE, ["warns"]),
+        (
+            DROP
+            + "op.add_column('user', sa.Column('n', sa.Integer(), server_default='1'))\n"
+            + CREATE.replace("email", "n"),
+            ["warns"],
+        ),
+    ],
+    ids=["dropped first", "dropped last", "more columns", "renamed table", "changed rows", "other columns"],
+)
+def test_rows_are_unique_already(review: Review, body: str, expected: list[str]) -> None:
+    """No rows share a value in columns that are unique until this revision drops the constraint."""
+    assert expected == levels(review(body, "mysql"), "add-unique")
+
+
 @pytest.mark.parametrize(("column", "expected"), [("owner_id", []), ("id", ["drop-constraint"])])
 def test_foreign_key_comes_back(project: Project, column: str, expected: list[str]) -> None:
     """A foreign key that comes back under another name still rejects the same rows; one of other columns does not."""
@@ -69,6 +95,19 @@ def test_foreign_key_comes_back(project: Project, column: str, expected: list[st
     project.write(*revision("a1", FIRST, f"op.create_table('pet', {columns})\n{key.format('old', 'owner_id')}"))
     drop = "op.drop_constraint('old', 'pet', type_='foreignkey')\n"
     project.write(*revision("b1", "a1", drop + key.format("new", column), "raise NotImplementedError"))
+    said = json.loads(project.db("review", "b1", "--target", "postgresql", "--format", "json").stdout)
+    assert expected == [each["code"] for each in said if each["code"] == "drop-constraint"]
+    assert bool(expected) == ("add-foreign-key" in [each["code"] for each in said])
+
+
+@pytest.mark.parametrize(("column", "expected"), [("owner_id", []), ("age", ["drop-constraint"])])
+def test_foreign_key_of_a_dropped_column(project: Project, column: str, expected: list[str]) -> None:
+    """A foreign key is dropped together with its column, which has a finding of its own."""
+    columns = "sa.Column('id', sa.Integer(), primary_key=True), sa.Column('owner_id', sa.Integer()), sa.Column('age')"
+    key = "op.create_foreign_key('fk', 'pet', 'user', ['owner_id'], ['id'])"
+    project.write(*revision("a1", FIRST, f"op.create_table('pet', {columns})\n{key}"))
+    drop = f"op.drop_constraint('fk', 'pet', type_='foreignkey')\nop.drop_column('pet', {column!r})"
+    project.write(*revision("b1", "a1", drop, "raise NotImplementedError"))
     said = json.loads(project.db("review", "b1", "--target", "postgresql", "--format", "json").stdout)
     assert expected == [each["code"] for each in said if each["code"] == "drop-constraint"]
 

@@ -10,6 +10,7 @@ from sqlalchemy import Select, UnaryExpression, column, exists, func, literal_co
 
 from ...adapters.facts import Facts
 from ..findings import assurance_line
+from ..known_schema import ForeignKey
 from ..recorder import as_table
 from .columns import proves_not_null
 from .implied_ops import KINDS, column_names, constraints_of, implied_ops, table_of
@@ -34,8 +35,10 @@ def add_unique(op: Any, context: RuleContext) -> Problem | None:
     columns = ", ".join(column_names(op.columns))
     kind = "unique index" if isinstance(op, ops.CreateIndexOp) else KINDS[op.constraint_type]
     on = f"{columns} of {op.table_name}" if len(op.columns) > 1 else f"{op.table_name}.{columns}"
-    share = "rows share a value"
-    return _if_found(f"adds a {kind} on {on}", f"if two {share}", f"because {share}", _duplicates(op, context), context)
+    share, query = "rows share a value", _duplicates(op, context)
+    if _was_unique(op, context) and not context.tables.finds(query):
+        return None
+    return _if_found(f"adds a {kind} on {on}", f"if two {share}", f"because {share}", query, context)
 
 
 @rule(WARNS, ops.CreateForeignKeyOp)
@@ -43,8 +46,10 @@ def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem
     """Report a new foreign key, which fails if existing rows refer to missing rows."""
     if _is_not_valid(op, context) or _is_unfilled(op, op.local_cols, context):
         return None
-    rows = f"of {op.source_table} refer to missing rows of {op.referent_table}"
-    return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", _orphans(op), context)
+    rows, query = f"of {op.source_table} refer to missing rows of {op.referent_table}", _orphans(op)
+    if any(_is_same(op, key) for key in _held(op, ForeignKey, context)) and not context.tables.finds(query):
+        return None
+    return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", query, context)
 
 
 @rule(WARNS, ops.CreateCheckConstraintOp)
@@ -66,6 +71,34 @@ def _is_unfilled(op: Any, columns: Iterable[Any], context: RuleContext) -> bool:
     """Return True if one of ``columns`` is new, and still NULL in all rows, which no foreign or unique key rejects."""
     known = context.tables.table(*table_of(op)).columns
     return any(known[name].unfilled for name in column_names(columns) if name in known)
+
+
+def _was_unique(op: Any, context: RuleContext) -> bool:
+    """Return True if the table has, or had before this revision, a key that already rejects the same duplicates."""
+    known, columns = context.tables.table(*table_of(op)), set(column_names(op.columns))
+    others = [*(known.indexes[name] for name in known.unique), *_held(op, list, context), known.primary_key]
+    null = op.kw.get(f"{context.facts.dialect}_nulls_not_distinct")
+    return not null and any(other and columns.issuperset(other) for other in others)
+
+
+def _held(op: Any, kind: type, context: RuleContext) -> list[Any]:
+    """Return what the table of ``op`` has of KnownTable.dropped, of that kind, if this revision has dropped it.
+
+    Return an empty list if the revision has also changed rows of the table, which may now violate it.
+    """
+    table_name, schema = table_of(op)
+    if context.tables.written & {(schema, table_name), None}:
+        return []
+    drops = context.revision_ops(ops.DropConstraintOp, ops.DropIndexOp)
+    names = {str(each.index_name if isinstance(each, ops.DropIndexOp) else each.constraint_name) for each in drops}
+    dropped = context.tables.table(table_name, schema).dropped
+    return [key for name, key in dropped.items() if name in names and isinstance(key, kind)]
+
+
+def _is_same(op: ops.CreateForeignKeyOp, key: ForeignKey) -> bool:
+    """Return True if ``op`` creates a foreign key of the same columns to the same columns as ``key``."""
+    referred = op.kw.get("referent_schema"), op.referent_table
+    return (list(op.local_cols), referred, list(op.remote_cols)) == (key.columns, key.referred, key.referred_columns)
 
 
 def _if_found(what: str, if_there: str, because: str, query: Select[Any], context: RuleContext) -> Problem:
@@ -113,9 +146,7 @@ def _comes_back(op: ops.DropConstraintOp, context: RuleContext) -> bool:
     for key in known.foreign_keys:
         if key.name == name:
             return any(
-                (table_of(each), list(each.local_cols), list(each.remote_cols))
-                == ((op.table_name, op.schema), key.columns, key.referred_columns)
-                and (each.kw.get("referent_schema"), each.referent_table) == key.referred
+                table_of(each) == (op.table_name, op.schema) and _is_same(each, key)
                 for each in context.revision_ops(ops.CreateForeignKeyOp)
             )
     columns = set(known.indexes.get(str(name), ()))
@@ -127,11 +158,14 @@ def _comes_back(op: ops.DropConstraintOp, context: RuleContext) -> bool:
 
 
 def _goes_with_column(op: ops.DropConstraintOp, context: RuleContext) -> bool:
-    """Return True if the constraint is a CHECK or unique constraint on a column that the revision also drops."""
+    """Return True if the constraint is on a column that the revision also drops; primary keys do not count."""
     known, name = context.tables.table(op.table_name, op.schema), str(op.constraint_name)
+    keys = [column for key in known.foreign_keys if key.name == name for column in key.columns]
     condition = known.checks[name].condition if name in known.checks else ""
     words = re.findall(r"\w+", re.sub(r"'(?:[^']|'')*'", "", condition))
-    return not dropped_columns(op.table_name, op.schema, context).isdisjoint({*words, *known.indexes.get(name, ())})
+    return not dropped_columns(op.table_name, op.schema, context).isdisjoint(
+        {*words, *keys, *known.indexes.get(name, ())}
+    )
 
 
 @rule(BLOCKS, ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp, ops.AddColumnOp, on=POSTGRESQL, locks=True)
