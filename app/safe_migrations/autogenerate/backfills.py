@@ -3,10 +3,11 @@
 The user types them on the terminal, or passes them with -x default=...
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import click
@@ -57,6 +58,20 @@ VALUES: dict[type, tuple[str, Callable[[str], object]]] = {
     UUID: ("a UUID", lambda value: UUID(value).hex),
 }
 """By the Python type of a column: the description of a valid value, and the function that parses one."""
+STAND_INS = {
+    bool: "no",
+    int: "0",
+    float: "0",
+    Decimal: "0",
+    str: "",
+    datetime: NOW,
+    date: NOW,
+    time: NOW,
+    dict: "{}",
+    UUID: "0" * 32,
+    bytes: "",
+}
+"""By the Python type of a column: the value that existing rows get if a downgrade adds the dropped column again."""
 
 
 def fill_existing_rows(
@@ -95,7 +110,51 @@ def fill_existing_rows(
     return _fill_nulls(values, renames)
 
 
-def _without_value(upgrade: ops.UpgradeOps) -> Iterator[tuple[str, tuple[ops.ModifyTableOps, ops.AddColumnOp]]]:
+def fill_restored_columns(downgrade: ops.DowngradeOps) -> None:
+    """Let ``downgrade`` add a dropped NOT NULL column as nullable, set a value in all rows, and make it NOT NULL.
+
+    The dropped values are lost, so this is 0, an empty text, or the like. A column stays as it is if its type has no
+    such value, or if a foreign key, a CHECK or a unique constraint names it, which may refuse the value.
+    """
+    restored: dict[int, tuple[ops.ModifyTableOps, list[ops.AddColumnOp]]] = {}
+    for _, (changes, add) in _without_value(downgrade):
+        if add.column.name not in _constrained(changes) and _stand_in(add.column) is not None:
+            restored.setdefault(id(changes), (changes, []))[1].append(add)
+    for changes, adds in restored.values():
+        table = changes.schema, changes.table_name
+        end = changes.ops.index(adds[-1]) + 1
+        following = [*(_made_not_null(add) for add in adds), *changes.ops[end:]]
+        changes.ops[:] = [_added(op, None) if op in adds else op for op in changes.ops[:end]]
+        columns = [(add.column, str(_stand_in(add.column))) for add in adds]
+        fill = (_update_code(table, column.name, _value_code(column, value)) for column, value in columns)
+        at = downgrade.ops.index(changes) + 1
+        batch = ops.ModifyTableOps(changes.table_name, following, schema=changes.schema)
+        downgrade.ops[at:at] = [Lines("# The dropped values are lost.", *fill), batch]
+
+
+def _constrained(changes: ops.ModifyTableOps) -> set[str]:
+    """Return the columns that a foreign key, a CHECK or a unique constraint created by ``changes`` names."""
+    found: set[str] = set()
+    for op in changes.ops:
+        if isinstance(op, ops.CreateCheckConstraintOp):
+            found |= set(re.findall(r"\w+", str(op.condition)))
+        elif isinstance(op, ops.CreateForeignKeyOp):
+            found |= set(op.local_cols)
+        elif isinstance(op, ops.CreateUniqueConstraintOp) or (isinstance(op, ops.CreateIndexOp) and op.unique):
+            found |= {str(getattr(column, "name", column)) for column in op.columns}
+    return found
+
+
+def _stand_in(column: "Column[Any]") -> str | None:
+    """Return the value of STAND_INS for the column's type, as SQL text; None if there is none."""
+    kind = dict if isinstance(column.type, JSON) else _python_type(column)
+    value = column.type.enums[0] if isinstance(column.type, Enum) else STAND_INS.get(kind)
+    return None if value is None else _sql_text(value, column)
+
+
+def _without_value(
+    upgrade: ops.UpgradeOps | ops.DowngradeOps,
+) -> Iterator[tuple[str, tuple[ops.ModifyTableOps, ops.AddColumnOp]]]:
     """Yield the name of each new NOT NULL column without a default, with its table's changes and its AddColumnOp."""
     for changes in table_changes(upgrade):
         for op in changes.ops:
@@ -250,7 +309,7 @@ def _added(add: ops.AddColumnOp, default: DefaultClause | None) -> ops.AddColumn
     return ops.AddColumnOp(add.table_name, new, schema=add.schema)
 
 
-def _made_not_null(add: ops.AddColumnOp, default: DefaultClause) -> ops.AlterColumnOp:
+def _made_not_null(add: ops.AddColumnOp, default: DefaultClause | Literal[False] = False) -> ops.AlterColumnOp:
     return ops.AlterColumnOp(
         add.table_name,
         add.column.name,

@@ -16,7 +16,7 @@ from ..internals import copy_column
 from ..review.known_schema import KnownSchema, Name
 from ..settings import settings
 from .acknowledgements import acknowledge, ask_why, begin_reasons
-from .backfills import fill_existing_rows
+from .backfills import fill_existing_rows, fill_restored_columns
 from .check_constraints import drop_checks_first, refuse_renames
 from .enum_types import create_and_drop_enums
 from .index_changes import (
@@ -78,6 +78,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     for each in scripts:
         (up,), (down,) = each.upgrade_ops_list, each.downgrade_ops_list
         up.reverse_into(down)
+        fill_restored_columns(down)
         for container in (up, down):
             _drop_indexes_with_their_table(container)
             _make_portable(container, targets)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import date, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,24 @@ def test_values_for_nulls(pets: Models, targets: str) -> None:
     assert [7, True, "x", *expected[3:]] == list(second)
     pets.ok("downgrade", "-1")
     pets.ok("upgrade")
+
+
+def test_downgrade_of_dropped_columns(pets: Models) -> None:
+    """A downgrade gives existing rows a value in each NOT NULL column that it adds again, and brings back the schema:
+    the column has no default that it did not have.
+    """
+    thing = "class Thing(db.Model):\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+    pets.become(USERS, PETS, thing + columns() + "    level: Mapped[int] = mapped_column(server_default='7')\n")
+    values = {name: value for name, (_, _, value) in FILLED.items() if value is not ANY}
+    values |= {"seen": datetime(2026, 1, 1), "day": date(2026, 1, 1), "hour": time(1)}
+    with pets.engine.begin() as connection:
+        connection.execute(sa.insert(sa.table("thing", sa.column("id"), *VALUES)).values(id=1, **values))
+    pets.models(USERS, PETS, thing)
+    script = pets.migrate()
+    assert 1 == script.count("# The dropped values are lost.\n")
+    pets.there_and_back()
+    pets.ok("downgrade")
+    assert [(1, 0, "", 0, 7)] == pets.rows("SELECT id, age, bio, price, level FROM thing")
 
 
 def test_defaults_with_quotes_are_no_difference(empty: Models) -> None:
