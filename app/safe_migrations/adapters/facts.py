@@ -188,6 +188,10 @@ class Facts:
         """
         return ""
 
+    def cast_sql(self, _name: str, _old: TypeEngine[Any] | None, _new: TypeEngine[Any] | None) -> str | None:
+        """Return the SQL that converts a column's values if the database does not do it by itself; None if it does."""
+        return None
+
     def validate_sql(self, _table: str, _schema: str | None, _constraint: str) -> str | None:
         """Return the SQL that checks existing rows against a constraint that was added as NOT VALID.
 

@@ -198,10 +198,11 @@ def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.Modify
 
 
 def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
-    """Change new columns so that every database in ``targets`` can create them.
+    """Change new columns and types so that every database in ``targets`` accepts them.
 
     A column with an enum does not create the enum's type, which an earlier operation creates. A generated column is
-    nullable if MariaDB is a target, which refuses NOT NULL for generated columns (error 1064).
+    nullable if MariaDB is a target, which refuses NOT NULL for generated columns (error 1064). A change of type says
+    how to convert the values if PostgreSQL is a target and would ask for it.
     """
 
     def portable(column: Any) -> Any:
@@ -218,6 +219,10 @@ def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
             op.columns = [portable(item) if isinstance(item, Column) else item for item in op.columns]
         elif isinstance(op, ops.AddColumnOp):
             op.column = portable(op.column)
+        elif isinstance(op, ops.AlterColumnOp):
+            casts = [facts.cast_sql(op.column_name, op.existing_type, op.modify_type) for facts in targets]
+            if using := next(filter(None, casts), None):
+                op.kw["postgresql_using"] = using
 
 
 def _targets(context: MigrationContext) -> list[Facts]:

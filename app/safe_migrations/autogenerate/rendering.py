@@ -143,6 +143,16 @@ def _autocommit_block(context: AutogenContext, op: AutocommitBlock) -> list[str]
     return ["with op.get_context().autocommit_block():", *lines, ""]
 
 
+_render_alter_column = renderers.dispatch(ops.AlterColumnOp)
+
+
+@renderers.dispatch_for(ops.AlterColumnOp, replace=True)
+def _alter_column(context: AutogenContext, op: ops.AlterColumnOp) -> str:
+    """Render the operation as Alembic does, and add postgresql_using, which Alembic omits."""
+    text, using = _render_alter_column(context, op), op.kw.get("postgresql_using")
+    return text if using is None else f"{text.removesuffix(')')},\n{' ' * 11}postgresql_using={using!r})"
+
+
 def plain_type(column: "Column[Any]") -> Any:
     """Return the type of a column; if that is a TypeDecorator, the SQLAlchemy type that it wraps."""
     kind: Any = column.type

@@ -135,6 +135,22 @@ def test_downgrade_of_dropped_columns(pets: Models) -> None:
     assert [(1, 0, "", 0, 7)] == pets.rows("SELECT id, age, bio, price, level FROM thing")
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["sa.Enum('r', 's', name='nicks')", "sa.Enum('r', 's', 't', name='other_nicks')", "Text"],
+)
+def test_types_between_which_postgresql_does_not_cast(pets: Models, change: str) -> None:
+    """A text that becomes an enum, and an enum that becomes another, is converted in both directions."""
+    before = "String(40)" if change.endswith("'nicks')") else "sa.Enum('r', 's', name='nicks')"
+    nick = PETS.replace(", index=True)\n    age", ")\n    age")
+    pets.become(USERS, nick.replace("String(40)", before))
+    pets.execute("UPDATE pet SET nick = 's' WHERE id = 2")
+    pets.models(USERS, nick.replace("String(40)", change))
+    pets.migrate()
+    pets.there_and_back()
+    assert [("s",)] == pets.rows("SELECT nick FROM pet WHERE id = 2")
+
+
 def test_defaults_with_quotes_are_no_difference(empty: Models) -> None:
     """With compare_server_default=True a default with a quote, and one of JSON, is not compared; one without is. Stock
     sees a difference where there is none, and on PostgreSQL it fails with a syntax error.

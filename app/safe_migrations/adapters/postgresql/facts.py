@@ -91,6 +91,19 @@ class PostgreSQLFacts(Facts):
         here = enum_of(getattr(kind, "item_type", kind), self.dialect)
         return here if isinstance(here, ENUM) and here.name else None
 
+    def cast_sql(self, name: str, old: TypeEngine[Any] | None, new: TypeEngine[Any] | None) -> str | None:
+        """Return the expression for USING, if no assignment cast leads from ``old`` to ``new``; else None.
+
+        A text can be assigned to nothing but a text, and an enum only to a text (PostgreSQL manual, "CREATE CAST").
+        """
+        before, after = self.kind(old), self.kind(new)
+        if before is None or after is None or after.family == "text":
+            return None
+        families = {before.family, after.family}
+        if before.family in ("text", "enum") and (before.family, before.name) != (after.family, after.name):
+            return f"{self.quoted(name)}{'::text' if before.family == 'enum' else ''}::{self.spelled(new)}"
+        return f"{self.quoted(name)}::{self.spelled(new)}" if families == {"boolean", "integer"} else None
+
     def validate_sql(self, table: str, schema: str | None, constraint: str) -> str:
         """Return the SQL that checks existing rows against a NOT VALID constraint, without blocking reads or writes."""
         return f"ALTER TABLE {self.quoted(table, schema)} VALIDATE CONSTRAINT {self.quoted(constraint)}"

@@ -120,12 +120,9 @@ def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
 
 def _using(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
     """Return the USING clause to paste for a cast that PostgreSQL does not do without it; empty for other casts."""
-    before, after = context.facts.kind(old), context.facts.kind(op.modify_type)
-    if context.facts.product not in POSTGRESQL or before is None or after is None or "postgresql_using" in op.kw:
+    using = context.facts.cast_sql(op.column_name, old, op.modify_type)
+    if using is None or "postgresql_using" in op.kw:
         return ""
-    if before.family != "text" and {before.family, after.family} != {"boolean", "integer"}:
-        return ""
-    using = f"{context.facts.quoted(op.column_name)}::{context.facts.spelled(op.modify_type)}"
     argument = f"USING {using}" if context.in_sql else f"postgresql_using={using!r}"
     return f"\nIf you change the type anyway, tell PostgreSQL how to convert the values:\n    {argument}"
 
