@@ -22,6 +22,7 @@ from ..plan import is_at_head, upgrades
 from ..remedies import Situation, message
 from ..review.findings import Assurances, assurance_line
 from ..review.recorder import irreversible_reason
+from ..review.rules.scripts import RAISE
 from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
 
 # As `-x` takes them. Only another session of the script can hold a lock on the copy, and MIGRATION_REHEARSAL_URL may
@@ -173,6 +174,9 @@ class Rehearsal:
             text = str(message(error, Situation(self.adapter.engine.url, Path(self.script.dir), frozenset())))
             if not isinstance(error, MigrationError):  # the line to paste would be for the app's own database
                 text = text.partition(f"\n{MigrationError.label}: ")[0]
+                if what == "downgrade":
+                    place = relative(Path(revision.path))
+                    text += f"\nIf nothing can reverse the upgrade, let the script say why, in {place}:\n{RAISE}"
             if self.adapter.databases.is_denied(error):
                 text = str(self.adapter.databases.needs_rights(text))
             report.faults.append(f"its {what} fails: {text}")

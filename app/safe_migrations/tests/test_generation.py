@@ -125,8 +125,9 @@ def test_downgrade_of_dropped_columns(pets: Models) -> None:
     pets.become(USERS, PETS, thing + columns() + "    level: Mapped[int] = mapped_column(server_default='7')\n")
     values = {name: value for name, (_, _, value) in FILLED.items() if value is not ANY}
     values |= {"seen": datetime(2026, 1, 1), "day": date(2026, 1, 1), "hour": time(1)}
+    table = sa.table("thing", *(sa.column(name, kind) for name, (kind, _, _) in FILLED.items()), sa.column("id"))
     with pets.engine.begin() as connection:
-        connection.execute(sa.insert(sa.table("thing", sa.column("id"), *VALUES)).values(id=1, **values))
+        connection.execute(sa.insert(table).values(id=1, **values))
     pets.models(USERS, PETS, thing)
     script = pets.migrate()
     assert 1 == script.count("# The dropped values are lost.\n")

@@ -147,6 +147,11 @@ LEFT = {
 # Up, down, and what it says.
 BAD = {
     "downgrade that crashes": (table("pet")[0], "op.drop_table('cat')", r"its downgrade fails: .*b1.py, line 13"),
+    "downgrade that nothing can do": (
+        batch("toy", "drop_column('number')"),
+        batch("toy", "add_column(sa.Column('number', sa.Integer(), nullable=False))"),
+        r"let the script say why, in .*b1.py:\n    def downgrade\(\):\n        raise NotImplementedError",
+    ),
     "fails on the rows that are there": (
         batch("toy", "create_unique_constraint('uq', ['number'])"),
         batch("toy", "drop_constraint('uq', type_='unique')"),
