@@ -1,0 +1,308 @@
+"""What `flask db migrate` makes of 40 changes of a typical app's models: findings per revision, and what fails.
+
+    python -m app.safe_migrations.tests.benchmarks.model_changes [BACKEND [CHANGE]] 2>log
+
+Each change starts from the same models and rows, and is made as a developer makes it: `migrate`, with the answers that
+it needs, `review`, `rehearse`, `upgrade`, `check`, and `downgrade` to where it began. Where a command refuses a
+revision and offers a line to paste, the line is pasted and the command runs again. CHANGE is a part of a name. SQLite
+is always there, the others where TEST_MYSQL_URL and TEST_POSTGRESQL_URL name a server; stderr has the scripts and all
+that the commands print.
+"""
+
+import ast
+import json
+import os
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..support import AGREE, SERVERS, Models, copied, empty_database, state
+
+SHOP = """
+from sqlalchemy import BigInteger, Column, Enum, UniqueConstraint, false, func
+
+user_role = db.Table(
+    "user_role",
+    Column("user_id", ForeignKey("user.id", ondelete="CASCADE"), primary_key=True),
+    Column("role_id", ForeignKey("role.id", ondelete="CASCADE"), primary_key=True),
+)
+
+class Role(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), unique=True)
+
+class User(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(String(120), unique=True)
+    full_name: Mapped[str] = mapped_column(String(80))
+    nick: Mapped[str | None] = mapped_column(String(40))
+    active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    roles: Mapped[list["Role"]] = db.relationship(secondary="user_role")
+
+class Product(db.Model):
+    __table_args__ = (CheckConstraint("stock >= 0", name="stock_not_negative"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sku: Mapped[str] = mapped_column(String(20), unique=True)
+    name: Mapped[str] = mapped_column(String(80), index=True)
+    price: Mapped[Decimal] = mapped_column(Numeric(8, 2))
+    stock: Mapped[int] = mapped_column(server_default="0")
+    details: Mapped[Any | None] = mapped_column(JSON)
+
+class Order(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    status: Mapped[str] = mapped_column(Enum("new", "paid", "sent", name="order_status"))
+    note: Mapped[str | None] = mapped_column(Text)
+    placed_at: Mapped[datetime | None] = mapped_column(index=True)
+
+class OrderLine(db.Model):
+    __table_args__ = (UniqueConstraint("order_id", "product_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("order.id", ondelete="CASCADE"))
+    product_id: Mapped[int] = mapped_column(ForeignKey("product.id"), index=True)
+    quantity: Mapped[int]
+
+class Comment(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("comment.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    product_id: Mapped[int | None]
+    kind: Mapped[str] = mapped_column(String(10))
+    body: Mapped[str] = mapped_column(String(200))
+
+class Tag(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    product_id: Mapped[int] = mapped_column(ForeignKey("product.id"), index=True)
+    name: Mapped[str] = mapped_column(String(40), unique=True)
+"""
+TWICE = {
+    "role (name)": "'role{0}'",
+    "user (email, full_name, nick, active)": "'user{0}@x', 'Ann {0}', 'n{0}', true",
+    "product (sku, name, price, stock)": "'{0}', 'p{0}', 1, 1",
+    "user_role (user_id, role_id)": "{0}, {0}",
+    "order (user_id, status)": "1, 'new'",
+    "order_line (order_id, product_id, quantity)": "{0}, 1, 1",
+    "comment (id, parent_id, user_id, product_id, kind, body)": "{0}, 1, 1, {0}, 'ask', 'why'",
+    "tag (product_id, name)": "1, 'tag{0}'",
+}
+"""A row of each table, which is inserted twice: with {0} as 1, and as 2."""
+
+# A change's name, then its edits of the models and the answers to `migrate`, between " ; ". An edit is "Model + line",
+# "+ line at the end", "- start of a line or paragraph" or "old => new"; an answer begins with -x.
+CHANGES = r"""
+add a nullable column: User + phone: Mapped[str | None] = mapped_column(String(20))
+add a NOT NULL column: User + age: Mapped[int] ; -x default=user.age:0
+add a boolean with a default: User + admin: Mapped[bool] = mapped_column(server_default=false())
+add a timestamp: Order + seen_at: Mapped[datetime] ; -x default=order.seen_at:CURRENT_TIMESTAMP
+add a JSON column: User + settings: Mapped[Any] = mapped_column(JSON) ; -x default=user.settings:{}
+add an enum column: User + plan: Mapped[str] = mapped_column(Enum("free", "pro", name="plan"))
+    -x default=user.plan:free
+add a unique UUID: Order + public_id: Mapped[UUID | None] = mapped_column(unique=True)
+add a self reference: Product + parent_id: Mapped[int | None] = mapped_column(ForeignKey("product.id"), index=True)
+add a timestamp to three tables: Product + updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    Comment + updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    Tag + updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+add a model: + class Invoice(db.Model): ; +     id: Mapped[int] = mapped_column(primary_key=True)
+    +     number: Mapped[str] = mapped_column(String(20), unique=True)
+    +     order_id: Mapped[int] = mapped_column(ForeignKey("order.id"), index=True)
+add an association table: + db.Table("product_tag", Column("product_id", ForeignKey("product.id"), primary_key=True),
+    +     Column("tag_id", ForeignKey("tag.id"), primary_key=True))
+drop a column: - nick:
+drop a NOT NULL column: - quantity:
+drop a foreign key column: - parent_id:
+delete a model: - class Tag ; -x drop=tag
+delete a model with its association table: - user_role ; - class Role ; - roles: ; -x drop=role ; -x drop=user_role
+rename a column: full_name => display_name ; -x rename=user.full_name:display_name
+rename a table: Tag => Label ; -x rename=tag:label
+rename a table with its association table: Role => Team ; role => team ; -x rename=role:team
+    -x rename=user_role:user_team ; -x rename=user_team.role_id:team_id
+split a column: - full_name: ; User + first_name: Mapped[str] = mapped_column(String(40))
+    User + last_name: Mapped[str] = mapped_column(String(40)) ; -x default=user.first_name:
+    -x default=user.last_name:
+move a column to another table: - stock: ; - __table_args__ = (CheckConstraint ; + class Inventory(db.Model):
+    +     id: Mapped[int] = mapped_column(primary_key=True)
+    +     product_id: Mapped[int] = mapped_column(ForeignKey("product.id"), unique=True) ; +     stock: Mapped[int]
+make one-to-many many-to-many:
+    product_id: Mapped[int] = mapped_column(ForeignKey("product.id"), index=True)\n    name => name
+    + db.Table("product_tag", Column("product_id", ForeignKey("product.id"), primary_key=True),
+    +     Column("tag_id", ForeignKey("tag.id"), primary_key=True))
+add an enum value: "sent", => "sent", "returned",
+remove an enum value: "paid", =>
+string to enum:
+    kind: Mapped[str] = mapped_column(String(10)) => kind: Mapped[str] = mapped_column(Enum("ask", "say", name="kind"))
+make unique: String(40))\n    active => String(40), unique=True)\n    active
+make two columns unique: Comment + __table_args__ = (UniqueConstraint("user_id", "product_id"),)
+no longer unique: String(40), unique=True)\n\nclass User => String(40))\n\nclass User
+add an index: String(40))\n    active => String(40), index=True)\n    active
+add an index over two columns: Order + __table_args__ = (Index("ix_order_both", "status", "placed_at"),)
+drop an index: String(80), index=True => String(80)
+make NOT NULL: note: Mapped[str | None] => note: Mapped[str] ; -x default=order.note:none
+no longer NOT NULL: full_name: Mapped[str] => full_name: Mapped[str | None]
+a longer string:
+    full_name: Mapped[str] = mapped_column(String(80)) => full_name: Mapped[str] = mapped_column(String(200))
+a shorter string: String(120) => String(100)
+string to text: String(200) => Text
+integer to bigint: quantity: Mapped[int] => quantity: Mapped[int] = mapped_column(BigInteger)
+a wider numeric: Numeric(8, 2) => Numeric(12, 2)
+add a foreign key to a column:
+    product_id: Mapped[int | None] => product_id: Mapped[int | None] = mapped_column(ForeignKey("product.id"))
+make a foreign key cascade: "comment.id" => "comment.id", ondelete="CASCADE"
+"""
+
+
+@dataclass
+class Outcome:
+    """What became of a change: its revisions, codes found (with ! if they block) and pasted, and what failed."""
+
+    revisions: int = 0
+    found: list[str] = field(default_factory=list)
+    pasted: set[str] = field(default_factory=set)
+    failed: list[str] = field(default_factory=list)
+    said: str = ""
+
+
+def edited(edits: list[str]) -> str:
+    """Return the models after ``edits``, as CHANGES has them."""
+    models = SHOP
+    for edit in edits:
+        model, plus, line = edit.partition("+ ")
+        if " =>" in edit:
+            old, new = edit.replace("\\n", "\n").split(" =>")
+            new = new.removeprefix(" ")
+        elif plus:
+            old = f"class {model.strip()}(db.Model):\n" if model else models
+            new = f"{old}{'    ' if model else ''}{line}\n"
+        else:
+            start = re.escape(edit.removeprefix("- "))
+            found = re.search(rf"^(    {start}.*\n|{start}(.+\n)*)", models, re.MULTILINE)
+            old, new = found[0] if found else edit, ""
+        assert old in models, edit
+        models = models.replace(old, new)
+    return models
+
+
+@contextmanager
+def shop(backend: str) -> Iterator[Models]:
+    """Yield a project with SHOP's models at revision b0, and two rows in each table of its database."""
+    with tempfile.TemporaryDirectory() as folder, empty_database(backend, Path(folder)) as url:
+        environ = {"MIGRATION_BACKUP": "never", "DATABASE_URL": url}
+        project = Models(copied(Path(folder)).path, environ, engine=sa.create_engine(url))
+        for script in project.scripts():
+            script.unlink()
+        project.models(SHOP)
+        project.ok("migrate", "-m", "Begin", "--rev-id", "b0")
+        project.ok("upgrade")
+        quote = project.engine.dialect.identifier_preparer.quote
+        for target, row in TWICE.items():
+            table, columns = target.split(" ", 1)
+            rows = f"({row.format(1)}), ({row.format(2)})"
+            project.execute(f"INSERT INTO {quote(table)} {columns} VALUES {rows}")
+        yield project
+        project.engine.dispose()
+
+
+def run(project: Models, outcome: Outcome, *args: str) -> bool:
+    """Run a command until it succeeds, with the lines pasted that it offers, and return True if it does."""
+    while True:
+        done = project.db(*args)
+        outcome.said = done.stdout + done.stderr
+        print(f"$ flask db {' '.join(args)}", outcome.said, sep="\n", file=sys.stderr)
+        if done.returncode == 0:
+            return True
+        offered = re.findall(r"(\S+\.py)[^\n]*:\n +(safety_assured = \{.*\}|def downgrade\(.*\n.*)", outcome.said)
+        if all(line in outcome.pasted for _, line in offered):
+            error = re.search(".*(Error|fails).*", outcome.said)
+            outcome.failed.append(f"{args[0]}: {error[0][-150:] if error else done.returncode}")
+            return False
+        for file, line in offered:
+            project.write(file, pasted((project.path / file).read_text(), line))
+            outcome.pasted.add(line)
+
+
+def pasted(script: str, line: str) -> str:
+    """Return a script with a safety_assured added to the codes that it has, or with its downgrade() replaced."""
+    if line.startswith("def"):
+        return script.partition("def downgrade")[0] + line + "\n"
+    reasons = dict.fromkeys(ast.literal_eval(line.partition(" = ")[2]), "tried")
+    if (old := re.search(r"^safety_assured = (\{.*?\})\n", script, re.DOTALL | re.MULTILINE)) is not None:
+        script, reasons = script.replace(old[0], ""), ast.literal_eval(old[1]) | reasons
+    return re.sub(r"(?m)^(down_revision = .*\n)", rf"\1safety_assured = {reasons}\n", script)
+
+
+def make(project: Models, name: str, parts: list[str]) -> Outcome:
+    """Make a change and take it back; remove its scripts."""
+    outcome, before, old = Outcome(), state(project.engine), project.scripts()
+    project.models(edited([part for part in parts if not part.startswith("-x ")]))
+    answers = [word for part in parts if part.startswith("-x ") for word in part.split(" ", 1)]
+    print(f"\n==== {name} on {project.engine.url.get_backend_name()}", file=sys.stderr)
+    run(project, outcome, *answers, "migrate", "-m", name)
+    scripts = [script for script in project.scripts() if script not in old]
+    print(*(script.read_text() for script in scripts), sep="\n", file=sys.stderr)
+    outcome.revisions = len(scripts)
+    for each in json.loads(project.db("review", "--format", "json").stdout):
+        if not each["acknowledged"]:
+            outcome.found.append(("!" if each["level"] == "blocks" else "") + each["code"])
+    run(project, outcome, "rehearse")
+    cannot_return = re.search("irreversible|no downgrade can remove", outcome.said)
+    if run(project, outcome, "upgrade"):
+        if AGREE not in project.db("check").stdout:
+            outcome.failed.append("check finds a difference")
+        if not cannot_return and run(project, outcome, "downgrade", "b0"):
+            changed = differences(before, state(project.engine), project)
+            lost = "drop-table" in str(outcome.pasted)
+            outcome.failed += [f"changed: {each}" for each in changed if not (lost and each.startswith("rows"))]
+    for script in scripts:
+        script.unlink()
+    return outcome
+
+
+def differences(before: Any, after: Any, project: Models) -> list[str]:
+    """Return the tables of which the schema, the DDL or the number of rows differ between two states of a database."""
+
+    def compared(state: Any) -> dict[str, object]:
+        schema, ddl, rows = state
+        ddl = {} if project.engine.name == "sqlite" else ddl  # batch mode writes it in its own way
+        found = {f"schema of {name}": each for name, each in schema.items()}
+        found |= {f"DDL of {name}": sorted(each.strip(" ,") for each in ddl[name].splitlines()) for name in ddl}
+        return found | {f"rows of {name}": len(each) for name, each in rows.items()}
+
+    one, other = compared(before), compared(after)
+    return [name for name in sorted(one.keys() | other) if one.get(name) != other.get(name)]
+
+
+def main() -> None:
+    """Make the changes on every backend that there is."""
+    lines = CHANGES.replace(":\n    ", ": ").replace("\n    ", " ; ").strip().splitlines()
+    changes = dict(line.split(": ", 1) for line in lines)
+    backends = sys.argv[1:2] or ["sqlite", *(name for name, variable in SERVERS.items() if os.environ.get(variable))]
+    for backend in backends:
+        outcomes: list[Outcome] = []
+        waiting = [name for name in changes if " ".join(sys.argv[2:]) in name]
+        while waiting:
+            with shop(backend) as project:
+                is_as_before = True
+                while waiting and is_as_before:
+                    name, rows = waiting.pop(0), state(project.engine)
+                    outcomes.append(each := make(project, name, changes[name].split(" ; ")))
+                    is_as_before = rows == state(project.engine)
+                    failed = "; ".join(each.failed) or ("passed as pasted" if each.pasted else "passed")
+                    print(
+                        f"{backend:<11}{name:<42}{each.revisions:>2}  {', '.join(each.found):<48}  {failed}", flush=True
+                    )
+        codes = Counter(code for each in outcomes for code in each.found)
+        revisions = sum(each.revisions for each in outcomes)
+        print(f"{backend}: {sum(not each.failed for each in outcomes)} of {len(outcomes)} changes passed;", end=" ")
+        print(f"{codes.total()} findings in {revisions} revisions, {codes.total() / revisions:.2f} each: {dict(codes)}")
+
+
+if __name__ == "__main__":
+    main()
