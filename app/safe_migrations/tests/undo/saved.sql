@@ -1,0 +1,60 @@
+-- another character set without a key
+ALTER TABLE word CONVERT TO CHARACTER SET latin1;
+-- column of the primary key
+CREATE TABLE t (a INT, b INT, c INT NOT NULL UNIQUE, PRIMARY KEY (a, b));
+INSERT INTO t VALUES (1, 1, 1), (2, 2, 2);
+=>
+ALTER TABLE t DROP PRIMARY KEY, DROP COLUMN b, ADD PRIMARY KEY (a);
+-- table that is swapped for a new one like it
+CREATE TABLE a (id INT PRIMARY KEY, v INT, w INT);
+INSERT INTO a VALUES (1, 10, 20);
+CREATE VIEW s AS SELECT v FROM a;
+=>
+CREATE TABLE a_new LIKE a;
+INSERT INTO a_new SELECT id, v * 2, w FROM a;
+RENAME TABLE a TO a_tmp, a_new TO a, a_tmp TO a_new;
+DROP TABLE a_new;
+-- whole rows of a table with foreign keys and triggers
+CREATE TABLE p (id VARCHAR(9) PRIMARY KEY, n INT);
+CREATE TABLE c (id INT PRIMARY KEY, n INT, FOREIGN KEY (n) REFERENCES c (id) ON DELETE CASCADE);
+CREATE TABLE l (n INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(9));
+CREATE TRIGGER d AFTER DELETE ON p FOR EACH ROW INSERT INTO l (what) VALUES (OLD.id);
+INSERT INTO p VALUES ('01', 1), ('2 ', 2);
+INSERT INTO c VALUES (1, NULL), (2, 1);
+=>
+ALTER TABLE p MODIFY id DECIMAL(9, 1);
+ALTER TABLE c CONVERT TO CHARACTER SET latin1;
+DELETE FROM c;
+-- primary key cast
+CREATE TABLE a (id BIGINT UNSIGNED PRIMARY KEY, s VARCHAR(9));
+INSERT INTO a VALUES (18446744073709551615, 'x');
+=>
+ALTER TABLE a MODIFY id DECIMAL(20);
+UPDATE a SET s = 'y';
+-- primary key of two columns cast
+CREATE TABLE a (x VARCHAR(9), y INT, v INT, PRIMARY KEY (x, y));
+INSERT INTO a VALUES ('01', 1, 10), ('1', 2, 20);
+=>
+ALTER TABLE a MODIFY x INT, MODIFY v VARCHAR(9);
+ALTER TABLE a DROP v, DROP x, DROP PRIMARY KEY;
+-- zero in a key that becomes AUTO_INCREMENT
+CREATE TABLE a (id INT PRIMARY KEY, v INT);
+INSERT INTO a VALUES (0, 10), (7, 8);
+=>
+ALTER TABLE a MODIFY id INT AUTO_INCREMENT;
+-- table without a key
+CREATE TABLE a (v VARCHAR(9), w INT);
+INSERT INTO a VALUES ('x', 1), ('x', 1), ('X', 2);
+=>
+ALTER TABLE a DROP w, MODIFY v CHAR(1), ADD id INT AUTO_INCREMENT PRIMARY KEY;
+-- key with a part of a text
+CREATE TABLE a (s TEXT, v INT, PRIMARY KEY (s(10)));
+INSERT INTO a VALUES ('x', 1), ('y', 2);
+=>
+ALTER TABLE a DROP v;
+-- renamed by what casts
+CREATE TABLE a (id INT PRIMARY KEY, v INT, w INT);
+INSERT INTO a VALUES (1, 1, 20);
+=>
+ALTER TABLE a MODIFY v CHAR(1), RENAME TO b;
+ALTER TABLE b MODIFY id VARCHAR(9), RENAME TO c;
