@@ -44,7 +44,7 @@ OTHER = {
 # The statements of revisions. {other} and {real} are databases.
 AUDIT = "CREATE TRIGGER audit AFTER DELETE ON toy FOR EACH ROW INSERT INTO {other}.t VALUES (OLD.id + 9, 'gone')"
 BUILT = "BEGIN SET @s = CONCAT('DELETE FROM ', '{other}', '.t'); PREPARE s FROM @s; EXECUTE s; END"
-IN_MYSQL = {
+OUT_OF_MYSQL = {
     "DELETE": ["DELETE FROM {other}.t"],
     "USE": ["USE {other}", "DELETE FROM t", "USE {real}"],
     "RENAME TABLE": ["RENAME TABLE toy TO {other}.toy2"],
@@ -55,8 +55,6 @@ IN_MYSQL = {
         "CREATE TABLE m (id INTEGER) ENGINE=MERGE UNION=({other}.u) INSERT_METHOD=LAST",
         "INSERT INTO m VALUES (9)",
     ],
-}
-AROUND_MYSQL = {
     "CREATE USER": ["CREATE USER {new}"],
     "GRANT": ["GRANT ALL ON *.* TO CURRENT_USER"],
     "DROP DATABASE": ["DROP DATABASE {other}"],
@@ -66,7 +64,7 @@ AROUND_MYSQL = {
     "foreign key": ["ALTER TABLE toy ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES {other}.t (id) ON DELETE CASCADE"],
 }
 ENCODED = "EXECUTE convert_from(decode('435245415445','hex'),'utf8') || ' ROLE {new}'"
-AROUND_POSTGRESQL = {
+OUT_OF_POSTGRESQL = {
     "CREATE ROLE": ["DO $$ BEGIN " + ENCODED + "; END $$"],
     "routine": [
         "CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN " + ENCODED + "; END $$",
@@ -241,7 +239,7 @@ WAY_OUT = "rehearse on a separate server, from which nothing else can be reached
     ("backend", "statements"),
     [
         pytest.param(backend, statements, id=f"{backend}-{name}")
-        for backend, ways in (("mysql", IN_MYSQL | AROUND_MYSQL), ("postgresql", AROUND_POSTGRESQL))
+        for backend, ways in (("mysql", OUT_OF_MYSQL), ("postgresql", OUT_OF_POSTGRESQL))
         for name, statements in ways.items()
     ],
     indirect=["backend"],
@@ -252,20 +250,10 @@ def test_refused(common: Place, statements: list[str]) -> None:
 
 
 @on_mysql
-@pytest.mark.parametrize("way", IN_MYSQL)
-def test_damage(place: Place, way: str) -> None:
-    """With the rights of the app's user, as in an upgrade, each of these changes another database, or the real one."""
-    before = place.states()
-    place.run(place.engine, *IN_MYSQL[way])
-    real, other = place.states()
-    assert before[1] != other or before[0].tables["toy"] != real.tables.get("toy")
-
-
-@on_mysql
 @pytest.mark.parametrize("way", ["trigger", "routine"])
 def test_made_before(place: Place, way: str) -> None:
     """A trigger or routine that exists before a rehearsal reaches no other database either."""
-    made, statement = IN_MYSQL[way]
+    made, statement = OUT_OF_MYSQL[way]
     assert WAY_OUT in place.output([made], statement)
 
 

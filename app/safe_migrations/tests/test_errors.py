@@ -54,6 +54,7 @@ COMMANDS = {
     "multidb": ("init --multidb -d other", "--multidb is not supported", "leave --multidb out: flask db init", 2),
     "option": ("upgrade --nope", "No such option", "--help", 2),
     "behind": ("downgrade; migrate -m x", "Target database is not up to date", "flask db upgrade", 1),
+    "no-backup": ("restore --yes missing", "missing", "of this list:\n    flask db backups", 1),
     "init-again": ("init", "migrations already exists", "flask db migrate", 1),
 }
 

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from .support import (
     revision,
     run_on_server,
     state,
+    wait_until,
 )
 
 ONE_WAY = '"""Why."""\nraise NotImplementedError(\'the old values are gone\')'
@@ -423,9 +423,7 @@ def test_interrupted(project: Project, engine: Engine, backend: str, number: int
     before = state(engine)
     project.write(*revision("b1", FIRST, "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(20)"))
     with project.start("flask", "db", "rehearse") as process:
-        deadline = time.monotonic() + 20
-        while not (project.path / "begun").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until((project.path / "begun").exists)
         os.kill(process.pid, number)
         _, errors = process.communicate()
     left = leftovers(engine, backend, project)
