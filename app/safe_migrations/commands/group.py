@@ -37,6 +37,12 @@ ADDED = {
 }
 
 
+X_HELP = (
+    "A setting for this run, such as backup=never, or an answer for migrate, such as drop=pet; can be repeated."
+    " safe_migrations/README.md lists the settings."
+)
+
+
 class MigrationGroup(click.Group):
     """The group `flask db`. It imports a command that this package adds only when it is typed.
 
@@ -68,11 +74,19 @@ def add_commands(app: Flask) -> None:
     app.cli.add_command(own, app.extensions["migrate"].migrate.command)
 
 
-def _with_revision_option(command: click.Command) -> MigrationCommand:
-    params = [copy(param) for param in command.params]  # Flask-Migrate's own serve other apps of this process
-    for param in params:
+def _own(params: list[click.Parameter]) -> list[click.Parameter]:
+    """Return copies of Flask-Migrate's ``params``, which other apps of this process use too, with our help."""
+    own = [copy(param) for param in params]
+    for param in own:
         if param.name == "template":
             param.default = str(TEMPLATE)
+        if param.name == "x_arg" and isinstance(param, click.Option):
+            param.metavar, param.help = "NAME=VALUE", X_HELP
+    return own
+
+
+def _with_revision_option(command: click.Command) -> MigrationCommand:
+    params = _own(command.params)
     if any(param.name == "revision" for param in params):
         params.append(
             click.Option(["--revision", "target"], metavar="REV", help="The revision, instead of the argument.")
@@ -123,7 +137,7 @@ def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
 
 group = MigrationGroup(
     stock.name,
-    params=stock.params,
+    params=_own(stock.params),
     callback=stock.callback,
     help=stock.help,
     commands={name: _with_revision_option(command) for name, command in stock.commands.items()},

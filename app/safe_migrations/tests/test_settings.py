@@ -97,6 +97,12 @@ def test_answer_in_the_wrong_place(project: Project, answer: str, fix: str) -> N
         assert (2, True) == (done.returncode, done.stderr.endswith(f"{expected}\nFix: {fix}")), done.stderr
 
 
+def test_help(project: Project) -> None:
+    """The help of -x says what it takes, for the group and its commands; Flask-Migrate's names only env.py scripts."""
+    for command in ((), ("upgrade",), ("migrate",)):
+        assert "NAME=VALUE  A setting for this run, such as backup=never" in project.ok(*command, "--help")
+
+
 def test_name_of_its_own(project: Project) -> None:
     """A name that a script or env.py reads by Alembic's get_x_argument() is accepted."""
     body = "from alembic import context\nassert 'a' == context.get_x_argument(as_dictionary=True)['tenant']"
