@@ -89,10 +89,12 @@ def test_giving_up(project: Project, engine: Engine) -> None:
 
 
 @on_sqlite
-def test_a_writer_is_waited_for(project: Project, engine: Engine) -> None:
-    """SQLite has one writer: the run waits for it, and tries again."""
+@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN"], ids=["writer", "reader"])
+def test_others_are_waited_for(project: Project, engine: Engine, begin: str) -> None:
+    """SQLite has one writer, who commits when nobody reads: the run waits for others, and tries again."""
     with engine.connect() as connection:
-        connection.execute(text("BEGIN IMMEDIATE"))
+        connection.execute(text(begin))
+        connection.execute(text(USERS)).all()
         with project.start("flask", "db", "-x", "lock_timeout=0.1", "upgrade") as process:
             assert process.stderr is not None
             told = iter(process.stderr)

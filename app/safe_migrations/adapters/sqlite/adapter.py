@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, StaticPool
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone
@@ -117,10 +118,18 @@ class SQLite(Adapter):
             if below.isolation_level is not None:  # it is None in an autocommit block
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+        def on_error(failure: ExceptionContext) -> None:
+            if failure.connection is connection and failure.statement is None:
+                below.rollback()  # a COMMIT that waited too long for readers: it leaves the transaction open
+
         (busy,) = below.execute("PRAGMA busy_timeout").fetchone()
         below.execute(f"PRAGMA busy_timeout={retry.milliseconds}")
         try:
-            with listening(connection, {"begin": begin}), foreign_keys_checked(connection):
+            with (
+                listening(connection.engine, {"handle_error": on_error}),
+                listening(connection, {"begin": begin}),
+                foreign_keys_checked(connection),
+            ):
                 yield lambda _heads: None
         finally:
             below.execute(f"PRAGMA busy_timeout={busy}")
