@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from ...errors import MigrationError
+from ...console import log
+from ...errors import MigrationError, counted
 from ...retry import RetryPolicy
 from ..base import not_whole
 
@@ -117,15 +118,27 @@ def _copy(
     ``database`` is one of the two connections. The copy waits for its lock as long as all tries of ``retry`` together,
     because sqlite3 itself would wait for ever.
     """
-    end = time.monotonic() + retry.seconds * retry.tries
+    limit, told = retry.seconds * retry.tries, False
+    end = time.monotonic() + limit
 
     def progress(status: int, _remaining: int, _total: int) -> None:
-        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
-            held = _path(database)
+        nonlocal told
+        if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return
+        held = _path(database)
+        if not told:
+            log.info("Another process has locked %s; waiting up to %s for it", held, counted(limit, "second"))
+            told = True
+        if time.monotonic() > end:
             raise MigrationError(
                 f"the database file {held} is locked by another process.",
                 "wait until that process has finished, then run the command again. To see which process it is:",
                 f"fuser -v {shlex.quote(held)}",
             )
 
-    source.backup(target, progress=progress)
+    busy = _pragma(database, "busy_timeout")
+    database.execute("PRAGMA busy_timeout=0")  # else the driver would wait before each call of progress()
+    try:
+        source.backup(target, progress=progress)
+    finally:
+        database.execute(f"PRAGMA busy_timeout={busy}")
