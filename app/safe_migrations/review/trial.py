@@ -9,9 +9,11 @@ from weakref import finalize
 from alembic.operations import Operations
 from alembic.operations.ops import AddColumnOp, BulkInsertOp, CreateTableOp, ExecuteSQLOp, MigrateOperation
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy.exc import InvalidRequestError
 
 from ..adapters.sqlite.rebuilds import ON_LOSS, schema_in_memory
+from ..database import named_by_convention, naming_convention
 from ..errors import UnsafeError
 from ..internals import copy_column
 from .recorder import Batch, Operation, as_table
@@ -30,7 +32,10 @@ class Trial:
         self.connection = schema_in_memory(source)
         finalize(self, self.connection.engine.dispose)
         self._losses: list[UnsafeError] = []
-        self._context = MigrationContext.configure(self.connection, opts={ON_LOSS: self._losses.append})
+        self._context = MigrationContext.configure(
+            self.connection,
+            opts={ON_LOSS: self._losses.append, "target_metadata": MetaData(naming_convention=naming_convention())},
+        )
         self._op = Operations(self._context)
         self._followed = 0
         self._last: object = None
@@ -74,9 +79,21 @@ class Trial:
                     for operation in what.changes:
                         batch.invoke(_copied(operation))
             elif isinstance(what, CreateTableOp):  # with the foreign keys that stand in its columns
-                self._context.impl.create_table(as_table(what))
+                self._context.impl.create_table(_named(as_table(what)))
             elif not isinstance(what, BulkInsertOp | ExecuteSQLOp):
                 self._op.invoke(_copied(what))
+
+
+def _named(table: Table) -> Table:
+    """Return the table as op.create_table() creates it, with names by the app's naming convention."""
+    try:
+        named = named_by_convention(table)
+    except InvalidRequestError:  # a CHECK without the name that the convention needs: op.create_table() fails
+        return table
+    for other in table.metadata.tables.values():  # to which its foreign keys refer
+        if other.key not in named.metadata.tables:
+            other.to_metadata(named.metadata)
+    return named
 
 
 def _copied(operation: MigrateOperation) -> MigrateOperation:

@@ -16,7 +16,7 @@ from ..review.known_schema import KnownSchema
 from ..review.recorder import Batch, Operation
 from .support import on_postgresql, operations_of, problems
 
-in_app = pytest.mark.usefixtures("in_app")
+pytestmark = pytest.mark.usefixtures("in_any_app")
 PET = "id INTEGER PRIMARY KEY, a INTEGER, s VARCHAR(20), CONSTRAINT u UNIQUE (a)"
 NOW = "sa.DateTime(), server_default=sa.func.now()"
 UNIQUE, KEY = "sa.Integer(), unique=True", "sa.Integer(), primary_key=True"
@@ -115,7 +115,6 @@ def refused(connection: sa.Connection, op: ops.MigrateOperation, batch: bool = F
     return ""
 
 
-@in_app
 @pytest.mark.parametrize(
     ("column", "batch"),
     [(column, batch) for column in COLUMNS for batch in (False, True) if (column, batch) != (UNIQUE, True)],
@@ -140,7 +139,6 @@ def test_add_column_without_rows(connection: sa.Connection) -> None:
     assert "" == refused(connection, add(NOW))
 
 
-@in_app
 @pytest.mark.parametrize(("column", "count"), [(NOW, 0), (UNIQUE, 1)])
 def test_add_column_to_a_new_table(column: str, count: int) -> None:
     """A table that the same run creates takes a default that is no constant; UNIQUE no table takes."""
@@ -158,7 +156,6 @@ def test_constraint_outside_batch(connection: sa.Connection, name: str) -> None:
     assert [] == problems("constraint-outside-batch", in_batch(CHANGES[name])[0], known())
 
 
-@in_app
 @pytest.mark.parametrize(
     ("code", "op", "line"),
     [
