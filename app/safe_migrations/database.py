@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
-from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event
+from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event, inspect
 from sqlalchemy.exc import DBAPIError
 
 from .adapters import adapter_of
@@ -52,6 +52,18 @@ def named_by_convention(table: Table) -> Table:
     Raise InvalidRequestError if the convention needs the constraint's own name, as it does for an unnamed CHECK.
     """
     return table.to_metadata(MetaData(naming_convention=naming_convention()))
+
+
+def tables_of_models(context: MigrationContext) -> dict[tuple[str | None, str], Table]:
+    """Return the tables of the models by schema and name, with None for the default schema."""
+    assert context.connection is not None
+    default = inspect(context.connection).default_schema_name
+    metadata = context.opts["target_metadata"]
+    return {
+        (None if table.schema == default else table.schema, table.name): table
+        for each in (metadata if isinstance(metadata, list | tuple) else [metadata])
+        for table in each.tables.values()
+    }
 
 
 class Database:

@@ -6,6 +6,7 @@ from alembic import context
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from .autogenerate.directives import CHECKS
 from .console import only_warnings
 
 
@@ -24,7 +25,9 @@ def not_compared(migration_context: MigrationContext) -> list[str]:
     plugins = opts.get("autogenerate_plugins") or ()
     skipped = {
         "primary keys": True,
-        "CHECKs": "alembic.ext.checkconstraint_byname" not in plugins,
+        "CHECKs": CHECKS not in plugins,
+        "conditions of CHECKs": CHECKS in plugins,
+        "CHECKs without a name": CHECKS in plugins,
         "server defaults": not opts.get("compare_server_default"),
         "sequences": True,
         "views": True,

@@ -1,18 +1,112 @@
-"""CHECK constraints of dropped and renamed columns: some databases refuse both while a CHECK names the column."""
+"""CHECK constraints: which of them can be compared by name, and those of dropped and renamed columns.
 
-from collections.abc import Collection
+Some databases refuse to drop or rename a column while a CHECK names it.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Boolean, CheckConstraint, Column, Dialect, Enum, Table, inspect, text
 from sqlalchemy.sql.elements import conv
 
+from ..adapters.dialects import dialect_of
 from ..adapters.facts import Facts
+from ..adapters.products import FACTS
+from ..database import Database, tables_of_models
 from ..errors import MigrationError
+from ..internals import copy_column, is_created
+from ..review.known_schema import Name
+from ..review.rules.implied_ops import implied_ops
+from ..review.rules.names import real_name
 from ..review.rules.suggestions import as_python
 from .renamed_inspector import RenamedInspector, Renames, in_new_names
-from .rendering import table_changes
+from .rendering import PerDialect, table_changes
+
+AUTOMATIC = re.compile(r".*_check\d*|.*_chk_\d+|CONSTRAINT_\d+")
+"""The names that PostgreSQL, MySQL and MariaDB give a CHECK without a name."""
+
+
+def is_comparable(check: CheckConstraint, reflected: bool, context: MigrationContext) -> bool:
+    """Return False if a CHECK that only the models or (``reflected``) only the database has may be no difference.
+
+    In the models: one that this database does not create, such as that of an Enum on PostgreSQL, and one whose name is
+    shortened. In the database: one with such a name, or with a name that the database gives the unnamed ones.
+    """
+    assert context.connection is not None
+    database = Database(context.connection)
+    if not reflected:
+        return is_created(check, context.dialect) and not database.facts.is_too_long(str(check.name))
+    name, model = str(check.name), tables_of_models(context).get((check.table.schema, check.table.name))
+    own = checks_of(model, context.dialect) if model is not None else []
+    if any(not isinstance(each.name, str) for each in own) and AUTOMATIC.fullmatch(name):
+        return False
+    preparer = context.dialect.identifier_preparer
+    return preparer.quote(name) not in {preparer.format_constraint(each) for each in own if isinstance(each.name, conv)}
+
+
+def checks_of(table: Table, dialect: Dialect) -> list[CheckConstraint]:
+    """Return the CHECKs of a model's table that the dialect creates, including those of columns."""
+    found = chain(table.constraints, *(column.constraints for column in table.columns))
+    return [each for each in found if isinstance(each, CheckConstraint) and is_created(each, dialect)]
+
+
+def keep_column_checks(upgrade: ops.UpgradeOps) -> None:
+    """Give each new table the named CHECKs of its columns, which Alembic does not write into a script."""
+    for op in [each for each in upgrade.ops if isinstance(each, ops.CreateTableOp)]:
+        columns = [item for item in op.columns if isinstance(item, Column)]
+        checks = [each for column in columns for each in column.constraints if isinstance(each, CheckConstraint)]
+        named = [each for each in checks if isinstance(each.name, str)]
+        op.columns = [*op.columns, *(CheckConstraint(each.sqltext, name=each.name) for each in named)]
+
+
+def add_type_checks(upgrade: ops.UpgradeOps, models: Mapping[Name, Table]) -> None:
+    """Let ``upgrade`` add the named CHECK of a type, such as a Boolean's, once, and only on databases that create it.
+
+    PostgreSQL has no CHECK for a Boolean, and could not even read the condition of SQLite's. The definition of a new
+    column would create the CHECK of its type too, at once for all rows, and no downgrade would drop it.
+    """
+    for changes in table_changes(upgrade):
+        model = models.get((changes.schema, changes.table_name))
+        for add in [op for op in changes.ops if isinstance(op, ops.AddColumnOp)]:
+            _take_out_type_check(add, changes)
+        for op in [each for each in changes.ops if model is not None and isinstance(each, ops.CreateCheckConstraintOp)]:
+            products = {product for product in FACTS if _creates(FACTS[product].dialect, op, model)}
+            if products != set(FACTS):
+                changes.ops.remove(op)
+                moved = ops.ModifyTableOps(op.table_name, [op], schema=op.schema)
+                up = dict.fromkeys(products, (moved,))
+                created = PerDialect(up, dict.fromkeys(products, (moved.reverse(),)))
+                upgrade.ops.insert(upgrade.ops.index(changes) + 1, created)
+
+
+def _take_out_type_check(add: ops.AddColumnOp, changes: ops.ModifyTableOps) -> None:
+    """Replace the CHECK of the new column's type, if it has a name, by an operation of its own in ``changes``.
+
+    If the CHECK cannot be taken out of the type, e.g. a TypeDecorator, remove that operation instead.
+    """
+    found: list[Any] = [op for facts in FACTS.values() for op in implied_ops(add, facts(), ops.CreateCheckConstraintOp)]
+    made = next((op for op in found if op.constraint_name not in [each.name for each in add.column.constraints]), None)
+    if made is None or made.constraint_name is None:
+        return
+    name = real_name(made)
+    present = [op for op in changes.ops if isinstance(op, ops.CreateCheckConstraintOp) and op.constraint_name == name]
+    if not isinstance(add.column.type, Boolean | Enum):
+        changes.ops[:] = [op for op in changes.ops if op not in present]
+        return
+    add.column = copy_column(add.column)
+    kind: Any = add.column.type
+    kind.create_constraint = False
+    if not present:
+        made.constraint_name = conv(str(name))
+        changes.ops.insert(changes.ops.index(add) + 1, made)
+
+
+def _creates(dialect: str, op: ops.CreateCheckConstraintOp, model: Any) -> bool:
+    return op.constraint_name in [each.name for each in checks_of(model, dialect_of(dialect))]
 
 
 def drop_checks_first(upgrade: ops.UpgradeOps, inspector: RenamedInspector) -> None:

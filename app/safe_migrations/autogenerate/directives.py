@@ -23,6 +23,9 @@ from ..errors import MigrationError, summary
 
 log = logging.getLogger("alembic.autogenerate")
 
+CHECKS = "alembic.ext.checkconstraint_byname"
+"""The name of Alembic's plugin that compares CHECKs by name."""
+
 
 def autogenerate_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the app's ``options`` for `context.configure()`, completed with the autogenerate options of this package.
@@ -33,7 +36,8 @@ def autogenerate_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "process_revision_directives": process_revision_directives,
         **options,
-        "autogenerate_plugins": [*(options.get("autogenerate_plugins") or ["alembic.autogenerate.*"]), PLUGIN],
+        "autogenerate_plugins": [*(options.get("autogenerate_plugins") or PLUGINS), PLUGIN],
+        "include_object": include_object(options.get("include_object")),
         "include_name": include_name(options.get("include_name")),
         "compare_server_default": compare_server_default(options.get("compare_server_default", False)),
         "render_item": render_item(options.get("render_item")),
@@ -70,7 +74,8 @@ def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
         if theirs is not None and (rendered := theirs(kind, item, autogen)) is not False:
             return rendered
         if kind == "server_default":
-            is_now = isinstance(getattr(item, "arg", None), now)
+            arg = getattr(item, "arg", None)
+            is_now = isinstance(arg, now) and not list(arg.clauses)  # MySQL's CURRENT_TIMESTAMP(6) stays
             return "sa.text('CURRENT_TIMESTAMP')" if is_now else getattr(item, "code", False)
         if kind == "type":
             from .rendering import render_type
@@ -114,6 +119,29 @@ def _register() -> str:
 
 PLUGIN = _register()
 """The name of this package's plugin, for Alembic's option ``autogenerate_plugins``."""
+
+
+PLUGINS = ("alembic.autogenerate.*", CHECKS)
+"""Alembic's plugins that compare the models with the database, unless the app names others."""
+
+
+def include_object(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
+    """Return a function for Alembic's option ``include_object``, which says whether autogenerate looks at an object.
+
+    It returns False for a CHECK whose name cannot be compared: one that the connected database does not create, such as
+    that of an Enum on PostgreSQL, one whose name is too long for the database, and one that the database itself may
+    have named. For all others it returns what the app's function ``theirs`` returns, or True if the app has none.
+    """
+
+    def include(item: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:
+        if kind == "check_constraint":
+            from .check_constraints import is_comparable
+
+            if not is_comparable(item, reflected, context.get_context()):
+                return False
+        return theirs is None or theirs(item, name, kind, reflected, compared)
+
+    return include
 
 
 def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:

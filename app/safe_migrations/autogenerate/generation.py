@@ -5,19 +5,19 @@ from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Enum, ForeignKeyConstraint, Table, inspect
+from sqlalchemy import Column, Enum, ForeignKeyConstraint
 
 from ..adapters.facts import Facts
 from ..adapters.products import facts_of
 from ..console import log
-from ..database import Database
+from ..database import Database, tables_of_models
 from ..errors import counted
 from ..internals import copy_column
-from ..review.known_schema import KnownSchema, Name
+from ..review.known_schema import KnownSchema
 from ..settings import settings
 from .acknowledgements import acknowledge, ask_why, begin_reasons
 from .backfills import fill_existing_rows, fill_restored_columns
-from .check_constraints import drop_checks_first, refuse_renames
+from .check_constraints import add_type_checks, drop_checks_first, keep_column_checks, refuse_renames
 from .enum_types import create_and_drop_enums
 from .index_changes import (
     drop_as_constraints,
@@ -48,9 +48,11 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     _keep_unknown_tables(upgrade)
     _ask_about_columns(upgrade)
     drop_checks_first(upgrade, inspector)
+    keep_column_checks(upgrade)
+    add_type_checks(upgrade, tables_of_models(context))
     drop_as_constraints(upgrade, inspector)
     rename_indexes(upgrade)
-    backfills = fill_existing_rows(upgrade, targets, _models(context), renames)
+    backfills = fill_existing_rows(upgrade, targets, tables_of_models(context), renames)
     if renames:
         refuse_renames(context, renames, targets)
         upgrade.ops[:0] = rename_operations(renames)
@@ -63,7 +65,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     upgrade.ops = [op for op in upgrade.ops if op not in values]
     indexes = foreign_key_indexes(upgrade, inspector)
     for facts in targets:
-        create_and_drop_enums(upgrade, _models(context).values(), facts)
+        create_and_drop_enums(upgrade, tables_of_models(context).values(), facts)
     is_partitioned = partial(_is_partitioned, context, targets[0])
     following = online_steps(upgrade, targets, indexes, is_partitioned) if settings().online else []
     recreate_foreign_keys(upgrade, indexes)
@@ -177,21 +179,9 @@ def _table(op: ops.MigrateOperation) -> str:
     return full_name(op.schema, op.table_name) if isinstance(op, ops.DropTableOp | ops.ModifyTableOps) else ""
 
 
-def _models(context: MigrationContext) -> dict[Name, Table]:
-    """Return the tables of the models by schema and name, with None for the default schema."""
-    assert context.connection is not None
-    default = inspect(context.connection).default_schema_name
-    metadata = context.opts["target_metadata"]
-    return {
-        (None if table.schema == default else table.schema, table.name): table
-        for each in (metadata if isinstance(metadata, list | tuple) else [metadata])
-        for table in each.tables.values()
-    }
-
-
 def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.ModifyTableOps) -> bool:
     """Return True if the table that is changed is partitioned on PostgreSQL, in the models or in the database."""
-    model = _models(context).get((changes.schema, changes.table_name))
+    model = tables_of_models(context).get((changes.schema, changes.table_name))
     if model is not None and "postgresql_partition_by" in dict(model.kwargs):  # model.kwargs has defaults, too
         return True
     return KnownSchema(facts, context.connection).is_partitioned(changes.table_name, changes.schema)

@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import conv
 from ..adapters.facts import Facts
 from ..review.rules.columns import not_null_check
 from ..review.rules.constraints import by_index
+from ..review.rules.implied_ops import table_of
 from .index_changes import (
     ForeignKeyIndexes,
     changes_of_existing_tables,
@@ -38,8 +39,8 @@ def online_steps(
 
     If PostgreSQL is not among ``targets``, nothing is moved. Else there is one step for each index of an existing table
     that is created or dropped, two for each new unique constraint, one for each table to which foreign keys are added
-    after these steps, one that validates all foreign keys, and two for each table with columns that become NOT NULL.
-    If there are such steps, the drop of a unique constraint is one more, after those that may replace it.
+    after these steps, one that validates all foreign keys and CHECKs, and two for each table with columns that become
+    NOT NULL. If there are such steps, the drop of a unique constraint is one more, after those that may replace it.
 
     ``indexes`` are those that foreign keys need. The indexes and constraints of partitioned tables stay in ``upgrade``:
     PostgreSQL cannot create them concurrently or NOT VALID.
@@ -60,7 +61,7 @@ def online_steps(
             created = PerDialect.of(partial(index_created, created_by(op), indexes.get(name_of(op))))
             steps.append((f"Drop constraint {op.constraint_name}", [created.reverse()]))
     steps += index_drops
-    steps += _foreign_keys(tables, bool(steps))
+    steps += _not_valid(tables, bool(steps))
     for changes in existing:
         alters = [op for op in changes.ops if isinstance(op, ops.AlterColumnOp) and op.modify_nullable is False]
         if alters:
@@ -177,19 +178,23 @@ def _unique_constraint(op: ops.CreateUniqueConstraintOp) -> list[Step]:
     ]
 
 
-def _foreign_keys(tables: list[ops.ModifyTableOps], after_others: bool) -> list[Step]:
-    """Make new foreign keys NOT VALID, so that adding them does not scan the rows; return the steps that they need.
+def _not_valid(tables: list[ops.ModifyTableOps], after_others: bool) -> list[Step]:
+    """Make new foreign keys and CHECKs NOT VALID, so that adding them does not scan the rows; return further steps.
 
     If ``after_others``, e.g. because other steps create their indexes, one step for each table adds its foreign keys,
     and drops existing ones of the same name: the lock on one table is released before the next table is locked.
-    Otherwise the foreign keys stay in ``tables``. The last step validates all of them against existing rows.
+    Otherwise the foreign keys stay in ``tables``, as all CHECKs do. The last step validates all of them against
+    existing rows.
     """
-    added: list[ops.CreateForeignKeyOp] = []
+    added: list[Any] = []
     steps: list[Step] = []
     for changes in tables:
         keys = [op for op in changes.ops if isinstance(op, ops.CreateForeignKeyOp)]
-        for key in keys:
-            key.kw["postgresql_not_valid"] = True
+        checks: list[Any] = [
+            op for op in changes.ops if isinstance(op, ops.CreateCheckConstraintOp) and op.constraint_name
+        ]
+        for op in [*checks, *keys]:
+            op.kw["postgresql_not_valid"] = True
         if keys and after_others:
             names = {key.constraint_name for key in keys}
             drops = [op for op in changes.ops if isinstance(op, ops.DropConstraintOp)]
@@ -197,15 +202,15 @@ def _foreign_keys(tables: list[ops.ModifyTableOps], after_others: bool) -> list[
             moved = ops.ModifyTableOps(changes.table_name, [*old, *keys], schema=changes.schema)
             changes.ops[:] = [op for op in changes.ops if op not in moved.ops]
             steps.append((f"Add foreign keys to {changes.table_name}", [moved]))
-        added += keys
+        added += [*keys, *checks]
 
     def validate(facts: Facts) -> Directions:
-        found = (
-            facts.validate_sql(key.source_table, key.kw.get("source_schema"), str(key.constraint_name)) for key in added
-        )
+        found = (facts.validate_sql(*table_of(op), str(op.constraint_name)) for op in added)
         return [ops.ExecuteSQLOp(sql) for sql in found if sql], []
 
-    return [*steps, ("Validate foreign keys", [PerDialect.of(validate)])] if added else []
+    kinds = {isinstance(op, ops.CreateForeignKeyOp) for op in added}
+    what = "constraints" if len(kinds) > 1 else "foreign keys" if True in kinds else "CHECKs"
+    return [*steps, (f"Validate {what}", [PerDialect.of(validate)])] if added else []
 
 
 def _without_type(changes: ops.ModifyTableOps, op: ops.AlterColumnOp) -> ops.AlterColumnOp:

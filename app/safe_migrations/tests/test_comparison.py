@@ -1,0 +1,172 @@
+"""CHECKs, server defaults and generated columns, as `flask db migrate`, `check` and `status` compare them."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from .support import AGREE, Models, is_mariadb
+
+with_targets = pytest.mark.parametrize(
+    ("backend", "targets"),
+    [("sqlite", ""), ("sqlite", "postgresql"), ("mysql", ""), ("mysql", "postgresql"), ("postgresql", "")],
+    indirect=["backend"],
+)
+
+THING = """
+from sqlalchemy import Computed, func, text
+from sqlalchemy.dialects import mysql, postgresql
+
+
+class Thing(db.Model):
+    __table_args__ = (
+        CheckConstraint("a > 0", name="a_positive"),
+        CheckConstraint("a < 1000"),
+        CheckConstraint("name <> 'it''s 100%' AND name IN ('x', 'y')", name="name_known"),
+        CheckConstraint(sa.column("a") * 2 > sa.column("b"), name="expression"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    a: Mapped[int] = mapped_column(server_default="5")
+    b: Mapped[int | None] = mapped_column(CheckConstraint("b >= 0", name="b_not_negative"))
+    name: Mapped[str] = mapped_column(String(20), server_default="x")
+"""
+# The arguments of more columns: on every database, and on one only.
+KINDS = r"""
+Integer, server_default=text("0")
+sa.BigInteger, server_default=text("-7")
+sa.SmallInteger, server_default="-1"
+String(40), server_default="it's 100%: (\\)"
+String(40), server_default=""
+String(40), server_default="007"
+String(40), server_default="true"
+String(40), server_default="NULL"
+String(40), server_default=text("'typed'")
+String(60), server_default=text("NULL")
+String(60), server_default=sa.FetchedValue()
+String(60), server_default=sa.tuple_(func.lower("ABC"))
+sa.Boolean, server_default=sa.true()
+sa.Boolean, server_default=sa.false()
+sa.Boolean, server_default="1"
+sa.Boolean(name="flag_bool", create_constraint=True), server_default="0"
+Numeric(8, 2), server_default="1.50"
+Numeric(8, 2), server_default=text("0")
+sa.Float, server_default="1.5"
+sa.Double, server_default=text("2.50")
+sa.DateTime, server_default=func.now()
+sa.DateTime, server_default=text("CURRENT_TIMESTAMP")
+sa.DateTime(timezone=True), server_default=func.current_timestamp()
+sa.DateTime, server_default="2020-01-02 03:04:05"
+sa.Date, server_default="2020-01-02"
+sa.Date, server_default=text("(CURRENT_DATE)")
+sa.Time, server_default="03:04:05"
+sa.Enum("cat", "dog", name="kind"), server_default="cat"
+sa.Enum("cat", "dog", name="plain_kind", native_enum=False, create_constraint=True), server_default="dog"
+sa.Enum("cat", "dog", name="checked_kind", create_constraint=True)
+JSON, server_default="{}"
+Integer, Computed("CASE WHEN a > 3 AND (b IS NULL OR b <> 4) THEN 1 ELSE abs(a) END", persisted=True)
+String(90), Computed("lower(name) || '-' || coalesce(name, 'it''s')", persisted=True)
+"""
+ONLY = {
+    "sqlite": """
+Integer, Computed("a * 2")
+Integer, server_default=text("(strftime('%s', 'now'))")
+Text, server_default=text("(lower(hex(randomblob(16))))")
+""",
+    "mysql": """
+Integer, Computed("a * 2")
+sa.DateTime, server_default=text("CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP")
+mysql.DATETIME(fsp=6), server_default=func.now(6)
+sa.TIMESTAMP, server_default=func.now()
+sa.TIMESTAMP
+Text, server_default=text("('x')")
+String(60), server_default=text("(uuid())")
+mysql.BIT(1), server_default=text("b'0'")
+mysql.INTEGER(unsigned=True), server_default="3"
+mysql.SET("a", "b"), server_default="a"
+""",
+    "postgresql": """
+sa.ARRAY(Text), server_default="{}"
+sa.ARRAY(Integer), server_default=text("ARRAY[1, 2]")
+Integer, sa.Identity()
+sa.BigInteger, sa.Identity(always=True, start=100, increment=5)
+sa.SmallInteger, sa.Identity(cycle=True)
+postgresql.JSONB, server_default=text("'{\\"b\\": 1, \\"a\\": 2}'::jsonb")
+sa.Interval, server_default="1 day"
+postgresql.INET, server_default="127.0.0.1"
+sa.Uuid, server_default=func.gen_random_uuid()
+sa.DateTime, server_default=text("(now() AT TIME ZONE 'utc')")
+sa.Float, server_default=func.random()
+""",
+}
+
+
+def kinds(models: Models, convention: bool) -> str:
+    """Return the text of a model with many kinds of columns; without ``convention``, one CHECK has no name."""
+    dialect = models.engine.dialect.name
+    lines = [*KINDS.strip().splitlines(), *ONLY[dialect].strip().splitlines()]
+    found = THING
+    for number, line in enumerate(lines):
+        found += f"    c{number}: Mapped[Any] = mapped_column({line}, nullable={'Identity' not in line})\n"
+    if convention:
+        found = found.replace('        CheckConstraint("a < 1000"),\n', "")
+    else:
+        path = models.path / "app" / "extensions.py"
+        models.write("app/extensions.py", path.read_text().replace("naming_convention=NAMING_CONVENTION", ""))
+    if dialect == "mysql":
+        found = found.replace("lower(name) || '-' || coalesce(name, 'it''s')", "concat(lower(name), '-', 'it''s')")
+        if is_mariadb(models.engine.url):  # the CHECK of a column has no name there
+            return found.replace('CheckConstraint("b >= 0", name="b_not_negative")', "Integer")
+        return found.replace('JSON, server_default="{}"', """JSON, server_default=text("('{}')")""")
+    return found
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("created", ["by migrate", "by create_all"])
+def test_no_noise(empty: Models, created: str) -> None:
+    """`check`, `migrate` and `status` find no difference in what the models themselves made, be it upgraded twice."""
+    empty.models(kinds(empty, created == "by migrate"))
+    if created == "by migrate":
+        empty.ok("migrate", "-m", "Begin")
+        for args in (("upgrade",), ("downgrade", "base"), ("upgrade",)):
+            empty.ok(*args)
+        assert "agree with the database" in empty.ok("status")
+    else:
+        create = "from wsgi import app, db\nwith app.app_context():\n    db.create_all()\n"
+        empty.write("create.py", create.replace("app, db", "app\nfrom app.extensions import db"))
+        assert 0 == empty.run("create").returncode
+    assert AGREE in empty.ok("check")
+    assert "" == empty.migrate()
+
+
+CUP = """
+class Cup(db.Model):
+    __table_args__ = (CheckConstraint("size > 0 AND size <> 7", name="{name}"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    size: Mapped[int | None]
+"""
+TYPES = """
+    flag: Mapped[Any] = mapped_column(sa.Boolean(name="flag_bool", create_constraint=True), nullable=True)
+    kind: Mapped[str | None] = mapped_column(sa.Enum("a", native_enum=False, create_constraint=True, name="kinds"))
+"""
+
+
+@with_targets
+def test_checks_by_name(empty: Models, tmp_path: Path, targets: str) -> None:
+    """A CHECK is added, also that of a new column's type where the database creates one, and another one dropped. No
+    rule blocks, and it all runs on SQLite too.
+    """
+    empty.environ["MIGRATION_TARGETS"] = targets
+    empty.become(CUP.format(name="large"))
+    empty.execute("INSERT INTO cup (id, size) VALUES (1, 3)")
+    empty.models(CUP.format(name="great") + TYPES)
+    found = empty.ok("status")
+    assert all(each in found for each in ("remove_constraint ck_cup_large", "add_constraint ck_cup_great"))
+    script = empty.migrate()
+    assert [] == empty.blocking()
+    assert ("VALIDATE CONSTRAINT ck_cup_great" in script) == ("postgresql" in (targets, empty.engine.dialect.name))
+    empty.there_and_back()
+    assert [] == empty.blocking("--all")
+    for args in (("upgrade",), ("downgrade", "base"), ("upgrade",)):
+        empty.ok(*args, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
+    with pytest.raises(DBAPIError):
+        empty.execute("INSERT INTO cup (id, size) VALUES (2, 7)")
