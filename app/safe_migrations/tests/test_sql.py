@@ -102,7 +102,7 @@ all: ALTER TABLE a ADD -> Command a words=ALTER TABLE ... ADD parsed=False
 all: FROBNICATE a -> Command words=FROBNICATE A parsed=False
 all: UPDATE a SET -> ChangeRows a verb=UPDATE bounded=False
 all: DROP TABLE 'a -> Command words=DROP TABLE parsed=False
-all: INSERT INTO a SELECT * FROM b -> ChangeRows a verb=INSERT bounded=True
+all: INSERT INTO a SELECT * FROM b -> ChangeRows a verb=INSERT bounded=True source=(None, 'b')
 all: INSERT INTO a DEFAULT VALUES -> ChangeRows a verb=INSERT bounded=True
 postgresql: ALTER TABLE ONLY public."User" ADD CONSTRAINT fk FOREIGN KEY (x, y) REFERENCES o.p (q, r) ON DELETE SET NULL NOT VALID
     CreateForeignKey User constraint_name=fk referent_table=p local_cols=['x', 'y'] remote_cols=['q', 'r'] kw={'ondelete': 'SET NULL', 'referent_schema': 'o', 'postgresql_not_valid': True}
