@@ -4,6 +4,7 @@ Every command of `flask db` imports this module, so it loads little: generation.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -14,11 +15,12 @@ from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import JSON, Column, DefaultClause, FetchedValue
+from sqlalchemy import JSON, Column, DefaultClause, FetchedValue, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.functions import now
 
 from ..adapters import OWN_TABLES, Adapter, adapter_of
+from ..database import naming_convention
 from ..errors import MigrationError, summary
 
 log = logging.getLogger("alembic.autogenerate")
@@ -145,24 +147,47 @@ def include_object(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
 
 
 def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
-    """Return a function for Alembic's option ``include_name``, which says whether autogenerate looks at a table.
+    """Return a function for Alembic's option ``include_name``, which says if autogenerate looks at a table or an index.
 
-    It returns False for this package's own tables and for partitions that the models do not declare. For all others it
-    returns what the app's function ``theirs`` returns, or True if the app has none.
+    It returns False for this package's own tables, for partitions that the models do not declare, and for the indexes
+    that MySQL and MariaDB leave when a foreign key is dropped. For all others it returns what the app's function
+    ``theirs`` returns, or True if the app has none.
     """
 
     @cache
+    def models() -> list[Table]:
+        metadata = context.get_context().opts["target_metadata"]
+        return [
+            table
+            for each in (metadata if isinstance(metadata, list | tuple) else [metadata])
+            for table in each.tables.values()
+        ]
+
+    @cache
     def partitions() -> set[tuple[str | None, str]]:
-        migration_context = context.get_context()
-        connection, metadata = migration_context.connection, migration_context.opts["target_metadata"]
+        connection = context.get_context().connection
         if connection is None:
             return set()
-        found = metadata if isinstance(metadata, list | tuple) else [metadata]
-        declared = {(table.schema, table.name) for each in found for table in each.tables.values()}
         adapter: Adapter = adapter_of(connection.engine)
-        return adapter.partitions(connection) - declared
+        return adapter.partitions(connection) - {(table.schema, table.name) for table in models()}
+
+    @cache
+    def left_index() -> re.Pattern[str] | None:
+        """Return a pattern for names of foreign keys if an index with that name may be left; else None."""
+        connection = context.get_context().connection
+        if connection is None or not adapter_of(connection.engine).leaves_foreign_key_indexes:
+            return None
+        prefix = re.escape(str(naming_convention().get("fk", "")).partition("%")[0])
+        return re.compile(rf"{prefix}.+|.+_ibfk_\d+" if prefix else r".+_ibfk_\d+")
+
+    @cache
+    def declared_indexes() -> set[str]:
+        return {str(index.name) for table in models() for index in table.indexes}
 
     def include(name: str | None, kind: str, parents: dict[str, Any]) -> bool:
+        left = left_index() if kind == "index" and name else None
+        if left is not None and left.fullmatch(str(name)) and name not in declared_indexes():
+            return False
         if kind == "table" and ((name or "").startswith(OWN_TABLES) or (parents["schema_name"], name) in partitions()):
             return False
         return theirs is None or theirs(name, kind, parents)

@@ -21,6 +21,7 @@ from .support import (
     Models,
     generated_anywhere,
     is_mariadb,
+    on_mysql,
     on_postgresql,
     on_servers,
     on_sqlite,
@@ -690,3 +691,15 @@ def test_generated_column_that_is_not_null(pets: Models) -> None:
         assert [] == pets.rows("SELECT twice FROM crate")
 
     pets.there_and_back(see)
+
+
+@on_mysql
+def test_index_of_a_dropped_foreign_key(pets: Models) -> None:
+    """The index that the server made for a foreign key, and leaves when it is dropped, is no difference."""
+    script = pets.become(
+        USERS, PETS.replace('mapped_column(ForeignKey("user.id", ondelete="CASCADE"))', "mapped_column()")
+    )
+    assert ["fk_pet_owner_id_user"] == re.findall(r"drop_constraint\(batch_op.f\('(.*?)'", script)
+    assert AGREE in pets.ok("check")
+    pets.ok("downgrade")
+    pets.ok("upgrade")

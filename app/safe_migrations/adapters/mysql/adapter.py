@@ -39,6 +39,7 @@ class MySQL(Adapter):
     """
 
     suffix = ".sql.gz"
+    leaves_foreign_key_indexes = True
 
     def dump(self, connection: Connection, file: Path, _retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Write a compressed dump of ``part`` of the database, as it is at one moment, to ``file``.
