@@ -142,6 +142,10 @@ OLD_FIRST = RENAME.format("user", "old") + created("user") + "op.execute('INSERT
             RENAME.format("user", "old") + by_new_name().replace("'user'", "'old'").replace('"user"', "old") + BACK,
             {"sqlite": [], "postgresql": []},
         ),
+        (
+            by_new_name().replace("drop_table('user')", "rename_table('user', 'old')") + BACK + DROP.format("old"),
+            {"sqlite": [], "postgresql": ["rename-table warns"], "mysql": ["rename-table warns"]},
+        ),
         (by_new_name(), {"sqlite": ["drop-table blocks"]}),
         (
             NEW_FIRST.replace("SELECT id, username, email", "SELECT id, username, NULL"),
@@ -165,7 +169,15 @@ OLD_FIRST = RENAME.format("user", "old") + created("user") + "op.execute('INSERT
         (NEW_FIRST + "op.execute('DELETE FROM \"user\"')", {"sqlite": ["drop-table blocks"]}),
     ],
     ids=[
-        *("new table first", "old table first", "both renamed", "not renamed", "values lost", "column left out"),
+        *(
+            "new table first",
+            "old table first",
+            "both renamed",
+            "swapped",
+            "not renamed",
+            "values lost",
+            "column left out",
+        ),
         *("some rows", "conflicts ignored", "shorter type", "cascade", "no rows copied", "deleted again"),
     ],
 )

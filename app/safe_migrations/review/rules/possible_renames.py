@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..recorder import Operation, Revision
 from ..sql.ops import ChangeRowsOp
 from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
 from .suggestions import execute
+from .tables import rebuild_of
 
 UUID_SIZES = (32, 36)
 """The lengths of a text that may contain UUIDs: without hyphens, as SQLAlchemy stores them, or with hyphens."""
@@ -48,7 +49,8 @@ def possible_rename(revision: Revision, context: RuleContext) -> Iterator[Proble
         return
     tables, dropped, added = context.tables.branch(), list[_Thing](), list[_Thing]()
     for operation in revision.reached("upgrade"):
-        if (thing := _dropped(operation, tables)) is not None:
+        at = replace(context, operation=operation, tables=tables)
+        if (thing := _dropped(operation, tables)) is not None and rebuild_of(at) is None:
             dropped.append(thing)
         if (thing := _added(operation, tables)) is not None:
             added.append(thing)
