@@ -1,6 +1,7 @@
 """Revision scripts, made from autogenerate's differences, that are safe on the app's database and MIGRATION_TARGETS."""
 
 from functools import partial
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from alembic.operations import ops
@@ -92,7 +93,8 @@ def _drop_in_order(upgrade: ops.UpgradeOps) -> None:
 
     Foreign keys are dropped first: before the tables to which they refer, and before the indexes that they need on
     MySQL and MariaDB (error 1553). Indexes and unique constraints are dropped after new ones are created. Columns are
-    dropped last, a generated column before the columns from which it is computed.
+    dropped last, a generated column before the columns from which it is computed. At the end tables are dropped, each
+    before the tables to which it refers.
     """
 
     def order(op: ops.MigrateOperation) -> tuple[int, ...]:
@@ -106,6 +108,27 @@ def _drop_in_order(upgrade: ops.UpgradeOps) -> None:
         last = dropped_for_good(changes)
         changes.ops = sorted(changes.ops, key=order)
     upgrade.ops = sorted(upgrade.ops, key=lambda op: not any(map(_drops_foreign_key, getattr(op, "ops", ()))))
+    drops = [op for op in upgrade.ops if isinstance(op, ops.DropTableOp)]
+    for name in _referring_first(drops):
+        moved = [op for op in upgrade.ops if getattr(op, "table_name", None) == name]
+        upgrade.ops = [*(op for op in upgrade.ops if op not in moved), *moved]
+
+
+def _referring_first(drops: list[ops.DropTableOp]) -> list[str]:
+    """Return the names of the dropped tables, each before those to which its foreign keys refer.
+
+    Return an empty list if foreign keys refer to each other in a circle.
+    """
+    names = {op.table_name for op in drops}
+    tables = [op.to_table() for op in drops]
+    graph = {
+        table.name: {key.target_fullname.split(".")[-2] for key in table.foreign_keys} & names - {table.name}
+        for table in tables
+    }
+    try:
+        return list(TopologicalSorter(graph).static_order())[::-1]
+    except CycleError:
+        return []
 
 
 def _drops_foreign_key(op: ops.MigrateOperation) -> bool:

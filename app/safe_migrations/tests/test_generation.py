@@ -153,6 +153,28 @@ def test_types_between_which_postgresql_does_not_cast(pets: Models, change: str)
     assert [("s",)] == pets.rows("SELECT nick FROM pet WHERE id = 2")
 
 
+def test_tables_dropped_in_order(pets: Models) -> None:
+    """A table is dropped before the table to which it refers, whichever of their names comes first."""
+    tables = [("A1", "b1"), ("B1", None), ("B2", "a2"), ("A2", None)]
+    models = [
+        f"class {name}(db.Model):\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+        + (f"    other_id: Mapped[int] = mapped_column(ForeignKey('{other}.id'), index=True)\n" if other else "")
+        for name, other in tables
+    ]
+    pets.become(USERS, PETS, *models)
+    pets.execute(
+        *(
+            f"INSERT INTO {name.lower()} VALUES (1{', 1' if other else ''})"
+            for name, other in (*tables[1::-1], *tables[:1:-1])
+        )
+    )
+    pets.models(USERS, PETS)
+    script = pets.migrate("drop=a1", "drop=a2", "drop=b1", "drop=b2")
+    dropped = re.findall(r"op.drop_table\('(\w+)'", script)
+    assert [True, True] == [dropped.index("a1") < dropped.index("b1"), dropped.index("b2") < dropped.index("a2")]
+    pets.there_and_back()
+
+
 def test_defaults_with_quotes_are_no_difference(empty: Models) -> None:
     """With compare_server_default=True a default with a quote, and one of JSON, is not compared; one without is. Stock
     sees a difference where there is none, and on PostgreSQL it fails with a syntax error.
