@@ -275,7 +275,7 @@ def _add_in_steps(add: ops.AddColumnOp, default: DefaultClause, value: str) -> P
     ]
     at_once = [batch(KEPT, _added(add, default))]
     drop = [batch(add.reverse())]
-    return PerDialect.of(lambda facts: (in_steps if facts.copies_for_default(EXPRESSION) else at_once, drop))
+    return PerDialect.of(lambda facts: (in_steps if facts.copies_for_default(EXPRESSION) else at_once, drop), table)
 
 
 def _update_code(table: Name, name: str, code: str) -> str:

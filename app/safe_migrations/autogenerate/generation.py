@@ -27,7 +27,7 @@ from .index_changes import (
     recreate_foreign_keys,
     rename_indexes,
 )
-from .online_steps import online_steps, scripts_of
+from .online_steps import one_table_each, online_steps, scripts_of
 from .questions import confirm, given, wrong_answer
 from .renamed_inspector import RenamedInspector
 from .renames import find_renames, full_name, rename_operations
@@ -70,9 +70,9 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     is_partitioned = partial(_is_partitioned, context, targets[0])
     following = online_steps(upgrade, targets, indexes, is_partitioned) if settings().online else []
     recreate_foreign_keys(upgrade, indexes)
-    steps = [("Add values to enums", values), *backfills, (script.message, upgrade.ops), *following]
-    scripts = scripts_of(script, steps)
-    if following:
+    changes = one_table_each(script.message, upgrade.ops, targets if settings().online else ())
+    scripts = scripts_of(script, [("Add values to enums", values), *backfills, *changes, *following])
+    if following or len(changes) > 1:
         log.info(
             "Writing %s, so that none blocks PostgreSQL. For a plain one, set MIGRATION_ONLINE=off: here, and wherever"
             " `flask db upgrade` runs, which stops at it otherwise",

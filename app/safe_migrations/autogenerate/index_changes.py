@@ -62,14 +62,14 @@ def drop_as_constraints(upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
 
 def rename_indexes(upgrade: ops.UpgradeOps) -> None:
     """Replace the drop and the creation of an index or a unique constraint by a rename if only its name differs."""
-    renames = [pair for changes in table_changes(upgrade) for pair in _take_renames(changes)]
+    for changes in table_changes(upgrade):
+        if renames := list(_take_renames(changes)):
+            upgrade.ops.insert(0, PerDialect.of(partial(_all_renamed, renames), changes.table_name))
 
-    def directions(facts: Facts) -> Directions:
-        found = [_renamed(create, name_of(drop), facts) for drop, create in renames]
-        return [op for up, _ in found for op in up], [op for _, down in found for op in down]
 
-    if renames:
-        upgrade.ops.insert(0, PerDialect.of(directions))
+def _all_renamed(renames: list[tuple[Drop, Create]], facts: Facts) -> Directions:
+    found = [_renamed(create, name_of(drop), facts) for drop, create in renames]
+    return [op for up, _ in found for op in up], [op for _, down in found for op in down]
 
 
 def _take_renames(changes: ops.ModifyTableOps) -> Iterator[tuple[Drop, Create]]:
@@ -170,7 +170,7 @@ def recreate_foreign_keys(upgrade: ops.UpgradeOps, indexes: ForeignKeyIndexes) -
         for op in [each for each in changes.ops if isinstance(each, ops.CreateIndexOp) or is_drop(each)]:
             if (key := indexes.get(name_of(op))) is not None:
                 changes.ops.remove(op)
-                created = PerDialect.of(partial(index_created, created_by(op), key))
+                created = PerDialect.of(partial(index_created, created_by(op), key), changes.table_name)
                 if isinstance(op, ops.CreateIndexOp):
                     upgrade.ops.append(created)
                 else:

@@ -70,6 +70,26 @@ def online_steps(
     return steps
 
 
+def one_table_each(
+    message: str | None, operations: list[ops.MigrateOperation], targets: Collection[Facts]
+) -> list[Step]:
+    """Return ``operations`` in as many steps as are needed so that each alters one existing table at most.
+
+    PostgreSQL keeps each table locked until the end of the revision. If it is not among ``targets``, return one step.
+    """
+    steps: list[Step] = [(message, [])]
+    created = {op.table_name for op in operations if isinstance(op, ops.CreateTableOp)}
+    altered = None
+    for op in operations if any(facts.online_ddl for facts in targets) else ():
+        name = getattr(op, "table_name", None)
+        if name is not None and name not in created:
+            if altered not in (None, name):
+                steps.append((f"{'Drop' if isinstance(op, ops.DropTableOp) else 'Change'} {name}", []))
+            altered = name
+        steps[-1][1].append(op)
+    return steps if steps[0][1] else [(message, operations)]
+
+
 def scripts_of(script: ops.MigrationScript, steps: list[Step]) -> list[ops.MigrationScript]:
     """Return one script for each step that has operations, each the next revision after the one before.
 

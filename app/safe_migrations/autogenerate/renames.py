@@ -148,14 +148,14 @@ def rename_operations(renames: Renames) -> list[ops.MigrateOperation]:
             else:
                 table = renames.after(scope)
                 log.info("Renaming column %s to %s", full_name(*table, old), new)
-                found.append(PerDialect.of(partial(_column_renamed, table, old, new)))
+                found.append(PerDialect.of(partial(_column_renamed, table, old, new), table[1]))
     return found
 
 
 def _table_renamed(schema: str | None, old: str, new: str) -> Lines:
     options = f", schema={schema!r}" if schema else ""
     up, down = (f"op.rename_table({str(a)!r}, {str(b)!r}{options})" for a, b in ((old, new), (new, old)))
-    return Lines(up, downgrade=(down,))
+    return Lines(up, downgrade=(down,), table_name=new)
 
 
 def _column_renamed(table: Name, old: str, new: str, facts: Facts) -> Directions:

@@ -47,26 +47,31 @@ def remove_empty(container: ops.OpContainer) -> None:
 
 
 class PerDialect(ops.MigrateOperation):
-    """An operation that differs by database product (a key of FACTS); the script has an if for each dialect."""
+    """An operation that differs by database product (a key of FACTS); the script has an if for each dialect.
+
+    ``table_name`` is the table that it alters, if it alters one.
+    """
 
     def __init__(
         self,
         upgrade: Mapping[str, Collection[ops.MigrateOperation]],
         downgrade: Mapping[str, Collection[ops.MigrateOperation]],
+        table_name: str | None = None,
     ) -> None:
         self.upgrade = upgrade
         self.downgrade = downgrade
+        self.table_name = table_name
 
     @classmethod
-    def of(cls, directions: Callable[[Facts], Directions]) -> "PerDialect":
+    def of(cls, directions: Callable[[Facts], Directions], table_name: str | None = None) -> "PerDialect":
         """Return a PerDialect with the operations that ``directions`` returns for each product."""
         found = {product: directions(facts()) for product, facts in FACTS.items()}
         upgrade, downgrade = ({product: both[way] for product, both in found.items()} for way in (0, 1))
-        return cls(upgrade, downgrade)
+        return cls(upgrade, downgrade, table_name)
 
     def reverse(self) -> "PerDialect":
         """Return the same operation with upgrade and downgrade exchanged."""
-        return PerDialect(self.downgrade, self.upgrade)
+        return PerDialect(self.downgrade, self.upgrade, self.table_name)
 
     def is_empty(self) -> bool:
         """Return True if no product has an operation, in either direction."""
@@ -95,15 +100,19 @@ class ExpressionDefault(DefaultClause):
 
 
 class Lines(ops.MigrateOperation):
-    """Lines of Python code or comments for upgrade(), and other lines, if any, for downgrade()."""
+    """Lines of Python code or comments for upgrade(), and other lines, if any, for downgrade().
 
-    def __init__(self, *lines: str, downgrade: Collection[str] = ()) -> None:
+    ``table_name`` is the table that they alter, if they alter one.
+    """
+
+    def __init__(self, *lines: str, downgrade: Collection[str] = (), table_name: str | None = None) -> None:
         self.lines = lines
         self.downgrade = downgrade
+        self.table_name = table_name
 
     def reverse(self) -> "Lines":
         """Return the same operation with the lines of upgrade() and downgrade() exchanged."""
-        return Lines(*self.downgrade, downgrade=self.lines)
+        return Lines(*self.downgrade, downgrade=self.lines, table_name=self.table_name)
 
 
 class AutocommitBlock(ops.OpContainer):
