@@ -20,81 +20,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
-from ..support import AGREE, SERVERS, Models, copied, empty_database, state
-
-SHOP = """
-from sqlalchemy import BigInteger, Column, Enum, UniqueConstraint, false, func
-
-user_role = db.Table(
-    "user_role",
-    Column("user_id", ForeignKey("user.id", ondelete="CASCADE"), primary_key=True),
-    Column("role_id", ForeignKey("role.id", ondelete="CASCADE"), primary_key=True),
-)
-
-class Role(db.Model):
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(40), unique=True)
-
-class User(db.Model):
-    id: Mapped[int] = mapped_column(primary_key=True)
-    email: Mapped[str] = mapped_column(String(120), unique=True)
-    full_name: Mapped[str] = mapped_column(String(80))
-    nick: Mapped[str | None] = mapped_column(String(40))
-    active: Mapped[bool] = mapped_column(default=True)
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    roles: Mapped[list["Role"]] = db.relationship(secondary="user_role")
-
-class Product(db.Model):
-    __table_args__ = (CheckConstraint("stock >= 0", name="stock_not_negative"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    sku: Mapped[str] = mapped_column(String(20), unique=True)
-    name: Mapped[str] = mapped_column(String(80), index=True)
-    price: Mapped[Decimal] = mapped_column(Numeric(8, 2))
-    stock: Mapped[int] = mapped_column(server_default="0")
-    details: Mapped[Any | None] = mapped_column(JSON)
-
-class Order(db.Model):
-    id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
-    status: Mapped[str] = mapped_column(Enum("new", "paid", "sent", name="order_status"))
-    note: Mapped[str | None] = mapped_column(Text)
-    placed_at: Mapped[datetime | None] = mapped_column(index=True)
-
-class OrderLine(db.Model):
-    __table_args__ = (UniqueConstraint("order_id", "product_id"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    order_id: Mapped[int] = mapped_column(ForeignKey("order.id", ondelete="CASCADE"))
-    product_id: Mapped[int] = mapped_column(ForeignKey("product.id"), index=True)
-    quantity: Mapped[int]
-
-class Comment(db.Model):
-    id: Mapped[int] = mapped_column(primary_key=True)
-    parent_id: Mapped[int | None] = mapped_column(ForeignKey("comment.id"))
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
-    product_id: Mapped[int | None]
-    kind: Mapped[str] = mapped_column(String(10))
-    body: Mapped[str] = mapped_column(String(200))
-
-class Tag(db.Model):
-    id: Mapped[int] = mapped_column(primary_key=True)
-    product_id: Mapped[int] = mapped_column(ForeignKey("product.id"), index=True)
-    name: Mapped[str] = mapped_column(String(40), unique=True)
-"""
-TWICE = {
-    "role (name)": "'role{0}'",
-    "user (email, full_name, nick, active)": "'user{0}@x', 'Ann {0}', 'n{0}', true",
-    "product (sku, name, price, stock)": "'{0}', 'p{0}', 1, 1",
-    "user_role (user_id, role_id)": "{0}, {0}",
-    "order (user_id, status)": "1, 'new'",
-    "order_line (order_id, product_id, quantity)": "{0}, 1, 1",
-    "comment (id, parent_id, user_id, product_id, kind, body)": "{0}, 1, 1, {0}, 'ask', 'why'",
-    "tag (product_id, name)": "1, 'tag{0}'",
-}
-"""A row of each table, which is inserted twice: with {0} as 1, and as 2."""
+from ..support import SERVERS, Models, copied, empty_database, state
+from .shop import SHOP, TWICE
 
 # A change's name, then its edits of the models and the answers to `migrate`, between " ; ". An edit is "Model + line",
 # "+ line at the end", "- start of a line or paragraph" or "old => new"; an answer begins with -x.
@@ -126,8 +56,8 @@ rename a table: Tag => Label ; -x rename=tag:label
 rename a table with its association table: Role => Team ; role => team ; -x rename=role:team
     -x rename=user_role:user_team ; -x rename=user_team.role_id:team_id
 split a column: - full_name: ; User + first_name: Mapped[str] = mapped_column(String(40))
-    User + last_name: Mapped[str] = mapped_column(String(40)) ; -x default=user.first_name:
-    -x default=user.last_name:
+    User + last_name: Mapped[str] = mapped_column(String(40))
+    -x default=user.first_name: ; -x default=user.last_name:
 move a column to another table: - stock: ; - __table_args__ = (CheckConstraint ; + class Inventory(db.Model):
     +     id: Mapped[int] = mapped_column(primary_key=True)
     +     product_id: Mapped[int] = mapped_column(ForeignKey("product.id"), unique=True) ; +     stock: Mapped[int]
@@ -154,18 +84,21 @@ string to text: String(200) => Text
 integer to bigint: quantity: Mapped[int] => quantity: Mapped[int] = mapped_column(BigInteger)
 a wider numeric: Numeric(8, 2) => Numeric(12, 2)
 add a foreign key to a column:
-    product_id: Mapped[int | None] => product_id: Mapped[int | None] = mapped_column(ForeignKey("product.id"))
+    Mapped[int | None]\n    kind => Mapped[int | None] = mapped_column(ForeignKey("product.id"), index=True)\n    kind
 make a foreign key cascade: "comment.id" => "comment.id", ondelete="CASCADE"
 """
 
 
 @dataclass
 class Outcome:
-    """What became of a change: its revisions, codes found (with ! if they block) and pasted, and what failed."""
+    """What became of a change: how many revisions, the findings, the lines that were pasted, and what failed.
+
+    ``said`` is what the last command printed.
+    """
 
     revisions: int = 0
     found: list[str] = field(default_factory=list)
-    pasted: set[str] = field(default_factory=set)
+    pasted: set[tuple[str, str]] = field(default_factory=set)
     failed: list[str] = field(default_factory=list)
     said: str = ""
 
@@ -219,13 +152,13 @@ def run(project: Models, outcome: Outcome, *args: str) -> bool:
         if done.returncode == 0:
             return True
         offered = re.findall(r"(\S+\.py)[^\n]*:\n +(safety_assured = \{.*\}|def downgrade\(.*\n.*)", outcome.said)
-        if all(line in outcome.pasted for _, line in offered):
+        if outcome.pasted.issuperset(offered):
             error = re.search(".*(Error|fails).*", outcome.said)
             outcome.failed.append(f"{args[0]}: {error[0][-150:] if error else done.returncode}")
             return False
         for file, line in offered:
             project.write(file, pasted((project.path / file).read_text(), line))
-            outcome.pasted.add(line)
+        outcome.pasted |= set(offered)
 
 
 def pasted(script: str, line: str) -> str:
@@ -240,64 +173,55 @@ def pasted(script: str, line: str) -> str:
 
 def make(project: Models, name: str, parts: list[str]) -> Outcome:
     """Make a change and take it back; remove its scripts."""
-    outcome, before, old = Outcome(), state(project.engine), project.scripts()
+    outcome, before, old = Outcome(), look(project), project.scripts()
+    print(f"\n==== {name} on {project.engine.name}", file=sys.stderr)
     project.models(edited([part for part in parts if not part.startswith("-x ")]))
     answers = [word for part in parts if part.startswith("-x ") for word in part.split(" ", 1)]
-    print(f"\n==== {name} on {project.engine.url.get_backend_name()}", file=sys.stderr)
     run(project, outcome, *answers, "migrate", "-m", name)
     scripts = [script for script in project.scripts() if script not in old]
     print(*(script.read_text() for script in scripts), sep="\n", file=sys.stderr)
     outcome.revisions = len(scripts)
-    for each in json.loads(project.db("review", "--format", "json").stdout):
-        if not each["acknowledged"]:
-            outcome.found.append(("!" if each["level"] == "blocks" else "") + each["code"])
+    found = json.loads(project.db("review", "--format", "json").stdout)
+    outcome.found = [f"{each['code']} {each['level']}" for each in found if not each["acknowledged"]]
     run(project, outcome, "rehearse")
-    cannot_return = re.search("irreversible|no downgrade can remove", outcome.said)
+    stays = re.search("irreversible|no downgrade can remove", outcome.said)
     if run(project, outcome, "upgrade"):
-        if AGREE not in project.db("check").stdout:
-            outcome.failed.append("check finds a difference")
-        if not cannot_return and run(project, outcome, "downgrade", "b0"):
-            changed = differences(before, state(project.engine), project)
-            lost = "drop-table" in str(outcome.pasted)
-            outcome.failed += [f"changed: {each}" for each in changed if not (lost and each.startswith("rows"))]
+        run(project, outcome, "check")
+        if not stays and run(project, outcome, "downgrade", "b0"):
+            after, lost = look(project), "drop-table" in str(outcome.pasted)
+            changed = [name for name in sorted(before.keys() | after) if before.get(name) != after.get(name)]
+            outcome.failed += [f"{name} changed" for name in changed if not (lost and name.startswith("rows"))]
     for script in scripts:
         script.unlink()
     return outcome
 
 
-def differences(before: Any, after: Any, project: Models) -> list[str]:
-    """Return the tables of which the schema, the DDL or the number of rows differ between two states of a database."""
-
-    def compared(state: Any) -> dict[str, object]:
-        schema, ddl, rows = state
-        ddl = {} if project.engine.name == "sqlite" else ddl  # batch mode writes it in its own way
-        found = {f"schema of {name}": each for name, each in schema.items()}
-        found |= {f"DDL of {name}": sorted(each.strip(" ,") for each in ddl[name].splitlines()) for name in ddl}
-        return found | {f"rows of {name}": len(each) for name, each in rows.items()}
-
-    one, other = compared(before), compared(after)
-    return [name for name in sorted(one.keys() | other) if one.get(name) != other.get(name)]
+def look(project: Models) -> dict[str, object]:
+    """Return the schema, the lines of the DDL, and the number of rows of each table."""
+    schema, ddl, rows = state(project.engine)
+    found = {f"schema of {name}": each for name, each in schema.items()}
+    if project.engine.name != "sqlite":  # whose batch mode writes a table's DDL in its own way
+        found |= {f"DDL of {name}": sorted(re.split(r",?\n", text)) for name, text in ddl.items()}
+    return found | {f"rows of {name}": len(each) for name, each in rows.items()}
 
 
 def main() -> None:
     """Make the changes on every backend that there is."""
-    lines = CHANGES.replace(":\n    ", ": ").replace("\n    ", " ; ").strip().splitlines()
-    changes = dict(line.split(": ", 1) for line in lines)
-    backends = sys.argv[1:2] or ["sqlite", *(name for name, variable in SERVERS.items() if os.environ.get(variable))]
-    for backend in backends:
+    lines = re.sub(r"(?m)^([\w -]+):\n +", r"\1: ", CHANGES.strip()).replace("\n    ", " ; ").splitlines()
+    chosen = [line.split(": ", 1) for line in lines if " ".join(sys.argv[2:]) in line.partition(": ")[0]]
+    for backend in sys.argv[1:2] or ["sqlite", *(name for name, server in SERVERS.items() if os.environ.get(server))]:
         outcomes: list[Outcome] = []
-        waiting = [name for name in changes if " ".join(sys.argv[2:]) in name]
-        while waiting:
+        while changes := chosen[len(outcomes) :]:
             with shop(backend) as project:
-                is_as_before = True
-                while waiting and is_as_before:
-                    name, rows = waiting.pop(0), state(project.engine)
-                    outcomes.append(each := make(project, name, changes[name].split(" ; ")))
-                    is_as_before = rows == state(project.engine)
-                    failed = "; ".join(each.failed) or ("passed as pasted" if each.pasted else "passed")
+                before = look(project)
+                for name, parts in changes:
+                    outcomes.append(each := make(project, name, parts.split(" ; ")))
+                    result = ", ".join(each.failed) or ("passed as pasted" if each.pasted else "passed")
                     print(
-                        f"{backend:<11}{name:<42}{each.revisions:>2}  {', '.join(each.found):<48}  {failed}", flush=True
+                        f"{backend:<11}{name:<42}{each.revisions:>2}  {', '.join(each.found):<64}{result}", flush=True
                     )
+                    if before != look(project):
+                        break
         codes = Counter(code for each in outcomes for code in each.found)
         revisions = sum(each.revisions for each in outcomes)
         print(f"{backend}: {sum(not each.failed for each in outcomes)} of {len(outcomes)} changes passed;", end=" ")
