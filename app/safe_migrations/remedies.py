@@ -169,6 +169,12 @@ EXISTS = (
         " db.create_all(), for example), mark the revision as applied:",
         "flask db stamp {revision}",
     ),
+    Remedy(
+        r"which the table does not have|Can't DROP (COLUMN `|'.*column)|column .* of relation .* does not exist",
+        "correct the script; or, if this revision was applied before, and its downgrade() did nothing, mark it as"
+        " applied:",
+        "flask db stamp {revision}",
+    ),
 )
 
 # In an ALTER TABLE. The words of MySQL or MariaDB, in strict mode.

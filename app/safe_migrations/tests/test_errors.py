@@ -439,12 +439,13 @@ UNNAMED = "op.drop_constraint(None, 'user', type_='unique')"
     ("backend", "body", "words"),
     [
         ("sqlite", GONE, "there is no table gone."),
+        ("sqlite", GONE.replace("gone", "user"), "the batch changes 'x', which the table does not have\nFix: correct "),
         ("mysql", UNNAMED, "AssertionError in format_constraint(), at: assert name is not None"),
         ("sqlite", "{}['nope']", "KeyError: 'nope' in upgrade(), at: {}['nope']"),
         ("sqlite", "op.execute(sa.text('SELECT :a').bindparams(sa.bindparam('a', required=True)))", "parameter 'a'\nF"),
     ],
     indirect=["backend"],
-    ids=["table", "assertion", "key", "parameter"],
+    ids=["table", "column", "assertion", "key", "parameter"],
 )
 def test_no_message_is_empty_or_a_bare_name(database: str, project: Project, body: str, words: str) -> None:
     """An error message that would be empty or a bare name has the line that raised it."""
