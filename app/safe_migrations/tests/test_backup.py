@@ -448,12 +448,11 @@ def test_wrong_file(project: Project, engine: Engine, name: str, message: str) -
 
 def test_restore_waits_too_long(project: Project, engine: Engine, backend: str) -> None:
     """A restore that times out waiting for a lock changes nothing, and leaves no backup that would push another out."""
-    fill(engine)
     backup = back_up(project)
     before = state(engine)
     short = {"MIGRATION_BACKUP_KEEP": "1", "MIGRATION_LOCK_TIMEOUT": "0.2", "MIGRATION_LOCK_RETRIES": "2"}
     with engine.connect() as holder:
-        holder.exec_driver_sql("BEGIN IMMEDIATE" if backend == "sqlite" else "SELECT * FROM two")
+        holder.exec_driver_sql("BEGIN IMMEDIATE" if backend == "sqlite" else "SELECT * FROM kept")
         said = project.fails("restore", "--yes", str(backup), **short)
         holder.rollback()
     assert "database was not changed." in said
@@ -501,11 +500,10 @@ def test_no_right_to_events(project: Project, database: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_restore_interrupted(project: Project, engine: Engine, number: int) -> None:
     """After Ctrl-C the message has that line too; after kill -9 the next restore succeeds."""
-    fill(engine)
     backup = back_up(project)
     before = state(engine)
     with engine.connect() as holder:
-        holder.execute(text("SELECT * FROM one"))
+        holder.execute(text("SELECT * FROM kept"))
         with project.start("flask", "db", "restore", "--yes", str(backup)) as process:
             wait_until(lambda: is_waiting(engine))
             os.kill(process.pid, number)
@@ -764,7 +762,7 @@ def test_too_few_locks(project: Project, tmp_path: Path) -> None:
 def test_more_objects_than_locks(project: Project, sql: Sql) -> None:
     """A rehearsal works on a database that has more objects than the server has locks."""
     locks = "current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int"
-    sql(f"SELECT lo_create(0) FROM generate_series(1, 2 * {locks})")
+    sql(f"SELECT lo_create(0) FROM generate_series(1, {locks} * 3 / 2)")
     project.write(*A1)
     assert " ok\n" in project.db("rehearse").stdout
 
