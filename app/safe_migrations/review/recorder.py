@@ -462,6 +462,11 @@ class _Inspector:
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
 
+    @property
+    def dialect(self) -> Dialect:
+        """Return the dialect, which does not depend on the database."""
+        return self._connection.dialect
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection._recorder.inspector(name), name)
 

@@ -2,27 +2,34 @@
 
 import ast
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from traceback import walk_tb
 from types import FunctionType, TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 
 from alembic import op
 from alembic.operations import BatchOperations
 from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
 from sqlalchemy import Column
 from sqlalchemy.engine.mock import MockConnection
+from sqlalchemy.orm import Session
 
 Errors = tuple[type[BaseException], ...]
 # The name of the frame in which an expression is evaluated.
 EXPRESSION = "<module>"
+# The variable for the connection of a session, while a statement is evaluated.
+CONNECTION = "connection of a session"
 # What a text can be compared with.
 TEXTS = (str, tuple, list, set)
 # The attributes of an operation that are names of one thing.
 NAMES = {"table_name", "column_name", "constraint_name", "index_name", "source_table", "referent_table"}
 NAMES |= {"new_table_name", "modify_name", "schema"}
+
+
+class UnknownName(str):
+    """The name of something that depends on what the script would have read: any one, or several in turn."""
 
 
 class Unknown(str):
@@ -50,7 +57,7 @@ class Unknown(str):
 
 
 def with_names(operation: MigrateOperation) -> bool:
-    """Replace unknown names in the operation by the text "unknown".
+    """Replace unknown values in the operation that are names by an UnknownName.
 
     Return False if anything else in it is unknown, such as a type or all of its SQL, so that it cannot be judged.
     """
@@ -58,7 +65,7 @@ def with_names(operation: MigrateOperation) -> bool:
         return False
     for name, value in vars(operation).items():
         if isinstance(value, Unknown) and name in NAMES:
-            setattr(operation, name, str(value))
+            setattr(operation, name, UnknownName(value))
         elif _is_unknown(value):
             return False
     return True
@@ -152,7 +159,10 @@ class _Rest:
         Return True if the function returns there.
         """
         for statement in statements:
-            if (statement.end_lineno or 0) <= self.line or isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            if (statement.end_lineno or 0) <= self.line or isinstance(statement, ast.ClassDef):
+                continue
+            if isinstance(statement, ast.FunctionDef):
+                self._define(statement)
                 continue
             if isinstance(statement, ast.Return | ast.Raise):
                 return True
@@ -208,10 +218,31 @@ class _Rest:
         root: ast.AST = expression
         while isinstance(root, ast.Attribute | ast.Call):
             root = root.func if isinstance(root, ast.Call) else root.value
-        value = self.names.get(root.id) if isinstance(root, ast.Name) else None
-        function = self._function(expression)
-        if self.rests.is_own(function) or value is op or isinstance(value, BatchOperations | MockConnection):
+        value = self._bound(root)
+        if value is op or isinstance(value, BatchOperations | MockConnection):
+            self._tried(_without_parameters(expression))
+        elif isinstance(value, Session) and isinstance(expression, ast.Call) and root is not expression.func:
+            if isinstance(expression.func, ast.Attribute) and expression.func.attr == "execute":
+                self.names[CONNECTION] = value.get_bind()
+                expression.func.value = ast.copy_location(ast.Name(CONNECTION, ast.Load()), expression.func.value)
+                self._tried(_without_parameters(expression))
+        elif self.rests.is_own(self._function(expression)) or self._takes_connection(expression):
             self._tried(expression)
+
+    def _define(self, function: ast.FunctionDef) -> None:
+        """Define a function inside the one that is read; its body has the variables of that."""
+        with suppress(*self.rests.errors):
+            exec(compile(ast.Module([function], []), self.rests.path, "exec"), self.names)
+
+    def _bound(self, expression: ast.AST) -> Any:
+        return self.names.get(expression.id) if isinstance(expression, ast.Name) else None
+
+    def _takes_connection(self, expression: ast.expr) -> bool:
+        """Return True for a call that gets the stand-in for the connection, such as ``enum.create(bind)``."""
+        arguments = [*expression.args, *(each.value for each in expression.keywords)] if _is_call(expression) else []
+        return any(
+            isinstance(self._bound(each), MockConnection) or ast.unparse(each) == "op.get_bind()" for each in arguments
+        )
 
     def _function(self, expression: ast.expr) -> Any:
         """Return the function that an expression such as ``helpers.add("x")`` calls; None for any other expression."""
@@ -233,11 +264,15 @@ class _Rest:
         return Unknown() if isinstance(value, int) and self._is_unknown(expression) else value
 
     def _call_for_each(self, loop: ast.For) -> None:
-        """Call the body for each item of a tuple or list; once, with an unknown item, for anything else."""
+        """Call the body for each item of a collection; once, with an unknown item, for anything else."""
         items = self._tried(loop.iter)
-        if isinstance(loop.target, ast.Name) and isinstance(items, tuple | list):
-            for item in items:
-                self.names[loop.target.id] = item
+        targets = loop.target.elts if isinstance(loop.target, ast.Tuple) else [loop.target]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if isinstance(items, Collection) and not isinstance(items, str) and len(names) == len(targets):
+            for item in list(items):
+                values = item if isinstance(loop.target, ast.Tuple) else (item,)
+                self._forget(loop.target)
+                self.names.update(zip(names, values, strict=False) if isinstance(values, tuple | list) else ())
                 self.call(loop.body)
             return
         self._forget(loop.target)
@@ -272,6 +307,19 @@ class _Rest:
                     node.lineno = node.end_lineno = self.script_line
                     node.col_offset = node.end_col_offset = 0
         return eval(compile(ast.Expression(expression), self.rests.path, "eval"), self.names)
+
+
+def _is_call(expression: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(expression, ast.Call)
+
+
+def _without_parameters(expression: ast.expr) -> ast.expr:
+    """Return the call of ``execute()`` without parameters, which are not recorded, and may be unknown."""
+    if not _is_call(expression) or not isinstance(expression.func, ast.Attribute) or len(expression.args) < 2:
+        return expression
+    if expression.func.attr not in ("execute", "exec_driver_sql") or expression.keywords:
+        return expression
+    return ast.copy_location(ast.Call(expression.func, expression.args[:1], []), expression)
 
 
 def _is_stored(node: ast.Name) -> bool:

@@ -32,11 +32,17 @@ def upgrade():
         ("bind = op.get_bind()\nbind.execute(sa.text('DELETE FROM user'))", "unbounded-data-change"),
         ("with op.get_context().autocommit_block():\n    op.drop_column('user', 'email')", "drop-column"),
         ("for name in ('email',):\n    op.drop_column('user', name)", "drop-column"),
+        ("for table, name in {'user': 'email'}.items():\n    op.drop_column(table, name)", "drop-column"),
+        ("if rows:\n    def drop():\n        op.drop_column('user', 'email')\n    drop()", "drop-column"),
+        (
+            "session = sa.orm.Session(bind=op.get_bind())\nsession.execute(sa.text('DELETE FROM user'))",
+            "unbounded-data-change",
+        ),
     ],
 )
 def test_after_a_read(review: Review, body: str, code: str) -> None:
     """A call behind a read gets its usual finding at its usual level, in every branch; the read itself only warns."""
-    findings = review(READ + body, "postgresql")
+    findings = review(f"import sqlalchemy.orm\n{READ}{body}", "postgresql")
     assert (["blocks"], ["warns"]) == (levels(findings, code), levels(findings, "not-inspectable"))
 
 
@@ -59,6 +65,23 @@ def test_function_of_the_script(review: Review) -> None:
     script = 'def drop(name):\n    op.drop_column("user", name)\n\n\ndef upgrade():\n    '
     script += 'if op.get_bind().scalar(sa.text("SELECT 1")):\n        drop("email")\n'
     assert ["blocks"] == levels(review(script, "sqlite"), "drop-column")
+
+
+def test_type_that_is_dropped(review: Review) -> None:
+    """A call that gets the connection, as those of types do, is made too."""
+    kind = "sa.Enum('a', name='kind')"
+    script = f"def upgrade():\n    {kind}.create(op.get_bind())\n\n\ndef downgrade():\n    bind = op.get_bind()\n"
+    script += f"    if sa.inspect(bind).has_table('user'):\n        {kind}.drop(bind)\n"
+    assert [] == levels(review(script, "postgresql"), "enum-outlives-table")
+
+
+def test_unknown_foreign_keys(review: Review) -> None:
+    """An unknown foreign key that is dropped may be any one of the table: the index is not needed then."""
+    script = "op.create_table('pet', sa.Column('id', sa.Integer, primary_key=True), sa.Column('a', sa.Integer),\n"
+    script += "    sa.ForeignKeyConstraint(['a'], ['user.id'], name='fk'))\nop.create_index('ix', 'pet', ['a'])\n"
+    script += "for key in sa.inspect(op.get_bind()).get_foreign_keys('pet'):\n"
+    script += "    op.drop_constraint(key['name'], 'pet', type_='foreignkey')\nop.drop_index('ix', 'pet')"
+    assert [] == levels(review(script, "mysql"), "index-needed-by-foreign-key")
 
 
 def test_function_that_reads(review: Review) -> None:
@@ -88,6 +111,11 @@ def test_function_of_another_module(review: Review, tmp_path: Path, monkeypatch:
         ("for row in rows:\n    op.drop_table(f'log_{row.id}')", "drop-table", "sqlite"),
         ("for row in rows:\n    op.execute(f'DROP TABLE {row.name}')", "drop-table", "sqlite"),
         (
+            "for row in rows:\n    op.get_bind().execute(sa.text('UPDATE user SET email = :a'), {'a': len(row)})",
+            "unbounded-data-change",
+            "sqlite",
+        ),
+        (
             "user = sa.table('user', sa.column('id'), sa.column('email'))\nfor row in rows:\n"
             "    change = sa.update(user).where(user.c.id == row.id).values(email=row.email)\n"
             "    op.get_bind().execute(change)\nop.add_column('user', sa.Column('age', sa.Integer()))",
@@ -107,6 +135,7 @@ def test_unknown_names(review: Review, body: str, code: str, product: str) -> No
         "for row in rows:\n    op.add_column('user', row.column)",
         "for row in rows:\n    op.alter_column('user', 'email', type_=row.type)",
         "for row in rows:\n    op.execute(row.statement)",
+        "if 'mysql' in sa.inspect(op.get_bind()).dialect.name:\n    op.drop_table('user')",
         "later = lambda: op.drop_column('user', 'email')",
         "print(rows)\nopen('x', 'w').write('op')",
         "print(rows)\nreturn\nop.drop_column('user', 'email')",
