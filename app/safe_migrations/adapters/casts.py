@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, TypeDecorator, func, or_
 from sqlalchemy import Enum as EnumType
-from sqlalchemy.exc import CompileError
+from sqlalchemy.exc import ArgumentError, CompileError
 from sqlalchemy.types import TypeEngine
 
 from .dialects import dialect_of
@@ -158,7 +158,10 @@ def enum_of(type_: TypeEngine[Any], dialect: str) -> EnumType | None:
     Return None for any other type, e.g. an enum that is stored as VARCHAR.
     """
     known = dialect_of(dialect)
-    found: TypeEngine[Any] = type_.dialect_impl(known)
+    try:
+        found: TypeEngine[Any] = type_.dialect_impl(known)
+    except ArgumentError:  # a type of another database, with options that this one lacks
+        return None
     if isinstance(found, TypeDecorator):
         found = found.load_dialect_impl(known)
     return found if isinstance(found, EnumType) and found.native_enum and known.supports_native_enum else None
