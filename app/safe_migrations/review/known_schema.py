@@ -36,6 +36,7 @@ from ..database import named_by_convention
 from .recorder import Operation, as_table
 from .sql.ops import ChangeRowsOp, CommandOp
 from .trial import Trial
+from .unreached import UnknownName
 
 Name = tuple[str | None, str]
 """The schema of a table (None for the default schema) and the name of the table."""
@@ -185,6 +186,8 @@ class KnownSchema:
         self.reads_rows = reads_rows
         self.new: set[Name] = set()
         self.known: dict[Name, KnownTable] = {}
+        self.touched: set[Name] = set()
+        """Tables that an operation may have changed since assume_filled()."""
         self.parent: KnownSchema | None = None
         self.followed: list[Operation] = []
         self._trial: Trial | None = None
@@ -205,9 +208,10 @@ class KnownSchema:
 
         This sets ``unfilled`` to False.
         """
-        for known in self.known.values():
-            for each in known.columns.values():
+        for name in self.touched & self.known.keys():
+            for each in self.known[name].columns.values():
                 each.unfilled = False
+        self.touched.clear()
 
     def branch(self) -> "KnownSchema":
         """Return a copy; operations applied to the copy, such as those of a downgrade, do not change this schema.
@@ -242,6 +246,7 @@ class KnownSchema:
     def table(self, name: str, schema: str | None = None) -> KnownTable:
         """Return the known columns, constraints and indexes of the table; an empty KnownTable if nothing is known."""
         key = (schema, name)
+        self.touched.add(key)
         if key not in self.known:
             found = self.parent.table(name, schema) if self.parent else None
             self.known[key] = found.copy() if found else self._reflected(schema, [name]).get(name, KnownTable())
@@ -381,6 +386,7 @@ class KnownSchema:
     @apply.register
     def _(self, operation: ops.RenameTableOp) -> None:
         before, after = (operation.schema, operation.table_name), (operation.schema, operation.new_table_name)
+        self.touched.add(after)
         self.known[after], self.known[before] = self.table(operation.table_name, operation.schema), KnownTable()
         if before in self.new:
             self.new.discard(before)
@@ -426,7 +432,9 @@ class KnownSchema:
     def _(self, operation: ops.DropConstraintOp) -> None:
         known = self.table(operation.table_name, operation.schema)
         kind, name = operation.constraint_type, operation.constraint_name
-        if kind in ("foreignkey", None):
+        if kind in ("foreignkey", None) and isinstance(name, UnknownName):
+            known.foreign_keys = []
+        elif kind in ("foreignkey", None):
             # One that got its name from a naming convention, or from the server, is known without.
             gone = name if any(key.name == name for key in known.foreign_keys) else None
             known.dropped |= {key.name: key for key in known.foreign_keys if key.name and key.name == gone}
@@ -435,6 +443,7 @@ class KnownSchema:
             known.drop_index(str(name))
             known.checks.pop(str(name), None)
         if kind == "primary":
+            known.dropped[str(name)] = known.primary_key
             known.primary_key = []
 
     @apply.register

@@ -213,6 +213,48 @@ def test_new_value_of_an_enum(review: Review, body: str, expected: list[str]) ->
     assert expected == levels(review(body, "postgresql"), "enum-value-used")
 
 
+KEYS = "op.create_table('pet', sa.Column('a', sa.Integer, nullable=False), sa.Column('b', sa.Integer, nullable=False),"
+KEYS += " sa.Column('c', sa.Integer), sa.PrimaryKeyConstraint('a', name='pk'), sa.UniqueConstraint('c', name='uq'))"
+NEW_KEY = "op.drop_constraint('pk', 'pet', type_='primary')\nop.create_primary_key('pk2', 'pet', ['a', 'b'])"
+
+
+@pytest.mark.parametrize(
+    ("body", "add_unique", "drop_constraint"),
+    [
+        (NEW_KEY, [], ["warns"]),
+        (NEW_KEY.replace(", 'b'", ""), [], []),
+        (NEW_KEY.replace("'a', ", ""), ["warns"], ["warns"]),
+        (NEW_KEY.replace("\n", "\nop.execute('UPDATE pet SET a = b WHERE b > 1')\n"), ["warns"], ["warns"]),
+        ("op.create_index('ix', 'pet', ['b', 'c'], unique=True)", [], []),
+        ("op.create_index('ix', 'pet', ['b', 'c'], unique=True, postgresql_nulls_not_distinct=True)", ["warns"], []),
+        ("op.drop_constraint('uq', 'pet')\nop.create_index('ix', 'pet', ['c', 'a'], unique=True)", [], ["warns"]),
+    ],
+)
+def test_values_that_were_unique(
+    project: Project, body: str, add_unique: list[str], drop_constraint: list[str]
+) -> None:
+    """No rows share a value that another unique key rejects, or rejected until the same revision dropped it."""
+    project.write(*revision("b1", FIRST, KEYS))
+    project.write(*revision("c1", "b1", body))
+    said = json.loads(project.db("review", "c1", "--target", "postgresql", "--format", "json").stdout)
+    levels = [[each["level"] for each in said if each["code"] == code] for code in ("add-unique", "drop-constraint")]
+    assert [add_unique, drop_constraint] == levels
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("op.execute('ALTER TABLE pet DROP PRIMARY KEY, ADD PRIMARY KEY (a, b)')", []),
+        ("op.execute('ALTER TABLE pet DROP PRIMARY KEY, ADD PRIMARY KEY (b, a)')", ["blocks"]),
+        ("op.execute('ALTER TABLE pet DROP PRIMARY KEY')\nop.create_primary_key('pk', 'pet', ['a'])", ["blocks"]),
+    ],
+)
+def test_key_that_is_replaced(review: Review, body: str, expected: list[str]) -> None:
+    """A statement that drops a primary key and adds one that serves the same foreign key is not refused."""
+    made = KEYS.replace("sa.PrimaryKey", "sa.ForeignKeyConstraint(['a'], ['user.id']), sa.PrimaryKey")
+    assert expected == levels(review(f"{made}\n{body}", "mysql"), "index-needed-by-foreign-key")
+
+
 @pytest.mark.parametrize(("to", "expected"), [("sa.Text()", []), ("mysql.TINYTEXT()", ["blocks"])])
 def test_varchar_of_any_length(review: Review, to: str, expected: list[str]) -> None:
     """Any VARCHAR fits into a TEXT, even if the script does not say how long it is."""

@@ -149,7 +149,7 @@ def _comes_back(op: ops.DropConstraintOp, context: RuleContext) -> bool:
                 table_of(each) == (op.table_name, op.schema) and _is_same(each, key)
                 for each in context.revision_ops(ops.CreateForeignKeyOp)
             )
-    columns = set(known.indexes.get(str(name), ()))
+    columns = set(known.primary_key if op.constraint_type == "primary" else known.indexes.get(str(name), ()))
     return bool(columns) and any(
         table_of(each) == (op.table_name, op.schema) and columns.issuperset(column_names(each.columns))
         for each in context.revision_ops(*UNIQUE, ops.CreateIndexOp)

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from alembic.operations import ops
 
 from ..known_schema import ForeignKey, KnownTable
-from .implied_ops import implied_ops
+from .implied_ops import column_names, implied_ops
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import REHEARSE, as_python, concurrently
+
+ADDS_INDEX = (ops.CreateIndexOp, ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 
 
 @rule(BLOCKS, ops.CreateIndexOp, ops.AddColumnOp, on=POSTGRESQL, locks=True)
@@ -72,7 +74,8 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, cont
         return
     known = context.tables.table(table, op.schema)
     for key in known.foreign_keys:
-        if _needs(key, str(name), known, getattr(op, "constraint_type", None) == "primary"):
+        primary = getattr(op, "constraint_type", None) == "primary"
+        if _needs(key, str(name), known, primary) and not _comes_at_once(key, context):
             called = f"foreign key {key.name}" if key.name else f"the foreign key of {', '.join(key.columns)}"
             other = ops.CreateIndexOp(f"ix_{'_'.join([table, *key.columns])}_key", table, key.columns, schema=op.schema)
             yield Problem(
@@ -80,6 +83,16 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, cont
                 "first drop the foreign key; or drop the whole table, which drops its indexes too; or first create"
                 " another index for the foreign key, and then drop this one:\n" + as_python(other, op),
             )
+
+
+def _comes_at_once(key: ForeignKey, context: RuleContext) -> bool:
+    """Return True if the same statement, such as ``DROP PRIMARY KEY, ADD PRIMARY KEY (...)``, adds an index for it."""
+    statement = context.operation.statement if context.operation else None
+    return statement is not None and any(
+        column_names(each.op.columns)[: len(key.columns)] == key.columns
+        for each in (*context.revision.upgrade, *context.revision.downgrade)
+        if each.statement == statement and isinstance(each.op, ADDS_INDEX)
+    )
 
 
 def _needs(key: ForeignKey, name: str, known: KnownTable, primary: bool) -> bool:
