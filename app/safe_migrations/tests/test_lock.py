@@ -77,11 +77,11 @@ def test_waiting_for_the_owner(project: Project) -> None:
     frees the lock.
     """
     with holding_lock(project) as holder:
-        said = project.fails("-x", "lock_wait=0.3", "upgrade")
+        said = project.fails("-x", "lock_wait=1.2", "upgrade")
         assert holder.poll() is None
         holder.kill()
     assert "Waiting for another command on this database (" in said
-    assert "gave up after 0.3 seconds, because another command holds the lock of this database (" in said
+    assert "gave up after 1.2 seconds, because another command holds the lock of this database (" in said
     assert "since " in said
     assert "Fix: wait until that command has finished, or, if it hangs, end it:\n    " in said
     project.write(*revision("s1", FIRST, "pass"))
