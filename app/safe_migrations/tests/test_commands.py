@@ -130,8 +130,7 @@ class Player(db.Model):
 
 
 def add_models(project: Project, classes: str) -> None:
-    """Upgrade, add the models, and generate their revision."""
-    project.ok("upgrade")
+    """Add the models, and generate their revision."""
     models = (project.path / "app" / "models.py").read_text().replace("import String", "import ForeignKey, String")
     project.write("app/models.py", models + classes)
     project.ok("migrate", "-m", "Add models")
@@ -142,6 +141,7 @@ def test_new_models(project: Project) -> None:
     """Models that are added to models.py are all that `flask db migrate` needs, also if they refer to each other in a
     circle; they go up, down and up again.
     """
+    project.ok("upgrade")
     add_models(project, PET + CIRCLE)
     keys = set(re.findall(r"op\.f\('(fk_\w+)'", project.scripts()[1].read_text()))
     circle = {"fk_player_team_id_team", "fk_team_lead_id_player", "fk_team_parent_id_team"}
@@ -155,6 +155,7 @@ def test_new_models(project: Project) -> None:
 @on_mysql
 def test_new_model_on_stock(project: Project) -> None:
     """The damage: what stock generates for this model, MySQL and MariaDB do not take back."""
+    project.ok("upgrade")
     project.make_stock()
     add_models(project, PET)
     project.ok("upgrade")

@@ -188,9 +188,7 @@ def test_one_table_per_revision(pets: Models) -> None:
 
 
 def test_defaults_with_quotes_are_no_difference(empty: Models) -> None:
-    """With compare_server_default=True a default with a quote, and one of JSON, is not compared; one without is. Stock
-    sees a difference where there is none, and on PostgreSQL it fails with a syntax error.
-    """
+    """With compare_server_default=True a default with a quote, and one of JSON, is not compared; one without is."""
     empty.configure(COMPARED)
     user = USERS + "    said: Mapped[str] = mapped_column(String(20), server_default={!r})\n"
     if empty.engine.dialect.name != "mysql" or is_mariadb(empty.engine.url):  # MySQL has only expressions for JSON
@@ -199,10 +197,6 @@ def test_defaults_with_quotes_are_no_difference(empty: Models) -> None:
     assert AGREE in empty.ok("check")
     empty.models(user.format("it is 100%"))
     assert "modify_default user.said" in empty.fails("check")
-    empty.models(user.format(SAID))
-    empty.make_stock()
-    empty.configure(COMPARED)
-    assert AGREE not in empty.db("check").stdout
 
 
 @on_postgresql
@@ -457,11 +451,11 @@ def test_half_made_index(pets: Models, stock: bool) -> None:
     """A concurrent index that fails leaves an invalid one: stock cannot go on, here the next run makes it anew."""
     body = "with op.get_context().autocommit_block():\n    op.create_index('ix', 'pet', ['age'], {}unique=True)"
     pets.write(*revision("a1", "b0", body.format("postgresql_concurrently=True, ")))
+    pets.execute("UPDATE pet SET age = 5")
+    assert "could not create unique index" in pets.fails("upgrade")
+    pets.execute("UPDATE pet SET age = id")
     if stock:
         pets.make_stock()
-    pets.execute("UPDATE pet SET age = 5")
-    assert "could not create unique index" in pets.db("upgrade").stderr
-    pets.execute("UPDATE pet SET age = id")
     done = pets.db("upgrade")
     said = 'relation "ix" already exists' if stock else "Dropped the invalid index ix"
     assert (int(stock), True) == (done.returncode, said in done.stderr)
