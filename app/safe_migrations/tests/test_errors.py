@@ -23,6 +23,7 @@ from .support import (
     Project,
     copied,
     is_mariadb,
+    mysql_user,
     on_mysql,
     on_postgresql,
     on_servers,
@@ -231,13 +232,9 @@ def test_unknown_database(project: Project, server: URL) -> None:
 @pytest.mark.parametrize("server", ["mysql"], indirect=True)
 def test_no_right_to_the_database(project: Project, server: URL) -> None:
     """A user who may log in to a MySQL server, and not to that database, gets the line that gives the right."""
-    user = f"u{uuid4().hex[:12]}"
-    run_on_server(server, f"CREATE USER {user} IDENTIFIED BY '{PASSWORD}'")
-    try:
-        problem = problem_at(project, server.set(username=user, password=PASSWORD, database="mysql"))
-    finally:
-        run_on_server(server, f"DROP USER {user}")
-    assert f"GRANT ALL ON `mysql`.* TO '{user}'@" in problem
+    with mysql_user(server.set(database="mysql")) as url:
+        problem = problem_at(project, url)
+    assert f"GRANT ALL ON `mysql`.* TO '{url.username}'@" in problem
 
 
 @pytest.mark.parametrize("server", ["postgresql"], indirect=True)

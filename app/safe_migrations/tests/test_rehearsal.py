@@ -352,7 +352,6 @@ def test_columns_in_another_order(project: Project, engine: Engine, rehearsed: R
 def test_schema_only(project: Project, engine: Engine, backend: str) -> None:
     """Without rows the schema alone is rehearsed; a difference at head between models and database is a fault."""
     project.write(*revision("b1", FIRST, *BAD["fails on the rows that are there"][:2]))
-    assert 1 == project.db("rehearse").returncode
     done = project.db("rehearse", "--schema-only")
     assert " 0 -> 0  ok\n" in done.stdout, done.stdout + done.stderr
     assert (1, True) == (done.returncode, "the models differ from the database at head: " in done.stdout)
