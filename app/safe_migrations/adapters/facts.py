@@ -54,6 +54,9 @@ class Facts:
     locks_out_writers = False
     """Whether no other session can write to the database while a revision runs."""
 
+    outside_transaction = "VACUUM"
+    """A statement that cannot run in a transaction, or that ends it."""
+
     online_ddl = False
     """Whether indexes and constraints can be added without blocking writes: CONCURRENTLY, NOT VALID, USING INDEX."""
 

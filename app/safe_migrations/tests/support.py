@@ -36,7 +36,7 @@ from sqlalchemy.dialects.postgresql.base import PGInspector
 
 from ..review.findings import Finding
 from ..review.known_schema import KnownSchema
-from ..review.recorder import Operation
+from ..review.recorder import Operation, Revision
 from ..review.rules import RULES, Problem, RuleContext
 from ..review.sql.translation import translate
 from .example.app import create_app
@@ -526,7 +526,7 @@ def problems(code: str, operation: Operation, tables: KnownSchema) -> list[Probl
     rule = RULES[code]
     if not isinstance(operation.op, rule.classes):
         return []
-    found = rule.find(operation.op, RuleContext(cast(Any, None), "upgrade", operation, tables))
+    found = rule.find(operation.op, RuleContext(Revision(cast(Any, None), {}), "upgrade", operation, tables))
     return [found] if isinstance(found, Problem) else list(found or ())
 
 

@@ -253,12 +253,10 @@ def test_lines_run(
         exec(script, {"op": op, "sa": sa})
         expected = constraints(connection)
         transaction.rollback()
-    column = script.replace(", sa.ForeignKey('user.id')", "").replace(", unique=True", "")
-    column = column.replace(", sa.CheckConstraint('c > 0', name='c')", "")
-    project.write(*revision("a1", FIRST, column if "add_column" in script else "pass"))
-    lines = [dedent(line.partition("\n")[2]) for line in finding.instead.split("\nand ")]
-    project.write(*revision("b1", "a1", lines[0]))
-    project.write(*revision("c1", "b1", lines[1]))
+    parent = FIRST
+    for number, lines in enumerate(finding.instead.split("\nand ")):
+        project.write(*revision(f"{'abc'[number]}1", parent, dedent(lines.partition("\n")[2])))
+        parent = f"{'abc'[number]}1"
     assert [] == attempt(upgrade)
     assert expected == constraints(connection)
 

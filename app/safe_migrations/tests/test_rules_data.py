@@ -21,33 +21,6 @@ ADDED = "op.execute('ALTER TABLE pet ADD a INT')\n"
 USER = "user = sa.table('user', sa.column('id'), sa.column('email'))\n"
 
 
-def test_unbounded_words(review: Review) -> None:
-    """The message has the names of the script, and the line to paste begins with what it sets."""
-    (finding,) = found(review("op.execute('UPDATE pet SET name = NULL')", "postgresql"), "unbounded-data-change")
-    assert (
-        "revision a1 changes all rows of pet at once; each row stays locked until the last one is done "
-        "(unbounded-data-change)."
-    ) == finding.message
-    assert (
-        "for many rows, write a script outside the migrations that commits after each batch, because rows stay locked "
-        "until the commit; for few, select them with a WHERE:\n"
-        "    op.execute('UPDATE pet SET name = ... WHERE id BETWEEN 1 AND 1000')"
-    ) == finding.instead
-
-
-@pytest.mark.parametrize(
-    ("statement", "line"),
-    [
-        ('UPDATE "user" SET "order" = 1', 'UPDATE "user" SET "order" = ... WHERE id BETWEEN 1 AND 1000'),
-        ('DELETE FROM shop."user"', 'DELETE FROM shop."user" WHERE id BETWEEN 1 AND 1000'),
-    ],
-)
-def test_unbounded_quoted(review: Review, statement: str, line: str) -> None:
-    """Names are quoted as the database needs it; what changes rows is not told to delete them."""
-    (finding,) = found(review(f"op.execute({statement!r})", "postgresql"), "unbounded-data-change")
-    assert finding.instead.endswith(f":\n    op.execute({line!r})")
-
-
 @pytest.mark.parametrize(
     ("up", "expected"),
     [

@@ -1,18 +1,13 @@
 """Rules about indexes: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from textwrap import indent
 
 import pytest
 import sqlalchemy as sa
-from flask_migrate import downgrade, upgrade
 from sqlalchemy.exc import OperationalError
 
 from .support import (
-    FIRST,
     Operating,
-    Project,
     Review,
     ReviewOn,
     execute,
@@ -20,7 +15,6 @@ from .support import (
     levels,
     on_mysql,
     on_postgresql,
-    revision,
 )
 
 
@@ -43,10 +37,6 @@ from .support import (
             "op.create_index(op.f('ix_user_email'), 'user', ['email'], unique=False, postgresql_using='hash', "
             "postgresql_concurrently=True)",
         ),
-        (
-            "op.add_column('user', sa.Column('age', sa.Integer(), index=True))",
-            "op.create_index(op.f('ix_user_age'), 'user', ['age'], unique=False, postgresql_concurrently=True)",
-        ),
     ],
 )
 def test_create_index_line(review: Review, made: str, pasted: str) -> None:
@@ -66,31 +56,6 @@ def test_new_tables(review: Review) -> None:
     assert [] == review(f"{made}op.create_index('ix', 'pet', ['id'])\nop.drop_index('ix', 'pet')", "postgresql")
     concurrently = f"{made}op.create_index('ix', 'pet', ['id'], postgresql_concurrently=True)"
     assert ["concurrently-in-transaction"] == [finding.code for finding in review(concurrently, "postgresql")]
-
-
-@on_postgresql
-@pytest.mark.parametrize("batch", [False, True])
-def test_concurrently(database: str, project: Project, attempt: Callable[..., list[str]], batch: bool) -> None:
-    """PostgreSQL refuses it in a revision, and runs the lines that the finding gives; in both ways."""
-    block = "with op.get_context().autocommit_block():\n    "
-    create, drop = (
-        "op.create_index('ix', 'user', ['email'], postgresql_concurrently=True)",
-        "op.drop_index('ix', table_name='user', postgresql_concurrently=True)",
-    )
-    if batch:
-        create = (
-            f"with op.batch_alter_table('user') as batch_op:\n    {block}"
-            "    batch_op.create_index('ix', ['email'], postgresql_concurrently=True)"
-        )
-    project.write(*revision("a1", FIRST, create, drop))
-    (refused, *_) = attempt(upgrade)
-    assert "CREATE INDEX CONCURRENTLY cannot run inside a transaction block" in refused
-    project.write(*revision("a1", FIRST, f"{block}op.create_index('ix', 'user', ['email'])", drop))
-    assert [] == attempt(upgrade)
-    (refused, *_) = attempt(downgrade)
-    assert "DROP INDEX CONCURRENTLY cannot run inside a transaction block" in refused
-    project.write(*revision("a1", FIRST, "pass", f"{block}{drop}"))
-    assert [] == attempt(downgrade)
 
 
 @pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
@@ -210,26 +175,6 @@ def test_index_of_foreign_key(
     assert refused == bool(found(review_on(script), "index-needed-by-foreign-key"))
     with pytest.raises(OperationalError, match="1553") if refused else nullcontext():
         exec(script, {"op": op, "sa": sa})
-
-
-@pytest.mark.parametrize("product", ["mysql", "mariadb"])
-@pytest.mark.parametrize("more", ["", DROP_KEY, "op.drop_table('pet')"])
-def test_index_of_foreign_key_words(review: Review, more: str, product: str) -> None:
-    """A downgrade is told of, whatever comes after it; what it gives to paste is not found again."""
-    script = f"def upgrade():\n{indent(PET + IX, '    ')}\n\ndef downgrade():\n"
-    (finding,) = found(review(script + indent(DROP + more, "    "), product), "index-needed-by-foreign-key")
-    assert (
-        "revision a1 in downgrade() drops index ix of pet, which the server refuses because foreign key fk"
-        " needs it (index-needed-by-foreign-key)."
-    ) == finding.message
-    assert (
-        "first drop the foreign key; or drop the whole table, which drops its indexes too; or first create another "
-        "index for the foreign key, and then drop this one:\n"
-        "    op.create_index('ix_pet_user_id_key', 'pet', ['user_id'], unique=False)\n"
-        "    op.drop_index('ix', table_name='pet')"
-    ) == finding.instead
-    instead = finding.instead.partition("\n")[2]
-    assert [] == found(review(f"{script}{instead}\n{indent(more, '    ')}", product), "index-needed-by-foreign-key")
 
 
 @on_mysql

@@ -452,18 +452,6 @@ def known_pet() -> KnownSchema:
     return tables
 
 
-def test_restated_words() -> None:
-    """The line to paste has the arguments that are missing, as the column has it."""
-    op = AlterColumnOp("pet", "x", modify_type=Text())
-    expected = Problem(
-        "changes pet.x, and the column loses what the script does not repeat: NOT NULL, DEFAULT 'a', COMMENT 'c'",
-        "pass to alter_column() what the column has to keep:\n"
-        "    existing_nullable=False, existing_server_default=sa.text(\"'a'\"),"
-        " existing_comment='c'",
-    )
-    assert [expected] == problems("modify-drops-attributes", Operation(op, 1), known_pet())
-
-
 @pytest.mark.parametrize(
     ("change", "is_known", "expected"),
     [

@@ -156,23 +156,6 @@ def test_constraint_outside_batch(connection: sa.Connection, name: str) -> None:
     assert [] == problems("constraint-outside-batch", in_batch(CHANGES[name])[0], known())
 
 
-@pytest.mark.parametrize(
-    ("code", "op", "line"),
-    [
-        ("constraint-outside-batch", CHANGES["type"], "batch_op.alter_column('a',"),
-        ("constraint-outside-batch", CHANGES["foreign key"], "batch_op.create_foreign_key('fk', 'pet', ['a'], ['id'])"),
-        ("constraint-outside-batch", CHANGES["drop"], "batch_op.drop_constraint('u', type_='unique')"),
-        ("constraint-outside-batch", CHANGES["primary key"], "batch_op.create_primary_key('pk', ['a'])"),
-        ("add-column-limits", add(REFERENCE), "batch_op.create_foreign_key('fk', 'pet', ['x'], ['id'])"),
-    ],
-)
-def test_words(code: str, op: ops.MigrateOperation, line: str) -> None:
-    """The lines to paste are the same change, in batch mode."""
-    (problem,) = problems(code, Operation(op, 1), known())
-    assert "batch mode:\n    with op.batch_alter_table('pet')" in problem.instead
-    assert line in problem.instead
-
-
 PLAIN = "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)"
 NOCASE = PLAIN.replace("TEXT", "TEXT COLLATE NOCASE")
 NAMED = PLAIN.replace(

@@ -86,7 +86,7 @@ def test_raw_sql(review: Review, statement: str, expected: list[str]) -> None:
             "postgresql",
             "DROP VIEW v CASCADE",
             "drops view v, which drops everything that depends on it, too",
-            "drop each",
+            "first drop what",
         ),
         ("postgresql", "DROP SCHEMA s", "drops schema s, which deletes the data in it", "drop each object by its own"),
         ("postgresql", "DROP MATERIALIZED VIEW v", "drops materialized view v, which deletes the data", "first deploy"),
@@ -370,7 +370,8 @@ def test_missing_table(review_on: ReviewOn) -> None:
         "(not-inspectable)."
     ) == finding.message
     assert (
-        "correct the name, or create the table before this operation:\n    op.create_table('nosuch', ...)"
+        "correct the name, or create the table before this operation:\n"
+        "    op.create_table('nosuch', sa.Column('id', sa.BigInteger(), primary_key=True))"
     ) == finding.instead
     assert [] == [each for each in findings if "nosuch" in each.instead and each is not finding]
 

@@ -1,6 +1,7 @@
 """The effects of DDL on MySQL and MariaDB, e.g. whether ALTER TABLE copies the table and blocks writes."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -46,6 +47,8 @@ DEFAULT_CHARSET = "utf8mb4"
 BYTES = {"latin1": 1, "ascii": 1, "binary": 1, "utf8": 3, "utf8mb3": 3, "ucs2": 2}
 """The maximum number of bytes of a character, by character set. In all others it is four."""
 
+OTHER_COLLATIONS = {"latin1": "latin1_swedish_ci", "binary": "binary"}
+
 
 class MySQLFacts(Facts):
     """The effects of DDL on MySQL.
@@ -60,6 +63,7 @@ class MySQLFacts(Facts):
     commits_ddl = True
     keys_in_tables = True
     runs_comments = True
+    outside_transaction = "FLUSH TABLES"
     longest_name = 64
     names_in_bytes = False
     checks_stop_renames = True
@@ -70,6 +74,8 @@ class MySQLFacts(Facts):
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
     # "Data Type Default Values" in its manual.
     without_default: tuple[type[TypeEngine[Any]], ...] = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary)
+    default_collations: Mapping[str, str] = {"utf8mb4": "utf8mb4_0900_ai_ci", **OTHER_COLLATIONS}
+    """The default collations whose names do not end in _general_ci, by character set."""
     lengths_that_grow_free = 0
     """A VARCHAR of at most this many bytes can grow past 255 bytes without a copy of the table."""
 
@@ -167,6 +173,10 @@ class MySQLFacts(Facts):
         kind = self.kind(type_)
         return list(kind.in_order) if kind is not None else []
 
+    def default_collation(self, charset: str) -> str:
+        """Return the collation of a column that names only its character set (SHOW CHARACTER SET)."""
+        return self.default_collations.get(charset.lower(), f"{charset.lower()}_general_ci")
+
     def width_of(self, table_name: str, column_name: str, schema: str | None) -> Select[tuple[int]]:
         """Return a query for the maximum number of bytes that a character takes in a column."""
         octets, characters = (column(f"character_{each}_length", Integer) for each in ("octet", "maximum"))
@@ -240,6 +250,7 @@ class MariaDBFacts(MySQLFacts):
 
     product = dialect = "mariadb"
     oldest = (10, 5)
+    default_collations = OTHER_COLLATIONS  # utf8mb4_general_ci before 11.6
     lengths_that_grow_free = 127  # MDEV-15563, in 10.4.3
     generated_not_null = False
     without_default = ()  # from 10.2.1 on

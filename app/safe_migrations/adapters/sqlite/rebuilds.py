@@ -285,9 +285,9 @@ def not_rebuilt(table: str, why: str) -> UnsafeError:
     """Return the error for a table that cannot be rebuilt without a loss; ``why`` says what would be lost or fail."""
     return UnsafeError(
         f"SQLite has to rebuild {table}, and {why} (rebuild-loses).",
-        "pass the whole table as it is now in copy_from, or only what would be lost in table_args and table_kwargs;"
-        " nothing was changed:",
-        f"with op.batch_alter_table({table!r}, copy_from=sa.Table(...)) as batch_op:",
+        "pass the whole table as it is now, as a sa.Table(), to batch_alter_table() in copy_from, or only what would be"
+        " lost in table_args and table_kwargs; nothing was changed. To see its definition:",
+        "SELECT sql FROM sqlite_master WHERE tbl_name = '{}';".format(table.replace("'", "''")),
     )
 
 
@@ -296,7 +296,7 @@ def _not_recreated(table: str, kind: str, name: str, failure: str) -> UnsafeErro
         f"the {kind} {name} of {table} cannot be recreated after this change: {failure} (rebuild-loses).",
         f"in the script, create a corrected {kind} after this change, and before it drop the present one with this line"
         " (nothing was changed):",
-        f"op.execute('DROP {kind.upper()} {name}')",
+        f"op.execute({f'DROP {kind.upper()} {double_quoted(name)}'!r})",
     )
 
 

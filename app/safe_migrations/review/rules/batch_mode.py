@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from alembic.operations import ops
 from sqlalchemy import Computed
+from sqlalchemy.sql.elements import conv
 
 from .implied_ops import KINDS, implied_ops, table_of
 from .names import named
 from .registry import BLOCKS, BOTH, SQLITE, WARNS, Problem, RuleContext, rule
-from .suggestions import as_python
 
 
 @rule(BLOCKS, ops.MigrateOperation, on=SQLITE, directions=BOTH, new_tables=True)
@@ -48,7 +48,9 @@ def constraint_outside_batch(
         what = f"drops constraint {op.constraint_name} of {table}"
     else:
         what = f"adds a {KINDS.get(op.constraint_type, 'constraint')} to {table}"
-    return Problem(f"{what} outside batch mode; most versions of SQLite cannot do this with ALTER TABLE", _in_batch(op))
+    return Problem(
+        f"{what} outside batch mode; most versions of SQLite cannot do this with ALTER TABLE", _in_batch(context, op)
+    )
 
 
 def _changes_more_than_name(op: ops.AlterColumnOp) -> bool:
@@ -70,23 +72,26 @@ def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Pro
     what = f"adds column {table}.{column.name}"
     constraints = [*map(named, implied_ops(op, context.facts, ops.CreateUniqueConstraintOp, ops.CreateForeignKeyOp))]
     if column.primary_key and (block is None or block.recreate != "always"):
+        key = ops.CreatePrimaryKeyOp(conv(f"pk_{table}"), table, [column.name], schema=op.schema)
+        rebuilt = context.python(op, key, batch=True).replace(") as batch_op", ", recreate='always') as batch_op")
         yield Problem(
             f"{what} as a primary key, which SQLite cannot do: ALTER TABLE fails, or adds the column without the key",
-            f'rebuild the table:\n    with op.batch_alter_table({table!r}, recreate="always") as batch_op:\n'
-            f"        batch_op.add_column(...)",
+            f"rebuild the table:\n{rebuilt}",
         )
     elif column.primary_key or (block is not None and block.recreate != "never"):
         return
     elif column.unique:
-        yield Problem(f'{what} with UNIQUE; SQLite says "Cannot add a UNIQUE column"', _in_batch(op, *constraints))
+        yield Problem(
+            f'{what} with UNIQUE; SQLite says "Cannot add a UNIQUE column"', _in_batch(context, op, *constraints)
+        )
     elif constraints and not context.in_sql:
         yield Problem(
             f"{what} with a foreign key; Alembic adds it with ADD CONSTRAINT, which SQLite does not support",
-            _in_batch(op, *constraints),
+            _in_batch(context, op, *constraints),
         )
     elif (error := _error(op, context)) and not context.tables.is_new(table, op.schema):
         level = WARNS if context.tables.has_rows(table, op.schema) is False else BLOCKS
-        yield Problem(f'{what}; SQLite says "{error}"', _in_batch(op), level)
+        yield Problem(f'{what}; SQLite says "{error}"', _in_batch(context, op), level)
 
 
 def _error(op: ops.AddColumnOp, context: RuleContext) -> str:
@@ -97,5 +102,5 @@ def _error(op: ops.AddColumnOp, context: RuleContext) -> str:
     return "" if facts.is_constant(facts.default(default)) else "Cannot add a column with non-constant default"
 
 
-def _in_batch(*operations: ops.MigrateOperation) -> str:
-    return f"rebuild the table in batch mode:\n{as_python(*operations, batch=True)}"
+def _in_batch(context: RuleContext, *operations: ops.MigrateOperation) -> str:
+    return f"rebuild the table in batch mode:\n{context.python(*operations, batch=True)}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from copy import deepcopy
+from keyword import iskeyword
 from typing import Any
 
 from alembic.operations import ops
@@ -15,7 +16,7 @@ from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..known_schema import Check, KnownColumn
 from ..recorder import as_table
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import as_python, execute, python_type, with_imports
+from .suggestions import EXAMPLE, example_value, execute, keeping, python_type, with_imports
 from .tables import rebuild_of
 
 
@@ -34,34 +35,41 @@ def drop_column(op: Any, context: RuleContext) -> Problem | None:
         return Problem(
             f"rebuilds table {op.table_name} without the values of {columns}, which running code still reads",
             "create these columns in the new table too, and copy them; drop them only in the next release:\n"
-            f'    op.execute("INSERT INTO ... (..., {columns}) SELECT ..., {columns} FROM {op.table_name}")',
+            + _definitions(rebuild.lost, op, context),
         )
     known = context.column(op)
     type_ = known.type if known and known.type is not None else NullType()
     name, schema = op.column_name, op.schema
     null = ops.AlterColumnOp(op.table_name, name, schema=schema, existing_type=type_, modify_nullable=True)
+    null = keeping(null, known)
     instead = (
         "drop the column only in the next release; in this one remove it from the model, and make it nullable:\n"
-        + as_python(null, batch=True).replace("sa.NullType()", "...")
+        + context.python(null, batch=True).replace("sa.NullType()", "...")
     )
     if known and known.nullable:
         instead = (
-            "the column is nullable already: remove it from the model, deploy, and drop it only in the next release:\n"
-            + as_python(op, batch=context.in_batch)
+            "the column is nullable already: remove it from the model, deploy, and drop it only in the next release,"
+            " with this line in the script:\n"
+            '    safety_assured = {"drop-column": "nothing has used it since the last release"}'
         )
     return Problem(f"drops column {op.table_name}.{name}, which running code still reads", instead)
 
 
 @rule(BLOCKS, ops.AlterColumnOp)
-def rename_column(op: ops.AlterColumnOp, _context: RuleContext) -> Problem | None:
+def rename_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report a renamed column: running code still uses the old name (strong_migrations, "Renaming a column")."""
     if op.modify_name is None or op.modify_name == op.column_name:
         return None
+    known, attribute = context.column(op), re.sub(r"\W|^(?=\d)", "_", op.modify_name)
+    attribute += "_" * iskeyword(attribute)
+    type_ = context.type_before(op)
+    options = "" if type_ is None else f", {python_type(type_, context.facts)}"
+    options += ", nullable=False" * (op.existing_nullable is False or (known is not None and known.nullable is False))
     return Problem(
         f"renames column {op.table_name}.{op.column_name} to {op.modify_name}, but running code still uses the old"
         " name",
         "keep the column's name in the database, and rename only the attribute of the model:\n"
-        f'    {op.modify_name} = mapped_column("{op.column_name}", ...)',
+        + with_imports(f"    {attribute} = mapped_column({op.column_name!r}{options})"),
     )
 
 
@@ -78,15 +86,13 @@ def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | 
         if context.facts.invents_values
         else "it fails because existing rows would have no value"
     )
-    without, default = deepcopy(added), deepcopy(added)
-    without.nullable, default.server_default = True, DefaultClause("...")
-    nullable, filled = (
-        as_python(ops.AddColumnOp(name, each, schema=schema), batch=context.in_batch) for each in (without, default)
-    )
+    nullable = deepcopy(added)
+    nullable.nullable = True
     return Problem(
         f"adds column {name}.{added.name}, which is NOT NULL without a server_default; {consequence}",
-        "backfill the column and make it NOT NULL in later revisions; in this one, add it as nullable:\n"
-        f"{nullable}\nor give it a server_default, which existing rows get, too:\n{filled}",
+        "give it a server_default, which existing rows get, too; or backfill it and make it NOT NULL in later"
+        " revisions, and in this one add it as nullable:\n"
+        + context.python(ops.AddColumnOp(name, nullable, schema=schema)),
     )
 
 
@@ -99,7 +105,6 @@ def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """
     if op.modify_nullable is not False or not _may_be_null(op, context):
         return None
-    name = context.facts.quoted(op.column_name)
     has_nulls = context.tables.has_rows(op.table_name, op.schema, column(op.column_name).is_(None))
     known = context.column(op)
     is_filled = (known is not None and known.backfilled) or (has_nulls is False and _is_checked(op, context))
@@ -112,10 +117,23 @@ def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     )
     return Problem(
         f"makes {op.table_name}.{op.column_name} NOT NULL{consequence}",
-        "first deploy code that always sets a value, and backfill existing rows, in a separate revision:\n"
-        + execute(f"UPDATE {context.table_sql(op)} SET {name} = ... WHERE {name} IS NULL"),
+        f"first deploy code that always sets a value, and backfill existing rows, in a separate revision; {EXAMPLE}:\n"
+        + _backfill(op, context),
         BLOCKS if has_nulls else WARNS,
     )
+
+
+def _definitions(names: list[str], op: Any, context: RuleContext) -> str:
+    """Return the columns of the operation's table as arguments of create_table()."""
+    known = context.tables.table(op.table_name, op.schema).columns
+    types = {each: python_type(known[each].type or NullType(), context.facts) for each in names}
+    lines = [f"    sa.Column({each!r}, {type_})," for each, type_ in types.items()]
+    return with_imports("\n".join(lines))
+
+
+def _backfill(op: ops.AlterColumnOp, context: RuleContext) -> str:
+    name, value = context.facts.quoted(op.column_name), example_value(context.type_before(op), context.facts)
+    return execute(f"UPDATE {context.table_sql(op)} SET {name} = {value} WHERE {name} IS NULL")
 
 
 def _may_be_null(op: ops.AlterColumnOp, context: RuleContext) -> bool:
@@ -138,9 +156,11 @@ def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem |
     return Problem(
         f"makes {op.table_name}.{op.column_name} NOT NULL; PostgreSQL scans the whole table under an exclusive lock,"
         " which blocks reads",
-        f"first add a CHECK as NOT VALID, which does not scan existing rows:\n{as_python(made)}\n"
-        f"validate it in the next revision:\n{execute(validate)}\n"
-        f"and in a third one set NOT NULL, which then needs no scan, and drop the CHECK:\n{as_python(not_null, drop)}",
+        f"first add a CHECK as NOT VALID, which does not scan existing rows:\n{context.python(made, batch=False)}\n"
+        f"backfill existing rows in the next revision; {EXAMPLE}:\n{_backfill(op, context)}\n"
+        f"validate the CHECK in another one:\n{execute(validate)}\n"
+        "and in the last one set NOT NULL, which then needs no scan, and drop the CHECK:\n"
+        + context.python(not_null, drop, batch=False),
     )
 
 
@@ -192,13 +212,29 @@ def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Prob
         reason = f"calls {function}() for each row"
     if not reason:
         return None
-    plain: Column[Any] = Column(added.name, added.type)
-    fill = "set its default" if isinstance(default, DefaultClause) else "let the app or a trigger write it in new rows"
     return Problem(
         f"adds column {op.table_name}.{added.name}, which {reason}; PostgreSQL rewrites the whole table and blocks"
         " reads until it is done",
-        f"{fill}, and backfill existing rows, in later revisions; in this one only add a plain column:\n"
-        + as_python(ops.AddColumnOp(op.table_name, plain, schema=op.schema), batch=context.in_batch),
+        default_later(op, str(default.arg), context)
+        if isinstance(default, DefaultClause)
+        else "let the app or a trigger write it in new rows, and backfill existing rows in later revisions; in this one"
+        " only add a plain column:\n"
+        + context.python(ops.AddColumnOp(op.table_name, Column(added.name, added.type), schema=op.schema)),
+    )
+
+
+def default_later(op: ops.AddColumnOp, default: str, context: RuleContext) -> str:
+    """Return the advice to add a column without its default, which is SQL, and to give it to new and old rows later."""
+    added, name = op.column, context.facts.quoted(op.column.name)
+    plain = ops.AddColumnOp(op.table_name, Column(added.name, added.type), schema=op.schema)
+    alter = ops.AlterColumnOp(op.table_name, added.name, schema=op.schema)
+    alter.existing_type, alter.modify_server_default = added.type, added.server_default
+    return (
+        "add the column without a default, and then set the default for new rows:\n"
+        f"{context.python(plain, alter)}\n"
+        "and backfill existing rows in a separate revision (many rows in batches, by a script outside the"
+        " migrations that commits after each batch):\n"
+        + execute(f"UPDATE {context.table_sql(op)} SET {name} = {default} WHERE {name} IS NULL")
     )
 
 
@@ -227,14 +263,16 @@ def modify_drops_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Prob
     lost = dict(_lost_attributes(op, context))
     if not lost:
         return None
-    words = [sql.partition(", ")[0] for sql in lost]
-    keep = " ".join(words) if context.in_sql else ", ".join(lost.values())
+    if (known := context.column(op)) is not None and known.type is not None:
+        instead = f"repeat what the column has to keep:\n{context.python(keeping(op, known))}"
+    else:
+        keep = " ".join(sql.partition(", ")[0] for sql in lost) if context.in_sql else ", ".join(lost.values())
+        where = "write in the column's definition" if context.in_sql else "pass to alter_column()"
+        instead = f"{where} what the column has to keep:\n{with_imports(f'    {keep}')}"
     return Problem(
         f"changes {op.table_name}.{op.column_name}, and the column loses what the script does not repeat:"
         f" {', '.join(lost)}",
-        ("write in the column's definition" if context.in_sql else "pass to alter_column()")
-        + " what the column has to keep:\n"
-        + with_imports(f"    {keep}"),
+        instead,
     )
 
 
@@ -265,21 +303,27 @@ def _lost_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[tu
     if known.auto_increment and not restated and (sql or kw.get("autoincrement") is None):
         yield "AUTO_INCREMENT", "autoincrement=True"
     if not sql:
-        yield from _lost_type(op, known)
+        yield from _lost_type(op, known, context)
 
 
-def _lost_type(op: ops.AlterColumnOp, known: KnownColumn) -> Iterator[tuple[str, str]]:
+def _lost_type(op: ops.AlterColumnOp, known: KnownColumn, context: RuleContext) -> Iterator[tuple[str, str]]:
     """Yield the type or the collation if the script does not repeat it, with the argument that keeps it.
 
     Alembic needs the type. Without a collation, the server gives the column the table's.
     """
     before, after = known.type, op.modify_type or op.existing_type
     collation = getattr(before, "collation", None)
+    charset = getattr(after, "charset", None)
     if after is None:
-        type_ = "..." if before is None else python_type(before)
+        type_ = "..." if before is None else python_type(before, context.facts)
         yield "its type, which Alembic requires", f"existing_type={type_}"
     elif before is not None and collation and not getattr(after, "collation", None) and not isinstance(after, JSON):
-        yield f"COLLATE {collation}", f"{'type_' if op.modify_type else 'existing_type'}={python_type(before)}"
+        if charset and context.mysql.default_collation(charset) == collation:
+            return
+        yield (
+            f"COLLATE {collation}",
+            f"{'type_' if op.modify_type else 'existing_type'}={python_type(before, context.facts)}",
+        )
 
 
 def _as_text(default: Any) -> str:

@@ -17,7 +17,7 @@ from .implied_ops import KINDS, column_names, constraints_of, implied_ops, table
 from .indexes import dropped_columns, drops_table
 from .names import name_for, named
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import REHEARSE, as_python, as_sql, concurrently, execute
+from .suggestions import REHEARSE, as_sql, column_alone, concurrently, execute
 
 UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 
@@ -182,8 +182,8 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         if isinstance(made, ops.CreateForeignKeyOp):
             locks = f"writes to {where} and {made.referent_table}"
         instead = (
-            "add the constraint without validating existing rows:\n"
-            f"{as_python(named(made, postgresql_not_valid=True))}\n"
+            f"{column_alone(op, context.facts)}add the constraint without validating existing rows:\n"
+            f"{context.python(named(made, postgresql_not_valid=True), batch=False)}\n"
             "and validate existing rows in the next revision:\n"
             + execute(context.postgresql.validate_sql(where, schema, name_for(made)))
         )
@@ -197,12 +197,13 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
     """Report a unique constraint or primary key: its index is built under an ACCESS EXCLUSIVE lock ("ALTER TABLE")."""
     for made in implied_ops(op, context.facts, *UNIQUE):
         index, use = by_index(made, context.facts)
+        online = f"create a unique index concurrently, in a separate revision:\n{concurrently(index, context.facts)}\n"
+        online += f"and turn that index into the constraint in the next revision:\n{execute(use)}"
         yield Problem(
             f"adds {_shown(made)}, which blocks reads and writes of {index.table_name} while its index is built",
             REHEARSE
             if context.tables.is_partitioned(str(index.table_name), index.schema)
-            else f"create a unique index concurrently, in a separate revision:\n{concurrently(index)}\n"
-            f"and turn that index into the constraint in the next revision:\n{execute(use)}",
+            else column_alone(op, context.facts) + online,
         )
 
 
@@ -257,7 +258,7 @@ def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, context: 
                 f"has REFERENCES in the definition of {table.name}.{made.local_cols[0]}; this version of the database"
                 " silently ignores it and creates no foreign key",
                 "create the foreign key as a constraint of the table, which works on every version:\n"
-                + as_python(named(made)),
+                + context.python(named(made), batch=False),
             )
 
 

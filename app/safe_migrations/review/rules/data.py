@@ -8,7 +8,7 @@ from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import execute
+from .suggestions import execute, new_revision, with_condition
 
 DDL = {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "GRANT", "REVOKE", "ANALYZE", "OPTIMIZE", "REPAIR"}
 VERBS = {"UPDATE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
@@ -23,12 +23,14 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
     """
     if op.bounded:
         return None
-    table, column = context.table_sql(op), context.facts.quoted(op.columns[0]) if op.columns else "..."
-    statement = f"UPDATE {table} SET {column} = ..." if VERBS[op.verb] == "changes" else f"DELETE FROM {table}"
+    known = context.tables.table(op.table_name, op.schema)
+    key = context.facts.quoted(known.primary_key[0] if known.primary_key else "id")
+    some = with_condition(op.text, f"{key} BETWEEN 1 AND 1000", context.facts)
+    some = some or f"DELETE FROM {context.table_sql(op)} WHERE {key} BETWEEN 1 AND 1000"
     return Problem(
         f"{VERBS[op.verb]} all rows of {op.table_name} at once; each row stays locked until the last one is done",
         "for many rows, write a script outside the migrations that commits after each batch, because rows stay locked"
-        f" until the commit; for few, select them with a WHERE:\n{execute(f'{statement} WHERE id BETWEEN 1 AND 1000')}",
+        f" until the commit; for few, select them with a WHERE:\n{execute(some)}",
     )
 
 
@@ -43,7 +45,7 @@ def backfill_with_ddl(revision: Revision, context: RuleContext) -> Problem | Non
     return Problem(
         f"changes rows of {name} and alters {altered[0]} in one revision; {altered[0]} stays locked until"
         " all rows are changed",
-        f'move the row changes to a separate revision:\n    flask db revision -m "backfill {name}"',
+        "move the row changes to a separate revision:\n" + new_revision(f"backfill {name}"),
         line=operation.line,
     )
 
@@ -79,7 +81,7 @@ def rows_before_ddl(revision: Revision, context: RuleContext) -> Problem | None:
                 f"changes rows of {name} before a DDL statement, which commits the changes; if the revision fails after"
                 " that, the old rows are not restored",
                 "run all DDL statements first and change the rows last, or change the rows in a separate revision:\n"
-                f'    flask db revision -m "backfill {name}"',
+                + new_revision(f"backfill {name}"),
                 line=line,
             )
         if rows is not None and changed is None and not tables.is_new(rows[1], rows[0]):
@@ -112,7 +114,7 @@ def several_tables(revision: Revision, context: RuleContext) -> Problem | None:
     names, lines = list(altered), list(altered.values())
     return Problem(
         f"alters {', '.join(names[:-1])} and {names[-1]}, and each stays locked until the end of the revision",
-        f'alter one table per revision:\n    flask db revision -m "alter {names[-1]}"',
+        "alter one table per revision:\n" + new_revision(f"alter {names[-1]}"),
         line=lines[1],
     )
 
@@ -135,7 +137,7 @@ def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
                     f"deletes {deleted[1]} and then changes {table[0]}, which can fail on existing rows; the server"
                     " commits after each DDL statement, so the deleted values then have to be copied back",
                     f"change {table[0]} first, in a separate revision, and delete values in the last one:\n"
-                    f'    flask db revision -m "alter {table[0]}"',
+                    + new_revision(f"alter {table[0]}"),
                     line=operation.line,
                 )
             if deleted is None and isinstance(op, ops.DropColumnOp | ops.DropTableOp):

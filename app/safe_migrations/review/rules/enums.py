@@ -10,7 +10,9 @@ from sqlalchemy import Column
 from ..recorder import Revision
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import execute
+from .suggestions import EXAMPLE, execute, literal
+
+LITERAL = r"'((?:[^']|'')*)'"
 
 
 @rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, on=POSTGRESQL)
@@ -24,14 +26,15 @@ def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, context: RuleCo
         return Problem(
             "changes the values of an enum in the system table pg_enum, which breaks rows and indexes that use them",
             "add a column of a new enum without the unwanted value, copy the values to it, and drop the old column"
-            ' later; to create the new enum:\n    sa.Enum("...", name="..._new").create(op.get_bind())',
+            " later; this query finds the values of each enum:\n"
+            "    SELECT enumtypid::regtype, enumlabel FROM pg_enum ORDER BY 1, enumsortorder",
         )
     if op.words == "ALTER TYPE ... RENAME VALUE" and op.name not in _types_created(context):
+        name, renamed = context.facts.quoted(str(op.name), op.schema), re.findall(LITERAL, op.text)
         return Problem(
             f"renames a value of enum {op.name}, but running code still reads and writes the old one",
             "deploy code that reads and writes both values, and update the rows in a later revision; in this one only"
-            " add the new value:\n"
-            f"    op.execute(\"ALTER TYPE {op.name} ADD VALUE IF NOT EXISTS '...'\")",
+            " add the new value:\n" + execute(context.facts.add_enum_value_sql(name, renamed[-1].replace("''", "'"))),
         )
     return None
 
@@ -61,12 +64,12 @@ def _removed_value(op: ops.AlterColumnOp, context: RuleContext) -> Problem | Non
     if old is None or new is None or not old.values or not new.values or old.values <= new.values:
         return None
     gone, name = sorted(old.values - new.values), context.facts.quoted(op.column_name)
-    values = ", ".join(f"'{each}'" for each in gone)
+    values, other = ", ".join(map(literal, gone)), literal(sorted(new.values)[0])
     return Problem(
         f"removes values from the enum of {op.table_name}.{op.column_name} ({', '.join(gone)}), but running code still"
         " reads and writes them",
-        "first deploy code that does not use the removed values, and update the rows that have them:\n"
-        + execute(f"UPDATE {context.table_sql(op)} SET {name} = '...' WHERE {name} IN ({values})"),
+        f"first deploy code that does not use the removed values, and update the rows that have them; {EXAMPLE}:\n"
+        + execute(f"UPDATE {context.table_sql(op)} SET {name} = {other} WHERE {name} IN ({values})"),
     )
 
 
@@ -103,7 +106,7 @@ def _literals(op: ops.MigrateOperation) -> set[str]:
     if isinstance(op, ops.AddColumnOp):
         default = op.column.server_default
     default = str(getattr(default, "arg", default) or "")  # of a string, its value; else SQL with quotes
-    quoted = re.findall(r"'((?:[^']|'')*)'", f"{getattr(op, 'text', '')} {default}")
+    quoted = re.findall(LITERAL, f"{getattr(op, 'text', '')} {default}")
     return {default, *(each.replace("''", "'") for each in quoted)}
 
 
@@ -122,7 +125,7 @@ def enum_outlives_table(revision: Revision, context: RuleContext) -> Iterator[Pr
             yield Problem(
                 f'creates enum {name}, but downgrade() does not drop it: upgrading again fails with "already exists"',
                 "drop the enum at the end of downgrade(), after the tables and columns that use it:\n"
-                f'    sa.Enum(name="{name}").drop(op.get_bind())',
+                f"    sa.Enum(name={name!r}).drop(op.get_bind())",
                 line=line,
             )
 

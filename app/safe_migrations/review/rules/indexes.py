@@ -7,7 +7,7 @@ from alembic.operations import ops
 from ..known_schema import ForeignKey, KnownTable
 from .implied_ops import column_names, implied_ops
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import REHEARSE, as_python, concurrently
+from .suggestions import REHEARSE, column_alone, concurrently
 
 ADDS_INDEX = (ops.CreateIndexOp, ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 
@@ -18,10 +18,12 @@ def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -
     for index in implied_ops(op, context.facts, ops.CreateIndexOp):
         partitioned = context.tables.is_partitioned(str(index.table_name), index.schema)
         if partitioned or not index.kw.get("postgresql_concurrently"):
+            column = column_alone(op, context.facts)
+            online = f"create it concurrently, in a separate revision:\n{concurrently(index, context.facts)}"
             yield Problem(
                 f"creates {_shown(index)} without CONCURRENTLY, which blocks writes to {index.table_name} until it is"
                 " built",
-                REHEARSE if partitioned else f"create it concurrently, in a separate revision:\n{concurrently(index)}",
+                REHEARSE if partitioned else column + online,
             )
 
 
@@ -33,7 +35,7 @@ def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, context
     verb = "creates" if isinstance(op, ops.CreateIndexOp) else "drops"
     return Problem(
         f"{verb} {_shown(op)} concurrently in a transaction, which PostgreSQL refuses",
-        f"run it in an autocommit block, in a separate revision:\n{concurrently(op)}",
+        f"run it in an autocommit block, in a separate revision:\n{concurrently(op, context.facts)}",
     )
 
 
@@ -56,7 +58,7 @@ def drop_index_blocks(op: ops.DropIndexOp, context: RuleContext) -> Problem | No
         " waits for running transactions",
         REHEARSE
         if context.tables.is_partitioned(str(table), op.schema)
-        else f"drop it concurrently, in a separate revision:\n{concurrently(op)}",
+        else f"drop it concurrently, in a separate revision:\n{concurrently(op, context.facts)}",
     )
 
 
@@ -81,7 +83,8 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, cont
             yield Problem(
                 f"drops index {name} of {table}, which the server refuses because {called} needs it",
                 "first drop the foreign key; or drop the whole table, which drops its indexes too; or first create"
-                " another index for the foreign key, and then drop this one:\n" + as_python(other, op),
+                " another index for the foreign key, and then drop this one:\n"
+                + context.python(other, op, batch=False),
             )
 
 

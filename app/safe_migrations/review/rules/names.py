@@ -1,5 +1,6 @@
 """Rules about names: constraints created or dropped without a name, and names that are too long."""
 
+import re
 from collections.abc import Iterator
 from copy import copy
 from typing import Any
@@ -14,8 +15,9 @@ from ...internals import is_created
 from ..recorder import as_table
 from .implied_ops import KINDS, column_names, constraints_of, is_inline, table_of
 from .registry import BLOCKS, BOTH, SERVERS, WARNS, Problem, RuleContext, rule
-from .suggestions import as_python
 
+CONSTRAINT = re.compile(r"sa\.\w+Constraint\(.*\)$", re.MULTILINE)
+"""A constraint at the end of create_table()."""
 PREFIXES = {"foreignkey": "fk", "unique": "uq", "primarykey": "pk", "exclude": "excl", "check": "ck"}
 
 
@@ -66,11 +68,14 @@ def unnamed_constraint(op: ops.MigrateOperation, context: RuleContext) -> Iterat
             consequence = "later revisions cannot drop it"
         else:
             consequence, level = "each database chooses another name, which later revisions have to find out", WARNS
-        line = f"    name=op.f({str(name_for(made))!r})"
-        if not isinstance(op, ops.CreateTableOp):
-            line = as_python(named(made), batch=context.in_batch)
+        where, line = "", context.python(named(made))
+        if isinstance(op, ops.CreateTableOp):
+            table = context.python(ops.CreateTableOp.from_table(named(made).to_constraint().table), batch=False)
+            where, line = " in create_table()", f"    {CONSTRAINT.findall(table)[-1]}"
         yield Problem(
-            f"creates a {kind} of {table_of(made)[0]} without a name; {consequence}", f"give it a name:\n{line}", level
+            f"creates a {kind} of {table_of(made)[0]} without a name; {consequence}",
+            f"give it a name{where}:\n{line}",
+            level,
         )
 
 
@@ -87,7 +92,7 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContex
     if is_named and getattr(op, "constraint_type", None) == "primary":
         return None
     again = copy(op)
-    setattr(again, f"{dropped}_name", "...")
+    setattr(again, f"{dropped}_name", _name_of_dropped(op, context))
     kind = PREFIXES.get(str(getattr(op, "constraint_type", None)), "")
     pattern, unnamed = naming_convention().get(kind), ""
     if pattern and context.facts.rebuilds and context.direction == "upgrade":
@@ -98,8 +103,22 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContex
         f"drops {'an' if dropped == 'index' else 'a'} {dropped} of {op.table_name} without its name, which always"
         " fails",
         f"write the name that the {dropped} has in the database, here and where the {dropped} is created{unnamed}:\n"
-        + as_python(again, batch=context.in_batch),
+        + context.python(again),
     )
+
+
+def _name_of_dropped(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContext) -> str:
+    """Return the name of what is dropped, if the revision or the known table has only one of that kind; else "..."."""
+    kind = {"foreignkey": ops.CreateForeignKeyOp, "unique": ops.CreateUniqueConstraintOp}.get(
+        str(getattr(op, "constraint_type", None)), ops.CreateIndexOp
+    )
+    made = [each.op for each in context.revision.upgrade if isinstance(each.op, kind)]
+    names = {
+        str(getattr(each, "index_name", None) or name_for(each))
+        for each in made
+        if table_of(each) == (op.table_name, op.schema)
+    }
+    return names.pop() if len(names) == 1 else "..."
 
 
 def _nameless(op: Any, context: RuleContext) -> Iterator[Any]:
@@ -137,7 +156,8 @@ def long_identifier(op: ops.MigrateOperation, context: RuleContext) -> Iterator[
         yield Problem(
             f"uses the name {name}, which is longer than {facts.longest_name} {unit}; the server truncates"
             " or refuses it",
-            f"use a shorter name here, and in the model or the naming convention:\n    {facts.shortened(name)}",
+            "use a shorter name here, and in the model or the naming convention:\n"
+            + context.python(op).replace(name, facts.shortened(name)),
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+from alembic.operations import ops
 from alembic.operations.ops import AlterColumnOp
 from sqlalchemy.types import TypeEngine
 
@@ -18,6 +19,7 @@ from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..findings import Level
 from ..known_schema import KnownColumn, KnownSchema
 from ..recorder import Operation, Revision
+from .suggestions import as_python
 
 BLOCKS, WARNS = Level.BLOCKS, Level.WARNS
 BOTH = ("upgrade", "downgrade")
@@ -91,6 +93,10 @@ class RuleContext:
     def table_sql(self, op: Any) -> str:
         """Return the name of the operation's table, quoted for SQL."""
         return self.facts.quoted(op.table_name, op.schema)
+
+    def python(self, *operations: ops.MigrateOperation, batch: bool | None = None) -> str:
+        """Return operations as lines of Python; in a batch if the operation is in one, or as ``batch`` says."""
+        return as_python(*operations, batch=self.in_batch if batch is None else batch, facts=self.facts)
 
     def redefines_column(self, op: AlterColumnOp) -> bool:
         """Return True if the statement is MODIFY or CHANGE, which replace a column's whole definition.

@@ -12,30 +12,30 @@ from ..findings import EXAMPLE, Assurances, assurance_line
 from ..recorder import Revision, has_empty_downgrade, irreversible_reason
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import REHEARSE, execute
+from .suggestions import REHEARSE, autocommit, execute, new_revision
 
 RAISE = '    def downgrade():\n        raise NotImplementedError("why it cannot be reversed")'
 
-CONCURRENTLY = (
-    "use CONCURRENTLY in an autocommit block (DETACH PARTITION supports it from PostgreSQL 14 on):\n"
-    "    with op.get_context().autocommit_block():\n"
-    '        op.execute("... CONCURRENTLY ...")'
-)
+CONCURRENTLY = "use CONCURRENTLY in an autocommit block (DETACH PARTITION supports it from PostgreSQL 14 on):"
 HEAVY = {
-    "REINDEX": CONCURRENTLY,
-    "DETACH PARTITION": CONCURRENTLY,
+    **dict.fromkeys(("REINDEX", "DETACH PARTITION"), ""),
     "LOCK TABLE": "remove LOCK TABLE: each statement takes the locks it needs. To wait up to 30 seconds for a lock:\n"
     "    export MIGRATION_LOCK_TIMEOUT=30",
     **dict.fromkeys(
         ("VACUUM FULL", "CLUSTER", "SET TABLESPACE", "SET LOGGED", "SET UNLOGGED", "SET ACCESS METHOD"), REHEARSE
     ),
 }
-"""The commands that block reads or writes on PostgreSQL until they are done, and what to do instead."""
+"""The commands that block reads or writes on PostgreSQL until they are done, and what to do instead.
+
+What can run CONCURRENTLY has an empty text.
+"""
 LIGHT = re.compile(r"\b(?<!SHARE )(ACCESS SHARE|ROW SHARE|ROW EXCLUSIVE)\s+MODE\b", re.IGNORECASE)
 """The modes of LOCK TABLE that do not block reads or writes."""
 
 CONTAINERS = {"DROP DATABASE", "DROP SCHEMA", "DROP OWNED BY"}
 """The commands that drop objects without naming them."""
+
+TABLES = "SELECT table_schema, table_name FROM information_schema.tables ORDER BY 1, 2"
 
 CHANGES_TABLE = (ops.AddColumnOp, ops.AlterColumnOp, ops.DropColumnOp, ops.AddConstraintOp, ops.CreateIndexOp)
 """Operations that fail without their table."""
@@ -69,8 +69,11 @@ def _dropped(op: CommandOp, context: RuleContext) -> Problem | None:
         '    safety_assured = {"raw-sql": "nothing has used it since the last release"}'
     )
     if op.loses_data:
-        if op.cascade or op.words in CONTAINERS:
-            instead = 'drop each object by its own name, without CASCADE; for a table:\n    op.drop_table("...")'
+        if op.words in CONTAINERS:
+            instead = f"drop each object by its own name; this query finds the tables:\n    {TABLES}"
+        elif op.cascade:
+            without = re.sub(r"(?i)\s+CASCADE\b", "", op.text)
+            instead = f"first drop what depends on it, by name, and then it without CASCADE:\n{execute(without)}"
         also = "which drops everything that depends on it, too" if op.cascade else "which deletes the data in it"
         return Problem(f"{what}, {also}", instead, BLOCKS)
     create = f"CREATE {kind}"
@@ -91,9 +94,7 @@ def transaction_control(op: CommandOp, context: RuleContext) -> Problem | None:
         f"executes {op.words}, which begins or ends a transaction; if the revision fails after that, its earlier"
         " changes remain",
         "remove it, because Alembic begins and commits the transaction; put a statement that cannot run in a"
-        " transaction into an autocommit block:\n"
-        "    with op.get_context().autocommit_block():\n"
-        "        op.execute(...)",
+        f" transaction into an autocommit block, for example:\n{autocommit(context.facts.outside_transaction)}",
     )
 
 
@@ -108,12 +109,22 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Pr
             return None
         return Problem(
             f"truncates {op.table_name} with CASCADE, which locks and empties all tables that refer to it",
-            f"list every table to empty, without CASCADE:\n{execute(f'TRUNCATE {context.table_sql(op)}, ...')}",
+            "list every table to empty, without CASCADE; PostgreSQL names those that are missing:\n"
+            + execute(re.sub(r"(?i)\s+CASCADE\b", "", op.text)),
         )
     if op.words not in HEAVY or op.concurrently or (op.words == "LOCK TABLE" and LIGHT.search(op.text)):
         return None
     name = op.table_name or op.name or "the database"
-    return Problem(f"executes {op.words} on {name}, which blocks other sessions until it is done", HEAVY[op.words])
+    instead = HEAVY.get(op.words) or f"{CONCURRENTLY}\n{autocommit(_concurrently(op, context))}"
+    return Problem(f"executes {op.words} on {name}, which blocks other sessions until it is done", instead)
+
+
+def _concurrently(op: CommandOp, context: RuleContext) -> str:
+    """Return REINDEX or DETACH PARTITION with CONCURRENTLY."""
+    text = context.operation.statement or op.text if context.operation else op.text
+    if op.words == "REINDEX":
+        return re.sub(r"(?i)(\b(TABLE|INDEX|SCHEMA|DATABASE|SYSTEM)\b)", r"\1 CONCURRENTLY", text, count=1)
+    return f"{text.rstrip('; ')} CONCURRENTLY"
 
 
 @rule(WARNS, Revision)
@@ -126,7 +137,7 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
         yield Problem(
             f"was reviewed only in part from line {reason.line} of {direction}() on: {reason}",
             "split the revision: leave only the schema changes in this one, and move everything else to a new one:\n"
-            '    flask db revision -m "move the rows"',
+            + new_revision("move the rows"),
             line=reason.line,
         )
 
@@ -143,7 +154,8 @@ def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem
             name = ".".join(filter(None, (table[1], table[0])))
             yield Problem(
                 f"changes table {name}, which this database does not have, and which no earlier operation creates",
-                f"correct the name, or create the table before this operation:\n    op.create_table({table[0]!r}, ...)",
+                "correct the name, or create the table before this operation:\n"
+                f"    op.create_table({table[0]!r}, sa.Column('id', sa.BigInteger(), primary_key=True))",
                 line=operation.line,
             )
         tables.apply(operation.op)

@@ -1,18 +1,20 @@
 """Lines to paste for findings: operations rendered as Python code, and queries rendered as SQL."""
 
 import re
+import shlex
 import warnings
 from collections.abc import Iterable
 from copy import copy
 from itertools import groupby
 from textwrap import dedent
 from textwrap import indent as _indented
-from typing import Any
+from typing import Any, Literal
 
 from alembic.autogenerate import render_python_code, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     AddColumnOp,
+    AlterColumnOp,
     CreateIndexOp,
     CreatePrimaryKeyOp,
     CreateUniqueConstraintOp,
@@ -22,37 +24,77 @@ from alembic.operations.ops import (
     UpgradeOps,
 )
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import ClauseElement, Column, Select
+from sqlalchemy import ClauseElement, Column, Select, String, TypeDecorator
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
+from sqlglot import exp
 
 from ...adapters.facts import Facts
 from ...console import only_warnings
 from ...errors import summary
+from ..known_schema import KnownColumn
+from ..sql.ops import NamedType
+from ..sql.trees import Unread, tree_of
 from .implied_ops import table_of
 
 REHEARSE = (
     "run this revision in a quiet period, and first rehearse it on a copy of the database:\n    flask db rehearse"
 )
 """The advice for operations that always block."""
+EXAMPLE = "the value in this line is only an example"
+PART = re.compile(r'"((?:[^"]|"")+)"|([^\W\d]\w*)')
+"""A part of a name in SQL, with quotes or without."""
+BINDS = r"(?<![:\w\\]):(?=\w)"
+"""A colon that sqlalchemy.text(), and so op.execute(), takes for the beginning of a parameter."""
+EXAMPLES = {
+    **dict.fromkeys(("integer", "decimal", "float", "boolean"), "0"),
+    "date": "'2000-01-01'",
+    **dict.fromkeys(("datetime", "timestamp"), "'2000-01-01 00:00:00'"),
+    "time": "'00:00:00'",
+    "uuid": "'00000000-0000-0000-0000-000000000000'",
+    "json": "'{}'",
+}
+"""A value as SQL for each family of types; of all others, an empty string."""
 
 
-def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = False) -> str:
+def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = False, facts: Facts | None = None) -> str:
     """Return the operations as lines of Python code; with ``batch``, in a batch_alter_table() block for each table.
 
-    Return a comment that says so if an operation cannot be rendered.
+    Expressions are written in the SQL of the database that ``facts`` describe. Return a comment that says so if an
+    operation cannot be rendered.
     """
     found = UpgradeOps(_in_blocks(operations) if batch else list(operations))
     with only_warnings(), warnings.catch_warnings(action="ignore", category=UserWarning):  # a drop without a name
-        context = MigrationContext.configure(dialect=DefaultDialect())
+        dialect = facts.sql_dialect if facts is not None else DefaultDialect()
+        context = MigrationContext.configure(dialect=dialect)
         try:
-            text = render_python_code(found, render_as_batch=batch, migration_context=context)
+            text = render_python_code(found, render_as_batch=batch, render_item=_own_type, migration_context=context)
         except Exception as error:  # a type of the app's own: the finding matters more than the line to paste
             return " " * indent + f"# write this operation by hand; it cannot be rendered ({summary(error)})"
     text = re.sub(r", (table_name|schema)=None(?=[,)])", "", re.sub(r",\n +", ", ", text))
     lines = [line for line in text.splitlines() if line and not line.strip().startswith("#")]
     return with_imports(_indented(dedent("\n".join(lines)), " " * indent))
+
+
+def _own_type(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
+    """Return the code of a type that neither SQLAlchemy nor a dialect of it defines; False for anything else.
+
+    Of a type of the app, that is the type it stores its values in, so that the lines need no import from the app.
+    """
+    if kind == "type" and isinstance(item, NamedType):
+        return _named_type(item.name)
+    if kind == "type" and isinstance(item, TypeDecorator) and not type(item).__module__.startswith("sqlalchemy."):
+        return python_type(item.impl_instance)
+    return False
+
+
+def _named_type(name: str) -> str:
+    """Return the code of a type of PostgreSQL of which only the name is known, as SQL; an ENUM can be any of them."""
+    *schema, last = [quoted.replace('""', '"') or plain.lower() for quoted, plain in PART.findall(name)]
+    options = f"name={last!r}, {f'schema={schema[-1]!r}, ' if schema else ''}create_type=False"
+    code = f"postgresql.ENUM({options})"
+    return f"postgresql.ARRAY({code})" if name.endswith("]") else code
 
 
 def with_imports(lines: str) -> str:
@@ -64,16 +106,80 @@ def with_imports(lines: str) -> str:
     return f"{indent}from sqlalchemy.dialects import {', '.join(dialects)}\n{lines}"
 
 
-def concurrently(op: CreateIndexOp | DropIndexOp) -> str:
+def concurrently(op: CreateIndexOp | DropIndexOp, facts: Facts) -> str:
     """Return the Python code that creates or drops the index with CONCURRENTLY, in an autocommit block."""
     again = copy(op)
     again.kw = {**op.kw, "postgresql_concurrently": True}
-    return f"    with op.get_context().autocommit_block():\n{as_python(again, indent=8)}"
+    return f"    with op.get_context().autocommit_block():\n{as_python(again, indent=8, facts=facts)}"
 
 
 def execute(statement: str) -> str:
     """Return the line of Python that runs an SQL statement: op.execute(...)."""
-    return f"    op.execute({statement!r})"
+    escaped = re.sub(BINDS, r"\\:", statement)
+    return f"    op.execute({escaped!r})"
+
+
+def autocommit(statement: str) -> str:
+    """Return the lines of Python that run an SQL statement outside the revision's transaction."""
+    return f"    with op.get_context().autocommit_block():\n    {execute(statement)}"
+
+
+def column_alone(op: MigrateOperation, facts: Facts) -> str:
+    """Return the advice to add a column before what comes with it; empty if the operation adds no column."""
+    return f"add the column alone:\n{as_python(op, facts=facts)}\nand then " if isinstance(op, AddColumnOp) else ""
+
+
+def new_revision(message: str) -> str:
+    """Return the command that writes an empty revision with the message."""
+    quoted = shlex.quote(message) if re.search(r'[\\"$`!]', message) else f'"{message}"'
+    return f"    flask db revision -m {quoted}"
+
+
+def with_condition(statement: str, condition: str, facts: Facts) -> str:
+    """Return an UPDATE or DELETE with another condition in its WHERE; empty if the statement is neither."""
+    try:
+        tree = tree_of(statement, facts)
+    except Unread:
+        return ""
+    if not isinstance(tree, exp.Update | exp.Delete):
+        return ""
+    where = exp.Where(this=tree_of(condition, facts))
+    tree.set("where", where)
+    return str(tree.sql(dialect=facts.grammar, comments=False))
+
+
+def example_value(type_: TypeEngine[Any] | None, facts: Facts) -> str:
+    """Return a value of the type as SQL, which stands in lines to paste for one that only the author knows."""
+    kind = facts.kind(type_)
+    if kind is None:
+        return "''"
+    if kind.in_order:
+        return literal(kind.in_order[0])
+    return "false" if kind.family == "boolean" and facts.enums_are_types else EXAMPLES.get(kind.family, "''")
+
+
+def literal(value: str) -> str:
+    """Return a string as SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def keeping(op: AlterColumnOp, known: KnownColumn | None) -> AlterColumnOp:
+    """Return a copy of the operation that names all attributes of the known column, which MODIFY would drop."""
+    again = copy(op)
+    again.kw = dict(op.kw)
+    if known is None:
+        return again
+    again.existing_type = known.type if known.type is not None else op.existing_type
+    again.existing_nullable = known.nullable if op.existing_nullable is None else op.existing_nullable
+    if known.default is not None and op.modify_server_default is False:
+        again.existing_server_default = known.default
+    again.existing_comment = op.existing_comment or known.comment
+    if known.auto_increment:
+        again.kw.setdefault("autoincrement", True)
+    if (collation := getattr(known.type, "collation", None)) and isinstance(op.modify_type, String):
+        again.modify_type = copy(op.modify_type)
+        again.modify_type.collation = op.modify_type.collation or collation
+    return again
 
 
 def _in_blocks(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
@@ -88,9 +194,9 @@ def _create_primary_key(context: AutogenContext, op: CreatePrimaryKeyOp) -> str:
     return str(text).replace("create_unique_constraint", "create_primary_key", 1)
 
 
-def python_type(type_: TypeEngine[Any]) -> str:
+def python_type(type_: TypeEngine[Any], facts: Facts | None = None) -> str:
     """Return a type as Python code, e.g. sa.String(length=80)."""
-    line = as_python(AddColumnOp("t", Column("c", type_)))
+    line = as_python(AddColumnOp("t", Column("c", type_)), facts=facts)
     return line.partition("sa.Column('c', ")[2].removesuffix(", nullable=True))") or repr(type_)
 
 

@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator
 
 from alembic.operations import ops
-from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause
+from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause, Enum
 
 from ..recorder import as_table
 from ..sql.ops import CommandOp
+from .columns import default_later
+from .implied_ops import column_names, table_of
 from .registry import BLOCKS, MYSQL, WARNS, Problem, RuleContext, rule
-from .suggestions import as_python, execute
+from .suggestions import execute, keeping
 
 COPIES = "the server copies the table for this and blocks writes until it is done"
 NEW_COLUMN = "backfill a new column in batches, and switch the next release to it; in this revision only add it"
@@ -37,7 +39,7 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
         yield Problem(
             f"requests {lock}, which blocks writes to {table} until the statement is done",
             "request an algorithm that does not block writes; if there is none, the server refuses the statement:\n"
-            + execute(f"ALTER TABLE {table} ..., ALGORITHM=INPLACE, LOCK=NONE"),
+            + execute(_without_lock(context.operation.statement or "" if context.operation else "")),
         )
     elif _refuses_to_copy(context):
         return
@@ -47,11 +49,17 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
         yield from _copied_for_change(op, context)
     elif isinstance(op, ops.DropConstraintOp):
         if op.constraint_type == "primary" and context.mysql.copies("DROP PRIMARY KEY"):
-            both = "DROP PRIMARY KEY, ADD PRIMARY KEY (...), ALGORITHM=INPLACE, LOCK=NONE"
+            added = [
+                each.columns for each in context.revision_ops(ops.CreatePrimaryKeyOp) if table_of(each) == table_of(op)
+            ]
+            key = ", ".join(map(context.facts.quoted, column_names(added[0]))) if added else ""
+            both = f"DROP PRIMARY KEY, ADD PRIMARY KEY ({key}), ALGORITHM=INPLACE, LOCK=NONE"
             yield Problem(
                 f"drops the primary key of {op.table_name}; {COPIES}",
-                "drop it and add the new one in one statement, which does not block writes:\n"
-                + execute(f"ALTER TABLE {context.table_sql(op)} {both}"),
+                "replace the drop and the add with one statement, which does not block writes:\n"
+                + execute(f"ALTER TABLE {context.table_sql(op)} {both}")
+                if added
+                else QUIET,
             )
     elif isinstance(op, ops.CreateCheckConstraintOp):
         if context.mysql.copies("CHECK"):
@@ -67,23 +75,16 @@ def _copied_for_new_column(op: ops.AddColumnOp, context: RuleContext) -> Iterato
         yield Problem(f"{what} with AUTO_INCREMENT, which blocks writes until all rows are numbered", QUIET)
     elif isinstance(default, Computed):
         if default.persisted and facts.copies("STORED"):
+            virtual = Column(column.name, column.type, Computed(default.sqltext, persisted=False))
             yield Problem(
                 f"{what}, which is generated and STORED; {COPIES}",
                 "make it VIRTUAL, which needs no copy and can have an index:\n"
-                f"    sa.Computed({str(default.sqltext)!r}, persisted=False)",
+                + context.python(ops.AddColumnOp(op.table_name, virtual, schema=op.schema)),
             )
     elif (written := _default(op, context)) and facts.copies_for_default(written):
-        table, name = op.table_name, context.facts.quoted(column.name)
-        plain = ops.AddColumnOp(table, Column(column.name, column.type), schema=op.schema)
-        alter = ops.AlterColumnOp(
-            table, column.name, schema=op.schema, modify_server_default=default, existing_type=column.type
-        )
-        backfill = f"UPDATE {context.table_sql(op)} SET {name} = {written} WHERE {name} IS NULL"
         yield Problem(
             f"{what} with the default {written}; {COPIES}",
-            f"add the column without a default, and then set the default for new rows:\n{as_python(plain, alter)}\n"
-            "and backfill existing rows in a separate revision (many rows in batches, by a script outside the"
-            f" migrations that commits after each batch):\n{execute(backfill)}\n"
+            f"{default_later(op, written, context)}\n"
             "On MySQL only a default in parentheses copies the table: sa.text('CURRENT_TIMESTAMP') does not, but"
             " sa.func.now() does, because SQLAlchemy puts it in parentheses.",
         )
@@ -118,14 +119,14 @@ def _copied_for_change(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[
         was = f" from {context.facts.spelled(before)}" if before is not None else ""
         yield Problem(
             f"{what}{was} to {context.facts.spelled(after)}; {COPIES}",
-            f"{NEW_COLUMN}:\n{_new_column(op)}\nOr use gh-ost or pt-online-schema-change, which copy the"
+            f"{NEW_COLUMN}:\n{_new_column(op, context)}\nOr use gh-ost or pt-online-schema-change, which copy the"
             " table without blocking writes.",
         )
 
 
-def _new_column(op: ops.AlterColumnOp) -> str:
+def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
     added = Column(f"{op.column_name}_new", op.modify_type or op.existing_type)
-    return as_python(ops.AddColumnOp(op.table_name, added))
+    return context.python(ops.AddColumnOp(op.table_name, added, schema=op.schema))
 
 
 def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem]:
@@ -137,6 +138,12 @@ def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem
         if context.tables.first(context.mysql.has_engine(engine, op.table_name, op.schema)):
             return
     yield Problem(f"alters {op.table_name} with {op.text}; {COPIES}", QUIET)
+
+
+def _without_lock(statement: str) -> str:
+    """Return the statement with options that let others write, in place of those that do not."""
+    without = re.sub(r"(?i)\bALGORITHM\s*=?\s*COPY\b", "ALGORITHM=INPLACE", statement)
+    return re.sub(r"(?i)\bLOCK\s*=?\s*(SHARED|EXCLUSIVE)\b", "LOCK=NONE", without)
 
 
 def _refuses_to_copy(context: RuleContext) -> bool:
@@ -168,7 +175,8 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Pr
     old, new = context.facts.spelled(context.type_before(op)), context.facts.spelled(after)
     return Problem(
         f"extends {op.table_name}.{op.column_name} from {old} to {new}, past 255 bytes; {COPIES}",
-        f"{NEW_COLUMN} (a column created with more than 255 bytes can be extended without a copy):\n{_new_column(op)}",
+        f"{NEW_COLUMN} (a column created with more than 255 bytes can be extended without a copy):\n"
+        + _new_column(op, context),
     )
 
 
@@ -181,11 +189,11 @@ def enum_reorder(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     old, new = context.mysql.enum_values(context.type_before(op)), context.mysql.enum_values(after)
     gone = [value for value in old if value not in new]
     what = f"removes {' and '.join(gone)} from" if gone else "reorders"
-    kept = ", ".join(repr(value) for value in [*old, *(value for value in new if value not in old)])
+    kept = keeping(op, context.column(op))
+    kept.modify_type = Enum(*old, *(value for value in new if value not in old))
     return Problem(
         f"{what} the values of {op.table_name}.{op.column_name}, which rows store by position; {COPIES}",
-        "keep existing values where they are, and append new ones:\n"
-        f'    op.alter_column("{op.table_name}", "{op.column_name}", type_=sa.Enum({kept}), ...)',
+        f"keep existing values where they are, and append new ones:\n{context.python(kept)}",
     )
 
 

@@ -67,7 +67,7 @@ def _writes_lost(op: Any, verb: str, rebuild: "Rebuild", context: RuleContext) -
     return Problem(
         f"copies table {op.table_name} and then {verb} it; rows that running code writes in between are lost",
         "first rename the old table, then create the new one under its name and copy the rows:\n"
-        f"    op.rename_table({op.table_name!r}, '{op.table_name}_old')",
+        f"    op.rename_table({op.table_name!r}, {f'{op.table_name}_old'!r})",
         WARNS,
     )
 

@@ -1,19 +1,20 @@
 """Rules about the types of columns: changes of type, small primary keys, json, and strings without a length."""
 
 from collections.abc import Iterator
+from copy import copy, deepcopy
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Column, String, Table, Text, column
+from sqlalchemy import JSON, Column, Select, String, Table, TableClause, Text, column, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from ...adapters.casts import Cast, Kind, exceeds_size, spelled
-from ...adapters.facts import Facts
 from ..known_schema import KnownSchema
 from ..recorder import Revision, as_table
 from .implied_ops import constraints_of
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
-from .suggestions import as_python, python_type, with_imports
+from .suggestions import as_sql, keeping, python_type, with_imports
 
 BITS_OF_INTEGER, BITS_OF_BIGINT = 32, 64
 LONGEST_VARCHAR = 65_535
@@ -37,7 +38,7 @@ def change_type(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
         has_value = column(op.column_name).is_not(None)
         level = WARNS if context.tables.has_rows(op.table_name, op.schema, has_value) is False else None
         instead = (
-            _correct_existing_type(old)
+            _correct_existing_type(op, old, context)
             if op.modify_type is None
             else _new_column(op, context) + _using(op, old, context)
         )
@@ -62,7 +63,12 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     if old is None and after and after.size >= LONGEST_VARCHAR and _is_varchar(op, context):
         return None
     condition = exceeds_size(before, after, column(op.column_name)) if before and after else None
+    rows = TableClause(op.table_name, schema=op.schema)
     too_large = None if condition is None else context.tables.has_rows(op.table_name, op.schema, condition)
+    found = "to see the upgrade's verdict:\n    flask db review"
+    if condition is not None:
+        query: Select[Any] = select(literal_column("*")).select_from(rows).where(condition)
+        found = f"this query finds them:\n    {as_sql(query, context.facts)}"
     there = {
         True: "existing values are too large",
         False: "no existing value is too large, but the upgrade fails if one is written before it runs",
@@ -70,11 +76,10 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     }
     return Problem(
         f"{_what(op, old, context)}: {there[too_large]}",
-        _correct_existing_type(old)
+        _correct_existing_type(op, old, context)
         if op.modify_type is None
         else "keep the column's size, and limit the values in the app; or first deploy code that writes only values"
-        " that fit the new type, shorten existing values, and review again with a connection to the database:\n"
-        "    flask db review",
+        f" that fit the new type, and shorten existing values; {found}",
         WARNS if too_large is False else None,
     )
 
@@ -99,18 +104,19 @@ def _is_enum_again(op: ops.AlterColumnOp, context: RuleContext) -> bool:
     return old.name == new.name or not old.values <= new.values
 
 
-def _correct_existing_type(old: Type) -> str:
+def _correct_existing_type(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
     """Return the advice to correct existing_type, which MODIFY and CHANGE would make the column's new type."""
-    type_ = "..." if old is None else python_type(old)
+    corrected = copy(op)
+    corrected.existing_type = old
     return (
         "write the type that the column has now, because MODIFY and CHANGE give the column the type in existing_type:\n"
-        + with_imports(f"    existing_type={type_}")
+        + context.python(keeping(corrected, context.column(op)))
     )
 
 
 def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
     added: Column[Any] = Column(f"{op.column_name}_new", op.modify_type)
-    line = as_python(ops.AddColumnOp(op.table_name, added, schema=op.schema), batch=context.in_batch)
+    line = context.python(ops.AddColumnOp(op.table_name, added, schema=op.schema))
     return (
         "copy values that fit to a new column, switch the code to it, and drop the old one in a later release; in this"
         " revision only add the new column:\n"
@@ -123,8 +129,9 @@ def _using(op: ops.AlterColumnOp, old: Type, context: RuleContext) -> str:
     using = context.facts.cast_sql(op.column_name, old, op.modify_type)
     if using is None or "postgresql_using" in op.kw:
         return ""
-    argument = f"USING {using}" if context.in_sql else f"postgresql_using={using!r}"
-    return f"\nIf you change the type anyway, tell PostgreSQL how to convert the values:\n    {argument}"
+    line = context.python(op, batch=False).removesuffix(")")
+    words = "or, if all values can be converted, acknowledge this and tell PostgreSQL how:"
+    return f"\n{words}\n{line}, postgresql_using={using!r})"
 
 
 @rule(WARNS, Revision, on=SERVERS)
@@ -150,7 +157,7 @@ def small_key(revision: Revision, context: RuleContext) -> Problem | None:
     if not lines:
         return None
     problems = [_running_out(keys)] if keys else []
-    problems += [_differing(references, context.facts)] if references else []
+    problems += [_differing(references, context)] if references else []
     what, instead = zip(*problems, strict=True)
     return Problem("; it ".join(what), "\n".join(instead), line=lines[0])
 
@@ -183,16 +190,16 @@ def _running_out(keys: list[tuple["Column[Any]", Kind]]) -> tuple[str, str]:
     return f"makes {' and '.join(made)}", "\n".join([advice, *dict.fromkeys(columns)])
 
 
-def _differing(references: list[tuple[_Reference, _Reference]], facts: Facts) -> tuple[str, str]:
+def _differing(references: list[tuple[_Reference, _Reference]], context: RuleContext) -> tuple[str, str]:
     """Return what is wrong with ``references``, which differ in type from their targets, and what to do instead."""
     made, advice = [], []
     for (table, name, type_), (referred, target, target_type) in references:
         assert target_type is not None
-        spelled, spelled_target = facts.spelled(type_), facts.spelled(target_type)
+        spelled, spelled_target = context.facts.spelled(type_), context.facts.spelled(target_type)
         made.append(f"{table}.{name} ({spelled}) refer to {referred}.{target} ({spelled_target})")
         advice.append(
             f"give {table}.{name} the type of {referred}.{target}, in the model too:\n"
-            + with_imports(f"    {python_type(target_type)}")
+            + with_imports(f"    sa.Column({name!r}, {python_type(target_type, context.facts)})")
         )
     consequence = "a foreign key of another type than the column that it refers to is refused or slow"
     return f"makes {' and '.join(made)}; {consequence}", "\n".join(advice)
@@ -240,11 +247,11 @@ def json_column(op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, con
     """
     for name, type_ in _columns(op):
         if context.facts.spelled(type_) == "JSON":
+            jsonb = JSON().with_variant(JSONB(), "postgresql")
             yield Problem(
                 f"makes {op.table_name}.{name} json; PostgreSQL cannot compare or index json, and parses it on each"
                 " read",
-                "use jsonb, in the model too:\n"
-                + with_imports(f"    sa.Column({name!r}, sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'))"),
+                f"use jsonb, in the model too:\n{_of_type(op, name, jsonb, context)}",
             )
 
 
@@ -257,8 +264,22 @@ def string_without_length(
         if isinstance(type_, String) and spelled(type_, context.facts.dialect) is None:
             yield Problem(
                 f"makes {op.table_name}.{name} a string without a length, which MySQL and MariaDB refuse",
-                f"give it a length, or use sa.Text(), in the model too:\n    sa.Column({name!r}, sa.String(255))",
+                "give it a length, or use sa.Text(), in the model too:\n" + _of_type(op, name, String(255), context),
             )
+
+
+def _of_type(
+    op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, name: str, type_: TypeEngine[Any], context: RuleContext
+) -> str:
+    """Return the operation with another type for the column; of CREATE TABLE, only the column."""
+    if isinstance(op, ops.CreateTableOp):
+        return with_imports(f"    sa.Column({name!r}, {python_type(type_, context.facts)})")
+    again = deepcopy(op)
+    if isinstance(again, ops.AddColumnOp):
+        again.column.type = type_
+        return context.python(again)
+    again.modify_type = type_
+    return context.python(keeping(again, context.column(op)))
 
 
 def _columns(

@@ -40,6 +40,7 @@ STATEMENTS: Mapping[str, str] = {
     r"VACUUM (?:FULL|\( .*?\bFULL\b.*?\))(?: (?:VERBOSE|ANALYZE|FREEZE))*(?: (?P<tables>.*))?": "VACUUM FULL",
     r"(?P<words>VACUUM|CLUSTER)(?: \( .*? \))?(?: (?:VERBOSE|ANALYZE|FREEZE))*(?: (?P<tables>.*))?": "",
     r"(?P<words>OPTIMIZE|REPAIR)(?: LOCAL| NO_WRITE_TO_BINLOG)? TABLE (?P<tables>.*)": r"\g<words> TABLE",
+    r"REINDEX(?: \( .*? \))? TABLE(?: CONCURRENTLY)? {table}": "REINDEX",
     r"REINDEX(?: \( .*? \))?(?: TABLE| INDEX| SCHEMA| DATABASE| SYSTEM)?(?: CONCURRENTLY)? {name}": "REINDEX",
     r"COPY (?:.* )?(?:FROM|TO) PROGRAM (?: .*)?": "COPY PROGRAM",  # a string follows
     rf"PRAGMA (?:{NAME} \. )?{{name}}": "PRAGMA",

@@ -46,8 +46,14 @@ def _text(statement: Any, dialect: str) -> str:
         return statement.statement
     if isinstance(statement, ClauseElement):
         options = {} if isinstance(statement, BaseDDLElement) else {"render_postcompile": True}
-        return str(statement.compile(dialect=dialect_of(dialect), compile_kwargs=options))
+        return _readable(statement.compile(dialect=dialect_of(dialect), compile_kwargs=options))
     return str(statement)
+
+
+def _readable(compiled: Any) -> str:
+    """Return the SQL with names of parameters that sqlglot reads: one made of a column "2fa" begins with a digit."""
+    names = {compiled.escaped_bind_names.get(name, name) for name in compiled.params or ()}
+    return re.sub(r":(\d\w*)", lambda found: f":p{found[1]}" if found[1] in names else found[0], str(compiled))
 
 
 def _of_statement(words: Words) -> list[Translation]:
