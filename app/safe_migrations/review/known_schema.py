@@ -373,6 +373,10 @@ class KnownSchema:
         key = (operation.schema, operation.table_name)
         self.new.add(key)
         self.known[key] = KnownTable.of(as_table(operation))
+        if like := operation.info.get("like"):  # it copies no foreign keys
+            source = self.table(*like)
+            columns = {name: replace(column, stored_as=None) for name, column in source.columns.items()}
+            self.known[key] = replace(source.copy(), columns=columns, foreign_keys=[], stored_as=None)
 
     @apply.register
     def _(self, operation: ops.BulkInsertOp) -> None:

@@ -146,6 +146,14 @@ OLD_FIRST = RENAME.format("user", "old") + created("user") + "op.execute('INSERT
             by_new_name().replace("drop_table('user')", "rename_table('user', 'old')") + BACK + DROP.format("old"),
             {"sqlite": [], "postgresql": ["rename-table warns"], "mysql": ["rename-table warns"]},
         ),
+        (
+            NEW_FIRST.replace(created("tmp"), "op.execute('CREATE TABLE tmp LIKE user')\n"),
+            {"mysql": ["drop-table warns"]},
+        ),
+        (
+            NEW_FIRST.replace(created("tmp"), "op.execute('CREATE TABLE tmp (LIKE \"user\" INCLUDING ALL)')\n"),
+            {"postgresql": ["drop-table warns"]},
+        ),
         (by_new_name(), {"sqlite": ["drop-table blocks"]}),
         (
             NEW_FIRST.replace("SELECT id, username, email", "SELECT id, username, NULL"),
@@ -169,15 +177,8 @@ OLD_FIRST = RENAME.format("user", "old") + created("user") + "op.execute('INSERT
         (NEW_FIRST + "op.execute('DELETE FROM \"user\"')", {"sqlite": ["drop-table blocks"]}),
     ],
     ids=[
-        *(
-            "new table first",
-            "old table first",
-            "both renamed",
-            "swapped",
-            "not renamed",
-            "values lost",
-            "column left out",
-        ),
+        *("new table first", "old table first", "both renamed", "swapped", "like", "like on PostgreSQL"),
+        *("not renamed", "values lost", "column left out"),
         *("some rows", "conflicts ignored", "shorter type", "cascade", "no rows copied", "deleted again"),
     ],
 )

@@ -83,12 +83,15 @@ def _read(words: Words) -> Sequence[MigrateOperation]:
 def _create_table(found: Phrase) -> Iterator[MigrateOperation]:
     """Yield the operations of CREATE TABLE: for OR REPLACE a drop, then the table, then the indexes in the definition.
 
-    The columns that come from AS SELECT or PARTITION OF are left out, because the statement does not name them; so are
-    constraints on these columns.
+    For LIKE, the operation's ``info`` names the table whose columns are copied. The columns that come from AS SELECT or
+    PARTITION OF are left out, because the statement does not name them; so are constraints on these columns.
     """
     table, table_schema = key = found.name("table")
     if "replace" in found:
         yield ops.DropTableOp(table, schema=table_schema)
+    if "rest" in found and (like := find(found.part("rest"), r"(?:\( )?LIKE {table}(?: .*)?")):
+        yield ops.CreateTableOp(table, [], schema=table_schema, info={"like": like.name("table")})
+        return
     group = found.part("rest").group() if "rest" in found else None
     read = [definition(part, key) for part in group[0] if not part.keywords.startswith("SELECT ")] if group else []
     columns = {item.name: item for item in read if isinstance(item, Column)}
