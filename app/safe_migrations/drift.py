@@ -29,6 +29,7 @@ def not_compared(migration_context: MigrationContext) -> list[str]:
         "conditions of CHECKs": CHECKS in plugins,
         "CHECKs without a name": CHECKS in plugins,
         "server defaults": not opts.get("compare_server_default"),
+        "generated columns": not opts.get("compare_server_default"),
         "sequences": True,
         "views": True,
         "triggers": True,

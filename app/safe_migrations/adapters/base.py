@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app
-from sqlalchemy import Connection, Engine, TableClause, create_engine, event, inspect, select, table
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, Table, TableClause, create_engine, event, inspect, select, table
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.schema import CreateTable
 
 from ..console import StepDone
 from ..errors import MigrationError, UnsafeError
@@ -276,6 +277,20 @@ class Adapter(ABC):
         By default, return an empty set: on most databases a partition is not a table.
         """
         return set()
+
+    def columns_as_stored(self, connection: Connection, table: Table) -> list[Any]:
+        """Return how an Inspector reports the columns of ``table``, a temporary one; an empty list if it is refused.
+
+        The table exists only meanwhile, in a savepoint of the transaction of ``connection``.
+        """
+        try:
+            with connection.begin_nested() as savepoint:
+                connection.execute(CreateTable(table))
+                found: list[Any] = inspect(connection).get_columns(table.name)
+                savepoint.rollback()
+        except SQLAlchemyError:
+            return []
+        return found
 
     def has_extension(self, _connection: Connection, _name: str) -> bool | None:
         """Return True if the extension is installed in the database; None if the product has no extensions."""

@@ -69,6 +69,9 @@ class Facts:
     rebuilds = False
     """Whether columns and constraints are changed by rebuilding the table, in Alembic's batch mode."""
 
+    rewrites_sql = True
+    """Whether the database reports defaults and expressions in words of its own, not as they were written."""
+
     without_default: tuple[type[TypeEngine[Any]], ...] = ()
     """Types whose columns cannot have a constant default."""
 

@@ -15,13 +15,12 @@ from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import JSON, Column, DefaultClause, FetchedValue, Table
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Column, Table
+from sqlalchemy.sql.expression import False_, True_
 from sqlalchemy.sql.functions import now
 
-from ..adapters import OWN_TABLES, Adapter, adapter_of
+from ..adapters import ADAPTERS, OWN_TABLES, Adapter, adapter_of
 from ..database import naming_convention
-from ..errors import MigrationError, summary
 
 log = logging.getLogger("alembic.autogenerate")
 
@@ -33,15 +32,15 @@ def autogenerate_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the app's ``options`` for `context.configure()`, completed with the autogenerate options of this package.
 
     The functions ``include_name`` and ``render_item`` of the app are called by those of this package. The app's
-    ``process_revision_directives`` and its function ``compare_server_default`` replace those of this package.
+    ``process_revision_directives`` and its option ``compare_server_default`` replace those of this package.
     """
     return {
         "process_revision_directives": process_revision_directives,
+        "compare_server_default": True,
         **options,
         "autogenerate_plugins": [*(options.get("autogenerate_plugins") or PLUGINS), PLUGIN],
         "include_object": include_object(options.get("include_object")),
         "include_name": include_name(options.get("include_name")),
-        "compare_server_default": compare_server_default(options.get("compare_server_default", False)),
         "render_item": render_item(options.get("render_item")),
     }
 
@@ -77,6 +76,8 @@ def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
             return rendered
         if kind == "server_default":
             arg = getattr(item, "arg", None)
+            if isinstance(arg, True_ | False_):  # 1 on SQLite, which PostgreSQL refuses
+                return f"sa.{arg}()"
             is_now = isinstance(arg, now) and not list(arg.clauses)  # MySQL's CURRENT_TIMESTAMP(6) stays
             return "sa.text('CURRENT_TIMESTAMP')" if is_now else getattr(item, "code", False)
         if kind == "type":
@@ -112,10 +113,44 @@ def _skip_null_of_generated_columns(
     return PriorityDispatchResult.STOP
 
 
+def _compare_server_defaults(
+    autogen: AutogenContext,
+    op: ops.AlterColumnOp,
+    _schema: str | None,
+    _table: str,
+    _name: str,
+    existing: "Column[Any]",
+    wanted: "Column[Any]",
+) -> PriorityDispatchResult:
+    """Compare defaults and generated columns in place of Alembic, unless the app's compare_server_default does.
+
+    Alembic compares texts, which differ where the database spells a default in its own way, and only warns of an
+    expression. It has no other comparison for Identity, which it may make only where the database has it.
+    """
+    option = autogen.opts.get("compare_server_default")
+    is_generated = existing.computed is not None or wanted.computed is not None
+    if not option or (option is not True and not is_generated):
+        return PriorityDispatchResult.CONTINUE
+    if existing.identity is not None or wanted.identity is not None:
+        has_identity = getattr(autogen.dialect, "supports_identity_columns", False)
+        return PriorityDispatchResult.CONTINUE if has_identity else PriorityDispatchResult.STOP
+    from .server_defaults import differs, portable_default
+
+    op.existing_server_default = existing.server_default
+    if differs(autogen, existing, wanted):
+        op.existing_server_default = portable_default(autogen, existing, wanted)
+        op.modify_server_default = wanted.server_default
+    return PriorityDispatchResult.STOP
+
+
 def _register() -> str:
     plugin, first = Plugin(__name__), DispatchPriority.FIRST
     plugin.add_autogenerate_comparator(_add_enum_values, "schema", priority=first)
     plugin.add_autogenerate_comparator(_skip_null_of_generated_columns, "column", "nullable", priority=first)
+    for dialect in ADAPTERS:  # those of a dialect are called before Alembic's own of all dialects
+        plugin.add_autogenerate_comparator(
+            _compare_server_defaults, "column", "server_default", qualifier=dialect, priority=first
+        )
     return plugin.name
 
 
@@ -193,44 +228,3 @@ def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
         return theirs is None or theirs(name, kind, parents)
 
     return include
-
-
-def compare_server_default(theirs: Any) -> Any:
-    """Return the value for Alembic's option ``compare_server_default``.
-
-    If the app's value ``theirs`` is True, this is a function that compares the server default of a column in the
-    database with the one in the models; else it is ``theirs``. The function ignores a default that only the database
-    has, on a NOT NULL column: `flask db migrate` adds such defaults, so that the previous release can still insert rows
-    without the column. It also ignores a default of a JSON column, or with a quote. It raises MigrationError if the
-    database cannot compare the two.
-    """
-
-    def compare(
-        migration_context: MigrationContext,
-        inspected: "Column[Any]",
-        column: "Column[Any]",
-        in_database: str | None,
-        default: FetchedValue | None,
-        in_models: str | None,
-    ) -> bool | None:
-        if default is None:
-            return None if column.nullable else False
-        if in_database is None or in_models is None or not isinstance(default, DefaultClause):
-            return None
-        # Alembic does not escape a quote in a text, and compares with json = json, an operator that PostgreSQL lacks.
-        if isinstance(column.type, JSON) or (isinstance(default.arg, str) and "'" in in_models):
-            return False
-        try:
-            differs: bool = migration_context.impl.compare_server_default(  # type: ignore[no-untyped-call]
-                inspected, column, in_models, in_database
-            )
-        except DBAPIError as error:
-            raise MigrationError(
-                f"the server default of {column.table.name}.{column.name} cannot be compared with the database's:"
-                f" {summary(error)}",
-                "correct the server default in the models, or turn off this comparison in the app's factory:",
-                "migrate.init_app(app, db, compare_server_default=False)",
-            ) from error
-        return differs
-
-    return compare if theirs is True else theirs

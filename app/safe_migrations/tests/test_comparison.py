@@ -170,3 +170,52 @@ def test_checks_by_name(empty: Models, tmp_path: Path, targets: str) -> None:
         empty.ok(*args, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(DBAPIError):
         empty.execute("INSERT INTO cup (id, size) VALUES (2, 7)")
+
+
+BOX = """
+class Box(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    a: Mapped[int]
+    text: Mapped[str | None] = mapped_column(String(40), server_default={})
+    number: Mapped[int | None] = mapped_column(server_default={})
+    yes: Mapped[bool | None] = mapped_column(server_default={})
+    price: Mapped[Decimal | None] = mapped_column(Numeric(8, 2), server_default={})
+    at: Mapped[datetime | None] = mapped_column(server_default={})
+    day: Mapped[date | None] = mapped_column(server_default={})
+"""
+BEFORE = ('"x"', '"1"', "sa.true()", "None", "sa.func.now()", '"2020-01-01"')
+AFTER = ('"it\'s 100%"', '"2"', "sa.false()", '"1.50"', '"2020-01-02 00:00:00"', "None")
+
+
+@with_targets
+def test_server_defaults(empty: Models, tmp_path: Path, targets: str) -> None:
+    """A server default that is changed, added or dropped is a difference; the script for it is safe and runs."""
+    empty.environ["MIGRATION_TARGETS"] = targets
+    empty.become(BOX.format(*BEFORE))
+    empty.execute("INSERT INTO box (id, a) VALUES (1, 2)")
+    empty.models(BOX.format(*AFTER))
+    columns = ("text", "number", "yes", "price", "at", "day")
+    assert f"from the database: {', '.join(f'modify_default box.{name}' for name in columns)}\n" in empty.ok("status")
+    empty.migrate()
+    assert [] == empty.blocking()
+    empty.there_and_back()
+    for args in (("upgrade",), ("downgrade", "base"), ("upgrade",)):
+        empty.ok(*args, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
+
+
+GENERATED = '    total: Mapped[int | None] = mapped_column(sa.Computed("a * {}", persisted=True))\n'
+
+
+@pytest.mark.filterwarnings("error")
+def test_generated_columns(empty: Models) -> None:
+    """Another expression is a difference that no script makes; `migrate` says how to."""
+    box = BOX.format(*BEFORE)
+    empty.become(box + GENERATED.format(2))
+    for changed in (box + GENERATED.format(3), box + "    total: Mapped[int | None]\n"):
+        empty.models(changed)
+        assert "differ from the database: modify_default box.total\n" in empty.ok("status")
+        empty.fails("check")
+        assert "batch_op.drop_column('total')" in empty.fails("migrate")
+    empty.models(changed + "    more: Mapped[int | None]\n")
+    script = empty.migrate()
+    assert ("more" in script, "total" in script) == (True, False)

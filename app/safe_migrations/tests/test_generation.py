@@ -32,7 +32,6 @@ from .support import (
 with_targets = pytest.mark.parametrize(
     ("backend", "targets"), [("sqlite", "postgresql"), ("mysql", ""), ("postgresql", "")], indirect=["backend"]
 )
-COMPARED = "compare_server_default=True"
 SAID = "it's 100%: \\"
 # By column: its type, the value that is given for existing rows, and the one that they have then.
 FILLED: dict[str, tuple[TypeEngine[Any], str, object]] = {
@@ -85,7 +84,6 @@ def test_defaults(pets: Models, targets: str) -> None:
         assert {(True, time)} == {(row.day == row.seen.date(), type(row.hour)) for row in found}
 
     pets.there_and_back(see)
-    pets.configure(COMPARED)
     assert AGREE in pets.ok("check")
     assert "" == pets.migrate()
     assert "drop_column" not in script.partition("def downgrade")[0]
@@ -185,26 +183,6 @@ def test_one_table_per_revision(pets: Models) -> None:
     said = json.loads(pets.db("review", "--format", "json").stdout)
     assert ["rename-table"] == [each["code"] for each in said]
     pets.there_and_back()
-
-
-def test_defaults_with_quotes_are_no_difference(empty: Models) -> None:
-    """With compare_server_default=True a default with a quote, and one of JSON, is not compared; one without is."""
-    empty.configure(COMPARED)
-    user = USERS + "    said: Mapped[str] = mapped_column(String(20), server_default={!r})\n"
-    if empty.engine.dialect.name != "mysql" or is_mariadb(empty.engine.url):  # MySQL has only expressions for JSON
-        user += '    more: Mapped[Any] = mapped_column(JSON, server_default=\'{{"it":"is"}}\')\n'
-    empty.become(user.format(SAID))
-    assert AGREE in empty.ok("check")
-    empty.models(user.format("it is 100%"))
-    assert "modify_default user.said" in empty.fails("check")
-
-
-@on_postgresql
-def test_default_that_cannot_be_compared(pets: Models) -> None:
-    """A default that cannot be compared is an error that names the column."""
-    pets.configure(COMPARED)
-    pets.models(USERS, PETS.replace('server_default="x"', 'server_default=db.text("nope()")'))
-    assert "the server default of pet.name cannot be compared" in pets.fails("check")
 
 
 @on_sqlite

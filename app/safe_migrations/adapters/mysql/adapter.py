@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone, log
@@ -77,6 +77,15 @@ class MySQL(Adapter):
         from .dump import Dump
 
         return Dump(self.engine.url, self.version(connection)[0], executing(connection))
+
+    def columns_as_stored(self, connection: Connection, table: Table) -> list[Any]:
+        """Return how an Inspector reports the columns of ``table``, a temporary one; an empty list if it is refused.
+
+        A savepoint does not restore what DDL did, so drop the table. With the word TEMPORARY this commits nothing.
+        """
+        found = super().columns_as_stored(connection, table)
+        connection.execute(text(f"DROP TEMPORARY TABLE IF EXISTS {table.name}"))
+        return found
 
     @property
     def databases(self) -> "MySQLDatabases":

@@ -22,6 +22,7 @@ class SQLiteFacts(Facts):
     sizes_hold = False
     locks_out_writers = True
     rebuilds = True
+    rewrites_sql = False
     # A date is text, and CAST(... AS DATETIME) makes a number of it (sqlite.org/datatype3.html, 3.1).
     widening = frozenset({("boolean", "integer"), ("integer", "boolean"), ("decimal", "float"), ("float", "decimal")})
 

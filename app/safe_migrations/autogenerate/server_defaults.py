@@ -1,0 +1,193 @@
+"""Server defaults and generated columns: which ones differ between models and database, whatever their spelling."""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations import ops
+from sqlalchemy import Column, Computed, DefaultClause, FetchedValue, MetaData, Table, false, text, true
+from sqlglot import exp
+
+from ..adapters import OWN_TABLES, adapter_of
+from ..adapters.facts import Facts
+from ..adapters.products import FACTS
+from ..console import log
+from ..errors import MigrationError
+from ..internals import copy_column
+from ..review.known_schema import Name
+from ..review.rules.suggestions import as_python, as_sql
+from ..review.sql.trees import Unread, tree_of
+from .rendering import remove_empty, table_changes
+
+CONSTANTS = (exp.Literal, exp.Neg, exp.Boolean, exp.Null)
+BOOLEANS = {
+    **dict.fromkeys(("true", "t", "yes", "on"), Decimal(1)),
+    **dict.fromkeys(("false", "f", "no", "off"), Decimal(0)),
+}
+
+
+def differs(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[Any]") -> bool:
+    """Return True if the server default or the expression of a column certainly differs from that of the model.
+
+    Two texts are the same if they differ only in quotes, casts of constants, parentheses or case, or if the database
+    makes the same text of both. A default that only the database has, on a NOT NULL column, is no difference: `flask db
+    migrate` adds such defaults, so that the previous release can still insert rows without the column.
+    """
+    facts = _facts(autogen)
+    old, new, default = existing.computed, wanted.computed, wanted.server_default
+    if old is not None and new is not None:
+        if None not in (old.persisted, new.persisted) and bool(old.persisted) != bool(new.persisted):
+            return True
+        return _is_other(
+            autogen, facts, wanted, _tree(str(old.sqltext), facts), _tree(as_sql(new.sqltext, facts), facts)
+        )
+    if old is not None or new is not None:
+        return True
+    if default is not None and not isinstance(default, DefaultClause):  # FetchedValue: there may be one, or a trigger
+        return False
+    if wanted is wanted.table.autoincrement_column:
+        return False
+    in_database = str(existing.server_default.arg) if isinstance(existing.server_default, DefaultClause) else ""
+    before, after = _value(in_database, wanted, facts), _value(facts.default(default), wanted, facts)
+    if after is None:
+        return before is not None and bool(wanted.nullable)
+    return _is_other(autogen, facts, wanted, before, after)
+
+
+def portable_default(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[Any]") -> FetchedValue | None:
+    """Return the column's default in the database, for a downgrade, so that every database accepts a constant."""
+    facts, default = _facts(autogen), existing.server_default
+    written = str(default.arg) if isinstance(default, DefaultClause) else ""
+    value = _value(written, wanted, facts)
+    if "'" in written and isinstance(value, Decimal | exp.Literal):
+        return DefaultClause(str(value.this if isinstance(value, exp.Literal) else value))
+    if isinstance(value, Decimal) and _python_type(wanted) is bool:
+        return DefaultClause(true() if value else false())
+    if facts.rewrites_sql and value == exp.CurrentTimestamp() and "current" in written.lower():
+        return DefaultClause(text("CURRENT_TIMESTAMP"))
+    return default
+
+
+def _facts(autogen: AutogenContext) -> Facts:
+    assert autogen.dialect is not None
+    return FACTS["mariadb" if getattr(autogen.dialect, "is_mariadb", False) else autogen.dialect.name]()
+
+
+def _python_type(column: "Column[Any]") -> type:
+    try:
+        return column.type.python_type
+    except NotImplementedError:
+        return object
+
+
+def _is_other(autogen: AutogenContext, facts: Facts, wanted: "Column[Any]", before: Any, after: Any) -> bool:
+    """Return True if ``before``, what the database has, is certainly not ``after``, what the model says.
+
+    SQLAlchemy does not see some defaults of MariaDB (None), such as lcase('A'): then it does not see the stored one
+    either.
+    """
+    if before == after:
+        return False
+
+    if facts.rewrites_sql and (stored := _as_stored(autogen, wanted)) is not None:
+        if wanted.computed is None:
+            return bool(before != _value(stored["default"] or "", wanted, facts))
+        return bool(before != _tree(stored.get("computed", {}).get("sqltext", ""), facts))
+    known = (Decimal, exp.Literal) if facts.rewrites_sql else (Decimal, exp.Expression)
+    return (before is None or isinstance(before, known)) and isinstance(after, known)
+
+
+def _as_stored(autogen: AutogenContext, column: "Column[Any]") -> Any:
+    """Return how the database would report a column of the models; None if it refuses.
+
+    Ask it with a temporary table that has the column, and for a generated column also those that it may be computed
+    from.
+    """
+    assert autogen.connection is not None
+    columns = []
+    for each in column.table.columns if column.computed is not None else [column]:
+        default: Any = each.computed and Computed(each.computed.sqltext, each.computed.persisted)
+        if each is column and isinstance(each.server_default, DefaultClause):
+            default = DefaultClause(each.server_default.arg)
+        columns.append(Column(each.name, copy_column(each).type, *([] if default is None else [default])))
+    table = Table(f"{OWN_TABLES}compared", MetaData(), *columns, prefixes=["TEMPORARY"])
+    table.constraints.clear()  # those of types
+    found = adapter_of(autogen.connection.engine).columns_as_stored(autogen.connection, table)
+    return next((each for each in found if each["name"] == column.name), None)
+
+
+def _value(sql: str, column: "Column[Any]", facts: Facts) -> Any:
+    """Return a default in one spelling: a Decimal, a constant as a syntax tree, or any other tree; None for NULL.
+
+    SQL that cannot be parsed is returned as it is.
+    """
+    tree = _tree(sql, facts) if sql else exp.Null()
+    if isinstance(tree, exp.Null):
+        return None
+    negative = isinstance(tree, exp.Neg) and isinstance(tree.this, exp.Literal)
+    constant = tree.this if negative else tree
+    if not isinstance(constant, exp.Literal | exp.Boolean):
+        return tree
+    said = ("-" if negative else "") + str(constant.this)
+    python = _python_type(column)
+    try:
+        if python is bool and said.lower() in BOOLEANS:
+            return BOOLEANS[said.lower()]
+        if python in (bool, int, float, Decimal):
+            return Decimal(said)
+    except InvalidOperation:
+        pass
+    return exp.Literal.string(said)
+
+
+def _tree(sql: str, facts: Facts) -> Any:
+    """Return the syntax tree of an expression without parentheses, quotes around names, and casts of constants.
+
+    Return ``sql`` itself if it cannot be parsed.
+    """
+    try:
+        select = tree_of(f"SELECT {sql}", facts)
+    except Unread:
+        return sql
+    for node in list(select.find_all(exp.Paren, exp.Introducer, exp.Cast, exp.Identifier, exp.Anonymous)):
+        is_cast = isinstance(node, exp.Cast) and isinstance(node.this, CONSTANTS)
+        if isinstance(node, exp.Paren) or is_cast:
+            node.replace(node.this)
+        elif isinstance(node, exp.Introducer):
+            node.replace(node.expression)
+        elif isinstance(node, exp.Identifier):
+            node.replace(exp.Identifier(this=node.name.lower(), quoted=False))
+        elif isinstance(node, exp.Anonymous) and (name := str(node.this).lower()) == "now":  # MySQL's other word
+            node.replace(exp.CurrentTimestamp(this=next(iter(node.expressions), None)))
+        elif isinstance(node, exp.Anonymous):
+            node.set("this", name)
+    return select.expressions[0] if len(select.expressions) == 1 else sql
+
+
+def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table]) -> None:
+    """Take changes of generated columns out of ``upgrade``, and log lines that make them.
+
+    Raise MigrationError with these lines if nothing remains. Alembic has no ALTER for them: the column has to be added
+    again, which drops its indexes.
+    """
+    messages = []
+    for changes in table_changes(upgrade):
+        for op in [each for each in changes.ops if isinstance(each, ops.AlterColumnOp)]:
+            defaults, name = (op.existing_server_default, op.modify_server_default), op.column_name
+            if defaults[1] is False or not any(isinstance(each, Computed) for each in defaults):
+                continue
+            table, schema = changes.table_name, changes.schema
+            add = ops.AddColumnOp(table, copy_column(models[schema, table].columns[name]), schema=schema)
+            drop = ops.DropColumnOp(table, name, schema=schema)
+            lines = "\n".join(as_python(each, indent=0, batch=True) for each in (drop, add))
+            messages.append((f"{table}.{name} is generated in another way than the model says.", lines))
+            op.modify_server_default = False
+            if not op.has_changes():
+                changes.ops.remove(op)
+    remove_empty(upgrade)
+    for what, code in messages:
+        fix = "write this by hand, in a revision of its own: drop the column, and add it and its indexes again:"
+        if upgrade.is_empty():
+            raise MigrationError(what, fix, *code.splitlines())
+        log.warning("%s Not written into the script: %s\n%s", what, fix, code)
