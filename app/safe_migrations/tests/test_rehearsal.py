@@ -489,16 +489,6 @@ def test_tables_that_are_not_dropped() -> None:
     assert [f"public.{SCRATCH}"] == re.findall(r"'(public\._\w+)'", DROP_ALL.read_text())
 
 
-@on_mysql
-def test_cleared_session(project: Project, engine: Engine) -> None:
-    """Emptying a database does not change the settings of the session."""
-    with engine.connect() as connection:
-        connection.execute(text("SET SESSION foreign_key_checks = 0"))
-        adapter_of(engine).databases.clear(connection)
-        assert 0 == connection.scalar(text("SELECT @@SESSION.foreign_key_checks"))
-        connection.invalidate()
-
-
 @on_sqlite
 def test_two_at_once(project: Project, engine: Engine) -> None:
     """A second rehearsal of the same database waits for the first one."""

@@ -375,20 +375,22 @@ def test_concurrent_writers(home: Home) -> None:
 
 
 def test_what_cannot_be_undone(home: Home) -> None:
-    """If an object is not as it was, the run says which and why, and no run goes on before it is.
-
-    What could be undone is not undone again: the app has written there since.
+    """If an object is not as it was, the run says which and why, and no run goes on before it is. The messages end with
+    the line that restores the backup. What could be undone is not undone again: the app has written there since.
     """
     changes = ["DELETE FROM audit WHERE id = 2", "ALTER TABLE gift DROP COLUMN n", "CREATE TABLE t (id INT)"]
     body = script(
         [*changes, "ALTER TABLE pet DROP KEY uq_tag"], elsewhere(["INSERT INTO pet (id, tag) VALUES (8, 'r')"])
     )
-    error = "\n".join(home.upgrade(body))
-    assert error.startswith("stop\nCould not be undone: changes to table pet (Duplicate entry 'r' for key")
+    home.write(body)
+    error = home.project.fails("upgrade", MIGRATION_BACKUP="always")
+    assert "\nCould not be undone: changes to table pet (Duplicate entry 'r' for key" in error
     assert "Could not be restored: rows changed by this statement: DELETE FROM audit WHERE id = 2" in error
+    line = error.splitlines()[-1]
+    assert line.startswith("    flask db restore instance/backups/")
     home.run("UPDATE gift SET n = 70 WHERE id = 1", "CREATE TABLE t (of_others INT)")
-    (again,) = home.upgrade(body)
-    assert "DELETE FROM audit" not in again
+    again = home.project.fails("upgrade")
+    assert ("DELETE FROM audit" in again, line) == (False, again.splitlines()[-1])
     assert "SELECT kind, name, text FROM _migration_journal" in again
     assert [(70,), (8,)] == home.rows("SELECT n FROM gift ORDER BY id")
     assert [] == home.rows("SELECT of_others FROM t")
