@@ -1,12 +1,13 @@
 """Revision scripts, made from autogenerate's differences, that are safe on the app's database and MIGRATION_TARGETS."""
 
+import re
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Enum, ForeignKeyConstraint
+from sqlalchemy import Column, DefaultClause, Enum, ForeignKeyConstraint
 
 from ..adapters.facts import Facts
 from ..adapters.products import facts_of
@@ -31,7 +32,7 @@ from .online_steps import one_table_each, online_steps, scripts_of
 from .questions import confirm, given, wrong_answer
 from .renamed_inspector import RenamedInspector
 from .renames import find_renames, full_name, rename_operations
-from .rendering import AddEnumValue, all_ops, remove_empty, table_changes
+from .rendering import AddEnumValue, PerDialect, all_ops, remove_empty, table_changes
 from .server_defaults import leave_out_generated
 
 
@@ -87,6 +88,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
         for container in (up, down):
             _drop_indexes_with_their_table(container)
             _make_portable(container, targets)
+            _set_defaults_again(container, targets)
     return scripts
 
 
@@ -238,6 +240,29 @@ def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
             casts = [facts.cast_sql(op.column_name, op.existing_type, op.modify_type) for facts in targets]
             if using := next(filter(None, casts), None):
                 op.kw["postgresql_using"] = using
+
+
+def _set_defaults_again(container: ops.OpContainer, targets: list[Facts]) -> None:
+    """Drop the default of each column whose values PostgreSQL is told to convert, and set it again with the new type.
+
+    PostgreSQL does not convert the default. Only a default that is a text in quotes is set again.
+    """
+    for changes in table_changes(container):
+        for op in [each for each in changes.ops if isinstance(each, ops.AlterColumnOp)]:
+            default = op.existing_server_default if op.modify_server_default is False else None
+            if not isinstance(default, DefaultClause):
+                continue
+            for facts in targets:
+                text = re.fullmatch(r"('(?:[^']|'')*')(::.*)?", facts.default(default))
+                if text is None or not facts.cast_sql(op.column_name, op.existing_type, op.modify_type):
+                    continue
+                column = f"{facts.quoted(op.table_name, op.schema)} ALTER COLUMN {facts.quoted(op.column_name)}"
+                before, after = (
+                    PerDialect({facts.product: [ops.ExecuteSQLOp(f"ALTER TABLE {column} {what}")]}, {})
+                    for what in ("DROP DEFAULT", f"SET DEFAULT {text[1]}")
+                )
+                at = container.ops.index(changes)
+                container.ops[at : at + 1] = [before, changes, after]
 
 
 def _targets(context: MigrationContext) -> list[Facts]:

@@ -137,12 +137,12 @@ def test_downgrade_of_dropped_columns(pets: Models) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["sa.Enum('r', 's', name='nicks')", "sa.Enum('r', 's', 't', name='other_nicks')", "Text"],
+    ["sa.Enum('r', 's', name='nicks')", "sa.Enum('r', 's', 't', name='other_nicks')", "String(50)"],
 )
 def test_types_between_which_postgresql_does_not_cast(pets: Models, change: str) -> None:
-    """A text that becomes an enum, and an enum that becomes another, is converted in both directions."""
+    """A text that becomes an enum, or an enum another, is converted in both directions, and so is the default."""
     before = "String(40)" if change.endswith("'nicks')") else "sa.Enum('r', 's', name='nicks')"
-    nick = PETS.replace(", index=True)\n    age", ")\n    age")
+    nick = PETS.replace(", index=True)\n    age", ", server_default='r')\n    age")
     pets.become(USERS, nick.replace("String(40)", before))
     pets.execute("UPDATE pet SET nick = 's' WHERE id = 2")
     pets.models(USERS, nick.replace("String(40)", change))

@@ -67,8 +67,7 @@ make one-to-many many-to-many:
     +     Column("tag_id", ForeignKey("tag.id"), primary_key=True))
 add an enum value: "sent", => "sent", "returned",
 remove an enum value: "paid", =>
-string to enum:
-    kind: Mapped[str] = mapped_column(String(10)) => kind: Mapped[str] = mapped_column(Enum("ask", "say", name="kind"))
+string to enum: String(10), server => Enum("ask", "say", name="kind"), server
 make unique: String(40))\n    active => String(40), unique=True)\n    active
 make two columns unique: Comment + __table_args__ = (UniqueConstraint("user_id", "product_id"),)
 no longer unique: String(40), unique=True)\n\nclass User => String(40))\n\nclass User
