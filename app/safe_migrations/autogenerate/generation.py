@@ -243,9 +243,10 @@ def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
 
 
 def _set_defaults_again(container: ops.OpContainer, targets: list[Facts]) -> None:
-    """Drop the default of each column whose values PostgreSQL is told to convert, and set it again with the new type.
+    """Drop the default of each column that becomes an enum, or was one, and set it again with the new type.
 
-    PostgreSQL does not convert the default. Only a default that is a text in quotes is set again.
+    PostgreSQL does not convert the default to an enum, and converts one from an enum with an expression that keeps the
+    enum from being dropped. Only a default that is a text in quotes is set again.
     """
     for changes in table_changes(container):
         for op in [each for each in changes.ops if isinstance(each, ops.AlterColumnOp)]:
@@ -254,7 +255,8 @@ def _set_defaults_again(container: ops.OpContainer, targets: list[Facts]) -> Non
                 continue
             for facts in targets:
                 text = re.fullmatch(r"('(?:[^']|'')*')(::.*)?", facts.default(default))
-                if text is None or not facts.cast_sql(op.column_name, op.existing_type, op.modify_type):
+                types = (op.existing_type, op.modify_type)
+                if text is None or not any(facts.cast_sql("", *each) for each in (types, types[::-1])):
                     continue
                 column = f"{facts.quoted(op.table_name, op.schema)} ALTER COLUMN {facts.quoted(op.column_name)}"
                 before, after = (

@@ -4,9 +4,9 @@
 
 Each change starts from the same models and rows, and is made as a developer makes it: `migrate`, with the answers that
 it needs, `review`, `rehearse`, `upgrade`, `check`, and `downgrade` to where it began. Where a command refuses a
-revision and offers a line to paste, the line is pasted and the command runs again. CHANGE is a part of a name. SQLite
-is always there, the others where TEST_MYSQL_URL and TEST_POSTGRESQL_URL name a server; stderr has the scripts and all
-that the commands print.
+revision and offers a line to paste, the line is pasted and the command runs again; the table names what was pasted:
+safety_assured, or a downgrade() that only raises. CHANGE is a part of a name. SQLite is always there, the others where
+TEST_MYSQL_URL and TEST_POSTGRESQL_URL name a server; stderr has the scripts and all that the commands print.
 """
 
 import ast
@@ -215,7 +215,8 @@ def main() -> None:
                 before = look(project)
                 for name, parts in changes:
                     outcomes.append(each := make(project, name, parts.split(" ; ")))
-                    result = ", ".join(each.failed) or ("passed as pasted" if each.pasted else "passed")
+                    kinds = {line.partition("(")[0].partition(" =")[0] for _, line in each.pasted}
+                    result = ", ".join(each.failed or ["passed", *sorted(kinds)])
                     print(
                         f"{backend:<11}{name:<42}{each.revisions:>2}  {', '.join(each.found):<64}{result}", flush=True
                     )
