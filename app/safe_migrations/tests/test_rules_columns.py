@@ -85,14 +85,6 @@ def test_no_possible_rename(review: Review, up: str) -> None:
     assert [] == found(review(up, "postgresql"), "possible-rename")
 
 
-@on_sqlite
-def test_possible_rename_without_rows(review_on: ReviewOn) -> None:
-    """Nothing is lost of a table without rows."""
-    up = "op.add_column('user', sa.Column('login', sa.String(60)))\nop.drop_column('user', 'username')"
-    assert ["blocks"] == levels(review_on(up), "possible-rename")
-    assert ["warns"] == levels(review_on(up, "DELETE FROM {user}"), "possible-rename")
-
-
 ADD_AGE = "op.add_column('user', sa.Column('age', sa.Integer(), nullable=False))"
 
 

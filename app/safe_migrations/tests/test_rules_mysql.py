@@ -17,7 +17,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters.facts import Facts
-from ..adapters.mysql.facts import MySQLFacts
+from ..adapters.mysql.facts import MariaDBFacts, MySQLFacts
 from ..adapters.products import FACTS
 from ..database import Database
 from ..review.known_schema import KnownSchema
@@ -191,63 +191,6 @@ def test_copies(server: tuple[sa.Connection, MySQLFacts], script: str, names: di
 
 
 STATES = "sa.Enum('a', 'b', 'c')"
-
-
-@pytest.mark.parametrize("product", ["mysql", "mariadb"])
-@pytest.mark.parametrize(
-    ("code", "script", "what", "instead"),
-    [
-        (
-            "alter-copies-table",
-            ALTER_TYPE.format("i", "sa.Integer()", "sa.BigInteger()"),
-            "changes pet.i from INTEGER to BIGINT; the server copies the table for this and blocks writes until it is"
-            " done",
-            "backfill a new column in batches, and switch the next release to it; in this revision only add it:\n"
-            "    op.add_column('pet', sa.Column('i_new', sa.BigInteger(), nullable=True))\n"
-            "Or use gh-ost or pt-online-schema-change, which copy the table without blocking writes.",
-        ),
-        (
-            "alter-copies-table",
-            ADD.format("sa.String(36), server_default=sa.text('(uuid())')"),
-            "adds column pet.x",
-            "add the column without a default, and then set the default for new rows:\n"
-            "    op.add_column('pet', sa.Column('x', sa.String(length=36), nullable=True))\n"
-            "    op.alter_column('pet', 'x', existing_type=sa.String(length=36), server_default=sa.text('(uuid())'))\n"
-            "and backfill existing rows in a separate revision (many rows in batches, by a script outside the "
-            "migrations that commits after each batch):\n"
-            "    op.execute('UPDATE pet SET x = (uuid()) WHERE x IS NULL')\n",
-        ),
-        (
-            "alter-copies-table",
-            "op.execute('ALTER TABLE pet ADD CONSTRAINT fk FOREIGN KEY (i) REFERENCES pet (id), ALGORITHM=COPY')",
-            "requests ALGORITHM=COPY, which blocks writes to pet until the statement is done",
-            "",
-        ),
-        (
-            "varchar-crosses-255-bytes",
-            ALTER_TYPE.format("s40", "sa.String(40)", "sa.String(64)"),
-            "extends pet.s40 from VARCHAR(40) to VARCHAR(64), past 255 bytes; the server copies the table",
-            "",
-        ),
-        (
-            "enum-reorder",
-            ALTER_TYPE.format("e", STATES, "sa.Enum('a', 'b')"),
-            "removes c from the values of pet.e, which rows store by position; the server copies the table",
-            "",
-        ),
-        (
-            "enum-reorder",
-            ALTER_TYPE.format("e", STATES, "sa.Enum('a', 'x', 'b', 'c')"),
-            "reorders the values of pet.e",
-            "sa.Enum('a', 'b', 'c', 'x')",
-        ),
-    ],
-)
-def test_words(code: str, script: str, what: str, instead: str, product: str) -> None:
-    """The message has the types as SQL, the way out as Python in the order in which it runs, both with the names."""
-    (problem,) = report(code, script, FACTS[product]())
-    assert problem.what.startswith(what)
-    assert instead in problem.instead
 
 
 @pytest.mark.parametrize(("version", "expected"), [((10, 5), 1), ((11, 1), 1), ((11, 2), 0), ((12, 0), 0)])
@@ -426,6 +369,17 @@ def test_restated(
     else:
         assert attribute in by_database
         assert attribute == "ON UPDATE" or attribute in by_history
+
+
+@pytest.mark.parametrize("facts", [MySQLFacts(), MariaDBFacts()], ids=lambda facts: facts.product)
+def test_restated_character_set(facts: MySQLFacts) -> None:
+    """A column that names its character set again keeps the collation, if that is the set's default."""
+    for collation, lost in (("ascii_general_ci", ""), ("ascii_bin", "COLLATE ascii_bin")):
+        tables = KnownSchema(facts)
+        old = mysql.VARCHAR(20, charset="ascii", collation=collation)
+        tables.apply(CreateTableOp("pet", [sa.Column("x", old)]))
+        new = mysql.VARCHAR(25, charset="ascii")
+        assert lost == dropped(AlterColumnOp("pet", "x", modify_type=new, existing_nullable=True), tables)
 
 
 @pytest.mark.parametrize(

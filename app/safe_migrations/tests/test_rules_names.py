@@ -5,11 +5,10 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 from flask_migrate import downgrade, upgrade
-from sqlalchemy.exc import DBAPIError
 
 from ..adapters.products import FACTS
 from .example.app.extensions import db
-from .support import FIRST, Operating, Project, Review, ReviewOn, found, on_mysql, on_postgresql, on_sqlite
+from .support import FIRST, Operating, Project, Review, ReviewOn, found, on_postgresql, on_sqlite
 
 TABLE = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), {})"
 IN_BATCH = "with op.batch_alter_table('child') as batch_op:\n    batch_op."
@@ -187,13 +186,6 @@ def test_long_identifier_units(review: Review, product: str, count: int) -> None
     """PostgreSQL counts bytes up to 63, the others characters up to 64."""
     up = "op.add_column('user', sa.Column('" + "ü" * 32 + "', sa.Integer()))"
     assert count == len(found(review(up, product), "long-identifier"))
-
-
-@on_mysql
-def test_long_name_is_refused(operating: Operating) -> None:
-    """MySQL and MariaDB refuse it."""
-    with pytest.raises(DBAPIError, match="1059"):
-        operating[1].add_column("user", sa.Column(LONG, sa.Integer()))
 
 
 @on_postgresql
