@@ -66,9 +66,23 @@ def backend(request: pytest.FixtureRequest) -> str:
     return name
 
 
+# Modules that share a database on PostgreSQL: all that their tests create there is in schemas, unlike a publication.
+SHARING = ("answers", "atomic", "commands", "generation", "guard", "online", "renames", "retry", "rules", "transaction")
+EMPTY = """
+DO $$ DECLARE name text; BEGIN
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+    FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$)' LOOP
+        EXECUTE format('DROP SCHEMA %I CASCADE', name);
+    END LOOP;
+    CREATE SCHEMA public;
+END $$
+"""
+
+
 @pytest.fixture(scope="session")
 def shared() -> Iterator[str]:
-    """Yield the URL of a PostgreSQL database for all tests of rules: one for each takes longer than the tests."""
+    """Yield the URL of a PostgreSQL database for all tests of SHARING: one for each takes longer than the tests."""
     with empty_database("postgresql", Path()) as url:
         yield url
 
@@ -76,9 +90,10 @@ def shared() -> Iterator[str]:
 @pytest.fixture
 def database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Yield the URL of an empty database that only this test uses at the time."""
-    if backend == "postgresql" and "test_rules" in request.module.__name__:
+    module = request.module.__name__.rpartition(".test_")[2]
+    if backend == "postgresql" and module.startswith(SHARING):
         url: str = request.getfixturevalue("shared")
-        run_on_server(make_url(url), "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        run_on_server(make_url(url), EMPTY)
         yield url
         return
     with empty_database(backend, tmp_path) as url:
