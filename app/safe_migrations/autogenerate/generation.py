@@ -33,7 +33,7 @@ from .questions import confirm, given, wrong_answer
 from .renamed_inspector import RenamedInspector
 from .renames import find_renames, full_name, rename_operations
 from .rendering import AddEnumValue, PerDialect, all_ops, remove_empty, table_changes
-from .server_defaults import leave_out_generated
+from .server_defaults import alter_identities, leave_out_generated
 
 
 def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops.MigrationScript]:
@@ -60,6 +60,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
         refuse_renames(context, renames, targets)
         upgrade.ops[:0] = rename_operations(renames)
     remove_empty(upgrade)
+    alter_identities(upgrade, context)
     leave_out_generated(upgrade, tables_of_models(context))
     if upgrade.is_empty():
         return []

@@ -5,8 +5,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
+from alembic.ddl.base import IdentityColumnDefault
 from alembic.operations import ops
-from sqlalchemy import Column, Computed, DefaultClause, FetchedValue, MetaData, Table, false, text, true
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Column, Computed, DefaultClause, FetchedValue, Identity, MetaData, Table, false, text, true
 from sqlglot import exp
 
 from ..adapters import OWN_TABLES, adapter_of
@@ -18,7 +20,7 @@ from ..internals import copy_column
 from ..review.known_schema import Name
 from ..review.rules.suggestions import as_python, as_sql
 from ..review.sql.trees import Unread, tree_of
-from .rendering import remove_empty, table_changes
+from .rendering import PerDialect, remove_empty, table_changes
 
 CONSTANTS = (exp.Literal, exp.Neg, exp.Boolean, exp.Null)
 BOOLEANS = {
@@ -94,7 +96,9 @@ def _is_other(autogen: AutogenContext, facts: Facts, wanted: "Column[Any]", befo
         if wanted.computed is None:
             return bool(before != _value(stored["default"] or "", wanted, facts))
         return bool(before != _tree(stored.get("computed", {}).get("sqltext", ""), facts))
-    known = (Decimal, exp.Literal) if facts.rewrites_sql else (Decimal, exp.Expression)
+    known: Any = (Decimal, exp.Expression)
+    if facts.rewrites_sql:  # it has a spelling of its own for dates, JSON and the like
+        known = (Decimal, exp.Literal) if _python_type(wanted) is str else Decimal
     return (before is None or isinstance(before, known)) and isinstance(after, known)
 
 
@@ -165,6 +169,34 @@ def _tree(sql: str, facts: Facts) -> Any:
     return select.expressions[0] if len(select.expressions) == 1 else sql
 
 
+def alter_identities(upgrade: ops.UpgradeOps, context: MigrationContext) -> None:
+    """Replace the changes of Identity in ``upgrade`` by SQL for PostgreSQL, on which alone there are such changes.
+
+    Alembic's script says nothing of the Identity that a column has, and then fails to add another.
+    """
+
+    def sql(op: ops.AlterColumnOp, old: Any, new: Any) -> tuple[ops.ExecuteSQLOp]:
+        options = {"schema": op.schema, "existing_server_default": old}
+        element = IdentityColumnDefault(op.table_name, op.column_name, new, context.impl, **options)
+        return (ops.ExecuteSQLOp(str(element.compile(dialect=context.dialect)).strip()),)
+
+    for changes in table_changes(upgrade):
+        for op in [each for each in changes.ops if isinstance(each, ops.AlterColumnOp)]:
+            old, new = op.existing_server_default, op.modify_server_default
+            if new is not False and (isinstance(old, Identity) or isinstance(new, Identity)):
+                product = context.dialect.name
+                altered = PerDialect({product: sql(op, old, new)}, {product: sql(op, new, old)})
+                upgrade.ops.insert(upgrade.ops.index(changes) + 1, altered)
+                _leave_default(op, changes)
+    remove_empty(upgrade)
+
+
+def _leave_default(op: ops.AlterColumnOp, changes: ops.ModifyTableOps) -> None:
+    op.modify_server_default = False
+    if not op.has_changes():
+        changes.ops.remove(op)
+
+
 def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table]) -> None:
     """Take changes of generated columns out of ``upgrade``, and log lines that make them.
 
@@ -178,13 +210,12 @@ def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table]) -
             if defaults[1] is False or not any(isinstance(each, Computed) for each in defaults):
                 continue
             table, schema = changes.table_name, changes.schema
-            add = ops.AddColumnOp(table, copy_column(models[schema, table].columns[name]), schema=schema)
+            column = next(each for each in models[schema, table].columns if each.name == name)
+            add = ops.AddColumnOp(table, copy_column(column), schema=schema)
             drop = ops.DropColumnOp(table, name, schema=schema)
             lines = "\n".join(as_python(each, indent=0, batch=True) for each in (drop, add))
             messages.append((f"{table}.{name} is generated in another way than the model says.", lines))
-            op.modify_server_default = False
-            if not op.has_changes():
-                changes.ops.remove(op)
+            _leave_default(op, changes)
     remove_empty(upgrade)
     for what, code in messages:
         fix = "write this by hand, in a revision of its own: drop the column, and add it and its indexes again:"
