@@ -371,3 +371,11 @@ def test_instead(live: Live, code: str, more: str | None, case: str) -> None:
             rows = live.rows()
             assert "" == live.upgrade(f"a{len(run)}"), run[-1]
             assert [*rows.values()] == [*live.rows().values()] or "TRUNCATE" in lines
+
+
+def test_imported_model(write: Callable[..., list[Script]]) -> None:
+    """The lines to paste declare the table of the model that the script imports."""
+    code, facts = "imports-app-models", FACTS["postgresql"]()
+    scripts = write(code, facts.product, script_of(pair(code, facts.product)[0]))
+    (finding,) = of_code(review_revisions(scripts, {"a1"}, facts, Recordings()), code)
+    assert "\n    order = sa.table('order', sa.column('id'))" == finding.instead[finding.instead.index("\n") :]

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from copy import deepcopy
-from keyword import iskeyword
 from typing import Any
 
 from alembic.operations import ops
@@ -16,7 +15,7 @@ from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..known_schema import Check, KnownColumn
 from ..recorder import as_table
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import EXAMPLE, example_value, execute, keeping, python_type, with_imports
+from .suggestions import EXAMPLE, example_value, execute, identifier, keeping, python_type, with_imports
 from .tables import rebuild_of
 
 
@@ -60,8 +59,7 @@ def rename_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     """Report a renamed column: running code still uses the old name (strong_migrations, "Renaming a column")."""
     if op.modify_name is None or op.modify_name == op.column_name:
         return None
-    known, attribute = context.column(op), re.sub(r"\W|^(?=\d)", "_", op.modify_name)
-    attribute += "_" * iskeyword(attribute)
+    known, attribute = context.column(op), identifier(op.modify_name)
     type_ = context.type_before(op)
     options = "" if type_ is None else f", {python_type(type_, context.facts)}"
     options += ", nullable=False" * (op.existing_nullable is False or (known is not None and known.nullable is False))

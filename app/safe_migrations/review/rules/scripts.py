@@ -2,17 +2,19 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from alembic.operations import ops
 from flask import current_app
+from sqlalchemy import Column, MetaData, Table
 
 from ..findings import EXAMPLE, Assurances, assurance_line
 from ..recorder import Revision, has_empty_downgrade, irreversible_reason
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import REHEARSE, autocommit, execute, new_revision
+from .suggestions import REHEARSE, autocommit, execute, identifier, new_revision
 
 RAISE = '    def downgrade():\n        raise NotImplementedError("why it cannot be reversed")'
 
@@ -176,9 +178,21 @@ def imports_app_models(revision: Revision, _context: RuleContext) -> Iterator[Pr
                 yield Problem(
                     f"imports {name}; when that module changes, this revision may break",
                     "declare the tables that the revision needs in the script, with sa.table():\n"
-                    '    user = sa.table("user", sa.column("id"), sa.column("email"))',
+                    + _declared(name, [each.name for each in node.names]),
                     line=node.lineno,
                 )
+
+
+def _declared(module: str, names: list[str]) -> str:
+    """Return the lines that declare the tables of models which a script imports; an example, if it imports none."""
+    models = (getattr(sys.modules.get(module), name, None) for name in names)
+    tables = [table for model in models if isinstance(table := getattr(model, "__table__", None), Table)]
+    lines = []
+    for table in tables or [Table("user", MetaData(), Column("id"), Column("email"))]:
+        columns = ", ".join(f"sa.column({column.name!r})" for column in table.columns)
+        schema = f", schema={table.schema!r}" if table.schema else ""
+        lines.append(f"    {identifier(table.name)} = sa.table({table.name!r}, {columns}{schema})")
+    return "\n".join(lines)
 
 
 @rule(WARNS, Revision)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable
 from copy import copy
 from itertools import groupby
+from keyword import iskeyword
 from textwrap import dedent
 from textwrap import indent as _indented
 from typing import Any, Literal
@@ -146,6 +147,12 @@ def with_condition(statement: str, condition: str, facts: Facts) -> str:
     where = exp.Where(this=tree_of(condition, facts))
     tree.set("where", where)
     return str(tree.sql(dialect=facts.grammar, comments=False))
+
+
+def identifier(name: str) -> str:
+    """Return the name of a table or column as one that Python takes for a variable."""
+    found = re.sub(r"\W|^(?=\d)", "_", name)
+    return f"{found}_" if iskeyword(found) else found
 
 
 def example_value(type_: TypeEngine[Any] | None, facts: Facts) -> str:
