@@ -66,6 +66,8 @@ def with_names(operation: MigrateOperation) -> bool:
     for name, value in vars(operation).items():
         if isinstance(value, Unknown) and name in NAMES:
             setattr(operation, name, UnknownName(value))
+        elif isinstance(value, Unknown) and name.startswith("existing_"):
+            setattr(operation, name, False if name == "existing_server_default" else None)
         elif _is_unknown(value):
             return False
     return True

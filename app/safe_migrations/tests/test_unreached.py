@@ -109,6 +109,11 @@ def test_function_of_another_module(review: Review, tmp_path: Path, monkeypatch:
         ("for row in rows:\n    op.drop_column('user', row.name)", "drop-column", "sqlite"),
         ("for name, in rows:\n    op.drop_column('user', name.lower())", "drop-column", "sqlite"),
         ("for row in rows:\n    op.drop_table(f'log_{row.id}')", "drop-table", "sqlite"),
+        (
+            "for row in rows:\n    op.alter_column(row.table, 'a', new_column_name='b', existing_nullable=row.null)",
+            "rename-column",
+            "sqlite",
+        ),
         ("for row in rows:\n    op.execute(f'DROP TABLE {row.name}')", "drop-table", "sqlite"),
         (
             "for row in rows:\n    op.get_bind().execute(sa.text('UPDATE user SET email = :a'), {'a': len(row)})",
