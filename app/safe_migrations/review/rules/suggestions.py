@@ -29,14 +29,12 @@ from sqlalchemy import ClauseElement, Column, Select, String, TypeDecorator
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
-from sqlglot import exp
 
 from ...adapters.facts import Facts
 from ...console import only_warnings
 from ...errors import summary
 from ..known_schema import KnownColumn
 from ..sql.ops import NamedType
-from ..sql.trees import Unread, tree_of
 from .implied_ops import table_of
 
 REHEARSE = (
@@ -138,6 +136,10 @@ def new_revision(message: str) -> str:
 
 def with_condition(statement: str, condition: str, facts: Facts) -> str:
     """Return an UPDATE or DELETE with another condition in its WHERE; empty if the statement is neither."""
+    from sqlglot import exp
+
+    from ..sql.trees import Unread, tree_of  # its library takes its time to load, and few scripts need it
+
     try:
         tree = tree_of(statement, facts)
     except Unread:
