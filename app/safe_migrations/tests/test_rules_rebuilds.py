@@ -11,7 +11,6 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import CompileError, OperationalError
 
 from ..adapters.products import FACTS
-from ..review.findings import Level
 from ..review.known_schema import KnownSchema
 from ..review.recorder import Batch, Operation
 from .support import on_postgresql, operations_of, problems
@@ -128,15 +127,6 @@ def test_add_column_limits(connection: sa.Connection, column: str, batch: bool) 
     assert batch <= (bool(found) == (column == KEY))
     if "column" in words and column != KEY:
         assert words in found[0].what
-
-
-def test_add_column_without_rows(connection: sa.Connection) -> None:
-    """Without rows SQLite takes a default that is no constant: it warns."""
-    connection.exec_driver_sql("DELETE FROM pet")
-    connection.commit()
-    (problem,) = problems("add-column-limits", Operation(add(NOW), 1), known(connection))
-    assert Level.WARNS == problem.level
-    assert "" == refused(connection, add(NOW))
 
 
 @pytest.mark.parametrize(("column", "count"), [(NOW, 0), (UNIQUE, 1)])
