@@ -137,7 +137,7 @@ def adopted(stock: Stock) -> Stock:
 
 @pytest.mark.parametrize(("backend", "factory"), [("sqlite", "unbound"), ("mysql", "plain")], indirect=["backend"])
 def test_adopted(adopted: Stock, engine: Engine) -> None:
-    """Review, status, rehearsal, backup and upgrade work in a project that was stock's, whatever its factory, folder
+    """Review, status, backup and upgrade work in a project that was stock's, whatever its factory, folder
     and command are called.
     """
     adopted.write("a1", "op.drop_column('user', 'name')", "raise NotImplementedError", HEAD)
@@ -148,9 +148,6 @@ def test_adopted(adopted: Stock, engine: Engine) -> None:
 
     pet = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"
     adopted.write("a1", pet, "op.drop_table('pet')", HEAD)
-    with (adopted.path / "models.py").open("a") as models:
-        models.write("\n\nclass Pet(db.Model):\n    id = db.Column(db.Integer, primary_key=True)\n")
-    assert "ok" in adopted.run("rehearse")
     adopted.run("upgrade")
     assert "pet" in inspect(engine).get_table_names()
     assert f"-{HEAD}-" in adopted.run("backups")

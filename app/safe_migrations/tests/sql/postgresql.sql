@@ -54,7 +54,7 @@ VACUUM FULL a, b
 VACUUM (FULL, ANALYZE) a
 --> Command a words=VACUUM FULL
 REINDEX TABLE CONCURRENTLY a
---> Command words=REINDEX name=a concurrently=True
+--> Command a words=REINDEX concurrently=True
 LOCK TABLE ONLY a IN ACCESS EXCLUSIVE MODE
 --> Command a words=LOCK TABLE
 LOCK b
