@@ -21,7 +21,7 @@ from ..plan import upgrades
 from ..remedies import several_heads
 from ..review.acceptance import accept, accepted, config_file, skipped
 from ..review.findings import FORMATS, Finding, as_text, closing, merged
-from ..review.recorder import recordings
+from ..review.recorder import Recordings
 from ..review.reviewer import as_configured, review_pending, review_revisions
 from .app_database import opened, settings_of
 from .command import MigrationCommand, config_of, directory_option
@@ -130,10 +130,10 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
     """
     history = list(script.walk_revisions())[::-1]
     order = [revision.revision for revision in history]
-    recorded, known = recordings(), accepted(config, script)
+    known = accepted(config, script)
 
     def without_database(names: set[str], databases: Iterable[Facts]) -> list[Finding]:
-        return merged({facts: review_revisions(history, names, facts, recorded) for facts in databases}, order)
+        return merged({facts: review_revisions(history, names, facts) for facts in databases}, order)
 
     names = set(order) if chosen.whole else _named(script, chosen.revisions)
     if chosen.since is not None:
@@ -151,8 +151,8 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
             return without_database(names, (database.facts, *elsewhere))
         scripts = upgrades(script, "heads", database.heads())
         names = _without_accepted(config, {revision.revision for revision in scripts}, known)
-        here = review_pending(scripts, database, recorded, known)
-        reviews = {facts: review_revisions(history, names, facts, recorded) for facts in elsewhere}
+        here = review_pending(scripts, database, Recordings(), known)
+        reviews = {facts: review_revisions(history, names, facts) for facts in elsewhere}
         return merged({database.facts: here, **reviews}, order)
 
 

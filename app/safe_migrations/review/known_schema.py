@@ -356,8 +356,9 @@ class KnownSchema:
             self.connection.rollback()
 
     def follow(self, operation: Operation) -> None:
-        """Apply the operation to the known tables, and remember the operation, so that trial() can run it."""
-        self.followed.append(operation)
+        """Apply the operation to the known tables; on SQLite, remember it, so that trial() can run it."""
+        if self.facts.rebuilds:
+            self.followed.append(operation)
         self.apply(operation.op)
 
     def trial(self) -> Trial:

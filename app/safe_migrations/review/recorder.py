@@ -149,16 +149,23 @@ class Recordings:
         The functions are those in ``directions``, "upgrade" or "downgrade"; if none is named, both. An upgrade() that
         is not in the cache yet may inspect the database behind ``connection`` before its first operation.
         """
+        changed = Path(script.path).stat().st_mtime_ns
         return Revision(
             script,
             {
-                direction: self._recorded(script, product, direction, connection)
+                direction: self._recorded(script, changed, product, direction, connection)
                 for direction in directions or ("upgrade", "downgrade")
             },
         )
 
-    def _recorded(self, script: Script, product: str, direction: str, connection: Connection | None) -> Recording:
-        key = (script.path, Path(script.path).stat().st_mtime_ns, product, direction)
+    def forget(self) -> None:
+        """Empty this cache."""
+        self._found.clear()
+
+    def _recorded(
+        self, script: Script, changed: int, product: str, direction: str, connection: Connection | None
+    ) -> Recording:
+        key = (script.path, changed, product, direction)
         if key not in self._found:
             if product not in self._recorders:
                 self._recorders[product] = Recorder(product)
@@ -201,14 +208,6 @@ def _translated(raw: list[Operation], product: str) -> tuple[list[Operation], No
             replace(operation, op=each.op, statement=each.statement, requests=each.requests) for each in found
         ]
     return operations, None
-
-
-def recordings() -> Recordings:
-    """Return this command's cache of recordings, kept in ``flask.g``, so that each script is recorded only once."""
-    if "recordings" not in g:
-        g.recordings = Recordings()
-    found: Recordings = g.recordings
-    return found
 
 
 _created: WeakKeyDictionary[CreateTableOp, Table] = WeakKeyDictionary()

@@ -39,6 +39,7 @@ class Review:
         self.tables = tables
         self.recordings = recordings
         self.directions = BOTH if downgrades else ("upgrade",)
+        self._rules_by_class: dict[tuple[type, str], list[Rule]] = {}
 
     def recorded(self, script: Script, connection: Connection | None = None) -> Revision:
         """Return the script with its operations; its upgrade() may inspect the database behind ``connection``."""
@@ -96,11 +97,17 @@ class Review:
             fault = _fault("has an operation whose effect on the tables the review cannot work out", error)
             yield _finding("not-inspectable", fault, WARNS, context)
 
+    def _rules_for(self, kind: type, direction: str) -> list[Rule]:
+        if (kind, direction) not in self._rules_by_class:
+            self._rules_by_class[kind, direction] = [
+                rule for rule in self.rules if issubclass(kind, rule.classes) and direction in rule.directions
+            ]
+        return self._rules_by_class[kind, direction]
+
     def _judged(self, subject: Any, context: RuleContext) -> Iterator[Finding]:
-        table = context.tables.of(subject)
-        for rule in self.rules:
-            if not isinstance(subject, rule.classes) or context.direction not in rule.directions:
-                continue
+        rules = self._rules_for(type(subject), context.direction)
+        table = context.tables.of(subject) if rules else None
+        for rule in rules:
             if table is not None and not rule.new_tables and context.tables.is_new(*table):
                 continue
             for problem in _problems(rule, subject, context):
@@ -130,22 +137,22 @@ def _fault(what: str, error: Exception) -> Problem:
     )
 
 
-def review_revisions(
-    history: Iterable[Script], chosen: set[str], facts: Facts, recordings: Recordings
-) -> list[Finding]:
+def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts) -> list[Finding]:
     """Return the findings in the ``chosen`` revisions, without a database.
 
     ``history`` has all scripts in the order in which they run; those not chosen only update the known tables. Each
-    revision counts as a run of its own: most rules ignore only tables that the same run creates.
+    revision counts as a run of its own: most rules ignore only tables that the same run creates. No recording is kept:
+    thousands of them would cost Python's garbage collector more time than the review.
     """
     findings = []
-    review = Review(KnownSchema(facts), recordings)
+    review = Review(KnownSchema(facts), Recordings())
     for script in history:
         if script.revision not in chosen:
             review.pass_by(script)
         else:
             findings += review.of(script)
         review.tables.begin_run()
+        review.recordings.forget()
     return findings
 
 

@@ -262,7 +262,7 @@ def review(project: Project, in_app: None) -> Review:
         script = ScriptDirectory.from_config(migrate.get_config())
         project.write("migrations/versions/a1.py", script_of(code))
         history = list(script.walk_revisions())[::-1]
-        return review_revisions(history, {"a1"}, FACTS[product](), Recordings())
+        return review_revisions(history, {"a1"}, FACTS[product]())
 
     return run
 

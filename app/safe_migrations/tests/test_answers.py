@@ -8,7 +8,6 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from ..adapters.products import FACTS
-from ..review.recorder import Recordings
 from ..review.reviewer import review_revisions
 from .example.app.extensions import migrate
 from .support import AGREE, FIRST, Models, Project, found, on_sqlite, revision
@@ -67,7 +66,7 @@ def pairs(project: Project, in_app: None) -> Pairs:
         project.write(*revision("a1", FIRST, before))
         project.write(*revision("a2", "a1", up))
         history = list(ScriptDirectory.from_config(migrate.get_config()).walk_revisions())[::-1]
-        findings = found(review_revisions(history, {"a2"}, FACTS[product](), Recordings()), "possible-rename")
+        findings = found(review_revisions(history, {"a2"}, FACTS[product]()), "possible-rename")
         return [finding.message.partition(", which looks like")[0].partition(" drops ")[2] for finding in findings]
 
     return reported

@@ -19,7 +19,6 @@ from flask_migrate import downgrade, upgrade
 
 from ..adapters.products import FACTS
 from ..review.findings import Finding
-from ..review.recorder import Recordings
 from ..review.reviewer import review_revisions
 from ..review.rules import RULES
 from .example.app.extensions import db
@@ -72,11 +71,10 @@ BACKENDS = {backend: {"mysql", "mariadb"} if backend == "mysql" else {backend} f
 @pytest.fixture(scope="module")
 def review(in_any_app: None) -> Review:
     """Return a function that returns the findings in a case on a product, without a database."""
-    recordings = Recordings()
 
     def run(case: Script, product: str) -> list[Finding]:
         history = list(SCRIPTS.iterate_revisions(case.revision, "base"))[::-1]
-        return review_revisions(history, {case.revision}, FACTS[product](), recordings)
+        return review_revisions(history, {case.revision}, FACTS[product]())
 
     return run
 

@@ -1,5 +1,6 @@
 """What a review finds stops an upgrade, until it is acknowledged; and how it is shown."""
 
+import ast
 import json
 import re
 from unittest.mock import ANY
@@ -315,6 +316,15 @@ def test_array_of_a_type_of_its_own(review: Review, array: str) -> None:
     """An array of an enum is reviewed as a change of type like any other."""
     statement = f'ALTER TABLE "user" ALTER COLUMN email TYPE {array}'
     assert ["blocks"] == levels(review(f"op.execute({statement!r})", "postgresql"), "change-type")
+
+
+def test_parses_no_script(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that does not import the app, and whose downgrade() has operations, is not parsed: that takes long."""
+    script = "def upgrade():\n    op.create_table('t')\n\ndef downgrade():\n    op.drop_table('t')"
+    with monkeypatch.context() as patched:
+        patched.delattr(ast, "parse")
+        findings = review(script, "sqlite")
+    assert [] == findings
 
 
 @pytest.mark.parametrize("condition", ["is_offline_mode()", "get_context().dialect.name == 'mysql'"])

@@ -183,11 +183,11 @@ def test_rule(write: Callable[..., list[Script]], code: str, product: str) -> No
     """It finds its Bad without a database, with words and a way out, and not its Good, which nothing else blocks."""
     bad, good = pair(code, product)
     facts = FACTS[product]()
-    for finding in of_code(review_revisions(write(code, product, script_of(bad)), {"a1"}, facts, Recordings()), code):
+    for finding in of_code(review_revisions(write(code, product, script_of(bad)), {"a1"}, facts), code):
         assert finding.message.startswith("revision a1 ")
         assert finding.message.endswith(f" ({code}).")
         assert "\n    " in finding.instead
-    found = review_revisions(write(code, product, script_of(good)), {"a1"}, facts, Recordings())
+    found = review_revisions(write(code, product, script_of(good)), {"a1"}, facts)
     assert [] == [finding.words for finding in found if finding.code == code or finding.stops]
 
 
@@ -377,5 +377,5 @@ def test_imported_model(write: Callable[..., list[Script]]) -> None:
     """The lines to paste declare the table of the model that the script imports."""
     code, facts = "imports-app-models", FACTS["postgresql"]()
     scripts = write(code, facts.product, script_of(pair(code, facts.product)[0]))
-    (finding,) = of_code(review_revisions(scripts, {"a1"}, facts, Recordings()), code)
+    (finding,) = of_code(review_revisions(scripts, {"a1"}, facts), code)
     assert "\n    order = sa.table('order', sa.column('id'))" == finding.instead[finding.instead.index("\n") :]

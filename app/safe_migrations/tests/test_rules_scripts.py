@@ -6,7 +6,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from ..adapters.products import FACTS
-from ..review.recorder import Recordings
 from ..review.reviewer import review_revisions
 from .example.app.extensions import db, migrate
 from .support import (
@@ -251,7 +250,7 @@ def test_absent_downgrade(project: Project, review: Review) -> None:
     )
     script = ScriptDirectory.from_config(migrate.get_config()).get_revision("b1")
     assert script is not None
-    findings = review_revisions([script], {"b1"}, FACTS["sqlite"](), Recordings())
+    findings = review_revisions([script], {"b1"}, FACTS["sqlite"]())
     assert {"drop-table", "missing-downgrade"} == {finding.code for finding in findings}
 
 

@@ -167,8 +167,10 @@ def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem
 def imports_app_models(revision: Revision, _context: RuleContext) -> Iterator[Problem]:
     """Report imports from the app: when its models change later, the script may fail."""
     own = {"app", current_app.import_name.partition(".")[0]} if current_app else {"app"}
-    text = Path(revision.script.path).read_text(encoding="utf-8")
-    if not re.search(rf"^\s*(from|import)\b.*\b({'|'.join(own)})\b", text, re.MULTILINE):  # parsing takes longer
+    text = Path(revision.script.path).read_bytes()
+    if not re.search(
+        rf"^\s*(from|import)\b.*\b({'|'.join(own)})\b".encode(), text, re.MULTILINE
+    ):  # parsing takes longer
         return
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -215,6 +217,8 @@ def lacks_downgrade(revision: Revision) -> bool:
     """Return True if downgrade() is missing or empty, and upgrade() makes changes that it could revert."""
     commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
     if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.is_reversible for op in commands):
+        return False
+    if revision.downgrade:
         return False
     return not hasattr(revision.script.module, "downgrade") or has_empty_downgrade(Path(revision.script.path))
 
