@@ -364,7 +364,7 @@ class KnownSchema:
     def trial(self) -> Trial:
         """Return an in-memory SQLite copy of the schema, on which the operations so far have run."""
         if self._trial is None:
-            self._trial = Trial(self.parent.trial().connection if self.parent else self.connection)
+            self._trial = self.parent.trial().branch() if self.parent else Trial(self.connection)
         self._trial.follow(self.followed)
         return self._trial
 

@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.exc import InvalidRequestError
 
+from ..adapters.sqlite.dump import driver_connection
 from ..adapters.sqlite.rebuilds import ON_LOSS, schema_in_memory
 from ..database import named_by_convention, naming_convention
 from ..errors import UnsafeError
@@ -39,6 +40,12 @@ class Trial:
         self._op = Operations(self._context)
         self._followed = 0
         self._last: object = None
+
+    def branch(self) -> "Trial":
+        """Return a copy of this trial; operations that are run on the copy do not change this one."""
+        copied = Trial(None)
+        driver_connection(self.connection).backup(driver_connection(copied.connection))
+        return copied
 
     def follow(self, operations: Sequence[Operation]) -> None:
         """Run on the copy those ``operations`` that no earlier call has run.

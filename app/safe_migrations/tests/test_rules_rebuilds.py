@@ -252,6 +252,19 @@ def test_rebuild_after_the_column_is_dropped() -> None:
     assert "" == lost(tables, BIG)
 
 
+def test_branch() -> None:
+    """What a downgrade drops in its trial stays in that of the upgrades."""
+    tables = known()
+    create = "op.create_table('pet', sa.Column('age', sa.Integer()), sa.Column('name', sa.String(9, 'NOCASE')))"
+    for step in operations_of(create, "sqlite"):
+        tables.follow(step)
+    branch = tables.branch()
+    for step in operations_of("op.drop_table('pet')", "sqlite"):
+        branch.follow(step)
+    assert "" == lost(branch, BIG)
+    assert "would lose COLLATE" in lost(tables, BIG)
+
+
 @on_postgresql
 def test_another_database(database: str) -> None:
     """One that is asked for what a script deserves on SQLite has no such table: nothing is found, and it goes on."""
