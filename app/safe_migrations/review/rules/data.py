@@ -73,6 +73,8 @@ def rows_before_ddl(revision: Revision, context: RuleContext) -> Problem | None:
     Rows of a table and values of a column that the same revision creates are exempt: if the revision fails, the table
     or column is dropped.
     """
+    if not any(_table_of_rows(operation.op) for operation in getattr(revision, context.direction)):
+        return None
     tables = context.tables.branch()
     tables.begin_run()
     added: set[tuple[Name, str]] = set()

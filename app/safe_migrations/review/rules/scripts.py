@@ -218,9 +218,10 @@ def lacks_downgrade(revision: Revision) -> bool:
     commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
     if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.is_reversible for op in commands):
         return False
-    if revision.downgrade:
-        return False
-    return not hasattr(revision.script.module, "downgrade") or has_empty_downgrade(Path(revision.script.path))
+    if not hasattr(revision.script.module, "downgrade"):
+        return True
+    does_something = revision.downgrade or "downgrade" in revision.not_inspectable
+    return not does_something and has_empty_downgrade(Path(revision.script.path))
 
 
 @rule(WARNS, Assurances)

@@ -141,14 +141,16 @@ def small_key(revision: Revision, context: RuleContext) -> Problem | None:
     The 32-bit key of a new table is exempt: it is what `Mapped[int]` means, and few tables get 2,147,483,647 rows. A
     column that is added to an existing table as its key has to number rows of an unknown count.
     """
+    if not any(_may_have_keys(operation.op) for operation in revision.upgrade):
+        return None
     keys: list[tuple[Column[Any], Kind]] = []
     references: list[tuple[_Reference, _Reference]] = []
     lines: list[int] = []
     tables = context.tables.branch()
     for operation in revision.upgrade:
         op = operation.op
-        if isinstance(op, ops.CreateTableOp | ops.AddColumnOp | ops.CreateForeignKeyOp):
-            made = None if isinstance(op, ops.CreateForeignKeyOp) else as_table(op)
+        if _may_have_keys(op):
+            made = as_table(op) if isinstance(op, ops.CreateTableOp | ops.AddColumnOp) else None
             found = len(keys) + len(references)
             keys += _small_keys(op, made, tables)
             references += _of_other_types(op, made, tables)
@@ -160,6 +162,13 @@ def small_key(revision: Revision, context: RuleContext) -> Problem | None:
     problems += [_differing(references, context)] if references else []
     what, instead = zip(*problems, strict=True)
     return Problem("; it ".join(what), "\n".join(instead), line=lines[0])
+
+
+def _may_have_keys(op: ops.MigrateOperation) -> bool:
+    """Return True if the operation can create a primary key that auto-increments, or a foreign key."""
+    if isinstance(op, ops.AddColumnOp):
+        return op.column.primary_key or bool(op.column.foreign_keys)
+    return isinstance(op, ops.CreateTableOp | ops.CreateForeignKeyOp)
 
 
 def _small_keys(op: Any, made: Table | None, tables: KnownSchema) -> Iterator[tuple["Column[Any]", Kind]]:
