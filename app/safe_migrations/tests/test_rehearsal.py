@@ -103,7 +103,7 @@ FORGOTTEN = [
     execute("UPDATE loose SET b = 3 - b"),
 ]
 FORGOTTEN_ON = {
-    "sqlite": [],
+    "sqlite": [batch("toy", "alter_column('number', type_=sa.Text(collation='NOCASE'))")],
     "mysql": [execute("CREATE TRIGGER t BEFORE INSERT ON toy FOR EACH ROW SET NEW.note = 1")],
     "postgresql": [
         CAR[0],
@@ -120,6 +120,7 @@ LEFT = {
     "sqlite": {
         "CHECK (ID > 0) of toy is new",
         "column note of toy is 'VARCHAR(120)' instead of 'VARCHAR(80)'",
+        "column number of toy is 'TEXT COLLATE NOCASE' instead of 'INTEGER'",
         "constraint CK_TOY_CK of toy is new",
         "index ix of user is new",
         "table pet is new",

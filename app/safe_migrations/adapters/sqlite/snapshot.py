@@ -7,14 +7,13 @@ with PRAGMAs, and only the rest from the CREATE TABLE.
 import re
 import sqlite3
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from ..base import double_quoted, is_own_table
 from ..snapshot import Rows, Snapshot
 from .table_texts import TableText, normalized
 
 OF_TABLE = re.compile(r"\b(?:AUTOINCREMENT|ON CONFLICT \w+|(?:NOT )?DEFERRABLE(?: INITIALLY \w+)?)\b")
-OF_COLUMN = re.compile(r"\bCOLLATE \w+")
 # Kinds of columns (sqlite.org/pragma.html, table_xinfo).
 KINDS = {0: "", 1: "HIDDEN", 2: "GENERATED", 3: "GENERATED STORED"}
 
@@ -53,7 +52,9 @@ def _described(connection: sqlite3.Connection, table: str, sql: str) -> Iterator
     of_columns = {}
     for clause in (clause for clause in text.clauses if not clause.kind):
         expressions = [f"AS ({normalized(each)})" for each in clause.inside("AS")]
-        of_columns[clause.name] = [*OF_COLUMN.findall(clause.words.keywords), *expressions]
+        neighbours = pairwise(clause.words.words)
+        collations = [f"COLLATE {name.text.upper()}" for word, name in neighbours if word.keyword == "COLLATE"]
+        of_columns[clause.name] = [*collations, *expressions]
     columns = connection.execute(f"PRAGMA table_xinfo({double_quoted(table)})").fetchall()
     key = [column for column in columns if column[5]]
     for _, name, kind, not_null, default, place, hidden in columns:
