@@ -186,7 +186,7 @@ class KnownSchema:
     def __init__(self, facts: Facts, connection: Connection | None = None, reads_rows: bool = True) -> None:
         self.facts = facts
         self.connection = connection
-        self.reads_rows = reads_rows
+        self.reads_rows = reads_rows and connection is not None
         self.new: set[Name] = set()
         self.known: dict[Name, KnownTable] = {}
         self.touched: set[Name] = set()
@@ -284,6 +284,8 @@ class KnownSchema:
 
         Return None if finds() does, e.g. without a database.
         """
+        if not self.reads_rows:
+            return None
         return self.finds(select(1).select_from(table(name, schema=schema)).where(*conditions))
 
     def is_partitioned(self, name: str, schema: str | None = None) -> bool:

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from inspect import currentframe
 from pathlib import Path
-from traceback import extract_tb, walk_stack
+from traceback import extract_tb
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -141,7 +142,7 @@ class Recordings:
 
     def __init__(self) -> None:
         self._recorders: dict[str, Recorder] = {}
-        self._found: dict[tuple[str, int, str, str], Recording] = {}
+        self._found: dict[tuple[str, str, str], Recording] = {}
 
     def of(self, script: Script, product: str, *directions: str, connection: Connection | None = None) -> Revision:
         """Return the script with the operations of its functions on the database product, such as mysql.
@@ -149,11 +150,10 @@ class Recordings:
         The functions are those in ``directions``, "upgrade" or "downgrade"; if none is named, both. An upgrade() that
         is not in the cache yet may inspect the database behind ``connection`` before its first operation.
         """
-        changed = Path(script.path).stat().st_mtime_ns
         return Revision(
             script,
             {
-                direction: self._recorded(script, changed, product, direction, connection)
+                direction: self._recorded(script, product, direction, connection)
                 for direction in directions or ("upgrade", "downgrade")
             },
         )
@@ -162,10 +162,8 @@ class Recordings:
         """Empty this cache."""
         self._found.clear()
 
-    def _recorded(
-        self, script: Script, changed: int, product: str, direction: str, connection: Connection | None
-    ) -> Recording:
-        key = (script.path, changed, product, direction)
+    def _recorded(self, script: Script, product: str, direction: str, connection: Connection | None) -> Recording:
+        key = (script.path, product, direction)
         if key not in self._found:
             if product not in self._recorders:
                 self._recorders[product] = Recorder(product)
@@ -363,7 +361,10 @@ class Recorder:
         raise reason
 
     def _line(self) -> int:
-        return next((line for frame, line in walk_stack(None) if frame.f_code.co_filename == self._path), 1)
+        frame = currentframe()
+        while frame is not None and frame.f_code.co_filename != self._path:
+            frame = frame.f_back
+        return frame.f_lineno if frame is not None else 1
 
 
 def _reason(failure: BaseException) -> NotInspectable:
