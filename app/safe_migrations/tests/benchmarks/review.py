@@ -3,7 +3,8 @@
     python -m app.safe_migrations.tests.benchmarks.review [ROUNDS]
 
 Loading is what any command does with a history: read and run each script, and link them. The limit for the review is
-twice that.
+twice that. The last line is the upgrade of one revision on SQLite, with the review and without; there the limit is 0.1
+seconds.
 """
 
 import sys
@@ -17,12 +18,28 @@ from alembic.script import ScriptDirectory
 from ...adapters.products import FACTS
 from ...review.reviewer import review_revisions
 from ..example.app.extensions import migrate
-from ..support import copied, make_app
-from .upgrade import lengthen
+from ..support import FIRST, copied, make_app, revision
+from .upgrade import cost, lengthen
+
+
+def measure_upgrade(folder: Path, rounds: int) -> None:
+    """Print the processor seconds of an upgrade of one revision, with the review and without."""
+    project, url = copied(folder), f"sqlite:///{folder / 'one.db'}"
+    project.ok("upgrade", DATABASE_URL=url)
+    project.write(
+        *revision("r1", FIRST, "op.add_column('user', sa.Column('n', sa.Text()))", "op.drop_column('user', 'n')")
+    )
+    times: dict[str, list[float]] = {"enforce": [], "off": []}
+    for _ in range(rounds):
+        for review, found in times.items():
+            found.append(cost(project, url, "-x", f"review={review}")[1])
+            project.ok("downgrade", FIRST, DATABASE_URL=url)
+    reviewed, plain = map(median, times.values())
+    print(f"{'one revision':<12}{plain:>8.3f} s unreviewed{reviewed - plain:>8.3f} s more")
 
 
 def main() -> None:
-    """Measure each product."""
+    """Measure each product, and an upgrade of one revision."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory() as folder, make_app("sqlite://").app_context():
         project = copied(Path(folder))
@@ -39,6 +56,8 @@ def main() -> None:
                 reviewing.append(time.process_time() - loaded)
             ratio = median(reviewing) / median(loading)
             print(f"{product:<12}{median(loading):>8.3f} s to load{median(reviewing):>8.3f} s to review{ratio:>8.2f}")
+    with tempfile.TemporaryDirectory() as folder:
+        measure_upgrade(Path(folder), rounds)
 
 
 if __name__ == "__main__":

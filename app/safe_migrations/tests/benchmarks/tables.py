@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from ..support import SERVERS, Project, copied
-from .upgrade import Databases, compare
+from .upgrade import Databases, compare, run
 
 TABLES = (300, 600)
 MODEL = """
@@ -52,9 +52,9 @@ def measure_once(project: Project, url: str, count: int) -> tuple[float, float]:
     project.ok("upgrade", DATABASE_URL=url)
     before = set(project.scripts())
     start = processor_seconds()
-    project.ok("migrate", "-m", "Change tables", DATABASE_URL=url)
+    run(project, "migrate", "-m", "Change tables", DATABASE_URL=url)
     migrated = processor_seconds()
-    project.ok("upgrade", DATABASE_URL=url)
+    run(project, "upgrade", DATABASE_URL=url)
     upgraded = processor_seconds()
     for script in set(project.scripts()) - before:
         script.unlink()
