@@ -20,7 +20,7 @@ from sqlalchemy.sql.expression import False_, True_
 from sqlalchemy.sql.functions import now
 
 from ..adapters import ADAPTERS, OWN_TABLES, Adapter, adapter_of
-from ..database import naming_convention
+from ..database import naming_convention, tables_of_models
 
 log = logging.getLogger("alembic.autogenerate")
 
@@ -190,13 +190,8 @@ def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
     """
 
     @cache
-    def models() -> list[Table]:
-        metadata = context.get_context().opts["target_metadata"]
-        return [
-            table
-            for each in (metadata if isinstance(metadata, list | tuple) else [metadata])
-            for table in each.tables.values()
-        ]
+    def models() -> dict[tuple[str | None, str], Table]:
+        return tables_of_models(context.get_context())
 
     @cache
     def partitions() -> set[tuple[str | None, str]]:
@@ -204,7 +199,7 @@ def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
         if connection is None:
             return set()
         adapter: Adapter = adapter_of(connection.engine)
-        return adapter.partitions(connection) - {(table.schema, table.name) for table in models()}
+        return adapter.partitions(connection) - models().keys()
 
     @cache
     def left_index() -> re.Pattern[str] | None:
@@ -217,7 +212,7 @@ def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
 
     @cache
     def declared_indexes() -> set[str]:
-        return {str(index.name) for table in models() for index in table.indexes}
+        return {str(index.name) for table in models().values() for index in table.indexes}
 
     def include(name: str | None, kind: str, parents: dict[str, Any]) -> bool:
         left = left_index() if kind == "index" and name else None
