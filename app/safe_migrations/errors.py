@@ -72,9 +72,9 @@ def summary(error: BaseException) -> str:
     text = error.msg if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
     found = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, KeyError) and Path(frames[-1].filename).match("alembic/operations/batch.py"):
-        return f"the batch changes {error}, which the table does not have"
     if frames and (not text or isinstance(error, KeyError)):  # the text is empty or a bare name
+        if text and Path(frames[-1].filename).match("alembic/operations/batch.py"):
+            return f"the batch changes {error}, which the table does not have"
         return f"{found} in {frames[-1].name}(), at: {frames[-1].line}"
     return found
 
