@@ -57,7 +57,7 @@ def warn_of_losses(plan: Plan, database: Database) -> None:
         return
     for script in scripts:
         if lacks_downgrade(plan.recordings.of(script, database.facts.product, "upgrade")):
-            log.warning("downgrade() of %s does nothing; the changes of its upgrade() stay", script.revision)
+            log.warning("downgrade() of %s does nothing; the changes of its upgrade() remain", script.revision)
     tables = KnownSchema(database.facts, database.connection)
     operations = [each for revision in _recorded(plan, database.facts.product) for each in revision.downgrade]
     with database.adapter.hidden_rows_refused(database.connection):

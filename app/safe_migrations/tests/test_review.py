@@ -118,7 +118,7 @@ def test_downgrade_that_does_nothing(reviewed: Project) -> None:
     reviewed.write(*revision("a1", "r0", CREATE))
     assert "warns: missing-downgrade, line " in reviewed.db("status").stdout
     assert "(missing-downgrade)" in reviewed.ok("upgrade")
-    assert "downgrade() of a1 does nothing; the changes of its upgrade() stay\n" in reviewed.ok("downgrade")
+    assert "downgrade() of a1 does nothing; the changes of its upgrade() remain\n" in reviewed.ok("downgrade")
 
 
 def test_a_downgrade_counts_what_has_another_name_now(database: str, reviewed: Project) -> None:
