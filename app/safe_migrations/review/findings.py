@@ -12,7 +12,7 @@ from ..errors import counted
 
 PLACEHOLDER = "why it is safe"
 """The text that messages print in place of a reason, such as in ``assurance_line()``."""
-EXAMPLE = "rehearsed on a copy of production"
+EXAMPLE_REASON = "rehearsed on a copy of production"
 """A reason that is accepted."""
 PLACEHOLDERS = (PLACEHOLDER, "...")
 
@@ -74,7 +74,7 @@ class Assurances:
         reason = str(self.declared.get(code)).strip() if isinstance(self.declared, dict) else ""
         if reason not in PLACEHOLDERS:
             return ""
-        return f' In safety_assured, {placeholder_error(reason)}; write what makes it safe, such as "{EXAMPLE}".'
+        return f' In safety_assured, {placeholder_error(reason)}; write what makes it safe, such as "{EXAMPLE_REASON}".'
 
     @staticmethod
     def is_reason(reason: object) -> bool:

@@ -17,19 +17,19 @@ from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.orm import Session
 
 Errors = tuple[type[BaseException], ...]
-# The name of the frame in which an expression is evaluated.
 EXPRESSION = "<module>"
-# The variable for the connection of a session, while a statement is evaluated.
+"""The name of the frame in which an expression is evaluated."""
 CONNECTION = "connection of a session"
-# What a text can be compared with.
-TEXTS = (str, tuple, list, set)
-# The attributes of an operation that are names of one thing.
+"""The variable for the connection of a session, while a statement is evaluated; no variable of a script has spaces."""
+COMPARABLE = (str, tuple, list, set)
+"""The types of values with which a condition may compare a text."""
 NAMES = {"table_name", "column_name", "constraint_name", "index_name", "source_table", "referent_table"}
 NAMES |= {"new_table_name", "modify_name", "schema"}
+"""The attributes of an operation that are the name of one table, column, constraint, index or schema."""
 
 
 class UnknownName(str):
-    """The name of something that depends on what the script would have read: any one, or several in turn."""
+    """A name that depends on what the script would have read; it stands for any name, or for several in a loop."""
 
 
 class Unknown(str):
@@ -94,7 +94,7 @@ def call_rest(path: str, failure: BaseException, errors: Errors) -> None:
 
 
 class _Rests:
-    """The rests of the functions that failed; a function that calls itself is read once."""
+    """The unreached parts of the functions that failed; a function that calls itself is read once."""
 
     def __init__(self, path: str, errors: Errors) -> None:
         self.path = path
@@ -206,15 +206,15 @@ class _Rest:
             return isinstance(condition, ast.Name) and isinstance(self._value(condition), bool)
         with suppress(*self.rests.errors):
             others = map(self._value, condition.comparators)
-            return isinstance(self._value(condition.left), str) and all(isinstance(each, TEXTS) for each in others)
+            return isinstance(self._value(condition.left), str) and all(isinstance(each, COMPARABLE) for each in others)
         return False
 
     def _value(self, expression: ast.expr) -> Any:
         """Return the value of an expression; None if it depends on an unknown or changing variable."""
         changing = any(isinstance(node, ast.Name) and self.stored[node.id] > 1 for node in ast.walk(expression))
-        return None if changing or self._is_unknown(expression) else self._evaluated(expression)
+        return None if changing or self._depends_on_unknown(expression) else self._evaluated(expression)
 
-    def _is_unknown(self, expression: ast.expr) -> bool:
+    def _depends_on_unknown(self, expression: ast.expr) -> bool:
         names = (node.id for node in ast.walk(expression) if isinstance(node, ast.Name))
         return any(isinstance(self.names.get(name), Unknown) for name in names)
 
@@ -265,7 +265,7 @@ class _Rest:
         except self.rests.errors as error:
             self.rests.call(error.__traceback__, self.script_line or expression.lineno)
             return Unknown()
-        return Unknown() if isinstance(value, int) and self._is_unknown(expression) else value
+        return Unknown() if isinstance(value, int) and self._depends_on_unknown(expression) else value
 
     def _call_for_each(self, loop: ast.For) -> None:
         """Call the body for each item of a collection; once, with an unknown item, for anything else."""

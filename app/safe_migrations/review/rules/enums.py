@@ -13,6 +13,7 @@ from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import EXAMPLE, execute, literal
 
 LITERAL = r"'((?:[^']|'')*)'"
+"""A string in SQL; the group is what stands between the quotes."""
 
 
 @rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, on=POSTGRESQL)

@@ -10,7 +10,7 @@ from alembic.operations import ops
 from flask import current_app
 from sqlalchemy import Column, MetaData, Table
 
-from ..findings import EXAMPLE, Assurances, assurance_line
+from ..findings import EXAMPLE_REASON, Assurances, assurance_line
 from ..recorder import Revision, has_empty_downgrade, irreversible_reason
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
@@ -38,6 +38,7 @@ CONTAINERS = {"DROP DATABASE", "DROP SCHEMA", "DROP OWNED BY"}
 """The commands that drop objects without naming them."""
 
 TABLES = "SELECT table_schema, table_name FROM information_schema.tables ORDER BY 1, 2"
+"""The query that finds all tables; SQLite has none of CONTAINERS."""
 
 CHANGES_TABLE = (ops.AddColumnOp, ops.AlterColumnOp, ops.DropColumnOp, ops.AddConstraintOp, ops.CreateIndexOp)
 """Operations that fail without their table."""
@@ -117,12 +118,12 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Pr
     if op.words not in HEAVY or op.concurrently or (op.words == "LOCK TABLE" and LIGHT.search(op.text)):
         return None
     name = op.table_name or op.name or "the database"
-    instead = HEAVY.get(op.words) or f"{CONCURRENTLY}\n{autocommit(_concurrently(op, context))}"
+    instead = HEAVY.get(op.words) or f"{CONCURRENTLY}\n{autocommit(_with_concurrently(op, context))}"
     return Problem(f"executes {op.words} on {name}, which blocks other sessions until it is done", instead)
 
 
-def _concurrently(op: CommandOp, context: RuleContext) -> str:
-    """Return REINDEX or DETACH PARTITION with CONCURRENTLY."""
+def _with_concurrently(op: CommandOp, context: RuleContext) -> str:
+    """Return the SQL of the operation, REINDEX or DETACH PARTITION, with CONCURRENTLY."""
     text = context.operation.statement or op.text if context.operation else op.text
     if op.words == "REINDEX":
         return re.sub(r"(?i)(\b(TABLE|INDEX|SCHEMA|DATABASE|SYSTEM)\b)", r"\1 CONCURRENTLY", text, count=1)
@@ -168,9 +169,8 @@ def imports_app_models(revision: Revision, _context: RuleContext) -> Iterator[Pr
     """Report imports from the app: when its models change later, the script may fail."""
     own = {"app", current_app.import_name.partition(".")[0]} if current_app else {"app"}
     text = Path(revision.script.path).read_bytes()
-    if not re.search(
-        rf"^\s*(from|import)\b.*\b({'|'.join(own)})\b".encode(), text, re.MULTILINE
-    ):  # parsing takes longer
+    imports_own = rf"^\s*(from|import)\b.*\b({'|'.join(own)})\b".encode()
+    if not re.search(imports_own, text, re.MULTILINE):  # most scripts; parsing one takes longer than all other rules
         return
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -186,7 +186,7 @@ def imports_app_models(revision: Revision, _context: RuleContext) -> Iterator[Pr
 
 
 def _declared(module: str, names: list[str]) -> str:
-    """Return the lines that declare the tables of models which a script imports; an example, if it imports none."""
+    """Return the lines that declare the tables of the models ``names`` of a module; an example if there are none."""
     models = (getattr(sys.modules.get(module), name, None) for name in names)
     tables = [table for model in models if isinstance(table := getattr(model, "__table__", None), Table)]
     lines = []
@@ -244,5 +244,5 @@ def safety_assured(assurances: Assurances, _context: RuleContext) -> Iterator[Pr
             lacks = "with a placeholder instead of a reason" if assurances.note(code) else "without a reason"
             yield Problem(
                 f"lists {code} in safety_assured {lacks}, so no finding of this code is acknowledged",
-                f"write what makes it safe, for example:\n    {assurance_line(code, reason=EXAMPLE)}",
+                f"write what makes it safe, for example:\n    {assurance_line(code, reason=EXAMPLE_REASON)}",
             )

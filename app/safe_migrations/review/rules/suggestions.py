@@ -42,11 +42,12 @@ REHEARSE = (
 )
 """The advice for operations that always block."""
 EXAMPLE = "the value in this line is only an example"
+"""The words for a line with example_value()."""
 PART = re.compile(r'"((?:[^"]|"")+)"|([^\W\d]\w*)')
 """A part of a name in SQL, with quotes or without."""
 BINDS = r"(?<![:\w\\]):(?=\w)"
 """A colon that sqlalchemy.text(), and so op.execute(), takes for the beginning of a parameter."""
-EXAMPLES = {
+EXAMPLE_VALUES = {
     **dict.fromkeys(("integer", "decimal", "float", "boolean"), "0"),
     "date": "'2000-01-01'",
     **dict.fromkeys(("datetime", "timestamp"), "'2000-01-01 00:00:00'"),
@@ -164,7 +165,7 @@ def example_value(type_: TypeEngine[Any] | None, facts: Facts) -> str:
         return "''"
     if kind.in_order:
         return literal(kind.in_order[0])
-    return "false" if kind.family == "boolean" and facts.enums_are_types else EXAMPLES.get(kind.family, "''")
+    return "false" if kind.family == "boolean" and facts.enums_are_types else EXAMPLE_VALUES.get(kind.family, "''")
 
 
 def literal(value: str) -> str:
