@@ -25,12 +25,10 @@ UNIQUE = (ops.CreateUniqueConstraintOp, ops.CreatePrimaryKeyOp)
 @rule(BLOCKS, *UNIQUE, ops.CreateIndexOp)
 def add_unique(op: Any, context: RuleContext) -> Problem | None:
     """Report a new unique constraint, unique index or primary key, which fails if rows have duplicates."""
-    accepts_null = not isinstance(op, ops.CreatePrimaryKeyOp) and not op.kw.get(
-        f"{context.facts.dialect}_nulls_not_distinct"
-    )
     if isinstance(op, ops.CreateIndexOp) and not op.unique:
         return None
-    if accepts_null and _is_unfilled(op, op.columns, context):
+    accepts_nulls = not isinstance(op, ops.CreatePrimaryKeyOp) and not _rejects_equal_nulls(op, context)
+    if accepts_nulls and _is_unfilled(op, op.columns, context):
         return None
     columns = ", ".join(column_names(op.columns))
     kind = "unique index" if isinstance(op, ops.CreateIndexOp) else KINDS[op.constraint_type]
@@ -47,7 +45,7 @@ def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem
     if _is_not_valid(op, context) or _is_unfilled(op, op.local_cols, context):
         return None
     rows, query = f"of {op.source_table} refer to missing rows of {op.referent_table}", _orphans(op)
-    if any(_is_same(op, key) for key in _held(op, ForeignKey, context)) and not context.tables.finds(query):
+    if any(_is_same(op, key) for key in _dropped_here(op, ForeignKey, context)) and not context.tables.finds(query):
         return None
     return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", query, context)
 
@@ -76,15 +74,19 @@ def _is_unfilled(op: Any, columns: Iterable[Any], context: RuleContext) -> bool:
 def _was_unique(op: Any, context: RuleContext) -> bool:
     """Return True if the table has, or had before this revision, a key that already rejects the same duplicates."""
     known, columns = context.tables.table(*table_of(op)), set(column_names(op.columns))
-    others = [*(known.indexes[name] for name in known.unique), *_held(op, list, context), known.primary_key]
-    null = op.kw.get(f"{context.facts.dialect}_nulls_not_distinct")
-    return not null and any(other and columns.issuperset(other) for other in others)
+    others = [*(known.indexes[name] for name in known.unique), *_dropped_here(op, list, context), known.primary_key]
+    return not _rejects_equal_nulls(op, context) and any(other and columns.issuperset(other) for other in others)
 
 
-def _held(op: Any, kind: type, context: RuleContext) -> list[Any]:
-    """Return what the table of ``op`` has of KnownTable.dropped, of that kind, if this revision has dropped it.
+def _rejects_equal_nulls(op: Any, context: RuleContext) -> bool:
+    """Return True for NULLS NOT DISTINCT, with which two NULLs are duplicates."""
+    return bool(op.kw.get(f"{context.facts.dialect}_nulls_not_distinct"))
 
-    Return an empty list if the revision has also changed rows of the table, which may now violate it.
+
+def _dropped_here(op: Any, kind: type, context: RuleContext) -> list[Any]:
+    """Return the values of a kind in KnownTable.dropped that this revision has dropped from the operation's table.
+
+    Return an empty list if rows of the table have changed, which may now violate what was dropped.
     """
     table_name, schema = table_of(op)
     if context.tables.written & {(schema, table_name), None}:
