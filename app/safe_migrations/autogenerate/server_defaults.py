@@ -27,6 +27,7 @@ BOOLEANS = {
     **dict.fromkeys(("true", "t", "yes", "on"), Decimal(1)),
     **dict.fromkeys(("false", "f", "no", "off"), Decimal(0)),
 }
+"""The texts that PostgreSQL takes for a boolean (its manual, "Boolean Type"), but not each of their prefixes."""
 
 
 def differs(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[Any]") -> bool:
@@ -41,7 +42,7 @@ def differs(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[An
     if old is not None and new is not None:
         if None not in (old.persisted, new.persisted) and bool(old.persisted) != bool(new.persisted):
             return True
-        return _is_other(
+        return _certainly_differ(
             autogen, facts, wanted, _tree(str(old.sqltext), facts), _tree(as_sql(new.sqltext, facts), facts)
         )
     if old is not None or new is not None:
@@ -54,7 +55,7 @@ def differs(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[An
     before, after = _value(in_database, wanted, facts), _value(facts.default(default), wanted, facts)
     if after is None:
         return before is not None and bool(wanted.nullable)
-    return _is_other(autogen, facts, wanted, before, after)
+    return _certainly_differ(autogen, facts, wanted, before, after)
 
 
 def portable_default(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[Any]") -> FetchedValue | None:
@@ -83,7 +84,7 @@ def _python_type(column: "Column[Any]") -> type:
         return object
 
 
-def _is_other(autogen: AutogenContext, facts: Facts, wanted: "Column[Any]", before: Any, after: Any) -> bool:
+def _certainly_differ(autogen: AutogenContext, facts: Facts, wanted: "Column[Any]", before: Any, after: Any) -> bool:
     """Return True if ``before``, what the database has, is certainly not ``after``, what the model says.
 
     SQLAlchemy does not see some defaults of MariaDB (None), such as lcase('A'): then it does not see the stored one
@@ -133,16 +134,16 @@ def _value(sql: str, column: "Column[Any]", facts: Facts) -> Any:
     constant = tree.this if negative else tree
     if not isinstance(constant, exp.Literal | exp.Boolean):
         return tree
-    said = ("-" if negative else "") + str(constant.this)
+    written = ("-" if negative else "") + str(constant.this)
     python = _python_type(column)
     try:
-        if python is bool and said.lower() in BOOLEANS:
-            return BOOLEANS[said.lower()]
+        if python is bool and written.lower() in BOOLEANS:
+            return BOOLEANS[written.lower()]
         if python in (bool, int, float, Decimal):
-            return Decimal(said)
+            return Decimal(written)
     except InvalidOperation:
         pass
-    return exp.Literal.string(said)
+    return exp.Literal.string(written)
 
 
 def _tree(sql: str, facts: Facts) -> Any:
@@ -187,11 +188,12 @@ def alter_identities(upgrade: ops.UpgradeOps, context: MigrationContext) -> None
                 product = context.dialect.name
                 altered = PerDialect({product: sql(op, old, new)}, {product: sql(op, new, old)})
                 upgrade.ops.insert(upgrade.ops.index(changes) + 1, altered)
-                _leave_default(op, changes)
+                _leave_out_default(op, changes)
     remove_empty(upgrade)
 
 
-def _leave_default(op: ops.AlterColumnOp, changes: ops.ModifyTableOps) -> None:
+def _leave_out_default(op: ops.AlterColumnOp, changes: ops.ModifyTableOps) -> None:
+    """Take the change of the default out of ``op``; if ``op`` then changes nothing, take it out of ``changes``."""
     op.modify_server_default = False
     if not op.has_changes():
         changes.ops.remove(op)
@@ -215,7 +217,7 @@ def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table]) -
             drop = ops.DropColumnOp(table, name, schema=schema)
             lines = "\n".join(as_python(each, indent=0, batch=True) for each in (drop, add))
             messages.append((f"{table}.{name} is generated in another way than the model says.", lines))
-            _leave_default(op, changes)
+            _leave_out_default(op, changes)
     remove_empty(upgrade)
     for what, code in messages:
         fix = "write this by hand, in a revision of its own: drop the column, and add it and its indexes again:"
