@@ -6,7 +6,7 @@ from alembic import context
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from .autogenerate.directives import CHECKS
+from .autogenerate.directives import CHECK_PLUGIN
 from .console import only_warnings
 
 
@@ -25,9 +25,9 @@ def not_compared(migration_context: MigrationContext) -> list[str]:
     plugins = opts.get("autogenerate_plugins") or ()
     skipped = {
         "primary keys": True,
-        "CHECKs": CHECKS not in plugins,
-        "conditions of CHECKs": CHECKS in plugins,
-        "CHECKs without a name": CHECKS in plugins,
+        "CHECKs": CHECK_PLUGIN not in plugins,
+        "conditions of CHECKs": CHECK_PLUGIN in plugins,
+        "CHECKs without a name": CHECK_PLUGIN in plugins,
         "server defaults": not opts.get("compare_server_default"),
         "generated columns": not opts.get("compare_server_default"),
         "sequences": True,

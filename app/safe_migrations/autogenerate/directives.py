@@ -24,8 +24,11 @@ from ..database import naming_convention, tables_of_models
 
 log = logging.getLogger("alembic.autogenerate")
 
-CHECKS = "alembic.ext.checkconstraint_byname"
+CHECK_PLUGIN = "alembic.ext.checkconstraint_byname"
 """The name of Alembic's plugin that compares CHECKs by name."""
+
+PLUGINS = ("alembic.autogenerate.*", CHECK_PLUGIN)
+"""Alembic's plugins that compare the models with the database, unless the app names others."""
 
 
 def autogenerate_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def _compare_server_defaults(
     """Compare defaults and generated columns in place of Alembic, unless the app's compare_server_default does.
 
     Alembic compares texts, which differ where the database spells a default in its own way, and only warns of an
-    expression. It has no other comparison for Identity, which it may make only where the database has it.
+    expression. Leave an Identity to Alembic, but only where the database has it: elsewhere it is no difference.
     """
     option = autogen.opts.get("compare_server_default")
     is_generated = existing.computed is not None or wanted.computed is not None
@@ -156,10 +159,6 @@ def _register() -> str:
 
 PLUGIN = _register()
 """The name of this package's plugin, for Alembic's option ``autogenerate_plugins``."""
-
-
-PLUGINS = ("alembic.autogenerate.*", CHECKS)
-"""Alembic's plugins that compare the models with the database, unless the app names others."""
 
 
 def include_object(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
