@@ -132,7 +132,6 @@ class Adapter(ABC):
     """
 
     reruns = False
-
     """Whether DDL is rolled back with its transaction, so that a run can be retried after a lock time-out."""
 
     leaves_foreign_key_indexes = False
@@ -281,7 +280,7 @@ class Adapter(ABC):
     def columns_as_stored(self, connection: Connection, table: Table) -> list[Any]:
         """Return how an Inspector reports the columns of ``table``, a temporary one; an empty list if it is refused.
 
-        The table exists only meanwhile, in a savepoint of the transaction of ``connection``.
+        Create the table in a savepoint of the connection's transaction, and roll the savepoint back.
         """
         try:
             with connection.begin_nested() as savepoint:

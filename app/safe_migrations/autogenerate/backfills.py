@@ -153,10 +153,10 @@ def _stand_in(column: "Column[Any]") -> str | None:
 
 
 def _without_value(
-    upgrade: ops.UpgradeOps | ops.DowngradeOps,
+    container: ops.UpgradeOps | ops.DowngradeOps,
 ) -> Iterator[tuple[str, tuple[ops.ModifyTableOps, ops.AddColumnOp]]]:
     """Yield the name of each new NOT NULL column without a default, with its table's changes and its AddColumnOp."""
-    for changes in table_changes(upgrade):
+    for changes in table_changes(container):
         for op in changes.ops:
             if isinstance(op, ops.AddColumnOp):
                 column = op.column

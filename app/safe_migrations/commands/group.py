@@ -74,8 +74,11 @@ def add_commands(app: Flask) -> None:
     app.cli.add_command(own, app.extensions["migrate"].migrate.command)
 
 
-def _own(params: list[click.Parameter]) -> list[click.Parameter]:
-    """Return copies of Flask-Migrate's ``params``, which other apps of this process use too, with our help."""
+def _own_params(params: list[click.Parameter]) -> list[click.Parameter]:
+    """Return copies of Flask-Migrate's ``params`` with this package's template and help.
+
+    The originals stay as they are, for other apps of the same process.
+    """
     own = [copy(param) for param in params]
     for param in own:
         if param.name == "template":
@@ -86,7 +89,7 @@ def _own(params: list[click.Parameter]) -> list[click.Parameter]:
 
 
 def _with_revision_option(command: click.Command) -> MigrationCommand:
-    params = _own(command.params)
+    params = _own_params(command.params)
     if any(param.name == "revision" for param in params):
         params.append(
             click.Option(["--revision", "target"], metavar="REV", help="The revision, instead of the argument.")
@@ -137,7 +140,7 @@ def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
 
 group = MigrationGroup(
     stock.name,
-    params=_own(stock.params),
+    params=_own_params(stock.params),
     callback=stock.callback,
     help=stock.help,
     commands={name: _with_revision_option(command) for name, command in stock.commands.items()},

@@ -397,7 +397,7 @@ class _Context(MigrationContext):
 
     @contextmanager
     def in_environment(self) -> Iterator[None]:
-        """Let ``alembic.context`` offer this context in place of the running command's, or of none."""
+        """Let ``alembic.context`` return this context, in place of the running command's, or of none."""
         functions = {"get_context": lambda: self, "get_bind": lambda: self.bind, "is_offline_mode": lambda: False}
         before = {name: getattr(environment, name) for name in functions}
         vars(environment).update(functions)

@@ -48,6 +48,7 @@ BYTES = {"latin1": 1, "ascii": 1, "binary": 1, "utf8": 3, "utf8mb3": 3, "ucs2": 
 """The maximum number of bytes of a character, by character set. In all others it is four."""
 
 OTHER_COLLATIONS = {"latin1": "latin1_swedish_ci", "binary": "binary"}
+"""Those of latin1 and binary, which are the same on MySQL and MariaDB (SHOW CHARACTER SET)."""
 
 
 class MySQLFacts(Facts):

@@ -118,17 +118,17 @@ def _copy(
     ``database`` is one of the two connections. The copy waits for its lock as long as all tries of ``retry`` together,
     because sqlite3 itself would wait for ever.
     """
-    limit, told = retry.seconds * retry.tries, False
+    limit, reported = retry.seconds * retry.tries, False
     end = time.monotonic() + limit
 
     def progress(status: int, _remaining: int, _total: int) -> None:
-        nonlocal told
+        nonlocal reported
         if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return
         held = _path(database)
-        if not told:
+        if not reported:
             log.info("Another process has locked %s; waiting up to %s for it", held, counted(limit, "second"))
-            told = True
+            reported = True
         if time.monotonic() > end:
             raise MigrationError(
                 f"the database file {held} is locked by another process.",
