@@ -236,6 +236,12 @@ def default_later(op: ops.AddColumnOp, default: str, context: RuleContext) -> st
     )
 
 
+def column_of_new_type(op: ops.AlterColumnOp, context: RuleContext) -> str:
+    """Return the line that adds a column of the type that the operation gives to an existing one, as NAME_new."""
+    added = Column(f"{op.column_name}_new", op.modify_type or op.existing_type)
+    return context.python(ops.AddColumnOp(op.table_name, added, schema=op.schema))
+
+
 def _is_serial(op: ops.AddColumnOp) -> bool:
     return op.column.server_default is None and as_table(op).autoincrement_column is not None
 

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, Column, Computed, DefaultClause, Enum
 
 from ..recorder import as_table
 from ..sql.ops import CommandOp
-from .columns import default_later
+from .columns import column_of_new_type, default_later
 from .implied_ops import column_names, table_of
 from .registry import BLOCKS, MYSQL, WARNS, Problem, RuleContext, rule
 from .suggestions import execute, keeping
@@ -119,14 +119,9 @@ def _copied_for_change(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[
         was = f" from {context.facts.spelled(before)}" if before is not None else ""
         yield Problem(
             f"{what}{was} to {context.facts.spelled(after)}; {COPIES}",
-            f"{NEW_COLUMN}:\n{_new_column(op, context)}\nOr use gh-ost or pt-online-schema-change, which copy the"
-            " table without blocking writes.",
+            f"{NEW_COLUMN}:\n{column_of_new_type(op, context)}\nOr use gh-ost or pt-online-schema-change, which copy"
+            " the table without blocking writes.",
         )
-
-
-def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
-    added = Column(f"{op.column_name}_new", op.modify_type or op.existing_type)
-    return context.python(ops.AddColumnOp(op.table_name, added, schema=op.schema))
 
 
 def _copied_for_command(op: CommandOp, context: RuleContext) -> Iterator[Problem]:
@@ -176,7 +171,7 @@ def varchar_crosses_255_bytes(op: ops.AlterColumnOp, context: RuleContext) -> Pr
     return Problem(
         f"extends {op.table_name}.{op.column_name} from {old} to {new}, past 255 bytes; {COPIES}",
         f"{NEW_COLUMN} (a column created with more than 255 bytes can be extended without a copy):\n"
-        + _new_column(op, context),
+        + column_of_new_type(op, context),
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.types import TypeEngine
 from ...adapters.casts import Cast, Kind, exceeds_size, spelled
 from ..known_schema import KnownSchema
 from ..recorder import Revision, as_table
+from .columns import column_of_new_type
 from .implied_ops import constraints_of
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_sql, keeping, python_type, with_imports
@@ -115,12 +116,9 @@ def _correct_existing_type(op: ops.AlterColumnOp, old: Type, context: RuleContex
 
 
 def _new_column(op: ops.AlterColumnOp, context: RuleContext) -> str:
-    added: Column[Any] = Column(f"{op.column_name}_new", op.modify_type)
-    line = context.python(ops.AddColumnOp(op.table_name, added, schema=op.schema))
     return (
         "copy values that fit to a new column, switch the code to it, and drop the old one in a later release; in this"
-        " revision only add the new column:\n"
-        f"{line}"
+        f" revision only add the new column:\n{column_of_new_type(op, context)}"
     )
 
 
