@@ -12,7 +12,7 @@ from sqlalchemy.types import UserDefinedType
 MAY_DO_ANYTHING = {"DO", "BEGIN NOT ATOMIC", "CALL", "EXEC", "EXECUTE", "PREPARE", "LOAD", "SET PRAGMA", "COPY PROGRAM"}
 LOSES_DATA = {"DROP DATABASE", "DROP SCHEMA", "DROP MATERIALIZED VIEW", "DROP TABLESPACE", "DROP OWNED BY"}
 LOSES_DATA |= {"DISCARD TABLESPACE", "ALTER TYPE ... DROP ATTRIBUTE"}
-# Settings of SQLite that only matter for a transaction, or for none.
+# Settings of SQLite: in a transaction the first has no effect, and the second ends with it (sqlite.org/pragma.html).
 HARMLESS_PRAGMAS = {"foreign_keys", "defer_foreign_keys"}
 # Commands that no statement reverts.
 IRREVERSIBLE = {"ALTER TYPE ... ADD VALUE"}
@@ -22,7 +22,6 @@ KEEPS_DATA |= {"VALIDATE CONSTRAINT", "ADD UNIQUE USING INDEX", "ADD PRIMARY KEY
 KEEPS_DATA |= {"ALTER TYPE ... ADD VALUE", "RENAME INDEX", "RENAME CONSTRAINT"}
 # Commands that leave nothing for a downgrade to revert.
 KEEPS_SCHEMA = {"VALIDATE CONSTRAINT", "ANALYZE", "REFRESH MATERIALIZED VIEW", "SET"}
-IGNORE = re.IGNORECASE | re.DOTALL
 # Words of a statement that changes the schema or existing rows.
 DESTRUCTIVE = re.compile(r"(?<!\bON )\b(ALTER|DROP|RENAME|TRUNCATE|UPDATE|DELETE|MERGE|REPLACE)\s", re.IGNORECASE)
 
@@ -91,8 +90,8 @@ class CommandOp(MigrateOperation):
 
     @property
     def may_read_only(self) -> bool:
-        """Return True for a SELECT that has no word for a change, even if it could not be parsed."""
-        return re.match(r"\s*SELECT\b(?!.*\bINTO\b)", self.text, IGNORE) is not None and not self.may_destroy
+        """Return True for a SELECT that names no command that changes rows or the schema, even if it was not parsed."""
+        return re.match(r"(?is)\s*SELECT\b(?!.*\bINTO\b)", self.text) is not None and not self.may_destroy
 
     @property
     def may_destroy(self) -> bool:
