@@ -216,11 +216,11 @@ def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table]) -
             add = ops.AddColumnOp(table, copy_column(column), schema=schema)
             drop = ops.DropColumnOp(table, name, schema=schema)
             lines = "\n".join(as_python(each, indent=0, batch=True) for each in (drop, add))
-            messages.append((f"{table}.{name} is generated in another way than the model says.", lines))
+            messages.append((f"{table}.{name} is generated differently in the database than in the model.", lines))
             _leave_out_default(op, changes)
     remove_empty(upgrade)
     for what, code in messages:
-        fix = "write this by hand, in a revision of its own: drop the column, and add it and its indexes again:"
+        fix = "write this by hand, in a separate revision: drop the column, and add it and its indexes again:"
         if upgrade.is_empty():
             raise MigrationError(what, fix, *code.splitlines())
-        log.warning("%s Not written into the script: %s\n%s", what, fix, code)
+        log.warning("%s The script does not change it; %s\n%s", what, fix, code)
