@@ -36,6 +36,7 @@ class Review:
 
     def __init__(self, tables: KnownSchema, recordings: Recordings, downgrades: bool = True) -> None:
         self.rules = [rule for rule in RULES.values() if rule.applies(tables.facts)]
+        self.codes = {rule.code for rule in RULES.values()}
         self.tables = tables
         self.recordings = recordings
         self.directions = BOTH if downgrades else ("upgrade",)
@@ -52,7 +53,7 @@ class Review:
         """
         revision = self.recorded(script)
         found = list(self._found(revision))
-        assurances = Assurances(getattr(script.module, "safety_assured", {}), {rule.code for rule in RULES.values()})
+        assurances = Assurances(getattr(script.module, "safety_assured", {}), self.codes)
         found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
         return [
             replace(

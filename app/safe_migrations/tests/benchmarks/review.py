@@ -7,6 +7,7 @@ twice that. The last line is the upgrade of one revision on SQLite, with the rev
 seconds.
 """
 
+import gc
 import sys
 import tempfile
 import time
@@ -48,6 +49,7 @@ def main() -> None:
         for product, facts in FACTS.items():
             loading, reviewing = [], []
             for _ in range(rounds):
+                gc.collect()  # what the last round left
                 start = time.process_time()
                 history = list(ScriptDirectory.from_config(config).walk_revisions())[::-1]
                 loaded = time.process_time()
