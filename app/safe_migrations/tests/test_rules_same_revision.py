@@ -1,6 +1,7 @@
 """What else a revision does counts: values of new columns, constraints and tables that come back, values of enums."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,14 @@ OWNER = "op.add_column('user', sa.Column('owner_id', sa.Integer(){}))\n"
 KEY = "op.create_foreign_key('fk', 'user', 'user', ['owner_id'], ['id'])\n"
 UNIQUE = "op.create_unique_constraint('uq', 'user', ['owner_id'])\n"
 FILL = "op.execute('UPDATE \"user\" SET owner_id = 1 WHERE id > 0')\n"
+
+
+def reviewed(project: Project, chosen: str) -> list[dict[str, Any]]:
+    """Return the findings in the revisions ``chosen``, on PostgreSQL."""
+    found: list[dict[str, Any]] = json.loads(
+        project.db("review", chosen, "--target", "postgresql", "--format", "json").stdout
+    )
+    return found
 
 
 @pytest.mark.parametrize(("add", "code"), [(KEY, "add-foreign-key"), (UNIQUE, "add-unique")])
@@ -34,13 +43,13 @@ def test_column_of_an_earlier_revision(project: Project, chosen: str, expected: 
     """A column is still NULL if an earlier reviewed revision adds it; running code may fill that of an older one."""
     project.write(*revision("b1", FIRST, OWNER.format("")))
     project.write(*revision("c1", "b1", UNIQUE))
-    said = json.loads(project.db("review", chosen, "--target", "postgresql", "--format", "json").stdout)
+    said = reviewed(project, chosen)
     assert expected == [each["code"] for each in said if each["code"] == "add-unique"]
 
 
 @pytest.mark.parametrize("more", [", postgresql_nulls_not_distinct=True", ""], ids=["nulls not distinct", "primary"])
 def test_null_is_no_exception(review: Review, more: str) -> None:
-    """A primary key, or a unique constraint that takes NULLs for equal, fails on a new column."""
+    """A primary key, or a unique constraint with NULLS NOT DISTINCT, is reported on a new column that is NULL."""
     add = UNIQUE[:-2] + more + ")" if more else "op.create_primary_key('pk', 'user', ['owner_id'])"
     assert found(review(OWNER.format("") + add, "postgresql"), "add-unique")
 
@@ -95,7 +104,7 @@ def test_foreign_key_comes_back(project: Project, column: str, expected: list[st
     project.write(*revision("a1", FIRST, f"op.create_table('pet', {columns})\n{key.format('old', 'owner_id')}"))
     drop = "op.drop_constraint('old', 'pet', type_='foreignkey')\n"
     project.write(*revision("b1", "a1", drop + key.format("new", column), "raise NotImplementedError"))
-    said = json.loads(project.db("review", "b1", "--target", "postgresql", "--format", "json").stdout)
+    said = reviewed(project, "b1")
     assert expected == [each["code"] for each in said if each["code"] == "drop-constraint"]
     assert bool(expected) == ("add-foreign-key" in [each["code"] for each in said])
 
@@ -108,12 +117,12 @@ def test_foreign_key_of_a_dropped_column(project: Project, column: str, expected
     project.write(*revision("a1", FIRST, f"op.create_table('pet', {columns})\n{key}"))
     drop = f"op.drop_constraint('fk', 'pet', type_='foreignkey')\nop.drop_column('pet', {column!r})"
     project.write(*revision("b1", "a1", drop, "raise NotImplementedError"))
-    said = json.loads(project.db("review", "b1", "--target", "postgresql", "--format", "json").stdout)
+    said = reviewed(project, "b1")
     assert expected == [each["code"] for each in said if each["code"] == "drop-constraint"]
 
 
 NAMES = "id, username, email"
-DROP, RENAME = "op.drop_table({!r})\n", "op.rename_table({!r}, {!r})\n"
+DROP_TABLE, RENAME_TABLE = "op.drop_table({!r})\n", "op.rename_table({!r}, {!r})\n"
 
 
 def created(table: str, columns: str = NAMES, size: int = 120) -> str:
@@ -125,25 +134,31 @@ def created(table: str, columns: str = NAMES, size: int = 120) -> str:
 def by_new_name(columns: str = NAMES, size: int = 120) -> str:
     """Return the first lines of a rebuild of user, which fill a new table under another name."""
     copy = f"op.execute('INSERT INTO tmp ({columns}) SELECT {columns} FROM \"user\"')\n"
-    return created("tmp", columns, size) + copy + DROP.format("user")
+    return created("tmp", columns, size) + copy + DROP_TABLE.format("user")
 
 
-BACK = RENAME.format("tmp", "user")
+BACK = RENAME_TABLE.format("tmp", "user")
 NEW_FIRST = by_new_name() + BACK
-OLD_FIRST = RENAME.format("user", "old") + created("user") + "op.execute('INSERT INTO \"user\" SELECT * FROM old')\n"
+OLD_FIRST = (
+    RENAME_TABLE.format("user", "old") + created("user") + "op.execute('INSERT INTO \"user\" SELECT * FROM old')\n"
+)
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         (NEW_FIRST, {"sqlite": [], "postgresql": ["drop-table warns"], "mysql": ["drop-table warns"]}),
-        (OLD_FIRST + DROP.format("old"), {"sqlite": [], "postgresql": [], "mysql": ["rename-table warns"]}),
+        (OLD_FIRST + DROP_TABLE.format("old"), {"sqlite": [], "postgresql": [], "mysql": ["rename-table warns"]}),
         (
-            RENAME.format("user", "old") + by_new_name().replace("'user'", "'old'").replace('"user"', "old") + BACK,
+            RENAME_TABLE.format("user", "old")
+            + by_new_name().replace("'user'", "'old'").replace('"user"', "old")
+            + BACK,
             {"sqlite": [], "postgresql": []},
         ),
         (
-            by_new_name().replace("drop_table('user')", "rename_table('user', 'old')") + BACK + DROP.format("old"),
+            by_new_name().replace("drop_table('user')", "rename_table('user', 'old')")
+            + BACK
+            + DROP_TABLE.format("old"),
             {"sqlite": [], "postgresql": ["rename-table warns"], "mysql": ["rename-table warns"]},
         ),
         (
@@ -171,7 +186,7 @@ OLD_FIRST = RENAME.format("user", "old") + created("user") + "op.execute('INSERT
             {"postgresql": ["drop-table blocks"]},
         ),
         (
-            created("tmp") + DROP.format("user") + BACK,
+            created("tmp") + DROP_TABLE.format("user") + BACK,
             {"sqlite": ["possible-rename blocks", "drop-table blocks"]},
         ),
         (NEW_FIRST + "op.execute('DELETE FROM \"user\"')", {"sqlite": ["drop-table blocks"]}),
@@ -237,7 +252,7 @@ def test_values_that_were_unique(
     """No rows share a value that another unique key rejects, or rejected until the same revision dropped it."""
     project.write(*revision("b1", FIRST, KEYS))
     project.write(*revision("c1", "b1", body))
-    said = json.loads(project.db("review", "c1", "--target", "postgresql", "--format", "json").stdout)
+    said = reviewed(project, "c1")
     levels = [[each["level"] for each in said if each["code"] == code] for code in ("add-unique", "drop-constraint")]
     assert [add_unique, drop_constraint] == levels
 
@@ -281,7 +296,7 @@ def test_backfill_of_several_columns(review: Review, where: str, expected: list[
 
 
 def test_left_over_table(review: Review) -> None:
-    """A table that a failed batch left behind has no rows that anybody misses."""
+    """A drop of the table that a failed batch left behind is not reported."""
     assert [] == levels(review("op.execute('DROP TABLE IF EXISTS _alembic_tmp_user')", "sqlite"), "drop-table")
 
 
