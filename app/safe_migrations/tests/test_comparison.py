@@ -120,15 +120,20 @@ def kinds(models: Models, convention: bool) -> str:
     return found
 
 
+def up_down_up(project: Models, **environ: str) -> None:
+    """Upgrade to head, downgrade to base, and upgrade again."""
+    for args in (("upgrade",), ("downgrade", "base"), ("upgrade",)):
+        project.ok(*args, **environ)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("created", ["by migrate", "by create_all"])
 def test_no_noise(empty: Models, created: str) -> None:
-    """`check`, `migrate` and `status` find no difference in what the models themselves made, be it upgraded twice."""
+    """`check`, `migrate` and `status` find no difference in what the models created, after a second upgrade too."""
     empty.models(kinds(empty, created == "by migrate"))
     if created == "by migrate":
         empty.ok("migrate", "-m", "Begin")
-        for args in (("upgrade",), ("downgrade", "base"), ("upgrade",)):
-            empty.ok(*args)
+        up_down_up(empty)
         assert "agree with the database" in empty.ok("status")
     else:
         create = "from wsgi import app, db\nwith app.app_context():\n    db.create_all()\n"
@@ -136,7 +141,7 @@ def test_no_noise(empty: Models, created: str) -> None:
         assert 0 == empty.run("create").returncode
     assert AGREE in empty.ok("check")
     assert "" == empty.migrate()
-    if (created, empty.engine.dialect.name) == ("by migrate", "postgresql"):  # where the server can no more be asked
+    if (created, empty.engine.dialect.name) == ("by migrate", "postgresql"):  # where no temporary table can be created
         empty.execute(f"ALTER DATABASE {empty.engine.url.database} SET default_transaction_read_only = on")
         assert AGREE in empty.ok("check")
 
@@ -169,8 +174,7 @@ def test_checks_by_name(empty: Models, tmp_path: Path, targets: str) -> None:
     assert ("VALIDATE CONSTRAINT ck_cup_great" in script) == ("postgresql" in (targets, empty.engine.dialect.name))
     empty.there_and_back()
     assert [] == empty.blocking("--all")
-    for args in (("upgrade",), ("downgrade", "base"), ("upgrade",)):
-        empty.ok(*args, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
+    up_down_up(empty, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(DBAPIError):
         empty.execute("INSERT INTO cup (id, size) VALUES (2, 7)")
 
@@ -202,8 +206,7 @@ def test_server_defaults(empty: Models, tmp_path: Path, targets: str) -> None:
     empty.migrate()
     assert [] == empty.blocking()
     empty.there_and_back()
-    for args in (("upgrade",), ("downgrade", "base"), ("upgrade",)):
-        empty.ok(*args, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
+    up_down_up(empty, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
 
 
 @on_postgresql
@@ -223,7 +226,7 @@ GENERATED = '    total: Mapped[int | None] = mapped_column(sa.Computed("a * {}",
 
 @pytest.mark.filterwarnings("error")
 def test_generated_columns(empty: Models) -> None:
-    """Another expression is a difference that no script makes; `migrate` says how to."""
+    """Another expression of a generated column is a difference; no script changes it, and `migrate` says how to."""
     box = BOX.format(*BEFORE)
     empty.become(box + GENERATED.format(2))
     for changed in (box + GENERATED.format(3), box + "    total: Mapped[int | None]\n"):
