@@ -159,8 +159,8 @@ def mysql_user(url: URL, *grants: str) -> Iterator[URL]:
         run_on_server(url, f"DROP USER {account}")
 
 
-# All tables of a database, on PostgreSQL.
-OWN_TABLES = """
+# Makes a user the owner of all tables, on PostgreSQL.
+TAKE_TABLES = """
 DO $$ DECLARE t regclass; BEGIN
   FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
   LOOP EXECUTE format('ALTER TABLE %s OWNER TO {}', t); END LOOP;
@@ -179,7 +179,7 @@ def limited_user(url: URL, attributes: str = "") -> Iterator[URL]:
         return
     name = f"u{uuid4().hex[:12]}"
     role = f"CREATE ROLE {name} LOGIN PASSWORD 'secret' {attributes}"
-    run_on_server(url, role, f"ALTER DATABASE {url.database} OWNER TO {name}", OWN_TABLES.format(name))
+    run_on_server(url, role, f"ALTER DATABASE {url.database} OWNER TO {name}", TAKE_TABLES.format(name))
     try:
         yield url.set(username=name, password="secret")
     finally:

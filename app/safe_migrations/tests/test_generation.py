@@ -140,7 +140,7 @@ def test_downgrade_of_dropped_columns(pets: Models) -> None:
     ["sa.Enum('r', 's', name='nicks')", "sa.Enum('r', 's', 't', name='other_nicks')", "String(50)"],
 )
 def test_types_between_which_postgresql_does_not_cast(pets: Models, change: str) -> None:
-    """A text that becomes an enum, or an enum another, is converted in both directions, and so is the default."""
+    """A text that becomes an enum, or an enum another enum, is converted in both directions with its default."""
     before = "String(40)" if change.endswith("'nicks')") else "sa.Enum('r', 's', name='nicks')"
     nick = PETS.replace(", index=True)\n    age", ", server_default='r')\n    age")
     pets.become(USERS, nick.replace("String(40)", before))
@@ -175,7 +175,7 @@ def test_tables_dropped_in_order(pets: Models) -> None:
 
 @on_postgresql
 def test_one_table_per_revision(pets: Models) -> None:
-    """Each revision alters one existing table, so that PostgreSQL locks no other one meanwhile, and `review` agrees."""
+    """Each revision alters one existing table, so that PostgreSQL locks no two at once, and `review` agrees."""
     column = "    seen: Mapped[int] = mapped_column(server_default='0')\n"
     pets.models(USERS + column, PETS.replace("\n\n\nclass Toy", f"\n{column}\n\nclass Gadget") + column)
     pets.migrate("rename=toy:gadget")

@@ -73,8 +73,8 @@ def test_two_at_once_on_stock(project: Project) -> None:
 
 
 def test_waiting_for_the_owner(project: Project) -> None:
-    """Who waits says for whom; who waits too long says so and ends, and the holder goes on. `kill -9` of the holder
-    frees the lock.
+    """A command that waits names the holder of the lock; one that waits too long ends with an error, and the holder
+    goes on. `kill -9` of the holder frees the lock.
     """
     with holding_lock(project) as holder:
         said = project.fails("-x", "lock_wait=1.2", "upgrade")

@@ -36,6 +36,6 @@ def test_locks(project: Project, database: str, online: str, level: str) -> None
 
 
 def test_data_loss_still_blocks(project: Project) -> None:
-    """What loses data blocks with it too."""
+    """MIGRATION_ONLINE=off does not relax rules about lost data."""
     project.write(*revision("a1", FIRST, "op.drop_column('user', 'email')"))
     project.fails("review", "--target", "postgresql", "a1", MIGRATION_ONLINE="off")

@@ -62,14 +62,14 @@ def test_inspecting(reviewed: Project) -> None:
 
 
 def test_acknowledged(reviewed: Project) -> None:
-    """With a reason it runs."""
+    """A revision whose finding is acknowledged with a reason runs."""
     reviewed.write(*revision("a1", "r0", DROP, more='safety_assured = {"drop-column": "nobody reads it"}'))
     assert "The database is at a1" in reviewed.ok("upgrade")
 
 
 @pytest.mark.parametrize("reason", ["''", "' '", "None"])
 def test_no_reason(reviewed: Project, reason: str) -> None:
-    """Without one it does not count, and the message says so."""
+    """An acknowledgement without a reason does not count, and the message says so."""
     reviewed.write(*revision("a1", "r0", DROP, more=f'safety_assured = {{"drop-column": {reason}}}'))
     assert "lists drop-column in safety_assured without a reason" in reviewed.fails("upgrade")
 
@@ -83,7 +83,7 @@ def test_warn_and_off(reviewed: Project) -> None:
 
 
 def test_wrong_mode(reviewed: Project) -> None:
-    """Another word is an error."""
+    """MIGRATION_REVIEW with any other value is an error, for a downgrade too."""
     assert "MIGRATION_REVIEW (or -x review=...) is 'no'" in reviewed.fails("downgrade", MIGRATION_REVIEW="no")
 
 
@@ -199,7 +199,7 @@ def test_which_revisions(reviewed: Project) -> None:
 
 
 def test_status(reviewed: Project) -> None:
-    """Each pending step, and what was found in it."""
+    """The status shows the findings below each pending step."""
     reviewed.write(*revision("a1", "r0", DROP, "raise NotImplementedError"))
     told = [line.split(maxsplit=1) for line in reviewed.db("status").stdout.splitlines()]
     assert ["blocks:", "drop-column, line 10"] == told[told.index(["pending", "a1, "]) + 1]
@@ -329,13 +329,13 @@ def test_parses_no_script(review: Review, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("condition", ["is_offline_mode()", "get_context().dialect.name == 'mysql'"])
 def test_alembic_context(review: Review, condition: str) -> None:
-    """A script may use alembic.context, which belongs to env.py: it gets the stand-ins that op offers."""
+    """A script that uses alembic.context gets the same stand-ins as from op."""
     script = f"from alembic import context\nif not context.{condition}:\n    op.drop_table('user')"
     assert ["drop-table"] == [finding.code for finding in review(script, "sqlite")]
 
 
 def test_alembic_context_of_an_upgrade(at_first: None, project: Project) -> None:
-    """During an upgrade, too: what a script does through alembic.context is recorded, not executed, by the review."""
+    """The review of an upgrade records what a script does through alembic.context, and does not execute it."""
     body = "from alembic import context\ncontext.get_bind().execute(sa.text('DELETE FROM user'))\n1 / 0"
     project.write(*revision("a1", FIRST, body))
     project.environ["MIGRATION_REVIEW"] = "enforce"

@@ -146,7 +146,7 @@ def test_nothing_about_generated_steps(database: str, reviewed: Project) -> None
 
 
 def test_nothing_about_a_filled_column(database: str, reviewed: Project) -> None:
-    """Nor do they of a column that becomes NOT NULL after a revision that `migrate` wrote has filled it."""
+    """Neither `migrate` nor `upgrade` warns of NOT NULL for a column that a revision by `migrate` has filled."""
     reviewed.environ["MIGRATION_TARGETS"] = "sqlite,mysql,mariadb,postgresql"
     nick = "    nick: Mapped[str | None] = mapped_column(String(20))\n"
     models(reviewed, nick)
@@ -198,7 +198,7 @@ def test_accepted_history(database: str, reviewed: Project) -> None:
 
 
 def test_accepted_branches(reviewed: Project) -> None:
-    """Of a history with several heads, several are accepted."""
+    """In a history with several heads, several revisions are accepted."""
     reviewed.write(*revision("a1", "r0", DROP, NO_WAY_BACK))
     reviewed.write(*revision("b1", "r0", RENAME, NO_WAY_BACK))
     reviewed.ok("review", "--accept", "a1")

@@ -94,7 +94,7 @@ ALWAYS_STOPS = {
 
 
 class Odd(ast.NodeTransformer):
-    """Puts the odd names into the code of a script: alone, in SQL with quotes, and as columns of a table."""
+    """A transformer that puts the odd names into a script: alone, in SQL with quotes, and as columns of a table."""
 
     def __init__(self, facts: Facts) -> None:
         self.quote = facts.sql_dialect.identifier_preparer.quote_identifier
@@ -123,7 +123,7 @@ class Odd(ast.NodeTransformer):
 
 
 def odd(code: str, product: str) -> str:
-    """Return lines of a script with odd names."""
+    """Return ``code``, lines of a script, with odd names."""
     return ast.unparse(ast.fix_missing_locations(Odd(FACTS[product]()).visit(ast.parse(code))))
 
 
@@ -163,7 +163,7 @@ def write(project: Project, in_any_app: None) -> Callable[..., list[Script]]:
 
 @pytest.fixture(autouse=True)
 def models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a script import a model of the table with the odd name."""
+    """Let scripts import app.models with a model User, whose table has the odd name."""
     base = type("Base", (DeclarativeBase,), {})
     columns = {"id": mapped_column(sa.Integer, primary_key=True)}
     monkeypatch.setitem(

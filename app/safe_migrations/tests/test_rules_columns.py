@@ -22,7 +22,7 @@ not_on_mysql = pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indi
     ],
 )
 def test_no_rename(review: Review, up: str) -> None:
-    """The same name again is none, and what the same run makes, nobody uses."""
+    """The same name is not a rename, and no running code uses a table that the same run creates."""
     findings = review(up, "postgresql")
     assert [] == found(findings, "rename-column") + found(findings, "rename-table")
 
@@ -53,7 +53,7 @@ def test_no_rename(review: Review, up: str) -> None:
     ],
 )
 def test_possible_rename(review: Review, up: str, line: str) -> None:
-    """Of columns with types of one kind, in either order; of tables with most columns in common."""
+    """A drop and an add may be a rename: of columns of one kind of type, of tables with most columns in common."""
     (finding,) = found(review(up, "postgresql"), "possible-rename")
     assert f"if it is a rename, replace the drop and the add with:\n{line}" == finding.instead
     assert ("blocks", up.splitlines().index(next(each for each in up.splitlines() if "drop_" in each)) + 8) == (

@@ -239,7 +239,7 @@ def constraints(connection: Connection) -> list[Any]:
 
 @on_postgresql
 def test_exclude_constraint(review_on: ReviewOn, operating: Operating) -> None:
-    """It cannot be added NOT VALID."""
+    """An EXCLUDE constraint is reported; PostgreSQL cannot add one as NOT VALID."""
     connection, op = operating
     script = "op.create_exclude_constraint('ex', 'user', (sa.column('email'), '='), using='btree')"
     (finding,) = review_on(script)
@@ -277,7 +277,7 @@ def test_foreign_key_copies(review_on: ReviewOn, operating: Operating) -> None:
 
 @on_mysql
 def test_foreign_key_of_new_column(review_on: ReviewOn) -> None:
-    """One that comes with a column counts."""
+    """A foreign key in the definition of a new column is reported."""
     script = "op.add_column('user', sa.Column('boss', sa.Integer(), sa.ForeignKey('user.id')))"
     assert ["warns"] == levels(review_on(script), "add-foreign-key-blocks")
 

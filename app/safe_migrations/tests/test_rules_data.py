@@ -86,7 +86,7 @@ def test_backfill(review: Review, up: str, postgresql: int, mysql: int) -> None:
 
 
 def test_backfill_in_a_downgrade(review: Review) -> None:
-    """In a downgrade rows are committed in the same way."""
+    """A downgrade that changes rows before a DDL statement is reported on MySQL, where that commits them."""
     down = "def upgrade():\n    pass\n\n\ndef downgrade():\n    op.execute('DELETE FROM pet WHERE id = 1')\n"
     for product, expected in (("mysql", ["blocks"]), ("postgresql", [])):
         assert expected == levels(review(down + "    op.drop_column('pet', 'a')", product), "backfill-with-ddl")

@@ -51,7 +51,7 @@ def test_create_index_line(review: Review, made: str, pasted: str) -> None:
 
 
 def test_new_tables(review: Review) -> None:
-    """An index of a table that the same revision makes blocks nobody, and a concurrent one is refused there too."""
+    """An index of a table that the same revision creates blocks no session; a concurrent one is refused there too."""
     made = "op.create_table('pet', sa.Column('id', sa.BigInteger(), primary_key=True))\n"
     assert [] == review(f"{made}op.create_index('ix', 'pet', ['id'])\nop.drop_index('ix', 'pet')", "postgresql")
     concurrently = f"{made}op.create_index('ix', 'pet', ['id'], postgresql_concurrently=True)"
@@ -180,7 +180,7 @@ def test_index_of_foreign_key(
 @on_mysql
 @pytest.mark.parametrize("kind", ["FULLTEXT", "SPATIAL"])
 def test_fulltext(review_on: ReviewOn, operating: Operating, kind: str) -> None:
-    """The server refuses to let others write meanwhile, which it does for other indexes."""
+    """A FULLTEXT or SPATIAL index is reported: unlike other indexes, it cannot be created without blocking writes."""
     connection, _op = operating
     execute("CREATE TABLE note (id INT PRIMARY KEY, t TEXT, g GEOMETRY NOT NULL, n INT)")
     column = {"FULLTEXT": "t", "SPATIAL": "g"}[kind]

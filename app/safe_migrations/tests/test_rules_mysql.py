@@ -204,7 +204,7 @@ STATES = "sa.Enum('a', 'b', 'c')"
     ],
 )
 def test_versions(script: str, version: tuple[int, ...], expected: int) -> None:
-    """MariaDB 11.2 copies without blocking writes."""
+    """No copy is reported on MariaDB from 11.2 on, which copies without blocking writes."""
     assert expected == len(report("alter-copies-table", script, FACTS["mariadb"](version)))
 
 
@@ -373,7 +373,7 @@ def test_restated(
 
 @pytest.mark.parametrize("facts", [MySQLFacts(), MariaDBFacts()], ids=lambda facts: facts.product)
 def test_restated_character_set(facts: MySQLFacts) -> None:
-    """A column that names its character set again keeps the collation, if that is the set's default."""
+    """A MODIFY that names the character set keeps the collation if that is the set's default."""
     for collation, lost in (("ascii_general_ci", ""), ("ascii_bin", "COLLATE ascii_bin")):
         tables = KnownSchema(facts)
         old = mysql.VARCHAR(20, charset="ascii", collation=collation)

@@ -253,7 +253,7 @@ def test_rebuild_after_the_column_is_dropped() -> None:
 
 
 def test_branch() -> None:
-    """What a downgrade drops in its trial stays in that of the upgrades."""
+    """A table that the trial of a downgrade drops remains in the trial of the upgrades."""
     tables = known()
     create = "op.create_table('pet', sa.Column('age', sa.Integer()), sa.Column('name', sa.String(9, 'NOCASE')))"
     for step in operations_of(create, "sqlite"):

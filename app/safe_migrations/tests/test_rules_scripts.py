@@ -194,7 +194,7 @@ def test_locks(operating: Operating, statement: str, modes: dict[str, str]) -> N
 
 @on_postgresql
 def test_vacuum_full_waits_for_readers(operating: Operating) -> None:
-    """And they for it."""
+    """VACUUM FULL waits for open transactions that have read the table; VACUUM does not."""
     connection, _ = operating
     connection.execute(text('SELECT * FROM "user"'))
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
@@ -242,7 +242,7 @@ def test_missing_downgrade(review: Review, up: str, down: str, expected: list[st
 
 
 def test_absent_downgrade(project: Project, review: Review) -> None:
-    """Nor is there one where none is defined, and that is all that is said."""
+    """A script that does not define downgrade() has one finding about it: that it is missing."""
     review("pass", "sqlite")
     path = project.path / "migrations" / "versions" / "b1.py"
     path.write_text(

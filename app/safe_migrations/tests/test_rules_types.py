@@ -35,7 +35,7 @@ def alter(column: str, old: str | None, new: str) -> str:
 
 
 def test_type_that_the_database_cannot_have(review: Review) -> None:
-    """A type with options that the database cannot have is no type there; no rule raises an error."""
+    """No rule raises an error about a type whose options the database lacks."""
     script = "from sqlalchemy.dialects import postgresql\n"
     script += "op.alter_column('user', 'email', existing_type=postgresql.DOUBLE_PRECISION(53), nullable=False)"
     assert not any("raised an error" in finding.message for finding in review(script, "mysql"))
@@ -63,7 +63,7 @@ def test_type_that_the_database_cannot_have(review: Review) -> None:
     ],
 )
 def test_change_type(review: Review, up: str, expected: dict[str, str]) -> None:
-    """What the change costs is told per database; the type before comes from the script, or from the history.
+    """The finding depends on the database; the type before comes from the script, or from the history.
 
     A type of another database is none that the table has here, or can get.
     """
@@ -106,7 +106,7 @@ def test_shrink_column(database: str, review_on: ReviewOn, old: str, new: str, s
 
 @pytest.mark.parametrize("product", SERVERS)
 def test_shrink_column_unknown(review: Review, product: str) -> None:
-    """Without a database it blocks, and so it does where nobody knows the size before."""
+    """A smaller size blocks if there is no database, or if the size before is unknown."""
     for old in ("String(120)", None):
         findings = review(alter("email", old, "String(60)"), product)
         assert ["blocks"] == levels(findings, "shrink-column")
@@ -161,7 +161,7 @@ def test_cast_with_using(review: Review, column: str, type_: str, using: str) ->
 
 
 def test_shrink_column_nothing_held(review: Review) -> None:
-    """SQLite holds no value to its length."""
+    """A shorter VARCHAR is not reported on SQLite, which does not enforce the length."""
     assert [] == levels(review(alter("email", "String(120)", "String(60)"), "sqlite"), "shrink-column")
 
 
@@ -208,7 +208,7 @@ PET = "op.create_table('pet', sa.Column('id', sa.BigInteger(), primary_key=True)
     ],
 )
 def test_small_key(review: Review, up: str, expected: list[str]) -> None:
-    """Of keys, those that count up; of foreign keys, those of another type than their target."""
+    """Small keys that auto-increment are reported (32-bit ones not in new tables), and foreign keys of another type."""
     findings = found(review(up, "mysql"), "small-key")
     assert expected == [word for word in expected if findings and word in findings[0].message]
     assert len(expected) == len(findings)
@@ -223,7 +223,7 @@ def test_small_key(review: Review, up: str, expected: list[str]) -> None:
     ],
 )
 def test_json_column(review: Review, up: str, expected: int) -> None:
-    """In new tables too."""
+    """A column of type json is reported in a new table, a new column and a change of type."""
     assert expected == len(found(review(up, "postgresql"), "json-column"))
 
 

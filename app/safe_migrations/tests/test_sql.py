@@ -184,7 +184,7 @@ def test_enum_types(element: Any, expected: str) -> None:
 @pytest.mark.parametrize("dialect", ALL)
 @pytest.mark.parametrize("statement", dict.fromkeys(statement for _, statement, _ in CASES))
 def test_never_raises(in_any_app: None, dialect: str, statement: str) -> None:
-    """Nor for half a statement, nor for another database's; and what comes of it can be followed."""
+    """No statement raises an error, be it cut off or another database's, and its operations can be applied."""
     for end in {*range(1, len(statement), 29), len(statement)}:
         tables = KnownSchema(Facts())
         for found in translate(ops.ExecuteSQLOp(statement[:end]), dialect):

@@ -400,7 +400,7 @@ def test_what_cannot_be_undone(home: Home) -> None:
 
 
 def test_rows_and_the_backup(bare: Home) -> None:
-    """Of acknowledged rows before DDL, the message names the statement and the line that restores the backup."""
+    """If acknowledged row changes before DDL cannot be restored, the message names the statement and the backup."""
     bare.clean(A)
     update = "UPDATE a SET v = v + 1 WHERE id = 1"
     body = script([update, "ALTER TABLE a ADD COLUMN m INT"])
@@ -534,7 +534,7 @@ def test_killed_undo(bare: Home, monkeypatch: pytest.MonkeyPatch, name: str, sta
 
 
 def test_undo_killed_by_a_signal(bare: Home) -> None:
-    """So is one whose process kill -9 ends before its ninth statement that changes something."""
+    """The next run finishes an undo whose process was killed before its ninth statement that changes something."""
     changes = prepared(bare, "column dropped, cast, and then its table dropped")
     kill = """
         import os

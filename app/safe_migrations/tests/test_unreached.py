@@ -68,7 +68,7 @@ def test_function_of_the_script(review: Review) -> None:
 
 
 def test_type_that_is_dropped(review: Review) -> None:
-    """A call that gets the connection, as those of types do, is made too."""
+    """A call behind a read that gets the connection, such as an enum's drop(), is recorded."""
     kind = "sa.Enum('a', name='kind')"
     script = f"def upgrade():\n    {kind}.create(op.get_bind())\n\n\ndef downgrade():\n    bind = op.get_bind()\n"
     script += f"    if sa.inspect(bind).has_table('user'):\n        {kind}.drop(bind)\n"
@@ -76,7 +76,7 @@ def test_type_that_is_dropped(review: Review) -> None:
 
 
 def test_unknown_foreign_keys(review: Review) -> None:
-    """An unknown foreign key that is dropped may be any one of the table: the index is not needed then."""
+    """After a drop of a foreign key of unknown name, no index of the table counts as needed."""
     script = "op.create_table('pet', sa.Column('id', sa.Integer, primary_key=True), sa.Column('a', sa.Integer),\n"
     script += "    sa.ForeignKeyConstraint(['a'], ['user.id'], name='fk'))\nop.create_index('ix', 'pet', ['a'])\n"
     script += "for key in sa.inspect(op.get_bind()).get_foreign_keys('pet'):\n"
@@ -85,7 +85,7 @@ def test_unknown_foreign_keys(review: Review) -> None:
 
 
 def test_function_that_reads(review: Review) -> None:
-    """A function that reads each time that it is called is read on at each call."""
+    """The rest of a function that reads is reviewed for each of its calls."""
     script = "def drop(name):\n    if name in sa.inspect(op.get_bind()).get_columns('user'):\n"
     script += "        op.drop_column('user', name)\n\n\ndef upgrade():\n    drop('email')\n    drop('username')\n"
     messages = [each.message.split(",")[0] for each in review(script, "sqlite") if each.stops]
@@ -170,7 +170,7 @@ def test_condition_on_rows(review: Review, more: str) -> None:
     ],
 )
 def test_rules_about_revisions(review: Review, body: str, code: str, product: str) -> None:
-    """Rules about a revision as a whole count what stands behind a read, too."""
+    """Rules about a revision as a whole include operations behind a read."""
     script = f"def upgrade():\n{indent(READ + body.format(ADDED, ADDED), '    ')}\n\n\ndef downgrade():\n    pass\n"
     assert ["warns"] == levels(review(script, product), code)
 

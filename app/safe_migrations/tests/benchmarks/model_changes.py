@@ -1,12 +1,12 @@
-"""What `flask db migrate` makes of 40 changes of a typical app's models: findings per revision, and what fails.
+"""Findings per revision, and failures, of the scripts for 40 changes of a typical app's models.
 
     python -m app.safe_migrations.tests.benchmarks.model_changes [BACKEND [CHANGE]] 2>log
 
 Each change starts from the same models and rows, and is made as a developer makes it: `migrate`, with the answers that
 it needs, `review`, `rehearse`, `upgrade`, `check`, and `downgrade` to where it began. Where a command refuses a
 revision and offers a line to paste, the line is pasted and the command runs again; the table names what was pasted:
-safety_assured, or a downgrade() that only raises. CHANGE is a part of a name. SQLite is always there, the others where
-TEST_MYSQL_URL and TEST_POSTGRESQL_URL name a server; stderr has the scripts and all that the commands print.
+safety_assured, or a downgrade() that only raises. CHANGE is a part of a name. SQLite is always measured, the others
+where TEST_MYSQL_URL and TEST_POSTGRESQL_URL name a server; stderr has the scripts and all that the commands print.
 """
 
 import ast
@@ -90,7 +90,7 @@ make a foreign key cascade: "comment.id" => "comment.id", ondelete="CASCADE"
 
 @dataclass
 class Outcome:
-    """What became of a change: how many revisions, the findings, the lines that were pasted, and what failed.
+    """The result of a change: how many revisions, the findings, the lines that were pasted, and what failed.
 
     ``said`` is what the last command printed.
     """
@@ -205,7 +205,7 @@ def look(project: Models) -> dict[str, object]:
 
 
 def main() -> None:
-    """Make the changes on every backend that there is."""
+    """Make the changes on the named backend, or on each one, and print a line for each change."""
     lines = re.sub(r"(?m)^([\w -]+):\n +", r"\1: ", CHANGES.strip()).replace("\n    ", " ; ").splitlines()
     chosen = [line.split(": ", 1) for line in lines if " ".join(sys.argv[2:]) in line.partition(": ")[0]]
     for backend in sys.argv[1:2] or ["sqlite", *(name for name, server in SERVERS.items() if os.environ.get(server))]:
