@@ -34,7 +34,7 @@ from ...adapters.facts import Facts
 from ...console import only_warnings
 from ...errors import summary
 from ..known_schema import KnownColumn
-from ..sql.ops import NamedType
+from ..sql.ops import NamedType, escaped
 from .implied_ops import table_of
 
 REHEARSE = (
@@ -45,8 +45,6 @@ EXAMPLE = "the value in this line is only an example"
 """The words for a line with example_value()."""
 PART = re.compile(r'"((?:[^"]|"")+)"|([^\W\d]\w*)')
 """A part of a name in SQL, with quotes or without."""
-BINDS = r"(?<![:\w\\]):(?=\w)"
-"""A colon that sqlalchemy.text(), and so op.execute(), takes for the beginning of a parameter."""
 EXAMPLE_VALUES = {
     **dict.fromkeys(("integer", "decimal", "float", "boolean"), "0"),
     "date": "'2000-01-01'",
@@ -115,8 +113,7 @@ def concurrently(op: CreateIndexOp | DropIndexOp, facts: Facts) -> str:
 
 def execute(statement: str) -> str:
     """Return the line of Python that runs an SQL statement: op.execute(...)."""
-    escaped = re.sub(BINDS, r"\\:", statement)
-    return f"    op.execute({escaped!r})"
+    return f"    op.execute({escaped(statement)!r})"
 
 
 def autocommit(statement: str) -> str:

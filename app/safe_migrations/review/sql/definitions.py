@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from ...adapters.facts import Facts
 from ...adapters.sql_words import Words
+from .ops import escaped
 from .phrases import Phrase, find
 from .reflected_types import type_of
 from .trees import Unread, name_of, table_of, tree_of
@@ -47,8 +48,8 @@ def sql_of(node: Any, facts: Facts) -> TextClause:
 
 
 def literal(expression: str) -> TextClause:
-    """Return the expression as text(), with colons escaped: SQLAlchemy would take ``:name`` for a parameter."""
-    return text(re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", expression))
+    """Return the expression as text(), without parameters."""
+    return text(escaped(expression))
 
 
 def _column(node: Any, words: Words, table: Name) -> "Column[Any]":
