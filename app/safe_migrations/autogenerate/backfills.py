@@ -38,7 +38,7 @@ from .online_steps import Step
 from .questions import given_pairs, has_terminal, wrong_answer
 from .renamed_inspector import Renames
 from .renames import full_name
-from .rendering import ExpressionDefault, Lines, PerDialect, plain_type, table_changes
+from .rendering import ExpressionDefault, Lines, PerDialect, plain_type, table_changes, value_type
 
 NOW = "CURRENT_TIMESTAMP"
 EXPRESSION = "('x')"
@@ -147,7 +147,7 @@ def _constrained(changes: ops.ModifyTableOps) -> set[str]:
 
 def _stand_in(column: "Column[Any]") -> str | None:
     """Return the value of STAND_INS for the column's type, as SQL text; None if there is none."""
-    kind = dict if isinstance(column.type, JSON) else _python_type(column)
+    kind = dict if isinstance(column.type, JSON) else value_type(column)
     value = column.type.enums[0] if isinstance(column.type, Enum) else STAND_INS.get(kind)
     return None if value is None else _sql_text(value, column)
 
@@ -230,14 +230,7 @@ def _expected(column: "Column[Any]") -> str:
     kind = column.type
     if isinstance(kind, Enum):
         return f"one of {', '.join(kind.enums)}"
-    return "JSON" if isinstance(kind, JSON) else VALUES.get(_python_type(column), ("text", str))[0]
-
-
-def _python_type(column: "Column[Any]") -> type:
-    try:
-        return column.type.python_type
-    except NotImplementedError:
-        return object
+    return "JSON" if isinstance(kind, JSON) else VALUES.get(value_type(column), ("text", str))[0]
 
 
 def _sql_text(value: str, column: "Column[Any]") -> str:
@@ -245,7 +238,7 @@ def _sql_text(value: str, column: "Column[Any]") -> str:
 
     Raise ValueError if the column's type does not accept the value.
     """
-    python = _python_type(column)
+    python = value_type(column)
     if python in (datetime, date, time) and value.upper() in (NOW, f"CURRENT_{python.__name__.upper()}"):
         return NOW
     try:
@@ -292,7 +285,7 @@ def _value_code(column: "Column[Any]", value: str) -> str:
 
     A value of a type other than text is a literal in the SQL, because PostgreSQL does not cast text parameters.
     """
-    kind, python = plain_type(column), _python_type(column)
+    kind, python = plain_type(column), value_type(column)
     if value == NOW:
         value = "CURRENT_DATE" if isinstance(kind, Date) else "CURRENT_TIME" if isinstance(kind, Time) else NOW
         return f"sa.func.{value.lower()}()"

@@ -162,6 +162,14 @@ def _alter_column(context: AutogenContext, op: ops.AlterColumnOp) -> str:
     return text if using is None else f"{text.removesuffix(')')},\n{' ' * 11}postgresql_using={using!r})"
 
 
+def value_type(column: "Column[Any]") -> type:
+    """Return the Python type of a column's values; object if its type does not say."""
+    try:
+        return column.type.python_type
+    except NotImplementedError:
+        return object
+
+
 def plain_type(column: "Column[Any]") -> Any:
     """Return the type of a column; if that is a TypeDecorator, the SQLAlchemy type that it wraps."""
     kind: Any = column.type

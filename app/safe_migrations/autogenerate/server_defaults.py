@@ -20,7 +20,7 @@ from ..internals import copy_column
 from ..review.known_schema import Name
 from ..review.rules.suggestions import as_python, as_sql
 from ..review.sql.trees import Unread, tree_of
-from .rendering import PerDialect, remove_empty, table_changes
+from .rendering import PerDialect, remove_empty, table_changes, value_type
 
 CONSTANTS = (exp.Literal, exp.Neg, exp.Boolean, exp.Null)
 BOOLEANS = {
@@ -65,7 +65,7 @@ def portable_default(autogen: AutogenContext, existing: "Column[Any]", wanted: "
     value = _value(written, wanted, facts)
     if "'" in written and isinstance(value, Decimal | exp.Literal):
         return DefaultClause(str(value.this if isinstance(value, exp.Literal) else value))
-    if isinstance(value, Decimal) and _python_type(wanted) is bool:
+    if isinstance(value, Decimal) and value_type(wanted) is bool:
         return DefaultClause(true() if value else false())
     if facts.rewrites_sql and value == exp.CurrentTimestamp() and "current" in written.lower():
         return DefaultClause(text("CURRENT_TIMESTAMP"))
@@ -75,13 +75,6 @@ def portable_default(autogen: AutogenContext, existing: "Column[Any]", wanted: "
 def _facts(autogen: AutogenContext) -> Facts:
     assert autogen.dialect is not None
     return FACTS["mariadb" if getattr(autogen.dialect, "is_mariadb", False) else autogen.dialect.name]()
-
-
-def _python_type(column: "Column[Any]") -> type:
-    try:
-        return column.type.python_type
-    except NotImplementedError:
-        return object
 
 
 def _certainly_differ(autogen: AutogenContext, facts: Facts, wanted: "Column[Any]", before: Any, after: Any) -> bool:
@@ -99,7 +92,7 @@ def _certainly_differ(autogen: AutogenContext, facts: Facts, wanted: "Column[Any
         return bool(before != _tree(stored.get("computed", {}).get("sqltext", ""), facts))
     known: Any = (Decimal, exp.Expression)
     if facts.rewrites_sql:  # it has a spelling of its own for dates, JSON and the like
-        known = (Decimal, exp.Literal) if _python_type(wanted) is str else Decimal
+        known = (Decimal, exp.Literal) if value_type(wanted) is str else Decimal
     return (before is None or isinstance(before, known)) and isinstance(after, known)
 
 
@@ -135,7 +128,7 @@ def _value(sql: str, column: "Column[Any]", facts: Facts) -> Any:
     if not isinstance(constant, exp.Literal | exp.Boolean):
         return tree
     written = ("-" if negative else "") + str(constant.this)
-    python = _python_type(column)
+    python = value_type(column)
     try:
         if python is bool and written.lower() in BOOLEANS:
             return BOOLEANS[written.lower()]
