@@ -76,7 +76,8 @@ def _dropped(op: CommandOp, context: RuleContext) -> Problem | None:
             instead = f"drop each object by its own name; this query finds the tables:\n    {TABLES}"
         elif op.cascade:
             without = re.sub(r"(?i)\s+CASCADE\b", "", op.text)
-            instead = f"first drop what depends on it, by name, and then it without CASCADE:\n{execute(without)}"
+            instead = "first drop each dependent object by its own name, and then this one without CASCADE:\n"
+            instead += execute(without)
         also = "which drops everything that depends on it, too" if op.cascade else "which deletes the data in it"
         return Problem(f"{what}, {also}", instead, BLOCKS)
     create = f"CREATE {kind}"

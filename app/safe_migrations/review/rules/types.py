@@ -66,7 +66,7 @@ def shrink_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     condition = exceeds_size(before, after, column(op.column_name)) if before and after else None
     rows = TableClause(op.table_name, schema=op.schema)
     too_large = None if condition is None else context.tables.has_rows(op.table_name, op.schema, condition)
-    found = "to see the upgrade's verdict:\n    flask db review"
+    found = "to see whether all values fit:\n    flask db review"
     if condition is not None:
         query: Select[Any] = select(literal_column("*")).select_from(rows).where(condition)
         found = f"this query finds them:\n    {as_sql(query, context.facts)}"
