@@ -219,6 +219,11 @@ class _Rest:
         return any(isinstance(self.names.get(name), Unknown) for name in names)
 
     def _call(self, expression: ast.expr) -> None:
+        """Evaluate an expression if it is a call that may change the database.
+
+        Such are calls of ``op``, a batch, the connection or a session, of a function of the script, and calls that get
+        the connection.
+        """
         root: ast.AST = expression
         while isinstance(root, ast.Attribute | ast.Call):
             root = root.func if isinstance(root, ast.Call) else root.value
@@ -290,11 +295,13 @@ class _Rest:
                 self.names[target.id] = value
 
     def _forget(self, target: ast.expr) -> None:
+        """Make the variables to which a statement assigns unknown."""
         for node in ast.walk(target):
             if isinstance(node, ast.Name) and _is_stored(node):
                 self.names[node.id] = Unknown()
 
     def _call_within(self, statement: ast.With) -> bool:
+        """Do what call() does for the body of a ``with``, inside those of its context managers that are known."""
         with ExitStack() as entered:
             for item in statement.items:
                 with suppress(*self.rests.errors):
@@ -305,6 +312,7 @@ class _Rest:
         return False
 
     def _evaluated(self, expression: ast.expr) -> Any:
+        """Return the value of an expression, which raises its errors on the script's line (see the class)."""
         if self.script_line is not None:
             for node in ast.walk(expression):
                 if isinstance(node, ast.expr):
