@@ -163,7 +163,7 @@ def test_rewrites(connection: sa.Connection) -> None:
     ],
 )
 def test_casts(facts: type[Facts], old: TypeEngine[Any] | None, new: TypeEngine[Any], expected: Cast) -> None:
-    """Sizes are compared within a family, and what nobody knows is the largest; SQLite holds no value to a size."""
+    """Sizes are compared within a family, an unknown one as the largest; SQLite does not enforce sizes."""
     assert expected == facts().cast(old, new)
 
 

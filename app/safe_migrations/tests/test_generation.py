@@ -426,7 +426,7 @@ def test_partitioned_tables(pets: Models) -> None:
 @on_postgresql
 @pytest.mark.parametrize("stock", [True, False])
 def test_half_made_index(pets: Models, stock: bool) -> None:
-    """A concurrent index that fails leaves an invalid one: stock cannot go on, here the next run makes it anew."""
+    """A concurrent index that fails leaves an invalid one: stock cannot go on, here the next run creates it again."""
     body = "with op.get_context().autocommit_block():\n    op.create_index('ix', 'pet', ['age'], {}unique=True)"
     pets.write(*revision("a1", "b0", body.format("postgresql_concurrently=True, ")))
     pets.execute("UPDATE pet SET age = 5")
@@ -631,7 +631,7 @@ def test_imports(pets: Models) -> None:
 
 @on_sqlite
 def test_review_after(pets: Models) -> None:
-    """What a review finds in the new script, for the targets too, is told on stderr; the exit status stays 0."""
+    """The findings in the new script, for the targets too, are printed on stderr; the exit status stays 0."""
     pets.models(USERS, PETS.replace("    nick: Mapped[str | None] = mapped_column(String(40), index=True)\n", ""))
     done = pets.db("migrate", MIGRATION_REVIEW="enforce", MIGRATION_TARGETS="postgresql")
     assert (0, True) == (done.returncode, "blocks: revision" in done.stderr)

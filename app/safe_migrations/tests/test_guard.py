@@ -65,7 +65,7 @@ def test_pool_of_one(database: str, app_on: Callable[..., Flask]) -> None:
 
 
 def test_outside_of_a_transaction(project: Project) -> None:
-    """What cannot run in a transaction is told how it can."""
+    """The message about a statement that cannot run in a transaction shows the autocommit block for it."""
     project.write(*revision("a1", FIRST, "op.execute('VACUUM')"))
     assert "    with op.get_context().autocommit_block():" in project.fails("upgrade")
     project.write(*revision("a1", FIRST, "with op.get_context().autocommit_block():\n    op.execute('VACUUM')"))

@@ -1,4 +1,4 @@
-"""What a script does is recorded without a database, and what cannot be is told."""
+"""The operations of a script are recorded without a database; what cannot be recorded has a reason."""
 
 import pytest
 from alembic import op

@@ -382,7 +382,7 @@ def test_casts(project: Project, value: str) -> None:
 
 
 def test_right_behind_the_rebuild(project: Project) -> None:
-    """What a script does after the rebuild stands: drops, new definitions, rows; and triggers work meanwhile."""
+    """Changes by the script after the rebuild remain: drops, new definitions, rows that its trigger has seen."""
     with_table(project, PLAIN, INDEX, "CREATE INDEX low ON pet (lower(name))", OBJECTS["trigger"])
     then = (
         "INSERT INTO pet (id, name, age) VALUES (2, 'Bella', 5)",

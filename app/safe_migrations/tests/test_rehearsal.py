@@ -153,7 +153,7 @@ BAD = {
         batch("toy", "add_column(sa.Column('number', sa.Integer(), nullable=False))"),
         r"let the script say why, in .*b1.py:\n    def downgrade\(\):\n        raise NotImplementedError",
     ),
-    "fails on the rows that are there": (
+    "fails on existing rows": (
         batch("toy", "create_unique_constraint('uq', ['number'])"),
         batch("toy", "drop_constraint('uq', type_='unique')"),
         "its upgrade fails: ",
@@ -228,7 +228,7 @@ def rehearsed(project: Project, app_on: Callable[[str], Flask]) -> Rehearsed:
 
 @on_sqlite
 @pytest.mark.parametrize(("up", "down", "says"), BAD.values(), ids=BAD)
-def test_no(project: Project, engine: Engine, rehearsed: Rehearsed, up: str, down: str, says: str) -> None:
+def test_faults(project: Project, engine: Engine, rehearsed: Rehearsed, up: str, down: str, says: str) -> None:
     """The report names what would go wrong, now or at the next downgrade."""
     project.write(*revision("b1", FIRST, up, down))
     (report,) = rehearsed()
@@ -352,7 +352,7 @@ def test_columns_in_another_order(project: Project, engine: Engine, rehearsed: R
 
 def test_schema_only(project: Project, engine: Engine, backend: str) -> None:
     """Without rows the schema alone is rehearsed; a difference at head between models and database is a fault."""
-    project.write(*revision("b1", FIRST, *BAD["fails on the rows that are there"][:2]))
+    project.write(*revision("b1", FIRST, *BAD["fails on existing rows"][:2]))
     done = project.db("rehearse", "--schema-only")
     assert " 0 -> 0  ok\n" in done.stdout, done.stdout + done.stderr
     assert (1, True) == (done.returncode, "the models differ from the database at head: " in done.stdout)

@@ -31,7 +31,7 @@ def project(project: Project, database: str) -> Project:
 
 @pytest.fixture
 def engine(database: str) -> Iterator[Engine]:
-    """Yield an engine that connects anew each time."""
+    """Yield an engine that opens a new connection each time."""
     engine = create_engine(database, poolclass=NullPool)
     yield engine
     engine.dispose()

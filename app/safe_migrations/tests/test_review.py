@@ -26,7 +26,7 @@ def _type(found: re.Match[str]) -> str:
 
 
 def test_upgrade_stops(database: str, reviewed: Project) -> None:
-    """An upgrade with a finding that blocks ends with 1, before it touches anything; both ways out are told."""
+    """An upgrade with a finding that blocks ends with 1 and changes nothing; the message has both ways out."""
     reviewed.write(*revision("a1", "r0", "op.execute('INSERT INTO gone VALUES (1)')", "raise NotImplementedError"))
     reviewed.write(*revision("b1", "a1", DROP, "raise NotImplementedError"))
     said = reviewed.fails("upgrade")

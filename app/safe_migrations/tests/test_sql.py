@@ -229,7 +229,7 @@ def test_large(size: int, statement: Callable[[range], str], expected: list[str]
     ],
 )
 def test_nested(dialect: str, statement: str, expected: str) -> None:
-    """What is nested deeper than can be read is a statement that nobody can review, and those around it are read."""
+    """A statement that is nested too deep to be parsed cannot be reviewed; those around it are read."""
     nested = "(" * 60 + "1" + ")" * 60
     found = read(f"DROP VIEW v; {statement.format(nested)}; DROP TABLE a", dialect)
     assert ["Command words=DROP VIEW name=v drops=True", expected.format(nested), "DropTable a"] == found

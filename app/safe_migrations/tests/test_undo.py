@@ -590,7 +590,7 @@ def test_killed_statement(bare: Home, statement: str, has_run: bool) -> None:
 
 
 def test_table_of_others(home: Home) -> None:
-    """A table that others make meanwhile, under the name of one that the revision is about to make, is not ours."""
+    """An undo keeps a table that another session creates under the name of one that the revision is about to create."""
     create = "CREATE TABLE report AS SELECT 1 AS one"
     body = (
         f"with op.get_bind().engine.begin() as other:\n    other.exec_driver_sql({create!r})\n"
@@ -615,7 +615,7 @@ def test_failed_rename(home: Home, statement: str) -> None:
 
 
 def test_sequence(bare: Home) -> None:
-    """A table whose default is the next number of a sequence comes back after that; where it was, is told."""
+    """A table whose default is the next number of a sequence is restored after it; a message names the lost value."""
     skip_other_product(bare, "MariaDB: sequences")
     bare.clean("CREATE SEQUENCE año; CREATE TABLE a (id INT PRIMARY KEY, v INT DEFAULT NEXTVAL(año))")
     told = bare.upgrade(script(["DROP TABLE a", "DROP SEQUENCE año"]))
@@ -665,7 +665,7 @@ def test_without_transactions(bare: Home, changes: list[str], written: int, is_t
     ],
 )
 def test_out_of_sight(home: Home, first: str, statement: str) -> None:
-    """What a routine or an autocommit block may have changed is told, and hinders no good revision."""
+    """The message names what a routine or an autocommit block may have changed; the next revision runs all the same."""
     skip_other_product(home, statement)
     statement = statement.removeprefix("MariaDB: ")
     body = first + script([statement, "ALTER TABLE log ADD COLUMN n INT"], "")
