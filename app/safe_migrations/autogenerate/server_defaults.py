@@ -37,31 +37,34 @@ def differs(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[An
     makes the same text of both. A default that only the database has, on a NOT NULL column, is no difference: `flask db
     migrate` adds such defaults, so that the previous release can still insert rows without the column.
     """
-    facts = _facts(autogen)
-    old, new, default = existing.computed, wanted.computed, wanted.server_default
-    if old is not None and new is not None:
-        if None not in (old.persisted, new.persisted) and bool(old.persisted) != bool(new.persisted):
-            return True
-        return _certainly_differ(
-            autogen, facts, wanted, _tree(str(old.sqltext), facts), _tree(as_sql(new.sqltext, facts), facts)
-        )
-    if old is not None or new is not None:
-        return True
+    if existing.computed is not None or wanted.computed is not None:
+        return _is_generated_differently(autogen, existing, wanted)
+    facts, default = _facts(autogen), wanted.server_default
     if default is not None and not isinstance(default, DefaultClause):  # FetchedValue: there may be one, or a trigger
         return False
     if wanted is wanted.table.autoincrement_column:
         return False
-    in_database = str(existing.server_default.arg) if isinstance(existing.server_default, DefaultClause) else ""
-    before, after = _value(in_database, wanted, facts), _value(facts.default(default), wanted, facts)
+    before, after = _value(_text(existing), wanted, facts), _value(facts.default(default), wanted, facts)
     if after is None:
         return before is not None and bool(wanted.nullable)
     return _certainly_differ(autogen, facts, wanted, before, after)
 
 
+def _is_generated_differently(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[Any]") -> bool:
+    """Return True if only one of two columns is generated, or they certainly differ in STORED or in the expression."""
+    old, new = existing.computed, wanted.computed
+    if old is None or new is None:
+        return True
+    if None not in (old.persisted, new.persisted) and bool(old.persisted) != bool(new.persisted):
+        return True
+    facts = _facts(autogen)
+    before, after = _tree(str(old.sqltext), facts), _tree(as_sql(new.sqltext, facts), facts)
+    return _certainly_differ(autogen, facts, wanted, before, after)
+
+
 def portable_default(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[Any]") -> FetchedValue | None:
     """Return the column's default in the database, for a downgrade, so that every database accepts a constant."""
-    facts, default = _facts(autogen), existing.server_default
-    written = str(default.arg) if isinstance(default, DefaultClause) else ""
+    facts, written = _facts(autogen), _text(existing)
     value = _value(written, wanted, facts)
     if "'" in written and isinstance(value, Decimal | exp.Literal):
         return DefaultClause(str(value.this if isinstance(value, exp.Literal) else value))
@@ -69,7 +72,12 @@ def portable_default(autogen: AutogenContext, existing: "Column[Any]", wanted: "
         return DefaultClause(true() if value else false())
     if facts.rewrites_sql and value == exp.CurrentTimestamp() and "current" in written.lower():
         return DefaultClause(text("CURRENT_TIMESTAMP"))
-    return default
+    return existing.server_default
+
+
+def _text(existing: "Column[Any]") -> str:
+    """Return the server default of a column of the database as SQL; empty if it has none."""
+    return str(existing.server_default.arg) if isinstance(existing.server_default, DefaultClause) else ""
 
 
 def _facts(autogen: AutogenContext) -> Facts:
