@@ -76,7 +76,7 @@ class MySQLFacts(Facts):
     # "Data Type Default Values" in its manual.
     without_default: tuple[type[TypeEngine[Any]], ...] = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary)
     default_collations: Mapping[str, str] = {"utf8mb4": "utf8mb4_0900_ai_ci", **OTHER_COLLATIONS}
-    """The default collations whose names do not end in _general_ci, by character set."""
+    """Default collations that do not end in _general_ci, by character set; rare sets, such as gbk, are left out."""
     lengths_that_grow_free = 0
     """A VARCHAR of at most this many bytes can grow past 255 bytes without a copy of the table."""
 
