@@ -287,8 +287,9 @@ def test_empty_table(live: Live, code: str, more: str | None, case: str) -> None
 
 
 def blocks(instead: str) -> list[tuple[str, str]]:
-    """Return each block of lines to paste, with the words above it."""
+    """Return each block of lines to paste, with the words above it; fail if there are none."""
     found = re.findall(r"((?:^(?! {4}).*\n)+)((?:^ {4}.*(?:\n|\Z))+)", instead, re.MULTILINE)
+    assert found, instead
     return [(words, dedent(lines)) for words, lines in found]
 
 
