@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import URL
 
+from ..errors import summary
 from .example.app.extensions import db
 from .support import (
     DRIVERS,
@@ -452,3 +453,8 @@ def test_no_message_is_empty_or_a_bare_name(database: str, project: Project, bod
     errors = project.fails("upgrade")
     assert f"Error: {A1}, line 9: " in errors
     assert words in errors
+
+
+def test_error_that_was_not_raised() -> None:
+    """An error without a traceback has its class and text."""
+    assert "KeyError: 'nope'" == summary(KeyError("nope"))
