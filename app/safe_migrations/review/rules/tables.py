@@ -9,7 +9,7 @@ from alembic.operations import ops
 from ...adapters.casts import Cast
 from ..known_schema import Name
 from ..sql.ops import ChangeRowsOp, CommandOp
-from .registry import BLOCKS, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, Problem, RuleContext, rule
 from .suggestions import REHEARSE
 
 
@@ -17,58 +17,49 @@ from .suggestions import REHEARSE
 def drop_table(op: ops.DropTableOp, context: RuleContext) -> Problem | None:
     """Report a dropped table: its rows are lost, and running code still reads it (strong_migrations).
 
-    Exempt is the table that a failed batch of Alembic on SQLite left behind. If the revision has copied the rows
-    into a new table of the same name, report only that other sessions can write to the old one before it is
-    dropped, where they can.
+    Exempt is the table that a failed batch of Alembic on SQLite left behind, and one whose rows the revision has copied
+    into a new table of the same name, if the database allows that without harm.
     """
     if op.table_name.startswith("_alembic_tmp_"):
         return None
-    rebuild = rebuild_of(context)
-    if rebuild is None:
-        return Problem(
-            f"drops table {op.table_name}, which running code still reads",
-            "remove the table's model, deploy, and drop the table in the next release, with this line in the script:\n"
-            '    safety_assured = {"drop-table": "nothing has used it since the last release"}',
-        )
-    return _writes_lost(op, "drops", rebuild, context)
+    if (rebuild := rebuild_of(context)) is not None:
+        return _rebuilt(op, rebuild, context)
+    return Problem(
+        f"drops table {op.table_name}, which running code still reads",
+        "remove the table's model, deploy, and drop the table in the next release, with this line in the script:\n"
+        '    safety_assured = {"drop-table": "nothing has used it since the last release"}',
+    )
 
 
 @rule(BLOCKS, ops.RenameTableOp, CommandOp)
 def rename_table(op: ops.RenameTableOp | CommandOp, context: RuleContext) -> Problem | None:
     """Report a table that gets another name or schema: running code still uses the old one (strong_migrations).
 
-    If the revision copies the rows into a new table that gets the old name, report only that other sessions can write
-    to the old one in between, or do not find the new one until then, where they can.
+    Exempt is a table whose rows the revision copies into a new one that gets the old name, as for ``drop-table``.
     """
     if isinstance(op, CommandOp) and (op.words != "SET SCHEMA" or op.table_name is None):
         return None
+    if (rebuild := rebuild_of(context)) is not None:
+        return _rebuilt(op, rebuild, context)
     new_name = f"{op.name}.{op.table_name}" if isinstance(op, CommandOp) else op.new_table_name
-    rebuild = rebuild_of(context)
-    if rebuild is None:
-        return Problem(
-            f"renames table {op.table_name} to {new_name}, but running code still uses the old name",
-            f'keep the name in the database, and rename the model:\n    __tablename__ = "{op.table_name}"',
-        )
-    if rebuild.copied_first or not context.facts.commits_ddl:
-        return _writes_lost(op, "renames", rebuild, context)
     return Problem(
-        f"renames table {op.table_name} to {new_name} and creates it again; until all rows are copied, running code"
-        " does not find them",
-        REHEARSE,
-        WARNS,
+        f"renames table {op.table_name} to {new_name}, but running code still uses the old name",
+        f'keep the name in the database, and rename the model:\n    __tablename__ = "{op.table_name}"',
     )
 
 
-def _writes_lost(op: Any, verb: str, rebuild: "Rebuild", context: RuleContext) -> Problem | None:
-    """Return the problem that rows written after the copy of the operation's table are lost, if they can be."""
-    is_old = rebuild.table == (op.schema, op.table_name)
-    if not (is_old and rebuild.copied_first) or context.facts.locks_out_writers:
+def _rebuilt(op: Any, rebuild: "Rebuild", context: RuleContext) -> Problem | None:
+    """Return the problem of a table that is rebuilt by hand on a server, reported for the table that goes.
+
+    SQLite itself recommends such a rebuild (sqlite.org/lang_altertable.html, section 7), and keeps writers out. A
+    server can alter the table, whose CREATE TABLE does not say all that hangs on it.
+    """
+    if context.facts.locks_out_writers or rebuild.table != (op.schema, op.table_name):
         return None
     return Problem(
-        f"copies table {op.table_name} and then {verb} it; rows that running code writes in between are lost",
-        "first rename the old table, then create the new one under its name and copy the rows:\n"
-        f"    op.rename_table({op.table_name!r}, {f'{op.table_name}_old'!r})",
-        WARNS,
+        f"rebuilds table {op.table_name} by hand, which loses rows that running code writes in between, and all that"
+        " the new table does not repeat: counters of keys, foreign keys, triggers, rights",
+        f"change it in place, with operations such as op.alter_column(); if that cannot be, {REHEARSE}",
     )
 
 
@@ -76,13 +67,11 @@ def _writes_lost(op: Any, verb: str, rebuild: "Rebuild", context: RuleContext) -
 class Rebuild:
     """A table that a revision rebuilds by hand: it creates a new one, copies all rows, and drops the old one.
 
-    ``table`` is the name of both; ``lost`` has the columns whose values are not in the new one. ``copied_first`` is
-    True if the rows are copied before the operation drops or renames the old table.
+    ``table`` is the name of both; ``lost`` has the columns whose values are not in the new one.
     """
 
     table: Name
     lost: list[str]
-    copied_first: bool
 
 
 def rebuild_of(context: RuleContext) -> Rebuild | None:
@@ -97,11 +86,10 @@ def rebuild_of(context: RuleContext) -> Rebuild | None:
     if re.search(r"\bCASCADE\W*$", context.operation.statement or "", re.IGNORECASE):  # drops other tables' keys
         return None
     key = (context.operation.op.schema, context.operation.op.table_name)
-    rows, tables, name, copied_first = _Rows(), context.tables.branch(), None, False
+    rows, tables, name = _Rows(), context.tables.branch(), None
     for operation in context.revision.upgrade:
         if operation is context.operation:
             name = rows.of(key)[0]
-            copied_first = rows.has_copy(key)
         rows.follow(operation.op)
         if name is not None:
             tables.apply(operation.op)
@@ -115,7 +103,7 @@ def rebuild_of(context: RuleContext) -> Rebuild | None:
         after is None or context.facts.cast(before, after) is not Cast.KEEPS for before, after in changes
     ):
         return None
-    return Rebuild(name, [column for column in old if column not in kept], copied_first)
+    return Rebuild(name, [column for column in old if column not in kept])
 
 
 class _Rows:
@@ -130,10 +118,6 @@ class _Rows:
         The name is None for a table that does not exist, or has other rows.
         """
         return self._found.get(table, (table, None))
-
-    def has_copy(self, table: Name) -> bool:
-        """Return True if another table has a copy of the table's rows."""
-        return any(rows[0] == self.of(table)[0] for other, rows in self._found.items() if other != table)
 
     def follow(self, op: ops.MigrateOperation) -> None:
         """Move or remove rows as the operation does."""
