@@ -144,6 +144,11 @@ SCRIPT = (
         "correct the script until this prints no error:",
         "python -m py_compile {file}",
     ),
+    Remedy(
+        r"^NotImplementedError\b",  # what a downgrade() raises that cannot reverse its upgrade()
+        "stay at this revision, or restore a backup that was made before it; find one with:",
+        "flask db backups",
+    ),
     Remedy(  # PostgreSQL's hint: You might need to specify "USING code::integer".
         r'cannot be cast automatically to type .*"USING (?P<using>.+)"',
         "tell op.alter_column() how to convert the existing values, by this argument:",

@@ -84,13 +84,18 @@ def write_reasons(findings: Iterable[Finding], scripts: Iterable[Path]) -> list[
             written.setdefault(script, {})[finding.code] = given[finding.code]
         result.append(replace(finding, acknowledged=finding.acknowledged or is_answered))
     for script, codes in written.items():
-        _write(script, codes)
+        at, added = _write(script, codes)
+        result = [
+            replace(each, line=each.line + added) if Path(each.file).resolve() == script and each.line > at else each
+            for each in result
+        ]
     for code in given.keys() - {code for codes in written.values() for code in codes}:
         log.warning("The new scripts have no finding with code %s; this reason is not written: %s", code, given[code])
     return result
 
 
-def _write(script: Path, given: Mapping[str, str]) -> None:
+def _write(script: Path, given: Mapping[str, str]) -> tuple[int, int]:
+    """Write ``given`` as safety_assured into the script. Return below which line, and the number of lines."""
     text = script.read_text(encoding="utf-8")
     ends = [
         node.end_lineno or 0
@@ -100,8 +105,10 @@ def _write(script: Path, given: Mapping[str, str]) -> None:
         if isinstance(target, ast.Name) and target.id in IDENTIFIERS
     ]
     lines = text.splitlines(keepends=True)
-    lines.insert(max(ends), _code(given))
+    at, code = max(ends), _code(given)
+    lines.insert(at, code)
     script.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+    return at, code.count("\n")
 
 
 def _code(given: Mapping[str, str]) -> str:

@@ -197,6 +197,8 @@ def test_reasons_without_a_terminal(toys: Models) -> None:
         ast.literal_eval(assured(toys).partition(" = ")[2])
     )
     assert "The new scripts have no finding with code drop-column; this reason is not written: none" in said
+    place = r"\w+\.py, line \d+, acknowledged"
+    assert re.findall(place, said) == re.findall(place, toys.db("review").stdout)
     toys.ok("upgrade", MIGRATION_REVIEW="enforce")
 
 

@@ -371,6 +371,15 @@ def test_sql_of_what_reads(project: Project, body: str, expected: str) -> None:
     assert f"Fix: {expected}" in project.fails("upgrade", "--sql")
 
 
+def test_downgrade_that_raises(upgraded: Project) -> None:
+    """A downgrade() that says that nothing can reverse its upgrade() is not an error of the script."""
+    upgraded.write(*revision("a1", FIRST, "pass", "raise NotImplementedError('the names are gone')"))
+    upgraded.ok("upgrade")
+    said = upgraded.fails("downgrade")
+    assert "the names are gone" in said
+    assert "Fix: stay at this revision, or restore a backup" in said
+
+
 @pytest.fixture
 def branched(upgraded: Project) -> Project:
     """Return a project at the first revision, from which two branches begin: a1 and b1."""

@@ -66,7 +66,8 @@ def rename_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     return Problem(
         f"renames column {op.table_name}.{op.column_name} to {op.modify_name}, but running code still uses the old"
         " name",
-        "keep the column's name in the database, and rename only the attribute of the model:\n"
+        "keep the column's name in the database, and rename only the attribute of the model; the name goes before its"
+        " other arguments, which stay as they are:\n"
         + with_imports(f"    {attribute} = mapped_column({op.column_name!r}{options})"),
     )
 
