@@ -85,6 +85,24 @@ def test_no_possible_rename(review: Review, up: str) -> None:
     assert [] == found(review(up, "postgresql"), "possible-rename")
 
 
+@on_sqlite
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("x INTEGER AS (id * 2)", "sa.Computed('id * 3')", []),
+        ("x INTEGER AS (id * 2)", "nullable=True", ["blocks"]),
+        ("x INTEGER", "sa.Computed('id * 3')", ["blocks"]),
+    ],
+    ids=["generated", "no longer generated", "was not generated"],
+)
+def test_drop_of_a_column_that_is_added_again(
+    review_on: ReviewOn, before: str, after: str, expected: list[str]
+) -> None:
+    """It loses no value only if the column is generated before and after."""
+    up = f"op.drop_column('user', 'x')\nop.add_column('user', sa.Column('x', sa.Integer(), {after}))"
+    assert expected == levels(review_on(up, f"ALTER TABLE {{user}} ADD {before}"), "drop-column")
+
+
 ADD_AGE = "op.add_column('user', sa.Column('age', sa.Integer(), nullable=False))"
 
 

@@ -15,7 +15,7 @@ from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..known_schema import Check, KnownColumn
 from ..recorder import as_table
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import EXAMPLE, example_value, execute, identifier, keeping, python_type, with_imports
+from .suggestions import EXAMPLE, REHEARSE, example_value, execute, identifier, keeping, python_type, with_imports
 from .tables import rebuild_of
 
 
@@ -24,7 +24,8 @@ def drop_column(op: Any, context: RuleContext) -> Problem | None:
     """Report a dropped column: its values are lost, and running code still selects it (strong_migrations).
 
     The column has to be nullable before: code without the attribute inserts no value, which NOT NULL refuses. Also
-    report columns that a rebuild of their table by hand does not copy.
+    report columns that a rebuild of their table by hand does not copy. Exempt is a generated column that the revision
+    adds again as a generated one.
     """
     if not isinstance(op, ops.DropColumnOp):
         rebuild = rebuild_of(context)
@@ -37,6 +38,8 @@ def drop_column(op: Any, context: RuleContext) -> Problem | None:
             + _definitions(rebuild.lost, op, context),
         )
     known = context.column(op)
+    if known is not None and isinstance(known.default, Computed) and _is_generated_again(op, context):
+        return None
     type_ = known.type if known and known.type is not None else NullType()
     name, schema = op.column_name, op.schema
     null = ops.AlterColumnOp(op.table_name, name, schema=schema, existing_type=type_, modify_nullable=True)
@@ -52,6 +55,16 @@ def drop_column(op: Any, context: RuleContext) -> Problem | None:
             '    safety_assured = {"drop-column": "nothing has used it since the last release"}'
         )
     return Problem(f"drops column {op.table_name}.{name}, which running code still reads", instead)
+
+
+def _is_generated_again(op: ops.DropColumnOp, context: RuleContext) -> bool:
+    """Return True if the revision adds the dropped column again, under the same name, as a generated column."""
+    added = context.revision_ops(ops.AddColumnOp)
+    return any(
+        (each.schema, each.table_name, each.column.name) == (op.schema, op.table_name, op.column_name)
+        and each.column.computed is not None
+        for each in added
+    )
 
 
 @rule(BLOCKS, ops.AlterColumnOp)
@@ -211,9 +224,15 @@ def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Prob
         reason = f"calls {function}() for each row"
     if not reason:
         return None
-    return Problem(
+    what = (
         f"adds column {op.table_name}.{added.name}, which {reason}; PostgreSQL rewrites the whole table and blocks"
-        " reads until it is done",
+        " reads until it is done"
+    )
+    dropped = {(each.schema, each.table_name, each.column_name) for each in context.revision_ops(ops.DropColumnOp)}
+    if isinstance(default, Computed) and (op.schema, op.table_name, added.name) in dropped:
+        return Problem(what, REHEARSE)
+    return Problem(
+        what,
         default_later(op, str(default.arg), context)
         if isinstance(default, DefaultClause)
         else "let the app or a trigger write it in new rows, and backfill existing rows in later revisions; in this one"
