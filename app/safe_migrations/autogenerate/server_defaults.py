@@ -111,9 +111,12 @@ def _as_stored(autogen: AutogenContext, column: "Column[Any]") -> Any:
     from.
     """
     assert autogen.connection is not None
+    assert autogen.dialect is not None
     columns = []
     for each in column.table.columns if column.computed is not None else [column]:
         default: Any = each.computed and Computed(each.computed.sqltext, each.computed.persisted)
+        if default is not None and default.persisted is None and autogen.dialect.name == "postgresql":
+            default.persisted = True  # before PostgreSQL 18, SQLAlchemy warns that this is what it creates
         if each is column and isinstance(each.server_default, DefaultClause):
             default = DefaultClause(each.server_default.arg)
         columns.append(Column(each.name, copy_column(each).type, *([] if default is None else [default])))

@@ -1,9 +1,10 @@
 """CHECKs, server defaults and generated columns, as `flask db migrate`, `check` and `status` compare them."""
 
+import warnings
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SAWarning
 
 from .support import AGREE, Models, is_mariadb, on_postgresql
 
@@ -219,6 +220,26 @@ def test_identity(empty: Models, after: str) -> None:
     assert "differ from the database: modify_default box.counter\n" in empty.ok("status")
     empty.migrate()
     empty.there_and_back()
+
+
+ADDED_AGAIN = """
+class Box(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    price: Mapped[int]
+    twice: Mapped[int] = mapped_column(sa.Computed("price * {}", persisted={}))
+"""
+
+
+@pytest.mark.filterwarnings("error")
+@on_postgresql
+def test_no_warning_of_the_comparison(empty: Models) -> None:
+    """`check` creates its temporary table without a warning of SQLAlchemy that the column is STORED."""
+    empty.models(ADDED_AGAIN.format(2, None))
+    with warnings.catch_warnings(action="ignore", category=SAWarning):
+        empty.migrate()
+        empty.ok("upgrade")
+    empty.models(ADDED_AGAIN.format(3, None))
+    assert "Computed column" not in empty.fails("check")
 
 
 GENERATED = '    total: Mapped[int | None] = mapped_column(sa.Computed("a * {}", persisted=True))\n'
