@@ -56,7 +56,8 @@ def process_revision_directives(
     """Replace Alembic's script by those that `flask db migrate` writes: none if nothing differs, else one or several.
 
     `flask db revision --autogenerate` writes the same. Other commands, such as `flask db check`, call this too; for
-    them ``directives`` stays unchanged.
+    them ``directives`` only loses changes of generated columns, which no script makes. Raise MigrationError with lines
+    that make these, if there is nothing else.
     """
     if context.config is not None and getattr(context.config.cmd_opts, "autogenerate", False):
         from .generation import generate
@@ -64,6 +65,13 @@ def process_revision_directives(
         directives[:] = generate(context, directives[0])
         if not directives:
             log.info("No changes in schema detected.")
+        return
+    for upgrade in directives[0].upgrade_ops_list:
+        if not upgrade.is_empty():
+            from .generation import targets_of
+            from .server_defaults import leave_out_generated
+
+            leave_out_generated(upgrade, tables_of_models(context), targets_of(context))
 
 
 def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:

@@ -33,7 +33,7 @@ from .questions import confirm, given, wrong_answer
 from .renamed_inspector import RenamedInspector
 from .renames import find_renames, full_name, rename_operations
 from .rendering import AddEnumValue, PerDialect, all_ops, remove_empty, table_changes
-from .server_defaults import alter_identities, leave_out_generated
+from .server_defaults import alter_identities, generated_for, leave_out_generated
 
 
 def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops.MigrationScript]:
@@ -44,7 +44,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     """
     assert context.connection is not None
     begin_reasons()
-    (upgrade,), targets = script.upgrade_ops_list, _targets(context)
+    (upgrade,), targets = script.upgrade_ops_list, targets_of(context)
     renames = find_renames(context, upgrade, targets[0])
     _drop_in_order(upgrade)
     inspector = RenamedInspector(context.connection, renames)
@@ -61,7 +61,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
         upgrade.ops[:0] = rename_operations(renames)
     remove_empty(upgrade)
     alter_identities(upgrade, context)
-    leave_out_generated(upgrade, tables_of_models(context))
+    leave_out_generated(upgrade, tables_of_models(context), targets)
     if upgrade.is_empty():
         return []
     _add_circular_keys_last(upgrade)
@@ -224,9 +224,7 @@ def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
     """
 
     def portable(column: Any) -> Any:
-        if column.computed is not None and not all(facts.generated_not_null for facts in targets):
-            column = copy_column(column)  # leave the model's own column as it is
-            column.nullable = True
+        column = generated_for(targets, column)
         if isinstance(column.type, Enum) and any(facts.enum(column.type) for facts in targets):
             column = copy_column(column)
             column.type.create_type = False
@@ -268,7 +266,7 @@ def _set_defaults_again(container: ops.OpContainer, targets: list[Facts]) -> Non
                 container.ops[at : at + 1] = [before, changes, after]
 
 
-def _targets(context: MigrationContext) -> list[Facts]:
+def targets_of(context: MigrationContext) -> list[Facts]:
     """Return one Facts (what a database can do) for each product among the app's database and MIGRATION_TARGETS.
 
     The first is that of the app's product. If MIGRATION_TARGETS names the same product, the version given there counts.

@@ -1,6 +1,6 @@
 """Server defaults and generated columns: which ones differ between models and database, whatever their spelling."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -9,6 +9,7 @@ from alembic.ddl.base import IdentityColumnDefault
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Computed, DefaultClause, FetchedValue, Identity, MetaData, Table, false, text, true
+from sqlalchemy.types import NullType
 from sqlglot import exp
 
 from ..adapters import OWN_TABLES, adapter_of
@@ -18,7 +19,7 @@ from ..console import log
 from ..errors import MigrationError
 from ..internals import copy_column
 from ..review.known_schema import Name
-from ..review.rules.suggestions import as_python, as_sql
+from ..review.rules.suggestions import as_python, as_sql, new_revision
 from ..review.sql.trees import Unread, tree_of
 from .rendering import PerDialect, remove_empty, table_changes, value_type
 
@@ -203,28 +204,56 @@ def _leave_out_default(op: ops.AlterColumnOp, changes: ops.ModifyTableOps) -> No
         changes.ops.remove(op)
 
 
-def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table]) -> None:
-    """Take changes of generated columns out of ``upgrade``, and log lines that make them.
+def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table], targets: Sequence[Facts]) -> None:
+    """Take changes of generated columns out of ``upgrade``, and log lines that make and revert them.
 
     Raise MigrationError with these lines if nothing remains. Alembic has no ALTER for them: the column has to be added
-    again, which drops its indexes.
+    again, which drops its indexes. The lines are for the first of ``targets``; every target accepts the new column.
     """
-    messages = []
+    names: list[str] = []
+    up: list[ops.MigrateOperation] = []
+    down: list[ops.MigrateOperation] = []
     for changes in table_changes(upgrade):
         for op in [each for each in changes.ops if isinstance(each, ops.AlterColumnOp)]:
             defaults, name = (op.existing_server_default, op.modify_server_default), op.column_name
             if defaults[1] is False or not any(isinstance(each, Computed) for each in defaults):
                 continue
             table, schema = changes.table_name, changes.schema
-            column = next(each for each in models[schema, table].columns if each.name == name)
-            add = ops.AddColumnOp(table, copy_column(column), schema=schema)
-            drop = ops.DropColumnOp(table, name, schema=schema)
-            lines = "\n".join(as_python(each, indent=0, batch=True) for each in (drop, add))
-            messages.append((f"{table}.{name} is generated differently in the database than in the model.", lines))
-            _leave_out_default(op, changes)
+            wanted = next(each for each in models[schema, table].columns if each.name == name)
+            for column, lines in ((copy_column(wanted), up), (_column_before(op), down)):
+                add = ops.AddColumnOp(table, generated_for(targets, column), schema=schema)
+                lines += [ops.DropColumnOp(table, name, schema=schema), add]
+            names.append(f"{table}.{name}")
+            changes.ops.remove(op)  # the added column has all of the model's attributes
     remove_empty(upgrade)
-    for what, code in messages:
-        fix = "write this by hand, in a separate revision: drop the column, and add it and its indexes again:"
-        if upgrade.is_empty():
-            raise MigrationError(what, fix, *code.splitlines())
-        log.warning("%s The script does not change it; %s\n%s", what, fix, code)
+    if not names:
+        return
+    listed = ", ".join(names)
+    what = f"the database generates {listed} differently than the models say."
+    fix = "write this by hand, in a separate revision; it adds each column again, but not its indexes:"
+    code = [new_revision(f"generate {listed} again").strip()]
+    for function, lines in (("upgrade", up), ("downgrade", down)):
+        code += [f"def {function}():", *as_python(*lines, batch=True, facts=targets[0]).splitlines()]
+    if upgrade.is_empty():
+        raise MigrationError(what, fix, *code)
+    log.warning("%s `flask db migrate` does not change them; %s\n%s", what, fix, "\n".join(code))
+
+
+def generated_for(targets: Sequence[Facts], column: "Column[Any]") -> "Column[Any]":
+    """Return ``column``, or a nullable copy, if it is generated and a target refuses NOT NULL for that (error 1064)."""
+    if column.computed is not None and not all(facts.generated_not_null for facts in targets):
+        column = copy_column(column)  # leave the model's own column as it is
+        column.nullable = True
+    return column
+
+
+def _column_before(op: ops.AlterColumnOp) -> "Column[Any]":
+    """Return the column as it is in the database; nullable, if rows would otherwise have no value in it."""
+    default: Any = op.existing_server_default or None
+    if isinstance(default, Computed):
+        default = Computed(default.sqltext, default.persisted)
+    elif isinstance(default, DefaultClause):
+        default = DefaultClause(default.arg)
+    type_ = op.existing_type if op.existing_type is not None else NullType()
+    nullable = default is None or op.existing_nullable is not False
+    return Column(op.column_name, type_, *([] if default is None else [default]), nullable=nullable)

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from sqlalchemy.exc import DBAPIError, SAWarning
@@ -230,6 +231,32 @@ class Box(db.Model):
 """
 
 
+@pytest.mark.filterwarnings("ignore:Computed column")
+@pytest.mark.parametrize("persisted", [True, None], ids=["stored", "default"])
+@pytest.mark.parametrize("command", ["migrate", "check"])
+def test_lines_that_generate_a_column_again(empty: Models, command: str, persisted: bool | None) -> None:
+    """The lines that `migrate` and `check` print run, up and down, and drop-column does not report them."""
+    empty.become(ADDED_AGAIN.format(2, persisted))
+    empty.execute("INSERT INTO box (id, price) VALUES (1, 5)")
+    empty.models(ADDED_AGAIN.format(3, persisted))
+    printed = empty.fails(command)
+    assert 'flask db revision -m "generate box.twice again"' in printed
+    lines = dedent("    def upgrade():" + printed.partition("    def upgrade():")[2])
+    parent = empty.rows("SELECT version_num FROM alembic_version")[0][0]
+    head = f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = 'again'\ndown_revision = {parent!r}\n\n\n"
+    empty.write("migrations/versions/again.py", head + lines)
+    stored = persisted or empty.engine.dialect.name == "postgresql"
+    codes = {"postgresql": {"volatile-default-rewrites"}, "mysql": {"alter-copies-table"}} if stored else {}
+    found = empty.blocking("again")
+    assert codes.get(empty.engine.dialect.name, set()) == {each["code"] for each in found}
+    assert not any("plain column" in each["instead"] for each in found)
+
+    def see() -> None:
+        assert [(15,)] == empty.rows("SELECT twice FROM box")
+
+    empty.there_and_back(see)
+
+
 @pytest.mark.filterwarnings("error")
 @on_postgresql
 def test_no_warning_of_the_comparison(empty: Models) -> None:
@@ -256,5 +283,7 @@ def test_generated_columns(empty: Models) -> None:
         empty.fails("check")
         assert "batch_op.drop_column('total')" in empty.fails("migrate")
     empty.models(changed + "    more: Mapped[int | None]\n")
+    printed = empty.fails("check")
+    assert all(each in printed for each in ("add_column box.more", "batch_op.drop_column('total')", "def downgrade():"))
     script = empty.migrate()
     assert ("more" in script, "total" in script) == (True, False)
