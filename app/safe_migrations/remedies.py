@@ -182,12 +182,18 @@ EXISTS = (
     ),
 )
 
-# In an ALTER TABLE. The words of MySQL or MariaDB, in strict mode.
+# In an ALTER TABLE: existing rows do not fit. The words of MySQL or MariaDB in strict mode, and of all servers.
 MISFITS = (
     Remedy(
         r"(Data truncated|Data too long|Out of range value) for column '(?P<column>.*?)' at row",
         "change the values that do not fit the column's new type, and run the command again. List the column's values:",
         "SELECT `{column}`, COUNT(*) FROM {table} GROUP BY `{column}`;",
+    ),
+    Remedy(
+        r"is violated|violates foreign key|a foreign key constraint fails|CONSTRAINT `.*` failed for",
+        "correct or delete the rows that violate the constraint, and run the command again; see which revision the"
+        " database is at:",
+        "flask db current",
     ),
 )
 

@@ -345,6 +345,20 @@ def test_rows_that_exist(project: Project) -> None:
     assert "Fix: correct the script; see which" in project.fails("upgrade")
 
 
+@on_servers
+@pytest.mark.parametrize("constraint", ["CHECK (username <> 'dog')", "FOREIGN KEY (id) REFERENCES other (id)"])
+def test_rows_that_violate(project: Project, database: str, backend: str, constraint: str) -> None:
+    """If existing rows violate a constraint, the message says to correct the rows, not the script."""
+    name = {"postgresql": '"user"'}.get(backend, "user")
+    lines = (
+        "CREATE TABLE other (id INTEGER PRIMARY KEY)",
+        f"INSERT INTO {name} VALUES (1, 'dog', 'd@b')",
+        f"ALTER TABLE {name} ADD CONSTRAINT new {constraint}",
+    )
+    project.write(*revision("a1", FIRST, "\n".join(f"op.execute({line!r})" for line in lines)))
+    assert "Fix: correct or delete the rows that violate the constraint" in project.fails("upgrade")
+
+
 @on_mysql
 def test_rows_that_do_not_fit(project: Project, database: str, backend: str) -> None:
     """If the type of a column loses a value that a row has, the message has the query that shows all values."""
