@@ -160,6 +160,34 @@ def test_not_validated(review: Review) -> None:
     assert {"add-foreign-key", "add-check"} <= codes
 
 
+@on_postgresql
+@pytest.mark.parametrize(
+    ("made", "code", "bad", "consequence"),
+    [
+        (
+            "op.create_check_constraint('ck', 'pet', 'a < 4', postgresql_not_valid=True)",
+            "add-check",
+            "INSERT INTO pet VALUES (2, 5, 1, '')",
+            "CHECK constraint ck to pet; rows of pet violate it, so updates of these rows and VALIDATE CONSTRAINT",
+        ),
+        (
+            "op.create_foreign_key('fk', 'pet', 'pet', ['b'], ['id'], postgresql_not_valid=True)",
+            "add-foreign-key",
+            "INSERT INTO pet VALUES (2, 1, 7, '')",
+            "foreign key fk to pet; rows of pet refer to missing rows of pet, so VALIDATE CONSTRAINT",
+        ),
+    ],
+    ids=["check", "foreign key"],
+)
+def test_not_valid_yet(review_on: ReviewOn, made: str, code: str, bad: str, consequence: str) -> None:
+    """It blocks where rows violate it, because its validation will fail; without such rows, nothing is reported."""
+    assert [] == review_on(made, PET, "INSERT INTO pet VALUES (1, 1, 1, '')")
+    (finding,) = review_on(made, bad)
+    assert "blocks" == finding.level
+    assert f"revision a1 adds {consequence} will fail ({code})." == finding.message
+    assert [2] == [row.id for row in pasted_query(finding)]
+
+
 DROP_KEY = "op.drop_constraint('fk', 'user', type_='foreignkey')\n"
 MAKE_KEY = "op.create_foreign_key('{}', 'user', 'user', ['id'], ['id'], ondelete='CASCADE')"
 

@@ -168,8 +168,9 @@ def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem |
     return Problem(
         f"makes {op.table_name}.{op.column_name} NOT NULL; PostgreSQL scans the whole table under an exclusive lock,"
         " which blocks reads",
-        f"first add a CHECK as NOT VALID, which does not scan existing rows:\n{context.python(made, batch=False)}\n"
-        f"backfill existing rows in the next revision; {EXAMPLE}:\n{_backfill(op, context)}\n"
+        f"first backfill existing rows; {EXAMPLE}:\n{_backfill(op, context)}\n"
+        "add a CHECK as NOT VALID, which does not scan them, in the next revision:\n"
+        f"{context.python(made, batch=False)}\n"
         f"validate the CHECK in another one:\n{execute(validate)}\n"
         "and in the last one set NOT NULL, which then needs no scan, and drop the CHECK:\n"
         + context.python(not_null, drop, batch=False),

@@ -41,10 +41,15 @@ def add_unique(op: Any, context: RuleContext) -> Problem | None:
 
 @rule(WARNS, ops.CreateForeignKeyOp)
 def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem | None:
-    """Report a new foreign key, which fails if existing rows refer to missing rows."""
-    if _is_not_valid(op, context) or _is_unfilled(op, op.local_cols, context):
+    """Report a new foreign key, which fails if existing rows refer to missing rows.
+
+    With NOT VALID, it is VALIDATE CONSTRAINT that fails.
+    """
+    if _is_unfilled(op, op.local_cols, context):
         return None
     rows, query = f"of {op.source_table} refer to missing rows of {op.referent_table}", _orphans(op)
+    if _is_not_valid(op, context):
+        return _if_not_valid(op, f"rows {rows}, so VALIDATE CONSTRAINT will fail", query, context)
     if any(_is_same(op, key) for key in _dropped_here(op, ForeignKey, context)) and not context.tables.finds(query):
         return None
     return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", query, context)
@@ -54,14 +59,17 @@ def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem
 def add_check(op: ops.CreateCheckConstraintOp, context: RuleContext) -> Problem | None:
     """Report a new CHECK, which fails if existing rows violate it.
 
-    A condition that is NULL for a row is not violated (PostgreSQL manual, "Check Constraints").
+    A condition that is NULL for a row is not violated (PostgreSQL manual, "Check Constraints"). With NOT VALID, updates
+    of these rows fail at once, and VALIDATE CONSTRAINT later.
     """
-    if _is_not_valid(op, context):
-        return None
     condition = as_sql(op.to_constraint().sqltext, context.facts)
     rows = table(op.table_name, schema=op.schema)
     query: Select[Any] = select(literal_column("*")).select_from(rows).where(literal_column(f"NOT ({condition})"))
     violate = f"rows of {op.table_name} violate it"
+    if _is_not_valid(op, context):
+        return _if_not_valid(
+            op, f"{violate}, so updates of these rows and VALIDATE CONSTRAINT will fail", query, context
+        )
     return _if_found(f"adds {_shown(op)}", f"if {violate}", f"because {violate}", query, context)
 
 
@@ -103,13 +111,24 @@ def _is_same(op: ops.CreateForeignKeyOp, key: ForeignKey) -> bool:
     return (list(op.local_cols), referred, list(op.remote_cols)) == (key.columns, key.referred, key.referred_columns)
 
 
+def _if_not_valid(op: Any, consequence: str, query: Select[Any], context: RuleContext) -> Problem | None:
+    """Return a problem that blocks if ``query`` finds rows that violate a NOT VALID constraint, and otherwise None."""
+    if not context.tables.finds(query):
+        return None
+    return Problem(f"adds {_shown(op)}; {consequence}", _correct(query, context), BLOCKS)
+
+
+def _correct(query: Select[Any], context: RuleContext) -> str:
+    rows = as_sql(query, context.facts)
+    return f"correct or delete these rows in an earlier revision; this query finds them:\n    {rows}"
+
+
 def _if_found(what: str, if_there: str, because: str, query: Select[Any], context: RuleContext) -> Problem:
     """Return a problem that blocks if ``query`` finds rows that violate the constraint, and otherwise warns."""
     found = context.tables.finds(query)
     return Problem(
         f"{what}, which fails {because if found else if_there}",
-        "correct or delete these rows in an earlier revision; this query finds them:\n"
-        f"    {as_sql(query, context.facts)}",
+        _correct(query, context),
         BLOCKS if found else WARNS,
     )
 
