@@ -215,8 +215,8 @@ def as_table(operation: CreateTableOp | AddColumnOp) -> Table:
     """Return the SQLAlchemy table that CREATE TABLE creates; for ADD COLUMN, a table with only the new column.
 
     For CREATE TABLE each call returns the same table, because a foreign key in a column belongs to the first table
-    that gets the column. For ADD COLUMN each call returns a new table, because reading the CHECK of a column's type
-    from a table adds another CHECK to that table.
+    that gets the column. For ADD COLUMN each call returns a new table, because autogenerate changes the operation's
+    column.
     """
     if isinstance(operation, AddColumnOp):
         column = copy_column(operation.column)

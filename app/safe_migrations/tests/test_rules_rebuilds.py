@@ -13,7 +13,7 @@ from sqlalchemy.exc import CompileError, OperationalError
 from ..adapters.products import FACTS
 from ..review.known_schema import KnownSchema
 from ..review.recorder import Batch, Operation
-from .support import on_postgresql, operations_of, problems
+from .support import Models, on_postgresql, on_sqlite, operations_of, problems
 
 pytestmark = pytest.mark.usefixtures("in_any_app")
 PET = "id INTEGER PRIMARY KEY, a INTEGER, s VARCHAR(20), CONSTRAINT u UNIQUE (a)"
@@ -241,6 +241,26 @@ def test_rebuild_by_history(history: str, words: str) -> None:
         tables.follow(step)
     for way in (tables, tables.branch()):
         assert (bool(words), True) == (bool(lost(way, BIG)), words in lost(way, BIG))
+
+
+@on_sqlite
+@pytest.mark.parametrize("kind", ["Boolean(", "Enum('a', native_enum=False, "])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("server_default='1'", "server_default='2'"),
+        ("server_default='1'", "sa.CheckConstraint('n > 0', name='large')"),
+        ("sa.CheckConstraint('n > 0', name='large')", "sa.CheckConstraint('n > 0', name='big')"),
+    ],
+)
+def test_check_of_a_type_in_a_generated_history(empty: Models, kind: str, before: str, after: str) -> None:
+    """The CHECK of a column's type is in the table once, also after the rules read it: no later rebuild loses it."""
+    pet = "class Pet(db.Model):\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+    pet += f"    ok: Mapped[Any] = mapped_column(sa.{kind}create_constraint=True, name='ok'))\n"
+    pet += "    n: Mapped[int] = mapped_column({})\n"
+    empty.become(pet.format(before))
+    empty.become(pet.format(after))
+    assert [] == empty.blocking("--all")
 
 
 def test_rebuild_after_the_column_is_dropped() -> None:

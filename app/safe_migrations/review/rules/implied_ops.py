@@ -4,7 +4,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from alembic.operations import ops
-from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, PrimaryKeyConstraint, Table
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Constraint,
+    ForeignKeyConstraint,
+    PrimaryKeyConstraint,
+    Table,
+    column,
+)
+from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from ...adapters.facts import Facts
 from ...internals import is_created
@@ -54,11 +64,28 @@ def constraints_of(table: Table) -> Iterator[tuple[Constraint, ops.AddConstraint
     """Yield each constraint of the table except its primary key, with the operation that creates the constraint."""
     for constraint in sorted(table.constraints, key=_order):
         if not isinstance(constraint, PrimaryKeyConstraint):
-            yield constraint, ops.AddConstraintOp.from_constraint(constraint)
-    for column in table.columns:
-        for check in column.constraints:
+            made = ops.AddConstraintOp.from_constraint(constraint)
+            if isinstance(constraint, CheckConstraint) and isinstance(made, ops.CreateCheckConstraintOp):
+                made.condition = _unbound(constraint.sqltext)
+            yield constraint, made
+    for each in table.columns:
+        for check in each.constraints:
             if isinstance(check, CheckConstraint):
                 yield check, ops.CreateCheckConstraintOp(check.name, table.name, check.sqltext, schema=table.schema)
+
+
+def _unbound(condition: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a copy of the condition, in which the columns belong to no table.
+
+    Otherwise SQLAlchemy adds each CHECK that is created with the condition to the table of its columns, e.g. a second
+    CHECK of a Boolean when a rule calls to_constraint().
+    """
+
+    def replaced(element: ExternallyTraversible, **_options: object) -> ExternallyTraversible | None:
+        return column(element.name, element.type) if isinstance(element, Column) else None
+
+    unbound: ColumnElement[Any] = replacement_traverse(condition, {}, replaced)
+    return unbound
 
 
 def _order(constraint: Any) -> tuple[str, ...]:
