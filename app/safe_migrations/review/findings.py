@@ -28,7 +28,8 @@ class Level(StrEnum):
 class Finding:
     """A dangerous operation that a rule found in a revision script.
 
-    ``code`` names the rule, ``message`` says what is dangerous, and ``instead`` says what to do in its place.
+    ``code`` names the rule, ``message`` says what is dangerous, and ``instead`` says what to do in its place. ``fails``
+    is True if the operation is certain to fail, because of rows that were read; only an upgrade reads them.
     """
 
     revision: str
@@ -39,6 +40,7 @@ class Finding:
     message: str
     instead: str
     acknowledged: bool = False
+    fails: bool = False
 
     @property
     def stops(self) -> bool:
@@ -124,13 +126,16 @@ def as_text(findings: Iterable[Finding]) -> str:
 def closing(findings: Collection[Finding], command: str = "upgrade") -> str:
     """Return the lines that close a review: how many revisions warn and block, by which codes.
 
-    If one blocks, the last line has the command (``command``, such as "upgrade a1") that runs once all the same.
+    If one blocks, the last line has the command (``command``, such as "upgrade a1") that runs once all the same, unless
+    that is certain to fail.
     """
     blocking = [finding for finding in findings if finding.stops]
     warning = [finding for finding in findings if not finding.stops and not finding.acknowledged]
     lines = [_counted(warning, "warn")] if warning else []
     if blocking:
-        lines.append(f"{_counted(blocking, 'block')}; to run it once all the same: flask db -x review=warn {command}")
+        in_vain = any(finding.fails for finding in blocking)
+        once = "" if in_vain else f"; to run it once all the same: flask db -x review=warn {command}"
+        lines.append(f"{_counted(blocking, 'block')}{once}")
     else:
         lines = [f"{line}; nothing blocks" for line in lines] or ["Nothing blocks"]
     return "\n".join(lines)
@@ -143,8 +148,9 @@ def _counted(findings: list[Finding], verb: str) -> str:
 
 
 def as_json(findings: Iterable[Finding]) -> str:
-    """Return the findings as a JSON array of objects, whose keys are the names of a Finding's fields."""
-    return json.dumps([asdict(finding) for finding in findings], indent=2)
+    """Return the findings as a JSON array of objects, whose keys are a Finding's fields, except ``fails``."""
+    fields = [asdict(finding) for finding in findings]
+    return json.dumps([{name: each[name] for name in each if name != "fails"} for each in fields], indent=2)
 
 
 def as_github(findings: Iterable[Finding]) -> str:

@@ -240,9 +240,9 @@ def require_accepted(loss: UnsafeError, script: Script, mode: str) -> None:
 def refused(findings: list[Finding], adapter: Adapter, plan: Plan) -> UnsafeError:
     """Return the error that lists the findings, the blocking ones with the safety_assured lines that acknowledge them.
 
-    No line is offered for transaction-control on databases where a failed revision is rolled back and retried: there
-    the run stops such a script even if it is acknowledged. If ``plan`` has more than FEW revisions, the error lists at
-    most LISTED findings, each on one line, and says how to accept the whole history.
+    No line is offered for what is certain to fail, nor for transaction-control on databases where a failed revision is
+    rolled back and retried: there the run stops such a script even if it is acknowledged. If ``plan`` has more than FEW
+    revisions, the error lists at most LISTED findings, each on one line, and says how to accept the whole history.
     """
     stopping = [finding for finding in findings if finding.stops]
     error = UnsafeError(stopping[0].message, stopping[0].instead)
@@ -270,10 +270,10 @@ def refused(findings: list[Finding], adapter: Adapter, plan: Plan) -> UnsafeErro
 def _in_one(findings: list[Finding], never: set[str]) -> str:
     """Return the findings of one script as text, and a safety_assured line with their codes, except codes in ``never``.
 
-    The line is left out if all codes are in ``never``.
+    Findings that are certain to fail are not in the line. It is left out if nothing remains.
     """
     text = "\n".join(f"{finding.message}\nInstead: {finding.instead}" for finding in findings)
-    assurable = [finding for finding in findings if finding.code not in never]
+    assurable = [finding for finding in findings if finding.code not in never and not finding.fails]
     if not assurable:
         return text
     lines = ", ".join(dict.fromkeys(str(finding.line) for finding in assurable))
@@ -287,4 +287,4 @@ def _finding(code: str, problem: Problem, level: Level, context: RuleContext) ->
     where = "in downgrade() " if context.direction == "downgrade" else ""
     what = f"revision {script.revision} {where}{problem.what} ({code})."
     file = relative(Path(script.path))
-    return Finding(script.revision, file, problem.line or line, code, level, what, problem.instead)
+    return Finding(script.revision, file, problem.line or line, code, level, what, problem.instead, fails=problem.fails)

@@ -167,6 +167,21 @@ def test_no_line_that_leads_nowhere(backend: str, database: str, reviewed: Proje
     assert (backend == "mysql") is ("safety_assured" in reviewed.db("upgrade").stderr)
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "mysql"], indirect=True)
+def test_no_line_for_what_is_certain_to_fail(backend: str, database: str, reviewed: Project) -> None:
+    """Where rows make a statement fail, the message only says to correct them; it offers no way to run it anyway."""
+    check = "with op.batch_alter_table('user') as batch_op:\n    batch_op.create_check_constraint('ck', 'id < 0')"
+    reviewed.write(*revision("a1", "r0", f"{DROP}\n{check}"))
+    errors = reviewed.fails("upgrade")
+    assert "fails because rows of user violate it" in errors
+    assert ['{"drop-column": "why it is safe"}'] == re.findall("safety_assured = (.*)", errors)
+    reviewed.write(*revision("a1", "r0", check))
+    errors = reviewed.fails("upgrade")
+    assert "1 revision blocks: add-check" in errors
+    assert "safety_assured" not in errors
+    assert "review=warn" not in errors
+
+
 def test_formats(reviewed: Project) -> None:
     """JSON has the promised keys, GitHub's annotations are one line each; the exit status is 1 where one blocks."""
     reviewed.write(*revision("a1", "r0", DROP, "raise NotImplementedError"))

@@ -132,6 +132,7 @@ def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
         f"first deploy code that always sets a value, and backfill existing rows, in a separate revision; {EXAMPLE}:\n"
         + _backfill(op, context),
         BLOCKS if has_nulls else WARNS,
+        fails=bool(has_nulls),
     )
 
 

@@ -130,6 +130,7 @@ def _if_found(what: str, if_there: str, because: str, query: Select[Any], contex
         f"{what}, which fails {because if found else if_there}",
         _correct(query, context),
         BLOCKS if found else WARNS,
+        fails=bool(found),
     )
 
 

@@ -43,6 +43,8 @@ class Problem:
     instead: str
     level: Level | None = None
     line: int | None = None
+    fails: bool = False
+    """True if the operation is certain to fail, because of rows that were read."""
 
 
 @dataclass(frozen=True)
