@@ -8,10 +8,13 @@ from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import Any
 
+from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Boolean, CheckConstraint, Column, Dialect, Enum, Table, inspect, text
+from sqlalchemy import BinaryExpression, Boolean, CheckConstraint, Column, Dialect, Enum, String, Table, inspect, text
+from sqlalchemy import column as sql_column
 from sqlalchemy.sql.elements import conv
+from sqlalchemy.sql.operators import in_op
 
 from ..adapters.dialects import dialect_of
 from ..adapters.facts import Facts
@@ -30,6 +33,12 @@ AUTOMATIC = re.compile(r".*_check\d*|.*_chk_\d+|CONSTRAINT_\d+")
 """The names that PostgreSQL, MySQL and MariaDB give a CHECK without a name."""
 
 
+LITERAL = re.compile(r"'((?:[^']|'')*)'")
+"""A text in SQL, with a group for what is between its quotes."""
+PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")
+"""A text that every database shows in a CHECK as it is: without quotes, backslashes, and letters outside ASCII."""
+
+
 def is_comparable(check: CheckConstraint, reflected: bool, context: MigrationContext) -> bool:
     """Return False if a CHECK that only the models or (``reflected``) only the database has may be no difference.
 
@@ -46,6 +55,46 @@ def is_comparable(check: CheckConstraint, reflected: bool, context: MigrationCon
         return False
     preparer = context.dialect.identifier_preparer
     return preparer.quote(name) not in {preparer.format_constraint(each) for each in own if isinstance(each.name, conv)}
+
+
+def replace_changed_values(autogen: AutogenContext, changes: ops.ModifyTableOps, model: Table) -> None:
+    """Let ``changes`` replace each CHECK of ``model``, such as an Enum's, whose list of values has changed.
+
+    The lists of the models and of the database are compared if the CHECKs have the same name. Values that a database
+    may show in another way are compared only if ``changes`` alters the type of the column.
+    """
+    assert autogen.inspector is not None
+    assert autogen.dialect is not None
+    existing = {
+        each["name"]: each["sqltext"]
+        for each in autogen.inspector.get_check_constraints(changes.table_name, changes.schema)
+    }
+    altered = {op.column_name for op in changes.ops if isinstance(op, ops.AlterColumnOp) and op.modify_type is not None}
+    for check in checks_of(model, autogen.dialect):
+        name, (column, after) = str(check.name), _values(check)
+        before = [value.replace("''", "'") for value in LITERAL.findall(existing.get(name, ""))]
+        is_plain = column in altered or all(map(PLAIN.fullmatch, [*before, *after]))
+        if name not in existing or not after or set(before) == set(after) or not is_plain:
+            continue
+        if autogen.run_object_filters(check, name, "check_constraint", False, None):
+            old, new = (
+                ops.CreateCheckConstraintOp(
+                    conv(name), changes.table_name, sql_column(column, String).in_(values), schema=changes.schema
+                )
+                for values in (before, after)
+            )
+            changes.ops += [old.reverse(), new]
+
+
+def _values(check: CheckConstraint) -> tuple[str, list[str]]:
+    """Return the column and the values of a CHECK ``column IN (values)``; empty ones for another CHECK."""
+    condition: Any = check.sqltext
+    columns = [column.name for column in check.columns]
+    if not isinstance(condition, BinaryExpression) or condition.operator is not in_op or len(columns) != 1:
+        return "", []
+    values = getattr(condition.right, "value", None) or []
+    is_column = str(condition.left) == str(check.table.columns[columns[0]])
+    return (columns[0], values) if is_column and all(isinstance(each, str) for each in values) else ("", [])
 
 
 def checks_of(table: Table, dialect: Dialect) -> list[CheckConstraint]:
@@ -73,11 +122,14 @@ def add_type_checks(upgrade: ops.UpgradeOps, models: Mapping[Name, Table]) -> No
         model = models.get((changes.schema, changes.table_name))
         for add in [op for op in changes.ops if isinstance(op, ops.AddColumnOp)]:
             _take_out_type_check(add, changes)
+        for alter in [op for op in changes.ops if isinstance(op, ops.AlterColumnOp)]:
+            _take_out_changed_type_check(alter)
         for op in [each for each in changes.ops if model is not None and isinstance(each, ops.CreateCheckConstraintOp)]:
             products = {product for product in FACTS if _creates(FACTS[product].dialect, op, model)}
             if products != set(FACTS):
-                changes.ops.remove(op)
-                moved = ops.ModifyTableOps(op.table_name, [op], schema=op.schema)
+                own = [each for each in changes.ops if getattr(each, "constraint_name", None) == op.constraint_name]
+                changes.ops[:] = [each for each in changes.ops if each not in own]
+                moved = ops.ModifyTableOps(op.table_name, own, schema=op.schema)
                 up = dict.fromkeys(products, (moved,))
                 created = PerDialect(up, dict.fromkeys(products, (moved.reverse(),)))
                 upgrade.ops.insert(upgrade.ops.index(changes) + 1, created)
@@ -103,6 +155,14 @@ def _take_out_type_check(add: ops.AddColumnOp, changes: ops.ModifyTableOps) -> N
     if not present:
         made.constraint_name = conv(str(name))
         changes.ops.insert(changes.ops.index(add) + 1, made)
+
+
+def _take_out_changed_type_check(alter: ops.AlterColumnOp) -> None:
+    """Leave the named CHECK of a new type out of the change of type, which would create it even if it exists."""
+    if isinstance(alter.modify_type, Boolean | Enum) and alter.modify_type.name:
+        kind: Any = alter.modify_type
+        alter.modify_type = kind = kind.copy()
+        kind.create_constraint = False
 
 
 def _creates(dialect: str, op: ops.CreateCheckConstraintOp, model: Any) -> bool:

@@ -108,6 +108,22 @@ def _add_enum_values(autogen: AutogenContext, upgrade: ops.UpgradeOps, _schemas:
     return PriorityDispatchResult.CONTINUE
 
 
+def _compare_values_of_checks(
+    autogen: AutogenContext,
+    changes: ops.ModifyTableOps,
+    _schema: str | None,
+    _name: str,
+    existing: Table | None,
+    wanted: Table | None,
+) -> PriorityDispatchResult:
+    """Add to ``changes`` what replaces the CHECKs whose lists of values differ, unless the app compares no CHECKs."""
+    if existing is not None and wanted is not None and CHECK_PLUGIN in autogen.opts["autogenerate_plugins"]:
+        from .check_constraints import replace_changed_values
+
+        replace_changed_values(autogen, changes, wanted)
+    return PriorityDispatchResult.CONTINUE
+
+
 def _skip_null_of_generated_columns(
     autogen: AutogenContext,
     op: ops.AlterColumnOp,
@@ -158,6 +174,9 @@ def _register() -> str:
     plugin, first = Plugin(__name__), DispatchPriority.FIRST
     plugin.add_autogenerate_comparator(_add_enum_values, "schema", priority=first)
     plugin.add_autogenerate_comparator(_skip_null_of_generated_columns, "column", "nullable", priority=first)
+    plugin.add_autogenerate_comparator(
+        _compare_values_of_checks, "table", "checkconstraints", priority=DispatchPriority.LAST
+    )
     for dialect in ADAPTERS:  # those of a dialect are called before Alembic's own of all dialects
         plugin.add_autogenerate_comparator(
             _compare_server_defaults, "column", "server_default", qualifier=dialect, priority=first

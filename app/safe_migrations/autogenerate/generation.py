@@ -97,14 +97,14 @@ def _drop_in_order(upgrade: ops.UpgradeOps) -> None:
     """Sort the operations of ``upgrade`` so that the database accepts each drop, and never lets duplicates in.
 
     Foreign keys are dropped first: before the tables to which they refer, and before the indexes that they need on
-    MySQL and MariaDB (error 1553). Indexes and unique constraints are dropped after new ones are created. Columns are
-    dropped last, a generated column before the columns from which it is computed. At the end tables are dropped, each
-    before the tables to which it refers.
+    MySQL and MariaDB (error 1553). So are CHECKs: before the types of their columns change. Indexes and unique
+    constraints are dropped after new ones are created. Columns are dropped last, a generated column before the columns
+    from which it is computed. At the end tables are dropped, each before the tables to which it refers.
     """
 
     def order(op: ops.MigrateOperation) -> tuple[int, ...]:
         if not isinstance(op, ops.DropColumnOp):
-            return (0,) if _drops_foreign_key(op) else (1, op in last)
+            return (0,) if _drops_foreign_key(op) or _drops_check(op) else (1, op in last)
         column = op.to_column()
         place = list(column.table.columns).index(column)
         return (2, -place) if column.computed is not None else (3, place)
@@ -138,6 +138,10 @@ def _referring_first(drops: list[ops.DropTableOp]) -> list[str]:
 
 def _drops_foreign_key(op: ops.MigrateOperation) -> bool:
     return isinstance(op, ops.DropConstraintOp) and op.constraint_type == "foreignkey"
+
+
+def _drops_check(op: ops.MigrateOperation) -> bool:
+    return isinstance(op, ops.DropConstraintOp) and op.constraint_type == "check"
 
 
 def _drop_indexes_with_their_table(container: ops.OpContainer) -> None:

@@ -1,6 +1,8 @@
 """CHECKs, server defaults and generated columns, as `flask db migrate`, `check` and `status` compare them."""
 
+import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from textwrap import dedent
 
@@ -179,6 +181,73 @@ def test_checks_by_name(empty: Models, tmp_path: Path, targets: str) -> None:
     up_down_up(empty, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(DBAPIError):
         empty.execute("INSERT INTO cup (id, size) VALUES (2, 7)")
+
+
+CAN = """
+class Can(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    color: Mapped[str | None] = mapped_column(
+        sa.Enum({}, native_enum=False, create_constraint=True, name="color_enum")
+    )
+"""
+
+
+@with_targets
+@pytest.mark.parametrize("value", ["purple", "blue", "grün: 5"])
+def test_values_of_a_checked_enum(empty: Models, tmp_path: Path, targets: str, value: str) -> None:
+    """A new value of an Enum with a CHECK is a difference, also if the column is long enough for it: the CHECK is
+    replaced, and the downgrade brings the old one back.
+    """
+    empty.environ["MIGRATION_TARGETS"] = targets
+    insert = f"INSERT INTO can (id, color) VALUES (1, '{value.replace(':', chr(92) + ':')}')"
+    empty.become(CAN.format('"red", "green"'))
+    (before,) = empty.rows("SELECT version_num FROM alembic_version")
+    empty.models(CAN.format(f'"red", "green", "{value}"'))
+    found = empty.ok("status")
+    assert all(f"{each}_constraint ck_can_color_enum" in found for each in ("remove", "add"))
+    empty.migrate()
+    assert [] == empty.blocking()
+    empty.there_and_back()
+    empty.execute(insert, "DELETE FROM can")
+    up_down_up(empty, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
+    empty.ok("downgrade", *before)
+    with pytest.raises(DBAPIError):
+        empty.execute(insert)
+
+
+@pytest.mark.parametrize("to_enum", [True, False])
+def test_text_and_checked_enum(empty: Models, to_enum: bool) -> None:
+    """The CHECK of an Enum is created once if a text becomes the Enum, and dropped if the Enum becomes a text; the
+    downgrade takes that back.
+    """
+    enum = CAN.format('"red", "purple"')
+    plain = re.sub(r"sa.Enum.*", f"String({4 if to_enum else 9})", enum)
+    insert = "INSERT INTO can (id, color) VALUES (1, 'blue')"
+    empty.become(plain if to_enum else enum)
+    (before,) = empty.rows("SELECT version_num FROM alembic_version")
+    empty.become(enum if to_enum else plain)
+    assert AGREE in empty.ok("check")
+    with pytest.raises(DBAPIError) if to_enum else nullcontext():
+        empty.execute(insert)
+    empty.execute("DELETE FROM can")
+    empty.ok("downgrade", *before)
+    with nullcontext() if to_enum else pytest.raises(DBAPIError):
+        empty.execute(insert)
+
+
+def test_native_enum_with_a_check(empty: Models) -> None:
+    """A new value of an Enum that has a CHECK only where ENUM is not a type is accepted after the upgrade."""
+    before = CAN.format('"red", "green"').replace("native_enum=False, ", "")
+    empty.become(before)
+    empty.models(before.replace('"green"', '"green", "purple"'))
+    empty.migrate()
+    assert [] == empty.blocking()
+    if empty.engine.dialect.name == "postgresql":  # no downgrade removes the value
+        empty.ok("upgrade")
+    else:
+        empty.there_and_back()
+    empty.execute("INSERT INTO can (id, color) VALUES (1, 'purple')")
+    assert AGREE in empty.ok("check")
 
 
 BOX = """
