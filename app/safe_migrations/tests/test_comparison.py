@@ -324,6 +324,7 @@ def test_lines_that_generate_a_column_again(empty: Models, command: str, persist
         assert [(15,)] == empty.rows("SELECT twice FROM box")
 
     empty.there_and_back(see)
+    assert "The downgrade deletes" not in empty.ok("-x", "review=warn", "downgrade")
 
 
 @pytest.mark.filterwarnings("error")
