@@ -6,8 +6,10 @@ from alembic import context
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from .autogenerate.directives import CHECK_PLUGIN
 from .console import only_warnings
+
+CHECK_PLUGIN = "alembic.ext.checkconstraint_byname"
+"""The name of Alembic's plugin that compares CHECKs by name."""
 
 
 def drift(migration_context: MigrationContext) -> list[str]:

@@ -21,11 +21,9 @@ from sqlalchemy.sql.functions import now
 
 from ..adapters import ADAPTERS, OWN_TABLES, Adapter, adapter_of
 from ..database import naming_convention, tables_of_models
+from ..drift import CHECK_PLUGIN
 
 log = logging.getLogger("alembic.autogenerate")
-
-CHECK_PLUGIN = "alembic.ext.checkconstraint_byname"
-"""The name of Alembic's plugin that compares CHECKs by name."""
 
 PLUGINS = ("alembic.autogenerate.*", CHECK_PLUGIN)
 """Alembic's plugins that compare the models with the database, unless the app names others."""
