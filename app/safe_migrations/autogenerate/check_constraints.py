@@ -19,7 +19,7 @@ from sqlalchemy.sql.operators import in_op
 from ..adapters.dialects import dialect_of
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
-from ..database import Database, tables_of_models
+from ..database import Database
 from ..errors import MigrationError
 from ..internals import copy_column, is_created
 from ..review.known_schema import Name
@@ -31,25 +31,25 @@ from .rendering import PerDialect, table_changes
 
 AUTOMATIC = re.compile(r".*_check\d*|.*_chk_\d+|CONSTRAINT_\d+")
 """The names that PostgreSQL, MySQL and MariaDB give a CHECK without a name."""
-
-
 LITERAL = re.compile(r"'((?:[^']|'')*)'")
 """A text in SQL, with a group for what is between its quotes."""
 PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")
 """A text that every database shows in a CHECK as it is: without quotes, backslashes, and letters outside ASCII."""
 
 
-def is_comparable(check: CheckConstraint, reflected: bool, context: MigrationContext) -> bool:
-    """Return False if a CHECK that only the models or (``reflected``) only the database has may be no difference.
+def is_comparable(
+    check: CheckConstraint, reflected: bool, context: MigrationContext, models: Mapping[Name, Table]
+) -> bool:
+    """Return False if a CHECK that only the models or (``reflected``) only the database has may not be a difference.
 
-    In the models: one that this database does not create, such as that of an Enum on PostgreSQL, and one whose name is
+    In ``models``: one that this database does not create, such as that of an Enum on PostgreSQL, and one whose name is
     shortened. In the database: one with such a name, or with a name that the database gives the unnamed ones.
     """
-    assert context.connection is not None
-    database = Database(context.connection)
     if not reflected:
-        return is_created(check, context.dialect) and not database.facts.is_too_long(str(check.name))
-    name, model = str(check.name), tables_of_models(context).get((check.table.schema, check.table.name))
+        assert context.connection is not None
+        facts = Database(context.connection).facts
+        return is_created(check, context.dialect) and not facts.is_too_long(str(check.name))
+    name, model = str(check.name), models.get((check.table.schema, check.table.name))
     own = checks_of(model, context.dialect) if model is not None else []
     if any(not isinstance(each.name, str) for each in own) and AUTOMATIC.fullmatch(name):
         return False

@@ -150,7 +150,7 @@ def _compare_server_defaults(
     """Compare defaults and generated columns in place of Alembic, unless the app's compare_server_default does.
 
     Alembic compares texts, which differ where the database spells a default in its own way, and only warns of an
-    expression. Leave an Identity to Alembic, but only where the database has it: elsewhere it is no difference.
+    expression. Leave an Identity to Alembic, but only where the database has it: elsewhere it is not a difference.
     """
     option = autogen.opts.get("compare_server_default")
     is_generated = existing.computed is not None or wanted.computed is not None
@@ -194,11 +194,15 @@ def include_object(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
     have named. For all others it returns what the app's function ``theirs`` returns, or True if the app has none.
     """
 
+    @cache
+    def models() -> dict[tuple[str | None, str], Table]:
+        return tables_of_models(context.get_context())
+
     def include(item: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:
         if kind == "check_constraint":
             from .check_constraints import is_comparable
 
-            if not is_comparable(item, reflected, context.get_context()):
+            if not is_comparable(item, reflected, context.get_context(), models()):
                 return False
         return theirs is None or theirs(item, name, kind, reflected, compared)
 

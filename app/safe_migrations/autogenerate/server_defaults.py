@@ -35,8 +35,8 @@ def differs(autogen: AutogenContext, existing: "Column[Any]", wanted: "Column[An
     """Return True if the server default or the expression of a column certainly differs from that of the model.
 
     Two texts are the same if they differ only in quotes, casts of constants, parentheses or case, or if the database
-    makes the same text of both. A default that only the database has, on a NOT NULL column, is no difference: `flask db
-    migrate` adds such defaults, so that the previous release can still insert rows without the column.
+    makes the same text of both. A default that only the database has, on a NOT NULL column, is not a difference:
+    `flask db migrate` adds such defaults, so that the previous release can still insert rows without the column.
     """
     if existing.computed is not None or wanted.computed is not None:
         return _is_generated_differently(autogen, existing, wanted)
