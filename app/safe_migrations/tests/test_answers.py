@@ -52,7 +52,7 @@ def test_most_similar_names_first(toys: Models) -> None:
 
 @on_sqlite
 def test_values_of_another_type(toys: Models) -> None:
-    """A dropped text and an added integer are no rename; a text and a UUID are, if the text may be one."""
+    """A dropped text and an added integer are not a rename; a text and a UUID are, if the text may be one."""
     changed = TOY.replace("name: Mapped[str] = mapped_column(String(80))", "title: Mapped[int | None]")
     toys.models(changed.replace("code: Mapped[str] = mapped_column(String(36))", "key: Mapped[UUID | None]"))
     assert [("toy.code", "toy.key")] == renames(toys.asked("\n\n\n", "migrate").stderr)

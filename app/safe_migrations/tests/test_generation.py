@@ -703,7 +703,7 @@ def test_generated_column_that_is_not_null(pets: Models) -> None:
 
 @on_mysql
 def test_index_of_a_dropped_foreign_key(pets: Models) -> None:
-    """The index that the server made for a foreign key, and leaves when it is dropped, is no difference."""
+    """The index that the server made for a foreign key, and leaves when it is dropped, is not a difference."""
     script = pets.become(
         USERS, PETS.replace('mapped_column(ForeignKey("user.id", ondelete="CASCADE"))', "mapped_column()")
     )

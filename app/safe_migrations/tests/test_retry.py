@@ -91,7 +91,7 @@ def test_giving_up(project: Project, engine: Engine) -> None:
 @on_sqlite
 @pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN"], ids=["writer", "reader"])
 def test_others_are_waited_for(project: Project, engine: Engine, begin: str) -> None:
-    """SQLite has one writer, who commits when nobody reads: the run waits for others, and tries again."""
+    """SQLite has one writer, who commits when no other connection reads: the run waits for others, and tries again."""
     with engine.connect() as connection:
         connection.execute(text(begin))
         connection.execute(text(USERS)).all()
