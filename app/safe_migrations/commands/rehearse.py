@@ -1,15 +1,10 @@
 """`flask db rehearse`, which runs the pending revisions on a copy of the database and prints a table."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import click
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from ..database import heads_in_words, replaced_by
-from ..lock import locked
 from ..plan import upgrades
 from ..rehearsal.runner import Rehearsal
 from ..rehearsal.scratch import scratch_copy
@@ -39,11 +34,7 @@ def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revis
 
 def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
     """Rehearse an upgrade to ``destination`` on a copy of the database. Return False if it finds a fault."""
-    with (
-        _interrupted_by_sigterm(),
-        opened(config) as (database, using),
-        locked(database, using.lock_wait, "rehearsal"),
-    ):
+    with opened(config) as (database, using):
         database.require_whole()
         heads = database.heads()
         if not upgrades(ScriptDirectory.from_config(config), destination, heads):
@@ -51,16 +42,6 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
             return True
         with scratch_copy(database, using, rows) as scratch, replaced_by(scratch.engine):
             return _without_faults(Rehearsal(config, scratch), destination)
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Inside the block, raise KeyboardInterrupt at SIGTERM, so that the copy is removed as after Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _without_faults(rehearsal: Rehearsal, destination: str) -> bool:

@@ -1,4 +1,8 @@
-"""The run of a rehearsal: upgrade, downgrade and upgrade each pending revision on a copy, and report faults."""
+"""Runs of revisions on a scratch database.
+
+A rehearsal upgrades, downgrades and upgrades each pending revision on a copy, and reports faults. Rehearsal.build()
+only upgrades, e.g. an empty database.
+"""
 
 import logging
 import time
@@ -60,7 +64,7 @@ class Report:
 
 
 class Rehearsal:
-    """A rehearsal on the database of ``adapter``, a scratch copy that may lose data.
+    """Runs of revisions on the database of ``adapter``, a scratch database that may lose data.
 
     The app's engine must have been replaced by that of ``adapter``, because migrations/env.py connects with the app's.
     """
@@ -77,7 +81,7 @@ class Rehearsal:
 
         Raise CommandError or RevisionError if no script has this revision.
         """
-        return upgrades(self.script, destination, self._heads())
+        return upgrades(self.script, destination, self.heads())
 
     def run(self, steps: list[Script]) -> Iterator[Report]:
         """Rehearse the revisions ``steps`` in turn, and yield a report on each.
@@ -87,9 +91,22 @@ class Rehearsal:
         before: Snapshot | None = None
         for revision in steps:
             report = Report(revision.revision)
-            before = self._rehearse(revision, report, before or self._snapshot())
+            before = self._rehearse(revision, report, before or self.snapshot())
             yield report
-            if revision not in self.script.iterate_revisions(self._heads(), "base"):
+            if revision not in self.script.iterate_revisions(self.heads(), "base"):
+                return
+
+    def build(self, destination: str = "heads") -> Iterator[Report]:
+        """Upgrade the scratch database to ``destination``, and yield a report after each revision.
+
+        Stop after a revision that fails; its report has the fault. Raise CommandError or RevisionError if no script has
+        the revision ``destination``.
+        """
+        for revision in self.steps(destination):
+            report = Report(revision.revision)
+            report.up = self._run(revision, report, "upgrade")
+            yield report
+            if report.faults:
                 return
 
     def drift(self) -> list[str]:
@@ -118,7 +135,7 @@ class Rehearsal:
         report.up = self._run(revision, report, "upgrade")
         if report.up is None:
             return None
-        upgraded = self._snapshot()
+        upgraded = self.snapshot()
         report.after = upgraded.count
         lost = list(losses(before, upgraded))
         without_downgrade = not hasattr(revision.module, "downgrade")
@@ -131,7 +148,7 @@ class Rehearsal:
         if report.down is None:
             _report_losses(lost, revision, report)
             return None
-        back = self._snapshot()
+        back = self.snapshot()
         lost = [loss for loss in lost if not is_restored(loss, before, back)]
         _report_losses(lost, revision, report)
         irreversible = self._irreversible_changes(before, back)
@@ -143,7 +160,7 @@ class Rehearsal:
         _report_rows(not_restored(before, back, {loss.name for loss in lost}), revision, report)
         if self._run(revision, report, "second upgrade") is None:
             return None
-        again = self._snapshot()
+        again = self.snapshot()
         report.faults += [f"after its second upgrade {name}" for name in differences(upgraded.objects, again.objects)]
         return again
 
@@ -187,11 +204,13 @@ class Rehearsal:
                 self.adapter.engine.dispose()  # so that the next step does not get what the script SET in the session
         return time.monotonic() - started
 
-    def _heads(self) -> tuple[str, ...]:
+    def heads(self) -> tuple[str, ...]:
+        """Return the revisions that the scratch database is at."""
         with self.adapter.engine.connect() as connection:
             return Database(connection).heads()
 
-    def _snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
+        """Return the schema and the rows of the scratch database, to compare them with others."""
         with self.adapter.engine.connect() as connection:
             return self.adapter.snapshot(connection)
 

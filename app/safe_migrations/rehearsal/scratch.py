@@ -1,5 +1,6 @@
-"""The scratch copy of the app's database on which a rehearsal runs: created, filled, and dropped at the end."""
+"""The scratch database of the app's product: created empty or as a copy of the app's, and dropped at the end."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -13,36 +14,46 @@ from ..backups.files import name_of, private, writing
 from ..console import log, reported
 from ..database import Database
 from ..errors import MigrationError, masked, summary
+from ..lock import locked
 from ..settings import Settings
 
 
 @contextmanager
-def scratch_copy(database: Database, using: Settings, rows: bool) -> Iterator[Adapter]:
-    """Create a scratch copy of the database, yield its adapter, and drop the copy at the end. Copy rows if ``rows``.
+def scratch_database(database: Database, using: Settings) -> Iterator[Adapter]:
+    """Create an empty scratch database of the product of ``database``, yield its adapter, and drop it at the end.
 
-    The caller must hold the lock for rehearsals, because all rehearsals of a database use the same copy.
+    Inside the block, hold the lock for rehearsals, because all of a database use the same scratch database. Raise
+    KeyboardInterrupt at SIGTERM, so that the scratch database is removed as after Ctrl-C.
     """
-    adapter, connection = database.adapter, database.connection
     schema, name = version_table()
-    if schema not in (None, *adapter.schemas(connection)):
+    if schema not in (None, *database.adapter.schemas(database.connection)):
         raise MigrationError(
-            f"the table {name} is in another database, {schema}; a rehearsal copies only the app's own database.",
+            f"the table {name} is in another database, {schema}; a scratch database stands only for the app's own one.",
             f"keep {name} in the app's own database: do not pass version_table_schema to Migrate(...).",
         )
     with ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        stack.enter_context(locked(database, using.lock_wait, "rehearsal"))
         url = stack.enter_context(_empty_database(database, using.rehearsal_url))
         scratch = adapter_of(_engine(url))
         stack.callback(scratch.engine.dispose)
         with _connected(scratch.engine) as session:
             if _is_shared(database, session, str(url.database)):
                 scratch.databases.confine(session)
+        yield scratch
+
+
+@contextmanager
+def scratch_copy(database: Database, using: Settings, rows: bool) -> Iterator[Adapter]:
+    """Create a scratch copy of the database, yield its adapter, and drop the copy at the end. Copy rows if ``rows``."""
+    with scratch_database(database, using) as scratch:
         _copy(database, scratch, using, rows)
         yield scratch
 
 
 @contextmanager
 def _empty_database(database: Database, given: URL | None) -> Iterator[URL]:
-    """Yield the URL of an empty database for the copy; at the end, drop or empty that database.
+    """Yield the URL of an empty database; at the end, drop or empty that database.
 
     If ``given`` (MIGRATION_REHEARSAL_URL) names a database, use that. Otherwise create one on the server of ``given``,
     or on the app's server if ``given`` is None. On the app's server also create a user with rights in this one only.

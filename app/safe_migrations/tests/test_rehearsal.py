@@ -15,9 +15,12 @@ from ..adapters import adapter_of
 from ..adapters.base import SCRATCH
 from ..adapters.postgresql.dump import DROP_ALL
 from ..backups.files import name_of
-from ..database import Database
+from ..commands.app_database import opened
+from ..database import Database, replaced_by
 from ..lock import locked
+from ..rehearsal.differences import differences
 from ..rehearsal.runner import Rehearsal, Report
+from ..rehearsal.scratch import scratch_database
 from .example.app.extensions import db, migrate
 from .support import (
     FIRST,
@@ -501,6 +504,27 @@ def test_two_at_once(project: Project, engine: Engine) -> None:
     ):
         assert "another command holds the lock" in project.fails("-x", "lock_wait=0", "rehearse")
     project.ok("rehearse")
+
+
+def test_build(project: Project, engine: Engine, backend: str, app_on: Callable[[str], Flask]) -> None:
+    """The history runs on an empty scratch database, revision by revision, until one fails; the real one stays."""
+    before = state(engine)
+    project.write(*revision("b1", FIRST, table("pet", "sa.Column('name', sa.String(80))")[0]))
+    project.write(*revision("b2", "b1", "op.drop_table('missing')"))
+    built = []
+    with (
+        app_on(project.environ["DATABASE_URL"]).app_context(),
+        opened(migrate.get_config()) as (database, using),
+        scratch_database(database, using) as scratch,
+        replaced_by(scratch.engine),
+    ):
+        rehearsal = Rehearsal(migrate.get_config(), scratch)
+        for report in rehearsal.build():
+            built.append((report.revision, len(report.faults), rehearsal.snapshot().objects))
+    assert [(FIRST, 0), ("b1", 0), ("b2", 1)] == [each[:2] for each in built]
+    (first, second, _) = (each[2] for each in built)
+    assert "table pet is new" in list(differences(first, second))
+    assert (before, []) == (state(engine), leftovers(engine, backend, project))
 
 
 @pytest.mark.parametrize(("reason", "status"), [("", 1), ("why it is safe", 1), ("the old names are of no use", 0)])
