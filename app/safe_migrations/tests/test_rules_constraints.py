@@ -188,6 +188,45 @@ def test_not_valid_yet(review_on: ReviewOn, made: str, code: str, bad: str, cons
     assert [2] == [row.id for row in pasted_query(finding)]
 
 
+@on_postgresql
+@pytest.mark.parametrize(
+    ("constraint", "bad", "code", "because"),
+    [
+        (
+            "CHECK (name IN ('a:b', '%c') AND a > 0)",
+            "INSERT INTO pet VALUES (3, 1, 1, 'd')",
+            "add-check",
+            "CHECK constraint Made of pet, which fails because rows of pet violate it",
+        ),
+        (
+            "FOREIGN KEY (b) REFERENCES pet (id)",
+            "INSERT INTO pet VALUES (3, 1, 7, 'a:b')",
+            "add-foreign-key",
+            "foreign key Made of pet, which fails because rows of pet refer to missing rows of pet",
+        ),
+    ],
+    ids=["check", "foreign key"],
+)
+def test_validation_fails(
+    review_on: ReviewOn, attempt: Callable[..., list[str]], constraint: str, bad: str, code: str, because: str
+) -> None:
+    """It blocks where rows violate what it validates, whoever acknowledged them when it was added as NOT VALID."""
+    add = f'ALTER TABLE pet ADD CONSTRAINT "Made" {constraint} NOT VALID'
+    validate = "op.execute('ALTER TABLE pet VALIDATE CONSTRAINT \"Made\"')"
+    known = review_on(validate, PET, "INSERT INTO pet VALUES (1, 1, 1, 'a:b')", bad, add)
+    (finding,) = found(known, code)
+    assert (f"revision a1 validates {because} ({code}).", "blocks", True) == (
+        finding.message,
+        finding.level,
+        finding.fails,
+    )
+    assert [3] == [row.id for row in pasted_query(finding)]
+    assert any("violate" in line for line in attempt(upgrade)), "it fails without a review"
+    undone = 'ALTER TABLE pet DROP CONSTRAINT "Made"'
+    assert found(review_on(f"op.execute({add!r})\n{validate}", undone), code)[-1].fails, "added in the same run"
+    assert [] == found(review_on(validate, "DELETE FROM pet WHERE id = 3", add), code)
+
+
 DROP_KEY = "op.drop_constraint('fk', 'user', type_='foreignkey')\n"
 MAKE_KEY = "op.create_foreign_key('{}', 'user', 'user', ['id'], ['id'], ondelete='CASCADE')"
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from alembic.ddl.postgresql import CreateExcludeConstraintOp
 from alembic.operations import ops
-from sqlalchemy import Select, UnaryExpression, column, exists, func, literal_column, select, table, text
+from sqlalchemy import ColumnElement, Select, UnaryExpression, column, exists, func, literal_column, select, table, text
 
 from ...adapters.facts import Facts
 from ..findings import assurance_line
-from ..known_schema import ForeignKey
+from ..known_schema import Check, ForeignKey
 from ..recorder import as_table
+from ..sql.ops import CommandOp
 from .columns import proves_not_null
 from .implied_ops import KINDS, column_names, constraints_of, implied_ops, table_of
 from .indexes import dropped_columns, drops_table
@@ -39,15 +40,18 @@ def add_unique(op: Any, context: RuleContext) -> Problem | None:
     return _if_found(f"adds a {kind} on {on}", f"if two {share}", f"because {share}", query, context)
 
 
-@rule(WARNS, ops.CreateForeignKeyOp)
-def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem | None:
+@rule(WARNS, ops.CreateForeignKeyOp, CommandOp)
+def add_foreign_key(subject: ops.CreateForeignKeyOp | CommandOp, context: RuleContext) -> Problem | None:
     """Report a new foreign key, which fails if existing rows refer to missing rows.
 
     With NOT VALID, it is VALIDATE CONSTRAINT that fails.
     """
-    if _is_unfilled(op, op.local_cols, context):
+    op: Any = subject if isinstance(subject, ops.CreateForeignKeyOp) else _validated(subject, ForeignKey, context)
+    if op is None or _is_unfilled(op, op.local_cols, context):
         return None
     rows, query = f"of {op.source_table} refer to missing rows of {op.referent_table}", _orphans(op)
+    if op is not subject:
+        return _if_validated(op, f"rows {rows}", query, context)
     if _is_not_valid(op, context):
         return _if_not_valid(op, f"rows {rows}, so VALIDATE CONSTRAINT will fail", query, context)
     if any(_is_same(op, key) for key in _dropped_here(op, ForeignKey, context)) and not context.tables.finds(query):
@@ -55,17 +59,22 @@ def add_foreign_key(op: ops.CreateForeignKeyOp, context: RuleContext) -> Problem
     return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", query, context)
 
 
-@rule(WARNS, ops.CreateCheckConstraintOp)
-def add_check(op: ops.CreateCheckConstraintOp, context: RuleContext) -> Problem | None:
+@rule(WARNS, ops.CreateCheckConstraintOp, CommandOp)
+def add_check(subject: ops.CreateCheckConstraintOp | CommandOp, context: RuleContext) -> Problem | None:
     """Report a new CHECK, which fails if existing rows violate it.
 
     A condition that is NULL for a row is not violated (PostgreSQL manual, "Check Constraints"). With NOT VALID, updates
     of these rows fail at once, and VALIDATE CONSTRAINT later.
     """
+    op: Any = subject if isinstance(subject, ops.CreateCheckConstraintOp) else _validated(subject, Check, context)
+    if op is None:
+        return None
     condition = as_sql(op.to_constraint().sqltext, context.facts)
     rows = table(op.table_name, schema=op.schema)
     query: Select[Any] = select(literal_column("*")).select_from(rows).where(literal_column(f"NOT ({condition})"))
     violate = f"rows of {op.table_name} violate it"
+    if op is not subject:
+        return _if_validated(op, violate, query, context)
     if _is_not_valid(op, context):
         return _if_not_valid(
             op, f"{violate}, so updates of these rows and VALIDATE CONSTRAINT will fail", query, context
@@ -109,6 +118,34 @@ def _is_same(op: ops.CreateForeignKeyOp, key: ForeignKey) -> bool:
     """Return True if ``op`` creates a foreign key of the same columns to the same columns as ``key``."""
     referred = op.kw.get("referent_schema"), op.referent_table
     return (list(op.local_cols), referred, list(op.remote_cols)) == (key.columns, key.referred, key.referred_columns)
+
+
+def _validated(op: CommandOp, kind: type, context: RuleContext) -> Any:
+    """Return the operation that adds the constraint that VALIDATE CONSTRAINT validates; None for any other command.
+
+    Return None too if it is not of ``kind``, ForeignKey or Check, or not known.
+    """
+    if op.words != "VALIDATE CONSTRAINT" or op.table_name is None:
+        return None
+    known, schemas = context.tables.table(op.table_name, op.schema), {"source_schema": op.schema}
+    if kind is Check and op.name in known.checks:
+        condition: ColumnElement[bool] = literal_column(known.checks[op.name].condition)
+        return ops.CreateCheckConstraintOp(op.name, op.table_name, condition, schema=op.schema)
+    for key in known.foreign_keys if kind is ForeignKey else ():
+        if key.name == op.name:
+            schemas["referent_schema"], referred = key.referred
+            return ops.CreateForeignKeyOp(
+                key.name, op.table_name, referred, key.columns, key.referred_columns, **schemas
+            )
+    return None
+
+
+def _if_validated(op: Any, because: str, query: Select[Any], context: RuleContext) -> Problem | None:
+    """Return a problem that blocks if ``query`` finds rows that make the validation of ``op`` fail, otherwise None."""
+    if not context.tables.finds(query):
+        return None
+    what = f"validates {_shown(op, 'of')}, which fails because {because}"
+    return Problem(what, _correct(query, context), BLOCKS, fails=True)
 
 
 def _if_not_valid(op: Any, consequence: str, query: Select[Any], context: RuleContext) -> Problem | None:
@@ -288,8 +325,8 @@ def _is_not_valid(op: Any, context: RuleContext) -> bool:
     return bool(op.kw.get(f"{context.facts.dialect}_not_valid"))
 
 
-def _shown(op: Any) -> str:
-    return f"{_named(KINDS[op.constraint_type], op.constraint_name)} to {table_of(op)[0]}"
+def _shown(op: Any, preposition: str = "to") -> str:
+    return f"{_named(KINDS[op.constraint_type], op.constraint_name)} {preposition} {table_of(op)[0]}"
 
 
 def _named(kind: str, name: Any) -> str:
