@@ -51,13 +51,13 @@ def _is_harmless(op: ops.MigrateOperation) -> bool:
 def warn_of_losses(plan: Plan, database: Database) -> None:
     """Log a warning for each operation in the downgrades of ``plan`` that deletes rows or values, with their number.
 
-    Log one, too, for each downgrade() that does nothing.
+    Log one, too, for each downgrade() that changes nothing.
     """
     scripts = plan.scripts(upgrade=False)
     if not scripts:
         return
     for script in scripts:
-        if lacks_downgrade(plan.recordings.of(script, database.facts.product, "upgrade")):
+        if lacks_downgrade(plan.recordings.of(script, database.facts.product)):
             log.warning("downgrade() of %s does nothing; the changes of its upgrade() remain", script.revision)
     tables = KnownSchema(database.facts, database.connection)
     operations = [each for revision in _recorded(plan, database.facts.product) for each in revision.downgrade]

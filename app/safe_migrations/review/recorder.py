@@ -231,24 +231,12 @@ def irreversible_reason(script: Path) -> str | None:
 
     Return None if the script has no downgrade(), or if downgrade() does anything else.
     """
-    match _downgrade_of(script):
-        case [ast.Raise() as only]:
-            texts = [part.value for part in ast.walk(only) if isinstance(part, ast.Constant)]
-            return str(texts[0]) if texts else ""
-    return None
-
-
-def has_empty_downgrade(script: Path) -> bool:
-    """Return True if the script has a downgrade() that does nothing, because its body is only `pass` or a docstring."""
-    body = _downgrade_of(script)
-    return body is not None and all(isinstance(statement, ast.Pass) for statement in body)
-
-
-def _downgrade_of(script: Path) -> list[ast.stmt] | None:
-    """Return the statements of downgrade() without its docstring; None if the script does not define it."""
     for node in ast.parse(script.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
-            return node.body[1:] if ast.get_docstring(node) is not None else node.body
+            match node.body[1:] if ast.get_docstring(node) is not None else node.body:
+                case [ast.Raise() as only]:
+                    texts = [part.value for part in ast.walk(only) if isinstance(part, ast.Constant)]
+                    return str(texts[0]) if texts else ""
     return None
 
 

@@ -113,9 +113,10 @@ def test_downgrade_tells_what_it_takes(reviewed: Project, down: str) -> None:
     assert [DOWNGRADES[down]] == re.findall("The downgrade deletes (.*)", reviewed.ok("downgrade"))
 
 
-def test_downgrade_that_does_nothing(reviewed: Project) -> None:
+@pytest.mark.parametrize("down", ["pass", "return None", '"""Nothing."""\n...'])
+def test_downgrade_that_does_nothing(reviewed: Project, down: str) -> None:
     """An empty downgrade() is reported by the status, by the upgrade, and by the downgrade that runs it."""
-    reviewed.write(*revision("a1", "r0", CREATE))
+    reviewed.write(*revision("a1", "r0", CREATE, down))
     assert "warns: missing-downgrade, line " in reviewed.db("status").stdout
     assert "(missing-downgrade)" in reviewed.ok("upgrade")
     assert "downgrade() of a1 does nothing; the changes of its upgrade() remain\n" in reviewed.ok("downgrade")

@@ -224,6 +224,11 @@ def test_imports(review: Review, script: str, expected: list[int]) -> None:
     [
         (NEW, "pass", ["missing-downgrade"]),
         (NEW, '"""Nothing."""', ["missing-downgrade"]),
+        (NEW, "return None", ["missing-downgrade"]),
+        (NEW, "...\nif False:\n    op.drop_table('pet')", ["missing-downgrade"]),
+        (NEW, "op.execute('SELECT 1')", ["missing-downgrade"]),
+        (NEW, "op.execute('SELECT drop_pet()')", []),
+        ("op.execute('SELECT 1')", "return", []),
         (NEW, "raise NotImplementedError('one way')", []),
         (NEW, "op.drop_table('pet')", []),
         (NEW, "for row in op.get_bind().execute(sa.text('SELECT 1')):\n    pass", ["not-inspectable"]),

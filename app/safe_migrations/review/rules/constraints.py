@@ -41,12 +41,12 @@ def add_unique(op: Any, context: RuleContext) -> Problem | None:
 
 
 @rule(WARNS, ops.CreateForeignKeyOp, CommandOp)
-def add_foreign_key(subject: ops.CreateForeignKeyOp | CommandOp, context: RuleContext) -> Problem | None:
+def add_foreign_key(subject: Any, context: RuleContext) -> Problem | None:
     """Report a new foreign key, which fails if existing rows refer to missing rows.
 
     With NOT VALID, it is VALIDATE CONSTRAINT that fails.
     """
-    op: Any = subject if isinstance(subject, ops.CreateForeignKeyOp) else _validated(subject, ForeignKey, context)
+    op = subject if isinstance(subject, ops.CreateForeignKeyOp) else _validated(subject, ForeignKey, context)
     if op is None or _is_unfilled(op, op.local_cols, context):
         return None
     rows, query = f"of {op.source_table} refer to missing rows of {op.referent_table}", _orphans(op)
@@ -60,13 +60,13 @@ def add_foreign_key(subject: ops.CreateForeignKeyOp | CommandOp, context: RuleCo
 
 
 @rule(WARNS, ops.CreateCheckConstraintOp, CommandOp)
-def add_check(subject: ops.CreateCheckConstraintOp | CommandOp, context: RuleContext) -> Problem | None:
+def add_check(subject: Any, context: RuleContext) -> Problem | None:
     """Report a new CHECK, which fails if existing rows violate it.
 
     A condition that is NULL for a row is not violated (PostgreSQL manual, "Check Constraints"). With NOT VALID, updates
     of these rows fail at once, and VALIDATE CONSTRAINT later.
     """
-    op: Any = subject if isinstance(subject, ops.CreateCheckConstraintOp) else _validated(subject, Check, context)
+    op = subject if isinstance(subject, ops.CreateCheckConstraintOp) else _validated(subject, Check, context)
     if op is None:
         return None
     condition = as_sql(op.to_constraint().sqltext, context.facts)

@@ -11,7 +11,7 @@ from flask import current_app
 from sqlalchemy import Column, MetaData, Table
 
 from ..findings import EXAMPLE_REASON, Assurances, assurance_line
-from ..recorder import Revision, has_empty_downgrade, irreversible_reason
+from ..recorder import Operation, Revision, irreversible_reason
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import REHEARSE, autocommit, execute, identifier, new_revision
@@ -200,7 +200,7 @@ def _declared(module: str, names: list[str]) -> str:
 
 @rule(WARNS, Revision)
 def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | None:
-    """Report a revision whose downgrade() is missing or does nothing, so that its upgrade cannot be reverted.
+    """Report a revision whose downgrade() is missing or changes nothing, so that its upgrade cannot be reverted.
 
     Exempt are upgrades that leave the schema alone, or that no statement can revert, and a downgrade() that raises.
     """
@@ -208,21 +208,30 @@ def missing_downgrade(revision: Revision, _context: RuleContext) -> Problem | No
         return None
     downgrade = getattr(revision.script.module, "downgrade", None)
     return Problem(
-        "makes changes in upgrade(), but its downgrade() is " + ("missing" if downgrade is None else "empty"),
+        "makes changes in upgrade(), but its downgrade() " + ("is missing" if downgrade is None else "reverts nothing"),
         f"write a downgrade(), or let it raise an error with the reason why the upgrade cannot be reversed:\n{RAISE}",
         line=None if downgrade is None else downgrade.__code__.co_firstlineno,
     )
 
 
 def lacks_downgrade(revision: Revision) -> bool:
-    """Return True if downgrade() is missing or empty, and upgrade() makes changes that it could revert."""
-    commands = [each.op for each in revision.upgrade if isinstance(each.op, CommandOp)]
-    if len(commands) == len(revision.upgrade) and all(op.keeps_schema or not op.is_reversible for op in commands):
+    """Return True if downgrade() is missing or changes nothing, and upgrade() makes changes that it could revert.
+
+    An upgrade and a status run no downgrade(): there, one that calls something is assumed to change something.
+    """
+    if not any(map(_can_be_reverted, revision.upgrade)):
         return False
-    if not hasattr(revision.script.module, "downgrade"):
+    downgrade = getattr(revision.script.module, "downgrade", None)
+    if downgrade is None:
         return True
-    does_something = revision.downgrade or "downgrade" in revision.not_inspectable
-    return not does_something and has_empty_downgrade(Path(revision.script.path))
+    if "downgrade" not in revision.recordings:
+        return not (downgrade.__code__.co_names or downgrade.__code__.co_freevars)  # without names it can call nothing
+    return not ("downgrade" in revision.not_inspectable or any(map(_can_be_reverted, revision.downgrade)))
+
+
+def _can_be_reverted(operation: Operation) -> bool:
+    """Return True if the operation changes anything, unless no statement can revert that."""
+    return not isinstance(operation.op, CommandOp) or (operation.op.is_reversible and not operation.op.keeps_schema)
 
 
 @rule(WARNS, Assurances)

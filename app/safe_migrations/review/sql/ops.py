@@ -105,8 +105,11 @@ class CommandOp(MigrateOperation):
 
     @property
     def keeps_schema(self) -> bool:
-        """Return True if the command leaves nothing in the schema for a downgrade to revert, e.g. ANALYZE."""
-        return self.words in KEEPS_SCHEMA
+        """Return True if the command leaves nothing in the schema for a downgrade to revert, e.g. ANALYZE.
+
+        A SELECT may if it calls a function.
+        """
+        return self.words in KEEPS_SCHEMA or (self.words == "SELECT" and "(" not in self.text)
 
     @property
     def is_reversible(self) -> bool:
