@@ -19,8 +19,9 @@ from .autogenerate.directives import autogenerate_options
 from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, app_engine, connected, heads_in_words, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
+from .histories.heads import doubtful_history_refused, require_one_head
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
-from .plan import Plan, changes_revisions, compares, pending, purges, rehearses
+from .plan import Plan, changes_revisions, compares, names_head, pending, purges, rehearses
 from .retry import RetryPolicy
 from .settings import Settings, settings
 from .transaction import StepConnection, StepTransaction
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, does withou
     from .backups.files import Backups
 
 
+@doubtful_history_refused()
 def run_migrations(engine: Engine | None = None, **options: Any) -> None:
     """Run the `flask db` command that loaded env.py, on the database of ``engine``, by default the app's.
 
@@ -52,6 +54,8 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
             if not changes_revisions():
                 context.configure(connection=database.connection, **options)
                 if compares():
+                    if not names_head():
+                        require_one_head(context.script)
                     database.require_whole()
                 with _options_hidden(engine):
                     _run(connection=database.connection, **options)

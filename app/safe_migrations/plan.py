@@ -1,5 +1,6 @@
 """The pending steps of a command, and the operations of their scripts."""
 
+import re
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,8 +106,8 @@ def pending(database: Database, options: dict[str, Any]) -> Plan:
     work = migration_context.opts["fn"]
     try:
         return Plan(heads, list(work(() if purges() else heads, migration_context)) if work else [])
-    except (AssertionError, CommandError) as error:
-        if isinstance(error, CommandError) and "Ambiguous walk" not in str(error):
+    except (AssertionError, CommandError, UserWarning) as error:
+        if not isinstance(error, AssertionError) and not re.search("Ambiguous walk|is ambiguous", str(error)):
             raise
         raise _unclear(context.script, heads, str(migration_context.opts["destination_rev"])) from error
 
@@ -123,6 +124,9 @@ def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> Mi
             f"{wanted} is ambiguous: {len(choices)} revisions can come next: {', '.join(choices)}.",
             "upgrade",
         )
+    elif len(heads) > 1 and not at:
+        choices = sorted(f"{head}@{wanted}" for head in heads)
+        what, command = f"{wanted} is ambiguous: the database is at {' and '.join(sorted(heads))}.", "downgrade"
     else:
         behind = [each for each in found for each in script.iterate_revisions(each.revision, "base")]
         merge = next((each for each in behind if isinstance(each.down_revision, tuple)), None)
@@ -148,6 +152,11 @@ def compares() -> bool:
     Call this after context.configure().
     """
     return "revision_context" in context.get_context().opts
+
+
+def names_head() -> bool:
+    """Return True if `migrate` or `revision` was typed with --head. Call this after context.configure()."""
+    return bool(context.get_context().opts["revision_context"].command_args["head"] != "head")
 
 
 def rehearses() -> bool:

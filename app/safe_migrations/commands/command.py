@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from flask import current_app, g
 from flask.helpers import get_debug_flag
 
 from ..errors import MigrationError, relative
+from ..histories.heads import doubtful_history_refused
 from ..remedies import TEMPLATE, Situation, message, script_place
 
 directory_option = click.option(
@@ -54,7 +54,7 @@ class MigrationCommand(click.Command):
         _complete_usage(ctx)
         situation = _situation(ctx)
         try:
-            with _doubtful_history_refused(), _flask_migrate_silent():
+            with doubtful_history_refused(), _flask_migrate_silent():
                 _require_env(situation.directory)
                 _require_settings(ctx, situation.directory)
                 return super().invoke(ctx)
@@ -135,17 +135,6 @@ def _require_settings(ctx: click.Context, directory: Path) -> None:
         read(dict(each.partition("=")[::2] for each in typed), directory, answers=generates)
     except UnknownSettingError as error:
         raise click.UsageError(str(error), ctx) from error
-
-
-@contextmanager
-def _doubtful_history_refused() -> Iterator[None]:
-    """Inside the block, raise Alembic's warnings about a missing revision, or one with two scripts, as errors.
-
-    Otherwise Alembic would continue with one of the two scripts.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", r"Revision .* is (present more than once|not present)", UserWarning)
-        yield
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from ..console import log_on_stderr
 from ..database import app_engine
 from ..errors import LoginError, MigrationError, relative
 from ..git import revisions_not_in
+from ..histories.heads import accident
 from ..plan import upgrades
-from ..remedies import several_heads
 from ..review.acceptance import accept, accepted, config_file, skipped
 from ..review.findings import FORMATS, Finding, as_text, closing, merged
 from ..review.recorder import Recordings
@@ -90,13 +90,12 @@ def _accept(config: Config, names: tuple[str, ...]) -> None:
 def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
     """Print the findings that _reviewed() returns, in the format ``form``. Return False if one blocks an upgrade.
 
-    If several heads have no branch label, print on stderr that an upgrade would stop; this alone does not return False.
+    If several heads are an accident, print on stderr that an upgrade would stop; this alone does not return False.
     """
     script = ScriptDirectory.from_config(config)
     findings = as_configured(_reviewed(config, script, chosen, targets), settings_of(config).online)
-    heads = [head for head in script.get_heads() if not script.get_revision(head).branch_labels]
-    if len(heads) > 1:  # branches that have labels are meant to stay apart
-        click.echo(f"An upgrade would stop: {several_heads(heads)}\n", err=True)
+    if found := accident(script):
+        click.echo(f"An upgrade would stop: {found}\n", err=True)
     if findings or form != "text":
         click.echo(FORMATS[form](findings))
     if findings:

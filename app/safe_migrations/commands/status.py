@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
 from ..errors import masked, relative
+from ..histories.heads import accident
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
@@ -72,6 +73,8 @@ def _at_head(config: Config) -> bool:
     # dont_mutate: as `flask db current` does, leave a database without alembic_version as it is.
     with EnvironmentContext(config, script, fn=report, as_sql=False, dont_mutate=True):
         script.run_env()
+    if found := accident(script):
+        click.echo(f"\nAn upgrade would stop: {found}")
     return at_head
 
 

@@ -1,0 +1,1 @@
+"""The order of a history: its heads, and the commands that change it for years."""

@@ -1,0 +1,99 @@
+"""Histories with several heads: the ones that are an accident, and the messages about them."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic.script import Script, ScriptDirectory
+from alembic.util import to_tuple
+
+from ..errors import MigrationError, relative
+
+
+def parents(script: Script) -> tuple[str, ...]:
+    """Return the revisions in `down_revision`; an empty tuple for a base."""
+    return to_tuple(script.down_revision, default=())
+
+
+def lineage(history: ScriptDirectory, revision: str) -> set[str]:
+    """Return ``revision`` and all revisions before it, without those that only `depends_on` names."""
+    found: set[str] = set()
+    left = [revision]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += parents(history.get_revision(name))
+    return found
+
+
+def accidental_heads(history: ScriptDirectory) -> list[Script]:
+    """Return the heads of branches that nobody meant to keep apart, as two developers make them; else an empty list.
+
+    A branch is meant to stay if it has a branch label of its own, begins at a base of its own, or if another branch
+    names it in `depends_on`. Alembic makes each of these only if it is told to.
+    """
+    heads = [history.get_revision(head) for head in sorted(history.get_heads(consider_depends_on=True))]
+
+    def is_branch_of(head: Script, other: Script) -> bool:
+        same_labels = head is not other and head.branch_labels == other.branch_labels
+        return same_labels and bool(lineage(history, head.revision) & lineage(history, other.revision))
+
+    return [head for head in heads if any(is_branch_of(head, other) for other in heads)]
+
+
+def accident(history: ScriptDirectory) -> MigrationError | None:
+    """Return the error about heads that are an accident, with both ways to join them; None if there are none."""
+    heads = accidental_heads(history)
+    if not heads:
+        return None
+    names = [head.revision for head in heads]
+    merged = "heads" if len(names) == len(history.get_heads()) else " ".join(names)
+    return MigrationError(
+        _listed(heads),
+        "move your new revisions on top of the other head, or merge the heads if a database has applied them; then run"
+        " the command again:",
+        "flask db rebase",
+        f'flask db merge -m "Merge heads" {merged}',
+    )
+
+
+def several_heads(history: ScriptDirectory) -> MigrationError:
+    """Return the error for a command that takes one head, in a history that has several."""
+    heads = [history.get_revision(head) for head in sorted(history.get_heads())]
+    return accident(history) or MigrationError(
+        _listed(heads),
+        "name all heads, or one, as these lines do:",
+        "flask db upgrade heads",
+        f'flask db migrate --head {heads[0].revision} -m "..."',
+    )
+
+
+def require_one_head(history: ScriptDirectory) -> None:
+    """Raise MigrationError if the history has heads that are an accident."""
+    if found := accident(history):
+        raise found
+
+
+def script_in_words(script: Script) -> str:
+    """Return revision, file and message of ``script`` on one line."""
+    message = (script.doc or "").partition("\n")[0]
+    return ", ".join(filter(None, [script.revision, relative(Path(script.path)), message]))
+
+
+def _listed(heads: list[Script]) -> str:
+    return "\n".join([f"there are {len(heads)} heads:", *(f"    {script_in_words(head)}" for head in heads)])
+
+
+@contextmanager
+def doubtful_history_refused() -> Iterator[None]:
+    """Inside the block, raise Alembic's warnings about the history as errors.
+
+    Otherwise Alembic would continue without a missing revision, with one of two scripts that have the same id, or with
+    the one of several heads that its table lists first.
+    """
+    doubts = r"Revision .* is (present more than once|not present)|downgrade -1 from multiple heads is ambiguous"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", doubts, UserWarning)
+        yield

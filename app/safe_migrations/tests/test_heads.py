@@ -1,0 +1,166 @@
+"""Several heads: those that are an accident are reported early, with the lines that join them."""
+
+import shlex
+import subprocess
+
+import flask_migrate
+import pytest
+from sqlalchemy import inspect
+
+from .example.app.extensions import db
+from .support import AGREE, FIRST, Project, revision
+
+pytestmark = pytest.mark.usefixtures("database")
+backend = pytest.fixture(lambda: "sqlite", name="backend")  # what scripts say does not differ on servers
+
+HEADS = """there are 2 heads:
+    a1, migrations/versions/a1.py, Add a
+    b1, migrations/versions/b1.py
+Fix: move your new revisions on top of the other head, or merge the heads if a database has applied them; then run the command again:
+    flask db rebase
+    flask db merge -m "Merge heads" heads
+"""  # noqa: E501
+
+
+def add(project: Project, name: str, parents: str | None, more: str = "") -> None:
+    """Write the script of a revision that makes a table with its name."""
+    table = f"op.create_table({name!r}, sa.Column('id', sa.Integer, primary_key=True))"
+    project.write(*revision(name, parents, table, f"op.drop_table({name!r})", more))
+
+
+def said_by(project: Project, line: str) -> str:
+    """Run a line that a message shows, and return what it prints."""
+    if line.startswith("flask db "):
+        return project.ok(*shlex.split(line)[2:])
+    return subprocess.run(["sh", "-c", line], cwd=project.path, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def branched(project: Project) -> Project:
+    """Return a project at the first revision, from which two branches begin: a1 and b1."""
+    project.ok("upgrade")
+    for name in ("a1", "b1"):
+        add(project, name, FIRST)
+    script = project.path / "migrations" / "versions" / "a1.py"
+    project.write("migrations/versions/a1.py", f'"""Add a\n\nRevision ID: a1\n"""\n{script.read_text()}')
+    return project
+
+
+@pytest.mark.parametrize("command", ["upgrade", "migrate", "check", "revision -m x"])
+def test_accident(branched: Project, command: str) -> None:
+    """Each command that needs one head says which scripts are the heads, and how to join them."""
+    done = branched.db(*command.split(" "))
+    assert (1, f"Error: {HEADS}") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("command", ["migrate", "check"])
+def test_accident_that_is_applied(branched: Project, command: str) -> None:
+    """A database at both heads changes nothing; `migrate` stops before it asks or writes anything."""
+    branched.ok("upgrade", "heads")
+    done = branched.db(*command.split(" "))
+    assert (1, f"Error: {HEADS}") == (done.returncode, done.stderr)
+
+
+def test_status_and_review(branched: Project) -> None:
+    """Commands that can show something else do so too; their exit status is not about the heads."""
+    assert branched.fails("status").endswith(f"\nAn upgrade would stop: {HEADS}")
+    done = branched.db("review")
+    assert (0, True) == (done.returncode, f"An upgrade would stop: {HEADS}" in done.stderr)
+
+
+MEANT = {
+    "label": (FIRST, "branch_labels = ('plugin',)"),
+    "base": (None, ""),
+    "depends_on": (FIRST, "depends_on = 'a1'"),
+}
+
+
+@pytest.mark.parametrize(("parent", "more"), MEANT.values(), ids=MEANT)
+def test_branches_that_are_meant(branched: Project, parent: str | None, more: str) -> None:
+    """A branch that has a label or a base of its own, or depends on the other one, is meant: no command complains."""
+    add(branched, "b1", parent, more)
+    assert "    flask db upgrade heads\n" in branched.fails("upgrade")
+    assert "    flask db upgrade heads\n" in branched.fails("migrate")
+    assert "heads" not in branched.ok("review")
+    branched.ok("upgrade", "heads")
+    assert "heads:" not in branched.ok("status")
+    assert "operations detected: remove_table " in branched.fails("check")  # it compares, as with one head
+    said_by(branched, 'flask db migrate --head a1 -m "..."')
+
+
+def test_label_before_the_branches(branched: Project) -> None:
+    """A label that both branches inherit sets neither apart."""
+    (first,) = (branched.path / "migrations" / "versions").glob(f"*{FIRST}*")
+    branched.write(f"migrations/versions/{first.name}", first.read_text() + "\nbranch_labels = ('main',)\n")
+    assert f"Error: {HEADS}" == branched.db("check").stderr
+
+
+def test_merge_beside_a_branch_that_is_meant(branched: Project) -> None:
+    """The line that merges leaves a branch with a label alone."""
+    add(branched, "p1", None, "branch_labels = ('plugin',)")
+    *_, merge = branched.fails("check").splitlines()
+    assert 'flask db merge -m "Merge heads" a1 b1' == merge.strip()
+    said_by(branched, merge.strip())
+    branched.ok("upgrade", "heads")
+    assert "heads" not in branched.ok("status")
+
+
+def test_downgrade_from_two_heads(branched: Project) -> None:
+    """One step back from two heads is ambiguous; Alembic takes the one that its table lists first."""
+    branched.ok("upgrade", "heads")
+    expected = (
+        "Error: -1 is ambiguous: the database is at a1 and b1.\n"
+        "Fix: choose one:\n    flask db downgrade a1@-1\n    flask db downgrade b1@-1\n"
+    )
+    assert expected == branched.db("downgrade").stderr
+    said_by(branched, "flask db downgrade b1@-1")
+    assert "a1 (head)\n" == branched.db("current").stdout
+
+
+@pytest.fixture
+def twice(branched: Project) -> Project:
+    """Return a project with two scripts of the revision a1; the newer one is c1.py."""
+    (branched.path / "migrations" / "versions" / "b1.py").unlink()
+    branched.write("migrations/versions/c1.py", revision("a1", FIRST, "pass")[1])
+    return branched
+
+
+@pytest.mark.parametrize("line", [0, 1], ids=["remove", "rename"])
+def test_two_scripts_with_one_id(twice: Project, line: int) -> None:
+    """Every command names both files, and each line of the message makes the history whole again."""
+    what, _fix, *lines = twice.fails("heads").splitlines()
+    files = "migrations/versions/a1.py and migrations/versions/c1.py"
+    assert f"Error: {files} have the same revision id, a1." == what
+    said_by(twice, lines[line].strip())
+    assert line + 1 == twice.ok("heads").count("(head)")
+
+
+def test_two_scripts_in_a_program(twice: Project, empty_app: object) -> None:
+    """flask_migrate.upgrade() raises; Alembic would warn, run one of the two scripts, and never the other."""
+    with pytest.raises(UserWarning, match="Revision a1 is present more than once"):
+        flask_migrate.upgrade(revision="heads")
+    assert ["alembic_version", "user"] == sorted(inspect(db.engine).get_table_names())
+
+
+@pytest.fixture
+def stock(branched: Project) -> Project:
+    """Return the project with stock Flask-Migrate; its two branches change nothing that `check` compares."""
+    for name in ("a1", "b1"):
+        branched.write(*revision(name, FIRST, "pass"))
+    branched.make_stock()
+    return branched
+
+
+def test_stock_is_silent_until_the_deploy(stock: Project) -> None:
+    """In stock, `check` and `migrate` say to upgrade, which fails; at both heads `check` finds nothing."""
+    assert "Target database is not up to date" in stock.fails("check") + stock.fails("migrate")
+    assert "Multiple head revisions are present" in stock.fails("upgrade")
+    stock.ok("upgrade", "heads")
+    assert AGREE in stock.ok("check")
+
+
+def test_stock_takes_one_of_two(stock: Project) -> None:
+    """In stock, one of two scripts with the same id is never run."""
+    stock.write("migrations/versions/b1.py", revision("a1", FIRST, "print('second')")[1])
+    stock.write("migrations/versions/a1.py", revision("a1", FIRST, "print('first')")[1])
+    assert 1 == len({"first", "second"} & set(stock.ok("upgrade", "heads").split()))
