@@ -3,6 +3,7 @@
 CommandError           Alembic's class, which Flask-Migrate's functions log before they exit
 ├── MigrationError     something is wrong on the user's side; the message has a `Fix:`
 │   ├── UnsafeError    something risky is refused; the message has an `Instead:`
+│   ├── UsageError     something was typed wrongly, such as -x NAME=VALUE; the exit status is 2
 │   └── HalfDoneError  a failed run left changes that could not be undone
 └── LoginError         the database does not answer a login, or the driver fails at it
 
@@ -37,6 +38,10 @@ class UnsafeError(MigrationError):
     """The refusal of an operation that could lose data or break the running app; it says what to do instead."""
 
     label = "Instead"
+
+
+class UsageError(MigrationError):
+    """The error for a wrong `-x NAME=VALUE`: a name that nothing reads, or an answer that does not fit."""
 
 
 class HalfDoneError(MigrationError):

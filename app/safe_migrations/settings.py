@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from .adapters import product_and_version
 from .database import app_engine
-from .errors import MigrationError
+from .errors import MigrationError, UsageError
 from .plan import changes_revisions
 from .retry import RetryPolicy
 
@@ -44,10 +44,6 @@ DEFAULTS: dict[str, Any] = {
 ANSWERS = ("rename", "default", "drop", "safe")
 
 
-class UnknownSettingError(MigrationError):
-    """The error for `-x NAME=VALUE` if neither the command nor a script reads NAME."""
-
-
 @dataclass(frozen=True)
 class Settings:
     """The validated MIGRATION_... settings of the README; ``retry`` is LOCK_TIMEOUT and LOCK_RETRIES."""
@@ -73,7 +69,7 @@ def settings() -> Settings:
 def read(given: Mapping[str, Any], directory: Path, *, answers: bool = True) -> Settings:
     """Return the settings: from ``given`` (the values of -x), else the app's config, else the environment.
 
-    Raise MigrationError for a wrong value, and UnknownSettingError for a name in ``given`` that neither the command nor
+    Raise MigrationError for a wrong value, and UsageError for a name in ``given`` that neither the command nor
     a script in ``directory`` reads. The answers to questions of `flask db migrate` are such names, too, if ``answers``
     is False.
     """
@@ -106,7 +102,7 @@ def _set_in(source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_known(given: Mapping[str, Any], directory: Path, answers: bool) -> None:
-    """Raise UnknownSettingError for a name after -x that neither the command nor a script in ``directory`` reads.
+    """Raise UsageError for a name after -x that neither the command nor a script in ``directory`` reads.
 
     A script or an env.py that contains the name in quotes counts as reading it, by `context.get_x_argument()`.
     """
@@ -114,7 +110,7 @@ def _require_known(given: Mapping[str, Any], directory: Path, answers: bool) -> 
         if name in DEFAULTS or (answers and name in ANSWERS):
             continue
         if not name:
-            raise UnknownSettingError(
+            raise UsageError(
                 "-x is given without the name of a setting.",
                 "write -x NAME=VALUE, as in this line:",
                 "flask db -x lock_wait=60 upgrade",
@@ -126,19 +122,19 @@ def _require_known(given: Mapping[str, Any], directory: Path, answers: bool) -> 
             raise _misplaced(name, str(value))
         known = [*DEFAULTS, *(ANSWERS if answers else ())]
         close = get_close_matches(name, known, 1)
-        raise UnknownSettingError(
+        raise UsageError(
             f"Unknown setting -x {name}.{f' Did you mean {close[0]}?' if close else ''}",
             f"use one of {', '.join(known)}, or a name that env.py or a script reads.",
         )
 
 
-def _misplaced(name: str, value: str) -> UnknownSettingError:
+def _misplaced(name: str, value: str) -> UsageError:
     what = f"-x {name}=... is an answer for `flask db migrate`; no other command reads it."
     if name != "safe":
         line = f'flask db -x {shlex.quote(f"{name}={value}")} migrate -m "..."'
-        return UnknownSettingError(what, "leave it out, or pass it to `migrate`:", line)
+        return UsageError(what, "leave it out, or pass it to `migrate`:", line)
     code, _, reason = value.partition(":")
-    return UnknownSettingError(
+    return UsageError(
         what,
         "to acknowledge a finding in a script that exists, write the reason at its top, below down_revision:",
         f"safety_assured = {{{json.dumps(code)}: {json.dumps(reason, ensure_ascii=False)}}}",

@@ -23,7 +23,7 @@ LONGEST_LINE = 120
 def begin_reasons() -> None:
     """Forget the reasons of an earlier run, and take those that the user passes with `-x safe=CODE:REASON`.
 
-    Raise MigrationError if one has an unknown code or no reason.
+    Raise UsageError if one has an unknown code or no reason.
     """
     given, codes = given_pairs("safe"), sorted({rule.code for rule in RULES.values()})
     for code, reason in given.items():

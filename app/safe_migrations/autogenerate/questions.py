@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import click
 from alembic import context
 
-from ..errors import MigrationError
+from ..errors import UsageError
 
 FORMS = {
     "rename": ("rename=user.username:login", "rename=TABLE.OLD:NEW for a column, or rename=OLD:NEW for a table"),
@@ -36,7 +36,7 @@ def given(name: str) -> list[str]:
 def given_pairs(name: str) -> dict[str, str]:
     """Return the values of `-x name=LEFT:RIGHT`: {"user.age": "0"} for `-x default=user.age:0`.
 
-    Raise MigrationError if a value has another form, or if one LEFT is passed twice with different values.
+    Raise UsageError if a value has another form, or if one LEFT is passed twice with different values.
     """
     found: dict[str, str] = {}
     for value in given(name):
@@ -49,11 +49,11 @@ def given_pairs(name: str) -> dict[str, str]:
     return found
 
 
-def wrong_answer(name: str, value: str, why: str, fitting: Iterable[str] = ()) -> MigrationError:
-    """Return the MigrationError for `-x name=value`, which cannot be used; ``fitting`` lists values that can."""
+def wrong_answer(name: str, value: str, why: str, fitting: Iterable[str] = ()) -> UsageError:
+    """Return the UsageError for `-x name=value`, which cannot be used; ``fitting`` lists values that can."""
     values = [f"{name}={each}" for each in fitting]
     lines = [f'flask db -x {shlex.quote(each)} migrate -m "..."' for each in values or [FORMS[name][0]]]
-    return MigrationError(
+    return UsageError(
         f"-x {name}={value} cannot be used: {why}.",
         "use one of these (no script was written):"
         if values

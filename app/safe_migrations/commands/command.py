@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from flask import current_app, g
 from flask.helpers import get_debug_flag
 
-from ..errors import MigrationError, relative
+from ..errors import MigrationError, UsageError, relative
 from ..histories.heads import doubtful_history_refused
 from ..remedies import TEMPLATE, Situation, message, script_place
 
@@ -71,7 +71,8 @@ class MigrationCommand(click.Command):
             error = raised
         if get_debug_flag():
             traceback.print_exception(error)
-        raise click.ClickException(str(message(error, situation)))
+        failure = str(message(error, situation))
+        raise click.UsageError(failure, ctx) if isinstance(error, UsageError) else click.ClickException(failure)
 
 
 def _complete_usage(ctx: click.Context) -> None:
@@ -127,14 +128,11 @@ def _require_env(directory: Path) -> None:
 
 def _require_settings(ctx: click.Context, directory: Path) -> None:
     """Raise MigrationError for a wrong setting, and UsageError for a name after -x that this command does not read."""
-    from ..settings import UnknownSettingError, read
+    from ..settings import read
 
     typed = [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]
-    try:
-        generates = ctx.command.name in ("migrate", "revision") and ctx.params.get("autogenerate", True)
-        read(dict(each.partition("=")[::2] for each in typed), directory, answers=generates)
-    except UnknownSettingError as error:
-        raise click.UsageError(str(error), ctx) from error
+    generates = ctx.command.name in ("migrate", "revision") and ctx.params.get("autogenerate", True)
+    read(dict(each.partition("=")[::2] for each in typed), directory, answers=generates)
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def test_wrong_reasons(toys: Models, answer: str, why: str, line: str) -> None:
     toys.execute("CREATE TABLE comment (id INTEGER)")
     scripts = toys.scripts()
     done = toys.db("-x", "drop=comment", "-x", f"safe={answer}", "migrate")
-    assert (1, scripts) == (done.returncode, toys.scripts())
+    assert (2, scripts) == (done.returncode, toys.scripts())
     assert f"Error: -x safe={answer} cannot be used: {why}.\nFix: " in done.stderr
     assert f'    flask db -x {line} migrate -m "..."\n' in done.stderr
 
