@@ -27,6 +27,11 @@ FEW = 5
 # If the findings of such a run take more lines than LONGEST, its refusal lists only the first ones (LISTED).
 LONGEST, LISTED = 18, 12
 
+OFF = """
+Or, for a small database or before the first release, let rules about locks only warn:
+    export MIGRATION_ONLINE=off"""
+"""The last lines of an Instead about locks."""
+
 
 class Review:
     """A review of revisions for one database, one by one in the order in which they would run.
@@ -194,11 +199,15 @@ def review_pending(
 
 
 def as_configured(findings: list[Finding], online: bool) -> list[Finding]:
-    """Return the findings; if ``online`` (MIGRATION_ONLINE) is False, those of rules about locks only warn."""
-    if online:
-        return findings
+    """Return the findings; if ``online`` (MIGRATION_ONLINE) is False, those of rules about locks only warn.
+
+    If it is True, the first of these that blocks names the setting.
+    """
     locks = {rule.code for rule in RULES.values() if rule.locks}
-    return [replace(finding, level=WARNS) if finding.code in locks else finding for finding in findings]
+    if not online:
+        return [replace(finding, level=WARNS) if finding.code in locks else finding for finding in findings]
+    first = next((each for each in ranked(findings) if each.stops and each.code in locks), None)
+    return [replace(each, instead=each.instead + OFF) if each is first else each for each in findings]
 
 
 def require_reviewed(plan: Plan, database: Database, mode: str, online: bool, accepted: Collection[str]) -> None:

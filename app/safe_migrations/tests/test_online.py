@@ -25,14 +25,17 @@ def test_scripts(project: Project, database: str) -> None:
 @pytest.mark.parametrize(("online", "level"), [("on", "blocks"), ("off", "warns")])
 @on_postgresql
 def test_locks(project: Project, database: str, online: str, level: str) -> None:
-    """A finding about a lock blocks, and off it only warns, in a review and in an upgrade."""
+    """A finding about a lock blocks, the first one names the setting, and off it only warns; in an upgrade too."""
     project.write(*revision("a1", FIRST, "op.execute(\"INSERT INTO \\\"user\\\" VALUES (1, 'a', 'a@b')\")"))
     project.ok("upgrade")
-    project.write(*revision("b1", "a1", "op.create_index('ix', 'user', ['email'])", "op.drop_index('ix')"))
+    both = "op.create_index('ix', 'user', ['email'])\nop.create_index('ix2', 'user', ['email'])"
+    project.write(*revision("b1", "a1", both, "op.drop_index('ix')\nop.drop_index('ix2')"))
     project.environ |= {"MIGRATION_REVIEW": "enforce", "MIGRATION_ONLINE": online}
     ends = project.fails if online == "on" else project.ok
-    assert f", {level}: revision b1 creates" in ends("review")
-    ends("upgrade")
+    reviewed = ends("review")
+    assert f", {level}: revision b1 creates" in reviewed
+    for said in (reviewed, ends("upgrade")):
+        assert (online == "on") == said.count("\n    export MIGRATION_ONLINE=off\n")
 
 
 def test_data_loss_still_blocks(project: Project) -> None:
