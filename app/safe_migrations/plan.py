@@ -11,6 +11,7 @@ from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
+from .console import reported
 from .database import Database
 from .errors import MigrationError
 
@@ -99,7 +100,7 @@ def pending(database: Database, options: dict[str, Any]) -> Plan:
     (such as -2) and leads nowhere. The steps of `stamp --purge` always start from base, so it also works if the
     database's revision is unknown.
     """
-    with database.read() as connection:
+    with reported("Waiting for the database"), database.read() as connection:
         context.configure(connection=connection, **options)
         migration_context = context.get_context()
         heads = migration_context.get_current_heads()

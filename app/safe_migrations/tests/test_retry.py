@@ -1,5 +1,6 @@
 """A step that waits for a lock lets other sessions through."""
 
+import re
 import subprocess
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from .. import console
 from ..retry import RetryPolicy
 from .support import FIRST, Project, is_waiting, on_postgresql, on_servers, on_sqlite, revision
 
@@ -190,3 +192,15 @@ def test_another_connection_on_stock(project: Project, engine: Engine) -> None:
             with pytest.raises(OperationalError):
                 connection.execute(text(USERS))
         process.kill()
+
+
+@on_sqlite
+def test_wait_for_a_locked_file(project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade says that it waits while another program locks the file, before it says that the file is locked."""
+    monkeypatch.setattr(console, "REPORTED", 0.2)
+    project.environ["DATABASE_URL"] += "?timeout=1"
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+        other.execute(text("BEGIN EXCLUSIVE"))
+        said = project.fails("upgrade")
+        other.execute(text("ROLLBACK"))
+    assert re.search(r"Waiting for the database\n(.*\n)*Error: .*locked", said), said
