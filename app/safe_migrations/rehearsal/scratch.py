@@ -157,7 +157,7 @@ def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> 
             try:
                 scratch.load(target, file, using.retry, part)
             except MigrationError as error:
-                raise scratch.databases.needs_rights(str(error)) from error
+                raise scratch.databases.needs_rights(error.what) from error
         if missing := set(heads) - set(Database(target).heads()):
             schema, name = version_table()
             versions = table(name, column("version_num"), schema=schema)
