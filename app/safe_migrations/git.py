@@ -25,11 +25,9 @@ def revisions_not_in(script: ScriptDirectory, ref: str) -> set[str]:
 
 def _names(folder: Path, ref: str) -> set[str]:
     """Return the names of the files that ``ref`` has in ``folder``; an empty set if it does not have the folder."""
-    environ = {name: value for name, value in os.environ.items() if name not in OF_HOOKS}
     unknown = "the new revisions cannot be determined."
-    command = ["git", "ls-tree", "--name-only", "-z", "--", ref]
     try:
-        done = subprocess.run(command, cwd=folder, env={**environ, "LC_ALL": "C"}, capture_output=True)
+        done = _git(folder, "ls-tree", "--name-only", "-z", "--", ref)
     except FileNotFoundError as error:
         raise MigrationError(
             f"git is not installed, so {unknown}", "install git, or review pending revisions:", "flask db review"
@@ -44,9 +42,15 @@ def _names(folder: Path, ref: str) -> set[str]:
             "flask db review",
         )
     if "Not a valid object name" in words or "not a tree object" in words:
-        remote, slash, branch = ref.partition("/")
-        fetch = f"git fetch {remote} {branch}" if slash else "git fetch --all --tags"
+        remote, _, branch = ref.partition("/")
+        is_remote = remote in _git(folder, "remote").stdout.decode(errors="replace").split()
+        fetch = f"git fetch {remote} {branch}" if is_remote and branch else "git fetch --all --tags"
         raise MigrationError(
             f"git does not know {ref or 'an empty name'}, so {unknown}", "correct the name, or fetch it first:", fetch
         )
     raise MigrationError(f"git failed, so {unknown}", f"correct what git says: {words}")
+
+
+def _git(folder: Path, *args: str) -> "subprocess.CompletedProcess[bytes]":
+    environ = {name: value for name, value in os.environ.items() if name not in OF_HOOKS}
+    return subprocess.run(["git", *args], cwd=folder, env={**environ, "LC_ALL": "C"}, capture_output=True)

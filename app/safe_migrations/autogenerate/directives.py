@@ -142,8 +142,8 @@ def _compare_server_defaults(
     autogen: AutogenContext,
     op: ops.AlterColumnOp,
     _schema: str | None,
-    _table: str,
-    _name: str,
+    table: str,
+    name: str,
     existing: "Column[Any]",
     wanted: "Column[Any]",
 ) -> PriorityDispatchResult:
@@ -165,6 +165,7 @@ def _compare_server_defaults(
     if differs(autogen, existing, wanted):
         op.existing_server_default = portable_default(autogen, existing, wanted)
         op.modify_server_default = wanted.server_default
+        log.info("Detected server default on column '%s.%s'", table, name)
     return PriorityDispatchResult.STOP
 
 

@@ -1,5 +1,6 @@
 """`flask db review`, which chooses revisions and databases, and prints what the rules find in them."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..adapters.products import facts_of
 from ..autogenerate.acknowledgements import reasons, write_reasons
 from ..console import log_on_stderr
 from ..database import app_engine
-from ..errors import LoginError, MigrationError, relative
+from ..errors import LoginError, MigrationError, counted, relative
 from ..git import revisions_not_in
 from ..histories.heads import accident
 from ..plan import upgrades
@@ -93,15 +94,17 @@ def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
     If several heads are an accident, print on stderr that an upgrade would stop; this alone does not return False.
     """
     script = ScriptDirectory.from_config(config)
-    findings = as_configured(_reviewed(config, script, chosen, targets), settings_of(config).online)
-    if found := accident(script):
-        click.echo(f"An upgrade would stop: {found}\n", err=True)
+    found, count = _reviewed(config, script, chosen, targets)
+    findings = as_configured(found, settings_of(config).online)
+    if heads := accident(script):
+        click.echo(f"An upgrade would stop: {heads}\n", err=True)
     if findings or form != "text":
         click.echo(FORMATS[form](findings))
     if findings:
         click.echo(f"\n{closing(findings)}" if form == "text" else closing(findings), err=form != "text")
     elif form == "text":
-        click.echo("The review found nothing dangerous", err=True)
+        said = f"The review of {counted(count, 'revision')} found nothing dangerous"
+        click.echo(said if count else "There is no revision to review", err=True)
     return not any(finding.stops for finding in findings)
 
 
@@ -113,7 +116,8 @@ def review_new(config: Config, scripts: Iterable[Path]) -> None:
     using = settings_of(config)
     if using.review == "off" and not reasons():
         return
-    findings = _reviewed(config, ScriptDirectory.from_config(config), Chosen(), targets="")
+    findings, _ = _reviewed(config, ScriptDirectory.from_config(config), Chosen(), targets="")
+    sys.stdout.flush()  # with Alembic's "done", which otherwise comes later if stdout is a file
     with log_on_stderr():
         findings = write_reasons(findings, scripts)
     if findings and using.review != "off":
@@ -121,8 +125,8 @@ def review_new(config: Config, scripts: Iterable[Path]) -> None:
         click.echo(f"{as_text(findings)}\n\n{closing(findings)}", err=True)
 
 
-def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: str) -> list[Finding]:
-    """Return the findings in the ``chosen`` revisions, without accepted ones if these are the pending ones.
+def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: str) -> tuple[list[Finding], int]:
+    """Return the findings in the ``chosen`` revisions, and how many revisions are reviewed: no accepted pending ones.
 
     Review for the databases ``targets``, by default for the configured one and MIGRATION_TARGETS. With a commit, or if
     ``targets`` are given together with revisions, this does not connect to a database.
@@ -131,8 +135,8 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
     order = [revision.revision for revision in history]
     known = accepted(config, script)
 
-    def without_database(names: set[str], databases: Iterable[Facts]) -> list[Finding]:
-        return merged({facts: review_revisions(history, names, facts) for facts in databases}, order)
+    def without_database(names: set[str], databases: Iterable[Facts]) -> tuple[list[Finding], int]:
+        return merged({facts: review_revisions(history, names, facts) for facts in databases}, order), len(names)
 
     names = set(order) if chosen.whole else _named(script, chosen.revisions)
     if chosen.since is not None:
@@ -152,7 +156,7 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
         names = _without_accepted(config, {revision.revision for revision in scripts}, known)
         here = review_pending(scripts, database, Recordings(), known)
         reviews = {facts: review_revisions(history, names, facts) for facts in elsewhere}
-        return merged({database.facts: here, **reviews}, order)
+        return merged({database.facts: here, **reviews}, order), len(names)
 
 
 def _without_accepted(config: Config, pending: set[str], known: set[str]) -> set[str]:
