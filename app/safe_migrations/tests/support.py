@@ -260,9 +260,10 @@ class Project:
 
         def own() -> list[str]:
             roots = ("app", "config", "wsgi")
+            likely = [name for name in sys.modules if name.startswith(roots)]  # of thousands
             return [
                 name
-                for name in sys.modules
+                for name in likely
                 if name.partition(".")[0] in roots and not f"{name}.".startswith("app.safe_migrations.")
             ]
 
@@ -417,20 +418,33 @@ def stock_example() -> Path:
 
 
 @cache
-def compile_package() -> None:
-    """Compile what the first command of each copy in a process of its own would compile again."""
-    compileall.compile_dir(PACKAGE, quiet=1)
+def example_files() -> list[tuple[Path, bytes, int]]:
+    """Return path, content and time in ns of each file of a copy: compiling these takes longer than most tests.
+
+    They are the example, a migrations folder as `flask db init` makes it, and the bytecode of both. The package is
+    compiled too, which the first command of each copy in a process of its own would do again.
+    """
+    bytecode = shutil.ignore_patterns("__pycache__")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copytree(EXAMPLE, folder, ignore=bytecode, dirs_exist_ok=True)
+        shutil.copytree(PACKAGE / "template", folder / "migrations", ignore=bytecode, dirs_exist_ok=True)
+        (folder / "migrations" / "alembic.ini.mako").rename(folder / "migrations" / "alembic.ini")
+        for source in (PACKAGE, folder):
+            compileall.compile_dir(source, quiet=1)
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        return [(file.relative_to(folder), file.read_bytes(), file.stat().st_mtime_ns) for file in files]
 
 
 def copied(folder: Path) -> Project:
     """Return a copy of the example in ``folder``, on SQLite, with a migrations folder as `flask db init` makes it."""
     path = folder / "project"
-    bytecode = shutil.ignore_patterns("__pycache__")
-    compile_package()
-    shutil.copytree(EXAMPLE, path, ignore=bytecode)
+    for name, content, changed in example_files():
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        os.utime(file, ns=(changed, changed))  # by which Python knows that the bytecode is current
     link_package(path)
-    shutil.copytree(PACKAGE / "template", path / "migrations", ignore=bytecode, dirs_exist_ok=True)
-    (path / "migrations" / "alembic.ini.mako").rename(path / "migrations" / "alembic.ini")
     return Project(path, {"MIGRATION_BACKUP": "never", "MIGRATION_REVIEW": "off"})  # their own tests turn them on
 
 
