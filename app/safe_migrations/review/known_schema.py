@@ -11,6 +11,7 @@ from alembic.operations import ops
 from sqlalchemy import (
     CheckConstraint,
     ColumnElement,
+    Computed,
     Connection,
     ForeignKeyConstraint,
     Index,
@@ -69,6 +70,11 @@ class KnownColumn:
     """Whether an earlier UPDATE sets a value in all rows, or in all rows where the column is NULL."""
     unfilled: bool = False
     """Whether an earlier reviewed operation adds the column, and no operation since gives a row a value in it."""
+
+    @property
+    def is_generated(self) -> bool:
+        """Return True if the database computes the values of this column from other columns."""
+        return isinstance(self.default, Computed)
 
 
 @dataclass

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Computed
 
 from ..console import log
 from ..database import Database
@@ -77,7 +76,7 @@ def _loss(op: Any, tables: KnownSchema) -> str:
     known, column, stored_as = tables.table(op.table_name, op.schema), None, None
     if isinstance(op, ops.DropColumnOp):
         column = op.column_name
-        if column in known.columns and isinstance(known.columns[column].default, Computed):
+        if column in known.columns and known.columns[column].is_generated:
             return ""  # its values are computed from other columns
         stored_as = known.columns[column].stored_as if column in known.columns else None
     if known.stored_as is None or (column and stored_as is None):  # an earlier step creates it

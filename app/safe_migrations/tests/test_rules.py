@@ -311,8 +311,9 @@ def pasted(script: str, finding: Finding, words: str, lines: str) -> str:
 
 def run_model(lines: str) -> None:
     """Query a model with lines that were pasted into it."""
-    body = f"id = mapped_column(sa.Integer, primary_key=True)\n__tablename__ = 'order'\n{lines}"
-    names: dict[str, Any] = {"sa": sa, "mapped_column": mapped_column, "Base": type("Base", (DeclarativeBase,), {})}
+    body = f"id = key\n__tablename__ = 'order'\n{lines}"
+    key = mapped_column(sa.Integer, primary_key=True)
+    names: dict[str, Any] = {"key": key, "Base": type("Base", (DeclarativeBase,), {})}
     exec(f"class Model(Base):\n{indent(body, '    ')}", names)
     with db.engine.connect() as connection:
         connection.execute(sa.select(names["Model"]))

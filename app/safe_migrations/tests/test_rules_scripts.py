@@ -316,6 +316,12 @@ CONCURRENTLY = "    op.create_index('{}', '{}', ['id'], postgresql_concurrently=
             "deletes values of user.a and then",
         ),
         ("several-ddl", "op.execute('ALTER TABLE user DROP a, ADD UNIQUE (b)')", ""),
+        (
+            "several-ddl",
+            "op.add_column('user', sa.Column('email_2', sa.String(9), sa.Computed('email')))\n"
+            + DROP_THEN_UNIQUE.replace("'email'", "'email_2'"),
+            "",
+        ),
         ("several-ddl", DROP_THEN_UNIQUE.replace(", unique=True", ""), ""),
         ("several-ddl", "op.create_unique_constraint('uq', 'toy', ['name'])\nop.drop_column('user', 'email')", ""),
         ("several-ddl", ADD.format("user") + ADD.format("toy"), ""),

@@ -38,7 +38,7 @@ def drop_column(op: Any, context: RuleContext) -> Problem | None:
             + _definitions(rebuild.lost, op, context),
         )
     known = context.column(op)
-    if known is not None and isinstance(known.default, Computed) and _is_generated_again(op, context):
+    if known is not None and known.is_generated and _is_generated_again(op, context):
         return None
     type_ = known.type if known and known.type is not None else NullType()
     name, schema = op.column_name, op.schema
@@ -76,11 +76,13 @@ def rename_column(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None
     type_ = context.type_before(op)
     options = "" if type_ is None else f", {python_type(type_, context.facts)}"
     options += ", nullable=False" * (op.existing_nullable is False or (known is not None and known.nullable is False))
+    imports = "    import sqlalchemy as sa\n" * ("sa." in options) + "    from sqlalchemy.orm import mapped_column\n"
     return Problem(
         f"renames column {op.table_name}.{op.column_name} to {op.modify_name}, but running code still uses the old"
         " name",
         "keep the column's name in the database, and rename only the attribute of the model; the name goes before its"
         " other arguments, which stay as they are:\n"
+        + imports
         + with_imports(f"    {attribute} = mapped_column({op.column_name!r}{options})"),
     )
 
@@ -313,7 +315,7 @@ def _lost_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[tu
         yield "NOT NULL", "existing_nullable=False"
     elif known.nullable is None and not restated and (sql or op.existing_nullable is None):
         yield "NOT NULL, if the column is NOT NULL", "existing_nullable=..."
-    if isinstance(known.default, Computed):
+    if known.is_generated:
         if not sql:
             yield "its generation expression", f"existing_server_default=sa.Computed({str(known.default.sqltext)!r})"
     elif known.default is not None and op.modify_server_default is (None if sql else False):

@@ -150,13 +150,12 @@ def several_ddl(revision: Revision, context: RuleContext) -> Problem | None:
                     + new_revision(f"alter {table[0]}"),
                     line=operation.line,
                 )
-            if deleted is None and isinstance(op, ops.DropColumnOp | ops.DropTableOp):
-                values = (
-                    f"values of {table[0]}.{op.column_name}"
-                    if isinstance(op, ops.DropColumnOp)
-                    else f"the rows of {table[0]}"
-                )
-                deleted = statement, values
+            if deleted is None and isinstance(op, ops.DropTableOp):
+                deleted = statement, f"the rows of {table[0]}"
+            elif deleted is None and isinstance(op, ops.DropColumnOp):
+                column = tables.column(table[0], op.column_name, table[1])
+                if column is None or not column.is_generated:
+                    deleted = statement, f"values of {table[0]}.{op.column_name}"
         tables.apply(op)
     return None
 

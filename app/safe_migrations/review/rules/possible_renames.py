@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Column, Computed, Uuid
+from sqlalchemy import Column, Uuid
 
 from ...adapters.casts import Kind
 from ...adapters.facts import Facts
@@ -115,8 +115,7 @@ def columns_fit(old: KnownColumn, new: KnownColumn, facts: Facts) -> bool:
 
     Return False if one of them is generated: its values are computed again, not lost.
     """
-    generated = isinstance(old.default, Computed) or isinstance(new.default, Computed)
-    return not generated and _types_fit(old, new, facts)
+    return not (old.is_generated or new.is_generated) and _types_fit(old, new, facts)
 
 
 def name_similarity(old: str, new: str) -> float:
