@@ -8,7 +8,19 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.ddl.base import IdentityColumnDefault
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, Computed, DefaultClause, FetchedValue, Identity, MetaData, Table, false, text, true
+from sqlalchemy import (
+    Column,
+    Computed,
+    DefaultClause,
+    FetchedValue,
+    Identity,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    false,
+    text,
+    true,
+)
 from sqlalchemy.types import NullType
 from sqlglot import exp
 
@@ -19,6 +31,7 @@ from ..console import log
 from ..errors import MigrationError
 from ..internals import copy_column
 from ..review.known_schema import Name
+from ..review.rules.implied_ops import column_names
 from ..review.rules.suggestions import as_python, as_sql, new_revision
 from ..review.sql.trees import Unread, tree_of
 from .rendering import PerDialect, remove_empty, table_changes, value_type
@@ -208,7 +221,8 @@ def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table], t
     """Take changes of generated columns out of ``upgrade``, and log lines that make and revert them.
 
     Raise MigrationError with these lines if nothing remains. Alembic has no ALTER for them: the column has to be added
-    again, which drops its indexes. The lines are for the first of ``targets``; every target accepts the new column.
+    again, with its indexes and unique constraints. The lines are for the first of ``targets``; every target accepts the
+    new column.
     """
     names: list[str] = []
     up: list[ops.MigrateOperation] = []
@@ -220,9 +234,10 @@ def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table], t
                 continue
             table, schema = changes.table_name, changes.schema
             wanted = next(each for each in models[schema, table].columns if each.name == name)
+            keys = _keys_of(wanted, changes)
             for column, lines in ((copy_column(wanted), up), (_column_before(op), down)):
                 add = ops.AddColumnOp(table, generated_for(targets, column), schema=schema)
-                lines += [ops.DropColumnOp(table, name, schema=schema), add]
+                lines += [*(key.reverse() for key in keys), ops.DropColumnOp(table, name, schema=schema), add, *keys]
             names.append(f"{table}.{name}")
             changes.ops.remove(op)  # the added column has all of the model's attributes
     remove_empty(upgrade)
@@ -230,13 +245,25 @@ def leave_out_generated(upgrade: ops.UpgradeOps, models: Mapping[Name, Table], t
         return
     listed = ", ".join(names)
     what = f"the database generates {listed} differently than the models say."
-    fix = "write this by hand, in a separate revision; it adds each column again, but not its indexes:"
+    fix = "write this by hand, in a separate revision; it adds each column again:"
     code = [new_revision(f"generate {listed} again").strip()]
     for function, lines in (("upgrade", up), ("downgrade", down)):
         code += [f"def {function}():", *as_python(*lines, batch=True, facts=targets[0]).splitlines()]
     if upgrade.is_empty():
         raise MigrationError(what, fix, *code)
     log.warning("%s `flask db migrate` does not change them; %s\n%s", what, fix, "\n".join(code))
+
+
+def _keys_of(column: "Column[Any]", changes: ops.ModifyTableOps) -> list[Any]:
+    """Return operations that create the indexes and unique constraints of ``column``, except those in ``changes``."""
+    new = {_name(op) for op in changes.ops if isinstance(op, ops.CreateIndexOp | ops.CreateUniqueConstraintOp)}
+    unique = [each for each in column.table.constraints if isinstance(each, UniqueConstraint)]
+    keys: list[Any] = [*map(ops.CreateIndexOp.from_index, column.table.indexes), *map(ops.AddConstraintOp.from_constraint, unique)]
+    return [key for key in keys if _name(key) not in new and column.name in column_names(key.columns)]
+
+
+def _name(op: Any) -> Any:
+    return op.index_name if isinstance(op, ops.CreateIndexOp) else op.constraint_name
 
 
 def generated_for(targets: Sequence[Facts], column: "Column[Any]") -> "Column[Any]":
