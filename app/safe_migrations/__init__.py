@@ -35,6 +35,12 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
     ``options`` are options of context.configure(); they override those that the app gave Migrate(). Raise the errors
     that guard.run_migrations() lists.
     """
-    from . import guard
+    from pathlib import Path
 
-    guard.run_migrations(engine, **options)
+    from alembic import context
+
+    from . import guard
+    from .folder import in_folder
+
+    with in_folder(Path(context.script.dir)):
+        guard.run_migrations(engine, **options)

@@ -8,10 +8,33 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import click
+
+from .folder import located
+
 StepDone = Callable[[set[str]], None]
 """A function that is called after each step, before its commit, with the new heads of the database."""
 
 log = logging.getLogger("alembic.runtime.migration")
+
+
+def _locate(record: logging.LogRecord) -> bool:
+    """Add the option `-d` to the `flask db` lines of ``record``. Return True, so that it is logged."""
+    if "flask db " in record.getMessage():
+        record.msg, record.args = located(record.getMessage()), ()
+    return True
+
+
+log.addFilter(_locate)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print ``text`` on stdout, or on stderr if ``err``, with the option `-d` in its `flask db` lines.
+
+    All commands of this package print by this function.
+    """
+    click.echo(located(text), err=err)
+
 
 # A step that took at least this many seconds logs its duration.
 LONG = 1.0

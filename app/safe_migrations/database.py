@@ -1,5 +1,6 @@
-"""The connection to the app's database; in a rehearsal, to its copy."""
+"""The connection to the database of the current folder: the app's, or that of a bind; in a rehearsal, to its copy."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
-from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event, inspect
+from sqlalchemy import URL, Connection, Dialect, Engine, MetaData, Table, event, inspect
 from sqlalchemy.exc import DBAPIError
 
 from .adapters import adapter_of
 from .adapters.base import version_options
-from .errors import LoginError, MigrationError, UnsafeError
+from .errors import LoginError, MigrationError, UnsafeError, relative
+from .folder import folder
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from .adapters.facts import Facts
@@ -23,12 +25,46 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, does withou
 # Seconds for a server to accept a login. Drivers stop waiting for the network after 10 (config.py); this is for a
 # server that takes the connection and says nothing, such as another service behind that port.
 LOGIN_WITHIN = 15
+# For URLs that name no port: with the port or without, it is the same server.
+DEFAULT_PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
 
 
 def app_engine() -> Engine:
-    """Return the SQLAlchemy engine of the app's database."""
-    engine: Engine = current_app.extensions["migrate"].db.engine
-    return engine
+    """Return the SQLAlchemy engine of the database that the current folder manages: the app's, or that of a bind.
+
+    Raise MigrationError if the app's config does not have it.
+    """
+    engines: Mapping[str | None, Engine] = current_app.extensions["migrate"].db.engines
+    bind = folder().bind
+    if bind not in engines:
+        name = f"SQLALCHEMY_BINDS[{bind!r}]" if bind else "SQLALCHEMY_DATABASE_URI"
+        raise MigrationError(
+            f"{relative(folder().path)} manages the {f'bind {bind}' if bind else 'default database'}, but the app's"
+            f" config has no {name}.",
+            "set it to the URL of the database, or, if the app no longer uses that, delete the folder:",
+            f"rm -r {shlex.quote(relative(folder().path))}",
+        )
+    return engines[bind]
+
+
+def engine_options() -> Mapping[str, Any]:
+    """Return the options, other than the URL, with which Flask-SQLAlchemy creates the engine of app_engine()."""
+    bind, config = folder().bind, current_app.config
+    options = config["SQLALCHEMY_BINDS"][bind] if bind else config.get("SQLALCHEMY_ENGINE_OPTIONS", {})
+    return {name: value for name, value in options.items() if name != "url"} if isinstance(options, Mapping) else {}
+
+
+def models_metadata() -> MetaData:
+    """Return the metadata of the models whose tables the database of app_engine() has."""
+    database = current_app.extensions["migrate"].db
+    metadata: MetaData = database.metadatas.get(folder().bind, database.metadata)
+    return metadata
+
+
+def location(url: URL) -> str:
+    """Return the server (or its socket), port and database that ``url`` names, such as ``db1:5432/app``."""
+    host = url.host or url.query.get("host") or url.query.get("unix_socket")
+    return f"{host}:{url.port or DEFAULT_PORTS.get(url.get_backend_name())}/{url.database}"
 
 
 def name_database(config: Config, engine: Engine) -> None:
@@ -41,9 +77,8 @@ def name_database(config: Config, engine: Engine) -> None:
 
 
 def naming_convention() -> Mapping[Any, Any]:
-    """Return the app's naming convention: it names the constraints to which a script gives no name."""
-    convention: Mapping[Any, Any] = current_app.extensions["migrate"].db.metadata.naming_convention
-    return convention
+    """Return the models' naming convention: it names the constraints to which a script gives no name."""
+    return models_metadata().naming_convention
 
 
 def named_by_convention(table: Table) -> Table:
@@ -173,11 +208,12 @@ def _log_in(engine: Engine, connect: Callable[[Engine], Connection], login: Futu
 def replaced_by(engine: Engine) -> Iterator[None]:
     """Inside the block, make ``engine`` the app's engine, and raise UnsafeError for a connection elsewhere.
 
-    So ``db.session`` uses ``engine``, and a script cannot connect to a bind key's database or with its own engine.
+    So ``db.session`` uses ``engine``, and a script cannot connect to another bind's database or with its own engine.
     """
     database = current_app.extensions["migrate"].db
     engines: Any = database.engines  # a dict, which Flask-SQLAlchemy annotates as a Mapping
-    real = engines[None]
+    bind = folder().bind
+    real = engines[bind]
 
     def refuse(dialect: Dialect, _record: object, args: list[Any], options: dict[str, Any]) -> None:
         if (dialect.name, _place(args, options)) != place:
@@ -191,12 +227,12 @@ def replaced_by(engine: Engine) -> Iterator[None]:
     place = engine.dialect.name, _place(*engine.dialect.create_connect_args(engine.url))
     event.listen(Engine, "do_connect", refuse)
     database.session.remove()
-    engines[None] = engine
+    engines[bind] = engine
     try:
         yield
     finally:
         database.session.remove()
-        engines[None] = real
+        engines[bind] = real
         event.remove(Engine, "do_connect", refuse)
 
 

@@ -16,8 +16,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .autogenerate.directives import autogenerate_options
+from .binds import require_folders, require_own_database
 from .console import Progress, StepDone, log, log_on_stderr
-from .database import Database, app_engine, connected, heads_in_words, name_database
+from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .histories.heads import doubtful_history_refused, require_one_head
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
@@ -41,9 +42,10 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
     """
     extension = current_app.extensions["migrate"]
     engine = engine or app_engine()
-    options = autogenerate_options({"target_metadata": extension.db.metadata, **extension.configure_args, **options})
+    options = autogenerate_options({"target_metadata": models_metadata(), **extension.configure_args, **options})
     name_database(context.config, engine)
     using = settings()
+    require_own_database()
     own = {name: value for name, value in options.items() if name.startswith("version_table")}
     extension.configure_args.update(own)  # where env.py alone names them
     with log_on_stderr():
@@ -59,6 +61,8 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     database.require_whole()
                 with _options_hidden(engine):
                     _run(connection=database.connection, **options)
+                if compares():
+                    require_folders(context.get_context().opts["revision_context"])
                 return
             plan = pending(database, options)
             if not plan.steps and not (purges() and plan.heads) and not database.interrupted():

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from .adapters import product_and_version
 from .database import app_engine
 from .errors import MigrationError, UsageError
+from .folder import folder
 from .plan import changes_revisions
 from .retry import RetryPolicy
 
@@ -86,7 +87,7 @@ def read(given: Mapping[str, Any], directory: Path, *, answers: bool = True) -> 
         backup=_one_of(values, "backup", BACKUP),
         backup_folder=Path(current_app.instance_path) / backup_dir,
         backup_keep=int(_number(values, "backup_keep", 1, whole=True)),
-        rehearsal_url=_rehearsal_url(str(values["rehearsal_url"] or "")),
+        rehearsal_url=_rehearsal_url(str(values["rehearsal_url"] or ""), "rehearsal_url" in given),
         review=_one_of(values, "review", REVIEW),
         online=_one_of(values, "online", ONLINE) == "on",
         targets=tuple(product_and_version(target) for target in targets if target),
@@ -189,11 +190,12 @@ def _wrong(name: str, given: str, wanted: str) -> MigrationError:
     )
 
 
-def _rehearsal_url(given: str) -> URL | None:
+def _rehearsal_url(given: str, for_this_run: bool) -> URL | None:
     """Return ``given`` (MIGRATION_REHEARSAL_URL) with driver and options of the app's URL; None if it is empty.
 
     An option that ``given`` has itself stays. Raise MigrationError if it has several @, or is not a URL of the product
-    that the app uses.
+    that the app uses. For a bind of another product, return None unless ``given`` is for this run (-x): the setting is
+    then for another database.
     """
     if not given.strip():
         return None
@@ -208,6 +210,8 @@ def _rehearsal_url(given: str) -> URL | None:
         )
     names = {"mariadb": "mysql", "postgres": "postgresql"}
     product, wanted = (names.get(each.get_backend_name(), each.get_backend_name()) for each in (url, real))
+    if product != wanted and folder().bind and not for_this_run:
+        return None
     if product != wanted and wanted == "sqlite":
         raise MigrationError(
             "MIGRATION_REHEARSAL_URL does not name a sqlite file.",

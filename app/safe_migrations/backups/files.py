@@ -12,36 +12,31 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flask import current_app
 from sqlalchemy import URL
 
 from ..adapters import Adapter
 from ..adapters.base import not_whole
 from ..adapters.client_programs import ToolError
+from ..binds import folders, name_of_bind
 from ..console import log, reported
-from ..database import Database, heads_in_words
+from ..database import Database, heads_in_words, location
 from ..errors import MigrationError, relative
+from ..folder import folder
 from ..plan import Plan
 from ..retry import RetryPolicy
 
 PARTIAL = ".partial"
-# For URLs that name no port: with the port or without, it is the same server.
-DEFAULT_PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432}
 # revision_in_name() leaves no dash in a revision.
 NAME = re.compile(
     r"(?P<database>.+)-\d{8}T\d{9}Z-(?P<revision>[^-]+)(?P<by_hand>-by-hand)?-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)"
 )
 
 
-def port_of(url: URL) -> int | None:
-    """Return the port in the URL, or the default port of its database product; None for SQLite."""
-    return url.port or DEFAULT_PORTS.get(url.get_backend_name())
-
-
 def name_of(url: URL) -> str:
     """Return a unique name for the database: its own name and a hash of its address, e.g. ``app_1a2b3c4d``."""
-    location = f"{url.host}:{port_of(url)}/{url.database}"
     letters = re.sub(r"\W+", "_", (url.database or "").rpartition("/")[2].removesuffix(".db"), flags=re.ASCII)
-    return f"{letters.strip('_')[:24] or 'database'}_{hashlib.sha256(location.encode()).hexdigest()[:8]}"
+    return f"{letters.strip('_')[:24] or 'database'}_{hashlib.sha256(location(url).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
@@ -98,10 +93,13 @@ class Backups:
     def verify(self, database: Database, file: Path) -> None:
         """Raise MigrationError if the backup ``file`` is damaged, incomplete, or does not have the name of a backup.
 
-        Accept a backup of another database of the same product, and log that it is one.
+        Accept a backup of another database of the same product, and log that it is one; but raise MigrationError if
+        another folder of this app manages that database.
         """
         product, _ = database.product_and_version
         found = NAME.fullmatch(file.name)
+        if found is not None and found["database"] != self.name:
+            _require_of_no_other_bind(file, found["database"])
         if found is None or found["suffix"] != self.adapter.suffix:
             raise not_whole(file, product, f"its name is not NAME-UTC-REVISION-CHECKSUM{self.adapter.suffix}")
         if _checksum(file) != found["sum"]:
@@ -142,6 +140,19 @@ class Backups:
         for file in self.folder.glob(f"{self.name}-*{PARTIAL}*"):
             if file != but:
                 file.unlink()
+
+
+def _require_of_no_other_bind(file: Path, name: str) -> None:
+    """Raise MigrationError if ``name``, in the name of a backup, is that of another database of this app."""
+    engines = current_app.extensions["migrate"].db.engines
+    for each in folders() if len(engines) > 1 else ():
+        if each.bind != folder().bind and name_of(engines[each.bind].url) == name:
+            raise MigrationError(
+                f"{relative(file)} is a backup of the {name_of_bind(each.bind)}, not of the"
+                f" {name_of_bind(folder().bind)}.",
+                "restore it there:",
+                f"flask db -d {shlex.quote(relative(each.path))} restore {shlex.quote(relative(file))}",
+            )
 
 
 def before_steps(backups: Backups, database: Database, plan: Plan, retry: RetryPolicy) -> Path:

@@ -7,6 +7,7 @@ import click
 
 from ..backups.files import is_by_hand, restore_line
 from ..backups.restore import restore as replace_database
+from ..console import echo
 from ..database import app_engine, heads_in_words
 from ..errors import MigrationError, UnsafeError, masked, relative
 from ..lock import locked
@@ -25,7 +26,7 @@ def backup(directory: str | None) -> None:
         with locked(database, using.lock_wait):
             made = backups_of(app_engine(), using)
             file = made.make(database, using.retry, by_hand=True)
-        click.echo(relative(file))
+        echo(relative(file))
 
 
 @click.command(cls=MigrationCommand)
@@ -38,7 +39,7 @@ def backups(directory: str | None) -> None:
     using = settings_of(config_of(directory))
     for file in backups_of(app_engine(), using).found():
         by_hand = "  by hand" if is_by_hand(file) else ""
-        click.echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB{by_hand}")
+        echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB{by_hand}")
 
 
 @click.command(cls=MigrationCommand)
@@ -62,4 +63,4 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
         if not yes:
             click.confirm(f"Replace everything in {target} with this backup?", abort=True, err=True)
         replace_database(existing, database, using, file)
-        click.echo(f"The database is at {heads_in_words(database.heads())}")
+        echo(f"The database is at {heads_in_words(database.heads())}")

@@ -15,11 +15,17 @@ import click
 from click.core import ParameterSource
 from flask import current_app, g
 from flask.helpers import get_debug_flag
+from sqlalchemy import URL
 
+from ..console import echo
 from ..errors import MigrationError, UsageError, relative
+from ..folder import folder, in_folder
 from ..histories.heads import doubtful_history_refused
 from ..remedies import TEMPLATE, Situation, message, script_place
 
+all_binds_option = click.option(
+    "--all-binds", is_flag=True, help="Do it for the default database, then for each bind that has a folder."
+)
 directory_option = click.option(
     "-d", "--directory", default=None, help='Migration script directory (default is "migrations")'
 )
@@ -51,7 +57,40 @@ class MigrationCommand(click.Command):
         Let click's own exceptions pass, and Ctrl-C. SystemExit passes unless a revision script raised it, or
         Flask-Migrate after an error, which is turned instead.
         """
-        _complete_usage(ctx)
+        directory = ctx.params.get("directory") or g.get("directory") or current_app.extensions["migrate"].directory
+        with in_folder(Path(directory)):
+            _complete_usage(ctx)
+            if ctx.params.pop("all_binds", False):
+                return self._invoke_in_each_folder(ctx)
+            return self._invoke_in_folder(ctx)
+
+    def _invoke_in_each_folder(self, ctx: click.Context) -> None:
+        """Run the command in the app's own folder, and then in that of each bind. Stop at the first that fails."""
+        from ..binds import folders, name_of_bind
+
+        try:
+            found = folders()
+        except MigrationError as error:
+            raise click.ClickException(str(error)) from error
+        names, status = [name_of_bind(each.bind) for each in found], 0
+        for number, each in enumerate(found):
+            if len(found) > 1:
+                echo(f"{names[number]}, {relative(each.path)}:", err=True)
+            ctx.params["directory"] = str(each.path)
+            try:
+                with in_folder(each.path):
+                    self._invoke_in_folder(ctx)
+            except click.exceptions.Exit as end:
+                status = max(status, end.exit_code)
+            except click.UsageError:
+                raise
+            except click.ClickException as error:
+                done, left = (", ".join(part) or "none" for part in (names[:number], names[number + 1 :]))
+                progress = f"Done: {done}. Failed: {names[number]}. Not started: {left}."
+                raise click.ClickException(f"{error.message}\n{progress}") from error
+        ctx.exit(status)
+
+    def _invoke_in_folder(self, ctx: click.Context) -> Any:
         situation = _situation(ctx)
         try:
             with doubtful_history_refused(), _flask_migrate_silent():
@@ -80,6 +119,8 @@ def _complete_usage(ctx: click.Context) -> None:
 
     Raise UsageError for arguments that no command accepts, such as an empty string as the revision.
     """
+    if ctx.params.get("all_binds"):
+        _require_usable_with_all_binds(ctx)
     target = ctx.params.pop("target", None)
     if target is not None:
         if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
@@ -94,16 +135,36 @@ def _complete_usage(ctx: click.Context) -> None:
         raise click.UsageError(f'No revisions to merge. Fix: {ctx.command_path} -m "Merge heads" heads', ctx)
     if ctx.params.get("multidb") and ctx.get_parameter_source("template") is not ParameterSource.COMMANDLINE:
         raise click.UsageError(
-            f"--multidb is not supported: only one database is protected. Fix: leave --multidb out: {ctx.command_path}",
+            "--multidb is not supported: here each database has a folder and a history of its own. Fix: create one for"
+            f" each key in SQLALCHEMY_BINDS: {ctx.command_path} -d migrations/KEY --bind KEY",
             ctx,
         )
 
 
+def _require_usable_with_all_binds(ctx: click.Context) -> None:
+    """Raise UsageError for --all-binds with what belongs to one database: a revision, a folder, or SQL."""
+    if ctx.command.name == "downgrade":
+        what = "A downgrade takes one database at a time."
+    elif ctx.params.get("directory") or g.get("directory"):
+        what = "--all-binds takes all folders, and --directory one."
+    elif ctx.params.get("target") or ctx.get_parameter_source("revision") is ParameterSource.COMMANDLINE:
+        what = "A revision belongs to one database."
+    elif ctx.params.get("sql"):
+        what = "--sql writes for one database."
+    else:
+        return
+    raise click.UsageError(f"{what} Fix: name its folder: flask db -d migrations/KEY {ctx.command.name}", ctx)
+
+
 def _situation(ctx: click.Context) -> Situation:
-    migrate = current_app.extensions["migrate"]
-    directory = ctx.params.get("directory") or g.get("directory") or migrate.directory
+    from ..database import app_engine
+
+    try:
+        url = app_engine().url
+    except MigrationError:  # the command itself raises it, if it reads the database
+        url = URL.create("unknown")
     typed = (str(value) for value in ctx.params.values() if value is not None)
-    return Situation(migrate.db.engine.url, Path(directory), frozenset(typed), bool(ctx.params.get("sql")))
+    return Situation(url, folder().path, frozenset(typed), bool(ctx.params.get("sql")))
 
 
 def _require_env(directory: Path) -> None:

@@ -22,9 +22,10 @@ from flask import Flask, current_app, g
 from flask_migrate.cli import db as stock
 
 from ..errors import MigrationError
+from ..folder import KEY, folder
 from ..internals import correct_config
 from ..remedies import TEMPLATE
-from .command import MigrationCommand, config_of, directory_option
+from .command import MigrationCommand, all_binds_option, config_of, directory_option
 
 # Each command of this package, and the module that has it.
 ADDED = {
@@ -95,9 +96,35 @@ def _with_revision_option(command: click.Command) -> MigrationCommand:
             click.Option(["--revision", "target"], metavar="REV", help="The revision, instead of the argument.")
         )
     callback = command.callback
+    if callback is not None and command.name == "init":
+        callback = _of_bind(callback)
     if callback is not None and any(param.name == "rev_id" for param in params):
         callback = _of_several(callback) if command.name == "merge" else _then_review(callback)
-    return MigrationCommand(command.name, params=params, callback=callback, help=command.help)
+    own = MigrationCommand(command.name, params=params, callback=callback, help=command.help)
+    if command.name in ("upgrade", "downgrade", "check"):  # `downgrade` says that it goes one database at a time
+        all_binds_option(own)
+    if command.name == "init":
+        help_of_bind = "The key in SQLALCHEMY_BINDS of the database that the folder, migrations/KEY, manages."
+        click.option("--bind", metavar="KEY", help=help_of_bind)(own)
+    return own
+
+
+def _of_bind(init: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``init``, which creates a folder, but with an option for the bind that the folder manages."""
+
+    @wraps(init)
+    def run(bind: str | None, **options: Any) -> None:
+        from ..binds import new_folder
+        from ..review.acceptance import write_line
+
+        if bind is None:
+            init(**options)
+            return
+        path = new_folder(bind, folder().path)
+        init(**{**options, "directory": str(path)})
+        write_line(path / "alembic.ini", KEY, bind)
+
+    return run
 
 
 def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:

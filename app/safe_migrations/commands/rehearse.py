@@ -4,6 +4,7 @@ import click
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from ..console import echo
 from ..database import heads_in_words, replaced_by
 from ..plan import upgrades
 from ..rehearsal.runner import Rehearsal
@@ -38,7 +39,7 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
         database.require_whole()
         heads = database.heads()
         if not upgrades(ScriptDirectory.from_config(config), destination, heads):
-            click.echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
+            echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
             return True
         with scratch_copy(database, using, rows) as scratch, replaced_by(scratch.engine):
             return _without_faults(Rehearsal(config, scratch), destination)
@@ -48,17 +49,17 @@ def _without_faults(rehearsal: Rehearsal, destination: str) -> bool:
     """Run the rehearsal, and print a line for each revision, then all faults. Return False if there are faults."""
     steps = rehearsal.steps(destination)
     form = f"{{:<{max(8, *(len(step.revision) for step in steps))}}}  {{:>8}}  {{:>8}}  {{:>18}}  {{}}"
-    click.echo(form.format("revision", "up", "down", "rows", "verdict"))
+    echo(form.format("revision", "up", "down", "rows", "verdict"))
     reports = []
     for report in rehearsal.run(steps):
         reports.append(report)
         up, down = ("-" if seconds is None else f"{seconds:.2f} s" for seconds in (report.up, report.down))
-        click.echo(form.format(report.revision, up, down, f"{report.before} -> {report.after}", report.verdict))
+        echo(form.format(report.revision, up, down, f"{report.before} -> {report.after}", report.verdict))
     faults = [f"{report.revision}: {fault}" for report in reports for fault in report.faults]
     if left := [step.revision for step in steps[len(reports) :]]:
         faults.append(f"not rehearsed, because an earlier revision failed: {', '.join(left)}")
     elif found := rehearsal.drift():
         faults.append(f"the models differ from the database at head: {', '.join(found)}")
     for fault in faults:
-        click.echo(f"\n{fault}")
+        echo(f"\n{fault}")
     return not faults

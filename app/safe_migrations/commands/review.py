@@ -14,7 +14,7 @@ from ..adapters import product_and_version
 from ..adapters.facts import Facts
 from ..adapters.products import facts_of
 from ..autogenerate.acknowledgements import reasons, write_reasons
-from ..console import log_on_stderr
+from ..console import echo, log_on_stderr
 from ..database import app_engine
 from ..errors import LoginError, MigrationError, counted, relative
 from ..git import revisions_not_in
@@ -85,7 +85,7 @@ class Chosen:
 def _accept(config: Config, names: tuple[str, ...]) -> None:
     line = accept(config, ScriptDirectory.from_config(config), names)
     file = relative(config_file(config))
-    click.echo(f"Wrote {line} into {file}. Revisions up to it are no longer reviewed. Commit the file.")
+    echo(f"Wrote {line} into {file}. Revisions up to it are no longer reviewed. Commit the file.")
 
 
 def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
@@ -97,14 +97,14 @@ def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
     found, count = _reviewed(config, script, chosen, targets)
     findings = as_configured(found, settings_of(config).online)
     if heads := accident(script):
-        click.echo(f"An upgrade would stop: {heads}\n", err=True)
+        echo(f"An upgrade would stop: {heads}\n", err=True)
     if findings or form != "text":
-        click.echo(FORMATS[form](findings))
+        echo(FORMATS[form](findings))
     if findings:
-        click.echo(f"\n{closing(findings)}" if form == "text" else closing(findings), err=form != "text")
+        echo(f"\n{closing(findings)}" if form == "text" else closing(findings), err=form != "text")
     elif form == "text":
         said = f"The review of {counted(count, 'revision')} found nothing dangerous"
-        click.echo(said if count else "There is no revision to review", err=True)
+        echo(said if count else "There is no revision to review", err=True)
     return not any(finding.stops for finding in findings)
 
 
@@ -122,7 +122,7 @@ def review_new(config: Config, scripts: Iterable[Path]) -> None:
         findings = write_reasons(findings, scripts)
     if findings and using.review != "off":
         findings = as_configured(findings, using.online)
-        click.echo(f"{as_text(findings)}\n\n{closing(findings)}", err=True)
+        echo(f"{as_text(findings)}\n\n{closing(findings)}", err=True)
 
 
 def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: str) -> tuple[list[Finding], int]:
@@ -162,7 +162,7 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
 def _without_accepted(config: Config, pending: set[str], known: set[str]) -> set[str]:
     """Return the revisions ``pending`` that are not ``known``, i.e. accepted; print how many are."""
     if count := len(pending & known):
-        click.echo(skipped(config, count), err=True)
+        echo(skipped(config, count), err=True)
     return pending - known
 
 
@@ -194,7 +194,7 @@ def _pending_elsewhere(config: Config, script: ScriptDirectory) -> set[str] | No
                 return {revision.revision for revision in upgrades(script, "heads", heads)}
     except (DBAPIError, LoginError):
         pass
-    click.echo(
+    echo(
         "The database cannot be reached or has no revision, so this reviews the whole history, each revision by itself",
         err=True,
     )

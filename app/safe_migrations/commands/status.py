@@ -11,6 +11,8 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
+from ..binds import without_folder
+from ..console import echo
 from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
 from ..errors import masked, relative
@@ -19,11 +21,12 @@ from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
 from .app_database import backups_of
-from .command import MigrationCommand, config_of, directory_option
+from .command import MigrationCommand, all_binds_option, config_of, directory_option
 
 
 @click.command(cls=MigrationCommand)
 @directory_option
+@all_binds_option
 @click.pass_context
 def status(ctx: click.Context, directory: str | None) -> None:
     """Show which revision the database is at, and which are pending.
@@ -74,7 +77,9 @@ def _at_head(config: Config) -> bool:
     with EnvironmentContext(config, script, fn=report, as_sql=False, dont_mutate=True):
         script.run_env()
     if found := accident(script):
-        click.echo(f"\nAn upgrade would stop: {found}")
+        echo(f"\nAn upgrade would stop: {found}")
+    if missing := without_folder():
+        echo(f"\nOnly the default database is managed: {missing}")
     return at_head
 
 
@@ -100,7 +105,7 @@ def _skipped(config: Config, script: ScriptDirectory, pending: list[Script]) -> 
 
 
 def _line(name: str, value: str) -> None:
-    click.echo(f"{name:<10}{value}")
+    echo(f"{name:<10}{value}")
 
 
 def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:

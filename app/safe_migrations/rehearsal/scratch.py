@@ -4,7 +4,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from flask import current_app
 from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, column, create_engine, inspect, table
 from sqlalchemy.exc import DBAPIError
 
@@ -12,7 +11,7 @@ from ..adapters import SCRATCH, Adapter, Part, adapter_of
 from ..adapters.base import version_table
 from ..backups.files import name_of, private, writing
 from ..console import log, reported
-from ..database import Database
+from ..database import Database, engine_options
 from ..errors import MigrationError, masked, summary
 from ..lock import locked
 from ..settings import Settings
@@ -174,4 +173,4 @@ def _name(url: URL) -> str:
 
 
 def _engine(url: URL) -> Engine:
-    return create_engine(url, **current_app.config.get("SQLALCHEMY_ENGINE_OPTIONS", {}))
+    return create_engine(url, **engine_options())

@@ -50,10 +50,14 @@ def accept(config: Config, script: ScriptDirectory, names: Sequence[str]) -> str
     revisions = list(dict.fromkeys(each.revision for each in script.get_revisions(names) if each))
     if not revisions:
         raise MigrationError("base is not a revision.", "name one of this list:", "flask db history")
-    path = config_file(config)
+    return write_line(config_file(config), KEY, " ".join(revisions))
+
+
+def write_line(path: Path, key: str, value: str) -> str:
+    """Write ``key = value`` into alembic.ini, in place of the line that it has, and return that text."""
     text = path.read_bytes().decode()  # read_text() would change the line ends
-    line = f"{KEY} = {' '.join(revisions)}"
-    written, count = re.subn(rf"(?m)^{KEY}[ \t]*[=:][^\r\n]*", line, text, count=1)
+    line = f"{key} = {value}"
+    written, count = re.subn(rf"(?m)^{key}[ \t]*[=:][^\r\n]*", line, text, count=1)
     if not count:
         written = re.sub(r"(?m)^\[alembic\][^\r\n]*(\r?\n|\Z)", rf"[alembic]\g<1>{line}\g<1>", text, count=1)
     path.write_bytes(written.encode())

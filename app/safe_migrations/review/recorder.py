@@ -18,7 +18,7 @@ from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateTableOp, Ex
 from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
-from flask import current_app, g
+from flask import current_app
 from sqlalchemy import URL, Connection, Dialect, Inspector, Table, inspect
 from sqlalchemy.engine import reflection
 from sqlalchemy.engine.mock import MockConnection
@@ -28,6 +28,7 @@ from sqlalchemy.types import to_instance
 from ..console import only_warnings
 from ..database import app_engine, name_database
 from ..errors import summary
+from ..folder import folder
 from ..internals import copy_column, inspects
 from . import side_effects
 from .unreached import call_rest, with_names
@@ -379,7 +380,7 @@ class _Context(MigrationContext):
     @property
     def config(self) -> Config:
         """Return Flask-Migrate's Alembic config, with ``sqlalchemy.url`` set to the URL of the app's database."""
-        config: Config = current_app.extensions["migrate"].migrate.get_config(g.get("directory"))
+        config: Config = current_app.extensions["migrate"].migrate.get_config(folder().path)
         name_database(config, app_engine())
         return config
 
