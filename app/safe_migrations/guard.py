@@ -227,8 +227,7 @@ def _run_with_retries(
         from .review.reviewer import require_accepted
 
         assert transaction.step is not None
-        mode = "enforce" if rehearses() else using.review  # a rehearsal finds what would be refused
-        require_accepted(loss, transaction.step.revision, mode)
+        require_accepted(loss, transaction.step.revision, rehearses() or using.review)
 
     progress, own, retry = Progress(step_done), adapter.options(judge), using.retry
     work = context.get_context().opts["fn"]

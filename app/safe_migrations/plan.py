@@ -160,6 +160,9 @@ def names_head() -> bool:
     return bool(context.get_context().opts["revision_context"].command_args["head"] != "head")
 
 
-def rehearses() -> bool:
-    """Return True if `flask db rehearse` runs the current steps. Call this after context.configure()."""
-    return bool(context.get_context().opts.get("rehearsal"))
+def rehearses() -> str:
+    """Return an empty string unless the current steps run on a scratch database. Call this after context.configure().
+
+    There it is the value of MIGRATION_REVIEW for losses: "enforce" in a rehearsal, which finds what would be refused.
+    """
+    return str(context.get_context().opts.get("rehearsal", ""))

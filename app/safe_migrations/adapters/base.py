@@ -19,7 +19,7 @@ from ..retry import RetryPolicy
 
 if TYPE_CHECKING:  # only rehearsals need them
     from .databases import Databases
-    from .snapshot import Snapshot
+    from .snapshot import Objects, Snapshot
 
 OWN_TABLES = "_migration_"
 """The prefix of this package's own tables, which are not part of the app's schema."""
@@ -213,6 +213,14 @@ class Adapter(ABC):
     @abstractmethod
     def snapshot(self, connection: Connection) -> "Snapshot":
         """Return the schema, and counts and fingerprints of the rows, to compare two states. End the transaction."""
+
+    @abstractmethod
+    def schema(self, connection: Connection) -> "Objects":
+        """Return what revisions determine of the schema, to compare it with another database's. End the transaction.
+
+        Owners, rights and definers are left out; so are the character sets and collations that tables and columns get
+        from the database. No rows are read.
+        """
 
     @property
     @abstractmethod

@@ -258,7 +258,10 @@ def _keys_of(column: "Column[Any]", changes: ops.ModifyTableOps) -> list[Any]:
     """Return operations that create the indexes and unique constraints of ``column``, except those in ``changes``."""
     new = {_name(op) for op in changes.ops if isinstance(op, ops.CreateIndexOp | ops.CreateUniqueConstraintOp)}
     unique = [each for each in column.table.constraints if isinstance(each, UniqueConstraint)]
-    keys: list[Any] = [*map(ops.CreateIndexOp.from_index, column.table.indexes), *map(ops.AddConstraintOp.from_constraint, unique)]
+    keys: list[Any] = [
+        *map(ops.CreateIndexOp.from_index, column.table.indexes),
+        *map(ops.AddConstraintOp.from_constraint, unique),
+    ]
     return [key for key in keys if _name(key) not in new and column.name in column_names(key.columns)]
 
 

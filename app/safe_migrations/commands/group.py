@@ -35,6 +35,7 @@ ADDED = {
     "backups": "backups",
     "restore": "backups",
     "rehearse": "rehearse",
+    "adopt": "adopt",
 }
 
 

@@ -1,5 +1,6 @@
 """Comparison of snapshots: the data that an upgrade deleted, and the data that its downgrade did not restore."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,6 +37,40 @@ def differences(before: Objects, after: Objects) -> Iterator[str]:
             yield f"{name} is new"
         elif before[name] != after[name]:
             yield f"{name} is {after[name]!r} instead of {before[name]!r}"
+
+
+def renamed(before: Objects, after: Objects) -> dict[str, str]:
+    """Return the constraints and indexes that are the same in both, but have another name in ``after``.
+
+    For example ``{"constraint uq of pet": "constraint pet_name_key of pet"}``.
+    """
+    same: dict[tuple[str, str], list[str]] = {}
+    for name in before.keys() - after.keys():
+        same.setdefault(_nameless(name, before[name]), []).append(name)
+    found = {}
+    for name in sorted(after.keys() - before.keys()):
+        if others := sorted(same.get(_nameless(name, after[name]), ())):
+            found[others[0]] = name
+            same[_nameless(name, after[name])].remove(others[0])
+    return found
+
+
+# The kind, the name without its schema, and the table.
+NAMED = re.compile(r'(constraint|foreign key|key|index) (?:\w+\.|"[^"]+"\.)?(.+?)( of .+)')
+
+
+def _nameless(name: str, text: str) -> tuple[str, str]:
+    """Return ``name`` and ``text`` of an object; of a constraint or an index, without its own name.
+
+    The texts of some databases begin with the name.
+    """
+    match = NAMED.fullmatch(name)
+    if match is None or not text or (match[1] == "foreign key" and match[2] not in text):
+        return name, text
+    if match[1] == "constraint" and not text.startswith("CONSTRAINT"):
+        return f"constraint{match[3]}", text
+    inner = re.compile(rf'[`"]?{re.escape(match[2])}[`"]?', re.IGNORECASE)
+    return f"{match[1]}{match[3]}", inner.sub("", text, count=1)
 
 
 def losses(before: Snapshot, after: Snapshot) -> Iterator[Loss]:

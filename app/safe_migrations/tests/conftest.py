@@ -74,7 +74,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 # Modules that share a database on PostgreSQL: all that their tests create there is in schemas, unlike a publication.
 # EMPTY drops it all.
-SHARING = ("answers", "atomic", "commands", "generation", "guard", "online", "renames", "retry", "rules", "transaction")
+SHARING: tuple[str, ...] = ("adopt", "answers", "atomic", "commands", "generation", "guard", "online")
+SHARING += ("renames", "retry", "rules", "transaction")
 EMPTY = """
 DO $$ DECLARE name text; BEGIN
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity

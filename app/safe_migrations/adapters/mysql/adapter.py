@@ -24,7 +24,7 @@ from .lock import NamedLock
 from .session import Execute, executing
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
-    from ..snapshot import Snapshot
+    from ..snapshot import Objects, Snapshot
     from .databases import MySQLDatabases
     from .dump import Dump
 
@@ -99,6 +99,17 @@ class MySQL(Adapter):
         from .snapshot import taken
 
         found = taken(executing(connection))
+        connection.rollback()
+        return found
+
+    def schema(self, connection: Connection) -> "Objects":
+        """Return the SHOW CREATE of the app's objects, without definers and inherited collations; end the transaction.
+
+        No rows are read.
+        """
+        from .snapshot import schema
+
+        found = schema(executing(connection))
         connection.rollback()
         return found
 

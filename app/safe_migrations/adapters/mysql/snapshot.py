@@ -1,12 +1,16 @@
 """A snapshot of a MySQL or MariaDB database: the definitions of its objects, and fingerprints of its rows."""
 
+import re
 from collections.abc import Iterator
 
 from ..base import is_own_table
-from ..snapshot import Rows, Scan, Snapshot
+from ..snapshot import Objects, Rows, Scan, Snapshot
 from .catalog import list_objects, quoted, show_create
 from .session import Execute
-from .table_restore import Definition, without_counter
+from .table_restore import NAME, Definition, without_counter
+
+CHARSET = re.compile(r" DEFAULT CHARSET=(\w+)(?: COLLATE=(\w+))?")
+DEFINER = re.compile(rf" DEFINER={NAME}@{NAME}")
 
 
 def taken(execute: Execute) -> Snapshot:
@@ -14,14 +18,44 @@ def taken(execute: Execute) -> Snapshot:
 
     Tables of Alembic and of this package are left out. Raise DBAPIError if a query fails.
     """
-    found = [(kind, name) for kind, name in list_objects(execute) if not is_own_table(name)]
-    objects = {name: words for kind, name in found for name, words in _described(execute, kind, name)}
+    found = _listed(execute)
     counters = {
         f"sequence {name}": int(execute(f"SELECT next_not_cached_value FROM {quoted(name)}")[0][0])
         for kind, name in found
         if kind == "SEQUENCE"
     }
-    return Snapshot(objects, {name: _rows(execute, name) for kind, name in found if kind == "TABLE"}, counters)
+    return Snapshot(
+        _objects(execute), {name: _rows(execute, name) for kind, name in found if kind == "TABLE"}, counters
+    )
+
+
+def schema(execute: Execute) -> Objects:
+    """Return the definitions of all objects without definers, and without inherited character sets and collations.
+
+    A table inherits them from the database as it is when the table is created, a column from its table.
+    """
+    found = _objects(execute)
+    inherited = {
+        name.removeprefix("table "): re.compile(rf" CHARACTER SET {match[1]}\b| COLLATE {match[2]}\b")
+        for name, text in found.items()
+        if name.startswith("table ") and (match := CHARSET.search(text))
+    }
+
+    def own(name: str, text: str) -> str:
+        kind, table = name.partition(" ")[0], name.rpartition(" of ")[2]
+        if kind == "column" and table in inherited:
+            return inherited[table].sub("", text)
+        return CHARSET.sub("", text) if kind == "table" else DEFINER.sub("", text, count=1)
+
+    return {name: own(name, text) for name, text in found.items()}
+
+
+def _listed(execute: Execute) -> list[tuple[str, str]]:
+    return [(kind, name) for kind, name in list_objects(execute) if not is_own_table(name)]
+
+
+def _objects(execute: Execute) -> dict[str, str]:
+    return {name: words for kind, each in _listed(execute) for name, words in _described(execute, kind, each)}
 
 
 def _described(execute: Execute, kind: str, name: str) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from .dump import Dump
 from .lock import AdvisoryLock, require_session
 
 if TYPE_CHECKING:  # only rehearsals need it
-    from ..snapshot import Snapshot
+    from ..snapshot import Objects, Snapshot
 
 LITERAL = re.compile(r"'(?:[^']|'')*'")
 NAME = r"(?:\"(?:[^\"]|\"\")+\"|[\w$]+)"
@@ -103,6 +103,12 @@ class PostgreSQL(Adapter):
         from .snapshot import taken
 
         return taken(connection)
+
+    def schema(self, connection: Connection) -> "Objects":
+        """Return the schema as the catalog has it, without owners, rights and rows; end the transaction."""
+        from .snapshot import schema
+
+        return schema(connection)
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:

@@ -1,5 +1,6 @@
 -- Returns a row for each object of the database: its name and its description. Objects of system schemas, of
 -- extensions, of Alembic and of this package are omitted. A name has its schema if that is not in the search path.
+-- Owners, rights, versions of extensions, and sequences that belong to columns are included only if :whole.
 WITH schemas AS (
   SELECT * FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ), members AS (
@@ -15,13 +16,14 @@ WITH schemas AS (
   SELECT p.* FROM pg_proc p JOIN schemas n ON n.oid = p.pronamespace
    WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
 )
-SELECT 'schema ' || nspname, coalesce(nspacl::text, '') FROM schemas
+SELECT 'schema ' || nspname, CASE WHEN :whole THEN nspacl::text END FROM schemas
 UNION ALL
-SELECT 'extension ' || extname, extversion FROM pg_extension
+SELECT 'extension ' || extname, CASE WHEN :whole THEN extversion END FROM pg_extension
 UNION ALL
 SELECT CASE WHEN c.relkind IN ('v', 'm') THEN 'view ' ELSE 'table ' END || c.oid::regclass,
-       concat_ws(' ', c.relkind, c.relpersistence, c.reloptions, coalesce(c.relacl, acldefault('r', c.relowner)),
-                 c.relowner::regrole, pg_get_partkeydef(c.oid), pg_get_expr(c.relpartbound, c.oid),
+       concat_ws(' ', c.relkind, c.relpersistence, c.reloptions,
+                 CASE WHEN :whole THEN coalesce(c.relacl, acldefault('r', c.relowner)) END,
+                 CASE WHEN :whole THEN c.relowner::regrole END, pg_get_partkeydef(c.oid), pg_get_expr(c.relpartbound, c.oid),
                  CASE WHEN c.relrowsecurity THEN 'ROW LEVEL SECURITY' END,
                  CASE WHEN c.relforcerowsecurity THEN 'FORCED' END, nullif(c.relreplident, 'd'),
                  CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END,
@@ -31,7 +33,7 @@ UNION ALL
 SELECT 'column ' || a.attname || ' of ' || c.oid::regclass,
        concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
                  'DEFAULT ' || pg_get_expr(f.adbin, f.adrelid), nullif(a.attidentity, ''), nullif(a.attgenerated, ''),
-                 CASE WHEN a.attcollation <> y.typcollation THEN l.collname END, a.attacl,
+                 CASE WHEN a.attcollation <> y.typcollation THEN l.collname END, CASE WHEN :whole THEN a.attacl END,
                  col_description(c.oid, a.attnum))
   FROM tables c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation
@@ -61,16 +63,19 @@ SELECT 'policy ' || p.polname || ' of ' || c.oid::regclass,
 UNION ALL
 SELECT 'sequence ' || c.oid::regclass,
        concat_ws(' ', format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
-                 s.seqcache, coalesce(c.relacl, acldefault('s', c.relowner)),
+                 s.seqcache, CASE WHEN :whole THEN coalesce(c.relacl, acldefault('s', c.relowner)) END,
                  (SELECT d.refobjid::regclass || '.' || a.attname FROM pg_depend d
                     JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i') LIMIT 1))
   FROM tables c JOIN pg_sequence s ON s.seqrelid = c.oid
+ WHERE :whole OR NOT EXISTS
+       (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i'))
 UNION ALL
 SELECT 'routine ' || p.oid::regprocedure,
        concat_ws(' ', CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid)
                            ELSE (SELECT g::text FROM pg_aggregate g WHERE g.aggfnoid = p.oid) END,
-                 coalesce(p.proacl, acldefault('f', p.proowner)), obj_description(p.oid, 'pg_proc'))
+                 CASE WHEN :whole THEN coalesce(p.proacl, acldefault('f', p.proowner)) END,
+                 obj_description(p.oid, 'pg_proc'))
   FROM routines p
 UNION ALL
 SELECT 'type ' || t.oid::regtype,

@@ -1,5 +1,6 @@
 """A snapshot of a PostgreSQL database: its objects from the catalog, and counts and fingerprints of its rows."""
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from ..base import OWN_TABLES, double_quoted, version_table
-from ..snapshot import Rows, Scan, Snapshot
+from ..snapshot import Objects, Rows, Scan, Snapshot
 
 OBJECTS = Path(__file__).with_name("objects.sql")
 # The last value of each sequence, 0 before its first use. A sequence that a column owns is named after the column, so
@@ -47,10 +48,9 @@ def taken(connection: Connection) -> Snapshot:
 
     Raise DBAPIError if the user cannot read all rows.
     """
-    not_ours = {"revisions": version_table()[1], "own": f"^{OWN_TABLES}"}
-    objects = {name: description or "" for name, description in connection.execute(text(OBJECTS.read_text()), not_ours)}
+    objects = _objects(connection, whole=True)
     connection.execute(text(SHOW_ALL_ROWS))
-    columns = connection.execute(text(COLUMNS), not_ours).all()
+    columns = connection.execute(text(COLUMNS), _not_ours()).all()
     tables = {
         name: _rows(connection, full, [(column[2], column[3]) for column in found])
         for (name, full), found in groupby(columns, lambda column: (column[0], column[1]))
@@ -58,6 +58,25 @@ def taken(connection: Connection) -> Snapshot:
     counters = {name: int(number) for name, number in connection.execute(text(COUNTERS))}
     connection.rollback()
     return Snapshot(objects, tables, counters)
+
+
+def schema(connection: Connection) -> Objects:
+    """Return all objects without owners and rights; roll back the transaction.
+
+    A default that counts by a sequence does not name it: the name depends on what the table was called at first.
+    """
+    found = _objects(connection, whole=False)
+    connection.rollback()
+    return {name: re.sub(r"nextval\('.*?'::regclass\)", "nextval()", text) for name, text in found.items()}
+
+
+def _objects(connection: Connection, whole: bool) -> dict[str, str]:
+    found = connection.execute(text(OBJECTS.read_text()), {**_not_ours(), "whole": whole})
+    return {name: description or "" for name, description in found}
+
+
+def _not_ours() -> dict[str, object]:
+    return {"revisions": version_table()[1], "own": f"^{OWN_TABLES}"}
 
 
 def _rows(connection: Connection, table: str, columns: Sequence[tuple[str, bool]]) -> Rows:

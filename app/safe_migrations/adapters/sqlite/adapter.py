@@ -20,7 +20,7 @@ from .dump import driver_connection, file_of
 from .lock import FileLock
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
-    from ..snapshot import Snapshot
+    from ..snapshot import Objects, Snapshot
     from .databases import SQLiteDatabases
 
 
@@ -101,6 +101,14 @@ class SQLite(Adapter):
         from .snapshot import taken
 
         found = taken(driver_connection(connection))
+        connection.rollback()
+        return found
+
+    def schema(self, connection: Connection) -> "Objects":
+        """Return the tables, columns, keys, indexes, views and triggers, without rows; end the transaction."""
+        from .snapshot import objects
+
+        found = objects(driver_connection(connection))
         connection.rollback()
         return found
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 
 from ..base import double_quoted, is_own_table
-from ..snapshot import Rows, Snapshot
+from ..snapshot import Objects, Rows, Snapshot
 from .table_texts import TableText, normalized
 
 OF_TABLE = re.compile(r"\b(?:AUTOINCREMENT|ON CONFLICT \w+|(?:NOT )?DEFERRABLE(?: INITIALLY \w+)?)\b")
@@ -20,25 +20,37 @@ KINDS = {0: "", 1: "HIDDEN", 2: "GENERATED", 3: "GENERATED STORED"}
 
 def taken(connection: sqlite3.Connection) -> Snapshot:
     """Return a snapshot of the schema and the rows, as ``connection`` sees them in its transaction."""
-    schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    version = {"user_version": str(connection.execute("PRAGMA user_version").fetchone()[0])}
+    tables = {name: _rows(connection, name) for kind, name, _, _ in _entries(connection) if kind == "table"}
+    return Snapshot({**version, **objects(connection)}, tables, _counters(connection))
+
+
+def objects(connection: sqlite3.Connection) -> Objects:
+    """Return the description of each object of the schema."""
+    found: dict[str, str] = {}
+    for kind, name, table, sql in _entries(connection):
+        if kind == "table":
+            found |= dict(_described(connection, name, sql))
+        else:
+            found[f"{kind} {name}" + ("" if table == name else f" of {table}")] = normalized(sql)
+    return found
+
+
+def _entries(connection: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
+    """Return type, name, table and SQL of each entry of sqlite_master, without those of SQLite and this package."""
     # The shadow tables of a virtual one hold its rows in their own way.
     shadows = {row[1] for row in connection.execute("PRAGMA table_list") if row[2] == "shadow"}
-    objects: dict[str, str] = {"user_version": str(connection.execute("PRAGMA user_version").fetchone()[0])}
-    tables = {}
-    for kind, name, table, sql in schema:
-        if is_own_table(table) or table.startswith("sqlite_") or table in shadows:
-            continue
-        if kind == "table":
-            objects |= dict(_described(connection, name, sql))
-            tables[name] = _rows(connection, name)
-        else:
-            objects[f"{kind} {name}" + ("" if table == name else f" of {table}")] = normalized(sql)
-    return Snapshot(objects, tables, _counters(connection, schema))
+    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return [
+        (kind, name, table, sql)
+        for kind, name, table, sql in found
+        if not (is_own_table(table) or table.startswith("sqlite_") or table in shadows)
+    ]
 
 
-def _counters(connection: sqlite3.Connection, schema: list[tuple[str, str, str, str]]) -> dict[str, int]:
+def _counters(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the last AUTOINCREMENT number of each table, e.g. ``{"the counter of pet": 7}``."""
-    if not any(name == "sqlite_sequence" for _, name, _, _ in schema):
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
         return {}
     found = connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
     return {f"the counter of {name}": int(number or 0) for name, number in found}

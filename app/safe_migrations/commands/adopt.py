@@ -1,0 +1,121 @@
+"""`flask db adopt`, which finds the revision of a database that has tables but no revision, and stamps it."""
+
+import click
+from alembic.command import stamp
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from ..adapters.snapshot import Objects
+from ..console import echo, log
+from ..database import Database, heads_in_words
+from ..errors import MigrationError, counted, masked
+from ..histories.adoption import Fit, History, built, fits
+from ..plan import upgrades
+from .app_database import opened
+from .command import MigrationCommand, config_of, directory_option
+
+
+@click.command(cls=MigrationCommand)
+@directory_option
+@click.option("--yes", is_flag=True, help="Stamp the database even if there are differences.")
+@click.argument("revision", required=False)
+@click.pass_context
+def adopt(ctx: click.Context, directory: str | None, yes: bool, revision: str | None) -> None:
+    """Find the revision of a database that has tables but no revision, and stamp it.
+
+    Compares the database with REVISION, or else with each revision, built on a scratch database. Exits with status 1 if
+    there are differences.
+    """
+    if revision == "base":
+        raise click.UsageError(f"base has no tables. Fix: leave REVISION out: {ctx.command_path}", ctx)
+    fit = _best(config_of(directory), revision)
+    if fit.differences and not yes:
+        ctx.exit(1)
+    stamp(config_of(directory), list(fit.heads))
+
+
+def _best(config: Config, revision: str | None) -> Fit:
+    """Print which revision the database fits best, or how it differs from ``revision``; return the comparison."""
+    script = ScriptDirectory.from_config(config)
+    count = len(upgrades(script, "heads", ()))
+    if revision:
+        upgrades(script, revision, ())  # raises if it is unknown
+    with opened(config) as (database, using):
+        _require_adoptable(database, count)
+        log.info("Building %s on a scratch database, to compare", counted(count, "revision"))
+        history = built(config, database, using, revision)
+        found = database.adapter.schema(database.connection)
+    if not history.schemas or (revision and not history.named):
+        raise MigrationError(
+            f"the revision to compare with cannot be built on an empty database. {history.failure}",
+            "correct that script; see which revisions come before it:",
+            "flask db history",
+        )
+    if not any(name.startswith("table ") and history.knows(name) for name in found):
+        raise MigrationError("the database has no table of this history.", "create the tables:", "flask db upgrade")
+    fit = Fit.of(history.named, history, found) if revision else fits(history, found)[0]
+    _print(fit, script, history, found, is_named=bool(revision))
+    return fit
+
+
+def _require_adoptable(database: Database, count: int) -> None:
+    """Raise MigrationError if the database has a revision or no tables, or there is no history (``count`` is 0)."""
+    database.require_whole()
+    if heads := database.heads():
+        raise MigrationError(
+            f"the database is at {heads_in_words(heads)} already.",
+            "see which revisions are pending:",
+            "flask db status",
+        )
+    if not count:
+        raise MigrationError(
+            "there are no revisions to compare with.",
+            "create the first one on an empty database, and then adopt this one:",
+            'DATABASE_URL=sqlite:////tmp/empty.db flask db migrate -m "Begin"',
+            "flask db adopt",
+        )
+    if not database.has_tables():
+        raise MigrationError(
+            f"{masked(database.connection.engine.url)} has no tables.", "create them:", "flask db upgrade"
+        )
+
+
+def _print(fit: Fit, script: ScriptDirectory, history: History, found: Objects, is_named: bool) -> None:
+    """Print the result: the revision, differences, other names, other objects, and revisions that were not built.
+
+    ``is_named`` is True if the user named the revision.
+    """
+    docs = " and ".join(
+        f"{each.revision}, {each.doc}" if each.doc else each.revision
+        for each in script.get_revisions(fit.heads)
+        if each
+    )
+    if fit.differences:
+        echo(f"{docs}: the database has {counted(len(fit.differences), 'difference')}:")
+        _list(fit.differences)
+    else:
+        echo(f"{docs}: the database has its schema")
+        same = [heads for heads, objects in history.schemas.items() if objects == history.schemas[fit.heads]]
+        if earlier := [heads_in_words(heads, " ") for heads in same if heads != fit.heads and not is_named]:
+            echo(
+                f"So it has that of {', '.join(earlier)}. If the rows are still as there, adopt that revision instead:"
+                f"\n    flask db adopt {earlier[0]}"
+            )
+    if fit.names:
+        echo("Only the names differ; a script that drops one of these by its name will fail:")
+        _list(fit.names)
+    if unknown := history.unknown(found):
+        echo(f"Not in the history, and left alone: {', '.join(unknown)}")
+    if history.failure:
+        echo(f"Not compared, because it cannot be built on an empty database: {history.failure}")
+    if fit.differences:
+        heads = f" {fit.heads[0]}" if len(fit.heads) == 1 else ""
+        echo(
+            "Fix: change the database until these are gone, and run this again; or, if they do not matter, stamp it:"
+            f"\n    flask db adopt{heads} --yes"
+        )
+
+
+def _list(lines: list[str]) -> None:
+    for line in lines:
+        echo(f"    {line}")

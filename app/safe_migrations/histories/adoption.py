@@ -1,0 +1,100 @@
+"""Comparison of a database that has no revision with what each revision of the history makes."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from alembic.config import Config
+
+from ..adapters.snapshot import Objects
+from ..database import Database, replaced_by
+from ..rehearsal.differences import differences, renamed
+from ..rehearsal.runner import Rehearsal
+from ..rehearsal.scratch import scratch_database
+from ..settings import Settings
+
+Heads = tuple[str, ...]
+"""The revisions that a database is at: one, unless the history has branches."""
+
+PART = re.compile(r"(?:column|constraint|index|key|primary key|foreign key|UNIQUE|CHECK|other)(?: .*)? of (.+)")
+"""An object that belongs to a table, with a group for the table."""
+
+
+@dataclass
+class History:
+    """The schemas that the revisions of a history make, built on an empty database."""
+
+    schemas: dict[Heads, Objects] = field(default_factory=dict)
+    """The schema after each revision, the first one first."""
+    failure: str = ""
+    """The first revision that fails on an empty database, and why; empty if none does."""
+    named: Heads = ()
+    """The revisions to which the history was built first, because the user named one."""
+
+    def knows(self, name: str) -> bool:
+        """Return True if a revision makes the object ``name``, or the table to which it belongs."""
+        table = PART.fullmatch(name)
+        names = {name, f"table {table[1]}"} if table else {name}
+        return any(names & objects.keys() for objects in self.schemas.values())
+
+    def unknown(self, found: Objects) -> list[str]:
+        """Return the objects in ``found`` that no revision makes, without the parts of tables, e.g. ``["view v"]``."""
+        return sorted(name for name in found if not self.knows(name) and not PART.fullmatch(name))
+
+
+def built(config: Config, database: Database, using: Settings, revision: str | None = None) -> History:
+    """Run the history on an empty scratch database, first to ``revision`` if it is given, then to the heads.
+
+    Raise CommandError or RevisionError if no script has ``revision``.
+    """
+    history = History()
+    with scratch_database(database, using) as scratch, replaced_by(scratch.engine):
+        rehearsal = Rehearsal(config, scratch)
+        for destination in (revision, "heads") if revision else ("heads",):
+            for report in rehearsal.build(destination):
+                if report.faults:
+                    history.failure = f"{report.revision}: {report.faults[0]}"
+                    return history
+                history.schemas[rehearsal.heads()] = rehearsal.schema()
+            history.named = history.named or rehearsal.heads()
+    return history
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The comparison of a database with ``heads``, which one or several revisions make."""
+
+    heads: Heads
+    differences: list[str]
+    """What differs in tables, columns, types, keys and indexes, a line each."""
+    names: list[str]
+    """The constraints and indexes that only have another name, a line each."""
+    distance: int
+    """The number of objects that differ, in which a missing table counts with its columns, keys and indexes."""
+
+    @classmethod
+    def of(cls, heads: Heads, history: History, found: Objects) -> "Fit":
+        """Return the comparison of ``found``, the objects of a database, with what the history has at ``heads``."""
+        expected = history.schemas[heads]
+        known = {name: text for name, text in found.items() if history.knows(name)}
+        others = renamed(expected, known)
+        here, there = _without(expected, others), _without(known, others.values())
+        names = [f"{name} is called {other.split(' of ')[0]}" for name, other in others.items()]
+        # SQLite shows the name of a constraint as an object of its own.
+        bare = {name for objects in (expected, known) for name, text in objects.items() if not text}
+        structure: list[str] = []
+        for line in differences(here, there):
+            is_name = line.startswith("constraint ") and re.sub(r" is (?:missing|new)$", "", line) in bare
+            (names if is_name else structure).append(re.sub(r" is new$", " is not in this revision", line))
+        different = {name for name in here.keys() | there.keys() if here.get(name) != there.get(name)}
+        return cls(heads, structure, names, len(different - bare))
+
+
+def _without(objects: Objects, names: Collection[str]) -> Objects:
+    return {name: text for name, text in objects.items() if name not in names}
+
+
+def fits(history: History, found: Objects) -> list[Fit]:
+    """Return the comparison with each revision, the closest first, and the newest of those that are equally close."""
+    newest_first = [Fit.of(heads, history, found) for heads in reversed(history.schemas)]
+    return sorted(newest_first, key=lambda fit: (fit.distance, len(fit.names)))

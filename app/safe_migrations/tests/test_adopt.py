@@ -1,0 +1,263 @@
+"""A database that has tables but no revision gets the one that it fits, or the differences; and keeps its rows."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine, text
+
+from ..adapters import adapter_of
+from ..commands.app_database import opened
+from ..database import app_engine
+from ..histories.adoption import History, built, fits
+from .example.app.extensions import NAMING_CONVENTION, migrate
+from .support import FIRST, Project, copied, empty_database, make_app, on_sqlite, revision, state
+
+HISTORY = (
+    revision(
+        "a1",
+        FIRST,
+        "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.String(80)),"
+        " sa.Column('owner_id', sa.Integer()), sa.ForeignKeyConstraint(['owner_id'], ['user.id']))",
+    ),
+    revision(
+        "a2",
+        "a1",
+        "with op.batch_alter_table('pet') as batch:\n"
+        "    batch.add_column(sa.Column('age', sa.Integer(), server_default='0', nullable=False))\n"
+        "    batch.create_unique_constraint('uq_pet_name', ['name'])\n"
+        "    batch.create_check_constraint('age_not_negative', 'age >= 0')\n"
+        "op.create_index('ix_pet_age', 'pet', ['age'])",
+    ),
+    revision(
+        "a3",
+        "a2",
+        "op.create_table('toy', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('note', sa.Text()),"
+        " sa.Column('kind', sa.Enum('ball', 'rope', name='kind')))",
+    ),
+    revision("a4", "a3", "op.execute(\"UPDATE pet SET name = 'Rex' WHERE name = 'rex'\")"),
+)
+KEY: dict[str, Any] = {"primary_key": True}
+
+
+def tables(
+    newest: str = "a3",
+    convention: Any = NAMING_CONVENTION,
+    size: int = 80,
+    unique: str | None = None,
+    missing: tuple[str, ...] = (),
+    **age: Any,
+) -> sa.MetaData:
+    """Return the tables that the history makes up to ``newest``, with columns in another order, or what differs."""
+    models = sa.MetaData(naming_convention=convention)
+    name, email = (
+        sa.Column(name, sa.String(size), nullable=False) for name, size in (("username", 80), ("email", 120))
+    )
+    both = sa.UniqueConstraint("username"), sa.UniqueConstraint("email")
+    sa.Table("user", models, sa.Column("id", sa.Integer, **KEY), email, name, *both)
+    pet: list[Any] = [sa.Column("owner_id", sa.Integer, sa.ForeignKey("user.id")), sa.Column("name", sa.String(size))]
+    if newest >= "a2":
+        pet += [sa.Column("age", sa.Integer, **{"server_default": "0", "nullable": False, **age})]
+        pet += [sa.Index("ix_pet_age", "age"), sa.UniqueConstraint("name", name=unique)]
+        pet += [sa.CheckConstraint("age >= 0", name="age_not_negative")]
+    if "pet" not in missing:
+        sa.Table("pet", models, *pet, sa.Column("id", sa.Integer, **KEY))
+    if newest >= "a3":
+        toy: list[Any] = [sa.Column("kind", sa.Enum("ball", "rope", name="kind")), sa.Column("id", sa.Integer, **KEY)]
+        sa.Table("toy", models, *toy, *([] if "note" in missing else [sa.Column("note", sa.Text)]))
+    return models
+
+
+TRIGGER = {
+    "sqlite": "CREATE TRIGGER t AFTER INSERT ON toy BEGIN SELECT 1; END",
+    "mysql": "CREATE TRIGGER t BEFORE INSERT ON toy FOR EACH ROW SET NEW.note = 'x'",
+    "postgresql": "CREATE TRIGGER t BEFORE UPDATE ON toy FOR EACH ROW EXECUTE FUNCTION"
+    " suppress_redundant_updates_trigger()",
+}
+OTHERS = ["CREATE TABLE audit (id INTEGER PRIMARY KEY)", "CREATE VIEW v AS SELECT id FROM pet"]
+# How the database is made, SQL that changes it then, the revision that is closest, what differs, and which names do.
+SITUATIONS: dict[str, tuple[dict[str, Any], list[str], str, list[str], list[str]]] = {
+    "create_all": ({}, [], "a4", [], []),
+    "an older revision": ({"newest": "a2"}, [], "a2", [], []),
+    "names that the server chose": ({"newest": "a1", "convention": None}, [], "a1", [], ["user", "pet"]),
+    "an index too many": (
+        {},
+        ["CREATE INDEX more ON pet (name, age)"],
+        "a4",
+        ["more of pet is not in this revision"],
+        [],
+    ),
+    "another type": ({"size": 40}, [], "a4", ["column name of pet is "], []),
+    "a missing column": ({"missing": ("note",)}, [], "a4", ["column note of toy is missing"], []),
+    "another default": ({"server_default": "1"}, [], "a4", ["column age of pet is "], []),
+    "NULL": ({"nullable": True}, [], "a4", ["column age of pet is "], []),
+    "a renamed constraint": ({"unique": "one_name"}, [], "a4", [], ["pet"]),
+    "objects of others": ({}, [*OTHERS, "TRIGGER"], "a4", [], []),
+}
+
+
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], tuple[History, str]]]:
+    """Yield a function that returns what the history makes on a backend, and the URL of a database there.
+
+    It is built once for all tests.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def of(backend: str) -> tuple[History, str]:
+            folder = tmp_path_factory.mktemp(backend)
+            project = with_history(copied(folder))
+            url = stack.enter_context(empty_database(backend, folder))
+            stack.enter_context(patch.object(migrate, "directory", str(project.path / "migrations")))
+            with make_app(url).app_context():
+                config = migrate.get_config()
+                with opened(config) as (database, using):
+                    history = built(config, database, using)
+                app_engine().dispose()
+            return history, url
+
+        yield of
+
+
+def with_history(project: Project) -> Project:
+    """Write the scripts of HISTORY."""
+    for name, script in HISTORY:
+        project.write(name, script)
+    return project
+
+
+def made(engine: Engine, models: sa.MetaData, *statements: str) -> None:
+    """Create the tables, with rows, and run ``statements``."""
+    models.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(models.tables["user"].insert(), [{"username": "ann", "email": "a@x"}])
+        for statement in statements:
+            connection.execute(text(TRIGGER[engine.dialect.name] if statement == "TRIGGER" else statement))
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.usefixtures("in_any_app")
+def test_situations(
+    histories: Callable[[str], tuple[History, str]], backend: str, engine: Engine, situation: str
+) -> None:
+    """The closest revision is found, and what differs is listed, apart from what only has another name."""
+    options, statements, closest, different, named = SITUATIONS[situation]
+    made(engine, tables(**options), *statements)
+    history, _ = histories(backend)
+    with engine.connect() as connection:
+        found = adapter_of(engine).schema(connection)
+    best = fits(history, found)[0]
+    assert ("", (closest,)) == (history.failure, best.heads)
+    assert len(different) == len(best.differences), best
+    assert all(words in line for words, line in zip(different, best.differences, strict=True)), best
+    others = [line.replace('"', "") for line in best.names]
+    assert set(named) == {table for table in ("user", "pet") if any(f" of {table} " in line for line in others)}
+    trigger = "trigger t" if backend == "mysql" else "trigger t of toy"
+    assert (["table audit", trigger, "view v"] if len(statements) > 1 else []) == history.unknown(found)
+
+
+@pytest.fixture
+def adopting(project: Project, engine: Engine) -> Project:
+    """Return a project with HISTORY, on an empty database."""
+    return with_history(project)
+
+
+def revisions(engine: Engine) -> list[str]:
+    """Return the rows of alembic_version; an empty list if there is no such table."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return []
+        return list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+
+
+def test_adopted(adopting: Project, engine: Engine) -> None:
+    """A database that fits is stamped, and nothing else in it changes; the revisions after it are pending."""
+    made(engine, tables("a1"))
+    before = state(engine)
+    said = adopting.ok("adopt")
+    assert "a1: the database has its schema" in said
+    schema, texts, rows = state(engine)
+    assert ["('a1',)"] == rows.pop("alembic_version")
+    assert before == (schema, {name: texts[name] for name in before[1]}, rows)
+    adopting.ok("upgrade")
+    assert ["a4"] == revisions(engine)
+
+
+def test_different(adopting: Project, engine: Engine) -> None:
+    """Differences are listed with the line that stamps all the same; without --yes nothing is stamped."""
+    made(engine, tables("a3", missing=("note", "pet")))
+    said = adopting.fails("adopt", "a4")
+    lines = ["a4: the database has 2 differences:", "    column note of toy is missing", "    table pet is missing"]
+    assert "\n".join(lines) in said
+    assert "    flask db adopt a4 --yes" in said
+    assert [] == revisions(engine)
+    adopting.ok("adopt", "a3", "--yes")
+    assert ["a3"] == revisions(engine)
+    assert "Error: the database is at a3 already.\nFix: " in adopting.fails("adopt")
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("statement", "args", "status", "says"),
+    [
+        ("SELECT 1", (), 1, "has no tables.\nFix: create them:\n    flask db upgrade"),
+        ("CREATE TABLE other (id INTEGER)", (), 1, "has no table of this history.\nFix: create the tables:\n"),
+        ("CREATE TABLE pet (id INTEGER)", ("a9",), 1, "Error: unknown revision a9.\nFix: "),
+        ("CREATE TABLE pet (id INTEGER)", ("base",), 2, "base has no tables. Fix: leave REVISION out: flask db adopt"),
+    ],
+    ids=["empty", "only tables of others", "unknown revision", "base"],
+)
+def test_refused(
+    adopting: Project, engine: Engine, statement: str, args: tuple[str, ...], status: int, says: str
+) -> None:
+    """What cannot be adopted is refused, and gets no revision."""
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    done = adopting.db("adopt", *args)
+    assert (status, True, []) == (done.returncode, says in done.stderr, revisions(engine)), done.stderr
+
+
+@on_sqlite
+def test_revision_that_fails(adopting: Project, engine: Engine) -> None:
+    """If a revision cannot be built on an empty database, the database is compared with those before it."""
+    made(engine, tables())
+    adopting.write(*revision("a5", "a4", "op.drop_table('missing')"))
+    said = adopting.ok("adopt", "--yes")
+    assert "Not compared, because it cannot be built on an empty database: a5: its upgrade fails: " in said
+    assert ["a4"] == revisions(engine)
+
+
+@on_sqlite
+def test_named_revision_that_fails(adopting: Project, engine: Engine) -> None:
+    """A named revision that cannot be built is an error with the reason; nothing is stamped."""
+    made(engine, tables())
+    adopting.write(*revision("a5", "a4", "op.drop_table('missing')"))
+    said = adopting.fails("adopt", "a5", "--yes")
+    assert "cannot be built on an empty database. a5: its upgrade fails: " in said
+    assert [] == revisions(engine)
+
+
+@on_sqlite
+def test_same_schema(adopting: Project, engine: Engine) -> None:
+    """Revisions that only change rows are named, because the schema cannot show whether they have run."""
+    made(engine, tables())
+    assert "So it has that of a3. " in adopting.ok("adopt")
+    assert ["a4"] == revisions(engine)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "mysql"], indirect=True)
+def test_stock(adopting: Project, engine: Engine) -> None:
+    """Stock begins to upgrade a database that has the tables already, fails, and leaves what it has made until then."""
+    made(engine, tables("a1"))
+    (first,) = (script for script in adopting.scripts() if FIRST in script.name)
+    start = "def upgrade() -> None:\n"
+    part = f"{start}    op.create_table('part', sa.Column('id', sa.Integer()))\n"
+    first.write_text(first.read_text().replace(start, part))
+    adopting.make_stock()
+    assert "already exists" in adopting.fails("upgrade")
+    assert sa.inspect(engine).has_table("part")
