@@ -34,13 +34,21 @@ def name_of_bind(bind: str | None) -> str:
     return "default database" if bind is None else f"bind {bind}"
 
 
-def new_folder(bind: str, path: Path) -> Path:
-    """Return the path of the folder that `flask db init --bind` creates: ``path``, or the one named like the bind.
+def new_folder(bind: str | None, path: Path) -> Path:
+    """Return the path of the folder that `flask db init` creates: ``path``, or for a bind without -d, one of its name.
 
-    Raise MigrationError if the app has no such bind, if the bind has a folder, or if bind_folders() would not find
-    ``path``.
+    Raise MigrationError if the app has no such bind, if the bind has a folder, if bind_folders() would not find
+    ``path``, or if that has the name of a bind, but --bind is missing.
     """
     own, database = app_folder().path, current_app.extensions["migrate"].db
+    if bind is None:
+        if path.resolve().parent == own.resolve() and path.name in database.engines:
+            raise MigrationError(
+                f"{path.name} is a bind of the app, but without --bind the folder would manage the default database.",
+                "name the bind:",
+                f"flask db init {Folder(path).option} --bind {shlex.quote(path.name)}",
+            )
+        return path
     if bind not in database.engines:
         keys = ", ".join(sorted(key for key in database.engines if key)) or "none"
         raise MigrationError(

@@ -125,5 +125,4 @@ def located(text: str) -> str:
 
         text = re.sub(r"(?:export )?DATABASE_URL=(\S+)(?: (flask db .*))?", assigned, text)
         text = re.sub(r"DATABASE_URL(?: \(or [^)]*\))?", f"SQLALCHEMY_BINDS[{bind!r}]", text)
-        text = re.sub(r"\bflask db init\b(?! --bind)", f"flask db init --bind {shlex.quote(bind)}", text)
     return re.sub(r"\bflask db (?!(?:.* )?-d )(?=[-a-z])", lambda _: f"flask db {option} ", text)

@@ -118,12 +118,10 @@ def _of_bind(init: Callable[..., Any]) -> Callable[..., Any]:
         from ..binds import new_folder
         from ..review.acceptance import write_line
 
-        if bind is None:
-            init(**options)
-            return
         path = new_folder(bind, folder().path)
         init(**{**options, "directory": str(path)})
-        write_line(path / "alembic.ini", KEY, bind)
+        if bind is not None:
+            write_line(path / "alembic.ini", KEY, bind)
 
     return run
 

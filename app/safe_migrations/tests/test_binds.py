@@ -1,14 +1,17 @@
 """Several databases: a folder of migrations for each key in SQLALCHEMY_BINDS, and commands for all of them at once."""
 
 import re
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import flask_migrate
 import pytest
+from flask import Flask
 from sqlalchemy import Engine, create_engine, text
 
-from .support import AGREE, FIRST, Project, empty_database, revision, state, wait_until
+from .support import AGREE, FIRST, Project, empty_database, revision, state, told_by, wait_until
 
 AUDIT = ("-d", "migrations/audit")
 INIT = "flask db init -d migrations/audit --bind audit"
@@ -152,3 +155,103 @@ def test_stock(unbound: Project, audit: Engine) -> None:
     assert "No changes in schema detected" in unbound.ok("migrate")
     assert AGREE in unbound.ok("check")
     assert {} == state(audit)[2]
+
+
+def unmanaged(key: str) -> str:
+    """Return the line of alembic.ini that leaves a bind to another program."""
+    return f"[alembic]\nunmanaged_binds = other {key}\n"
+
+
+@on_files
+def test_a_bind_without_folder(unbound: Project) -> None:
+    """The default folder's commands name the models and the line that creates the folder; `check` fails, after what it
+    finds in the default database. The bind of another program is left to it.
+    """
+    missing = "no folder has the migrations of the bind audit (event).\nFix: create it; or, "
+    assert missing in unbound.ok("migrate")
+    assert missing in unbound.ok("status")
+    said = unbound.fails("check")
+    assert (True, True) == (missing in said, said.endswith(f":\n    {INIT}\n"))
+    models = (unbound.path / "app" / "models.py").read_text()
+    unbound.write("app/models.py", models.replace("    email:", "    age: Mapped[int | None]\n    email:"))
+    said = unbound.fails("check")
+    assert (True, True) == (missing in said, "add_column user.age" in said)
+    unbound.write("app/models.py", models)
+    ini = unbound.path / "migrations" / "alembic.ini"
+    ini.write_text(ini.read_text().replace("[alembic]\n", unmanaged("audit")))
+    assert AGREE in unbound.ok("check")
+    assert "audit" not in unbound.ok("migrate") + unbound.ok("status")
+
+
+@on_files
+def test_lines_to_paste(bound: Project, audit: Engine) -> None:
+    """Each `flask db` line of a folder other than the app's has its -d: in errors, notes, warnings, log and status."""
+    here = "flask db -d migrations/audit"
+    assert f"Fix: upgrade the database to head first:\n    {here} upgrade" in bound.fails(*AUDIT, "migrate")
+    assert f"of this list:\n    {here} history" in bound.fails("upgrade", "nope", *AUDIT)
+    bound.ok("upgrade", "--all-binds")
+    with audit.begin() as connection:
+        connection.execute(text("CREATE TABLE stray (n INTEGER)"))
+        connection.execute(text("INSERT INTO event (what) VALUES ('begun')"))
+    assert f'To drop it: {here} -x drop=stray migrate -m "..."' in bound.ok(*AUDIT, "migrate")
+    write(bound, "e1", "e0", "op.drop_column('event', 'what')")
+    for said in (bound.fails(*AUDIT, "upgrade", MIGRATION_REVIEW="enforce"), bound.db(*AUDIT, "review").stdout):
+        assert said.count("flask db ") == said.count(here) > 0
+    bound.environ["AUDIT_URL"] = "sqlite:////nowhere/at/all.db"
+    assert "check the file's path in SQLALCHEMY_BINDS['audit']" in bound.fails(*AUDIT, "current")
+    assert "flask db -d" not in bound.fails("upgrade", "nope")
+
+
+@on_files
+def test_in_code(bound: Project, app_on: Callable[..., Flask], engine: Engine, audit: Engine) -> None:
+    """`flask_migrate.upgrade(directory=...)` upgrades the bind alone, and its errors have lines with -d too."""
+    before, folder = state(engine), str(bound.path / "migrations" / "audit")
+    binds = {"audit": audit.url}
+    with app_on(engine.url, SQLALCHEMY_BINDS=binds).app_context(), pytest.raises(SystemExit) as raised:
+        flask_migrate.upgrade(directory=folder, revision="nope@+1")
+    assert f"    flask db -d {folder} heads -v" in told_by(raised.value)[0]
+    with app_on(engine.url, SQLALCHEMY_BINDS=binds).app_context():
+        flask_migrate.upgrade(directory=folder)
+    assert (before, "event" in state(audit)[0]) == (state(engine), True)
+
+
+REFUSED = {
+    "no-such-bind": ("init --bind adit", "has no bind adit. Its binds: audit.", "SQLALCHEMY_BINDS = ", 1),
+    "elsewhere": ("init --bind audit -d audit", "its place is directly in migrations.", INIT, 1),
+    "versions": ("init --bind audit -d migrations/versions", "its place is directly in migrations.", INIT, 1),
+    "without-bind": ("init -d migrations/audit", "audit is a bind of the app", INIT, 1),
+    "downgrade": ("downgrade --all-binds", "one database at a time.", "flask db -d migrations/KEY downgrade", 2),
+    "revision": ("upgrade --all-binds abc", "belongs to one database.", "flask db -d migrations/KEY upgrade", 2),
+    "option": ("upgrade --all-binds --revision abc", "belongs to one database.", "flask db -d", 2),
+    "folder": ("-d migrations upgrade --all-binds", "takes all folders", "flask db -d migrations/KEY upgrade", 2),
+    "sql": ("upgrade --all-binds --sql", "--sql writes for one database.", "flask db -d", 2),
+    "multidb": ("init --multidb", "a folder and a history of its own.", "init -d migrations/KEY --bind KEY", 2),
+}  # fmt: skip
+
+
+@on_files
+def test_refused(unbound: Project) -> None:
+    """What cannot be asked for: the message has the line to use."""
+    for typed, says, fix, status in REFUSED.values():
+        done = unbound.db(*typed.split())
+        assert (status, True, True) == (done.returncode, says in done.stderr, fix in done.stderr), done.stderr
+
+
+@on_files
+def test_folders_that_cannot_be(bound: Project, engine: Engine) -> None:
+    """A bind that the config lacks, two folders for one bind, and two for one database stop commands before they run;
+    what needs no database still runs.
+    """
+    bound.environ["AUDIT_URL"] = engine.url.render_as_string(hide_password=False)
+    for args in (AUDIT, ()):
+        said = bound.fails(*args, "upgrade")
+        assert "bind audit are one database" in said or "audit and default database are one database" in said
+        assert said.endswith("    rm -r migrations/audit\n")
+    config = (bound.path / "config.py").read_text()
+    bound.write("config.py", config.replace('"audit"', '"log"'))
+    said = bound.fails("upgrade", "--all-binds")
+    assert "migrations/audit manages the bind audit, but the app's config has no SQLALCHEMY_BINDS['audit']." in said
+    assert said == bound.fails(*AUDIT, "status")
+    assert "e0" in bound.ok(*AUDIT, "history")
+    shutil.copytree(bound.path / "migrations" / "audit", bound.path / "migrations" / "copy")
+    assert "migrations/audit and migrations/copy both manage the bind audit." in bound.fails("upgrade", "--all-binds")
