@@ -10,47 +10,87 @@ from .errors import MigrationError, relative
 
 # Git sets these for a hook. With them, git would print paths that are not relative to the current folder.
 OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+UNKNOWN = "the new revisions cannot be determined."
 
 
-def revisions_not_in(script: ScriptDirectory, ref: str) -> set[str]:
-    """Return the revisions whose scripts the commit, branch or tag ``ref`` does not have.
+def revisions_not_in(script: ScriptDirectory, *refs: str) -> set[str]:
+    """Return the revisions whose scripts none of the commits, branches or tags ``refs`` has.
 
-    A script that ``ref`` has under the same name counts as the same, even if it was edited since. Raise MigrationError
-    if git is not installed, if the scripts are not in a git repository, or if that has no ``ref``.
+    A script that a ref has under the same name counts as the same, even if it was edited since. Raise MigrationError
+    if git is not installed, if the scripts are not in a git repository, or if that does not have a ref.
     """
     paths = {revision.revision: Path(revision.path) for revision in script.walk_revisions()}
-    names = {folder: _names(folder, ref) for folder in {path.parent for path in paths.values()}}
+    folders = {path.parent for path in paths.values()}
+    names = {folder: {name for ref in refs for name in _names(folder, ref)} for folder in folders}
     return {revision for revision, path in paths.items() if path.name not in names[path.parent]}
+
+
+def upstreams(folder: Path) -> list[str]:
+    """Return the branches that have what others have published, in git's full names such as refs/remotes/origin/main.
+
+    These are the remote's default branch, or a local main or master, and the upstream of the current branch. But not an
+    upstream of the same name: it is the copy of this branch, for which a main that was merged into it is new. Raise
+    MigrationError if git is not installed, if ``folder`` is not in a git repository, or if it has none of them.
+    """
+    form = "--format=%(HEAD)%(refname) %(upstream)"
+    done = _git(folder, "for-each-ref", form, "refs/heads", "refs/remotes")
+    if done.returncode:
+        raise _failure(done)
+    lines = done.stdout.decode(errors="surrogateescape").splitlines()
+    refs = dict(line[1:].split(" ", 1) for line in lines)
+    current = next((line[1:].split(" ", 1)[0] for line in lines if line.startswith("*")), "")
+    followed = refs.get(current, "")
+    remote = followed.split("/")[2] if followed.startswith("refs/remotes/") else "origin"
+    mains = [f"refs/remotes/{remote}/{name}" for name in ("HEAD", "main", "master")]
+    found = [ref for ref in (*mains, "refs/heads/main", "refs/heads/master") if ref in refs][:1]
+    if followed in refs and short(followed).partition("/")[2] != short(current):
+        found.append(followed)
+    if not found:
+        raise MigrationError(
+            f"git has no branch main or master to compare with, so {UNKNOWN}", "fetch it:", "git fetch origin"
+        )
+    return list(dict.fromkeys(found))
+
+
+def short(ref: str) -> str:
+    """Return git's full name of a branch without refs/heads/ or refs/remotes/."""
+    return ref.removeprefix("refs/heads/").removeprefix("refs/remotes/")
 
 
 def _names(folder: Path, ref: str) -> set[str]:
     """Return the names of the files that ``ref`` has in ``folder``; an empty set if it does not have the folder."""
-    unknown = "the new revisions cannot be determined."
-    try:
-        done = _git(folder, "ls-tree", "--name-only", "-z", "--", ref)
-    except FileNotFoundError as error:
-        raise MigrationError(
-            f"git is not installed, so {unknown}", "install git, or review pending revisions:", "flask db review"
-        ) from error
+    done = _git(folder, "ls-tree", "--name-only", "-z", "--", ref)
     if not done.returncode:
         return {name.decode(errors="surrogateescape") for name in done.stdout.split(b"\0") if name}
     words = done.stderr.decode(errors="replace").strip()
-    if "not a git repository" in words:
-        raise MigrationError(
-            f"{relative(folder)} is not in a git repository, so {unknown}",
-            "review pending revisions:",
-            "flask db review",
-        )
     if "Not a valid object name" in words or "not a tree object" in words:
         remote, _, branch = ref.partition("/")
         is_remote = remote in _git(folder, "remote").stdout.decode(errors="replace").split()
         fetch = f"git fetch {remote} {branch}" if is_remote and branch else "git fetch --all --tags"
         raise MigrationError(
-            f"git does not know {ref or 'an empty name'}, so {unknown}", "correct the name, or fetch it first:", fetch
+            f"git does not know {ref or 'an empty name'}, so {UNKNOWN}", "correct the name, or fetch it first:", fetch
         )
-    raise MigrationError(f"git failed, so {unknown}", f"correct what git says: {words}")
+    raise _failure(done)
+
+
+def _failure(done: "subprocess.CompletedProcess[bytes]") -> MigrationError:
+    words = done.stderr.decode(errors="replace").strip()
+    return MigrationError(f"git failed, so {UNKNOWN}", f"correct what git says: {words}")
 
 
 def _git(folder: Path, *args: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run git in ``folder``. Raise MigrationError if it is not installed, or ``folder`` is not in a repository."""
     environ = {name: value for name, value in os.environ.items() if name not in OF_HOOKS}
-    return subprocess.run(["git", *args], cwd=folder, env={**environ, "LC_ALL": "C"}, capture_output=True)
+    try:
+        done = subprocess.run(["git", *args], cwd=folder, env={**environ, "LC_ALL": "C"}, capture_output=True)
+    except FileNotFoundError as error:
+        raise MigrationError(
+            f"git is not installed, so {UNKNOWN}", "install git, or review pending revisions:", "flask db review"
+        ) from error
+    if b"not a git repository" in done.stderr:
+        raise MigrationError(
+            f"{relative(folder)} is not in a git repository, so {UNKNOWN}",
+            "review pending revisions:",
+            "flask db review",
+        )
+    return done

@@ -231,7 +231,7 @@ COMMAND = (
         "mv {directory}/versions/{file} .",
     ),
     Remedy(
-        r"Could not determine revision id|is not present|(loop|cycle|Loop|Cycle) is detected",
+        r"Could not determine revision id|present more than once|is not present|(loop|cycle|Loop|Cycle) is detected",
         "correct `revision` or `down_revision` in a script, or restore the missing script. List both of all scripts:",
         "grep -rnE '^(down_)?revision' {directory}/versions",
     ),
@@ -365,7 +365,7 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
         )
         return several_heads(history) if len(history.get_heads()) > 1 else None
     if twice := re.search(r"Revision (\S+) is present more than once", str(error)):
-        return _two_scripts(twice[1], situation.directory)
+        return _two_scripts(twice[1], situation.directory / "versions")
     # Alembic raises a CommandError from it, except where it walks a range.
     unknown = next((each for each in (error, error.__cause__) if isinstance(each, ResolutionError)), None)
     if unknown is None:
@@ -388,10 +388,15 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
     )
 
 
-def _two_scripts(revision: str, directory: Path) -> MigrationError:
-    """Return the error about two scripts with the same revision id, which says how to give the newer one another id."""
+def _two_scripts(revision: str, folder: Path) -> MigrationError | None:
+    """Return the error about two scripts with the same revision id, which says how to give the newer one another id.
+
+    Return None if ``folder`` does not have both.
+    """
     named = re.compile(rf"^revision\b[^=\n]*=\s*[\"']{re.escape(revision)}[\"']", re.MULTILINE)
-    scripts = [file for file in directory.rglob("*.py") if named.search(file.read_text(errors="replace"))]
+    scripts = [file for file in folder.rglob("*.py") if named.search(file.read_text(errors="replace"))]
+    if len(scripts) < 2:
+        return None
     *others, newer = sorted(scripts, key=lambda file: (file.stat().st_mtime, file))
     file = shlex.quote(relative(newer))
     return MigrationError(

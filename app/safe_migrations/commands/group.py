@@ -36,6 +36,7 @@ ADDED = {
     "restore": "backups",
     "rehearse": "rehearse",
     "adopt": "adopt",
+    "rebase": "rebase",
 }
 
 

@@ -108,15 +108,15 @@ def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
     return not any(finding.stops for finding in findings)
 
 
-def review_new(config: Config, scripts: Iterable[Path]) -> None:
-    """Review the pending revisions, and write into the new ``scripts`` why the user said that they are safe.
+def review_new(config: Config, scripts: Iterable[Path], chosen: Chosen = Chosen()) -> None:
+    """Review the ``chosen`` revisions, and write into the new ``scripts`` why the user said that they are safe.
 
     Print the findings on stderr, unless MIGRATION_REVIEW is off.
     """
     using = settings_of(config)
     if using.review == "off" and not reasons():
         return
-    findings, _ = _reviewed(config, ScriptDirectory.from_config(config), Chosen(), targets="")
+    findings, _ = _reviewed(config, ScriptDirectory.from_config(config), chosen, targets="")
     sys.stdout.flush()  # with Alembic's "done", which otherwise comes later if stdout is a file
     with log_on_stderr():
         findings = write_reasons(findings, scripts)
