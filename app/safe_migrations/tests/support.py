@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import cache_from_source
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import indent
 from typing import Any, BinaryIO, cast
 from unittest.mock import patch
@@ -205,6 +205,41 @@ def make_app(url: str, **settings: object) -> Flask:
     return create_app(type("Settings", (), {**quiet, "SQLALCHEMY_DATABASE_URI": url, **settings}))
 
 
+# Runs ``python -m ARGS`` for each line that it reads, once or more at once, in forks of itself: to import these takes
+# most of a command's time. A line is JSON: arguments, folder, environment, and for each fork the files for its stdout
+# and stderr. The answer is a list of exit statuses.
+RUNNER = """
+import json, os, runpy, signal, sys
+import dotenv.main, flask.cli, flask_migrate.cli, flask_sqlalchemy, psycopg, pymysql
+from sqlalchemy.dialects import mysql, sqlite
+
+for line in sys.stdin:
+    args, folder, environ, outputs = json.loads(line)
+    forks = []
+    for files in outputs:
+        forks.append(os.fork())
+        if forks[-1] == 0:
+            signal.alarm(600)
+            os.chdir(folder)
+            os.environ.clear()
+            os.environ.update(environ)
+            for number, name in enumerate([os.devnull, *files]):
+                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
+            sys.path[0], sys.argv = folder, args
+            runpy.run_module(args[0], run_name="__main__", alter_sys=True)
+            sys.exit()
+    print([os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) for fork in forks], flush=True)
+"""
+
+
+@cache
+def runner() -> "subprocess.Popen[str]":
+    """Return the process that runs RUNNER, until this one ends."""
+    process = subprocess.Popen([sys.executable, "-c", RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(process.communicate)
+    return process
+
+
 @dataclass
 class Project:
     """A copy of the example in a folder of its own; ``environ`` is all that its commands know beside PATH."""
@@ -226,14 +261,33 @@ class Project:
         )
 
     def run(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-        """Run ``python -m ARGS`` in the folder to its end."""
+        """Run ``python -m ARGS`` in the folder to its end, in a process that knows nothing of this one."""
+        if not self._sets_python_up(environ):
+            return self.at_once(1, *args, **environ)[0]
         with self.start(*args, **environ) as process:
             out, err = process.communicate(timeout=600)
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
+    def at_once(self, count: int, *args: str, **environ: str) -> "list[subprocess.CompletedProcess[str]]":
+        """Do the same ``count`` times at once."""
+        environ = {"PATH": os.environ["PATH"], **self.environ, **environ}
+        to, answers = runner().stdin, runner().stdout
+        assert to is not None
+        assert answers is not None
+        with TemporaryDirectory() as folder:
+            outputs = [[Path(folder) / f"{number}.{name}" for name in ("out", "err")] for number in range(count)]
+            print(json.dumps([args, self.path, environ, outputs], default=str), file=to, flush=True)
+            statuses = json.loads(answers.readline())
+            texts = [[file.read_text() for file in files] for files in outputs]
+        return [subprocess.CompletedProcess(args, status, *said) for status, said in zip(statuses, texts, strict=True)]
+
+    def _sets_python_up(self, environ: dict[str, str]) -> bool:
+        """Return True if Python reads one of the variables when it starts."""
+        return any(name.startswith(("PYTHON", "LC_")) for name in environ | self.environ)
+
     def db(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """Run ``flask db ARGS`` in this process, or in another if the package was taken out or Python is set up."""
-        if self.is_stock or any(name.startswith(("PYTHON", "LC_")) for name in environ | self.environ):
+        if self.is_stock or self._sets_python_up(environ):
             return self.run("flask", "db", *args, **environ)
         return self._invoke(args, environ)
 
@@ -410,7 +464,7 @@ class Models(Project):
 @cache
 def stock_example() -> Path:
     """Return the folder of a copy of the example from which the package was taken out."""
-    folder = tempfile.TemporaryDirectory()
+    folder = TemporaryDirectory()
     atexit.register(folder.cleanup)
     project = copied(Path(folder.name))
     project.take_out()
@@ -425,7 +479,7 @@ def example_files() -> list[tuple[Path, bytes, int]]:
     compiled too, which the first command of each copy in a process of its own would do again.
     """
     bytecode = shutil.ignore_patterns("__pycache__")
-    with tempfile.TemporaryDirectory() as name:
+    with TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copytree(EXAMPLE, folder, ignore=bytecode, dirs_exist_ok=True)
         shutil.copytree(PACKAGE / "template", folder / "migrations", ignore=bytecode, dirs_exist_ok=True)

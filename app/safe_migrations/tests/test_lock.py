@@ -39,10 +39,9 @@ def count_in_a_table(project: Project, begin: str = "") -> None:
 
 def exit_statuses(project: Project, count: int) -> list[int]:
     """Return the exit statuses of ``count`` upgrades at once."""
-    processes = [project.start("flask", "db", "upgrade") for _ in range(count)]
-    ends = [(process.communicate(timeout=300), process.returncode) for process in processes]
-    print("\n".join(err[-2000:] for (_, err), status in ends if status))
-    return [status for _, status in ends]
+    ends = project.at_once(count, "flask", "db", "upgrade")
+    print("\n".join(done.stderr[-2000:] for done in ends if done.returncode))
+    return [done.returncode for done in ends]
 
 
 @pytest.mark.parametrize(("backend", "count"), [("sqlite", 3), ("mysql", 20), ("postgresql", 20)], indirect=["backend"])
