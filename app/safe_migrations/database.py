@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -77,12 +78,33 @@ def name_database(config: Config, engine: Engine) -> None:
 
 
 def naming_convention() -> Mapping[Any, Any]:
-    """Return the models' naming convention: it names the constraints to which a script gives no name."""
-    return models_metadata().naming_convention
+    """Return the naming convention in force: it names the constraints to which a script gives no name.
+
+    It is that of the models, or inside without_convention() that of SQLAlchemy, which names only indexes.
+    """
+    return (MetaData() if _is_without.get() else models_metadata()).naming_convention
+
+
+_is_without: ContextVar[bool] = ContextVar("is_without", default=False)
+
+
+def is_without_convention() -> bool:
+    """Return True inside without_convention()."""
+    return _is_without.get()
+
+
+@contextmanager
+def without_convention(is_without: bool = True) -> Iterator[None]:
+    """Inside the block, let naming_convention() return SQLAlchemy's, or if ``is_without`` is False, the models'."""
+    token = _is_without.set(is_without)
+    try:
+        yield
+    finally:
+        _is_without.reset(token)
 
 
 def named_by_convention(table: Table) -> Table:
-    """Return a copy of ``table`` in which the app's naming convention has named the unnamed constraints.
+    """Return a copy of ``table`` in which naming_convention() has named the unnamed constraints.
 
     Raise InvalidRequestError if the convention needs the constraint's own name, as it does for an unnamed CHECK.
     """

@@ -204,6 +204,11 @@ def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
 
 def _run(**options: Any) -> None:
     context.configure(**options)
+    if context.is_offline_mode():
+        from .histories.naming import named_as_written
+
+        work = context.get_context().opts["fn"]
+        context.configure(**options, fn=lambda heads, offline: named_as_written(work(heads, offline), offline))
     with context.begin_transaction():
         context.run_migrations()
 
@@ -221,6 +226,8 @@ def _run_with_retries(
     On MySQL and MariaDB the adapter retries each statement instead. A step of which an autocommit block has committed a
     part is not run again. The error of the last try says to run ``again``, such as "upgrade", later.
     """
+    from .histories.naming import named_as_written
+
     adapter, connection = database.adapter, database.connection
 
     def judge(loss: UnsafeError) -> None:
@@ -234,7 +241,7 @@ def _run_with_retries(
     options = {
         **own,
         **options,
-        "fn": lambda heads, migration_context: transaction.steps(work(heads, migration_context), migration_context),
+        "fn": lambda heads, running: transaction.steps(named_as_written(work(heads, running), running), running),
         "on_version_apply": (transaction.done, progress.on_version_apply),
     }
 

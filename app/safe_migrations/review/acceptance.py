@@ -18,17 +18,21 @@ def accepted(config: Config, script: ScriptDirectory) -> set[str]:
 
     Raise MigrationError if a name is not the id of a script. One such as head would also accept all future revisions.
     """
-    names = _names(config)
+    fix = "accept the revisions again, up to one of this list, or remove that line:"
+    lines = "flask db heads", "flask db review --accept REV"
+    return up_to(_names(config), script, KEY, config_file(config), fix, *lines)
+
+
+def up_to(names: Sequence[str], script: ScriptDirectory, key: str, file: Path, fix: str, *lines: str) -> set[str]:
+    """Return the revisions ``names``, which the alembic.ini ``file`` has as ``key``, and all before them.
+
+    If a name is not the id of a script, raise MigrationError with ``fix`` and ``lines``.
+    """
     found: set[str] = set()
     for name in names:
         if not _is_id(script, name):
-            file = relative(config_file(config))
-            raise MigrationError(
-                f"{file} has {KEY} = {' '.join(names)}, but {name} is not the id of a revision.",
-                "accept the revisions again, up to one of this list, or remove that line:",
-                "flask db heads",
-                "flask db review --accept REV",
-            )
+            what = f"{relative(file)} has {key} = {' '.join(names)}, but {name} is not the id of a revision."
+            raise MigrationError(what, fix, *lines)
         found |= {each.revision for each in script.iterate_revisions(name, "base")}
     return found
 
@@ -39,7 +43,12 @@ def skipped(config: Config, count: int) -> str:
 
 
 def _names(config: Config) -> list[str]:
-    return re.findall(r"[^,\s]+", config.get_main_option(KEY, ""))
+    return listed(config.get_main_option(KEY, ""))
+
+
+def listed(text: str) -> list[str]:
+    """Return the words of ``text``, which commas or spaces separate."""
+    return re.findall(r"[^,\s]+", text)
 
 
 def accept(config: Config, script: ScriptDirectory, names: Sequence[str]) -> str:

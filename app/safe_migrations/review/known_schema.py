@@ -33,7 +33,7 @@ from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
 from ..adapters.facts import Facts
-from ..database import named_by_convention
+from ..database import is_without_convention, named_by_convention
 from .recorder import Operation, as_table
 from .sql.ops import ChangeRowsOp, CommandOp
 from .trial import Trial
@@ -198,7 +198,8 @@ class KnownSchema:
         self.touched: set[Name] = set()
         """Tables that an operation may have changed since assume_filled()."""
         self.parent: KnownSchema | None = None
-        self.followed: list[Operation] = []
+        self.followed: list[tuple[Operation, bool]] = []
+        """The operations, each with True if it runs without the models' naming convention."""
         self._trial: Trial | None = None
         self.written: set[Name | None] = set()
         """Tables whose rows an earlier operation will change; None stands for all tables.
@@ -366,7 +367,7 @@ class KnownSchema:
     def follow(self, operation: Operation) -> None:
         """Apply the operation to the known tables; on SQLite, remember it, so that trial() can run it."""
         if self.facts.rebuilds:
-            self.followed.append(operation)
+            self.followed.append((operation, is_without_convention()))
         self.apply(operation.op)
 
     def trial(self) -> Trial:

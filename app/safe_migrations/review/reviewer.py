@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from ..adapters import Adapter
 from ..adapters.facts import Facts
 from ..console import log
-from ..database import Database
+from ..database import Database, without_convention
 from ..errors import UnsafeError, counted, relative, summary
+from ..histories.naming import written_before_convention
 from ..plan import Plan
 from .findings import Assurances, Finding, Level, assurance_line, closing, ranked
 from .known_schema import KnownSchema
@@ -45,6 +46,7 @@ class Review:
         self.tables = tables
         self.recordings = recordings
         self.directions = BOTH if downgrades else ("upgrade",)
+        self.older = written_before_convention()
         self._rules_by_class: dict[tuple[type, str], list[Rule]] = {}
 
     def recorded(self, script: Script, connection: Connection | None = None) -> Revision:
@@ -57,9 +59,10 @@ class Review:
         The operations of its upgrade() are then applied to the known tables.
         """
         revision = self.recorded(script)
-        found = list(self._found(revision))
         assurances = Assurances(getattr(script.module, "safety_assured", {}), self.codes)
-        found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
+        with without_convention(script.revision in self.older):
+            found = list(self._found(revision))
+            found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
         return [
             replace(
                 finding,
@@ -71,9 +74,10 @@ class Review:
 
     def pass_by(self, script: Script) -> None:
         """Apply the operations of the script's upgrade() to the known tables, without a review."""
-        for operation in self.recordings.of(script, self.tables.facts.product, "upgrade").upgrade:
-            with suppress(Exception):  # a review of that revision warns of it
-                self.tables.follow(operation)
+        with without_convention(script.revision in self.older):
+            for operation in self.recordings.of(script, self.tables.facts.product, "upgrade").upgrade:
+                with suppress(Exception):  # a review of that revision warns of it
+                    self.tables.follow(operation)
         self.tables.assume_filled()
 
     def _found(self, revision: Revision) -> Iterator[Finding]:

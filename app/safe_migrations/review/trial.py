@@ -14,7 +14,7 @@ from sqlalchemy.exc import InvalidRequestError
 
 from ..adapters.sqlite.dump import driver_connection
 from ..adapters.sqlite.rebuilds import ON_LOSS, schema_in_memory
-from ..database import named_by_convention, naming_convention
+from ..database import named_by_convention, naming_convention, without_convention
 from ..errors import UnsafeError
 from ..internals import copy_column
 from .recorder import Batch, Operation, as_table
@@ -35,7 +35,7 @@ class Trial:
         self._losses: list[UnsafeError] = []
         self._context = MigrationContext.configure(
             self.connection,
-            opts={ON_LOSS: self._losses.append, "target_metadata": MetaData(naming_convention=naming_convention())},
+            opts={ON_LOSS: self._losses.append},
         )
         self._op = Operations(self._context)
         self._followed = 0
@@ -47,15 +47,16 @@ class Trial:
         driver_connection(self.connection).backup(driver_connection(copied.connection))
         return copied
 
-    def follow(self, operations: Sequence[Operation]) -> None:
+    def follow(self, operations: Sequence[tuple[Operation, bool]]) -> None:
         """Run on the copy those ``operations`` that no earlier call has run.
 
-        The list has to begin with the operations of the earlier calls.
+        The list has to begin with the operations of the earlier calls. Each is paired with True if it runs without the
+        models' naming convention.
         """
-        for operation in operations[self._followed :]:
+        for operation, is_without in operations[self._followed :]:
             what = operation.statement or operation.block or operation.op
             if what is not self._last:  # else another operation of the same statement or batch
-                with suppress(Exception):
+                with suppress(Exception), without_convention(is_without):
                     self._run(what)
             self._last = what
         self._followed = len(operations)
@@ -76,6 +77,7 @@ class Trial:
         return next(iter(self._losses), None)
 
     def _run(self, what: str | Batch | MigrateOperation) -> None:
+        self._context.opts["target_metadata"] = MetaData(naming_convention=naming_convention())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if isinstance(what, str):

@@ -1,0 +1,64 @@
+"""The naming convention that a history was written for: ``convention_since = REV`` in migrations/alembic.ini.
+
+A convention names the constraints to which a script gives no name. So an app that gets a convention later changes what
+its old scripts create, and those that drop a constraint by the name that the server chose fail.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from weakref import WeakKeyDictionary
+
+from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
+from alembic.script import ScriptDirectory
+from flask import current_app
+from sqlalchemy import MetaData
+
+from ..folder import Folder, folder
+from ..review.acceptance import listed, up_to
+
+KEY = "convention_since"
+
+_assumed: ContextVar[Collection[str] | None] = ContextVar("assumed", default=None)
+_read: WeakKeyDictionary[Folder, Collection[str]] = WeakKeyDictionary()
+
+
+def written_before_convention() -> Collection[str]:
+    """Return the revisions that run without the models' naming convention: all before those that alembic.ini names.
+
+    Raise MigrationError if it names one that has no script. A folder's file is read once for each command.
+    """
+    if (assumed := _assumed.get()) is not None:
+        return assumed
+    if (current := folder()) not in _read:
+        names, file = listed(current.line(KEY) or ""), current.path / "alembic.ini"
+        fix = "name the first revision that was written for the naming convention, or remove that line:"
+        if not names:
+            return ()
+        script = ScriptDirectory.from_config(current_app.extensions["migrate"].migrate.get_config(current.path))
+        found = up_to(names, script, KEY, file, fix, "flask db history")
+        _read[current] = found - {each.revision for each in script.get_revisions(names) if each}
+    return _read[current]
+
+
+@contextmanager
+def assumed_before_convention(revisions: Collection[str]) -> Iterator[None]:
+    """Inside the block, let ``revisions`` run without the convention, whatever alembic.ini names."""
+    token = _assumed.set(revisions)
+    try:
+        yield
+    finally:
+        _assumed.reset(token)
+
+
+def named_as_written(steps: Iterable[MigrationStep], context: MigrationContext) -> Iterator[MigrationStep]:
+    """Yield ``steps``, and let each script name its constraints by the convention that it was written for.
+
+    Alembic takes the convention from the option ``target_metadata`` when a script calls an operation.
+    """
+    older, metadata = written_before_convention(), context.opts.get("target_metadata")
+    for step in steps:
+        is_older = isinstance(step, RevisionStep) and step.revision.revision in older
+        context.opts["target_metadata"] = MetaData() if is_older else metadata
+        yield step
+    context.opts["target_metadata"] = metadata

@@ -1,0 +1,80 @@
+"""A history runs with the naming convention that it was written for: none before `convention_since`."""
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from .support import FIRST, Project, on_sqlite, revision
+
+UNIQUE = "with op.batch_alter_table('t') as batch:\n    batch.create_unique_constraint({!r}, [{!r}])"
+DROP = "with op.batch_alter_table('t') as batch:\n    batch.drop_constraint({!r}, type_='unique')"
+TABLE = (
+    "op.create_table('t', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('email', sa.String(80)),"
+    " sa.Column('age', sa.Integer()), sa.UniqueConstraint('email'))"
+)
+CHECK = "op.create_table('c', sa.Column('age', sa.Integer()), sa.CheckConstraint('age >= 0'))"
+# The names that servers choose.
+GIVEN = {"mysql": "email", "postgresql": "t_email_key"}
+
+
+@pytest.fixture
+def old(project: Project, backend: str, engine: Engine) -> Project:
+    """Return a project on an empty database, whose revisions n1 and n2 were written before its naming convention."""
+    up, down = "op.drop_table('c')", CHECK
+    if name := GIVEN.get(backend):
+        up, down = f"{up}\n{DROP.format(name)}", f"{UNIQUE.format(name, 'email')}\n{down}"
+    project.write(*revision("n1", FIRST, f"{TABLE}\n{CHECK}", "op.drop_table('c')\nop.drop_table('t')"))
+    project.write(*revision("n2", "n1", up, down))
+    project.write(*revision("n3", "n2", UNIQUE.format(None, "age"), DROP.format("uq_t_age")))
+    return project
+
+
+def since(project: Project, name: str) -> None:
+    """Write `convention_since` into alembic.ini."""
+    file = project.path / "migrations" / "alembic.ini"
+    file.write_text(file.read_text().replace("[alembic]", f"[alembic]\nconvention_since = {name}"))
+
+
+def uniques(engine: Engine) -> set[str | None]:
+    """Return the names of the unique constraints of the table t."""
+    return {each["name"] for each in sa.inspect(engine).get_unique_constraints("t")}
+
+
+def test_runs(old: Project, engine: Engine) -> None:
+    """Earlier revisions run without the convention, up, down, in a rehearsal and as SQL; REV and later ones with it."""
+    since(old, "n3")
+    old.ok("upgrade", "n1")
+    assert ["ok", "ok"] == [line.split()[-1] for line in old.db("rehearse", "n3").stdout.splitlines()[1:3]]
+    old.ok("upgrade", "n3")
+    name = GIVEN.get(engine.dialect.name)
+    assert {"uq_t_age", *([] if name else [None])} == uniques(engine)
+    old.ok("downgrade", "n1")
+    assert {name} == uniques(engine)
+    assert "CHECK (age >= 0)" in old.ok("upgrade", f"{FIRST}:n1", "--sql", DATABASE_URL="postgresql://nowhere/app")
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_stock(old: Project, engine: Engine) -> None:
+    """Stock runs the history with the convention of today: a CHECK without a name raises an error."""
+    old.make_stock()
+    assert "explicitly named" in old.fails("upgrade")
+
+
+@on_sqlite
+def test_review(old: Project, engine: Engine) -> None:
+    """The review judges each revision by its own convention."""
+    found = "creates a CHECK constraint of c without a name; "
+    said = old.fails("review", "n1", "--target", "postgresql")
+    assert f"{found}the naming convention requires a name for it" in said
+    since(old, "n3")
+    said = old.ok("review", "n1", "--target", "postgresql")
+    assert f"{found}each database chooses another name" in said
+
+
+@on_sqlite
+def test_unknown_revision(old: Project, engine: Engine) -> None:
+    """A name that is not that of a revision is refused, with the line to correct, before anything runs."""
+    since(old, "n9")
+    said = old.fails("upgrade")
+    assert "migrations/alembic.ini has convention_since = n9, but n9 is not the id of a revision.\nFix: " in said
+    assert not sa.inspect(engine).has_table("user")
