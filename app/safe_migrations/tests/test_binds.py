@@ -206,12 +206,14 @@ def test_lines_to_paste(bound: Project, audit: Engine) -> None:
 def test_in_code(bound: Project, app_on: Callable[..., Flask], engine: Engine, audit: Engine) -> None:
     """`flask_migrate.upgrade(directory=...)` upgrades the bind alone, and its errors have lines with -d too."""
     before, folder = state(engine), str(bound.path / "migrations" / "audit")
-    binds = {"audit": audit.url}
-    with app_on(engine.url, SQLALCHEMY_BINDS=binds).app_context(), pytest.raises(SystemExit) as raised:
-        flask_migrate.upgrade(directory=folder, revision="nope@+1")
-    assert f"    flask db -d {folder} heads -v" in told_by(raised.value)[0]
-    with app_on(engine.url, SQLALCHEMY_BINDS=binds).app_context():
+    with app_on(engine.url, SQLALCHEMY_BINDS={"audit": audit.url}, MIGRATION_REVIEW="enforce").app_context():
         flask_migrate.upgrade(directory=folder)
+        with audit.begin() as connection:
+            connection.execute(text("INSERT INTO event (what) VALUES ('begun')"))
+        write(bound, "e1", "e0", "op.drop_table('event')")
+        with pytest.raises(SystemExit) as raised:
+            flask_migrate.upgrade(directory=folder)
+    assert f"flask db -d {folder} -x review=warn upgrade" in told_by(raised.value)[0]
     assert (before, "event" in state(audit)[0]) == (state(engine), True)
 
 
