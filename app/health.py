@@ -4,9 +4,11 @@ import socket
 import time
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from threading import Lock, Thread, current_thread
 from typing import Any
 
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Blueprint, current_app
@@ -67,16 +69,34 @@ class Question(Thread):
 
 
 class Readiness:
-    """The comparison of an app's database with its scripts in migrations/, for /readyz."""
+    """The comparison of a database with its scripts, for /readyz: those in migrations/, or in the folder of a bind."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self.lock = Lock()
         self.asked: Question | None = None
 
     @cached_property
+    def config(self) -> Config:
+        """Return Alembic's configuration, of which alembic.ini in the folder is a part."""
+        config: Config = current_app.extensions["migrate"].migrate.get_config(self.folder)
+        return config
+
+    @cached_property
     def script(self) -> ScriptDirectory:
         """Return the revision scripts. They are read once, at the first probe, because only a release changes them."""
-        return ScriptDirectory.from_config(current_app.extensions["migrate"].migrate.get_config())
+        return ScriptDirectory.from_config(self.config)
+
+    @cached_property
+    def bind(self) -> str | None:
+        """Return the bind key of the database, which alembic.ini in the folder of a bind has; None for the default."""
+        return self.config.get_main_option("bind") if self.folder else None
+
+    @cached_property
+    def binds(self) -> list["Readiness"]:
+        """Return the readiness of each bind that has a folder in migrations/."""
+        folders = sorted(Path(current_app.extensions["migrate"].migrate.directory).glob("*/alembic.ini"))
+        return [each for each in (Readiness(ini.parent) for ini in folders) if each.bind]
 
     @cached_property
     def engine(self) -> Engine:
@@ -84,31 +104,57 @@ class Readiness:
 
         For a SQLite database in memory, which only its one connection sees, return the app's engine.
         """
-        engine = db.engine
+        engine, config = db.engines[self.bind], current_app.config
         if isinstance(engine.pool, StaticPool):
             return engine
-        options = current_app.config["SQLALCHEMY_ENGINE_OPTIONS"].get("connect_args", {})
-        connect_args = {**TIME_OUTS.get(engine.dialect.driver, {}), **options}
+        options = config["SQLALCHEMY_BINDS"][self.bind] if self.bind else config["SQLALCHEMY_ENGINE_OPTIONS"]
+        own = options.get("connect_args", {}) if isinstance(options, dict) else {}
+        connect_args = {**TIME_OUTS.get(engine.dialect.driver, {}), **own}
         engine = create_engine(engine.url, poolclass=NullPool, connect_args=connect_args)
         event.listen(engine, "connect", _remember_wire, insert=True)  # before SQLAlchemy's first statements
         return engine
 
-    def status(self) -> str:
-        """Return ``ready`` if the database is at head, else ``behind``, ``ahead`` (of the scripts) or ``unreachable``.
+    def statuses(self) -> dict[str | None, str]:
+        """Return the status() of the default database, under the key None, and of each bind that has a folder.
 
-        Return ``behind``, too, if there are no scripts or they cannot be read, and ``unreachable`` if the database
-        answers with an error. This takes a second at most, even if the database does not answer.
+        This takes a second at most, even if no database answers: all are asked at once.
+        """
+        until = time.monotonic() + ANSWER_WITHIN
+        questions = [(each, each.ask(until)) for each in (self, *self.binds)]
+        return {each.bind: each.status(question) for each, question in questions}
+
+    def ask(self, until: float) -> Question | None:
+        """Return the query that is running, else start one. Only one runs at a time, so that threads do not pile up.
+
+        A query that has run for more than 2 seconds (GIVE_UP_AFTER) is ended first, if its socket is known; ``until``
+        is the time.monotonic() to wait for its end. Return None if the scripts cannot be read.
         """
         try:
-            heads = set(self.script.get_heads(consider_depends_on=True))
+            engine, _ = self.engine, self.script.get_heads()
         except Exception as error:
             words = f"{type(error).__name__}: {error}".partition("\n")[0]
             # One line, and no traceback: each probe logs it.
             current_app.logger.error("not ready: the revision scripts cannot be read: %s", words)  # noqa: TRY400
+            return None
+        with self.lock:
+            if self.asked and self.asked.wire and time.monotonic() - self.asked.since > GIVE_UP_AFTER:
+                self.asked.cut()
+                self.asked.join(max(0, until - time.monotonic()))
+            if self.asked is None or not self.asked.is_alive():
+                self.asked = Question(engine, current_app.extensions["migrate"].configure_args)
+                self.asked.start()
+            return self.asked
+
+    def status(self, question: Question | None) -> str:
+        """Return ``ready`` if the database is at head, else ``behind``, ``ahead`` (of the scripts) or ``unreachable``.
+
+        Return ``behind``, too, if there are no scripts or they cannot be read, and ``unreachable`` if the database
+        answers with an error, or not within half a second (ANSWER_WITHIN) after the ``question``.
+        """
+        if question is None:
             return "behind"
-        question = self._ask()
         question.join(max(0, question.since + ANSWER_WITHIN - time.monotonic()))
-        current = question.revisions
+        current, heads = question.revisions, set(self.script.get_heads(consider_depends_on=True))
         if current is None:
             current_app.logger.warning("not ready: the database's revision cannot be read: %s", question.error)
             return "unreachable"
@@ -118,20 +164,6 @@ class Readiness:
         if not current <= known:
             return "ahead"
         return "ready" if heads and heads <= current else "behind"
-
-    def _ask(self) -> Question:
-        """Return the query that is running, else start one. Only one runs at a time, so that threads do not pile up.
-
-        A query that has run for more than 2 seconds (GIVE_UP_AFTER) is ended first, if its socket is known.
-        """
-        with self.lock:
-            if self.asked and self.asked.wire and time.monotonic() - self.asked.since > GIVE_UP_AFTER:
-                self.asked.cut()
-                self.asked.join(ANSWER_WITHIN)
-            if self.asked is None or not self.asked.is_alive():
-                self.asked = Question(self.engine, current_app.extensions["migrate"].configure_args)
-                self.asked.start()
-            return self.asked
 
 
 def _remember_wire(connection: Any, _record: object) -> None:
@@ -158,6 +190,9 @@ def healthz() -> ResponseReturnValue:
 
 @blueprint.get("/readyz")
 def readyz() -> ResponseReturnValue:
-    """Answer with status 200 if the database is at head, else with 503."""
-    status = current_app.extensions["readiness"].status()
-    return {"status": status}, 200 if status == "ready" else 503
+    """Answer with status 200 if each database is at head, else with 503, and the status of the first that is not."""
+    statuses = current_app.extensions["readiness"].statuses()
+    for bind, status in statuses.items():
+        if status != "ready":
+            return {"status": status, **({"bind": bind} if bind else {})}, 503
+    return {"status": "ready"}

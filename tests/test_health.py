@@ -1,6 +1,7 @@
 """What load balancers and container platforms are told."""
 
 import gc
+import shutil
 import socket
 import sqlite3
 import threading
@@ -18,9 +19,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import make_url, text
 
-from app import health
-from app.extensions import db
-from config import database_url
+from app import create_app, health
+from app.extensions import db, migrate
+from config import TestConfig, database_url
 from tests.conftest import SERVERS
 
 
@@ -169,6 +170,27 @@ def test_no_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Cal
     app = app_on(f"sqlite:///{tmp_path}/app.db")
     monkeypatch.setattr(app.extensions["migrate"].migrate, "directory", str(tmp_path / "nowhere"))
     assert (503, {"status": "behind"}) == readiness(app)
+
+
+@pytest.mark.usefixtures("patient")
+def test_bind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A database of SQLALCHEMY_BINDS is probed too, if migrations/ has a folder for it."""
+    folder = tmp_path / "migrations" / "audit"
+    shutil.copytree(migrate.directory, folder.parent)
+    (folder / "versions").mkdir(parents=True)
+    (folder / "versions" / "a1.py").write_text("revision = 'a1'\ndown_revision = None")
+    (folder / "alembic.ini").write_text("[alembic]\nbind = audit")
+    monkeypatch.setattr(migrate, "directory", str(folder.parent))
+    urls = {"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/app.db", "SQLALCHEMY_BINDS": {"audit": "sqlite://"}}
+    app = create_app(type("Settings", (TestConfig,), urls))
+    with app.app_context():
+        flask_migrate.upgrade()
+        assert (503, {"status": "behind", "bind": "audit"}) == readiness(app)
+        with db.engines["audit"].begin() as connection:
+            connection.execute(text("CREATE TABLE alembic_version AS SELECT 'a1' AS version_num"))
+        assert (200, {"status": "ready"}) == readiness(app)
+        db.engine.dispose()
+        db.engines["audit"].dispose()
 
 
 def test_broken_script(
