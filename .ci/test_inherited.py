@@ -63,3 +63,36 @@ def test_a_warning_is_no_failure(project: Project) -> None:
     """A warning of an extension fails no test of the app."""
     project.write("app/models.py", 'import warnings\n\nwarnings.warn("old", DeprecationWarning)\n' + models(project))
     assert "3 passed" in inherited(project)
+
+
+EVENT = """
+
+
+class Event(db.Model):
+    __bind_key__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+TEST = """from app.models import Event, User, db
+
+
+def test_both(app):
+    db.session.add_all([Event(), User(username="a", email="b")])
+    db.session.commit()
+    assert (1, 1) == (len(db.session.query(Event).all()), len(db.session.query(User).all()))
+"""
+
+
+def test_a_bind(project: Project) -> None:
+    """A test may use the models of a bind, and a revision in its folder is tested: both on a database in memory."""
+    config = (project.path / "config.py").read_text()
+    binds = '    SQLALCHEMY_BINDS = {"audit": "sqlite:///never.db"}\n'
+    project.write("config.py", config.replace("    SQLALCHEMY_TRACK", f"{binds}    SQLALCHEMY_TRACK"))
+    project.ok("init", "--bind", "audit")
+    project.write("app/models.py", models(project) + EVENT)
+    project.write("tests/test_both.py", TEST)
+    name, text = revision("a1", None, table("event")[0], "pass")
+    printed = inherited(project, (name.replace("versions", "audit/versions"), text))
+    assert "a1: after its downgrade table event is new" in printed
+    assert "1 passed" in project.run("pytest", "tests/test_both.py", "-k", "sqlite").stdout
+    assert not (project.path / "instance" / "never.db").exists()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import flask_migrate
@@ -21,7 +22,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from sqlalchemy import URL, create_engine, make_url, text
 
 from app import create_app
-from app.extensions import db
+from app.extensions import db, migrate
 from config import TestConfig, database_url
 
 SERVERS = {"mysql": "TEST_MYSQL_URL", "postgresql": "TEST_POSTGRESQL_URL"}
@@ -53,8 +54,9 @@ def empty_database(backend: str, folder: Path) -> Iterator[str]:
 
 
 def make_app(url: str) -> Flask:
-    """Return an app with the settings of tests, on the database at ``url``."""
-    return create_app(type("Settings", (TestConfig,), {"SQLALCHEMY_DATABASE_URI": url}))
+    """Return an app with the settings of tests, on the database at ``url``; each bind gets one in memory."""
+    binds = dict.fromkeys(getattr(TestConfig, "SQLALCHEMY_BINDS", {}), "sqlite://")
+    return create_app(type("Settings", (TestConfig,), {"SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_BINDS": binds}))
 
 
 @pytest.fixture(params=["sqlite", *SERVERS])
@@ -125,14 +127,23 @@ def app(
 ) -> Iterator[Flask]:
     """Yield an app on a database at head, its context pushed. What ``db.session`` writes is gone after the test.
 
-    Its sessions share one connection; a commit of theirs releases a savepoint in a transaction that is rolled back.
+    Its sessions share one connection; a commit of theirs releases a savepoint in a transaction that is rolled back. The
+    databases of binds are in memory, and belong to this test alone.
     """
     app = app_on(at_head(backend))
     with app.app_context(), db.engine.connect() as connection:
         transaction = connection.begin()
         if backend == "sqlite":  # Python's driver would begin only at the first INSERT, behind the savepoint
             connection.exec_driver_sql("BEGIN")
-        monkeypatch.setattr(db.session.session_factory.class_, "get_bind", lambda *_args, **_options: connection)
+        for ini in Path(migrate.directory).glob("*/alembic.ini"):
+            flask_migrate.upgrade(directory=ini.parent)
+        engine_of = db.session.session_factory.class_.get_bind
+
+        def bind_of(*args: Any, **options: Any) -> Any:
+            engine = engine_of(*args, **options)
+            return connection if engine is db.engine else engine
+
+        monkeypatch.setattr(db.session.session_factory.class_, "get_bind", bind_of)
         db.session.configure(join_transaction_mode="create_savepoint")
         yield app
         db.session.remove()
