@@ -22,11 +22,11 @@ from ..adapters.products import FACTS
 from ..database import Database
 from ..errors import MigrationError
 from ..internals import copy_column, is_created
-from ..review.known_schema import Name
+from ..review.known_schema import Name, in_new_names
 from ..review.rules.implied_ops import implied_ops
 from ..review.rules.names import real_name
 from ..review.rules.suggestions import as_python
-from .renamed_inspector import RenamedInspector, Renames, in_new_names
+from .renamed_inspector import RenamedInspector, Renames
 from .rendering import PerDialect, table_changes
 
 AUTOMATIC = re.compile(r".*_check\d*|.*_chk_\d+|CONSTRAINT_\d+")

@@ -1,7 +1,6 @@
 """An Inspector that shows Alembic the database as if its tables and columns were already renamed."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -13,7 +12,7 @@ from sqlalchemy import Connection, Inspector
 
 from ..console import only_warnings
 from ..internals import initialize
-from ..review.known_schema import Name
+from ..review.known_schema import Name, in_new_names
 
 WITH_COLUMNS = (
     "constrained_columns",
@@ -69,21 +68,6 @@ class Renames:
             info["referred_table"] = self.after(referred)[1]
             info["referred_columns"] = in_new_names(info["referred_columns"], self.names.get(referred, {}))
         return info
-
-
-def in_new_names(value: Any, columns: Mapping[str, str]) -> Any:
-    """Return ``value`` with the new names of ``columns`` (new by old) in place of the old ones.
-
-    ``value`` is the name of a column, or SQL, or a list or dict of these. Quoted strings in SQL stay as they are.
-    """
-    if isinstance(value, dict):
-        return {columns.get(key, key): in_new_names(item, columns) for key, item in value.items()}
-    if isinstance(value, list):
-        return [in_new_names(item, columns) for item in value]
-    if not isinstance(value, str) or not columns:
-        return value
-    names = "|".join(map(re.escape, columns))
-    return re.sub(rf"'(?:[^']|'')*'|(?<!\w)(?:{names})(?!\w)", lambda found: columns.get(found[0], found[0]), value)
 
 
 class RenamedInspector(Inspector):

@@ -33,10 +33,9 @@ from ..internals import copy_column
 from ..review.known_schema import Name
 from ..review.rules.implied_ops import column_names
 from ..review.rules.suggestions import as_python, as_sql, new_revision
-from ..review.sql.trees import Unread, tree_of
+from ..review.sql.trees import expression_of
 from .rendering import PerDialect, remove_empty, table_changes, value_type
 
-CONSTANTS = (exp.Literal, exp.Neg, exp.Boolean, exp.Null)
 BOOLEANS = {
     **dict.fromkeys(("true", "t", "yes", "on"), Decimal(1)),
     **dict.fromkeys(("false", "f", "no", "off"), Decimal(0)),
@@ -72,7 +71,7 @@ def _is_generated_differently(autogen: AutogenContext, existing: "Column[Any]", 
     if None not in (old.persisted, new.persisted) and bool(old.persisted) != bool(new.persisted):
         return True
     facts = _facts(autogen)
-    before, after = _tree(str(old.sqltext), facts), _tree(as_sql(new.sqltext, facts), facts)
+    before, after = expression_of(str(old.sqltext), facts), expression_of(as_sql(new.sqltext, facts), facts)
     return _certainly_differ(autogen, facts, wanted, before, after)
 
 
@@ -111,7 +110,7 @@ def _certainly_differ(autogen: AutogenContext, facts: Facts, wanted: "Column[Any
     if facts.rewrites_sql and (stored := _as_stored(autogen, wanted)) is not None:
         if wanted.computed is None:
             return bool(before != _value(stored["default"] or "", wanted, facts))
-        return bool(before != _tree(stored.get("computed", {}).get("sqltext", ""), facts))
+        return bool(before != expression_of(stored.get("computed", {}).get("sqltext", ""), facts))
     known: Any = (Decimal, exp.Expression)
     if facts.rewrites_sql:  # it has a spelling of its own for dates, JSON and the like
         known = (Decimal, exp.Literal) if value_type(wanted) is str else Decimal
@@ -145,7 +144,7 @@ def _value(sql: str, column: "Column[Any]", facts: Facts) -> Any:
 
     SQL that cannot be parsed is returned as it is.
     """
-    tree = _tree(sql, facts) if sql else exp.Null()
+    tree = expression_of(sql, facts) if sql else exp.Null()
     if isinstance(tree, exp.Null):
         return None
     negative = isinstance(tree, exp.Neg) and isinstance(tree.this, exp.Literal)
@@ -162,30 +161,6 @@ def _value(sql: str, column: "Column[Any]", facts: Facts) -> Any:
     except InvalidOperation:
         pass
     return exp.Literal.string(written)
-
-
-def _tree(sql: str, facts: Facts) -> Any:
-    """Return the syntax tree of an expression without parentheses, quotes around names, and casts of constants.
-
-    Return ``sql`` itself if it cannot be parsed.
-    """
-    try:
-        select = tree_of(f"SELECT {sql}", facts)
-    except Unread:
-        return sql
-    for node in list(select.find_all(exp.Paren, exp.Introducer, exp.Cast, exp.Identifier, exp.Anonymous)):
-        is_cast = isinstance(node, exp.Cast) and isinstance(node.this, CONSTANTS)
-        if isinstance(node, exp.Paren) or is_cast:
-            node.replace(node.this)
-        elif isinstance(node, exp.Introducer):
-            node.replace(node.expression)
-        elif isinstance(node, exp.Identifier):
-            node.replace(exp.Identifier(this=node.name.lower(), quoted=False))
-        elif isinstance(node, exp.Anonymous) and (name := str(node.this).lower()) == "now":  # MySQL's other word
-            node.replace(exp.CurrentTimestamp(this=next(iter(node.expressions), None)))
-        elif isinstance(node, exp.Anonymous):
-            node.set("this", name)
-    return select.expressions[0] if len(select.expressions) == 1 else sql
 
 
 def alter_identities(upgrade: ops.UpgradeOps, context: MigrationContext) -> None:

@@ -5,7 +5,8 @@ so the added commands are imported only when they are typed.
 
 The policy for imports inside functions: only modules that neither a web server nor a run with nothing to do needs are
 imported there. So only __init__.py, commands/, guard.py, plan.py, database.py, autogenerate/directives.py,
-review/recorder.py and adapters/*/adapter.py have such imports, and adapters/sql_words.py, for sqlglot.
+review/recorder.py and adapters/*/adapter.py have such imports, and for sqlglot adapters/sql_words.py,
+review/rules/constraints.py and review/rules/suggestions.py.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """The tables that an operation will find when it runs: those of the database, changed by all earlier operations."""
 
+import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
@@ -45,9 +46,12 @@ Name = tuple[str | None, str]
 
 @dataclass
 class ForeignKey:
-    """A foreign key; ``name`` is None if the script leaves the name to a naming convention or to the database."""
+    """A foreign key; ``name`` is None if the script leaves the name to a naming convention or to the database.
 
-    name: str | None
+    Two are equal if they reject the same rows, whatever their names.
+    """
+
+    name: str | None = field(compare=False)
     columns: list[str]
     referred: Name
     referred_columns: list[str]
@@ -97,8 +101,8 @@ class KnownTable:
     indexes: dict[str, list[str]] = field(default_factory=dict)
     unique: set[str] = field(default_factory=set)
     """The names in ``indexes`` that reject duplicates in their columns, in all rows."""
-    dropped: "dict[str, ForeignKey | list[str]]" = field(default_factory=dict)
-    """The foreign keys, and the columns of unique constraints and indexes, that an operation has dropped, by name."""
+    dropped: "dict[str, ForeignKey | Check | list[str]]" = field(default_factory=dict)
+    """The constraints that an operation has dropped, by name: of unique constraints and indexes, the columns."""
     checks: dict[str, Check] = field(default_factory=dict)
     primary_key: list[str] = field(default_factory=list)
     partitioned: bool = False
@@ -152,7 +156,7 @@ class KnownTable:
                 # SQLAlchemy 2.1 reflects NOT VALID as an option of a dialect called "dialect".
                 options = {**item.kwargs, **item.kwargs.get("dialect_options", {})}
                 valid = not (options.get("not_valid") or options.get("postgresql_not_valid"))
-                self.checks[name] = Check(str(item.sqltext), valid)
+                self.checks[name] = Check(_with_values(item.sqltext), valid)
             case PrimaryKeyConstraint() if item.columns:
                 self.primary_key = [each.name for each in item.columns]
             case UniqueConstraint() | Index() if name:
@@ -166,6 +170,20 @@ class KnownTable:
         if name in self.unique:
             self.unique.remove(name)
             self.dropped[name] = columns
+
+    def rename_column(self, old: str, new: str) -> None:
+        """Give the column a new name in the indexes and constraints, which follow it."""
+
+        def renamed(item: Any) -> Any:
+            if isinstance(item, ForeignKey):
+                return replace(item, columns=in_new_names(item.columns, {old: new}))
+            if isinstance(item, Check):
+                return replace(item, condition=in_new_names(item.condition, {old: new}))
+            return in_new_names(item, {old: new})
+
+        self.primary_key, self.foreign_keys = renamed(self.primary_key), list(map(renamed, self.foreign_keys))
+        for items in (self.indexes, self.dropped, self.checks):
+            items.update({name: renamed(item) for name, item in items.items()})
 
     def copy(self) -> "KnownTable":
         """Return a copy; changes to the copy do not change this table."""
@@ -422,8 +440,11 @@ class KnownSchema:
 
     @apply.register
     def _(self, operation: ops.AlterColumnOp) -> None:
-        columns = self.table(operation.table_name, operation.schema).columns
+        known = self.table(operation.table_name, operation.schema)
+        columns = known.columns
         column = columns.pop(operation.column_name, KnownColumn(operation.column_name, None))
+        if operation.modify_name:
+            known.rename_column(operation.column_name, operation.modify_name)
         column.name = operation.modify_name or column.name
         column.type = operation.modify_type or operation.existing_type or column.type
         if operation.modify_nullable is not None:
@@ -458,7 +479,8 @@ class KnownSchema:
             known.foreign_keys = [key for key in known.foreign_keys if key.name != gone]
         if kind != "foreignkey":
             known.drop_index(str(name))
-            known.checks.pop(str(name), None)
+            if check := known.checks.pop(str(name), None):
+                known.dropped[str(name)] = check
         if kind == "primary":
             known.dropped[str(name)] = known.primary_key
             known.primary_key = []
@@ -496,11 +518,33 @@ class KnownSchema:
             self.table(name, operation.schema).drop_index(str(operation.index_name))
 
 
+def in_new_names(value: Any, columns: Mapping[str, str]) -> Any:
+    """Return ``value`` with the new names of ``columns`` (new by old) in place of the old ones.
+
+    ``value`` is the name of a column, or SQL, or a list or dict of these. Quoted strings in SQL stay as they are.
+    """
+    if isinstance(value, dict):
+        return {columns.get(key, key): in_new_names(item, columns) for key, item in value.items()}
+    if isinstance(value, list):
+        return [in_new_names(item, columns) for item in value]
+    if not isinstance(value, str) or not columns:
+        return value
+    names = "|".join(map(re.escape, columns))
+    return re.sub(rf"'(?:[^']|'')*'|(?<!\w)(?:{names})(?!\w)", lambda found: columns.get(found[0], found[0]), value)
+
+
 def _copy(known: Known) -> Known:
     """Return a copy, in a third of the time that replace() takes: a review makes many."""
     copy = object.__new__(type(known))
     vars(copy).update(vars(known))
     return copy
+
+
+def _with_values(condition: ColumnElement[Any]) -> str:
+    """Return the condition of a CHECK as SQL, with values in place of parameters if these can be written in SQL."""
+    with suppress(SQLAlchemyError):
+        return str(condition.compile(compile_kwargs={"literal_binds": True}))
+    return str(condition)
 
 
 def _is_unique(index: Index) -> bool:

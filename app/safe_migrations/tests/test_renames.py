@@ -54,6 +54,17 @@ def test_column_of_a_check(pets: Models, backend: str) -> None:
     assert [(1, 3), (2, 5)] == pets.rows("SELECT id, years FROM pet ORDER BY id")
 
 
+def test_nothing_about_constraints_that_follow(pets: Models) -> None:
+    """Neither the review nor the upgrade reports constraints that follow a rename as dropped, added or violated."""
+    animals = PETS.replace("class Pet(", "class Animal(").replace("ix_pet", "ix_animal").replace("pet.id", "animal.id")
+    pets.models(USERS.replace("username", "login"), animals)
+    pets.environ["MIGRATION_REVIEW"] = "enforce"
+    answers = "rename=pet:animal", "rename=user.username:login", "safe=rename-table:x", "safe=rename-column:x"
+    assert "'ck_pet_age_not_negative'" in pets.migrate(*answers)
+    said = pets.ok("review") + pets.ok("upgrade")
+    assert not re.search(r"\((drop-constraint|add-[a-z-]+)\)", said), said
+
+
 def test_tables(pets: Models) -> None:
     """Tables with a column of each, and with what else changes in them: indexes, unique constraints and
     CHECKs follow, keys keep their names.

@@ -148,6 +148,35 @@ def test_check(review_on: ReviewOn, condition: str) -> None:
     assert [(3, 1, 1, "b")] == pasted_query(finding)
 
 
+@on_sqlite
+@pytest.mark.parametrize(
+    ("made", "code", "found_later"),
+    [
+        ("op.create_check_constraint('ck', 'pet', 'age > 0')", "add-check", [(1, 1, 1, "", 0), (2, 1, 1, "", 0)]),
+        ("op.create_unique_constraint('uq', 'pet', ['age'])", "add-unique", [(0, 2)]),
+        ("op.create_foreign_key('fk', 'pet', 'kind', ['a'], ['id'])", "add-foreign-key", []),
+    ],
+    ids=["check", "unique", "foreign key"],
+)
+def test_query_for_what_the_revision_adds(
+    review_on: ReviewOn, made: str, code: str, found_later: list[tuple[object, ...]]
+) -> None:
+    """The query that finds the rows of a new column, or a new table, is for the time after the revision, and runs."""
+    execute(PET, "INSERT INTO pet VALUES (1, 1, 1, ''), (2, 1, 1, '')")
+    add = "op.add_column('pet', sa.Column('age', sa.Integer(), server_default='0'))\n"
+    add += "op.create_table('kind', sa.Column('id', sa.Integer(), primary_key=True))\n"
+    (finding,) = found(review_on(add + made), code)
+    assert finding.instead.startswith(
+        "add it in the next revision, and before that correct or delete these rows; after "
+    )
+    execute(
+        "ALTER TABLE pet ADD COLUMN age INTEGER DEFAULT 0",
+        "CREATE TABLE kind (id INTEGER)",
+        "INSERT INTO kind VALUES (1)",
+    )
+    assert found_later == [tuple(row) for row in pasted_query(finding)]
+
+
 def test_not_validated(review: Review) -> None:
     """What PostgreSQL adds without a look at the rows fails on none; on others the option means nothing."""
     script = (

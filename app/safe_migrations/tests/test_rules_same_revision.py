@@ -121,6 +121,62 @@ def test_foreign_key_of_a_dropped_column(project: Project, column: str, expected
     assert expected == [each["code"] for each in said if each["code"] == "drop-constraint"]
 
 
+CHECKED = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('age', sa.Integer()))\n"
+CHECKED += "op.create_check_constraint(op.f('old'), 'pet', {})"
+DROP_CHECK, ADD_CHECK = (
+    "op.drop_constraint(op.f('old'), 'pet')\n",
+    "op.create_check_constraint(op.f('new'), 'pet', {})\n",
+)
+RENAME_AGE = "op.alter_column('pet', 'age', new_column_name='years')\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "body", "expected"),
+    [
+        ("'age > 0'", DROP_CHECK + ADD_CHECK.format("'age > 0'"), []),
+        ("'age > 0'", ADD_CHECK.format("'(\"age\") > 0'") + DROP_CHECK, []),
+        ("sa.column('age') > 0", DROP_CHECK + ADD_CHECK.format("sa.column('age') > 0"), []),
+        (
+            "sa.column('age') > 0",
+            DROP_CHECK + ADD_CHECK.format("sa.column('age') > 1"),
+            ["add-check", "drop-constraint"],
+        ),
+        ("'age > 0'", DROP_CHECK + RENAME_AGE + ADD_CHECK.format("'years > 0'"), []),
+        ("'age > 0'", RENAME_AGE + ADD_CHECK.format("'years > 0'") + DROP_CHECK, []),
+        ("'age > 0'", DROP_CHECK + ADD_CHECK.format("'id > 0'"), ["add-check", "drop-constraint"]),
+        (
+            "'age > 0 AND (id > 0 OR age > 1)'",
+            DROP_CHECK + ADD_CHECK.format("'(age > 0 AND id > 0) OR age > 1'"),
+            ["add-check", "drop-constraint"],
+        ),
+        (
+            "'age > 0'",
+            DROP_CHECK + "op.execute('UPDATE pet SET age = 0 WHERE id > 1')\n" + ADD_CHECK.format("'age > 0'"),
+            ["add-check"],
+        ),
+        ("'age > 0', postgresql_not_valid=True", DROP_CHECK + ADD_CHECK.format("'age > 0'"), ["add-check"]),
+    ],
+    ids=[
+        "same",
+        "added first",
+        "values",
+        "other values",
+        "renamed",
+        "renamed first",
+        "other",
+        "precedence",
+        "changed rows",
+        "not valid",
+    ],
+)
+def test_check_comes_back(project: Project, old: str, body: str, expected: list[str]) -> None:
+    """A CHECK of the same condition, also of a renamed column, is the same one under another name."""
+    project.write(*revision("a1", FIRST, CHECKED.format(old)))
+    project.write(*revision("b1", "a1", body, "raise NotImplementedError"))
+    said = reviewed(project, "b1")
+    assert expected == sorted(each["code"] for each in said if each["code"] in ("add-check", "drop-constraint"))
+
+
 NAMES = "id, username, email"
 DROP_TABLE, RENAME_TABLE = "op.drop_table({!r})\n", "op.rename_table({!r}, {!r})\n"
 

@@ -18,6 +18,7 @@ LAZY = (
     "plan.py",
     "database.py",
     "autogenerate/directives.py",
+    "review/rules/constraints.py",
     "review/rules/suggestions.py",
     "adapters/*/adapter.py",
     "review/recorder.py",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import dropwhile
 from typing import Any
 
 from alembic.ddl.postgresql import CreateExcludeConstraintOp
@@ -54,7 +55,8 @@ def add_foreign_key(subject: Any, context: RuleContext) -> Problem | None:
         return _if_validated(op, f"rows {rows}", query, context)
     if _is_not_valid(op, context):
         return _if_not_valid(op, f"rows {rows}, so VALIDATE CONSTRAINT will fail", query, context)
-    if any(_is_same(op, key) for key in _dropped_here(op, ForeignKey, context)) and not context.tables.finds(query):
+    key = ForeignKey(None, list(op.local_cols), (op.kw.get("referent_schema"), op.referent_table), list(op.remote_cols))
+    if key in _dropped_here(op, ForeignKey, context) and not context.tables.finds(query):
         return None
     return _if_found(f"adds {_shown(op)}", f"if rows {rows}", f"because rows {rows}", query, context)
 
@@ -79,6 +81,10 @@ def add_check(subject: Any, context: RuleContext) -> Problem | None:
         return _if_not_valid(
             op, f"{violate}, so updates of these rows and VALIDATE CONSTRAINT will fail", query, context
         )
+    others = [*context.tables.table(op.table_name, op.schema).checks.values(), *_dropped_here(op, Check, context)]
+    is_same = (check.valid and _is_same(check.condition, condition, context) for check in others)
+    if any(is_same) and not context.tables.finds(query):
+        return None
     return _if_found(f"adds {_shown(op)}", f"if {violate}", f"because {violate}", query, context)
 
 
@@ -114,10 +120,13 @@ def _dropped_here(op: Any, kind: type, context: RuleContext) -> list[Any]:
     return [key for name, key in dropped.items() if name in names and isinstance(key, kind)]
 
 
-def _is_same(op: ops.CreateForeignKeyOp, key: ForeignKey) -> bool:
-    """Return True if ``op`` creates a foreign key of the same columns to the same columns as ``key``."""
-    referred = op.kw.get("referent_schema"), op.referent_table
-    return (list(op.local_cols), referred, list(op.remote_cols)) == (key.columns, key.referred, key.referred_columns)
+def _is_same(condition: str, other: str, context: RuleContext) -> bool:
+    """Return True if the conditions of two CHECKs differ only in parentheses, quotes around names, and the like."""
+    if condition == other:
+        return True
+    from ..sql.trees import expression_of  # its library takes its time to load
+
+    return bool(expression_of(condition, context.facts) == expression_of(other, context.facts))
 
 
 def _validated(op: CommandOp, kind: type, context: RuleContext) -> Any:
@@ -156,8 +165,17 @@ def _if_not_valid(op: Any, consequence: str, query: Select[Any], context: RuleCo
 
 
 def _correct(query: Select[Any], context: RuleContext) -> str:
+    """Return the advice to correct the rows that ``query`` finds; after this revision if that adds what it reads."""
     rows = as_sql(query, context.facts)
-    return f"correct or delete these rows in an earlier revision; this query finds them:\n    {rows}"
+    new: list[set[object]] = [{each.table_name} for each in context.revision_ops(ops.CreateTableOp)]
+    new += [{each.new_table_name} for each in context.revision_ops(ops.RenameTableOp)]
+    new += [{each.table_name, each.column.name} for each in context.revision_ops(ops.AddColumnOp)]
+    new += [{each.table_name, each.modify_name} for each in context.revision_ops(ops.AlterColumnOp)]
+    if any(names.issubset(re.findall(r"\w+", rows)) for names in new):
+        when = "add it in the next revision, and before that correct or delete these rows; after this one"
+    else:
+        when = "correct or delete these rows in an earlier revision;"
+    return f"{when} this query finds them:\n    {rows}"
 
 
 def _if_found(what: str, if_there: str, because: str, query: Select[Any], context: RuleContext) -> Problem:
@@ -175,8 +193,8 @@ def _if_found(what: str, if_there: str, because: str, query: Select[Any], contex
 def drop_constraint(op: ops.DropConstraintOp, context: RuleContext) -> Problem | None:
     """Report a dropped constraint: the database then accepts rows that it used to reject.
 
-    Exempt is a constraint that the revision creates again, also under another name, whose table or column the revision
-    drops too, or that only rejects NULL in a column that is NOT NULL.
+    Exempt is a constraint that the revision creates again, also under another name or for its renamed column, whose
+    table or column the revision drops too, or that only rejects NULL in a column that is NOT NULL.
     """
     created = {getattr(each, "constraint_name", None) for each in context.revision_ops(ops.AddConstraintOp)} - {None}
     if op.constraint_name in created or drops_table(op.table_name, op.schema, context):
@@ -200,20 +218,21 @@ def _is_implied_by_not_null(op: ops.DropConstraintOp, context: RuleContext) -> b
 
 
 def _comes_back(op: ops.DropConstraintOp, context: RuleContext) -> bool:
-    """Return True if the revision creates a foreign key or unique constraint that rejects the same rows."""
-    known, name = context.tables.table(op.table_name, op.schema), op.constraint_name
-    for key in known.foreign_keys:
-        if key.name == name:
-            return any(
-                table_of(each) == (op.table_name, op.schema) and _is_same(each, key)
-                for each in context.revision_ops(ops.CreateForeignKeyOp)
-            )
-    columns = set(known.primary_key if op.constraint_type == "primary" else known.indexes.get(str(name), ()))
-    return bool(columns) and any(
-        table_of(each) == (op.table_name, op.schema) and columns.issuperset(column_names(each.columns))
-        for each in context.revision_ops(*UNIQUE, ops.CreateIndexOp)
-        if not isinstance(each, ops.CreateIndexOp) or each.unique
-    )
+    """Return True if at the end of the revision the table has a constraint that rejects the same rows."""
+    tables, table = context.tables.branch(), (op.table_name, op.schema)
+    for each in dropwhile(lambda each: each is not context.operation, context.revision.upgrade):
+        if tables.of(each.op) == table:
+            tables.apply(each.op)
+    known = tables.table(*table)
+    match known.dropped.get(str(op.constraint_name)):
+        case ForeignKey() as key:
+            return key in known.foreign_keys
+        case Check(condition):
+            return any(_is_same(condition, each.condition, context) for each in known.checks.values())
+        case [*columns]:
+            keys = filter(None, [known.primary_key, *(known.indexes[name] for name in known.unique)])
+            return any(set(columns).issuperset(key) for key in keys)
+    return False
 
 
 def _goes_with_column(op: ops.DropConstraintOp, context: RuleContext) -> bool:

@@ -8,6 +8,8 @@ from sqlglot.errors import SqlglotError
 
 from ...adapters.facts import Facts
 
+CONSTANTS = (exp.Literal, exp.Neg, exp.Boolean, exp.Null)
+
 
 class Unread(Exception):  # noqa: N818  # not an error: the statement becomes an operation that says so
     """The exception for SQL that neither sqlglot nor a pattern in phrases.py can read."""
@@ -23,6 +25,30 @@ def tree_of(text: str, facts: Facts) -> Any:
     if isinstance(tree, exp.Command):
         raise Unread(text)
     return tree
+
+
+def expression_of(sql: str, facts: Facts) -> Any:
+    """Return the syntax tree of an expression without parentheses, quotes around names, and casts of constants.
+
+    Return ``sql`` itself if it cannot be parsed.
+    """
+    try:
+        select = tree_of(f"SELECT {sql}", facts)
+    except Unread:
+        return sql
+    for node in list(select.find_all(exp.Paren, exp.Introducer, exp.Cast, exp.Identifier, exp.Anonymous)):
+        is_cast = isinstance(node, exp.Cast) and isinstance(node.this, CONSTANTS)
+        if isinstance(node, exp.Paren) or is_cast:
+            node.replace(node.this)
+        elif isinstance(node, exp.Introducer):
+            node.replace(node.expression)
+        elif isinstance(node, exp.Identifier):
+            node.replace(exp.Identifier(this=node.name.lower(), quoted=False))
+        elif isinstance(node, exp.Anonymous) and (name := str(node.this).lower()) == "now":  # MySQL's other word
+            node.replace(exp.CurrentTimestamp(this=next(iter(node.expressions), None)))
+        elif isinstance(node, exp.Anonymous):
+            node.set("this", name)
+    return select.expressions[0] if len(select.expressions) == 1 else sql
 
 
 def name_of(node: Any, facts: Facts) -> str:
