@@ -89,8 +89,8 @@ def _move(history: ScriptDirectory, first: str) -> Move:
     firsts = _firsts(history, lineage(history, head), before)
     if first not in firsts:
         raise MigrationError(
-            f"{first} cannot be moved: its branch is joined to the other one at {_listed(firsts)}.",
-            "move the revisions from there on:",
+            f"{first} is not the revision to move: its branch last leaves the other one at {_listed(firsts)}.",
+            "move everything from there on:",
             *(f"flask db rebase {each}" for each in firsts),
         )
     if first in {each.revision for each in history.iterate_revisions(onto, "base")}:
@@ -203,7 +203,7 @@ def _descendants(history: ScriptDirectory, revision: str) -> set[str]:
 
 def apply(config: Config, history: ScriptDirectory, move: Move) -> None:
     """Edit the script of ``move``. Put it back, and raise, if the history does not have one head less then."""
-    path = Path(move.first.path).resolve()
+    path = Path(move.first.path)
     before = path.read_bytes()
     _replace(path, edited(path, before, move.parents))
     try:

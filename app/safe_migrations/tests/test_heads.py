@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import inspect
 
 from .example.app.extensions import db
-from .support import AGREE, FIRST, Project, revision
+from .support import AGREE, FIRST, Project, Sql, revision
 
 pytestmark = pytest.mark.usefixtures("database")
 backend = pytest.fixture(lambda: "sqlite", name="backend")  # what scripts say does not differ on servers
@@ -151,11 +151,11 @@ def stock(branched: Project) -> Project:
     return branched
 
 
-def test_stock_is_silent_until_the_deploy(stock: Project) -> None:
-    """In stock, `check` and `migrate` say to upgrade, which fails; at both heads `check` finds nothing."""
-    assert "Target database is not up to date" in stock.fails("check") + stock.fails("migrate")
+def test_stock_is_silent_until_the_deploy(stock: Project, sql: Sql) -> None:
+    """In stock, `check` says to upgrade, which fails; on a database that is at both heads, it finds nothing."""
+    assert "Target database is not up to date" in stock.fails("check")
     assert "Multiple head revisions are present" in stock.fails("upgrade")
-    stock.ok("upgrade", "heads")
+    sql("UPDATE alembic_version SET version_num = 'a1'", "INSERT INTO alembic_version VALUES ('b1')")
     assert AGREE in stock.ok("check")
 
 

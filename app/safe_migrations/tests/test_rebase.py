@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.util import load_python_file
 
 from ..commands import rebase as command
 from ..errors import MigrationError
@@ -218,7 +219,11 @@ WRONG = {
         f"{FIRST} is not the first revision of a branch: a1 and b2 come after it.",
         ["flask db rebase a1", "flask db rebase b1"],
     ),
-    "in-the-middle": ("b2", "b2 cannot be moved: its branch is joined to the other one at b1.", ["flask db rebase b1"]),
+    "in-the-middle": (
+        "b2",
+        "b2 is not the revision to move: its branch last leaves the other one at b1.",
+        ["flask db rebase b1"],
+    ),
 }
 
 
@@ -485,3 +490,14 @@ def test_not_editable(source: bytes) -> None:
         edited(Path("a.py"), source, ("c",))
     assert raised.value.what == "a.py does not assign down_revision once, as a string or a tuple of strings."
     assert ("down_revision = 'c'",) == raised.value.lines
+
+
+def test_bytecode(tmp_path: Path) -> None:
+    """Python does not take the old bytecode for that of a script of the same size in the same second."""
+    path = tmp_path / "a.py"
+    path.write_text("x = 1\n")
+    assert 1 == load_python_file(tmp_path, "a.py").x
+    written = path.stat().st_mtime_ns
+    moving._replace(path, b"x = 2\n")
+    os.utime(path, ns=(written, written))
+    assert 2 == load_python_file(tmp_path, "a.py").x
