@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 from conftest import ROOT, cloned
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
 from app.safe_migrations.tests.support import SERVERS, Project, revision, run_on_server, server_url
 
@@ -138,6 +138,7 @@ def test_a_model_that_nothing_imports(project: Project) -> None:
     factory = (project.path / "app" / "__init__.py").read_text()
     project.write("app/__init__.py", factory.replace("import_models()", "from app import models"))
     project.take_out()
+    run_on_server(make_url(f"sqlite:///{project.path}/instance/app.db"), "DROP TABLE _migration_log")
     assert "No new upgrade operations detected" in project.ok("check")
 
 

@@ -1,8 +1,6 @@
 """The history, every revision of it, on every backend: nothing here needs a change when a revision is added."""
 
 import flask_migrate
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 from sqlalchemy import Connection, inspect
@@ -23,7 +21,7 @@ def schema() -> dict[str, object]:
 
 
 def schema_of(connection: Connection) -> dict[str, object]:
-    """What the database says that it has, but for the table in which Alembic keeps the revision."""
+    """What the database says that it has, but for the tables of Alembic and of safe_migrations."""
     inspector = inspect(connection)
     read = (
         inspector.get_columns,
@@ -35,7 +33,7 @@ def schema_of(connection: Connection) -> dict[str, object]:
     found: dict[str, object] = {
         table: [inspector.get_pk_constraint(table), *(sorted(map(repr, of(table))) for of in read)]
         for table in inspector.get_table_names()
-        if table != "alembic_version"
+        if table != "alembic_version" and not table.startswith("_migration_")
     }
     views = {view: inspector.get_view_definition(view) for view in inspector.get_view_names()}
     enums = inspector.get_enums() if isinstance(inspector, PGInspector) else []
@@ -58,6 +56,4 @@ def test_one_head(empty_app: Flask) -> None:
 
 def test_models_and_migrations_agree(upgraded_app: Flask) -> None:
     """A difference: `flask db migrate -m "..."` writes the revision that is missing."""
-    with db.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert [] == compare_metadata(context, db.metadata)
+    flask_migrate.check()

@@ -2,12 +2,10 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from flask import current_app
 from sqlalchemy import StaticPool
 
-from .console import log
 from .database import app_engine, location
 from .errors import MigrationError, masked, relative
 from .folder import Folder, app_folder, bind_folders, folder, in_folder
@@ -102,21 +100,6 @@ def without_folder() -> MigrationError | None:
         f"create it; or, if another program migrates that database, add `{UNMANAGED} = {' '.join(missing)}` to {ini}:",
         *(f"flask db init {Folder(app_folder().path / key).option} --bind {shlex.quote(key)}" for key in missing),
     )
-
-
-def require_folders(revision_context: Any) -> None:
-    """Raise the error of without_folder(), if there is one.
-
-    Only log it if `flask db migrate` or `revision --autogenerate` runs, or if `check` fails anyway, for it has found
-    differences in the default database. ``revision_context`` is Alembic's, after it has compared.
-    """
-    if not revision_context.command_args["autogenerate"] or (error := without_folder()) is None:
-        return
-    generates = getattr(revision_context.config.cmd_opts, "autogenerate", False)
-    upgrades = [each for script in revision_context.generated_revisions for each in script.upgrade_ops_list]
-    if not generates and all(upgrade.is_empty() for upgrade in upgrades):
-        raise error
-    log.warning("%s", error)
 
 
 def require_own_database() -> None:

@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationStep
+from alembic.script import Script
 from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .autogenerate.directives import autogenerate_options
-from .binds import require_folders, require_own_database
+from .binds import require_own_database, without_folder
 from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .histories.heads import doubtful_history_refused, require_one_head
+from .histories.log_table import edit_error, edited, edits_in_words, entries
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import Plan, changes_revisions, compares, names_head, pending, purges, rehearses
 from .retry import RetryPolicy
@@ -62,9 +65,10 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 with _options_hidden(engine):
                     _run(connection=database.connection, **options)
                 if compares():
-                    require_folders(context.get_context().opts["revision_context"])
+                    _end_comparison(database)
                 return
             plan = pending(database, options)
+            _warn_of_edits(plan, database)
             if not plan.steps and not (purges() and plan.heads) and not database.interrupted():
                 _run(connection=database.connection, **options)
                 log.info("Nothing to do: the database is at %s", heads_in_words(plan.heads))
@@ -180,6 +184,36 @@ def _left_something(error: BaseException) -> bool:
     return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
 
+def _end_comparison(database: Database) -> None:
+    """Raise an error if `check` finds no differences, but a bind without a folder, or a script that was edited.
+
+    Only log it if `check` fails anyway, or if `flask db migrate` or `revision --autogenerate` runs.
+    """
+    compared = context.get_context().opts["revision_context"]
+    if not compared.command_args["autogenerate"]:
+        return
+    errors = [each for each in (without_folder(), edit_error(_edited(database, database.heads()))) if each]
+    generates = getattr(compared.config.cmd_opts, "autogenerate", False)
+    upgrades = [each for script in compared.generated_revisions for each in script.upgrade_ops_list]
+    if errors and not generates and all(upgrade.is_empty() for upgrade in upgrades):
+        raise errors.pop()
+    for error in errors:
+        log.warning("%s", error)
+
+
+def _warn_of_edits(plan: Plan, database: Database) -> None:
+    """Log a warning if scripts were edited since they were applied to the database; not in a rehearsal's steps."""
+    if not rehearses() and (found := _edited(database, plan.heads)):
+        log.warning("Edited: %s. See `flask db log`", edits_in_words(found))
+
+
+def _edited(database: Database, heads: tuple[str, ...]) -> list[Script]:
+    if not heads:
+        return []
+    with database.read() as connection:
+        return edited(context.script, heads, entries(connection))
+
+
 def _review(plan: Plan, database: Database, using: Settings) -> None:
     if using.review == "off":
         return
@@ -236,19 +270,28 @@ def _run_with_retries(
         assert transaction.step is not None
         require_accepted(loss, transaction.step.revision, rehearses() or using.review)
 
+    from .histories.log_writer import LogWriter
+
     progress, own, retry = Progress(step_done), adapter.options(judge), using.retry
+    writer = LogWriter(connection, context.script)
     work = context.get_context().opts["fn"]
+
+    def steps(heads: tuple[str, ...], running: MigrationContext) -> Iterator[MigrationStep]:
+        logged = writer.steps(work(heads, running), running)
+        return transaction.steps(named_as_written(logged, running), running)
+
     options = {
         **own,
         **options,
-        "fn": lambda heads, running: transaction.steps(named_as_written(work(heads, running), running), running),
-        "on_version_apply": (transaction.done, progress.on_version_apply),
+        "fn": steps,
+        "on_version_apply": (writer.on_version_apply, transaction.done, progress.on_version_apply),
     }
 
     def run(**more: Any) -> None:
         context.configure(connection=connection, **{**options, **more})
         try:
             with transaction.watched(), context.begin_transaction():
+                writer.create()
                 context.run_migrations()
         except DBAPIError:
             connection.rollback()

@@ -33,6 +33,9 @@ Also a table: it marks a database of another name as a scratch database.
 RESTORE = f"{OWN_TABLES}restore"
 """A table that exists while a restore runs that commits each statement; it stores the path of the backup file."""
 
+LOG = f"{OWN_TABLES}log"
+"""The table that says who applied which revision, and when (histories/log_table.py). Unlike the others, it stays."""
+
 
 def version_options() -> dict[str, Any]:
     """Return the options of ``Migrate(...)`` that begin with version_table, e.g. ``{"version_table": "revisions"}``."""

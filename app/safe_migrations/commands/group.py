@@ -38,6 +38,7 @@ ADDED = {
     "rehearse": "rehearse",
     "adopt": "adopt",
     "rebase": "rebase",
+    "log": "log",
 }
 
 

@@ -17,6 +17,7 @@ from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
 from ..errors import masked, relative
 from ..histories.heads import accident
+from ..histories.log_table import edited, edits_in_words, entries
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
@@ -65,6 +66,10 @@ def _at_head(config: Config) -> bool:
                     _line("", f"{said}: {finding.code}, line {finding.line}")
         if skipped := _skipped(config, script, reviewed):
             _line("", skipped)
+        with database.read() as connection:
+            edits = edited(script, current, entries(connection))
+        if edits:
+            _line("edited", f"{edits_in_words(edits)}; see `flask db log`")
         if newest := backups_of(engine, using).newest():
             _line("backup", relative(newest))
         if at_head:

@@ -56,6 +56,7 @@ LOGIN = {"mysql": "mysql", "postgresql": "postgres"}
 DRIVERS = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg"}
 OPTIONS = {"mysql": {"charset": "utf8mb4"}, "postgresql": {"connect_timeout": "10"}}
 
+LOG = "_migration_log"  # it only grows: states of a database are compared without it
 AGREE = "No new upgrade operations detected."
 # The head of app/models.py, and models with a row or two for each.
 MODELS = """
@@ -380,7 +381,7 @@ class Project:
         self.is_stock = True
 
     def make_stock(self) -> None:
-        """Make the copy what take_out() makes of the example; its models and revisions stay."""
+        """Make the copy what take_out() makes of the example; its models and revisions stay. Drop the log."""
         (self.path / "app" / "safe_migrations").unlink()
         stock = stock_example()
         for file in (
@@ -388,6 +389,9 @@ class Project:
             *(path for path in (stock / "migrations").iterdir() if path.is_file()),
         ):
             shutil.copy(file, self.path / file.relative_to(stock))
+        (self.path / "instance").mkdir(exist_ok=True)
+        url = self.environ.get("DATABASE_URL", f"sqlite:///{self.path}/instance/app.db")
+        run_on_server(make_url(url), f"DROP TABLE IF EXISTS {LOG}")
         self.is_stock = True
 
     def scripts(self) -> list[Path]:
@@ -630,7 +634,7 @@ def is_waiting(engine: Engine) -> bool:
 
 
 def schema_of(connection: Connection) -> dict[str, object]:
-    """Return what the database says that it has, except for the table in which Alembic keeps the revision."""
+    """Return what the database says that it has, except for the tables of the revision and of the log."""
     inspector = inspect(connection)
     read = (
         inspector.get_columns,
@@ -642,7 +646,7 @@ def schema_of(connection: Connection) -> dict[str, object]:
     found: dict[str, object] = {
         table: [inspector.get_pk_constraint(table), *(sorted(map(repr, of(table))) for of in read)]
         for table in inspector.get_table_names()
-        if table != "alembic_version"
+        if table not in ("alembic_version", LOG)
     }
     views = {view: inspector.get_view_definition(view) for view in inspector.get_view_names()}
     enums = inspector.get_enums() if isinstance(inspector, PGInspector) else []
@@ -652,20 +656,22 @@ def schema_of(connection: Connection) -> dict[str, object]:
 def texts_of(connection: Connection) -> dict[str, str]:
     """Return the DDL of each object as the database shows it, without MySQL's counter, which depends on the rows."""
     if connection.dialect.name == "sqlite":
-        return {str(row[0]): str(row[1]) for row in connection.execute(text("SELECT name, sql FROM sqlite_master"))}
+        found = connection.execute(text("SELECT name, sql FROM sqlite_master"))
+        return {str(row[0]): str(row[1]) for row in found if LOG not in row[0]}
     if connection.dialect.name == "postgresql":
         return {}
-    names = connection.scalars(text("SHOW TABLES")).all()
+    names = [name for name in connection.scalars(text("SHOW TABLES")) if name != LOG]
     shown = {name: connection.execute(text(f"SHOW CREATE TABLE `{name}`")).one()[1] for name in names}
     return {name: re.sub(r" AUTO_INCREMENT=\d+", "", shown[name]) for name in names}
 
 
 def state(engine: Engine) -> tuple[dict[str, object], dict[str, str], dict[str, list[str]]]:
-    """Return the schema, its DDL, and the rows of every table, including Alembic's."""
+    """Return the schema, its DDL, and the rows of every table, including Alembic's, without the log."""
     quote = engine.dialect.identifier_preparer.quote
     with engine.connect() as connection:
         rows = {
             name: sorted(map(repr, connection.execute(text(f"SELECT * FROM {quote(name)}"))))
             for name in inspect(connection).get_table_names()
+            if name != LOG
         }
         return schema_of(connection), texts_of(connection), rows

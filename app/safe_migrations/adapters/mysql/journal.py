@@ -9,7 +9,7 @@ from copy import deepcopy
 from textwrap import shorten
 
 from ...errors import UnsafeError
-from ..base import OWN_TABLES
+from ..base import LOG, OWN_TABLES
 from .catalog import (
     as_text,
     existing_tables,
@@ -177,7 +177,8 @@ class Journal:
         """
         tables, last_id = [], self.last_id
         for kind, name in statement.objects:
-            if name.startswith(OWN_TABLES):  # a script may change each table that an inspector lists
+            # A script may change each table that an inspector lists: of this package's, the log alone outlives the run.
+            if name.startswith(OWN_TABLES) and (name != LOG or statement.creates_table):
                 continue
             if kind == "TRIGGER":
                 self._note_triggers(statement.table_of_new_trigger or table_of_trigger(self.execute, name))

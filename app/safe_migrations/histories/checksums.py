@@ -1,0 +1,76 @@
+"""Checksums of revision scripts, which tell an edit of what a script runs from one of its comments or metadata."""
+
+import ast
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import groupby
+
+METADATA = {"revision", "down_revision", "depends_on", "branch_labels", "safety_assured", "requires", "replaces"}
+"""The variables of a script that do not change what it runs: `rebase`, or a later acknowledgement, edits them."""
+
+
+def digest(source: bytes) -> str:
+    """Return the first 32 hexadecimal digits of the SHA-256 of ``source``."""
+    return sha256(source).hexdigest()[:32]
+
+
+def checksum(source: bytes) -> str:
+    """Return the digest of the script's syntax tree, without docstrings, METADATA and statements that do nothing.
+
+    It is the same for all versions of Python that the package supports, unlike that of ast.dump() or ast.unparse().
+    Raise SyntaxError if ``source`` is not Python.
+    """
+    tree = ast.parse(source)
+    tree.body = [statement for statement in tree.body if not _is_metadata(statement)]
+    return digest("\n".join(_words(tree)).encode())
+
+
+def _is_metadata(statement: ast.stmt) -> bool:
+    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return False
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    return {getattr(target, "id", "") for target in targets} <= METADATA
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    """Yield the tree in words: the class of each node with the names of its fields, then their values.
+
+    Empty fields are left out, because newer versions of Python add more of them; so is ``kind``, the u of u"text". What
+    is printable depends on Python's version of Unicode: ascii() does not.
+    """
+    left: list[object] = [tree]
+    while left:
+        each = left.pop()
+        if isinstance(each, ast.JoinedStr):
+            each.values = _joined(each.values)
+        if isinstance(each, ast.AST):
+            fields = {name: _kept(value) for name, value in ast.iter_fields(each) if name != "kind"}
+            filled = {name: value for name, value in fields.items() if value is not None and value != []}
+            yield " ".join([type(each).__name__, *filled])
+            left.extend(reversed(filled.values()))
+        elif isinstance(each, list):
+            yield f"[{len(each)}]"
+            left.extend(reversed(each))
+        else:
+            yield ascii(each)
+
+
+def _kept(value: object) -> object:
+    return [item for item in value if not _does_nothing(item)] if isinstance(value, list) else value
+
+
+def _does_nothing(item: object) -> bool:
+    """Return True for a statement that does nothing, such as a docstring."""
+    return isinstance(item, ast.Pass) or (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+
+
+def _joined(values: list[ast.expr]) -> list[ast.expr]:
+    """Return the parts of an f-string, with neighbouring texts as one: versions of Python split them differently."""
+    found: list[ast.expr] = []
+    for is_text, parts in groupby(values, lambda value: isinstance(value, ast.Constant)):
+        if is_text:
+            text = "".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
+            found += [ast.Constant(text)] if text else []
+        else:
+            found += parts
+    return found

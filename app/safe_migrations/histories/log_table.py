@@ -1,0 +1,120 @@
+"""The log: a table in the app's database with an entry for each revision that was applied, reverted or stamped.
+
+Entries are only added. An entry is written in the transaction that changes alembic_version (see log_writer.py).
+"""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+from sqlalchemy import Column, Connection, DateTime, Double, Integer, MetaData, Row, String, Table, inspect, select
+
+from ..adapters.base import LOG, version_table
+from ..errors import MigrationError, relative
+from ..plan import upgrades
+from .checksums import checksum, digest
+
+UP, DOWN, STAMP, ACCEPT = "up", "down", "stamp", "accept"
+
+
+def log_table() -> Table:
+    """Return the table, which stands in the schema of alembic_version.
+
+    ``id`` counts the entries. ``version_table`` is the name of alembic_version: two apps that share a database give it
+    different names. ``finished`` is in UTC. ``checksum`` and ``file_digest`` are those of the script, or NULL if there
+    is no source; a script with the same digest need not be parsed.
+    """
+    return Table(
+        LOG,
+        MetaData(),
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("version_table", String(255), nullable=False),
+        Column("revision", String(255), nullable=False),
+        Column("direction", String(6), nullable=False),
+        Column("finished", DateTime, nullable=False),
+        Column("seconds", Double, nullable=False),
+        Column("os_user", String(255), nullable=False),
+        Column("host", String(255), nullable=False),
+        Column("checksum", String(32)),
+        Column("file_digest", String(32)),
+        schema=version_table()[0],
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+        mariadb_engine="InnoDB",
+        mariadb_charset="utf8mb4",
+    )
+
+
+def entries(connection: Connection) -> list[Row[Any]]:
+    """Return the entries, the oldest first, with the columns as attributes; an empty list if there is no table."""
+    log = log_table()
+    if not inspect(connection).has_table(log.name, log.schema):
+        return []
+    own = select(log).where(log.c.version_table == version_table()[1])
+    return list(connection.execute(own.order_by(log.c.id)))
+
+
+def newest(found: list[Row[Any]]) -> dict[str, Row[Any]]:
+    """Return the newest of the entries ``found`` for each revision."""
+    return {entry.revision: entry for entry in found}
+
+
+def edited(script: ScriptDirectory, heads: tuple[str, ...], found: list[Row[Any]]) -> list[Script]:
+    """Return the scripts that were edited since they were applied to a database at ``heads``, the oldest first.
+
+    ``found`` are its entries. A revision without an entry is not compared, nor is a script that replaces others: a
+    database may have run those. If a head has no script, which revisions are applied is unknown: return none.
+    """
+    known = newest(found)
+    try:
+        scripts = applied(script, heads) if known else []
+    except (CommandError, RevisionError):
+        return []
+    return [each for each in scripts if each.revision in known and is_edited(each, known[each.revision])]
+
+
+def applied(script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:
+    """Return the scripts that are applied to a database at ``heads``: all but those that an upgrade would run.
+
+    The oldest comes first. Raise Alembic's CommandError if a head has no script.
+    """
+    pending = {each.revision for each in upgrades(script, "heads", heads)}
+    return [each for each in script.walk_revisions() if each.revision not in pending][::-1]
+
+
+def edits_in_words(scripts: list[Script]) -> str:
+    """Return a clause about ``scripts``, which were edited: ``the script of a1 was edited after it was applied``."""
+    names = ", ".join([*(each.revision for each in scripts[:3]), *(["..."] if len(scripts) > 3 else [])])
+    if len(scripts) == 1:
+        return f"the script of {names} was edited after it was applied"
+    return f"the scripts of {len(scripts)} revisions were edited after they were applied: {names}"
+
+
+def edit_error(scripts: list[Script]) -> MigrationError | None:
+    """Return the error about ``scripts``, which were edited, with both ways out; None if there are none."""
+    if not scripts:
+        return None
+    files = " ".join(shlex.quote(relative(Path(each.path))) for each in scripts)
+    return MigrationError(
+        f"{edits_in_words(scripts)}: a database that runs it now may get another schema than this one.",
+        "find the edit with git and undo it; or accept it, if this database is as the script now says:",
+        f"git log -p -- {files}",
+        " ".join(["flask db log", *(f"--accept {each.revision}" for each in scripts)]),
+    )
+
+
+def is_edited(script: Script, entry: Row[Any]) -> bool:
+    """Return True if ``entry`` says that the script was applied, and what it runs was edited since."""
+    if entry.direction == DOWN or entry.checksum is None or getattr(script.module, "replaces", None):
+        return False
+    source = source_of(script)
+    return source is not None and digest(source) != entry.file_digest and checksum(source) != entry.checksum
+
+
+def source_of(script: Script) -> bytes | None:
+    """Return the text of the script; None if only its bytecode is there (Alembic's option ``sourceless``)."""
+    file = Path(script.path)
+    return file.read_bytes() if file.suffix == ".py" else None

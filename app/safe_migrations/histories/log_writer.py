@@ -1,0 +1,90 @@
+"""Writes the entries of the log, each in the transaction that changes alembic_version."""
+
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from getpass import getuser
+
+from alembic.runtime.migration import MigrationContext, MigrationInfo, MigrationStep
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection, func, literal, select
+
+from ..adapters.base import version_table
+from .checksums import checksum, digest
+from .log_table import DOWN, STAMP, UP, log_table, source_of
+
+
+class LogWriter:
+    """Writes an entry for each step of a run, on the connection of the run."""
+
+    def __init__(self, connection: Connection, script: ScriptDirectory) -> None:
+        self.connection = connection
+        self.script = script
+        self.log = log_table()
+        self.begun = 0.0
+        self.by = {"os_user": _plain(_user()), "host": _plain(socket.gethostname())}
+
+    def create(self) -> None:
+        """Create the table if it does not exist: in the open transaction, or else in one of its own.
+
+        Call this before the first step, because its script may change the schema in which tables are created; and
+        because on MySQL this commits.
+        """
+        with nullcontext() if self.connection.in_transaction() else self.connection.begin():
+            self.log.create(self.connection, checkfirst=True)
+
+    def steps(self, steps: Iterable[MigrationStep], context: MigrationContext) -> Iterator[MigrationStep]:
+        """Yield each of ``steps`` to Alembic, which runs it, and note when it begins.
+
+        Write the entry of a `stamp --purge base` here, because it has no steps.
+        """
+        step = None
+        for step in steps:
+            self.begun = time.monotonic()
+            yield step
+        if context.purge and step is None:
+            self.write(STAMP, "base", 0)
+
+    def on_version_apply(self, step: MigrationInfo, **_others: object) -> None:
+        """Write the entry of a step. Alembic calls this after it has changed alembic_version, and before it commits."""
+        seconds = time.monotonic() - self.begun
+        if step.is_stamp:
+            for revision in step.destination_revision_ids or ("base",):
+                self.write(STAMP, revision, seconds)
+        else:
+            self.write(UP if step.is_upgrade else DOWN, str(step.up_revision_id), seconds)
+
+    def write(self, direction: str, revision: str, seconds: float) -> None:
+        """Write an entry for the script of ``revision``, which is "base" if a stamp has left none."""
+        script: Script | None = self.script.get_revision(revision)
+        source = source_of(script) if script else None
+        entry = {
+            "version_table": version_table()[1],
+            "revision": revision,
+            "direction": direction,
+            "finished": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+            "seconds": round(seconds, 3),
+            **self.by,
+            "checksum": checksum(source) if source else None,
+            "file_digest": digest(source) if source else None,
+        }
+        # One statement, so that a number is free; MySQL accepts the table in a SELECT only.
+        number = func.coalesce(func.max(self.log.c.id), 0) + 1
+        values = [literal(value, self.log.c[name].type) for name, value in entry.items()]
+        self.connection.execute(self.log.insert().from_select(["id", *entry], select(number, *values)))
+
+
+def _user() -> str:
+    """Return the user's name at the operating system; its number if that has no name, as in many containers."""
+    try:
+        return getuser()
+    except (KeyError, OSError, ImportError):  # of which kind depends on the version of Python
+        return str(os.getuid())
+
+
+def _plain(name: str) -> str:
+    """Return ``name`` in ASCII, which each database can store, in at most 255 characters."""
+    return name.encode("ascii", "backslashreplace").decode()[:255]
