@@ -16,8 +16,11 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
 from ..errors import MigrationError, UnsafeError, relative
+from ..folder import folder
 from ..git import revisions_not_in, short, upstreams
-from ..review.acceptance import accepted, config_file
+from ..review import acceptance
+from ..review.acceptance import listed
+from . import naming
 from .heads import accidental_heads, lineage, parents
 
 
@@ -162,17 +165,19 @@ def _choice(history: ScriptDirectory, heads: list[str], what: str) -> MigrationE
 def require_movable(config: Config, history: ScriptDirectory, move: Move, heads: tuple[str, ...]) -> None:
     """Raise UnsafeError if the database, which is at ``heads``, has applied a revision that moves.
 
-    Raise it too if alembic.ini accepts one of them, because it would then accept all that comes before it.
+    Raise it too if a line of alembic.ini holds for them, as it does for all revisions before the one that it names: it
+    would then hold for those of the other branch.
     """
-    known = accepted(config, history)
-    if move.first.revision in known and (unknown := lineage(history, move.onto) - known):
-        raise UnsafeError(
-            f"{relative(config_file(config))} accepts {move.first.revision} without a review, and after a rebase also"
-            f" {_listed(unknown)}.",
-            "accept what comes before both branches, and rebase:",
-            f"flask db review --accept {(parents(move.first) or ('REV',))[0]}",
-            f"flask db rebase {move.first.revision}",
-        )
+    reviewed, older = acceptance.accepted(config, history), set(naming.written_before_convention())
+    since = {each.revision for each in history.get_revisions(listed(folder().line(naming.KEY) or "")) if each}
+    for key, revisions in ((acceptance.KEY, reviewed), (naming.KEY, older | since)):
+        if move.first.revision in revisions and (more := lineage(history, move.onto) - revisions):
+            raise UnsafeError(
+                f"{key} in {relative(acceptance.config_file(config))} holds for {move.first.revision}, and after a rebase"
+                f" it would hold for {_listed(more)} too.",
+                "merge the heads:",
+                f'flask db merge -m "Merge heads" {move.onto} {move.head}',
+            )
     applied = {each.revision for each in history.iterate_revisions(heads, "base")} if heads else set()
     moved = [name for name in move.moved(history) if name in applied]
     if not moved:

@@ -438,12 +438,16 @@ def test_review(merged: Project) -> None:
     assert (True, False) == ("b2.py, line 9, blocks: " in said, "a1.py" in said), said
 
 
-def test_accepted(merged: Project) -> None:
-    """A revision that alembic.ini accepts, with all before it, cannot move after one that nobody has reviewed."""
-    merged.ok("review", "--accept", "b1")
+@pytest.mark.parametrize("key", ["reviewed", "convention_since"])
+def test_lines_of_alembic_ini(merged: Project, key: str) -> None:
+    """A line that holds for all revisions up to one of the branch would, after a rebase, hold for main's too."""
+    ini = merged.path / "migrations" / "alembic.ini"
+    ini.write_text(ini.read_text().replace("[alembic]\n", f"[alembic]\n{key} = b1\n"))
     said = merged.fails("rebase")
-    assert "alembic.ini accepts b1 without a review, and after a rebase also a1." in said
+    what = f"Error: {key} in migrations/alembic.ini holds for b1, and after a rebase it would hold for a1 too.\n"
+    assert what == said.partition("Instead:")[0]
     run(merged, *lines_of(said))
+    assert f"{key} = b1\n" in ini.read_text()
 
 
 # A part of a script before and after, and its new parents.
