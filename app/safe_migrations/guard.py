@@ -25,7 +25,7 @@ from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .histories.heads import doubtful_history_refused, require_one_head
 from .histories.log_table import edit_error, edited, edits_in_words, entries
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
-from .plan import Plan, changes_revisions, compares, names_head, pending, purges, rehearses
+from .plan import Plan, changes_revisions, compares, names_head, pending, purges, rehearses, upgrades
 from .retry import RetryPolicy
 from .settings import Settings, settings
 from .transaction import StepConnection, StepTransaction
@@ -62,6 +62,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     if not names_head():
                         require_one_head(context.script)
                     database.require_whole()
+                    _require_adopted(database)
                 with _options_hidden(engine):
                     _run(connection=database.connection, **options)
                 if compares():
@@ -85,6 +86,11 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 if set(plan.heads) != set(database.heads()):  # another command has run some of the steps
                     plan = pending(database, options)
                 with _nothing_changed(plan):
+                    if not plan.heads:
+                        from .histories.unversioned import unversioned
+
+                        if error := unversioned(plan.scripts(upgrade=True), database, plan.recordings):
+                            raise error
                     require(plan, database)
                     _review(plan, database, using)
                 wanted = _wants_backup(plan, database, using.backup)
@@ -96,6 +102,23 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 ):
                     transaction = StepTransaction(database, lock)
                     _run_with_retries(database, transaction, using, options, step_done, plan.command)
+
+
+def _require_adopted(database: Database) -> None:
+    """Raise MigrationError if the database has tables that the history creates, but no revision.
+
+    If there is no history, only warn that one which begins here could not build an empty database.
+    """
+    if database.heads() or not database.has_tables():
+        return
+    from .histories.unversioned import not_from_empty, unversioned
+    from .review.recorder import Recordings
+
+    if scripts := upgrades(context.script, "heads", ()):
+        if error := unversioned(scripts, database, Recordings()):
+            raise error
+    elif getattr(context.config.cmd_opts, "autogenerate", False) and (found := not_from_empty(database)):
+        log.warning("%s", found)
 
 
 @contextmanager

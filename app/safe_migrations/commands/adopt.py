@@ -10,6 +10,7 @@ from ..console import echo, log
 from ..database import Database, heads_in_words
 from ..errors import MigrationError, counted, masked
 from ..histories.adoption import Fit, History, built, fits
+from ..histories.unversioned import begin_lines
 from ..plan import upgrades
 from .app_database import opened
 from .command import MigrationCommand, config_of, directory_option
@@ -70,9 +71,8 @@ def _require_adoptable(database: Database, count: int) -> None:
     if not count:
         raise MigrationError(
             "there are no revisions to compare with.",
-            "create the first one on an empty database, and then adopt this one:",
-            'DATABASE_URL=sqlite:////tmp/empty.db flask db migrate -m "Begin"',
-            "flask db adopt",
+            "write the first one for an empty database, and then adopt this one:",
+            *begin_lines(database),
         )
     if not database.has_tables():
         raise MigrationError(

@@ -15,7 +15,7 @@ from ..binds import without_folder
 from ..console import echo
 from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
-from ..errors import masked, relative
+from ..errors import MigrationError, masked, relative
 from ..histories.heads import accident
 from ..histories.log_table import edited, edits_in_words, entries
 from ..plan import is_at_head, is_known, upgrades
@@ -42,6 +42,7 @@ def _at_head(config: Config) -> bool:
     """Print the status. Return True if the database is at head, even if the models differ from it."""
     script = ScriptDirectory.from_config(config)
     at_head = False
+    stops: list[MigrationError] = []
 
     def report(current: tuple[str, ...], migration_context: MigrationContext) -> list[Any]:
         nonlocal at_head
@@ -70,6 +71,8 @@ def _at_head(config: Config) -> bool:
             edits = edited(script, current, entries(connection))
         if edits:
             _line("edited", f"{edits_in_words(edits)}; see `flask db log`")
+        if not current and (error := _unversioned(pending, database)):
+            stops.append(error)
         if newest := backups_of(engine, using).newest():
             _line("backup", relative(newest))
         if at_head:
@@ -81,8 +84,8 @@ def _at_head(config: Config) -> bool:
     # dont_mutate: as `flask db current` does, leave a database without alembic_version as it is.
     with EnvironmentContext(config, script, fn=report, as_sql=False, dont_mutate=True):
         script.run_env()
-    if found := accident(script):
-        echo(f"\nAn upgrade would stop: {found}")
+    for stop in filter(None, (accident(script), *stops)):
+        echo(f"\nAn upgrade would stop: {stop}")
     if missing := without_folder():
         echo(f"\nOnly the default database is managed: {missing}")
     return at_head
@@ -99,6 +102,13 @@ def _findings(
         known = accepted(config, script)
         found = review_pending(pending, Database(connection), Recordings(), known, downgrades=False)
         return as_configured(found, online)
+
+
+def _unversioned(pending: list[Script], database: Database) -> MigrationError | None:
+    from ..histories.unversioned import unversioned
+    from ..review.recorder import Recordings
+
+    return unversioned(pending, database, Recordings()) if pending else None
 
 
 def _skipped(config: Config, script: ScriptDirectory, pending: list[Script]) -> str:

@@ -261,3 +261,47 @@ def test_stock(adopting: Project, engine: Engine) -> None:
     adopting.make_stock()
     assert "already exists" in adopting.fails("upgrade")
     assert sa.inspect(engine).has_table("part")
+
+
+def test_upgrade(adopting: Project, engine: Engine) -> None:
+    """An upgrade of a database without a revision stops before it touches anything, if it has tables of the history."""
+    made(engine, tables("a1"))
+    before = state(engine)
+    what = "the database has the tables user, pet already, which pending revisions create, but it has no revision."
+    fix = "mark it as applied; this changes nothing else:\n    flask db adopt\n"
+    said = adopting.fails("upgrade")
+    assert (True, True) == (what in said, fix + "Nothing was changed; the database is still at base." in said), said
+    assert before == state(engine)
+    for command in ("migrate", "check", "status"):
+        said = adopting.fails(command)
+        assert (True, True) == (what in said, fix in said), said
+    assert before == state(engine)
+
+
+def test_tables_of_others(adopting: Project, engine: Engine) -> None:
+    """Tables that no revision creates do not stop an upgrade, nor those that a script expects to find."""
+    extra = "CREATE TABLE IF NOT EXISTS more (id INTEGER)", "CREATE TABLE user_log (id INTEGER)"
+    adopting.write(*revision("a5", "a4", "\n".join([f"op.execute({extra[0]!r})", "op.drop_table('user_log')"])))
+    with engine.begin() as connection:
+        for statement in (*extra, *OTHERS[:1]):
+            connection.execute(text(statement))
+    adopting.ok("upgrade")
+    assert ["a5"] == revisions(engine)
+
+
+@on_sqlite
+def test_first_revision(adopting: Project, engine: Engine) -> None:
+    """`migrate` warns that it cannot write a first revision from a database that has the models' tables."""
+    for script in adopting.scripts():
+        script.unlink()
+    made(engine, tables("a1", missing=("pet",)))
+    said = adopting.ok("migrate", "-m", "Begin")
+    assert (
+        "already, so the first revision would leave out what these have: it could not build an empty database" in said
+    )
+    assert '    DATABASE_URL=sqlite:////tmp/empty.db flask db migrate -m "Begin"\n    flask db adopt\n' in said
+    for script in adopting.scripts():
+        script.unlink()
+    adopting.ok("migrate", "-m", "Begin", DATABASE_URL="sqlite://")
+    assert "the database has its schema" in adopting.ok("adopt")
+    adopting.ok("check")

@@ -22,6 +22,7 @@ from .support import (
     FIRST,
     SERVERS,
     Project,
+    Sql,
     copied,
     is_mariadb,
     mysql_user,
@@ -299,17 +300,22 @@ def test_traceback_for_developers(project: Project) -> None:
     assert PASSWORD not in done.stderr
 
 
-def test_made_before_the_history(project: Project, database: str, app_on: Callable[[str], Flask]) -> None:
-    """If db.create_all() has made a table, the message's line stamps its revision, and the table stays."""
+def test_made_before_the_history(project: Project, database: str, app_on: Callable[[str], Flask], sql: Sql) -> None:
+    """The message's line gives a database from db.create_all() its revision, and stamps one that is stamped too low."""
     with app_on(database).app_context():
         db.create_all()
     errors = project.fails("upgrade")
+    assert "flask db adopt" == errors.strip().splitlines()[-2].strip()
+    project.ok("adopt")
+    project.ok("check")
+    sql("CREATE TABLE pet (id INTEGER)")
+    project.write(*revision("a1", FIRST, "op.create_table('pet', sa.Column('id', sa.Integer()))"))
+    errors = project.fails("upgrade")
     line = errors.strip().splitlines()[-2].strip()
-    assert f"flask db stamp {FIRST}" == line
     assert (True, False) == ("already exists" in errors, "Could not be undone" in errors), errors
+    assert "flask db stamp a1" == line
     project.ok(*line.split()[2:])
     assert "Nothing to do" in project.ok("upgrade")
-    project.ok("check")
 
 
 def test_place_after_a_failure(project: Project, database: str, backend: str) -> None:
