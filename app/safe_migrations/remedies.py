@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .drift import differences
 from .errors import LoginError, MigrationError, masked, relative, summary
+from .folder import Folder, app_folder, bind_folders
 from .histories.heads import several_heads
 
 # What `flask db init` writes.
@@ -373,6 +374,14 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
     typed = any(unknown.argument in value for value in situation.typed)
     if not str(unknown).startswith("No such revision" if typed else ("No such revision", "No such branch")):
         return _error(unknown, situation, COMMAND)
+    if other := _folder_of(unknown.argument, situation.directory):
+        place = relative(other.path)
+        if typed:
+            what, fix = f"{unknown.argument} is a revision of {place}, another database.", "name that folder, as here:"
+        else:
+            what = f"the database is at revision {unknown.argument} of {place}: two folders lead to one database."
+            fix = f"correct the URL of one of them; this one leads to {masked(situation.url)}, and the other one to:"
+        return MigrationError(what, fix, f"flask db -d {shlex.quote(place)} status")
     if typed:
         return MigrationError(
             f"unknown revision {unknown.argument}.", "choose a revision of this list:", "flask db history"
@@ -386,6 +395,17 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
         "use the release of the code that has it, or find the script in git:",
         f"git log --all --oneline -- '*{unknown.argument}*'",
     )
+
+
+def _folder_of(revision: str, directory: Path) -> Folder | None:
+    """Return the folder of the app, other than ``directory``, with a script whose name has ``revision``; else None."""
+    named = re.compile(rf"(?:.*_)?{re.escape(revision)}(?:_.*)?\.py")
+    for each in (app_folder(), *bind_folders()):
+        if each.path.resolve() != directory.resolve() and any(
+            named.fullmatch(script.name) for script in each.path.glob("versions/*.py")
+        ):
+            return each
+    return None
 
 
 def _two_scripts(revision: str, folder: Path) -> MigrationError | None:

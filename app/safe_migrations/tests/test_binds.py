@@ -243,6 +243,25 @@ def test_refused(unbound: Project) -> None:
 
 
 @on_files
+def test_the_wrong_folder(bound: Project, engine: Engine) -> None:
+    """A revision of another folder is named as one, where it is typed, and where a database has it under another URL;
+    a rehearsal lets a script reach no other database.
+    """
+    said = bound.fails("upgrade", "e0")
+    assert "e0 is a revision of migrations/audit, another database.\n" in said
+    assert "flask db -d migrations/audit status" in said
+    elsewhere = "db.session.execute(sa.text('SELECT 1'), bind_arguments={'bind': db.engine})"
+    write(bound, "e1", "e0", f"from app.extensions import db\n{elsewhere}")
+    assert "but the script connects to another database" in bound.fails(*AUDIT, "rehearse")
+    alias = bound.path / "alias.db"
+    alias.symlink_to(str(engine.url.database))
+    bound.environ["AUDIT_URL"] = f"sqlite:///{alias}"
+    said = bound.fails(*AUDIT, "upgrade")
+    assert f"the database is at revision {FIRST} of migrations: two folders lead to one database.\n" in said
+    assert said.endswith("    flask db -d migrations status\n")
+
+
+@on_files
 def test_folders_that_cannot_be(bound: Project, engine: Engine) -> None:
     """A bind that the config lacks, two folders for one bind, and two for one database stop commands before they run;
     what needs no database still runs.

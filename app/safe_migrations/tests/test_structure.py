@@ -1,6 +1,7 @@
 """The structure of the package: no import cycles, one meaning per file name, no stray lazy imports or private names."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -88,6 +89,12 @@ def test_imports_inside_functions() -> None:
         if in_function and not ast.unparse(node).startswith("from sqlglot")
     }
     assert set() == found
+
+
+def test_commands_print_by_one_function() -> None:
+    """Only console.py prints, because its echo() adds -d to lines to paste."""
+    printing = [file for file in FILES if re.search(r"\bclick\.s?echo\(|\bprint\(", file.read_text(encoding="utf-8"))]
+    assert [PACKAGE / "console.py"] == printing
 
 
 def test_private_names_of_dependencies() -> None:
