@@ -173,8 +173,8 @@ def require_movable(config: Config, history: ScriptDirectory, move: Move, heads:
     for key, revisions in ((acceptance.KEY, reviewed), (naming.KEY, older | since)):
         if move.first.revision in revisions and (more := lineage(history, move.onto) - revisions):
             raise UnsafeError(
-                f"{key} in {relative(acceptance.config_file(config))} holds for {move.first.revision}, and after a rebase"
-                f" it would hold for {_listed(more)} too.",
+                f"{key} in {relative(acceptance.config_file(config))} holds for {move.first.revision}, and after a"
+                f" rebase it would hold for {_listed(more)} too.",
                 "merge the heads:",
                 f'flask db merge -m "Merge heads" {move.onto} {move.head}',
             )
