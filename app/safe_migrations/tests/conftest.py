@@ -262,17 +262,24 @@ def attempt(project: Project, app_on: Callable[[str], Flask]) -> Callable[..., l
     return run
 
 
+@pytest.fixture(scope="session")
+def reviewing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Flask]:
+    """Return the project and the app of all tests with ``review``: to make them takes longer than such a test."""
+    return copied(tmp_path_factory.mktemp("reviewing")), make_app("sqlite:////nowhere/at/all.db")
+
+
 @pytest.fixture
-def review(project: Project, in_app: None) -> Review:
-    """Return a function that reviews a script after the first one: a whole one, or the body of its upgrade()."""
+def review(reviewing: tuple[Project, Flask]) -> Iterator[Review]:
+    """Yield a function that reviews a script after the first one: a whole one, or the body of its upgrade()."""
+    project, app = reviewing
 
     def run(code: str, product: str) -> list[Finding]:
-        script = ScriptDirectory.from_config(migrate.get_config())
         project.write("migrations/versions/a1.py", script_of(code))
-        history = list(script.walk_revisions())[::-1]
+        history = list(ScriptDirectory(str(project.path / "migrations")).walk_revisions())[::-1]
         return review_revisions(history, {"a1"}, FACTS[product]())
 
-    return run
+    with app.app_context():
+        yield run
 
 
 @pytest.fixture

@@ -234,11 +234,26 @@ for line in sys.stdin:
 
 
 @cache
-def runner() -> "subprocess.Popen[str]":
+def runner(python: str) -> "subprocess.Popen[str]":
     """Return the process that runs RUNNER, until this one ends."""
-    process = subprocess.Popen([sys.executable, "-c", RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([python, "-c", RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     atexit.register(process.communicate)
     return process
+
+
+def forked(
+    args: tuple[str, ...], path: Path, environ: dict[str, str], count: int = 1, python: str = sys.executable
+) -> "list[subprocess.CompletedProcess[str]]":
+    """Run ``python -m ARGS`` in the folder ``path`` to its end, ``count`` times at once, apart from this process."""
+    to, answers = runner(python).stdin, runner(python).stdout
+    assert to is not None
+    assert answers is not None
+    with TemporaryDirectory() as folder:
+        outputs = [[Path(folder) / f"{number}.{name}" for name in ("out", "err")] for number in range(count)]
+        print(json.dumps([args, path, environ, outputs], default=str), file=to, flush=True)
+        statuses = json.loads(answers.readline())
+        texts = [[file.read_text() for file in files] for files in outputs]
+    return [subprocess.CompletedProcess(args, status, *said) for status, said in zip(statuses, texts, strict=True)]
 
 
 @dataclass
@@ -271,16 +286,7 @@ class Project:
 
     def at_once(self, count: int, *args: str, **environ: str) -> "list[subprocess.CompletedProcess[str]]":
         """Do the same ``count`` times at once."""
-        environ = {"PATH": os.environ["PATH"], **self.environ, **environ}
-        to, answers = runner().stdin, runner().stdout
-        assert to is not None
-        assert answers is not None
-        with TemporaryDirectory() as folder:
-            outputs = [[Path(folder) / f"{number}.{name}" for name in ("out", "err")] for number in range(count)]
-            print(json.dumps([args, self.path, environ, outputs], default=str), file=to, flush=True)
-            statuses = json.loads(answers.readline())
-            texts = [[file.read_text() for file in files] for files in outputs]
-        return [subprocess.CompletedProcess(args, status, *said) for status, said in zip(statuses, texts, strict=True)]
+        return forked(args, self.path, {"PATH": os.environ["PATH"], **self.environ, **environ}, count)
 
     def _sets_python_up(self, environ: dict[str, str]) -> bool:
         """Return True if Python reads one of the variables when it starts."""
@@ -476,8 +482,8 @@ def stock_example() -> Path:
 
 
 @cache
-def example_files() -> list[tuple[Path, bytes, int]]:
-    """Return path, content and time in ns of each file of a copy: compiling these takes longer than most tests.
+def example_files() -> dict[Path, list[tuple[str, bytes, int]]]:
+    """Return name, content and time in ns of the files in each folder of a copy: to compile them takes long.
 
     They are the example, a migrations folder as `flask db init` makes it, and the bytecode of both. The package is
     compiled too, which the first command of each copy in a process of its own would do again.
@@ -490,18 +496,23 @@ def example_files() -> list[tuple[Path, bytes, int]]:
         (folder / "migrations" / "alembic.ini.mako").rename(folder / "migrations" / "alembic.ini")
         for source in (PACKAGE, folder):
             compileall.compile_dir(source, quiet=1)
-        files = [file for file in folder.rglob("*") if file.is_file()]
-        return [(file.relative_to(folder), file.read_bytes(), file.stat().st_mtime_ns) for file in files]
+        return {
+            each.relative_to(folder): [
+                (file.name, file.read_bytes(), file.stat().st_mtime_ns) for file in each.iterdir() if file.is_file()
+            ]
+            for each in [folder, *(each for each in sorted(folder.rglob("*")) if each.is_dir())]
+        }
 
 
 def copied(folder: Path) -> Project:
     """Return a copy of the example in ``folder``, on SQLite, with a migrations folder as `flask db init` makes it."""
     path = folder / "project"
-    for name, content, changed in example_files():
-        file = path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-        os.utime(file, ns=(changed, changed))  # by which Python knows that the bytecode is current
+    for each, files in example_files().items():
+        (path / each).mkdir(parents=True)
+        for name, content, changed in files:
+            file = path / each / name
+            file.write_bytes(content)
+            os.utime(file, ns=(changed, changed))  # by which Python knows that the bytecode is current
     link_package(path)
     return Project(path, {"MIGRATION_BACKUP": "never", "MIGRATION_REVIEW": "off"})  # their own tests turn them on
 

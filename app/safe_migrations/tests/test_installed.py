@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, inspect
 
-from .support import PACKAGE, revision
+from .support import PACKAGE, forked, revision
 
 HEAD = "r1"
 MODELS = """
@@ -79,8 +79,7 @@ class Stock:
     def run(self, *args: str, ends: int = 0, **environ: str) -> str:
         """Run ``flask db ARGS`` and return what it prints; assert that its exit status is ``ends``."""
         environ = {"PATH": os.environ["PATH"], "URL": self.url, **environ}
-        command = [str(self.python), "-m", "flask", self.command, *args]
-        done = subprocess.run(command, cwd=self.path, env=environ, check=False, capture_output=True, text=True)
+        (done,) = forked(("flask", self.command, *args), self.path, environ, python=str(self.python))
         assert ends == done.returncode, done.stdout + done.stderr
         return done.stdout + done.stderr
 

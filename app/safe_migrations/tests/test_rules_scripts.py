@@ -7,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 
 from ..adapters.products import FACTS
 from ..review.reviewer import review_revisions
-from .example.app.extensions import db, migrate
+from .example.app.extensions import db
 from .support import (
     FIRST,
     Operating,
@@ -246,14 +246,11 @@ def test_missing_downgrade(review: Review, up: str, down: str, expected: list[st
     assert expected == told
 
 
-def test_absent_downgrade(project: Project, review: Review) -> None:
+def test_absent_downgrade(project: Project, in_any_app: None) -> None:
     """A script that does not define downgrade() has one finding about it: that it is missing."""
-    review("pass", "sqlite")
-    path = project.path / "migrations" / "versions" / "b1.py"
-    path.write_text(
-        "from alembic import op\nrevision = 'b1'\ndown_revision = None\n\n\ndef upgrade():\n    op.drop_table('a')\n"
-    )
-    script = ScriptDirectory.from_config(migrate.get_config()).get_revision("b1")
+    up = "def upgrade():\n    op.drop_table('a')\n"
+    project.write("migrations/versions/b1.py", f"from alembic import op\nrevision = 'b1'\ndown_revision = None\n{up}")
+    script = ScriptDirectory(str(project.path / "migrations")).get_revision("b1")
     assert script is not None
     findings = review_revisions([script], {"b1"}, FACTS["sqlite"]())
     assert {"drop-table", "missing-downgrade"} == {finding.code for finding in findings}

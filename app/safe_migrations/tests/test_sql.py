@@ -3,8 +3,6 @@
 import cProfile
 import gc
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from ..adapters.facts import Facts
 from ..review.known_schema import KnownSchema
 from ..review.sql.ops import CommandOp, Translation
 from ..review.sql.translation import translate
-from .support import PACKAGE
+from .support import Project
 
 ALL = ("sqlite", "mysql", "mariadb", "postgresql")
 
@@ -235,7 +233,7 @@ def test_nested(dialect: str, statement: str, expected: str) -> None:
     assert ["Command words=DROP VIEW name=v drops=True", expected.format(nested), "DropTable a"] == found
 
 
-def test_loaded_only_for_sql() -> None:
+def test_loaded_only_for_sql(project: Project) -> None:
     """The library that reads SQL takes its time, and no script without SQL waits for it."""
-    code = "import sys, app.safe_migrations.review.reviewer; sys.exit('sqlglot' in sys.modules)"
-    assert 0 == subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parents[1], check=False).returncode
+    project.write("see.py", "import sys, app.safe_migrations.review.reviewer; sys.exit('sqlglot' in sys.modules)")
+    assert 0 == project.run("see").returncode
