@@ -160,7 +160,8 @@ class Readiness:
             return "unreachable"
         if current == heads and heads:
             return "ready"
-        known = {revision.revision for revision in self.script.walk_revisions()}
+        scripts = list(self.script.walk_revisions())
+        known = {name for each in scripts for name in (each.revision, *getattr(each.module, "replaces", ()))}
         if not current <= known:
             return "ahead"
         return "ready" if heads and heads <= current else "behind"

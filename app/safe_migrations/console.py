@@ -80,13 +80,15 @@ class Progress:
 @contextmanager
 def only_warnings() -> Iterator[None]:
     """Inside the block, hide Alembic's log lines below WARNING, such as "Detected added table"."""
-    alembic = logging.getLogger("alembic")
-    before = alembic.level
-    alembic.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(f"alembic.{part}") for part in ("runtime", "autogenerate")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:  # not their parent, whose level log_on_stderr() sets
+        logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        alembic.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""The revisions whose scripts a commit of git does not have."""
+"""Questions to git about revision scripts: which ones a commit does not have, and which are not committed."""
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
@@ -57,11 +58,55 @@ def short(ref: str) -> str:
     return ref.removeprefix("refs/heads/").removeprefix("refs/remotes/")
 
 
+def uncommitted(paths: Iterable[Path]) -> list[Path] | None:
+    """Return those of the files ``paths`` that the last commit does not have, or not as they are now.
+
+    Return None if git is not installed, or if a file is not in a git repository that has a commit.
+    """
+    found = []
+    for folder, names in _by_folder(paths).items():
+        try:
+            changed = _git(folder, "status", "--porcelain", "--ignored", "--untracked-files=all", "-z", "--", ".")
+            in_commit = _git(folder, "ls-tree", "--name-only", "-z", "HEAD")
+        except MigrationError:
+            return None
+        if changed.returncode or in_commit.returncode:
+            return None
+        committed = set(_split(in_commit)) - {Path(line[3:]).name for line in _split(changed)}
+        found += [folder / name for name in names if name not in committed]
+    return found
+
+
+def commit_before(path: Path, added: str) -> str:
+    """Return the last tag, or else the commit, before the commit that added the text ``added`` to the file ``path``.
+
+    A tag counts only if it has the same files in the folder of ``path`` as that commit's parent. Return an empty string
+    if git does not know such a commit.
+    """
+    try:
+        commits = _split(_git(path.parent, "log", "-z", "--format=%H", f"-S{added}", "--", path.name))
+        if not commits:
+            return ""
+        parent = _git(path.parent, "rev-parse", "--short", f"{commits[-1]}~1").stdout.decode().strip()
+        tag = _git(path.parent, "describe", "--tags", "--abbrev=0", parent).stdout.decode().strip()
+        is_same = bool(tag) and not _git(path.parent, "diff", "--quiet", tag, parent, "--", ".").returncode
+    except MigrationError:
+        return ""
+    return tag if is_same else parent
+
+
+def _by_folder(paths: Iterable[Path]) -> dict[Path, list[str]]:
+    found: dict[Path, list[str]] = {}
+    for path in paths:
+        found.setdefault(path.parent, []).append(path.name)
+    return found
+
+
 def _names(folder: Path, ref: str) -> set[str]:
     """Return the names of the files that ``ref`` has in ``folder``; an empty set if it does not have the folder."""
     done = _git(folder, "ls-tree", "--name-only", "-z", "--", ref)
     if not done.returncode:
-        return {name.decode(errors="surrogateescape") for name in done.stdout.split(b"\0") if name}
+        return set(_split(done))
     words = done.stderr.decode(errors="replace").strip()
     if "Not a valid object name" in words or "not a tree object" in words:
         remote, _, branch = ref.partition("/")
@@ -94,3 +139,8 @@ def _git(folder: Path, *args: str) -> "subprocess.CompletedProcess[bytes]":
             "flask db review",
         )
     return done
+
+
+def _split(done: "subprocess.CompletedProcess[bytes]") -> list[str]:
+    """Return the names, separated by NUL bytes, that git has printed."""
+    return [name.decode(errors="surrogateescape") for name in done.stdout.split(b"\0") if name]

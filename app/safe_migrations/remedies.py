@@ -24,6 +24,7 @@ from .drift import differences
 from .errors import LoginError, MigrationError, masked, relative, summary
 from .folder import Folder, app_folder, bind_folders
 from .histories.heads import several_heads
+from .histories.replacement import in_the_middle, interrupted, squash_of
 
 # What `flask db init` writes.
 TEMPLATE = Path(__file__).with_name("template")
@@ -156,6 +157,12 @@ SCRIPT = (
         r'cannot be cast automatically to type .*"USING (?P<using>.+)"',
         "tell op.alter_column() how to convert the existing values, by this argument:",
         "postgresql_using='{using}'",
+    ),
+    Remedy(
+        r"squash was not proved on (?P<product>\w+)",
+        "build this database with the last release that has the scripts it replaced; or go back to these, and squash"
+        " again with a server of this product:",
+        "flask db squash --on {product}://USER:PASSWORD@SERVER",
     ),
     Remedy(r"", "correct the script; see which revision the database is at:", "flask db current"),
 )
@@ -359,11 +366,11 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
 
     If a revision is behind the heads ("not up to date"), return an error only if there are several of them.
     """
+    if half_done := interrupted(situation.directory):
+        return half_done
     has_scripts = (situation.directory / "versions").is_dir()
     if has_scripts and (isinstance(error.__cause__, MultipleHeads) or "not up to date" in str(error)):
-        history = ScriptDirectory.from_config(
-            current_app.extensions["migrate"].migrate.get_config(str(situation.directory))
-        )
+        history = _history(situation)
         return several_heads(history) if len(history.get_heads()) > 1 else None
     if twice := re.search(r"Revision (\S+) is present more than once", str(error)):
         return _two_scripts(twice[1], situation.directory / "versions")
@@ -382,14 +389,18 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
             what = f"the database is at revision {unknown.argument} of {place}: two folders lead to one database."
             fix = f"correct the URL of one of them; this one leads to {masked(situation.url)}, and the other one to:"
         return MigrationError(what, fix, f"flask db -d {shlex.quote(place)} status")
+    squash = squash_of(_history(situation), unknown.argument) if has_scripts else None
     if typed:
+        replaced = f": {squash.revision} replaced it" if squash else ""
         return MigrationError(
-            f"unknown revision {unknown.argument}.", "choose a revision of this list:", "flask db history"
+            f"unknown revision {unknown.argument}{replaced}.", "choose a revision of this list:", "flask db history"
         )
     directory = relative(situation.directory)
     if not has_scripts:
         line = f"git checkout -- {shlex.quote(f'{directory}/versions')}"
         return MigrationError(f"the folder {directory}/versions is missing.", "restore the folder:", line)
+    if squash:
+        return in_the_middle(unknown.argument, squash)
     return MigrationError(
         f"the database is at revision {unknown.argument}, which {directory} does not have: it is ahead of this code.",
         "use the release of the code that has it, or find the script in git:",
@@ -406,6 +417,11 @@ def _folder_of(revision: str, directory: Path) -> Folder | None:
         ):
             return each
     return None
+
+
+def _history(situation: Situation) -> ScriptDirectory:
+    config = current_app.extensions["migrate"].migrate.get_config(str(situation.directory))
+    return ScriptDirectory.from_config(config)
 
 
 def _two_scripts(revision: str, folder: Path) -> MigrationError | None:

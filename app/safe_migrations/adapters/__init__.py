@@ -3,6 +3,7 @@
 base.py             the interface of an adapter and its lock; the folder of each database implements it
 databases.py        the interface to create and drop scratch databases, for rehearsals
 snapshot.py         the state of a database, to compare it with another one
+creation.py         the SQL that creates a database again, for a squash
 facts.py            the behaviour of a database, e.g. whether a type change rewrites the table; without a connection
 casts.py            the effect of a type change on a column's values
 products.py         the facts of all products
@@ -14,7 +15,8 @@ client_programs.py  functions that find and run client programs, e.g. pg_dump, f
 import re
 from importlib import import_module
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
 
 from ..errors import MigrationError
 from .base import OWN_TABLES, SCRATCH, Adapter, Lock, Part
@@ -27,7 +29,20 @@ ADAPTERS: dict[str, str] = {
     "postgresql": "postgresql.adapter.PostgreSQL",
 }
 
-__all__ = ["ADAPTERS", "OWN_TABLES", "SCRATCH", "Adapter", "Lock", "Part", "adapter_of", "product_and_version"]
+# The driver of each product that has several.
+DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql", "postgresql": "postgresql+psycopg"}
+
+__all__ = [
+    "ADAPTERS",
+    "OWN_TABLES",
+    "SCRATCH",
+    "Adapter",
+    "Lock",
+    "Part",
+    "adapter_of",
+    "engine_of",
+    "product_and_version",
+]
 
 
 def adapter_of(engine: Engine) -> Adapter:
@@ -35,6 +50,27 @@ def adapter_of(engine: Engine) -> Adapter:
     module, _, name = ADAPTERS[engine.dialect.name].rpartition(".")
     adapter: Adapter = getattr(import_module(f"{__name__}.{module}"), name)(engine)
     return adapter
+
+
+def engine_of(server: str) -> Engine:
+    """Return an engine for the URL of a server, which may leave out the driver and the database.
+
+    Raise MigrationError if it is not the URL of a product in ADAPTERS. The error does not show a password.
+    """
+    try:
+        url = make_url(server.strip().replace("postgres://", "postgresql://", 1))
+    except (ArgumentError, ValueError):
+        url = make_url("none://")
+    if url.get_backend_name() not in ADAPTERS:
+        raise MigrationError(
+            f"the server's URL does not begin with one of {', '.join(f'{name}://' for name in ADAPTERS)}.",
+            "write it as in this line:",
+            "postgresql://USER:PASSWORD@SERVER",
+        )
+    engine = create_engine(url.set(drivername=DRIVERS.get(url.drivername, url.drivername)))
+    if engine.url.database:
+        return engine
+    return create_engine(engine.url.set(database=adapter_of(engine).maintenance_database))
 
 
 def product_and_version(target: str, setting: str = "MIGRATION_TARGETS") -> tuple[str, tuple[int, ...]]:

@@ -17,7 +17,8 @@ from ..console import StepDone
 from ..errors import MigrationError, UnsafeError
 from ..retry import RetryPolicy
 
-if TYPE_CHECKING:  # only rehearsals need them
+if TYPE_CHECKING:  # only commands that use scratch databases need them
+    from .creation import Creation
     from .databases import Databases
     from .snapshot import Objects, Snapshot
 
@@ -169,7 +170,7 @@ class Adapter(ABC):
 
     def has_tables(self, connection: Connection) -> bool:
         """Return True if the database has a table of the app, not only those of Alembic and this package."""
-        return next(self._tables(connection), None) is not None
+        return next(self.tables(connection), None) is not None
 
     def has_rows(self, connection: Connection) -> bool:
         """Return True if a table of the app has a row, or cannot be read."""
@@ -177,7 +178,7 @@ class Adapter(ABC):
             try:
                 return any(
                     connection.scalar(select(1).select_from(each).limit(1)) is not None
-                    for each in self._tables(connection)
+                    for each in self.tables(connection)
                 )
             except DBAPIError:
                 return True
@@ -189,7 +190,8 @@ class Adapter(ABC):
         """
         return nullcontext()
 
-    def _tables(self, connection: Connection) -> Iterator[TableClause]:
+    def tables(self, connection: Connection) -> Iterator[TableClause]:
+        """Yield the tables of the app."""
         for schema in self.schemas(connection):
             for name in inspect(connection).get_table_names(schema):
                 if not is_own_table(name):
@@ -223,6 +225,13 @@ class Adapter(ABC):
 
         Owners, rights and definers are left out; so are the character sets and collations that tables and columns get
         from the database. No rows are read.
+        """
+
+    @abstractmethod
+    def creations(self, connection: Connection) -> "list[Creation]":
+        """Return the statements that create the database again, in the order to run them. End the transaction.
+
+        The tables of Alembic and of this package are omitted. Raise MigrationError if a client program fails.
         """
 
     @property

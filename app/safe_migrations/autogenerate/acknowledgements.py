@@ -84,7 +84,7 @@ def write_reasons(findings: Iterable[Finding], scripts: Iterable[Path]) -> list[
             written.setdefault(script, {})[finding.code] = given[finding.code]
         result.append(replace(finding, acknowledged=finding.acknowledged or is_answered))
     for script, codes in written.items():
-        at, added = _write(script, codes)
+        at, added = write_acknowledgements(script, codes)
         result = [
             replace(each, line=each.line + added) if Path(each.file).resolve() == script and each.line > at else each
             for each in result
@@ -94,21 +94,29 @@ def write_reasons(findings: Iterable[Finding], scripts: Iterable[Path]) -> list[
     return result
 
 
-def _write(script: Path, given: Mapping[str, str]) -> tuple[int, int]:
+def write_acknowledgements(script: Path, given: Mapping[str, str]) -> tuple[int, int]:
     """Write ``given`` as safety_assured into the script. Return below which line, and the number of lines."""
-    text = script.read_text(encoding="utf-8")
-    ends = [
+    text, code = script.read_text(encoding="utf-8"), _code(given)
+    script.write_text(insert_below_identifiers(text, code), encoding="utf-8", errors="backslashreplace")
+    return _last_identifier(text), code.count("\n")
+
+
+def insert_below_identifiers(text: str, code: str) -> str:
+    """Return the ``text`` of a script with ``code``, whole lines, below the assignments to IDENTIFIERS."""
+    lines = text.splitlines(keepends=True)
+    lines.insert(_last_identifier(text), code)
+    return "".join(lines)
+
+
+def _last_identifier(text: str) -> int:
+    """Return the number of the last line that assigns to one of IDENTIFIERS."""
+    return max(
         node.end_lineno or 0
         for node in ast.parse(text).body
         if isinstance(node, ast.Assign | ast.AnnAssign)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name) and target.id in IDENTIFIERS
-    ]
-    lines = text.splitlines(keepends=True)
-    at, code = max(ends), _code(given)
-    lines.insert(at, code)
-    script.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
-    return at, code.count("\n")
+    )
 
 
 def _code(given: Mapping[str, str]) -> str:

@@ -39,6 +39,7 @@ ADDED = {
     "adopt": "adopt",
     "rebase": "rebase",
     "log": "log",
+    "squash": "squash",
 }
 
 

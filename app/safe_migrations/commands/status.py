@@ -18,6 +18,7 @@ from ..drift import drift, not_compared
 from ..errors import MigrationError, masked, relative
 from ..histories.heads import accident
 from ..histories.log_table import edited, edits_in_words, entries
+from ..histories.replacement import in_the_middle, squash_of
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
@@ -127,6 +128,10 @@ def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:
     try:
         return upgrades(script, "heads", current)
     except (CommandError, RevisionError):
-        unknown = ", ".join(revision for revision in current if not is_known(script, revision))
-        _line("ahead", f"{unknown} has no script in {script.dir}")
+        unknown = [revision for revision in current if not is_known(script, revision)]
+        for revision in unknown:
+            if squash := squash_of(script, revision):
+                _line("replaced", in_the_middle(revision, squash).what)
+                return []
+        _line("ahead", f"{', '.join(unknown)} has no script in {script.dir}")
         return []

@@ -25,5 +25,6 @@ Other commands:
 dump.py            backups, by mysqldump and mysql, or by mariadb-dump and mariadb
 databases.py       scratch databases for rehearsals
 snapshot.py        reads schema and rows, to compare two states of a database
+creation.py        the SQL that creates the database again: SHOW CREATE, and rows
 facts.py           what a DDL statement does on this server, e.g. whether it copies the table
 """

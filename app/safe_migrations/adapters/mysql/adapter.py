@@ -24,6 +24,7 @@ from .lock import NamedLock
 from .session import Execute, executing
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
+    from ..creation import Creation
     from ..snapshot import Objects, Snapshot
     from .databases import MySQLDatabases
     from .dump import Dump
@@ -93,6 +94,14 @@ class MySQL(Adapter):
         from .databases import MySQLDatabases
 
         return MySQLDatabases(self.engine)
+
+    def creations(self, connection: Connection) -> "list[Creation]":
+        """Return the statements that create the database again, in the order to run them; end the transaction."""
+        from .creation import creations
+
+        found = list(creations(connection))
+        connection.rollback()
+        return found
 
     def snapshot(self, connection: Connection) -> "Snapshot":
         """Return the SHOW CREATE of the app's objects, and counts and fingerprints of rows; end the transaction."""

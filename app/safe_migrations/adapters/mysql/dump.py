@@ -245,7 +245,7 @@ def _without_definer(match: re.Match[bytes]) -> bytes:
 
 
 def _whole_tables(pieces: Iterator[bytes], is_copy: bool) -> Iterator[bytes]:
-    """Yield the text of ``pieces``, split so that each CREATE TABLE is whole, and rewritten by _cleaned_table().
+    """Yield the text of ``pieces``, split so that each CREATE TABLE is whole, and rewritten by cleaned_table().
 
     ``is_copy`` is True if the dump makes a copy for a rehearsal.
     """
@@ -256,12 +256,12 @@ def _whole_tables(pieces: Iterator[bytes], is_copy: bool) -> Iterator[bytes]:
             begin = piece.rfind(b"\nCREATE TABLE `")
             if begin >= 0 and b"\n)" not in piece[begin:]:
                 piece, held = piece[: begin + 1], piece[begin + 1 :]
-            piece = CREATE_TABLE.sub(lambda match: _cleaned_table(match[0], is_copy), piece)
+            piece = CREATE_TABLE.sub(lambda match: cleaned_table(match[0], is_copy), piece)
         yield piece
     yield held
 
 
-def _cleaned_table(table: bytes, is_copy: bool) -> bytes:
+def cleaned_table(table: bytes, is_copy: bool) -> bytes:
     """Return a CREATE TABLE without the indexes that InnoDB itself created for foreign keys.
 
     InnoDB creates them again, and later drops them when another index replaces them; it never drops an index that the

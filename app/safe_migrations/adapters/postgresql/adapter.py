@@ -20,6 +20,7 @@ from .dump import Dump
 from .lock import AdvisoryLock, require_session
 
 if TYPE_CHECKING:  # only rehearsals need it
+    from ..creation import Creation
     from ..snapshot import Objects, Snapshot
 
 LITERAL = re.compile(r"'(?:[^']|'')*'")
@@ -97,6 +98,14 @@ class PostgreSQL(Adapter):
     def databases(self) -> PostgreSQLDatabases:
         """Return the object that creates and drops scratch databases on the same server."""
         return PostgreSQLDatabases(self.engine)
+
+    def creations(self, connection: Connection) -> "list[Creation]":
+        """Return the statements that create the database again, in the order to run them; end the transaction."""
+        from .creation import creations
+
+        found = creations(connection)
+        connection.rollback()
+        return found
 
     def snapshot(self, connection: Connection) -> "Snapshot":
         """Return the schema as the catalog has it, and counts and fingerprints of the rows; end the transaction."""

@@ -6,7 +6,7 @@ from sqlalchemy import URL, Connection, text
 
 from ..base import own_session
 from ..databases import Databases, login_of
-from .dump import DROP_ALL
+from .dump import AS_IN_A_NEW_DATABASE, DROP_ALL
 
 # pg_shdepend lists the objects that a role owns or has rights to, in all databases of the server.
 RIGHTS_ELSEWHERE = """
@@ -92,8 +92,9 @@ class PostgreSQLDatabases(Databases):
         """Drop everything in the database of ``connection``, except the table that marks it as a scratch database."""
         connection.rollback()
         with own_session(self.engine) as session:
-            for statement in session.exec_driver_sql(DROP_ALL.read_text().replace("%", "%%")).scalars().all():
-                session.exec_driver_sql(statement.replace("%", "%%"))
+            for query in (DROP_ALL, AS_IN_A_NEW_DATABASE):
+                for statement in session.exec_driver_sql(query.read_text().replace("%", "%%")).scalars().all():
+                    session.exec_driver_sql(statement.replace("%", "%%"))
 
     def has(self, connection: Connection, name: str) -> bool:
         """Return True if the server has a database ``name`` (pg_database)."""

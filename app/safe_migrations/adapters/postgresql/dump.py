@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +15,7 @@ from ...errors import MigrationError
 from ...retry import RetryPolicy
 from ..base import Part, double_quoted, not_whole
 from ..client_programs import ToolError, program, running, unnamed_file
+from ..creation import ROWS
 
 PACKAGE = "postgresql-client"
 DROP_ALL, AS_IN_A_NEW_DATABASE = (
@@ -71,6 +72,17 @@ class Dump:
                 "a policy hides rows from this user. As an administrator, let the user read all rows:",
                 f"ALTER ROLE {double_quoted(self.parts.get('user', 'USER'))} BYPASSRLS;",
             ) from error
+
+    def script(self, left_out: Iterable[str]) -> str:
+        """Return the SQL that creates the database again, rows included, without the tables ``left_out`` (patterns).
+
+        Raise MigrationError if pg_dump fails.
+        """
+        args = ["--no-owner", "--no-subscriptions", "--column-inserts", f"--rows-per-insert={ROWS}"]
+        args += [f"--exclude-table={each}" for each in left_out]
+        with self._running("pg_dump", *args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as source:
+            assert source.stdout is not None
+            return source.stdout.read().decode()
 
     def verify(self, file: Path) -> None:
         """Raise MigrationError if pg_restore cannot read all of ``file``."""

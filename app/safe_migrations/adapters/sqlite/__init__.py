@@ -8,5 +8,6 @@ table_texts.py   a parser for CREATE TABLE
 dump.py          backups: copies of all pages
 databases.py     scratch databases for rehearsals
 snapshot.py      reads the schema and the rows, to compare two states
+creation.py      the SQL that creates the database again: its schema's, and rows
 facts.py         limits of SQLite, and the effects of its ALTER TABLE
 """

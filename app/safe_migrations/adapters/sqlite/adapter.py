@@ -20,6 +20,7 @@ from .dump import driver_connection, file_of
 from .lock import FileLock
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+    from ..creation import Creation
     from ..snapshot import Objects, Snapshot
     from .databases import SQLiteDatabases
 
@@ -95,6 +96,14 @@ class SQLite(Adapter):
         from .databases import SQLiteDatabases
 
         return SQLiteDatabases(self.engine)
+
+    def creations(self, connection: Connection) -> "list[Creation]":
+        """Return the statements that create the database again, in the order to run them; end the transaction."""
+        from .creation import creations
+
+        found = list(creations(driver_connection(connection)))
+        connection.rollback()
+        return found
 
     def snapshot(self, connection: Connection) -> "Snapshot":
         """Return the schema and fingerprints of the rows, to compare with another snapshot; end the transaction."""

@@ -1,0 +1,112 @@
+"""The statements that create a MySQL or MariaDB database again: its SHOW CREATE, and rows in the words of QUOTE()."""
+
+import re
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+
+from sqlalchemy import Connection
+
+from ..base import is_own_table
+from ..creation import Creation, inserts, parents_first
+from .catalog import list_objects, quoted, show_create, triggers_of
+from .dump import cleaned_table
+from .session import Execute, executing
+from .table_restore import COUNTER, Definition, without_counter, without_foreign_keys
+
+DEFINER = re.compile(r" DEFINER=`(?:[^`]|``)*`@`(?:[^`]|``)*`")
+COMPUTED = re.compile("(VIRTUAL|STORED) GENERATED")  # DEFAULT_GENERATED is an expression as default
+BINARY = ("binary", "varbinary", "blob", "bit", "geometry", "point", "linestring", "polygon", "vector")
+COLUMNS = (
+    "SELECT column_name, data_type, column_key = 'PRI', extra FROM information_schema.columns"
+    " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position"
+)
+
+
+def creations(connection: Connection) -> Iterator[Creation]:
+    """Yield the statements: sequences, tables, rows, counters, foreign keys, and then routines, views and triggers.
+
+    Objects have no definer: whoever runs the statements is the definer. A table does not name the engine and the
+    character set that new tables of this database have anyway. Events are last.
+    """
+    execute = executing(connection)
+    found = [(kind, name) for kind, name in list_objects(execute) if not is_own_table(name)]
+    ((database,),) = execute("SELECT DATABASE()")
+    texts = {(kind, name): _text(execute, kind, name, quoted(database)) for kind, name in found}
+    tables = parents_first(connection, (name for kind, name in found if kind == "TABLE"))
+    for kind, name in found:
+        if kind == "SEQUENCE":
+            yield Creation(texts[kind, name], first=True)
+            ((number, start),) = execute(f"SELECT next_not_cached_value, start_value FROM {quoted(name)}")
+            if number != start:
+                yield Creation(f"ALTER SEQUENCE {quoted(name)} RESTART WITH {number}", fills=name)
+    usual = _usual_options(execute)
+    for name in tables:
+        text = without_foreign_keys(without_counter(cleaned_table(texts["TABLE", name].encode(), True).decode()))
+        yield Creation(usual.sub("", text), name, first=True)
+    for name in tables:
+        yield from _rows(execute, name)
+    for name in tables:
+        yield from _counter(execute, name, texts["TABLE", name])
+    for name in tables:
+        definition = Definition.read(texts["TABLE", name])
+        keys = [f"ADD {definition.lines[part]}" for part in definition.of("FOREIGN KEY")]
+        if keys:
+            yield Creation(f"ALTER TABLE {quoted(name)} {', '.join(keys)}", name)
+    for wanted in ("FUNCTION", "PROCEDURE"):
+        yield from (Creation(texts[kind, name]) for kind, name in found if kind == wanted)
+    yield from (
+        Creation(text) for text in _ordered({name: texts[kind, name] for kind, name in found if kind == "VIEW"})
+    )
+    yield from (Creation(texts["TRIGGER", each]) for name in tables for each in triggers_of(execute, name))
+    yield from (Creation(texts[kind, name]) for kind, name in found if kind == "EVENT")
+
+
+def _text(execute: Execute, kind: str, name: str, database: str) -> str:
+    """Return the SHOW CREATE of an object without its definer, and without ``database`` before the names of others.
+
+    Tables and views name it before sequences and functions. A body of SQL, as of a trigger, is left as it was written.
+    """
+    text, _ = show_create(execute, kind, name) or ("", {})
+    text = text.replace(f"{database}.", "") if kind in ("TABLE", "VIEW") else text
+    return DEFINER.sub("", text, count=1)
+
+
+def _usual_options(execute: Execute) -> re.Pattern[str]:
+    """Return a pattern for the options after a CREATE TABLE that a new table of this database has by default."""
+    ((engine, charset, collation),) = execute(
+        "SELECT @@default_storage_engine, @@character_set_database, @@collation_database"
+    )
+    return re.compile(rf"(?<=\n\)) ENGINE={engine}(?: DEFAULT CHARSET={charset}(?: COLLATE={collation})?)?(?=\s|$)")
+
+
+def _ordered(views: dict[str, str]) -> Iterator[str]:
+    """Yield the text of each view after those that it names."""
+    graph = {
+        name: {other for other in views if other != name and quoted(other) in text} for name, text in views.items()
+    }
+    yield from (views[name] for name in TopologicalSorter(graph).static_order())
+
+
+def _rows(execute: Execute, table: str) -> Iterator[Creation]:
+    """Yield the INSERTs of a table. Generated columns get no value, because they are computed."""
+    columns = [column for column in execute(COLUMNS, (table,)) if not COMPUTED.search(column[3])]
+    names = [quoted(name) for name, *_ in columns]
+    key = [quoted(name) for name, _, is_key, _ in columns if is_key]
+    values = [
+        f"IF({name} IS NULL, 'NULL', CONCAT('X''', HEX({name}), ''''))" if kind.endswith(BINARY) else f"QUOTE({name})"
+        for name, (_, kind, *_) in zip(names, columns, strict=True)
+    ]
+    query = f"SELECT CONCAT('(', CONCAT_WS(', ', {', '.join(values)}), ')') FROM {quoted(table)}"
+    found = execute(f"{query} ORDER BY {', '.join(key or ['1'])}")
+    yield from inserts(quoted(table), names, [row for (row,) in found], table)
+
+
+def _counter(execute: Execute, table: str, text: str) -> Iterator[Creation]:
+    """Yield a statement that sets the next AUTO_INCREMENT number of a table, if its rows alone do not set it."""
+    counter = COUNTER.search(text)
+    column = next((name for name, _, _, extra in execute(COLUMNS, (table,)) if "auto_increment" in extra), None)
+    if counter and column:
+        number = int(counter[0].rpartition("=")[2])
+        ((last,),) = execute(f"SELECT COALESCE(MAX({quoted(column)}), 0) FROM {quoted(table)}")
+        if number != last + 1:
+            yield Creation(f"ALTER TABLE {quoted(table)} AUTO_INCREMENT = {number}", fills=table)

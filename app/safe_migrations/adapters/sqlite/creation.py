@@ -1,0 +1,50 @@
+"""The statements that create a SQLite database again: the SQL that SQLite stores, and rows in the words of quote()."""
+
+import sqlite3
+from collections.abc import Iterator
+
+from ..base import double_quoted, is_own_table
+from ..creation import Creation, inserts
+
+
+def creations(connection: sqlite3.Connection) -> Iterator[Creation]:
+    """Yield the statements: tables, indexes, rows, counters of AUTOINCREMENT, and then views and triggers.
+
+    A table may come before one to which it refers, because SQLite looks for that only when rows change. Rows of virtual
+    tables are left out.
+    """
+    shadows = {row[1] for row in connection.execute("PRAGMA table_list") if row[2] == "shadow"}
+    schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    found = [
+        each for each in schema if not (is_own_table(each[2]) or each[2].startswith("sqlite_") or each[2] in shadows)
+    ]
+    tables = {name: sql for kind, name, _, sql in found if kind == "table"}
+    yield from (Creation(sql, name, first=True) for name, sql in tables.items())
+    yield from (Creation(sql, table) for kind, _, table, sql in found if kind == "index")
+    for name, sql in tables.items():
+        if not sql.upper().startswith("CREATE VIRTUAL"):
+            yield from _rows(connection, name)
+    for name, number in _counters(connection) if ("sqlite_sequence" in {each[1] for each in schema}) else ():
+        yield Creation(f"DELETE FROM sqlite_sequence WHERE name = {name}", fills=name)
+        yield Creation(f"INSERT INTO sqlite_sequence (name, seq) VALUES ({name}, {number})", fills=name)
+    yield from (Creation(sql) for kind, _, _, sql in found if kind in ("view", "trigger"))
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> Iterator[Creation]:
+    """Yield the INSERTs of a table. Generated columns get no value, because they are computed."""
+    columns = connection.execute(f"PRAGMA table_xinfo({double_quoted(table)})").fetchall()
+    names = [double_quoted(column[1]) for column in columns if not column[6]]
+    key = [double_quoted(column[1]) for column in columns if column[5]]
+    values = " || ', ' || ".join(f"quote({name})" for name in names)
+    order = ", ".join(key or ["rowid"])
+    query = f"SELECT '(' || {values} || ')' FROM {double_quoted(table)} ORDER BY {order}"
+    yield from inserts(double_quoted(table), names, [row for (row,) in connection.execute(query)], table)
+
+
+def _counters(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """Yield name, in quotes, and last number of each table that counted further than its rows show."""
+    for name, number in connection.execute("SELECT quote(name), seq FROM sqlite_sequence ORDER BY 1").fetchall():
+        table = double_quoted(name[1:-1].replace("''", "'"))
+        (last,) = connection.execute(f"SELECT coalesce(max(rowid), 0) FROM {table}").fetchone()
+        if number is not None and number != last:
+            yield name, number

@@ -1,0 +1,163 @@
+"""The revisions that a squash replaces: which ones, their files, and the error for a database that is at one of them.
+
+A squash is a script with a line such as ``replaces = ["1a2b", "3c4d"]``. It keeps the id of the newest revision that it
+stands for.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.script import Script, ScriptDirectory
+from alembic.util import to_tuple
+
+from ..errors import MigrationError, relative
+from ..git import commit_before, uncommitted
+from ..review import acceptance
+from ..review.acceptance import config_file, listed
+from . import naming
+from .heads import parents
+
+# The suffixes of the new script before it is in place, and of an old one before it is deleted. Alembic ignores both.
+NEW, OLD = ".squash", ".squashed"
+
+
+def replaces(script: Script) -> list[str]:
+    """Return the revisions that ``script`` replaces; an empty list if it is not a squash."""
+    return list(getattr(script.module, "replaces", ()))
+
+
+def squash_of(script: ScriptDirectory, revision: str) -> Script | None:
+    """Return the squash that replaces ``revision``; None if there is none."""
+    return next((each for each in script.walk_revisions() if revision in replaces(each)), None)
+
+
+def replaced(script: ScriptDirectory, target: Script) -> list[Script]:
+    """Return the revisions that a squash up to ``target`` replaces: all that come before it.
+
+    Raise MigrationError if another revision starts from one of them, or depends on it.
+    """
+    found = _before(script, target)
+    names = {each.revision for each in found}
+    for each in script.walk_revisions():
+        needed = [name for name in needs(each) if script.get_revision(name).revision in names]
+        if needed and each.revision not in {*names, target.revision}:
+            raise MigrationError(
+                f"revision {each.revision} starts from {' and '.join(needed)}, which the squash up to {target.revision}"
+                " would remove.",
+                "squash up to a revision that both branches lead to, merge them first if there is none, or squash only"
+                " up to where the branch begins:",
+                'flask db merge -m "Merge heads" heads',
+                f"flask db squash {needed[0]}",
+            )
+    return found
+
+
+def _before(script: ScriptDirectory, target: Script) -> list[Script]:
+    """Return the revisions from which ``target`` descends, or on which one of them depends, the oldest first."""
+    found: dict[str, Script] = {}
+    names = needs(target)
+    while names:
+        each = script.get_revision(names.pop())
+        if each.revision not in found:
+            found[each.revision] = each
+            names += needs(each)
+    return [each for each in list(script.walk_revisions())[::-1] if each.revision in found]
+
+
+def needs(script: Script) -> list[str]:
+    """Return the revisions that have to be applied before ``script``, those in `depends_on` among them."""
+    return [*parents(script), *to_tuple(script.dependencies, ())]
+
+
+def require_in_git(scripts: Iterable[Script]) -> None:
+    """Raise MigrationError if git does not have the files of the revisions as they are now."""
+    paths = [Path(each.path) for each in scripts]
+    changed = uncommitted(paths)
+    if changed is None:
+        raise MigrationError(
+            "the squash deletes the scripts that it replaces, and git does not keep them: there is no git repository.",
+            "keep a copy of the folder, and add --yes; or commit it to git:",
+            f"git init && git add {relative(paths[0].parent)} && git commit -m 'Before the squash'",
+        )
+    if changed:
+        names = ", ".join(relative(path) for path in changed[:3])
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise MigrationError(
+            f"the squash deletes the scripts that it replaces, and git does not have them as they are: {names}{more}.",
+            "commit them, or add --yes:",
+            f"git add {relative(paths[0].parent)} && git commit -m 'Before the squash'",
+        )
+
+
+def replace_files(target: Script, old: Iterable[Script], text: str) -> None:
+    """Write ``text`` in place of the script of ``target``, and delete the scripts ``old``.
+
+    If this is killed, no command runs a part of the history: either a script still refers to one that was renamed,
+    which Alembic refuses, or the squash is in place, and only renamed files are left. See restore_interrupted().
+    """
+    place = Path(target.path)
+    new = _with(place, NEW)
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    renamed = [Path(each.path) for each in old]
+    for path in renamed:
+        path.rename(_with(path, OLD))
+    new.replace(place)
+    for path in renamed:
+        _with(path, OLD).unlink()
+
+
+def restore_interrupted(folders: Iterable[str | Path]) -> None:
+    """Undo a squash that was killed in replace_files(); if it had put its script in place, delete the old ones."""
+    for folder in map(Path, folders):
+        new, old = list(folder.rglob(f"*.py{NEW}")), list(folder.rglob(f"*.py{OLD}"))
+        for path in old:
+            path.rename(path.with_suffix("")) if new else path.unlink()
+        for path in new:
+            path.unlink()
+
+
+def interrupted(folder: Path) -> MigrationError | None:
+    """Return the error if a squash was killed before its script was in place; else None."""
+    if not any(folder.rglob(f"*.py{NEW}")) or not any(folder.rglob(f"*.py{OLD}")):
+        return None
+    return MigrationError(
+        f"a squash was interrupted: scripts in {relative(folder)} are still renamed to *.py{OLD}.",
+        "run it again, which first gives them their names back:",
+        "flask db squash",
+    )
+
+
+def _with(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def in_the_middle(revision: str, squash: Script) -> MigrationError:
+    """Return the error for a database at ``revision``, which ``squash`` replaces."""
+    release = commit_before(Path(squash.path), "replaces = [")
+    return MigrationError(
+        f"the database is at {revision}, which {squash.revision}, a squash of {len(replaces(squash)) + 1} revisions,"
+        " replaced: no script leads on from there.",
+        f"upgrade it with the last release that has these scripts{f', {release}' if release else ''}; then come back:",
+        f"git checkout {release or 'RELEASE'}",
+        f"flask db upgrade {squash.revision}",
+        "git checkout -",
+    )
+
+
+def update_settings(config: Config, revisions: Collection[str], squash: str) -> None:
+    """Write ``squash`` in place of each of ``revisions`` in the lines of alembic.ini that name revisions."""
+    path = config_file(config)
+
+    def renamed(line: re.Match[str]) -> str:
+        names = (squash if name in revisions else name for name in listed(line[2]))
+        return line[1] + " ".join(dict.fromkeys(names))
+
+    text = path.read_bytes().decode()  # read_text() would change the line ends
+    keys = rf"(?m)^((?:{acceptance.KEY}|{naming.KEY})[ \t]*[=:][ \t]*)([^\r\n]*)"
+    path.write_bytes(re.sub(keys, renamed, text).encode())

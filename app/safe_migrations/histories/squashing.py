@@ -1,0 +1,375 @@
+"""The generation of a squash, and its proof: old scripts and new script make the same schema and rows.
+
+The script creates the tables by Alembic's operations, as `flask db migrate` would write them for the models, as far as
+they prove equal. Everything else is in the SQL of each database product: what Alembic cannot express, such as views and
+triggers, rows, and tables that differ from their models.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import indent, shorten
+
+from alembic.autogenerate.api import AutogenContext, produce_migrations
+from alembic.autogenerate.render import render_op
+from alembic.config import Config
+from alembic.operations import ops
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import Script, ScriptDirectory
+from alembic.util import to_tuple
+from sqlalchemy import Connection, inspect, select, text
+
+from ..adapters import SCRATCH, Adapter
+from ..adapters.creation import Creation
+from ..adapters.snapshot import Snapshot
+from ..autogenerate.acknowledgements import insert_below_identifiers, write_acknowledgements
+from ..autogenerate.generation import generate
+from ..console import log, only_warnings
+from ..database import Database, replaced_by
+from ..errors import MigrationError
+from ..rehearsal.differences import differences
+from ..rehearsal.runner import Rehearsal
+from ..rehearsal.scratch import scratch_database
+from ..review.reviewer import review_revisions
+from ..settings import Settings
+from .replacement import replaces
+
+# A name that SQLAlchemy's text() would take for a parameter.
+PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
+# How often the tables that differ are moved into SQL, before all are.
+TRIES = 3
+# So many differences are listed.
+LISTED = 12
+NOT_PARTS = ("trigger ", "rule ", "policy ")
+HEAD = """\
+dialect = op.get_context().dialect
+product = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+if product not in {products!r}:
+    raise RuntimeError(f"this squash was not proved on {{product}}")
+"""
+DOWNGRADE = (
+    'raise NotImplementedError("the scripts that a squash replaces are gone; to drop all tables, drop the database")'
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """A scratch database: its snapshot with the order of columns, and the statements that create it, rows included.
+
+    The rows are compared twice, by fingerprint and by statement, so that a value that a statement forgets is found.
+    """
+
+    snapshot: Snapshot
+    creations: Sequence[Creation]
+
+    def differences(self, other: "State") -> list[str]:
+        """Return one line for each object, and for the rows of each table, in which ``other`` differs."""
+        found = list(differences(self.snapshot.objects, other.snapshot.objects))
+        for table, rows in self.snapshot.tables.items():
+            if table in other.snapshot.tables and rows != other.snapshot.tables[table]:
+                found.append(f"rows of {table} differ")
+        pairs = ((self.rows, other.rows), (self.snapshot.counters, other.snapshot.counters))
+        names = {name for one, two in pairs for name in one.keys() | two.keys() if one.get(name) != two.get(name)}
+        found += [f"{name} has other rows, or another counter" for name in sorted(names)]
+        return [*found, *(f"not in both: {shorten(sql, 100)}" for sql in sorted(self.others ^ other.others))]
+
+    @property
+    def others(self) -> set[str]:
+        """Return the statements that create no part of a table and no rows: a snapshot may lack what they create."""
+        return {each.sql for each in self.creations if not (each.table or each.fills)}
+
+    @cached_property
+    def rows(self) -> dict[str, list[str]]:
+        """Return the statements that insert rows or set a counter, by table or sequence."""
+        found: dict[str, list[str]] = {}
+        for each in self.creations:
+            if each.fills:
+                found.setdefault(each.fills, []).append(each.sql)
+        return found
+
+
+@dataclass
+class Target:
+    """A database product on which the squash is proved, in scratch databases beside ``database``.
+
+    ``wanted`` is what the old scripts make there. ``portable`` are the tables that Alembic's operations create.
+    """
+
+    database: Database
+    using: Settings
+    wanted: State
+    portable: set[str] = field(default_factory=set)
+    tries: int = 0
+
+    @property
+    def product(self) -> str:
+        """Return the product, e.g. "mariadb"."""
+        return self.database.product_and_version[0]
+
+    def own(self, *, first: bool) -> list[str]:
+        """Return the SQL to run before the portable tables if ``first``, else after them."""
+        needed = [each for each in self.wanted.creations if each.table not in self.portable]
+        return [each.sql for each in needed if (each.first or not self.portable) == first]
+
+    def adjust(self, found: Collection[str]) -> None:
+        """Move the tables about which the differences ``found`` are into SQL; after some tries, or without any, all."""
+        differing = {table for each in found if (table := _table_in(each))} & self.portable
+        self.tries += 1
+        self.portable = self.portable - differing if differing and self.tries < TRIES else set()
+
+
+@dataclass(frozen=True)
+class Squash:
+    """The text of a proved script, and the products on which it was proved, each with its version.
+
+    ``in_sql`` are the tables that have a model and are created by SQL. ``varying`` are the tables that get other rows
+    each time the old scripts run.
+    """
+
+    text: str
+    proved: dict[str, str]
+    in_sql: list[str]
+    varying: list[str]
+
+
+def squashed(
+    config: Config,
+    script: ScriptDirectory,
+    target: Script,
+    old: Sequence[Script],
+    databases: Iterable[tuple[Database, Settings]],
+) -> Squash:
+    """Return the squash of ``old`` and ``target``, proved on scratch databases beside each of ``databases``.
+
+    Raise MigrationError if an old script fails on an empty database, or if the squash makes anything else than the old
+    scripts; the error lists the differences.
+    """
+    targets: list[Target] = []
+    for database, using in databases:
+        log.info("Running the %d old scripts on an empty %s database", len(old) + 1, database.product_and_version[0])
+        with _on_scratch(config, database, using, script) as rehearsal:
+            targets.append(Target(database, using, _built(rehearsal, target.revision)))
+    first = targets[0]
+    with _on_scratch(config, first.database, first.using, script) as rehearsal:
+        tables, imports = _tables_of_models(config, script)
+        again = _built(rehearsal, target.revision)
+    if found := list(differences(first.wanted.snapshot.objects, again.snapshot.objects)):
+        raise _refused("the old scripts do not make the same schema each time", found)
+    varying = [name for name, rows in first.wanted.rows.items() if rows != again.rows.get(name)]
+    existing = {_plain(name) for name in first.wanted.snapshot.objects}
+    tables = [(name, lines) for name, lines in tables if f"table {name}" in existing]
+    for each in targets:
+        each.portable = {name for name, _ in tables}
+    while True:
+        with _written(script, target, old, targets, tables, imports) as directory:
+            if _prove(config, targets, directory, target.revision):
+                _acknowledge(directory, target.revision, targets)
+                code = Path(directory.get_revision(target.revision).path).read_text(encoding="utf-8")
+                in_sql = {name for each in targets for name, _ in tables if name not in each.portable}
+                proved = dict(each.database.product_and_version for each in targets)
+                return Squash(code, proved, sorted(in_sql), varying)
+
+
+def _prove(config: Config, targets: Iterable[Target], directory: ScriptDirectory, revision: str) -> bool:
+    """Return True if the script in ``directory`` makes what is wanted of each of ``targets``; else adjust some of them.
+
+    Raise MigrationError if there is a difference that no adjustment removes.
+    """
+    is_proved = True
+    for each in targets:
+        if found := _differences(config, each, directory, revision):
+            if not each.portable:
+                raise _refused(f"the squash would not make what the old scripts make on {each.product}", found)
+            each.adjust(found)
+            is_proved = False
+    return is_proved
+
+
+def _refused(what: str, found: Sequence[str]) -> MigrationError:
+    shown = "".join(f"\n    {each}" for each in found[:LISTED])
+    more = f"\n    and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    return MigrationError(
+        f"{what}, so nothing was changed:{shown}{more}",
+        "squash up to a revision before the one that creates this; choose it from this list:",
+        "flask db history",
+    )
+
+
+@contextmanager
+def _on_scratch(config: Config, database: Database, using: Settings, script: ScriptDirectory) -> Iterator[Rehearsal]:
+    """Create an empty scratch database, in which the scripts of ``script`` run. Inside the block it is the app's."""
+    with scratch_database(database, using) as scratch, replaced_by(scratch.engine), only_warnings():
+        rehearsal = Rehearsal(config, scratch)
+        rehearsal.script = script
+        yield rehearsal
+
+
+def _built(rehearsal: Rehearsal, revision: str) -> State:
+    """Upgrade the scratch database to ``revision``, and return its state. Raise MigrationError if a script fails."""
+    for report in rehearsal.build(revision):
+        if report.faults:
+            what, _, remedy = report.faults[0].partition("\nFix: ")
+            raise MigrationError(
+                f"revision {report.revision} cannot run on an empty database: {what}",
+                remedy or "correct the script, then try it on an empty database; nothing was changed:",
+                *(() if remedy else ("flask db squash",)),
+            )
+    scratch = rehearsal.adapter
+    with scratch.engine.connect() as connection:
+        found = scratch.snapshot(connection)
+        objects = {**found.objects, **dict(_order_of_columns(scratch, connection))}
+        creations = scratch.creations(connection)
+    if bound := [shorten(each.sql, 100) for each in creations if SCRATCH in each.sql and not each.fills]:
+        raise _refused("SQL names the database or the role in which it runs", bound)
+    return State(replace(found, objects=objects), creations)
+
+
+def _order_of_columns(scratch: Adapter, connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yield the columns of each table in their order, which a snapshot does not have."""
+    default = inspect(connection).default_schema_name
+    for each in scratch.tables(connection):
+        columns = connection.execute(select(text("*")).select_from(each).limit(0)).keys()
+        name = each.name if each.schema in (None, default) else f"{each.schema}.{each.name}"
+        yield f"order of columns of {name}", ", ".join(columns)
+
+
+def _differences(config: Config, target: Target, directory: ScriptDirectory, revision: str) -> list[str]:
+    try:
+        with _on_scratch(config, target.database, target.using, directory) as rehearsal:
+            return target.wanted.differences(_built(rehearsal, revision))
+    except MigrationError as error:
+        return [error.what]
+
+
+def _plain(name: str) -> str:
+    return name.replace('"', "")
+
+
+def _table_in(difference: str) -> str:
+    """Return the table about which a line of differences() is; an empty string if it is about something else."""
+    name = re.split(r" is (?:missing|new|['\"].* instead of )", difference)[0]
+    if name.startswith(NOT_PARTS):
+        return ""
+    return _plain(name.removeprefix("table ") if name.startswith("table ") else name.rpartition(" of ")[2])
+
+
+def _tables_of_models(config: Config, script: ScriptDirectory) -> tuple[list[tuple[str, list[str]]], set[str]]:
+    """Return the lines of Python that create the tables of the models, in order, each with its table; and imports.
+
+    The app's database must be empty.
+    """
+    found: list[tuple[str, list[str]]] = []
+    imports: set[str] = set()
+
+    def work(_heads: object, context: MigrationContext) -> list[RevisionStep]:
+        autogen = AutogenContext(context)
+        for each in generate(context, produce_migrations(context, context.opts["target_metadata"])):
+            for op in each.upgrade_ops_list[0].ops:
+                if isinstance(op, ops.CreateTableOp | ops.ModifyTableOps):
+                    name = f"{op.schema}.{op.table_name}" if op.schema else op.table_name
+                    found.append((name, render_op(autogen, op)))
+        imports.update(autogen.imports)
+        return []
+
+    with EnvironmentContext(config, script, fn=work, as_sql=False, dont_mutate=True):
+        script.run_env()
+    return found, imports
+
+
+@contextmanager
+def _written(
+    script: ScriptDirectory,
+    target: Script,
+    old: Sequence[Script],
+    targets: Sequence[Target],
+    tables: Sequence[tuple[str, list[str]]],
+    imports: set[str],
+) -> Iterator[ScriptDirectory]:
+    """Write the squash by the template of the project, into a folder that is deleted after the block."""
+    with TemporaryDirectory() as folder:
+        made = ScriptDirectory(
+            script.dir, version_locations=[folder], timezone=script.timezone, messaging_opts={"quiet": True}
+        )
+        labels = {label for each in (*old, target) for label in _labels(each)}
+        written = made.generate_revision(
+            target.revision,
+            ": ".join(filter(None, (f"Squash of {len(old) + 1} revisions", target.doc))),
+            head="base",
+            branch_labels=sorted(labels) or None,
+            upgrades=indent(_upgrade(targets, tables), "    ").lstrip(),
+            downgrades=DOWNGRADE,
+            imports="\n".join(sorted(imports)),
+        )
+        assert written is not None
+        path = Path(written.path)
+        names = [name for each in (*old, target) for name in (*replaces(each), each.revision)]
+        lines = ["replaces = [", *(f"    {name!r}," for name in names if name != target.revision), "]"]
+        if requires := _requirements((*old, target)):
+            lines.append(f"requires = {requires!r}")
+        text = insert_below_identifiers(path.read_text(encoding="utf-8"), "\n".join([*lines, ""]))
+        path.write_text(text, encoding="utf-8")
+        yield ScriptDirectory(script.dir, version_locations=[folder])
+
+
+def _acknowledge(directory: ScriptDirectory, revision: str, targets: Sequence[Target]) -> None:
+    """Write into the squash why the findings of its review are safe, except for imports of the app's modules."""
+    found = [
+        finding.code
+        for each in targets
+        for finding in review_revisions(
+            [directory.get_revision(revision)],
+            {revision},
+            each.database.facts,
+        )
+    ]
+    reason = "this squash runs on empty databases only, where it was proved equal to the scripts that it replaces"
+    if codes := dict.fromkeys((code for code in found if code != "imports-app-models"), reason):
+        write_acknowledgements(Path(directory.get_revision(revision).path), codes)
+
+
+def _labels(script: Script) -> list[str]:
+    """Return the branch labels that the script itself declares."""
+    return list(to_tuple(getattr(script.module, "branch_labels", None), ()))
+
+
+def _requirements(scripts: Iterable[Script]) -> dict[str, str]:
+    """Return what the scripts require together: ``{"mysql": ">=5.7,>=8.0", "extension:pgcrypto": ""}``."""
+    found: dict[str, set[str]] = {}
+    for each in scripts:
+        for name, wanted in getattr(each.module, "requires", {}).items():
+            found.setdefault(name, set()).update(filter(None, str(wanted).split(",")))
+    return {name: ",".join(sorted(wanted)) for name, wanted in found.items()}
+
+
+def _upgrade(targets: Sequence[Target], tables: Sequence[tuple[str, list[str]]]) -> str:
+    """Return the body of upgrade(): the SQL that comes first, the tables of the models, and then all other SQL."""
+    products = tuple(each.product for each in targets)
+    blocks = [HEAD.format(products=products)]
+    blocks += [_guarded([each.product], map(_execute, each.own(first=True))) for each in targets]
+    for name, lines in tables:
+        on = [each.product for each in targets if name in each.portable]
+        blocks.append("\n".join(lines) if len(on) == len(targets) else _guarded(on, lines))
+    blocks += [_guarded([each.product], map(_execute, each.own(first=False))) for each in targets]
+    return "\n".join(filter(None, blocks))
+
+
+def _guarded(products: Sequence[str], lines: Iterable[str]) -> str:
+    """Return the lines of Python below an if for these products; an empty string if there are no lines."""
+    body = "\n".join(lines)
+    if not products or not body:
+        return ""
+    condition = f"product == {products[0]!r}" if len(products) == 1 else f"product in {tuple(products)!r}"
+    return f"if {condition}:\n{indent(body, '    ')}"
+
+
+def _execute(sql: str) -> str:
+    """Return the lines of Python that execute a statement of SQL, word for word."""
+    lines = re.findall(r"[^\n]*\n|[^\n]+", PARAMETER.sub(r"\\:", sql))
+    if len(lines) == 1:
+        return f"op.execute({lines[0]!r})"
+    return "\n".join(["op.execute(", *(f"    {line!r}" for line in lines), ")"])
