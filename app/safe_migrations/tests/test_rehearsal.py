@@ -312,6 +312,22 @@ def test_dropped_counter(project: Project, engine: Engine, rehearsed: Rehearsed)
     assert [[]] == [report.faults for report in rehearsed()]
 
 
+@on_postgresql
+def test_copy_that_cannot_be_loaded(project: Project, engine: Engine) -> None:
+    """The error says what the server says, and has one Fix: a CHECK may read rows that the copy does not have yet."""
+    run_on_server(
+        engine.url,
+        "CREATE TABLE z AS SELECT 1 AS id",
+        "CREATE FUNCTION has_z() RETURNS boolean LANGUAGE sql AS 'SELECT count(*) > 0 FROM public.z'",
+        "CREATE TABLE a AS SELECT 1 AS id",
+        "ALTER TABLE a ADD CHECK (has_z())",
+    )
+    project.write(*revision("a1", FIRST, "pass"))
+    said = project.fails("rehearse")
+    assert re.search(r'^Error: .*"a_check"(.*\n)+?Fix: if the cause is that', said, re.MULTILINE), said
+    assert 1 == said.count("Fix: ")
+
+
 def leftovers(engine: Engine, backend: str, project: Project) -> list[str]:
     """Return the scratch databases of this one, and their users."""
     if backend == "sqlite":
