@@ -52,8 +52,8 @@ def accident(history: ScriptDirectory) -> MigrationError | None:
     merged = "heads" if len(names) == len(history.get_heads()) else " ".join(names)
     return MigrationError(
         _listed(heads),
-        "move your new revisions on top of the other head, or merge the heads if a database has applied them; then run"
-        " the command again:",
+        "move your new revisions on top of the other head; or merge, if a database has applied them; or give a branch"
+        " that is meant to stay apart a label (branch_labels). Then run the command again:",
         "flask db rebase",
         f'flask db merge -m "Merge heads" {merged}',
     )

@@ -1,15 +1,7 @@
 """Moving a branch of revisions on top of another head, by editing `down_revision` in the script of its first one."""
 
-import ast
-import errno
-import io
-import os
-import re
-import shutil
-import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import cache_from_source
 from pathlib import Path
 
 from alembic.config import Config
@@ -21,6 +13,7 @@ from ..git import revisions_not_in, short, upstreams
 from ..review import acceptance
 from ..review.acceptance import listed
 from . import naming
+from .editing import edited, replace_script
 from .heads import accidental_heads, lineage, parents
 
 
@@ -106,59 +99,52 @@ def _move(history: ScriptDirectory, first: str) -> Move:
     return Move(script, head, onto, tuple(dict.fromkeys(new)) or (onto,))
 
 
-def _firsts(history: ScriptDirectory, branch: Iterable[str], before: set[str]) -> list[str]:
+def _firsts(history: ScriptDirectory, branch: set[str], before: set[str]) -> list[str]:
     """Return the revisions of ``branch`` that come right after ``before`` or are bases; the last one of those in a row.
 
     In a branch that was merged with the other one before, this is the merge: what precedes it is joined already.
     """
-    begin = [
-        name
-        for name in sorted(set(branch) - before)
-        if not (of := parents(history.get_revision(name))) or before.intersection(of)
-    ]
+    parents_of = {name: parents(history.get_revision(name)) for name in sorted(branch - before)}
+    begin = [name for name, found in parents_of.items() if not found or before.intersection(found)]
     return [name for name in begin if not any(name in lineage(history, other) - {other} for other in begin)]
 
 
-def _first_by_git(history: ScriptDirectory, heads: list[Script]) -> str:
-    """Return the first revision of the only one of the ``heads`` whose branch upstream does not have.
+def _branches(history: ScriptDirectory, heads: list[str]) -> list[tuple[set[str], list[str]]]:
+    """Return for each of ``heads`` the revisions that are only before it, and the first ones of these."""
+    found = []
+    for head in heads:
+        others = set().union(*(lineage(history, other) for other in heads if other != head))
+        branch = lineage(history, head) - others
+        found.append((branch, _firsts(history, branch, others)))
+    return found
 
-    Raise MigrationError with a line for each branch if there is not exactly one such branch.
+
+def _first_by_git(history: ScriptDirectory, heads: list[Script]) -> str:
+    """Return the first revision of the branch that upstream does not have at all, if it has the others completely.
+
+    Else raise MigrationError with a line for each branch.
     """
-    lineages = {head.revision: lineage(history, head.revision) for head in heads}
-    branches = {
-        name: found.difference(*(other for head, other in lineages.items() if head != name))
-        for name, found in lineages.items()
-    }
+    names = [head.revision for head in heads]
     try:
         refs = upstreams(Path(heads[0].path).parent)
         new = revisions_not_in(history, *refs)
     except MigrationError as error:
-        raise _choice(history, list(lineages), error.what) from error
-    mine = [name for name, branch in branches.items() if branch <= new]
-    unjoined = new.intersection(set().union(*branches.values()))
-    if len(mine) == 1 and unjoined == branches[mine[0]]:
-        firsts = _firsts(history, branches[mine[0]], lineages[mine[0]] - branches[mine[0]])
-        if len(firsts) == 1:
+        raise _choice(history, names, error.what) from error
+    branches = _branches(history, names)
+    new &= set().union(*(branch for branch, _ in branches))
+    for branch, firsts in branches:
+        if branch == new and len(firsts) == 1:
             return firsts[0]
-    raise _choice(
-        history,
-        list(lineages),
-        f"git cannot tell which branch to move. New since {' and '.join(map(short, refs))}: {_listed(unjoined)}.",
-    )
+    what = f"git cannot tell which branch to move. New since {' and '.join(map(short, refs))}: {_listed(new)}."
+    raise _choice(history, names, what)
 
 
 def _choice(history: ScriptDirectory, heads: list[str], what: str) -> MigrationError:
     """Return the error that has a line for each of the branches that end at ``heads``."""
-    lineages = [lineage(history, head) for head in heads]
-    firsts = [
-        first
-        for found in lineages
-        for first in _firsts(history, found, set().union(*(other for other in lineages if other is not found)))
-    ]
     return MigrationError(
         what,
         "name the first revision to move, in the branch that no database has applied:",
-        *(f"flask db rebase {first}" for first in firsts),
+        *(f"flask db rebase {first}" for _, firsts in _branches(history, heads) for first in firsts),
     )
 
 
@@ -210,11 +196,11 @@ def apply(config: Config, history: ScriptDirectory, move: Move) -> None:
     """Edit the script of ``move``. Put it back, and raise, if the history does not have one head less then."""
     path = Path(move.first.path)
     before = path.read_bytes()
-    _replace(path, edited(path, before, move.parents))
+    replace_script(path, edited(path, before, move.parents))
     try:
         _require_joined(ScriptDirectory.from_config(config), history, move)
     except BaseException:
-        _replace(path, before)
+        replace_script(path, before)
         raise
 
 
@@ -226,78 +212,6 @@ def _require_joined(after: ScriptDirectory, before: ScriptDirectory, move: Move)
             "merge the heads:",
             f'flask db merge -m "Merge heads" {move.onto} {move.head}',
         )
-
-
-def edited(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
-    """Return the ``source`` of the script ``path`` with ``values`` as its `down_revision`, and after `Revises:`.
-
-    Everything else stays byte for byte. Raise MigrationError if `down_revision` is not assigned once, as a literal.
-    """
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
-    text = source.decode(encoding)
-    lines = re.findall(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+", text)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
-
-    def span(node: ast.expr) -> tuple[int, int]:
-        """Return where the node begins and ends in ``text``; ast counts columns in bytes of UTF-8."""
-        places = ((node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0))
-        begin, end = (starts[line - 1] + len(lines[line - 1].encode()[:column].decode()) for line, column in places)
-        return begin, end
-
-    tree = ast.parse(text)
-    assigned = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name) and target.id == "down_revision"
-    ]
-    if len(assigned) != 1 or not isinstance(assigned[0], ast.Constant | ast.Tuple | ast.List):
-        raise MigrationError(
-            f"{relative(path)} does not assign down_revision once, as a string or a tuple of strings.",
-            "write it by hand:",
-            f"down_revision = {values[0] if len(values) == 1 else values!r}",
-        )
-    begin, end = span(assigned[0])
-    quote = (re.findall("[\"']", text[begin:end]) or ['"'])[0]
-    quoted = [f"{quote}{value}{quote}" for value in values]
-    edits = [(begin, end, quoted[0] if len(quoted) == 1 else f"({', '.join(quoted)})")]
-    first = tree.body[0]
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-        ids = r"(?:[^\s,\"'\\]+(?:,[ \t]*[^\s,\"'\\]+)*)?"
-        if said := re.compile(rf"(?m)^[ \t]*Revises:([ \t]*{ids})").search(text, *span(first.value)):
-            edits.append((*said.span(1), f" {', '.join(values)}"))
-    for begin, end, new in sorted(edits, reverse=True):
-        text = text[:begin] + new + text[end:]
-    return text.encode(encoding)
-
-
-def _replace(path: Path, source: bytes) -> None:
-    """Replace the script ``path``; a process that is killed meanwhile leaves the old one or the new one.
-
-    Delete its bytecode: Python takes that for current if the script's size and second are the same (SourceLoader).
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        if not os.access(path, os.W_OK) or not path.stat().st_mode & 0o200:  # os.access() is always true for root
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        with partial.open("wb") as file:
-            file.write(source)
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.copymode(path, partial)
-        partial.replace(path)
-    except OSError as error:
-        raise MigrationError(
-            f"{relative(path)} cannot be written: {error.strerror}.",
-            "make the script and its folder writable, and run the command again:",
-            f"chmod u+w {relative(path.parent)} {relative(path)}",
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    Path(cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -16,10 +16,11 @@ backend = pytest.fixture(lambda: "sqlite", name="backend")  # what scripts say d
 HEADS = """there are 2 heads:
     a1, migrations/versions/a1.py, Add a
     b1, migrations/versions/b1.py
-Fix: move your new revisions on top of the other head, or merge the heads if a database has applied them; then run the command again:
+Fix: move your new revisions on top of the other head; or merge, if a database has applied them; or give a branch that \
+is meant to stay apart a label (branch_labels). Then run the command again:
     flask db rebase
     flask db merge -m "Merge heads" heads
-"""  # noqa: E501
+"""
 
 
 def add(project: Project, name: str, parents: str | None, more: str = "") -> None:

@@ -1,0 +1,86 @@
+"""Edits of a revision script that leave everything else in it byte for byte."""
+
+import ast
+import errno
+import io
+import os
+import re
+import shlex
+import shutil
+import tokenize
+from importlib.util import cache_from_source
+from pathlib import Path
+
+from ..errors import MigrationError, relative
+
+
+def edited(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
+    """Return the ``source`` of the script ``path`` with ``values`` as its `down_revision`, and after `Revises:`.
+
+    Everything else stays byte for byte. Raise MigrationError if `down_revision` is not assigned once, as a literal.
+    """
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+    text = source.decode(encoding)
+    lines = re.findall(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+", text)
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+
+    def span(node: ast.expr) -> tuple[int, int]:
+        """Return where the node begins and ends in ``text``; ast counts columns in bytes of UTF-8."""
+        places = ((node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0))
+        begin, end = (starts[line - 1] + len(lines[line - 1].encode()[:column].decode()) for line, column in places)
+        return begin, end
+
+    tree = ast.parse(text)
+    assigned = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and target.id == "down_revision"
+    ]
+    if len(assigned) != 1 or not isinstance(assigned[0], ast.Constant | ast.Tuple | ast.List):
+        raise MigrationError(
+            f"{relative(path)} does not assign down_revision once, as a string or a tuple of strings.",
+            "write it by hand:",
+            f"down_revision = {values[0] if len(values) == 1 else values!r}",
+        )
+    begin, end = span(assigned[0])
+    quote = (re.findall("[\"']", text[begin:end]) or ['"'])[0]
+    quoted = [f"{quote}{value}{quote}" for value in values]
+    edits = [(begin, end, quoted[0] if len(quoted) == 1 else f"({', '.join(quoted)})")]
+    first = tree.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        ids = r"(?:[^\s,\"'\\]+(?:,[ \t]*[^\s,\"'\\]+)*)?"
+        if said := re.compile(rf"(?m)^[ \t]*Revises:([ \t]*{ids})").search(text, *span(first.value)):
+            edits.append((*said.span(1), f" {', '.join(values)}"))
+    for begin, end, new in sorted(edits, reverse=True):
+        text = text[:begin] + new + text[end:]
+    return text.encode(encoding)
+
+
+def replace_script(path: Path, source: bytes) -> None:
+    """Replace the script ``path``; a process that is killed meanwhile leaves the old one or the new one.
+
+    Delete its bytecode: Python takes that for current if the script's size and second are the same (SourceLoader).
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        if not os.access(path, os.W_OK) or not path.stat().st_mode & 0o200:  # os.access() is always true for root
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with partial.open("wb") as file:
+            file.write(source)
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.copymode(path, partial)
+        partial.replace(path)
+    except OSError as error:
+        raise MigrationError(
+            f"{relative(path)} cannot be written: {error.strerror}.",
+            "make the script and its folder writable, and run the command again:",
+            f"chmod u+w {shlex.quote(relative(path.parent))} {shlex.quote(relative(path))}",
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    Path(cache_from_source(str(path))).unlink(missing_ok=True)
