@@ -52,9 +52,10 @@ def add_foreign_key(subject: Any, context: RuleContext) -> Problem | None:
         return None
     rows, query = f"of {op.source_table} refer to missing rows of {op.referent_table}", _orphans(op)
     if op is not subject:
-        return _if_validated(op, f"rows {rows}", query, context)
+        validates = f"validates {_shown(op, 'of')}, which fails because rows {rows}"
+        return _if_violated(validates, query, context, fails=True)
     if _is_not_valid(op, context):
-        return _if_not_valid(op, f"rows {rows}, so VALIDATE CONSTRAINT will fail", query, context)
+        return _if_violated(f"adds {_shown(op)}; rows {rows}, so VALIDATE CONSTRAINT will fail", query, context)
     key = ForeignKey(None, list(op.local_cols), (op.kw.get("referent_schema"), op.referent_table), list(op.remote_cols))
     if key in _dropped_here(op, ForeignKey, context) and not context.tables.finds(query):
         return None
@@ -76,11 +77,11 @@ def add_check(subject: Any, context: RuleContext) -> Problem | None:
     query: Select[Any] = select(literal_column("*")).select_from(rows).where(literal_column(f"NOT ({condition})"))
     violate = f"rows of {op.table_name} violate it"
     if op is not subject:
-        return _if_validated(op, violate, query, context)
+        validates = f"validates {_shown(op, 'of')}, which fails because {violate}"
+        return _if_violated(validates, query, context, fails=True)
     if _is_not_valid(op, context):
-        return _if_not_valid(
-            op, f"{violate}, so updates of these rows and VALIDATE CONSTRAINT will fail", query, context
-        )
+        consequence = f"{violate}, so updates of these rows and VALIDATE CONSTRAINT will fail"
+        return _if_violated(f"adds {_shown(op)}; {consequence}", query, context)
     others = [*context.tables.table(op.table_name, op.schema).checks.values(), *_dropped_here(op, Check, context)]
     is_same = (check.valid and _is_same(check.condition, condition, context) for check in others)
     if any(is_same) and not context.tables.finds(query):
@@ -149,19 +150,12 @@ def _validated(op: CommandOp, kind: type, context: RuleContext) -> Any:
     return None
 
 
-def _if_validated(op: Any, because: str, query: Select[Any], context: RuleContext) -> Problem | None:
-    """Return a problem that blocks if ``query`` finds rows that make the validation of ``op`` fail, otherwise None."""
-    if not context.tables.finds(query):
-        return None
-    what = f"validates {_shown(op, 'of')}, which fails because {because}"
-    return Problem(what, _correct(query, context), BLOCKS, fails=True)
+def _if_violated(what: str, query: Select[Any], context: RuleContext, fails: bool = False) -> Problem | None:
+    """Return a problem that blocks if ``query`` finds rows that violate a NOT VALID constraint, and otherwise None.
 
-
-def _if_not_valid(op: Any, consequence: str, query: Select[Any], context: RuleContext) -> Problem | None:
-    """Return a problem that blocks if ``query`` finds rows that violate a NOT VALID constraint, and otherwise None."""
-    if not context.tables.finds(query):
-        return None
-    return Problem(f"adds {_shown(op)}; {consequence}", _correct(query, context), BLOCKS)
+    ``fails`` is True for its validation, which is certain to fail on such rows.
+    """
+    return Problem(what, _correct(query, context), BLOCKS, fails=fails) if context.tables.finds(query) else None
 
 
 def _correct(query: Select[Any], context: RuleContext) -> str:
