@@ -113,11 +113,11 @@ def review_new(config: Config, scripts: Iterable[Path], chosen: Chosen = Chosen(
 
     Print the findings on stderr, unless MIGRATION_REVIEW is off.
     """
+    sys.stdout.flush()  # with Alembic's "done", which otherwise comes later if stdout is a file
     using = settings_of(config)
     if using.review == "off" and not reasons():
         return
     findings, _ = _reviewed(config, ScriptDirectory.from_config(config), chosen, targets="")
-    sys.stdout.flush()  # with Alembic's "done", which otherwise comes later if stdout is a file
     with log_on_stderr():
         findings = write_reasons(findings, scripts)
     if findings and using.review != "off":
