@@ -193,6 +193,19 @@ def test_bind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         db.engines["audit"].dispose()
 
 
+@pytest.mark.usefixtures("patient")
+def test_branches_that_depend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
+    """A head that depends on another implies it: alembic_version has the first one only, and nothing is pending."""
+    app = app_on(f"sqlite:///{tmp_path}/app.db")
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "a1.py").write_text("revision = 'a1'\ndown_revision = None")
+    (tmp_path / "versions" / "p1.py").write_text("revision = 'p1'\ndown_revision = None\ndepends_on = 'a1'")
+    monkeypatch.setattr(app.extensions["migrate"].migrate, "directory", str(tmp_path))
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version AS SELECT 'p1' AS version_num"))
+    assert (200, {"status": "ready"}) == readiness(app)
+
+
 def test_broken_script(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Callable[[str], Flask], caplog: pytest.LogCaptureFixture
 ) -> None:
