@@ -1,6 +1,5 @@
 """Several databases: a folder of migrations for each key in SQLALCHEMY_BINDS, and commands for all of them at once."""
 
-import json
 import os
 import re
 import shutil
@@ -116,32 +115,15 @@ def test_every_day(unbound: Project, engine: Engine, audit: Engine) -> None:
     assert before == state(engine)
 
 
-SIX = """
-import json, os, sys
-from flask.cli import cli
-import wsgi, app.safe_migrations.guard
-
-def upgrade():
-    if (child := os.fork()) == 0:
-        try:
-            cli.main(["db", "upgrade", "--all-binds"])
-        except SystemExit as end:
-            os._exit(end.code)
-    return child
-
-print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(each, 0)[1]) for each in [upgrade() for _ in range(6)]]))
-"""
-
-
 @on_two_servers
 def test_race(bound: Project, engine: Engine, audit: Engine) -> None:
     """Six upgrades of both databases at once all end well, and run each revision once."""
     bound.write(*revision("a1", FIRST, "op.create_table('counted', sa.Column('n', sa.Integer()))"))
     bound.write(*revision("a2", "a1", "op.execute('INSERT INTO counted VALUES (1)')"))
     write(bound, "e1", "e0", "op.execute(\"INSERT INTO event (what) VALUES ('once')\")")
-    bound.write("race.py", SIX)
-    done = bound.run("race")
-    assert ([0] * 6, 1, 1) == (json.loads(done.stdout), done.stderr.count("-> a2"), done.stderr.count("-> e1")), done
+    done = bound.at_once(6, "flask", "db", "upgrade", "--all-binds")
+    assert [0] * 6 == [each.returncode for each in done], done
+    assert [1, 1] == ["".join(each.stderr for each in done).count(step) for step in ("-> a2", "-> e1")]
     for each, table in ((engine, "counted"), (audit, "event")):
         with each.connect() as connection:
             assert 1 == connection.scalar(text(f"SELECT COUNT(*) FROM {table}"))
