@@ -40,11 +40,12 @@ def new_folder(bind: str | None, path: Path) -> Path:
     """
     own, database = app_folder().path, current_app.extensions["migrate"].db
     if bind is None:
-        if path.resolve().parent == own.resolve() and path.name in database.engines:
+        if Folder(path).is_inside and len(database.engines) > 1:
+            key = shlex.quote(path.name) if path.name in database.engines else "KEY"
             raise MigrationError(
-                f"{path.name} is a bind of the app, but without --bind the folder would manage the default database.",
-                "name the bind:",
-                f"flask db init {Folder(path).option} --bind {shlex.quote(path.name)}",
+                f"{relative(path)} is a place for the migrations of a bind, but --bind is missing.",
+                "name the key in SQLALCHEMY_BINDS:",
+                f"flask db init {Folder(path).option} --bind {key}",
             )
         return path
     if bind not in database.engines:
@@ -68,7 +69,7 @@ def new_folder(bind: str | None, path: Path) -> Path:
         )
     if path.resolve() == own.resolve():
         return own / bind
-    if path.resolve().parent != own.resolve() or path.name == "versions":
+    if not Folder(path).is_inside:
         raise MigrationError(
             f"{relative(path)} cannot be the folder of a bind: its place is directly in {relative(own)}.",
             "create it there:",

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from .adapters import adapter_of
 from .adapters.base import version_options
 from .errors import LoginError, MigrationError, UnsafeError, relative
-from .folder import folder
+from .folder import KEY, folder
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
     from .adapters.facts import Facts
@@ -36,14 +36,21 @@ def app_engine() -> Engine:
     Raise MigrationError if the app's config does not have it.
     """
     engines: Mapping[str | None, Engine] = current_app.extensions["migrate"].db.engines
-    bind = folder().bind
+    bind, path = folder().bind, folder().path
+    if bind is None and folder().is_inside and len(engines) > 1 and (path / "env.py").is_file():
+        # Its scripts must not run on the default database. Before `init` there is no env.py.
+        raise MigrationError(
+            f"{relative(path / 'alembic.ini')} does not say which bind's database {relative(path)} manages.",
+            "add the line below [alembic], with a key of SQLALCHEMY_BINDS:",
+            f"{KEY} = {path.name if path.name in engines else 'KEY'}",
+        )
     if bind not in engines:
         name = f"SQLALCHEMY_BINDS[{bind!r}]" if bind else "SQLALCHEMY_DATABASE_URI"
         raise MigrationError(
-            f"{relative(folder().path)} manages the {f'bind {bind}' if bind else 'default database'}, but the app's"
+            f"{relative(path)} manages the {f'bind {bind}' if bind else 'default database'}, but the app's"
             f" config has no {name}.",
             "set it to the URL of the database, or, if the app no longer uses that, delete the folder:",
-            f"rm -r {shlex.quote(relative(folder().path))}",
+            f"rm -r {shlex.quote(relative(path))}",
         )
     return engines[bind]
 

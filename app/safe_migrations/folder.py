@@ -45,6 +45,11 @@ class Folder:
             return Config(str(self.path / "alembic.ini")).file_config.get("alembic", key, raw=True, fallback="") or None
         return None
 
+    @property
+    def is_inside(self) -> bool:
+        """Return True if the folder is directly inside the app's own, where the folders of binds are."""
+        return self.path.resolve().parent == app_folder().path.resolve() and self.path.name != "versions"
+
     @cached_property
     def option(self) -> str:
         """Return the option that chooses this folder, such as ``-d migrations/audit``; empty for the app's own."""
@@ -104,7 +109,8 @@ def in_folder(path: Path) -> Iterator[None]:
         raise
     finally:
         _current.reset(token)
-        options.clear()
+        for name in options.keys() - before.keys():
+            del options[name]
         options.update(before)
 
 

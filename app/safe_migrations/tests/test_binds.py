@@ -76,11 +76,12 @@ def write(project: Project, name: str, parent: str | None, up: str, down: str = 
 
 
 @on_two_products
-def test_every_day(unbound: Project, engine: Engine, audit: Engine) -> None:
+def test_every_day(unbound: Project, backend: str, engine: Engine, audit: Engine) -> None:
     """From the folder to a restore: each command does for the bind what it does for the default database, which stays
     as it was.
     """
     unbound.environ |= {"MIGRATION_BACKUP": "always", "MIGRATION_REVIEW": "enforce"}
+    unbound.environ["MIGRATION_REHEARSAL_URL"] = f"{backend}:////nowhere/at/all"  # not for the bind
     before = state(engine)
     unbound.ok("init", "--bind", "audit")
     assert "bind = audit\n" in (unbound.path / "migrations" / "audit" / "alembic.ini").read_text()
@@ -142,7 +143,9 @@ def test_kill(bound: Project, engine: Engine, audit: Engine) -> None:
     with bound.start("flask", "db", "upgrade", "--all-binds") as process:
         wait_until((bound.path / "begun").exists)
         process.send_signal(signal.SIGKILL)
-    assert "it was killed" in bound.fails("check", "--all-binds")
+    said = bound.fails("check", "--all-binds")
+    assert "if it was killed, run this, which first undoes it:\n    flask db -d migrations/audit upgrade\n" in said
+    assert said.endswith("Done: default database. Failed: bind audit. Not started: none.\n")
     (bound.path / "go").touch()
     assert "Its unfinished revision was undone" in bound.ok("upgrade", "--all-binds")
     assert "e1 (head)" in bound.ok(*AUDIT, "current")
@@ -223,7 +226,7 @@ REFUSED = {
     "no-such-bind": ("init --bind adit", "has no bind adit. Its binds: audit.", "SQLALCHEMY_BINDS = ", 1),
     "elsewhere": ("init --bind audit -d audit", "its place is directly in migrations.", INIT, 1),
     "versions": ("init --bind audit -d migrations/versions", "its place is directly in migrations.", INIT, 1),
-    "without-bind": ("init -d migrations/audit", "audit is a bind of the app", INIT, 1),
+    "without-bind": ("init -d migrations/audit", "--bind is missing.", INIT, 1),
     "downgrade": ("downgrade --all-binds", "one database at a time.", "flask db -d migrations/KEY downgrade", 2),
     "revision": ("upgrade --all-binds abc", "belongs to one database.", "flask db -d migrations/KEY upgrade", 2),
     "option": ("upgrade --all-binds --revision abc", "belongs to one database.", "flask db -d", 2),
@@ -270,6 +273,12 @@ def test_folders_that_cannot_be(bound: Project, engine: Engine) -> None:
         said = bound.fails(*args, "upgrade")
         assert "bind audit are one database" in said or "audit and default database are one database" in said
         assert said.endswith("    rm -r migrations/audit\n")
+    ini = bound.path / "migrations" / "audit" / "alembic.ini"
+    lines = ini.read_text()
+    ini.write_text(lines.replace("bind = audit\n", ""))
+    missing = "add the line below [alembic], with a key of SQLALCHEMY_BINDS:\n    bind = audit\n"
+    assert missing in bound.fails(*AUDIT, "upgrade")
+    ini.write_text(lines)
     config = (bound.path / "config.py").read_text()
     bound.write("config.py", config.replace('"audit"', '"log"'))
     said = bound.fails("upgrade", "--all-binds")
