@@ -1,15 +1,19 @@
 """`flask db adopt`, which finds the revision of a database that has tables but no revision, and stamps it."""
 
+from collections.abc import Iterable
+
 import click
 from alembic.command import stamp
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData
 
 from ..adapters.snapshot import Objects
 from ..console import echo, log
-from ..database import Database, heads_in_words
+from ..database import Database, heads_in_words, naming_convention
 from ..errors import MigrationError, counted, masked
-from ..histories.adoption import Fit, History, built, fits
+from ..histories.adoption import Fit, History, built, closest, first_with_convention
+from ..histories.naming import convention_lines
 from ..histories.unversioned import begin_lines
 from ..plan import upgrades
 from .app_database import opened
@@ -41,12 +45,21 @@ def _best(config: Config, revision: str | None) -> Fit:
     count = len(upgrades(script, "heads", ()))
     if revision:
         upgrades(script, revision, ())  # raises if it is unknown
+    lines: tuple[str, ...] = ()
     with opened(config) as (database, using):
         _require_adoptable(database, count)
         log.info("Building %s on a scratch database, to compare", counted(count, "revision"))
         history = built(config, database, using, revision)
         found = database.adapter.schema(database.connection)
-    if not history.schemas or (revision and not history.named):
+        fit = closest(history, found, revision)
+        if (fit is None or fit.names or history.failure) and naming_convention() != MetaData().naming_convention:
+            log.info("Building them again without the naming convention of the models")
+            unnamed = built(config, database, using, revision, {each.revision for each in script.walk_revisions()})
+            other = closest(unnamed, found, revision)
+            if other is not None and (fit is None or other.rank < fit.rank):
+                lines = convention_lines(first_with_convention(history, unnamed))
+                history, fit = unnamed, other
+    if fit is None:
         raise MigrationError(
             f"the revision to compare with cannot be built on an empty database. {history.failure}",
             "correct that script; see which revisions come before it:",
@@ -54,8 +67,7 @@ def _best(config: Config, revision: str | None) -> Fit:
         )
     if not any(name.startswith("table ") and history.knows(name) for name in found):
         raise MigrationError("the database has no table of this history.", "create the tables:", "flask db upgrade")
-    fit = Fit.of(history.named, history, found) if revision else fits(history, found)[0]
-    _print(fit, script, history, found, is_named=bool(revision))
+    _print(fit, script, history, found, lines, is_named=bool(revision))
     return fit
 
 
@@ -80,10 +92,12 @@ def _require_adoptable(database: Database, count: int) -> None:
         )
 
 
-def _print(fit: Fit, script: ScriptDirectory, history: History, found: Objects, is_named: bool) -> None:
+def _print(
+    fit: Fit, script: ScriptDirectory, history: History, found: Objects, lines: tuple[str, ...], is_named: bool
+) -> None:
     """Print the result: the revision, differences, other names, other objects, and revisions that were not built.
 
-    ``is_named`` is True if the user named the revision.
+    ``lines`` are from convention_lines(), or empty. ``is_named`` is True if the user named the revision.
     """
     docs = " and ".join(
         f"{each.revision}, {each.doc}" if each.doc else each.revision
@@ -98,7 +112,7 @@ def _print(fit: Fit, script: ScriptDirectory, history: History, found: Objects, 
         same = [heads for heads, objects in history.schemas.items() if objects == history.schemas[fit.heads]]
         if earlier := [heads_in_words(heads, " ") for heads in same if heads != fit.heads and not is_named]:
             echo(
-                f"So it has that of {', '.join(earlier)}. If the rows are still as there, adopt that revision instead:"
+                f"So it has that of {', '.join(earlier)}. If what comes after that has not changed the rows yet:"
                 f"\n    flask db adopt {earlier[0]}"
             )
     if fit.names:
@@ -108,6 +122,9 @@ def _print(fit: Fit, script: ScriptDirectory, history: History, found: Objects, 
         echo(f"Not in the history, and left alone: {', '.join(unknown)}")
     if history.failure:
         echo(f"Not compared, because it cannot be built on an empty database: {history.failure}")
+    if lines:
+        echo(f"More names fit without the models' naming convention. To run the history without it, {lines[0]}")
+        _list(lines[1:])
     if fit.differences:
         heads = f" {fit.heads[0]}" if len(fit.heads) == 1 else ""
         echo(
@@ -116,6 +133,6 @@ def _print(fit: Fit, script: ScriptDirectory, history: History, found: Objects, 
         )
 
 
-def _list(lines: list[str]) -> None:
+def _list(lines: Iterable[str]) -> None:
     for line in lines:
         echo(f"    {line}")

@@ -11,7 +11,10 @@ from ..database import Database, replaced_by
 from ..rehearsal.differences import differences, renamed
 from ..rehearsal.runner import Rehearsal
 from ..rehearsal.scratch import scratch_database
+from ..review.recorder import Recordings
 from ..settings import Settings
+from .naming import assumed_before_convention, written_before_convention
+from .unversioned import created_tables
 
 Heads = tuple[str, ...]
 """The revisions that a database is at: one, unless the history has branches."""
@@ -26,8 +29,12 @@ class History:
 
     schemas: dict[Heads, Objects] = field(default_factory=dict)
     """The schema after each revision, the first one first."""
+    revisions: list[str] = field(default_factory=list)
+    """The revisions, in the order of the schemas."""
     failure: str = ""
     """The first revision that fails on an empty database, and why; empty if none does."""
+    coming: set[str] = field(default_factory=set)
+    """The tables that this revision and later ones would create."""
     named: Heads = ()
     """The revisions to which the history was built first, because the user named one."""
 
@@ -35,27 +42,43 @@ class History:
         """Return True if a revision makes the object ``name``, or the table to which it belongs."""
         table = PART.fullmatch(name)
         names = {name, f"table {table[1]}"} if table else {name}
-        return any(names & objects.keys() for objects in self.schemas.values())
+        tables = {name.removeprefix("table ").strip('"') for name in names}
+        return bool(tables & self.coming) or any(names & objects.keys() for objects in self.schemas.values())
 
     def unknown(self, found: Objects) -> list[str]:
         """Return the objects in ``found`` that no revision makes, without the parts of tables, e.g. ``["view v"]``."""
         return sorted(name for name in found if not self.knows(name) and not PART.fullmatch(name))
 
 
-def built(config: Config, database: Database, using: Settings, revision: str | None = None) -> History:
+def built(
+    config: Config,
+    database: Database,
+    using: Settings,
+    revision: str | None = None,
+    older: Collection[str] | None = None,
+) -> History:
     """Run the history on an empty scratch database, first to ``revision`` if it is given, then to the heads.
 
-    Raise CommandError or RevisionError if no script has ``revision``.
+    The revisions ``older`` run without the models' naming convention; by default, those that alembic.ini names. Raise
+    CommandError or RevisionError if no script has ``revision``.
     """
     history = History()
-    with scratch_database(database, using) as scratch, replaced_by(scratch.engine):
+    older = written_before_convention() if older is None else older
+    with (
+        scratch_database(database, using) as scratch,
+        replaced_by(scratch.engine),
+        assumed_before_convention(older),
+    ):
         rehearsal = Rehearsal(config, scratch)
         for destination in (revision, "heads") if revision else ("heads",):
             for report in rehearsal.build(destination):
                 if report.faults:
                     history.failure = f"{report.revision}: {report.faults[0]}"
+                    left = [each for each in rehearsal.steps() if each.revision not in history.revisions]
+                    history.coming = {name for _, name in created_tables(left, database, Recordings())}
                     return history
                 history.schemas[rehearsal.heads()] = rehearsal.schema()
+                history.revisions.append(report.revision)
             history.named = history.named or rehearsal.heads()
     return history
 
@@ -72,6 +95,11 @@ class Fit:
     distance: int
     """The number of objects that differ, in which a missing table counts with its columns, keys and indexes."""
 
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Return how far the database is from the revision: by its structure first, and then by names."""
+        return self.distance, len(self.names)
+
     @classmethod
     def of(cls, heads: Heads, history: History, found: Objects) -> "Fit":
         """Return the comparison of ``found``, the objects of a database, with what the history has at ``heads``."""
@@ -79,7 +107,11 @@ class Fit:
         known = {name: text for name, text in found.items() if history.knows(name)}
         others = renamed(expected, known)
         here, there = _without(expected, others), _without(known, others.values())
-        names = [f"{name} is called {other.split(' of ')[0]}" for name, other in others.items()]
+        names = [
+            f"{name} is called {other.rpartition(' of ')[0].rpartition(' ')[2]}"
+            for name, other in others.items()
+            if not _is_index_of_constraint(name, others)
+        ]
         # SQLite shows the name of a constraint as an object of its own.
         bare = {name for objects in (expected, known) for name, text in objects.items() if not text}
         structure: list[str] = []
@@ -90,11 +122,37 @@ class Fit:
         return cls(heads, structure, names, len(different - bare))
 
 
+def _is_index_of_constraint(name: str, names: Collection[str]) -> bool:
+    """Return True if ``name`` is the index of a constraint in ``names``, which has the same name."""
+    kind, _, rest = name.partition(" ")
+    return kind in ("index", "key") and any(f"{other} {rest}" in names for other in ("constraint", "foreign key"))
+
+
 def _without(objects: Objects, names: Collection[str]) -> Objects:
     return {name: text for name, text in objects.items() if name not in names}
 
 
-def fits(history: History, found: Objects) -> list[Fit]:
-    """Return the comparison with each revision, the closest first, and the newest of those that are equally close."""
+def closest(history: History, found: Objects, revision: str | None = None) -> Fit | None:
+    """Return the comparison with ``revision``, or else with the closest one: the newest, if several are equally close.
+
+    ``found`` are the objects of the database. Return None if the history could not be built so far.
+    """
+    if revision:
+        return Fit.of(history.named, history, found) if history.named else None
     newest_first = [Fit.of(heads, history, found) for heads in reversed(history.schemas)]
-    return sorted(newest_first, key=lambda fit: (fit.distance, len(fit.names)))
+    return min(newest_first, key=lambda fit: fit.rank, default=None)
+
+
+def first_with_convention(named: History, unnamed: History) -> str | None:
+    """Return the first revision from which on the models' naming convention changes no name.
+
+    ``named`` was built with the convention, ``unnamed`` without. Return None if the newest revision is still affected.
+    """
+    before: set[str] = set()
+    affected = -1
+    for number, (heads, objects) in enumerate(unnamed.schemas.items()):
+        other = objects.keys() ^ named.schemas.get(heads, {}).keys()
+        if heads not in named.schemas or other - before:
+            affected = number
+        before = set(other)
+    return next(iter(unnamed.revisions[affected + 1 :]), None)

@@ -14,10 +14,13 @@ from alembic.script import ScriptDirectory
 from flask import current_app
 from sqlalchemy import MetaData
 
+from ..errors import relative
 from ..folder import Folder, folder
 from ..review.acceptance import listed, up_to
 
 KEY = "convention_since"
+NEW = "convention"
+"""The id that a message proposes for a revision from which on the convention is in force."""
 
 _assumed: ContextVar[Collection[str] | None] = ContextVar("assumed", default=None)
 _read: WeakKeyDictionary[Folder, Collection[str]] = WeakKeyDictionary()
@@ -39,6 +42,21 @@ def written_before_convention() -> Collection[str]:
         found = up_to(names, script, KEY, file, fix, "flask db history")
         _read[current] = found - {each.revision for each in script.get_revisions(names) if each}
     return _read[current]
+
+
+def convention_lines(since: str | None) -> tuple[str, ...]:
+    """Return what to do, and lines to paste, so that all revisions before ``since`` run without the convention.
+
+    If it is None, because even the newest revision was written without the convention, a new one comes first.
+    """
+    file = relative(folder().path / "alembic.ini")
+    if since:
+        return f"write this line into {file}, below [alembic], and commit it:", f"{KEY} = {since}"
+    return (
+        f"write a revision that changes nothing, and then the second line into {file}, below [alembic]; commit both:",
+        f'flask db revision --rev-id {NEW} -m "Name constraints by the convention from here on"',
+        f"{KEY} = {NEW}",
+    )
 
 
 @contextmanager

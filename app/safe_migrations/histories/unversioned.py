@@ -30,7 +30,7 @@ def unversioned(scripts: Iterable[Script], database: Database, recordings: Recor
             for schema in database.adapter.schemas(connection)
             for name in inspector.get_table_names(schema)
         }
-    created = _created(scripts, database, recordings)
+    created = created_tables(scripts, database, recordings)
     tables = [name for schema, name in created if (None if schema in default else schema, name) in existing]
     if not tables:
         return None
@@ -41,10 +41,12 @@ def unversioned(scripts: Iterable[Script], database: Database, recordings: Recor
     )
 
 
-def _created(scripts: Iterable[Script], database: Database, recordings: Recordings) -> Iterator[tuple[str | None, str]]:
+def created_tables(
+    scripts: Iterable[Script], database: Database, recordings: Recordings
+) -> Iterator[tuple[str | None, str]]:
     """Yield schema and name of each table that the scripts create, unless they drop or rename that of this name first.
 
-    The first script may inspect the database, as it will when it runs.
+    The first script may inspect the database, as it will when it runs. CREATE TABLE IF NOT EXISTS does not count.
     """
     gone: set[tuple[str | None, str]] = set()
     connection = database.connection

@@ -1,5 +1,6 @@
 """A database that has tables but no revision gets the one that it fits, or the differences; and keeps its rows."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -8,12 +9,14 @@ from unittest.mock import patch
 
 import pytest
 import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from ..adapters import adapter_of
 from ..commands.app_database import opened
 from ..database import app_engine
-from ..histories.adoption import History, built, fits
+from ..histories.adoption import History, built, closest
 from .example.app.extensions import NAMING_CONVENTION, migrate
 from .support import FIRST, Project, copied, empty_database, make_app, on_sqlite, revision, state
 
@@ -146,13 +149,14 @@ def test_situations(
     histories: Callable[[str], tuple[History, str]], backend: str, engine: Engine, situation: str
 ) -> None:
     """The closest revision is found, and what differs is listed, apart from what only has another name."""
-    options, statements, closest, different, named = SITUATIONS[situation]
+    options, statements, nearest, different, named = SITUATIONS[situation]
     made(engine, tables(**options), *statements)
     history, _ = histories(backend)
     with engine.connect() as connection:
         found = adapter_of(engine).schema(connection)
-    best = fits(history, found)[0]
-    assert ("", (closest,)) == (history.failure, best.heads)
+    best = closest(history, found)
+    assert best is not None
+    assert ("", (nearest,)) == (history.failure, best.heads)
     assert len(different) == len(best.differences), best
     assert all(words in line for words, line in zip(different, best.differences, strict=True)), best
     others = [line.replace('"', "") for line in best.names]
@@ -305,3 +309,46 @@ def test_first_revision(adopting: Project, engine: Engine) -> None:
     adopting.ok("migrate", "-m", "Begin", DATABASE_URL="sqlite://")
     assert "the database has its schema" in adopting.ok("adopt")
     adopting.ok("check")
+
+
+PET = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('size', sa.Integer()){})"
+UNIQUE = PET.format(", sa.UniqueConstraint('size')")
+AGE = "op.add_column('pet', sa.Column('age', sa.Integer()))"
+SINCE = ["convention_since = c2"]
+SINCE_NEW = [
+    'flask db revision --rev-id convention -m "Name constraints by the convention from here on"',
+    "convention_since = convention",
+]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "lines"),
+    [
+        (UNIQUE, AGE, SINCE),
+        (UNIQUE, UNIQUE.replace("pet", "toy"), SINCE_NEW),
+        (PET.format(", sa.CheckConstraint('size > 0')"), AGE, SINCE_NEW),
+    ],
+    ids=["other names", "other names up to head", "a revision that fails with the convention"],
+)
+def test_without_convention(project: Project, engine: Engine, first: str, second: str, lines: list[str]) -> None:
+    """If the names fit only without the convention, lines are printed with which the history makes them again."""
+    project.write(*revision("c1", FIRST, first))
+    project.write(*revision("c2", "c1", second))
+    made(engine, tables("a1", missing=("pet",)))
+    with engine.begin() as connection:  # as stock runs scripts if the app has no convention
+        stock = Operations(MigrationContext.configure(connection))
+        exec(f"{first}\n{second}", {"op": stock, "sa": sa})
+    said = project.ok("adopt")
+    assert "To run the history without it, write " in said
+    assert "".join(f"    {line}\n" for line in lines) in said
+    assert ["c2"] == revisions(engine)
+    if len(lines) > 1:
+        project.ok(*shlex.split(lines[0])[2:])
+    ini = project.path / "migrations" / "alembic.ini"
+    ini.write_text(ini.read_text().replace("[alembic]", f"[alembic]\n{lines[-1]}"))
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+    said = project.ok("adopt", "c2")
+    assert ("c2: the database has its schema\n", False) == (said[: said.index("\n") + 1], "Only the names" in said), (
+        said
+    )
