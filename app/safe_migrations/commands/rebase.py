@@ -47,7 +47,7 @@ def rebase(directory: str | None, revision: str | None) -> None:
 
 def _moved(config: Config, move: Move, revision: str | None) -> Move | None:
     """Move the revisions, and print what was done. Return None if another command has moved them meanwhile."""
-    with _required(move), opened(config) as (database, using), locked(database, using.lock_wait):
+    with _database_required(move), opened(config) as (database, using), locked(database, using.lock_wait):
         database.require_whole()
         history = ScriptDirectory.from_config(config)  # again: another command may have edited it before the lock
         now = chosen(history, revision)
@@ -60,7 +60,7 @@ def _moved(config: Config, move: Move, revision: str | None) -> Move | None:
 
 
 @contextmanager
-def _required(move: Move) -> Iterator[None]:
+def _database_required(move: Move) -> Iterator[None]:
     """Inside the block, turn an error of a database that cannot be reached into a MigrationError.
 
     Without the database, nothing says whether it has applied the revisions.

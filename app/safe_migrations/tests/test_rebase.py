@@ -252,6 +252,21 @@ def test_unreachable(merged: Project) -> None:
     merged.ok(*shlex.split(line)[2:], **nowhere)
 
 
+def test_database_ahead(merged: Project) -> None:
+    """A database at a revision without a script may have applied the revisions: it is refused as for an upgrade."""
+    add(merged, "b3", "b2")
+    merged.ok("upgrade", "b3")
+    script(merged, "b3").unlink()
+    assert "Error: the database is at revision b3, which migrations does not have: " in merged.fails("rebase")
+    assert f"\ndown_revision = {FIRST!r}\n" in script(merged, "b1").read_text()
+
+
+def test_review_since(merged: Project) -> None:
+    """A review of what main does not have says that an upgrade would stop, as each review does."""
+    done = merged.db("review", "--since", "main")
+    assert (0, True) == (done.returncode, "An upgrade would stop: there are 2 heads:\n" in done.stderr)
+
+
 def test_dependency(merged: Project) -> None:
     """What the other branch depends on cannot come after it; the other branch can."""
     add(merged, "a2", "a1", "depends_on = 'b1'")
