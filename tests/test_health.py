@@ -172,38 +172,50 @@ def test_no_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Cal
     assert (503, {"status": "behind"}) == readiness(app)
 
 
+@pytest.fixture
+def app_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Flask]]:
+    """Return a function that makes an app on the database at a URL, and on one for each bind, which has a folder."""
+    apps = []
+
+    def make(url: str, **binds: str) -> Flask:
+        shutil.copytree(migrate.directory, tmp_path / "migrations")
+        monkeypatch.setattr(migrate, "directory", str(tmp_path / "migrations"))
+        for key in binds:
+            folder = tmp_path / "migrations" / key
+            (folder / "versions").mkdir(parents=True)
+            (folder / "versions" / "a1.py").write_text("revision = 'a1'\ndown_revision = None")
+            (folder / "alembic.ini").write_text(f"[alembic]\nbind = {key}")
+        settings = {"SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_BINDS": binds}
+        apps.append(create_app(type("Settings", (TestConfig,), settings)))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        with app.app_context():
+            for engine in db.engines.values():
+                engine.dispose()
+
+
 @pytest.mark.usefixtures("patient")
-def test_bind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bind(app_with: Callable[..., Flask], tmp_path: Path) -> None:
     """A database of SQLALCHEMY_BINDS is probed too, if migrations/ has a folder for it."""
-    folder = tmp_path / "migrations" / "audit"
-    shutil.copytree(migrate.directory, folder.parent)
-    (folder / "versions").mkdir(parents=True)
-    (folder / "versions" / "a1.py").write_text("revision = 'a1'\ndown_revision = None")
-    (folder / "alembic.ini").write_text("[alembic]\nbind = audit")
-    monkeypatch.setattr(migrate, "directory", str(folder.parent))
-    urls = {"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/app.db", "SQLALCHEMY_BINDS": {"audit": "sqlite://"}}
-    app = create_app(type("Settings", (TestConfig,), urls))
+    app = app_with(f"sqlite:///{tmp_path}/app.db", audit="sqlite://")
     with app.app_context():
         flask_migrate.upgrade()
         assert (503, {"status": "behind", "bind": "audit"}) == readiness(app)
         with db.engines["audit"].begin() as connection:
             connection.execute(text("CREATE TABLE alembic_version AS SELECT 'a1' AS version_num"))
         assert (200, {"status": "ready"}) == readiness(app)
-        db.engine.dispose()
-        db.engines["audit"].dispose()
 
 
-@pytest.mark.usefixtures("patient")
-def test_branches_that_depend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Callable[[str], Flask]) -> None:
-    """A head that depends on another implies it: alembic_version has the first one only, and nothing is pending."""
-    app = app_on(f"sqlite:///{tmp_path}/app.db")
-    (tmp_path / "versions").mkdir()
-    (tmp_path / "versions" / "a1.py").write_text("revision = 'a1'\ndown_revision = None")
-    (tmp_path / "versions" / "p1.py").write_text("revision = 'p1'\ndown_revision = None\ndepends_on = 'a1'")
-    monkeypatch.setattr(app.extensions["migrate"].migrate, "directory", str(tmp_path))
-    with app.app_context(), db.engine.begin() as connection:
-        connection.execute(text("CREATE TABLE alembic_version AS SELECT 'p1' AS version_num"))
-    assert (200, {"status": "ready"}) == readiness(app)
+def test_unreachable_binds(app_with: Callable[..., Flask], silent: int) -> None:
+    """Four databases that never answer take a probe no longer than one."""
+    url = database_url({"DATABASE_URL": f"postgresql://u@127.0.0.1:{silent}/d"})
+    app = app_with(url, a=url, b=url, c=url)
+    for _ in range(2):
+        start = time.monotonic()
+        assert (503, {"status": "unreachable"}) == readiness(app)
+        assert time.monotonic() - start < 2
 
 
 def test_broken_script(
