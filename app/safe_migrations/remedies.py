@@ -374,6 +374,8 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
         return several_heads(history) if len(history.get_heads()) > 1 else None
     if twice := re.search(r"Revision (\S+) is present more than once", str(error)):
         return _two_scripts(twice[1], situation.directory / "versions")
+    if gone := re.search(r"Revision (\S+) referenced from .* is not present", str(error)):
+        return _before_squash(gone[1], situation.directory / "versions")
     # Alembic raises a CommandError from it, except where it walks a range.
     unknown = next((each for each in (error, error.__cause__) if isinstance(each, ResolutionError)), None)
     if unknown is None:
@@ -429,8 +431,7 @@ def _two_scripts(revision: str, folder: Path) -> MigrationError | None:
 
     Return None if ``folder`` does not have both.
     """
-    named = re.compile(rf"^revision\b[^=\n]*=\s*[\"']{re.escape(revision)}[\"']", re.MULTILINE)
-    scripts = [file for file in folder.rglob("*.py") if named.search(file.read_text(errors="replace"))]
+    scripts = _naming(revision, "revision", folder)
     if len(scripts) < 2:
         return None
     *others, newer = sorted(scripts, key=lambda file: (file.stat().st_mtime, file))
@@ -441,6 +442,29 @@ def _two_scripts(revision: str, folder: Path) -> MigrationError | None:
         f"rm {file}",
         f"sed -i.bak 's/^\\(revision[^=]*= *\\).*/\\1\"{rev_id()}\"/' {file}",
     )
+
+
+def _before_squash(revision: str, folder: Path) -> MigrationError | None:
+    """Return the error about a script that starts from ``revision``, which a squash replaced; None if none did.
+
+    Such a script comes from a branch of code that began before the squash.
+    """
+    squashes, scripts = _naming(revision, "replaces", folder), _naming(revision, "down_revision", folder)
+    squash = re.search(r"(?m)^revision\b[^=\n]*=\s*[\"'](.+?)[\"']", squashes[0].read_text()) if squashes else None
+    if squash is None or not scripts:
+        return None
+    names = list(map(relative, scripts))
+    return MigrationError(
+        f"down_revision in {' and '.join(names)} is {revision}, which {squash[1]}, a squash, replaced.",
+        "if no database has applied it, let it come after the squash:",
+        f"sed -i.bak '/^down_revision/s/{revision}/{squash[1]}/' {' '.join(map(shlex.quote, names))}",
+    )
+
+
+def _naming(revision: str, variable: str, folder: Path) -> list[Path]:
+    """Return the scripts in ``folder`` that name ``revision`` in ``variable``; some of them may not be loadable."""
+    named = re.compile(rf"(?m)^{variable}\b[^=\n]*=[^\])=]*?[\"']{re.escape(revision)}[\"']")
+    return [file for file in sorted(folder.rglob("*.py")) if named.search(file.read_text(errors="replace"))]
 
 
 def _first(error: BaseException | None, matches: Callable[[DBAPIError], object]) -> DBAPIError | None:

@@ -143,6 +143,18 @@ def test_two_scripts_in_a_program(twice: Project, empty_app: object) -> None:
     assert {"alembic_version", LOG, "user"} == set(inspect(db.engine).get_table_names())
 
 
+def test_branch_from_before_a_squash(project: Project) -> None:
+    """A revision after one that a squash replaced makes a history that Alembic cannot read: a line mends it."""
+    project.write(*revision("s1", None, "pass", more=f"replaces = [\n    '0',\n    {FIRST!r},\n]"))
+    add(project, "b1", FIRST)
+    (first,) = (project.path / "migrations" / "versions").glob(f"*{FIRST}*")
+    first.unlink()
+    what, _fix, line = project.fails("check").splitlines()
+    assert f"Error: down_revision in migrations/versions/b1.py is {FIRST}, which s1, a squash, replaced." == what
+    said_by(project, line.strip())
+    assert "b1 (head)\n" == project.db("heads").stdout
+
+
 @pytest.fixture
 def stock(branched: Project) -> Project:
     """Return the project with stock Flask-Migrate; its two branches change nothing that `check` compares."""
