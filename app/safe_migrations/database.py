@@ -92,6 +92,11 @@ def naming_convention() -> Mapping[Any, Any]:
     return (MetaData() if _is_without.get() else models_metadata()).naming_convention
 
 
+def has_convention() -> bool:
+    """Return True if the models have a naming convention of their own."""
+    return models_metadata().naming_convention != MetaData().naming_convention
+
+
 _is_without: ContextVar[bool] = ContextVar("is_without", default=False)
 
 

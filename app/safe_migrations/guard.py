@@ -24,6 +24,7 @@ from .database import Database, app_engine, connected, heads_in_words, models_me
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .histories.heads import doubtful_history_refused, require_one_head
 from .histories.log_table import edit_error, edited, edits_in_words, entries
+from .histories.naming import named_as_written
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import Plan, changes_revisions, compares, names_head, pending, purges, rehearses, upgrades
 from .retry import RetryPolicy
@@ -262,8 +263,6 @@ def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
 def _run(**options: Any) -> None:
     context.configure(**options)
     if context.is_offline_mode():
-        from .histories.naming import named_as_written
-
         work = context.get_context().opts["fn"]
         context.configure(**options, fn=lambda heads, offline: named_as_written(work(heads, offline), offline))
     with context.begin_transaction():
@@ -283,8 +282,6 @@ def _run_with_retries(
     On MySQL and MariaDB the adapter retries each statement instead. A step of which an autocommit block has committed a
     part is not run again. The error of the last try says to run ``again``, such as "upgrade", later.
     """
-    from .histories.naming import named_as_written
-
     adapter, connection = database.adapter, database.connection
 
     def judge(loss: UnsafeError) -> None:

@@ -6,11 +6,10 @@ import click
 from alembic.command import stamp
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData
 
 from ..adapters.snapshot import Objects
 from ..console import echo, log
-from ..database import Database, heads_in_words, naming_convention
+from ..database import Database, has_convention, heads_in_words
 from ..errors import MigrationError, counted, masked
 from ..histories.adoption import Fit, History, built, closest, first_with_convention
 from ..histories.naming import convention_lines
@@ -52,7 +51,7 @@ def _best(config: Config, revision: str | None) -> Fit:
         history = built(config, database, using, revision)
         found = database.adapter.schema(database.connection)
         fit = closest(history, found, revision)
-        if (fit is None or fit.names or history.failure) and naming_convention() != MetaData().naming_convention:
+        if (fit is None or fit.names or history.failure) and has_convention():
             log.info("Building them again without the naming convention of the models")
             unnamed = built(config, database, using, revision, {each.revision for each in script.walk_revisions()})
             other = closest(unnamed, found, revision)

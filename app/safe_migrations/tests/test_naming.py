@@ -1,5 +1,7 @@
 """A history runs with the naming convention that it was written for: none before `convention_since`."""
 
+import shlex
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -58,6 +60,28 @@ def test_stock(old: Project, engine: Engine) -> None:
     """Stock runs the history with the convention of today: a CHECK without a name raises an error."""
     old.make_stock()
     assert "explicitly named" in old.fails("upgrade")
+
+
+BATCH = "with op.batch_alter_table('t', naming_convention={'uq': 'old_%(column_0_name)s'}) as batch:\n    "
+
+
+@pytest.mark.parametrize(("what", "is_newest"), [("CHECK", True), ("drop", False)])
+def test_message(project: Project, engine: Engine, backend: str, what: str, is_newest: bool) -> None:
+    """An error about a name that the convention has changed has the lines to paste, and they help."""
+    drop = DROP.format(GIVEN[backend]) if backend in GIVEN else f"{BATCH}batch.drop_constraint('old_email')"
+    project.write(*revision("n1", FIRST, TABLE, "op.drop_table('t')"))
+    project.write(*revision("n2", "n1", CHECK if what == "CHECK" else drop))
+    if not is_newest:
+        project.write(*revision("n3", "n2", "pass"))
+    said = project.fails("upgrade").splitlines()
+    (at,) = (number for number, line in enumerate(said) if line.startswith("Fix: "))
+    assert "if the script was written before the models had their naming convention, upgrade an empty" in said[at]
+    lines = [line.strip() for line in said[at + 1 : at + 2 + is_newest]]
+    if is_newest:
+        project.ok(*shlex.split(lines[0])[2:])
+    since(project, lines[-1].removeprefix("convention_since = "))
+    project.ok("downgrade", "base")
+    project.ok("upgrade")
 
 
 @on_sqlite
