@@ -32,6 +32,12 @@ def name_of_bind(bind: str | None) -> str:
     return "default database" if bind is None else f"bind {bind}"
 
 
+def binds_with_table(table: str) -> list[str | None]:
+    """Return the bind keys of the other databases of the app whose models define ``table``; None is the default one."""
+    metadatas = current_app.extensions["migrate"].db.metadatas
+    return [bind for bind, metadata in metadatas.items() if bind != folder().bind and table in metadata.tables]
+
+
 def new_folder(bind: str | None, path: Path) -> Path:
     """Return the path of the folder that `flask db init` creates: ``path``, or for a bind without -d, one of its name.
 

@@ -11,6 +11,7 @@ from sqlalchemy import Column, DefaultClause, Enum, ForeignKeyConstraint
 
 from ..adapters.facts import Facts
 from ..adapters.products import facts_of
+from ..binds import binds_with_table, name_of_bind
 from ..console import log
 from ..database import Database, tables_of_models
 from ..errors import counted
@@ -187,15 +188,20 @@ def _keep_unknown_tables(upgrade: ops.UpgradeOps) -> None:
     for name in sorted(dropped):
         if name in wanted:
             acknowledge("drop-table", "")
-        elif confirm(f"No model defines table {name}. Drop it and all its rows?"):
+        elif confirm(f"No model defines table {name}{_moved(name)}. Drop it and all its rows?"):
             ask_why("drop-table")
         else:
             kept.append(name)
     upgrade.ops[:] = [op for op in upgrade.ops if _table(op) not in kept]
     for name in kept:
-        log.info(
-            'Keeping table %s, which no model defines. To drop it: flask db -x drop=%s migrate -m "..."', name, name
-        )
+        said = 'Keeping table %s, which no model defines%s. To drop it: flask db -x drop=%s migrate -m "..."'
+        log.info(said, name, _moved(name), name)
+
+
+def _moved(table: str) -> str:
+    """Return a warning if a model of another database of the app defines ``table``: it may have moved there."""
+    others = [name_of_bind(bind) for bind in binds_with_table(table)]
+    return f" here; the {' and the '.join(others)} has one: copy the rows there first" if others else ""
 
 
 def _ask_about_columns(upgrade: ops.UpgradeOps) -> None:

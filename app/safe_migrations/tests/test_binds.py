@@ -246,9 +246,13 @@ def test_refused(unbound: Project) -> None:
 
 @on_files
 def test_the_wrong_folder(bound: Project, engine: Engine) -> None:
-    """A revision of another folder is named as one, where it is typed, and where a database has it under another URL;
-    a rehearsal lets a script reach no other database.
+    """A revision of another folder is named as one, where it is typed, and where a database has it under another URL.
+    So is the table of another database. A rehearsal lets a script reach no other database.
     """
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE event (id INTEGER)"))
+    moved = "No model defines table event here; the bind audit has one: copy the rows there first. Drop it"
+    assert moved in bound.asked("n\n", "migrate").stderr
     said = bound.fails("upgrade", "e0")
     assert "e0 is a revision of migrations/audit, another database.\n" in said
     assert "flask db -d migrations/audit status" in said
