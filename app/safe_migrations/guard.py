@@ -23,7 +23,7 @@ from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .histories.heads import doubtful_history_refused, require_one_head
-from .histories.log_table import edit_error, edited, edits_in_words, entries
+from .histories.log_table import edit_error, edited, edits_in_words
 from .histories.naming import named_as_written
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import Plan, changes_revisions, compares, names_head, pending, purges, rehearses, upgrades
@@ -218,8 +218,8 @@ def _end_comparison(database: Database) -> None:
         return
     errors = [each for each in (without_folder(), edit_error(_edited(database, database.heads()))) if each]
     generates = getattr(compared.config.cmd_opts, "autogenerate", False)
-    upgrades = [each for script in compared.generated_revisions for each in script.upgrade_ops_list]
-    if errors and not generates and all(upgrade.is_empty() for upgrade in upgrades):
+    changes = [each for script in compared.generated_revisions for each in script.upgrade_ops_list]
+    if errors and not generates and all(change.is_empty() for change in changes):
         raise errors.pop()
     for error in errors:
         log.warning("%s", error)
@@ -232,10 +232,8 @@ def _warn_of_edits(plan: Plan, database: Database) -> None:
 
 
 def _edited(database: Database, heads: tuple[str, ...]) -> list[Script]:
-    if not heads:
-        return []
     with database.read() as connection:
-        return edited(context.script, heads, entries(connection))
+        return edited(connection, context.script, heads)
 
 
 def _review(plan: Plan, database: Database, using: Settings) -> None:

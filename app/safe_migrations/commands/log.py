@@ -41,11 +41,12 @@ def _show(database: Database, script: ScriptDirectory) -> None:
     heads = database.heads()
     with database.read() as connection:
         found = entries(connection)
+        edits = edited(connection, script, heads)
     if not found:
         echo("The log is empty: it begins with the next upgrade, downgrade or stamp of this database.")
         return
     known = newest(found)
-    marked = {known[each.revision]: each for each in edited(script, heads, found)}
+    marked = {known[each.revision]: each for each in edits}
     width = max(len(entry.revision) for entry in found)
     for entry in reversed(found):
         title = _title(script, entry.revision)

@@ -17,7 +17,7 @@ from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
 from ..errors import MigrationError, masked, relative
 from ..histories.heads import accident
-from ..histories.log_table import edited, edits_in_words, entries
+from ..histories.log_table import edited, edits_in_words
 from ..histories.replacement import in_the_middle, squash_of
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
@@ -69,7 +69,7 @@ def _at_head(config: Config) -> bool:
         if skipped := _skipped(config, script, reviewed):
             _line("", skipped)
         with database.read() as connection:
-            edits = edited(script, current, entries(connection))
+            edits = edited(connection, script, current)
         if edits:
             _line("edited", f"{edits_in_words(edits)}; see `flask db log`")
         if not current and (error := _unversioned(pending, database)):

@@ -11,6 +11,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Column, Connection, DateTime, Double, Integer, MetaData, Row, String, Table, inspect, select
+from sqlalchemy.exc import DBAPIError
 
 from ..adapters.base import LOG, version_table
 from ..errors import MigrationError, relative
@@ -62,15 +63,20 @@ def newest(found: list[Row[Any]]) -> dict[str, Row[Any]]:
     return {entry.revision: entry for entry in found}
 
 
-def edited(script: ScriptDirectory, heads: tuple[str, ...], found: list[Row[Any]]) -> list[Script]:
-    """Return the scripts that were edited since they were applied to a database at ``heads``, the oldest first.
+def edited(connection: Connection, script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:
+    """Return the scripts that were edited since they were applied to the database, which is at ``heads``.
 
-    ``found`` are its entries. A revision without an entry is not compared, nor is a script that replaces others: a
-    database may have run those. If a head has no script, which revisions are applied is unknown: return none.
+    The oldest comes first. A revision without an entry is not compared, nor is a script that replaces others, because a
+    database may have run those. Return none if a head has no script, because then it is not known which revisions are
+    applied; nor to a user who may not read the log, but may run a command that has nothing to do.
     """
-    known = newest(found)
     try:
+        known = newest(entries(connection)) if heads else {}
         scripts = applied(script, heads) if known else []
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return []
     except (CommandError, RevisionError):
         return []
     return [each for each in scripts if each.revision in known and is_edited(each, known[each.revision])]
@@ -79,7 +85,7 @@ def edited(script: ScriptDirectory, heads: tuple[str, ...], found: list[Row[Any]
 def applied(script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:
     """Return the scripts that are applied to a database at ``heads``: all but those that an upgrade would run.
 
-    The oldest comes first. Raise Alembic's CommandError if a head has no script.
+    The oldest comes first. Raise Alembic's CommandError or RevisionError if a head has no script.
     """
     pending = {each.revision for each in upgrades(script, "heads", heads)}
     return [each for each in script.walk_revisions() if each.revision not in pending][::-1]

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, make_url, text
 
 from .. import console
 from .example.app.extensions import db
-from .support import FIRST, Project, Sql, empty_database, on_mysql, on_sqlite, revision
+from .support import FIRST, LOG, Project, Sql, empty_database, on_mysql, on_sqlite, revision
 
 
 @on_sqlite
@@ -160,6 +160,8 @@ def test_version_table(project: Project, sql: Sql, backend: str, option: str) ->
     assert ["a1"] == [line.split()[0] for line in project.db("rehearse").stdout.splitlines() if line.endswith(" ok")]
     assert f"-{FIRST}-" in project.ok("backup")
     assert "The database is at a1\n" in project.ok("upgrade")
+    sql(f"SELECT id FROM {'meta.' if 'schema' in option else ''}{LOG}")
+    assert ["a1", FIRST] == [line.split()[4] for line in project.ok("log").splitlines()]
     project.write(*revision("b1", "a1", make.replace("'t'", "'t2'") + "\nraise ValueError('no')"))
     assert 1 == project.db("upgrade").returncode
     assert f"The database is at {FIRST}\n" in project.ok("downgrade", FIRST)

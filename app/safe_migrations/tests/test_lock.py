@@ -47,12 +47,14 @@ def exit_statuses(project: Project, count: int) -> list[int]:
 
 @pytest.mark.parametrize(("backend", "count"), [("sqlite", 3), ("mysql", 20), ("postgresql", 20)], indirect=["backend"])
 def test_many_at_once(project: Project, engine: Engine, count: int) -> None:
-    """Upgrades at once, twenty on a server, all end well, and each revision is applied once."""
+    """Upgrades at once, twenty on a server, all end well, and each revision is applied, and logged, once."""
     count_in_a_table(project)
     assert [0] * count == exit_statuses(project, count)
     with engine.connect() as connection:
         counted = connection.scalars(text("SELECT n FROM counted ORDER BY n")).all()
+        logged = connection.scalars(text(f"SELECT revision FROM {LOG} ORDER BY id")).all()
     assert list(range(REVISIONS)) == counted
+    assert [FIRST, *(f"c{number:02}" for number in counted)] == logged
 
 
 MEET = """\

@@ -1,22 +1,27 @@
 """The log: who applied which revision, and whether its script was edited since."""
 
+import os
 import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+from uuid import uuid4
 
+import flask_migrate
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Engine, inspect
+from flask import Flask
+from sqlalchemy import Engine, inspect, make_url
 
+from ..database import connected
+from ..histories import log_writer
 from ..histories.checksums import checksum
-from .support import (
-    FIRST,
-    LOG,
-    Project,
-    Sql,
-    on_sqlite,
-    revision,
-)
+from ..lock import locked
+from .example.app.extensions import db
+from .support import FIRST, LOG, Project, Sql, on_postgresql, on_sqlite, revision
 
 MAKE, DROP = "op.create_table('t', sa.Column('id', sa.Integer(), primary_key=True))", "op.drop_table('t')"
+EMPTY = "The log is empty: it begins with the next upgrade, downgrade or stamp of this database.\n"
 CHANGE = "op.execute(sa.table('user', sa.column('email')).update().values(email='a@b'))"
 SCRIPT = '''"""Add t"""
 import sqlalchemy as sa
@@ -136,17 +141,111 @@ def test_nothing_to_accept(project: Project) -> None:
 
 
 @on_sqlite
+def test_another_version_table(project: Project, engine: Engine) -> None:
+    """Apps that share a database, each with a `version_table` of its own, have a log each."""
+    project.ok("upgrade")
+    project.configure("version_table='other'")
+    assert EMPTY == project.ok("log")
+    project.ok("stamp", "head")
+    assert 1 == len(project.ok("log").splitlines())
+    assert [("up", FIRST), ("stamp", FIRST)] == entries(engine)
+
+
+def test_accepting_takes_the_lock(project: Project, app_on: Callable[[str], Flask]) -> None:
+    """`--accept` waits for a run; to show the log needs no lock, but a database."""
+    url = f"sqlite:///{project.path}/instance/app.db"
+    project.ok("upgrade")
+    with app_on(url).app_context(), connected(db.engine) as database, locked(database, 0):
+        assert "another command holds the lock" in project.fails("-x", "lock_wait=0", "log", "--accept", FIRST)
+        assert FIRST in project.ok("log")
+    assert "Error: cannot reach mysql" in project.fails("log", DATABASE_URL="mysql+pymysql://root@127.0.0.1:1/a")
+
+
+def test_who(monkeypatch: pytest.MonkeyPatch, in_app: None) -> None:
+    """A user without a name, as in a container, has its number; other letters than ASCII are written as such."""
+
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 10001")
+
+    writer = partial(log_writer.LogWriter, cast(Any, None), cast(Any, None))
+    monkeypatch.setattr(log_writer, "getuser", unknown)
+    assert str(os.getuid()) == writer().by["os_user"]
+    monkeypatch.setattr(log_writer, "getuser", lambda: "zoë" * 200)
+    assert ("zo\\xebzo\\xeb", 255) == (writer().by["os_user"][:12], len(writer().by["os_user"]))
+
+
+def test_failure(project: Project, engine: Engine, attempt: Callable[..., list[str]]) -> None:
+    """A revision that fails, up or down, leaves no entry; mended, it has one."""
+    create, stop = f"{MAKE}\nop.execute('INSERT INTO t VALUES (1)')", "raise RuntimeError('stop')"
+    project.write(*revision("a1", FIRST, f"{create}\n{stop}"))
+    assert ["stop"] == attempt(flask_migrate.upgrade)
+    done = [] if engine.dialect.name == "sqlite" else [("up", FIRST)]
+    assert done == (entries(engine) if inspect(engine).has_table(LOG) else [])
+    project.write(*revision("a1", FIRST, create, f"{DROP}\n{stop}"))
+    assert [] == attempt(flask_migrate.upgrade)
+    assert ["stop"] == attempt(flask_migrate.downgrade)
+    assert [("up", FIRST), ("up", "a1")] == entries(engine)
+
+
+def test_invisible(upgraded_app: Flask) -> None:
+    """The log is not one of the app's tables: a database without these is empty, and nothing of it is compared."""
+    flask_migrate.check()
+    flask_migrate.downgrade(revision="base")
+    db.drop_all()
+    with connected(db.engine) as database:
+        assert inspect(db.engine).has_table(LOG)
+        assert (False, False) == (database.has_tables(), database.has_rows())
+        assert LOG not in repr(database.adapter.snapshot(database.connection))
+
+
+def test_copies(project: Project, engine: Engine) -> None:
+    """A rehearsal writes its entries into the copy; a restore brings back the log of the backup."""
+    project.ok("upgrade")
+    write(project)
+    assert "a1" in project.ok("rehearse")
+    before = entries(engine)
+    assert [("up", FIRST)] == before
+    file = project.ok("backup").splitlines()[0]
+    project.ok("upgrade")
+    project.ok("restore", file, "--yes")
+    assert before == entries(engine)
+
+
+@on_postgresql
+def test_limited_user(project: Project, database: str, sql: Sql) -> None:
+    """Who may not create the table, or write to it, gets a message; who may not read it can run what has nothing to do.
+
+    On MySQL the journal needs the same rights.
+    """
+    name = f"u{uuid4().hex[:12]}"
+    limited = make_url(database).set(username=name, password="secret").render_as_string(hide_password=False)
+    project.ok("upgrade")
+    write(project)
+    sql(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'", f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
+    try:
+        sql(f"REVOKE INSERT ON {LOG} FROM {name}")
+        assert f"permission denied for table {LOG}\nFix: " in project.fails("upgrade", DATABASE_URL=limited)
+        sql(f"REVOKE ALL ON {LOG} FROM {name}")
+        assert "Nothing to do" in project.ok("upgrade", FIRST, DATABASE_URL=limited)
+        assert f"permission denied for table {LOG}\nFix: " in project.fails("log", DATABASE_URL=limited)
+        sql(f"DROP TABLE {LOG}")
+        told = project.fails("stamp", "a1", DATABASE_URL=limited)
+        assert f'    GRANT ALL ON SCHEMA "public" TO {name};\n' in told
+    finally:
+        sql(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+@on_sqlite
 def test_without_entries(project: Project, engine: Engine, sql: Sql) -> None:
     """A revision that was applied before the log began, or by a release without it, is not compared."""
-    empty = "The log is empty: it begins with the next upgrade, downgrade or stamp of this database.\n"
-    assert empty == project.ok("log")
+    assert EMPTY == project.ok("log")
     assert [] == inspect(engine).get_table_names()
     project.ok("upgrade")
     sql(f"DROP TABLE {LOG}")
     first = project.scripts()[0]
     first.write_text(first.read_text().replace("80", "81"))
     assert "dited" not in project.ok("upgrade") + project.ok("status") + project.ok("check")
-    assert empty == project.ok("log")
+    assert EMPTY == project.ok("log")
     assert "was applied before this database had a log.\n" in project.fails("log", "--accept", FIRST)
     write(project)
     assert "Edited" not in project.ok("upgrade")
@@ -218,8 +317,10 @@ def back():
     run(flask_migrate.downgrade, revision="base")
 
 
-run(flask_migrate.upgrade)
-back()
+with app.app_context():  # here, so that the children have loaded what they need
+    flask_migrate.upgrade()
+    flask_migrate.downgrade(revision="base")
+    app.extensions["migrate"].db.engine.dispose()
 events = run(flask_migrate.upgrade)
 assert events[-1] == "end", events
 written = ("INSERT INTO _mig", "INSERT INTO alembic", "UPDATE alembic")

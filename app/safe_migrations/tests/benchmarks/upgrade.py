@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from subprocess import CalledProcessError
 from uuid import uuid4
 
 from ..support import FIRST, SERVERS, Project, copied, run_on_server, server_url
@@ -111,7 +112,10 @@ def _write(project: Project, revisions: int, script: Callable[[int], str]) -> No
 
 def run(project: Project, *args: str, **environ: str) -> None:
     """Run ``flask db ARGS`` in a process of its own, so that its time includes that of loading the package."""
-    project.run("flask", "db", *args, **environ).check_returncode()
+    with project.start("flask", "db", *args, **environ) as process:
+        process.communicate()
+    if process.returncode:
+        raise CalledProcessError(process.returncode, args)
 
 
 def seconds(project: Project, url: str) -> float:
