@@ -309,7 +309,7 @@ def _run_with_retries(
         context.configure(connection=connection, **{**options, **more})
         try:
             with transaction.watched(), context.begin_transaction():
-                writer.create()
+                writer.begin()
                 context.run_migrations()
         except DBAPIError:
             connection.rollback()

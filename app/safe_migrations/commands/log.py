@@ -87,6 +87,7 @@ def _accept(database: Database, script: ScriptDirectory, names: tuple[str, ...])
             raise _nothing(f"the script of {each.revision} was not edited since it was applied")
     with database.connection.begin():
         writer = LogWriter(database.connection, script)
+        writer.begin()
         for each in scripts:
             writer.write(ACCEPT, each.revision, 0)
     for each in scripts:

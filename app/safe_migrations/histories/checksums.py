@@ -41,22 +41,23 @@ def _words(tree: ast.AST) -> Iterator[str]:
     left: list[object] = [tree]
     while left:
         each = left.pop()
-        if isinstance(each, ast.JoinedStr):
-            each.values = _joined(each.values)
         if isinstance(each, ast.AST):
-            fields = {name: _kept(value) for name, value in ast.iter_fields(each) if name != "kind"}
-            filled = {name: value for name, value in fields.items() if value is not None and value != []}
-            yield " ".join([type(each).__name__, *filled])
-            left.extend(reversed(filled.values()))
+            if isinstance(each, ast.JoinedStr):
+                each.values = _joined(each.values)
+            words, values = [type(each).__name__], []
+            for name, value in ast.iter_fields(each):
+                if isinstance(value, list):
+                    value = [item for item in value if not _does_nothing(item)]
+                if value is not None and value != [] and name != "kind":
+                    words.append(name)
+                    values.append(value)
+            yield " ".join(words)
+            left += values[::-1]
         elif isinstance(each, list):
             yield f"[{len(each)}]"
-            left.extend(reversed(each))
+            left += each[::-1]
         else:
             yield ascii(each)
-
-
-def _kept(value: object) -> object:
-    return [item for item in value if not _does_nothing(item)] if isinstance(value, list) else value
 
 
 def _does_nothing(item: object) -> bool:

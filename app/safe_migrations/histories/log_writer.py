@@ -10,7 +10,7 @@ from getpass import getuser
 
 from alembic.runtime.migration import MigrationContext, MigrationInfo, MigrationStep
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import Connection, func, literal, select
+from sqlalchemy import Connection, func, select
 
 from ..adapters.base import version_table
 from .checksums import checksum, digest
@@ -24,17 +24,20 @@ class LogWriter:
         self.connection = connection
         self.script = script
         self.log = log_table()
+        self.insert = self.log.insert()
+        self.last_id = 0
         self.begun = 0.0
         self.by = {"os_user": _plain(_user()), "host": _plain(socket.gethostname())}
 
-    def create(self) -> None:
-        """Create the table if it does not exist: in the open transaction, or else in one of its own.
+    def begin(self) -> None:
+        """Create the table if it does not exist, in the open transaction or in one of its own; find the last number.
 
-        Call this before the first step, because its script may change the schema in which tables are created; and
-        because on MySQL this commits.
+        Call this under the lock, before the first step: the script of that may change the schema in which tables are
+        created, and on MySQL this commits.
         """
         with nullcontext() if self.connection.in_transaction() else self.connection.begin():
             self.log.create(self.connection, checkfirst=True)
+            self.last_id = self.connection.scalar(select(func.max(self.log.c.id))) or 0
 
     def steps(self, steps: Iterable[MigrationStep], context: MigrationContext) -> Iterator[MigrationStep]:
         """Yield each of ``steps`` to Alembic, which runs it, and note when it begins.
@@ -61,7 +64,9 @@ class LogWriter:
         """Write an entry for the script of ``revision``, which is "base" if a stamp has left none."""
         script: Script | None = self.script.get_revision(revision)
         source = source_of(script) if script else None
+        self.last_id += 1
         entry = {
+            "id": self.last_id,
             "version_table": version_table()[1],
             "revision": revision,
             "direction": direction,
@@ -71,10 +76,7 @@ class LogWriter:
             "checksum": checksum(source) if source else None,
             "file_digest": digest(source) if source else None,
         }
-        # One statement, so that a number is free; MySQL accepts the table in a SELECT only.
-        number = func.coalesce(func.max(self.log.c.id), 0) + 1
-        values = [literal(value, self.log.c[name].type) for name, value in entry.items()]
-        self.connection.execute(self.log.insert().from_select(["id", *entry], select(number, *values)))
+        self.connection.execute(self.insert, entry)
 
 
 def _user() -> str:
