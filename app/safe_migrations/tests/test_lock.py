@@ -143,6 +143,8 @@ def test_a_lost_lock_stops_the_run(project: Project, backend: str, engine: Engin
     project.write(*revision("b1", "a1", TABLE.replace("'a'", "'b'")))
     said = project.fails("upgrade")
     assert {"alembic_version", LOG, "user"} == set(inspect(engine).get_table_names())
+    with engine.connect() as connection:
+        assert [FIRST] == connection.scalars(text(f"SELECT revision FROM {LOG}")).all()
     assert "Error: the lock of this database was lost during the run" in said
     assert f"database is at {FIRST}.\n" in said
 
