@@ -88,7 +88,7 @@ def test_a_web_server_loads_little(project: Project) -> None:
     project.write("probe.py", "import sys, wsgi\nprint(*sys.modules)")
     loaded = set(project.run("probe").stdout.split())
     found = {name.removeprefix("app.safe_migrations.") for name in loaded if name.startswith("app.safe_migrations.")}
-    modules = {"console", "drift", "errors", "folder", "internals", "remedies"}
+    modules = {"console", "errors", "folder", "internals"}
     assert {"commands", "commands.command", "commands.group", *modules} == found
     assert "sqlglot" not in loaded
 

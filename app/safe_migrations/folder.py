@@ -21,6 +21,9 @@ from flask import current_app, g
 
 from .errors import MigrationError, relative
 
+TEMPLATE = Path(__file__).with_name("template")
+"""The folder with what `flask db init` writes."""
+
 KEY = "bind"
 """The name of the line in alembic.ini."""
 

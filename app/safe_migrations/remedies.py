@@ -23,13 +23,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from .database import has_convention
 from .drift import differences
 from .errors import LoginError, MigrationError, masked, relative, summary
-from .folder import Folder, app_folder, bind_folders, folder
+from .folder import TEMPLATE, Folder, app_folder, bind_folders, folder
 from .histories.heads import several_heads
 from .histories.naming import convention_lines, written_before_convention
 from .histories.replacement import in_the_middle, interrupted, squash_of
-
-# What `flask db init` writes.
-TEMPLATE = Path(__file__).with_name("template")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -19,9 +19,10 @@ from sqlalchemy import URL
 
 from ..console import echo
 from ..errors import MigrationError, UsageError, relative
-from ..folder import folder, in_folder
-from ..histories.heads import doubtful_history_refused
-from ..remedies import TEMPLATE, Situation, message, script_place
+from ..folder import TEMPLATE, folder, in_folder
+
+if TYPE_CHECKING:  # a web server does without
+    from ..remedies import Situation
 
 all_binds_option = click.option(
     "--all-binds", is_flag=True, help="Do it for the default database, then for each bind that has a folder."
@@ -91,6 +92,9 @@ class MigrationCommand(click.Command):
         ctx.exit(status)
 
     def _invoke_in_folder(self, ctx: click.Context) -> Any:
+        from ..histories.heads import doubtful_history_refused
+        from ..remedies import message, script_place
+
         situation = _situation(ctx)
         try:
             with doubtful_history_refused(), _flask_migrate_silent():
@@ -156,8 +160,9 @@ def _require_usable_with_all_binds(ctx: click.Context) -> None:
     raise click.UsageError(f"{what} Fix: name its folder: flask db -d migrations/KEY {ctx.command.name}", ctx)
 
 
-def _situation(ctx: click.Context) -> Situation:
+def _situation(ctx: click.Context) -> "Situation":
     from ..database import app_engine
+    from ..remedies import Situation
 
     try:
         url = app_engine().url

@@ -23,9 +23,8 @@ from flask import Flask, current_app, g
 from flask_migrate.cli import db as stock
 
 from ..errors import MigrationError
-from ..folder import KEY, folder
+from ..folder import KEY, TEMPLATE, folder
 from ..internals import correct_config
-from ..remedies import TEMPLATE
 from .command import MigrationCommand, all_binds_option, config_of, directory_option
 
 # Each command of this package, and the module that has it.
