@@ -67,7 +67,7 @@ class MigrationCommand(click.Command):
 
     def _invoke_in_each_folder(self, ctx: click.Context) -> None:
         """Run the command in the app's own folder, and then in that of each bind. Stop at the first that fails."""
-        from ..binds import folders, name_of_bind
+        from ..binds import folders, name_of_bind, without_folder
 
         try:
             found = folders()
@@ -89,6 +89,8 @@ class MigrationCommand(click.Command):
                 done, left = (", ".join(part) or "none" for part in (names[:number], names[number + 1 :]))
                 progress = f"Done: {done}. Failed: {names[number]}. Not started: {left}."
                 raise click.ClickException(f"{error.message}\n{progress}") from error
+        if ctx.command.name == "upgrade" and (missing := without_folder()):
+            echo(f"Only binds with a folder were upgraded: {missing}", err=True)
         ctx.exit(status)
 
     def _invoke_in_folder(self, ctx: click.Context) -> Any:

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, create_engine, text
 
-from .support import AGREE, FIRST, LOG, PACKAGE, Project, empty_database, revision, state, told_by, wait_until
+from .support import AGREE, FIRST, LOG, PACKAGE, Project, copied, empty_database, revision, state, told_by, wait_until
 
 AUDIT = ("-d", "migrations/audit")
 INIT = "flask db init -d migrations/audit --bind audit"
@@ -48,15 +48,19 @@ def audit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         engine.dispose()
 
 
-@pytest.fixture
-def unbound(project: Project, engine: Engine, audit: Engine) -> Project:
-    """Return a project with a bind ``audit`` that has a model and no folder. Its default database is at head."""
+def with_bind(project: Project, url: str) -> Project:
+    """Give the project a bind ``audit``, on the database at ``url``, with a model and without a folder; return it."""
     config = (project.path / "config.py").read_text()
     project.write("config.py", f'{config}    SQLALCHEMY_BINDS = {{"audit": os.environ["AUDIT_URL"]}}\n')
-    project.environ["AUDIT_URL"] = audit.url.render_as_string(hide_password=False)
-    models = (project.path / "app" / "models.py").read_text()
-    project.write("app/models.py", models + MODEL)
-    project.ok("upgrade")
+    project.environ["AUDIT_URL"] = url
+    project.write("app/models.py", (project.path / "app" / "models.py").read_text() + MODEL)
+    return project
+
+
+@pytest.fixture
+def unbound(project: Project, engine: Engine, audit: Engine) -> Project:
+    """Return a project with_bind(). Its default database is at head."""
+    with_bind(project, audit.url.render_as_string(hide_password=False)).ok("upgrade")
     return project
 
 
@@ -173,6 +177,7 @@ def test_a_bind_without_folder(unbound: Project) -> None:
     finds in the default database. The bind of another program is left to it.
     """
     missing = "no folder has the migrations of the bind audit (event).\nFix: create it; or, "
+    assert missing in unbound.ok("upgrade", "--all-binds")
     assert missing in unbound.ok("migrate")
     assert missing in unbound.ok("status")
     said = unbound.fails("check")
@@ -236,12 +241,17 @@ REFUSED = {
 }  # fmt: skip
 
 
-@on_files
-def test_refused(unbound: Project) -> None:
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project for all tests of commands that are refused, which change nothing."""
+    return with_bind(copied(tmp_path_factory.mktemp("refusing")), "sqlite:////nowhere/at/all.db")
+
+
+@pytest.mark.parametrize(("typed", "says", "fix", "status"), REFUSED.values(), ids=REFUSED)
+def test_refused(refusing: Project, typed: str, says: str, fix: str, status: int) -> None:
     """What cannot be asked for: the message has the line to use."""
-    for typed, says, fix, status in REFUSED.values():
-        done = unbound.db(*typed.split())
-        assert (status, True, True) == (done.returncode, says in done.stderr, fix in done.stderr), done.stderr
+    done = refusing.db(*typed.split())
+    assert (status, True, True) == (done.returncode, says in done.stderr, fix in done.stderr), done.stderr
 
 
 @on_files
