@@ -168,7 +168,10 @@ class Facts:
         return True
 
     def renaming(self, _kind: str, _table: str, _schema: str | None, _old: str, _new: str) -> str:
-        """Return the SQL that renames an index (``kind`` is ix) or a unique constraint (uq); empty if none does."""
+        """Return the SQL that renames an index (``kind`` is ix), a unique constraint (uq) or a CHECK (ck).
+
+        Return an empty string if the product has none.
+        """
         return ""
 
     def quoted(self, name: str, schema: str | None = None) -> str:

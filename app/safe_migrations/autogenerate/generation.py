@@ -25,9 +25,10 @@ from .enum_types import create_and_drop_enums
 from .index_changes import (
     drop_as_constraints,
     dropped_for_good,
+    drops_check,
     foreign_key_indexes,
     recreate_foreign_keys,
-    rename_indexes,
+    rename_in_place,
 )
 from .online_steps import one_table_each, online_steps, scripts_of
 from .questions import confirm, given, wrong_answer
@@ -55,7 +56,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     keep_column_checks(upgrade)
     add_type_checks(upgrade, tables_of_models(context))
     drop_as_constraints(upgrade, inspector)
-    rename_indexes(upgrade)
+    rename_in_place(upgrade)
     backfills = fill_existing_rows(upgrade, targets, tables_of_models(context), renames)
     if renames:
         refuse_renames(context, renames, targets)
@@ -105,7 +106,7 @@ def _drop_in_order(upgrade: ops.UpgradeOps) -> None:
 
     def order(op: ops.MigrateOperation) -> tuple[int, ...]:
         if not isinstance(op, ops.DropColumnOp):
-            return (0,) if _drops_foreign_key(op) or _drops_check(op) else (1, op in last)
+            return (0,) if _drops_foreign_key(op) or drops_check(op) else (1, op in last)
         column = op.to_column()
         place = list(column.table.columns).index(column)
         return (2, -place) if column.computed is not None else (3, place)
@@ -139,10 +140,6 @@ def _referring_first(drops: list[ops.DropTableOp]) -> list[str]:
 
 def _drops_foreign_key(op: ops.MigrateOperation) -> bool:
     return isinstance(op, ops.DropConstraintOp) and op.constraint_type == "foreignkey"
-
-
-def _drops_check(op: ops.MigrateOperation) -> bool:
-    return isinstance(op, ops.DropConstraintOp) and op.constraint_type == "check"
 
 
 def _drop_indexes_with_their_table(container: ops.OpContainer) -> None:

@@ -1,4 +1,4 @@
-"""Changes of indexes and unique constraints: renames in place, and drops of an index that a foreign key needs."""
+"""Renames of indexes, unique constraints and CHECKs in place, and drops of an index that a foreign key needs."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +17,7 @@ from .rendering import Directions, PerDialect, table_changes
 
 Drop = ops.DropIndexOp | ops.DropConstraintOp
 Create = ops.CreateIndexOp | ops.CreateUniqueConstraintOp
+KINDS = {"ix": ops.CreateIndexOp, "uq": ops.CreateUniqueConstraintOp, "ck": ops.CreateCheckConstraintOp}
 ForeignKeyIndexes = Mapping[str, ops.CreateForeignKeyOp]
 """By the name of an index that a foreign key needs: the operation that creates the foreign key."""
 
@@ -45,7 +46,7 @@ def drop_as_constraints(upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
     """Replace DROP INDEX by DROP CONSTRAINT for unique constraints, which MySQL and MariaDB also report as indexes.
 
     Other databases need DROP CONSTRAINT. A unique constraint is recognized by the prefix that the naming convention
-    gives its name, e.g. uq_.
+    gives its name, e.g. uq_, or because it is replaced by one on the same columns: then only its name differs.
     """
     prefix = str(naming_convention().get("uq", "")).partition("%")[0]
     for changes in table_changes(upgrade):
@@ -53,29 +54,35 @@ def drop_as_constraints(upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
         drops = [op for op in changes.ops if isinstance(op, ops.DropIndexOp)]
         uniques = inspector.get_unique_constraints(table, schema) if drops else []
         columns = {unique["name"]: unique["column_names"] for unique in uniques}
+        created = [created_by(op).columns for op in changes.ops if isinstance(op, ops.CreateUniqueConstraintOp)]
         for drop in drops:
             name = name_of(drop)
-            if name in columns and prefix and name.startswith(prefix):
+            is_constraint = (prefix and name.startswith(prefix)) or columns.get(name) in created
+            if name in columns and is_constraint:
                 create = ops.CreateUniqueConstraintOp(conv(name), table, columns[name], schema=schema)
                 changes.ops[changes.ops.index(drop)] = create.reverse()
 
 
-def rename_indexes(upgrade: ops.UpgradeOps) -> None:
-    """Replace the drop and the creation of an index or a unique constraint by a rename if only its name differs."""
+def rename_in_place(upgrade: ops.UpgradeOps) -> None:
+    """Rename an index, a unique constraint or a CHECK that ``upgrade`` would drop and create with another name only.
+
+    Alembic does not compare the names of primary keys and foreign keys.
+    """
     for changes in table_changes(upgrade):
         if renames := list(_take_renames(changes)):
             upgrade.ops.insert(0, PerDialect.of(partial(_all_renamed, renames), changes.table_name))
 
 
-def _all_renamed(renames: list[tuple[Drop, Create]], facts: Facts) -> Directions:
+def _all_renamed(renames: list[tuple[Drop, Any]], facts: Facts) -> Directions:
     found = [_renamed(create, name_of(drop), facts) for drop, create in renames]
     return [op for up, _ in found for op in up], [op for _, down in found for op in down]
 
 
-def _take_renames(changes: ops.ModifyTableOps) -> Iterator[tuple[Drop, Create]]:
-    drops = [op for op in changes.ops if is_drop(op)]
+def _take_renames(changes: ops.ModifyTableOps) -> Iterator[tuple[Drop, Any]]:
+    drops = [op for op in changes.ops if is_drop(op) or drops_check(op)]
     used = {name_of(op) for op in drops}
-    for create in [op for op in changes.ops if is_create(op) and name_of(op) not in used]:
+    creates: list[Any] = [op for op in changes.ops if isinstance(op, tuple(KINDS.values()))]
+    for create in [op for op in creates if name_of(op) not in used]:
         definition = _definition(create)
         drop = next((op for op in drops if definition and definition == _definition(op)), None)
         if drop is not None:
@@ -87,12 +94,20 @@ def _take_renames(changes: ops.ModifyTableOps) -> Iterator[tuple[Drop, Create]]:
             changes.ops.remove(create)
 
 
-def _definition(op: Drop | Create) -> Any:
-    """Return the definition of an index or a unique constraint without its name, to compare it with another.
+def drops_check(op: ops.MigrateOperation) -> TypeGuard[ops.DropConstraintOp]:
+    """Return True if ``op`` drops a CHECK."""
+    return isinstance(op, ops.DropConstraintOp) and op.constraint_type == "check"
 
-    Return None for an index with expressions, and for one without a name.
+
+def _definition(op: Any) -> Any:
+    """Return the definition of an index, a unique constraint or a CHECK without its name, to compare it with another.
+
+    Return None for an index with expressions, and for one without a name. The condition of a CHECK is compared without
+    what databases add to it: brackets, quotes and types.
     """
-    create = created_by(op)
+    create: Any = op.reverse() if isinstance(op, ops.DropIndexOp | ops.DropConstraintOp) else op
+    if isinstance(create, ops.CreateCheckConstraintOp):
+        return re.sub(r"[\s()`\"]|::[\w ]+", "", str(create.condition)).lower()
     columns = [getattr(each, "name", each) for each in create.columns]
     if not name_of(op) or not all(isinstance(each, str) for each in columns):
         return None
@@ -101,22 +116,22 @@ def _definition(op: Drop | Create) -> Any:
     return type(create), bool(getattr(create, "unique", True)), columns, kept
 
 
-def _renamed(create: Create, old: str, facts: Facts) -> Directions:
-    """Return the operations that rename an index or a unique constraint from ``old``, and those that rename it back.
+def _renamed(create: Any, old: str, facts: Facts) -> Directions:
+    """Return the operations that rename what ``create`` creates from ``old``, and those that rename it back.
 
-    SQLite has no statement for this: there it is dropped, and created again as in ``create``.
+    Where no statement does this, SQLite rebuilds the table once, and a server creates the new one before it drops the
+    old one: rows stay checked.
     """
     table, schema, new = create.table_name, create.schema, name_of(create)
-    if facts.rebuilds:
-        before = copy(create)
-        setattr(before, "index_name" if isinstance(create, ops.CreateIndexOp) else "constraint_name", conv(old))
-        changes = ops.ModifyTableOps(table, [before.reverse(), create], schema=schema)
-        return [changes], [changes.reverse()]
-    kind = "ix" if isinstance(create, ops.CreateIndexOp) else "uq"
-    up, down = (
-        [ops.ExecuteSQLOp(facts.renaming(kind, str(table), schema, *names))] for names in ((old, new), (new, old))
-    )
-    return up, down
+    kind = next(kind for kind, types in KINDS.items() if isinstance(create, types))
+    up, down = (facts.renaming(kind, str(table), schema, *names) for names in ((old, new), (new, old)))
+    if up:
+        return [ops.ExecuteSQLOp(up)], [ops.ExecuteSQLOp(down)]
+    before = copy(create)
+    setattr(before, "index_name" if kind == "ix" else "constraint_name", conv(old))
+    both = [before.reverse(), create] if facts.rebuilds else [create, before.reverse()]
+    changes = ops.ModifyTableOps(table, both, schema=schema)
+    return [changes], [changes.reverse()]
 
 
 def dropped_for_good(changes: ops.ModifyTableOps) -> list[Drop]:

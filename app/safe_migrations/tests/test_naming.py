@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from .support import FIRST, Project, on_sqlite, revision
+from .support import FIRST, Models, Project, on_servers, on_sqlite, revision
 
 UNIQUE = "with op.batch_alter_table('t') as batch:\n    batch.create_unique_constraint({!r}, [{!r}])"
 DROP = "with op.batch_alter_table('t') as batch:\n    batch.drop_constraint({!r}, type_='unique')"
@@ -102,3 +102,36 @@ def test_unknown_revision(old: Project, engine: Engine) -> None:
     said = old.fails("upgrade")
     assert "migrations/alembic.ini has convention_since = n9, but n9 is not the id of a revision.\nFix: " in said
     assert not sa.inspect(engine).has_table("user")
+
+
+# As stock named the constraints, and what renames each in place.
+STOCK = {
+    "mysql": (
+        "ALTER TABLE pet RENAME INDEX uq_pet_name TO name",
+        "ALTER TABLE pet DROP CONSTRAINT ck_pet_age_not_negative, ADD CONSTRAINT pet_age CHECK (age >= 0)",
+    ),
+    "postgresql": (
+        "ALTER TABLE pet RENAME CONSTRAINT uq_pet_name TO pet_name_key",
+        "ALTER TABLE pet RENAME CONSTRAINT ck_pet_age_not_negative TO pet_age",
+    ),
+}
+RENAMES = {
+    "mysql": ["ALTER TABLE pet RENAME INDEX name TO uq_pet_name"],
+    "postgresql": [
+        "ALTER TABLE pet RENAME CONSTRAINT pet_name_key TO uq_pet_name",
+        "ALTER TABLE pet RENAME CONSTRAINT pet_age TO ck_pet_age_not_negative",
+    ],
+}
+
+
+@on_servers
+def test_renamed_in_place(pets: Models, backend: str) -> None:
+    """`migrate` renames constraints to the convention's names; MySQL creates the new CHECK before it drops the old."""
+    pets.execute(*STOCK[backend])
+    (script,) = (pets.migrate(),)
+    upgrade = script.partition("def downgrade")[0]
+    assert all(line in upgrade for line in RENAMES[backend])
+    mine = upgrade[upgrade.index("('mysql', 'mariadb')") : upgrade.index("'postgresql'")]
+    assert mine.index("create_check_constraint") < mine.index("drop_constraint")
+    assert upgrade.count("drop_constraint") == 1 + 2  # and those of SQLite
+    pets.there_and_back()

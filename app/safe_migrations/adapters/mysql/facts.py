@@ -238,8 +238,10 @@ class MySQLFacts(Facts):
             kind = replace(kind, size=65_535)
         return kind, (found[1] or found[2] if found else DEFAULT_CHARSET).lower()
 
-    def renaming(self, _kind: str, table: str, schema: str | None, old: str, new: str) -> str:
-        """Return the statement that renames an index or a unique constraint, which is an index on this server."""
+    def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str:
+        """Return the statement that renames an index or a unique constraint, which is an index; empty for a CHECK."""
+        if kind == "ck":
+            return ""
         return f"ALTER TABLE {self.quoted(table, schema)} RENAME INDEX {self.quoted(old)} TO {self.quoted(new)}"
 
 

@@ -61,7 +61,7 @@ class PostgreSQLFacts(Facts):
         return select(1).select_from(table("pg_class")).where(column("relkind") == "p", column("oid") == oid)
 
     def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str:
-        """Return the SQL that renames an index (``kind`` is ix) or a unique constraint (uq); it changes no row."""
+        """Return the SQL that renames an index (``kind`` is ix), a unique constraint or a CHECK; it changes no row."""
         if kind == "ix":
             return f"ALTER INDEX {self.quoted(old, schema)} RENAME TO {self.quoted(new)}"
         return f"ALTER TABLE {self.quoted(table, schema)} RENAME CONSTRAINT {self.quoted(old)} TO {self.quoted(new)}"
