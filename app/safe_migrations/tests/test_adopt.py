@@ -1,9 +1,13 @@
 """A database that has tables but no revision gets the one that it fits, or the differences; and keeps its rows."""
 
+import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -18,7 +22,19 @@ from ..commands.app_database import opened
 from ..database import app_engine
 from ..histories.adoption import History, built, closest
 from .example.app.extensions import NAMING_CONVENTION, migrate
-from .support import FIRST, Project, copied, empty_database, make_app, on_sqlite, revision, state
+from .support import (
+    FIRST,
+    PACKAGE,
+    Project,
+    Sql,
+    copied,
+    empty_database,
+    make_app,
+    on_postgresql,
+    on_sqlite,
+    revision,
+    state,
+)
 
 HISTORY = (
     revision(
@@ -352,3 +368,30 @@ def test_without_convention(project: Project, engine: Engine, first: str, second
     assert ("c2: the database has its schema\n", False) == (said[: said.index("\n") + 1], "Only the names" in said), (
         said
     )
+
+
+@on_postgresql
+def test_without_models(project: Project, sql: Sql, database: str) -> None:
+    """The commands of HISTORIES.md write models and a first script for a database that has none, and adopt it."""
+    pytest.importorskip("sqlacodegen", reason="only with sqlacodegen, which CI installs")
+    sql(
+        "CREATE TABLE person (id serial PRIMARY KEY, email varchar(120) NOT NULL UNIQUE, kind char(1) DEFAULT 'a')",
+        "CREATE TABLE pet (id serial PRIMARY KEY, owner integer REFERENCES person (id), age integer CHECK (age > 0))",
+        "CREATE INDEX pet_age ON pet (age)",
+    )
+    for script in project.scripts():
+        script.unlink()
+    text = (PACKAGE / "HISTORIES.md").read_text().partition("### Without models")[2].partition("```sh\n")[2]
+    _, *models, migrate, adopt = text.partition("```")[0].splitlines()
+    command = "\n".join(models).replace("postgresql+psycopg://USER@SERVER/DATABASE", database)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(["bash", "-ec", command], cwd=project.path, env={**os.environ, "PATH": path}, check=True)
+    url, targets, *arguments = shlex.split(migrate)
+    settings = dict(each.split("=", 1) for each in (url, targets))
+    project.ok(*arguments[2:], **{**settings, "DATABASE_URL": "sqlite://"})
+    said = project.ok(*shlex.split(adopt)[2:])
+    assert ", Begin: the database has its schema" in said
+    project.ok("migrate", "-m", "Rename a CHECK as the convention says")
+    assert "RENAME CONSTRAINT pet_age_check TO ck_pet_pet_age_check" in project.scripts()[-1].read_text()
+    project.ok("upgrade")
+    project.ok("check")
