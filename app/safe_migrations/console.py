@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from .errors import size_in_words, time_in_words
 from .folder import located
 
 StepDone = Callable[[set[str]], None]
@@ -40,7 +41,7 @@ def echo(text: str, *, err: bool = False) -> None:
 LONG = 1.0
 # While a step runs, a line says so every so many seconds.
 ALIVE = 15.0
-# A backup, a restore or a copy logs its size every so many seconds.
+# A backup, a restore or a copy says how far it is every so many seconds, and from ALIVE on as rarely as a step.
 REPORTED = 2.0
 
 
@@ -108,12 +109,25 @@ def repeatedly(seconds: float, action: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def reported(what: str, file: Path | None = None) -> Iterator[None]:
-    """Inside the block, log the text ``what`` every 2 seconds (REPORTED), with the size of ``file`` if it exists."""
+def reported(what: str, file: Path | None = None, expected: int = 0) -> Iterator[None]:
+    """Inside the block, log ``what`` every 2 seconds (REPORTED), after 15 seconds (ALIVE) only every 15.
+
+    The line says how long the block has taken; or if ``file`` is given, the size of the file that the block writes, and
+    at which rate. ``expected`` is the size that the file will probably have, in bytes; 0 if that is not known.
+    """
+    begun = logged = time.monotonic()
 
     def report() -> None:
-        size = f": {file.stat().st_size / 1e6:.1f} MB" if file is not None and file.exists() else ""
-        log.info("%s%s", what, size)
+        nonlocal logged
+        now = time.monotonic()
+        if now - begun >= ALIVE > now - logged:
+            return
+        logged, done = now, f"{time_in_words(round(now - begun))} so far"
+        if file is not None:
+            size = file.stat().st_size if file.exists() else 0
+            of = f" of about {size_in_words(expected)}" if expected else ""
+            done = f"{size_in_words(size)}{of}, {size_in_words(size / (now - begun))} per second"
+        log.info("%s: %s", what, done)
 
     with repeatedly(REPORTED, report):
         yield

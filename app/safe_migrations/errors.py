@@ -96,6 +96,18 @@ def counted(count: float, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
+def size_in_words(count: float) -> str:
+    """Return a number of bytes as text, e.g. "12.3 MB" or "104.9 GB"."""
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
+def time_in_words(seconds: float) -> str:
+    """Return a duration as text, e.g. "0.4 seconds", "90 seconds", "41 minutes" or "2.5 hours"."""
+    if seconds < 120:
+        return counted(round(seconds, 1 if seconds < 10 else None), "second")
+    return counted(round(seconds / 60), "minute") if seconds < 7200 else counted(round(seconds / 3600, 1), "hour")
+
+
 def relative(path: Path) -> str:
     """Return ``path`` as text, relative to the current folder if it is an absolute path inside of that folder."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

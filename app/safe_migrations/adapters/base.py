@@ -198,6 +198,10 @@ class Adapter(ABC):
                     yield table(name, schema=schema)
 
     @abstractmethod
+    def size(self, connection: Connection) -> int:
+        """Return the size of the database in bytes, as its catalog has it: rows, indexes and free space."""
+
+    @abstractmethod
     def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Write ``part`` of the database, as it is at one moment, to ``file``.
 

@@ -21,7 +21,7 @@ from ..adapters.client_programs import ToolError
 from ..binds import folders, name_of_bind
 from ..console import log, reported
 from ..database import Database, heads_in_words, location
-from ..errors import MigrationError, relative
+from ..errors import MigrationError, relative, size_in_words, time_in_words
 from ..folder import folder
 from ..plan import Plan
 from ..retry import RetryPolicy
@@ -29,7 +29,8 @@ from ..retry import RetryPolicy
 PARTIAL = ".partial"
 # revision_in_name() leaves no dash in a revision.
 NAME = re.compile(
-    r"(?P<database>.+)-\d{8}T\d{9}Z-(?P<revision>[^-]+)(?P<by_hand>-by-hand)?-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)"
+    r"(?P<database>.+)-(?P<begun>\d{8}T\d{9}Z)-(?P<revision>[^-]+)(?P<by_hand>-by-hand)?-(?P<sum>[0-9a-f]{8})"
+    r"(?P<suffix>\.[a-z.]+)"
 )
 
 
@@ -78,17 +79,27 @@ class Backups:
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
         start = f"{self.name}-{stamp}-{revision_in_name(heads)}{'-by-hand' if by_hand else ''}"
         partial = self.folder / f"{start}{self.adapter.suffix}{PARTIAL}"
-        with private(partial), reported(f"Backing up to {relative(self.folder)}", partial), writing(self.folder):
+        last = self.newest()
+        log.info("Backing up %s%s", self._size(database), f"; the last backup {_cost(last)}" if last else "")
+        expected = last.stat().st_size if last else 0
+        with private(partial), writing(self.folder):
             self._remove_partial(but=partial)
-            self.adapter.dump(connection, partial, retry)
-            with ThreadPoolExecutor() as other:  # read twice in parallel: zlib and the programs release the interpreter
+            with reported(f"Backing up to {relative(self.folder)}", partial, expected):
+                self.adapter.dump(connection, partial, retry)
+            with reported("Verifying the backup"), ThreadPoolExecutor() as other:
+                # Read twice in parallel: zlib and the programs release the interpreter.
                 checksum = other.submit(_checksum, partial)
                 self.adapter.verify(connection, partial)
             _sync(partial)
             file = self.folder / f"{start}-{checksum.result()}{self.adapter.suffix}"
             partial.rename(file)
-        log.info("Wrote backup %s, %.1f MB", relative(file), file.stat().st_size / 1e6)
+            os.utime(file)  # _cost() reads when the backup was complete, not when it was last written to
+        log.info("Wrote backup %s, %s", relative(file), size_in_words(file.stat().st_size))
         return file
+
+    def _size(self, database: Database) -> str:
+        with database.read() as connection:
+            return size_in_words(self.adapter.size(connection))
 
     def verify(self, database: Database, file: Path) -> None:
         """Raise MigrationError if the backup ``file`` is damaged, incomplete, or does not have the name of a backup.
@@ -189,6 +200,15 @@ def revision_in_name(heads: tuple[str, ...]) -> str:
     Characters other than letters, digits, dots and plus signs become underscores.
     """
     return re.sub(r"[^\w.+]+", "_", heads_in_words(heads, "+"))
+
+
+def _cost(file: Path) -> str:
+    """Return how long the backup ``file`` took, from the time in its name to that of the file, and its size."""
+    found = NAME.fullmatch(file.name)
+    assert found is not None
+    begun = datetime.strptime(f"{found['begun']}+0000", "%Y%m%dT%H%M%S%fZ%z").timestamp()
+    status = file.stat()
+    return f"took {time_in_words(max(status.st_mtime - begun, 0))} for {size_in_words(status.st_size)}"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from ..backups.files import is_by_hand, restore_line
 from ..backups.restore import restore as replace_database
 from ..console import echo
 from ..database import app_engine, heads_in_words
-from ..errors import MigrationError, UnsafeError, masked, relative
+from ..errors import MigrationError, UnsafeError, masked, relative, size_in_words
 from ..lock import locked
 from .app_database import backups_of, opened, settings_of
 from .command import MigrationCommand, config_of, directory_option
@@ -39,7 +39,7 @@ def backups(directory: str | None) -> None:
     using = settings_of(config_of(directory))
     for file in backups_of(app_engine(), using).found():
         by_hand = "  by hand" if is_by_hand(file) else ""
-        echo(f"{relative(file)}  {file.stat().st_size / 1e6:.1f} MB{by_hand}")
+        echo(f"{relative(file)}  {size_in_words(file.stat().st_size)}{by_hand}")
 
 
 @click.command(cls=MigrationCommand)

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import signal
 import stat
@@ -12,6 +13,7 @@ import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +23,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
+from .. import console
 from ..adapters import adapter_of
 from ..backups.files import Backups, name_of
 from ..database import Database
@@ -138,6 +141,36 @@ def test_round_trip(project: Project, engine: Engine, sql: Sql, backend: str) ->
     project.ok("upgrade")
     project.ok("restore", "--yes", str(bare))
     assert empty == state(engine)
+
+
+def test_size(project: Project, engine: Engine, sql: Sql, backend: str) -> None:
+    """Before a backup the log says how large the database is, and how long the last backup took."""
+    with engine.begin() as connection:
+        kind = "BYTEA" if backend == "postgresql" else "LONGBLOB"
+        connection.execute(text(f"CREATE TABLE large (data {kind})"))
+        connection.execute(text("INSERT INTO large VALUES (:data)"), {"data": os.urandom(3_000_000)})
+    if backend == "mysql":
+        sql("ANALYZE TABLE large")
+    said = project.db("backup").stderr
+    assert 3 <= float(re.findall(r"Backing up (\S+) MB\n", said)[0]) < 30
+    (backup,) = files(project)
+    begun = datetime.strptime(f"{backup.name.split('-')[1]}+0000", "%Y%m%dT%H%M%S%fZ%z")
+    assert 0 <= backup.stat().st_mtime - begun.timestamp() < 60
+    later = (begun + timedelta(minutes=41)).timestamp()
+    os.utime(backup, (later, later))
+    assert re.search(r"Backing up \S+ MB; the last backup took 41 minutes for 3\.\d MB\n", project.db("backup").stderr)
+
+
+@on_postgresql
+def test_progress(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup that takes long logs its size and its rate, and how large the last backup was; later more rarely."""
+    back_up(project)
+    monkeypatch.setattr(console, "REPORTED", 0.1)
+    monkeypatch.setattr(console, "ALIVE", 0.45)
+    path = with_programs(tmp_path / "bin", 'sleep 1.5; exec {real} "$@"', *DUMPERS)
+    said = project.db("backup", PATH=path).stderr
+    told = re.findall(r"Backing up to instance/backups: 0\.0 MB of about 0\.0 MB, 0\.0 MB per second\n", said)
+    assert 3 <= len(told) <= 9, said
 
 
 @on_postgresql

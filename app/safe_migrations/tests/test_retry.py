@@ -203,4 +203,4 @@ def test_wait_for_a_locked_file(project: Project, engine: Engine, monkeypatch: p
         other.execute(text("BEGIN EXCLUSIVE"))
         said = project.fails("upgrade")
         other.execute(text("ROLLBACK"))
-    assert re.search(r"Waiting for the database\n(.*\n)*Error: .*locked", said), said
+    assert re.search(r"Waiting for the database: 0 seconds so far\n(.*\n)*Error: .*locked", said), said

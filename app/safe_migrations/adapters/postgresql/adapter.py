@@ -51,6 +51,10 @@ class PostgreSQL(Adapter):
         """Return the names of all schemas except the system's, because scripts may use any of them."""
         return [name for name in inspect(connection).get_schema_names() if name != "information_schema"]
 
+    def size(self, connection: Connection) -> int:
+        """Return pg_database_size() of the database, in bytes."""
+        return connection.scalar(text("SELECT pg_database_size(current_database())")) or 0
+
     def dump(self, connection: Connection, file: Path, _retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Write ``part`` of the database to ``file`` with ``pg_dump -Fc``, which reads one consistent snapshot."""
         Dump(connection).write(file, part)

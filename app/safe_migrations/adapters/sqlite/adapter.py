@@ -74,6 +74,10 @@ class SQLite(Adapter):
         """
         return not isinstance(self.engine.pool, StaticPool) and super().has_rows(connection)
 
+    def size(self, connection: Connection) -> int:
+        """Return the number of pages times their size (sqlite.org/pragma.html), which is the size of the file."""
+        return backup.size(driver_connection(connection))
+
     def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Copy the database into ``file``; only its schema, without rows, if ``part`` is Part.SCHEMA."""
         if part is Part.SCHEMA:

@@ -28,6 +28,11 @@ def file_of(engine: Engine) -> str:
     return str(engine.url.database).removeprefix("file:")
 
 
+def size(connection: sqlite3.Connection) -> int:
+    """Return the size of the database in bytes."""
+    return int(_pragma(connection, "page_count") * _pragma(connection, "page_size"))
+
+
 def write(connection: sqlite3.Connection, file: Path, retry: RetryPolicy) -> None:
     """Copy the database into ``file``.
 
@@ -68,8 +73,8 @@ def verify(file: Path) -> None:
     try:
         with closing(_opened(file)) as found:
             result = [row[0] for row in found.execute("PRAGMA integrity_check")]
-            size = _pragma(found, "page_count") * _pragma(found, "page_size")
-        if not size or size != file.stat().st_size:  # SQLite takes an empty file for a database
+            whole = size(found)
+        if not whole or whole != file.stat().st_size:  # SQLite takes an empty file for a database
             result = ["it is cut off"]
     except sqlite3.DatabaseError as error:
         result = [str(error)]
