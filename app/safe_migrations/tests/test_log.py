@@ -306,6 +306,9 @@ def check(where):
         entries = list(connection.execute(text("SELECT direction, revision FROM _migration_log ORDER BY id")))
     now = ""
     for direction, revision in entries:
+        if direction == "stamp":
+            now = revision.replace("base", "")
+            continue
         before, after = (parents[revision], revision) if direction == "up" else (revision, parents[revision])
         assert now == before, (where, entries)
         now = after
@@ -336,6 +339,14 @@ for point in points:
     counts.add(check(events[point - 1]) - before)
     back()
     check("back")
+run(flask_migrate.upgrade)
+purge = {"revision": "base", "purge": True}
+events = run(flask_migrate.stamp, **purge)
+for at, what in enumerate(events, 1):
+    if what.startswith(("DELETE FROM alembic", "INSERT INTO _mig", "COMMIT")):
+        run(flask_migrate.stamp, revision="r3")
+        run(flask_migrate.stamp, at + 1, **purge)
+        check(what)
 print(len(points), sorted(counts))
 """
 
