@@ -25,6 +25,7 @@ from .example.app.extensions import NAMING_CONVENTION, migrate
 from .support import (
     FIRST,
     PACKAGE,
+    SERVERS,
     Project,
     Sql,
     copied,
@@ -97,6 +98,8 @@ TRIGGER = {
     "postgresql": "CREATE TRIGGER t BEFORE UPDATE ON toy FOR EACH ROW EXECUTE FUNCTION"
     " suppress_redundant_updates_trigger()",
 }
+# What the database chose when the table was created; PostgreSQL and SQLite have one collation for a database.
+COLLATION = {"mysql": "ALTER TABLE toy CONVERT TO CHARACTER SET latin1"}
 OTHERS = ["CREATE TABLE audit (id INTEGER PRIMARY KEY)", "CREATE VIEW v AS SELECT id FROM pet"]
 # How the database is made, SQL that changes it then, the revision that is closest, what differs, and which names do.
 SITUATIONS: dict[str, tuple[dict[str, Any], list[str], str, list[str], list[str]]] = {
@@ -115,6 +118,7 @@ SITUATIONS: dict[str, tuple[dict[str, Any], list[str], str, list[str], list[str]
     "another default": ({"server_default": "1"}, [], "a4", ["column age of pet is "], []),
     "NULL": ({"nullable": True}, [], "a4", ["column age of pet is "], []),
     "a renamed constraint": ({"unique": "one_name"}, [], "a4", [], ["pet"]),
+    "another collation": ({}, ["COLLATION"], "a4", [], []),
     "objects of others": ({}, [*OTHERS, "TRIGGER"], "a4", [], []),
 }
 
@@ -156,7 +160,8 @@ def made(engine: Engine, models: sa.MetaData, *statements: str) -> None:
     with engine.begin() as connection:
         connection.execute(models.tables["user"].insert(), [{"username": "ann", "email": "a@x"}])
         for statement in statements:
-            connection.execute(text(TRIGGER[engine.dialect.name] if statement == "TRIGGER" else statement))
+            own = {"TRIGGER": TRIGGER, "COLLATION": COLLATION}.get(statement, {})
+            connection.execute(text(own.get(engine.dialect.name, "SELECT 1") if own else statement))
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -208,6 +213,18 @@ def test_adopted(adopting: Project, engine: Engine) -> None:
     assert ["a4"] == revisions(engine)
 
 
+def test_view_and_trigger(adopting: Project, engine: Engine, backend: str) -> None:
+    """The view and the trigger of a revision are the same, whoever created them, and a missing one is a difference."""
+    statements = [OTHERS[1], TRIGGER[backend]]
+    adopting.write(*revision("a5", "a4", "\n".join(f"op.execute({each!r})" for each in statements)))
+    made(engine, tables(), *statements)
+    assert "a5: the database has its schema" in adopting.ok("adopt")
+    with engine.begin() as connection:
+        connection.execute(text("DROP VIEW v"))
+        connection.execute(text("DELETE FROM alembic_version"))
+    assert "a5: the database has 1 difference:\n    view v is missing\n" in adopting.fails("adopt", "a5")
+
+
 def test_different(adopting: Project, engine: Engine) -> None:
     """Differences are listed with the line that stamps all the same; without --yes nothing is stamped."""
     made(engine, tables("a3", missing=("note", "pet")))
@@ -244,21 +261,17 @@ def test_refused(
 
 @on_sqlite
 def test_revision_that_fails(adopting: Project, engine: Engine) -> None:
-    """If a revision cannot be built on an empty database, the database is compared with those before it."""
-    made(engine, tables())
+    """If a revision cannot be built on an empty database, the database is compared with those before it.
+
+    A table that this revision or a later one would create is a difference.
+    """
+    made(engine, tables(), "CREATE TABLE late (id INTEGER)")
     adopting.write(*revision("a5", "a4", "op.drop_table('missing')"))
-    said = adopting.ok("adopt", "--yes")
+    adopting.write(*revision("a6", "a5", "op.create_table('late', sa.Column('id', sa.Integer()))"))
+    assert "cannot be built on an empty database. a5: its upgrade fails: " in adopting.fails("adopt", "a5", "--yes")
+    said = adopting.fails("adopt")
     assert "Not compared, because it cannot be built on an empty database: a5: its upgrade fails: " in said
-    assert ["a4"] == revisions(engine)
-
-
-@on_sqlite
-def test_named_revision_that_fails(adopting: Project, engine: Engine) -> None:
-    """A named revision that cannot be built is an error with the reason; nothing is stamped."""
-    made(engine, tables())
-    adopting.write(*revision("a5", "a4", "op.drop_table('missing')"))
-    said = adopting.fails("adopt", "a5", "--yes")
-    assert "cannot be built on an empty database. a5: its upgrade fails: " in said
+    assert "a4: the database has 1 difference:\n    table late is not in this revision\n" in said
     assert [] == revisions(engine)
 
 
@@ -270,7 +283,7 @@ def test_same_schema(adopting: Project, engine: Engine) -> None:
     assert ["a4"] == revisions(engine)
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "mysql"], indirect=True)
+@on_sqlite
 def test_stock(adopting: Project, engine: Engine) -> None:
     """Stock begins to upgrade a database that has the tables already, fails, and leaves what it has made until then."""
     made(engine, tables("a1"))
@@ -338,13 +351,14 @@ SINCE_NEW = [
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "lines"),
+    ("backend", "first", "second", "lines"),
     [
-        (UNIQUE, AGE, SINCE),
-        (UNIQUE, UNIQUE.replace("pet", "toy"), SINCE_NEW),
-        (PET.format(", sa.CheckConstraint('size > 0')"), AGE, SINCE_NEW),
+        *((backend, UNIQUE, AGE, SINCE) for backend in ("sqlite", *SERVERS)),
+        ("sqlite", UNIQUE, UNIQUE.replace("pet", "toy"), SINCE_NEW),
+        ("sqlite", PET.format(", sa.CheckConstraint('size > 0')"), AGE, SINCE_NEW),
     ],
-    ids=["other names", "other names up to head", "a revision that fails with the convention"],
+    ids=["sqlite", *SERVERS, "up to the newest revision", "a revision fails with the convention"],
+    indirect=["backend"],
 )
 def test_without_convention(project: Project, engine: Engine, first: str, second: str, lines: list[str]) -> None:
     """If the names fit only without the convention, lines are printed with which the history makes them again."""
