@@ -32,14 +32,17 @@ def adopt(ctx: click.Context, directory: str | None, yes: bool, revision: str | 
     """
     if revision == "base":
         raise click.UsageError(f"base has no tables. Fix: leave REVISION out: {ctx.command_path}", ctx)
-    fit = _best(config_of(directory), revision)
-    if fit.differences and not yes:
+    fit, is_certain = _best(config_of(directory), revision)
+    if not (is_certain or yes):
         ctx.exit(1)
     stamp(config_of(directory), list(fit.heads))
 
 
-def _best(config: Config, revision: str | None) -> Fit:
-    """Print which revision the database fits best, or how it differs from ``revision``; return the comparison."""
+def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
+    """Print which revision the database fits best, or how it differs from ``revision``; return the comparison.
+
+    Return also True if nothing differs, and no revision that could not be built may be closer.
+    """
     script = ScriptDirectory.from_config(config)
     count = len(upgrades(script, "heads", ()))
     if revision:
@@ -67,7 +70,12 @@ def _best(config: Config, revision: str | None) -> Fit:
     if not any(name.startswith("table ") and history.knows(name) for name in found):
         raise MigrationError("the database has no table of this history.", "create the tables:", "flask db upgrade")
     _print(fit, script, history, found, lines, is_named=bool(revision))
-    return fit
+    is_newest = fit.heads == list(history.schemas)[-1]
+    if not fit.differences and history.failure and is_newest and not revision:
+        heads = heads_in_words(fit.heads, " ")
+        echo(f"Fix: if the database is not at a later revision, stamp this one:\n    flask db stamp {heads}")
+        return fit, False
+    return fit, not fit.differences
 
 
 def _require_adoptable(database: Database, count: int) -> None:
@@ -112,7 +120,7 @@ def _print(
         if earlier := [heads_in_words(heads, " ") for heads in same if heads != fit.heads and not is_named]:
             echo(
                 f"So it has that of {', '.join(earlier)}. If what comes after that has not changed the rows yet:"
-                f"\n    flask db adopt {earlier[0]}"
+                f"\n    flask db stamp {earlier[0]}"
             )
     if fit.names:
         echo("Only the names differ; a script that drops one of these by its name will fail:")
