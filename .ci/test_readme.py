@@ -15,7 +15,7 @@ from app.safe_migrations.settings import DEFAULTS
 from app.safe_migrations.tests.support import PACKAGE, Project
 
 COMMANDS = {name: group.get_command(click.Context(group), name) for name in group.list_commands(click.Context(group))}
-DOCUMENTS = ("README", "RULES", "GUARANTEES", "HISTORIES")
+DOCUMENTS = ("README", "RULES", "GUARANTEES", "HISTORIES", "LARGE")
 README = (ROOT / "README.md").read_text()
 BLOCKS = [
     (language, dedent(text)) for language, text in re.findall(r"^ *```(\w+)\n(.*?)^ *```$", README, re.M | re.DOTALL)

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "backup": "always",
     "backup_dir": "backups",
     "backup_keep": 5,
+    "backup_command": "",
     "rehearsal_url": None,
     "review": "enforce",
     "online": "on",
@@ -54,6 +55,7 @@ class Settings:
     backup: str
     backup_folder: Path
     backup_keep: int
+    backup_command: tuple[str, ...]
     rehearsal_url: URL | None
     review: str
     online: bool
@@ -87,6 +89,7 @@ def read(given: Mapping[str, Any], directory: Path, *, answers: bool = True) -> 
         backup=_one_of(values, "backup", BACKUP),
         backup_folder=Path(current_app.instance_path) / backup_dir,
         backup_keep=int(_number(values, "backup_keep", 1, whole=True)),
+        backup_command=_words(values, "backup_command"),
         rehearsal_url=_rehearsal_url(str(values["rehearsal_url"] or ""), "rehearsal_url" in given),
         review=_one_of(values, "review", REVIEW),
         online=_one_of(values, "online", ONLINE) == "on",
@@ -180,6 +183,17 @@ def _number(values: Mapping[str, Any], name: str, least: float = 0, whole: bool 
         number = "a whole number" if whole else "a number"
         raise _wrong(name, repr(values[name]), f"be {number} from {least:g} to {LARGEST}")
     return value
+
+
+def _words(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return program and arguments, split as a shell does; on Windows, where paths need it, without its backslashes."""
+    try:
+        words = shlex.split(str(values[name] or ""), posix=os.name == "posix")
+    except ValueError as error:
+        raise _wrong(
+            name, f"not a command line ({error})", "be a program and its arguments, each quote closed"
+        ) from error
+    return tuple(words if os.name == "posix" else (word.strip('"') for word in words))
 
 
 def _wrong(name: str, given: str, wanted: str) -> MigrationError:

@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +81,22 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
             # Programs of MySQL exit with 1 in each case.
             error.lost_connection = status not in (1, 3)
             raise error
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Inside the block, raise KeyboardInterrupt at SIGTERM, so that what the block began is ended as after Ctrl-C.
+
+    Do nothing in another thread than the main one, because only that gets signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None if it was not set from Python
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from sqlalchemy import URL
 
 from ..adapters import Adapter
 from ..adapters.base import not_whole
-from ..adapters.client_programs import ToolError
+from ..adapters.client_programs import ToolError, sigterm_interrupts
 from ..binds import folders, name_of_bind
 from ..console import log, reported
 from ..database import Database, heads_in_words, location
@@ -25,6 +25,7 @@ from ..errors import MigrationError, relative, size_in_words, time_in_words
 from ..folder import folder
 from ..plan import Plan
 from ..retry import RetryPolicy
+from .external import SUFFIX, create, forgotten, id_and_program, is_external
 
 PARTIAL = ".partial"
 # revision_in_name() leaves no dash in a revision.
@@ -45,12 +46,14 @@ class Backups:
     """The backup files of one database, ``NAME-UTC-REVISION[-by-hand]-CHECKSUM.SUFFIX`` in ``folder``.
 
     prune(), called after an upgrade, a downgrade or a restore, leaves ``keep`` automatic backups, and all that
-    ``flask db backup`` made (by hand).
+    ``flask db backup`` made (by hand). If there is a ``command``, its program makes restore points instead of dumps; a
+    file then only lists one (external.py).
     """
 
     adapter: Adapter
     folder: Path
     keep: int
+    command: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,8 +63,8 @@ class Backups:
     def found(self) -> list[Path]:
         """Return the backup files of this database, newest first; an empty list if the folder does not exist."""
         named = {file: NAME.fullmatch(file.name) for file in self.folder.glob("*")}
-        ours = (self.name, self.adapter.suffix)
-        matching = (file for file, name in named.items() if name and name.group("database", "suffix") == ours)
+        ours = [(self.name, suffix) for suffix in (self.adapter.suffix, SUFFIX)]
+        matching = (file for file, name in named.items() if name and name.group("database", "suffix") in ours)
         return sorted(matching, reverse=True)
 
     def newest(self) -> Path | None:
@@ -72,30 +75,38 @@ class Backups:
         """Write a backup, verify it, and return its path. The caller must hold the database's lock.
 
         ``by_hand`` marks a backup as one of ``flask db backup``, which is never pruned. If the backup fails, delete the
-        unfinished file and raise MigrationError.
+        unfinished file and raise MigrationError. SIGTERM raises KeyboardInterrupt, which ends the programs that run.
         """
-        connection, heads = database.connection, database.heads()
-        now = datetime.now(UTC)
+        heads, now, suffix = database.heads(), datetime.now(UTC), SUFFIX if self.command else self.adapter.suffix
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
         start = f"{self.name}-{stamp}-{revision_in_name(heads)}{'-by-hand' if by_hand else ''}"
-        partial = self.folder / f"{start}{self.adapter.suffix}{PARTIAL}"
-        last = self.newest()
-        log.info("Backing up %s%s", self._size(database), f"; the last backup {_cost(last)}" if last else "")
-        expected = last.stat().st_size if last else 0
-        with private(partial), writing(self.folder):
+        partial = self.folder / f"{start}{suffix}{PARTIAL}"
+        with sigterm_interrupts(), private(partial), writing(self.folder):
             self._remove_partial(but=partial)
-            with reported(f"Backing up to {relative(self.folder)}", partial, expected):
-                self.adapter.dump(connection, partial, retry)
-            with reported("Verifying the backup"), ThreadPoolExecutor() as other:
-                # Read twice in parallel: zlib and the programs release the interpreter.
-                checksum = other.submit(_checksum, partial)
-                self.adapter.verify(connection, partial)
+            if self.command:
+                create(self.command, self.adapter.engine.url, partial)
+                checksum = _checksum(partial)
+            else:
+                checksum = self._dump(database, partial, retry)
             _sync(partial)
-            file = self.folder / f"{start}-{checksum.result()}{self.adapter.suffix}"
+            file = self.folder / f"{start}-{checksum}{suffix}"
             partial.rename(file)
             os.utime(file)  # _cost() reads when the backup was complete, not when it was last written to
-        log.info("Wrote backup %s, %s", relative(file), size_in_words(file.stat().st_size))
+        if not self.command:
+            log.info("Wrote backup %s, %s", relative(file), size_in_words(file.stat().st_size))
         return file
+
+    def _dump(self, database: Database, file: Path, retry: RetryPolicy) -> str:
+        """Dump the database to ``file``, verify that, and return its checksum."""
+        last = next((other for other in self.found() if not is_external(other)), None)
+        log.info("Backing up %s%s", self._size(database), f"; the last backup {_cost(last)}" if last else "")
+        with reported(f"Backing up to {relative(self.folder)}", file, last.stat().st_size if last else 0):
+            self.adapter.dump(database.connection, file, retry)
+        with reported("Verifying the backup"), ThreadPoolExecutor() as other:
+            # Read twice in parallel: zlib and the programs release the interpreter.
+            checksum = other.submit(_checksum, file)
+            self.adapter.verify(database.connection, file)
+        return checksum.result()
 
     def _size(self, database: Database) -> str:
         with database.read() as connection:
@@ -130,7 +141,7 @@ class Backups:
         automatic.sort(key=lambda file: newest[_revision(file)] != file)  # a stable sort: newest first among equals
         for file in automatic[self.keep :]:
             if not any(other.exists() and file.samefile(other) for other in spared):
-                _remove(file, f"only {self.keep} automatic backups are kept (MIGRATION_BACKUP_KEEP)")
+                remove(file, f"only {self.keep} automatic backups are kept (MIGRATION_BACKUP_KEEP)")
 
     def drop_repeated(self, file: Path) -> None:
         """Delete ``file``, the backup of a run that was rolled back, if the one before it has the same revision.
@@ -140,7 +151,7 @@ class Backups:
         """
         before = next((other for other in self._automatic() if other.name < file.name), None)
         if before and _revision(before) == _revision(file):
-            _remove(file, f"the run was rolled back, and the backup {before.name} has the same revision")
+            remove(file, f"the run was rolled back, and the backup {before.name} has the same revision")
 
     def _automatic(self) -> list[Path]:
         return [file for file in self.found() if not is_by_hand(file)]
@@ -190,7 +201,9 @@ def is_by_hand(file: Path) -> bool:
 
 
 def restore_line(file: Path) -> str:
-    """Return the shell command that restores the backup ``file``."""
+    """Return the shell command that restores the backup ``file``; or which tool does that, if it is external."""
+    if is_external(file):
+        return "restore point {}: restore it with the tool that made it, {}".format(*id_and_program(file))
     return f"flask db restore {shlex.quote(relative(file))}"
 
 
@@ -248,8 +261,15 @@ def _revision(file: Path) -> str:
     return found["revision"] if found else ""
 
 
-def _remove(file: Path, reason: str) -> None:
+def remove(file: Path, reason: str) -> None:
+    """Delete the backup ``file``, and log the ``reason``; of an external one, only its entry in the list.
+
+    If that fails, only log a warning.
+    """
     try:
+        if is_external(file):
+            forgotten(file, reason)
+            return
         file.unlink(missing_ok=True)
     except OSError as error:
         log.warning("Could not remove backup %s: %s", relative(file), error.strerror)

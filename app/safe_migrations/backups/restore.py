@@ -12,7 +12,7 @@ from ..lock import locked
 from ..lock_waits import is_lock_timeout, lock_timeout_error
 from ..retry import RetryPolicy
 from ..settings import Settings
-from .files import Backups, restore_line
+from .files import Backups, remove, restore_line
 
 
 def restore(backups: Backups, database: Database, using: Settings, file: Path) -> None:
@@ -33,7 +33,7 @@ def restore(backups: Backups, database: Database, using: Settings, file: Path) -
             if _changed_nothing(database, error):
                 add_to(error, "The database was not changed.")
                 if before:
-                    before.unlink()
+                    remove(before, "the restore changed nothing")
             elif before:
                 add_to(error, f"To return to the state before this restore:\n    {restore_line(before)}")
             raise

@@ -31,4 +31,4 @@ def opened(config: Config) -> Iterator[tuple[Database, Settings]]:
 
 def backups_of(engine: Engine, using: Settings) -> Backups:
     """Return the backups of the database of ``engine``, without connecting to it."""
-    return Backups(adapter_of(engine), using.backup_folder, using.backup_keep)
+    return Backups(adapter_of(engine), using.backup_folder, using.backup_keep, using.backup_command)

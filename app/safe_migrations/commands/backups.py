@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ..backups.external import id_and_program, in_words, is_external, not_restorable
 from ..backups.files import is_by_hand, restore_line
 from ..backups.restore import restore as replace_database
 from ..console import echo
@@ -20,13 +21,13 @@ from .command import MigrationCommand, config_of, directory_option
 def backup(directory: str | None) -> None:
     """Write a backup of the database.
 
-    It stays until you delete it.
+    It stays until you delete it. With MIGRATION_BACKUP_COMMAND, that makes a restore point, whose id is printed.
     """
     with opened(config_of(directory)) as (database, using):
         with locked(database, using.lock_wait):
             made = backups_of(app_engine(), using)
             file = made.make(database, using.retry, by_hand=True)
-        echo(relative(file))
+        echo(id_and_program(file)[0] if is_external(file) else relative(file))
 
 
 @click.command(cls=MigrationCommand)
@@ -39,7 +40,8 @@ def backups(directory: str | None) -> None:
     using = settings_of(config_of(directory))
     for file in backups_of(app_engine(), using).found():
         by_hand = "  by hand" if is_by_hand(file) else ""
-        echo(f"{relative(file)}  {size_in_words(file.stat().st_size)}{by_hand}")
+        what = in_words(file) if is_external(file) else size_in_words(file.stat().st_size)
+        echo(f"{relative(file)}  {what}{by_hand}")
 
 
 @click.command(cls=MigrationCommand)
@@ -48,6 +50,9 @@ def backups(directory: str | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(directory: str | None, yes: bool, file: Path) -> None:
     """Replace the database with a backup."""
+    for each in [file, *backups_of(app_engine(), settings_of(config_of(directory))).found()]:
+        if is_external(each) and each.is_file() and file in (each, Path(id_and_program(each)[0])):
+            raise not_restorable(each)
     if not file.is_file():
         raise MigrationError(f"there is no file {file}.", "choose a backup of this list:", "flask db backups")
     with opened(config_of(directory)) as (database, using):

@@ -11,6 +11,7 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
+from ..backups.external import in_words, is_external
 from ..binds import without_folder
 from ..console import echo
 from ..database import Database, heads_in_words
@@ -75,7 +76,7 @@ def _at_head(config: Config) -> bool:
         if not current and (error := _unversioned(pending, database)):
             stops.append(error)
         if newest := backups_of(engine, using).newest():
-            _line("backup", relative(newest))
+            _line("backup", f"{relative(newest)}{f', {in_words(newest)}' if is_external(newest) else ''}")
         if at_head:
             found = drift(migration_context)
             _line("models", f"differ from the database: {', '.join(found)}" if found else "agree with the database")

@@ -1,6 +1,5 @@
 """The scratch database of the app's product: created empty or as a copy of the app's, and dropped at the end."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -9,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..adapters import SCRATCH, Adapter, Part, adapter_of
 from ..adapters.base import version_table
+from ..adapters.client_programs import sigterm_interrupts
 from ..backups.files import name_of, private, writing
 from ..console import log, reported
 from ..database import Database, engine_options
@@ -31,7 +31,7 @@ def scratch_database(database: Database, using: Settings) -> Iterator[Adapter]:
             f"keep {name} in the app's own database: do not pass version_table_schema to Migrate(...).",
         )
     with ExitStack() as stack:
-        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        stack.enter_context(sigterm_interrupts())
         stack.enter_context(locked(database, using.lock_wait, "rehearsal"))
         url = stack.enter_context(_empty_database(database, using.rehearsal_url))
         scratch = adapter_of(_engine(url))

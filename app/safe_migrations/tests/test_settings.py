@@ -19,6 +19,7 @@ from .support import FIRST, Project, revision
         ("MIGRATION_BACKUP", "maybe"),
         ("MIGRATION_BACKUP_DIR", " "),
         ("MIGRATION_BACKUP_KEEP", "1.5"),
+        ("MIGRATION_BACKUP_COMMAND", "'take snapshot --token=secret"),
         ("MIGRATION_REVIEW", "no"),
         ("MIGRATION_TARGETS", "oracle"),
         ("MIGRATION_REHEARSAL_URL", "http://root:secret@127.0.0.1"),
