@@ -112,14 +112,17 @@ class Fit:
             for name, other in others.items()
             if not _is_index_of_constraint(name, others)
         ]
-        # SQLite shows the name of a constraint as an object of its own.
-        bare = {name for objects in (expected, known) for name, text in objects.items() if not text}
-        structure: list[str] = []
-        for line in differences(here, there):
-            is_name = line.startswith("constraint ") and re.sub(r" is (?:missing|new)$", "", line) in bare
-            (names if is_name else structure).append(re.sub(r" is new$", " is not in this revision", line))
         different = {name for name in here.keys() | there.keys() if here.get(name) != there.get(name)}
-        return cls(heads, structure, names, len(different - bare))
+        # On SQLite the name of a constraint is an object of its own, without a text.
+        bare = {name for name in different if name.startswith("constraint ") and not {**here, **there}[name]}
+        hidden = {*bare, *(name for name in different if _is_index_of_constraint(name, different))}
+        others_left = different - {name for name in bare if f"table {name.rpartition(' of ')[2]}" not in different}
+        names += _lines(_without(here, others_left), _without(there, others_left))
+        return cls(heads, _lines(_without(here, hidden), _without(there, hidden)), names, len(different - bare))
+
+
+def _lines(before: Objects, after: Objects) -> list[str]:
+    return [re.sub(r" is new$", " is not in this revision", line) for line in differences(before, after)]
 
 
 def _is_index_of_constraint(name: str, names: Collection[str]) -> bool:
