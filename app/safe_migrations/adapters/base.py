@@ -144,6 +144,9 @@ class Adapter(ABC):
     driver_begins = False
     """Whether the driver begins a new transaction by itself with the first statement after COMMIT or ROLLBACK."""
 
+    runs_several_statements = False
+    """Whether the driver accepts several statements in one text."""
+
     log_in_may_hang = True
     """Whether a login can wait forever, because a server does not answer."""
 

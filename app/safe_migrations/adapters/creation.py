@@ -17,12 +17,14 @@ class Creation:
     ``table`` is the table that it creates, or of which it creates a default, a key, an index or a comment, with its
     schema if that is not the default one; empty for everything else, triggers among it. ``first`` says whether a table
     may need what the statement creates. ``fills`` is the table into which it inserts rows, or whose counter it sets.
+    ``setting`` says that it changes a setting of the session, for the other statements.
     """
 
     sql: str
     table: str = ""
     first: bool = False
     fills: str = ""
+    setting: bool = False
 
 
 def parents_first(connection: Connection, tables: Iterable[str]) -> list[str]:

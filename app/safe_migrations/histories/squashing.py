@@ -114,7 +114,11 @@ class Target:
     def own(self, *, first: bool) -> list[str]:
         """Return the SQL to run before the portable tables if ``first``, else after them."""
         needed = [each for each in self.wanted.creations if each.table not in self.portable]
-        return [each.sql for each in needed if (each.first or not self.portable) == first]
+        needed = [] if all(each.setting for each in needed) else needed
+        found = [each.sql for each in needed if (each.first or not self.portable) == first]
+        if found and self.database.adapter.runs_several_statements:  # a round trip for each would take its time
+            return [";\n\n".join(found)]
+        return found
 
     def adjust(self, found: Collection[str]) -> None:
         """Move the tables about which the differences ``found`` are into SQL; after some tries, or without any, all."""

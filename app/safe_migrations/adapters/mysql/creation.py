@@ -7,11 +7,11 @@ from graphlib import TopologicalSorter
 from sqlalchemy import Connection
 
 from ..base import is_own_table
-from ..creation import Creation, inserts, parents_first
+from ..creation import Creation, inserts
 from .catalog import list_objects, quoted, show_create, triggers_of
 from .dump import cleaned_table
 from .session import Execute, executing
-from .table_restore import COUNTER, Definition, without_counter, without_foreign_keys
+from .table_restore import COUNTER, without_counter
 
 DEFINER = re.compile(r" DEFINER=`(?:[^`]|``)*`@`(?:[^`]|``)*`")
 COMPUTED = re.compile("(VIRTUAL|STORED) GENERATED")  # DEFAULT_GENERATED is an expression as default
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def creations(connection: Connection) -> Iterator[Creation]:
-    """Yield the statements: sequences, tables, rows, counters, foreign keys, and then routines, views and triggers.
+    """Yield the statements: sequences, tables, rows, counters, and then routines, views and triggers.
 
     Objects have no definer: whoever runs the statements is the definer. A table does not name the engine and the
     character set that new tables of this database have anyway. Events are last.
@@ -32,7 +32,7 @@ def creations(connection: Connection) -> Iterator[Creation]:
     found = [(kind, name) for kind, name in list_objects(execute) if not is_own_table(name)]
     ((database,),) = execute("SELECT DATABASE()")
     texts = {(kind, name): _text(execute, kind, name, quoted(database)) for kind, name in found}
-    tables = parents_first(connection, (name for kind, name in found if kind == "TABLE"))
+    tables = sorted(name for kind, name in found if kind == "TABLE")
     for kind, name in found:
         if kind == "SEQUENCE":
             yield Creation(texts[kind, name], first=True)
@@ -40,18 +40,16 @@ def creations(connection: Connection) -> Iterator[Creation]:
             if number != start:
                 yield Creation(f"ALTER SEQUENCE {quoted(name)} RESTART WITH {number}", fills=name)
     usual = _usual_options(execute)
+    # As in a dump: tables refer to each other, and so do rows.
+    yield Creation("SET SESSION foreign_key_checks = 0", first=True, setting=True)
     for name in tables:
-        text = without_foreign_keys(without_counter(cleaned_table(texts["TABLE", name].encode(), True).decode()))
+        text = without_counter(cleaned_table(texts["TABLE", name].encode(), True).decode())
         yield Creation(usual.sub("", text), name, first=True)
     for name in tables:
         yield from _rows(execute, name)
     for name in tables:
         yield from _counter(execute, name, texts["TABLE", name])
-    for name in tables:
-        definition = Definition.read(texts["TABLE", name])
-        keys = [f"ADD {definition.lines[part]}" for part in definition.of("FOREIGN KEY")]
-        if keys:
-            yield Creation(f"ALTER TABLE {quoted(name)} {', '.join(keys)}", name)
+    yield Creation("SET SESSION foreign_key_checks = 1", setting=True)
     for wanted in ("FUNCTION", "PROCEDURE"):
         yield from (Creation(texts[kind, name]) for kind, name in found if kind == wanted)
     yield from (

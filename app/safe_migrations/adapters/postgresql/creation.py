@@ -45,8 +45,8 @@ def creations(connection: Connection) -> list[Creation]:
     ]
     if any(re.match(r"CREATE (FUNCTION|PROCEDURE)", each.sql) for each in found):
         # As pg_dump does: a function may come before a table that it reads.
-        found.insert(0, Creation("SET LOCAL check_function_bodies = off", first=True))
-        found.append(Creation("SET LOCAL check_function_bodies = on"))
+        found.insert(0, Creation("SET LOCAL check_function_bodies = off", first=True, setting=True))
+        found.append(Creation("SET LOCAL check_function_bodies = on", setting=True))
     rows = [each for each in found if each.sql.startswith("INSERT")]
     order = {name: at for at, name in enumerate(parents_first(connection, {each.fills for each in rows}))}
     connection.rollback()

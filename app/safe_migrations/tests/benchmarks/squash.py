@@ -2,8 +2,9 @@
 
     python -m app.safe_migrations.tests.benchmarks.squash [BACKEND ...]
 
-SQLite is measured always, the others where TEST_MYSQL_URL and TEST_POSTGRESQL_URL name a server. What is printed is the
-time of `flask db upgrade` in this process, which includes the waiting for a server.
+SQLite is measured always, the others where TEST_MYSQL_URL and TEST_POSTGRESQL_URL name a server. What is printed are
+the best of five times of `flask db upgrade` in this process, with the waiting for a server, and the CPU time of this
+process; and, as the cost of the command itself, both for a history of one revision.
 """
 
 import sys
@@ -101,32 +102,58 @@ STEPS = (
         batch.drop_column("old")
     """,
 )
+# What happens to a table of a round again and again before the views come; {n} counts the columns.
+CHANGES = (
+    """
+    op.add_column("role{i}", sa.Column("c{n}", sa.Integer(), nullable=False, server_default="1"))
+    """,
+    """
+    op.execute("UPDATE role{i} SET c{n} = c{n} + id")
+    """,
+    """
+    with op.batch_alter_table("role{i}") as batch:
+        batch.alter_column("c{n}", type_=sa.BigInteger(), existing_type=sa.Integer(), existing_nullable=False,
+                           existing_server_default="1")
+    """,
+    """
+    with op.batch_alter_table("role{i}") as batch:
+        batch.alter_column("c{n}", new_column_name="d{n}", existing_type=sa.BigInteger(), existing_nullable=False,
+                           existing_server_default="1")
+    """,
+    """
+    with op.batch_alter_table("role{i}") as batch:
+        batch.drop_column("d{n}")
+    """,
+)
+SEEDED = 2
 PRODUCT = """\
 dialect = op.get_context().dialect
 product = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
 """
 
 
-def history(rounds: int = 1) -> Iterator[tuple[str, str]]:
-    """Yield name and text of scripts that come after FIRST: eleven in each round."""
+def history(rounds: int = 1, changes: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield name and text of scripts that come after FIRST: in each round those of STEPS, and so many of CHANGES."""
     last = FIRST
     for i in range(rounds):
-        for at, step in enumerate(STEPS):
+        made = [CHANGES[n % len(CHANGES)].replace("{n}", str(n // len(CHANGES))) for n in range(changes)]
+        for at, step in enumerate([*STEPS[:SEEDED], *made, *STEPS[SEEDED:]]):
             name = f"s{i}x{at:02}"
-            body = PRODUCT + dedent(step.format(i=i))
-            yield revision(name, last, body, "raise NotImplementedError('a step of a squash')")
+            yield revision(name, last, PRODUCT + dedent(step.format(i=i)), "raise NotImplementedError('not measured')")
             last = name
 
 
-def measure(project: Project, backend: str) -> float:
-    """Return how many seconds `flask db upgrade` of an empty database takes."""
-    with empty_database(backend, project.path) as url:
-        began = time.perf_counter()
-        project.ok("upgrade", DATABASE_URL=url)
-        taken = time.perf_counter() - began
-        if backend == "sqlite":
-            (project.path / "test.db").unlink()
-    return taken
+def measure(project: Project, backend: str) -> tuple[float, float]:
+    """Return the seconds that `flask db upgrade` of an empty database takes: of time, and of CPU time."""
+    found = []
+    for _ in range(5):
+        with empty_database(backend, project.path) as url:
+            began, cpu = time.perf_counter(), time.process_time()
+            project.ok("upgrade", DATABASE_URL=url)
+            found.append((time.perf_counter() - began, time.process_time() - cpu))
+            (project.path / "test.db").unlink(missing_ok=True)
+    wall, used = zip(*found, strict=True)
+    return min(wall), min(used)
 
 
 def main(backends: list[str]) -> None:
@@ -134,16 +161,18 @@ def main(backends: list[str]) -> None:
     for backend in backends or ["sqlite", *SERVERS]:
         with tempfile.TemporaryDirectory() as folder:
             project = copied(Path(folder))
-            for script in history(9):
-                project.write(*script)
             measure(project, backend)  # loads modules
-            chain = measure(project, backend)
+            found = {"one revision": measure(project, backend)}
+            for script in history(3, 22):
+                project.write(*script)
+            found["100 revisions"] = measure(project, backend)
             with empty_database(backend, project.path) as url:
-                print(project.ok("squash", "--yes", DATABASE_URL=url))
-            squash = measure(project, backend)
-            print(
-                f"{backend}: {chain:.2f} s through the chain, {squash:.2f} s through the squash: {chain / squash:.1f} x"
-            )
+                project.ok("squash", "--yes", DATABASE_URL=url)
+            (project.path / "test.db").unlink(missing_ok=True)
+            found["their squash"] = measure(project, backend)
+        print(
+            backend, *(f"{name}: {wall:.2f} s, {cpu:.2f} s of CPU" for name, (wall, cpu) in found.items()), sep="\n  "
+        )
 
 
 if __name__ == "__main__":
