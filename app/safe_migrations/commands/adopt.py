@@ -61,6 +61,7 @@ def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
             if other is not None and (fit is None or other.rank < fit.rank):
                 lines = convention_lines(first_with_convention(history, unnamed))
                 history, fit = unnamed, other
+        _require_no_revision(database)  # another command may have given it one by now
     if fit is None:
         raise MigrationError(
             f"the revision to compare with cannot be built on an empty database. {history.failure}",
@@ -81,12 +82,7 @@ def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
 def _require_adoptable(database: Database, count: int) -> None:
     """Raise MigrationError if the database has a revision or no tables, or there is no history (``count`` is 0)."""
     database.require_whole()
-    if heads := database.heads():
-        raise MigrationError(
-            f"the database is at {heads_in_words(heads)} already.",
-            "see which revisions are pending:",
-            "flask db status",
-        )
+    _require_no_revision(database)
     if not count:
         raise MigrationError(
             "there are no revisions to compare with.",
@@ -96,6 +92,16 @@ def _require_adoptable(database: Database, count: int) -> None:
     if not database.has_tables():
         raise MigrationError(
             f"{masked(database.connection.engine.url)} has no tables.", "create them:", "flask db upgrade"
+        )
+
+
+def _require_no_revision(database: Database) -> None:
+    """Raise MigrationError if the database has a revision, which stamping would overwrite."""
+    if heads := database.heads():
+        raise MigrationError(
+            f"the database is at {heads_in_words(heads)} already.",
+            "see which revisions are pending:",
+            "flask db status",
         )
 
 

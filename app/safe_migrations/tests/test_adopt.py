@@ -419,3 +419,14 @@ def test_without_models(project: Project, sql: Sql, database: str) -> None:
     assert "RENAME CONSTRAINT pet_age_check TO ck_pet_pet_age_check" in project.scripts()[-1].read_text()
     project.ok("upgrade")
     project.ok("check")
+
+
+@on_sqlite
+def test_revision_of_another_command(adopting: Project, engine: Engine) -> None:
+    """A revision that another command has given the database while the history was built is not overwritten."""
+    made(engine, tables())
+    stamp = "import sqlite3\nother = sqlite3.connect({!r})\nother.executescript({!r})\nother.close()"
+    sql = "CREATE TABLE IF NOT EXISTS alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('a1')"
+    adopting.write(*revision("a5", "a4", stamp.format(engine.url.database, sql)))
+    assert "Error: the database is at a1 already.\nFix: " in adopting.fails("adopt", "--yes")
+    assert ["a1"] == revisions(engine)
