@@ -81,7 +81,7 @@ class Progress:
 @contextmanager
 def only_warnings() -> Iterator[None]:
     """Inside the block, hide Alembic's log lines below WARNING, such as "Detected added table"."""
-    loggers = [logging.getLogger(f"alembic.{part}") for part in ("runtime", "autogenerate")]
+    loggers = [logging.getLogger(f"alembic.{part}") for part in ("runtime", "autogenerate", "ddl")]
     before = [logger.level for logger in loggers]
     for logger in loggers:  # not their parent, whose level log_on_stderr() sets
         logger.setLevel(logging.WARNING)
