@@ -8,6 +8,11 @@ from itertools import groupby
 METADATA = {"revision", "down_revision", "depends_on", "branch_labels", "safety_assured", "requires", "replaces"}
 """The variables of a script that do not change what it runs: `rebase`, or a later acknowledgement, edits them."""
 
+LEFT_OUT = {"lineno", "col_offset", "end_lineno", "end_col_offset", "ctx", "kind"}
+"""What does not count of a node: its place, if a name is read or assigned (other nodes say that), the u of u"text"."""
+
+NOTHING = (ast.Pass, ast.Expr)
+
 
 def digest(source: bytes) -> str:
     """Return the first 32 hexadecimal digits of the SHA-256 of ``source``."""
@@ -35,8 +40,8 @@ def _is_metadata(statement: ast.stmt) -> bool:
 def _words(tree: ast.AST) -> Iterator[str]:
     """Yield the tree in words: the class of each node with the names of its fields, then their values.
 
-    Empty fields are left out, because newer versions of Python add more of them; so is ``kind``, the u of u"text". What
-    is printable depends on Python's version of Unicode: ascii() does not.
+    Empty fields are left out, because newer versions of Python add more of them; so are those in LEFT_OUT. What is
+    printable depends on Python's version of Unicode: ascii() does not.
     """
     left: list[object] = [tree]
     while left:
@@ -44,14 +49,14 @@ def _words(tree: ast.AST) -> Iterator[str]:
         if isinstance(each, ast.AST):
             if isinstance(each, ast.JoinedStr):
                 each.values = _joined(each.values)
-            words, values = [type(each).__name__], []
-            for name, value in ast.iter_fields(each):
+            words, values = type(each).__name__, []
+            for name, value in vars(each).items():
                 if isinstance(value, list):
-                    value = [item for item in value if not _does_nothing(item)]
-                if value is not None and value != [] and name != "kind":
-                    words.append(name)
+                    value = [item for item in value if not isinstance(item, NOTHING) or not _does_nothing(item)]
+                if name not in LEFT_OUT and value is not None and value != []:
+                    words += f" {name}"
                     values.append(value)
-            yield " ".join(words)
+            yield words
             left += values[::-1]
         elif isinstance(each, list):
             yield f"[{len(each)}]"
@@ -60,9 +65,9 @@ def _words(tree: ast.AST) -> Iterator[str]:
             yield ascii(each)
 
 
-def _does_nothing(item: object) -> bool:
+def _does_nothing(item: ast.Pass | ast.Expr) -> bool:
     """Return True for a statement that does nothing, such as a docstring."""
-    return isinstance(item, ast.Pass) or (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+    return isinstance(item, ast.Pass) or isinstance(item.value, ast.Constant)
 
 
 def _joined(values: list[ast.expr]) -> list[ast.expr]:
