@@ -65,6 +65,15 @@ def test_behind(empty_app: Flask) -> None:
 
 
 @pytest.mark.usefixtures("patient")
+def test_behind_a_squash(upgraded_app: Flask) -> None:
+    """At a revision that a squash has replaced, whose script is gone."""
+    upgraded_app.extensions["readiness"].script.get_revision("head").module.replaces = ["old"]
+    db.session.execute(text("UPDATE alembic_version SET version_num = 'old'"))
+    db.session.commit()
+    assert (503, {"status": "behind"}) == readiness(upgraded_app)
+
+
+@pytest.mark.usefixtures("patient")
 def test_ahead(upgraded_app: Flask) -> None:
     """Migrated by a later release."""
     db.session.execute(text("UPDATE alembic_version SET version_num = 'later'"))

@@ -144,6 +144,9 @@ class Adapter(ABC):
     driver_begins = False
     """Whether the driver begins a new transaction by itself with the first statement after COMMIT or ROLLBACK."""
 
+    shows_more_in_sql = False
+    """Whether creations() shows more of a table than snapshot(), e.g. the statistics target of a column."""
+
     runs_several_statements = False
     """Whether the driver accepts several statements in one text."""
 

@@ -59,8 +59,9 @@ DOWNGRADE = (
 
 @dataclass(frozen=True)
 class State:
-    """A scratch database: its snapshot with the order of columns, and the statements that create it, rows included.
+    """A scratch database: the statements that create it, rows included, and its snapshot.
 
+    The snapshot's objects have the order of columns, too, and such statements of which it knows too little.
     The rows are compared twice, by fingerprint and by statement, so that a value that a statement forgets is found.
     """
 
@@ -76,12 +77,7 @@ class State:
         pairs = ((self.rows, other.rows), (self.snapshot.counters, other.snapshot.counters))
         names = {name for one, two in pairs for name in one.keys() | two.keys() if one.get(name) != two.get(name)}
         found += [f"{name} has other rows, or another counter" for name in sorted(names)]
-        return [*found, *(f"not in both: {shorten(sql, 100)}" for sql in sorted(self.others ^ other.others))]
-
-    @property
-    def others(self) -> set[str]:
-        """Return the statements that create no part of a table and no rows: a snapshot may lack what they create."""
-        return {each.sql for each in self.creations if not (each.table or each.fills)}
+        return found
 
     @cached_property
     def rows(self) -> dict[str, list[str]]:
@@ -195,7 +191,7 @@ def _prove(config: Config, targets: Iterable[Target], directory: ScriptDirectory
 
 
 def _refused(what: str, found: Sequence[str]) -> MigrationError:
-    shown = "".join(f"\n    {each}" for each in found[:LISTED])
+    shown = "".join(f"\n    {shorten(each, 300)}" for each in found[:LISTED])
     more = f"\n    and {len(found) - LISTED} more" if len(found) > LISTED else ""
     return MigrationError(
         f"{what}, so nothing was changed:{shown}{more}",
@@ -226,8 +222,12 @@ def _built(rehearsal: Rehearsal, revision: str) -> State:
     scratch = rehearsal.adapter
     with scratch.engine.connect() as connection:
         found = scratch.snapshot(connection)
-        objects = {**found.objects, **dict(_order_of_columns(scratch, connection))}
         creations = scratch.creations(connection)
+        objects = {
+            **found.objects,
+            **dict(_order_of_columns(scratch, connection)),
+            **dict(_in_sql(creations, scratch.shows_more_in_sql)),
+        }
     if bound := [shorten(each.sql, 100) for each in creations if SCRATCH in each.sql and not each.fills]:
         raise _refused("SQL names the database or the role in which it runs", bound)
     return State(replace(found, objects=objects), creations)
@@ -240,6 +240,16 @@ def _order_of_columns(scratch: Adapter, connection: Connection) -> Iterator[tupl
         columns = connection.execute(select(text("*")).select_from(each).limit(0)).keys()
         name = each.name if each.schema in (None, default) else f"{each.schema}.{each.name}"
         yield f"order of columns of {name}", ", ".join(columns)
+
+
+def _in_sql(creations: Iterable[Creation], with_tables: bool) -> Iterator[tuple[str, str]]:
+    """Yield each statement that inserts no rows as an object, because a snapshot may lack what the statement creates.
+
+    Those that create tables, or parts of them, only if ``with_tables``: some databases keep them as they were written.
+    """
+    for each in creations:
+        if not each.fills and (with_tables or not each.table):
+            yield f"SQL {' '.join(each.sql.split())}" + (f" of {each.table}" if each.table else ""), ""
 
 
 def _differences(config: Config, target: Target, directory: ScriptDirectory, revision: str) -> list[str]:
@@ -271,7 +281,7 @@ def _tables_of_models(config: Config, script: ScriptDirectory) -> tuple[list[tup
     imports: set[str] = set()
 
     def work(_heads: object, context: MigrationContext) -> list[RevisionStep]:
-        autogen = AutogenContext(context)
+        autogen = AutogenContext(context, opts={**context.opts, "render_as_batch": False})  # the tables are new
         for each in generate(context, produce_migrations(context, context.opts["target_metadata"])):
             for op in each.upgrade_ops_list[0].ops:
                 if isinstance(op, ops.CreateTableOp | ops.ModifyTableOps):

@@ -17,7 +17,10 @@ from .benchmarks.squash import history
 from .support import (
     FIRST,
     PACKAGE,
+    PETS,
     SERVERS,
+    USERS,
+    Models,
     Project,
     empty_database,
     on_servers,
@@ -31,6 +34,17 @@ ID = "sa.Column('id', sa.Integer(), primary_key=True)"
 # What needs an administrator (triggers in a binary log, too), and what no comparison shows.
 NOT_MADE = re.compile("FOREIGN DATA|lo_from_bytea|CREATE TRIGGER t AFTER INSERT ON one FOR EACH ROW DELETE")
 FIXED = re.compile(r"randomblob\(\d+\)|UUID\(\)")
+KIND = """
+class Kind(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.Enum("cat", "dog", name="kind_of"))
+"""
+# What autogenerate does not see.
+MORE = {
+    "sqlite": [],
+    "mysql": ["SET SESSION sql_mode = 'ANSI_QUOTES'", 'CREATE PROCEDURE p() SELECT id FROM "user"'],
+    "postgresql": ['ALTER TABLE "user" ALTER COLUMN email SET STATISTICS 500'],
+}
 PERCENT = {"sqlite": "%", "mysql": "%%", "postgresql": "%%"}
 
 
@@ -102,6 +116,27 @@ def test_a_squash_makes_what_its_scripts_made(project: Project, engine: Engine, 
             connection.execute(text("INSERT INTO pet0 (title, age, born) VALUES ('New', 1, '2020-01-01')"))
     assert state(engine) == state(another)
     assert snapshot(engine) == snapshot(another)
+
+
+@pytest.mark.usefixtures("in_app")
+def test_tables_of_models(empty: Models, backend: str, another: Engine) -> None:
+    """What `flask db migrate` writes for the models creates them, unless the old scripts made something more of one."""
+    empty.become(USERS, PETS, KIND)
+    (first,) = (script.stem.split("_")[2] for script in empty.scripts())
+    empty.write(*revision("a1", first, "\n".join(f"op.execute({each!r})" for each in MORE[backend]) or "pass"))
+    empty.ok("upgrade")
+    assert ("\nIn SQL, because they differ from the models: user\n" in empty.ok("squash", "--yes")) == (
+        backend == "postgresql"
+    )
+    (squash,) = empty.scripts()
+    by_sql = ["user"] if backend == "postgresql" else []
+    made = re.findall(r"op\.create_table\('(\w+)'", squash.read_text())
+    assert ["kind", "pet", "toy", "user"] == sorted([*made, *by_sql])
+    empty.ok("upgrade", DATABASE_URL=url_of(another), MIGRATION_REVIEW="enforce")
+    assert snapshot(empty.engine) == snapshot(another)
+    if backend == "mysql":  # in the mode in which it was written
+        with another.connect() as connection:
+            assert [] == connection.execute(text("CALL p()")).all()
 
 
 @pytest.mark.usefixtures("in_app")

@@ -11,9 +11,9 @@ from ..creation import Creation, inserts
 from .catalog import list_objects, quoted, show_create, triggers_of
 from .dump import cleaned_table
 from .session import Execute, executing
-from .table_restore import COUNTER, without_counter
+from .table_restore import COUNTER, NAME, without_counter
 
-DEFINER = re.compile(r" DEFINER=`(?:[^`]|``)*`@`(?:[^`]|``)*`")
+DEFINER = re.compile(rf" DEFINER={NAME}@{NAME}")
 COMPUTED = re.compile("(VIRTUAL|STORED) GENERATED")  # DEFAULT_GENERATED is an expression as default
 BINARY = ("binary", "varbinary", "blob", "bit", "geometry", "point", "linestring", "polygon", "vector")
 COLUMNS = (
@@ -51,12 +51,30 @@ def creations(connection: Connection) -> Iterator[Creation]:
         yield from _counter(execute, name, texts["TABLE", name])
     yield Creation("SET SESSION foreign_key_checks = 1", setting=True)
     for wanted in ("FUNCTION", "PROCEDURE"):
-        yield from (Creation(texts[kind, name]) for kind, name in found if kind == wanted)
+        for kind, name in found:
+            if kind == wanted:
+                yield from _stored(execute, kind, name, texts[kind, name])
     yield from (
         Creation(text) for text in _ordered({name: texts[kind, name] for kind, name in found if kind == "VIEW"})
     )
-    yield from (Creation(texts["TRIGGER", each]) for name in tables for each in triggers_of(execute, name))
-    yield from (Creation(texts[kind, name]) for kind, name in found if kind == "EVENT")
+    for name in tables:
+        for each in triggers_of(execute, name):
+            yield from _stored(execute, "TRIGGER", each, texts["TRIGGER", each])
+    for kind, name in found:
+        if kind == "EVENT":
+            yield from _stored(execute, kind, name, texts[kind, name])
+
+
+def _stored(execute: Execute, kind: str, name: str, text: str) -> Iterator[Creation]:
+    """Yield the statement that creates a trigger or the like, in the SQL mode that the server has stored with it."""
+    _, settings = show_create(execute, kind, name) or ("", {})
+    ((mode,),) = execute("SELECT @@SESSION.sql_mode")
+    if (own := settings.get("sql_mode", mode)) == mode:
+        yield Creation(text)
+        return
+    yield Creation(f"SET SESSION sql_mode = '{own}'", setting=True)
+    yield Creation(text)
+    yield Creation(f"SET SESSION sql_mode = '{mode}'", setting=True)
 
 
 def _text(execute: Execute, kind: str, name: str, database: str) -> str:

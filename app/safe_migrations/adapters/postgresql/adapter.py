@@ -39,7 +39,7 @@ SUBSCRIPTIONS = (
 class PostgreSQL(Adapter):
     """The operations of PostgreSQL, where DDL can be rolled back."""
 
-    reruns = driver_begins = runs_several_statements = True
+    reruns = driver_begins = runs_several_statements = shows_more_in_sql = True
     suffix = ".pgdump"
     maintenance_database = "postgres"
 

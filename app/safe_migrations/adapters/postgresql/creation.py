@@ -28,7 +28,7 @@ SELECT d.refobjid::regclass FROM pg_depend d WHERE d.classid = 'pg_class'::regcl
 """
 # Objects that a table may need, or that belong to one; pg_dump has views among them.
 FIRST = {"SCHEMA", "EXTENSION", "TYPE", "DOMAIN", "COLLATION", "FUNCTION", "AGGREGATE", "OPERATOR", "CAST"} | {
-    "TABLE", "SEQUENCE", "SEQUENCE OWNED BY", "DEFAULT", "TABLE ATTACH",
+    "TABLE", "SEQUENCE", "SEQUENCE OWNED BY", "DEFAULT", "TABLE ATTACH", "CONSTRAINT",
 }  # fmt: skip
 OF_ROLES = {"ACL", "DEFAULT ACL", "POLICY"}
 NOT_PARTS = {"TRIGGER", "RULE", "POLICY"}
