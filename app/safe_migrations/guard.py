@@ -95,7 +95,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     require(plan, database)
                     _review(plan, database, using)
                     wanted = _wants_backup(plan, database, using.backup)
-                    backup = before_steps(backups, database, plan, using.retry) if wanted else None
+                    backup = before_steps(backups, database, lock, plan, using.retry) if wanted else None
                 with (
                     _ended(backups, database, plan.heads, backup),
                     _backup_named(lambda: backup),

@@ -172,14 +172,11 @@ class StepTransaction:
             self._had_block = self.adapter.reruns
 
     def _require_lock(self) -> None:
-        if not self.lock.is_held():
-            self.error = MigrationError(
-                "the lock of this database was lost during the run: its session was ended, it was released, or its file"
-                " was removed. Another command may have run at the same time.",
-                "make sure that no other command is running, then check the database:",
-                "flask db status",
-            )
-            raise self.error
+        try:
+            self.lock.require_held()
+        except MigrationError as error:
+            self.error = error
+            raise
 
     def _on_begin(self) -> None:
         self._open = self._used = False  # the settings that an adapter makes then are not the script's

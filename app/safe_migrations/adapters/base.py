@@ -120,6 +120,16 @@ class Lock(ABC):
         """Return True if this process still holds the lock. Must be fast: it is called after each revision."""
         return True
 
+    def require_held(self) -> None:
+        """Raise MigrationError if this process no longer holds the lock."""
+        if not self.is_held():
+            raise MigrationError(
+                "the lock of this database was lost during the run: its session was ended, it was released, or its file"
+                " was removed. Another command may have run at the same time.",
+                "make sure that no other command is running, then check the database:",
+                "flask db status",
+            )
+
     @abstractmethod
     def holder(self) -> tuple[str, str]:
         """Return a description of the lock's holder, and SQL or a shell command that ends the holder.

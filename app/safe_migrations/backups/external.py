@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import URL
 
 from ..adapters.client_programs import LONGEST, ToolError
-from ..console import log, reported
+from ..console import ALIVE, log, reported
 from ..database import DEFAULT_PORTS
 from ..errors import MigrationError, relative
 
@@ -43,16 +43,17 @@ def in_words(file: Path) -> str:
     return "external: {}, made by {}".format(*id_and_program(file))
 
 
-def create(command: Sequence[str], url: URL, file: Path) -> None:
+def create(command: Sequence[str], url: URL, file: Path, keep_alive: Callable[[], None]) -> None:
     """Run ``command``, which makes a restore point of the database at ``url``, and write its id to ``file``.
 
-    The program has no terminal, and gets the connection's parts in its environment. KeyboardInterrupt ends it, and all
-    that it has started. Raise ToolError if it cannot be run, fails, or does not print an id.
+    The program has no terminal, and gets the connection's parts in its environment. Call ``keep_alive`` every 15
+    seconds (ALIVE). KeyboardInterrupt, or an error of ``keep_alive``, ends the program and all that it has started.
+    Raise ToolError if the program cannot be run, fails, or does not print an id.
     """
     program = Path(command[0]).name
     log.info("Making a restore point with %s", program)
     with TemporaryFile() as out, TemporaryFile() as errors:
-        status = _run(command, {**os.environ, **environ(url)}, out, errors)
+        status = _run(command, {**os.environ, **environ(url)}, out, errors, keep_alive)
         printed, said = _last_lines(out), [_without_password(line, url) for line in _last_lines(errors)]
     if status:
         how = f"ended with exit status {status}" if status > 0 else f"was killed by signal {-status}"
@@ -107,7 +108,9 @@ def forgotten(file: Path, reason: str) -> None:
     log.info("The restore point %s still exists: delete it with the tool that made it, %s", name, program)
 
 
-def _run(command: Sequence[str], environ: dict[str, str], out: IO[bytes], errors: IO[bytes]) -> int:
+def _run(
+    command: Sequence[str], environ: dict[str, str], out: IO[bytes], errors: IO[bytes], keep_alive: Callable[[], None]
+) -> int:
     """Run ``command`` to its end, and return its exit status, or minus the signal that killed it.
 
     Its output goes to files, because a pipe would stay open if it leaves a process in the background.
@@ -123,7 +126,11 @@ def _run(command: Sequence[str], environ: dict[str, str], out: IO[bytes], errors
         ) from error
     try:
         with reported(f"Waiting for {Path(command[0]).name}"):
-            return int(process.wait())
+            while True:
+                try:
+                    return int(process.wait(ALIVE))
+                except subprocess.TimeoutExpired:
+                    keep_alive()
     except BaseException:
         _end(process)
         raise

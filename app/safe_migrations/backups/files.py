@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import current_app
-from sqlalchemy import URL
+from sqlalchemy import URL, select
 
 from ..adapters import Adapter
-from ..adapters.base import not_whole
+from ..adapters.base import Lock, not_whole
 from ..adapters.client_programs import ToolError, sigterm_interrupts
 from ..binds import folders, name_of_bind
 from ..console import log, reported
@@ -71,8 +71,8 @@ class Backups:
         """Return the newest backup file, or None if the database has no backup."""
         return next(iter(self.found()), None)
 
-    def make(self, database: Database, retry: RetryPolicy, by_hand: bool = False) -> Path:
-        """Write a backup, verify it, and return its path. The caller must hold the database's lock.
+    def make(self, database: Database, lock: Lock, retry: RetryPolicy, by_hand: bool = False) -> Path:
+        """Write a backup, verify it, and return its path. The caller must hold ``lock``, that of the database.
 
         ``by_hand`` marks a backup as one of ``flask db backup``, which is never pruned. If the backup fails, delete the
         unfinished file and raise MigrationError. SIGTERM raises KeyboardInterrupt, which ends the programs that run.
@@ -84,7 +84,7 @@ class Backups:
         with sigterm_interrupts(), private(partial), writing(self.folder):
             self._remove_partial(but=partial)
             if self.command:
-                create(self.command, self.adapter.engine.url, partial)
+                create(self.command, self.adapter.engine.url, partial, lambda: _keep_alive(database, lock))
                 checksum = _checksum(partial)
             else:
                 checksum = self._dump(database, partial, retry)
@@ -177,14 +177,14 @@ def _require_of_no_other_bind(file: Path, name: str) -> None:
             )
 
 
-def before_steps(backups: Backups, database: Database, plan: Plan, retry: RetryPolicy) -> Path:
+def before_steps(backups: Backups, database: Database, lock: Lock, plan: Plan, retry: RetryPolicy) -> Path:
     """Make a backup before the steps of ``plan`` run, and return its path.
 
     Raise MigrationError if the backup fails. If a program such as pg_dump failed, the error also shows the command that
     runs ``plan`` without a backup.
     """
     try:
-        return backups.make(database, retry)
+        return backups.make(database, lock, retry)
     except ToolError as error:
         raise MigrationError(
             error.what,
@@ -213,6 +213,16 @@ def revision_in_name(heads: tuple[str, ...]) -> str:
     Characters other than letters, digits, dots and plus signs become underscores.
     """
     return re.sub(r"[^\w.+]+", "_", heads_in_words(heads, "+"))
+
+
+def _keep_alive(database: Database, lock: Lock) -> None:
+    """Use the session of the run and that of its lock: a proxy may close one that is idle for some minutes.
+
+    Raise MigrationError if the lock was lost, or SQLAlchemy's DBAPIError if the run's own session was.
+    """
+    with database.read() as connection:
+        connection.scalar(select(1))
+    lock.require_held()
 
 
 def _cost(file: Path) -> str:

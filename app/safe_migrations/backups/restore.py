@@ -23,9 +23,9 @@ def restore(backups: Backups, database: Database, using: Settings, file: Path) -
     was not changed, or that has the command that restores the previous state, if that was backed up.
     """
     adapter, connection = database.adapter, database.connection
-    with locked(database, using.lock_wait):
+    with locked(database, using.lock_wait) as lock:
         broken = adapter.broken_restore(connection)
-        before = None if broken else backups.make(database, using.retry)
+        before = None if broken else backups.make(database, lock, using.retry)
         try:
             with reported(f"Restoring {relative(file)}"):
                 _load(database, using.retry, file)

@@ -24,9 +24,9 @@ def backup(directory: str | None) -> None:
     It stays until you delete it. With MIGRATION_BACKUP_COMMAND, that makes a restore point, whose id is printed.
     """
     with opened(config_of(directory)) as (database, using):
-        with locked(database, using.lock_wait):
+        with locked(database, using.lock_wait) as lock:
             made = backups_of(app_engine(), using)
-            file = made.make(database, using.retry, by_hand=True)
+            file = made.make(database, lock, using.retry, by_hand=True)
         echo(id_and_program(file)[0] if is_external(file) else relative(file))
 
 
