@@ -39,8 +39,8 @@ from ..review.reviewer import review_revisions
 from ..settings import Settings
 from .replacement import replaces
 
-# A name that SQLAlchemy's text() would take for a parameter.
-PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
+# A colon that SQLAlchemy's text() would take for a parameter, or a backslash that it would remove before a colon.
+ESCAPED = re.compile(r"(?<![:\w\\]):\w|\\:")
 # How often the tables that differ are moved into SQL, before all are.
 TRIES = 3
 # So many differences are listed.
@@ -191,7 +191,7 @@ def _prove(config: Config, targets: Iterable[Target], directory: ScriptDirectory
 
 
 def _refused(what: str, found: Sequence[str]) -> MigrationError:
-    shown = "".join(f"\n    {shorten(each, 300)}" for each in found[:LISTED])
+    shown = "".join(f"\n    {shorten(each, 500)}" for each in found[:LISTED])
     more = f"\n    and {len(found) - LISTED} more" if len(found) > LISTED else ""
     return MigrationError(
         f"{what}, so nothing was changed:{shown}{more}",
@@ -383,7 +383,8 @@ def _guarded(products: Sequence[str], lines: Iterable[str]) -> str:
 
 def _execute(sql: str) -> str:
     """Return the lines of Python that execute a statement of SQL, word for word."""
-    lines = re.findall(r"[^\n]*\n|[^\n]+", PARAMETER.sub(r"\\:", sql))
+    found = re.findall(r"[^\n]*\n|[^\n]+", sql)
+    lines = [line.replace(":", "\\:") if ESCAPED.search(line) else line for line in found]
     if len(lines) == 1:
         return f"op.execute({lines[0]!r})"
     return "\n".join(["op.execute(", *(f"    {line!r}" for line in lines), ")"])

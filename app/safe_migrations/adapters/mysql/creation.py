@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 
 from sqlalchemy import Connection
 
@@ -100,7 +100,10 @@ def _ordered(views: dict[str, str]) -> Iterator[str]:
     graph = {
         name: {other for other in views if other != name and quoted(other) in text} for name, text in views.items()
     }
-    yield from (views[name] for name in TopologicalSorter(graph).static_order())
+    try:
+        yield from [views[name] for name in TopologicalSorter(graph).static_order()]
+    except CycleError:  # a column may have the name of a view
+        yield from views.values()
 
 
 def _rows(execute: Execute, table: str) -> Iterator[Creation]:
@@ -108,13 +111,17 @@ def _rows(execute: Execute, table: str) -> Iterator[Creation]:
     columns = [column for column in execute(COLUMNS, (table,)) if not COMPUTED.search(column[3])]
     names = [quoted(name) for name, *_ in columns]
     key = [quoted(name) for name, _, is_key, _ in columns if is_key]
-    values = [
-        f"IF({name} IS NULL, 'NULL', CONCAT('X''', HEX({name}), ''''))" if kind.endswith(BINARY) else f"QUOTE({name})"
-        for name, (_, kind, *_) in zip(names, columns, strict=True)
-    ]
+    pairs = zip(names, columns, strict=True)
+    values = [_binary(name) if kind.endswith(BINARY) else f"QUOTE({name})" for name, (_, kind, *_) in pairs]
     query = f"SELECT CONCAT('(', CONCAT_WS(', ', {', '.join(values)}), ')') FROM {quoted(table)}"
     found = execute(f"{query} ORDER BY {', '.join(key or ['1'])}")
     yield from inserts(quoted(table), names, [row for (row,) in found], table)
+
+
+def _binary(name: str) -> str:
+    """Return SQL for a value as a hexadecimal literal, which has an even number of digits; HEX() of a BIT may not."""
+    digits = f"IF(LENGTH(HEX({name})) % 2, '0', ''), HEX({name})"
+    return f"IF({name} IS NULL, 'NULL', CONCAT('X''', {digits}, ''''))"
 
 
 def _counter(execute: Execute, table: str, text: str) -> Iterator[Creation]:
