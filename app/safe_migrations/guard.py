@@ -25,6 +25,7 @@ from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
 from .histories.heads import doubtful_history_refused, require_one_head
 from .histories.log_table import edit_error, edited, edits_in_words
 from .histories.naming import named_as_written
+from .histories.never_ran import never_ran
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import Plan, changes_revisions, compares, names_head, pending, purges, rehearses, upgrades
 from .retry import RetryPolicy
@@ -64,6 +65,10 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                         require_one_head(context.script)
                     database.require_whole()
                     _require_adopted(database)
+                    if context.get_context().opts["revision_context"].command_args["autogenerate"] and (
+                        gap := _gap(database, database.heads())
+                    ):
+                        raise gap
                 with _options_hidden(engine):
                     _run(connection=database.connection, **options)
                 if compares():
@@ -71,6 +76,8 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 return
             plan = pending(database, options)
             _warn_of_edits(plan, database)
+            if not plan.steps and (gap := _gap(database, plan.heads)):
+                log.warning("%s", gap)
             if not plan.steps and not (purges() and plan.heads) and not database.interrupted():
                 _run(connection=database.connection, **options)
                 log.info("Nothing to do: the database is at %s", heads_in_words(plan.heads))
@@ -92,6 +99,8 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
 
                         if error := unversioned(plan.scripts(upgrade=True), database, plan.recordings):
                             raise error
+                    if plan.scripts(upgrade=True) and (gap := _gap(database, plan.heads)):
+                        raise gap
                     require(plan, database)
                     _review(plan, database, using)
                     wanted = _wants_backup(plan, database, using.backup)
@@ -234,6 +243,14 @@ def _warn_of_edits(plan: Plan, database: Database) -> None:
 def _edited(database: Database, heads: tuple[str, ...]) -> list[Script]:
     with database.read() as connection:
         return edited(connection, context.script, heads)
+
+
+def _gap(database: Database, heads: tuple[str, ...]) -> MigrationError | None:
+    """Return the error about revisions that never ran here before those that did; None on a copy, as in a rehearsal."""
+    if rehearses():
+        return None
+    with database.read() as connection:
+        return never_ran(connection, context.script, heads)
 
 
 def _review(plan: Plan, database: Database, using: Settings) -> None:

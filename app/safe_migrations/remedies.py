@@ -249,6 +249,12 @@ COMMAND = (
         "correct `revision` or `down_revision` in a script, or restore the missing script. List both of all scripts:",
         "grep -rnE '^(down_)?revision' {directory}/versions",
     ),
+    Remedy(  # the database was at both heads before a rebase
+        r"Requested revision (?P<last>\S+) overlaps with other requested revisions",
+        "if the database is at both, and one comes after the other now, mark the last one as applied, with the heads of"
+        " other branches if there are any:",
+        "flask db stamp --purge {last}",
+    ),
     Remedy(
         r"Relative revision|ancestor|[Aa]mbiguous|start with", "choose a revision of this list:", "flask db history -i"
     ),

@@ -19,6 +19,7 @@ from ..drift import drift, not_compared
 from ..errors import MigrationError, masked, relative
 from ..histories.heads import accident
 from ..histories.log_table import edited, edits_in_words
+from ..histories.never_ran import never_ran
 from ..histories.replacement import in_the_middle, squash_of
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
@@ -71,8 +72,11 @@ def _at_head(config: Config) -> bool:
             _line("", skipped)
         with database.read() as connection:
             edits = edited(connection, script, current)
+            gap = never_ran(connection, script, current)
         if edits:
             _line("edited", f"{edits_in_words(edits)}; see `flask db log`")
+        if gap:
+            stops.append(gap)
         if not current and (error := _unversioned(pending, database)):
             stops.append(error)
         if newest := backups_of(engine, using).newest():
@@ -86,11 +90,12 @@ def _at_head(config: Config) -> bool:
     # dont_mutate: as `flask db current` does, leave a database without alembic_version as it is.
     with EnvironmentContext(config, script, fn=report, as_sql=False, dont_mutate=True):
         script.run_env()
-    for stop in filter(None, (accident(script), *stops)):
+    stops += filter(None, [accident(script)])
+    for stop in stops[::-1]:
         echo(f"\nAn upgrade would stop: {stop}")
     if missing := without_folder():
         echo(f"\nOnly the default database is managed: {missing}")
-    return at_head
+    return at_head and not stops
 
 
 def _findings(

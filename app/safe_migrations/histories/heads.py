@@ -16,6 +16,11 @@ def parents(script: Script) -> tuple[str, ...]:
     return to_tuple(script.down_revision, default=())
 
 
+def needs(script: Script) -> list[str]:
+    """Return the revisions that have to be applied before ``script``, those in `depends_on` among them."""
+    return [*parents(script), *to_tuple(script.dependencies, ())]
+
+
 def lineage(history: ScriptDirectory, revision: str) -> set[str]:
     """Return ``revision`` and all revisions before it, without those that only `depends_on` names."""
     found: set[str] = set()

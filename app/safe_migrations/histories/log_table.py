@@ -10,7 +10,20 @@ from typing import Any
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
-from sqlalchemy import Column, Connection, DateTime, Double, Integer, MetaData, Row, String, Table, inspect, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    DateTime,
+    Double,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    inspect,
+    select,
+)
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters.base import LOG, version_table
@@ -26,7 +39,8 @@ def log_table() -> Table:
 
     ``id`` counts the entries. ``version_table`` is the name of alembic_version: two apps that share a database give it
     different names. ``finished`` is in UTC. ``checksum`` and ``file_digest`` are those of the script, or NULL if there
-    is no source; a script with the same digest need not be parsed.
+    is no source; a script with the same digest need not be parsed. ``parents`` are the revisions in its
+    `down_revision` then, separated by spaces, or NULL if there is no script.
     """
     return Table(
         LOG,
@@ -41,6 +55,7 @@ def log_table() -> Table:
         Column("host", String(255), nullable=False),
         Column("checksum", String(32)),
         Column("file_digest", String(32)),
+        Column("parents", Text),
         schema=version_table()[0],
         mysql_engine="InnoDB",
         mysql_charset="utf8mb4",

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from ..adapters.base import version_table
 from .checksums import checksum, digest
+from .heads import parents
 from .log_table import DOWN, STAMP, UP, log_table, source_of
 
 
@@ -75,6 +76,7 @@ class LogWriter:
             **self.by,
             "checksum": checksum(source) if source else None,
             "file_digest": digest(source) if source else None,
+            "parents": " ".join(parents(script)) if script else None,
         }
         self.connection.execute(self.insert, entry)
 

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
-from alembic.util import to_tuple
 
 from ..errors import MigrationError, relative
 from ..git import commit_before, uncommitted
 from ..review import acceptance
 from ..review.acceptance import config_file, listed
 from . import naming
-from .heads import parents
+from .heads import needs
 
 # The suffixes of the new script before it is in place, and of an old one before it is deleted. Alembic ignores both.
 NEW, OLD = ".squash", ".squashed"
@@ -65,11 +64,6 @@ def _before(script: ScriptDirectory, target: Script) -> list[Script]:
             found[each.revision] = each
             names += needs(each)
     return [each for each in list(script.walk_revisions())[::-1] if each.revision in found]
-
-
-def needs(script: Script) -> list[str]:
-    """Return the revisions that have to be applied before ``script``, those in `depends_on` among them."""
-    return [*parents(script), *to_tuple(script.dependencies, ())]
 
 
 def require_in_git(scripts: Iterable[Script]) -> None:

@@ -1,0 +1,163 @@
+"""Revisions that never ran on a database, though the history has them before one that did: a rebase put them there.
+
+Alembic takes each revision before the database's own for applied. The log says which revisions came before at the time.
+"""
+
+import shlex
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import DBAPIError
+
+from ..errors import MigrationError
+from .heads import needs, parents
+from .log_table import ACCEPT, DOWN, applied, entries, newest
+
+
+def never_ran(connection: Connection, script: ScriptDirectory, heads: tuple[str, ...]) -> MigrationError | None:
+    """Return the error if the database, which is at ``heads``, lacks revisions that come before those it has applied.
+
+    They are the ancestors that a revision has got since it was applied, or since it was reverted by a downgrade that
+    ended at one of them, unless the log knows of them. Return None without entries, and in the cases in which edited()
+    of log_table.py returns none.
+    """
+    try:
+        found = [entry for entry in entries(connection) if entry.direction != ACCEPT] if heads else []
+        scripts = {each.revision: each for each in script.walk_revisions()} if found else {}
+        moved = _moved(found, scripts)
+        there = [each.revision for each in applied(script, heads)] if moved else []
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return None
+    except (CommandError, RevisionError):
+        return None
+
+    def parents_now(name: str) -> Collection[str]:
+        return parents(scripts[name])
+
+    ran, parents_then = _replayed(found, parents_now, scripts)
+    reverted = {entry.revision for entry in newest(found).values() if entry.direction == DOWN}
+    with_heads = ran | _lineage(heads, parents_then, ran)
+    missing: set[str] = set()
+    causes = []
+    for name, now in moved.items():
+        if name in there or name in reverted:
+            lacks = _lineage(now, parents_now, ran if name in reverted else with_heads).intersection(there)
+            # A squash may have run as the scripts that it replaces.
+            lacks -= {each for each in lacks if getattr(scripts[each].module, "replaces", None)}
+            causes += [name] if lacks else []
+            missing |= lacks
+    return _error(script, scripts, heads, there, missing, causes) if missing else None
+
+
+def _moved(found: Iterable[Row[Any]], scripts: dict[str, Script]) -> dict[str, Collection[str]]:
+    """Return the revisions that have other parents than when they were applied, with these other parents."""
+    then: dict[str, Row[Any]] = {}
+    now: dict[str, Collection[str]] = {}
+    for entry in found:
+        name = entry.revision
+        if name not in scripts or entry.parents is None:
+            continue
+        if entry.direction != DOWN or name not in then:
+            then[name], now[name] = entry, parents(scripts[name])
+        if entry.direction == DOWN:
+            now[name] = entry.parents.split()
+    return {name: now[name] for name, entry in then.items() if set(entry.parents.split()) != set(now[name])}
+
+
+def _replayed(
+    found: Iterable[Row[Any]], parents_now: Callable[[str], Collection[str]], scripts: Collection[str]
+) -> tuple[set[str], Callable[[str], Collection[str]]]:
+    """Return the revisions that ran, according to the entries ``found``, and a function for the parents at that time.
+
+    A revision implies those before it at that time: they are older than the log, or a stamp skipped them.
+    """
+    ran: set[str] = set()
+    then: dict[str, list[str]] = {}
+
+    def parents_then(name: str) -> Collection[str]:
+        return then[name] if name in then else parents_now(name) if name in scripts else ()
+
+    for entry in found:
+        if entry.parents is None:
+            continue
+        if entry.direction != DOWN or entry.revision not in then:
+            then[entry.revision] = entry.parents.split()
+            ran |= _lineage([entry.revision], parents_then, ran)
+        if entry.direction == DOWN:
+            ran.discard(entry.revision)
+    return ran, parents_then
+
+
+def _lineage(names: Iterable[str], parents_of: Callable[[str], Collection[str]], known: Collection[str]) -> set[str]:
+    """Return ``names`` and the revisions before them, but only up to those that are ``known``."""
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in found and name not in known:
+            found.add(name)
+            left += parents_of(name)
+    return found
+
+
+def _error(
+    script: ScriptDirectory,
+    scripts: dict[str, Script],
+    heads: tuple[str, ...],
+    there: list[str],
+    missing: set[str],
+    moved: list[str],
+) -> MigrationError:
+    """Return the error with two ways out: to revert the revisions after the missing ones, or to keep them.
+
+    The second one runs each stretch of missing revisions from the revisions that do not come after it.
+    """
+    stretches: list[list[str]] = []
+    for name in [name for name in there if name in missing]:
+        if stretches and list(parents(scripts[name])) == stretches[-1][-1:]:
+            stretches[-1].append(name)
+        else:
+            stretches.append([name])
+
+    def stamps(names: Collection[str]) -> list[str]:
+        first, *others = map(shlex.quote, sorted(names) or ["base"])
+        exact = "--purge " if others or len(heads) > 1 else ""
+        return [f"flask db stamp {exact}{first}", *(f"flask db stamp {other}" for other in others)]
+
+    def begin(stretch: list[str]) -> set[str]:
+        """Return the heads of a database that has everything but the ``stretch`` and what comes after it."""
+        after: set[str] = set()
+        for name in there:
+            if name in stretch or after.intersection(needs(scripts[name])):
+                after.add(name)
+        kept = set(there) - after
+        return kept - {each for name in kept for each in needs(scripts[name])}
+
+    keeping = [line for each in stretches for line in (*stamps(begin(each)), f"flask db upgrade {each[-1]}")]
+    listed = ", ".join(name for each in stretches for name in each)
+    what = (
+        f"{listed} never ran on this database, but the history has {'it' if len(missing) == 1 else 'them'} before"
+        f" {', '.join(moved)} now, which did: down_revision was changed since, as by a rebase."
+    )
+    upgrade = "flask db upgrade" if len(script.get_heads()) == 1 else "flask db upgrade heads"
+    if missing.intersection(heads):  # what came after is reverted already
+        return MigrationError(what, "run them in the new order:", *stamps(begin(stretches[0])), upgrade)
+    if len(stretches) > 1:
+        return MigrationError(what, f"run {listed} alone:", *keeping, *stamps(heads))
+    return MigrationError(
+        what,
+        "revert what comes after, and run both in the new order; the downgrade deletes what the tables and columns of"
+        f" {', '.join(moved)} hold. Or keep it, and run {listed} alone, if that does not depend on the order (last"
+        f" {len(keeping) + len(heads)} lines):",
+        f"flask db downgrade {stretches[0][-1]}",
+        *keeping[:-1],
+        upgrade,
+        *keeping,
+        *stamps(heads),
+    )

@@ -1,0 +1,238 @@
+"""A rebase puts a revision before one that a database has applied, and there it never ran: the log tells."""
+
+import shlex
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from .support import FIRST, LOG, Project, Sql, on_sqlite, revision
+
+pytestmark = pytest.mark.usefixtures("database")
+GAP = (
+    "toy never ran on this database, but the history has it before pet now, which did: down_revision was changed since,"
+    " as by a rebase.\nFix: "
+)
+REVERT = ["flask db downgrade toy", f"flask db stamp {FIRST}", "flask db upgrade"]
+KEEP = [f"flask db stamp {FIRST}", "flask db upgrade toy", "flask db stamp pet"]
+
+
+def add(project: Project, name: str, parents: str | tuple[str, ...], more: str = "") -> None:
+    """Write the script of a revision that makes a table with its name, in place of an older one."""
+    table = f"op.create_table({name!r}, sa.Column('id', sa.Integer, primary_key=True))"
+    project.write(*revision(name, parents, table, f"op.drop_table({name!r})", more))
+
+
+def rebase(project: Project) -> None:
+    """Write the scripts as they are after a rebase on another machine: pet comes after toy."""
+    add(project, "toy", FIRST)
+    add(project, "pet", "toy")
+
+
+def run(project: Project, *lines: str) -> str:
+    """Run ``lines`` of a message, each of which has to succeed, and return what they print."""
+    return "".join(project.ok(*shlex.split(line)[2:]) for line in lines)
+
+
+def lines_of(message: str) -> list[str]:
+    """Return the lines to paste of a message."""
+    return [line.strip() for line in message.splitlines() if line.startswith("    ")]
+
+
+@pytest.fixture
+def shared(project: Project, sql: Sql) -> Project:
+    """Return a project whose database has applied pet, which then came after toy."""
+    add(project, "pet", FIRST)
+    project.ok("upgrade")
+    sql("INSERT INTO pet VALUES (7)")
+    rebase(project)
+    return project
+
+
+@pytest.mark.parametrize("way", ["revert", "keep"])
+def test_ways_out(shared: Project, engine: Engine, way: str) -> None:
+    """An upgrade with steps stops, one without warns, and both ways out run; one of them keeps the rows."""
+    warned = shared.db("upgrade")
+    assert (0, True) == (warned.returncode, GAP in warned.stderr)
+    add(shared, "new", "pet")
+    stopped = shared.fails("upgrade")
+    assert f"Error: {GAP}" in stopped
+    assert "\nNothing was changed; the database is still at pet.\n" in stopped
+    lines = lines_of(stopped)
+    assert REVERT + KEEP == lines
+    told = run(shared, *(REVERT if way == "revert" else KEEP))
+    assert GAP not in told + run(shared, "flask db upgrade", "flask db status")
+    assert {"toy", "pet", "new"} <= set(inspect(engine).get_table_names())
+    with engine.connect() as connection:
+        assert ([] if way == "revert" else [7]) == list(connection.scalars(text("SELECT id FROM pet")))
+
+
+@on_sqlite
+def test_each_command_says_so(shared: Project) -> None:
+    """`status` and `check` exit with 1, and `migrate` writes no second script for the table that is missing."""
+    before = shared.scripts()
+    assert f"\nAn upgrade would stop: {GAP}" in shared.fails("status")
+    for command in (["check"], ["migrate", "-m", "again"], ["revision", "--autogenerate", "-m", "again"]):
+        assert shared.fails(*command).startswith(f"Error: {GAP}")
+    assert before == shared.scripts()
+
+
+@on_sqlite
+def test_half_of_the_way(shared: Project) -> None:
+    """After the downgrade alone, the database is at a revision that never ran there: it is still told."""
+    run(shared, REVERT[0])
+    stopped = shared.fails("upgrade")
+    assert f"Error: {GAP}" in stopped
+    assert REVERT[1:] == lines_of(stopped)
+    assert GAP not in run(shared, *REVERT[1:], "flask db upgrade", "flask db status")
+
+
+@on_sqlite
+def test_restored_backup(project: Project) -> None:
+    """A backup from before the rebase has the log of that time, and is told as the database was."""
+    add(project, "pet", FIRST)
+    project.ok("upgrade")
+    file = project.ok("backup").splitlines()[0]
+    project.ok("downgrade")
+    rebase(project)
+    project.ok("upgrade")
+    assert GAP not in project.ok("upgrade")
+    project.ok("restore", file, "--yes")
+    assert GAP in project.ok("upgrade")
+    assert GAP not in run(project, *REVERT, "flask db status")
+
+
+@on_sqlite
+def test_several(project: Project, engine: Engine) -> None:
+    """Two revisions that came before, with one that ran between them, run from where each of them belongs."""
+    for name, parent in {"one": FIRST, "two": "one", "pet": "two"}.items():
+        add(project, name, parent)
+    project.ok("upgrade")
+    for name, parent in {"a": FIRST, "b": "a", "one": "b", "c": "two", "pet": "c"}.items():
+        add(project, name, parent)
+    lines = lines_of(project.db("upgrade").stderr)
+    ran = [f"stamp {FIRST}", "upgrade b", "stamp two", "upgrade c", "stamp pet"]
+    assert [f"flask db {line}" for line in ran] == lines
+    assert "never ran" not in run(project, *lines, "flask db upgrade", "flask db status")
+    assert {"a", "b", "c", "one", "two", "pet"} <= set(inspect(engine).get_table_names())
+
+
+@on_sqlite
+def test_another_branch(shared: Project, engine: Engine, sql: Sql) -> None:
+    """The lines leave a branch alone that is meant to stay apart."""
+    add(shared, "plugin", FIRST, "branch_labels = ('other',)")
+    sql("INSERT INTO alembic_version VALUES ('plugin')")
+    lines = lines_of(shared.db("upgrade", "heads").stderr)
+    assert ["flask db downgrade toy", "flask db stamp --purge plugin", "flask db upgrade heads"] == lines[:3]
+    assert "never ran" not in run(shared, *lines[3:], "flask db upgrade heads", "flask db status")
+    with engine.connect() as connection:
+        assert {"pet", "plugin"} == set(connection.scalars(text("SELECT version_num FROM alembic_version")))
+
+
+def both_before(project: Project, sql: Sql) -> None:
+    """Run both branches before the rebase."""
+    add(project, "pet", FIRST)
+    add(project, "toy", FIRST)
+    project.ok("upgrade", "heads")
+
+
+def both_merged(project: Project, sql: Sql) -> None:
+    """Run both branches and a merge before the rebase; the merge stays."""
+    both_before(project, sql)
+    project.write(*revision("merge", ("pet", "toy"), "pass"))
+    project.ok("upgrade")
+
+
+def reverted_before(project: Project, sql: Sql) -> None:
+    """Run pet, and revert it before the rebase, as the refusal of a rebase says."""
+    add(project, "pet", FIRST)
+    project.ok("upgrade")
+    project.ok("downgrade")
+    rebase(project)
+    project.ok("upgrade")
+
+
+def stamped(project: Project, sql: Sql) -> None:
+    """Say that toy ran: it was made by hand."""
+    add(project, "pet", FIRST)
+    project.ok("upgrade")
+    rebase(project)
+    project.ok("stamp", "toy")
+    project.ok("stamp", "pet")
+
+
+def older_than_the_log(project: Project, sql: Sql) -> None:
+    """Run pet with a release that had no log."""
+    add(project, "pet", FIRST)
+    project.ok("upgrade")
+    sql(f"DROP TABLE {LOG}")
+
+
+def downgraded_without_entries(project: Project, sql: Sql) -> None:
+    """Revert a revision that is older than the log."""
+    rebase(project)
+    add(project, "new", "pet")
+    project.ok("upgrade")
+    sql(f"DROP TABLE {LOG}")
+    project.ok("downgrade")
+
+
+def by_sql(project: Project, sql: Sql) -> None:
+    """Run toy without an entry, as the SQL of `upgrade --sql` does, and then pet."""
+    rebase(project)
+    project.ok("upgrade", "toy")
+    sql(f"DELETE FROM {LOG}")
+    project.ok("upgrade")
+
+
+def squashed(project: Project, sql: Sql) -> None:
+    """Put pet after a squash; the database ran what this replaces."""
+    add(project, "toy", FIRST)
+    add(project, "pet", "toy")
+    project.ok("upgrade")
+    sql(f"DELETE FROM {LOG} WHERE revision = 'toy'", f"UPDATE {LOG} SET parents = '{FIRST}'")
+    for script in project.scripts():
+        script.unlink()
+    add(project, "toy", (), f"replaces = [{FIRST!r}]")
+    project.write(*revision("pet", "toy", "pass"))
+
+
+KNOWN = [
+    both_merged,
+    reverted_before,
+    stamped,
+    older_than_the_log,
+    downgraded_without_entries,
+    by_sql,
+    squashed,
+]
+
+
+@on_sqlite
+@pytest.mark.parametrize("begin", KNOWN, ids=lambda begin: begin.__name__)
+def test_what_has_run(project: Project, sql: Sql, begin: Callable[[Project, Sql], None]) -> None:
+    """A database that is known to have both, or of which nothing is known, is not complained about."""
+    begin(project, sql)
+    if begin is not squashed:
+        rebase(project)
+    done = [project.db(*command.split()) for command in ("upgrade heads", "status", "check")]
+    assert "never ran" not in "".join(each.stdout + each.stderr for each in done)
+    assert 0 == done[0].returncode
+
+
+@on_sqlite
+def test_both_heads(project: Project, sql: Sql) -> None:
+    """A database at both heads is at two revisions in one line after the rebase; the message has the line to paste."""
+    both_before(project, sql)
+    rebase(project)
+    lines = lines_of(project.fails("upgrade"))
+    assert ["flask db stamp --purge pet"] == lines
+    assert "never ran" not in run(project, *lines, "flask db upgrade", "flask db status")
+
+
+@on_sqlite
+def test_unnoticed_on_stock(shared: Project, engine: Engine) -> None:
+    """The damage: on stock nothing is told; the table is missing for good."""
+    shared.make_stock()
+    shared.ok("upgrade")
+    assert "toy" not in inspect(engine).get_table_names()
