@@ -211,6 +211,8 @@ def app_on(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     for app in apps:
         with app.app_context():
             db.engine.dispose()
+    for key in set(db.metadatas) - {None}:  # of binds, which the apps of other tests do not have
+        del db.metadatas[key]
 
 
 @pytest.fixture
