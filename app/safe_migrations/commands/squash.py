@@ -46,10 +46,12 @@ def squash(directory: str | None, servers: tuple[str, ...], yes: bool, revision:
         _require_past(databases[0][0], old, target)
         unproved = _unproved(databases)
         if unproved and not yes:
-            raise _not_proved(unproved, revision)
+            raise _not_proved(unproved, target.revision)
         made = squashed(config, script, target, old, databases)
     if made.varying and not yes:
-        raise _varies(made.varying)
+        raise _varies(
+            made.varying, " ".join(["flask db squash --yes", *(["--on URL"] * len(servers)), target.revision])
+        )
     replace_files(target, old, made.text)
     update_settings(config, {each.revision for each in old}, target.revision)
     _report(made, unproved, target, len(old) + 1)
@@ -98,12 +100,12 @@ def _not_proved(products: Sequence[str], revision: str) -> UnsafeError:
     )
 
 
-def _varies(tables: Sequence[str]) -> UnsafeError:
+def _varies(tables: Sequence[str], line: str) -> UnsafeError:
     return UnsafeError(
         f"each time the old scripts run they insert other rows into {', '.join(tables)}, such as the time or a random"
         " value; the squash would insert the rows of one run into every new database. Nothing was changed.",
         "if these rows are secret, such as a key, squash only up to the revision before; if not, add --yes:",
-        "flask db squash --yes",
+        line,
     )
 
 

@@ -118,12 +118,14 @@ def restore_interrupted(folders: Iterable[str | Path]) -> None:
 
 def interrupted(folder: Path) -> MigrationError | None:
     """Return the error if a squash was killed before its script was in place; else None."""
-    if not any(folder.rglob(f"*.py{NEW}")) or not any(folder.rglob(f"*.py{OLD}")):
+    new = next(folder.rglob(f"*.py{NEW}"), None)
+    if new is None or not any(folder.rglob(f"*.py{OLD}")):
         return None
+    revision = re.search(r"^revision\b[^=\n]*=\s*[\"'](.+?)[\"']", new.read_text(encoding="utf-8"), re.MULTILINE)
     return MigrationError(
         f"a squash was interrupted: scripts in {relative(folder)} are still renamed to *.py{OLD}.",
         "run it again, which first gives them their names back:",
-        "flask db squash",
+        f"flask db squash {revision[1] if revision else 'REV'}",
     )
 
 

@@ -217,7 +217,7 @@ def _built(rehearsal: Rehearsal, revision: str) -> State:
             raise MigrationError(
                 f"revision {report.revision} cannot run on an empty database: {what}",
                 remedy or "correct the script, then try it on an empty database; nothing was changed:",
-                *(() if remedy else ("flask db squash",)),
+                *(() if remedy else (f"flask db squash {revision}",)),
             )
     scratch = rehearsal.adapter
     with scratch.engine.connect() as connection:
@@ -335,11 +335,7 @@ def _acknowledge(directory: ScriptDirectory, revision: str, targets: Sequence[Ta
     found = [
         finding.code
         for each in targets
-        for finding in review_revisions(
-            [directory.get_revision(revision)],
-            {revision},
-            each.database.facts,
-        )
+        for finding in review_revisions([directory.get_revision(revision)], {revision}, each.database.facts)
     ]
     reason = "this squash runs on empty databases only, where it was proved equal to the scripts that it replaces"
     if codes := dict.fromkeys((code for code in found if code != "imports-app-models"), reason):

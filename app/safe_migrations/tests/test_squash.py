@@ -320,6 +320,7 @@ def test_a_kill_while_files_are_replaced(committed: Project, monkeypatch: pytest
         seen.add((done.returncode, len(scripts)))
         if done.returncode:
             assert "Error: a squash was interrupted: scripts in migrations are still" in done.stderr
+            assert "\n    flask db squash b1\n" in done.stderr
         restore_interrupted([versions])
         now = {path.name: path.read_text() for path in versions.iterdir() if path.is_file()}
         assert now in (before, {"b1.py": SQUASH})
@@ -340,7 +341,9 @@ def test_rows_that_vary(committed: Project) -> None:
     git(committed, "add", ".")
     commit(committed)
     committed.ok("upgrade")
-    assert "each time the old scripts run they insert other rows into pet, such as" in committed.fails("squash")
+    said = committed.fails("squash")
+    assert "each time the old scripts run they insert other rows into pet, such as" in said
+    assert "; if not, add --yes:\n    flask db squash --yes c1\n" in said
     assert 4 == len(committed.scripts())
     committed.ok("squash", "--yes")
 
@@ -366,7 +369,7 @@ def test_several_products(committed: Project, backend: str, another: Engine) -> 
     assert (
         f"Error: MIGRATION_TARGETS names {product}, where the squash cannot be proved without a server.\n"
         "Instead: name a server for each, on which a scratch database is created; or add --yes, for a script that"
-        f" refuses to run there:\n    flask db squash --on {product}://USER:PASSWORD@SERVER head\n"
+        f" refuses to run there:\n    flask db squash --on {product}://USER:PASSWORD@SERVER b1\n"
     ) in committed.fails("squash")
     assert f"\nNot proved, and refused by the script: {product}\n" in committed.ok("squash", "--yes")
     said = committed.fails("upgrade", DATABASE_URL=url_of(another))
