@@ -22,7 +22,7 @@ from .binds import require_own_database, without_folder
 from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
-from .histories.heads import doubtful_history_refused, require_one_head
+from .histories.heads import accidental_heads, doubtful_history_refused
 from .histories.log_table import edit_error, edited, edits_in_words
 from .histories.naming import named_as_written
 from .histories.never_ran import never_ran
@@ -61,8 +61,10 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
             if not changes_revisions():
                 context.configure(connection=database.connection, **options)
                 if compares():
-                    if not names_head():
-                        require_one_head(context.script)
+                    if not names_head() and accidental_heads(context.script):
+                        from .histories.moving import several_heads
+
+                        raise several_heads(context.script)
                     database.require_whole()
                     _require_adopted(database)
                     if context.get_context().opts["revision_context"].command_args["autogenerate"] and (

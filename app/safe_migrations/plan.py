@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from alembic import context
 from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script, ScriptDirectory
-from alembic.util import CommandError
+from alembic.util import CommandError, to_tuple
 
 from .console import reported
 from .database import Database
@@ -116,7 +116,10 @@ def pending(database: Database, options: dict[str, Any]) -> Plan:
 def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> MigrationError:
     """Return the error if ``wanted``, such as +1 or plugin@-1, is ambiguous or leads nowhere from ``heads``."""
     branch, at, _ = wanted.rpartition("@")
-    if at and not any(branch in each.branch_labels for each in script.walk_revisions()):
+    named = re.fullmatch(r"(.+?)@?-\d+", wanted)
+    start = [script.get_revision(named[1])] if named and is_known(script, named[1]) else []
+    start = [each for each in start if named and each.revision.startswith(named[1])]  # not the one with that label
+    if at and not start and not any(branch in each.branch_labels for each in script.walk_revisions()):
         return MigrationError(f"there is no branch {branch}.", "use a branch label of this list:", "flask db heads -v")
     found = [script.get_revision(head) for head in heads]
     if "-" not in wanted:
@@ -125,13 +128,17 @@ def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> Mi
             f"{wanted} is ambiguous: {len(choices)} revisions can come next: {', '.join(choices)}.",
             "upgrade",
         )
-    elif len(heads) > 1 and not at:
-        choices = sorted(f"{head}@{wanted}" for head in heads)
+    elif len(heads) > 1 and not at and not start:
+        steps = int(wanted.rpartition("-")[2])
+        choices = []
+        for head in sorted(found, key=lambda each: each.revision):
+            merge = _merge_within(script, head, steps)
+            choices += to_tuple(merge.down_revision) if merge else [f"{head.revision}@{wanted}"]
         what, command = f"{wanted} is ambiguous: the database is at {' and '.join(sorted(heads))}.", "downgrade"
     else:
-        behind = [each for each in found for each in script.iterate_revisions(each.revision, "base")]
+        behind = [each for each in start or found for each in script.iterate_revisions(each.revision, "base")]
         merge = next((each for each in behind if isinstance(each.down_revision, tuple)), None)
-        if at or merge is None:
+        if (at and not start) or merge is None:
             return MigrationError(
                 f"there is no revision {wanted} to go back to from {' and '.join(heads) or 'base'}.",
                 "name the revision to go back to; choose it from this list:",
@@ -140,6 +147,15 @@ def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> Mi
         choices = [str(parent) for parent in merge.down_revision or ()]
         what, command = f"{merge.revision} merges {' and '.join(choices)}; one step back could be either.", "downgrade"
     return MigrationError(what, "choose one:", *(f"flask db {command} {choice}" for choice in choices))
+
+
+def _merge_within(script: ScriptDirectory, revision: Script, steps: int) -> Script | None:
+    """Return the merge at which it is ambiguous to go back ``steps`` from ``revision``; None if there is none."""
+    for _ in range(steps):
+        if not isinstance(revision.down_revision, str):
+            return revision if revision.down_revision else None
+        revision = script.get_revision(revision.down_revision)
+    return None
 
 
 def purges() -> bool:

@@ -24,7 +24,7 @@ from .database import has_convention
 from .drift import differences
 from .errors import LoginError, MigrationError, masked, relative, summary
 from .folder import TEMPLATE, Folder, app_folder, bind_folders, folder
-from .histories.heads import several_heads
+from .histories.moving import several_heads
 from .histories.naming import convention_lines, written_before_convention
 from .histories.replacement import in_the_middle, interrupted, squash_of
 

@@ -6,6 +6,8 @@ from alembic.script import ScriptDirectory
 
 from ..console import echo
 from ..database import heads_in_words, replaced_by
+from ..histories.moving import accident
+from ..histories.never_ran import never_ran
 from ..plan import upgrades
 from ..rehearsal.runner import Rehearsal
 from ..rehearsal.scratch import scratch_copy
@@ -34,15 +36,25 @@ def rehearse(ctx: click.Context, directory: str | None, schema_only: bool, revis
 
 
 def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
-    """Rehearse an upgrade to ``destination`` on a copy of the database. Return False if it finds a fault."""
+    """Rehearse an upgrade to ``destination`` on a copy of the database.
+
+    Return False if it finds a fault, or if the upgrade would stop before its first step.
+    """
+    script = ScriptDirectory.from_config(config)
     with opened(config) as (database, using):
         database.require_whole()
         heads = database.heads()
-        if not upgrades(ScriptDirectory.from_config(config), destination, heads):
+        passes = True
+        if upgrades(script, destination, heads):
+            with scratch_copy(database, using, rows) as scratch, replaced_by(scratch.engine):
+                passes = _without_faults(Rehearsal(config, scratch), destination)
+        else:
             echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
-            return True
-        with scratch_copy(database, using, rows) as scratch, replaced_by(scratch.engine):
-            return _without_faults(Rehearsal(config, scratch), destination)
+        with database.read() as connection:
+            stops = [each for each in (accident(script), never_ran(connection, script, heads)) if each]
+        for stop in stops:
+            echo(f"\nAn upgrade would stop: {stop}")
+        return passes and not stops
 
 
 def _without_faults(rehearsal: Rehearsal, destination: str) -> bool:

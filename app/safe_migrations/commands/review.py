@@ -18,10 +18,10 @@ from ..console import echo, log_on_stderr
 from ..database import app_engine
 from ..errors import LoginError, MigrationError, counted, relative
 from ..git import revisions_not_in
-from ..histories.heads import accident
+from ..histories.moving import accident
 from ..plan import upgrades
 from ..review.acceptance import accept, accepted, config_file, skipped
-from ..review.findings import FORMATS, Finding, as_text, closing, merged
+from ..review.findings import FORMATS, Finding, annotation, as_text, closing, merged
 from ..review.recorder import Recordings
 from ..review.reviewer import as_configured, review_pending, review_revisions
 from .app_database import opened, settings_of
@@ -60,7 +60,8 @@ def review(
 ) -> None:
     """Check pending revisions for dangerous operations.
 
-    Or check one REVISION, or A:B, the revisions after A up to B. Exits with status 1 if a finding blocks an upgrade.
+    Or check one REVISION, or A:B, the revisions after A up to B. Exits with status 1 if a finding, or a
+    second head, blocks an upgrade.
     """
     if sum(map(bool, (whole, since is not None, names, revision))) > 1:
         raise click.UsageError("Give only one of REVISION, --all, --since and --accept.")
@@ -91,13 +92,15 @@ def _accept(config: Config, names: tuple[str, ...]) -> None:
 def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
     """Print the findings that _reviewed() returns, in the format ``form``. Return False if one blocks an upgrade.
 
-    If several heads are an accident, print on stderr that an upgrade would stop; this alone does not return False.
+    Return False too if several heads are an accident, at which an upgrade would stop.
     """
     script = ScriptDirectory.from_config(config)
     found, count = _reviewed(config, script, chosen, targets)
     findings = as_configured(found, settings_of(config).online)
     if heads := accident(script):
         echo(f"An upgrade would stop: {heads}\n", err=True)
+        if form == "github":
+            echo(annotation("error", "title=heads", str(heads)))
     if findings or form != "text":
         echo(FORMATS[form](findings))
     if findings:
@@ -105,7 +108,7 @@ def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
     elif form == "text":
         said = f"The review of {counted(count, 'revision')} found nothing dangerous"
         echo(said if count else "There is no revision to review", err=True)
-    return not any(finding.stops for finding in findings)
+    return not heads and not any(finding.stops for finding in findings)
 
 
 def review_new(config: Config, scripts: Iterable[Path], chosen: Chosen = Chosen()) -> None:

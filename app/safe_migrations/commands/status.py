@@ -17,8 +17,8 @@ from ..console import echo
 from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
 from ..errors import MigrationError, masked, relative
-from ..histories.heads import accident
 from ..histories.log_table import edited, edits_in_words
+from ..histories.moving import accident
 from ..histories.never_ran import never_ran
 from ..histories.replacement import in_the_middle, squash_of
 from ..plan import is_at_head, is_known, upgrades

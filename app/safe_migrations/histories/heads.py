@@ -1,4 +1,4 @@
-"""Histories with several heads: the ones that are an accident, and the messages about them."""
+"""Histories with several heads: the ones that are an accident, and what comes before each."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from alembic.script import Script, ScriptDirectory
 from alembic.util import to_tuple
 
-from ..errors import MigrationError, relative
+from ..errors import relative
 
 
 def parents(script: Script) -> tuple[str, ...]:
@@ -48,47 +48,10 @@ def accidental_heads(history: ScriptDirectory) -> list[Script]:
     return [head for head in heads if any(is_branch_of(head, other) for other in heads)]
 
 
-def accident(history: ScriptDirectory) -> MigrationError | None:
-    """Return the error about heads that are an accident, with both ways to join them; None if there are none."""
-    heads = accidental_heads(history)
-    if not heads:
-        return None
-    names = [head.revision for head in heads]
-    merged = "heads" if len(names) == len(history.get_heads()) else " ".join(names)
-    return MigrationError(
-        _listed(heads),
-        "move your new revisions on top of the other head; or merge, if a database has applied them; or give a branch"
-        " that is meant to stay apart a label (branch_labels). Then run the command again:",
-        "flask db rebase",
-        f'flask db merge -m "Merge heads" {merged}',
-    )
-
-
-def several_heads(history: ScriptDirectory) -> MigrationError:
-    """Return the error for a command that takes one head, in a history that has several."""
-    heads = [history.get_revision(head) for head in sorted(history.get_heads())]
-    return accident(history) or MigrationError(
-        _listed(heads),
-        "name all heads, or one, as these lines do:",
-        "flask db upgrade heads",
-        f'flask db migrate --head {heads[0].revision} -m "..."',
-    )
-
-
-def require_one_head(history: ScriptDirectory) -> None:
-    """Raise MigrationError if the history has heads that are an accident."""
-    if found := accident(history):
-        raise found
-
-
 def script_in_words(script: Script) -> str:
     """Return revision, file and message of ``script`` on one line."""
     message = (script.doc or "").partition("\n")[0]
     return ", ".join(filter(None, [script.revision, relative(Path(script.path)), message]))
-
-
-def _listed(heads: list[Script]) -> str:
-    return "\n".join([f"there are {len(heads)} heads:", *(f"    {script_in_words(head)}" for head in heads)])
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Moving a branch of revisions on top of another head, by editing `down_revision` in the script of its first one."""
+"""Several heads: the messages about them, and moving a branch of revisions on top of another head.
+
+A move edits `down_revision` in the script of the branch's first revision.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +17,47 @@ from ..review import acceptance
 from ..review.acceptance import listed
 from . import naming
 from .editing import edited, replace_script
-from .heads import accidental_heads, lineage, parents
+from .heads import accidental_heads, lineage, parents, script_in_words
+
+
+def accident(history: ScriptDirectory) -> MigrationError | None:
+    """Return the error about heads that are an accident, with the lines that join them; None if there are none."""
+    heads = accidental_heads(history)
+    if not heads:
+        return None
+    names = [head.revision for head in heads]
+    how, lines = "move your new revisions on top of the other head; or merge", ["flask db rebase"]
+    if len(heads) > 2:
+        how = "merge the other heads, and move your new revisions on top of the merge; or merge all (last line)"
+        try:
+            lines = _lines(history, names, [_first_by_git(history, heads)])
+        except MigrationError as error:
+            lines = list(error.lines)
+    return MigrationError(
+        _heads_listed(heads),
+        f"{how}, if a database has applied them; or give a branch that is meant to stay apart a label (branch_labels)."
+        " Then run the command again:",
+        *dict.fromkeys([*lines, _merge(names if len(names) < len(history.get_heads()) else ["heads"])]),
+    )
+
+
+def several_heads(history: ScriptDirectory) -> MigrationError:
+    """Return the error for a command that takes one head, in a history that has several."""
+    heads = [history.get_revision(head) for head in sorted(history.get_heads())]
+    return accident(history) or MigrationError(
+        _heads_listed(heads),
+        "name all heads, or one, as these lines do:",
+        "flask db upgrade heads",
+        f'flask db migrate --head {heads[0].revision} -m "..."',
+    )
+
+
+def _heads_listed(heads: list[Script]) -> str:
+    return "\n".join([f"there are {len(heads)} heads:", *(f"    {script_in_words(head)}" for head in heads)])
+
+
+def _merge(heads: Iterable[str]) -> str:
+    return f'flask db merge -m "Merge heads" {" ".join(heads)}'
 
 
 @dataclass(frozen=True)
@@ -39,8 +82,8 @@ def chosen(history: ScriptDirectory, revision: str | None) -> Move | None:
     """Return the move of the branch that begins with ``revision``; None if there is nothing to join.
 
     By default, the branch is the one that upstream does not have, according to git. Raise MigrationError if git cannot
-    tell, or if ``revision`` is not the first of a branch that can come after the other head. Raise Alembic's
-    CommandError if it is unknown.
+    tell, if ``revision`` is not the first of a branch that can come after the other head, or if upstream has it. Raise
+    Alembic's CommandError if it is unknown.
     """
     if revision is None:
         heads = accidental_heads(history)
@@ -48,7 +91,14 @@ def chosen(history: ScriptDirectory, revision: str | None) -> Move | None:
     found = history.get_revision(revision)
     if found is None:
         raise MigrationError(f"{revision} is not a revision.", "choose one of this list:", "flask db history")
-    return _move(history, found.revision) if len(history.get_heads()) > 1 else None
+    if len(history.get_heads()) < 2:
+        return None
+    move = _move(history, found.revision)
+    names = sorted([move.head, move.onto])
+    if found.revision not in _movable(history, names):
+        refs = " and ".join(map(short, upstreams(Path(found.path).parent)))
+        raise _choice(history, names, f"{refs} has {found.revision} already, where others build on it.")
+    return move
 
 
 def _move(history: ScriptDirectory, first: str) -> Move:
@@ -71,13 +121,13 @@ def _move(history: ScriptDirectory, first: str) -> Move:
             " those of another head.",
             "keep them apart, and upgrade both; or merge them:",
             "flask db upgrade heads",
-            f'flask db merge -m "Merge heads" {" ".join(each.revision for each in heads)}',
+            _merge(each.revision for each in heads),
         )
     if len(others) > 1:
         raise MigrationError(
             f"there are {len(others)} other heads: {', '.join(others)}.",
             f"merge these first; then {first} can come after the merge:",
-            f'flask db merge -m "Merge heads" {" ".join(others)}',
+            _merge(others),
             f"flask db rebase {first}",
         )
     (onto,) = others
@@ -92,8 +142,8 @@ def _move(history: ScriptDirectory, first: str) -> Move:
     if first in {each.revision for each in history.iterate_revisions(onto, "base")}:
         raise MigrationError(
             f"{onto} depends on {first} (depends_on), so {first} cannot come after it.",
-            "move the other branch:",
-            *(f"flask db rebase {each}" for each in _firsts(history, before, lineage(history, head))),
+            "merge the heads:",
+            _merge([onto, head]),
         )
     new = (onto if parent in before else parent for parent in parents(script))
     return Move(script, head, onto, tuple(dict.fromkeys(new)) or (onto,))
@@ -126,8 +176,7 @@ def _first_by_git(history: ScriptDirectory, heads: list[Script]) -> str:
     """
     names = [head.revision for head in heads]
     try:
-        refs = upstreams(Path(heads[0].path).parent)
-        new = revisions_not_in(history, *refs)
+        refs, new = _compared(history)
     except MigrationError as error:
         raise _choice(history, names, error.what) from error
     branches = _branches(history, names)
@@ -140,12 +189,40 @@ def _first_by_git(history: ScriptDirectory, heads: list[Script]) -> str:
 
 
 def _choice(history: ScriptDirectory, heads: list[str], what: str) -> MigrationError:
-    """Return the error that has a line for each of the branches that end at ``heads``."""
-    return MigrationError(
-        what,
-        "name the first revision to move, in the branch that no database has applied:",
-        *(f"flask db rebase {first}" for _, firsts in _branches(history, heads) for first in firsts),
-    )
+    """Return the error with lines for each branch that ends at one of ``heads`` and may move; to merge, if none may."""
+    if lines := _lines(history, heads, _movable(history, heads)):
+        fix = "name the first revision to move, in the branch that no database has applied:"
+        return MigrationError(what, fix, *lines)
+    return UnsafeError(what, "merge the heads:", _merge(heads))
+
+
+def _lines(history: ScriptDirectory, heads: list[str], firsts: Iterable[str]) -> list[str]:
+    """Return for each of the revisions ``firsts`` the line that moves it, after the one that merges the other heads."""
+    lines = []
+    for first in firsts:
+        others = [head for head in heads if first not in lineage(history, head)]
+        lines += [*([_merge(others)] if len(others) > 1 else []), f"flask db rebase {first}"]
+    return lines
+
+
+def _movable(history: ScriptDirectory, heads: list[str]) -> list[str]:
+    """Return the first revisions of the branches that end at ``heads``, without those that upstream has.
+
+    If git cannot tell, return all; a local main that has all, without a remote, does not tell either.
+    """
+    firsts = [first for _, found in _branches(history, heads) for first in found]
+    try:
+        refs, new = _compared(history)
+    except MigrationError:
+        return firsts
+    own = [first for first in firsts if first in new]
+    return own if own or any(ref.startswith("refs/remotes/") for ref in refs) else firsts
+
+
+def _compared(history: ScriptDirectory) -> tuple[list[str], set[str]]:
+    """Return upstream's branches, and the revisions that none of them has. Raise MigrationError if git cannot tell."""
+    refs = upstreams(Path(history.get_revision(history.get_heads()[0]).path).parent)
+    return refs, revisions_not_in(history, *refs)
 
 
 def require_movable(config: Config, history: ScriptDirectory, move: Move, heads: tuple[str, ...]) -> None:
@@ -162,7 +239,7 @@ def require_movable(config: Config, history: ScriptDirectory, move: Move, heads:
                 f"{key} in {relative(acceptance.config_file(config))} holds for {move.first.revision}, and after a"
                 f" rebase it would hold for {_listed(more)} too.",
                 "merge the heads:",
-                f'flask db merge -m "Merge heads" {move.onto} {move.head}',
+                _merge([move.onto, move.head]),
             )
     applied = {each.revision for each in history.iterate_revisions(heads, "base")} if heads else set()
     moved = [name for name in move.moved(history) if name in applied]
@@ -173,11 +250,12 @@ def require_movable(config: Config, history: ScriptDirectory, move: Move, heads:
     exact = [name for name in before if name != "base" and applied & _descendants(history, name) == set(moved)]
     raise UnsafeError(
         f"the database has applied {', '.join(moved)}; a rebase can only move pending revisions.",
-        "if no other database has applied them, revert them here, and rebase; else merge the heads (last line):",
+        "if no other database has applied them, revert them here, which deletes what their tables and columns hold, and"
+        " rebase; else merge the heads (last line):",
         f"flask db downgrade {exact[0] if exact else f'{first}@{before[0]}'}",
         f"flask db rebase {first}",
         "flask db upgrade",
-        f'flask db merge -m "Merge heads" {move.onto} {move.head}',
+        _merge([move.onto, move.head]),
     )
 
 
@@ -210,7 +288,7 @@ def _require_joined(after: ScriptDirectory, before: ScriptDirectory, move: Move)
         raise MigrationError(
             f"the rebase was taken back: with it, the heads would be {_listed(after.get_heads())}.",
             "merge the heads:",
-            f'flask db merge -m "Merge heads" {move.onto} {move.head}',
+            _merge([move.onto, move.head]),
         )
 
 

@@ -161,13 +161,18 @@ def as_github(findings: Iterable[Finding]) -> str:
     """
     root = os.environ.get("GITHUB_WORKSPACE", ".")
 
-    def annotation(finding: Finding) -> str:
+    def line(finding: Finding) -> str:
         kind = "error" if finding.stops else "notice" if finding.acknowledged else "warning"
         file, title = (_escaped(each, ",:") for each in (os.path.relpath(finding.file, root), finding.code))
-        message = _escaped(f"{finding.message} Instead: {finding.instead}")
-        return f"::{kind} file={file},line={finding.line},title={title}::{message}"
+        message = f"{finding.message} Instead: {finding.instead}"
+        return annotation(kind, f"file={file},line={finding.line},title={title}", message)
 
-    return "\n".join(map(annotation, findings))
+    return "\n".join(map(line, findings))
+
+
+def annotation(kind: str, properties: str, message: str) -> str:
+    """Return the line of an annotation, such as ``::error title=heads::there are 2 heads``."""
+    return f"::{kind} {properties}::{_escaped(message)}"
 
 
 def _escaped(text: str, also: str = "") -> str:

@@ -1,5 +1,6 @@
 """Several heads: those that are an accident are reported early, with the lines that join them."""
 
+import json
 import shlex
 import subprocess
 
@@ -63,10 +64,30 @@ def test_accident_that_is_applied(branched: Project, command: str) -> None:
 
 
 def test_status_and_review(branched: Project) -> None:
-    """Commands that can show something else do so too; their exit status is not about the heads."""
-    assert branched.fails("status").endswith(f"\nAn upgrade would stop: {HEADS}")
-    done = branched.db("review")
-    assert (0, True) == (done.returncode, f"An upgrade would stop: {HEADS}" in done.stderr)
+    """Commands that can show something else do so too, and exit with status 1, because an upgrade would stop."""
+    stop = f"An upgrade would stop: {HEADS}"
+    assert branched.fails("status").endswith(f"\n{stop}")
+    assert "\nb1 " in branched.fails("rehearse")
+    for form in ("text", "json", "github"):
+        done = branched.db("review", "--format", form)
+        assert (1, True) == (done.returncode, stop in done.stderr)
+        assert ("::error title=heads::there are 2 heads:%0A    a1" in done.stdout) == (form == "github")
+    assert [] == json.loads(branched.db("review", "--format", "json").stdout)
+    branched.ok("upgrade", "heads")
+    assert branched.fails("status").endswith(f"\n{stop}")
+    assert branched.fails("rehearse").endswith(f"\n{stop}")
+
+
+def test_three_heads(branched: Project) -> None:
+    """Without git, there are lines for each branch that may be the one that moves, and the last line merges all."""
+    add(branched, "c1", FIRST)
+    *_, merge, rebase, last = branched.fails("check").splitlines()
+    assert ['flask db merge -m "Merge heads" a1 b1', "flask db rebase c1"] == [merge.strip(), rebase.strip()]
+    assert 'flask db merge -m "Merge heads" heads' == last.strip()
+    for line in (merge, rebase):
+        said_by(branched, line.strip())
+    branched.ok("upgrade")
+    assert "An upgrade would stop" not in branched.ok("status")
 
 
 MEANT = {
@@ -116,6 +137,21 @@ def test_downgrade_from_two_heads(branched: Project) -> None:
     assert expected == branched.db("downgrade").stderr
     said_by(branched, "flask db downgrade b1@-1")
     assert "a1 (head)\n" == branched.db("current").stdout
+
+
+def test_downgrade_from_a_merge_beside_a_head(branched: Project) -> None:
+    """Of a merge at one of two heads the parents are named, which Alembic takes; MERGE@-1 is as ambiguous as -1."""
+    branched.write(*revision("m1", ("a1", "b1"), "pass"))
+    add(branched, "c1", FIRST)
+    branched.ok("upgrade", "heads")
+    parents = ["flask db downgrade a1", "flask db downgrade b1"]
+    lines = {"-1": ["flask db downgrade c1@-1", *parents], "m1@-1": parents, "m1-1": parents}
+    for wanted, expected in lines.items():
+        assert expected == [line.strip() for line in branched.fails("downgrade", wanted).splitlines()[2:]]
+    said_by(branched, parents[0])
+    said_by(branched, "flask db upgrade heads")
+    said_by(branched, "flask db downgrade c1@-1")
+    assert "m1 (head) (mergepoint)\n" == branched.db("current").stdout
 
 
 @pytest.fixture

@@ -136,11 +136,24 @@ def test_three_heads(merged: Project) -> None:
     """Two branches that are not on main: it asks which one moves, and the other two heads have to be merged first."""
     add(merged, "c1", FIRST)
     asked = merged.fails("rebase")
-    choices = [f"flask db rebase {name}" for name in ("a1", "b1", "c1")]
+    choices = [f"{MERGE} a1 c1", "flask db rebase b1", f"{MERGE} a1 b2", "flask db rebase c1"]
     assert f"Error: git cannot tell which branch to move. New since main: b1, b2, c1.\n{WHICH}" in asked
     assert choices == lines_of(asked)
     lines = lines_of(merged.fails("rebase", "c1"))
     assert [f"{MERGE} a1 b2", "flask db rebase c1"] == lines
+    run(merged, *lines, "flask db upgrade", "flask db status")
+
+
+def test_two_heads_on_main(merged: Project) -> None:
+    """If git knows which of three branches is new, each command has the lines that join them: merge, then rebase."""
+    git(merged, "checkout", "-q", "main")
+    add(merged, "c1", FIRST)
+    git(merged, "checkout", "-q", "feature")
+    git(merged, "merge", "-q", "--no-edit", "main")
+    lines = [f"{MERGE} a1 c1", "flask db rebase b1"]
+    for name in ("upgrade", "check", "migrate", "status"):
+        assert [*lines, f"{MERGE} heads"] == lines_of(merged.fails(name))[-3:]
+    assert lines == lines_of(merged.fails("rebase"))
     run(merged, *lines, "flask db upgrade", "flask db status")
 
 
@@ -205,8 +218,20 @@ def test_applied_at_a_base_of_its_own(project: Project) -> None:
     assert "first -> p1" == order(project)
 
 
+def test_published(merged: Project) -> None:
+    """A revision that upstream has does not move, with the line for the one that may; if none may, to merge."""
+    said = merged.fails("rebase", "a1")
+    assert said.startswith("Error: main has a1 already, where others build on it.\n")
+    assert ["flask db rebase b1"] == lines_of(said)
+    git(merged, "update-ref", "refs/remotes/origin/main", "feature")
+    for said in (merged.fails("rebase"), merged.fails("rebase", "b1")):
+        assert [f"{MERGE} a1 b2"] == lines_of(said)
+    run(merged, f"{MERGE} a1 b2", "flask db upgrade", "flask db status")
+
+
 def test_the_other_branch(merged: Project) -> None:
-    """A revision that is named moves, on whichever side it is."""
+    """A revision that is named moves, on whichever side it is, if git cannot tell which one upstream has."""
+    (merged.path / ".git").rename(merged.path / "moved")
     assert merged.ok("rebase", "a1").startswith("Moved a1 on top of b2, ")
     assert "b2 -> a1, b1 -> b2, first -> b1" == order(merged)
 
@@ -217,7 +242,7 @@ WRONG = {
     "before-both": (
         FIRST,
         f"{FIRST} is not the first revision of a branch: a1 and b2 come after it.",
-        ["flask db rebase a1", "flask db rebase b1"],
+        ["flask db rebase b1"],
     ),
     "in-the-middle": (
         "b2",
@@ -264,7 +289,7 @@ def test_database_ahead(merged: Project) -> None:
 def test_review_since(merged: Project) -> None:
     """A review of what main does not have says that an upgrade would stop, as each review does."""
     done = merged.db("review", "--since", "main")
-    assert (0, True) == (done.returncode, "An upgrade would stop: there are 2 heads:\n" in done.stderr)
+    assert (1, True) == (done.returncode, "An upgrade would stop: there are 2 heads:\n" in done.stderr)
 
 
 def test_dependency(merged: Project) -> None:
@@ -409,6 +434,7 @@ def test_killed(merged: Project) -> None:
 
 def test_two_at_once(merged: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two at once, the second one sees under the lock what the first one did, and makes no circle."""
+    (merged.path / ".git").rename(merged.path / "moved")
     locked = command.locked
 
     @contextmanager
