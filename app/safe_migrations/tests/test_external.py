@@ -80,12 +80,16 @@ def test_restore_point(project: Project, engine: Engine, sql: Sql, tool: Tool, t
 @on_servers
 def test_environment(project: Project, database: str, tool: Tool, tmp_path: Path) -> None:
     """A client program logs in with the parts in the environment, and none of them is printed, or on a command line."""
-    ask = {
-        "mysql": 'MYSQL_PWD="$DB_PASSWORD" mariadb -N --protocol=tcp -h "$DB_HOST" -P "$DB_PORT" -u "$DB_USER"',
-        "postgresql": 'PGPASSWORD="$DB_PASSWORD" psql -tA -h "$DB_HOST" -p "$DB_PORT" -U "$DB_USER"',
+    program, login = {
+        "mysql": (
+            "MYSQL_PWD=$DB_PASSWORD $(command -v mariadb || command -v mysql) -N --protocol=tcp",
+            "-P $DB_PORT -u",
+        ),
+        "postgresql": ("PGPASSWORD=$DB_PASSWORD psql -tA", "-p $DB_PORT -U"),
     }[make_url(database).get_backend_name()]
+    ask = f"{program} -h $DB_HOST {login} $DB_USER $DB_NAME"
     tool(
-        f'echo "SELECT version_num FROM alembic_version" | {ask} "$DB_NAME" > {tmp_path}/answer || exit 1\n'
+        f'echo "SELECT version_num FROM alembic_version" | {ask} > {tmp_path}/answer || exit 1\n'
         f'tr "\\0" " " < /proc/$$/cmdline > {tmp_path}/seen\n'
         'test -n "$FAIL" && env | grep -e PASSWORD -e URL >&2 && exit 1\necho "made-$DB_DIALECT"'
     )
