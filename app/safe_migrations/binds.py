@@ -92,7 +92,7 @@ def without_folder() -> MigrationError | None:
     database = current_app.extensions["migrate"].db
     if len(database.engines) == 1 or folder().option:
         return None
-    known = {each.bind for each in bind_folders()} | set((folder().line(UNMANAGED) or "").replace(",", " ").split())
+    known = {each.bind for each in bind_folders()} | set(folder().words(UNMANAGED))
     missing = {
         key: sorted(metadata.tables)
         for key, metadata in sorted(database.metadatas.items(), key=str)
@@ -101,7 +101,7 @@ def without_folder() -> MigrationError | None:
     if not missing:
         return None
     told = "; ".join(f"{key} ({', '.join(tables)})" for key, tables in missing.items())
-    ini = relative(app_folder().path / "alembic.ini")
+    ini = relative(app_folder().ini)
     return MigrationError(
         f"no folder has the migrations of the bind{'s' if len(missing) > 1 else ''} {told}.",
         f"create it; or, if another program migrates that database, add `{UNMANAGED} = {' '.join(missing)}` to {ini}:",

@@ -39,14 +39,33 @@ class Folder:
         """Return the bind key in alembic.ini; None for the default database."""
         return self.line(KEY)
 
+    @property
+    def ini(self) -> Path:
+        """Return the path of alembic.ini."""
+        return self.path / "alembic.ini"
+
     def line(self, key: str) -> str | None:
         """Return the value of ``key`` in alembic.ini; None if it has no such line, or an empty one.
 
         Return None too if there is no alembic.ini, or it cannot be read: then Flask-Migrate stops each command.
         """
         with suppress(IniError, UnicodeDecodeError):
-            return Config(str(self.path / "alembic.ini")).file_config.get("alembic", key, raw=True, fallback="") or None
+            return Config(str(self.ini)).file_config.get("alembic", key, raw=True, fallback="") or None
         return None
+
+    def words(self, key: str) -> list[str]:
+        """Return the words in the value of ``key``, which commas or spaces separate; an empty list if it has none."""
+        return re.findall(r"[^,\s]+", self.line(key) or "")
+
+    def write_line(self, key: str, value: str) -> str:
+        """Write ``key = value`` into alembic.ini, in place of the line that it has, and return that text."""
+        text = self.ini.read_bytes().decode()  # read_text() would change the line ends
+        line = f"{key} = {value}"
+        written, count = re.subn(rf"(?m)^{key}[ \t]*[=:][^\r\n]*", line, text, count=1)
+        if not count:
+            written = re.sub(r"(?m)^\[alembic\][^\r\n]*(\r?\n|\Z)", rf"[alembic]\g<1>{line}\g<1>", text, count=1)
+        self.ini.write_bytes(written.encode())
+        return line
 
     @property
     def is_inside(self) -> bool:

@@ -262,7 +262,7 @@ def _review(plan: Plan, database: Database, using: Settings) -> None:
     from .review.losses import warn_of_losses
     from .review.reviewer import require_reviewed
 
-    require_reviewed(plan, database, using.review, using.online, accepted(context.config, context.script))
+    require_reviewed(plan, database, using.review, using.online, accepted(context.script))
     warn_of_losses(plan, database)
 
 

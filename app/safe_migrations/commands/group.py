@@ -23,7 +23,7 @@ from flask import Flask, current_app, g
 from flask_migrate.cli import db as stock
 
 from ..errors import MigrationError
-from ..folder import KEY, TEMPLATE, folder
+from ..folder import KEY, TEMPLATE, Folder, folder
 from ..internals import correct_config
 from .command import MigrationCommand, all_binds_option, config_of, directory_option
 
@@ -119,12 +119,11 @@ def _of_bind(init: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(init)
     def run(bind: str | None, **options: Any) -> None:
         from ..binds import new_folder
-        from ..review.acceptance import write_line
 
         path = new_folder(bind, folder().path)
         init(**{**options, "directory": str(path)})
         if bind is not None:
-            write_line(path / "alembic.ini", KEY, bind)
+            Folder(path).write_line(KEY, bind)
 
     return run
 

@@ -52,7 +52,7 @@ def _moved(config: Config, move: Move, revision: str | None) -> Move | None:
         history = ScriptDirectory.from_config(config)  # again: another command may have edited it before the lock
         now = chosen(history, revision)
         if now is not None:
-            require_movable(config, history, now, database.heads())
+            require_movable(history, now, database.heads())
             apply(config, history, now)
             file = relative(Path(now.first.path))
             echo(f"Moved {', '.join(now.moved(history))} on top of {now.onto}, by down_revision in {file}")

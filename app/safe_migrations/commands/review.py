@@ -17,10 +17,11 @@ from ..autogenerate.acknowledgements import reasons, write_reasons
 from ..console import echo, log_on_stderr
 from ..database import app_engine
 from ..errors import LoginError, MigrationError, counted, relative
+from ..folder import folder
 from ..git import revisions_not_in
 from ..histories.moving import accident
 from ..plan import upgrades
-from ..review.acceptance import accept, accepted, config_file, skipped
+from ..review.acceptance import accept, accepted, skipped
 from ..review.findings import FORMATS, Finding, annotation, as_text, closing, merged
 from ..review.recorder import Recordings
 from ..review.reviewer import as_configured, review_pending, review_revisions
@@ -69,7 +70,7 @@ def review(
         raise click.UsageError("The argument of --accept is an empty string. Fix: give a revision, or head.")
     config = config_of(directory)
     if names:
-        _accept(config, names)
+        _accept(ScriptDirectory.from_config(config), names)
     elif not _passes(config, Chosen(revision or "", whole, since), targets, form):
         ctx.exit(1)
 
@@ -83,9 +84,9 @@ class Chosen:
     since: str | None = None
 
 
-def _accept(config: Config, names: tuple[str, ...]) -> None:
-    line = accept(config, ScriptDirectory.from_config(config), names)
-    file = relative(config_file(config))
+def _accept(script: ScriptDirectory, names: tuple[str, ...]) -> None:
+    line = accept(script, names)
+    file = relative(folder().ini)
     echo(f"Wrote {line} into {file}. Revisions up to it are no longer reviewed. Commit the file.")
 
 
@@ -136,7 +137,7 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
     """
     history = list(script.walk_revisions())[::-1]
     order = [revision.revision for revision in history]
-    known = accepted(config, script)
+    known = accepted(script)
 
     def without_database(names: set[str], databases: Iterable[Facts]) -> tuple[list[Finding], int]:
         return merged({facts: review_revisions(history, names, facts) for facts in databases}, order), len(names)
@@ -147,7 +148,7 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
     if targets:
         if names is None:
             pending = _pending_elsewhere(config, script)
-            names = _without_accepted(config, set(order) if pending is None else pending, known)
+            names = _without_accepted(set(order) if pending is None else pending, known)
         return without_database(names, _targets(targets))
     if names is not None and chosen.since is not None:
         return without_database(names, _configured(config))
@@ -156,16 +157,16 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
         if names is not None:
             return without_database(names, (database.facts, *elsewhere))
         scripts = upgrades(script, "heads", database.heads())
-        names = _without_accepted(config, {revision.revision for revision in scripts}, known)
+        names = _without_accepted({revision.revision for revision in scripts}, known)
         here = review_pending(scripts, database, Recordings(), known)
         reviews = {facts: review_revisions(history, names, facts) for facts in elsewhere}
         return merged({database.facts: here, **reviews}, order), len(names)
 
 
-def _without_accepted(config: Config, pending: set[str], known: set[str]) -> set[str]:
+def _without_accepted(pending: set[str], known: set[str]) -> set[str]:
     """Return the revisions ``pending`` that are not ``known``, i.e. accepted; print how many are."""
     if count := len(pending & known):
-        echo(skipped(config, count), err=True)
+        echo(skipped(count), err=True)
     return pending - known
 
 

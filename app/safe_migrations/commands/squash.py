@@ -53,7 +53,7 @@ def squash(directory: str | None, servers: tuple[str, ...], yes: bool, revision:
             made.varying, " ".join(["flask db squash --yes", *(["--on URL"] * len(servers)), target.revision])
         )
     replace_files(target, old, made.text)
-    update_settings(config, {each.revision for each in old}, target.revision)
+    update_settings({each.revision for each in old}, target.revision)
     _report(made, unproved, target, len(old) + 1)
 
 

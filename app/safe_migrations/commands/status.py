@@ -61,14 +61,14 @@ def _at_head(config: Config) -> bool:
             _line("half-way", interrupted)
         pending, using = [] if at_head else _pending(script, current), settings()
         reviewed = [] if using.review == "off" else pending
-        findings = _findings(config, script, reviewed, engine, using.online) if reviewed else []
+        findings = _findings(script, reviewed, engine, using.online) if reviewed else []
         for step in pending:
             _line("pending", f"{step.revision}, {step.doc}")
             for finding in findings:
                 if finding.revision == step.revision:
                     said = f"{finding.level}, acknowledged" if finding.acknowledged else finding.level
                     _line("", f"{said}: {finding.code}, line {finding.line}")
-        if skipped := _skipped(config, script, reviewed):
+        if skipped := _skipped(script, reviewed):
             _line("", skipped)
         with database.read() as connection:
             edits = edited(connection, script, current)
@@ -98,15 +98,13 @@ def _at_head(config: Config) -> bool:
     return at_head and not stops
 
 
-def _findings(
-    config: Config, script: ScriptDirectory, pending: list[Script], engine: Engine, online: bool
-) -> list[Finding]:
+def _findings(script: ScriptDirectory, pending: list[Script], engine: Engine, online: bool) -> list[Finding]:
     from ..review.acceptance import accepted
     from ..review.recorder import Recordings
     from ..review.reviewer import as_configured, review_pending
 
     with engine.connect() as connection:
-        known = accepted(config, script)
+        known = accepted(script)
         found = review_pending(pending, Database(connection), Recordings(), known, downgrades=False)
         return as_configured(found, online)
 
@@ -118,12 +116,12 @@ def _unversioned(pending: list[Script], database: Database) -> MigrationError | 
     return unversioned(pending, database, Recordings()) if pending else None
 
 
-def _skipped(config: Config, script: ScriptDirectory, pending: list[Script]) -> str:
+def _skipped(script: ScriptDirectory, pending: list[Script]) -> str:
     """Return a line about the ``pending`` revisions that are accepted without a review; empty if none is."""
     from ..review.acceptance import accepted, skipped
 
-    count = len({step.revision for step in pending} & accepted(config, script)) if pending else 0
-    return skipped(config, count) if count else ""
+    count = len({step.revision for step in pending} & accepted(script)) if pending else 0
+    return skipped(count) if count else ""
 
 
 def _line(name: str, value: str) -> None:

@@ -14,7 +14,6 @@ from ..errors import MigrationError, UnsafeError, relative
 from ..folder import folder
 from ..git import revisions_not_in, short, upstreams
 from ..review import acceptance
-from ..review.acceptance import listed
 from . import naming
 from .editing import edited, replace_script
 from .heads import accidental_heads, lineage, parents, script_in_words
@@ -225,18 +224,18 @@ def _compared(history: ScriptDirectory) -> tuple[list[str], set[str]]:
     return refs, revisions_not_in(history, *refs)
 
 
-def require_movable(config: Config, history: ScriptDirectory, move: Move, heads: tuple[str, ...]) -> None:
+def require_movable(history: ScriptDirectory, move: Move, heads: tuple[str, ...]) -> None:
     """Raise UnsafeError if the database, which is at ``heads``, has applied a revision that moves.
 
     Raise it too if a line of alembic.ini holds for them, as it does for all revisions before the one that it names: it
     would then hold for those of the other branch.
     """
-    reviewed, older = acceptance.accepted(config, history), set(naming.written_before_convention())
-    since = {each.revision for each in history.get_revisions(listed(folder().line(naming.KEY) or "")) if each}
+    reviewed, older = acceptance.accepted(history), set(naming.written_before_convention())
+    since = {each.revision for each in history.get_revisions(folder().words(naming.KEY)) if each}
     for key, revisions in ((acceptance.KEY, reviewed), (naming.KEY, older | since)):
         if move.first.revision in revisions and (more := lineage(history, move.onto) - revisions):
             raise UnsafeError(
-                f"{key} in {relative(acceptance.config_file(config))} holds for {move.first.revision}, and after a"
+                f"{key} in {relative(folder().ini)} holds for {move.first.revision}, and after a"
                 f" rebase it would hold for {_listed(more)} too.",
                 "merge the heads:",
                 _merge([move.onto, move.head]),

@@ -16,7 +16,7 @@ from sqlalchemy import MetaData
 
 from ..errors import relative
 from ..folder import Folder, folder
-from ..review.acceptance import listed, up_to
+from ..review.acceptance import up_to
 
 KEY = "convention_since"
 NEW = "convention"
@@ -34,12 +34,11 @@ def written_before_convention() -> Collection[str]:
     if (assumed := _assumed.get()) is not None:
         return assumed
     if (current := folder()) not in _read:
-        names, file = listed(current.line(KEY) or ""), current.path / "alembic.ini"
-        fix = "name the first revision that was written for the naming convention, or remove that line:"
-        if not names:
+        if not (names := current.words(KEY)):
             return ()
+        fix = "name the first revision that was written for the naming convention, or remove that line:"
         script = ScriptDirectory.from_config(current_app.extensions["migrate"].migrate.get_config(current.path))
-        found = up_to(names, script, KEY, file, fix, "flask db history")
+        found = up_to(KEY, script, fix, "flask db history")
         _read[current] = found - {each.revision for each in script.get_revisions(names) if each}
     return _read[current]
 
@@ -49,7 +48,7 @@ def convention_lines(since: str | None) -> tuple[str, ...]:
 
     If it is None, because even the newest revision was written without the convention, a new one comes first.
     """
-    file = relative(folder().path / "alembic.ini")
+    file = relative(folder().ini)
     if since:
         return f"write this line into {file}, below [alembic], and commit it:", f"{KEY} = {since}"
     return (

@@ -6,16 +6,15 @@ stands for.
 
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
 from ..errors import MigrationError, relative
+from ..folder import folder
 from ..git import commit_before, uncommitted
 from ..review import acceptance
-from ..review.acceptance import config_file, listed
 from . import naming
 from .heads import needs
 
@@ -108,22 +107,22 @@ def replace_files(target: Script, old: Iterable[Script], text: str) -> None:
 
 def restore_interrupted(folders: Iterable[str | Path]) -> None:
     """Undo a squash that was killed in replace_files(); if it had put its script in place, delete the old ones."""
-    for folder in map(Path, folders):
-        new, old = list(folder.rglob(f"*.py{NEW}")), list(folder.rglob(f"*.py{OLD}"))
+    for each in map(Path, folders):
+        new, old = list(each.rglob(f"*.py{NEW}")), list(each.rglob(f"*.py{OLD}"))
         for path in old:
             path.rename(path.with_suffix("")) if new else path.unlink()
         for path in new:
             path.unlink()
 
 
-def interrupted(folder: Path) -> MigrationError | None:
+def interrupted(directory: Path) -> MigrationError | None:
     """Return the error if a squash was killed before its script was in place; else None."""
-    new = next(folder.rglob(f"*.py{NEW}"), None)
-    if new is None or not any(folder.rglob(f"*.py{OLD}")):
+    new = next(directory.rglob(f"*.py{NEW}"), None)
+    if new is None or not any(directory.rglob(f"*.py{OLD}")):
         return None
     revision = re.search(r"^revision\b[^=\n]*=\s*[\"'](.+?)[\"']", new.read_text(encoding="utf-8"), re.MULTILINE)
     return MigrationError(
-        f"a squash was interrupted: scripts in {relative(folder)} are still renamed to *.py{OLD}.",
+        f"a squash was interrupted: scripts in {relative(directory)} are still renamed to *.py{OLD}.",
         "run it again, which first gives them their names back:",
         f"flask db squash {revision[1] if revision else 'REV'}",
     )
@@ -146,14 +145,9 @@ def in_the_middle(revision: str, squash: Script) -> MigrationError:
     )
 
 
-def update_settings(config: Config, revisions: Collection[str], squash: str) -> None:
+def update_settings(revisions: set[str], squash: str) -> None:
     """Write ``squash`` in place of each of ``revisions`` in the lines of alembic.ini that name revisions."""
-    path = config_file(config)
-
-    def renamed(line: re.Match[str]) -> str:
-        names = (squash if name in revisions else name for name in listed(line[2]))
-        return line[1] + " ".join(dict.fromkeys(names))
-
-    text = path.read_bytes().decode()  # read_text() would change the line ends
-    keys = rf"(?m)^((?:{acceptance.KEY}|{naming.KEY})[ \t]*[=:][ \t]*)([^\r\n]*)"
-    path.write_bytes(re.sub(keys, renamed, text).encode())
+    for key in (acceptance.KEY, naming.KEY):
+        names = folder().words(key)
+        if not revisions.isdisjoint(names):
+            folder().write_line(key, " ".join(dict.fromkeys(squash if name in revisions else name for name in names)))
