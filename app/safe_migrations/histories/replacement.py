@@ -33,11 +33,11 @@ def squash_of(script: ScriptDirectory, revision: str) -> Script | None:
 
 
 def replaced(script: ScriptDirectory, target: Script) -> list[Script]:
-    """Return the revisions that a squash up to ``target`` replaces: all that come before it.
+    """Return the revisions that a squash up to ``target`` replaces: all that come before it, the oldest first.
 
     Raise MigrationError if another revision starts from one of them, or depends on it.
     """
-    found = _before(script, target)
+    found = [each for each in script.iterate_revisions(target.revision, "base") if each is not target][::-1]
     names = {each.revision for each in found}
     for each in script.walk_revisions():
         needed = [name for name in needs(each) if script.get_revision(name).revision in names]
@@ -51,18 +51,6 @@ def replaced(script: ScriptDirectory, target: Script) -> list[Script]:
                 f"flask db squash {needed[0]}",
             )
     return found
-
-
-def _before(script: ScriptDirectory, target: Script) -> list[Script]:
-    """Return the revisions from which ``target`` descends, or on which one of them depends, the oldest first."""
-    found: dict[str, Script] = {}
-    names = needs(target)
-    while names:
-        each = script.get_revision(names.pop())
-        if each.revision not in found:
-            found[each.revision] = each
-            names += needs(each)
-    return [each for each in list(script.walk_revisions())[::-1] if each.revision in found]
 
 
 def require_in_git(scripts: Iterable[Script]) -> None:

@@ -6,14 +6,13 @@ from graphlib import CycleError, TopologicalSorter
 
 from sqlalchemy import Connection
 
-from ..base import is_own_table
 from ..creation import Creation, inserts
-from .catalog import list_objects, quoted, show_create, triggers_of
+from .catalog import quoted, show_create, triggers_of
 from .dump import cleaned_table
 from .session import Execute, executing
-from .table_restore import COUNTER, NAME, without_counter
+from .snapshot import DEFINER, app_objects
+from .table_restore import COUNTER, without_counter
 
-DEFINER = re.compile(rf" DEFINER={NAME}@{NAME}")
 COMPUTED = re.compile("(VIRTUAL|STORED) GENERATED")  # DEFAULT_GENERATED is an expression as default
 BINARY = ("binary", "varbinary", "blob", "bit", "geometry", "point", "linestring", "polygon", "vector")
 COLUMNS = (
@@ -29,7 +28,7 @@ def creations(connection: Connection) -> Iterator[Creation]:
     character set that new tables of this database have anyway. Events are last.
     """
     execute = executing(connection)
-    found = [(kind, name) for kind, name in list_objects(execute) if not is_own_table(name)]
+    found = app_objects(execute)
     ((database,),) = execute("SELECT DATABASE()")
     texts = {(kind, name): _text(execute, kind, name, quoted(database)) for kind, name in found}
     tables = sorted(name for kind, name in found if kind == "TABLE")

@@ -18,15 +18,14 @@ def taken(execute: Execute) -> Snapshot:
 
     Tables of Alembic and of this package are left out. Raise DBAPIError if a query fails.
     """
-    found = _listed(execute)
+    found = app_objects(execute)
     counters = {
         f"sequence {name}": int(execute(f"SELECT next_not_cached_value FROM {quoted(name)}")[0][0])
         for kind, name in found
         if kind == "SEQUENCE"
     }
-    return Snapshot(
-        _objects(execute), {name: _rows(execute, name) for kind, name in found if kind == "TABLE"}, counters
-    )
+    rows = {name: _rows(execute, name) for kind, name in found if kind == "TABLE"}
+    return Snapshot(_objects(execute, found), rows, counters)
 
 
 def schema(execute: Execute) -> Objects:
@@ -34,7 +33,7 @@ def schema(execute: Execute) -> Objects:
 
     A table inherits them from the database as it is when the table is created, a column from its table.
     """
-    found = _objects(execute)
+    found = _objects(execute, app_objects(execute))
     inherited = {
         name.removeprefix("table "): re.compile(rf" CHARACTER SET {match[1]}\b| COLLATE {match[2]}\b")
         for name, text in found.items()
@@ -50,12 +49,13 @@ def schema(execute: Execute) -> Objects:
     return {name: own(name, text) for name, text in found.items()}
 
 
-def _listed(execute: Execute) -> list[tuple[str, str]]:
+def app_objects(execute: Execute) -> list[tuple[str, str]]:
+    """Return kind and name of each object of the database, without those of Alembic and of this package."""
     return [(kind, name) for kind, name in list_objects(execute) if not is_own_table(name)]
 
 
-def _objects(execute: Execute) -> dict[str, str]:
-    return {name: words for kind, each in _listed(execute) for name, words in _described(execute, kind, each)}
+def _objects(execute: Execute, found: list[tuple[str, str]]) -> Objects:
+    return {name: words for kind, each in found for name, words in _described(execute, kind, each)}
 
 
 def _described(execute: Execute, kind: str, name: str) -> Iterator[tuple[str, str]]:

@@ -3,8 +3,9 @@
 import sqlite3
 from collections.abc import Iterator
 
-from ..base import double_quoted, is_own_table
+from ..base import double_quoted
 from ..creation import Creation, inserts
+from .snapshot import entries, has_counters
 
 
 def creations(connection: sqlite3.Connection) -> Iterator[Creation]:
@@ -13,18 +14,14 @@ def creations(connection: sqlite3.Connection) -> Iterator[Creation]:
     A table may come before one to which it refers, because SQLite looks for that only when rows change. Rows of virtual
     tables are left out.
     """
-    shadows = {row[1] for row in connection.execute("PRAGMA table_list") if row[2] == "shadow"}
-    schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    found = [
-        each for each in schema if not (is_own_table(each[2]) or each[2].startswith("sqlite_") or each[2] in shadows)
-    ]
+    found = entries(connection)
     tables = {name: sql for kind, name, _, sql in found if kind == "table"}
     yield from (Creation(sql, name, first=True) for name, sql in tables.items())
     yield from (Creation(sql, table) for kind, _, table, sql in found if kind == "index")
     for name, sql in tables.items():
         if not sql.upper().startswith("CREATE VIRTUAL"):
             yield from _rows(connection, name)
-    for name, number in _counters(connection) if ("sqlite_sequence" in {each[1] for each in schema}) else ():
+    for name, number in _counters(connection):
         yield Creation(f"DELETE FROM sqlite_sequence WHERE name = {name}", fills=name)
         yield Creation(f"INSERT INTO sqlite_sequence (name, seq) VALUES ({name}, {number})", fills=name)
     yield from (Creation(sql) for kind, _, _, sql in found if kind in ("view", "trigger"))
@@ -43,6 +40,8 @@ def _rows(connection: sqlite3.Connection, table: str) -> Iterator[Creation]:
 
 def _counters(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
     """Yield name, in quotes, and last number of each table that counted further than its rows show."""
+    if not has_counters(connection):
+        return
     for name, number in connection.execute("SELECT quote(name), seq FROM sqlite_sequence ORDER BY 1").fetchall():
         table = double_quoted(name[1:-1].replace("''", "'"))
         (last,) = connection.execute(f"SELECT coalesce(max(rowid), 0) FROM {table}").fetchone()

@@ -21,14 +21,14 @@ KINDS = {0: "", 1: "HIDDEN", 2: "GENERATED", 3: "GENERATED STORED"}
 def taken(connection: sqlite3.Connection) -> Snapshot:
     """Return a snapshot of the schema and the rows, as ``connection`` sees them in its transaction."""
     version = {"user_version": str(connection.execute("PRAGMA user_version").fetchone()[0])}
-    tables = {name: _rows(connection, name) for kind, name, _, _ in _entries(connection) if kind == "table"}
+    tables = {name: _rows(connection, name) for kind, name, _, _ in entries(connection) if kind == "table"}
     return Snapshot({**version, **objects(connection)}, tables, _counters(connection))
 
 
 def objects(connection: sqlite3.Connection) -> Objects:
     """Return the description of each object of the schema."""
     found: dict[str, str] = {}
-    for kind, name, table, sql in _entries(connection):
+    for kind, name, table, sql in entries(connection):
         if kind == "table":
             found |= dict(_described(connection, name, sql))
         else:
@@ -36,7 +36,7 @@ def objects(connection: sqlite3.Connection) -> Objects:
     return found
 
 
-def _entries(connection: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
+def entries(connection: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
     """Return type, name, table and SQL of each entry of sqlite_master, without those of SQLite and this package."""
     # The shadow tables of a virtual one hold its rows in their own way.
     shadows = {row[1] for row in connection.execute("PRAGMA table_list") if row[2] == "shadow"}
@@ -48,9 +48,14 @@ def _entries(connection: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def has_counters(connection: sqlite3.Connection) -> bool:
+    """Return True if a table has, or had, AUTOINCREMENT: SQLite then has a table with the counters."""
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone())
+
+
 def _counters(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the last AUTOINCREMENT number of each table, e.g. ``{"the counter of pet": 7}``."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
+    if not has_counters(connection):
         return {}
     found = connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
     return {f"the counter of {name}": int(number or 0) for name, number in found}
