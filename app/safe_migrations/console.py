@@ -170,4 +170,5 @@ def log_on_stderr() -> Iterator[None]:
 
 def _worth_reading(record: logging.LogRecord) -> bool:
     """Return False for a log line of Alembic that says nothing about the database, such as "Context impl ..."."""
-    return record.name != "alembic.runtime.plugins" and not record.msg.startswith(("Context impl", "Will assume"))
+    empty = ("Context impl", "Will assume", "Detected sequence named")
+    return record.name != "alembic.runtime.plugins" and not record.msg.startswith(empty)

@@ -73,7 +73,7 @@ def _accept(database: Database, script: ScriptDirectory, names: tuple[str, ...])
 
     Raise Alembic's CommandError if a revision is unknown, and MigrationError if there is nothing to accept.
     """
-    scripts = [each for each in script.get_revisions(names) if each]
+    scripts = list(dict.fromkeys(each for each in script.get_revisions(names) if each))
     there = {each.revision for each in applied(script, database.heads())}
     with database.read() as connection:
         known = newest(entries(connection))

@@ -65,8 +65,9 @@ def replace_script(path: Path, source: bytes) -> None:
 
     Delete its bytecode: Python takes that for current if the script's size and second are the same (SourceLoader).
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name("__pycache__") / f"{path.name}.partial"  # where git does not look if the process is killed
     try:
+        partial.parent.mkdir(exist_ok=True)
         if not os.access(path, os.W_OK) or not path.stat().st_mode & 0o200:  # os.access() is always true for root
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with partial.open("wb") as file:

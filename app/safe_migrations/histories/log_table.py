@@ -30,6 +30,7 @@ from ..adapters.base import LOG, version_table
 from ..errors import MigrationError, relative
 from ..plan import upgrades
 from .checksums import checksum, digest
+from .heads import parents
 
 UP, DOWN, STAMP, ACCEPT = "up", "down", "stamp", "accept"
 
@@ -115,15 +116,21 @@ def edits_in_words(scripts: list[Script]) -> str:
 
 
 def edit_error(scripts: list[Script]) -> MigrationError | None:
-    """Return the error about ``scripts``, which were edited, with both ways out; None if there are none."""
+    """Return the error about ``scripts``, which were edited, the oldest first, with the ways out; None for none."""
     if not scripts:
         return None
     files = " ".join(shlex.quote(relative(Path(each.path))) for each in scripts)
+    them, says = ("it", "script now says") if len(scripts) == 1 else ("them", "scripts now say")
+    before, *_ = parents(scripts[0]) or ("base",)
     return MigrationError(
-        f"{edits_in_words(scripts)}: a database that runs it now may get another schema than this one.",
-        "find the edit with git and undo it; or accept it, if this database is as the script now says:",
+        f"{edits_in_words(scripts)}: a database that runs {them} now may get another schema than this one.",
+        f"find the edit with git and undo it; or accept it, if this database is as the {says}; or, in development, run"
+        f" {them} again (last two lines), which deletes what their tables and columns hold:",
+        f"git diff HEAD -- {files}",
         f"git log -p -- {files}",
         " ".join(["flask db log", *(f"--accept {each.revision}" for each in scripts)]),
+        f"flask db downgrade {before}",
+        "flask db upgrade",
     )
 
 

@@ -104,9 +104,13 @@ def test_log(project: Project, engine: Engine) -> None:
     assert f"\nedited    {edited}; see `flask db log`\n" in project.ok("status")
     assert (
         f"Error: {edited}: a database that runs it now may get another schema than this one.\n"
-        "Fix: find the edit with git and undo it; or accept it, if this database is as the script now says:\n"
+        "Fix: find the edit with git and undo it; or accept it, if this database is as the script now says; or, in"
+        " development, run it again (last two lines), which deletes what their tables and columns hold:\n"
+        "    git diff HEAD -- migrations/versions/a1.py\n"
         "    git log -p -- migrations/versions/a1.py\n"
         "    flask db log --accept a1\n"
+        f"    flask db downgrade {FIRST}\n"
+        "    flask db upgrade\n"
     ) in project.fails("check")
     one, below, other, *more = project.ok("log").splitlines()
     pattern = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC  up      {}  +\d+\.\d s  \S+ on \S+"
@@ -115,7 +119,7 @@ def test_log(project: Project, engine: Engine) -> None:
     assert re.fullmatch(pattern.format(FIRST) + "  Add User Model", other), other
     assert ["To accept an edited script as it is: flask db log --accept REV"] == more
 
-    assert "Accepted migrations/versions/a1.py as it is.\n" == project.ok("log", "--accept", "a1")
+    assert "Accepted migrations/versions/a1.py as it is.\n" == project.ok("log", "--accept", "a1", "--accept", "a1")
     assert "edited" not in project.ok("upgrade") + project.ok("check") + project.ok("status") + project.ok("log")
     write(project)
     assert "Edited: " in project.ok("upgrade")

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from .support import FIRST, Models, Project, on_servers, on_sqlite, revision
+from .support import FIRST, Models, Project, on_postgresql, on_servers, on_sqlite, revision
 
 UNIQUE = "with op.batch_alter_table('t') as batch:\n    batch.create_unique_constraint({!r}, [{!r}])"
 DROP = "with op.batch_alter_table('t') as batch:\n    batch.drop_constraint({!r}, type_='unique')"
@@ -82,6 +82,33 @@ def test_message(project: Project, engine: Engine, backend: str, what: str, is_n
     since(project, lines[-1].removeprefix("convention_since = "))
     project.ok("downgrade", "base")
     project.ok("upgrade")
+
+
+def test_right_name_that_gets_a_prefix(project: Project, engine: Engine, backend: str) -> None:
+    """A CHECK that is called as the script says, without the convention, is dropped by the line of the message."""
+    table = "op.create_table('t', sa.Column('a', sa.Integer), sa.CheckConstraint('a > 0', name=op.f('ck_b')))"
+    drop = "op.drop_constraint('ck_b', 't', type_='check')"
+    if backend == "sqlite":
+        drop = "with op.batch_alter_table('t') as batch:\n    batch.drop_constraint('ck_b', type_='check')"
+    project.write(*revision("n1", FIRST, table, "op.drop_table('t')"))
+    project.write(*revision("n2", "n1", drop))
+    said = project.fails("upgrade")
+    made = (
+        "Fix: the naming convention made ck_t_ck_b of the name 'ck_b': if the constraint is called ck_b, write op.f(),"
+    )
+    assert made in said
+    line = said.partition(made)[2].splitlines()[1].strip()
+    project.write(*revision("n2", "n1", drop.replace(drop.split("\n")[-1].strip(), line)))
+    project.ok("upgrade")
+    assert [] == sa.inspect(engine).get_check_constraints("t")
+
+
+@on_postgresql
+def test_raw_sql_has_its_own_names(project: Project, engine: Engine) -> None:
+    """SQL that validates a constraint is not about the convention."""
+    project.write(*revision("n1", FIRST, "op.execute('ALTER TABLE \"user\" VALIDATE CONSTRAINT nope')"))
+    said = project.fails("upgrade")
+    assert ('constraint "nope" of relation "user" does not exist\n' in said, "convention" in said) == (True, False)
 
 
 @on_sqlite

@@ -423,10 +423,18 @@ def test_interrupted(merged: Project, monkeypatch: pytest.MonkeyPatch, owner: An
     merged.ok("rebase")
 
 
-def test_killed(merged: Project) -> None:
+def test_killed(merged: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file that a killed run leaves is not taken for a script, and the next run removes it."""
-    partial = script(merged, "b1").with_name(".b1.py.partial")
-    partial.write_text("down_rev")
+    partial = script(merged, "b1").with_name("__pycache__") / "b1.py.partial"
+
+    def kill(*_: object) -> None:
+        partial.with_name("left").write_bytes(partial.read_bytes())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", kill)
+        assert 0 != merged.db("rebase").returncode
+    partial.with_name("left").rename(partial)
     assert "2 heads" in merged.fails("check")
     merged.ok("rebase")
     assert not partial.exists()
