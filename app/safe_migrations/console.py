@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .errors import size_in_words, time_in_words
-from .folder import located
+from .folder import for_folder
 
 StepDone = Callable[[set[str]], None]
 """A function that is called after each step, before its commit, with the new heads of the database."""
@@ -19,14 +19,14 @@ StepDone = Callable[[set[str]], None]
 log = logging.getLogger("alembic.runtime.migration")
 
 
-def _locate(record: logging.LogRecord) -> bool:
+def _for_folder(record: logging.LogRecord) -> bool:
     """Add the option `-d` to the `flask db` lines of ``record``. Return True, so that it is logged."""
     if "flask db " in record.getMessage():
-        record.msg, record.args = located(record.getMessage()), ()
+        record.msg, record.args = for_folder(record.getMessage()), ()
     return True
 
 
-log.addFilter(_locate)
+log.addFilter(_for_folder)
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -34,7 +34,7 @@ def echo(text: str, *, err: bool = False) -> None:
 
     All commands of this package print by this function.
     """
-    click.echo(located(text), err=err)
+    click.echo(for_folder(text), err=err)
 
 
 # A step that took at least this many seconds logs its duration.

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from click import ClickException
 from flask import current_app, g
@@ -108,6 +109,11 @@ def bind_folders() -> list[Folder]:
     return [found[bind] for bind in sorted(found)]
 
 
+def scripts() -> ScriptDirectory:
+    """Return the revision scripts of the current folder, read again."""
+    return ScriptDirectory.from_config(current_app.extensions["migrate"].migrate.get_config(folder().path))
+
+
 @contextmanager
 def in_folder(path: Path) -> Iterator[None]:
     """Inside the block, let folder() return the folder ``path``, unless it does already.
@@ -124,10 +130,10 @@ def in_folder(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if isinstance(error, ClickException):
-            vars(error).update(message=located(error.message))  # which click annotates as final
+            vars(error).update(message=for_folder(error.message))  # which click annotates as final
         elif isinstance(error, CommandError):
-            error.args = (located(str(error)),)
-        error.__notes__ = [located(note) for note in getattr(error, "__notes__", ())]
+            error.args = (for_folder(str(error)),)
+        error.__notes__ = [for_folder(note) for note in getattr(error, "__notes__", ())]
         raise
     finally:
         _current.reset(token)
@@ -136,7 +142,7 @@ def in_folder(path: Path) -> Iterator[None]:
         options.update(before)
 
 
-def located(text: str) -> str:
+def for_folder(text: str) -> str:
     """Return ``text``, such as a message, with `-d FOLDER` in each `flask db` line, unless the folder is the app's own.
 
     For a bind, name the place of its URL where ``text`` names DATABASE_URL.

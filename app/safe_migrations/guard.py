@@ -27,7 +27,7 @@ from .histories.log_table import edit_error, edited, edits_in_words
 from .histories.naming import named_as_written
 from .histories.never_ran import never_ran
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
-from .plan import Plan, changes_revisions, compares, names_head, pending, purges, rehearses, upgrades
+from .plan import Plan, autogenerates, changes_revisions, compares, names_head, pending, purges, rehearses, upgrades
 from .retry import RetryPolicy
 from .settings import Settings, settings
 from .transaction import StepConnection, StepTransaction
@@ -67,10 +67,8 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                         raise several_heads(context.script)
                     database.require_whole()
                     _require_adopted(database)
-                    if context.get_context().opts["revision_context"].command_args["autogenerate"] and (
-                        gap := _gap(database, database.heads())
-                    ):
-                        raise gap
+                    if autogenerates() and (error := _never_ran(database, database.heads())):
+                        raise error
                 with _options_hidden(engine):
                     _run(connection=database.connection, **options)
                 if compares():
@@ -78,8 +76,8 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 return
             plan = pending(database, options)
             _warn_of_edits(plan, database)
-            if not plan.steps and (gap := _gap(database, plan.heads)):
-                log.warning("%s", gap)
+            if not plan.steps and (error := _never_ran(database, plan.heads)):
+                log.warning("%s", error)
             if not plan.steps and not (purges() and plan.heads) and not database.interrupted():
                 _run(connection=database.connection, **options)
                 log.info("Nothing to do: the database is at %s", heads_in_words(plan.heads))
@@ -101,8 +99,8 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
 
                         if error := unversioned(plan.scripts(upgrade=True), database, plan.recordings):
                             raise error
-                    if plan.scripts(upgrade=True) and (gap := _gap(database, plan.heads)):
-                        raise gap
+                    if plan.scripts(upgrade=True) and (error := _never_ran(database, plan.heads)):
+                        raise error
                     require(plan, database)
                     _review(plan, database, using)
                     wanted = _wants_backup(plan, database, using.backup)
@@ -224,9 +222,9 @@ def _end_comparison(database: Database) -> None:
 
     Only log it if `check` fails anyway, or if `flask db migrate` or `revision --autogenerate` runs.
     """
-    compared = context.get_context().opts["revision_context"]
-    if not compared.command_args["autogenerate"]:
+    if not autogenerates():
         return
+    compared = context.get_context().opts["revision_context"]
     errors = [each for each in (without_folder(), edit_error(_edited(database, database.heads()))) if each]
     generates = getattr(compared.config.cmd_opts, "autogenerate", False)
     changes = [each for script in compared.generated_revisions for each in script.upgrade_ops_list]
@@ -247,7 +245,7 @@ def _edited(database: Database, heads: tuple[str, ...]) -> list[Script]:
         return edited(connection, context.script, heads)
 
 
-def _gap(database: Database, heads: tuple[str, ...]) -> MigrationError | None:
+def _never_ran(database: Database, heads: tuple[str, ...]) -> MigrationError | None:
     """Return the error about revisions that never ran here before those that did; None on a copy, as in a rehearsal."""
     if rehearses():
         return None
@@ -305,7 +303,7 @@ def _run_with_retries(
         from .review.reviewer import require_accepted
 
         assert transaction.step is not None
-        require_accepted(loss, transaction.step.revision, rehearses() or using.review)
+        require_accepted(loss, transaction.step.revision, context.get_context().opts.get("rehearsal", using.review))
 
     from .histories.log_writer import LogWriter
 

@@ -176,9 +176,11 @@ def names_head() -> bool:
     return bool(context.get_context().opts["revision_context"].command_args["head"] != "head")
 
 
-def rehearses() -> str:
-    """Return an empty string unless the current steps run on a scratch database. Call this after context.configure().
+def rehearses() -> bool:
+    """Return True if the current steps run on a scratch database. Call this after context.configure()."""
+    return "rehearsal" in context.get_context().opts
 
-    There it is the value of MIGRATION_REVIEW for losses: "enforce" in a rehearsal, which finds what would be refused.
-    """
-    return str(context.get_context().opts.get("rehearsal", ""))
+
+def autogenerates() -> bool:
+    """Return True for `migrate`, `check` and `revision --autogenerate`. Call this only if compares()."""
+    return bool(context.get_context().opts["revision_context"].command_args["autogenerate"])

@@ -100,7 +100,7 @@ def not_restorable(file: Path) -> MigrationError:
     )
 
 
-def forgotten(file: Path, reason: str) -> None:
+def unlist(file: Path, reason: str) -> None:
     """Delete ``file`` from the list for ``reason``, and log that its restore point stays."""
     name, program = id_and_program(file)
     file.unlink(missing_ok=True)

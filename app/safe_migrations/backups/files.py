@@ -25,7 +25,7 @@ from ..errors import MigrationError, relative, size_in_words, time_in_words
 from ..folder import folder
 from ..plan import Plan
 from ..retry import RetryPolicy
-from .external import SUFFIX, create, forgotten, id_and_program, is_external
+from .external import SUFFIX, create, id_and_program, is_external, unlist
 
 PARTIAL = ".partial"
 # revision_in_name() leaves no dash in a revision.
@@ -278,7 +278,7 @@ def remove(file: Path, reason: str) -> None:
     """
     try:
         if is_external(file):
-            forgotten(file, reason)
+            unlist(file, reason)
             return
         file.unlink(missing_ok=True)
     except OSError as error:

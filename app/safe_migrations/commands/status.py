@@ -20,7 +20,7 @@ from ..errors import MigrationError, masked, relative
 from ..histories.log_table import edited, edits_in_words
 from ..histories.moving import accident
 from ..histories.never_ran import never_ran
-from ..histories.replacement import in_the_middle, squash_of
+from ..histories.replacement import at_replaced, squash_of
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
@@ -135,7 +135,7 @@ def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:
         unknown = [revision for revision in current if not is_known(script, revision)]
         for revision in unknown:
             if squash := squash_of(script, revision):
-                _line("replaced", in_the_middle(revision, squash).what)
+                _line("replaced", at_replaced(revision, squash).what)
                 return []
         _line("ahead", f"{', '.join(unknown)} has no script in {script.dir}")
         return []

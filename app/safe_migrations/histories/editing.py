@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import MigrationError, relative
 
 
-def edited(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
+def with_parents(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
     """Return the ``source`` of the script ``path`` with ``values`` as its `down_revision`, and after `Revises:`.
 
     Everything else stays byte for byte. Raise MigrationError if `down_revision` is not assigned once, as a literal.

@@ -15,7 +15,7 @@ from ..folder import folder
 from ..git import revisions_not_in, short, upstreams
 from ..review import acceptance
 from . import naming
-from .editing import edited, replace_script
+from .editing import replace_script, with_parents
 from .heads import accidental_heads, lineage, parents, script_in_words
 
 
@@ -273,7 +273,7 @@ def apply(config: Config, history: ScriptDirectory, move: Move) -> None:
     """Edit the script of ``move``. Put it back, and raise, if the history does not have one head less then."""
     path = Path(move.first.path)
     before = path.read_bytes()
-    replace_script(path, edited(path, before, move.parents))
+    replace_script(path, with_parents(path, before, move.parents))
     try:
         _require_joined(ScriptDirectory.from_config(config), history, move)
     except BaseException:

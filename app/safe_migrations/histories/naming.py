@@ -10,12 +10,10 @@ from contextvars import ContextVar
 from weakref import WeakKeyDictionary
 
 from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
-from alembic.script import ScriptDirectory
-from flask import current_app
 from sqlalchemy import MetaData
 
 from ..errors import relative
-from ..folder import Folder, folder
+from ..folder import Folder, folder, scripts
 from ..review.acceptance import up_to
 
 KEY = "convention_since"
@@ -37,7 +35,7 @@ def written_before_convention() -> Collection[str]:
         if not (names := current.words(KEY)):
             return ()
         fix = "name the first revision that was written for the naming convention, or remove that line:"
-        script = ScriptDirectory.from_config(current_app.extensions["migrate"].migrate.get_config(current.path))
+        script = scripts()
         found = up_to(KEY, script, fix, "flask db history")
         _read[current] = found - {each.revision for each in script.get_revisions(names) if each}
     return _read[current]

@@ -120,7 +120,7 @@ def _with(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def in_the_middle(revision: str, squash: Script) -> MigrationError:
+def at_replaced(revision: str, squash: Script) -> MigrationError:
     """Return the error for a database at ``revision``, which ``squash`` replaces."""
     release = commit_before(Path(squash.path), "replaces = [")
     return MigrationError(

@@ -18,7 +18,7 @@ from sqlalchemy import StaticPool
 
 from ..adapters import Adapter
 from ..adapters.snapshot import Objects, Snapshot
-from ..console import log
+from ..console import log, only_warnings
 from ..database import Database
 from ..drift import drift
 from ..errors import MigrationError, relative
@@ -104,11 +104,8 @@ class Rehearsal:
         """
         for revision in self.steps(destination):
             report = Report(revision.revision)
-            log.addFilter(_is_a_warning)
-            try:
+            with only_warnings():  # `Running upgrade a -> b` would seem to be about the app's database
                 report.up = self._run(revision, report, "upgrade", review="off")
-            finally:
-                log.removeFilter(_is_a_warning)
             yield report
             if report.faults:
                 return
@@ -251,11 +248,6 @@ def _report_unless_assured(what: str, code: str, instead: str, revision: Script,
             f"{what} ({code}).{assurances.note(code)}{instead}\n"
             f"If this is intended, add this line to {relative(Path(revision.path))}:\n    {assurance_line(code)}"
         )
-
-
-def _is_a_warning(record: logging.LogRecord) -> bool:
-    """Return False for log lines such as `Running upgrade a -> b`, which would seem to be about the app's database."""
-    return record.levelno >= logging.WARNING
 
 
 def _is_about_a_step(record: logging.LogRecord) -> bool:

@@ -18,7 +18,7 @@ from ..commands import rebase as command
 from ..errors import MigrationError
 from ..git import short, upstreams
 from ..histories import moving
-from ..histories.editing import edited, replace_script
+from ..histories.editing import replace_script, with_parents
 from .support import FIRST, Project, copied, revision
 
 Parents = str | tuple[str, ...] | None
@@ -460,7 +460,7 @@ def test_two_at_once(merged: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_circle(merged: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the history is not right after the rebase, the script is put back."""
     before = script(merged, "b1").read_bytes()
-    monkeypatch.setattr(moving, "edited", lambda path, source, values: edited(path, source, ("b2",)))
+    monkeypatch.setattr(moving, "with_parents", lambda path, source, values: with_parents(path, source, ("b2",)))
     assert "Error: Cycle is detected in revisions (b1, b2)" in merged.fails("rebase")
     assert before == script(merged, "b1").read_bytes()
     monkeypatch.setattr(moving, "edited", lambda path, source, values: source)
@@ -523,14 +523,14 @@ SOURCES = {
 @pytest.mark.parametrize(("before", "after", "parents"), SOURCES.values(), ids=SOURCES)
 def test_edited(before: str, after: str, parents: str) -> None:
     """Only the value of down_revision changes, and the docstring's line about it, however they are written."""
-    assert after == edited(Path("a.py"), before.encode(), tuple(parents.split(", "))).decode()
+    assert after == with_parents(Path("a.py"), before.encode(), tuple(parents.split(", "))).decode()
 
 
 @pytest.mark.parametrize(("head", "encoding"), [("", "utf-8-sig"), ("# coding: latin-1\r\n", "latin-1")])
 def test_edited_bytes(head: str, encoding: str) -> None:
     """A byte order mark, the encoding and the line ends stay."""
     before = f'{head}"""é\r\n\r\nRevises: a\r\n"""\r\nx = "é"; down_revision = "a"\r\n'
-    after = edited(Path("a.py"), before.encode(encoding), ("c",))
+    after = with_parents(Path("a.py"), before.encode(encoding), ("c",))
     assert before.replace(": a", ": c").replace('"a"', '"c"').encode(encoding) == after
 
 
@@ -540,7 +540,7 @@ def test_edited_bytes(head: str, encoding: str) -> None:
 def test_not_editable(source: bytes) -> None:
     """Another way to assign it is left to the author."""
     with pytest.raises(MigrationError) as raised:
-        edited(Path("a.py"), source, ("c",))
+        with_parents(Path("a.py"), source, ("c",))
     assert raised.value.what == "a.py does not assign down_revision once, as a string or a tuple of strings."
     assert ("down_revision = 'c'",) == raised.value.lines
 
