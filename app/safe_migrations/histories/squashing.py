@@ -90,7 +90,7 @@ class State:
 
 
 @dataclass
-class Target:
+class Product:
     """A database product on which the squash is proved, in scratch databases beside ``database``.
 
     ``wanted`` is what the old scripts make there. ``portable`` are the tables that Alembic's operations create.
@@ -103,7 +103,7 @@ class Target:
     tries: int = 0
 
     @property
-    def product(self) -> str:
+    def name(self) -> str:
         """Return the product, e.g. "mariadb"."""
         return self.database.product_and_version[0]
 
@@ -149,12 +149,12 @@ def squashed(
     Raise MigrationError if an old script fails on an empty database, or if the squash makes anything else than the old
     scripts; the error lists the differences.
     """
-    targets: list[Target] = []
+    products: list[Product] = []
     for database, using in databases:
         log.info("Running the %d old scripts on an empty %s database", len(old) + 1, database.product_and_version[0])
         with _on_scratch(config, database, using, script) as rehearsal:
-            targets.append(Target(database, using, _built(rehearsal, target.revision)))
-    first = targets[0]
+            products.append(Product(database, using, _built(rehearsal, target.revision)))
+    first = products[0]
     with _on_scratch(config, first.database, first.using, script) as rehearsal:
         tables, imports = _tables_of_models(config, script)
         again = _built(rehearsal, target.revision)
@@ -163,28 +163,28 @@ def squashed(
     varying = [name for name, rows in first.wanted.rows.items() if rows != again.rows.get(name)]
     existing = {_plain(name) for name in first.wanted.snapshot.objects}
     tables = [(name, lines) for name, lines in tables if f"table {name}" in existing]
-    for each in targets:
+    for each in products:
         each.portable = {name for name, _ in tables}
     while True:
-        with _written(script, target, old, targets, tables, imports) as directory:
-            if _prove(config, targets, directory, target.revision):
-                _acknowledge(directory, target.revision, targets)
+        with _written(script, target, old, products, tables, imports) as directory:
+            if _prove(config, products, directory, target.revision):
+                _acknowledge(directory, target.revision, products)
                 code = Path(directory.get_revision(target.revision).path).read_text(encoding="utf-8")
-                in_sql = {name for each in targets for name, _ in tables if name not in each.portable}
-                proved = dict(each.database.product_and_version for each in targets)
+                in_sql = {name for each in products for name, _ in tables if name not in each.portable}
+                proved = dict(each.database.product_and_version for each in products)
                 return Squash(code, proved, sorted(in_sql), varying)
 
 
-def _prove(config: Config, targets: Iterable[Target], directory: ScriptDirectory, revision: str) -> bool:
-    """Return True if the script in ``directory`` makes what is wanted of each of ``targets``; else adjust some of them.
+def _prove(config: Config, products: Iterable[Product], directory: ScriptDirectory, revision: str) -> bool:
+    """Return True if the script in ``directory`` makes what each of ``products`` wants; else adjust some of them.
 
     Raise MigrationError if there is a difference that no adjustment removes.
     """
     is_proved = True
-    for each in targets:
+    for each in products:
         if found := _differences(config, each, directory, revision):
             if not each.portable:
-                raise _refused(f"the squash would not make what the old scripts make on {each.product}", found)
+                raise _refused(f"the squash would not make what the old scripts make on {each.name}", found)
             each.adjust(found)
             is_proved = False
     return is_proved
@@ -252,10 +252,10 @@ def _in_sql(creations: Iterable[Creation], with_tables: bool) -> Iterator[tuple[
             yield f"SQL {' '.join(each.sql.split())}" + (f" of {each.table}" if each.table else ""), ""
 
 
-def _differences(config: Config, target: Target, directory: ScriptDirectory, revision: str) -> list[str]:
+def _differences(config: Config, product: Product, directory: ScriptDirectory, revision: str) -> list[str]:
     try:
-        with _on_scratch(config, target.database, target.using, directory) as rehearsal:
-            return target.wanted.differences(_built(rehearsal, revision))
+        with _on_scratch(config, product.database, product.using, directory) as rehearsal:
+            return product.wanted.differences(_built(rehearsal, revision))
     except MigrationError as error:
         return [error.what]
 
@@ -300,7 +300,7 @@ def _written(
     script: ScriptDirectory,
     target: Script,
     old: Sequence[Script],
-    targets: Sequence[Target],
+    products: Sequence[Product],
     tables: Sequence[tuple[str, list[str]]],
     imports: set[str],
 ) -> Iterator[ScriptDirectory]:
@@ -315,7 +315,7 @@ def _written(
             ": ".join(filter(None, (f"Squash of {len(old) + 1} revisions", target.doc))),
             head="base",
             branch_labels=sorted(labels) or None,
-            upgrades=indent(_upgrade(targets, tables), "    ").lstrip(),
+            upgrades=indent(_upgrade(products, tables), "    ").lstrip(),
             downgrades=DOWNGRADE,
             imports="\n".join(sorted(imports)),
         )
@@ -330,11 +330,11 @@ def _written(
         yield ScriptDirectory(script.dir, version_locations=[folder])
 
 
-def _acknowledge(directory: ScriptDirectory, revision: str, targets: Sequence[Target]) -> None:
+def _acknowledge(directory: ScriptDirectory, revision: str, products: Sequence[Product]) -> None:
     """Write into the squash why the findings of its review are safe, except for imports of the app's modules."""
     found = [
         finding.code
-        for each in targets
+        for each in products
         for finding in review_revisions([directory.get_revision(revision)], {revision}, each.database.facts)
     ]
     reason = "this squash runs on empty databases only, where it was proved equal to the scripts that it replaces"
@@ -356,24 +356,23 @@ def _requirements(scripts: Iterable[Script]) -> dict[str, str]:
     return {name: ",".join(sorted(wanted)) for name, wanted in found.items()}
 
 
-def _upgrade(targets: Sequence[Target], tables: Sequence[tuple[str, list[str]]]) -> str:
+def _upgrade(products: Sequence[Product], tables: Sequence[tuple[str, list[str]]]) -> str:
     """Return the body of upgrade(): the SQL that comes first, the tables of the models, and then all other SQL."""
-    products = tuple(each.product for each in targets)
-    blocks = [HEAD.format(products=products)]
-    blocks += [_guarded([each.product], map(_execute, each.own(first=True))) for each in targets]
+    blocks = [HEAD.format(products=tuple(each.name for each in products))]
+    blocks += [_guarded([each.name], map(_execute, each.own(first=True))) for each in products]
     for name, lines in tables:
-        on = [each.product for each in targets if name in each.portable]
-        blocks.append("\n".join(lines) if len(on) == len(targets) else _guarded(on, lines))
-    blocks += [_guarded([each.product], map(_execute, each.own(first=False))) for each in targets]
+        on = [each.name for each in products if name in each.portable]
+        blocks.append("\n".join(lines) if len(on) == len(products) else _guarded(on, lines))
+    blocks += [_guarded([each.name], map(_execute, each.own(first=False))) for each in products]
     return "\n".join(filter(None, blocks))
 
 
-def _guarded(products: Sequence[str], lines: Iterable[str]) -> str:
+def _guarded(names: Sequence[str], lines: Iterable[str]) -> str:
     """Return the lines of Python below an if for these products; an empty string if there are no lines."""
     body = "\n".join(lines)
-    if not products or not body:
+    if not names or not body:
         return ""
-    condition = f"product == {products[0]!r}" if len(products) == 1 else f"product in {tuple(products)!r}"
+    condition = f"product == {names[0]!r}" if len(names) == 1 else f"product in {tuple(names)!r}"
     return f"if {condition}:\n{indent(body, '    ')}"
 
 
