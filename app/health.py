@@ -35,7 +35,7 @@ TIME_OUTS: dict[str, dict[str, Any]] = {
 }
 
 
-class Question(Thread):
+class Query(Thread):
     """A thread that queries the database's revisions; ``revisions`` is None until the database has answered."""
 
     def __init__(self, engine: Engine, options: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class Readiness:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self.lock = Lock()
-        self.asked: Question | None = None
+        self.running: Query | None = None
 
     @cached_property
     def config(self) -> Config:
@@ -117,13 +117,13 @@ class Readiness:
     def statuses(self) -> dict[str | None, str]:
         """Return the status() of the default database, under the key None, and of each bind that has a folder.
 
-        This takes a second at most, even if no database answers: all are asked at once.
+        This takes a second at most, even if no database answers: all are queried at once.
         """
         until = time.monotonic() + ANSWER_WITHIN
-        questions = [(each, each.ask(until)) for each in (self, *self.binds)]
-        return {each.bind: each.status(question) for each, question in questions}
+        queries = [(each, each.query(until)) for each in (self, *self.binds)]
+        return {each.bind: each.status(query) for each, query in queries}
 
-    def ask(self, until: float) -> Question | None:
+    def query(self, until: float) -> Query | None:
         """Return the query that is running, else start one. Only one runs at a time, so that threads do not pile up.
 
         A query that has run for more than 2 seconds (GIVE_UP_AFTER) is ended first, if its socket is known; ``until``
@@ -137,26 +137,26 @@ class Readiness:
             current_app.logger.error("not ready: the revision scripts cannot be read: %s", words)  # noqa: TRY400
             return None
         with self.lock:
-            if self.asked and self.asked.wire and time.monotonic() - self.asked.since > GIVE_UP_AFTER:
-                self.asked.cut()
-                self.asked.join(max(0, until - time.monotonic()))
-            if self.asked is None or not self.asked.is_alive():
-                self.asked = Question(engine, current_app.extensions["migrate"].configure_args)
-                self.asked.start()
-            return self.asked
+            if self.running and self.running.wire and time.monotonic() - self.running.since > GIVE_UP_AFTER:
+                self.running.cut()
+                self.running.join(max(0, until - time.monotonic()))
+            if self.running is None or not self.running.is_alive():
+                self.running = Query(engine, current_app.extensions["migrate"].configure_args)
+                self.running.start()
+            return self.running
 
-    def status(self, question: Question | None) -> str:
+    def status(self, query: Query | None) -> str:
         """Return ``ready`` if the database is at head, else ``behind``, ``ahead`` (of the scripts) or ``unreachable``.
 
         Return ``behind``, too, if there are no scripts or they cannot be read, and ``unreachable`` if the database
-        answers with an error, or not within half a second (ANSWER_WITHIN) after the ``question``.
+        answers with an error, or not within half a second (ANSWER_WITHIN) after the ``query``.
         """
-        if question is None:
+        if query is None:
             return "behind"
-        question.join(max(0, question.since + ANSWER_WITHIN - time.monotonic()))
-        current, heads = question.revisions, set(self.script.get_heads(consider_depends_on=True))
+        query.join(max(0, query.since + ANSWER_WITHIN - time.monotonic()))
+        current, heads = query.revisions, set(self.script.get_heads(consider_depends_on=True))
         if current is None:
-            current_app.logger.warning("not ready: the database's revision cannot be read: %s", question.error)
+            current_app.logger.warning("not ready: the database's revision cannot be read: %s", query.error)
             return "unreachable"
         if current == heads and heads:
             return "ready"
@@ -169,7 +169,7 @@ class Readiness:
 
 def _remember_wire(connection: Any, _record: object) -> None:
     thread = current_thread()
-    if isinstance(thread, Question) and hasattr(connection, "fileno"):
+    if isinstance(thread, Query) and hasattr(connection, "fileno"):
         # A copy: by the time it is shut down, the number may belong to another file.
         thread.wire = socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM)
 
