@@ -37,8 +37,8 @@ def replaced(script: ScriptDirectory, target: Script) -> list[Script]:
 
     Raise MigrationError if another revision starts from one of them, or depends on it.
     """
-    found = [each for each in script.iterate_revisions(target.revision, "base") if each is not target][::-1]
-    names = {each.revision for each in found}
+    before = [each for each in script.iterate_revisions(target.revision, "base") if each.revision != target.revision]
+    names = {each.revision for each in before}
     for each in script.walk_revisions():
         needed = [name for name in needs(each) if script.get_revision(name).revision in names]
         if needed and each.revision not in {*names, target.revision}:
@@ -50,7 +50,7 @@ def replaced(script: ScriptDirectory, target: Script) -> list[Script]:
                 'flask db merge -m "Merge heads" heads',
                 f"flask db squash {needed[0]}",
             )
-    return found
+    return before[::-1]
 
 
 def require_in_git(scripts: Iterable[Script]) -> None:
