@@ -100,10 +100,10 @@ def without_folder() -> MigrationError | None:
     }
     if not missing:
         return None
-    told = "; ".join(f"{key} ({', '.join(tables)})" for key, tables in missing.items())
+    listed = "; ".join(f"{key} ({', '.join(tables)})" for key, tables in missing.items())
     ini = relative(app_folder().ini)
     return MigrationError(
-        f"no folder has the migrations of the bind{'s' if len(missing) > 1 else ''} {told}.",
+        f"no folder has the migrations of the bind{'s' if len(missing) > 1 else ''} {listed}.",
         f"create it; or, if another program migrates that database, add `{UNMANAGED} = {' '.join(missing)}` to {ini}:",
         *(f"flask db init {Folder(app_folder().path / key).option} --bind {shlex.quote(key)}" for key in missing),
     )

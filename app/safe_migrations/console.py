@@ -41,7 +41,7 @@ def echo(text: str, *, err: bool = False) -> None:
 LONG = 1.0
 # While a step runs, a line says so every so many seconds.
 ALIVE = 15.0
-# A backup, a restore or a copy says how far it is every so many seconds, and from ALIVE on as rarely as a step.
+# Seconds between the lines about the progress of a backup, a restore or a copy; from ALIVE on it is ALIVE.
 REPORTED = 2.0
 
 

@@ -1,4 +1,4 @@
-"""Questions to git about revision scripts: which ones a commit does not have, and which are not committed."""
+"""Queries of git about revision scripts: which ones a commit does not have, and which are not committed."""
 
 import os
 import subprocess

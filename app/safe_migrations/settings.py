@@ -186,7 +186,7 @@ def _number(values: Mapping[str, Any], name: str, least: float = 0, whole: bool 
 
 
 def _words(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Return program and arguments, split as a shell does; on Windows, where paths need it, without its backslashes."""
+    """Return program and arguments, split as a shell does; on Windows a backslash only separates folders."""
     try:
         words = shlex.split(str(values[name] or ""), posix=os.name == "posix")
     except ValueError as error:

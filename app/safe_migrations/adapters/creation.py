@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect
 
-# An INSERT has so many rows at most; MySQL limits the length of a statement (max_allowed_packet).
+# The most rows of one INSERT; MySQL limits the length of a statement (max_allowed_packet).
 ROWS = 500
 
 

@@ -39,7 +39,7 @@ def id_and_program(file: Path) -> tuple[str, str]:
 
 
 def in_words(file: Path) -> str:
-    """Return which restore point ``file`` stands for: "external: snap-1, made by take-snapshot"."""
+    """Return the restore point that ``file`` stands for as text, e.g. "external: snap-1, made by take-snapshot"."""
     return "external: {}, made by {}".format(*id_and_program(file))
 
 

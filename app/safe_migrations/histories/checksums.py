@@ -1,4 +1,4 @@
-"""Checksums of revision scripts, which tell an edit of what a script runs from one of its comments or metadata."""
+"""Checksums of revision scripts, which change with what a script runs, but not with its comments and metadata."""
 
 import ast
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ METADATA = {"revision", "down_revision", "depends_on", "branch_labels", "safety_
 """The variables of a script that do not change what it runs: `rebase`, or a later acknowledgement, edits them."""
 
 LEFT_OUT = {"lineno", "col_offset", "end_lineno", "end_col_offset", "ctx", "kind"}
-"""What does not count of a node: its place, if a name is read or assigned (other nodes say that), the u of u"text"."""
+"""Fields of a node without effect: its place, whether a name is read or assigned (as its parent says), u of u"text"."""
 
 NOTHING = (ast.Pass, ast.Expr)
 
@@ -38,10 +38,10 @@ def _is_metadata(statement: ast.stmt) -> bool:
 
 
 def _words(tree: ast.AST) -> Iterator[str]:
-    """Yield the tree in words: the class of each node with the names of its fields, then their values.
+    """Yield the tree as text: the class of each node with the names of its fields, then their values.
 
-    Empty fields are left out, because newer versions of Python add more of them; so are those in LEFT_OUT. What is
-    printable depends on Python's version of Unicode: ascii() does not.
+    Empty fields are left out, because newer versions of Python add more of them; so are those in LEFT_OUT. Use ascii(),
+    because the output of repr() depends on Python's version of Unicode.
     """
     left: list[object] = [tree]
     while left:

@@ -61,7 +61,7 @@ def with_parents(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
 
 
 def replace_script(path: Path, source: bytes) -> None:
-    """Replace the script ``path``; a process that is killed meanwhile leaves the old one or the new one.
+    """Replace the script ``path``; if the process is killed, the old or the new one is there, whole.
 
     Delete its bytecode: Python takes that for current if the script's size and second are the same (SourceLoader).
     """

@@ -37,7 +37,7 @@ def accidental_heads(history: ScriptDirectory) -> list[Script]:
     """Return the heads of branches that nobody meant to keep apart, as two developers make them; else an empty list.
 
     A branch is meant to stay if it has a branch label of its own, begins at a base of its own, or if another branch
-    names it in `depends_on`. Alembic makes each of these only if it is told to.
+    names it in `depends_on`. Alembic writes these only on request.
     """
     heads = [history.get_revision(head) for head in sorted(history.get_heads(consider_depends_on=True))]
 

@@ -41,9 +41,9 @@ from .replacement import replaces
 
 # A colon that SQLAlchemy's text() would take for a parameter, or a backslash that it would remove before a colon.
 ESCAPED = re.compile(r"(?<![:\w\\]):\w|\\:")
-# How often the tables that differ are moved into SQL, before all are.
+# How many times the tables that differ are moved into SQL, before all are.
 TRIES = 3
-# So many differences are listed.
+# The most differences that a message lists.
 LISTED = 12
 NOT_PARTS = ("trigger ", "rule ", "policy ")
 HEAD = """\
