@@ -25,6 +25,7 @@ def test_status(project: Project, backend: str, engine: Engine) -> None:
     at_head = lines(project, 0)
     assert (FIRST, FIRST, "agree with the database") == (at_head["revision"], at_head["head"], at_head["models"])
     assert "pending" not in at_head
+    assert "Detected sequence" not in project.ok("check")
 
     with (project.path / "app" / "models.py").open("a") as models:
         models.write("\n    age: Mapped[int | None]\n")
