@@ -36,6 +36,8 @@ def never_ran(connection: Connection, script: ScriptDirectory, heads: tuple[str,
         return None
     except (CommandError, RevisionError):
         return None
+    if not there:
+        return None
 
     def parents_now(name: str) -> Collection[str]:
         return parents(scripts[name])

@@ -69,9 +69,10 @@ def test_ways_out(shared: Project, engine: Engine, way: str) -> None:
 
 @on_sqlite
 def test_each_command_says_so(shared: Project) -> None:
-    """`status` and `check` exit with 1, and `migrate` writes no second script for the table that is missing."""
+    """`status`, `rehearse` and `check` exit with 1, and `migrate` writes no second script for the table."""
     before = shared.scripts()
-    assert f"\nAn upgrade would stop: {GAP}" in shared.fails("status")
+    for name in ("status", "rehearse"):
+        assert f"\nAn upgrade would stop: {GAP}" in shared.fails(name)
     for command in (["check"], ["migrate", "-m", "again"], ["revision", "--autogenerate", "-m", "again"]):
         assert shared.fails(*command).startswith(f"Error: {GAP}")
     assert before == shared.scripts()
