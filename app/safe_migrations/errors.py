@@ -13,6 +13,7 @@ remedies.py turns any other error into a MigrationError.
 import os
 import re
 import traceback
+from collections.abc import Sequence
 from configparser import Error as IniError
 from pathlib import Path
 
@@ -94,6 +95,11 @@ def counted(count: float, noun: str) -> str:
     number = int(count) if count == int(count) else count
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number} {noun if number == 1 else plural}"
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Return the first three of ``names`` as text, and how many are left, e.g. "a, b, c and 4 more"."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def size_in_words(count: float) -> str:

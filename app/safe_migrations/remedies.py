@@ -25,7 +25,7 @@ from .errors import LoginError, MigrationError, masked, relative, summary
 from .folder import TEMPLATE, Folder, app_folder, bind_folders, scripts
 from .histories.moving import several_heads
 from .histories.naming import convention_lines, written_before_convention
-from .histories.replacement import at_replaced, interrupted, squash_of
+from .histories.replacement import at_replaced, interrupted, revision_of, squash_of
 
 
 @dataclass(frozen=True)
@@ -510,14 +510,14 @@ def _before_squash(revision: str, folder: Path) -> MigrationError | None:
     Such a script comes from a branch of code that began before the squash.
     """
     squashes, scripts = _naming(revision, "replaces", folder), _naming(revision, "down_revision", folder)
-    squash = re.search(r"(?m)^revision\b[^=\n]*=\s*[\"'](.+?)[\"']", squashes[0].read_text()) if squashes else None
+    squash = revision_of(squashes[0]) if squashes else None
     if squash is None or not scripts:
         return None
     names = list(map(relative, scripts))
     return MigrationError(
-        f"down_revision in {' and '.join(names)} is {revision}, which {squash[1]}, a squash, replaced.",
+        f"down_revision in {' and '.join(names)} is {revision}, which {squash}, a squash, replaced.",
         "if no database has applied it, let it come after the squash:",
-        f"sed -i.bak '/^down_revision/s/{revision}/{squash[1]}/' {' '.join(map(shlex.quote, names))}",
+        f"sed -i.bak '/^down_revision/s/{revision}/{squash}/' {' '.join(map(shlex.quote, names))}",
     )
 
 

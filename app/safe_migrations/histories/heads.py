@@ -1,7 +1,7 @@
 """Histories with several heads: the ones that are an accident, and what comes before each."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,16 +21,26 @@ def needs(script: Script) -> list[str]:
     return [*parents(script), *to_tuple(script.dependencies, ())]
 
 
-def lineage(history: ScriptDirectory, revision: str) -> set[str]:
-    """Return ``revision`` and all revisions before it, without those that only `depends_on` names."""
+def replaces(script: Script) -> list[str]:
+    """Return the revisions that ``script`` replaces; an empty list if it is not a squash."""
+    return list(getattr(script.module, "replaces", ()))
+
+
+def closure(names: Iterable[str], following: Callable[[str], Collection[str]], known: Collection[str] = ()) -> set[str]:
+    """Return ``names``, the revisions ``following`` each of them, and so on, without those that are ``known``."""
     found: set[str] = set()
-    left = [revision]
+    left = list(names)
     while left:
         name = left.pop()
-        if name not in found:
+        if name not in found and name not in known:
             found.add(name)
-            left += parents(history.get_revision(name))
+            left += following(name)
     return found
+
+
+def lineage(history: ScriptDirectory, revision: str) -> set[str]:
+    """Return ``revision`` and all revisions before it, without those that only `depends_on` names."""
+    return closure([revision], lambda name: parents(history.get_revision(name)))
 
 
 def accidental_heads(history: ScriptDirectory) -> list[Script]:

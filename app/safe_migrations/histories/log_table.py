@@ -27,10 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters.base import LOG, version_table
-from ..errors import MigrationError, relative
+from ..errors import MigrationError, first_few, relative
 from ..plan import upgrades
 from .checksums import checksum, digest
-from .heads import parents
+from .heads import parents, replaces
 
 UP, DOWN, STAMP, ACCEPT = "up", "down", "stamp", "accept"
 
@@ -109,7 +109,7 @@ def applied(script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:
 
 def edits_in_words(scripts: list[Script]) -> str:
     """Return a clause about ``scripts``, which were edited: ``the script of a1 was edited after it was applied``."""
-    names = ", ".join([*(each.revision for each in scripts[:3]), *(["..."] if len(scripts) > 3 else [])])
+    names = first_few([each.revision for each in scripts])
     if len(scripts) == 1:
         return f"the script of {names} was edited after it was applied"
     return f"the scripts of {len(scripts)} revisions were edited after they were applied: {names}"
@@ -136,7 +136,7 @@ def edit_error(scripts: list[Script]) -> MigrationError | None:
 
 def is_edited(script: Script, entry: Row[Any]) -> bool:
     """Return True if ``entry`` says that the script was applied, and what it runs was edited since."""
-    if entry.direction == DOWN or entry.checksum is None or getattr(script.module, "replaces", None):
+    if entry.direction == DOWN or entry.checksum is None or replaces(script):
         return False
     source = source_of(script)
     return source is not None and digest(source) != entry.file_digest and checksum(source) != entry.checksum

@@ -16,7 +16,7 @@ from ..git import revisions_not_in, short, upstreams
 from ..review import acceptance
 from . import naming
 from .editing import replace_script, with_parents
-from .heads import accidental_heads, lineage, parents, script_in_words
+from .heads import accidental_heads, closure, lineage, parents, script_in_words
 
 
 def accident(history: ScriptDirectory) -> MigrationError | None:
@@ -260,13 +260,7 @@ def require_movable(history: ScriptDirectory, move: Move, heads: tuple[str, ...]
 
 def _descendants(history: ScriptDirectory, revision: str) -> set[str]:
     """Return the revisions after ``revision``, without those that only depend on it."""
-    found: set[str] = set()
-    left = [revision]
-    while left:
-        new = history.get_revision(left.pop()).nextrev - found
-        found |= new
-        left += new
-    return found
+    return closure([revision], lambda name: history.get_revision(name).nextrev) - {revision}
 
 
 def apply(config: Config, history: ScriptDirectory, move: Move) -> None:

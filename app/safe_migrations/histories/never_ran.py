@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import MigrationError
-from .heads import needs, parents
+from .heads import closure, needs, parents, replaces
 from .log_table import ACCEPT, DOWN, applied, entries, newest
 
 
@@ -44,14 +44,14 @@ def never_ran(connection: Connection, script: ScriptDirectory, heads: tuple[str,
 
     ran, parents_then = _replayed(found, parents_now, scripts)
     reverted = {entry.revision for entry in newest(found).values() if entry.direction == DOWN}
-    with_heads = ran | _lineage(heads, parents_then, ran)
+    with_heads = ran | closure(heads, parents_then, ran)
     missing: set[str] = set()
     causes = []
     for name, now in moved.items():
         if name in there or name in reverted:
-            lacks = _lineage(now, parents_now, ran if name in reverted else with_heads).intersection(there)
+            lacks = closure(now, parents_now, ran if name in reverted else with_heads).intersection(there)
             # A squash may have run as the scripts that it replaces.
-            lacks -= {each for each in lacks if getattr(scripts[each].module, "replaces", None)}
+            lacks -= {each for each in lacks if replaces(scripts[each])}
             causes += [name] if lacks else []
             missing |= lacks
     return _error(script, scripts, heads, there, missing, causes) if missing else None
@@ -90,22 +90,10 @@ def _replayed(
             continue
         if entry.direction != DOWN or entry.revision not in then:
             then[entry.revision] = entry.parents.split()
-            ran |= _lineage([entry.revision], parents_then, ran)
+            ran |= closure([entry.revision], parents_then, ran)
         if entry.direction == DOWN:
             ran.discard(entry.revision)
     return ran, parents_then
-
-
-def _lineage(names: Iterable[str], parents_of: Callable[[str], Collection[str]], known: Collection[str]) -> set[str]:
-    """Return ``names`` and the revisions before them, but only up to those that are ``known``."""
-    found: set[str] = set()
-    left = list(names)
-    while left:
-        name = left.pop()
-        if name not in found and name not in known:
-            found.add(name)
-            left += parents_of(name)
-    return found
 
 
 def _error(

@@ -11,20 +11,15 @@ from pathlib import Path
 
 from alembic.script import Script, ScriptDirectory
 
-from ..errors import MigrationError, relative
+from ..errors import MigrationError, first_few, relative
 from ..folder import folder
 from ..git import commit_before, uncommitted
 from ..review import acceptance
 from . import naming
-from .heads import needs
+from .heads import needs, replaces
 
 # The suffixes of the new script before it is in place, and of an old one before it is deleted. Alembic ignores both.
 NEW, OLD = ".squash", ".squashed"
-
-
-def replaces(script: Script) -> list[str]:
-    """Return the revisions that ``script`` replaces; an empty list if it is not a squash."""
-    return list(getattr(script.module, "replaces", ()))
 
 
 def squash_of(script: ScriptDirectory, revision: str) -> Script | None:
@@ -64,10 +59,9 @@ def require_in_git(scripts: Iterable[Script]) -> None:
             f"git init && git add {relative(paths[0].parent)} && git commit -m 'Before the squash'",
         )
     if changed:
-        names = ", ".join(relative(path) for path in changed[:3])
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        names = first_few(list(map(relative, changed)))
         raise MigrationError(
-            f"the squash deletes the scripts that it replaces, and git does not have them as they are: {names}{more}.",
+            f"the squash deletes the scripts that it replaces, and git does not have them as they are: {names}.",
             "commit them, or add --yes:",
             f"git add {relative(paths[0].parent)} && git commit -m 'Before the squash'",
         )
@@ -108,12 +102,17 @@ def interrupted(directory: Path) -> MigrationError | None:
     new = next(directory.rglob(f"*.py{NEW}"), None)
     if new is None or not any(directory.rglob(f"*.py{OLD}")):
         return None
-    revision = re.search(r"^revision\b[^=\n]*=\s*[\"'](.+?)[\"']", new.read_text(encoding="utf-8"), re.MULTILINE)
     return MigrationError(
         f"a squash was interrupted: scripts in {relative(directory)} are still renamed to *.py{OLD}.",
         "run it again, which first gives them their names back:",
-        f"flask db squash {revision[1] if revision else 'REV'}",
+        f"flask db squash {revision_of(new) or 'REV'}",
     )
+
+
+def revision_of(path: Path) -> str | None:
+    """Return the revision id that the script ``path`` assigns; None if it assigns none. The script is not run."""
+    found = re.search(r"(?m)^revision\b[^=\n]*=\s*[\"'](.+?)[\"']", path.read_text(encoding="utf-8", errors="replace"))
+    return found[1] if found else None
 
 
 def _with(path: Path, suffix: str) -> Path:

@@ -37,7 +37,7 @@ from ..rehearsal.runner import Rehearsal
 from ..rehearsal.scratch import scratch_database
 from ..review.reviewer import review_revisions
 from ..settings import Settings
-from .replacement import replaces
+from .heads import replaces
 
 # A colon that SQLAlchemy's text() would take for a parameter, or a backslash that it would remove before a colon.
 ESCAPED = re.compile(r"(?<![:\w\\]):\w|\\:")

@@ -8,7 +8,7 @@ from alembic.script import Script
 from sqlalchemy import MetaData, inspect
 
 from ..database import Database, models_metadata
-from ..errors import MigrationError
+from ..errors import MigrationError, first_few
 from ..review.recorder import Operation, Recordings
 
 BESIDE = re.compile(r"\s*CREATE\b[^(]*\b(IF\s+NOT\s+EXISTS|TEMP|TEMPORARY)\b", re.IGNORECASE)
@@ -67,8 +67,7 @@ def _fails_if_it_exists(operation: Operation) -> bool:
 
 
 def _listed(tables: list[str]) -> str:
-    shown = ", ".join(tables[:3]) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
-    return f"the table {shown}" if len(tables) == 1 else f"the tables {shown}"
+    return f"the table{'s' if len(tables) > 1 else ''} {first_few(tables)}"
 
 
 def not_from_empty(database: Database) -> MigrationError | None:

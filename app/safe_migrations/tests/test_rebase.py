@@ -463,7 +463,7 @@ def test_circle(merged: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moving, "with_parents", lambda path, source, values: with_parents(path, source, ("b2",)))
     assert "Error: Cycle is detected in revisions (b1, b2)" in merged.fails("rebase")
     assert before == script(merged, "b1").read_bytes()
-    monkeypatch.setattr(moving, "edited", lambda path, source, values: source)
+    monkeypatch.setattr(moving, "with_parents", lambda path, source, values: source)
     said = merged.fails("rebase")
     assert said.startswith(
         "Error: the rebase was taken back: with it, the heads would be a1, b2.\nFix: merge the heads:"
