@@ -40,9 +40,9 @@ def never_ran(connection: Connection, script: ScriptDirectory, heads: tuple[str,
         return None
 
     def parents_now(name: str) -> Collection[str]:
-        return parents(scripts[name])
+        return parents(scripts[name]) if name in scripts else ()
 
-    ran, parents_then = _replayed(found, parents_now, scripts)
+    ran, parents_then = _replayed(found, parents_now)
     reverted = {entry.revision for entry in newest(found).values() if entry.direction == DOWN}
     with_heads = ran | closure(heads, parents_then, ran)
     missing: set[str] = set()
@@ -73,7 +73,7 @@ def _moved(found: Iterable[Row[Any]], scripts: dict[str, Script]) -> dict[str, C
 
 
 def _replayed(
-    found: Iterable[Row[Any]], parents_now: Callable[[str], Collection[str]], scripts: Collection[str]
+    found: Iterable[Row[Any]], parents_now: Callable[[str], Collection[str]]
 ) -> tuple[set[str], Callable[[str], Collection[str]]]:
     """Return the revisions that ran, according to the entries ``found``, and a function for the parents at that time.
 
@@ -83,7 +83,7 @@ def _replayed(
     then: dict[str, list[str]] = {}
 
     def parents_then(name: str) -> Collection[str]:
-        return then[name] if name in then else parents_now(name) if name in scripts else ()
+        return then[name] if name in then else parents_now(name)
 
     for entry in found:
         if entry.parents is None:
