@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from ..console import echo
 from ..database import heads_in_words
 from ..errors import LoginError, MigrationError, relative, summary
-from ..histories.moving import Move, apply, chosen, require_movable
+from ..histories.moving import Move, apply, chosen, merge_line, require_movable
 from ..lock import locked
 from .app_database import opened
 from .command import MigrationCommand, config_of, directory_option
@@ -53,7 +53,7 @@ def _moved(config: Config, move: Move, revision: str | None) -> Move | None:
         now = chosen(history, revision)
         if now is not None:
             require_movable(history, now, database.heads())
-            apply(config, history, now)
+            apply(history, now)
             file = relative(Path(now.first.path))
             echo(f"Moved {', '.join(now.moved(history))} on top of {now.onto}, by down_revision in {file}")
         return now
@@ -71,5 +71,5 @@ def _database_required(move: Move) -> Iterator[None]:
         raise MigrationError(
             f"the database does not say whether it has applied {move.first.revision}: {summary(error)}",
             "make the database reachable, and run the command again; or merge the heads, which needs no database:",
-            f'flask db merge -m "Merge heads" {move.onto} {move.head}',
+            merge_line([move.onto, move.head]),
         ) from error

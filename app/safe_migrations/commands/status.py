@@ -72,11 +72,9 @@ def _at_head(config: Config) -> bool:
             _line("", skipped)
         with database.read() as connection:
             edits = edited(connection, script, current)
-            gap = never_ran(connection, script, current)
+            stops.extend(filter(None, [never_ran(connection, script, current)]))
         if edits:
             _line("edited", f"{edits_in_words(edits)}; see `flask db log`")
-        if gap:
-            stops.append(gap)
         if not current and (error := _unversioned(pending, database)):
             stops.append(error)
         if newest := backups_of(engine, using).newest():
@@ -94,7 +92,7 @@ def _at_head(config: Config) -> bool:
     for stop in stops[::-1]:
         echo(f"\nAn upgrade would stop: {stop}")
     if missing := without_folder():
-        echo(f"\nOnly the default database is managed: {missing}")
+        echo(f"\nNot every database is managed: {missing}")
     return at_head and not stops
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
 from ..errors import MigrationError, UnsafeError, relative
-from ..folder import folder
+from ..folder import folder, scripts
 from ..git import revisions_not_in, short, upstreams
 from ..review import acceptance
 from . import naming
@@ -36,7 +35,7 @@ def accident(history: ScriptDirectory) -> MigrationError | None:
         _heads_listed(heads),
         f"{how}, if a database has applied them; or give a branch that is meant to stay apart a label (branch_labels)."
         " Then run the command again:",
-        *dict.fromkeys([*lines, _merge(names if len(names) < len(history.get_heads()) else ["heads"])]),
+        *dict.fromkeys([*lines, merge_line(names if len(names) < len(history.get_heads()) else ["heads"])]),
     )
 
 
@@ -55,7 +54,8 @@ def _heads_listed(heads: list[Script]) -> str:
     return "\n".join([f"there are {len(heads)} heads:", *(f"    {script_in_words(head)}" for head in heads)])
 
 
-def _merge(heads: Iterable[str]) -> str:
+def merge_line(heads: Iterable[str]) -> str:
+    """Return the command that joins ``heads`` with a merge revision."""
     return f'flask db merge -m "Merge heads" {" ".join(heads)}'
 
 
@@ -120,13 +120,13 @@ def _move(history: ScriptDirectory, first: str) -> Move:
             " those of another head.",
             "keep them apart, and upgrade both; or merge them:",
             "flask db upgrade heads",
-            _merge(each.revision for each in heads),
+            merge_line(each.revision for each in heads),
         )
     if len(others) > 1:
         raise MigrationError(
             f"there are {len(others)} other heads: {', '.join(others)}.",
             f"merge these first; then {first} can come after the merge:",
-            _merge(others),
+            merge_line(others),
             f"flask db rebase {first}",
         )
     (onto,) = others
@@ -142,7 +142,7 @@ def _move(history: ScriptDirectory, first: str) -> Move:
         raise MigrationError(
             f"{onto} depends on {first} (depends_on), so {first} cannot come after it.",
             "merge the heads:",
-            _merge([onto, head]),
+            merge_line([onto, head]),
         )
     new = (onto if parent in before else parent for parent in parents(script))
     return Move(script, head, onto, tuple(dict.fromkeys(new)) or (onto,))
@@ -192,7 +192,7 @@ def _choice(history: ScriptDirectory, heads: list[str], what: str) -> MigrationE
     if lines := _lines(history, heads, _movable(history, heads)):
         fix = "name the first revision to move, in the branch that no database has applied:"
         return MigrationError(what, fix, *lines)
-    return UnsafeError(what, "merge the heads:", _merge(heads))
+    return UnsafeError(what, "merge the heads:", merge_line(heads))
 
 
 def _lines(history: ScriptDirectory, heads: list[str], firsts: Iterable[str]) -> list[str]:
@@ -200,7 +200,7 @@ def _lines(history: ScriptDirectory, heads: list[str], firsts: Iterable[str]) ->
     lines = []
     for first in firsts:
         others = [head for head in heads if first not in lineage(history, head)]
-        lines += [*([_merge(others)] if len(others) > 1 else []), f"flask db rebase {first}"]
+        lines += [*([merge_line(others)] if len(others) > 1 else []), f"flask db rebase {first}"]
     return lines
 
 
@@ -238,7 +238,7 @@ def require_movable(history: ScriptDirectory, move: Move, heads: tuple[str, ...]
                 f"{key} in {relative(folder().ini)} holds for {move.first.revision}, and after a"
                 f" rebase it would hold for {_listed(more)} too.",
                 "merge the heads:",
-                _merge([move.onto, move.head]),
+                merge_line([move.onto, move.head]),
             )
     applied = {each.revision for each in history.iterate_revisions(heads, "base")} if heads else set()
     moved = [name for name in move.moved(history) if name in applied]
@@ -254,7 +254,7 @@ def require_movable(history: ScriptDirectory, move: Move, heads: tuple[str, ...]
         f"flask db downgrade {exact[0] if exact else f'{first}@{before[0]}'}",
         f"flask db rebase {first}",
         "flask db upgrade",
-        _merge([move.onto, move.head]),
+        merge_line([move.onto, move.head]),
     )
 
 
@@ -263,13 +263,13 @@ def _descendants(history: ScriptDirectory, revision: str) -> set[str]:
     return closure([revision], lambda name: history.get_revision(name).nextrev) - {revision}
 
 
-def apply(config: Config, history: ScriptDirectory, move: Move) -> None:
+def apply(history: ScriptDirectory, move: Move) -> None:
     """Edit the script of ``move``. Put it back, and raise, if the history does not have one head less then."""
     path = Path(move.first.path)
     before = path.read_bytes()
     replace_script(path, with_parents(path, before, move.parents))
     try:
-        _require_joined(ScriptDirectory.from_config(config), history, move)
+        _require_joined(scripts(), history, move)
     except BaseException:
         replace_script(path, before)
         raise
@@ -281,7 +281,7 @@ def _require_joined(after: ScriptDirectory, before: ScriptDirectory, move: Move)
         raise MigrationError(
             f"the rebase was taken back: with it, the heads would be {_listed(after.get_heads())}.",
             "merge the heads:",
-            _merge([move.onto, move.head]),
+            merge_line([move.onto, move.head]),
         )
 
 
