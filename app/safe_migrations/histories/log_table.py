@@ -4,6 +4,8 @@ Entries are only added. An entry is written in the transaction that changes alem
 """
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +88,24 @@ def edited(connection: Connection, script: ScriptDirectory, heads: tuple[str, ..
     database may have run those. Return none if a head has no script, because then it is not known which revisions are
     applied; nor to a user who may not read the log, but may run a command that has nothing to do.
     """
-    try:
+    known: dict[str, Row[Any]] = {}
+    scripts: list[Script] = []
+    with unknown_ignored():
         known = newest(entries(connection)) if heads else {}
         scripts = applied(script, heads) if known else []
+    return [each for each in scripts if each.revision in known and is_edited(each, known[each.revision])]
+
+
+@contextmanager
+def unknown_ignored() -> Iterator[None]:
+    """Leave the block without an error if the log cannot be read, or if a head of the database has no script."""
+    try:
+        yield
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-        return []
     except (CommandError, RevisionError):
-        return []
-    return [each for each in scripts if each.revision in known and is_edited(each, known[each.revision])]
+        pass
 
 
 def applied(script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:

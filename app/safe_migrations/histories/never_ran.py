@@ -1,6 +1,6 @@
 """Revisions that never ran on a database, though the history has them before one that did: a rebase put them there.
 
-Alembic takes each revision before the database's own for applied. The log says which revisions came before at the time.
+Alembic assumes that each revision before the database's own is applied; the log says which ones came before then.
 """
 
 import shlex
@@ -8,14 +8,11 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from alembic.script import Script, ScriptDirectory
-from alembic.script.revision import RevisionError
-from alembic.util import CommandError
 from sqlalchemy import Connection, Row
-from sqlalchemy.exc import DBAPIError
 
 from ..errors import MigrationError
 from .heads import closure, needs, parents, replaces
-from .log_table import ACCEPT, DOWN, applied, entries, newest
+from .log_table import ACCEPT, DOWN, applied, entries, newest, unknown_ignored
 
 
 def never_ran(connection: Connection, script: ScriptDirectory, heads: tuple[str, ...]) -> MigrationError | None:
@@ -25,18 +22,13 @@ def never_ran(connection: Connection, script: ScriptDirectory, heads: tuple[str,
     ended at one of them, unless the log knows of them. Return None without entries, and in the cases in which edited()
     of log_table.py returns none.
     """
-    try:
+    applied_names: list[str] = []
+    with unknown_ignored():
         found = [entry for entry in entries(connection) if entry.direction != ACCEPT] if heads else []
         scripts = {each.revision: each for each in script.walk_revisions()} if found else {}
         moved = _moved(found, scripts)
-        there = [each.revision for each in applied(script, heads)] if moved else []
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise
-        return None
-    except (CommandError, RevisionError):
-        return None
-    if not there:
+        applied_names = [each.revision for each in applied(script, heads)] if moved else []
+    if not applied_names:
         return None
 
     def parents_now(name: str) -> Collection[str]:
@@ -48,13 +40,13 @@ def never_ran(connection: Connection, script: ScriptDirectory, heads: tuple[str,
     missing: set[str] = set()
     causes = []
     for name, now in moved.items():
-        if name in there or name in reverted:
-            lacks = closure(now, parents_now, ran if name in reverted else with_heads).intersection(there)
+        if name in applied_names or name in reverted:
+            lacks = closure(now, parents_now, ran if name in reverted else with_heads).intersection(applied_names)
             # A squash may have run as the scripts that it replaces.
             lacks -= {each for each in lacks if replaces(scripts[each])}
             causes += [name] if lacks else []
             missing |= lacks
-    return _error(script, scripts, heads, there, missing, causes) if missing else None
+    return _error(script, scripts, heads, applied_names, missing, causes) if missing else None
 
 
 def _moved(found: Iterable[Row[Any]], scripts: dict[str, Script]) -> dict[str, Collection[str]]:
@@ -100,7 +92,7 @@ def _error(
     script: ScriptDirectory,
     scripts: dict[str, Script],
     heads: tuple[str, ...],
-    there: list[str],
+    applied_names: list[str],
     missing: set[str],
     moved: list[str],
 ) -> MigrationError:
@@ -109,7 +101,7 @@ def _error(
     The second one runs each stretch of missing revisions from the revisions that do not come after it.
     """
     stretches: list[list[str]] = []
-    for name in [name for name in there if name in missing]:
+    for name in [name for name in applied_names if name in missing]:
         if stretches and list(parents(scripts[name])) == stretches[-1][-1:]:
             stretches[-1].append(name)
         else:
@@ -123,17 +115,17 @@ def _error(
     def begin(stretch: list[str]) -> set[str]:
         """Return the heads of a database that has everything but the ``stretch`` and what comes after it."""
         after: set[str] = set()
-        for name in there:
+        for name in applied_names:
             if name in stretch or after.intersection(needs(scripts[name])):
                 after.add(name)
-        kept = set(there) - after
+        kept = set(applied_names) - after
         return kept - {each for name in kept for each in needs(scripts[name])}
 
     keeping = [line for each in stretches for line in (*stamps(begin(each)), f"flask db upgrade {each[-1]}")]
     listed = ", ".join(name for each in stretches for name in each)
     what = (
-        f"{listed} never ran on this database, but the history has {'it' if len(missing) == 1 else 'them'} before"
-        f" {', '.join(moved)} now, which did: down_revision was changed since, as by a rebase."
+        f"{listed} never ran on this database, although {'it' if len(missing) == 1 else 'each'} now comes before"
+        f" {', '.join(moved)}, which did: down_revision was edited since, for example by a rebase."
     )
     upgrade = "flask db upgrade" if len(script.get_heads()) == 1 else "flask db upgrade heads"
     if missing.intersection(heads):  # what came after is reverted already
@@ -142,8 +134,8 @@ def _error(
         return MigrationError(what, f"run {listed} alone:", *keeping, *stamps(heads))
     return MigrationError(
         what,
-        "revert what comes after, and run both in the new order; the downgrade deletes what the tables and columns of"
-        f" {', '.join(moved)} hold. Or keep it, and run {listed} alone, if that does not depend on the order (last"
+        f"revert what comes after {listed}, and upgrade in the new order; the downgrade deletes what the tables and"
+        f" columns of {', '.join(moved)} hold. Or keep that, and run {listed} alone, if the order does not matter (last"
         f" {len(keeping) + len(heads)} lines):",
         f"flask db downgrade {stretches[0][-1]}",
         *keeping[:-1],

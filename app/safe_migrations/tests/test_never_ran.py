@@ -10,8 +10,8 @@ from .support import FIRST, LOG, Project, Sql, on_sqlite, revision
 
 pytestmark = pytest.mark.usefixtures("database")
 GAP = (
-    "toy never ran on this database, but the history has it before pet now, which did: down_revision was changed since,"
-    " as by a rebase.\nFix: "
+    "toy never ran on this database, although it now comes before pet, which did: down_revision was edited since, for"
+    " example by a rebase.\nFix: "
 )
 REVERT = ["flask db downgrade toy", f"flask db stamp {FIRST}", "flask db upgrade"]
 KEEP = [f"flask db stamp {FIRST}", "flask db upgrade toy", "flask db stamp pet"]
