@@ -109,6 +109,8 @@ class KnownTable:
     """Whether a script creates this table as a partitioned one."""
     stored_as: str | None = None
     """The present name of the table in the database; None if an operation creates the table."""
+    created: bool = False
+    """Whether an operation creates the table, in this run or in an earlier one."""
 
     @classmethod
     def of(cls, table: Table, stored_as: str | None = None) -> "KnownTable":
@@ -260,9 +262,10 @@ class KnownSchema:
 
         Return False if that is uncertain, e.g. without a database.
         """
-        if self.connection is None or not self.complete or None in self.written or self.is_new(name, schema):
+        if self.connection is None or not self.complete or None in self.written:
             return False
-        if self.table(name, schema).stored_as is not None:
+        known = self.table(name, schema)
+        if known.created or known.stored_as is not None:
             return False
         try:
             return not inspect(self.connection).has_table(name, schema)
@@ -408,6 +411,7 @@ class KnownSchema:
             source = self.table(*like)
             columns = {name: replace(column, stored_as=None) for name, column in source.columns.items()}
             self.known[key] = replace(source.copy(), columns=columns, foreign_keys=[], stored_as=None)
+        self.known[key].created = True
 
     @apply.register
     def _(self, operation: ops.BulkInsertOp) -> None:

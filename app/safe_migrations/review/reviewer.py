@@ -74,10 +74,13 @@ class Review:
 
     def pass_by(self, script: Script) -> None:
         """Apply the operations of the script's upgrade() to the known tables, without a review."""
+        revision = self.recordings.of(script, self.tables.facts.product, "upgrade")
         with without_convention(script.revision in self.older):
-            for operation in self.recordings.of(script, self.tables.facts.product, "upgrade").upgrade:
+            for operation in revision.upgrade:
                 with suppress(Exception):  # a review of that revision warns of it
                     self.tables.follow(operation)
+        if "upgrade" in revision.not_inspectable:
+            self.tables.complete = False
         self.tables.assume_filled()
 
     def _found(self, revision: Revision) -> Iterator[Finding]:

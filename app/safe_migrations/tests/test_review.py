@@ -61,6 +61,18 @@ def test_inspecting(reviewed: Project) -> None:
     assert {("b1", "drop-table"), ("c1", "drop-table"), ("c1", "not-inspectable")} == told_of
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+@pytest.mark.parametrize("unread", ["", "for row in op.get_bind().execute(sa.text('SELECT 1')):\n    pass\n"])
+def test_table_of_an_earlier_revision(reviewed: Project, unread: str, accepted: bool) -> None:
+    """A table is not reported as missing if an earlier pending revision creates it, or one that was not read may."""
+    reviewed.write(*revision("a1", "r0", (unread or CREATE) + "\n"))
+    reviewed.write(*revision("b1", "a1", "op.add_column('pet', sa.Column('b', sa.Integer()))"))
+    if accepted:
+        reviewed.ok("review", "--accept", "a1")
+    found = json.loads(reviewed.db("review", "--format", "json").stdout)
+    assert [] == [each for each in found if "changes table pet" in each["message"]]
+
+
 def test_acknowledged(reviewed: Project) -> None:
     """A revision whose finding is acknowledged with a reason runs."""
     reviewed.write(*revision("a1", "r0", DROP, more='safety_assured = {"drop-column": "nobody reads it"}'))
