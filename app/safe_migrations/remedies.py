@@ -172,6 +172,12 @@ WITHOUT_DATABASE = (
         "run the same command without --sql, because the script reads from the database; rehearse it first:",
         "flask db rehearse",
     ),
+    Remedy(
+        r"squash was not proved on mysql",
+        "--sql goes by the URL: if the server is MariaDB, write mariadb:// in DATABASE_URL (or DB_DIALECT=mariadb); if"
+        " it is MySQL, go back to the scripts that the squash replaced, and squash again with such a server:",
+        "flask db squash --on mysql://USER:PASSWORD@SERVER",
+    ),
 )
 
 # In an upgrade(). The words of SQLite, PostgreSQL, and MySQL or MariaDB; but not PostgreSQL's about a duplicate row.

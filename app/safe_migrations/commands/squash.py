@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
 from ..adapters import engine_of
 from ..console import echo
 from ..database import Database, connected
-from ..errors import MigrationError, UnsafeError, counted, relative
+from ..errors import LoginError, MigrationError, UnsafeError, counted, masked, relative, summary
 from ..histories.replacement import replace_files, replaced, require_in_git, restore_interrupted, update_settings
 from ..histories.squashing import Squash, squashed
 from ..settings import Settings
@@ -65,7 +66,13 @@ def _databases(config: Config, servers: Sequence[str]) -> Iterator[list[tuple[Da
         for server in servers:
             engine = engine_of(server)
             stack.callback(engine.dispose)
-            database = stack.enter_context(connected(engine))
+            try:
+                database = stack.enter_context(connected(engine))
+            except (DBAPIError, LoginError) as error:
+                raise MigrationError(
+                    f"cannot reach {masked(engine.url)}, the server after --on: {summary(error)}",
+                    "start it, or correct user, password, host or port after --on.",
+                ) from error
             product = database.product_and_version[0]
             if any(product == each.product_and_version[0] for each, _ in found):
                 raise click.UsageError(f"Give only one {product} server; the app's own database counts.")

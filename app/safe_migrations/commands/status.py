@@ -60,6 +60,7 @@ def _at_head(config: Config) -> bool:
         if interrupted:
             _line("half-way", interrupted)
         pending, using = [] if at_head else _pending(script, current), settings()
+        stops.extend(_replaced(script, current))
         reviewed = [] if using.review == "off" else pending
         findings = _findings(script, reviewed, engine, using.online) if reviewed else []
         for step in pending:
@@ -131,9 +132,12 @@ def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:
         return upgrades(script, "heads", current)
     except (CommandError, RevisionError):
         unknown = [revision for revision in current if not is_known(script, revision)]
-        for revision in unknown:
-            if squash := squash_of(script, revision):
-                _line("replaced", at_replaced(revision, squash).what)
-                return []
-        _line("ahead", f"{', '.join(unknown)} has no script in {script.dir}")
+        if not _replaced(script, current):
+            _line("ahead", f"{', '.join(unknown)} has no script in {script.dir}")
         return []
+
+
+def _replaced(script: ScriptDirectory, current: tuple[str, ...]) -> list[MigrationError]:
+    """Return the errors about those of the database's revisions that a squash replaced."""
+    found = ((revision, squash_of(script, revision)) for revision in current if not is_known(script, revision))
+    return [at_replaced(revision, squash) for revision, squash in found if squash]

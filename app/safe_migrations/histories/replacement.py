@@ -121,15 +121,19 @@ def _with(path: Path, suffix: str) -> Path:
 
 def at_replaced(revision: str, squash: Script) -> MigrationError:
     """Return the error for a database at ``revision``, which ``squash`` replaces."""
-    release = commit_before(Path(squash.path), "replaces = [")
-    return MigrationError(
+    what = (
         f"the database is at {revision}, which {squash.revision}, a squash of {len(replaces(squash)) + 1} revisions,"
-        " replaced: no script leads on from there.",
-        f"upgrade it with the last release that has these scripts{f', {release}' if release else ''}; then come back:",
-        f"git checkout {release or 'RELEASE'}",
-        f"flask db upgrade {squash.revision}",
-        "git checkout -",
+        " replaced: no script leads on from there."
     )
+    upgrade = f"flask db upgrade {squash.revision}"
+    if release := commit_before(Path(squash.path), "replaces = ["):
+        fix = f"upgrade it with the last release that has these scripts, {release}; then come back:"
+        return MigrationError(what, fix, f"git checkout {release}", upgrade, "git checkout -")
+    fix = (
+        "upgrade it with a copy of the code from before the squash, which git does not know because the squash is not"
+        " committed there; run this line in that copy, then come back:"
+    )
+    return MigrationError(what, fix, upgrade)
 
 
 def update_settings(revisions: set[str], squash: str) -> None:

@@ -209,6 +209,7 @@ def test_a_database_at_a_replaced_revision(committed: Project, engine: Engine) -
     """Commands name the release to go through. Stock knows no such revision, and no way."""
     committed.ok("upgrade", "a1")
     assert "Squashed 3 revisions" in committed.ok("squash", DATABASE_URL="sqlite://")
+    assert re.search(r"Fix: .* in that copy, then come back:\n    flask db upgrade b1\n", committed.fails("upgrade"))
     commit(committed)
     refused = (
         "Error: the database is at a1, which b1, a squash of 3 revisions, replaced: no script leads on from there.\n"
@@ -219,7 +220,8 @@ def test_a_database_at_a_replaced_revision(committed: Project, engine: Engine) -
     )
     for command in ("upgrade", "current", "check", "downgrade"):
         assert refused in committed.fails(command)
-    assert "replaced  the database is at a1, which b1, a squash of 3 revisions" in committed.fails("status")
+    assert refused.replace("Error: ", "\nAn upgrade would stop: ") in committed.fails("status")
+    assert "Error: the database is at a1 already.\nFix: " in committed.fails("adopt")
     git(committed, "checkout", "-q", "v1")
     committed.ok("upgrade", "b1")
     git(committed, "checkout", "-q", "-")
@@ -244,6 +246,10 @@ def test_squash_asks_git(committed: Project) -> None:
     assert "Error: the server's URL does not begin with one of sqlite://, " in committed.fails(
         "squash", "--yes", "--on", "x:"
     )
+    server = "mysql://root:secret@127.0.0.1:1"
+    said = committed.fails("squash", "--yes", "--on", server)
+    assert "Error: cannot reach mysql+pymysql://root:***@127.0.0.1:1, the server after --on: " in said
+    assert said.endswith("\nFix: start it, or correct user, password, host or port after --on.\n")
     (committed.path / ".git").rename(committed.path / "git")
     assert "git does not keep them: there is no git repository.\nFix: keep a copy" in committed.fails("squash", "b1")
     assert "Squashed 3 revisions into " in committed.ok("squash", "b1", "--yes")
@@ -374,6 +380,9 @@ def test_several_products(committed: Project, backend: str, another: Engine) -> 
     assert f"\nNot proved, and refused by the script: {product}\n" in committed.ok("squash", "--yes")
     said = committed.fails("upgrade", DATABASE_URL=url_of(another))
     assert f"RuntimeError: this squash was not proved on {product}\nFix: build this database with" in said
+    if backend == "mysql":
+        said = committed.fails("upgrade", "--sql", DATABASE_URL="mysql+pymysql://root@127.0.0.1:1/nosuch")
+        assert "Fix: --sql goes by the URL: if the server is MariaDB, write mariadb:// in DATABASE_URL (or " in said
     git(committed, "checkout", "migrations")
     said = committed.ok("squash", "--on", os.environ[SERVERS[backend]])
     assert re.search(rf"Schema and rows are equal on sqlite [\d.]+, {product} [\d.]+\n", said)
