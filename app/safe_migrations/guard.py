@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import Script
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -74,7 +76,12 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 if compares():
                     _end_comparison(database)
                 return
-            plan = pending(database, options)
+            try:
+                plan = pending(database, options)
+            except (CommandError, RevisionError) as refused:  # after a rebase, at a revision and at one before it
+                if "overlaps" in str(refused) and (error := _never_ran(database, database.heads())):
+                    raise error from refused
+                raise
             _warn_of_edits(plan, database)
             if not plan.steps and (error := _never_ran(database, plan.heads)):
                 log.warning("%s", error)

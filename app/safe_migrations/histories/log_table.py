@@ -30,9 +30,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ..adapters.base import LOG, version_table
 from ..errors import MigrationError, first_few, relative
-from ..plan import upgrades
 from .checksums import checksum, digest
-from .heads import parents, replaces
+from .heads import closure, needs, parents, replaces
 
 UP, DOWN, STAMP, ACCEPT = "up", "down", "stamp", "accept"
 
@@ -111,10 +110,15 @@ def unknown_ignored() -> Iterator[None]:
 def applied(script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:
     """Return the scripts that are applied to a database at ``heads``: all but those that an upgrade would run.
 
-    The oldest comes first. Raise Alembic's CommandError or RevisionError if a head has no script.
+    The oldest comes first. After a rebase, one of ``heads`` may come before another, which Alembic's own functions
+    refuse. Raise Alembic's CommandError if a head has no script.
     """
-    pending = {each.revision for each in upgrades(script, "heads", heads)}
-    return [each for each in script.walk_revisions() if each.revision not in pending][::-1]
+
+    def before(name: str) -> list[str]:
+        return [script.get_revision(each).revision for each in needs(script.get_revision(name))]
+
+    found = closure(heads, before)
+    return [each for each in script.walk_revisions() if each.revision in found][::-1]
 
 
 def edits_in_words(scripts: list[Script]) -> str:

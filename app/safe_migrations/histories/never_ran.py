@@ -121,6 +121,10 @@ def _error(
         kept = set(applied_names) - after
         return kept - {each for name in kept for each in needs(scripts[name])}
 
+    def before(name: str) -> Collection[str]:
+        return needs(scripts[name])
+
+    last = [head for head in heads if head not in closure([each for head in heads for each in before(head)], before)]
     keeping = [line for each in stretches for line in (*stamps(begin(each)), f"flask db upgrade {each[-1]}")]
     listed = ", ".join(name for each in stretches for name in each)
     what = (
@@ -130,8 +134,8 @@ def _error(
     upgrade = "flask db upgrade" if len(script.get_heads()) == 1 else "flask db upgrade heads"
     if missing.intersection(heads):  # what came after is reverted already
         return MigrationError(what, "run them in the new order:", *stamps(begin(stretches[0])), upgrade)
-    if len(stretches) > 1:
-        return MigrationError(what, f"run {listed} alone:", *keeping, *stamps(heads))
+    if len(stretches) > 1 or len(last) < len(heads):  # Alembic refuses a downgrade from a head that precedes another
+        return MigrationError(what, f"run {listed} alone:", *keeping, *stamps(last))
     return MigrationError(
         what,
         f"revert what comes after {listed}, and upgrade in the new order; the downgrade deletes what the tables and"

@@ -243,6 +243,22 @@ def test_both_heads(project: Project, sql: Sql) -> None:
 
 
 @on_sqlite
+def test_both_heads_of_which_one_was_reverted(project: Project) -> None:
+    """At a head and a revision of the other branch, the rest of that branch is missing after a rebase on top of it."""
+    add(project, "pet", FIRST)
+    add(project, "toy", FIRST)
+    add(project, "more", "toy")
+    project.ok("upgrade", "heads")
+    project.ok("downgrade", "more@-1")
+    add(project, "pet", "more")
+    told = [project.fails(command) for command in ("upgrade", "status", "check")]
+    assert [True] * 3 == ["more never ran on this database" in said for said in told]
+    lines = lines_of(told[0])
+    assert ["flask db stamp --purge toy", "flask db upgrade more", "flask db stamp --purge pet"] == lines
+    assert "never ran" not in run(project, *lines, "flask db upgrade", "flask db status")
+
+
+@on_sqlite
 def test_unnoticed_on_stock(shared: Project, engine: Engine) -> None:
     """The damage: on stock nothing is told; the table is missing for good."""
     shared.make_stock()
