@@ -121,15 +121,15 @@ def _print(
         echo(f"{docs}: the database has {counted(len(fit.differences), 'difference')}:")
         _list(fit.differences)
     else:
-        echo(f"{docs}: the database has its schema")
+        echo(f"{docs}: the database has the schema of this revision")
         same = [heads for heads, objects in history.schemas.items() if objects == history.schemas[fit.heads]]
         if earlier := [heads_in_words(heads, " ") for heads in same if heads != fit.heads and not is_named]:
             echo(
-                f"So it has that of {', '.join(earlier)}. If what comes after that has not changed the rows yet:"
-                f"\n    flask db stamp {earlier[0]}"
+                f"The schema of {', '.join(earlier)} is the same. If what comes after {earlier[0]} has not changed the"
+                f" rows yet, stamp that:\n    flask db stamp {earlier[0]}"
             )
     if fit.names:
-        echo("Only the names differ; a script that drops one of these by its name will fail:")
+        echo("These differ only in their names; a script that drops one by its name will fail:")
         _list(fit.names)
     if unknown := history.unknown(found):
         echo(f"Not in the history, and left alone: {', '.join(unknown)}")

@@ -208,7 +208,7 @@ def test_adopted(adopting: Project, engine: Engine) -> None:
     made(engine, tables("a1"))
     before = state(engine)
     said = adopting.ok("adopt")
-    assert "a1: the database has its schema" in said
+    assert "a1: the database has the schema of this revision" in said
     schema, texts, rows = state(engine)
     assert ["('a1',)"] == rows.pop("alembic_version")
     assert before == (schema, {name: texts[name] for name in before[1]}, rows)
@@ -223,7 +223,7 @@ def test_view_and_trigger(adopting: Project, engine: Engine, backend: str) -> No
     statements = [OTHERS[1], *([TRIGGER[backend]] if has_right else [])]
     adopting.write(*revision("a5", "a4", "\n".join(f"op.execute({each!r})" for each in statements)))
     made(engine, tables(), *statements)
-    assert "a5: the database has its schema" in adopting.ok("adopt")
+    assert "a5: the database has the schema of this revision" in adopting.ok("adopt")
     with engine.begin() as connection:
         connection.execute(text("DROP VIEW v"))
         connection.execute(text("DELETE FROM alembic_version"))
@@ -289,7 +289,8 @@ def test_same_schema(adopting: Project, engine: Engine) -> None:
     """Revisions that only change rows are named, because the schema cannot show whether they have run."""
     made(engine, tables())
     said = adopting.ok("adopt")
-    assert "So it has that of a3. If what comes after that has not changed the rows yet:\n    flask db stamp a3" in said
+    assert "The schema of a3 is the same. If what comes after a3 has not changed the rows yet, stamp that:" in said
+    assert "\n    flask db stamp a3" in said
     assert ["a4"] == revisions(engine)
 
 
@@ -346,7 +347,7 @@ def test_first_revision(adopting: Project, engine: Engine) -> None:
     for script in adopting.scripts():
         script.unlink()
     adopting.ok("migrate", "-m", "Begin", DATABASE_URL="sqlite://")
-    assert "the database has its schema" in adopting.ok("adopt")
+    assert "the database has the schema of this revision" in adopting.ok("adopt")
     adopting.ok("check")
 
 
@@ -389,9 +390,10 @@ def test_without_convention(project: Project, engine: Engine, first: str, second
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM alembic_version"))
     said = project.ok("adopt", "c2")
-    assert ("c2: the database has its schema\n", False) == (said[: said.index("\n") + 1], "Only the names" in said), (
-        said
-    )
+    assert ("c2: the database has the schema of this revision\n", False) == (
+        said[: said.index("\n") + 1],
+        "only in their names" in said,
+    ), said
 
 
 @on_postgresql
@@ -414,7 +416,7 @@ def test_without_models(project: Project, sql: Sql, database: str) -> None:
     settings = dict(each.split("=", 1) for each in (url, targets))
     project.ok(*arguments[2:], **{**settings, "DATABASE_URL": "sqlite://"})
     said = project.ok(*shlex.split(adopt)[2:])
-    assert ", Begin: the database has its schema" in said
+    assert ", Begin: the database has the schema of this revision" in said
     project.ok("migrate", "-m", "Rename a CHECK as the convention says")
     assert "RENAME CONSTRAINT pet_age_check TO ck_pet_pet_age_check" in project.scripts()[-1].read_text()
     project.ok("upgrade")
