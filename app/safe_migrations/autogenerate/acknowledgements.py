@@ -1,6 +1,5 @@
 """Reasons why a new script is safe, typed on the terminal or passed with -x, and written into it as safety_assured."""
 
-import ast
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,12 +10,11 @@ import click
 from flask import g
 
 from ..console import log
+from ..histories.editing import insert_below_identifiers
 from ..review.findings import Assurances, Finding, placeholder_error
 from ..review.rules import RULES
 from .questions import given_pairs, has_terminal, wrong_answer
 
-IDENTIFIERS = {"revision", "down_revision", "branch_labels", "depends_on"}
-"""The names at the top of a script, below which safety_assured is written."""
 LONGEST_LINE = 120
 
 
@@ -96,27 +94,8 @@ def write_reasons(findings: Iterable[Finding], scripts: Iterable[Path]) -> list[
 
 def write_acknowledgements(script: Path, given: Mapping[str, str]) -> tuple[int, int]:
     """Write ``given`` as safety_assured into the script. Return below which line, and the number of lines."""
-    text, code = script.read_text(encoding="utf-8"), _code(given)
-    script.write_text(insert_below_identifiers(text, code), encoding="utf-8", errors="backslashreplace")
-    return _last_identifier(text), code.count("\n")
-
-
-def insert_below_identifiers(text: str, code: str) -> str:
-    """Return the ``text`` of a script with ``code``, whole lines, below the assignments to IDENTIFIERS."""
-    lines = text.splitlines(keepends=True)
-    lines.insert(_last_identifier(text), code)
-    return "".join(lines)
-
-
-def _last_identifier(text: str) -> int:
-    """Return the number of the last line that assigns to one of IDENTIFIERS."""
-    return max(
-        node.end_lineno or 0
-        for node in ast.parse(text).body
-        if isinstance(node, ast.Assign | ast.AnnAssign)
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name) and target.id in IDENTIFIERS
-    )
+    code = _code(given)
+    return insert_below_identifiers(script, code), code.count("\n")
 
 
 def _code(given: Mapping[str, str]) -> str:

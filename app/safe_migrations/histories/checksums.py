@@ -31,10 +31,16 @@ def checksum(source: bytes) -> str:
 
 
 def _is_metadata(statement: ast.stmt) -> bool:
+    names = assigned_names(statement)
+    return bool(names) and names <= METADATA
+
+
+def assigned_names(statement: ast.stmt) -> set[str]:
+    """Return the variables to which ``statement`` assigns; an empty text for any other target."""
     if not isinstance(statement, ast.Assign | ast.AnnAssign):
-        return False
+        return set()
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return {getattr(target, "id", "") for target in targets} <= METADATA
+    return {getattr(target, "id", "") for target in targets}
 
 
 def _words(tree: ast.AST) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Edits of a revision script that leave everything else in it byte for byte."""
+"""Edits of a revision script: its `down_revision`, and lines below it."""
 
 import ast
 import errno
@@ -12,6 +12,20 @@ from importlib.util import cache_from_source
 from pathlib import Path
 
 from ..errors import MigrationError, relative
+from .checksums import assigned_names
+
+IDENTIFIERS = {"revision", "down_revision", "branch_labels", "depends_on"}
+"""The names at the top of a script, below which safety_assured and the like are written."""
+
+
+def insert_below_identifiers(script: Path, code: str) -> int:
+    """Insert ``code``, whole lines, below the assignments to IDENTIFIERS. Return the number of the line above it."""
+    text = script.read_text(encoding="utf-8")
+    above = max(node.end_lineno or 0 for node in ast.parse(text).body if assigned_names(node) & IDENTIFIERS)
+    lines = text.splitlines(keepends=True)
+    lines.insert(above, code)
+    script.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+    return above
 
 
 def with_parents(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
@@ -33,13 +47,8 @@ def with_parents(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
         return begin, end
 
     tree = ast.parse(text)
-    assigned = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name) and target.id == "down_revision"
-    ]
+    assigning = [node for node in tree.body if "down_revision" in assigned_names(node)]
+    assigned = [value for node in assigning if (value := getattr(node, "value", None))]
     if len(assigned) != 1 or not isinstance(assigned[0], ast.Constant | ast.Tuple | ast.List):
         raise MigrationError(
             f"{relative(path)} does not assign down_revision once, as a string or a tuple of strings.",

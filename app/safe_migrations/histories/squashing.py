@@ -27,7 +27,7 @@ from sqlalchemy import Connection, inspect, select, text
 from ..adapters import SCRATCH, Adapter
 from ..adapters.creation import Creation
 from ..adapters.snapshot import Snapshot
-from ..autogenerate.acknowledgements import insert_below_identifiers, write_acknowledgements
+from ..autogenerate.acknowledgements import write_acknowledgements
 from ..autogenerate.generation import generate
 from ..console import log, only_warnings
 from ..database import Database, replaced_by
@@ -37,6 +37,7 @@ from ..rehearsal.runner import Rehearsal
 from ..rehearsal.scratch import scratch_database
 from ..review.reviewer import review_revisions
 from ..settings import Settings
+from .editing import insert_below_identifiers
 from .heads import replaces
 
 # A colon that SQLAlchemy's text() would take for a parameter, or a backslash that it would remove before a colon.
@@ -325,8 +326,7 @@ def _written(
         lines = ["replaces = [", *(f"    {name!r}," for name in names if name != target.revision), "]"]
         if requires := _requirements((*old, target)):
             lines.append(f"requires = {requires!r}")
-        text = insert_below_identifiers(path.read_text(encoding="utf-8"), "\n".join([*lines, ""]))
-        path.write_text(text, encoding="utf-8")
+        insert_below_identifiers(path, "\n".join([*lines, ""]))
         yield ScriptDirectory(script.dir, version_locations=[folder])
 
 

@@ -93,7 +93,7 @@ def test_what_is_an_edit(old: str, new: str, is_edit: bool) -> None:
 
 
 def test_log(project: Project, engine: Engine) -> None:
-    """Each step and stamp has its entry; an edit is told until it is undone or accepted."""
+    """Each step and stamp has its entry; an edit is reported until it is undone or accepted."""
     write(project)
     assert "Edited" not in project.ok("upgrade")
     write(project, f'"""Comment."""\n{CHANGE}  # why', more="safety_assured = {'x': 'y'}")

@@ -80,7 +80,7 @@ def test_each_command_says_so(shared: Project) -> None:
 
 @on_sqlite
 def test_half_of_the_way(shared: Project) -> None:
-    """After the downgrade alone, the database is at a revision that never ran there: it is still told."""
+    """After the downgrade alone, the database is at a revision that never ran there: this is still reported."""
     run(shared, REVERT[0])
     stopped = shared.fails("upgrade")
     assert f"Error: {GAP}" in stopped
@@ -90,7 +90,7 @@ def test_half_of_the_way(shared: Project) -> None:
 
 @on_sqlite
 def test_restored_backup(project: Project) -> None:
-    """A backup from before the rebase has the log of that time, and is told as the database was."""
+    """A backup from before the rebase has the log of that time, and is reported as the database was."""
     add(project, "pet", FIRST)
     project.ok("upgrade")
     file = project.ok("backup").splitlines()[0]
@@ -260,7 +260,7 @@ def test_both_heads_of_which_one_was_reverted(project: Project) -> None:
 
 @on_sqlite
 def test_unnoticed_on_stock(shared: Project, engine: Engine) -> None:
-    """The damage: on stock nothing is told; the table is missing for good."""
+    """The damage: stock reports nothing; the table is missing for good."""
     shared.make_stock()
     shared.ok("upgrade")
     assert "toy" not in inspect(engine).get_table_names()
