@@ -6,7 +6,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from click import ClickException
@@ -34,35 +34,38 @@ class ConfigError(ClickException):
         super().__init__(f"{name} {wrong}. Fix: {fix}")
 
 
-def database_url(environ: Mapping[str, str]) -> str:
-    """Return the database's URL with driver and options: from DATABASE_URL, else from DB_..., else sqlite:///app.db.
+def database_url(environ: Mapping[str, str], name: str = "DATABASE_URL") -> str:
+    """Return the URL in the variable ``name``, with driver and options.
 
-    Raise ConfigError if a value is wrong. The message does not show the value, because it may contain the password.
+    Without DATABASE_URL, return the URL of DB_..., else sqlite:///app.db. Raise ConfigError if a value is wrong, or
+    another variable is not set. The message does not show the value, because it may contain the password.
     """
-    if "DATABASE_URL" in environ:
-        return _completed(_parsed(environ["DATABASE_URL"]), blame="DATABASE_URL")
+    if name in environ:
+        return _completed(_parsed(environ[name], blame=name), blame=name)
+    if name != "DATABASE_URL":
+        raise ConfigError(name, "is not set", "set it to dialect://user:password@host:port/database")
     # Ignore DB_PORT alone: Kubernetes sets it for a service that is called db.
     if any(environ.get(f"DB_{part}") for part in ("DIALECT", "USER", "PASSWORD", "HOST", "NAME")):
         return _completed(_assembled(environ), blame="DB_DIALECT")
     return "sqlite:///app.db"
 
 
-def _parsed(value: str) -> URL:
-    shape = "write it as dialect://user:password@host:port/database, or set DB_DIALECT, DB_USER, ... (see .env.example)"
+def _parsed(value: str, blame: str) -> URL:
+    shape = "write it as dialect://user:password@host:port/database"
+    if blame == "DATABASE_URL":
+        shape += ", or set DB_DIALECT, DB_USER, ... (see .env.example)"
     try:
         url = make_url(value.strip())
     except (ArgumentError, ValueError):
-        raise ConfigError("DATABASE_URL", "is not a URL" if value.strip() else "is empty", shape) from None
-    _require_product(url, "DATABASE_URL")
+        raise ConfigError(blame, "is not a URL" if value.strip() else "is empty", shape) from None
+    _require_product(url, blame)
     if url.drivername.startswith("sqlite"):
         if url.host or url.username:
-            raise ConfigError(
-                "DATABASE_URL", "names a host, but SQLite has none", "write sqlite:///file or sqlite:////path"
-            )
+            raise ConfigError(blame, "names a host, but SQLite has none", "write sqlite:///file or sqlite:////path")
     elif "@" in f"{url.host}{url.database}":
-        raise ConfigError("DATABASE_URL", "has more than one @", "in the password, write @ as %40, / as %2F, : as %3A")
+        raise ConfigError(blame, "has more than one @", "in the password, write @ as %40, / as %2F, : as %3A")
     elif not url.database:
-        raise ConfigError("DATABASE_URL", "names no database", shape)
+        raise ConfigError(blame, "names no database", shape)
     return url
 
 
@@ -102,7 +105,7 @@ def _completed(url: URL, blame: str) -> str:
     _require_driver(url, blame)
     if url.port is not None and not 0 < url.port < 65536:
         raise ConfigError(
-            blame if blame == "DATABASE_URL" else "DB_PORT",
+            "DB_PORT" if blame == "DB_DIALECT" else blame,
             "names a port that cannot exist",
             "give one from 1 to 65535",
         )
@@ -128,6 +131,25 @@ def _require_driver(url: URL, blame: str) -> None:
         raise ConfigError(
             blame, "has an option that its driver does not accept", "correct the options after the ? in the URL"
         ) from None
+
+
+class Binds(Mapping[str, str]):
+    """The URLs of SQLALCHEMY_BINDS. The arguments are bind keys, and the names of the variables that have their URLs.
+
+    They are read when an app is made, so that tests, whose binds are in memory, do not need the variables.
+    """
+
+    def __init__(self, **variables: str) -> None:
+        self.variables = variables
+
+    def __getitem__(self, key: str) -> str:
+        return database_url(os.environ, self.variables[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.variables)
+
+    def __len__(self) -> int:
+        return len(self.variables)
 
 
 class Config:

@@ -85,7 +85,8 @@ def app_on() -> Iterator[Callable[[str], Flask]]:
     yield make
     for app in apps:
         with app.app_context():
-            db.engine.dispose()
+            for engine in db.engines.values():
+                engine.dispose()
 
 
 @pytest.fixture
@@ -98,10 +99,17 @@ def empty_app(database: str, app_on: Callable[[str], Flask]) -> Iterator[Flask]:
         db.engine.dispose()
 
 
+def upgrade_binds() -> None:
+    """Upgrade the database of each bind that has a folder in migrations/."""
+    for ini in Path(migrate.directory).glob("*/alembic.ini"):
+        flask_migrate.upgrade(directory=ini.parent)
+
+
 @pytest.fixture
 def upgraded_app(empty_app: Flask) -> Flask:
     """Return an app on a database at head, which is this test's own, its context pushed."""
     flask_migrate.upgrade()
+    upgrade_binds()
     return empty_app
 
 
@@ -135,8 +143,7 @@ def app(
         transaction = connection.begin()
         if backend == "sqlite":  # Python's driver would begin only at the first INSERT, behind the savepoint
             connection.exec_driver_sql("BEGIN")
-        for ini in Path(migrate.directory).glob("*/alembic.ini"):
-            flask_migrate.upgrade(directory=ini.parent)
+        upgrade_binds()
         engine_of = db.session.session_factory.class_.get_bind
 
         def bind_of(*args: Any, **options: Any) -> Any:

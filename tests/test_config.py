@@ -4,7 +4,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine, make_url, text
 
-from config import Config, ConfigError, database_url
+from config import Binds, Config, ConfigError, database_url
 from tests.conftest import server_url
 
 SECRET = "s3cr3t-Pa55"
@@ -93,6 +93,17 @@ def test_wrong_setting(environ: dict[str, str], says: str, fix: str) -> None:
         database_url(environ)
     what, how = raised.value.message.split(" Fix: ")
     assert (True, True, False) == (says in what, fix in how, SECRET in raised.value.message)
+
+
+def test_binds() -> None:
+    """The URL of a bind comes from a variable of its own, which the message about a wrong value names."""
+    assert "mysql+pymysql://h/d?charset=utf8mb4" == database_url({"AUDIT_URL": "mysql://h/d"}, "AUDIT_URL")
+    for environ in ({"DB_DIALECT": "sqlite", "DB_NAME": "x"}, {"AUDIT_URL": ""}, {"AUDIT_URL": "mysql://h:0/d"}):
+        with pytest.raises(ConfigError, match="AUDIT_URL"):
+            database_url(environ, "AUDIT_URL")
+    assert ["audit"] == list(Binds(audit="NOT_SET"))
+    with pytest.raises(ConfigError, match="NOT_SET is not set"):
+        Binds(audit="NOT_SET")["audit"]
 
 
 @pytest.mark.parametrize("url", [f"mysql://u:{ODD}@h/d", f"nonsense {ODD}", f"mysql://{ODD}:x@h:x/d", f"x://{ODD}"])

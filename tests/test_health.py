@@ -36,6 +36,16 @@ def questions() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "readyz"]
 
 
+@pytest.fixture(autouse=True)
+def default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Let each test use a copy of migrations/ without the folders of the app's binds; return its path."""
+    folder = tmp_path / "migrations"
+    of_binds = [ini.parent.name for ini in Path(migrate.directory).glob("*/alembic.ini")]
+    shutil.copytree(migrate.directory, folder, ignore=shutil.ignore_patterns(*of_binds, "__pycache__"))
+    monkeypatch.setattr(migrate, "directory", str(folder))
+    return folder
+
+
 def test_alive(client: FlaskClient) -> None:
     """The process lives."""
     assert 200 == client.get("/healthz").status_code
@@ -182,15 +192,13 @@ def test_no_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Cal
 
 
 @pytest.fixture
-def app_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Flask]]:
+def app_with(default_folder: Path) -> Iterator[Callable[..., Flask]]:
     """Return a function that makes an app on the database at a URL, and on one for each bind, which has a folder."""
     apps = []
 
     def make(url: str, **binds: str) -> Flask:
-        shutil.copytree(migrate.directory, tmp_path / "migrations")
-        monkeypatch.setattr(migrate, "directory", str(tmp_path / "migrations"))
         for key in binds:
-            folder = tmp_path / "migrations" / key
+            folder = default_folder / key
             (folder / "versions").mkdir(parents=True)
             (folder / "versions" / "a1.py").write_text("revision = 'a1'\ndown_revision = None")
             (folder / "alembic.ini").write_text(f"[alembic]\nbind = {key}")
