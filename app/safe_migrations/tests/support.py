@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import cache_from_source
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import indent
@@ -208,16 +210,25 @@ def make_app(url: str, **settings: object) -> Flask:
 
 # Runs ``python -m ARGS`` for each line that it reads, once or more at once, in forks of itself: to import these takes
 # most of a command's time. A line is JSON: arguments, folder, environment, and for each fork the files for its stdout
-# and stderr. The answer is a list of exit statuses. Without gc.freeze() each fork would copy all memory when it ends,
-# as the collector goes through it, in ten times the time of a command.
+# and stderr; the answer is a list of process ids. Or a line is a process id and a number: 0 to wait for its end. The
+# answer is its exit status, or null if it runs. Without gc.freeze() each fork would copy all memory when it ends, as
+# the collector goes through it, in ten times the time of a command.
 RUNNER = """
 import gc, json, os, runpy, signal, sys
 import dotenv.main, flask.cli, flask_migrate.cli, flask_sqlalchemy, psycopg, pymysql
 from sqlalchemy.dialects import mysql, sqlite
 
+def answer(value):
+    print(json.dumps(value), flush=True)
+
 gc.freeze()
 for line in sys.stdin:
-    args, folder, environ, outputs = json.loads(line)
+    request = json.loads(line)
+    if len(request) == 2:
+        pid, status = os.waitpid(*request)
+        answer(os.waitstatus_to_exitcode(status) if pid else None)
+        continue
+    args, folder, environ, outputs = request
     forks = []
     for files in outputs:
         forks.append(os.fork())
@@ -227,11 +238,11 @@ for line in sys.stdin:
             os.environ.clear()
             os.environ.update(environ)
             for number, name in enumerate([os.devnull, *files]):
-                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
+                os.dup2(os.open(name, os.O_WRONLY if number else os.O_RDONLY), number)
             sys.path[0], sys.argv = folder, args
             runpy.run_module(args[0], run_name="__main__", alter_sys=True)
             sys.exit()
-    print([os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) for fork in forks], flush=True)
+    answer(forks)
 """
 
 
@@ -243,19 +254,81 @@ def runner(python: str) -> "subprocess.Popen[str]":
     return process
 
 
+def ask(python: str, *request: object) -> Any:
+    """Return the answer of the runner to one line."""
+    to, answers = runner(python).stdin, runner(python).stdout
+    assert to is not None
+    assert answers is not None
+    print(json.dumps(request, default=str), file=to, flush=True)
+    return json.loads(answers.readline())
+
+
 def forked(
     args: tuple[str, ...], path: Path, environ: dict[str, str], count: int = 1, python: str = sys.executable
 ) -> "list[subprocess.CompletedProcess[str]]":
     """Run ``python -m ARGS`` in the folder ``path`` to its end, ``count`` times at once, apart from this process."""
-    to, answers = runner(python).stdin, runner(python).stdout
-    assert to is not None
-    assert answers is not None
     with TemporaryDirectory() as folder:
         outputs = [[Path(folder) / f"{number}.{name}" for name in ("out", "err")] for number in range(count)]
-        print(json.dumps([args, path, environ, outputs], default=str), file=to, flush=True)
-        statuses = json.loads(answers.readline())
+        for file in chain(*outputs):
+            file.touch()
+        statuses = [ask(python, pid, 0) for pid in ask(python, args, path, environ, outputs)]
         texts = [[file.read_text() for file in files] for files in outputs]
     return [subprocess.CompletedProcess(args, status, *said) for status, said in zip(statuses, texts, strict=True)]
+
+
+class Started:
+    """``python -m ARGS`` in a fork of the runner, with what the tests use of subprocess.Popen.
+
+    Its output has to fit into a pipe (64 KB) until it is read.
+    """
+
+    def __init__(self, args: tuple[str, ...], path: Path, environ: dict[str, str]) -> None:
+        """Start it."""
+        self.args, self.returncode = args, cast(int | None, None)
+        with TemporaryDirectory() as folder:
+            pipes = [Path(folder) / name for name in ("out", "err")]
+            for pipe in pipes:
+                os.mkfifo(pipe)
+            (self.pid,) = ask(sys.executable, args, path, environ, [pipes])
+            self.stdout, self.stderr = (pipe.open() for pipe in pipes)
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None if it runs."""
+        if self.returncode is None:
+            self.returncode = ask(sys.executable, self.pid, os.WNOHANG)
+        return self.returncode
+
+    def wait(self, timeout: float = 600) -> int | None:
+        """Return the exit status after the end. Raise subprocess.TimeoutExpired after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            time.sleep(0.01)
+        return self.returncode
+
+    def communicate(self, timeout: float = 600) -> tuple[str, str]:
+        """Return the rest of stdout and of stderr after the end."""
+        said = self.stdout.read(), self.stderr.read()
+        self.wait(timeout)
+        return said
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal if it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it if it runs."""
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> "Started":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stdout.close()
+        self.stderr.close()
+        self.wait()
 
 
 @dataclass
@@ -266,25 +339,23 @@ class Project:
     environ: dict[str, str]
     is_stock: bool = False
 
-    def start(self, *args: str, **environ: str) -> "subprocess.Popen[str]":
+    def start(self, *args: str, **environ: str) -> Started:
         """Start ``python -m ARGS`` in the folder."""
-        return subprocess.Popen(
-            [sys.executable, "-m", *args],
-            cwd=self.path,
-            env={"PATH": os.environ["PATH"], **self.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return Started(args, self.path, {"PATH": os.environ["PATH"], **self.environ, **environ})
 
     def run(self, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """Run ``python -m ARGS`` in the folder to its end, in a process that knows nothing of this one."""
         if not self._sets_python_up(environ):
             return self.at_once(1, *args, **environ)[0]
-        with self.start(*args, **environ) as process:
-            out, err = process.communicate(timeout=600)
-        return subprocess.CompletedProcess(args, process.returncode, out, err)
+        return subprocess.run(
+            [sys.executable, "-m", *args],
+            cwd=self.path,
+            env={"PATH": os.environ["PATH"], **self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
 
     def at_once(self, count: int, *args: str, **environ: str) -> "list[subprocess.CompletedProcess[str]]":
         """Do the same ``count`` times at once."""
@@ -553,7 +624,7 @@ def script_of(code: str) -> str:
 
 
 @contextmanager
-def holding_lock(project: Project, after: str = "pass") -> Iterator["subprocess.Popen[str]"]:
+def holding_lock(project: Project, after: str = "pass") -> Iterator[Started]:
     """Yield an upgrade to s1 that waits for let_go_of_lock(), and then does what ``after`` says; kill it in the end."""
     begin = "import pathlib, time\npathlib.Path('begun').touch()"
     wait = "while not pathlib.Path('go').exists():\n    time.sleep(0.05)"
@@ -566,9 +637,8 @@ def holding_lock(project: Project, after: str = "pass") -> Iterator["subprocess.
             holder.kill()
 
 
-def let_go_of_lock(project: Project, waiting: "subprocess.Popen[str]") -> None:
+def let_go_of_lock(project: Project, waiting: Started) -> None:
     """Let the upgrade of holding_lock() continue as soon as the process ``waiting`` says that it waits for the lock."""
-    assert waiting.stderr is not None
     assert any("Waiting for another command on this database (" in line for line in waiting.stderr)
     (project.path / "go").touch()
 

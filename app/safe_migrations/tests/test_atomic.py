@@ -134,7 +134,6 @@ def test_kill(project: Project, engine: Engine, attempt: Callable[..., list[str]
             connection.execute(USER.update().values(username="alice"))
         assert before == state(engine)
         with project.start("flask", "db", "upgrade") as process:
-            assert process.stderr
             while "Running upgrade" not in process.stderr.readline():
                 assert process.poll() is None
             time.sleep(random.uniform(0, 0.5))
