@@ -5,7 +5,7 @@ up, run them, verify the result. No lock is taken for a command that does not ch
 nothing to do.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from .autogenerate.directives import autogenerate_options
 from .binds import require_own_database, without_folder
 from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
-from .errors import HalfDoneError, MigrationError, UnsafeError, masked, summary
+from .errors import HalfDoneError, MigrationError, UnsafeError, masked, relative, summary
 from .histories.heads import accidental_heads, doubtful_history_refused
 from .histories.log_table import edit_error, edited, edits_in_words
 from .histories.naming import named_as_written
@@ -109,6 +109,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     if plan.scripts(upgrade=True) and (error := _never_ran(database, plan.heads)):
                         raise error
                     require(plan, database)
+                    _require_reversible(plan.scripts(upgrade=False))
                     _review(plan, database, using)
                     wanted = _wants_backup(plan, database, using.backup)
                     backup = before_steps(backups, database, lock, plan, using.retry) if wanted else None
@@ -269,6 +270,21 @@ def _review(plan: Plan, database: Database, using: Settings) -> None:
 
     require_reviewed(plan, database, using.review, using.online, accepted(context.script))
     warn_of_losses(plan, database)
+
+
+def _require_reversible(scripts: Sequence[Script]) -> None:
+    """Raise MigrationError if the downgrade() of one of ``scripts`` only raises an error, before those after it run."""
+    from .review.recorder import irreversible_reason
+
+    for script in scripts:
+        if (reason := irreversible_reason(Path(script.path))) is not None:
+            file = relative(Path(script.path))
+            raise MigrationError(
+                ": ".join(filter(None, [f"{file}: the downgrade() of {script.revision} only raises an error", reason])),
+                "stay at this revision, or restore a backup that was made before it (list: `flask db backups`);"
+                " this line reverts only what comes after it:",
+                f"flask db downgrade {script.revision}",
+            )
 
 
 def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
