@@ -1,6 +1,6 @@
 """`flask db squash`, which replaces the scripts up to a revision with one script."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..console import echo
 from ..database import Database, connected
 from ..errors import LoginError, MigrationError, UnsafeError, counted, masked, relative, summary
 from ..histories.replacement import replace_files, replaced, require_in_git, restore_interrupted, update_settings
-from ..histories.squashing import Squash, squashed
+from ..histories.squashing import Squash, proved_products, squashed
 from ..settings import Settings
 from .app_database import opened
 from .command import MigrationCommand, config_of, directory_option
@@ -45,7 +45,7 @@ def squash(directory: str | None, servers: tuple[str, ...], yes: bool, revision:
         require_in_git([*old, target])
     with _databases(config, servers) as databases:
         _require_past(databases[0][0], old, target)
-        unproved = _unproved(databases)
+        unproved = _unproved(databases, [*old, target])
         if unproved and not yes:
             raise _not_proved(unproved, target.revision)
         made = squashed(config, script, target, old, databases)
@@ -91,16 +91,23 @@ def _require_past(database: Database, old: Sequence[Script], target: Script) -> 
         )
 
 
-def _unproved(databases: Sequence[tuple[Database, Settings]]) -> list[str]:
-    """Return the products in MIGRATION_TARGETS of which there is no database."""
+def _unproved(databases: Sequence[tuple[Database, Settings]], scripts: Sequence[Script]) -> dict[str, str]:
+    """Return the products of which there is no database, each with what names it.
+
+    MIGRATION_TARGETS names products, and so do those of ``scripts`` that are squashes, which run on no other.
+    """
+    wanted = {product: f"{each.revision}, a squash," for each in scripts for product in proved_products(each)}
+    wanted |= {product: "MIGRATION_TARGETS" for product, _ in databases[0][1].targets}
     proved = {database.product_and_version[0] for database, _ in databases}
-    return [product for product, _ in databases[0][1].targets if product not in proved]
+    return {product: source for product, source in wanted.items() if product not in proved}
 
 
-def _not_proved(products: Sequence[str], revision: str) -> UnsafeError:
-    servers = " ".join(f"--on {product}://USER:PASSWORD@SERVER" for product in products)
+def _not_proved(unproved: Mapping[str, str], revision: str) -> UnsafeError:
+    servers = " ".join(f"--on {product}://USER:PASSWORD@SERVER" for product in unproved)
+    sources = {source: [each for each in unproved if unproved[each] == source] for source in unproved.values()}
+    named = " and ".join(f"{source} names {' and '.join(products)}" for source, products in sources.items())
     return UnsafeError(
-        f"MIGRATION_TARGETS names {' and '.join(products)}, where the squash cannot be proved without a server.",
+        f"{named}, where the squash cannot be proved without a server.",
         "name a server for each, on which a scratch database is created; or add --yes, for a script that refuses to run"
         " there:",
         f"flask db squash {servers} {revision}",
@@ -116,7 +123,7 @@ def _varies(tables: Sequence[str], line: str) -> UnsafeError:
     )
 
 
-def _report(made: Squash, unproved: Sequence[str], target: Script, count: int) -> None:
+def _report(made: Squash, unproved: Iterable[str], target: Script, count: int) -> None:
     proved = ", ".join(f"{product} {version}" for product, version in made.proved.items())
     echo(f"Squashed {counted(count, 'revision')} into {relative(Path(target.path))}")
     echo(f"Schema and rows are equal on {proved}")

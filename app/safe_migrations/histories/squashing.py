@@ -5,6 +5,7 @@ they prove equal. Everything else is in the SQL of each database product: what A
 triggers, rows, and tables that differ from their models.
 """
 
+import ast
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ product = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
 if product not in {products!r}:
     raise RuntimeError(f"this squash was not proved on {{product}}")
 """
+PROVED = re.compile(r"(?m)^    if product not in (\(.*\)):$")
+"""The line of HEAD in a script, with a group for the products."""
 DOWNGRADE = (
     'raise NotImplementedError("the scripts that a squash replaces are gone; to drop all tables, drop the database")'
 )
@@ -174,6 +177,12 @@ def squashed(
                 in_sql = {name for each in products for name, _ in tables if name not in each.portable}
                 proved = dict(each.database.product_and_version for each in products)
                 return Squash(code, proved, sorted(in_sql), varying)
+
+
+def proved_products(script: Script) -> tuple[str, ...]:
+    """Return the products on which ``script`` was proved; an empty tuple if it is not a squash."""
+    found = PROVED.search(Path(script.path).read_text(encoding="utf-8")) if replaces(script) else None
+    return ast.literal_eval(found[1]) if found else ()
 
 
 def _prove(config: Config, products: Iterable[Product], directory: ScriptDirectory, revision: str) -> bool:

@@ -389,6 +389,12 @@ def test_several_products(committed: Project, backend: str, another: Engine) -> 
     committed.ok("upgrade", DATABASE_URL=url_of(another))
     with another.connect() as connection:
         assert [7] == list(connection.scalars(text("SELECT id FROM pet")))
+    del committed.environ["MIGRATION_TARGETS"]
+    committed.write(*revision("c1", "b1", "pass"))
+    committed.ok("upgrade")
+    git(committed, "add", ".")
+    commit(committed)
+    assert f"Error: b1, a squash, names {product}, where the squash cannot be proved" in committed.fails("squash")
 
 
 def product_of(engine: Engine) -> str:
