@@ -11,6 +11,7 @@ from ..adapters.snapshot import Objects
 from ..console import echo, log
 from ..database import Database, has_convention, heads_in_words
 from ..errors import MigrationError, counted, masked
+from ..folder import scripts
 from ..histories.adoption import Fit, History, built, closest, first_with_convention
 from ..histories.naming import convention_lines
 from ..histories.unversioned import begin_lines
@@ -43,7 +44,7 @@ def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
 
     Return also True if nothing differs, and no revision that could not be built may be closer.
     """
-    script = ScriptDirectory.from_config(config)
+    script = scripts()
     count = len(upgrades(script, "heads", ()))
     if revision:
         upgrades(script, revision, ())  # raises if it is unknown

@@ -66,7 +66,10 @@ class MigrationCommand(click.Command):
             return self._invoke_in_folder(ctx)
 
     def _invoke_in_each_folder(self, ctx: click.Context) -> None:
-        """Run the command in the app's own folder, and then in that of each bind. Stop at the first that fails."""
+        """Run the command in the app's own folder, and then in that of each bind. Stop at the first error.
+
+        Exit with the highest status of all: `status` exits with 1, without an error, if a database is not at head.
+        """
         from ..binds import folders, name_of_bind, without_folder
 
         try:

@@ -13,17 +13,15 @@ from collections.abc import Callable
 from copy import copy
 from functools import wraps
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import click
 from alembic.command import current as show_current
-from alembic.script import ScriptDirectory
-from flask import Flask, current_app, g
+from flask import Flask
 from flask_migrate.cli import db as stock
 
 from ..errors import MigrationError
-from ..folder import KEY, TEMPLATE, Folder, folder
+from ..folder import KEY, TEMPLATE, Folder, folder, scripts
 from ..internals import correct_config
 from .command import MigrationCommand, all_binds_option, config_of, directory_option
 
@@ -133,8 +131,7 @@ def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(merge)
     def run(**options: Any) -> Any:
-        script = ScriptDirectory.from_config(config_of(options.get("directory")))
-        found = {each.revision for each in script.get_revisions(options["revisions"])}
+        found = {each.revision for each in scripts().get_revisions(options["revisions"])}
         if len(found) < 2:
             named = f"{', '.join(found)} is the only one" if found else "there is none"
             raise MigrationError(
@@ -153,10 +150,9 @@ def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(generate)
     def run(**options: Any) -> Any:
-        directory = options.get("directory") or g.get("directory") or current_app.extensions["migrate"].directory
-        before = set(Path(directory).glob("versions/*.py"))
+        before = set(folder().path.glob("versions/*.py"))
         result = generate(**options)
-        written = set(Path(directory).glob("versions/*.py")) - before
+        written = set(folder().path.glob("versions/*.py")) - before
         if options.get("autogenerate", True) and written:
             from .review import review_new
 

@@ -9,6 +9,7 @@ from alembic.util import CommandError
 from ..console import echo
 from ..database import Database
 from ..errors import MigrationError, relative
+from ..folder import scripts
 from ..histories.log_table import ACCEPT, applied, edited, entries, is_edited, newest
 from ..histories.log_writer import LogWriter
 from ..lock import locked
@@ -27,7 +28,7 @@ def log(directory: str | None, accept: tuple[str, ...]) -> None:
     The newest entry comes first. Scripts that were edited since are marked.
     """
     config = config_of(directory)
-    script = ScriptDirectory.from_config(config)
+    script = scripts()
     with opened(config) as (database, using):
         if accept:
             with locked(database, using.lock_wait):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from ..console import echo
 from ..database import heads_in_words
 from ..errors import LoginError, MigrationError, relative, summary
+from ..folder import scripts
 from ..histories.moving import Move, apply, chosen, merge_line, require_movable
 from ..lock import locked
 from .app_database import opened
@@ -29,12 +29,12 @@ def rebase(directory: str | None, revision: str | None) -> None:
     to git. Refuses if the database has applied one of them.
     """
     config = config_of(directory)
-    history = ScriptDirectory.from_config(config)
+    history = scripts()
     move = chosen(history, revision)
     if move is not None:
         move = _moved(config, move, revision)
     if move is None:
-        heads = ScriptDirectory.from_config(config).get_heads()
+        heads = scripts().get_heads()
         said = "the only head is" if len(heads) < 2 else "these branches are meant to stay apart:"
         echo(f"Nothing to rebase: {said} {heads_in_words(heads)}")
         return
@@ -49,7 +49,7 @@ def _moved(config: Config, move: Move, revision: str | None) -> Move | None:
     """Move the revisions, and print what was done. Return None if another command has moved them meanwhile."""
     with _database_required(move), opened(config) as (database, using), locked(database, using.lock_wait):
         database.require_whole()
-        history = ScriptDirectory.from_config(config)  # again: another command may have edited it before the lock
+        history = scripts()  # again: another command may have edited it before the lock
         now = chosen(history, revision)
         if now is not None:
             require_movable(history, now, database.heads())

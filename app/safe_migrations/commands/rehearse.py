@@ -2,10 +2,10 @@
 
 import click
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from ..console import echo
 from ..database import heads_in_words, replaced_by
+from ..folder import scripts
 from ..histories.moving import accident
 from ..histories.never_ran import never_ran
 from ..plan import upgrades
@@ -40,7 +40,7 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
 
     Return False if it finds a fault, or if the upgrade would stop before its first step.
     """
-    script = ScriptDirectory.from_config(config)
+    script = scripts()
     with opened(config) as (database, using):
         database.require_whole()
         heads = database.heads()

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 from alembic.config import Config
-from alembic.script import Script, ScriptDirectory
+from alembic.script import Script
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters import engine_of
 from ..console import echo
 from ..database import Database, connected
 from ..errors import LoginError, MigrationError, UnsafeError, counted, masked, relative, summary
+from ..folder import scripts
 from ..histories.replacement import replace_files, replaced, require_in_git, restore_interrupted, update_settings
 from ..histories.squashing import Squash, proved_products, squashed
 from ..settings import Settings
@@ -32,7 +33,7 @@ def squash(directory: str | None, servers: tuple[str, ...], yes: bool, revision:
     First prove on empty databases that both make the same schema and rows; exit with status 1 if not.
     """
     config = config_of(directory)
-    script = ScriptDirectory.from_config(config)
+    script = scripts()
     restore_interrupted(script.version_locations or [script.versions])
     target = script.get_revision(revision)
     if target is None:

@@ -17,6 +17,7 @@ from ..console import echo
 from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
 from ..errors import MigrationError, masked, relative
+from ..folder import scripts
 from ..histories.log_table import edited, edits_in_words
 from ..histories.moving import accident
 from ..histories.never_ran import never_ran
@@ -43,7 +44,7 @@ def status(ctx: click.Context, directory: str | None) -> None:
 
 def _at_head(config: Config) -> bool:
     """Print the status. Return True if the database is at head, even if the models differ from it."""
-    script = ScriptDirectory.from_config(config)
+    script = scripts()
     at_head = False
     stops: list[MigrationError] = []
 
