@@ -87,24 +87,47 @@ def test_probe(upgraded_app):
 """
 
 
-def test_a_bind(project: Project) -> None:
-    """All tests pass with a bind, its folder and a revision, without the variable of its URL, which the app needs.
-
-    A test may use the models of the bind, and a revision in its folder is tested: both on a database in memory.
-    """
+@pytest.fixture
+def bound(project: Project) -> Project:
+    """Return a project with a bind, whose URL is in a variable, and its model, without its folder."""
     config = (project.path / "config.py").read_text()
     binds = '    SQLALCHEMY_BINDS = Binds(audit="AUDIT_URL")\n'
     project.write("config.py", config.replace("    SQLALCHEMY_TRACK", f"{binds}    SQLALCHEMY_TRACK"))
     project.write("app/models.py", models(project) + EVENT)
-    done = project.run("flask", "db", "upgrade")
+    project.environ["AUDIT_URL"] = f"sqlite:///{project.path}/audit.db"
+    return project
+
+
+def add_folder(project: Project) -> None:
+    """Create the folder of the bind, and its revision e0."""
+    project.ok("init", "-d", "migrations/audit", "--bind", "audit")
+    project.ok("-d", "migrations/audit", "migrate", "-m", "Add Event", "--rev-id", "e0")
+
+
+def test_a_bind(bound: Project) -> None:
+    """All tests pass with a bind, its folder and a revision, without the variable of its URL, which the app needs.
+
+    A test may use the models of the bind, and a revision in its folder is tested: both on a database in memory.
+    """
+    add_folder(bound)
+    del bound.environ["AUDIT_URL"]
+    done = bound.run("flask", "db", "upgrade")
     assert (1, "Error: AUDIT_URL is not set. ") == (done.returncode, done.stderr.partition("Fix: ")[0])
-    url = {"AUDIT_URL": f"sqlite:///{project.path}/audit.db"}
-    project.ok("init", "-d", "migrations/audit", "--bind", "audit", **url)
-    project.ok("upgrade", **url)
-    project.ok("-d", "migrations/audit", "migrate", "-m", "Add Event", "--rev-id", "e0", **url)
-    project.write("tests/test_both.py", TEST)
-    done = project.run("pytest", "-q", "-W", "error", "tests", "-k", "not mysql and not postgresql")
+    bound.write("tests/test_both.py", TEST)
+    done = bound.run("pytest", "-q", "-W", "error", "tests", "-k", "not mysql and not postgresql")
     assert done.returncode == 0, done.stdout
     name, text = revision("a1", "e0", table("other")[0], "pass")
-    printed = inherited(project, (name.replace("versions", "audit/versions"), text))
+    printed = inherited(bound, (name.replace("versions", "audit/versions"), text))
     assert "a1: after its downgrade table other is new" in printed
+
+
+def test_a_bind_without_the_package(bound: Project) -> None:
+    """After the package was taken out, Flask-Migrate upgrades the bind by its folder, and /readyz probes it."""
+    add_folder(bound)
+    bound.take_out()
+    bound.paste("HISTORIES.md", "Without this package")
+    bound.write("probe.py", "from wsgi import app\nprint(app.test_client().get('/readyz').json)")
+    bound.ok("upgrade")
+    assert "{'bind': 'audit', 'status': 'behind'}\n" == bound.run("probe").stdout
+    bound.ok("-d", "migrations/audit", "upgrade")
+    assert "{'status': 'ready'}\n" == bound.run("probe").stdout

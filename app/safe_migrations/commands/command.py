@@ -104,6 +104,8 @@ class MigrationCommand(click.Command):
         try:
             with doubtful_history_refused(), _flask_migrate_silent():
                 _require_env(situation.directory)
+                if "rev_id" in ctx.params:
+                    _require_template(situation.directory)
                 _require_settings(ctx, situation.directory)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
@@ -194,6 +196,20 @@ def _require_env(directory: Path) -> None:
             "note the options that it passes to context.configure(); then replace the file, and pass them to"
             " run_migrations() in the new one:",
             f"cp {shlex.quote(relative(TEMPLATE / env.name))} {shlex.quote(relative(env))}",
+        )
+
+
+def _require_template(directory: Path) -> None:
+    """Raise MigrationError if the template of scripts is Flask-Migrate's for several databases.
+
+    Its upgrade() has an argument, with which no command calls it, and the changes would be missing in it.
+    """
+    template = directory / "script.py.mako"
+    if template.exists() and re.search(r"(?m)^def upgrade\(\s*\w", template.read_text("utf-8", errors="replace")):
+        raise MigrationError(
+            f"{relative(template)} is a template for several databases: its upgrade() has an argument.",
+            "replace it with the template for one database; each bind has a folder of its own:",
+            f"cp {shlex.quote(relative(TEMPLATE / template.name))} {shlex.quote(relative(template))}",
         )
 
 

@@ -450,13 +450,17 @@ class Project:
         factory = (self.path / "app" / "__init__.py").read_text()
         self.write("app/__init__.py", factory.replace("init_app(app, db)", f"init_app(app, db, {options})"))
 
-    def take_out(self) -> None:
-        """Take the package out by the commands of its README, which leave Flask-Migrate's own commands and env.py."""
-        commands = (PACKAGE / "README.md").read_text().partition("## Taking it out")[2].partition("```sh\n")[2]
+    def paste(self, document: str, heading: str) -> None:
+        """Run the first block of shell commands below ``heading`` in a document of the package."""
+        commands = (PACKAGE / document).read_text().partition(f"# {heading}\n")[2].partition("```sh\n")[2]
         environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self.environ}
         subprocess.run(
             ["bash", "-ec", commands.partition("```")[0]], cwd=self.path, env=environ, check=True, capture_output=True
         )
+
+    def take_out(self) -> None:
+        """Take the package out by the commands of its README, which leave Flask-Migrate's own commands and env.py."""
+        self.paste("README.md", "Taking it out")
         self.is_stock = True
 
     def make_stock(self) -> None:
