@@ -1,4 +1,4 @@
-"""The statements that create a database again, schema and rows, in the words of the database itself."""
+"""The statements that create a database again, schema and rows, in the SQL of the database itself."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -46,7 +46,7 @@ def rebase(directory: str | None, revision: str | None) -> None:
 
 
 def _moved(config: Config, move: Move, revision: str | None) -> Move | None:
-    """Move the revisions, and print what was done. Return None if another command has moved them meanwhile."""
+    """Move the revisions, and print what was done. Return None if another command has just moved them."""
     with _database_required(move), opened(config) as (database, using), locked(database, using.lock_wait):
         database.require_whole()
         history = scripts()  # again: another command may have edited it before the lock

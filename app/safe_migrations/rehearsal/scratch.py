@@ -27,7 +27,7 @@ def scratch_database(database: Database, using: Settings) -> Iterator[Adapter]:
     schema, name = version_table()
     if schema not in (None, *database.adapter.schemas(database.connection)):
         raise MigrationError(
-            f"the table {name} is in another database, {schema}; a scratch database stands only for the app's own one.",
+            f"the table {name} is in another database, {schema}; a scratch database replaces only the app's own.",
             f"keep {name} in the app's own database: do not pass version_table_schema to Migrate(...).",
         )
     with ExitStack() as stack:

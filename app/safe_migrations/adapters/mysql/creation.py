@@ -1,4 +1,4 @@
-"""The statements that create a MySQL or MariaDB database again: its SHOW CREATE, and rows in the words of QUOTE()."""
+"""The statements that create a MySQL or MariaDB database again: its SHOW CREATE, and rows as QUOTE() writes them."""
 
 import re
 from collections.abc import Iterator

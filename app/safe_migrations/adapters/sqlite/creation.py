@@ -1,4 +1,4 @@
-"""The statements that create a SQLite database again: the SQL that SQLite stores, and rows in the words of quote()."""
+"""The statements that create a SQLite database again: the SQL that SQLite stores, and rows as quote() writes them."""
 
 import sqlite3
 from collections.abc import Iterator
