@@ -193,7 +193,7 @@ class Can(db.Model):
 
 
 @with_targets
-@pytest.mark.parametrize("value", ["purple", "blue", "grün: 5"])
+@pytest.mark.parametrize("value", ["blue", "grün: 5"])
 def test_values_of_a_checked_enum(empty: Models, tmp_path: Path, targets: str, value: str) -> None:
     """A new value of an Enum with a CHECK is a difference, also if the column is long enough for it: the CHECK is
     replaced, and the downgrade brings the old one back.
