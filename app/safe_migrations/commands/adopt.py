@@ -12,7 +12,7 @@ from ..console import echo, log
 from ..database import Database, has_convention, heads_in_words
 from ..errors import MigrationError, counted, masked
 from ..folder import scripts
-from ..histories.adoption import Fit, History, built, closest, first_with_convention
+from ..histories.adoption import Fit, History, built, closest, first_with_convention, inserting_rows
 from ..histories.naming import convention_lines
 from ..histories.unversioned import begin_lines
 from ..plan import upgrades
@@ -60,9 +60,15 @@ def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
             unnamed = built(config, database, using, revision, {each.revision for each in script.walk_revisions()})
             other = closest(unnamed, found, revision)
             if other is not None and (fit is None or other.rank < fit.rank):
-                lines = convention_lines(first_with_convention(history, unnamed))
+                since = first_with_convention(history, unnamed)
+                how, *more = convention_lines(since)
+                why = (
+                    f"From {since} on, it changes no name" if since else "It changes names in the newest revision, too"
+                )
+                lines = (f"{why}. To run older revisions without it, {how}", *more)
                 history, fit = unnamed, other
         _require_no_revision(database)  # another command may have given it one by now
+        product = database.facts.product
     if fit is None:
         raise MigrationError(
             f"the revision to compare with cannot be built on an empty database. {history.failure}",
@@ -72,6 +78,9 @@ def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
     if not any(name.startswith("table ") and history.knows(name) for name in found):
         raise MigrationError("the database has no table of this history.", "create the tables:", "flask db upgrade")
     _print(fit, script, history, found, lines, is_named=bool(revision))
+    inserting = [] if fit.differences else inserting_rows(script.get_revisions(history.up_to(fit.heads)), product)
+    if inserting:
+        echo(f"Revisions that insert rows, which a database made by create_all() lacks: {', '.join(inserting)}")
     is_newest = fit.heads == list(history.schemas)[-1]
     if not fit.differences and history.failure and is_newest and not revision:
         heads = heads_in_words(fit.heads, " ")
@@ -111,7 +120,8 @@ def _print(
 ) -> None:
     """Print the result: the revision, differences, other names, other objects, and revisions that were not built.
 
-    ``lines`` are from convention_lines(), or empty. ``is_named`` is True if the user named the revision.
+    ``lines`` say how to run revisions without the naming convention, or are empty. ``is_named`` is True if the user
+    named the revision.
     """
     docs = " and ".join(
         f"{each.revision}, {each.doc}" if each.doc else each.revision
@@ -123,11 +133,12 @@ def _print(
         _list(fit.differences)
     else:
         echo(f"{docs}: the database has the schema of this revision")
-        same = [heads for heads, objects in history.schemas.items() if objects == history.schemas[fit.heads]]
-        if earlier := [heads_in_words(heads, " ") for heads in same if heads != fit.heads and not is_named]:
+        before, of_rows = history.rows_only(fit.heads)
+        if of_rows and not is_named:
+            changes, they = ("changes", "it") if len(of_rows) == 1 else ("change", "they")
             echo(
-                f"The schema of {', '.join(earlier)} is the same. If what comes after {earlier[0]} has not changed the"
-                f" rows yet, stamp that:\n    flask db stamp {earlier[0]}"
+                f"{', '.join(of_rows)} {changes} only rows; nothing in the schema tells whether {they} ran."
+                f" If {they} did not:\n    flask db stamp {heads_in_words(before, ' ')}"
             )
     if fit.names:
         echo("These differ only in their names; a script that drops one by its name will fail:")
@@ -137,12 +148,13 @@ def _print(
     if history.failure:
         echo(f"Not compared, because it cannot be built on an empty database: {history.failure}")
     if lines:
-        echo(f"More names fit without the models' naming convention. To run the history without it, {lines[0]}")
+        echo(f"More names fit without the models' naming convention. {lines[0]}")
         _list(lines[1:])
     if fit.differences:
         heads = f" {fit.heads[0]}" if len(fit.heads) == 1 else ""
         echo(
-            "Fix: change the database until these are gone, and run this again; or, if they do not matter, stamp it:"
+            "Fix: change the database until these are gone, or write into a script what only the database has; then run"
+            " this again. Or, if they do not matter, stamp it:"
             f"\n    flask db adopt{heads} --yes"
         )
 

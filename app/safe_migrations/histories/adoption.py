@@ -1,10 +1,12 @@
 """Comparison of a database that has no revision with what each revision of the history makes."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from alembic.config import Config
+from alembic.operations.ops import BulkInsertOp
+from alembic.script import Script
 
 from ..adapters.snapshot import Objects
 from ..database import Database, replaced_by
@@ -12,6 +14,7 @@ from ..rehearsal.differences import differences, renamed
 from ..rehearsal.runner import Rehearsal
 from ..rehearsal.scratch import scratch_database
 from ..review.recorder import Recordings
+from ..review.sql.ops import ChangeRowsOp
 from ..settings import Settings
 from .naming import assumed_before_convention, written_before_convention
 from .unversioned import created_tables
@@ -37,6 +40,18 @@ class History:
     """The tables that this revision and later ones would create."""
     named: Heads = ()
     """The revisions to which the history was built first, because the user named one."""
+
+    def up_to(self, heads: Heads) -> list[str]:
+        """Return the revisions that lead to ``heads``, the oldest first."""
+        return self.revisions[: list(self.schemas).index(heads) + 1]
+
+    def rows_only(self, heads: Heads) -> tuple[Heads, list[str]]:
+        """Return the last revisions up to ``heads`` that leave the schema as it is, and the heads before them."""
+        order, revisions = list(self.schemas), self.up_to(heads)
+        first = len(revisions) - 1
+        while first and self.schemas[order[first - 1]] == self.schemas[heads]:
+            first -= 1
+        return order[first], revisions[first + 1 :]
 
     def knows(self, name: str) -> bool:
         """Return True if a revision makes the object ``name``, or the table to which it belongs."""
@@ -81,6 +96,20 @@ def built(
                 history.revisions.append(report.revision)
             history.named = history.named or rehearsal.heads()
     return history
+
+
+def inserting_rows(scripts: Iterable[Script | None], product: str) -> list[str]:
+    """Return the revisions whose upgrade() inserts rows, as far as it can be read without a database."""
+    recordings = Recordings()
+
+    def inserts(script: Script) -> bool:
+        found = [each.op for each in recordings.of(script, product, "upgrade").upgrade]
+        return any(
+            isinstance(op, BulkInsertOp) or (isinstance(op, ChangeRowsOp) and op.verb in ("INSERT", "REPLACE"))
+            for op in found
+        )
+
+    return [script.revision for script in scripts if script and inserts(script)]
 
 
 @dataclass(frozen=True)
