@@ -84,7 +84,7 @@ def new_folder(bind: str | None, path: Path) -> Path:
     return path
 
 
-def without_folder() -> MigrationError | None:
+def no_folder_error() -> MigrationError | None:
     """Return an error if a bind has models but no folder, and alembic.ini does not name it as unmanaged; else None.
 
     Only the app's own folder looks for such binds: in the folder of a bind, return None.

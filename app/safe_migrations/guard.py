@@ -20,14 +20,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .autogenerate.directives import autogenerate_options
-from .binds import require_own_database, without_folder
+from .binds import no_folder_error, require_own_database
 from .console import Progress, StepDone, log, log_on_stderr
 from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, relative, summary
 from .histories.heads import accidental_heads, doubtful_history_refused
 from .histories.log_table import edit_error, edited, edits_in_words
 from .histories.naming import named_as_written
-from .histories.never_ran import never_ran
+from .histories.never_ran import never_ran_error
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
 from .plan import Plan, autogenerates, changes_revisions, compares, names_head, pending, purges, rehearses, upgrades
 from .retry import RetryPolicy
@@ -69,7 +69,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                         raise several_heads(context.script)
                     database.require_whole()
                     _require_adopted(database)
-                    if autogenerates() and (error := _never_ran(database, database.heads())):
+                    if autogenerates() and (error := _never_ran_error(database, database.heads())):
                         raise error
                 with _options_hidden(engine):
                     _run(connection=database.connection, **options)
@@ -79,11 +79,11 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
             try:
                 plan = pending(database, options)
             except (CommandError, RevisionError) as refused:  # after a rebase, at a revision and at one before it
-                if "overlaps" in str(refused) and (error := _never_ran(database, database.heads())):
+                if "overlaps" in str(refused) and (error := _never_ran_error(database, database.heads())):
                     raise error from refused
                 raise
             _warn_of_edits(plan, database)
-            if not plan.steps and (error := _never_ran(database, plan.heads)):
+            if not plan.steps and (error := _never_ran_error(database, plan.heads)):
                 log.warning("%s", error)
             if not plan.steps and not (purges() and plan.heads) and not database.interrupted():
                 _run(connection=database.connection, **options)
@@ -102,11 +102,11 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     plan = pending(database, options)
                 with _nothing_changed(plan):
                     if not plan.heads:
-                        from .histories.unversioned import unversioned
+                        from .histories.unversioned import unversioned_error
 
-                        if error := unversioned(plan.scripts(upgrade=True), database, plan.recordings):
+                        if error := unversioned_error(plan.scripts(upgrade=True), database, plan.recordings):
                             raise error
-                    if plan.scripts(upgrade=True) and (error := _never_ran(database, plan.heads)):
+                    if plan.scripts(upgrade=True) and (error := _never_ran_error(database, plan.heads)):
                         raise error
                     require(plan, database)
                     _require_reversible(plan.scripts(upgrade=False))
@@ -129,11 +129,11 @@ def _require_adopted(database: Database) -> None:
     """
     if database.heads() or not database.has_tables():
         return
-    from .histories.unversioned import not_from_empty, unversioned
+    from .histories.unversioned import not_from_empty, unversioned_error
     from .review.recorder import Recordings
 
     if scripts := upgrades(context.script, "heads", ()):
-        if error := unversioned(scripts, database, Recordings()):
+        if error := unversioned_error(scripts, database, Recordings()):
             raise error
     elif getattr(context.config.cmd_opts, "autogenerate", False) and (found := not_from_empty(database)):
         log.warning("%s", found)
@@ -233,7 +233,7 @@ def _end_comparison(database: Database) -> None:
     if not autogenerates():
         return
     compared = context.get_context().opts["revision_context"]
-    errors = [each for each in (without_folder(), edit_error(_edited(database, database.heads()))) if each]
+    errors = [each for each in (no_folder_error(), edit_error(_edited(database, database.heads()))) if each]
     generates = getattr(compared.config.cmd_opts, "autogenerate", False)
     changes = [each for script in compared.generated_revisions for each in script.upgrade_ops_list]
     if errors and not generates and all(change.is_empty() for change in changes):
@@ -253,12 +253,12 @@ def _edited(database: Database, heads: tuple[str, ...]) -> list[Script]:
         return edited(connection, context.script, heads)
 
 
-def _never_ran(database: Database, heads: tuple[str, ...]) -> MigrationError | None:
+def _never_ran_error(database: Database, heads: tuple[str, ...]) -> MigrationError | None:
     """Return the error about revisions that never ran here before those that did; None on a copy, as in a rehearsal."""
     if rehearses():
         return None
     with database.read() as connection:
-        return never_ran(connection, context.script, heads)
+        return never_ran_error(connection, context.script, heads)
 
 
 def _review(plan: Plan, database: Database, using: Settings) -> None:

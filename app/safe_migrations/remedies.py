@@ -25,7 +25,7 @@ from .errors import LoginError, MigrationError, masked, relative, summary
 from .folder import TEMPLATE, Folder, app_folder, bind_folders, scripts
 from .histories.moving import several_heads
 from .histories.naming import convention_lines, written_before_convention
-from .histories.replacement import at_replaced, interrupted, revision_of, squash_of
+from .histories.replacement import interrupted, replaced_error, revision_of, squash_of
 
 
 @dataclass(frozen=True)
@@ -473,7 +473,7 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
         line = f"git checkout -- {shlex.quote(f'{directory}/versions')}"
         return MigrationError(f"the folder {directory}/versions is missing.", "restore the folder:", line)
     if squash:
-        return at_replaced(unknown.argument, squash)
+        return replaced_error(unknown.argument, squash)
     return MigrationError(
         f"the database is at revision {unknown.argument}, which {directory} does not have: it is ahead of this code.",
         "use the release of the code that has it, or find the script in git:",

@@ -70,7 +70,7 @@ class MigrationCommand(click.Command):
 
         Exit with the highest status of all: `status` exits with 1, without an error, if a database is not at head.
         """
-        from ..binds import folders, name_of_bind, without_folder
+        from ..binds import folders, name_of_bind, no_folder_error
 
         try:
             found = folders()
@@ -92,7 +92,7 @@ class MigrationCommand(click.Command):
                 done, left = (", ".join(part) or "none" for part in (names[:number], names[number + 1 :]))
                 progress = f"Done: {done}. Failed: {names[number]}. Not started: {left}."
                 raise click.ClickException(f"{error.message}\n{progress}") from error
-        if ctx.command.name == "upgrade" and (missing := without_folder()):
+        if ctx.command.name == "upgrade" and (missing := no_folder_error()):
             echo(f"Only binds with a folder were upgraded: {missing}", err=True)
         ctx.exit(status)
 

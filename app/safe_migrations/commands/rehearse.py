@@ -6,8 +6,8 @@ from alembic.config import Config
 from ..console import echo
 from ..database import heads_in_words, replaced_by
 from ..folder import scripts
-from ..histories.moving import accident
-from ..histories.never_ran import never_ran
+from ..histories.moving import accident_error
+from ..histories.never_ran import never_ran_error
 from ..plan import upgrades
 from ..rehearsal.runner import Rehearsal
 from ..rehearsal.scratch import scratch_copy
@@ -51,7 +51,7 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
         else:
             echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
         with database.read() as connection:
-            stops = [each for each in (accident(script), never_ran(connection, script, heads)) if each]
+            stops = [each for each in (accident_error(script), never_ran_error(connection, script, heads)) if each]
         for stop in stops:
             echo(f"\nAn upgrade would stop: {stop}")
         return passes and not stops

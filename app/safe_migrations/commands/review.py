@@ -19,7 +19,7 @@ from ..database import app_engine
 from ..errors import LoginError, MigrationError, counted, relative
 from ..folder import folder
 from ..git import revisions_not_in
-from ..histories.moving import accident
+from ..histories.moving import accident_error
 from ..plan import upgrades
 from ..review.acceptance import accept, accepted, skipped
 from ..review.findings import FORMATS, Finding, annotation, as_text, closing, merged
@@ -98,7 +98,7 @@ def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
     script = ScriptDirectory.from_config(config)
     found, count = _reviewed(config, script, chosen, targets)
     findings = as_configured(found, settings_of(config).online)
-    if heads := accident(script):
+    if heads := accident_error(script):
         echo(f"An upgrade would stop: {heads}\n", err=True)
         if form == "github":
             echo(annotation("error", "title=heads", str(heads)))

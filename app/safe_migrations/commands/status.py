@@ -12,16 +12,16 @@ from alembic.util import CommandError
 from sqlalchemy import Engine
 
 from ..backups.external import in_words, is_external
-from ..binds import without_folder
+from ..binds import no_folder_error
 from ..console import echo
 from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
 from ..errors import MigrationError, masked, relative
 from ..folder import scripts
 from ..histories.log_table import edited, edits_in_words
-from ..histories.moving import accident
-from ..histories.never_ran import never_ran
-from ..histories.replacement import at_replaced, squash_of
+from ..histories.moving import accident_error
+from ..histories.never_ran import never_ran_error
+from ..histories.replacement import replaced_error, squash_of
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
@@ -74,10 +74,10 @@ def _at_head(config: Config) -> bool:
             _line("", skipped)
         with database.read() as connection:
             edits = edited(connection, script, current)
-            stops.extend(filter(None, [never_ran(connection, script, current)]))
+            stops.extend(filter(None, [never_ran_error(connection, script, current)]))
         if edits:
             _line("edited", f"{edits_in_words(edits)}; see `flask db log`")
-        if not current and (error := _unversioned(pending, database)):
+        if not current and (error := _unversioned_error(pending, database)):
             stops.append(error)
         if newest := backups_of(engine, using).newest():
             _line("backup", f"{relative(newest)}{f', {in_words(newest)}' if is_external(newest) else ''}")
@@ -90,10 +90,10 @@ def _at_head(config: Config) -> bool:
     # dont_mutate: as `flask db current` does, leave a database without alembic_version as it is.
     with EnvironmentContext(config, script, fn=report, as_sql=False, dont_mutate=True):
         script.run_env()
-    stops += filter(None, [accident(script)])
+    stops += filter(None, [accident_error(script)])
     for stop in stops[::-1]:
         echo(f"\nAn upgrade would stop: {stop}")
-    if missing := without_folder():
+    if missing := no_folder_error():
         echo(f"\nNot every database is managed: {missing}")
     return at_head and not stops
 
@@ -109,11 +109,11 @@ def _findings(script: ScriptDirectory, pending: list[Script], engine: Engine, on
         return as_configured(found, online)
 
 
-def _unversioned(pending: list[Script], database: Database) -> MigrationError | None:
-    from ..histories.unversioned import unversioned
+def _unversioned_error(pending: list[Script], database: Database) -> MigrationError | None:
+    from ..histories.unversioned import unversioned_error
     from ..review.recorder import Recordings
 
-    return unversioned(pending, database, Recordings()) if pending else None
+    return unversioned_error(pending, database, Recordings()) if pending else None
 
 
 def _skipped(script: ScriptDirectory, pending: list[Script]) -> str:
@@ -141,4 +141,4 @@ def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[Script]:
 def _replaced(script: ScriptDirectory, current: tuple[str, ...]) -> list[MigrationError]:
     """Return the errors about those of the database's revisions that a squash replaced."""
     found = ((revision, squash_of(script, revision)) for revision in current if not is_known(script, revision))
-    return [at_replaced(revision, squash) for revision, squash in found if squash]
+    return [replaced_error(revision, squash) for revision, squash in found if squash]

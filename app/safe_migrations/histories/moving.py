@@ -18,7 +18,7 @@ from .editing import replace_script, with_parents
 from .heads import accidental_heads, closure, lineage, parents, script_in_words
 
 
-def accident(history: ScriptDirectory) -> MigrationError | None:
+def accident_error(history: ScriptDirectory) -> MigrationError | None:
     """Return the error about heads that are an accident, with the lines that join them; None if there are none."""
     heads = accidental_heads(history)
     if not heads:
@@ -42,7 +42,7 @@ def accident(history: ScriptDirectory) -> MigrationError | None:
 def several_heads(history: ScriptDirectory) -> MigrationError:
     """Return the error for a command that takes one head, in a history that has several."""
     heads = [history.get_revision(head) for head in sorted(history.get_heads())]
-    return accident(history) or MigrationError(
+    return accident_error(history) or MigrationError(
         _heads_listed(heads),
         "name all heads, or one, as these lines do:",
         "flask db upgrade heads",

@@ -15,7 +15,7 @@ from .heads import closure, needs, parents, replaces
 from .log_table import ACCEPT, DOWN, applied, entries, newest, unknown_ignored
 
 
-def never_ran(connection: Connection, script: ScriptDirectory, heads: tuple[str, ...]) -> MigrationError | None:
+def never_ran_error(connection: Connection, script: ScriptDirectory, heads: tuple[str, ...]) -> MigrationError | None:
     """Return the error if the database, which is at ``heads``, lacks revisions that come before those it has applied.
 
     They are the ancestors that a revision has got since it was applied, or since it was reverted by a downgrade that

@@ -119,7 +119,7 @@ def _with(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def at_replaced(revision: str, squash: Script) -> MigrationError:
+def replaced_error(revision: str, squash: Script) -> MigrationError:
     """Return the error for a database at ``revision``, which ``squash`` replaces."""
     what = (
         f"the database is at {revision}, which {squash.revision}, a squash of {len(replaces(squash)) + 1} revisions,"

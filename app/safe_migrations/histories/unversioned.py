@@ -15,7 +15,7 @@ BESIDE = re.compile(r"\s*CREATE\b[^(]*\b(IF\s+NOT\s+EXISTS|TEMP|TEMPORARY)\b", r
 """A CREATE TABLE that does not fail if the table exists."""
 
 
-def unversioned(scripts: Iterable[Script], database: Database, recordings: Recordings) -> MigrationError | None:
+def unversioned_error(scripts: Iterable[Script], database: Database, recordings: Recordings) -> MigrationError | None:
     """Return the error if a database without a revision has tables that the pending ``scripts`` create; else None.
 
     Tables that no script creates, such as those of another app or of an extension, do not matter.
