@@ -331,6 +331,10 @@ class Started:
         self.wait()
 
 
+# The modules of a copy: all but the package.
+OWN = re.compile(r"(app|config|wsgi)(?![^.])(?!\.safe_migrations(?![^.]))")
+
+
 @dataclass
 class Project:
     """A copy of the example in a folder of its own; ``environ`` is all that its commands know beside PATH."""
@@ -393,13 +397,7 @@ class Project:
         """Let ``import wsgi`` mean the copy's, with the package as this process has loaded it."""
 
         def own() -> list[str]:
-            roots = ("app", "config", "wsgi")
-            likely = [name for name in sys.modules if name.startswith(roots)]  # of thousands
-            return [
-                name
-                for name in likely
-                if name.partition(".")[0] in roots and not f"{name}.".startswith("app.safe_migrations.")
-            ]
+            return list(filter(OWN.match, sys.modules))  # of thousands
 
         before = {name: sys.modules.pop(name) for name in own()}
         folder = Path.cwd()
