@@ -87,11 +87,19 @@ def new_folder(bind: str | None, path: Path) -> Path:
 def no_folder_error() -> MigrationError | None:
     """Return an error if a bind has models but no folder, and alembic.ini does not name it as unmanaged; else None.
 
-    Only the app's own folder looks for such binds: in the folder of a bind, return None.
+    Return one too if alembic.ini in a folder has no line ``bind = KEY``, because then its bind has none. Only the app's
+    own folder looks for such binds: in the folder of a bind, return None.
     """
     database = current_app.extensions["migrate"].db
     if len(database.engines) == 1 or folder().option:
         return None
+    for env in sorted(app_folder().path.glob("*/env.py")):
+        if Folder(env.parent).bind is None:
+            try:
+                with in_folder(env.parent):
+                    app_engine()
+            except MigrationError as error:
+                return error
     known = {each.bind for each in bind_folders()} | set(folder().words(UNMANAGED))
     missing = {
         key: sorted(metadata.tables)

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shlex
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,7 @@ class MigrationCommand(click.Command):
         names, status = [name_of_bind(each.bind) for each in found], 0
         for number, each in enumerate(found):
             if len(found) > 1:
+                sys.stdout.flush()  # what Alembic printed about the folder before
                 echo(f"{names[number]}, {relative(each.path)}:", err=True)
             ctx.params["directory"] = str(each.path)
             try:
@@ -89,11 +91,15 @@ class MigrationCommand(click.Command):
             except click.UsageError:
                 raise
             except click.ClickException as error:
+                if ctx.command.name != "upgrade":
+                    error.show()
+                    status = 1
+                    continue
                 done, left = (", ".join(part) or "none" for part in (names[:number], names[number + 1 :]))
                 progress = f"Done: {done}. Failed: {names[number]}. Not started: {left}."
                 raise click.ClickException(f"{error.message}\n{progress}") from error
         if ctx.command.name == "upgrade" and (missing := no_folder_error()):
-            echo(f"Only binds with a folder were upgraded: {missing}", err=True)
+            raise click.ClickException(f"{missing}\nDone: {', '.join(names)}.")
         ctx.exit(status)
 
     def _invoke_in_folder(self, ctx: click.Context) -> Any:
@@ -103,6 +109,7 @@ class MigrationCommand(click.Command):
         situation = _situation(ctx)
         try:
             with doubtful_history_refused(), _flask_migrate_silent():
+                _require_folder(ctx, situation.directory)
                 _require_env(situation.directory)
                 if "rev_id" in ctx.params:
                     _require_template(situation.directory)
@@ -177,6 +184,17 @@ def _situation(ctx: click.Context) -> "Situation":
         url = URL.create("unknown")
     typed = (str(value) for value in ctx.params.values() if value is not None)
     return Situation(url, folder().path, frozenset(typed), bool(ctx.params.get("sql")))
+
+
+def _require_folder(ctx: click.Context, directory: Path) -> None:
+    """Raise MigrationError if ``directory`` is the place for the folder of a bind, and does not exist."""
+    is_bind = directory.name in current_app.extensions["migrate"].db.engines and folder().is_inside
+    if is_bind and not directory.exists() and ctx.command.name != "init":
+        raise MigrationError(
+            f"the folder {relative(directory)} does not exist.",
+            f"create it for the bind {directory.name}:",
+            f"flask db init {folder().option} --bind {shlex.quote(directory.name)}",
+        )
 
 
 def _require_env(directory: Path) -> None:

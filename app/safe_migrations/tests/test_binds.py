@@ -1,8 +1,11 @@
 """Several databases: a folder of migrations for each key in SQLALCHEMY_BINDS, and commands for all of them at once."""
 
+import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -146,7 +149,6 @@ def test_kill(bound: Project, engine: Engine, audit: Engine) -> None:
         process.send_signal(signal.SIGKILL)
     said = bound.fails("check", "--all-binds")
     assert "if it was killed, run this, which first undoes it:\n    flask db -d migrations/audit upgrade\n" in said
-    assert said.endswith("Done: default database. Failed: bind audit. Not started: none.\n")
     (bound.path / "go").touch()
     assert "Its unfinished revision was undone" in bound.ok("upgrade", "--all-binds")
     assert "e1 (head)" in bound.ok(*AUDIT, "current")
@@ -174,7 +176,9 @@ def test_a_bind_without_folder(unbound: Project) -> None:
     finds in the default database. The bind of another program is left to it.
     """
     missing = "no folder has the migrations of the bind audit (event).\nFix: create it; or, "
-    assert missing in unbound.ok("upgrade", "--all-binds")
+    said = unbound.fails("upgrade", "--all-binds")
+    assert (True, True) == (missing in said, said.endswith(f":\n    {INIT}\nDone: default database.\n"))
+    assert f"create it for the bind audit:\n    {INIT}\n" in unbound.fails(*AUDIT, "migrate")
     assert missing in unbound.ok("migrate")
     assert missing in unbound.ok("status")
     said = unbound.fails("check")
@@ -206,7 +210,26 @@ def test_lines_to_paste(bound: Project, audit: Engine) -> None:
         assert said.count("flask db ") == said.count(here) > 0
     bound.environ["AUDIT_URL"] = "sqlite:////nowhere/at/all.db"
     assert "check the file's path in SQLALCHEMY_BINDS['audit']" in bound.fails(*AUDIT, "current")
+    said = bound.fails("upgrade", "--all-binds")
+    assert said.endswith("Done: default database. Failed: bind audit. Not started: none.\n")
     assert "flask db -d" not in bound.fails("upgrade", "nope")
+
+
+@on_files
+def test_check_all(bound: Project) -> None:
+    """What `check` says of each database follows its heading, in a pipe too; an error of one does not stop the next."""
+
+    def lines() -> list[str]:
+        command = [sys.executable, "-m", "flask", "db", "check", "--all-binds"]
+        environ = {"PATH": os.environ["PATH"], **bound.environ}
+        out = subprocess.run(command, cwd=bound.path, env=environ, stdout=-1, stderr=-2, text=True, check=False).stdout
+        return [line for line in out.splitlines() if line.startswith(("default", "bind", "Error", "No new"))]
+
+    behind = "Error: Target database is not up to date."
+    headings = ["default database, migrations:", "bind audit, migrations/audit:"]
+    assert [headings[0], AGREE, headings[1], behind] == lines()
+    bound.ok("downgrade")
+    assert [headings[0], behind, headings[1], behind] == lines()
 
 
 @on_files
@@ -288,7 +311,8 @@ def test_folders_that_cannot_be(bound: Project, engine: Engine) -> None:
     lines = ini.read_text()
     ini.write_text(lines.replace("bind = audit\n", ""))
     missing = "add the line below [alembic], with a key of SQLALCHEMY_BINDS:\n    bind = audit\n"
-    assert missing in bound.fails(*AUDIT, "upgrade")
+    for args in ((*AUDIT, "upgrade"), ("upgrade", "--all-binds"), ("check",)):
+        assert missing in bound.fails(*args)
     ini.write_text(lines)
     config = (bound.path / "config.py").read_text()
     bound.write("config.py", config.replace('"audit"', '"log"'))
