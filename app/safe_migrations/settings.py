@@ -17,7 +17,6 @@ from sqlalchemy.exc import ArgumentError
 from .adapters import product_and_version
 from .database import app_engine
 from .errors import MigrationError, UsageError
-from .folder import folder
 from .plan import changes_revisions
 from .retry import RetryPolicy
 
@@ -208,8 +207,8 @@ def _rehearsal_url(given: str, for_this_run: bool) -> URL | None:
     """Return ``given`` (MIGRATION_REHEARSAL_URL) with driver and options of the app's URL; None if it is empty.
 
     An option that ``given`` has itself stays. Raise MigrationError if it has several @, or is not a URL of the product
-    that the app uses. For a bind of another product, return None unless ``given`` is for this run (-x): the setting is
-    then for another database.
+    that the app uses. If another database of the app is of its product, the setting is for that one: return None,
+    unless ``given`` is for this run (-x).
     """
     if not given.strip():
         return None
@@ -222,9 +221,9 @@ def _rehearsal_url(given: str, for_this_run: bool) -> URL | None:
         raise MigrationError(
             "MIGRATION_REHEARSAL_URL has more than one @.", "in the password, write @ as %40 and / as %2F."
         )
-    names = {"mariadb": "mysql", "postgres": "postgresql"}
-    product, wanted = (names.get(each.get_backend_name(), each.get_backend_name()) for each in (url, real))
-    if product != wanted and folder().bind and not for_this_run:
+    product, wanted = _product(url), _product(real)
+    engines = current_app.extensions["migrate"].db.engines
+    if product != wanted and not for_this_run and product in {_product(each.url) for each in engines.values()}:
         return None
     if product != wanted and wanted == "sqlite":
         raise MigrationError(
@@ -239,3 +238,8 @@ def _rehearsal_url(given: str, for_this_run: bool) -> URL | None:
             f"export MIGRATION_REHEARSAL_URL={wanted}://USER:PASSWORD@SERVER",
         )
     return url.set(drivername=real.drivername, query={**real.query, **url.query})
+
+
+def _product(url: URL) -> str:
+    name = url.get_backend_name()
+    return {"mariadb": "mysql", "postgres": "postgresql"}.get(name, name)

@@ -85,6 +85,9 @@ def test_every_day(unbound: Project, backend: str, engine: Engine, audit: Engine
     as it was.
     """
     unbound.environ |= {"MIGRATION_BACKUP": "always", "MIGRATION_REVIEW": "enforce"}
+    of_bind = f"{audit.url.get_backend_name()}://u@127.0.0.1:1"
+    assert "Nothing to do" in unbound.ok("upgrade", MIGRATION_REHEARSAL_URL=of_bind)
+    assert f"does not name a {backend} " in unbound.fails("-x", f"rehearsal_url={of_bind}", "rehearse")
     unbound.environ["MIGRATION_REHEARSAL_URL"] = f"{backend}:////nowhere/at/all"  # not for the bind
     before = state(engine)
     unbound.ok("init", "--bind", "audit")
@@ -311,8 +314,8 @@ def test_folders_that_cannot_be(bound: Project, engine: Engine) -> None:
     lines = ini.read_text()
     ini.write_text(lines.replace("bind = audit\n", ""))
     missing = "add the line below [alembic], with a key of SQLALCHEMY_BINDS:\n    bind = audit\n"
-    for args in ((*AUDIT, "upgrade"), ("upgrade", "--all-binds"), ("check",)):
-        assert missing in bound.fails(*args)
+    for command in ("-d migrations/audit upgrade", "upgrade --all-binds", "check"):
+        assert missing in bound.fails(*command.split())
     ini.write_text(lines)
     config = (bound.path / "config.py").read_text()
     bound.write("config.py", config.replace('"audit"', '"log"'))
