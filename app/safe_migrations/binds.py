@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from flask import current_app
-from sqlalchemy import StaticPool
+from sqlalchemy import URL, StaticPool
 
 from .database import app_engine, location
 from .errors import MigrationError, masked, relative
@@ -127,7 +127,7 @@ def require_own_database() -> None:
     for other in (None, *(each.bind for each in bind_folders())):
         if other == bind or other not in engines or isinstance(engine.pool, StaticPool):  # each in memory is another
             continue
-        if location(engines[other].url) == location(engine.url):
+        if _address(engines[other].url) == _address(engine.url):
             shared = next(each for each in bind_folders() if each.bind in (bind, other))
             raise MigrationError(
                 f"{name_of_bind(other)} and {name_of_bind(bind)} are one database, {masked(engine.url)}; their"
@@ -136,3 +136,8 @@ def require_own_database() -> None:
                 " __bind_key__ from its models, and its migrations:",
                 f"rm -r {shlex.quote(relative(shared.path))}",
             )
+
+
+def _address(url: URL) -> str:
+    """Return location(), in which this machine has one name."""
+    return location(url.set(host="localhost") if url.host in ("127.0.0.1", "::1") else url)

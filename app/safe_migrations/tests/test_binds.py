@@ -310,6 +310,9 @@ def test_folders_that_cannot_be(bound: Project, engine: Engine) -> None:
         said = bound.fails(*args, "upgrade")
         assert "bind audit are one database" in said or "audit and default database are one database" in said
         assert said.endswith("    rm -r migrations/audit\n")
+    schema = "postgresql+psycopg://u@127.0.0.1/d?options=-csearch_path%3Daudit"
+    two_names = {"DATABASE_URL": "postgresql+psycopg://u@localhost:5432/d", "AUDIT_URL": schema}
+    assert "are one database, postgresql+psycopg://u@127.0.0.1/d" in bound.fails(*AUDIT, "upgrade", **two_names)
     ini = bound.path / "migrations" / "audit" / "alembic.ini"
     lines = ini.read_text()
     ini.write_text(lines.replace("bind = audit\n", ""))
