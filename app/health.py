@@ -133,6 +133,8 @@ class Readiness:
             engine, _ = self.engine, self.script.get_heads()
         except Exception as error:
             words = f"{type(error).__name__}: {error}".partition("\n")[0]
+            if isinstance(error, KeyError):  # from Alembic, for a down_revision or depends_on
+                words = f"one names revision {error}, which no script has"
             # One line, and no traceback: each probe logs it.
             current_app.logger.error("not ready: the revision scripts cannot be read: %s", words)  # noqa: TRY400
             return None

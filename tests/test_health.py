@@ -235,19 +235,31 @@ def test_unreachable_binds(app_with: Callable[..., Flask], silent: int) -> None:
         assert time.monotonic() - start < 2
 
 
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("def upgrade(:", "SyntaxError: invalid syntax (a1.py, line 1)"),
+        ("revision, down_revision = 'a1', 'nope'", "one names revision 'nope', which no script has"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Revision nope referenced")
 def test_broken_script(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Callable[[str], Flask], caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    app_on: Callable[[str], Flask],
+    caplog: pytest.LogCaptureFixture,
+    script: str,
+    says: str,
 ) -> None:
-    """A script that Python cannot read is one line in the log for each probe, without a traceback."""
+    """A script that cannot be read is one line in the log for each probe, without a traceback."""
     app = app_on(f"sqlite:///{tmp_path}/app.db")
     (tmp_path / "versions").mkdir()
-    (tmp_path / "versions" / "a1.py").write_text("def upgrade(:")
+    (tmp_path / "versions" / "a1.py").write_text(script)
     monkeypatch.setattr(app.extensions["migrate"].migrate, "directory", str(tmp_path))
     monkeypatch.setattr(app.logger, "disabled", False)  # stock's env.py disables it
     assert (503, {"status": "behind"}) == readiness(app)
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    expected = "not ready: the revision scripts cannot be read: SyntaxError: invalid syntax (a1.py, line 1)"
-    assert (expected, None) == (record.getMessage(), record.exc_info)
+    assert (f"not ready: the revision scripts cannot be read: {says}", None) == (record.getMessage(), record.exc_info)
 
 
 class Proxy:
