@@ -6,7 +6,7 @@ nothing to do.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .autogenerate.directives import autogenerate_options
 from .binds import no_folder_error, require_own_database
-from .console import Progress, StepDone, log, log_on_stderr
+from .console import Progress, StepDone, log, log_on_stderr, only_warnings
 from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, relative, summary
 from .histories.heads import accidental_heads, doubtful_history_refused
@@ -299,7 +299,8 @@ def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
 
 
 def _run(**options: Any) -> None:
-    context.configure(**options)
+    with only_warnings() if context.is_offline_mode() else nullcontext():  # which logs again below
+        context.configure(**options)
     if context.is_offline_mode():
         work = context.get_context().opts["fn"]
         context.configure(**options, fn=lambda heads, offline: named_as_written(work(heads, offline), offline))
@@ -361,15 +362,17 @@ def _run_with_retries(
     def ran_in_one_transaction() -> bool:
         """Run all steps in one transaction if the database has no tables yet. Return True if that succeeded.
 
-        Return False without trying if it has tables, or is not on PostgreSQL. Return False too if a revision failed and
-        all were rolled back: one that uses a new enum value, for example, needs that value to be committed before.
+        Return False without trying if it has tables, or is not on PostgreSQL. Return False too if a revision after the
+        first failed and all were rolled back: one that uses a new enum value, for example, needs that value to be
+        committed before.
         """
         if not own.get("transaction_per_migration") or database.has_tables():
             return False
         try:
             run(transaction_per_migration=False)
         except Exception as error:
-            if error is transaction.error or transaction.part_committed:
+            is_first = progress.heads is None and not can_run_again(error)  # it would find the same by itself
+            if error is transaction.error or transaction.part_committed or is_first:
                 raise
             connection.rollback()
             log.info("The run was rolled back: %s. Trying again, with a transaction for each revision", summary(error))

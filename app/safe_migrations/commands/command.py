@@ -148,6 +148,11 @@ def _complete_usage(ctx: click.Context) -> None:
         raise click.UsageError(
             f"The revision argument is an empty string. Fix: give a revision: {ctx.command_path} REV", ctx
         )
+    lower, colon, upper = str(ctx.params.get("revision")).partition(":")
+    if ctx.params.get("sql") and colon and not (lower and upper):
+        first, last = ("base", "head") if ctx.command.name == "upgrade" else ("head", "base")
+        whole = f"{ctx.command_path} {lower or first}:{upper or last} --sql"
+        raise click.UsageError(f"With --sql, a range needs both ends. Fix: {whole}", ctx)
     revisions = ctx.params.get("revisions", ["heads"])
     if not revisions or "" in revisions:
         raise click.UsageError(f'No revisions to merge. Fix: {ctx.command_path} -m "Merge heads" heads', ctx)

@@ -128,8 +128,8 @@ def _report(made: Squash, unproved: Iterable[str], target: Script, count: int) -
     proved = ", ".join(f"{product} {version}" for product, version in made.proved.items())
     echo(f"Squashed {counted(count, 'revision')} into {relative(Path(target.path))}")
     echo(f"Schema and rows are equal on {proved}")
-    if made.in_sql:
-        echo(f"In SQL, because they differ from the models: {', '.join(made.in_sql)}")
+    for product, tables in made.in_sql.items():
+        echo(f"In SQL on {product}, because they differ from the models: {', '.join(tables)}")
     if unproved:
         echo(f"Not proved, and refused by the script: {', '.join(unproved)}")
     echo("Read it, and commit it with the removed scripts")

@@ -1,5 +1,6 @@
 """`flask db status`, which compares the database with the scripts and the models."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,12 +17,12 @@ from ..binds import no_folder_error
 from ..console import echo
 from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
-from ..errors import MigrationError, masked, relative
+from ..errors import MigrationError, counted, masked, relative
 from ..folder import scripts
 from ..histories.log_table import edited, edits_in_words
 from ..histories.moving import accident_error
 from ..histories.never_ran import never_ran_error
-from ..histories.replacement import replaced_error, squash_of
+from ..histories.replacement import OLD, replaced_error, squash_of
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
@@ -60,6 +61,12 @@ def _at_head(config: Config) -> bool:
         _line("head", ", ".join(script.get_heads()) or "none: there are no scripts")
         if interrupted:
             _line("half-way", interrupted)
+        folder = relative(Path(script.versions))
+        if left := list(Path(folder).rglob(f"*.py{OLD}")):
+            _line(
+                "left over",
+                f"{counted(len(left), 'script')} of a squash that was killed at its end: rm {folder}/*.py{OLD}",
+            )
         pending, using = [] if at_head else _pending(script, current), settings()
         stops.extend(_replaced(script, current))
         reviewed = [] if using.review == "off" else pending

@@ -131,13 +131,13 @@ class Product:
 class Squash:
     """The text of a proved script, and the products on which it was proved, each with its version.
 
-    ``in_sql`` are the tables that have a model and are created by SQL. ``varying`` are the tables that get other rows
-    each time the old scripts run.
+    ``in_sql`` are the tables that have a model and are created by SQL, by product. ``varying`` are the tables that get
+    other rows each time the old scripts run.
     """
 
     text: str
     proved: dict[str, str]
-    in_sql: list[str]
+    in_sql: dict[str, list[str]]
     varying: list[str]
 
 
@@ -174,9 +174,10 @@ def squashed(
             if _prove(config, products, directory, target.revision):
                 _acknowledge(directory, target.revision, products)
                 code = Path(directory.get_revision(target.revision).path).read_text(encoding="utf-8")
-                in_sql = {name for each in products for name, _ in tables if name not in each.portable}
+                made_by_sql = {each.name: sorted({name for name, _ in tables} - each.portable) for each in products}
+                in_sql = {product: names for product, names in made_by_sql.items() if names}
                 proved = dict(each.database.product_and_version for each in products)
-                return Squash(code, proved, sorted(in_sql), varying)
+                return Squash(code, proved, in_sql, varying)
 
 
 def proved_products(script: Script) -> tuple[str, ...]:

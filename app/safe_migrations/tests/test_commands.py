@@ -75,6 +75,11 @@ def test_the_other_commands(project: Project, columns: Callable[[], set[str]]) -
     sql = project.ok("upgrade", "--sql")
     assert "CREATE TABLE" in sql
     assert "INSERT INTO alembic_version" in sql
+    assert 1 == sql.count("Generating static SQL")
+    for command, typed, whole in (("upgrade", f":{revision}", "base:{}"), ("downgrade", f"{revision}:", "{}:base")):
+        refused = project.db(command, typed, "--sql")
+        wanted = f"Fix: flask db {command} {whole.format(revision)} --sql\n"
+        assert (2, True) == (refused.returncode, refused.stderr.endswith(wanted)), refused.stderr
     assert "DROP TABLE" in project.ok("downgrade", f"{revision}:base", "--sql")
     assert set() == columns()
 
