@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +91,22 @@ def only_warnings() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def each_warning_once() -> Iterator[None]:
+    """Inside the block, show a warning with the same text only once, wherever it comes from."""
+    seen: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_once(message: Warning | str, *args: Any, **options: Any) -> None:
+            if str(message) not in seen:
+                seen.add(str(message))
+                show(message, *args, **options)
+
+        warnings.showwarning = show_once
+        yield
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from ..adapters.snapshot import Objects
-from ..console import echo, log
+from ..console import each_warning_once, echo, log
 from ..database import Database, has_convention, heads_in_words
 from ..errors import MigrationError, counted, masked
 from ..folder import scripts
@@ -49,7 +49,7 @@ def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
     if revision:
         upgrades(script, revision, ())  # raises if it is unknown
     lines: tuple[str, ...] = ()
-    with opened(config) as (database, using):
+    with each_warning_once(), opened(config) as (database, using):
         _require_adoptable(database, count)
         log.info("Building %s on a scratch database, to compare", counted(count, "revision"))
         history = built(config, database, using, revision)

@@ -11,7 +11,7 @@ from alembic.script import Script
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters import engine_of
-from ..console import echo
+from ..console import each_warning_once, echo
 from ..database import Database, connected
 from ..errors import LoginError, MigrationError, UnsafeError, counted, masked, relative, summary
 from ..folder import scripts
@@ -44,7 +44,7 @@ def squash(directory: str | None, servers: tuple[str, ...], yes: bool, revision:
         return
     if not yes:
         require_in_git([*old, target])
-    with _databases(config, servers) as databases:
+    with each_warning_once(), _databases(config, servers) as databases:
         _require_past(databases[0][0], old, target)
         unproved = _unproved(databases, [*old, target])
         if unproved and not yes:

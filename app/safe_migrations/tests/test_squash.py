@@ -369,6 +369,25 @@ def test_tables_that_differ_from_their_models(committed: Project) -> None:
     assert "create_table(" not in script.read_text()
 
 
+@pytest.mark.filterwarnings("default:Skipped unsupported reflection")
+def test_a_warning_is_shown_once(committed: Project, recwarn: pytest.WarningsRecorder) -> None:
+    """SQLAlchemy warns each time a script rebuilds a table that has an index on an expression."""
+    rebuild = (
+        "with op.batch_alter_table('pet', recreate='always') as batch:\n    batch.add_column(sa.Column('a', sa.Text))"
+    )
+    committed.write(
+        *revision(
+            "c1",
+            "b1",
+            f"op.execute('ALTER TABLE pet ADD a INT')\nop.execute('CREATE INDEX half ON pet (id / 2)')\n{rebuild}",
+        )
+    )
+    committed.ok("upgrade")
+    recwarn.clear()
+    committed.ok("squash", "--yes")
+    assert 1 == len([each for each in recwarn if "index half" in str(each.message)])
+
+
 @on_servers
 def test_several_products(committed: Project, backend: str, another: Engine) -> None:
     """The squash is proved on each target; on one without a server it is refused, or with --yes refuses to run."""
