@@ -373,15 +373,9 @@ def test_tables_that_differ_from_their_models(committed: Project) -> None:
 def test_a_warning_is_shown_once(committed: Project, recwarn: pytest.WarningsRecorder) -> None:
     """SQLAlchemy warns each time a script rebuilds a table that has an index on an expression."""
     rebuild = (
-        "with op.batch_alter_table('pet', recreate='always') as batch:\n    batch.add_column(sa.Column('a', sa.Text))"
+        "with op.batch_alter_table('pet', recreate='always') as batch:\n    batch.alter_column('id', nullable=False)"
     )
-    committed.write(
-        *revision(
-            "c1",
-            "b1",
-            f"op.execute('ALTER TABLE pet ADD a INT')\nop.execute('CREATE INDEX half ON pet (id / 2)')\n{rebuild}",
-        )
-    )
+    committed.write(*revision("c1", "b1", f"op.execute('CREATE INDEX half ON pet (id / 2)')\n{rebuild}"))
     committed.ok("upgrade")
     recwarn.clear()
     committed.ok("squash", "--yes")
