@@ -159,8 +159,8 @@ def serve(programs: Path) -> Iterator[Serve]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Yield a folder into which the server's user can look, as it cannot into tmp_path."""
-    with tempfile.TemporaryDirectory() as name:
+    """Yield a folder into which the server's user can look, as it cannot into tmp_path or one's own TMPDIR."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
