@@ -11,13 +11,13 @@ the time that the processes themselves compute, without the server's.
 
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from subprocess import CalledProcessError
 from uuid import uuid4
 
 from ..support import FIRST, SERVERS, Project, copied, run_on_server, server_url
@@ -112,10 +112,9 @@ def _write(project: Project, revisions: int, script: Callable[[int], str]) -> No
 
 def run(project: Project, *args: str, **environ: str) -> None:
     """Run ``flask db ARGS`` in a process of its own, so that its time includes that of loading the package."""
-    with project.start("flask", "db", *args, **environ) as process:
-        process.communicate()
-    if process.returncode:
-        raise CalledProcessError(process.returncode, args)
+    command = [sys.executable, "-m", "flask", "db", *args]
+    known = {"PATH": os.environ["PATH"], **project.environ, **environ}
+    subprocess.run(command, cwd=project.path, env=known, check=True, capture_output=True)
 
 
 def seconds(project: Project, url: str) -> float:
