@@ -104,22 +104,23 @@ class MigrationCommand(click.Command):
 
     def _invoke_in_folder(self, ctx: click.Context) -> Any:
         from ..histories.heads import doubtful_history_refused
-        from ..remedies import message, script_place
 
-        situation = _situation(ctx)
+        directory = folder().path
         try:
             with doubtful_history_refused(), _flask_migrate_silent():
-                _require_folder(ctx, situation.directory)
-                _require_env(situation.directory)
+                _require_folder(ctx, directory)
+                _require_env(directory)
                 if "rev_id" in ctx.params:
-                    _require_template(situation.directory)
-                _require_settings(ctx, situation.directory)
+                    _require_template(directory)
+                _require_settings(ctx, directory)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # the last by `flask db backups | head`, which click ends silently
         except SystemExit as end:
+            from ..remedies import script_place
+
             # Flask-Migrate logs a CommandError and exits while it handles it; a script that exits has not upgraded.
-            if end.__context__ is None and script_place(end, situation.directory) is None:
+            if end.__context__ is None and script_place(end, directory) is None:
                 raise
             if isinstance(end.__context__, click.Abort):  # Ctrl-C at a question; to Flask-Migrate a RuntimeError
                 raise end.__context__ from None
@@ -128,7 +129,9 @@ class MigrationCommand(click.Command):
             error = raised
         if get_debug_flag():
             traceback.print_exception(error)
-        failure = str(message(error, situation))
+        from ..remedies import message
+
+        failure = str(message(error, _situation(ctx)))
         raise click.UsageError(failure, ctx) if isinstance(error, UsageError) else click.ClickException(failure)
 
 
