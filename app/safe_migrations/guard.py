@@ -16,7 +16,7 @@ from alembic.script import Script
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from flask import current_app
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .autogenerate.directives import autogenerate_options
@@ -25,7 +25,7 @@ from .console import Progress, StepDone, log, log_on_stderr, only_warnings
 from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, relative, summary
 from .histories.heads import accidental_heads, doubtful_history_refused
-from .histories.log_table import edit_error, edited, edits_in_words
+from .histories.log_table import edit_error, edited, edits_in_words, readable_entries
 from .histories.naming import named_as_written
 from .histories.never_ran import never_ran_error
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
@@ -82,9 +82,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 if "overlaps" in str(refused) and (error := _never_ran_error(database, database.heads())):
                     raise error from refused
                 raise
-            _warn_of_edits(plan, database)
-            if not plan.steps and (error := _never_ran_error(database, plan.heads)):
-                log.warning("%s", error)
+            _warn_by_log(plan, database)
             if not plan.steps and not (purges() and plan.heads) and not database.interrupted():
                 _run(connection=database.connection, **options)
                 log.info("Nothing to do: the database is at %s", heads_in_words(plan.heads))
@@ -242,23 +240,29 @@ def _end_comparison(database: Database) -> None:
         log.warning("%s", error)
 
 
-def _warn_of_edits(plan: Plan, database: Database) -> None:
-    """Log a warning if scripts were edited since they were applied to the database; not in a rehearsal's steps."""
-    if not rehearses() and (found := _edited(database, plan.heads)):
+def _warn_by_log(plan: Plan, database: Database) -> None:
+    """Log a warning if scripts were edited since they were applied; if there are no steps, also if some never ran."""
+    logged = _logged(database, plan.heads)
+    if found := edited(logged, context.script, plan.heads):
         log.warning("Edited: %s. See `flask db log`", edits_in_words(found))
+    if not plan.steps and (error := never_ran_error(logged, context.script, plan.heads)):
+        log.warning("%s", error)
 
 
 def _edited(database: Database, heads: tuple[str, ...]) -> list[Script]:
-    with database.read() as connection:
-        return edited(connection, context.script, heads)
+    return edited(_logged(database, heads), context.script, heads)
 
 
 def _never_ran_error(database: Database, heads: tuple[str, ...]) -> MigrationError | None:
-    """Return the error about revisions that never ran here before those that did; None on a copy, as in a rehearsal."""
+    return never_ran_error(_logged(database, heads), context.script, heads)
+
+
+def _logged(database: Database, heads: tuple[str, ...]) -> list[Row[Any]]:
+    """Return the entries of the log, if the user may read them; none in a rehearsal, which runs on a copy."""
     if rehearses():
-        return None
+        return []
     with database.read() as connection:
-        return never_ran_error(connection, context.script, heads)
+        return readable_entries(connection, heads)
 
 
 def _review(plan: Plan, database: Database, using: Settings) -> None:

@@ -42,7 +42,7 @@ def _show(database: Database, script: ScriptDirectory) -> None:
     heads = database.heads()
     with database.read() as connection:
         found = entries(connection)
-        edits = edited(connection, script, heads)
+        edits = edited(found, script, heads)
     if not found:
         echo("The log is empty: it begins with the next upgrade, downgrade or stamp of this database.")
         return

@@ -6,6 +6,7 @@ from alembic.config import Config
 from ..console import echo
 from ..database import heads_in_words, replaced_by
 from ..folder import scripts
+from ..histories.log_table import readable_entries
 from ..histories.moving import accident_error
 from ..histories.never_ran import never_ran_error
 from ..plan import upgrades
@@ -51,7 +52,8 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
         else:
             echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
         with database.read() as connection:
-            stops = [each for each in (accident_error(script), never_ran_error(connection, script, heads)) if each]
+            logged = readable_entries(connection, heads)
+        stops = [each for each in (accident_error(script), never_ran_error(logged, script, heads)) if each]
         for stop in stops:
             echo(f"\nAn upgrade would stop: {stop}")
         return passes and not stops

@@ -19,7 +19,7 @@ from ..database import Database, heads_in_words
 from ..drift import drift, not_compared
 from ..errors import MigrationError, counted, masked, relative
 from ..folder import scripts
-from ..histories.log_table import edited, edits_in_words
+from ..histories.log_table import edited, edits_in_words, readable_entries
 from ..histories.moving import accident_error
 from ..histories.never_ran import never_ran_error
 from ..histories.replacement import OLD, replaced_error, squash_of
@@ -80,8 +80,9 @@ def _at_head(config: Config) -> bool:
         if skipped := _skipped(script, reviewed):
             _line("", skipped)
         with database.read() as connection:
-            edits = edited(connection, script, current)
-            stops.extend(filter(None, [never_ran_error(connection, script, current)]))
+            logged = readable_entries(connection, current)
+        edits = edited(logged, script, current)
+        stops.extend(filter(None, [never_ran_error(logged, script, current)]))
         if edits:
             _line("edited", f"{edits_in_words(edits)}; see `flask db log`")
         if not current and (error := _unversioned_error(pending, database)):

@@ -4,8 +4,7 @@ Entries are only added. An entry is written in the transaction that changes alem
 """
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,31 +79,31 @@ def newest(found: list[Row[Any]]) -> dict[str, Row[Any]]:
     return {entry.revision: entry for entry in found}
 
 
-def edited(connection: Connection, script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:
-    """Return the scripts that were edited since they were applied to the database, which is at ``heads``.
+def readable_entries(connection: Connection, heads: tuple[str, ...]) -> list[Row[Any]]:
+    """Return the entries of a database at ``heads``; an empty list if it has no revision, or the log cannot be read.
 
-    The oldest comes first. A revision without an entry is not compared, nor is a script that replaces others, because a
-    database may have run those. Return none if a head has no script, because then it is not known which revisions are
-    applied; nor to a user who may not read the log, but may run a command that has nothing to do.
+    A user who may not read the log may run a command that has nothing to do.
     """
-    known: dict[str, Row[Any]] = {}
-    scripts: list[Script] = []
-    with unknown_ignored():
-        known = newest(entries(connection)) if heads else {}
-        scripts = applied(script, heads) if known else []
-    return [each for each in scripts if each.revision in known and is_edited(each, known[each.revision])]
-
-
-@contextmanager
-def unknown_ignored() -> Iterator[None]:
-    """Leave the block without an error if the log cannot be read, or if a head of the database has no script."""
     try:
-        yield
+        return entries(connection) if heads else []
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-    except (CommandError, RevisionError):
-        pass
+        return []
+
+
+def edited(found: list[Row[Any]], script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:
+    """Return the scripts that were edited since they were applied to a database, which is at ``heads``.
+
+    ``found`` are the entries of its log. The oldest comes first. A revision without an entry is not compared, nor is a
+    script that replaces others, because a database may have run those. Return none if a head has no script, because
+    then it is not known which revisions are applied.
+    """
+    known = newest(found)
+    scripts: list[Script] = []
+    with suppress(CommandError, RevisionError):
+        scripts = applied(script, heads) if known else []
+    return [each for each in scripts if each.revision in known and is_edited(each, known[each.revision])]
 
 
 def applied(script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:

@@ -5,26 +5,31 @@ Alembic assumes that each revision before the database's own is applied; the log
 
 import shlex
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import Connection, Row
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+from sqlalchemy import Row
 
 from ..errors import MigrationError
 from .heads import closure, needs, parents, replaces
-from .log_table import ACCEPT, DOWN, applied, entries, newest, unknown_ignored
+from .log_table import ACCEPT, DOWN, applied, newest
 
 
-def never_ran_error(connection: Connection, script: ScriptDirectory, heads: tuple[str, ...]) -> MigrationError | None:
-    """Return the error if the database, which is at ``heads``, lacks revisions that come before those it has applied.
+def never_ran_error(
+    logged: Iterable[Row[Any]], script: ScriptDirectory, heads: tuple[str, ...]
+) -> MigrationError | None:
+    """Return the error if a database, which is at ``heads``, lacks revisions that come before those it has applied.
 
     They are the ancestors that a revision has got since it was applied, or since it was reverted by a downgrade that
-    ended at one of them, unless the log knows of them. Return None without entries, and in the cases in which edited()
-    of log_table.py returns none.
+    ended at one of them, unless ``logged``, the entries of its log, know of them. Return None without entries, and
+    if a head has no script, because then it is not known which revisions are applied.
     """
     applied_names: list[str] = []
-    with unknown_ignored():
-        found = [entry for entry in entries(connection) if entry.direction != ACCEPT] if heads else []
+    found = [entry for entry in logged if entry.direction != ACCEPT]
+    with suppress(CommandError, RevisionError):
         scripts = {each.revision: each for each in script.walk_revisions()} if found else {}
         moved = _moved(found, scripts)
         applied_names = [each.revision for each in applied(script, heads)] if moved else []
