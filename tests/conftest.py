@@ -53,9 +53,12 @@ def empty_database(backend: str, folder: Path) -> Iterator[str]:
     engine.dispose()
 
 
-def make_app(url: str) -> Flask:
-    """Return an app with the settings of tests, on the database at ``url``; each bind gets one in memory."""
-    binds = dict.fromkeys(getattr(TestConfig, "SQLALCHEMY_BINDS", {}), "sqlite://")
+def make_app(url: str, **binds: str) -> Flask:
+    """Return an app with the settings of tests, on the database at ``url``.
+
+    ``binds`` are the URLs of its binds; by default, each of the config's gets a database in memory.
+    """
+    binds = binds or dict.fromkeys(getattr(TestConfig, "SQLALCHEMY_BINDS", {}), "sqlite://")
     return create_app(type("Settings", (TestConfig,), {"SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_BINDS": binds}))
 
 
@@ -74,12 +77,12 @@ def database(backend: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def app_on() -> Iterator[Callable[[str], Flask]]:
-    """Return a function that makes an app on the database at a URL, whatever the environment says."""
+def app_on() -> Iterator[Callable[..., Flask]]:
+    """Return a function that makes an app on the database at a URL, whatever the environment says. See make_app()."""
     apps = []
 
-    def make(url: str) -> Flask:
-        apps.append(make_app(url))
+    def make(url: str, **binds: str) -> Flask:
+        apps.append(make_app(url, **binds))
         return apps[-1]
 
     yield make

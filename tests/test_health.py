@@ -19,9 +19,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import make_url, text
 
-from app import create_app, health
+from app import health
 from app.extensions import db, migrate
-from config import TestConfig, database_url
+from config import database_url
 from tests.conftest import SERVERS
 
 
@@ -192,9 +192,8 @@ def test_no_history(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, app_on: Cal
 
 
 @pytest.fixture
-def app_with(default_folder: Path) -> Iterator[Callable[..., Flask]]:
+def app_with(default_folder: Path, app_on: Callable[..., Flask]) -> Callable[..., Flask]:
     """Return a function that makes an app on the database at a URL, and on one for each bind, which has a folder."""
-    apps = []
 
     def make(url: str, **binds: str) -> Flask:
         for key in binds:
@@ -202,15 +201,9 @@ def app_with(default_folder: Path) -> Iterator[Callable[..., Flask]]:
             (folder / "versions").mkdir(parents=True)
             (folder / "versions" / "a1.py").write_text("revision = 'a1'\ndown_revision = None")
             (folder / "alembic.ini").write_text(f"[alembic]\nbind = {key}")
-        settings = {"SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_BINDS": binds}
-        apps.append(create_app(type("Settings", (TestConfig,), settings)))
-        return apps[-1]
+        return app_on(url, **binds)
 
-    yield make
-    for app in apps:
-        with app.app_context():
-            for engine in db.engines.values():
-                engine.dispose()
+    return make
 
 
 @pytest.mark.usefixtures("patient")
