@@ -29,68 +29,55 @@ def never_ran_error(
     """
     applied_names: list[str] = []
     found = [entry for entry in logged if entry.direction != ACCEPT]
-    with suppress(CommandError, RevisionError):
-        scripts = {each.revision: each for each in script.walk_revisions()} if found else {}
-        moved = _moved(found, scripts)
-        applied_names = [each.revision for each in applied(script, heads)] if moved else []
-    if not applied_names:
-        return None
+    scripts: dict[str, Script] = {}
 
     def parents_now(name: str) -> Collection[str]:
         return parents(scripts[name]) if name in scripts else ()
 
-    ran, parents_then = _replayed(found, parents_now)
+    with suppress(CommandError, RevisionError):
+        scripts = {each.revision: each for each in script.walk_revisions()} if found else {}
+        ran, then, now = _replayed(found, parents_now)
+        moved = [name for name in then if name in scripts and set(then[name]) != set(now[name])]
+        applied_names = [each.revision for each in applied(script, heads)] if moved else []
+    if not applied_names:
+        return None
     reverted = {entry.revision for entry in newest(found).values() if entry.direction == DOWN}
-    with_heads = ran | closure(heads, parents_then, ran)
+    with_heads = ran | closure(heads, lambda name: then.get(name, parents_now(name)), ran)
     missing: set[str] = set()
     causes = []
-    for name, now in moved.items():
+    for name in moved:
         if name in applied_names or name in reverted:
-            lacks = closure(now, parents_now, ran if name in reverted else with_heads).intersection(applied_names)
+            lacks = closure(now[name], parents_now, ran if name in reverted else with_heads)
             # A squash may have run as the scripts that it replaces.
-            lacks -= {each for each in lacks if replaces(scripts[each])}
+            lacks = {each for each in lacks.intersection(applied_names) if not replaces(scripts[each])}
             causes += [name] if lacks else []
             missing |= lacks
     return _error(script, scripts, heads, applied_names, missing, causes) if missing else None
 
 
-def _moved(found: Iterable[Row[Any]], scripts: dict[str, Script]) -> dict[str, Collection[str]]:
-    """Return the revisions that have other parents than when they were applied, with these other parents."""
-    then: dict[str, Row[Any]] = {}
-    now: dict[str, Collection[str]] = {}
-    for entry in found:
-        name = entry.revision
-        if name not in scripts or entry.parents is None:
-            continue
-        if entry.direction != DOWN or name not in then:
-            then[name], now[name] = entry, parents(scripts[name])
-        if entry.direction == DOWN:
-            now[name] = entry.parents.split()
-    return {name: now[name] for name, entry in then.items() if set(entry.parents.split()) != set(now[name])}
-
-
 def _replayed(
     found: Iterable[Row[Any]], parents_now: Callable[[str], Collection[str]]
-) -> tuple[set[str], Callable[[str], Collection[str]]]:
-    """Return the revisions that ran, according to the entries ``found``, and a function for the parents at that time.
+) -> tuple[set[str], dict[str, Collection[str]], dict[str, Collection[str]]]:
+    """Return the revisions that ran, according to the entries ``found``, and two dicts with parents of revisions.
 
-    A revision implies those before it at that time: they are older than the log, or a stamp skipped them.
+    The first has the parents of each when it was applied; the second has those since then: of a revision that was
+    reverted, when that was done, and of any other, now. A revision implies those before it when it was applied: they
+    are older than the log, or a stamp skipped them.
     """
     ran: set[str] = set()
-    then: dict[str, list[str]] = {}
-
-    def parents_then(name: str) -> Collection[str]:
-        return then[name] if name in then else parents_now(name)
-
+    then: dict[str, Collection[str]] = {}
+    now: dict[str, Collection[str]] = {}
     for entry in found:
         if entry.parents is None:
             continue
-        if entry.direction != DOWN or entry.revision not in then:
-            then[entry.revision] = entry.parents.split()
-            ran |= closure([entry.revision], parents_then, ran)
+        name, logged = entry.revision, entry.parents.split()
+        if entry.direction != DOWN or name not in then:
+            then[name], now[name] = logged, parents_now(name)
+            ran |= closure([name], lambda name: then.get(name, parents_now(name)), ran)
         if entry.direction == DOWN:
-            ran.discard(entry.revision)
-    return ran, parents_then
+            now[name] = logged
+            ran.discard(name)
+    return ran, then, now
 
 
 def _error(
