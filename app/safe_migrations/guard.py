@@ -62,19 +62,24 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
         with connected(engine, StepConnection) as database:
             if not changes_revisions():
                 context.configure(connection=database.connection, **options)
-                if compares():
-                    if not names_head() and accidental_heads(context.script):
-                        from .histories.moving import several_heads
+                if not compares():
+                    with _options_hidden(engine):
+                        _run(connection=database.connection, **options)
+                    return
+                if not names_head() and accidental_heads(context.script):
+                    from .histories.moving import several_heads
 
-                        raise several_heads(context.script)
-                    database.require_whole()
+                    raise several_heads(context.script)
+                database.require_whole()
+                heads = database.heads()
+                logged = _logged(database, heads) if autogenerates() else []
+                if not heads:
                     _require_adopted(database)
-                    if autogenerates() and (error := _never_ran_error(database, database.heads())):
-                        raise error
-                with _options_hidden(engine):
-                    _run(connection=database.connection, **options)
-                if compares():
-                    _end_comparison(database)
+                if error := never_ran_error(logged, context.script, heads):
+                    raise error
+                _run(connection=database.connection, **options)
+                if autogenerates():
+                    _end_comparison(edit_error(edited(logged, context.script, heads)))
                 return
             try:
                 plan = pending(database, options)
@@ -121,19 +126,19 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
 
 
 def _require_adopted(database: Database) -> None:
-    """Raise MigrationError if the database has tables that the history creates, but no revision.
+    """Raise MigrationError if the database, which has no revision, has tables that the history creates.
 
     If there is no history, only warn that one which begins here could not build an empty database.
     """
-    if database.heads() or not database.has_tables():
+    if not database.has_tables():
         return
-    from .histories.unversioned import not_from_empty, unversioned_error
+    from .histories.unversioned import not_from_empty_error, unversioned_error
     from .review.recorder import Recordings
 
     if scripts := upgrades(context.script, "heads", ()):
         if error := unversioned_error(scripts, database, Recordings()):
             raise error
-    elif getattr(context.config.cmd_opts, "autogenerate", False) and (found := not_from_empty(database)):
+    elif getattr(context.config.cmd_opts, "autogenerate", False) and (found := not_from_empty_error(database)):
         log.warning("%s", found)
 
 
@@ -223,15 +228,13 @@ def _left_something(error: BaseException) -> bool:
     return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
 
-def _end_comparison(database: Database) -> None:
-    """Raise an error if `check` finds no differences, but a bind without a folder, or a script that was edited.
+def _end_comparison(edit: MigrationError | None) -> None:
+    """Raise an error if `check` finds no differences, but a bind without a folder, or ``edit``, of an edited script.
 
     Only log it if `check` fails anyway, or if `flask db migrate` or `revision --autogenerate` runs.
     """
-    if not autogenerates():
-        return
     compared = context.get_context().opts["revision_context"]
-    errors = [each for each in (no_folder_error(), edit_error(_edited(database, database.heads()))) if each]
+    errors = [each for each in (no_folder_error(), edit) if each]
     generates = getattr(compared.config.cmd_opts, "autogenerate", False)
     changes = [each for script in compared.generated_revisions for each in script.upgrade_ops_list]
     if errors and not generates and all(change.is_empty() for change in changes):
@@ -247,10 +250,6 @@ def _warn_by_log(plan: Plan, database: Database) -> None:
         log.warning("Edited: %s. See `flask db log`", edits_in_words(found))
     if not plan.steps and (error := never_ran_error(logged, context.script, plan.heads)):
         log.warning("%s", error)
-
-
-def _edited(database: Database, heads: tuple[str, ...]) -> list[Script]:
-    return edited(_logged(database, heads), context.script, heads)
 
 
 def _never_ran_error(database: Database, heads: tuple[str, ...]) -> MigrationError | None:

@@ -25,7 +25,7 @@ from .errors import LoginError, MigrationError, masked, relative, summary
 from .folder import TEMPLATE, Folder, app_folder, bind_folders, scripts
 from .histories.moving import several_heads
 from .histories.naming import convention_lines, written_before_convention
-from .histories.replacement import interrupted, replaced_error, revision_of, squash_of
+from .histories.replacement import interrupted_error, replaced_error, revision_of, squash_of
 
 
 @dataclass(frozen=True)
@@ -437,7 +437,7 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
 
     If a revision is behind the heads ("not up to date"), return an error only if there are several of them.
     """
-    if half_done := interrupted(situation.directory):
+    if half_done := interrupted_error(situation.directory):
         return half_done
     has_scripts = (situation.directory / "versions").is_dir()
     if has_scripts and (isinstance(error.__cause__, MultipleHeads) or "not up to date" in str(error)):

@@ -97,7 +97,7 @@ def restore_interrupted(folders: Iterable[str | Path]) -> None:
             path.unlink()
 
 
-def interrupted(directory: Path) -> MigrationError | None:
+def interrupted_error(directory: Path) -> MigrationError | None:
     """Return the error if a squash was killed before its script was in place; else None."""
     new = next(directory.rglob(f"*.py{NEW}"), None)
     if new is None or not any(directory.rglob(f"*.py{OLD}")):

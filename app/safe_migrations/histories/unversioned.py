@@ -70,7 +70,7 @@ def _listed(tables: list[str]) -> str:
     return f"the table{'s' if len(tables) > 1 else ''} {first_few(tables)}"
 
 
-def not_from_empty(database: Database) -> MigrationError | None:
+def not_from_empty_error(database: Database) -> MigrationError | None:
     """Return the error about a first script that could not build an empty database; None if it could.
 
     The database has tables of the models, so a script that is generated from it leaves these out.
