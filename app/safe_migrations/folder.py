@@ -58,16 +58,6 @@ class Folder:
         """Return the words in the value of ``key``, which commas or spaces separate; an empty list if it has none."""
         return re.findall(r"[^,\s]+", self.line(key) or "")
 
-    def write_line(self, key: str, value: str) -> str:
-        """Write ``key = value`` into alembic.ini, in place of the line that it has, and return that text."""
-        text = self.ini.read_bytes().decode()  # read_text() would change the line ends
-        line = f"{key} = {value}"
-        written, count = re.subn(rf"(?m)^{key}[ \t]*[=:][^\r\n]*", line, text, count=1)
-        if not count:
-            written = re.sub(r"(?m)^\[alembic\][^\r\n]*(\r?\n|\Z)", rf"[alembic]\g<1>{line}\g<1>", text, count=1)
-        self.ini.write_bytes(written.encode())
-        return line
-
     @property
     def is_inside(self) -> bool:
         """Return True if the folder is directly inside the app's own, where the folders of binds are."""

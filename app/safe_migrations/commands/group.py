@@ -117,11 +117,12 @@ def _of_bind(init: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(init)
     def run(bind: str | None, **options: Any) -> None:
         from ..binds import new_folder
+        from ..histories.editing import write_line
 
         path = new_folder(bind, folder().path)
         init(**{**options, "directory": str(path)})
         if bind is not None:
-            Folder(path).write_line(KEY, bind)
+            write_line(Folder(path).ini, KEY, bind)
 
     return run
 

@@ -1,4 +1,4 @@
-"""Edits of a revision script: its `down_revision`, and lines below it."""
+"""Edits of files in a migrations folder: `down_revision` in a script, lines below it, and lines of alembic.ini."""
 
 import ast
 import errno
@@ -24,8 +24,19 @@ def insert_below_identifiers(script: Path, code: str) -> int:
     above = max(node.end_lineno or 0 for node in ast.parse(text).body if assigned_names(node) & IDENTIFIERS)
     lines = text.splitlines(keepends=True)
     lines.insert(above, code)
-    script.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+    replace_file(script, "".join(lines).encode(errors="backslashreplace"))
     return above
+
+
+def write_line(ini: Path, key: str, value: str) -> str:
+    """Write ``key = value`` into the file alembic.ini, in place of the line that it has, and return that text."""
+    text = ini.read_bytes().decode()  # read_text() would change the line ends
+    line = f"{key} = {value}"
+    written, count = re.subn(rf"(?m)^{key}[ \t]*[=:][^\r\n]*", line, text, count=1)
+    if not count:
+        written = re.sub(r"(?m)^\[alembic\][^\r\n]*(\r?\n|\Z)", rf"[alembic]\g<1>{line}\g<1>", text, count=1)
+    replace_file(ini, written.encode())
+    return line
 
 
 def with_parents(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
@@ -69,28 +80,38 @@ def with_parents(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
     return text.encode(encoding)
 
 
-def replace_script(path: Path, source: bytes) -> None:
-    """Replace the script ``path``; if the process is killed, the old or the new one is there, whole.
-
-    Delete its bytecode: Python takes that for current if the script's size and second are the same (SourceLoader).
-    """
+def replace_file(path: Path, source: bytes) -> None:
+    """Replace the file ``path``; if the process is killed, the old or the new one is there, whole."""
     partial = path.with_name("__pycache__") / f"{path.name}.partial"  # where git does not look if the process is killed
     try:
         partial.parent.mkdir(exist_ok=True)
         if not os.access(path, os.W_OK) or not path.stat().st_mode & 0o200:  # os.access() is always true for root
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        with partial.open("wb") as file:
-            file.write(source)
-            file.flush()
-            os.fsync(file.fileno())
+        write_to_disk(partial, source)
         shutil.copymode(path, partial)
-        partial.replace(path)
+        put_in_place(partial, path)
     except OSError as error:
         raise MigrationError(
             f"{relative(path)} cannot be written: {error.strerror}.",
-            "make the script and its folder writable, and run the command again:",
+            "make the file and its folder writable, and run the command again:",
             f"chmod u+w {shlex.quote(relative(path.parent))} {shlex.quote(relative(path))}",
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_to_disk(path: Path, source: bytes) -> None:
+    """Write the file ``path``, and return when the disk has it."""
+    with path.open("wb") as file:
+        file.write(source)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Rename the file ``new`` to ``path``, which is replaced, and delete the bytecode of ``path``.
+
+    Python takes that for current if the size and the second of a script are the same (SourceLoader).
+    """
+    new.replace(path)
     Path(cache_from_source(str(path))).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from ..folder import folder, scripts
 from ..git import revisions_not_in, short, upstreams
 from ..review import acceptance
 from . import naming
-from .editing import replace_script, with_parents
+from .editing import replace_file, with_parents
 from .heads import accidental_heads, closure, lineage, parents, script_in_words
 
 
@@ -267,11 +267,11 @@ def apply(history: ScriptDirectory, move: Move) -> None:
     """Edit the script of ``move``. Put it back, and raise, if the history does not have one head less then."""
     path = Path(move.first.path)
     before = path.read_bytes()
-    replace_script(path, with_parents(path, before, move.parents))
+    replace_file(path, with_parents(path, before, move.parents))
     try:
         _require_joined(scripts(), history, move)
     except BaseException:
-        replace_script(path, before)
+        replace_file(path, before)
         raise
 
 

@@ -4,7 +4,6 @@ A squash is a script with a line such as ``replaces = ["1a2b", "3c4d"]``. It kee
 stands for.
 """
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..folder import folder
 from ..git import commit_before, uncommitted
 from ..review import acceptance
 from . import naming
+from .editing import put_in_place, write_line, write_to_disk
 from .heads import needs, replaces
 
 # The suffixes of the new script before it is in place, and of an old one before it is deleted. Alembic ignores both.
@@ -75,14 +75,11 @@ def replace_files(target: Script, old: Iterable[Script], text: str) -> None:
     """
     place = Path(target.path)
     new = _with(place, NEW)
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    write_to_disk(new, text.encode())
     renamed = [Path(each.path) for each in old]
     for path in renamed:
         path.rename(_with(path, OLD))
-    new.replace(place)
+    put_in_place(new, place)
     for path in renamed:
         _with(path, OLD).unlink()
 
@@ -141,4 +138,5 @@ def update_settings(revisions: set[str], squash: str) -> None:
     for key in (acceptance.KEY, naming.KEY):
         names = folder().words(key)
         if not revisions.isdisjoint(names):
-            folder().write_line(key, " ".join(dict.fromkeys(squash if name in revisions else name for name in names)))
+            value = " ".join(dict.fromkeys(squash if name in revisions else name for name in names))
+            write_line(folder().ini, key, value)

@@ -7,6 +7,7 @@ from alembic.util import CommandError
 
 from ..errors import MigrationError, counted, relative
 from ..folder import folder
+from ..histories.editing import write_line
 
 KEY = "reviewed"
 
@@ -49,7 +50,7 @@ def accept(script: ScriptDirectory, names: Sequence[str]) -> str:
     revisions = list(dict.fromkeys(each.revision for each in script.get_revisions(names) if each))
     if not revisions:
         raise MigrationError("base is not a revision.", "name one of this list:", "flask db history")
-    return folder().write_line(KEY, " ".join(revisions))
+    return write_line(folder().ini, KEY, " ".join(revisions))
 
 
 def _is_id(script: ScriptDirectory, name: str) -> bool:

@@ -18,7 +18,7 @@ from ..commands import rebase as command
 from ..errors import MigrationError
 from ..git import short, upstreams
 from ..histories import moving
-from ..histories.editing import replace_script, with_parents
+from ..histories.editing import replace_file, with_parents
 from .support import FIRST, Project, copied, revision
 
 Parents = str | tuple[str, ...] | None
@@ -551,6 +551,6 @@ def test_bytecode(tmp_path: Path) -> None:
     path.write_text("x = 1\n")
     assert 1 == load_python_file(tmp_path, "a.py").x
     written = path.stat().st_mtime_ns
-    replace_script(path, b"x = 2\n")
+    replace_file(path, b"x = 2\n")
     os.utime(path, ns=(written, written))
     assert 2 == load_python_file(tmp_path, "a.py").x

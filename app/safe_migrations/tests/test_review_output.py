@@ -224,6 +224,24 @@ def test_accept_keeps_the_file(reviewed: Project) -> None:
     assert b"# \xc3\xbc\r\n[other]\r\nx = 1\r\n[alembic]\r\nreviewed = r0\r\ntimezone = UTC\r\n" == ini.read_bytes()
 
 
+def test_accept_is_killed(reviewed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the command is killed while it writes the file, the old one is there, whole; if it may not, it says so."""
+    ini = reviewed.path / "migrations" / "alembic.ini"
+    before = ini.read_bytes()
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", kill)
+        assert 0 != reviewed.db("review", "--accept", "r0").returncode
+    assert before == ini.read_bytes()
+    ini.chmod(0o444)
+    said = reviewed.fails("review", "--accept", "r0")
+    assert "Error: migrations/alembic.ini cannot be written: Permission denied.\n" in said
+    assert before == ini.read_bytes()
+
+
 def test_accept_what_is_not_there(reviewed: Project) -> None:
     """An unknown revision is an error that says how to list them, and changes nothing; so is one in the file."""
     ini = reviewed.path / "migrations" / "alembic.ini"
