@@ -53,7 +53,7 @@ def _moved(config: Config, move: Move, revision: str | None) -> Move | None:
         now = chosen(history, revision)
         if now is not None:
             require_movable(history, now, database.heads())
-            apply(history, now)
+            apply(now)
             file = relative(Path(now.first.path))
             echo(f"Moved {', '.join(now.moved(history))} on top of {now.onto}, by down_revision in {file}")
         return now

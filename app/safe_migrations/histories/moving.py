@@ -10,7 +10,7 @@ from pathlib import Path
 from alembic.script import Script, ScriptDirectory
 
 from ..errors import MigrationError, UnsafeError, relative
-from ..folder import folder, scripts
+from ..folder import folder
 from ..git import revisions_not_in, short, upstreams
 from ..review import acceptance
 from . import naming
@@ -263,26 +263,10 @@ def _descendants(history: ScriptDirectory, revision: str) -> set[str]:
     return closure([revision], lambda name: history.get_revision(name).nextrev) - {revision}
 
 
-def apply(history: ScriptDirectory, move: Move) -> None:
-    """Edit the script of ``move``. Put it back, and raise, if the history does not have one head less then."""
+def apply(move: Move) -> None:
+    """Edit the script of ``move``."""
     path = Path(move.first.path)
-    before = path.read_bytes()
-    replace_file(path, with_parents(path, before, move.parents))
-    try:
-        _require_joined(scripts(), history, move)
-    except BaseException:
-        replace_file(path, before)
-        raise
-
-
-def _require_joined(after: ScriptDirectory, before: ScriptDirectory, move: Move) -> None:
-    is_moved = parents(after.get_revision(move.first.revision)) == move.parents
-    if not is_moved or set(before.get_heads()) - {move.onto} != set(after.get_heads()):
-        raise MigrationError(
-            f"the rebase was taken back: with it, the heads would be {_listed(after.get_heads())}.",
-            "merge the heads:",
-            merge_line([move.onto, move.head]),
-        )
+    replace_file(path, with_parents(path, path.read_bytes(), move.parents))
 
 
 def _listed(names: Iterable[str]) -> str:
