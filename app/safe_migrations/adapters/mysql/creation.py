@@ -7,18 +7,14 @@ from graphlib import CycleError, TopologicalSorter
 from sqlalchemy import Connection
 
 from ..creation import Creation, inserts
-from .catalog import quoted, show_create, triggers_of
+from .catalog import ShowCreate, quoted, show_create, triggers_of
 from .dump import cleaned_table
 from .session import Execute, executing
-from .snapshot import DEFINER, app_objects
+from .snapshot import COLUMNS, DEFINER, app_objects
 from .table_restore import COUNTER, without_counter
 
 COMPUTED = re.compile("(VIRTUAL|STORED) GENERATED")  # DEFAULT_GENERATED is an expression as default
 BINARY = ("binary", "varbinary", "blob", "bit", "geometry", "point", "linestring", "polygon", "vector")
-COLUMNS = (
-    "SELECT column_name, data_type, column_key = 'PRI', extra FROM information_schema.columns"
-    " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position"
-)
 
 
 def creations(connection: Connection) -> Iterator[Creation]:
@@ -29,8 +25,9 @@ def creations(connection: Connection) -> Iterator[Creation]:
     """
     execute = executing(connection)
     found = app_objects(execute)
-    ((database,),) = execute("SELECT DATABASE()")
-    texts = {(kind, name): _text(execute, kind, name, quoted(database)) for kind, name in found}
+    ((database, mode),) = execute("SELECT DATABASE(), @@SESSION.sql_mode")
+    created = {(kind, name): _created(execute, kind, name, quoted(database)) for kind, name in found}
+    texts = {each: text for each, (text, _) in created.items()}
     tables = sorted(name for kind, name in found if kind == "TABLE")
     for kind, name in found:
         if kind == "SEQUENCE":
@@ -52,22 +49,23 @@ def creations(connection: Connection) -> Iterator[Creation]:
     for wanted in ("FUNCTION", "PROCEDURE"):
         for kind, name in found:
             if kind == wanted:
-                yield from _stored(execute, kind, name, texts[kind, name])
+                yield from _stored(mode, *created[kind, name])
     yield from (
         Creation(text) for text in _ordered({name: texts[kind, name] for kind, name in found if kind == "VIEW"})
     )
     for name in tables:
         for each in triggers_of(execute, name):
-            yield from _stored(execute, "TRIGGER", each, texts["TRIGGER", each])
+            yield from _stored(mode, *created["TRIGGER", each])
     for kind, name in found:
         if kind == "EVENT":
-            yield from _stored(execute, kind, name, texts[kind, name])
+            yield from _stored(mode, *created[kind, name])
 
 
-def _stored(execute: Execute, kind: str, name: str, text: str) -> Iterator[Creation]:
-    """Yield the statement that creates a trigger or the like, in the SQL mode that the server has stored with it."""
-    _, settings = show_create(execute, kind, name) or ("", {})
-    ((mode,),) = execute("SELECT @@SESSION.sql_mode")
+def _stored(mode: str, text: str, settings: dict[str, str]) -> Iterator[Creation]:
+    """Yield the statement that creates a trigger or the like, in the SQL mode that the server has stored with it.
+
+    ``mode`` is that of the session.
+    """
     if (own := settings.get("sql_mode", mode)) == mode:
         yield Creation(text)
         return
@@ -76,14 +74,14 @@ def _stored(execute: Execute, kind: str, name: str, text: str) -> Iterator[Creat
     yield Creation(f"SET SESSION sql_mode = '{mode}'", setting=True)
 
 
-def _text(execute: Execute, kind: str, name: str, database: str) -> str:
+def _created(execute: Execute, kind: str, name: str, database: str) -> ShowCreate:
     """Return the SHOW CREATE of an object without its definer, and without ``database`` before the names of others.
 
     Tables and views name it before sequences and functions. A body of SQL, as of a trigger, is left as it was written.
     """
-    text, _ = show_create(execute, kind, name) or ("", {})
+    text, settings = show_create(execute, kind, name) or ("", {})
     text = text.replace(f"{database}.", "") if kind in ("TABLE", "VIEW") else text
-    return DEFINER.sub("", text, count=1)
+    return DEFINER.sub("", text, count=1), settings
 
 
 def _usual_options(execute: Execute) -> re.Pattern[str]:

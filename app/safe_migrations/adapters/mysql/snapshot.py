@@ -10,6 +10,10 @@ from .session import Execute
 from .table_restore import NAME, Definition, without_counter
 
 CHARSET = re.compile(r" DEFAULT CHARSET=(\w+)(?: COLLATE=(\w+))?")
+COLUMNS = (
+    "SELECT column_name, data_type, column_key = 'PRI', extra FROM information_schema.columns"
+    " WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position"
+)
 DEFINER = re.compile(rf" DEFINER={NAME}@{NAME}")
 
 
@@ -70,12 +74,8 @@ def _described(execute: Execute, kind: str, name: str) -> Iterator[tuple[str, st
 
 
 def _rows(execute: Execute, table: str) -> Rows:
-    columns = execute(
-        "SELECT column_name, column_key = 'PRI' FROM information_schema.columns WHERE table_schema = DATABASE()"
-        " AND table_name = %s ORDER BY ordinal_position",
-        (table,),
-    )
-    return SCAN.rows(lambda query: execute(query)[0], quoted(table), [(name, bool(is_key)) for name, is_key in columns])
+    columns = [(name, bool(is_key)) for name, _, is_key, _ in execute(COLUMNS, (table,))]
+    return SCAN.rows(lambda query: execute(query)[0], quoted(table), columns)
 
 
 def _hash(name: str) -> str:
