@@ -33,6 +33,7 @@ from ..adapters.facts import Facts
 from ..adapters.products import FACTS
 from ..console import log
 from ..review.known_schema import Name
+from ..review.rules.implied_ops import column_names
 from .acknowledgements import acknowledge
 from .online_steps import Step
 from .questions import given_pairs, has_terminal, wrong_answer
@@ -141,7 +142,7 @@ def _constrained(changes: ops.ModifyTableOps) -> set[str]:
         elif isinstance(op, ops.CreateForeignKeyOp):
             found |= set(op.local_cols)
         elif isinstance(op, ops.CreateUniqueConstraintOp) or (isinstance(op, ops.CreateIndexOp) and op.unique):
-            found |= {str(getattr(column, "name", column)) for column in op.columns}
+            found |= set(column_names(op.columns))
     return found
 
 

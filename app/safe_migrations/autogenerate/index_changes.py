@@ -13,6 +13,7 @@ from sqlalchemy.sql.elements import conv
 from ..adapters.facts import Facts
 from ..console import log
 from ..database import naming_convention
+from ..review.rules.implied_ops import column_names
 from .rendering import Directions, PerDialect, table_changes
 
 Drop = ops.DropIndexOp | ops.DropConstraintOp
@@ -153,7 +154,7 @@ def foreign_key_indexes(upgrade: ops.UpgradeOps, inspector: Inspector) -> Foreig
         for key in inspector.get_foreign_keys(changes.table_name, changes.schema) if changed else ():
             wanted, name = key["constrained_columns"], key["name"]
             for op in changed:
-                columns = [str(getattr(column, "name", column)) for column in created_by(op).columns]
+                columns = column_names(created_by(op).columns)
                 stays = isinstance(op, ops.CreateIndexOp) or name not in dropped
                 if name and stays and columns[: len(wanted)] == wanted:
                     found[name_of(op)] = _foreign_key(changes, key)

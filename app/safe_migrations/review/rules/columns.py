@@ -121,7 +121,7 @@ def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
         return None
     has_nulls = context.tables.has_rows(op.table_name, op.schema, column(op.column_name).is_(None))
     known = context.column(op)
-    is_filled = (known is not None and known.backfilled) or (has_nulls is False and _is_checked(op, context))
+    is_filled = (known is not None and known.backfilled) or (has_nulls is False and any(_earlier_checks(op, context)))
     if not has_nulls and is_filled:
         return None
     consequence = (
@@ -162,7 +162,9 @@ def _may_be_null(op: ops.AlterColumnOp, context: RuleContext) -> bool:
 @rule(BLOCKS, ops.AlterColumnOp, on=POSTGRESQL, locks=True)
 def set_not_null_scans(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report SET NOT NULL that scans all rows, because no CHECK rejects NULL yet (PostgreSQL, "ALTER TABLE")."""
-    if op.modify_nullable is not False or not _may_be_null(op, context) or _is_proven(op, context):
+    if op.modify_nullable is not False or not _may_be_null(op, context):
+        return None
+    if any(check.valid for check in _earlier_checks(op, context)):
         return None
     table, schema, made = op.table_name, op.schema, not_null_check(op, context.facts)
     validate = context.postgresql.validate_sql(table, schema, str(made.constraint_name))
@@ -187,21 +189,11 @@ def not_null_check(op: ops.AlterColumnOp, facts: Facts) -> ops.CreateCheckConstr
     return ops.CreateCheckConstraintOp(name, op.table_name, condition, schema=op.schema, postgresql_not_valid=True)
 
 
-def _is_proven(op: ops.AlterColumnOp, context: RuleContext) -> bool:
-    """Return True if a validated CHECK of an earlier revision rejects NULL in the column.
-
-    A CHECK that this revision adds does not count, because its validation scans the table, too.
-    """
-    return any(check.valid for check in _earlier_checks(op, context))
-
-
-def _is_checked(op: ops.AlterColumnOp, context: RuleContext) -> bool:
-    """Return True if a CHECK of an earlier revision rejects NULL in the column, at least in new and changed rows."""
-    return any(True for _ in _earlier_checks(op, context))
-
-
 def _earlier_checks(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[Check]:
-    """Yield the CHECKs that reject NULL in the column, except those that this revision adds."""
+    """Yield the CHECKs that reject NULL in the column, at least in new and changed rows.
+
+    One that this revision adds does not count, because its validation scans the table, too.
+    """
     made = {each.constraint_name for each in context.revision_ops(ops.CreateCheckConstraintOp)}
     for name, check in context.tables.table(op.table_name, op.schema).checks.items():
         if name not in made and proves_not_null(check.condition, op.column_name):

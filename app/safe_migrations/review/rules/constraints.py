@@ -350,7 +350,7 @@ def _duplicates(op: Any, context: RuleContext) -> Select[Any]:
     """Return a query for values that several rows share; NULL counts only if the constraint has NULLS NOT DISTINCT."""
     keys = [_expression(each, context) for each in op.columns]
     rows = select(*keys, func.count()).select_from(table(op.table_name, schema=op.schema))
-    if not op.kw.get(f"{context.facts.dialect}_nulls_not_distinct"):
+    if not _rejects_equal_nulls(op, context):
         rows = rows.where(*(key.is_not(None) for key in keys))
     if (condition := op.kw.get(f"{context.facts.dialect}_where")) is not None:
         rows = rows.where(text(condition) if isinstance(condition, str) else _literal(condition, context))
