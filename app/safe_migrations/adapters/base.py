@@ -237,11 +237,11 @@ class Adapter(ABC):
 
     @abstractmethod
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Return the schema, and counts and fingerprints of the rows, to compare two states. End the transaction."""
+        """Return the schema, and counts and fingerprints of the rows, to compare two states."""
 
     @abstractmethod
     def schema(self, connection: Connection) -> "Objects":
-        """Return what revisions determine of the schema, to compare it with another database's. End the transaction.
+        """Return what revisions determine of the schema, to compare it with another database's.
 
         Owners, rights and definers are left out; so are the character sets and collations that tables and columns get
         from the database. No rows are read.
@@ -249,7 +249,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def creations(self, connection: Connection) -> "list[Creation]":
-        """Return the statements that create the database again, in the order to run them. End the transaction.
+        """Return the statements that create the database again, in the order to run them.
 
         The tables of Alembic and of this package are omitted. Raise MigrationError if a client program fails.
         """

@@ -53,7 +53,8 @@ def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
         _require_adoptable(database, count)
         log.info("Building %s on a scratch database, to compare", counted(count, "revision"))
         history = built(config, database, using, revision)
-        found = database.adapter.schema(database.connection)
+        with database.read() as connection:
+            found = database.adapter.schema(connection)
         fit = closest(history, found, revision)
         if (fit is None or fit.names or history.failure) and has_convention():
             log.info("Building them again without the naming convention of the models")

@@ -101,31 +101,25 @@ class MySQL(Adapter):
         return MySQLDatabases(self.engine)
 
     def creations(self, connection: Connection) -> "list[Creation]":
-        """Return the statements that create the database again, in the order to run them; end the transaction."""
+        """Return the statements that create the database again, in the order to run them."""
         from .creation import creations
 
-        found = list(creations(connection))
-        connection.rollback()
-        return found
+        return list(creations(connection))
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Return the SHOW CREATE of the app's objects, and counts and fingerprints of rows; end the transaction."""
+        """Return the SHOW CREATE of the app's objects, and counts and fingerprints of rows."""
         from .snapshot import taken
 
-        found = taken(executing(connection))
-        connection.rollback()
-        return found
+        return taken(executing(connection))
 
     def schema(self, connection: Connection) -> "Objects":
-        """Return the SHOW CREATE of the app's objects, without definers and inherited collations; end the transaction.
+        """Return the SHOW CREATE of the app's objects, without definers and inherited collations.
 
         No rows are read.
         """
         from .snapshot import schema
 
-        found = schema(executing(connection))
-        connection.rollback()
-        return found
+        return schema(executing(connection))
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:

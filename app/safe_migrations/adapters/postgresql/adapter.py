@@ -104,21 +104,19 @@ class PostgreSQL(Adapter):
         return PostgreSQLDatabases(self.engine)
 
     def creations(self, connection: Connection) -> "list[Creation]":
-        """Return the statements that create the database again, in the order to run them; end the transaction."""
+        """Return the statements that create the database again, in the order to run them."""
         from .creation import creations
 
-        found = creations(connection)
-        connection.rollback()
-        return found
+        return creations(connection)
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Return the schema as the catalog has it, and counts and fingerprints of the rows; end the transaction."""
+        """Return the schema as the catalog has it, and counts and fingerprints of rows; roll back the transaction."""
         from .snapshot import taken
 
         return taken(connection)
 
     def schema(self, connection: Connection) -> "Objects":
-        """Return the schema as the catalog has it, without owners, rights and rows; end the transaction."""
+        """Return the schema as the catalog has it, without owners, rights and rows."""
         from .snapshot import schema
 
         return schema(connection)

@@ -61,12 +61,11 @@ def taken(connection: Connection) -> Snapshot:
 
 
 def schema(connection: Connection) -> Objects:
-    """Return all objects without owners and rights; roll back the transaction.
+    """Return all objects without owners and rights.
 
     A default that counts by a sequence does not name it: the name depends on what the table was called at first.
     """
     found = _objects(connection, whole=False)
-    connection.rollback()
     return {name: re.sub(r"nextval\('.*?'::regclass\)", "nextval()", text) for name, text in found.items()}
 
 

@@ -102,28 +102,22 @@ class SQLite(Adapter):
         return SQLiteDatabases(self.engine)
 
     def creations(self, connection: Connection) -> "list[Creation]":
-        """Return the statements that create the database again, in the order to run them; end the transaction."""
+        """Return the statements that create the database again, in the order to run them."""
         from .creation import creations
 
-        found = list(creations(driver_connection(connection)))
-        connection.rollback()
-        return found
+        return list(creations(driver_connection(connection)))
 
     def snapshot(self, connection: Connection) -> "Snapshot":
-        """Return the schema and fingerprints of the rows, to compare with another snapshot; end the transaction."""
+        """Return the schema and fingerprints of the rows, to compare with another snapshot."""
         from .snapshot import taken
 
-        found = taken(driver_connection(connection))
-        connection.rollback()
-        return found
+        return taken(driver_connection(connection))
 
     def schema(self, connection: Connection) -> "Objects":
-        """Return the tables, columns, keys, indexes, views and triggers, without rows; end the transaction."""
+        """Return the tables, columns, keys, indexes, views and triggers, without rows."""
         from .snapshot import objects
 
-        found = objects(driver_connection(connection))
-        connection.rollback()
-        return found
+        return objects(driver_connection(connection))
 
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
