@@ -117,7 +117,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     wanted = _wants_backup(plan, database, using.backup)
                     backup = before_steps(backups, database, lock, plan, using.retry) if wanted else None
                 with (
-                    _ended(backups, database, plan.heads, backup),
+                    _ended(backups, database, plan, backup),
                     _backup_named(lambda: backup),
                     database.adapter.prepared(database.connection, using.retry) as step_done,
                 ):
@@ -185,12 +185,12 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
 
 
 @contextmanager
-def _ended(backups: "Backups", database: Database, heads: tuple[str, ...], backup: Path | None) -> Iterator[None]:
+def _ended(backups: "Backups", database: Database, plan: Plan, backup: Path | None) -> Iterator[None]:
     """Tidy the backups after the run in this block, and add to the error of a failed run where the database is.
 
-    ``heads`` are the revisions before the run; ``backup`` is the file that the run itself has written, or None. After a
-    success, delete old backups. After a rollback to ``heads``, delete ``backup`` if the one before it has the same
-    revision. SystemExit, which a script may raise, counts as a failure.
+    ``plan`` is what the run does; ``backup`` is the file that the run itself has written, or None. After a success,
+    delete old backups. After a rollback of the whole run, delete ``backup`` if the one before it has the same revision.
+    SystemExit, which a script may raise, counts as a failure.
     """
     try:
         yield
@@ -199,23 +199,26 @@ def _ended(backups: "Backups", database: Database, heads: tuple[str, ...], backu
             with suppress(SQLAlchemyError):  # of a connection that is lost: then it is not known what remains
                 database.connection.rollback()
                 now = database.heads()
-                is_rolled_back = not _left_something(error)
-                _name_place(error, now, is_rolled_back)
-                if backup and is_rolled_back and set(heads) == set(now):
-                    backups.drop_repeated(backup)
+                undone = "" if _left_something(error) else "failed revision"
+                if undone and set(plan.heads) == set(now):
+                    undone = "whole run" if len(plan.steps) > 1 else undone
+                    if backup:
+                        backups.drop_repeated(backup)
+                _name_place(error, now, undone)
         raise
     if backup:
         backups.prune()
 
 
-def _name_place(error: BaseException, heads: tuple[str, ...], is_rolled_back: bool) -> None:
+def _name_place(error: BaseException, heads: tuple[str, ...], undone: str) -> None:
     """Put "The database is at ..." before the other notes of ``error``, such as the line that restores a backup.
 
-    Do nothing in a rehearsal, whose error would name the place of the copy.
+    ``undone`` is what was rolled back; it is empty if a part of that remains. Do nothing in a rehearsal, whose error
+    would name the place of the copy.
     """
     if rehearses():  # on a copy
         return
-    start = "The failed revision was rolled back; the" if is_rolled_back else "The"
+    start = f"The {undone} was rolled back; the" if undone else "The"
     notes = getattr(error, "__notes__", [])
     error.__notes__ = [f"{start} database is at {heads_in_words(heads)}.", *notes]
 

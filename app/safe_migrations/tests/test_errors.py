@@ -322,9 +322,9 @@ def test_place_after_a_failure(project: Project, database: str, backend: str) ->
     """The message about a run that fails ends with where the database is: SQLite rolls back a whole run."""
     create = "op.create_table('pet', sa.Column('id', sa.Integer()))"
     project.write(*revision("a1", FIRST, f"{create}\nop.execute('SELECT nope')"))
-    place = "base" if backend == "sqlite" else FIRST
+    place, undone = ("base", "whole run") if backend == "sqlite" else (FIRST, "failed revision")
     last = project.fails("upgrade").splitlines()[-1]
-    assert f"The failed revision was rolled back; the database is at {place}." == last
+    assert f"The {undone} was rolled back; the database is at {place}." == last
     assert backend == "sqlite" or place in project.ok("current")
 
 
