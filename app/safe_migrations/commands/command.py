@@ -67,9 +67,10 @@ class MigrationCommand(click.Command):
             return self._invoke_in_folder(ctx)
 
     def _invoke_in_each_folder(self, ctx: click.Context) -> None:
-        """Run the command in the app's own folder, and then in that of each bind. Stop at the first error.
+        """Run the command in the app's own folder, and then in that of each bind. Stop `upgrade` at the first error.
 
-        Exit with the highest status of all: `status` exits with 1, without an error, if a database is not at head.
+        Exit with the highest status of all, or with 1 if a bind has no folder: `status` exits with 1, without an error,
+        if a database is not at head.
         """
         from ..binds import folders, name_of_bind, no_folder_error
 
@@ -98,9 +99,10 @@ class MigrationCommand(click.Command):
                 done, left = (", ".join(part) or "none" for part in (names[:number], names[number + 1 :]))
                 progress = f"Done: {done}. Failed: {names[number]}. Not started: {left}."
                 raise click.ClickException(f"{error.message}\n{progress}") from error
-        if ctx.command.name == "upgrade" and (missing := no_folder_error()):
+        missing = no_folder_error()
+        if missing and ctx.command.name == "upgrade":  # the others print it in the app's own folder
             raise click.ClickException(f"{missing}\nDone: {', '.join(names)}.")
-        ctx.exit(status)
+        ctx.exit(1 if missing else status)
 
     def _invoke_in_folder(self, ctx: click.Context) -> Any:
         from ..histories.heads import doubtful_history_refused

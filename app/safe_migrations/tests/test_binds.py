@@ -184,6 +184,8 @@ def test_a_bind_without_folder(unbound: Project) -> None:
     assert f"create it for the bind audit:\n    {INIT}\n" in unbound.fails(*AUDIT, "migrate")
     assert missing in unbound.ok("migrate")
     assert missing in unbound.ok("status")
+    done = unbound.db("status", "--all-binds")
+    assert (1, True) == (done.returncode, missing in done.stdout)
     said = unbound.fails("check")
     assert (True, True) == (missing in said, said.endswith(f":\n    {INIT}\n"))
     models = (unbound.path / "app" / "models.py").read_text()
