@@ -20,7 +20,7 @@ from sqlalchemy import URL
 
 from ..console import echo
 from ..errors import MigrationError, UsageError, relative
-from ..folder import TEMPLATE, folder, in_folder
+from ..folder import TEMPLATE, app_folder, bind_folders, folder, in_folder
 
 if TYPE_CHECKING:  # a web server does without
     from ..remedies import Situation
@@ -197,14 +197,16 @@ def _situation(ctx: click.Context) -> "Situation":
 
 
 def _require_folder(ctx: click.Context, directory: Path) -> None:
-    """Raise MigrationError if ``directory`` is the place for the folder of a bind, and does not exist."""
-    is_bind = directory.name in current_app.extensions["migrate"].db.engines and folder().is_inside
-    if is_bind and not directory.exists() and ctx.command.name != "init":
-        raise MigrationError(
-            f"the folder {relative(directory)} does not exist.",
-            f"create it for the bind {directory.name}:",
-            f"flask db init {folder().option} --bind {shlex.quote(directory.name)}",
-        )
+    """Raise MigrationError if ``directory``, which is not the app's own, does not exist; `init` creates it."""
+    if not folder().option or directory.exists() or ctx.command.name == "init":
+        return
+    what = f"the folder {relative(directory)} does not exist."
+    if directory.name in current_app.extensions["migrate"].db.engines and folder().is_inside:
+        line = f"flask db init {folder().option} --bind {shlex.quote(directory.name)}"
+        raise MigrationError(what, f"create it for the bind {directory.name}:", line)
+    options = (f"-d {shlex.quote(relative(each.path))}" for each in (app_folder(), *bind_folders()))
+    lines = (f"flask db {option} {ctx.command.name}" for option in options)
+    raise MigrationError(what, "correct it; these are the app's folders:", *lines)
 
 
 def _require_env(directory: Path) -> None:

@@ -282,8 +282,14 @@ def test_refused(refusing: Project, typed: str, says: str, fix: str, status: int
 @on_files
 def test_the_wrong_folder(bound: Project, engine: Engine) -> None:
     """A revision of another folder is named as one, where it is typed, and where a database has it under another URL.
-    So is the table of another database. A rehearsal lets a script reach no other database.
+    So is the table of another database. A rehearsal lets a script reach no other database. For a folder that does not
+    exist, those that do are named.
     """
+    existing = "    flask db -d migrations current\n    flask db -d migrations/audit current\n"
+    for mistyped in ("migrations/audti", "migration"):
+        said = bound.fails("-d", mistyped, "current")
+        assert said.startswith(f"Error: the folder {mistyped} does not exist.\nFix: ")
+        assert said.endswith(existing)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE event (id INTEGER)"))
     moved = "No model defines table event here; the bind audit has one: copy the rows there first. Drop it"
