@@ -148,9 +148,6 @@ class Adapter(ABC):
     reruns = False
     """Whether DDL is rolled back with its transaction, so that a run can be retried after a lock time-out."""
 
-    leaves_foreign_key_indexes = False
-    """Whether the server creates an index for a foreign key, and leaves it if only the foreign key is dropped."""
-
     driver_begins = False
     """Whether the driver begins a new transaction by itself with the first statement after COMMIT or ROLLBACK."""
 

@@ -48,9 +48,6 @@ class Facts:
     ) | {"SET AUTOCOMMIT"}
     """The commands that end the revision's transaction, or begin another one."""
 
-    commits_ddl = False
-    """Whether each DDL statement commits, so that other sessions see the schema between two of them."""
-
     locks_out_writers = False
     """Whether no other session can write to the database while a revision runs."""
 
@@ -82,8 +79,11 @@ class Facts:
     """Whether a primary key is dropped without the name of its constraint: DROP PRIMARY KEY."""
 
     foreign_keys_need_index = False
-    """Whether a foreign key needs an index that begins with its columns. The server creates a missing index, with the
-    name of the foreign key, and refuses to drop the last index that the foreign key can use."""
+    """Whether a foreign key needs an index that begins with its columns.
+
+    The server creates a missing index, with the name of the foreign key, leaves it if only the foreign key is dropped,
+    and refuses to drop the last index that the foreign key can use.
+    """
 
     checks_stop_renames = False
     """Whether a column cannot be renamed while a CHECK constraint contains its name."""

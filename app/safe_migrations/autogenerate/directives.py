@@ -20,7 +20,7 @@ from sqlalchemy.sql.expression import False_, True_
 from sqlalchemy.sql.functions import now
 
 from ..adapters import ADAPTERS, OWN_TABLES, Adapter, adapter_of
-from ..database import naming_convention, tables_of_models
+from ..database import Database, naming_convention, tables_of_models
 from ..drift import CHECK_PLUGIN
 
 log = logging.getLogger("alembic.autogenerate")
@@ -234,7 +234,7 @@ def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
     def left_index() -> re.Pattern[str] | None:
         """Return a pattern for names of foreign keys if an index with that name may be left; else None."""
         connection = context.get_context().connection
-        if connection is None or not adapter_of(connection.engine).leaves_foreign_key_indexes:
+        if connection is None or not Database(connection).facts.foreign_keys_need_index:
             return None
         prefix = re.escape(str(naming_convention().get("fk", "")).partition("%")[0])
         return re.compile(rf"{prefix}.+|.+_ibfk_\d+" if prefix else r".+_ibfk_\d+")

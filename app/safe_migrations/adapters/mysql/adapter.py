@@ -40,7 +40,6 @@ class MySQL(Adapter):
     """
 
     suffix = ".sql.gz"
-    leaves_foreign_key_indexes = True
 
     def size(self, connection: Connection) -> int:
         """Return the size of tables and indexes in bytes, by statistics that MySQL may have gathered a day ago."""

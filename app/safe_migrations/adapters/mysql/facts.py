@@ -61,7 +61,6 @@ class MySQLFacts(Facts):
     oldest = (8, 0)
     grammar = "mysql"
     ends_transaction = Facts.ends_transaction | {"LOCK TABLE", "UNLOCK TABLES"}
-    commits_ddl = True
     keys_in_tables = True
     runs_comments = True
     outside_transaction = "FLUSH TABLES"
