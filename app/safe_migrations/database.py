@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cached_property
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -84,43 +83,17 @@ def name_database(config: Config, engine: Engine) -> None:
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
 
 
-def naming_convention() -> Mapping[Any, Any]:
-    """Return the naming convention in force: it names the constraints to which a script gives no name.
-
-    It is that of the models, or inside without_convention() that of SQLAlchemy, which names only indexes.
-    """
-    return (MetaData() if _is_without.get() else models_metadata()).naming_convention
-
-
 def has_convention() -> bool:
     """Return True if the models have a naming convention of their own."""
     return models_metadata().naming_convention != MetaData().naming_convention
 
 
-_is_without: ContextVar[bool] = ContextVar("is_without", default=False)
-
-
-def is_without_convention() -> bool:
-    """Return True inside without_convention()."""
-    return _is_without.get()
-
-
-@contextmanager
-def without_convention(is_without: bool = True) -> Iterator[None]:
-    """Inside the block, let naming_convention() return SQLAlchemy's, or if ``is_without`` is False, the models'."""
-    token = _is_without.set(is_without)
-    try:
-        yield
-    finally:
-        _is_without.reset(token)
-
-
-def named_by_convention(table: Table) -> Table:
-    """Return a copy of ``table`` in which naming_convention() has named the unnamed constraints.
+def named_by_convention(table: Table, convention: MetaData) -> Table:
+    """Return a copy of ``table`` in which the naming convention of ``convention`` has named the unnamed constraints.
 
     Raise InvalidRequestError if the convention needs the constraint's own name, as it does for an unnamed CHECK.
     """
-    return table.to_metadata(MetaData(naming_convention=naming_convention()))
+    return table.to_metadata(MetaData(naming_convention=convention.naming_convention))
 
 
 def tables_of_models(context: MigrationContext) -> dict[tuple[str | None, str], Table]:

@@ -19,7 +19,7 @@ from sqlalchemy.sql.operators import in_op
 from ..adapters.dialects import dialect_of
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
-from ..database import Database
+from ..database import Database, models_metadata
 from ..errors import MigrationError
 from ..internals import copy_column, is_created
 from ..review.known_schema import Name, in_new_names
@@ -144,7 +144,7 @@ def _take_out_type_check(add: ops.AddColumnOp, changes: ops.ModifyTableOps) -> N
     made = next((op for op in found if op.constraint_name not in [each.name for each in add.column.constraints]), None)
     if made is None or made.constraint_name is None:
         return
-    name = real_name(made)
+    name = real_name(made, models_metadata())
     present = [op for op in changes.ops if isinstance(op, ops.CreateCheckConstraintOp) and op.constraint_name == name]
     if not isinstance(add.column.type, Boolean | Enum):
         changes.ops[:] = [op for op in changes.ops if op not in present]

@@ -20,7 +20,7 @@ from sqlalchemy.sql.expression import False_, True_
 from sqlalchemy.sql.functions import now
 
 from ..adapters import ADAPTERS, OWN_TABLES, Adapter, adapter_of
-from ..database import Database, naming_convention, tables_of_models
+from ..database import Database, models_metadata, tables_of_models
 from ..drift import CHECK_PLUGIN
 
 log = logging.getLogger("alembic.autogenerate")
@@ -236,7 +236,7 @@ def include_name(theirs: Callable[..., bool] | None) -> Callable[..., bool]:
         connection = context.get_context().connection
         if connection is None or not Database(connection).facts.foreign_keys_need_index:
             return None
-        prefix = re.escape(str(naming_convention().get("fk", "")).partition("%")[0])
+        prefix = re.escape(str(models_metadata().naming_convention.get("fk", "")).partition("%")[0])
         return re.compile(rf"{prefix}.+|.+_ibfk_\d+" if prefix else r".+_ibfk_\d+")
 
     @cache

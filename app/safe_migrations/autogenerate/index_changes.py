@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import conv
 
 from ..adapters.facts import Facts
 from ..console import log
-from ..database import naming_convention
+from ..database import models_metadata
 from ..review.rules.implied_ops import column_names
 from .rendering import Directions, PerDialect, table_changes
 
@@ -49,7 +49,7 @@ def drop_as_constraints(upgrade: ops.UpgradeOps, inspector: Inspector) -> None:
     Other databases need DROP CONSTRAINT. A unique constraint is recognized by the prefix that the naming convention
     gives its name, e.g. uq_, or because it is replaced by one on the same columns: then only its name differs.
     """
-    prefix = str(naming_convention().get("uq", "")).partition("%")[0]
+    prefix = str(models_metadata().naming_convention.get("uq", "")).partition("%")[0]
     for changes in table_changes(upgrade):
         table, schema = changes.table_name, changes.schema
         drops = [op for op in changes.ops if isinstance(op, ops.DropIndexOp)]

@@ -174,23 +174,18 @@ def _unique_constraint(op: ops.CreateUniqueConstraintOp) -> list[Step]:
     Other databases add the constraint in the first step. Dropping the constraint drops its index too, so the downgrade
     of the second step creates the index again. That downgrade can be repeated after a failure.
     """
-    name = name_of(op)
-
-    def index_of(facts: Facts) -> ops.CreateIndexOp:
-        index, _ = by_index(op, facts)
-        index.index_name = conv(name)  # the naming convention adds nothing to it
-        return index
+    name = conv(name_of(op))  # the naming convention adds nothing to it
 
     def create(facts: Facts) -> Directions:
-        return _concurrently(index_of(facts)) if facts.online_ddl else index_created(op, None, facts)
+        return _concurrently(by_index(op, name, facts)[0]) if facts.online_ddl else index_created(op, None, facts)
 
     def use(facts: Facts) -> Directions:
         if not facts.online_ddl:
             return [], []
-        add = by_index(op, facts)[1]
+        index, add = by_index(op, name, facts)
         table = facts.quoted(op.table_name, op.schema)
         drop = ops.ExecuteSQLOp(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {facts.quoted(name)}")
-        return [ops.ExecuteSQLOp(add)], [drop, *_concurrently(index_of(facts), if_not_exists=True)[0]]
+        return [ops.ExecuteSQLOp(add)], [drop, *_concurrently(index, if_not_exists=True)[0]]
 
     return [
         (f"Create unique index {name}", [PerDialect.of(create)]),

@@ -34,7 +34,7 @@ from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
 from ..adapters.facts import Facts
-from ..database import is_without_convention, named_by_convention
+from ..database import named_by_convention
 from .recorder import Operation, as_table
 from .sql.ops import ChangeRowsOp, CommandOp
 from .trial import Trial
@@ -113,21 +113,19 @@ class KnownTable:
     """Whether an operation creates the table, in this run or in an earlier one."""
 
     @classmethod
-    def of(cls, table: Table, stored_as: str | None = None) -> "KnownTable":
+    def of(cls, table: Table, convention: MetaData | None = None) -> "KnownTable":
         """Return a KnownTable with the columns, constraints and indexes of a SQLAlchemy table.
 
-        If ``table`` was reflected from the database, ``stored_as`` is the name of the table there.
+        ``convention`` is the metadata whose naming convention names the CHECKs; None if ``table`` was reflected from
+        the database.
         """
         partitioned = any(option.endswith("_partition_by") for option in table.kwargs)
-        known = cls(partitioned=partitioned, stored_as=stored_as)
-        known.add_all(table, stored=stored_as is not None)
+        known = cls(partitioned=partitioned, stored_as=table.name if convention is None else None)
+        known.add_all(table, convention)
         return known
 
-    def add_all(self, table: Table, stored: bool = False) -> None:
-        """Add the columns, constraints and indexes of ``table`` to this table.
-
-        ``stored`` is True if ``table`` was reflected from the database.
-        """
+    def add_all(self, table: Table, convention: MetaData | None) -> None:
+        """Add the columns, constraints and indexes of ``table`` to this table, as of() does."""
         for each in table.columns:
             self.columns[each.name] = KnownColumn(
                 each.name,
@@ -136,9 +134,9 @@ class KnownTable:
                 each.server_default,
                 each.comment,
                 each.autoincrement is True or table.autoincrement_column is each,
-                stored_as=each.name if stored else None,
+                stored_as=each.name if convention is None else None,
             )
-        for item in (*_constraints(table, named=stored), *table.indexes):
+        for item in (*_constraints(table, convention), *table.indexes):
             self.add(item)
 
     def add(self, item: SchemaItem) -> None:
@@ -218,8 +216,13 @@ class KnownSchema:
         self.touched: set[Name] = set()
         """Tables that an operation may have changed since assume_filled()."""
         self.parent: KnownSchema | None = None
-        self.followed: list[tuple[Operation, bool]] = []
-        """The operations, each with True if it runs without the models' naming convention."""
+        self.convention = MetaData()
+        """The metadata whose naming convention names the constraints to which the next operations give no name.
+
+        It is that of the models; of a revision that runs without theirs, SQLAlchemy's own, which names only indexes.
+        """
+        self.followed: list[tuple[Operation, MetaData]] = []
+        """The operations, each with ``convention`` as it is then."""
         self._trial: Trial | None = None
         self.written: set[Name | None] = set()
         """Tables whose rows an earlier operation will change; None stands for all tables.
@@ -250,7 +253,7 @@ class KnownSchema:
         """
         copy = KnownSchema(self.facts, self.connection, self.reads_rows)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
-        copy.complete = self.complete
+        copy.complete, copy.convention = self.complete, self.convention
         return copy
 
     def is_new(self, name: str, schema: str | None = None) -> bool:
@@ -379,7 +382,7 @@ class KnownSchema:
         try:
             with warnings.catch_warnings(action="ignore", category=SAWarning):  # a type that SQLAlchemy does not know
                 found.reflect(self.connection, schema, True, lambda name, _: name in names, resolve_fks=False)
-            return {table.name: KnownTable.of(table, table.name) for table in found.tables.values()}
+            return {table.name: KnownTable.of(table) for table in found.tables.values()}
         except (DBAPIError, NoSuchTableError):
             return {}
         finally:
@@ -388,7 +391,7 @@ class KnownSchema:
     def follow(self, operation: Operation) -> None:
         """Apply the operation to the known tables; on SQLite, remember it, so that trial() can run it."""
         if self.facts.rebuilds:
-            self.followed.append((operation, is_without_convention()))
+            self.followed.append((operation, self.convention))
         self.apply(operation.op)
 
     def trial(self) -> Trial:
@@ -406,7 +409,7 @@ class KnownSchema:
     def _(self, operation: ops.CreateTableOp) -> None:
         key = (operation.schema, operation.table_name)
         self.new.add(key)
-        self.known[key] = KnownTable.of(as_table(operation))
+        self.known[key] = KnownTable.of(as_table(operation), self.convention)
         if like := operation.info.get("like"):  # it copies no foreign keys
             source = self.table(*like)
             columns = {name: replace(column, stored_as=None) for name, column in source.columns.items()}
@@ -433,7 +436,7 @@ class KnownSchema:
 
     @apply.register
     def _(self, operation: ops.AddColumnOp) -> None:
-        self.table(operation.table_name, operation.schema).add_all(as_table(operation))
+        self.table(operation.table_name, operation.schema).add_all(as_table(operation), self.convention)
         made = operation.column
         known = self.table(operation.table_name, operation.schema).columns[made.name]
         known.unfilled = bool(made.nullable) and made.server_default is None
@@ -557,16 +560,16 @@ def _is_unique(index: Index) -> bool:
     return bool(index.unique) and not is_partial and len(index.expressions) == len(index.columns)
 
 
-def _constraints(table: Table, named: bool) -> list[Any]:
+def _constraints(table: Table, convention: MetaData | None) -> list[Any]:
     """Return the constraints of the table, sorted by their columns.
 
-    If ``named`` is False, the CHECKs have the names that the app's naming convention will give them, and come last.
+    With a ``convention``, the CHECKs have the names that it will give them, and come last.
     """
     found: list[Any] = list(table.constraints)
     found.sort(key=lambda each: [column.name for column in each.columns])
-    if named or not any(isinstance(each, CheckConstraint) for each in found):
+    if convention is None or not any(isinstance(each, CheckConstraint) for each in found):
         return found
     with suppress(InvalidRequestError):  # a CHECK without a name, which the convention cannot give
-        table = named_by_convention(table)
+        table = named_by_convention(table, convention)
     checks = [each for each in table.constraints if isinstance(each, CheckConstraint)]
     return [*(each for each in found if not isinstance(each, CheckConstraint)), *checks]

@@ -8,12 +8,12 @@ from typing import Any
 
 from alembic.script import Script
 from alembic.util import to_tuple
-from sqlalchemy import Connection
+from sqlalchemy import Connection, MetaData
 
 from ..adapters import Adapter
 from ..adapters.facts import Facts
 from ..console import log
-from ..database import Database, without_convention
+from ..database import Database, models_metadata
 from ..errors import UnsafeError, counted, relative, summary
 from ..histories.naming import written_before_convention
 from ..plan import Plan
@@ -60,9 +60,9 @@ class Review:
         """
         revision = self.recorded(script)
         assurances = Assurances(getattr(script.module, "safety_assured", {}), self.codes)
-        with without_convention(script.revision in self.older):
-            found = list(self._found(revision))
-            found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
+        self.tables.convention = self._convention_of(script)
+        found = list(self._found(revision))
+        found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
         return [
             replace(
                 finding,
@@ -75,13 +75,16 @@ class Review:
     def pass_by(self, script: Script) -> None:
         """Apply the operations of the script's upgrade() to the known tables, without a review."""
         revision = self.recordings.of(script, self.tables.facts.product, "upgrade")
-        with without_convention(script.revision in self.older):
-            for operation in revision.upgrade:
-                with suppress(Exception):  # a review of that revision warns of it
-                    self.tables.follow(operation)
+        self.tables.convention = self._convention_of(script)
+        for operation in revision.upgrade:
+            with suppress(Exception):  # a review of that revision warns of it
+                self.tables.follow(operation)
         if "upgrade" in revision.not_inspectable:
             self.tables.complete = False
         self.tables.assume_filled()
+
+    def _convention_of(self, script: Script) -> MetaData:
+        return MetaData() if script.revision in self.older else models_metadata()
 
     def _found(self, revision: Revision) -> Iterator[Finding]:
         yield from self._judged(revision, RuleContext(revision, "upgrade", None, self.tables))

@@ -14,7 +14,7 @@ from sqlalchemy.exc import InvalidRequestError
 
 from ..adapters.sqlite.dump import driver_connection
 from ..adapters.sqlite.rebuilds import ON_LOSS, schema_in_memory
-from ..database import named_by_convention, naming_convention, without_convention
+from ..database import named_by_convention
 from ..errors import UnsafeError
 from ..internals import copy_column
 from .recorder import Batch, Operation, as_table
@@ -47,21 +47,21 @@ class Trial:
         driver_connection(self.connection).backup(driver_connection(copied.connection))
         return copied
 
-    def follow(self, operations: Sequence[tuple[Operation, bool]]) -> None:
+    def follow(self, operations: Sequence[tuple[Operation, MetaData]]) -> None:
         """Run on the copy those ``operations`` that no earlier call has run.
 
-        The list has to begin with the operations of the earlier calls. Each is paired with True if it runs without the
-        models' naming convention.
+        The list has to begin with the operations of the earlier calls. Each is paired with the metadata whose naming
+        convention names its constraints.
         """
-        for operation, is_without in operations[self._followed :]:
+        for operation, convention in operations[self._followed :]:
             what = operation.statement or operation.block or operation.op
             if what is not self._last:  # else another operation of the same statement or batch
-                with suppress(Exception), without_convention(is_without):
-                    self._run(what)
+                with suppress(Exception):
+                    self._run(what, convention)
             self._last = what
         self._followed = len(operations)
 
-    def loss(self, batch: Batch) -> UnsafeError | None:
+    def loss(self, batch: Batch, convention: MetaData) -> UnsafeError | None:
         """Run the batch on the copy and return an error that names the first loss, e.g. of a CHECK constraint.
 
         Return None if the batch loses nothing, or fails for another reason. follow() does not run the batch again.
@@ -69,15 +69,15 @@ class Trial:
         self._losses.clear()
         self._last = batch
         try:
-            self._run(batch)
+            self._run(batch, convention)
         except UnsafeError as error:
             return error
         except Exception:
             return None
         return next(iter(self._losses), None)
 
-    def _run(self, what: str | Batch | MigrateOperation) -> None:
-        self._context.opts["target_metadata"] = MetaData(naming_convention=naming_convention())
+    def _run(self, what: str | Batch | MigrateOperation, convention: MetaData) -> None:
+        self._context.opts["target_metadata"] = convention
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if isinstance(what, str):
@@ -88,15 +88,15 @@ class Trial:
                     for operation in what.changes:
                         batch.invoke(_copied(operation))
             elif isinstance(what, CreateTableOp):  # with the foreign keys that stand in its columns
-                self._context.impl.create_table(_named(as_table(what)))
+                self._context.impl.create_table(_named(as_table(what), convention))
             elif not isinstance(what, BulkInsertOp | ExecuteSQLOp):
                 self._op.invoke(_copied(what))
 
 
-def _named(table: Table) -> Table:
-    """Return the table as op.create_table() creates it, with names by the app's naming convention."""
+def _named(table: Table, convention: MetaData) -> Table:
+    """Return the table as op.create_table() creates it, with names by the naming convention."""
     try:
-        named = named_by_convention(table)
+        named = named_by_convention(table, convention)
     except InvalidRequestError:  # a CHECK without the name that the convention needs: op.create_table() fails
         return table
     for other in table.metadata.tables.values():  # to which its foreign keys refer

@@ -20,7 +20,7 @@ def rebuild_loses(op: ops.MigrateOperation, context: RuleContext) -> Problem | N
     block = context.operation.block if context.operation else None
     if block is None or next(iter(block.changes), None) is not op:
         return None
-    loss = context.tables.trial().loss(block)
+    loss = context.tables.trial().loss(block, context.tables.convention)
     if loss is None:
         return None
     what = loss.what.removesuffix(".").removesuffix(" (rebuild-loses)")
@@ -70,7 +70,8 @@ def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Pro
     """
     column, table, block = op.column, op.table_name, context.operation.block if context.operation else None
     what = f"adds column {table}.{column.name}"
-    constraints = [*map(named, implied_ops(op, context.facts, ops.CreateUniqueConstraintOp, ops.CreateForeignKeyOp))]
+    made = implied_ops(op, context.facts, ops.CreateUniqueConstraintOp, ops.CreateForeignKeyOp)
+    constraints = [named(each, context) for each in made]
     if column.primary_key and (block is None or block.recreate != "always"):
         key = ops.CreatePrimaryKeyOp(conv(f"pk_{table}"), table, [column.name], schema=op.schema)
         rebuilt = context.python(op, key, batch=True).replace(") as batch_op", ", recreate='always') as batch_op")

@@ -8,6 +8,7 @@ from typing import Any
 from alembic.ddl.postgresql import CreateExcludeConstraintOp
 from alembic.operations import ops
 from sqlalchemy import ColumnElement, Select, UnaryExpression, column, exists, func, literal_column, select, table, text
+from sqlalchemy.sql.elements import conv
 
 from ...adapters.facts import Facts
 from ..findings import assurance_line
@@ -255,9 +256,9 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
             locks = f"writes to {where} and {made.referent_table}"
         instead = (
             f"{column_alone(op, context.facts)}add the constraint without validating existing rows:\n"
-            f"{context.python(named(made, postgresql_not_valid=True), batch=False)}\n"
+            f"{context.python(named(made, context, postgresql_not_valid=True), batch=False)}\n"
             "and validate existing rows in the next revision:\n"
-            + execute(context.postgresql.validate_sql(where, schema, name_for(made)))
+            + execute(context.postgresql.validate_sql(where, schema, name_for(made, context)))
         )
         if isinstance(made, ops.CreateForeignKeyOp) and context.tables.is_partitioned(where, schema):
             instead = REHEARSE
@@ -268,7 +269,7 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
 def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> Iterator[Problem]:
     """Report a unique constraint or primary key: its index is built under an ACCESS EXCLUSIVE lock ("ALTER TABLE")."""
     for made in implied_ops(op, context.facts, *UNIQUE):
-        index, use = by_index(made, context.facts)
+        index, use = by_index(made, name_for(made, context), context.facts)
         online = f"create a unique index concurrently, in a separate revision:\n{concurrently(index, context.facts)}\n"
         online += f"and turn that index into the constraint in the next revision:\n{execute(use)}"
         yield Problem(
@@ -279,9 +280,12 @@ def unique_constraint_blocks(op: ops.MigrateOperation, context: RuleContext) -> 
         )
 
 
-def by_index(made: Any, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
-    """Return the operation that creates a unique index, and the SQL that makes it the constraint that ``made`` adds."""
-    name, (where, schema) = name_for(made), table_of(made)
+def by_index(made: Any, name: conv, facts: Facts) -> tuple[ops.CreateIndexOp, str]:
+    """Return the operation that creates a unique index, and the SQL that makes it the constraint that ``made`` adds.
+
+    ``name`` is that of the constraint.
+    """
+    where, schema = table_of(made)
     kept = {option: value for option, value in made.kw.items() if option.startswith("postgresql_")}
     index = ops.CreateIndexOp(name, where, made.columns, schema=schema, unique=True, **kept)
     kind = "UNIQUE" if isinstance(made, ops.CreateUniqueConstraintOp) else "PRIMARY KEY"
@@ -330,7 +334,7 @@ def inline_references_ignored(op: ops.AddColumnOp | ops.CreateTableOp, context: 
                 f"has REFERENCES in the definition of {table.name}.{made.local_cols[0]}; this version of the database"
                 " silently ignores it and creates no foreign key",
                 "create the foreign key as a constraint of the table, which works on every version:\n"
-                + context.python(named(made), batch=False),
+                + context.python(named(made, context), batch=False),
             )
 
 

@@ -6,11 +6,11 @@ from copy import copy
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import Constraint, UniqueConstraint
+from sqlalchemy import Constraint, MetaData, UniqueConstraint
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql.elements import conv
 
-from ...database import named_by_convention, naming_convention
+from ...database import named_by_convention
 from ...internals import is_created
 from ..recorder import as_table
 from .implied_ops import KINDS, column_names, constraints_of, is_inline, table_of
@@ -21,7 +21,7 @@ CONSTRAINT = re.compile(r"sa\.\w+Constraint\(.*\)$", re.MULTILINE)
 PREFIXES = {"foreignkey": "fk", "unique": "uq", "primarykey": "pk", "exclude": "excl", "check": "ck"}
 
 
-def real_name(op: ops.AddConstraintOp) -> str | None:
+def real_name(op: ops.AddConstraintOp, convention: MetaData) -> str | None:
     """Return the constraint's name from the script or the naming convention; None if neither has one.
 
     Without such a name, the server chooses one.
@@ -31,25 +31,26 @@ def real_name(op: ops.AddConstraintOp) -> str | None:
         return str(given)
     constraint: Any = op.to_constraint()
     try:
-        table = named_by_convention(constraint.table)
+        table = named_by_convention(constraint.table, convention)
     except InvalidRequestError:  # a CHECK: the convention needs a name to tell it from others
         return None
     (name,) = {each.name for each in table.constraints if type(each) is type(constraint)}
     return str(name) if isinstance(name, str) else None
 
 
-def name_for(op: Any) -> conv:
+def name_for(op: Any, context: RuleContext) -> conv:
     """Return the constraint's name; if it has none, make one in the style of naming conventions, e.g. uq_user_email."""
     columns = column_names(getattr(op, "local_cols", getattr(op, "columns", ["valid"])))
-    return conv(real_name(op) or "_".join([PREFIXES[op.constraint_type], table_of(op)[0], *columns]))
+    made = "_".join([PREFIXES[op.constraint_type], table_of(op)[0], *columns])
+    return conv(real_name(op, context.tables.convention) or made)
 
 
-def named(op: Any, **options: Any) -> Any:
+def named(op: Any, context: RuleContext, **options: Any) -> Any:
     """Return a copy of the operation with ``options`` added, and with a name if its constraint has none."""
     again = copy(op)
     again.kw = {**op.kw, **options}
     if op.constraint_name is None:
-        again.constraint_name = name_for(op)
+        again.constraint_name = name_for(op, context)
     return again
 
 
@@ -60,17 +61,19 @@ def unnamed_constraint(op: ops.MigrateOperation, context: RuleContext) -> Iterat
     On servers this only warns. A CHECK without a name blocks there too if the naming convention requires one, because
     Alembic then raises an error.
     """
+    convention = context.tables.convention.naming_convention
     for made in _nameless(op, context):
         kind, level = KINDS.get(made.constraint_type, "constraint"), None
-        if made.constraint_type == "check" and naming_convention().get("ck") and not context.in_sql:
+        if made.constraint_type == "check" and convention.get("ck") and not context.in_sql:
             consequence = "the naming convention requires a name for it, so this fails"
         elif context.facts.rebuilds:
             consequence = "later revisions cannot drop it"
         else:
             consequence, level = "each database chooses another name, which later revisions have to find out", WARNS
-        where, line = "", context.python(named(made))
+        add = named(made, context)
+        where, line = "", context.python(add)
         if isinstance(op, ops.CreateTableOp):
-            table = context.python(ops.CreateTableOp.from_table(named(made).to_constraint().table), batch=False)
+            table = context.python(ops.CreateTableOp.from_table(add.to_constraint().table), batch=False)
             where, line = " in create_table()", f"    {CONSTRAINT.findall(table)[-1]}"
         yield Problem(
             f"creates a {kind} of {table_of(made)[0]} without a name; {consequence}",
@@ -88,13 +91,13 @@ def unnamed_drop(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleContex
     dropped = "index" if isinstance(op, ops.DropIndexOp) else "constraint"
     if (op.index_name if isinstance(op, ops.DropIndexOp) else op.constraint_name) is not None:
         return None
-    is_named = naming_convention().get("pk") or context.facts.unnamed_primary_keys
+    is_named = context.tables.convention.naming_convention.get("pk") or context.facts.unnamed_primary_keys
     if is_named and getattr(op, "constraint_type", None) == "primary":
         return None
     again = copy(op)
     setattr(again, f"{dropped}_name", _name_of_dropped(op, context))
     kind = PREFIXES.get(str(getattr(op, "constraint_type", None)), "")
-    pattern, unnamed = naming_convention().get(kind), ""
+    pattern, unnamed = context.tables.convention.naming_convention.get(kind), ""
     if pattern and context.facts.rebuilds and context.direction == "upgrade":
         convention = {kind: pattern}
         unnamed = f"; if it has no name, pass naming_convention={convention!r} to batch_alter_table() and write the"
@@ -114,7 +117,7 @@ def _name_of_dropped(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleCo
     )
     made = [each.op for each in context.revision.upgrade if isinstance(each.op, kind)]
     names = {
-        str(getattr(each, "index_name", None) or name_for(each))
+        str(getattr(each, "index_name", None) or name_for(each, context))
         for each in made
         if table_of(each) == (op.table_name, op.schema)
     }
@@ -124,11 +127,11 @@ def _name_of_dropped(op: ops.DropConstraintOp | ops.DropIndexOp, context: RuleCo
 def _nameless(op: Any, context: RuleContext) -> Iterator[Any]:
     """Yield each constraint that ``op`` creates without a name, as the operation that adds only this constraint."""
     if isinstance(op, ops.AddConstraintOp):
-        if not isinstance(op, ops.CreatePrimaryKeyOp) and real_name(op) is None:
+        if not isinstance(op, ops.CreatePrimaryKeyOp) and real_name(op, context.tables.convention) is None:
             yield op
         return
     for constraint, made in constraints_of(as_table(op)):
-        loses_name = _loses_name(op, constraint, context) or real_name(made) is None
+        loses_name = _loses_name(op, constraint, context) or real_name(made, context.tables.convention) is None
         if loses_name and is_created(constraint, context.facts.sql_dialect):
             yield made
 
