@@ -441,8 +441,8 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
         return half_done
     has_scripts = (situation.directory / "versions").is_dir()
     if has_scripts and (isinstance(error.__cause__, MultipleHeads) or "not up to date" in str(error)):
-        history = scripts()
-        return several_heads(history) if len(history.get_heads()) > 1 else None
+        script = scripts()
+        return several_heads(script) if len(script.get_heads()) > 1 else None
     if twice := re.search(r"Revision (\S+) is present more than once", str(error)):
         return _two_scripts(twice[1], situation.directory / "versions")
     if gone := re.search(r"Revision (\S+) referenced from .* is not present", str(error)):

@@ -29,8 +29,8 @@ def rebase(directory: str | None, revision: str | None) -> None:
     to git. Refuses if the database has applied one of them.
     """
     config = config_of(directory)
-    history = scripts()
-    move = chosen(history, revision)
+    script = scripts()
+    move = chosen(script, revision)
     if move is not None:
         move = _moved(config, move, revision)
     if move is None:
@@ -49,13 +49,13 @@ def _moved(config: Config, move: Move, revision: str | None) -> Move | None:
     """Move the revisions, and print what was done. Return None if another command has just moved them."""
     with _database_required(move), opened(config) as (database, using), locked(database, using.lock_wait):
         database.require_whole()
-        history = scripts()  # again: another command may have edited it before the lock
-        now = chosen(history, revision)
+        script = scripts()  # again: another command may have edited it before the lock
+        now = chosen(script, revision)
         if now is not None:
-            require_movable(history, now, database.heads())
+            require_movable(script, now, database.heads())
             apply(now)
             file = relative(Path(now.first.path))
-            echo(f"Moved {', '.join(now.moved(history))} on top of {now.onto}, by down_revision in {file}")
+            echo(f"Moved {', '.join(now.moved(script))} on top of {now.onto}, by down_revision in {file}")
         return now
 
 

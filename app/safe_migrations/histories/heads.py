@@ -38,22 +38,22 @@ def closure(names: Iterable[str], following: Callable[[str], Collection[str]], k
     return found
 
 
-def lineage(history: ScriptDirectory, revision: str) -> set[str]:
+def lineage(script: ScriptDirectory, revision: str) -> set[str]:
     """Return ``revision`` and all revisions before it, without those that only `depends_on` names."""
-    return closure([revision], lambda name: parents(history.get_revision(name)))
+    return closure([revision], lambda name: parents(script.get_revision(name)))
 
 
-def accidental_heads(history: ScriptDirectory) -> list[Script]:
+def accidental_heads(script: ScriptDirectory) -> list[Script]:
     """Return the heads of branches that nobody meant to keep apart, as two developers make them; else an empty list.
 
     A branch is meant to stay if it has a branch label of its own, begins at a base of its own, or if another branch
     names it in `depends_on`. Alembic writes these only on request.
     """
-    heads = [history.get_revision(head) for head in sorted(history.get_heads(consider_depends_on=True))]
+    heads = [script.get_revision(head) for head in sorted(script.get_heads(consider_depends_on=True))]
 
     def is_branch_of(head: Script, other: Script) -> bool:
         same_labels = head is not other and head.branch_labels == other.branch_labels
-        return same_labels and bool(lineage(history, head.revision) & lineage(history, other.revision))
+        return same_labels and bool(lineage(script, head.revision) & lineage(script, other.revision))
 
     return [head for head in heads if any(is_branch_of(head, other) for other in heads)]
 
