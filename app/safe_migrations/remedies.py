@@ -23,9 +23,10 @@ from .database import has_convention
 from .drift import differences
 from .errors import LoginError, MigrationError, masked, relative, summary
 from .folder import TEMPLATE, Folder, app_folder, bind_folders, scripts
+from .histories.editing import ids_in
 from .histories.moving import several_heads
 from .histories.naming import convention_lines, written_before_convention
-from .histories.replacement import interrupted_error, replaced_error, revision_of, squash_of
+from .histories.replacement import interrupted_error, replaced_error, squash_of
 
 
 @dataclass(frozen=True)
@@ -516,9 +517,9 @@ def _before_squash(revision: str, folder: Path) -> MigrationError | None:
     Such a script comes from a branch of code that began before the squash.
     """
     squashes, scripts = _naming(revision, "replaces", folder), _naming(revision, "down_revision", folder)
-    squash = revision_of(squashes[0]) if squashes else None
-    if squash is None or not scripts:
+    if not squashes or not scripts:
         return None
+    squash = ids_in(squashes[0], "revision")[0]
     names = list(map(relative, scripts))
     return MigrationError(
         f"down_revision in {' and '.join(names)} is {revision}, which {squash}, a squash, replaced.",
@@ -528,9 +529,8 @@ def _before_squash(revision: str, folder: Path) -> MigrationError | None:
 
 
 def _naming(revision: str, variable: str, folder: Path) -> list[Path]:
-    """Return the scripts in ``folder`` that name ``revision`` in ``variable``; some of them may not be loadable."""
-    named = re.compile(rf"(?m)^{variable}\b[^=\n]*=[^\])=]*?[\"']{re.escape(revision)}[\"']")
-    return [file for file in sorted(folder.rglob("*.py")) if named.search(file.read_text(errors="replace"))]
+    """Return the scripts in ``folder`` that name ``revision`` in ``variable``."""
+    return [file for file in sorted(folder.rglob("*.py")) if revision in ids_in(file, variable)]
 
 
 def _first(error: BaseException | None, matches: Callable[[DBAPIError], object]) -> DBAPIError | None:

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import tokenize
+from contextlib import suppress
 from importlib.util import cache_from_source
 from pathlib import Path
 
@@ -16,6 +17,19 @@ from .checksums import assigned_names
 
 IDENTIFIERS = {"revision", "down_revision", "branch_labels", "depends_on"}
 """The names at the top of a script, below which safety_assured and the like are written."""
+
+
+def ids_in(script: Path, variable: str) -> list[str]:
+    """Return the revision ids that the script assigns to ``variable``, such as down_revision, without running it.
+
+    Return an empty list if it does not assign it, or is not Python.
+    """
+    with suppress(SyntaxError, ValueError):
+        for statement in ast.parse(script.read_bytes()).body:
+            if variable in assigned_names(statement):
+                found = (each.value for each in ast.walk(statement) if isinstance(each, ast.Constant))
+                return [value for value in found if isinstance(value, str)]
+    return []
 
 
 def insert_below_identifiers(script: Path, code: str) -> int:

@@ -4,7 +4,6 @@ A squash is a script with a line such as ``replaces = ["1a2b", "3c4d"]``. It kee
 stands for.
 """
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from ..folder import folder
 from ..git import commit_before, uncommitted
 from ..review import acceptance
 from . import naming
-from .editing import put_in_place, write_line, write_to_disk
+from .editing import ids_in, put_in_place, write_line, write_to_disk
 from .heads import needs, replaces
 
 # The suffixes of the new script before it is in place, and of an old one before it is deleted. Alembic ignores both.
@@ -102,14 +101,8 @@ def interrupted_error(directory: Path) -> MigrationError | None:
     return MigrationError(
         f"a squash was interrupted: scripts in {relative(directory)} are still renamed to *.py{OLD}.",
         "run it again, which first gives them their names back:",
-        f"flask db squash {revision_of(new) or 'REV'}",
+        f"flask db squash {' '.join(ids_in(new, 'revision')) or 'REV'}",
     )
-
-
-def revision_of(path: Path) -> str | None:
-    """Return the revision id that the script ``path`` assigns; None if it assigns none. The script is not run."""
-    found = re.search(r"(?m)^revision\b[^=\n]*=\s*[\"'](.+?)[\"']", path.read_text(encoding="utf-8", errors="replace"))
-    return found[1] if found else None
 
 
 def _with(path: Path, suffix: str) -> Path:
