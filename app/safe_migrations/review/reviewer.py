@@ -21,7 +21,7 @@ from .findings import Assurances, Finding, Level, assurance_line, closing, ranke
 from .known_schema import KnownSchema
 from .recorder import Operation, Recordings, Revision
 from .rules import RULES, Problem, Rule, RuleContext
-from .rules.registry import BOTH, WARNS
+from .rules.registry import BOTH, WARNS, WHOLE
 
 # A run of more revisions than this is the first one of a history that was adopted, rather than a release.
 FEW = 5
@@ -62,7 +62,7 @@ class Review:
         assurances = Assurances(getattr(script.module, "safety_assured", {}), self.codes)
         self.tables.convention = self._convention_of(script)
         found = list(self._found(revision))
-        found += self._judged(assurances, RuleContext(revision, "upgrade", None, self.tables))
+        found += self._judged(assurances, RuleContext(revision, "upgrade", WHOLE, self.tables))
         return [
             replace(
                 finding,
@@ -87,14 +87,14 @@ class Review:
         return MetaData() if script.revision in self.older else models_metadata()
 
     def _found(self, revision: Revision) -> Iterator[Finding]:
-        yield from self._judged(revision, RuleContext(revision, "upgrade", None, self.tables))
+        yield from self._judged(revision, RuleContext(revision, "upgrade", WHOLE, self.tables))
         yield from self._found_in(revision.reached("upgrade"), revision, "upgrade", self.tables)
         if "upgrade" in revision.not_inspectable:
             self.tables.complete = False
             self.tables.assume_filled()
         yield from self._found_in(revision.unreached("upgrade"), revision, "upgrade", self.tables)
         tables = self.tables.branch()
-        yield from self._judged(revision, RuleContext(revision, "downgrade", None, tables))
+        yield from self._judged(revision, RuleContext(revision, "downgrade", WHOLE, tables))
         yield from self._found_in(revision.reached("downgrade"), revision, "downgrade", tables)
         yield from self._found_in(revision.unreached("downgrade"), revision, "downgrade", tables)
 
@@ -302,7 +302,7 @@ def _in_one(findings: list[Finding], never: set[str]) -> str:
 
 
 def _finding(code: str, problem: Problem, level: Level, context: RuleContext) -> Finding:
-    script, line = context.revision.script, context.operation.line if context.operation else 1
+    script, line = context.revision.script, context.operation.line
     where = "in downgrade() " if context.direction == "downgrade" else ""
     what = f"revision {script.revision} {where}{problem.what} ({code})."
     file = relative(Path(script.path))

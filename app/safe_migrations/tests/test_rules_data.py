@@ -13,6 +13,7 @@ from ..adapters.products import FACTS
 from ..review.known_schema import KnownSchema
 from ..review.recorder import Operation
 from ..review.rules import RULES, RuleContext
+from ..review.rules.registry import WHOLE
 from .example.app.extensions import db
 from .support import Operating, Review, ReviewOn, found, levels, on_mysql, on_postgresql, on_servers
 
@@ -99,7 +100,7 @@ def test_backfill_of_a_table_of_an_earlier_revision() -> None:
     insert = ops.BulkInsertOp(sa.table("pet", sa.column("id")), [{"id": 1}])
     operations = [Operation(insert, 1), Operation(ops.CreateIndexOp("ix", "pet", ["id"]), 2)]
     revision = cast(Any, SimpleNamespace(upgrade=operations))
-    assert RULES["rows-before-ddl"].find(revision, RuleContext(revision, "upgrade", None, tables))
+    assert RULES["rows-before-ddl"].find(revision, RuleContext(revision, "upgrade", WHOLE, tables))
 
 
 @on_mysql

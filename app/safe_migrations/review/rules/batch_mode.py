@@ -17,7 +17,7 @@ def rebuild_loses(op: ops.MigrateOperation, context: RuleContext) -> Problem | N
 
     The rule tries the batch on a copy of the schema in memory, and reports the first loss, as an upgrade would.
     """
-    block = context.operation.block if context.operation else None
+    block = context.operation.block
     if block is None or next(iter(block.changes), None) is not op:
         return None
     loss = context.tables.trial().loss(block, context.tables.convention)
@@ -37,7 +37,7 @@ def constraint_outside_batch(
     ALTER TABLE renames, adds and drops columns (sqlite.org/lang_altertable.html). SQLite 3.53 also sets and drops NOT
     NULL; the rule reports this nevertheless, because older versions cannot.
     """
-    if context.operation is None or context.operation.batch:
+    if context.operation.batch:
         return None
     table, _schema = table_of(op)
     if isinstance(op, ops.AlterColumnOp):
@@ -68,7 +68,7 @@ def add_column_limits(op: ops.AddColumnOp, context: RuleContext) -> Iterator[Pro
 
     The rule add_not_null_column reports a column that is NOT NULL without a default, for all databases.
     """
-    column, table, block = op.column, op.table_name, context.operation.block if context.operation else None
+    column, table, block = op.column, op.table_name, context.operation.block
     what = f"adds column {table}.{column.name}"
     made = implied_ops(op, context.facts, ops.CreateUniqueConstraintOp, ops.CreateForeignKeyOp)
     constraints = [named(each, context) for each in made]

@@ -30,7 +30,7 @@ def create_index_blocks_writes(op: ops.MigrateOperation, context: RuleContext) -
 @rule(BLOCKS, ops.CreateIndexOp, ops.DropIndexOp, on=POSTGRESQL, directions=BOTH, new_tables=True)
 def concurrently_in_transaction(op: ops.CreateIndexOp | ops.DropIndexOp, context: RuleContext) -> Problem | None:
     """Report CONCURRENTLY in a revision's transaction, where PostgreSQL refuses it (its manual, "CREATE INDEX")."""
-    if not op.kw.get("postgresql_concurrently") or (context.operation and context.operation.autocommit):
+    if not op.kw.get("postgresql_concurrently") or context.operation.autocommit:
         return None
     verb = "creates" if isinstance(op, ops.CreateIndexOp) else "drops"
     return Problem(
@@ -90,7 +90,7 @@ def index_needed_by_foreign_key(op: ops.DropIndexOp | ops.DropConstraintOp, cont
 
 def _comes_at_once(key: ForeignKey, context: RuleContext) -> bool:
     """Return True if the same statement, such as ``DROP PRIMARY KEY, ADD PRIMARY KEY (...)``, adds an index for it."""
-    statement = context.operation.statement if context.operation else None
+    statement = context.operation.statement
     return statement is not None and any(
         column_names(each.op.columns)[: len(key.columns)] == key.columns
         for each in (*context.revision.upgrade, *context.revision.downgrade)

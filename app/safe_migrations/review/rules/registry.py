@@ -29,6 +29,9 @@ POSTGRESQL = frozenset({"postgresql"})
 MYSQL = frozenset({"mysql", "mariadb"})
 SERVERS = MYSQL | POSTGRESQL
 
+WHOLE = Operation(ops.MigrateOperation(), 1)
+"""Stands for all operations of a revision."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -53,8 +56,8 @@ class RuleContext:
 
     revision: Revision
     direction: str
-    operation: Operation | None
-    """The operation that is reviewed; None for a rule about a whole Revision or its Assurances."""
+    operation: Operation
+    """The operation that is reviewed; WHOLE for a rule about a whole Revision or its Assurances."""
     tables: KnownSchema
     """The tables as they are before the operation."""
 
@@ -74,14 +77,9 @@ class RuleContext:
         return cast(PostgreSQLFacts, self.facts)
 
     @property
-    def in_batch(self) -> bool:
-        """Return True if the operation is in a batch_alter_table() block; then the lines to paste are in one, too."""
-        return self.operation is not None and self.operation.batch
-
-    @property
     def in_sql(self) -> bool:
         """Return True if the script has the operation as raw SQL, not as a call of Alembic's functions."""
-        return self.operation is not None and self.operation.statement is not None
+        return self.operation.statement is not None
 
     def revision_ops(self, *classes: type) -> list[Any]:
         """Return all operations of ``classes`` in the revision's upgrade(), or in downgrade() if that is reviewed."""
@@ -98,7 +96,7 @@ class RuleContext:
 
     def python(self, *operations: ops.MigrateOperation, batch: bool | None = None) -> str:
         """Return operations as lines of Python; in a batch if the operation is in one, or as ``batch`` says."""
-        return as_python(*operations, batch=self.in_batch if batch is None else batch, facts=self.facts)
+        return as_python(*operations, batch=self.operation.batch if batch is None else batch, facts=self.facts)
 
     def redefines_column(self, op: AlterColumnOp) -> bool:
         """Return True if the statement is MODIFY or CHANGE, which replace a column's whole definition.

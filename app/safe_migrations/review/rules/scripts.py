@@ -125,7 +125,7 @@ def lock_heavy_command(op: CommandOp | ChangeRowsOp, context: RuleContext) -> Pr
 
 def _with_concurrently(op: CommandOp, context: RuleContext) -> str:
     """Return the SQL of the operation, REINDEX or DETACH PARTITION, with CONCURRENTLY."""
-    text = context.operation.statement or op.text if context.operation else op.text
+    text = context.operation.statement or op.text
     if op.words == "REINDEX":
         return re.sub(r"(?i)(\b(TABLE|INDEX|SCHEMA|DATABASE|SYSTEM)\b)", r"\1 CONCURRENTLY", text, count=1)
     return f"{text.rstrip('; ')} CONCURRENTLY"

@@ -39,7 +39,7 @@ def alter_copies_table(op: ops.MigrateOperation, context: RuleContext) -> Iterat
         yield Problem(
             f"requests {lock}, which blocks writes to {table} until the statement is done",
             "request an algorithm that does not block writes; if there is none, the server refuses the statement:\n"
-            + execute(_without_lock(context.operation.statement or "" if context.operation else "")),
+            + execute(_without_lock(context.operation.statement or "")),
         )
     elif _refuses_to_copy(context):
         return
@@ -143,13 +143,13 @@ def _without_lock(statement: str) -> str:
 
 def _refuses_to_copy(context: RuleContext) -> bool:
     """Return True if the SQL has an option such as LOCK=NONE, with which the server fails instead of copying."""
-    requests = context.operation.requests if context.operation else {}
+    requests = context.operation.requests
     return requests.get("algorithm") in ("INPLACE", "INSTANT", "NOCOPY") or requests.get("lock") == "NONE"
 
 
 def _requested_lock(context: RuleContext) -> str:
     """Return the option in the SQL that blocks writes, e.g. LOCK=SHARED; empty if it has none."""
-    requests = context.operation.requests if context.operation else {}
+    requests = context.operation.requests
     if requests.get("lock") in ("SHARED", "EXCLUSIVE"):
         return f"LOCK={requests['lock']}"
     copies = (

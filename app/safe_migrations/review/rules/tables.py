@@ -89,7 +89,7 @@ def rebuild_of(context: RuleContext) -> Rebuild | None:
     at the end. Return None too if columns of the old table are unknown, or if the new one has a column of another type
     that cannot keep all values.
     """
-    if context.operation is None or not isinstance(context.operation.op, ops.DropTableOp | ops.RenameTableOp):
+    if not isinstance(context.operation.op, ops.DropTableOp | ops.RenameTableOp):
         return None
     if re.search(r"\bCASCADE\W*$", context.operation.statement or "", re.IGNORECASE):  # drops other tables' keys
         return None
