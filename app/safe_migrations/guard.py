@@ -98,7 +98,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
 
             log.info("Database %s, %s %s", masked(engine.url), *database.product_and_version)
             with locked(database, using.lock_wait) as lock:
-                backups = Backups(database.adapter, using.backup_folder, using.backup_keep, using.backup_command)
+                backups = Backups(database.adapter, using)
                 with _backup_named(backups.newest):
                     database.adapter.recover(database.connection, using.retry)
                 if set(plan.heads) != set(database.heads()):  # another command has run some of the steps
@@ -115,7 +115,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     _require_reversible(plan.scripts(upgrade=False))
                     _review(plan, database, using)
                     wanted = _wants_backup(plan, database, using.backup)
-                    backup = before_steps(backups, database, lock, plan, using.retry) if wanted else None
+                    backup = before_steps(backups, database, lock, plan) if wanted else None
                 with (
                     _ended(backups, database, plan, backup),
                     _backup_named(lambda: backup),

@@ -24,7 +24,7 @@ from ..database import Database, heads_in_words, location
 from ..errors import MigrationError, relative, size_in_words, time_in_words
 from ..folder import folder
 from ..plan import Plan
-from ..retry import RetryPolicy
+from ..settings import Settings
 from .external import SUFFIX, create, id_and_program, is_external, unlist
 
 PARTIAL = ".partial"
@@ -43,17 +43,15 @@ def name_of(url: URL) -> str:
 
 @dataclass(frozen=True)
 class Backups:
-    """The backup files of one database, ``NAME-UTC-REVISION[-by-hand]-CHECKSUM.SUFFIX`` in ``folder``.
+    """The backup files of one database, ``NAME-UTC-REVISION[-by-hand]-CHECKSUM.SUFFIX`` in MIGRATION_BACKUP_DIR.
 
-    prune(), called after an upgrade, a downgrade or a restore, leaves ``keep`` automatic backups, and all that
-    ``flask db backup`` made (by hand). If there is a ``command``, its program makes restore points instead of dumps; a
-    file then only lists one (external.py).
+    prune(), called after an upgrade, a downgrade or a restore, leaves MIGRATION_BACKUP_KEEP automatic backups, and all
+    that ``flask db backup`` made (by hand). If there is a MIGRATION_BACKUP_COMMAND, its program makes restore points
+    instead of dumps; a file then only lists one (external.py).
     """
 
     adapter: Adapter
-    folder: Path
-    keep: int
-    command: tuple[str, ...] = ()
+    using: Settings
 
     @property
     def name(self) -> str:
@@ -62,7 +60,7 @@ class Backups:
 
     def found(self) -> list[Path]:
         """Return the backup files of this database, newest first; an empty list if the folder does not exist."""
-        named = {file: NAME.fullmatch(file.name) for file in self.folder.glob("*")}
+        named = {file: NAME.fullmatch(file.name) for file in self.using.backup_folder.glob("*")}
         ours = [(self.name, suffix) for suffix in (self.adapter.suffix, SUFFIX)]
         matching = (file for file, name in named.items() if name and name.group("database", "suffix") in ours)
         return sorted(matching, reverse=True)
@@ -71,37 +69,38 @@ class Backups:
         """Return the newest backup file, or None if the database has no backup."""
         return next(iter(self.found()), None)
 
-    def make(self, database: Database, lock: Lock, retry: RetryPolicy, by_hand: bool = False) -> Path:
+    def make(self, database: Database, lock: Lock, by_hand: bool = False) -> Path:
         """Write a backup, verify it, and return its path. The caller must hold ``lock``, that of the database.
 
         ``by_hand`` marks a backup as one of ``flask db backup``, which is never pruned. If the backup fails, delete the
         unfinished file and raise MigrationError. SIGTERM raises KeyboardInterrupt, which ends the programs that run.
         """
-        heads, now, suffix = database.heads(), datetime.now(UTC), SUFFIX if self.command else self.adapter.suffix
+        folder, command, heads = self.using.backup_folder, self.using.backup_command, database.heads()
+        now, suffix = datetime.now(UTC), SUFFIX if command else self.adapter.suffix
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
         start = f"{self.name}-{stamp}-{revision_in_name(heads)}{'-by-hand' if by_hand else ''}"
-        partial = self.folder / f"{start}{suffix}{PARTIAL}"
-        with sigterm_interrupts(), private(partial), writing(self.folder):
+        partial = folder / f"{start}{suffix}{PARTIAL}"
+        with sigterm_interrupts(), private(partial), writing(folder):
             self._remove_partial(but=partial)
-            if self.command:
-                create(self.command, self.adapter.engine.url, partial, lambda: _keep_alive(database, lock))
+            if command:
+                create(command, self.adapter.engine.url, partial, lambda: _keep_alive(database, lock))
                 checksum = _checksum(partial)
             else:
-                checksum = self._dump(database, partial, retry)
+                checksum = self._dump(database, partial)
             _sync(partial)
-            file = self.folder / f"{start}-{checksum}{suffix}"
+            file = folder / f"{start}-{checksum}{suffix}"
             partial.rename(file)
             os.utime(file)  # _cost() reads when the backup was complete, not when it was last written to
-        if not self.command:
+        if not command:
             log.info("Wrote backup %s, %s", relative(file), size_in_words(file.stat().st_size))
         return file
 
-    def _dump(self, database: Database, file: Path, retry: RetryPolicy) -> str:
+    def _dump(self, database: Database, file: Path) -> str:
         """Dump the database to ``file``, verify that, and return its checksum."""
         last = next((other for other in self.found() if not is_external(other)), None)
         log.info("Backing up %s%s", self._size(database), f"; the last backup {_cost(last)}" if last else "")
-        with reported(f"Backing up to {relative(self.folder)}", file, last.stat().st_size if last else 0):
-            self.adapter.dump(database.connection, file, retry)
+        with reported(f"Backing up to {relative(file.parent)}", file, last.stat().st_size if last else 0):
+            self.adapter.dump(database.connection, file, self.using.retry)
         with reported("Verifying the backup"), ThreadPoolExecutor() as other:
             # Read twice in parallel: zlib and the programs release the interpreter.
             checksum = other.submit(_checksum, file)
@@ -131,17 +130,17 @@ class Backups:
             log.info("%s is a backup of another database, %s", relative(file), found["database"])
 
     def prune(self, *spared: Path) -> None:
-        """Delete the oldest automatic backups until ``keep`` are left, but never the files ``spared``.
+        """Delete the oldest automatic backups until MIGRATION_BACKUP_KEEP are left, but never the files ``spared``.
 
         If failed attempts left several backups of one revision, all but the newest of them are deleted first. Call this
         only after a command that succeeded.
         """
-        automatic = self._automatic()
+        automatic, keep = self._automatic(), self.using.backup_keep
         newest = {_revision(file): file for file in reversed(automatic)}
         automatic.sort(key=lambda file: newest[_revision(file)] != file)  # a stable sort: newest first among equals
-        for file in automatic[self.keep :]:
+        for file in automatic[keep:]:
             if not any(other.exists() and file.samefile(other) for other in spared):
-                remove(file, f"only {self.keep} automatic backups are kept (MIGRATION_BACKUP_KEEP)")
+                remove(file, f"only {keep} automatic backups are kept (MIGRATION_BACKUP_KEEP)")
 
     def drop_repeated(self, file: Path) -> None:
         """Delete ``file``, the backup of a run that was rolled back, if the one before it has the same revision.
@@ -159,7 +158,7 @@ class Backups:
     def _remove_partial(self, but: Path) -> None:
         """Delete the unfinished backup files of killed runs, except ``but``, which is being written."""
         # SQLite's journals too; no other command writes a backup while this one holds the lock.
-        for file in self.folder.glob(f"{self.name}-*{PARTIAL}*"):
+        for file in self.using.backup_folder.glob(f"{self.name}-*{PARTIAL}*"):
             if file != but:
                 file.unlink()
 
@@ -177,14 +176,14 @@ def _require_of_no_other_bind(file: Path, name: str) -> None:
             )
 
 
-def before_steps(backups: Backups, database: Database, lock: Lock, plan: Plan, retry: RetryPolicy) -> Path:
+def before_steps(backups: Backups, database: Database, lock: Lock, plan: Plan) -> Path:
     """Make a backup before the steps of ``plan`` run, and return its path.
 
     Raise MigrationError if the backup fails. If a program such as pg_dump failed, the error also shows the command that
     runs ``plan`` without a backup.
     """
     try:
-        return backups.make(database, lock, retry)
+        return backups.make(database, lock)
     except ToolError as error:
         raise MigrationError(
             error.what,

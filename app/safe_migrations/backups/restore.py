@@ -11,21 +11,20 @@ from ..errors import MigrationError, relative
 from ..lock import locked
 from ..lock_waits import is_lock_timeout, lock_timeout_error
 from ..retry import RetryPolicy
-from ..settings import Settings
 from .files import Backups, remove, restore_line
 
 
-def restore(backups: Backups, database: Database, using: Settings, file: Path) -> None:
+def restore(backups: Backups, database: Database, file: Path) -> None:
     """Back up the present state, then replace everything in the database with the backup ``file``.
 
     The caller must have verified ``file``. The present state is not backed up if an earlier restore was interrupted,
     which left the database incomplete. If the restore fails, raise its error, with a note that says that the database
     was not changed, or that has the command that restores the previous state, if that was backed up.
     """
-    adapter, connection = database.adapter, database.connection
+    adapter, connection, using = database.adapter, database.connection, backups.using
     with locked(database, using.lock_wait) as lock:
         broken = adapter.broken_restore(connection)
-        before = None if broken else backups.make(database, lock, using.retry)
+        before = None if broken else backups.make(database, lock)
         try:
             with reported(f"Restoring {relative(file)}"):
                 _load(database, using.retry, file)

@@ -6,10 +6,7 @@ from contextlib import contextmanager
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
 
-from ..adapters import adapter_of
-from ..backups.files import Backups
 from ..console import log_on_stderr
 from ..database import Database, app_engine, connected
 from ..settings import Settings, settings
@@ -27,8 +24,3 @@ def opened(config: Config) -> Iterator[tuple[Database, Settings]]:
     using = settings_of(config)
     with log_on_stderr(), connected(app_engine()) as database:
         yield database, using
-
-
-def backups_of(engine: Engine, using: Settings) -> Backups:
-    """Return the backups of the database of ``engine``, without connecting to it."""
-    return Backups(adapter_of(engine), using.backup_folder, using.backup_keep, using.backup_command)

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import click
 
+from ..adapters import adapter_of
 from ..backups.external import id_and_program, in_words, is_external, not_restorable
-from ..backups.files import is_by_hand, restore_line
+from ..backups.files import Backups, is_by_hand, restore_line
 from ..backups.restore import restore as replace_database
 from ..console import echo
 from ..database import app_engine, heads_in_words
 from ..errors import MigrationError, UnsafeError, masked, relative, size_in_words
 from ..lock import locked
-from .app_database import backups_of, opened, settings_of
+from .app_database import opened, settings_of
 from .command import MigrationCommand, config_of, directory_option
 
 
@@ -25,8 +26,7 @@ def backup(directory: str | None) -> None:
     """
     with opened(config_of(directory)) as (database, using):
         with locked(database, using.lock_wait) as lock:
-            made = backups_of(app_engine(), using)
-            file = made.make(database, lock, using.retry, by_hand=True)
+            file = Backups(database.adapter, using).make(database, lock, by_hand=True)
         echo(id_and_program(file)[0] if is_external(file) else relative(file))
 
 
@@ -37,11 +37,14 @@ def backups(directory: str | None) -> None:
 
     The newest comes first. This works without a connection to the database.
     """
-    using = settings_of(config_of(directory))
-    for file in backups_of(app_engine(), using).found():
+    for file in _without_connection(directory).found():
         by_hand = "  by hand" if is_by_hand(file) else ""
         what = in_words(file) if is_external(file) else size_in_words(file.stat().st_size)
         echo(f"{relative(file)}  {what}{by_hand}")
+
+
+def _without_connection(directory: str | None) -> Backups:
+    return Backups(adapter_of(app_engine()), settings_of(config_of(directory)))
 
 
 @click.command(cls=MigrationCommand)
@@ -50,13 +53,13 @@ def backups(directory: str | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(directory: str | None, yes: bool, file: Path) -> None:
     """Replace the database with a backup."""
-    for each in [file, *backups_of(app_engine(), settings_of(config_of(directory))).found()]:
+    for each in [file, *_without_connection(directory).found()]:
         if is_external(each) and each.is_file() and file in (each, Path(id_and_program(each)[0])):
             raise not_restorable(each)
     if not file.is_file():
         raise MigrationError(f"there is no file {file}.", "choose a backup of this list:", "flask db backups")
     with opened(config_of(directory)) as (database, using):
-        existing = backups_of(app_engine(), using)
+        existing = Backups(database.adapter, using)
         existing.verify(database, file)
         target = masked(database.adapter.engine.url)
         if not yes and not sys.stdin.isatty():
@@ -67,5 +70,5 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
             )
         if not yes:
             click.confirm(f"Replace everything in {target} with this backup?", abort=True, err=True)
-        replace_database(existing, database, using, file)
+        replace_database(existing, database, file)
         echo(f"The database is at {heads_in_words(database.heads())}")

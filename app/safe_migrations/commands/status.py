@@ -13,6 +13,7 @@ from alembic.util import CommandError
 from sqlalchemy import Engine
 
 from ..backups.external import in_words, is_external
+from ..backups.files import Backups
 from ..binds import no_folder_error
 from ..console import echo
 from ..database import Database, heads_in_words
@@ -26,7 +27,6 @@ from ..histories.replacement import OLD, replaced_error, squash_of
 from ..plan import is_at_head, is_known, upgrades
 from ..review.findings import Finding
 from ..settings import settings
-from .app_database import backups_of
 from .command import MigrationCommand, all_binds_option, config_of, directory_option
 
 
@@ -87,7 +87,7 @@ def _at_head(config: Config) -> bool:
             _line("edited", f"{edits_in_words(edits)}; see `flask db log`")
         if not current and (error := _unversioned_error(pending, database)):
             stops.append(error)
-        if newest := backups_of(engine, using).newest():
+        if newest := Backups(database.adapter, using).newest():
             _line("backup", f"{relative(newest)}{f', {in_words(newest)}' if is_external(newest) else ''}")
         if at_head:
             found = drift(migration_context)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -453,7 +453,7 @@ def test_not_whole(project: Project, engine: Engine, backend: str) -> None:
         other = b"MySQL" if is_mariadb(engine.url) else b"MariaDB"
         head = b"-- %s dump 10\n-- Server version\t10.0-%s\n-- Dump completed\n" % (other, other)
         wrong.append(gzip.compress(head))
-    backups = Backups(adapter_of(engine), whole.parent, 5)
+    backups = Backups(adapter_of(engine), cast(Any, None))
     with engine.connect() as connection:
         backups.verify(Database(connection), whole)
         for part in wrong:
@@ -727,7 +727,7 @@ def test_small_file_that_unpacks_to_a_large_one(project: Project, engine: Engine
         tracemalloc.start()
         try:
             with pytest.raises(MigrationError, match="max_allowed_packet"):
-                Backups(adapter_of(engine), backup.parent, 5).verify(Database(connection), bomb)
+                Backups(adapter_of(engine), cast(Any, None)).verify(Database(connection), bomb)
             _, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
