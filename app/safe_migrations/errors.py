@@ -4,6 +4,7 @@ CommandError           Alembic's class, which Flask-Migrate's functions log befo
 ├── MigrationError     something is wrong on the user's side; the message has a `Fix:`
 │   ├── UnsafeError    something risky is refused; the message has an `Instead:`
 │   ├── UsageError     something was typed wrongly, such as -x NAME=VALUE; the exit status is 2
+│   ├── LostLockError  the lock was lost during the run
 │   └── HalfDoneError  a failed run left changes that could not be undone
 └── LoginError         the database does not answer a login, or the driver fails at it
 
@@ -43,6 +44,18 @@ class UnsafeError(MigrationError):
 
 class UsageError(MigrationError):
     """The error for a wrong `-x NAME=VALUE`: a name that nothing reads, or an answer that does not fit."""
+
+
+class LostLockError(MigrationError):
+    """The error for a run that has lost the lock of its database, which another command may have taken."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the lock of this database was lost during the run: its session was ended, it was released or not renewed"
+            " in time, or its file was removed. Another command may have run at the same time.",
+            "make sure that no other command is running, then check the database:",
+            "flask db status",
+        )
 
 
 class HalfDoneError(MigrationError):

@@ -1,10 +1,13 @@
 """The interface that the adapter of each database implements, and functions that all adapters share."""
 
+import os
 import shlex
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from ..console import StepDone
-from ..errors import MigrationError, UnsafeError
+from ..errors import LostLockError, MigrationError, UnsafeError
 from ..retry import RetryPolicy
 
 if TYPE_CHECKING:  # only commands that use scratch databases need them
@@ -72,6 +75,16 @@ def not_whole(file: Path, product: str, why: str) -> MigrationError:
     )
 
 
+def user_and_host() -> tuple[str, str]:
+    """Return the user of this process and the name of its machine, in ASCII, which each database can store."""
+    try:
+        user = getuser()
+    except (KeyError, OSError, ImportError):  # no name, as in many containers; of which kind depends on Python
+        user = str(os.getuid())
+    user, host = (name.encode("ascii", "backslashreplace").decode()[:255] for name in (user, socket.gethostname()))
+    return user, host
+
+
 def own_session(engine: Engine) -> Connection:
     """Return a new connection with autocommit, outside the app's pool, which may have no free connection.
 
@@ -121,14 +134,9 @@ class Lock(ABC):
         return True
 
     def require_held(self) -> None:
-        """Raise MigrationError if this process no longer holds the lock."""
+        """Raise LostLockError if this process no longer holds the lock."""
         if not self.is_held():
-            raise MigrationError(
-                "the lock of this database was lost during the run: its session was ended, it was released, or its file"
-                " was removed. Another command may have run at the same time.",
-                "make sure that no other command is running, then check the database:",
-                "flask db status",
-            )
+            raise LostLockError
 
     @abstractmethod
     def holder(self) -> tuple[str, str]:

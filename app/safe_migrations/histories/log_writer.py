@@ -1,18 +1,15 @@
 """Writes the entries of the log, each in the transaction that changes alembic_version."""
 
-import os
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from getpass import getuser
 
 from alembic.runtime.migration import MigrationContext, MigrationInfo, MigrationStep
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, func, select
 
-from ..adapters.base import version_table
+from ..adapters.base import user_and_host, version_table
 from .checksums import checksum, digest
 from .heads import parents
 from .log_table import DOWN, STAMP, UP, log_table, source_of
@@ -28,7 +25,8 @@ class LogWriter:
         self.insert = self.log.insert()
         self.last_id = 0
         self.begun = 0.0
-        self.by = {"os_user": _plain(_user()), "host": _plain(socket.gethostname())}
+        os_user, host = user_and_host()
+        self.by = {"os_user": os_user, "host": host}
 
     def begin(self) -> None:
         """Create the table if it does not exist, in the open transaction or in one of its own; find the last number.
@@ -79,16 +77,3 @@ class LogWriter:
             "parents": " ".join(parents(script)) if script else None,
         }
         self.connection.execute(self.insert, entry)
-
-
-def _user() -> str:
-    """Return the user's name at the operating system; its number if that has no name, as in many containers."""
-    try:
-        return getuser()
-    except (KeyError, OSError, ImportError):  # of which kind depends on the version of Python
-        return str(os.getuid())
-
-
-def _plain(name: str) -> str:
-    """Return ``name`` in ASCII, which each database can store, in at most 255 characters."""
-    return name.encode("ascii", "backslashreplace").decode()[:255]

@@ -626,9 +626,11 @@ def script_of(code: str) -> str:
 
 
 @contextmanager
-def holding_lock(project: Project, after: str = "pass") -> Iterator[Started]:
-    """Yield an upgrade to s1 that waits for let_go_of_lock(), and then does what ``after`` says; kill it in the end."""
-    begin = "import pathlib, time\npathlib.Path('begun').touch()"
+def holding_lock(project: Project, after: str = "pass", before: str = "pass") -> Iterator[Started]:
+    """Yield an upgrade to s1 that does what ``before`` says, waits for let_go_of_lock(), and then does what ``after``
+    says; kill it in the end.
+    """
+    begin = f"import pathlib, time\n{before}\npathlib.Path('begun').touch()"
     wait = "while not pathlib.Path('go').exists():\n    time.sleep(0.05)"
     project.write(*revision("s1", FIRST, f"{begin}\n{wait}\n{after}"))
     with project.start("flask", "db", "upgrade") as holder:

@@ -14,13 +14,14 @@ from ...retry import RetryPolicy
 from ..base import RESTORE, Adapter, Lock, Part
 from .catalog import (
     JOURNAL,
+    LOCK,
     drop_all,
     existing_tables,
     heads_as_text,
     list_objects,
     quoted,
 )
-from .lock import NamedLock
+from .lock import NamedLock, is_on_cluster
 from .session import Execute, executing
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
@@ -122,11 +123,17 @@ class MySQL(Adapter):
 
     @contextmanager
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
-        """Yield a named lock (GET_LOCK), not taken yet, and release it at the end.
+        """Yield a named lock (GET_LOCK), not taken yet, and release it at the end; a leased lock on a Galera cluster.
 
-        The session of ``connection`` holds the lock. If the client is killed during a statement, the server keeps the
-        lock until the statement ends.
+        The session of ``connection`` holds the named lock. If the client is killed during a statement, the server keeps
+        the lock until the statement ends.
         """
+        if is_on_cluster(connection):
+            from .leased_lock import leased_lock
+
+            with leased_lock(connection, what) as leased:
+                yield leased
+            return
         lock = NamedLock(connection, what)
         try:
             yield lock
@@ -275,7 +282,8 @@ def _require_unused_tables(execute: Execute) -> None:
     This finds out before the first DROP TABLE commits. If the user may not lock tables, nothing is raised: then each
     DROP TABLE waits by itself.
     """
-    tables = [f"{quoted(name)} WRITE" for kind, name in list_objects(execute) if kind == "TABLE"]
+    found = [name for kind, name in list_objects(execute) if kind == "TABLE" and name != LOCK]
+    tables = [f"{quoted(name)} WRITE" for name in found]
     if tables:
         try:
             execute(f"LOCK TABLES {', '.join(tables)}")

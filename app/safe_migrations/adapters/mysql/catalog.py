@@ -84,6 +84,10 @@ JOURNAL = f"{OWN_TABLES}journal"
 """The journal's table. It exists while an upgrade or downgrade runs, and after one was killed."""
 
 
+LOCK = f"{OWN_TABLES}lock"
+"""The table of the locks of a Galera cluster (leased_lock.py). It stays, and belongs to no backup."""
+
+
 def existing_tables(execute: Execute, *names: str) -> set[str]:
     """Return the ``names`` that are existing tables, views or sequences.
 
@@ -112,11 +116,11 @@ def as_text(heads: Iterable[str]) -> str:
 
 
 def drop_all(execute: Execute) -> None:
-    """Drop all that list_objects() returns, except this package's marker tables SCRATCH and RESTORE."""
+    """Drop all that list_objects() returns, except this package's marker tables SCRATCH and RESTORE, and the LOCK."""
     found = list_objects(execute)
     with temporary_settings(execute, {"foreign_key_checks": 0}):
         for kind, name in found:
-            if name not in (SCRATCH, RESTORE):
+            if name not in (SCRATCH, RESTORE, LOCK):
                 execute(f"DROP {kind} IF EXISTS {quoted(name)}")
 
 

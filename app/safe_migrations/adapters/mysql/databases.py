@@ -7,7 +7,7 @@ from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from ..databases import Databases, login_of
-from .catalog import drop_all, quoted
+from .catalog import LOCK, drop_all, quoted
 from .session import executing
 
 SEEN = "SELECT schema_name FROM information_schema.schemata"
@@ -85,6 +85,7 @@ class MySQLDatabases(Databases):
         The database itself is not dropped: the user may lack the right to create it again.
         """
         drop_all(executing(connection))
+        executing(connection)(f"DROP TABLE IF EXISTS {LOCK}")  # of the commands that ran in the scratch database
         connection.rollback()
 
     def has(self, connection: Connection, name: str) -> bool:

@@ -16,7 +16,7 @@ from ...console import log
 from ...errors import MigrationError, summary
 from ..base import Part, not_whole, version_table
 from ..client_programs import ToolError, program, running, unnamed_file
-from .catalog import existing_tables, list_objects, quoted
+from .catalog import LOCK, existing_tables, list_objects, quoted
 from .definers import Definer, privilege_error
 from .session import MAKES_KEYS, Execute, can_turn_off_generated_keys
 
@@ -76,7 +76,7 @@ class Dump:
         wanted += ["--no-data"] if part is Part.SCHEMA else []
         wanted += ["--dump-history"] if self._has_history() and part is not Part.SCHEMA else []
         _, revisions = version_table()
-        left_out = [revisions, *self._broken_views()]
+        left_out = [revisions, LOCK, *self._broken_views()]
         left_out += self._tables_elsewhere() if part is not Part.ALL else []
         wanted += [f"--ignore-table={self.url.database}.{name}" for name in left_out]
         with file.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as target:

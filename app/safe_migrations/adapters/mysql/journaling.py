@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone, add_to, log
-from ...errors import summary
+from ...errors import LostLockError, summary
 from ..base import in_autocommit_block, listening
 from .journal import Journal
 from .session import Execute
@@ -77,7 +77,8 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
 def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:
     """Undo the revision that failed with ``error``, and add to the error's message what could not be undone.
 
-    If the connection is lost, or the undo fails, add that the next upgrade or downgrade undoes the revision.
+    If the connection is lost, or the undo fails, add that the next upgrade or downgrade undoes the revision. Raise
+    LostLockError if the lock is lost: then its new owner undoes the revision.
     """
     left = "The changes of the failed revision remain in the database; the next upgrade or downgrade rolls them back."
     if connection.invalidated:
@@ -88,6 +89,9 @@ def _undo(connection: Connection, journal: Journal, error: BaseException) -> Non
         connection.rollback()
         journal.fail()
         outcome = undo(journal.execute, journal.entries.heads)
+    except LostLockError as lost:
+        add_to(lost, left)
+        raise lost from error
     except DBAPIError as failure:
         add_to(error, f"{left} Rolling them back now failed: {summary(failure)}")
         return

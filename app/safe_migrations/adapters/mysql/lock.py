@@ -10,6 +10,13 @@ from ..base import Lock
 from .catalog import JOURNAL
 
 
+def is_on_cluster(connection: Connection) -> bool:
+    """Return True if the server is a node of a Galera cluster, where GET_LOCK holds on one node only."""
+    found = connection.execute(text("SHOW VARIABLES LIKE 'wsrep_on'")).first()
+    connection.rollback()
+    return found is not None and found[1] == "ON"
+
+
 class NamedLock(Lock):
     """A named lock of the session that runs the revisions.
 
