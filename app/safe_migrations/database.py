@@ -155,6 +155,11 @@ class Database:
         with self.read() as connection:
             return self.adapter.has_rows(connection)
 
+    def require_writable(self) -> None:
+        """Raise MigrationError if the database refuses to be written to, as that of a standby does."""
+        with self.read() as connection:
+            self.adapter.require_writable(connection)
+
     def interrupted(self) -> str:
         """Return a text that names the run or restore that is in progress or was killed half-way; else an empty one."""
         with self.read() as connection:

@@ -99,8 +99,11 @@ def summary(error: BaseException) -> str:
 
 
 def masked(url: URL) -> str:
-    """Return ``url`` as text, with the password hidden, and without its options, which may contain another one."""
-    return repr(url.set(query={}))
+    """Return ``url`` as text, with the password hidden, and of its options only host and port.
+
+    The others may contain another password.
+    """
+    return repr(url.set(query={name: url.query[name] for name in ("host", "port") if name in url.query}))
 
 
 def counted(count: float, noun: str) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .autogenerate.directives import autogenerate_options
 from .binds import no_folder_error, require_own_database
-from .console import Progress, StepDone, log, log_on_stderr, only_warnings
+from .console import Progress, StepDone, add_to, log, log_on_stderr, only_warnings
 from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, relative, summary
 from .histories.heads import accidental_heads, doubtful_history_refused
@@ -97,6 +97,8 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
             from .requirements import require
 
             log.info("Database %s, %s %s", masked(engine.url), *database.product_and_version)
+            with _nothing_changed(plan):
+                database.require_writable()
             with locked(database, using.lock_wait) as lock:
                 backups = Backups(database.adapter, using)
                 with _backup_named(backups.newest):
@@ -116,12 +118,12 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     _review(plan, database, using)
                     wanted = _wants_backup(plan, database, using.backup)
                     backup = before_steps(backups, database, lock, plan) if wanted else None
+                transaction = StepTransaction(database, lock)
                 with (
-                    _ended(backups, database, plan, backup),
+                    _ended(backups, transaction, plan, backup),
                     _backup_named(lambda: backup),
                     database.adapter.prepared(database.connection, using.retry) as step_done,
                 ):
-                    transaction = StepTransaction(database, lock)
                     _run_with_retries(database, transaction, using, options, step_done, plan.command)
 
 
@@ -157,12 +159,17 @@ def _options_hidden(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _nothing_changed(plan: Plan) -> Iterator[None]:
-    """Add "Nothing was changed; the database is still at ..." to a MigrationError of the block, if not rehearsing."""
+    """Add "Nothing was changed; the database is still at ..." to an error of the block, if not rehearsing."""
     try:
         yield
-    except MigrationError as error:
-        if not rehearses():  # on a copy
-            error.args = (f"{error}\nNothing was changed; the database is still at {heads_in_words(plan.heads)}.",)
+    except (MigrationError, DBAPIError) as error:
+        place = f"Nothing was changed; the database is still at {heads_in_words(plan.heads)}."
+        if rehearses():  # on a copy
+            raise
+        if isinstance(error, MigrationError):
+            error.args = (f"{error}\n{place}",)
+        else:
+            error.add_note(place)
         raise
 
 
@@ -185,18 +192,19 @@ def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
 
 
 @contextmanager
-def _ended(backups: "Backups", database: Database, plan: Plan, backup: Path | None) -> Iterator[None]:
+def _ended(backups: "Backups", transaction: StepTransaction, plan: Plan, backup: Path | None) -> Iterator[None]:
     """Tidy the backups after the run in this block, and add to the error of a failed run where the database is.
 
     ``plan`` is what the run does; ``backup`` is the file that the run itself has written, or None. After a success,
     delete old backups. After a rollback of the whole run, delete ``backup`` if the one before it has the same revision.
     SystemExit, which a script may raise, counts as a failure.
     """
+    database = transaction.database
     try:
         yield
     except BaseException as error:
-        if not database.connection.invalidated:
-            with suppress(SQLAlchemyError):  # of a connection that is lost: then it is not known what remains
+        with suppress(SQLAlchemyError):  # of a connection that is lost: then it is not known what remains
+            if not database.connection.invalidated:
                 database.connection.rollback()
                 now = database.heads()
                 undone = "" if _left_something(error) else "failed revision"
@@ -205,6 +213,9 @@ def _ended(backups: "Backups", database: Database, plan: Plan, backup: Path | No
                     if backup:
                         backups.drop_repeated(backup)
                 _name_place(error, now, undone)
+        if database.connection.invalidated and not rehearses():
+            known = heads_in_words(plan.heads if transaction.committed is None else transaction.committed)
+            add_to(error, f"Before the connection was lost, the database was at {known}.")
         raise
     if backup:
         backups.prune()

@@ -76,6 +76,11 @@ LOGIN = (
         r"not known|failed to resolve|getaddrinfo|nodename nor servname|name resolution",
         "check the host in DATABASE_URL (or DB_HOST).",
     ),
+    Remedy(  # of PostgreSQL's client, if the URL has the option target_session_attrs
+        r"session is read-only|in hot standby mode",
+        "of the servers in DATABASE_URL that answer, none is a primary: wait until a standby was promoted, and run the"
+        " command again; or add the primary to the URL, by another `&host=SERVER:5432`.",
+    ),
     Remedy(
         r"unable to open database file",
         "check the file's path in DATABASE_URL, or create the folder of the file:",
@@ -105,7 +110,11 @@ STATEMENT = (
         "make the database file and its folder writable for this user. See their permissions:",
         "ls -ld {folder} {name}",
     ),
-    Remedy(r"read-only", "this server is read-only, perhaps a replica: write the primary server into DATABASE_URL."),
+    Remedy(
+        r"read-only",
+        "this server is read-only, as a standby is: write the primary into DATABASE_URL, or, if this is a rehearsal,"
+        " another server into MIGRATION_REHEARSAL_URL.",
+    ),
     Remedy(
         r"denied to user (?P<account>'.*?'@'.*?')",
         "give the user the missing right, as the server's administrator:",

@@ -59,6 +59,7 @@ class StepTransaction:
 
     def __init__(self, database: Database, lock: Lock) -> None:
         assert isinstance(database.connection, StepConnection)
+        self.database = database
         self.adapter = database.adapter
         self.connection = database.connection
         self.lock = lock
@@ -66,9 +67,12 @@ class StepTransaction:
         self.error: MigrationError | None = None
         self.part_committed = False
         """True if an autocommit block has committed the first part of the step, so that the step cannot be retried."""
+        self.committed: set[str] | None = None
+        """The revisions that the database was at when a step was last committed; None before the first commit."""
 
         self._asked = self._open = self._used = self._commits_each = self._in_block = self._had_block = False
         self._ended = ""
+        self._heads: set[str] | None = None
 
     def steps(self, steps: Iterable[MigrationStep], context: MigrationContext) -> Iterator[MigrationStep]:
         """Yield each of ``steps`` to Alembic, which runs its script, and watch the script until done() is called.
@@ -78,20 +82,27 @@ class StepTransaction:
         self._commits_each = not self.adapter.reruns or bool(context.opts.get("transaction_per_migration"))
         self._require_lock()
         for step in steps:
+            self._note_commit()
             self.step = step if isinstance(step, RevisionStep) else None
             self._asked, self._used, self._ended, self._had_block = False, False, "", False
             yield step
+        self._note_commit()
         self._require_lock()
 
-    def done(self, **_version: Any) -> None:
+    def done(self, heads: set[str], **_version: Any) -> None:
         """Stop watching the step that has run. If its commit comes next, raise MigrationError if the lock is lost."""
-        self.step = None
+        self.step, self._heads = None, set(heads)
         if self._commits_each or self._had_block:
             self._require_lock()
         if self._had_block:  # what follows may be rolled back, but not to the middle of this step
             with alembic_context.get_context().autocommit_block():
                 pass
         self.part_committed = False
+
+    def _note_commit(self) -> None:
+        """Remember where the last step has led: Alembic asks for the next one after its commit, if each commits."""
+        if self._commits_each:
+            self.committed = self._heads
 
     @contextmanager
     def watched(self) -> Iterator[None]:

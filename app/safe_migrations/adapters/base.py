@@ -340,6 +340,13 @@ class Adapter(ABC):
         """Return True if the extension is installed in the database; None if the product has no extensions."""
         return None
 
+    @abstractmethod
+    def require_writable(self, connection: Connection) -> None:
+        """Raise MigrationError if the database refuses to be written to, as that of a standby does.
+
+        Roll back the transaction of ``connection`` before or afterwards.
+        """
+
     def interrupted(self, connection: Connection) -> str:
         """Return a message if an upgrade, a downgrade or a restore is in progress or was killed.
 

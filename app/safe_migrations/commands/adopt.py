@@ -91,9 +91,13 @@ def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
 
 
 def _require_adoptable(database: Database, count: int) -> None:
-    """Raise MigrationError if the database has a revision or no tables, or there is no history (``count`` is 0)."""
+    """Raise MigrationError if the database has a revision, no tables, or is read-only, or there is no history.
+
+    Without a history, ``count`` is 0.
+    """
     database.require_whole()
     _require_no_revision(database)
+    database.require_writable()
     if not count:
         raise MigrationError(
             "there are no revisions to compare with.",

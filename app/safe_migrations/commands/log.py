@@ -31,6 +31,7 @@ def log(directory: str | None, accept: tuple[str, ...]) -> None:
     script = scripts()
     with opened(config) as (database, using):
         if accept:
+            database.require_writable()
             with locked(database, using.lock_wait):
                 database.require_whole()
                 _accept(database, script, accept)

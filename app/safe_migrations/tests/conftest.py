@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import flask_migrate
 import pytest
@@ -31,6 +32,7 @@ from ..review.findings import Finding
 from ..review.recorder import Operation, Recorder, Recordings
 from ..review.reviewer import review_pending, review_revisions
 from .example.app.extensions import db, migrate
+from .servers import PostgreSQLServers
 from .support import (
     FIRST,
     PETS,
@@ -328,6 +330,22 @@ def operating(at_first: None) -> Iterator[Operating]:
     """Yield the connection, and operations that run on it."""
     with db.engine.connect() as connection:
         yield connection, Operations(MigrationContext.configure(connection, opts={"target_metadata": db.metadata}))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Yield a folder into which a server's user can look, as it cannot into tmp_path or one's own TMPDIR."""
+    with TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def servers(folder: Path) -> Iterator[PostgreSQLServers]:
+    """Yield what starts PostgreSQL servers, and stop them at the end."""
+    servers = PostgreSQLServers(folder)
+    yield servers
+    servers.stop()
 
 
 @pytest.fixture

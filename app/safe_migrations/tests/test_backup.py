@@ -398,18 +398,6 @@ def test_no_room_for_a_step(project: Project, small_disk: Path, mode: str) -> No
     full.dispose()
 
 
-@on_sqlite
-def test_read_only(project: Project, engine: Engine) -> None:
-    """A read-only database is not reported as a fault of the script."""
-    project.write(*A1)
-    file = Path(str(engine.url.database))
-    read_only = {"DATABASE_URL": f"sqlite:///file:{file}?mode=ro&uri=true", "MIGRATION_BACKUP": "never"}
-    said = project.fails("upgrade", **read_only)
-    assert "readonly database" in said
-    assert "make the database file and its folder writable" in said
-    assert f"    ls -ld {file.parent} {file}" in said
-
-
 @on_servers
 def test_no_room_on_the_server(project: Project, tmp_path: Path) -> None:
     """If a program says that the server's disk is full, the message does not suggest another backup folder."""

@@ -2,17 +2,13 @@
 
 import os
 import re
-import shutil
-import socket
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
-from .support import DRIVERS, FIRST, PACKAGE, Project, Sql, on_postgresql, on_sqlite, revision, run_on_server, state
+from .servers import PostgreSQLServers
+from .support import FIRST, PACKAGE, Project, Sql, on_postgresql, on_sqlite, revision, run_on_server, state
 
 A1 = revision("a1", FIRST, "op.execute(sa.table('user').delete())")
 SCRIPTS = {
@@ -118,72 +114,18 @@ def _regex(shape: str) -> str:
     return "".join(".*" if part == "*" else part if part.startswith("[") else re.escape(part) for part in parts)
 
 
-@pytest.fixture
-def programs() -> Path:
-    """Return the folder with PostgreSQL's server programs, which Debian keeps out of PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
-    path = str(found[-1]) if found else shutil.which("initdb")
-    if path is None:
-        pytest.skip("only where PostgreSQL's server programs are installed")
-    return Path(path).parent
-
-
-Serve = Callable[[Path], URL]
-
-
-@pytest.fixture
-def serve(programs: Path) -> Iterator[Serve]:
-    """Yield a function that starts a server on a data folder, and returns its URL."""
-    owner = {"user": "postgres"} if os.geteuid() == 0 else {}  # a server refuses to run as root
-    started: list[Path] = []
-
-    def start(data: Path) -> URL:
-        if owner:
-            subprocess.run(["chown", "-R", "postgres", data], check=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        options = (
-            f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c shared_buffers=1MB"
-        )
-        begin = [programs / "pg_ctl", "start", "-w", "-s", "-D", data, "-l", data / "log", "-o", options]
-        subprocess.run(begin, check=True, cwd="/", **owner)  # type: ignore[call-overload]
-        started.append(data)
-        return URL.create(DRIVERS["postgresql"], "postgres", host="127.0.0.1", port=port, database="postgres")
-
-    yield start
-    for data in started:
-        end = [programs / "pg_ctl", "stop", "-s", "-m", "immediate", "-D", data]
-        subprocess.run(end, check=True, cwd="/", **owner)  # type: ignore[call-overload]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Yield a folder into which the server's user can look, as it cannot into tmp_path or one's own TMPDIR."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
 @on_postgresql
-def test_base_backup(project: Project, backend: str, programs: Path, folder: Path, serve: Serve) -> None:
+def test_base_backup(project: Project, backend: str, servers: PostgreSQLServers) -> None:
     """A server that starts from the restore point has the rows and the revision from before the run."""
-    data = folder / "data"
-    data.mkdir(mode=0o700)
-    owner = {"user": "postgres"} if os.geteuid() == 0 else {}
-    if owner:
-        shutil.chown(data, "postgres")
-    make = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions"]
-    subprocess.run(make, check=True, cwd="/", stdout=subprocess.DEVNULL, **owner)  # type: ignore[call-overload]
-    url = serve(data)
+    url = servers.new()
     project.environ["DATABASE_URL"] = url.render_as_string(hide_password=False)
     project.ok("upgrade")
     run_on_server(url, """INSERT INTO "user" (id, username, email) VALUES (1, 'ann', 'a@x'), (2, 'bob', 'b@x')""")
     project.write(*A1)
-    written(project, "base-backup", folder, str(folder))
-    project.ok("upgrade", PATH=f"{programs}:{os.environ['PATH']}")
+    written(project, "base-backup", servers.folder, str(servers.folder))
+    project.ok("upgrade", PATH=f"{servers.programs}:{os.environ['PATH']}")
     assert "a1\n" == project.ok("current").splitlines(keepends=True)[-1].replace(" (head)", "")
-    restored = create_engine(serve(Path(listed(project))))
+    restored = create_engine(servers.start(Path(listed(project))))
     with restored.connect() as connection:
         query = 'SELECT version_num, username, email FROM alembic_version, "user" ORDER BY id'
         assert [(FIRST, "ann", "a@x"), (FIRST, "bob", "b@x")] == list(connection.execute(text(query)))

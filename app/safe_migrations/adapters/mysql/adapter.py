@@ -181,6 +181,12 @@ class MySQL(Adapter):
         numbers = [part for part in connection.dialect.server_version_info or () if isinstance(part, int)]
         return product, ".".join(map(str, numbers[:3]))
 
+    def require_writable(self, connection: Connection) -> None:
+        """Raise MigrationError if the server is read-only for this user, or is a read-only replica."""
+        from .standby import require_writable
+
+        require_writable(connection)
+
     def interrupted(self, connection: Connection) -> str:
         """Return a message if an upgrade, downgrade or restore is in progress, or has stopped half-way.
 

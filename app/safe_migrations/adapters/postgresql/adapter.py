@@ -173,6 +173,12 @@ class PostgreSQL(Adapter):
         """Return product and version, as the server reported them at login: ``("postgresql", "15.20")``."""
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
 
+    def require_writable(self, connection: Connection) -> None:
+        """Raise MigrationError if the server is a standby, or the session's transactions are read-only."""
+        from .standby import require_writable
+
+        require_writable(connection)
+
     def is_irreversible(self, name: str, before: str, after: str) -> bool:
         """Return True if an enum type got more values, because ALTER TYPE cannot remove a value."""
         if not (name.startswith("type ") and before.startswith("e '")):

@@ -1,5 +1,6 @@
 """The adapter for SQLite: a whole run is one transaction, under a lock on a file beside the database."""
 
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -12,7 +13,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone
-from ...errors import UnsafeError
+from ...errors import MigrationError, UnsafeError, masked
 from ...retry import RetryPolicy
 from ..base import Adapter, Lock, Part, listening
 from . import dump as backup
@@ -77,6 +78,34 @@ class SQLite(Adapter):
     def size(self, connection: Connection) -> int:
         """Return the number of pages times their size (sqlite.org/pragma.html), which is the size of the file."""
         return backup.size(driver_connection(connection))
+
+    def require_writable(self, connection: Connection) -> None:
+        """Raise MigrationError if the file or its folder is read-only: change one page, and roll that back.
+
+        If another session is writing, return without a test.
+        """
+        connection.rollback()
+        below = driver_connection(connection)
+        (busy,) = below.execute("PRAGMA busy_timeout").fetchone()
+        (version,) = below.execute("PRAGMA user_version").fetchone()
+        try:
+            below.execute("PRAGMA busy_timeout=0")
+            below.execute("BEGIN IMMEDIATE")
+            below.execute(f"PRAGMA user_version={version}")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+                file = file_of(self.engine)
+                raise MigrationError(
+                    f"{masked(self.engine.url)} is read-only: {error}.",
+                    "make the database file and its folder writable for this user, and write no mode=ro into"
+                    " DATABASE_URL. See the permissions:",
+                    f"ls -ld {shlex.quote(str(Path(file).parent))} {shlex.quote(file)}",
+                ) from error
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+        finally:
+            below.rollback()
+            below.execute(f"PRAGMA busy_timeout={busy}")
 
     def dump(self, connection: Connection, file: Path, retry: RetryPolicy, part: Part = Part.ALL) -> None:
         """Copy the database into ``file``; only its schema, without rows, if ``part`` is Part.SCHEMA."""

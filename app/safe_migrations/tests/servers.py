@@ -1,0 +1,174 @@
+"""Servers of a test's own, which it may kill, copy and promote: PostgreSQL's, and MariaDB's."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from .support import DRIVERS, run_on_server
+
+
+def free_port() -> int:
+    """Return a free port."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def owner_of(name: str) -> dict[str, Any]:
+    """Return the option of subprocess.run() for the user ``name`` if root runs the tests: no server runs as root."""
+    return {"user": name} if os.geteuid() == 0 else {}
+
+
+def until(is_so: Any) -> None:
+    """Wait until the function returns True; fail after 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.02)
+
+
+def scalar(url: URL | str, query: str) -> Any:
+    """Return the first value of a query."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            return connection.scalar(text(query))
+    finally:
+        engine.dispose()
+
+
+class PostgreSQLServers:
+    """PostgreSQL servers whose data folders are in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
+        path = str(found[-1]) if found else shutil.which("initdb")  # Debian keeps them out of PATH
+        if path is None:
+            pytest.skip("only where PostgreSQL's server programs are installed")
+        self.programs, self.folder, self.owner = Path(path).parent, folder, owner_of("postgres")
+        self.data: dict[int, Path] = {}
+        """The data folder of each server that was started, by its port."""
+
+    def run(self, program: str, *args: object) -> None:
+        """Run one of the server programs."""
+        command = [str(self.programs / program), *map(str, args)]
+        subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, **self.owner)
+
+    def new(self, name: str = "data", *settings: str) -> URL:
+        """Make a server with ``settings``, start it, and return its URL."""
+        data = self.make(name)
+        self.run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions")
+        with (data / "postgresql.conf").open("a") as file:
+            file.write("\n".join(["", *settings, ""]))
+        return self.start(data)
+
+    def make(self, name: str) -> Path:
+        """Make a data folder that belongs to the servers' user, and return it."""
+        data = self.folder / name
+        data.mkdir(mode=0o700)
+        if self.owner:
+            shutil.chown(data, "postgres")
+        return data
+
+    def start(self, data: Path) -> URL:
+        """Start a server on a data folder, and return its URL."""
+        if self.owner:
+            subprocess.run(["chown", "-R", "postgres", data], check=True)
+        port = free_port()
+        options = (
+            f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c shared_buffers=1MB"
+        )
+        self.run("pg_ctl", "start", "-w", "-s", "-D", data, "-l", data / "log", "-o", options)
+        self.data[port] = data
+        return URL.create(DRIVERS["postgresql"], "postgres", host="127.0.0.1", port=port, database="postgres")
+
+    def standby(self, primary: URL, name: str) -> URL:
+        """Start a standby of the server at ``primary``, and return its URL."""
+        data = self.make(name)
+        copy = ["-D", data, "-h", "127.0.0.1", "-p", primary.port, "-U", "postgres", "-c", "fast", "-R"]
+        self.run("pg_basebackup", *copy)
+        url = self.start(data)
+        streams = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+        until(lambda: scalar(primary, streams) == 1)
+        return url
+
+    def processes(self, url: URL) -> list[int]:
+        """Return the numbers of the server's processes."""
+        assert url.port is not None
+        first = int((self.data[url.port] / "postmaster.pid").read_text().split()[0])
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(first)], capture_output=True, text=True)
+        return [first, *map(int, children.stdout.split())]
+
+    def stop(self) -> None:
+        """Stop all servers."""
+        for data in self.data.values():
+            with suppress(subprocess.CalledProcessError):  # it was killed
+                self.run("pg_ctl", "stop", "-s", "-m", "immediate", "-D", data)
+
+
+class MariaDBServers:
+    """MariaDB servers whose data folders are in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        install, server = (
+            shutil.which("mariadb-install-db"),
+            shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin"),
+        )
+        if install is None or server is None:
+            pytest.skip("only where MariaDB's server programs are installed")
+        self.server, self.folder, self.owner = server, folder, owner_of("mysql")
+        self.running: dict[int, subprocess.Popen[bytes]] = {}
+        self.first = folder / "first"
+        if self.owner:
+            shutil.chown(folder, "mysql")
+        made = [install, "--no-defaults", f"--datadir={self.first}", "--auth-root-authentication-method=normal"]
+        subprocess.run(
+            [*made, "--skip-test-db", "--skip-name-resolve"], check=True, stdout=subprocess.DEVNULL, **self.owner
+        )
+
+    def new(self, *options: str) -> URL:
+        """Start a server with ``options``, and return its URL."""
+        port = free_port()
+        data = self.folder / str(port)
+        subprocess.run(["cp", "-a", self.first, data], check=True)
+        own = [f"--datadir={data}", f"--port={port}", f"--server-id={port}", f"--socket={data}/socket"]
+        fast = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", f"--log-error={data}/log"]
+        command = [self.server, "--no-defaults", *own, "--bind-address=127.0.0.1", "--log-bin=bin", *fast, *options]
+        self.running[port] = subprocess.Popen(command, cwd="/", **self.owner)
+        url = URL.create(DRIVERS["mysql"], "root", host="127.0.0.1", port=port, database="mysql")
+
+        def answers() -> bool:
+            with suppress(OperationalError):
+                return bool(scalar(url, "SELECT 1"))
+            return False
+
+        until(answers)
+        return url
+
+    def replica(self, primary: URL, *options: str) -> URL:
+        """Start a read-only replica of the server at ``primary``, and return its URL."""
+        url = self.new("--read-only", "--log-slave-updates", *options)
+        to = f"master_host='127.0.0.1', master_port={primary.port}, master_user='root', master_use_gtid=slave_pos"
+        run_on_server(url, f"CHANGE MASTER TO {to}", "START SLAVE")
+        return url
+
+    def process(self, url: URL) -> int:
+        """Return the number of the server's process."""
+        assert url.port is not None
+        return self.running[url.port].pid
+
+    def stop(self) -> None:
+        """Kill all servers."""
+        for process in self.running.values():
+            process.kill()
+            process.wait()

@@ -1,0 +1,309 @@
+"""Standbys, which are read-only, and what a run meets when a primary dies and a standby takes its place."""
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine
+
+from .servers import MariaDBServers, PostgreSQLServers, scalar, until
+from .support import FIRST, Project, on_mysql, on_postgresql, on_sqlite, revision, run_on_server, state
+
+WRITING = ("upgrade", "downgrade base", "stamp a1", "stamp --purge a1", "log --accept " + FIRST)
+READING = ("current", "status", "check", "review", "log", "history -i", "heads")
+ALICE = "INSERT INTO {} (id, username, email) VALUES (1, 'alice', 'a@b'), (2, 'bob', 'b@c')"
+A1 = revision("a1", FIRST, "op.add_column('user', sa.Column('age', sa.Integer()))", "op.drop_column('user', 'age')")
+
+
+def text_of(url: URL, **changes: object) -> str:
+    """Return the URL as text."""
+    return url.set(**changes).render_as_string(hide_password=False)  # type: ignore[arg-type]
+
+
+def both(one: URL, other: URL, database: str, options: str = "&target_session_attrs=read-write") -> str:
+    """Return a URL of PostgreSQL with two servers, of which the driver chooses the primary."""
+    hosts = "&".join(f"host={each.host}:{each.port}" for each in (one, other))
+    return f"postgresql+psycopg://postgres@/{database}?{hosts}{options}"
+
+
+def refused(project: Project, url: str, because: str, *commands: str) -> str:
+    """Assert that all commands that write are refused before a backup; return what the first one says."""
+    environ = {"DATABASE_URL": url, "MIGRATION_BACKUP": "always"}
+    backups = sorted(project.path.glob("instance/backups/*"))
+    said = [project.fails(*command.split(), **environ) for command in commands or WRITING]
+    assert [because in each for each in said] == [True] * len(said)
+    assert [] == [each for each in said if "Traceback" in each]
+    assert backups == sorted(project.path.glob("instance/backups/*"))
+    return said[0]
+
+
+def pasted(project: Project, said: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Run the lines of the message, and then `flask db upgrade` if they do not have it."""
+    lines = re.findall(r"^    (.*)$", said, re.M)
+    if not lines[-1].endswith("flask db upgrade"):
+        lines.append("flask db upgrade")
+    environ = {"PATH": os.environ["PATH"], **project.environ, **environ}
+    command = ["sh", "-ec", "\n".join(lines)]
+    return subprocess.run(command, cwd=project.path, env=environ, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[URL, URL]]:
+    """Yield a primary and its standby, of PostgreSQL."""
+    with TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        servers = PostgreSQLServers(Path(name))
+        primary = servers.new()
+        yield primary, servers.standby(primary, "standby")
+        servers.stop()
+
+
+@pytest.fixture
+def served(pair: tuple[URL, URL], project: Project, tmp_path: Path) -> Iterator[tuple[URL, URL]]:
+    """Yield the URLs of a database on both; it is at FIRST, with rows, and a1 is pending."""
+    primary, standby = (each.set(database=f"d{tmp_path.name}") for each in pair)
+    run_on_server(pair[0], f"CREATE DATABASE {primary.database}")
+    project.ok("upgrade", DATABASE_URL=text_of(primary))
+    run_on_server(primary, ALICE.format('"user"'))
+    project.write(*A1)
+    until(lambda: replayed(*pair))
+    yield primary, standby
+    run_on_server(pair[0], f"DROP DATABASE {primary.database} WITH (FORCE)")
+
+
+def replayed(primary: URL, standby: URL) -> bool:
+    """Return True if the standby has replayed everything that the primary has written."""
+    written = scalar(primary, "SELECT pg_current_wal_flush_lsn()")
+    return bool(scalar(standby, f"SELECT pg_last_wal_replay_lsn() >= '{written}'"))
+
+
+@on_postgresql
+def test_standby(project: Project, backend: str, served: tuple[URL, URL]) -> None:
+    """What writes is refused before anything happens, with a URL that works; what reads says what it says there."""
+    primary, standby = served
+    reads = {
+        each: [
+            (done.returncode, done.stdout.replace(text_of(server), ""), done.stderr)
+            for server in served
+            for done in [project.db(*each.split(), DATABASE_URL=text_of(server))]
+        ]
+        for each in READING
+    }
+    assert [] == [each for each, (one, other) in reads.items() if one != other]
+    backup = project.db("backup", DATABASE_URL=text_of(standby)).stdout.strip()
+    said = refused(project, text_of(standby), "is a standby (read-only)", *WRITING, f"restore --yes {backup}")
+    assert f"\nNothing was changed; the database is still at {FIRST}.\n" in said
+    assert f"&host=127.0.0.1:{primary.port}&" in said
+    assert "The database is at a1\n" in pasted(project, said).stderr
+    until(lambda: replayed(*served))
+    assert "Nothing to do: the database is at a1" in project.ok("upgrade", DATABASE_URL=text_of(standby))
+    project.environ["DATABASE_URL"] = both(standby, standby, str(standby.database))
+    assert "Fix: of the servers in DATABASE_URL that answer, none is a primary" in project.fails("upgrade")
+
+
+@on_postgresql
+def test_several_servers(project: Project, backend: str, served: tuple[URL, URL]) -> None:
+    """With both servers in the URL, a run finds the primary, and so does the program that dumps and restores."""
+    primary, standby = served
+    project.environ.update(DATABASE_URL=both(standby, primary, str(primary.database)), MIGRATION_BACKUP="always")
+    assert f"host=127.0.0.1%3A{standby.port}&" in project.ok("upgrade")
+    (backup,) = project.ok("backups").splitlines()
+    assert f"The database is at {FIRST}\n" in project.ok("restore", "--yes", backup.split()[0])
+
+
+@on_postgresql
+def test_made_read_only(project: Project, backend: str, served: tuple[URL, URL]) -> None:
+    """A primary on which default_transaction_read_only is on is not called a standby; the line works."""
+    url = text_of(served[0])
+    run_on_server(served[0], f"ALTER DATABASE {served[0].database} SET default_transaction_read_only = on")
+    said = refused(project, url, "is read-only: default_transaction_read_only is on")
+    assert "The database is at a1\n" in pasted(project, said, DATABASE_URL=url).stderr
+
+
+@on_sqlite
+def test_read_only_file(project: Project, engine: Engine) -> None:
+    """A file that is opened read-only is refused in the same way, and is not called a fault of the script."""
+    project.ok("upgrade")
+    run_on_server(engine.url, ALICE.format("user"))
+    project.write(*A1)
+    file = engine.url.database
+    said = refused(
+        project, f"sqlite:///file:{file}?mode=ro&uri=true", "is read-only: attempt to write a readonly database"
+    )
+    assert f"    ls -ld {Path(str(file)).parent} {file}\nNothing was changed; the database is still at {FIRST}." in said
+
+
+@on_sqlite
+def test_busy_file(project: Project, engine: Engine) -> None:
+    """A file to which another session is writing is not taken for a read-only one."""
+    project.ok("upgrade")
+    project.write(*A1)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        said = project.fails("-x", "lock_timeout=0.1", "-x", "lock_retries=1", "upgrade")
+    assert "read-only" not in said
+    assert "Fix: try again later:" in said
+
+
+# Kills the primary at one point of a script: after its DDL, or after its rows.
+DIES = (
+    "import os\n\n\ndef point(name):\n    if os.environ.get('DIES') == name:\n        os.system(os.environ['KILL'])\n"
+)
+
+
+def dying(quoted: str) -> list[tuple[str, str]]:
+    """Return revisions a1, a2 and a3, each of which changes schema and rows."""
+    return [
+        revision(
+            f"a{n}",
+            f"a{n - 1}" if n > 1 else FIRST,
+            f"op.create_table('t{n}', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('v', sa.String(9)))\n"
+            f"point('a{n} ddl')\n"
+            f"op.bulk_insert(sa.table('t{n}', sa.column('v')), [{{'v': str(i)}} for i in range(100)])\n"
+            f"op.add_column('user', sa.Column('c{n}', sa.String(9)))\n"
+            f"op.execute('UPDATE {quoted} SET c{n} = username')\n"
+            f"op.drop_column('user', 'x{n}')\n"
+            f"point('a{n} rows')\n"
+            f"op.alter_column('user', 'c{n}', existing_type=sa.String(9), type_=sa.String(99))",
+            more=DIES,
+        )
+        for n in (1, 2, 3)
+    ]
+
+
+def before_dying(url: URL, quoted: str) -> None:
+    """Fill the database at ``url``, which is at FIRST, with what dying() changes."""
+    added = ", ".join(f"ADD COLUMN x{n} VARCHAR(9) DEFAULT 'x'" for n in (1, 2, 3))
+    run_on_server(url, f"ALTER TABLE {quoted} {added}", ALICE.format(quoted))
+
+
+def state_of(url: str) -> object:
+    """Return the state() of the database."""
+    engine = create_engine(url)
+    try:
+        return state(engine)
+    finally:
+        engine.dispose()
+
+
+@on_postgresql
+def test_failover(project: Project, backend: str, servers: PostgreSQLServers) -> None:
+    """If the primary dies in a run, the next run goes on at the new primary: nothing is lost, nothing is done twice."""
+    primary = servers.new()
+    quoted = '"user"'
+    project.ok("upgrade", DATABASE_URL=text_of(primary, database="postgres"))
+    before_dying(primary, quoted)
+    run_on_server(primary.set(database="template1"), "CREATE DATABASE begun TEMPLATE postgres")
+    for script in dying(quoted):
+        project.write(*script)
+    project.ok("upgrade", DATABASE_URL=text_of(primary))
+    expected = state_of(text_of(primary))
+    points = {"a2 ddl": "a1", "a3 rows": "a2", "backup": FIRST}
+    for number, (point, at) in enumerate(points.items()):
+        standby = servers.standby(primary, f"standby{number}")
+        for statement in ("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"):
+            run_on_server(primary, statement)
+        until(lambda primary=primary: scalar(primary, "SELECT sync_state FROM pg_stat_replication") == "sync")
+        database = f"app{number}"
+        run_on_server(primary, f"CREATE DATABASE {database} TEMPLATE begun")
+        first, *_ = servers.processes(primary)
+        kill = f"kill -STOP {first}; kill -9 $(ps -o pid= --ppid {first}) {first}"
+        project.environ["DATABASE_URL"] = both(primary, standby, database)
+        environ = {"DIES": point, "KILL": kill}
+        if point == "backup":
+            environ |= {
+                "MIGRATION_BACKUP": "always",
+                "MIGRATION_BACKUP_COMMAND": f"sh -c {shlex.quote(f'{kill}; echo id')}",
+            }
+        done = project.db("upgrade", **environ)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "the connection to the database was lost: " in done.stderr
+        assert f"Before the connection was lost, the database was at {at}.\n" in done.stderr
+        assert "Traceback" not in done.stderr
+        run_on_server(standby, "SELECT pg_promote()")
+        assert at == scalar(standby.set(database=database), "SELECT version_num FROM alembic_version")
+        project.ok("upgrade")
+        assert expected == state_of(project.environ["DATABASE_URL"])
+        primary = standby
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[MariaDBServers]:
+    """Yield what starts MariaDB servers, and kill them at the end."""
+    with TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        servers = MariaDBServers(Path(name))
+        yield servers
+        servers.stop()
+
+
+def caught_up(replica: URL) -> bool:
+    """Return True if the replica has applied everything that it has received."""
+    engine = create_engine(replica)
+    try:
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("SHOW SLAVE STATUS").mappings().one()
+    finally:
+        engine.dispose()
+    assert (0, 0) == (found["Last_SQL_Errno"], found["Last_IO_Errno"] % 2003)
+    return str(found["Slave_SQL_Running_State"]).startswith("Slave has read all relay log")
+
+
+@on_mysql
+def test_replica(project: Project, backend: str, mariadb: MariaDBServers) -> None:
+    """A replica refuses what writes, also for a user who could write there: stock then breaks the replication."""
+    primary = mariadb.new()
+    replica = mariadb.replica(primary)
+    app = {"username": "app", "password": "secret", "database": "app"}
+    run_on_server(primary, "CREATE DATABASE app", "CREATE USER app IDENTIFIED BY 'secret'", "GRANT ALL ON app.* TO app")
+    project.ok("upgrade", DATABASE_URL=text_of(primary, **app))
+    run_on_server(primary.set(database="app"), ALICE.format("user"))
+    project.write(*A1)
+    position = scalar(primary, "SELECT @@gtid_binlog_pos")
+    assert 0 == scalar(replica, f"SELECT MASTER_GTID_WAIT('{position}', 20)")
+    said = refused(project, text_of(replica, **app), "is a standby, or was made read-only (read_only)")
+    assert f"\nNothing was changed; the database is still at {FIRST}.\n" in said
+    assert "export DATABASE_URL='mysql://app:PASSWORD@PRIMARY:3306/app'" in said
+    assert f"revision  {FIRST}\n" in project.db("status", DATABASE_URL=text_of(replica, **app)).stdout
+    why = f"is a standby (read-only): it replicates 127.0.0.1:{primary.port} (read_only). What this user may write"
+    refused(project, text_of(replica, database="app"), why)
+    project.take_out()
+    project.ok("upgrade", DATABASE_URL=text_of(replica, database="app"))
+    project.ok("upgrade", DATABASE_URL=text_of(primary, database="app"))
+    with pytest.raises(AssertionError, match="1060"):  # Duplicate column name
+        until(lambda: not caught_up(replica))
+
+
+@on_mysql
+def test_failover_of_mariadb(project: Project, backend: str, mariadb: MariaDBServers) -> None:
+    """If the primary dies in a revision, the journal is on the replica too: once that is promoted, a run undoes it."""
+    primary = mariadb.new("--binlog-format=MIXED", "--log-slave-updates")
+    project.environ["DATABASE_URL"] = text_of(primary, database="app")
+    run_on_server(primary, "CREATE DATABASE app", "CREATE DATABASE expected")
+    quoted = "`user`"
+    for name in ("app", "expected"):
+        project.ok("upgrade", FIRST, DATABASE_URL=text_of(primary, database=name))
+        before_dying(primary.set(database=name), quoted)
+    for script in dying(quoted):
+        project.write(*script)
+    project.ok("upgrade", DATABASE_URL=text_of(primary, database="expected"))
+    expected = state_of(text_of(primary, database="expected"))
+    replica = mariadb.replica(primary, "--binlog-format=MIXED", "--rpl-semi-sync-slave-enabled=1")
+    position = scalar(primary, "SELECT @@gtid_binlog_pos")
+    assert 0 == scalar(replica, f"SELECT MASTER_GTID_WAIT('{position}', 20)")
+    run_on_server(
+        primary, "SET GLOBAL rpl_semi_sync_master_timeout = 60000", "SET GLOBAL rpl_semi_sync_master_enabled = 1"
+    )
+    done = project.db("upgrade", DIES="a2 rows", KILL=f"kill -9 {mariadb.process(primary)}")
+    assert (1, False) == (done.returncode, "Traceback" in done.stderr)
+    assert "Before the connection was lost, the database was at a1.\n" in done.stderr
+    until(lambda: caught_up(replica))
+    run_on_server(replica, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = 0")
+    project.environ["DATABASE_URL"] = text_of(replica, database="app")
+    assert "its unfinished revision was undone" in project.ok("upgrade").lower()
+    assert expected == state_of(project.environ["DATABASE_URL"])
