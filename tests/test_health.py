@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from app import health
 from app.extensions import db, migrate
@@ -62,6 +63,27 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ready(upgraded_app: Flask) -> None:
     """The database answers and is at head."""
     assert (200, {"status": "ready"}) == readiness(upgraded_app)
+
+
+READ_ONLY = {
+    "mysql": {"init_command": "SET SESSION TRANSACTION READ ONLY"},
+    "postgresql": {"options": "-c default_transaction_read_only=on"},
+}
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("backend", SERVERS, indirect=True)
+def test_ready_on_a_standby(upgraded_app: Flask, app_on: Callable[..., Flask], database: str, backend: str) -> None:
+    """A probe only reads, so a server that is read-only says whether it is at head, as another one does."""
+    probed = app_on(database)
+    probed.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"connect_args": READ_ONLY[backend]}
+    with (
+        probed.app_context(),
+        probed.extensions["readiness"].engine.connect() as connection,
+        pytest.raises(DBAPIError, match=r"(?i)read.only"),
+    ):
+        connection.execute(text("DELETE FROM alembic_version"))
+    assert (200, {"status": "ready"}) == readiness(probed)
 
 
 @pytest.mark.usefixtures("patient")

@@ -1,4 +1,4 @@
-"""Servers of a test's own, which it may kill, copy and promote: PostgreSQL's, and MariaDB's."""
+"""Servers of a test's own, which it may kill, copy and promote: PostgreSQL's, and MariaDB's; and a proxy."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -45,6 +46,48 @@ def scalar(url: URL | str, query: str) -> Any:
             return connection.scalar(text(query))
     finally:
         engine.dispose()
+
+
+class Proxy:
+    """Passes on what a server and its clients say, until drop() closes all connections."""
+
+    def __init__(self, server: URL) -> None:
+        self.server, self.is_down = (str(server.host), server.port or 0), False
+        self.ends: list[socket.socket] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = server.set(host="127.0.0.1", port=self.listener.getsockname()[1])
+        Thread(target=self._accept, daemon=True).start()
+
+    def drop(self, is_down: bool = False) -> None:
+        """Close all connections; if ``is_down``, also each one that comes, until drop() is called again."""
+        self.is_down = is_down
+        while self.ends:
+            with suppress(OSError):  # it has ended
+                self.ends.pop().shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Stop accepting connections."""
+        self.drop()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the end of the test
+            while True:
+                client = self.listener.accept()[0]
+                if self.is_down:
+                    client.close()
+                    continue
+                pair = (client, socket.create_connection(self.server))
+                self.ends += pair
+                for one, other in (pair, pair[::-1]):
+                    Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        with one, suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_RDWR)
 
 
 class PostgreSQLServers:

@@ -4,15 +4,20 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine
+from flask import Flask
+from sqlalchemy import URL, Engine, create_engine, text
 
-from .servers import MariaDBServers, PostgreSQLServers, scalar, until
-from .support import FIRST, Project, on_mysql, on_postgresql, on_sqlite, revision, run_on_server, state
+from ..database import Database
+from ..lock import locked
+from .servers import MariaDBServers, PostgreSQLServers, Proxy, scalar, until
+from .support import FIRST, Project, on_mysql, on_postgresql, on_servers, on_sqlite, revision, run_on_server, state
 
 WRITING = ("upgrade", "downgrade base", "stamp a1", "stamp --purge a1", "log --accept " + FIRST)
 READING = ("current", "status", "check", "review", "log", "history -i", "heads")
@@ -307,3 +312,67 @@ def test_failover_of_mariadb(project: Project, backend: str, mariadb: MariaDBSer
     project.environ["DATABASE_URL"] = text_of(replica, database="app")
     assert "its unfinished revision was undone" in project.ok("upgrade").lower()
     assert expected == state_of(project.environ["DATABASE_URL"])
+
+
+# For each moment of a command: the command, its settings, the line after which the connections are dropped, and whether
+# new ones are, too, as those of a program that dumps.
+MOMENTS = {
+    "step": ("upgrade", {}, "Running upgrade", False),
+    "backup": ("upgrade", {"MIGRATION_BACKUP": "always"}, "Backing up", True),
+    "restore point": (
+        "upgrade",
+        {
+            "MIGRATION_BACKUP": "always",
+            "MIGRATION_BACKUP_COMMAND": "sh -c 'while [ ! -e go ]; do sleep 0.05; done; echo id'",
+        },
+        "Making a restore point",
+        False,
+    ),
+    "lock": ("upgrade", {}, "Waiting for another command", False),
+    "restore": ("restore --yes", {}, "Wrote backup", True),
+}
+
+
+@on_servers
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_dropped_connections(
+    project: Project, database: str, engine: Engine, app_on: Callable[[str], Flask], moment: str
+) -> None:
+    """If a proxy drops a command's connections, it exits 1 with a message; nothing is lost, and the next one works."""
+    project.ok("upgrade")
+    quoted = engine.dialect.identifier_preparer.quote("user")
+    run_on_server(engine.url, ALICE.format(quoted))
+    waits = "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)"
+    pet = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"
+    project.write(
+        *revision("a1", FIRST, f"{pet}\n{waits if moment == 'step' else ''}\nop.execute('INSERT INTO pet VALUES (1)')")
+    )
+    before = state(engine)
+    command, environ, line, is_down = MOMENTS[moment]
+    args = command.split()
+    if moment == "restore":
+        args.append(project.db("backup").stdout.strip())
+    with closing(Proxy(engine.url)) as proxy, ExitStack() as stack:
+        if moment == "lock":
+            stack.enter_context(app_on(database).app_context())
+            stack.enter_context(locked(Database(stack.enter_context(engine.connect())), 1))
+        url = text_of(proxy.url)
+        with project.start("flask", "db", *args, DATABASE_URL=url, **environ) as run:
+            said = "".join(takewhile(lambda each: line not in each, run.stderr))
+            proxy.drop(is_down)
+            project.write("go", "")
+            said += run.communicate()[1]
+        stack.close()
+        proxy.drop()
+        assert (1, False, True) == (run.returncode, "Traceback" in said, "\nFix: " in said), said
+        places = {
+            "lock": "See from which revision it will continue:\n    flask db current\n",
+            "restore": "\nTo return to the state before this restore:\n    flask db restore instance/backups/",
+        }
+        assert re.search(places.get(moment, rf"[Tt]he database (was|is|is still) at {FIRST}\."), said), said
+        if moment != "step" or engine.dialect.name == "postgresql":  # on MySQL, the next run undoes it
+            assert before == state(engine)
+        project.ok(*args, DATABASE_URL=url)
+    with engine.connect() as connection:
+        assert moment == "restore" or [1] == list(connection.scalars(text("SELECT id FROM pet")))
+    assert moment != "restore" or before == state(engine)

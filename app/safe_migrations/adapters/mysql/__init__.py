@@ -3,6 +3,7 @@
 adapter.py         the functions that the rest of the package calls
 lock.py            the named lock, which only one command at a time can hold
 leased_lock.py     the lock on a Galera cluster: rows of a table, with a lease
+standby.py         refuses a server that is read-only, as a replica is
 session.py         runs SQL in a session, and reads and changes the session's settings
 catalog.py         lists existing objects, and reads their SHOW CREATE
 

@@ -4,7 +4,7 @@ import hashlib
 from contextlib import suppress
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..base import Lock
 from .catalog import JOURNAL
@@ -38,7 +38,7 @@ class NamedLock(Lock):
 
     def free(self) -> None:
         """Release the lock; do nothing if the connection is lost."""
-        with suppress(DBAPIError):
+        with suppress(SQLAlchemyError):  # of the driver, or because a lost connection was not rolled back
             self.connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": self.name})
             self.connection.rollback()
 
