@@ -5,16 +5,16 @@ from contextlib import contextmanager
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
 
 from ..console import log_on_stderr
 from ..database import Database, app_engine, connected
+from ..folder import scripts
 from ..settings import Settings, settings
 
 
 def settings_of(config: Config) -> Settings:
     """Return the settings of the current command. Raise MigrationError if one is wrong."""
-    with EnvironmentContext(config, ScriptDirectory.from_config(config)):
+    with EnvironmentContext(config, scripts()):
         return settings()
 
 

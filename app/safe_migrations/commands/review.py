@@ -17,7 +17,7 @@ from ..autogenerate.acknowledgements import reasons, write_reasons
 from ..console import echo, log_on_stderr
 from ..database import app_engine
 from ..errors import LoginError, MigrationError, counted, relative
-from ..folder import folder
+from ..folder import folder, scripts
 from ..git import revisions_not_in
 from ..histories.moving import accident_error
 from ..plan import upgrades
@@ -70,7 +70,7 @@ def review(
         raise click.UsageError("The argument of --accept is an empty string. Fix: give a revision, or head.")
     config = config_of(directory)
     if names:
-        _accept(ScriptDirectory.from_config(config), names)
+        _accept(scripts(), names)
     elif not _passes(config, Chosen(revision or "", whole, since), targets, form):
         ctx.exit(1)
 
@@ -95,7 +95,7 @@ def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
 
     Return False too if several heads are an accident, at which an upgrade would stop.
     """
-    script = ScriptDirectory.from_config(config)
+    script = scripts()
     found, count = _reviewed(config, script, chosen, targets)
     findings = as_configured(found, settings_of(config).online)
     if heads := accident_error(script):
@@ -112,8 +112,8 @@ def _passes(config: Config, chosen: Chosen, targets: str, form: str) -> bool:
     return not heads and not any(finding.stops for finding in findings)
 
 
-def review_new(config: Config, scripts: Iterable[Path], chosen: Chosen = Chosen()) -> None:
-    """Review the ``chosen`` revisions, and write into the new ``scripts`` why the user said that they are safe.
+def review_new(config: Config, written: Iterable[Path], chosen: Chosen = Chosen()) -> None:
+    """Review the ``chosen`` revisions, and write into the new scripts ``written`` why the user said that they are safe.
 
     Print the findings on stderr, unless MIGRATION_REVIEW is off.
     """
@@ -121,9 +121,9 @@ def review_new(config: Config, scripts: Iterable[Path], chosen: Chosen = Chosen(
     using = settings_of(config)
     if using.review == "off" and not reasons():
         return
-    findings, _ = _reviewed(config, ScriptDirectory.from_config(config), chosen, targets="")
+    findings, _ = _reviewed(config, scripts(), chosen, targets="")
     with log_on_stderr():
-        findings = write_reasons(findings, scripts)
+        findings = write_reasons(findings, written)
     if findings and using.review != "off":
         findings = as_configured(findings, using.online)
         echo(f"{as_text(findings)}\n\n{closing(findings)}", err=True)
@@ -156,9 +156,9 @@ def _reviewed(config: Config, script: ScriptDirectory, chosen: Chosen, targets: 
         elsewhere = [facts_of(*target) for target in using.targets]
         if names is not None:
             return without_database(names, (database.facts, *elsewhere))
-        scripts = upgrades(script, "heads", database.heads())
-        names = _without_accepted({revision.revision for revision in scripts}, known)
-        here = review_pending(scripts, database, Recordings(), known)
+        to_run = upgrades(script, "heads", database.heads())
+        names = _without_accepted({revision.revision for revision in to_run}, known)
+        here = review_pending(to_run, database, Recordings(), known)
         reviews = {facts: review_revisions(history, names, facts) for facts in elsewhere}
         return merged({database.facts: here, **reviews}, order), len(names)
 
