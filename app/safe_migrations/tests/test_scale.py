@@ -1,10 +1,13 @@
-"""What a command does grows with the number of tables that change, not with its square."""
+"""What a command does grows with the number of tables that change, not with its square; and what a revision costs."""
 
 import cProfile
 import pstats
 
+import pytest
+from sqlalchemy import Connection, Engine, event
+
 from .benchmarks.tables import models
-from .support import Models
+from .support import FIRST, Models, Project, revision
 
 SIZES = (1, 2, 6, 10)
 
@@ -29,3 +32,42 @@ def test_calls_grow_with_the_tables_that_change(empty: Models) -> None:
         empty.ok("downgrade", "base")
     growth = {command: (c - b) / (b - a) for command, (_, a, b, c) in found.items()}
     assert {} == {command: factor for command, factor in growth.items() if factor > 1.05}
+
+
+ONE_TRANSACTION = ["CREATE TABLE", "UPDATE alembic_version", "INSERT INTO _migration_log"]
+STATEMENTS = {
+    "sqlite": (ONE_TRANSACTION, ONE_TRANSACTION),
+    "mysql": ([*ONE_TRANSACTION, "REPLACE INTO _migration_journal"],) * 2,  # the next CREATE TABLE commits
+    "postgresql": (ONE_TRANSACTION, [*ONE_TRANSACTION, "SELECT true", "commit", "SET LOCAL"]),
+}
+"""What a revision with one CREATE TABLE runs, in a run that begins with an empty database, and in a later one."""
+
+
+@pytest.mark.parametrize("run", ["first", "later"])
+def test_statements_of_a_revision(run: str, project: Project, database: str, backend: str) -> None:
+    """A revision runs its own statement, Alembic's and that of the log; more only where a guarantee needs it."""
+    before, found = FIRST, []
+
+    def on_statement(_connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
+        found.append(statement.strip())
+
+    def on_commit(_connection: Connection) -> None:
+        found.append("commit")
+
+    for number in range(6):
+        if number == 3 and run == "later":
+            project.ok("upgrade")
+        create = f"op.create_table('t{number}', sa.Column('id', sa.Integer(), primary_key=True))"
+        project.write(*revision(f"r{number}", before, create, f"op.drop_table('t{number}')"))
+        before = f"r{number}"
+    event.listen(Engine, "before_cursor_execute", on_statement)
+    event.listen(Engine, "commit", on_commit)
+    try:
+        project.ok("upgrade")
+    finally:
+        event.remove(Engine, "before_cursor_execute", on_statement)
+        event.remove(Engine, "commit", on_commit)
+    start, end = (found.index(next(each for each in found if f"TABLE t{number} " in each)) for number in (4, 5))
+    expected = STATEMENTS[backend if backend in STATEMENTS else "mysql"][run == "later"]
+    assert len(expected) == len(found[start:end]), found[start:end]
+    assert [] == [(one, other) for one, other in zip(expected, found[start:end], strict=True) if one not in other]

@@ -22,7 +22,7 @@ from .catalog import (
 from .journal_table import ROWS, Entries, Entry, State
 from .row_copies import make_copy, needed_copy
 from .session import Execute, Session, temporary_settings
-from .statements import Statement
+from .statements import Statement, read
 from .table_restore import Definition
 
 
@@ -108,7 +108,7 @@ class Journal:
         self._settle_failure()
         if not self.session.mode_is_known:
             self.session.read_mode()
-        statement = Statement(text if self.session.escapes else text.replace("\\", r"\\"))
+        statement = read(text if self.session.escapes else text.replace("\\", r"\\"))
         remedy, line = statement.refusal
         if remedy:
             shown = shorten(text, 200, placeholder=" ...")

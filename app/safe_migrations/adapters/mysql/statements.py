@@ -3,7 +3,7 @@
 A few words of the statement are enough to find them, so there is no full parser; the server rejects invalid SQL.
 """
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from .table_columns import Modification
@@ -274,3 +274,9 @@ class Statement(Tokens):
             if self.keywords[at] == "=" and not depth:
                 found.add(self.names[at - 1].lower())
         return found
+
+
+@lru_cache(maxsize=8)
+def read(text: str) -> Statement:
+    """Return the statement, which is read once if it soon comes again, as the entries of the log do."""
+    return Statement(text)
