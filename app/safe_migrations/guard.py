@@ -106,7 +106,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 if set(plan.heads) != set(database.heads()):  # another command has run some of the steps
                     plan = pending(database, options)
                 with _nothing_changed(plan):
-                    if not plan.heads:
+                    if not plan.heads and database.has_tables():
                         from .histories.unversioned import unversioned_error
 
                         if error := unversioned_error(plan.scripts(upgrade=True), database, plan.recordings):
@@ -282,18 +282,22 @@ def _review(plan: Plan, database: Database, using: Settings) -> None:
     if using.review == "off":
         return
     from .review.acceptance import accepted
+
+    names = accepted(context.script)
+    if not plan.heads and not database.has_tables():  # no step can harm it, and loading the rules takes time
+        return
     from .review.losses import warn_of_losses
     from .review.reviewer import require_reviewed
 
-    require_reviewed(plan, database, using.review, using.online, accepted(context.script))
+    require_reviewed(plan, database, using.review, using.online, names)
     warn_of_losses(plan, database)
 
 
 def _require_reversible(scripts: Sequence[Script]) -> None:
     """Raise MigrationError if the downgrade() of one of ``scripts`` only raises an error, before those after it run."""
-    from .review.recorder import irreversible_reason
-
     for script in scripts:
+        from .review.recorder import irreversible_reason
+
         if (reason := irreversible_reason(Path(script.path))) is not None:
             file = relative(Path(script.path))
             raise MigrationError(
