@@ -1,13 +1,14 @@
 """Revision scripts, made from autogenerate's differences, that are safe on the app's database and MIGRATION_TARGETS."""
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, DefaultClause, Enum, ForeignKeyConstraint
+from sqlalchemy import Column, DefaultClause, Enum, ForeignKeyConstraint, Table
 
 from ..adapters.facts import Facts
 from ..adapters.products import facts_of
@@ -16,7 +17,7 @@ from ..console import log
 from ..database import Database, tables_of_models
 from ..errors import counted
 from ..internals import copy_column
-from ..review.known_schema import KnownSchema
+from ..review.known_schema import KnownSchema, Name
 from ..settings import settings
 from .acknowledgements import acknowledge, ask_why, begin_reasons
 from .backfills import fill_existing_rows, fill_restored_columns
@@ -47,6 +48,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     assert context.connection is not None
     begin_reasons()
     (upgrade,), targets = script.upgrade_ops_list, targets_of(context)
+    models, online = tables_of_models(context), settings().online
     renames = find_renames(context, upgrade, targets[0])
     _drop_in_order(upgrade)
     inspector = RenamedInspector(context.connection, renames)
@@ -54,16 +56,16 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     _ask_about_columns(upgrade)
     drop_checks_first(upgrade, inspector)
     keep_column_checks(upgrade)
-    add_type_checks(upgrade, tables_of_models(context))
+    add_type_checks(upgrade, models)
     drop_as_constraints(upgrade, inspector)
     rename_in_place(upgrade)
-    backfills = fill_existing_rows(upgrade, targets, tables_of_models(context), renames)
+    backfills = fill_existing_rows(upgrade, targets, models, renames)
     if renames:
         refuse_renames(context, renames, targets)
         upgrade.ops[:0] = rename_operations(renames)
     remove_empty(upgrade)
     alter_identities(upgrade, context)
-    leave_out_generated(upgrade, tables_of_models(context), targets)
+    leave_out_generated(upgrade, models, targets)
     if upgrade.is_empty():
         return []
     _add_circular_keys_last(upgrade)
@@ -72,11 +74,11 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     upgrade.ops = [op for op in upgrade.ops if op not in values]
     indexes = foreign_key_indexes(upgrade, inspector)
     for facts in targets:
-        create_and_drop_enums(upgrade, tables_of_models(context).values(), facts)
-    is_partitioned = partial(_is_partitioned, context, targets[0])
-    following = online_steps(upgrade, targets, indexes, is_partitioned) if settings().online else []
+        create_and_drop_enums(upgrade, models.values(), facts)
+    is_partitioned = partial(_is_partitioned, models, KnownSchema(targets[0], context.connection))
+    following = online_steps(upgrade, targets, indexes, is_partitioned) if online else []
     recreate_foreign_keys(upgrade, indexes)
-    changes = one_table_each(script.message, upgrade.ops, targets if settings().online else ())
+    changes = one_table_each(script.message, upgrade.ops, targets if online else ())
     scripts = scripts_of(script, [("Add values to enums", values), *backfills, *changes, *following])
     if following or len(changes) > 1:
         log.info(
@@ -214,12 +216,12 @@ def _table(op: ops.MigrateOperation) -> str:
     return full_name(op.schema, op.table_name) if isinstance(op, ops.DropTableOp | ops.ModifyTableOps) else ""
 
 
-def _is_partitioned(context: MigrationContext, facts: Facts, changes: ops.ModifyTableOps) -> bool:
+def _is_partitioned(models: Mapping[Name, Table], tables: KnownSchema, changes: ops.ModifyTableOps) -> bool:
     """Return True if the table that is changed is partitioned on PostgreSQL, in the models or in the database."""
-    model = tables_of_models(context).get((changes.schema, changes.table_name))
+    model = models.get((changes.schema, changes.table_name))
     if model is not None and "postgresql_partition_by" in dict(model.kwargs):  # model.kwargs has defaults, too
         return True
-    return KnownSchema(facts, context.connection).is_partitioned(changes.table_name, changes.schema)
+    return tables.is_partitioned(changes.table_name, changes.schema)
 
 
 def _make_portable(container: ops.OpContainer, targets: list[Facts]) -> None:
