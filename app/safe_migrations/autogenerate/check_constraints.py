@@ -89,12 +89,12 @@ def replace_changed_values(autogen: AutogenContext, changes: ops.ModifyTableOps,
 def _values(check: CheckConstraint) -> tuple[str, list[str]]:
     """Return the column and the values of a CHECK ``column IN (values)``; empty ones for another CHECK."""
     condition: Any = check.sqltext
-    columns = [column.name for column in check.columns]
+    columns = [column for column in check.columns if isinstance(column, Column)]
     if not isinstance(condition, BinaryExpression) or condition.operator is not in_op or len(columns) != 1:
         return "", []
     values = getattr(condition.right, "value", None) or []
-    is_column = str(condition.left) == str(check.table.columns[columns[0]])
-    return (columns[0], values) if is_column and all(isinstance(each, str) for each in values) else ("", [])
+    is_column = str(condition.left) == str(columns[0])  # not of check.table, which Alembic changes to render a script
+    return (columns[0].name, values) if is_column and all(isinstance(each, str) for each in values) else ("", [])
 
 
 def checks_of(table: Table, dialect: Dialect) -> list[CheckConstraint]:
