@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import Engine, inspect, make_url
 
+from ..adapters import base
 from ..database import connected
 from ..histories import log_writer
 from ..histories.checksums import checksum
@@ -92,6 +93,7 @@ def test_what_is_an_edit(old: str, new: str, is_edit: bool) -> None:
     assert is_edit == (checksum(SCRIPT.encode()) != checksum(SCRIPT.replace(old, new).encode()))
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
 def test_log(project: Project, engine: Engine) -> None:
     """Each step and stamp has its entry; an edit is reported until it is undone or accepted."""
     write(project)
@@ -172,9 +174,9 @@ def test_who(monkeypatch: pytest.MonkeyPatch, in_app: None) -> None:
         raise KeyError("getpwuid(): uid not found: 10001")
 
     writer = partial(log_writer.LogWriter, cast(Any, None), cast(Any, None))
-    monkeypatch.setattr(log_writer, "getuser", unknown)
+    monkeypatch.setattr(base, "getuser", unknown)
     assert str(os.getuid()) == writer().by["os_user"]
-    monkeypatch.setattr(log_writer, "getuser", lambda: "zoë" * 200)
+    monkeypatch.setattr(base, "getuser", lambda: "zoë" * 200)
     assert ("zo\\xebzo\\xeb", 255) == (writer().by["os_user"][:12], len(writer().by["os_user"]))
 
 
