@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import flask_migrate
 import pytest
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
@@ -53,7 +52,9 @@ from .support import (
     make_app,
     revision,
     run_on_server,
+    run_scripts,
     script_of,
+    server_url,
     told_by,
 )
 
@@ -76,8 +77,9 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 # Modules that share a database on PostgreSQL: all that their tests create there is in schemas, unlike a publication.
 # EMPTY drops it all.
-SHARING: tuple[str, ...] = ("adopt", "answers", "atomic", "commands", "generation", "guard", "online")
-SHARING += ("renames", "retry", "rules", "transaction")
+SHARING: tuple[str, ...] = ("adopt", "answers", "atomic", "casts", "commands", "comparison", "errors", "external")
+SHARING += ("generation", "guard", "hidden_rows", "lock", "log", "naming", "never_ran", "online", "operations")
+SHARING += ("rehearsal", "renames", "retry", "review", "rules", "status", "transaction", "unreached")
 EMPTY = """
 DO $$ DECLARE name text; BEGIN
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
@@ -86,6 +88,11 @@ DO $$ DECLARE name text; BEGIN
         EXECUTE format('DROP SCHEMA %I CASCADE', name);
     END LOOP;
     CREATE SCHEMA public;
+    GRANT USAGE ON SCHEMA public TO PUBLIC;
+    IF current_setting('server_version_num')::integer >= 140000 THEN
+        ALTER SCHEMA public OWNER TO pg_database_owner;
+    END IF;
+    EXECUTE format('ALTER DATABASE %I RESET ALL', current_database());
 END $$
 """
 
@@ -103,7 +110,7 @@ def database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> It
     module = request.module.__name__.rpartition(".test_")[2]
     if backend == "postgresql" and module.startswith(SHARING):
         url: str = request.getfixturevalue("shared")
-        run_on_server(make_url(url), EMPTY)
+        run_on_server(make_url(url), "SET default_transaction_read_only = off", EMPTY)
         yield url
         return
     with empty_database(backend, tmp_path) as url:
@@ -140,13 +147,53 @@ def project(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
     return project
 
 
-@pytest.fixture
-def reviewed(project: Project) -> Project:
-    """Return a copy of the example at a revision r0, with a row in user, and with reviews turned on."""
-    user = "user = sa.table('user', sa.column('id'), sa.column('username'), sa.column('email'))"
-    alice = "op.bulk_insert(user, [{'id': 1, 'username': 'alice', 'email': 'a@b'}])"
-    project.write(*revision("r0", FIRST, f"{user}\n{alice}"))
+USER = "sa.table('user', sa.column('id'), sa.column('username'), sa.column('email'))"
+R0 = revision("r0", FIRST, f"op.bulk_insert({USER}, [{{'id': 1, 'username': 'alice', 'email': 'a@b'}}])")
+
+
+def new_database(folder: Path, *scripts: tuple[str, str]) -> Path:
+    """Return a SQLite database at the head of the example with ``scripts``, for copies of it."""
+    project = copied(folder)
+    for script in scripts:
+        project.write(*script)
     project.ok("upgrade")
+    return project.path / "instance" / "app.db"
+
+
+def begin_with(project: Project, file: Path) -> Project:
+    """Copy a SQLite database to that of the project, which takes less than an upgrade; upgrade one of a server."""
+    url = make_url(project.environ.get("DATABASE_URL", f"sqlite:///{project.path}/instance/app.db"))
+    if url.get_backend_name() == "sqlite":
+        Path(str(url.database)).parent.mkdir(exist_ok=True)
+        shutil.copy(file, str(url.database))
+    else:
+        project.ok("upgrade")
+    return project
+
+
+@pytest.fixture(scope="session")
+def first_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a SQLite database at the first revision, for copies of it."""
+    return new_database(tmp_path_factory.mktemp("first"))
+
+
+@pytest.fixture
+def upgraded(project: Project, first_database: Path) -> Project:
+    """Return a copy of the example whose database is at the first revision."""
+    return begin_with(project, first_database)
+
+
+@pytest.fixture(scope="session")
+def at_r0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a SQLite database at the revision r0, for copies of it."""
+    return new_database(tmp_path_factory.mktemp("r0"), R0)
+
+
+@pytest.fixture
+def reviewed(project: Project, at_r0: Path) -> Project:
+    """Return a copy of the example at a revision r0, with a row in user, and with reviews turned on."""
+    project.write(*R0)
+    begin_with(project, at_r0)
     project.environ["MIGRATION_REVIEW"] = "enforce"
     return project
 
@@ -184,19 +231,18 @@ def pets(empty: Models, begun: Models) -> Models:
     if empty.engine.dialect.name == "sqlite":
         shutil.copy(str(begun.engine.url.database), str(empty.engine.url.database))
     else:
-        empty.ok("upgrade")
+        run_scripts(empty.engine, empty.path / "migrations", "b0")
         empty.execute(*ROWS)
     return empty
 
 
 @pytest.fixture
-def generating(pets: Models, tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+def generating(pets: Models, begun: Models, tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     """Return what `flask db migrate` has to be told to generate scripts on SQLite, for PostgreSQL; or nothing."""
     if request.param == "here":
         return {}
-    local = {"DATABASE_URL": f"sqlite:///{tmp_path / 'local.db'}", "MIGRATION_TARGETS": "postgresql"}
-    pets.ok("upgrade", **local)
-    return local
+    shutil.copy(str(begun.engine.url.database), tmp_path / "local.db")
+    return {"DATABASE_URL": f"sqlite:///{tmp_path / 'local.db'}", "MIGRATION_TARGETS": "postgresql"}
 
 
 @pytest.fixture
@@ -243,7 +289,7 @@ def empty_app(database: str, app_on: Callable[[str], Flask]) -> Iterator[Flask]:
 @pytest.fixture
 def upgraded_app(empty_app: Flask) -> Flask:
     """Return an app on a database at head, its context pushed."""
-    flask_migrate.upgrade()
+    run_scripts(db.engine, migrate.directory, "head")
     return empty_app
 
 
@@ -306,7 +352,7 @@ def record(project: Project, app_on: Callable[..., Flask]) -> Record:
 def at_first(database: str, project: Project, app_on: Callable[[str], Flask]) -> Iterator[None]:
     """Push the context of an app on a database with the table ``user``, and a user."""
     with app_on(database).app_context():
-        flask_migrate.upgrade(revision=FIRST)
+        run_scripts(db.engine, migrate.directory, FIRST)
         execute("INSERT INTO {user} (id, username, email) VALUES (1, 'alice', 'a@b')")
         yield
 
@@ -342,7 +388,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def servers(folder: Path) -> Iterator[PostgreSQLServers]:
-    """Yield what starts PostgreSQL servers, and stop them at the end."""
+    """Yield what starts PostgreSQL servers, and stop them at the end; skip the test where none is tested."""
+    server_url("postgresql")
     servers = PostgreSQLServers(folder)
     yield servers
     servers.stop()

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from textwrap import dedent
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -34,9 +35,8 @@ KILLS = int(os.environ.get("TEST_KILLS", "1"))
 
 
 @pytest.fixture
-def engine(database: str, attempt: Callable[..., list[str]]) -> Iterator[Engine]:
+def engine(database: str, upgraded: Project) -> Iterator[Engine]:
     """Looks at the database, which is at the first revision and has a user."""
-    assert [] == attempt(upgrade)
     engine = create_engine(database)
     with engine.begin() as connection:
         connection.execute(USER.insert().values(username="alice", email="alice@example.com"))
@@ -44,17 +44,21 @@ def engine(database: str, attempt: Callable[..., list[str]]) -> Iterator[Engine]
     engine.dispose()
 
 
-@pytest.mark.parametrize(
-    ("done", "failure", "message"),
-    [
-        *((done, STOP, "stop") for done in range(1, 6)),
-        (5, "op.execute('nonsense')", "syntax error|error in your SQL syntax"),
-    ],
+def on_each(*cases: Any) -> pytest.MarkDecorator:
+    """Run a test with each case on MySQL, which undoes operations, and with the last one where a transaction does."""
+    found = [("mysql", case) for case in cases] + [(backend, cases[-1]) for backend in ("sqlite", "postgresql")]
+    return pytest.mark.parametrize(("backend", "case"), found, indirect=["backend"])
+
+
+@on_each(
+    *((done, STOP, "stop") for done in range(1, 6)),
+    (5, "op.execute('nonsense')", "syntax error|error in your SQL syntax"),
 )
 def test_failure(
-    project: Project, engine: Engine, attempt: Callable[..., list[str]], done: int, failure: str, message: str
+    project: Project, engine: Engine, attempt: Callable[..., list[str]], case: tuple[int, str, str]
 ) -> None:
-    """A revision that fails after ``done`` operations leaves nothing; mended, it goes through."""
+    """A revision that fails after some operations leaves nothing; mended, it goes through."""
+    done, failure, message = case
     before = state(engine)
     broken = [*OPERATIONS[:done], failure, *OPERATIONS[done:]]
     project.write(*revision("a1", FIRST, "\n".join(broken)))
@@ -66,9 +70,9 @@ def test_failure(
     assert ["('a1',)"] == state(engine)[-1]["alembic_version"]
 
 
-@pytest.mark.parametrize("failing", [STOP, f"{CHANGE}\n{STOP}", "op.execute('CREATE TABLE t (a INT, a INT)')"])
+@on_each(STOP, "op.execute('CREATE TABLE t (a INT, a INT)')", f"{CHANGE}\n{STOP}")
 def test_failure_of_the_next(
-    project: Project, engine: Engine, attempt: Callable[..., list[str]], failing: str, backend: str
+    project: Project, engine: Engine, attempt: Callable[..., list[str]], case: str, backend: str
 ) -> None:
     """A revision that fails undoes none before it; but on SQLite, where a run is one transaction, all of them."""
     before = state(engine)
@@ -76,7 +80,7 @@ def test_failure_of_the_next(
     assert [] == attempt(upgrade)
     done = state(engine)
     assert [] == attempt(downgrade)
-    project.write(*revision("b1", "a1", failing))
+    project.write(*revision("b1", "a1", case))
     assert attempt(upgrade)
     assert (before if backend == "sqlite" else done) == state(engine)
 
@@ -93,10 +97,10 @@ def test_failure_on_stock(project: Project, engine: Engine) -> None:
     assert "already exists" in project.db("upgrade").stderr
 
 
-@pytest.mark.parametrize("done", [1, 3, 5])
-def test_failure_of_a_downgrade(project: Project, engine: Engine, attempt: Callable[..., list[str]], done: int) -> None:
-    """A downgrade that fails after ``done`` operations leaves the database where it was, rows included."""
-    broken = [*BACK[:done], STOP, *BACK[done:]]
+@on_each(1, 3, 5)
+def test_failure_of_a_downgrade(project: Project, engine: Engine, attempt: Callable[..., list[str]], case: int) -> None:
+    """A downgrade that fails after some operations leaves the database where it was, rows included."""
+    broken = [*BACK[:case], STOP, *BACK[case:]]
     project.write(*revision("a1", FIRST, "\n".join(OPERATIONS), "\n".join(broken)))
     assert [] == attempt(upgrade)
     with engine.begin() as connection:

@@ -56,10 +56,9 @@ A1 = revision("a1", FIRST, "op.add_column('user', sa.Column('age', sa.Integer())
 
 
 @pytest.fixture(autouse=True)
-def set_up(project: Project, sql: Sql) -> None:
+def set_up(upgraded: Project, sql: Sql) -> None:
     """Make backups, as by default; the database is at the first revision, and its table ``kept`` has a row."""
-    del project.environ["MIGRATION_BACKUP"]
-    project.ok("upgrade")
+    del upgraded.environ["MIGRATION_BACKUP"]
     sql("CREATE TABLE kept AS SELECT 1 AS one, 2 AS two")
 
 

@@ -220,13 +220,6 @@ def test_several_apps_in_one_process(engine: Engine, database: str, tmp_path: Pa
     other.dispose()
 
 
-@on_sqlite
-def test_revision_twice(project: Project) -> None:
-    """Argument and --revision exclude each other: wrong usage, exit status 2."""
-    done = project.db("downgrade", "base", "--revision", "base")
-    assert (2, True) == (done.returncode, "not as both" in done.stderr)
-
-
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 

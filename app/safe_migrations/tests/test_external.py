@@ -33,13 +33,12 @@ Tool = Callable[..., Path]
 
 
 @pytest.fixture
-def tool(project: Project, sql: Sql, tmp_path: Path) -> Tool:
+def tool(upgraded: Project, sql: Sql, tmp_path: Path) -> Tool:
     """Return a function that sets MIGRATION_BACKUP_COMMAND to a shell script of that text, in a folder with a space.
 
     The database is at the first revision, and its table ``kept`` has a row.
     """
-    del project.environ["MIGRATION_BACKUP"]
-    project.ok("upgrade")
+    del upgraded.environ["MIGRATION_BACKUP"]
     sql("CREATE TABLE kept AS SELECT 1 AS one")
 
     def make(script: str, name: str = "take-snapshot", mode: int = 0o755) -> Path:
@@ -47,7 +46,7 @@ def tool(project: Project, sql: Sql, tmp_path: Path) -> Tool:
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(mode)
-        project.environ["MIGRATION_BACKUP_COMMAND"] = f"{shlex.quote(str(path))} --tag 'of release 1'"
+        upgraded.environ["MIGRATION_BACKUP_COMMAND"] = f"{shlex.quote(str(path))} --tag 'of release 1'"
         return path
 
     return make
@@ -197,7 +196,7 @@ def test_idle_sessions(
 ) -> None:
     """A program may take longer than a proxy or the server lets the run's session, which may have the lock, be idle."""
     monkeypatch.setattr(external, "ALIVE", 0.2)
-    tool("sleep 3\necho snap-1")
+    tool("sleep 1.7\necho snap-1")
     short = {"mysql": "init_command", "postgresql": "options"}[backend]
     limit = {"mysql": "SET SESSION wait_timeout = 1", "postgresql": "-c idle_session_timeout=1000"}[backend]
     url = make_url(database).update_query_dict({short: limit})

@@ -41,16 +41,15 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, ...]]:
 @on_sqlite
 @pytest.mark.parametrize("command", COMMANDS)
 def test_once(
-    database: str, project: Project, app_on: Callable[[str], Flask], counted: Counter[tuple[str, ...]], command: str
+    database: str, upgraded: Project, app_on: Callable[[str], Flask], counted: Counter[tuple[str, ...]], command: str
 ) -> None:
     """Review, requirements, losses, the backup and generated scripts share one recording."""
-    project.ok("upgrade")
-    project.write(*revision("a1", FIRST, ADD, DROP, more=ASSURED))
-    project.write(*revision("b1", "a1", ADD.replace("age", "size"), DROP.replace("age", "size")))
+    upgraded.write(*revision("a1", FIRST, ADD, DROP, more=ASSURED))
+    upgraded.write(*revision("b1", "a1", ADD.replace("age", "size"), DROP.replace("age", "size")))
     if command in ("downgrade", "migrate"):
-        project.ok("upgrade")
+        upgraded.ok("upgrade")
     done = FlaskCliRunner(app_on(database)).invoke(
-        args=["db", "-d", str(project.path / "migrations"), *COMMANDS[command]]
+        args=["db", "-d", str(upgraded.path / "migrations"), *COMMANDS[command]]
     )
     assert done.exit_code in (0, 1), done.output
     assert counted or command == "rehearse"

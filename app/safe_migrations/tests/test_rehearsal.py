@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from flask_migrate import upgrade
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 from ..adapters import adapter_of
@@ -200,12 +199,10 @@ Rehearsed = Callable[[], list[Report]]
 
 
 @pytest.fixture
-def engine(project: Project, database: str, app_on: Callable[[str], Flask]) -> Iterator[Engine]:
+def engine(upgraded: Project, database: str) -> Iterator[Engine]:
     """Yield an engine for the database, which has users and toys, as the models do, and is at the first revision."""
-    models = project.path / "app" / "models.py"
+    models = upgraded.path / "app" / "models.py"
     models.write_text(models.read_text() + TOY)
-    with app_on(database).app_context():
-        upgrade()
     engine = create_engine(database)
     policy = ["GRANT SELECT ON toy TO PUBLIC", "CREATE POLICY p ON toy AS RESTRICTIVE"]
     with engine.begin() as connection:
@@ -543,7 +540,7 @@ def test_build(project: Project, engine: Engine, backend: str, app_on: Callable[
     assert (before, []) == (state(engine), leftovers(engine, backend, project))
 
 
-@pytest.mark.parametrize(("reason", "status"), [("", 1), ("why it is safe", 1), ("the old names are of no use", 0)])
+@pytest.mark.parametrize(("reason", "status"), [("", 1), ("the old names are of no use", 0)])
 def test_backfill_that_nothing_reverts(project: Project, reason: str, status: int) -> None:
     """A backfill whose downgrade does nothing is refused with the line that accepts this, and passes with that line."""
     project.write(*revision("a1", FIRST, "op.execute(\"INSERT INTO user (username, email) VALUES ('a', 'a@b')\")"))
@@ -557,4 +554,3 @@ def test_backfill_that_nothing_reverts(project: Project, reason: str, status: in
         done.stdout
     )
     assert bool(status) == ('safety_assured = {"missing-downgrade": "why it is safe"}' in done.stdout), done.stdout
-    assert (reason == "why it is safe") == ("is a placeholder, not a reason; write " in done.stdout), done.stdout

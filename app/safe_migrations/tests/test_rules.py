@@ -37,6 +37,7 @@ from .support import (
     is_mariadb,
     make_app,
     run_on_server,
+    run_scripts,
     script_of,
     told_by,
 )
@@ -178,7 +179,10 @@ def of_code(findings: list[Finding], code: str) -> list[Finding]:
     return found
 
 
-@pytest.mark.parametrize(("code", "product"), CASES)
+# A rule that finds its Bad on MySQL is not asked about MariaDB as well: the server's own tests do that below.
+@pytest.mark.parametrize(
+    ("code", "product"), [case for case in CASES if case[1] != "mariadb" or (case[0], "mysql") not in CASES]
+)
 def test_rule(write: Callable[..., list[Script]], code: str, product: str) -> None:
     """It finds its Bad without a database, with words and a way out, and not its Good, which nothing else blocks."""
     bad, good = pair(code, product)
@@ -216,7 +220,7 @@ class Live:
             run_on_server(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
         else:
             run_on_server(url, f"DROP DATABASE {url.database}", f"CREATE DATABASE {url.database}")
-        assert "" == self.upgrade("a0")
+        run_scripts(db.engine, self.directory, "a0")
         users = [{"id": number, "Full Name": str(number), "50%": f"{number}@x"} for number in (2001, 2002)]
         toys = [{"id": number, "user_id": number, "where": state} for number, state in ((2001, "it's"), (2002, None))]
         with db.engine.begin() as connection:

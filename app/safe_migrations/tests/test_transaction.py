@@ -49,12 +49,11 @@ def state(database: str) -> tuple[list[str], bool]:
 
 @pytest.mark.parametrize("up", [f"{COMMIT}\n{ADD}", *(f"{ADD}\n{end}" for end in ENDS)])
 @with_transactional_ddl
-def test_upgrade_that_ends_it(project: Project, database: str, up: str) -> None:
+def test_upgrade_that_ends_it(upgraded: Project, database: str, up: str) -> None:
     """An upgrade() that ends the transaction stops: none of it remains, and no later revision runs."""
-    project.ok("upgrade")
-    project.write(*revision("a1", FIRST, up, DROP))
-    project.write(*revision("b1", "a1", table("later")))
-    told = project.fails("upgrade")
+    upgraded.write(*revision("a1", FIRST, up, DROP))
+    upgraded.write(*revision("b1", "a1", table("later")))
+    told = upgraded.fails("upgrade")
     assert ([FIRST], False) == state(database)
     assert "Error: upgrade() of revision a1 ends its transaction (" in told
     assert "Instead: remove that line; for a statement that must run outside the transaction" in told
@@ -126,11 +125,10 @@ def test_commit_before_an_autocommit_block(project: Project, database: str) -> N
         ("op.execute('DELETE FROM alembic_version')", "changed the table alembic_version, or another program did: "),
     ],
 )
-def test_what_belongs_to_alembic(project: Project, database: str, body: str, error: str) -> None:
+def test_what_belongs_to_alembic(upgraded: Project, database: str, body: str, error: str) -> None:
     """A script that closes or invalidates its connection, or changes alembic_version, is named; none of it remains."""
-    project.ok("upgrade")
-    project.write(*revision("a1", FIRST, f"{ADD}\n{body}", DROP))
-    told = project.fails("upgrade")
+    upgraded.write(*revision("a1", FIRST, f"{ADD}\n{body}", DROP))
+    told = upgraded.fails("upgrade")
     assert not state(database)[1]
     assert f"Error: upgrade() of revision a1 {error}" in told
     assert " database is at " in told
