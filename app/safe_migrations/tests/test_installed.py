@@ -7,12 +7,15 @@ import re
 import site
 import subprocess
 import sys
+import tomllib
 import venv
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from sqlalchemy import Engine, inspect
 
 from .support import PACKAGE, forked, revision
@@ -104,6 +107,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         install.append("--no-build-isolation")
     subprocess.run([*pip, *install], check=True, capture_output=True, cwd=folder)
     return found
+
+
+def test_the_build_system_has_its_backend() -> None:
+    """What pip would fetch for the build has the backend, for the tests build with what is installed, if it is."""
+    build = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["build-system"]
+    backend = build["build-backend"].partition(".")[0]
+    if not find_spec(backend):
+        pytest.skip(f"only where {backend} is installed: else the test below has pip fetch it")
+    assert packages_distributions()[backend] == [Requirement(each).name for each in build["requires"]]
 
 
 @pytest.fixture
