@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
 from .support import PACKAGE
@@ -34,13 +35,15 @@ def tree(file: Path) -> ast.Module:
 
 def imports(node: ast.AST, in_function: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
     """Yield each import that runs, and whether it is inside a function; those for type checkers do not run."""
-    for child in ast.iter_child_nodes(node):
+    blocks = (getattr(node, name, None) for name in ("body", "orelse", "finalbody", "handlers", "cases"))
+    for child in chain.from_iterable(block for block in blocks if isinstance(block, list)):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child, in_function
         elif not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
             yield from imports(child, in_function or isinstance(child, ast.FunctionDef))
 
 
+@cache
 def found_in(file: Path) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
     """Return the imports of ``file``."""
     return list(imports(tree(file)))
