@@ -12,11 +12,10 @@ import pytest
 from conftest import ROOT, cloned
 from sqlalchemy import URL, make_url
 
-from app.safe_migrations.tests.support import SERVERS, Project, revision, run_on_server, server_url
+from app.safe_migrations.tests.support import Project, revision, run_on_server, server_url
 
 
-@pytest.mark.parametrize("backend", SERVERS)
-@pytest.mark.parametrize("way", ["url", "parts", "dotenv"])
+@pytest.mark.parametrize(("backend", "way"), [("postgresql", "url"), ("mysql", "parts"), ("postgresql", "dotenv")])
 def test_log_in_with_an_odd_password(project: Project, backend: str, way: str) -> None:
     """A user whose password holds @ : / % and letters beyond ASCII migrates a real database."""
     server = server_url(backend)

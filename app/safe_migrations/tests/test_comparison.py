@@ -9,14 +9,13 @@ from textwrap import dedent
 import pytest
 from sqlalchemy.exc import DBAPIError, SAWarning
 
-from .support import AGREE, Models, is_mariadb, on_postgresql
+from .support import AGREE, Models, is_mariadb, on_postgresql, with_targets
 
-with_targets = pytest.mark.parametrize(
+with_plain_targets = pytest.mark.parametrize(
     ("backend", "targets"),
-    [("sqlite", ""), ("sqlite", "postgresql"), ("mysql", ""), ("mysql", "postgresql"), ("postgresql", "")],
+    [("sqlite", ""), ("sqlite", "postgresql"), ("mysql", ""), ("postgresql", "")],
     indirect=["backend"],
 )
-
 THING = """
 from sqlalchemy import Computed, func, text
 from sqlalchemy.dialects import mysql, postgresql
@@ -130,6 +129,12 @@ def up_down_up(project: Models, **environ: str) -> None:
         project.ok(*args, **environ)
 
 
+def runs_on_sqlite(project: Models, folder: Path) -> None:
+    """Run the scripts of a server on SQLite too."""
+    if project.engine.dialect.name != "sqlite":
+        up_down_up(project, DATABASE_URL=f"sqlite:///{folder / 'other.db'}")
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("created", ["by migrate", "by create_all"])
 def test_no_noise(empty: Models, created: str) -> None:
@@ -162,7 +167,7 @@ TYPES = """
 """
 
 
-@with_targets
+@with_plain_targets
 def test_checks_by_name(empty: Models, tmp_path: Path, targets: str) -> None:
     """A CHECK is added, also that of a new column's type where the database creates one, and another one dropped. No
     rule blocks, and it all runs on SQLite too.
@@ -178,7 +183,7 @@ def test_checks_by_name(empty: Models, tmp_path: Path, targets: str) -> None:
     assert ("VALIDATE CONSTRAINT ck_cup_great" in script) == ("postgresql" in (targets, empty.engine.dialect.name))
     empty.there_and_back()
     assert [] == empty.blocking("--all")
-    up_down_up(empty, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
+    runs_on_sqlite(empty, tmp_path)
     with pytest.raises(DBAPIError):
         empty.execute("INSERT INTO cup (id, size) VALUES (2, 7)")
 
@@ -209,7 +214,7 @@ def test_values_of_a_checked_enum(empty: Models, tmp_path: Path, targets: str, v
     assert [] == empty.blocking()
     empty.there_and_back()
     empty.execute(insert, "DELETE FROM can")
-    up_down_up(empty, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
+    runs_on_sqlite(empty, tmp_path)
     empty.ok("downgrade", *before)
     with pytest.raises(DBAPIError):
         empty.execute(insert)
@@ -277,7 +282,7 @@ def test_server_defaults(empty: Models, tmp_path: Path, targets: str) -> None:
     empty.migrate()
     assert [] == empty.blocking()
     empty.there_and_back()
-    up_down_up(empty, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
+    runs_on_sqlite(empty, tmp_path)
 
 
 @on_postgresql
@@ -303,15 +308,15 @@ class Box(db.Model):
 
 @pytest.mark.filterwarnings("ignore:Computed column")
 @pytest.mark.parametrize("persisted", [True, None], ids=["stored", "default"])
-@pytest.mark.parametrize("command", ["migrate", "check"])
-def test_lines_that_generate_a_column_again(empty: Models, command: str, persisted: bool | None) -> None:
+def test_lines_that_generate_a_column_again(empty: Models, persisted: bool | None) -> None:
     """The lines that `migrate` and `check` print run, up and down, with indexes; drop-column does not report them."""
     empty.become(ADDED_AGAIN.format(2, persisted))
     empty.execute("INSERT INTO box (id, price) VALUES (1, 5)")
     empty.models(ADDED_AGAIN.format(3, persisted))
-    printed = empty.fails(command)
-    assert 'flask db revision -m "generate box.twice again"' in printed
-    lines = dedent("    def upgrade():" + printed.partition("    def upgrade():")[2])
+    of_check, of_migrate = (empty.fails(command).partition("    def upgrade():") for command in ("check", "migrate"))
+    assert of_check[2] == of_migrate[2]
+    assert [True] * 2 == ['revision -m "generate box.twice again"' in each[0] for each in (of_check, of_migrate)]
+    lines = dedent("".join(of_check[1:]))
     parent = empty.rows("SELECT version_num FROM alembic_version")[0][0]
     head = f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = 'again'\ndown_revision = {parent!r}\n\n\n"
     empty.write("migrations/versions/again.py", head + lines)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine, inspect, text
 
-from .support import FIRST, LOG, Project, Sql, on_sqlite, revision
+from .support import FIRST, LOG, SERVERS, Project, Sql, on_sqlite, revision
 
 pytestmark = pytest.mark.usefixtures("database")
 GAP = (
@@ -49,7 +49,11 @@ def shared(project: Project, sql: Sql) -> Project:
     return project
 
 
-@pytest.mark.parametrize("way", ["revert", "keep"])
+@pytest.mark.parametrize(
+    ("backend", "way"),
+    [("sqlite", "revert"), *((backend, "keep") for backend in ("sqlite", *SERVERS))],
+    indirect=["backend"],
+)
 def test_ways_out(shared: Project, engine: Engine, way: str) -> None:
     """An upgrade with steps stops, one without warns, and both ways out run; one of them keeps the rows."""
     warned = shared.db("upgrade")

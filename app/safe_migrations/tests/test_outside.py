@@ -154,7 +154,8 @@ def migrations(
             if product not in case.module.databases:
                 pytest.skip(f"only on {', '.join(case.module.databases)}")
             yield str(folder)
-            downgrade(directory=str(folder), revision="base0")
+            if case.down_revision != "base0":
+                downgrade(directory=str(folder), revision="base0")
         unused[backend] = app
     finally:
         for script in scripts:
@@ -164,7 +165,8 @@ def migrations(
 @on_each(BACKENDS, HARMLESS, "backend")
 def test_harmless_run(case: Script, backend: str, migrations: str) -> None:
     """A harmless revision deletes no row, nor does its downgrade, and code that was running before still works."""
-    upgrade(directory=migrations, revision=case.down_revision)
+    if case.down_revision != "base0":
+        upgrade(directory=migrations, revision=case.down_revision)
     rows = used()
     for command, revision in ((upgrade, case.revision), (downgrade, case.down_revision)):
         command(directory=migrations, revision=revision)

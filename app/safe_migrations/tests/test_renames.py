@@ -223,8 +223,6 @@ WRONG_PAIRS = [
     ("pet.nic", "nickname"),
     ("pet.nick", "nicknam"),
     ("pet.name", "nickname"),
-    ("pet.nick", "age"),
-    ("pets", "animal"),
     ("pet", "pet"),
 ]
 

@@ -8,31 +8,38 @@ from flask_migrate import downgrade, upgrade
 
 from ..adapters.products import FACTS
 from .example.app.extensions import db
-from .support import FIRST, Operating, Project, Review, ReviewOn, found, on_postgresql, on_sqlite
+from .support import FIRST, SERVERS, Operating, Project, Review, ReviewOn, found, on_postgresql, on_sqlite
 
 TABLE = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), {})"
 IN_BATCH = "with op.batch_alter_table('child') as batch_op:\n    batch_op."
 CHILD = "CREATE TABLE child (id INT PRIMARY KEY, k INT)"
 
 
+UNNAMED = [
+    (TABLE.format("sa.Column('k', sa.Integer(), sa.ForeignKey('user.id'))"), {"fk_pet_k_user"}),
+    (TABLE.format("sa.Column('k', sa.Integer(), unique=True)"), {"uq_pet_k"}),
+    (TABLE.format("sa.Column('k', sa.Integer()), sa.ForeignKeyConstraint(['k'], ['user.id'])"), {"fk_pet_k_user"}),
+    (TABLE.format("sa.Column('k', sa.Integer()), sa.UniqueConstraint('k')"), {"uq_pet_k"}),
+    (TABLE.format("sa.Column('k', sa.Integer()), sa.CheckConstraint('k > 0', name='pos')"), {"ck_pet_pos"}),
+    (TABLE.format("sa.CheckConstraint('id > 0')"), None),
+    (TABLE.format("sa.Column('k', sa.Integer(), sa.CheckConstraint('k > 0'))"), None),
+    (TABLE.format("sa.Column('k', sa.Enum('a', native_enum=False, create_constraint=True))"), None),
+    (TABLE.format("sa.Column('k', sa.Enum('a', native_enum=False))"), set()),
+    (f"{IN_BATCH}create_unique_constraint(None, ['k'])", {"uq_child_k"}),
+    (f"{IN_BATCH}create_foreign_key(None, 'user', ['k'], ['id'])", {"fk_child_k_user"}),
+    (f"{IN_BATCH}create_check_constraint(None, sa.text('k > 0'))", None),
+    (f"{IN_BATCH}create_check_constraint('pos', sa.text('k > 0'))", {"ck_child_pos"}),
+    (f"{IN_BATCH}add_column(sa.Column('u', sa.Integer(), sa.ForeignKey('user.id')))", {"fk_child_u_user"}),
+]
+
+
 @pytest.mark.parametrize(
-    ("script", "named"),
+    ("backend", "script", "named"),
     [
-        (TABLE.format("sa.Column('k', sa.Integer(), sa.ForeignKey('user.id'))"), {"fk_pet_k_user"}),
-        (TABLE.format("sa.Column('k', sa.Integer(), unique=True)"), {"uq_pet_k"}),
-        (TABLE.format("sa.Column('k', sa.Integer()), sa.ForeignKeyConstraint(['k'], ['user.id'])"), {"fk_pet_k_user"}),
-        (TABLE.format("sa.Column('k', sa.Integer()), sa.UniqueConstraint('k')"), {"uq_pet_k"}),
-        (TABLE.format("sa.Column('k', sa.Integer()), sa.CheckConstraint('k > 0', name='pos')"), {"ck_pet_pos"}),
-        (TABLE.format("sa.CheckConstraint('id > 0')"), None),
-        (TABLE.format("sa.Column('k', sa.Integer(), sa.CheckConstraint('k > 0'))"), None),
-        (TABLE.format("sa.Column('k', sa.Enum('a', native_enum=False, create_constraint=True))"), None),
-        (TABLE.format("sa.Column('k', sa.Enum('a', native_enum=False))"), set()),
-        (f"{IN_BATCH}create_unique_constraint(None, ['k'])", {"uq_child_k"}),
-        (f"{IN_BATCH}create_foreign_key(None, 'user', ['k'], ['id'])", {"fk_child_k_user"}),
-        (f"{IN_BATCH}create_check_constraint(None, sa.text('k > 0'))", None),
-        (f"{IN_BATCH}create_check_constraint('pos', sa.text('k > 0'))", {"ck_child_pos"}),
-        (f"{IN_BATCH}add_column(sa.Column('u', sa.Integer(), sa.ForeignKey('user.id')))", {"fk_child_u_user"}),
+        *(("sqlite", *case) for case in UNNAMED),
+        *((server, *case) for server in SERVERS for case in (UNNAMED[3], UNNAMED[5], UNNAMED[-1])),
     ],
+    indirect=["backend"],
 )
 def test_unnamed(review_on: ReviewOn, attempt: Callable[..., list[str]], script: str, named: set[str] | None) -> None:
     """What the naming convention of the project names is none; for a CHECK it cannot, and the revision fails."""
@@ -109,8 +116,9 @@ def test_unnamed_without_convention(review: Review, monkeypatch: pytest.MonkeyPa
 
 
 @on_sqlite
-@pytest.mark.parametrize("kind", ["unique", "foreignkey", "check"])
-@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "batch"), [("unique", False), ("unique", True), ("foreignkey", False), ("check", True)]
+)
 def test_unnamed_drop(
     review_on: ReviewOn, project: Project, attempt: Callable[..., list[str]], kind: str, batch: bool
 ) -> None:
@@ -162,7 +170,6 @@ def test_drop_of_primary_key_runs(review_on: ReviewOn, attempt: Callable[..., li
 LONG = "x" * 65
 
 
-@pytest.mark.parametrize("product", FACTS)
 @pytest.mark.parametrize(
     "up",
     [
@@ -176,9 +183,10 @@ LONG = "x" * 65
         f"with op.batch_alter_table('user') as batch_op:\n    batch_op.add_column(sa.Column('{LONG}', sa.Integer()))",
     ],
 )
-def test_long_identifier(review: Review, up: str, product: str) -> None:
+def test_long_identifier(review: Review, up: str) -> None:
     """Whatever is named; SQLite takes names of any length."""
-    assert (product != "sqlite") == len(found(review(up, product), "long-identifier"))
+    for product in FACTS:
+        assert (product != "sqlite") == len(found(review(up, product), "long-identifier"))
 
 
 @pytest.mark.parametrize(("product", "count"), [("postgresql", 1), ("mysql", 0)])

@@ -5,7 +5,7 @@ from textwrap import indent
 
 import pytest
 
-from .support import FIRST, Project, Review, levels, revision
+from .support import Review, levels
 
 READ = "rows = op.get_bind().execute(sa.text('SELECT id FROM pet')).fetchall()\n"
 ADDED = "sa.Column('age', sa.Integer())"
@@ -186,17 +186,3 @@ def test_rules_about_revisions(review: Review, body: str, code: str, product: st
 def test_reason(review: Review, read: str, reason: str) -> None:
     """The reason names what the script does, not the method of SQLAlchemy that then fails."""
     assert reason in next(each for each in review(f"import sqlalchemy.orm\n{read}", "mysql")).message
-
-
-def test_upgrade_is_stopped(project: Project) -> None:
-    """An upgrade that would drop a column behind a read stops before it runs; an acknowledgement lets it through."""
-    project.write(*revision("a1", FIRST, "op.execute(\"INSERT INTO user (username, email) VALUES ('alice', 'a@b')\")"))
-    project.ok("upgrade")
-    project.environ["MIGRATION_REVIEW"] = "enforce"
-    read = "op.get_bind().execute(sa.text('SELECT id FROM user')).fetchall()\n"
-    drop = "with op.batch_alter_table('user') as batch:\n    batch.drop_column('email')"
-    project.write(*revision("b1", "a1", read + drop))
-    done = project.db("upgrade")
-    assert (1, True) == (done.returncode, "revision b1 drops column user.email" in done.stderr), done.stderr
-    project.write(*revision("b1", "a1", read + drop, more='safety_assured = {"drop-column": "unused"}'))
-    project.ok("upgrade")
