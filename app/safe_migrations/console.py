@@ -57,9 +57,13 @@ class Progress:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Inside the block, log every 15 seconds (ALIVE) how long the current step has taken so far."""
-        with repeatedly(min(1.0, ALIVE), self._log_that_it_runs):
-            yield
+        """Inside the block, log how long the current step has taken, 15 seconds (ALIVE) after any other line."""
+        log.addFilter(self._note_line)
+        try:
+            with repeatedly(min(1.0, ALIVE), self._log_that_it_runs):
+                yield
+        finally:
+            log.removeFilter(self._note_line)
 
     def on_version_apply(self, heads: set[str], **_others: Any) -> None:
         """Call step_done(), and log the duration of a step that took a second (LONG) or more.
@@ -72,11 +76,14 @@ class Progress:
             log.info("This revision took %.1f seconds", now - self.begun)
         self.heads, self.begun = heads, now
 
+    def _note_line(self, _record: logging.LogRecord) -> bool:
+        self.logged = time.monotonic()
+        return True
+
     def _log_that_it_runs(self) -> None:
         now = time.monotonic()
         if now - max(self.logged, self.begun) >= ALIVE:
             log.info("Still running: this revision has taken %.0f seconds so far", now - self.begun)
-            self.logged = now
 
 
 @contextmanager
@@ -148,6 +155,29 @@ def reported(what: str, file: Path | None = None, expected: int = 0) -> Iterator
 
     with repeatedly(REPORTED, report):
         yield
+
+
+class RowProgress:
+    """The log lines about ``what`` goes through the rows of a table, of which it has about ``total`` (0: not known)."""
+
+    def __init__(self, what: str, done: int, total: int) -> None:
+        self.what, self.first, self.done, self.total = what, done, done, total
+        self.begun = self.logged = time.monotonic()
+
+    def reach(self, done: int) -> None:
+        """Note how many rows are done; log it every 2 seconds (REPORTED), after 15 seconds (ALIVE) every 15."""
+        self.done, now = done, time.monotonic()
+        if now - self.logged < (REPORTED if now - self.begun < ALIVE else ALIVE):
+            return
+        self.logged, rate = now, (done - self.first) / (now - self.begun)
+        known = self.total > done
+        of = f" of about {self.total}" if known else ""
+        left = f", about {time_in_words(round((self.total - done) / rate))} left" if known and rate else ""
+        log.info("%s: %d%s rows, %.0f per second%s", self.what, done, of, rate, left)
+
+    def end(self) -> None:
+        """Log how many rows there were, and how long they took."""
+        log.info("%s: %d rows in %s", self.what, self.done, time_in_words(time.monotonic() - self.begun))
 
 
 def add_to(error: BaseException, line: str) -> None:

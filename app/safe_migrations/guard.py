@@ -8,6 +8,7 @@ nothing to do.
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,8 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
     extension.configure_args.update(own)  # where env.py alone names them
     with log_on_stderr():
         if context.is_offline_mode():
+            from . import backfill  # noqa: F401  # registers op.backfill()
+
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
             return
         with connected(engine, StepConnection) as database:
@@ -108,6 +111,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 _run(connection=database.connection, **options)
                 log.info("Nothing to do: the database is at %s", heads_in_words(plan.heads))
                 return
+            from .backfill import require_continued
             from .backups.files import Backups, before_steps
             from .lock import locked
             from .requirements import require
@@ -130,17 +134,19 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     if plan.scripts(upgrade=True) and (error := _never_ran_error(database, plan.heads)):
                         raise error
                     require(plan, database)
+                    directions = {"upgrade": plan.scripts(upgrade=True), "downgrade": plan.scripts(upgrade=False)}
+                    require_continued(directions, database)
                     _require_reversible(plan.scripts(upgrade=False))
                     _review(plan, database, using)
                     wanted = _wants_backup(plan, database, using.backup)
                     backup = before_steps(backups, database, lock, plan) if wanted else None
-                transaction = StepTransaction(database, lock)
+                transaction = StepTransaction(database, lock, plan.command)
                 with (
                     _ended(backups, transaction, plan, backup),
                     _backup_named(lambda: backup),
                     database.adapter.prepared(database.connection, using.retry) as step_done,
                 ):
-                    _run_with_retries(database, transaction, using, options, step_done, plan.command)
+                    _run_with_retries(database, transaction, using, options, step_done)
 
 
 def _require_adopted(database: Database) -> None:
@@ -351,12 +357,11 @@ def _run_with_retries(
     using: Settings,
     options: dict[str, Any],
     step_done: StepDone,
-    again: str,
 ) -> None:
     """Run the steps. After a lock time-out, pause to let other sessions pass, then run the uncommitted steps again.
 
     On MySQL and MariaDB the adapter retries each statement instead. A step of which an autocommit block has committed a
-    part is not run again. The error of the last try says to run ``again``, such as "upgrade", later.
+    part is not run again.
     """
     adapter, connection = database.adapter, database.connection
 
@@ -366,6 +371,7 @@ def _run_with_retries(
         assert transaction.step is not None
         require_accepted(loss, transaction.step.revision, context.get_context().opts.get("rehearsal", using.review))
 
+    from .backfill import drop_positions, forget
     from .histories.log_writer import LogWriter
 
     progress, own, retry = Progress(step_done), adapter.options(judge), using.retry
@@ -380,7 +386,10 @@ def _run_with_retries(
         **own,
         **options,
         "fn": steps,
-        "on_version_apply": (writer.on_version_apply, transaction.done, progress.on_version_apply),
+        "on_version_apply": (
+            *(writer.on_version_apply, partial(forget, transaction)),
+            *(transaction.done, progress.on_version_apply),
+        ),
     }
 
     def run(**more: Any) -> None:
@@ -423,18 +432,18 @@ def _run_with_retries(
             elif not ran_in_one_transaction():
                 retry.call(run, can_run_again)
         except BaseException as error:
-            failure, part_remains = error, adapter.reruns and transaction.part_committed
+            failure: BaseException = error
             if isinstance(error, DBAPIError) and is_lock_timeout(database, error):
-                policy = RetryPolicy(retry.seconds, 1) if part_remains else retry
-                failure = lock_timeout_error(database, policy, f"flask db {again}", error.statement)
-            if part_remains:
-                failure.add_note(
-                    "The failed revision's changes up to the end of its autocommit block were committed and remain."
-                )
+                tried_once = transaction.remains and not transaction.backfills
+                policy = RetryPolicy(retry.seconds, 1) if tried_once else retry
+                failure = lock_timeout_error(database, policy, f"flask db {transaction.again}", error.statement)
+            if transaction.remains:
+                add_to(failure, transaction.remains)
             if failure is error:
                 raise
             raise failure from error
     _verify(database, progress.heads)
+    drop_positions(transaction)
 
 
 def _verify(database: Database, expected: set[str] | None) -> None:

@@ -57,20 +57,30 @@ class StepTransaction:
     Alembic does not notice that a script ended it: SQLAlchemy begins another transaction, which is never committed.
     """
 
-    def __init__(self, database: Database, lock: Lock) -> None:
+    def __init__(self, database: Database, lock: Lock, again: str) -> None:
         assert isinstance(database.connection, StepConnection)
         self.database = database
         self.adapter = database.adapter
         self.connection = database.connection
         self.lock = lock
+        self.again = again
+        """The command that runs the steps, such as "upgrade"."""
         self.step: RevisionStep | None = None
         self.error: MigrationError | None = None
         self.part_committed = False
         """True if an autocommit block has committed the first part of the step, so that the step cannot be retried."""
         self.committed: set[str] | None = None
         """The revisions that the database was at when a step was last committed; None before the first commit."""
+        self.remains = ""
+        """A sentence about what is committed of the step; empty if nothing is, or if an undo reverts it."""
+        self.commits_each = False
+        """Whether each step is committed before the next one begins."""
+        self.backfills = 0
+        """The number of backfills that the step has begun."""
+        self.forgets = False
+        """True if a step has deleted the positions of its backfills."""
 
-        self._asked = self._open = self._used = self._commits_each = self._in_block = self._had_block = False
+        self._asked = self._open = self._used = self._in_block = self._had_block = False
         self._ended = ""
         self._heads: set[str] | None = None
 
@@ -79,29 +89,30 @@ class StepTransaction:
 
         Raise MigrationError before the first and after the last step if the lock is lost.
         """
-        self._commits_each = not self.adapter.reruns or bool(context.opts.get("transaction_per_migration"))
-        self._require_lock()
+        self.commits_each = not self.adapter.reruns or bool(context.opts.get("transaction_per_migration"))
+        self.require_lock()
         for step in steps:
             self._note_commit()
             self.step = step if isinstance(step, RevisionStep) else None
             self._asked, self._used, self._ended, self._had_block = False, False, "", False
+            self.backfills = 0
             yield step
         self._note_commit()
-        self._require_lock()
+        self.require_lock()
 
     def done(self, heads: set[str], **_version: Any) -> None:
         """Stop watching the step that has run. If its commit comes next, raise MigrationError if the lock is lost."""
         self.step, self._heads = None, set(heads)
-        if self._commits_each or self._had_block:
-            self._require_lock()
+        if self.commits_each or self._had_block:
+            self.require_lock()
         if self._had_block:  # what follows may be rolled back, but not to the middle of this step
             with alembic_context.get_context().autocommit_block():
                 pass
-        self.part_committed = False
+        self.part_committed, self.remains = False, ""
 
     def _note_commit(self) -> None:
         """Remember where the last step has led: Alembic asks for the next one after its commit, if each commits."""
-        if self._commits_each:
+        if self.commits_each:
             self.committed = self._heads
 
     @contextmanager
@@ -129,7 +140,7 @@ class StepTransaction:
             if self.step is None or "expected to match one row" not in str(error):
                 raise
             self.error = MigrationError(
-                f"{self._function} changed the table alembic_version, or another program did: {error}.",
+                f"{self.function} changed the table alembic_version, or another program did: {error}.",
                 "remove the statement that changes alembic_version, because Alembic writes to it after each script; or"
                 " let no other program migrate this database at the same time. See at which revision the database is:",
                 "flask db current",
@@ -156,14 +167,15 @@ class StepTransaction:
         """
         if self.step is not None and not self._in_block:
             self.error = MigrationError(
-                f"{self._function} {what} its connection, which belongs to Alembic.",
+                f"{self.function} {what} its connection, which belongs to Alembic.",
                 "remove that line; if the script needs a second connection, open one:",
                 "with op.get_bind().engine.connect() as connection:",
             )
             raise self.error
 
     @property
-    def _function(self) -> str:
+    def function(self) -> str:
+        """Return the name of the function that runs, such as ``upgrade() of revision a1``."""
         assert self.step is not None
         return f"{'upgrade' if self.step.is_upgrade else 'downgrade'}() of revision {self.step.revision.revision}"
 
@@ -181,8 +193,12 @@ class StepTransaction:
         if self._in_block:
             self.part_committed = True
             self._had_block = self.adapter.reruns
+            if self.adapter.reruns:
+                end = "up to the end of its autocommit block"
+                self.remains = f"The failed revision's changes {end} were committed and remain."
 
-    def _require_lock(self) -> None:
+    def require_lock(self) -> None:
+        """Raise MigrationError if the lock is lost."""
         try:
             self.lock.require_held()
         except MigrationError as error:
@@ -221,7 +237,7 @@ class StepTransaction:
     def _refused(self, what: str, undone: bool = True) -> MigrationError:
         assert self.step is not None
         self.error = UnsafeError(
-            f"{self._function} ends its transaction ({what}). Only Alembic may end it:"
+            f"{self.function} ends its transaction ({what}). Only Alembic may end it:"
             " it commits the changes together with the new revision.",
             "remove that line; for a statement that must run outside the transaction, or be committed first, use an"
             " autocommit block:",

@@ -4,15 +4,30 @@ import os
 import shlex
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from enum import Enum
 from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app
-from sqlalchemy import Connection, Engine, Table, TableClause, create_engine, event, inspect, select, table
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    TableClause,
+    and_,
+    create_engine,
+    event,
+    inspect,
+    or_,
+    select,
+    table,
+)
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
@@ -39,6 +54,12 @@ RESTORE = f"{OWN_TABLES}restore"
 
 LOG = f"{OWN_TABLES}log"
 """The table that says who applied which revision, and when (histories/log_table.py). Unlike the others, it stays."""
+
+POSITIONS = f"{OWN_TABLES}backfill"
+"""A table that says how far each unfinished backfill has come (backfill.py)."""
+
+IN_BATCHES = "in_batches"
+"""The execution option of a connection while a backfill commits batches on it."""
 
 
 def version_options() -> dict[str, Any]:
@@ -102,6 +123,14 @@ def in_autocommit_block(connection: Connection) -> bool:
     return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
 
 
+def in_batches(connection: Connection) -> bool:
+    """Return True while a backfill commits batches on ``connection``.
+
+    A batch is retried and resumed as a whole: its statements are neither retried alone nor recorded for an undo.
+    """
+    return bool(connection.get_execution_options().get(IN_BATCHES))
+
+
 @contextmanager
 def listening(target: Connection | Engine, listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
     """Register ``listeners``, functions by the name of SQLAlchemy's event, on ``target`` until the block ends."""
@@ -120,6 +149,17 @@ class Part(Enum):
     ALL = "everything, for a backup"
     COPY = "schema and rows for a rehearsal, without events and the like that run by themselves"
     SCHEMA = "the schema for a rehearsal, without rows"
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A column of a primary key, and how a value of it is stored as text and compared again without any change."""
+
+    column: ColumnClause[Any]
+    text: ColumnElement[Any]
+    """The expression that returns a value as text."""
+    value: Callable[[str], ColumnElement[Any]]
+    """A function that returns the expression of the value with such a text."""
 
 
 class Lock(ABC):
@@ -167,6 +207,12 @@ class Adapter(ABC):
 
     log_in_may_hang = True
     """Whether a login can wait forever, because a server does not answer."""
+
+    begin_batch = "BEGIN"
+    """The SQL that begins the transaction of a batch of a backfill."""
+
+    key_hint = ""
+    """The hint behind a table's name with which a query uses the index of the primary key."""
 
     suffix: str
     """The suffix of the names of backup files, e.g. ``.pgdump``."""
@@ -275,6 +321,29 @@ class Adapter(ABC):
     @abstractmethod
     def is_lock_timeout(self, error: DBAPIError) -> bool:
         """Return True if ``error`` says that a statement waited too long for a lock, e.g. on a row or a table."""
+
+    def is_deadlock(self, _error: DBAPIError) -> bool:
+        """Return True if ``error`` says that the server rolled back a transaction in favour of another one."""
+        return False
+
+    def primary_key(self, _connection: Connection, _table: TableClause) -> list[KeyColumn]:
+        """Return the columns of the table's primary key in the order of its index; an empty list if it has none.
+
+        By default, return an empty list: only where a revision can commit in batches, a walk needs the key.
+        """
+        return []
+
+    def beyond(self, key: Sequence[KeyColumn], values: Sequence[str]) -> ColumnElement[bool]:
+        """Return the condition that a row's key comes after the key with ``values``, which the key's index can use."""
+        return _ordered(key, values, after=True)
+
+    def up_to(self, key: Sequence[KeyColumn], values: Sequence[str]) -> ColumnElement[bool]:
+        """Return the condition that a row's key is the one with ``values``, or comes before it."""
+        return _ordered(key, values, after=False)
+
+    def estimated_rows(self, _connection: Connection, _table: TableClause) -> int:
+        """Return the number of rows of the table, as the catalog has it; 0 if that is not known."""
+        return 0
 
     def in_transaction(self, connection: Connection) -> bool:
         """Return True if a transaction is open on ``connection``.
@@ -386,3 +455,16 @@ class Adapter(ABC):
 
         Yield a function to call at the end of each revision, in its transaction, with the database's new heads.
         """
+
+
+def _ordered(key: Sequence[KeyColumn], values: Sequence[str], after: bool) -> ColumnElement[bool]:
+    """Return the comparison of a key with ``values``, column by column: ``a > 1 OR (a = 1 AND b > 2)``.
+
+    MySQL's documentation ("Range Optimization of Row Constructor Expressions") says that it uses the index for these,
+    but not for ``(a, b) > (1, 2)``.
+    """
+    column, value = key[0].column, key[0].value(values[0])
+    if len(key) == 1:
+        return column > value if after else column <= value
+    rest = and_(column == value, _ordered(key[1:], values[1:], after))
+    return or_(column > value if after else column < value, rest)

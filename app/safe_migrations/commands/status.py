@@ -12,6 +12,7 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
+from ..backfill import unfinished
 from ..backups.external import in_words, is_external
 from ..backups.files import Backups
 from ..binds import no_folder_error
@@ -61,6 +62,10 @@ def _at_head(config: Config) -> bool:
         _line("head", ", ".join(script.get_heads()) or "none: there are no scripts")
         if interrupted:
             _line("half-way", interrupted)
+        with database.read() as connection:
+            for each in unfinished(connection):
+                done = f"{counted(each.rows_done, 'row')} of {each.table_name}"
+                _line("backfill", f"stopped half-way in {each.direction}() of {each.revision}, after {done}")
         folder = relative(Path(script.versions))
         if left := list(Path(folder).rglob(f"*.py{OLD}")):
             _line(

@@ -6,6 +6,7 @@ leased_lock.py     the lock on a Galera cluster: rows of a table, with a lease
 standby.py         refuses a server that is read-only, as a replica is
 session.py         runs SQL in a session, and reads and changes the session's settings
 catalog.py         lists existing objects, and reads their SHOW CREATE
+keys.py            primary keys as text, by which a backfill continues
 
 While an upgrade or downgrade runs (the server commits each DDL statement at once):
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table, event, text
+from sqlalchemy import Connection, Table, TableClause, event, text
 from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone, log
 from ...retry import RetryPolicy
-from ..base import RESTORE, Adapter, Lock, Part
+from ..base import RESTORE, Adapter, KeyColumn, Lock, Part, in_batches
 from .catalog import (
     JOURNAL,
     LOCK,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none 
     from .dump import Dump
 
 ER_LOCK_WAIT_TIMEOUT = 1205
+ER_LOCK_DEADLOCK = 1213
 
 
 class MySQL(Adapter):
@@ -41,6 +42,7 @@ class MySQL(Adapter):
     """
 
     suffix = ".sql.gz"
+    key_hint = "FORCE INDEX (PRIMARY)"
 
     def size(self, connection: Connection) -> int:
         """Return the size of tables and indexes in bytes, by statistics that MySQL may have gathered a day ago."""
@@ -144,6 +146,27 @@ class MySQL(Adapter):
         """Return True for ER_LOCK_WAIT_TIMEOUT: a statement waited too long for the lock of a row or a table."""
         return _timed_out(error.orig)
 
+    def is_deadlock(self, error: DBAPIError) -> bool:
+        """Return True for ER_LOCK_DEADLOCK, which Galera also raises if another node has changed the same rows."""
+        return error.orig is not None and error.orig.args[:1] == (ER_LOCK_DEADLOCK,)
+
+    def primary_key(self, connection: Connection, table: TableClause) -> list[KeyColumn]:
+        """Return the columns of the primary key.
+
+        Raise MigrationError if two values of a TIMESTAMP column can look the same in the session's time zone.
+        """
+        from .keys import primary_key
+
+        return primary_key(executing(connection), table)
+
+    def estimated_rows(self, connection: Connection, table: TableClause) -> int:
+        """Return the estimate of InnoDB's statistics, which may be off by half."""
+        query = (
+            "SELECT table_rows FROM information_schema.tables WHERE table_name = :name"
+            " AND table_schema = coalesce(:schema, DATABASE())"
+        )
+        return int(connection.scalar(text(query), {"name": table.name, "schema": table.schema}) or 0)
+
     def blockers(self, connection: Connection) -> tuple[str, str]:
         """Return a description of the session with the oldest transaction, and the SQL that ends this session.
 
@@ -224,12 +247,15 @@ class MySQL(Adapter):
             super().recover(connection, retry)
             if existing_tables(execute, JOURNAL):
                 outcome = undo(execute, heads_as_text(execute))
-                log.info(
-                    "An earlier run failed, was killed or lost its connection. Its unfinished revision was undone%s;"
-                    " restored to their state before it: %s",
-                    " in part" if outcome.lines() else "",
-                    ", ".join(outcome.restored) or "no object",
-                )
+                said = "An earlier run failed, was killed or lost its connection."
+                if outcome.restored or outcome.lines():
+                    log.info(
+                        f"{said} Its unfinished revision was undone%s; restored to their state before it: %s",
+                        " in part" if outcome.lines() else "",
+                        ", ".join(outcome.restored) or "no object",
+                    )
+                else:
+                    log.info("%s It left nothing to undo", said)
                 outcome.require_whole()
 
     @contextmanager
@@ -261,7 +287,7 @@ class MySQL(Adapter):
         connection.rollback()
 
         def do_execute(cursor: Any, statement: str, parameters: Any, execution: Any) -> bool | None:
-            if execution.root_connection is not connection:
+            if execution.root_connection is not connection or in_batches(connection):
                 return None
             retry.call(lambda: cursor.execute(statement, parameters), _timed_out)
             return True

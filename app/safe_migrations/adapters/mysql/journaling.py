@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone, add_to, log
 from ...errors import LostLockError, summary
-from ..base import in_autocommit_block, listening
+from ..base import in_autocommit_block, in_batches, listening
 from .journal import Journal
 from .session import Execute
 from .undo import undo
@@ -49,14 +49,16 @@ def _read_committed(connection: Connection) -> None:
 
 @contextmanager
 def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
-    """Call the methods of ``journal`` at each statement, commit and rollback on ``connection``."""
+    """Call the methods of ``journal`` at each statement, commit and rollback on ``connection``, but not in batches."""
 
     def before(_connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
         # What the driver gets has parameters, and therefore each % twice.
-        journal.before(statement.replace("%%", "%"), in_autocommit_block(connection))
+        if not in_batches(connection):
+            journal.before(statement.replace("%%", "%"), in_autocommit_block(connection))
 
     def after(*_args: Any) -> None:
-        journal.after()
+        if not in_batches(connection):
+            journal.after()
 
     def commit(_connection: Connection) -> None:
         journal.committing()

@@ -31,7 +31,7 @@ from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from ...errors import LostLockError
-from ..base import Lock, in_autocommit_block, listening, own_session, user_and_host
+from ..base import Lock, in_autocommit_block, in_batches, listening, own_session, user_and_host
 from .catalog import LOCK, quoted
 
 # Seconds. The owner renews the lease three times in that time. If a node fails, the others cannot write for up to 15
@@ -197,7 +197,7 @@ class LeasedLock(Lock):
             return
         if not self.is_lost:
             with closing(self.connection.connection.cursor()) as cursor:
-                if in_autocommit_block(self.connection):
+                if in_autocommit_block(self.connection) and not in_batches(self.connection):
                     cursor.execute("BEGIN")
                 cursor.execute(
                     f"UPDATE {self.table} SET renewals = renewals + 1"
@@ -208,8 +208,8 @@ class LeasedLock(Lock):
             raise LostLockError
 
     def end_of_statement(self, *_args: object) -> None:
-        """Commit a statement of an autocommit block, which fence() has put into a transaction."""
-        if self.is_taken and in_autocommit_block(self.connection):
+        """Commit a statement of an autocommit block, which fence() has put into a transaction, but not a batch."""
+        if self.is_taken and in_autocommit_block(self.connection) and not in_batches(self.connection):
             self.connection.connection.commit()
 
     def _renew_until_freed(self) -> None:

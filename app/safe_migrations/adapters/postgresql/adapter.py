@@ -3,18 +3,30 @@
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    TableClause,
+    Text,
+    cast,
+    column,
+    inspect,
+    literal_column,
+    text,
+    tuple_,
+)
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import Tuple
 
 from ...console import StepDone, log
 from ...errors import UnsafeError
 from ...retry import RetryPolicy
-from ..base import Adapter, Lock, Part, double_quoted, in_autocommit_block, listening, own_session
+from ..base import Adapter, KeyColumn, Lock, Part, double_quoted, in_autocommit_block, listening, own_session
 from .databases import PostgreSQLDatabases
 from .dump import Dump
 from .lock import AdvisoryLock, require_session
@@ -42,6 +54,12 @@ class PostgreSQL(Adapter):
     reruns = driver_begins = runs_several_statements = shows_more_in_sql = True
     suffix = ".pgdump"
     maintenance_database = "postgres"
+    # A policy that would hide rows raises an error. Keys are stored as text in these styles, and found by their index,
+    # however many rows the planner expects between two rows of a composite key.
+    begin_batch = (
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL row_security = off; SET LOCAL datestyle = ISO;"
+        " SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
+    )
 
     def options(self, judge: Callable[[UnsafeError], None]) -> dict[str, Any]:
         """Return options that make Alembic run each revision in a transaction of its own."""
@@ -144,6 +162,33 @@ class PostgreSQL(Adapter):
         """Set ``lock_timeout`` to ``retry.seconds`` in the current transaction; else PostgreSQL waits forever."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{retry.milliseconds}ms'")
 
+    def is_deadlock(self, error: DBAPIError) -> bool:
+        """Return True for the errors 40P01, deadlock_detected, and 40001, serialization_failure."""
+        return getattr(error.orig, "sqlstate", None) in ("40P01", "40001")
+
+    def primary_key(self, connection: Connection, table: TableClause) -> list[KeyColumn]:
+        """Return the columns of the primary key. The server itself converts their values to text and back."""
+        query = text(
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_index i"
+            " CROSS JOIN unnest(i.indkey) WITH ORDINALITY k (number, place)"
+            " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number"
+            " WHERE i.indrelid = to_regclass(:table) AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place"
+        )
+        return [_key_column(*row) for row in connection.execute(query, {"table": _quoted(table)})]
+
+    def beyond(self, key: Sequence[KeyColumn], values: Sequence[str]) -> ColumnElement[bool]:
+        """Return ``(a, b) > (1, 2)``, for which PostgreSQL uses the index: it does not for OR."""
+        return _as_row(key) > tuple_(*(each.value(value) for each, value in zip(key, values, strict=True)))
+
+    def up_to(self, key: Sequence[KeyColumn], values: Sequence[str]) -> ColumnElement[bool]:
+        """Return ``(a, b) <= (1, 2)``."""
+        return _as_row(key) <= tuple_(*(each.value(value) for each, value in zip(key, values, strict=True)))
+
+    def estimated_rows(self, connection: Connection, table: TableClause) -> int:
+        """Return ``reltuples``, which VACUUM and ANALYZE write."""
+        query = text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:table)")
+        return max(0, int(connection.scalar(query, {"table": _quoted(table)}) or 0))
+
     def in_transaction(self, connection: Connection) -> bool:
         """Return True if a transaction is open: psycopg knows this from the server's last answer."""
         below: Any = connection.connection.dbapi_connection
@@ -218,6 +263,21 @@ class PostgreSQL(Adapter):
 
         with listening(connection, {"begin": begin, "before_cursor_execute": on_statement}):
             yield lambda _heads: None
+
+
+def _quoted(table: TableClause) -> str:
+    return ".".join(double_quoted(part) for part in (table.schema, table.name) if part)
+
+
+def _key_column(name: str, type_name: str) -> KeyColumn:
+    def value(stored: str) -> ColumnElement[Any]:
+        return cast(stored, Text).op("::", precedence=100)(literal_column(type_name))
+
+    return KeyColumn(column(name), cast(column(name), Text), value)
+
+
+def _as_row(key: Sequence[KeyColumn]) -> Tuple:
+    return tuple_(*(each.column for each in key))
 
 
 def _drop_invalid_index(connection: Connection, index: str, table: str) -> None:

@@ -15,7 +15,17 @@ from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..known_schema import Check, KnownColumn
 from ..recorder import as_table
 from .registry import BLOCKS, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import EXAMPLE, REHEARSE, example_value, execute, identifier, keeping, python_type, with_imports
+from .suggestions import (
+    EXAMPLE,
+    REHEARSE,
+    backfill,
+    example_value,
+    execute,
+    identifier,
+    keeping,
+    python_type,
+    with_imports,
+)
 from .tables import rebuild_of
 
 
@@ -148,7 +158,7 @@ def _definitions(names: list[str], op: Any, context: RuleContext) -> str:
 
 def _backfill(op: ops.AlterColumnOp, context: RuleContext) -> str:
     name, value = context.facts.quoted(op.column_name), example_value(context.type_before(op), context.facts)
-    return execute(f"UPDATE {context.table_sql(op)} SET {name} = {value} WHERE {name} IS NULL")
+    return backfill(op.table_name, op.schema, {op.column_name: value}, f"{name} IS NULL")
 
 
 def _may_be_null(op: ops.AlterColumnOp, context: RuleContext) -> bool:
@@ -246,9 +256,8 @@ def default_later(op: ops.AddColumnOp, default: str, context: RuleContext) -> st
     return (
         "add the column without a default, and then set the default for new rows:\n"
         f"{context.python(plain, alter)}\n"
-        "and backfill existing rows in a separate revision (many rows in batches, by a script outside the"
-        " migrations that commits after each batch):\n"
-        + execute(f"UPDATE {context.table_sql(op)} SET {name} = {default} WHERE {name} IS NULL")
+        "and backfill existing rows in a separate revision:\n"
+        + backfill(op.table_name, op.schema, {added.name: default}, f"{name} IS NULL")
     )
 
 

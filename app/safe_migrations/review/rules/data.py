@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterator
 
 from alembic.operations import ops
 
+from ..findings import assurance_line
 from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
-from ..sql.ops import ChangeRowsOp, CommandOp
-from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import execute, new_revision, with_condition
+from ..sql.ops import BackfillOp, ChangeRowsOp, CommandOp
+from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
+from .suggestions import as_backfill, execute, new_revision, with_condition
 
 DDL = {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "GRANT", "REVOKE", "ANALYZE", "OPTIMIZE", "REPAIR"}
 VERBS = {"UPDATE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
@@ -23,14 +24,83 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
     """
     if op.bounded:
         return None
+    if isinstance(op, BackfillOp):
+        return _overwritten(op, context)
+    what = f"{VERBS[op.verb]} all rows of {op.table_name} at once; each row stays locked until the last one is done"
+    if line := as_backfill(op.text, context.facts):
+        return Problem(
+            what, f"say which rows, and change them in batches, in a separate revision if this one does more:\n{line}"
+        )
     known = context.tables.table(op.table_name, op.schema)
     key = context.facts.quoted(known.primary_key[0] if known.primary_key else "id")
     some = with_condition(op.text, f"{key} BETWEEN 1 AND 1000", context.facts)
     some = some or f"DELETE FROM {context.table_sql(op)} WHERE {key} BETWEEN 1 AND 1000"
     return Problem(
-        f"{VERBS[op.verb]} all rows of {op.table_name} at once; each row stays locked until the last one is done",
+        what,
         "for many rows, write a script outside the migrations that commits after each batch, because rows stay locked"
         f" until the commit; for few, select them with a WHERE:\n{execute(some)}",
+    )
+
+
+def _overwritten(op: BackfillOp, context: RuleContext) -> Problem | None:
+    """Return the problem of a backfill of all rows, unless only columns get values that are new and have none yet."""
+    columns = [context.tables.column(op.table_name, name, op.schema) for name in op.columns]
+    if all(column is not None and column.unfilled for column in columns):
+        return None
+    line = as_backfill(op.sql(context.facts.sql_dialect), context.facts)
+    return Problem(
+        f"overwrites {' and '.join(op.columns)} in all rows of {op.table_name}; the old values are lost, as are those"
+        " that running code has written",
+        f"say which rows:\n{line or f'    where = sa.column({op.columns[0]!r}).is_(None)'}",
+    )
+
+
+@rule(BLOCKS, Revision, on=SERVERS, directions=BOTH)
+def backfill_not_alone(revision: Revision, context: RuleContext) -> Problem | None:
+    """Report op.backfill() beside other operations: its batches are committed, so a failed revision remains in part.
+
+    Other backfills are fine, as is what a second run repeats without harm, such as SET and ANALYZE.
+    """
+    operations: list[Operation] = getattr(revision, context.direction)
+    backfills = [(each.op, each.line) for each in operations if isinstance(each.op, BackfillOp)]
+    others = [each for each in operations if not isinstance(each.op, BackfillOp) and not _may_repeat(each.op)]
+    if not backfills or not others:
+        return None
+    op, line = backfills[0]
+    has_rows = [context.tables.has_rows(each.table_name, each.schema) for each, _ in backfills]
+    return Problem(
+        f"runs op.backfill() of {op.table_name} beside other operations; its batches are committed, so if the revision"
+        " fails, a part of it remains",
+        f"move the backfill to a separate revision:\n{new_revision(f'backfill {op.table_name}')}",
+        WARNS if all(found is False for found in has_rows) else None,
+        line=line,
+    )
+
+
+def _may_repeat(op: ops.MigrateOperation) -> bool:
+    return isinstance(op, CommandOp) and op.keeps_schema
+
+
+@rule(BLOCKS, BackfillOp, on=SERVERS, directions=BOTH)
+def backfill_without_key(op: BackfillOp, context: RuleContext) -> Problem | None:
+    """Report op.backfill() of a table without a primary key, by whose order it goes, or of a column in that key."""
+    known = context.tables.table(op.table_name, op.schema)
+    if not known.columns or (known.primary_key and not set(known.primary_key) & set(op.columns)):
+        return None
+    line = execute(op.sql(context.facts.sql_dialect))
+    assured = "" if op.bounded else f"\nwith this line in the script:\n    {assurance_line('unbounded-data-change')}"
+    line += assured
+    fails = context.tables.has_rows(op.table_name, op.schema) is True
+    if not known.primary_key:
+        return Problem(
+            f"runs op.backfill() of {op.table_name}, which has no primary key, by whose order it changes rows",
+            f"first add a primary key to {op.table_name}; or, if it has few rows, change them at once:\n{line}",
+            fails=fails,
+        )
+    return Problem(
+        f"changes the primary key of {op.table_name} by op.backfill(), which goes through the rows in its order",
+        f"change all rows at once, in a quiet period:\n{line}",
+        fails=fails,
     )
 
 
@@ -59,7 +129,7 @@ def _changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Ope
     tables = tables.branch()
     for operation in revision.upgrade:
         op = operation.op
-        if isinstance(op, ChangeRowsOp) and not op.given:
+        if isinstance(op, ChangeRowsOp) and not (op.given or isinstance(op, BackfillOp)):
             table = (op.table_name, op.schema)
             if not tables.is_new(*table) and tables.has_rows(*table) is not False:
                 yield operation, op.table_name
@@ -193,10 +263,15 @@ def _may_change_rows(op: ops.MigrateOperation, table: Name, tables: KnownSchema)
 
 
 def _table_of_rows(op: ops.MigrateOperation) -> Name | None:
-    """Return schema and name of the table whose rows an operation changes; None if it changes none, or is TRUNCATE."""
+    """Return schema and name of the table whose rows an operation changes.
+
+    Return None if it changes none, or commits that by itself: TRUNCATE and op.backfill().
+    """
     if isinstance(op, ops.BulkInsertOp):
         return op.table.schema, op.table.name
-    return (op.schema, op.table_name) if isinstance(op, ChangeRowsOp) and op.verb != "TRUNCATE" else None
+    if not isinstance(op, ChangeRowsOp) or op.verb == "TRUNCATE" or isinstance(op, BackfillOp):
+        return None
+    return op.schema, op.table_name
 
 
 def _is_ddl(operation: Operation, words: Collection[str]) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy import Column
 from ..recorder import Revision
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import EXAMPLE, execute, literal
+from .suggestions import EXAMPLE, backfill, execute, literal
 
 LITERAL = r"'((?:[^']|'')*)'"
 """A string in SQL; the group is what stands between the quotes."""
@@ -69,8 +69,9 @@ def _removed_value(op: ops.AlterColumnOp, context: RuleContext) -> Problem | Non
     return Problem(
         f"removes values from the enum of {op.table_name}.{op.column_name} ({', '.join(gone)}), but running code still"
         " reads and writes them",
-        f"first deploy code that does not use the removed values, and update the rows that have them; {EXAMPLE}:\n"
-        + execute(f"UPDATE {context.table_sql(op)} SET {name} = {other} WHERE {name} IN ({values})"),
+        "first deploy code that does not use the removed values, and update the rows that have them, in a separate"
+        f" revision; {EXAMPLE}:\n"
+        + backfill(op.table_name, op.schema, {op.column_name: other}, f"{name} IN ({values})"),
     )
 
 

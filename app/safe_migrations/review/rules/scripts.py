@@ -12,7 +12,7 @@ from sqlalchemy import Column, MetaData, Table
 
 from ..findings import EXAMPLE_REASON, Assurances, assurance_line
 from ..recorder import Operation, Revision, irreversible_reason
-from ..sql.ops import ChangeRowsOp, CommandOp
+from ..sql.ops import BackfillOp, ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import REHEARSE, autocommit, execute, identifier, new_revision
 
@@ -230,8 +230,14 @@ def lacks_downgrade(revision: Revision) -> bool:
 
 
 def _can_be_reverted(operation: Operation) -> bool:
-    """Return True if the operation changes anything, unless no statement can revert that."""
-    return not isinstance(operation.op, CommandOp) or (operation.op.is_reversible and not operation.op.keeps_schema)
+    """Return True if the operation changes anything, unless no statement can revert that.
+
+    A backfill of what was NULL counts as none: a database at the revision before may have these values.
+    """
+    op = operation.op
+    if isinstance(op, BackfillOp):
+        return not op.fills
+    return not isinstance(op, CommandOp) or (op.is_reversible and not op.keeps_schema)
 
 
 @rule(WARNS, Assurances)

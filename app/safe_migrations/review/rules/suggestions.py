@@ -3,7 +3,7 @@
 import re
 import shlex
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from itertools import groupby
 from keyword import iskeyword
@@ -114,6 +114,44 @@ def concurrently(op: CreateIndexOp | DropIndexOp, facts: Facts) -> str:
 def execute(statement: str) -> str:
     """Return the line of Python that runs an SQL statement: op.execute(...)."""
     return f"    op.execute({escaped(statement)!r})"
+
+
+def backfill(table: str, schema: str | None, values: Mapping[str, str], where: str) -> str:
+    """Return the line of Python that sets ``values`` (SQL by column) in the rows for which ``where`` (SQL) is true."""
+    given = ", ".join(f"{column!r}: sa.text({escaped(sql)!r})" for column, sql in values.items())
+    return (
+        f"    op.backfill({table!r}, {{{given}}}, where={escaped(where)!r}{f', schema={schema!r}' if schema else ''})"
+    )
+
+
+def as_backfill(update: str, facts: Facts) -> str:
+    """Return the line of Python that runs an UPDATE of all rows in batches, where that changes a value.
+
+    These are the rows where a column has another value than before, if that is made of the column itself, and else
+    those where it is NULL. Return an empty string for an UPDATE that names several tables.
+    """
+    from sqlglot import exp
+
+    from ..sql.trees import Unread, name_of, tree_of  # its library takes its time to load, and few scripts need it
+    from ..sql.trees import table_of as table_in
+
+    def sql(node: Any) -> str:
+        return str(node.sql(dialect=facts.grammar, comments=False))
+
+    try:
+        tree = tree_of(update, facts)
+        if not isinstance(tree, exp.Update) or len(list(tree.find_all(exp.Table))) != 1 or tree.find(exp.TableAlias):
+            return ""
+        values = {name_of(each.this, facts): each.expression for each in tree.expressions}
+        table, schema = table_in(tree.this, facts)
+        read = {name: {name_of(each, facts) for each in of.find_all(exp.Column)} for name, of in values.items()}
+    except Unread:
+        return ""
+    where = [
+        f"{facts.quoted(name)} <> {sql(value)}" if name in read[name] else f"{facts.quoted(name)} IS NULL"
+        for name, value in values.items()
+    ]
+    return backfill(table, schema, {name: sql(value) for name, value in values.items()}, " OR ".join(where))
 
 
 def autocommit(statement: str) -> str:

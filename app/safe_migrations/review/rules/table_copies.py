@@ -14,7 +14,10 @@ from .registry import BLOCKS, MYSQL, WARNS, Problem, RuleContext, rule
 from .suggestions import execute, keeping
 
 COPIES = "the server copies the table for this and blocks writes until it is done"
-NEW_COLUMN = "backfill a new column in batches, and switch the next release to it; in this revision only add it"
+NEW_COLUMN = (
+    "in this revision only add a new column, backfill it in another one with op.backfill(), and switch the next release"
+    " to it"
+)
 QUIET = (
     "use gh-ost or pt-online-schema-change, which copy the table without blocking writes; or run this revision in a"
     " quiet period, and first rehearse it on a copy of the database:\n    flask db rehearse"

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from alembic.operations import Operations
 from alembic.operations.ops import MigrateOperation
+from sqlalchemy import JSON, ClauseElement, ColumnElement, Dialect, TableClause, Update, column, literal, table, text
 from sqlalchemy.types import UserDefinedType
 
 # Commands whose effect depends on code elsewhere, on a string, or on the name of a setting.
@@ -63,6 +66,73 @@ class ChangeRowsOp(MigrateOperation):
         return not re.search(r"\bAND\b", where, re.IGNORECASE) and any(
             re.fullmatch(is_null, each, re.IGNORECASE) for each in alternatives
         )
+
+
+@Operations.register_operation("backfill")
+@dataclass
+class BackfillOp(ChangeRowsOp):
+    """An ``op.backfill()``: an UPDATE of existing rows, which a server commits in batches (backfill.py)."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """By column, an expression of SQLAlchemy or a value of Python."""
+    where: ColumnElement[bool] | str | None = None
+    batch_size: int | None = None
+
+    @classmethod
+    def backfill(
+        cls,
+        operations: Operations,
+        table_name: str,
+        values: "Mapping[str, Any]",
+        where: Any = None,
+        batch_size: "int | None" = None,
+        schema: "str | None" = None,
+    ) -> None:
+        """Set ``values``, by column, in the existing rows of a table, or in those for which ``where`` is true.
+
+        ``values`` are expressions of SQLAlchemy or values of Python; ``where`` is an expression or SQL. On a server,
+        each ``batch_size`` rows, in the order of the primary key, are committed together; by default as many as take a
+        tenth of a second. A run that was killed or has failed continues after the last of them.
+        """
+        found = cls("UPDATE", table_name, schema, where is not None, tuple(values), values=values, where=where)
+        found.batch_size = batch_size if batch_size is None else max(1, batch_size)
+        with suppress(Exception):  # a value that a script would have read
+            found.text = found.sql()
+        operations.invoke(found)
+
+    @property
+    def table(self) -> TableClause:
+        """Return the table with the columns that are set."""
+        return table(self.table_name, *map(column, self.columns), schema=self.schema)
+
+    @property
+    def statement(self) -> Update:
+        """Return the UPDATE of all rows at once."""
+        update = self.table.update().values({name: _as_expression(value) for name, value in self.values.items()})
+        if self.where is None:
+            return update
+        # In parentheses, as more conditions may come; the line break ends a comment.
+        return update.where(text(f"({self.where}\n)") if isinstance(self.where, str) else self.where)
+
+    @property
+    def fills(self) -> bool:
+        """Return True if only values that are NULL are replaced, so that none is lost."""
+        return self.bounded and all(map(self.backfills, self.columns))
+
+    def sql(self, dialect: Dialect | None = None) -> str:
+        """Return the UPDATE as SQL. A value that has no literal in SQL stands behind it."""
+        statement = self.statement
+        with suppress(Exception):
+            return " ".join(str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})).split())
+        compiled = statement.compile(dialect=dialect)
+        return f"{compiled} {compiled.params}"
+
+
+def _as_expression(value: Any) -> Any:
+    """Return a value of Python with the type in SQL that goes with it, in which it can be written as a literal."""
+    if value is None or isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+        return value
+    return literal(value, JSON if isinstance(value, dict | list) else None)
 
 
 @dataclass

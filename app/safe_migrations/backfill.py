@@ -1,0 +1,318 @@
+"""Runs op.backfill(): in batches on a server, else as one UPDATE in the run's transaction.
+
+A batch is committed together with its position, the key of its last row, from which a later run continues.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
+
+from alembic import context
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationInfo
+from alembic.script import Script
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Dialect,
+    Integer,
+    MetaData,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    inspect,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
+
+from .adapters.base import IN_BATCHES, OWN_TABLES, POSITIONS, in_autocommit_block, version_table
+from .console import RowProgress, log
+from .database import Database
+from .errors import MigrationError, UnsafeError, counted, summary
+from .histories.heads import parents
+from .lock_waits import is_lock_timeout
+from .plan import is_known
+from .review.sql.ops import BackfillOp, escaped
+from .settings import settings
+from .transaction import StepConnection, StepTransaction
+
+# After a batch, other sessions get this share of the batch's time, but no more than so many seconds.
+PAUSE, LONGEST_PAUSE = 0.1, 0.5
+# Without a batch_size, the first batch has FIRST rows. A later one has as many as are locked for LOCKED seconds, which
+# are chosen, but at most twice or half as many as the one before. What else a batch costs then hardly counts.
+LOCKED, FIRST, SMALLEST, LARGEST = 0.1, 1000, 100, 20_000
+
+
+@Operations.implementation_for(BackfillOp)
+def backfill(operations: Operations, op: BackfillOp) -> None:
+    """Run the backfill on the connection of ``operations``: in batches, if that may commit; with --sql print it."""
+    connection = operations.migration_context.connection
+    watch = connection.watch if isinstance(connection, StepConnection) else None
+    if watch is None or watch.step is None or not watch.commits_each:
+        operations.execute(op.statement)
+        return
+    block = operations.migration_context.autocommit_block
+    with nullcontext() if in_autocommit_block(watch.connection) else block(), _batches(watch.connection):
+        Walk(op, watch).run()
+
+
+@contextmanager
+def _batches(connection: StepConnection) -> Iterator[None]:
+    connection.execution_options(**{IN_BATCHES: True})
+    try:
+        yield
+    finally:
+        connection.execution_options(**{IN_BATCHES: False})
+
+
+def positions() -> Table:
+    """Return the table of the positions, which stands in the schema of alembic_version.
+
+    It has a row for each backfill of an unfinished step, by its ``number`` in that. ``last_key`` is a JSON array of
+    texts (KeyColumn), or NULL before the first batch. ``digest`` is that of the UPDATE.
+    """
+    return Table(
+        POSITIONS,
+        MetaData(),
+        Column("version_table", String(255), primary_key=True),
+        Column("revision", String(255), primary_key=True),
+        Column("direction", String(9), primary_key=True),
+        Column("number", Integer, primary_key=True, autoincrement=False),
+        Column("table_name", String(255), nullable=False),
+        Column("last_key", Text),
+        Column("rows_done", BigInteger, nullable=False),
+        Column("is_done", Integer, nullable=False),
+        Column("digest", String(64), nullable=False),
+        schema=version_table()[0],
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+        mariadb_engine="InnoDB",
+        mariadb_charset="utf8mb4",
+    )
+
+
+class Walk:
+    """One backfill of the running step, which goes through the table in the order of its primary key."""
+
+    def __init__(self, op: BackfillOp, watch: StepTransaction) -> None:
+        assert watch.step is not None
+        watch.backfills += 1
+        self.op, self.watch, self.connection, self.adapter = op, watch, watch.connection, watch.adapter
+        self.retry = settings().retry
+        self.key = self.adapter.primary_key(self.connection, op.table)
+        self.positions = positions()
+        self.own = {
+            "version_table": version_table()[1],
+            "revision": watch.step.revision.revision,
+            "direction": "upgrade" if watch.step.is_upgrade else "downgrade",
+            "number": watch.backfills,
+        }
+        self.here = [self.positions.c[name] == value for name, value in self.own.items()]
+        self.last: list[str] | None = None
+        self.done = 0
+        self.size = op.batch_size or FIRST
+
+    def run(self) -> None:
+        """Change all rows that no earlier run has changed. Raise MigrationError if that fails half-way."""
+        with self._transaction():
+            is_empty = self.connection.execute(select(1).select_from(self.op.table).limit(1)).first() is None
+        if is_empty:
+            return
+        if refused := key_error(self.op, [each.column.name for each in self.key], self.connection.dialect):
+            raise refused
+        if self._is_done():
+            return
+        total = self.adapter.estimated_rows(self.connection, self.op.table)
+        progress = RowProgress(f"Backfill of {self.op.table_name}", self.done, total)
+        more = True
+        while more:
+            self.watch.require_lock()
+            begun, before = time.monotonic(), self.done
+            try:
+                self.retry.call(self._run_batch, self._may_retry)
+            except DBAPIError as error:
+                if error.connection_invalidated or is_lock_timeout(self.watch.database, error):
+                    raise
+                raise self._error(error) from error
+            self._say_what_remains()
+            more = self.done > before
+            progress.reach(self.done)
+            time.sleep(min(LONGEST_PAUSE, PAUSE * (time.monotonic() - begun)) if more else 0)
+        progress.end()
+
+    def _is_done(self) -> bool:
+        """Read how far an earlier run has come, or write that there was none. Return True if it has finished."""
+        digest = hashlib.sha256(self.op.sql(self.connection.dialect).encode()).hexdigest()
+        self.positions.create(self.connection, checkfirst=True)
+        found = self.connection.execute(select(self.positions).where(*self.here)).first()
+        if found is None:
+            new = {"table_name": self.op.table_name, "rows_done": 0, "is_done": 0, "digest": digest}
+            with self._transaction():
+                self.connection.execute(self.positions.insert().values(**self.own, **new))
+            return False
+        self.done = found.rows_done
+        self.last = json.loads(found.last_key) if found.last_key else None
+        self._say_what_remains()
+        if found.digest != digest:
+            raise self._edit_error(digest)
+        if not found.is_done:
+            log.info("Continuing the backfill of %s after %s", self.op.table_name, counted(self.done, "row"))
+        return bool(found.is_done)
+
+    def _run_batch(self) -> None:
+        """Change the next rows, and commit them together with the new position."""
+        begun = time.monotonic()
+        with self._transaction():
+            last, count = self._end_of_batch()
+            new = {"last_key": json.dumps(last)} if last is not None else {"is_done": 1}
+            moved = self.positions.update().where(*self.here, self.positions.c.rows_done == self.done)
+            # First, so that of two runs, one of which has lost its lock, the second one finds another position.
+            if self.connection.execute(moved.values(rows_done=self.done + count, **new)).rowcount != 1:
+                raise self._other_run_error()
+            if last is not None:
+                batch = self.op.statement.where(self.adapter.up_to(self.key, last))
+                if self.last is not None:
+                    batch = batch.where(self.adapter.beyond(self.key, self.last))
+                begun = time.monotonic()
+                self.connection.execute(batch)
+        self.last, self.done = last, self.done + count
+        if self.op.batch_size is None:
+            wanted = int(self.size * LOCKED / (time.monotonic() - begun))
+            self.size = max(SMALLEST, self.size // 2, min(LARGEST, self.size * 2, wanted))
+
+    def _end_of_batch(self) -> tuple[list[str] | None, int]:
+        """Return the key of the next batch's last row, and the number of its rows; None and 0 if no rows are left."""
+        size = self.size
+        found = self.connection.execute(self._rest().offset(size - 1).limit(1)).first()
+        if found is not None:
+            return list(found), size
+        rows = self.connection.execute(self._rest().limit(size)).all()
+        return (list(rows[-1]) if rows else None), len(rows)
+
+    def _rest(self) -> Select[Any]:
+        # Named unlike each column: ORDER BY would sort by a text that has the column's name.
+        texts = [each.text.label(f"{OWN_TABLES}key_{number}") for number, each in enumerate(self.key)]
+        rest = select(*texts).select_from(self.op.table)
+        rest = rest.with_hint(self.op.table, self.adapter.key_hint).order_by(*(each.column for each in self.key))
+        return rest if self.last is None else rest.where(self.adapter.beyond(self.key, self.last))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Run the block in a transaction: each statement of an autocommit block commits by itself."""
+        self.connection.exec_driver_sql(self.adapter.begin_batch)
+        try:
+            self.adapter.limit_lock_waits(self.connection, self.retry)
+            yield
+            self.connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            with suppress(DBAPIError):  # of a connection that is lost
+                self.connection.exec_driver_sql("ROLLBACK")
+            raise
+
+    def _may_retry(self, error: Exception) -> bool:
+        if not isinstance(error, DBAPIError):
+            return False
+        return is_lock_timeout(self.watch.database, error) or self.adapter.is_deadlock(error)
+
+    def _say_what_remains(self) -> None:
+        """Say for the error of the run what is committed, and how it goes on."""
+        done = f"The first {counted(self.done, 'row')} of {self.op.table_name} are changed and committed"
+        self.watch.remains = f"{done}; the next `flask db {self.watch.again}` continues." if self.done else ""
+
+    def _error(self, error: DBAPIError) -> MigrationError:
+        return MigrationError(
+            f"the backfill of {self.op.table_name} in {self.watch.function} failed after {counted(self.done, 'row')}:"
+            f" {summary(error).rstrip('.')}.",
+            "correct the rows that make it fail, or leave them out with `where`; then run the command again:",
+            f"flask db {self.watch.again}",
+        )
+
+    def _edit_error(self, digest: str) -> MigrationError:
+        name, done = ".".join(filter(None, (self.positions.schema, POSITIONS))), counted(self.done, "row")
+        here = f"WHERE revision = '{self.own['revision']}' AND number = {self.own['number']}"
+        return MigrationError(
+            f"the backfill of {self.op.table_name} in {self.watch.function} was edited after it had stopped half-way.",
+            f"undo the edit; or let the edited backfill continue after the first {done} (UPDATE), or change these again"
+            " (DELETE). Then run the command again:",
+            f"UPDATE {name} SET digest = '{digest}' {here};",
+            f"DELETE FROM {name} {here};",
+            f"flask db {self.watch.again}",
+        )
+
+    def _other_run_error(self) -> MigrationError:
+        return MigrationError(
+            f"another command has continued the backfill of {self.op.table_name} at the same time.",
+            "make sure that no other command is running, then run it again:",
+            f"flask db {self.watch.again}",
+        )
+
+
+def key_error(op: BackfillOp, key: Sequence[str], dialect: Dialect) -> MigrationError | None:
+    """Return the error if the table has no primary key, whose columns are ``key``, or if ``op`` changes that."""
+    changed = [name for name in key if name in op.columns]
+    if key and not changed:
+        return None
+    why = f"op.backfill() changes {changed[0]}, which is in the primary key" if changed else "there is no primary key"
+    return UnsafeError(
+        f"{op.table_name} cannot be changed in batches in the order of its primary key: {why}.",
+        "add a primary key in an earlier revision, if there is none; or, if few rows change, change them at once:",
+        f"op.execute({escaped(op.sql(dialect))!r})",
+    )
+
+
+def unfinished(connection: Connection) -> list[Row[Any]]:
+    """Return the positions in backfills that an earlier run has begun and not ended, with the columns as attributes."""
+    found = positions()
+    if not inspect(connection).has_table(found.name, found.schema):
+        return []
+    own = select(found).where(found.c.version_table == version_table()[1], found.c.rows_done > 0)
+    return list(connection.execute(own.order_by(found.c.revision, found.c.number)))
+
+
+def require_continued(scripts: Mapping[str, Sequence[Script]], database: Database) -> None:
+    """Raise UnsafeError if a step would run in the other direction than a backfill that has stopped half-way.
+
+    ``scripts`` are those that are about to run, by direction. The changed rows would remain as they are.
+    """
+    with database.read() as connection:
+        found = unfinished(connection)
+    for each in found:
+        other = "downgrade" if each.direction == "upgrade" else "upgrade"
+        if not scripts[other]:
+            continue
+        name = ".".join(filter(None, (positions().schema, POSITIONS)))
+        script = context.script.get_revision(each.revision) if is_known(context.script, each.revision) else None
+        target = each.revision if each.direction == "upgrade" else " ".join(parents(script)) if script else "base"
+        raise UnsafeError(
+            f"the {each.direction}() of {each.revision} has stopped half-way in the backfill of {each.table_name},"
+            f" after {counted(each.rows_done, 'row')}.",
+            f"finish it before the {other}; or leave its rows as they are and forget it (DELETE):",
+            f"flask db {each.direction} {target}",
+            f"DELETE FROM {name} WHERE revision = '{each.revision}';",
+        )
+
+
+def forget(watch: StepTransaction, step: MigrationInfo, **_others: object) -> None:
+    """Delete the positions of a finished step in its transaction, and after a `stamp` all of them.
+
+    Alembic calls this after it has changed alembic_version.
+    """
+    found = positions()
+    if (watch.backfills or step.is_stamp) and inspect(watch.connection).has_table(found.name, found.schema):
+        own = found.delete().where(found.c.version_table == version_table()[1])
+        watch.connection.execute(own if step.is_stamp else own.where(found.c.revision == step.up_revision_id))
+        watch.forgets = True
+
+
+def drop_positions(watch: StepTransaction) -> None:
+    """Drop the table of the positions, if the run has deleted the last one."""
+    if watch.forgets:
+        with watch.connection.begin():
+            if watch.connection.scalar(select(positions()).limit(1)) is None:
+                positions().drop(watch.connection)
