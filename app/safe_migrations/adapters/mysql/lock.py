@@ -48,17 +48,18 @@ class NamedLock(Lock):
         The description is like ``session 7, app from localhost, since 10:15:00``. The time is when the journal's table
         was created; without one, as during a rehearsal, it is left out. Return two empty strings if the lock is free.
         """
-        number = self.connection.scalar(text("SELECT IS_USED_LOCK(:name)"), {"name": self.name})
-        found = self.connection.execute(
-            text(
-                "SELECT p.user, p.host, TIME_FORMAT(t.create_time, '%H:%i:%s') FROM information_schema.processlist p"
-                " LEFT JOIN information_schema.tables t ON t.table_schema = DATABASE() AND t.table_name = :journal"
-                " WHERE p.id = :id"
-            ),
-            {"id": number, "journal": JOURNAL},
-        ).first()
+        ask = self.connection.execute
+        number = ask(text("SELECT IS_USED_LOCK(:name)"), {"name": self.name}).scalar()
+        session = text("SELECT user, host FROM information_schema.processlist WHERE id = :id")
+        found = ask(session, {"id": number}).first()
+        # A query of its own: in a join, MariaDB looks for the table in all databases of the server.
+        query = (
+            "SELECT TIME_FORMAT(create_time, '%H:%i:%s') FROM information_schema.tables"
+            " WHERE table_schema = DATABASE() AND table_name = :journal"
+        )
+        since = ask(text(query), {"journal": JOURNAL}).scalar()
         self.connection.rollback()
         if number is None:
             return "", ""
-        told = f", {found[0]} from {found[1]}{f', since {found[2]}' if found[2] else ''}" if found else ""
+        told = f", {found[0]} from {found[1]}{f', since {since}' if since else ''}" if found else ""
         return f"session {number}{told}", f"KILL {number};"
