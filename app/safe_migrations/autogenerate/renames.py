@@ -68,7 +68,8 @@ def find_renames(context: MigrationContext, upgrade: ops.UpgradeOps, facts: Fact
     renames, given = Renames(), given_pairs("rename")
     used, fitting = set[tuple[str, str]](), list[str]()
     for candidates_of in (_tables, _columns):
-        found = sorted(candidates_of(context, upgrade, renames, facts), key=_by_likeness, reverse=True)
+        found = list(candidates_of(context, upgrade, renames, facts))
+        found.sort(key=lambda each: (each.likeness, each.question), reverse=True)  # in the same order on every run
         fitting += [f"{each.names[-1]}:{each.new}" for each in found if each.likely]
         answered = [each for each in found if any(given.get(name) == each.new for name in each.names)]
         for each in [*answered, *found]:
@@ -161,7 +162,3 @@ def _table_renamed(schema: str | None, old: str, new: str) -> Lines:
 def _column_renamed(table: Name, old: str, new: str, facts: Facts) -> Directions:
     up, down = (rename_column_sql(table, *names, facts) for names in ((old, new), (new, old)))
     return [ops.ExecuteSQLOp(up)], [ops.ExecuteSQLOp(down)]
-
-
-def _by_likeness(candidate: Candidate) -> tuple[tuple[float, ...], str]:
-    return candidate.likeness, candidate.question  # the question makes the order the same on every run

@@ -320,12 +320,13 @@ def _written(
         made = ScriptDirectory(
             script.dir, version_locations=[folder], timezone=script.timezone, messaging_opts={"quiet": True}
         )
-        labels = {label for each in (*old, target) for label in _labels(each)}
+        found = [to_tuple(getattr(each.module, "branch_labels", None), ()) for each in (*old, target)]
+        labels = sorted(set().union(*found))
         written = made.generate_revision(
             target.revision,
             ": ".join(filter(None, (f"Squash of {len(old) + 1} revisions", target.doc))),
             head="base",
-            branch_labels=sorted(labels) or None,
+            branch_labels=labels or None,
             upgrades=indent(_upgrade(products, tables), "    ").lstrip(),
             downgrades=DOWNGRADE,
             imports="\n".join(sorted(imports)),
@@ -350,11 +351,6 @@ def _acknowledge(directory: ScriptDirectory, revision: str, products: Sequence[P
     reason = "this squash runs on empty databases only, where it was proved equal to the scripts that it replaces"
     if codes := dict.fromkeys((code for code in found if code != "imports-app-models"), reason):
         write_acknowledgements(Path(directory.get_revision(revision).path), codes)
-
-
-def _labels(script: Script) -> list[str]:
-    """Return the branch labels that the script itself declares."""
-    return list(to_tuple(getattr(script.module, "branch_labels", None), ()))
 
 
 def _requirements(scripts: Iterable[Script]) -> dict[str, str]:

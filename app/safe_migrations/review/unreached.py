@@ -2,12 +2,12 @@
 
 import ast
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from traceback import walk_tb
 from types import FunctionType, TracebackType
-from typing import Any, TypeGuard
+from typing import Any
 
 from alembic import op
 from alembic.operations import BatchOperations
@@ -152,8 +152,7 @@ class _Rest:
         self.line = line
         self.names = names
         self.script_line = None if function in rests.functions_of(rests.path) else script_line
-        stored = (node.id for node in ast.walk(function) if isinstance(node, ast.Name) and _is_stored(node))
-        self.stored = Counter(stored)
+        self.stored = Counter(_assigned(function))
         for name in self.stored:
             names.setdefault(name, Unknown())
 
@@ -248,7 +247,9 @@ class _Rest:
 
     def _takes_connection(self, expression: ast.expr) -> bool:
         """Return True for a call that gets the stand-in for the connection, such as ``enum.create(bind)``."""
-        arguments = [*expression.args, *(each.value for each in expression.keywords)] if _is_call(expression) else []
+        if not isinstance(expression, ast.Call):
+            return False
+        arguments = [*expression.args, *(each.value for each in expression.keywords)]
         return any(
             isinstance(self._bound(each), MockConnection) or ast.unparse(each) == "op.get_bind()" for each in arguments
         )
@@ -296,9 +297,7 @@ class _Rest:
 
     def _forget(self, target: ast.expr) -> None:
         """Make the variables to which a statement assigns unknown."""
-        for node in ast.walk(target):
-            if isinstance(node, ast.Name) and _is_stored(node):
-                self.names[node.id] = Unknown()
+        self.names.update((name, Unknown()) for name in _assigned(target))
 
     def _call_within(self, statement: ast.With) -> bool:
         """Do what call() does for the body of a ``with``, inside those of its context managers that are known."""
@@ -321,18 +320,15 @@ class _Rest:
         return eval(compile(ast.Expression(expression), self.rests.path, "eval"), self.names)
 
 
-def _is_call(expression: ast.AST) -> TypeGuard[ast.Call]:
-    return isinstance(expression, ast.Call)
-
-
 def _without_parameters(expression: ast.expr) -> ast.expr:
     """Return the call of ``execute()`` without parameters, which are not recorded, and may be unknown."""
-    if not _is_call(expression) or not isinstance(expression.func, ast.Attribute) or len(expression.args) < 2:
+    if not (isinstance(expression, ast.Call) and isinstance(expression.func, ast.Attribute)):
         return expression
-    if expression.func.attr not in ("execute", "exec_driver_sql") or expression.keywords:
+    if expression.func.attr not in ("execute", "exec_driver_sql") or expression.keywords or len(expression.args) < 2:
         return expression
     return ast.copy_location(ast.Call(expression.func, expression.args[:1], []), expression)
 
 
-def _is_stored(node: ast.Name) -> bool:
-    return isinstance(node.ctx, ast.Store)
+def _assigned(tree: ast.AST) -> Iterator[str]:
+    """Yield the variables to which a function or the target of an assignment assigns, once for each time."""
+    return (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))

@@ -98,10 +98,8 @@ class RowRestore:
     @property
     def empty_columns(self) -> set[str]:
         """Return the dropped columns that the undo adds again without values; put_back() then fills them."""
-        return {name for copy in self.copies if copy.what == VALUES for name in copy.columns if self._is_gone(name)}
-
-    def _is_gone(self, column: str) -> bool:
-        return column in self.state.dropped
+        dropped = self.state.dropped
+        return {name for copy in self.copies if copy.what == VALUES for name in copy.columns if name in dropped}
 
     def must_save(self, copy: Copy) -> bool:
         """Return True if restoring the copy may overwrite changes of other sessions, so that rows must be saved first.

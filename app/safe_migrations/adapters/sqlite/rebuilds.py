@@ -29,6 +29,7 @@ from sqlalchemy.util import set_creation_order
 from ...errors import MigrationError, UnsafeError, summary
 from ..base import double_quoted
 from .dump import copy_schema, driver_connection
+from .snapshot import has_counters
 from .table_texts import Clause, TableText, features
 
 ON_LOSS = "on_rebuild_loss"
@@ -274,7 +275,7 @@ class Rebuild:
 
     def _last_number(self) -> int | None:
         """Return the last number that AUTOINCREMENT assigned in the table; None if it has not assigned any."""
-        if not self.driver.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
+        if not has_counters(self.driver):
             return None
         query = "SELECT seq FROM sqlite_sequence WHERE name = ? COLLATE NOCASE"
         found = self.driver.execute(query, (self.table,)).fetchone()

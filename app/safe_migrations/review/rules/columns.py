@@ -224,7 +224,7 @@ def volatile_default_rewrites(op: ops.AddColumnOp, context: RuleContext) -> Prob
     reason = ""
     if isinstance(default, Computed):
         reason = "" if default.persisted is False else "is generated and stored"
-    elif isinstance(default, Identity) or _is_serial(op):
+    elif isinstance(default, Identity) or (default is None and as_table(op).autoincrement_column is not None):
         reason = "auto-increments"
     elif isinstance(default, DefaultClause) and (function := _volatile(default.arg, context.postgresql)):
         reason = f"calls {function}() for each row"
@@ -265,10 +265,6 @@ def column_of_new_type(op: ops.AlterColumnOp, context: RuleContext) -> str:
     """Return the line that adds a column of the type that the operation gives to an existing one, as NAME_new."""
     added = Column(f"{op.column_name}_new", op.modify_type or op.existing_type)
     return context.python(ops.AddColumnOp(op.table_name, added, schema=op.schema))
-
-
-def _is_serial(op: ops.AddColumnOp) -> bool:
-    return op.column.server_default is None and as_table(op).autoincrement_column is not None
 
 
 def _volatile(default: object, facts: PostgreSQLFacts) -> str | None:

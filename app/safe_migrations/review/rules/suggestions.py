@@ -3,7 +3,7 @@
 import re
 import shlex
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from itertools import groupby
 from keyword import iskeyword
@@ -62,7 +62,10 @@ def as_python(*operations: MigrateOperation, indent: int = 4, batch: bool = Fals
     Expressions are written in the SQL of the database that ``facts`` describe. Return a comment that says so if an
     operation cannot be rendered.
     """
-    found = UpgradeOps(_in_blocks(operations) if batch else list(operations))
+    found = UpgradeOps(list(operations))
+    if batch:
+        blocks = groupby(operations, table_of)
+        found.ops = [ModifyTableOps(name, list(changes), schema=schema) for (name, schema), changes in blocks]
     with only_warnings(), warnings.catch_warnings(action="ignore", category=UserWarning):  # a drop without a name
         dialect = facts.sql_dialect if facts is not None else DefaultDialect()
         context = MigrationContext.configure(dialect=dialect)
@@ -225,10 +228,6 @@ def keeping(op: AlterColumnOp, known: KnownColumn | None) -> AlterColumnOp:
         again.modify_type = copy(op.modify_type)
         again.modify_type.collation = op.modify_type.collation or collation
     return again
-
-
-def _in_blocks(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
-    return [ModifyTableOps(name, list(found), schema=schema) for (name, schema), found in groupby(operations, table_of)]
 
 
 @renderers.dispatch_for(CreatePrimaryKeyOp, replace=True)
