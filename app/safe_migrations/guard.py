@@ -141,12 +141,11 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     wanted = _wants_backup(plan, database, using.backup)
                     backup = before_steps(backups, database, lock, plan) if wanted else None
                 transaction = StepTransaction(database, lock, plan.command)
-                with (
-                    _ended(backups, transaction, plan, backup),
-                    _backup_named(lambda: backup),
-                    database.adapter.prepared(database.connection, using.retry) as step_done,
-                ):
-                    _run_with_retries(database, transaction, using, options, step_done)
+                with _ended(backups, transaction, plan, backup), _backup_named(lambda: backup):
+                    using.retry.call(
+                        lambda: _run_or_undo(database, transaction, using, options),
+                        lambda error: _is_undone_deadlock(database, error),
+                    )
 
 
 def _require_adopted(database: Database) -> None:
@@ -349,6 +348,16 @@ def _run(**options: Any) -> None:
         context.configure(**options, fn=lambda heads, offline: named_as_written(work(heads, offline), offline))
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _run_or_undo(database: Database, transaction: StepTransaction, using: Settings, options: dict[str, Any]) -> None:
+    """Run the steps; if one fails, let the adapter undo it where the database does not roll it back."""
+    with database.adapter.prepared(database.connection, using.retry) as step_done:
+        _run_with_retries(database, transaction, using, options, step_done)
+
+
+def _is_undone_deadlock(database: Database, error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and database.adapter.is_deadlock(error) and not _left_something(error)
 
 
 def _run_with_retries(

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from .. import console
 from ..retry import RetryPolicy
-from .support import FIRST, Project, is_waiting, on_postgresql, on_servers, on_sqlite, revision
+from .support import FIRST, Project, is_waiting, on_mysql, on_postgresql, on_servers, on_sqlite, revision
 
 USERS = "SELECT name FROM people"
 LIMIT = 2  # seconds
@@ -102,6 +102,45 @@ def test_others_are_waited_for(project: Project, engine: Engine, begin: str) -> 
             connection.rollback()
             assert ("", 0) == ("".join(line for line in told if "Error" in line), process.wait())
     assert "a1 (head)" in project.ok("current")
+
+
+# Its transaction has changed fewer rows than the other one, so the server rolls it back.
+DEADLOCK = """
+import threading
+from pathlib import Path
+people = "UPDATE people SET name = concat(name, '!') WHERE id {}"
+run = lambda connection, ids: connection.execute(sa.text(people.format(ids)))
+run(op.get_bind(), '= 1')
+if not Path('met').exists():
+    Path('met').touch()
+    other = op.get_bind().engine.connect()
+    run(other, '> 1')
+    thread = threading.Thread(target=lambda: (run(other, '= 1'), other.commit(), other.close()))
+    thread.start()
+    try:
+        run(op.get_bind(), '= 2')
+    finally:
+        thread.join()
+"""
+
+
+@on_mysql
+def test_deadlock(project: Project, engine: Engine) -> None:
+    """A revision that the server has rolled back, in favor of another transaction, is undone and run again.
+
+    After the last try the message says to run the command again.
+    """
+    project.write(*revision("a1", "p1", f"op.add_column('people', sa.Column('age', sa.Integer()))\n{DEADLOCK}"))
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO people (id, name) VALUES (1, 'a'), (2, 'b'), (3, 'c')"))
+    done = project.run("flask", "db", "upgrade")
+    assert (0, True) == (done.returncode, "trying again in " in done.stderr), done.stderr
+    with engine.connect() as connection:
+        assert ["a!!", "b!", "c!"] == connection.scalars(text("SELECT name FROM people ORDER BY id")).all()
+    (project.path / "met").unlink()
+    project.write(*revision("b1", "a1", DEADLOCK))
+    done = project.run("flask", "db", "-x", "lock_retries=1", "upgrade")
+    assert (1, True) == (done.returncode, "Fix: run the command again" in done.stderr), done.stderr
 
 
 def test_pauses() -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from ...console import StepDone, add_to, log
 from ...errors import LostLockError, summary
 from ..base import in_autocommit_block, in_batches, listening
+from .catalog import heads_as_text
 from .journal import Journal
 from .session import Execute
 from .undo import undo
@@ -90,7 +91,8 @@ def _undo(connection: Connection, journal: Journal, error: BaseException) -> Non
     try:
         connection.rollback()
         journal.fail()
-        outcome = undo(journal.execute, journal.entries.heads)
+        # Not those of the journal: a revision that was done may have been rolled back before it was committed.
+        outcome = undo(journal.execute, heads_as_text(journal.execute))
     except LostLockError as lost:
         add_to(lost, left)
         raise lost from error
