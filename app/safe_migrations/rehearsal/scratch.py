@@ -93,7 +93,7 @@ def _existing_database(url: URL) -> Iterator[URL]:
     emptied first. Raise MigrationError if the database is not empty and does not have this table.
     """
     engine = _engine(url)
-    mark = Table(SCRATCH, MetaData(), Column("id", Integer))
+    mark = Table(SCRATCH, MetaData(), Column("id", Integer, primary_key=True))
     try:
         with _connected(engine) as connection:
             adapter = adapter_of(engine)

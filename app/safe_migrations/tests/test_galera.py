@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from ..adapters.base import listening
 from ..adapters.mysql import leased_lock
 from ..adapters.mysql.catalog import LOCK
-from .support import AGREE, FIRST, LOG, Project, holding_lock, revision, run_on_server, wait_until
+from .support import AGREE, FIRST, LOG, Project, holding_lock, limited_user, revision, run_on_server, wait_until
 from .test_lock import MEET, REVISIONS, count_in_a_table
 
 NODES = [node for node in os.environ.get("TEST_GALERA_URL", "").split(",") if node]
@@ -30,16 +30,21 @@ TABLE = "op.create_table('{}', sa.Column('n', sa.Integer(), primary_key=True))"
 
 @pytest.fixture
 def nodes(project: Project) -> Iterator[list[str]]:
-    """Yield the URLs of an empty database on each node; the project uses the first one, with a lease of 3 seconds."""
+    """Yield the URLs of an empty database on each node; the project uses the first one."""
     servers = [make_url(node).set(drivername="mysql+pymysql", query={"charset": "utf8mb4"}) for node in NODES]
     name = f"test_{uuid4().hex}"
     run_on_server(servers[0], f"CREATE DATABASE {name}")
     found = [server.set(database=name).render_as_string(hide_password=False) for server in servers]
     project.environ["DATABASE_URL"] = found[0]
-    lease = "from app.safe_migrations.adapters.mysql import leased_lock\nleased_lock.LEASE = 3\n"
-    project.write("wsgi.py", (project.path / "wsgi.py").read_text() + lease)
     yield found
     run_on_server(servers[0], f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def short_lease(project: Project) -> None:
+    """Let the commands of the project hold the lock with a lease of 2 seconds."""
+    lease = "from app.safe_migrations.adapters.mysql import leased_lock\nleased_lock.LEASE = 2\n"
+    project.write("wsgi.py", (project.path / "wsgi.py").read_text() + lease)
 
 
 @contextmanager
@@ -79,7 +84,12 @@ def upgrades_at_once(project: Project, nodes: list[str], count: int) -> list[int
 def test_many_at_once(project: Project, nodes: list[str]) -> None:
     """Upgrades at once on three nodes all end well, and each revision is applied, and logged, once."""
     count_in_a_table(project)
-    assert [0] * 6 == upgrades_at_once(project, nodes, 6)
+    with ExitStack() as stack:
+        users = [make_url(node) for node in nodes]
+        limited = stack.enter_context(limited_user(users[0]))
+        own = [url.set(username=limited.username, password=limited.password) for url in users]
+        strings = [url.render_as_string(hide_password=False) for url in own]
+        assert [0] * 6 == upgrades_at_once(project, strings, 6)
     for node in nodes:
         assert list(range(REVISIONS)) == rows(node, "SELECT n FROM counted ORDER BY n")
         logged = rows(node, f"SELECT revision FROM {LOG} ORDER BY id")
@@ -94,6 +104,7 @@ def test_many_at_once_on_stock(project: Project, nodes: list[str]) -> None:
     assert 0 < sum(status != 0 for status in upgrades_at_once(project, nodes, 3))
 
 
+@pytest.mark.usefixtures("short_lease")
 def test_a_killed_run_is_undone_from_another_node(project: Project, nodes: list[str]) -> None:
     """After kill -9 the next run, on another node, waits for the end of the lease, and undoes the revision first."""
     project.ok("upgrade")
@@ -108,6 +119,7 @@ def test_a_killed_run_is_undone_from_another_node(project: Project, nodes: list[
     assert {"a", "alembic_version", "user", LOG, LOCK} == tables(nodes[2])
 
 
+@pytest.mark.usefixtures("short_lease")
 @pytest.mark.parametrize("taker", [0, 1])
 @pytest.mark.parametrize("after", [TABLE.format("b"), 'op.execute("INSERT INTO a VALUES (7)")'], ids=["DDL", "rows"])
 def test_a_paused_run_stops(project: Project, nodes: list[str], taker: int, after: str) -> None:
@@ -162,6 +174,7 @@ def test_a_late_statement(nodes: list[str], late: str, autocommit: bool, taker: 
     assert [] == rows(nodes[1], "SELECT * FROM kept")
 
 
+@pytest.mark.usefixtures("short_lease")
 def test_the_lock_can_be_taken_from_a_process_that_hangs(project: Project, nodes: list[str]) -> None:
     """A command that gives up prints SQL that works on any node: it stops the owner, and the next command can begin."""
     project.ok("upgrade")
@@ -177,15 +190,56 @@ def test_the_lock_can_be_taken_from_a_process_that_hangs(project: Project, nodes
     assert {"b", "alembic_version", "user", LOG, LOCK} == tables(nodes[2])
 
 
-def test_a_failed_revision_leaves_nothing(project: Project, nodes: list[str]) -> None:
-    """A revision that fails leaves no trace on any node."""
+CONFLICT = """
+from pathlib import Path
+if not Path('met').exists():
+    Path('met').touch()
+    other = sa.create_engine({node!r})
+    with other.begin() as connection:
+        connection.execute(sa.text("UPDATE kept SET n = n + 10 WHERE id = 1"))
+    other.dispose()
+"""
+
+
+@pytest.mark.parametrize("at", ["COMMIT", "statement", "next revision"])
+def test_a_conflict_with_another_node(project: Project, nodes: list[str], at: str) -> None:
+    """A revision whose rows another node has changed first is undone and run again: at its COMMIT, at its next
+    statement, or at the first statement of the next revision, before which it was not yet committed.
+    """
+    ids = "sa.Column('id', sa.Integer(), primary_key=True)"
+    project.write(*revision("k1", FIRST, f"op.create_table('kept', {ids}, sa.Column('n', sa.Integer()))"))
     project.ok("upgrade")
+    run_on_server(make_url(nodes[0]), "INSERT INTO kept VALUES (1, 1)")
+    change, conflict = 'op.execute("UPDATE kept SET n = n * 2")', CONFLICT.format(node=nodes[1])
+    last = {"COMMIT": conflict, "statement": f"{conflict}\n{change.replace('2', '3')}", "next revision": "pass"}[at]
+    project.write(*revision("a1", "k1", f"{TABLE.format('a')}\n{change}\n{last}"))
+    project.write(*revision("b1", "a1", f"{conflict}\n{TABLE.format('b')}"))
+    assert "trying again in " in project.ok("upgrade")
+    assert [66 if at == "statement" else 22] == rows(nodes[2], "SELECT n FROM kept")
+    assert {"a", "b", "kept", "alembic_version", "user", LOG, LOCK} == tables(nodes[2])
+    assert [FIRST, "k1", "a1", "b1"] == rows(nodes[2], f"SELECT revision FROM {LOG} ORDER BY id")
+
+
+def test_a_failed_revision_leaves_nothing(project: Project, nodes: list[str]) -> None:
+    """A revision that fails leaves no trace on any node; values that it has deleted come back."""
+    project.ok("upgrade")
+    run_on_server(make_url(nodes[0]), "INSERT INTO user (username, email) VALUES ('alice', 'a@b')")
     project.write(*revision("a1", FIRST, f"{TABLE.format('a')}\nop.drop_column('user', 'email')\nraise ValueError"))
     before = [rows(node, "SHOW CREATE TABLE user") for node in nodes]
     assert "Rolled back: " in project.fails("upgrade", DATABASE_URL=nodes[1])
     for node in nodes:
         assert {"alembic_version", "user", LOG, LOCK} == tables(node)
+        assert ["a@b"] == rows(node, "SELECT email FROM user")
     assert before == [rows(node, "SHOW CREATE TABLE user") for node in nodes]
+
+
+def test_a_table_without_a_key(project: Project, nodes: list[str]) -> None:
+    """If the cluster refuses such tables, as Percona's strict mode does, the message says to add a primary key."""
+    project.write(
+        *revision("a1", FIRST, "op.execute('CREATE TABLE a (n INT)')\nop.execute('INSERT INTO a VALUES (1)')")
+    )
+    assert "such as rows of a table without a primary key: add one" in project.fails("upgrade")
+    assert "a" not in tables(nodes[1])
 
 
 def test_backup_restore_and_rehearsal(project: Project, nodes: list[str]) -> None:

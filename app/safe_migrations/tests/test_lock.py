@@ -31,11 +31,11 @@ TABLE = "op.create_table('a', sa.Column('n', sa.Integer()))"
 def count_in_a_table(project: Project, begin: str = "") -> None:
     """Give the history REVISIONS more, each of which counts itself in a table; the first one begins with ``begin``."""
     parent = FIRST
-    up = f"{begin}op.create_table('counted', sa.Column('n', sa.Integer()))"
+    up = f"{begin}op.create_table('counted', sa.Column('n', sa.Integer(), primary_key=True, autoincrement=False))"
     for number in range(REVISIONS):
         name = f"c{number:02}"
         project.write(*revision(name, parent, f"{up}\nop.execute('INSERT INTO counted VALUES ({number})')"))
-        parent, up = name, f"op.create_table('t{number}', sa.Column('n', sa.Integer()))"
+        parent, up = name, f"op.create_table('t{number}', sa.Column('n', sa.Integer(), primary_key=True))"
 
 
 def exit_statuses(project: Project, count: int) -> list[int]:

@@ -13,7 +13,7 @@ from .catalog import quoted
 from .journal_table import COPY, ROWS, Copy, Entry, State
 from .session import Execute, temporary_settings
 from .statements import Statement
-from .table_columns import Column, Modification, columns_of, equals, listed, loses_values, primary_key
+from .table_columns import Column, Modification, columns_of, create_copied, equals, listed, loses_values
 from .table_restore import Definition
 
 VALUES = "VALUES"
@@ -67,16 +67,16 @@ def _renumbers(execute: Execute, table: str, column: Column, now: Modification |
 def make_copy(execute: Execute, state: State, copy: Copy, number: int) -> None:
     """Create the table ``_migration_copy_<number>`` with the rows or values to copy; set ``copy.table`` to its name.
 
-    The columns have the names that they had before the revision. This commits.
+    The columns have the names that they had before the revision. Creating the table commits; its rows are committed
+    with what follows.
     """
     found = {state.first_name(column.name): column for column in columns_of(execute, state.place)}
     wanted = {name: found[name] for name in [*copy.key, *copy.columns]}
     log.info("Saving %s of table %s in case this revision fails", ", ".join(copy.columns), state.place)
-    values = ", ".join(f"{quoted(column.name)} AS {quoted(name)}" for name, column in wanted.items())
     copy.table = f"{COPY}_{number}"
-    execute(
-        f"CREATE TABLE {copy.table} {primary_key(copy.key)} ENGINE=InnoDB AS SELECT {values} FROM {quoted(state.place)}"
-    )
+    create_copied(execute, copy.table, wanted, copy.key)
+    values = listed([column.name for column in wanted.values()])
+    execute(f"INSERT INTO {copy.table} ({listed(list(wanted))}) SELECT {values} FROM {quoted(state.place)}")
 
 
 class RowRestore:
@@ -124,11 +124,8 @@ class RowRestore:
         if not cast:
             return False
         again, names = f"{copy.table}_again", [*copy.key, *cast]
-        types = ", ".join(f"{quoted(now[name].name)} AS {quoted(name)}" for name in names)
         self.execute(f"DROP TABLE IF EXISTS {again}")
-        self.execute(
-            f"CREATE TABLE {again} {primary_key(copy.key)} ENGINE=InnoDB AS SELECT {types} FROM {self.table} LIMIT 0"
-        )
+        create_copied(self.execute, again, {name: now[name] for name in names}, copy.key)
         with temporary_settings(self.execute, {"sql_mode": ""}):
             self.execute(f"INSERT INTO {again} ({listed(names)}) SELECT {listed(names)} FROM {copy.table}")
         joined = " AND ".join(f"t.{quoted(now[name].name)} = a.{quoted(name)}" for name in copy.key)
@@ -142,7 +139,10 @@ class RowRestore:
         """
         log.info("Saving all rows of table %s in %s: other sessions may have changed some", self.name, copy.saved)
         self.execute(f"DROP TABLE IF EXISTS {copy.saved}")
-        self.execute(f"CREATE TABLE {copy.saved} {primary_key([])} ENGINE=InnoDB AS SELECT * FROM {self.table}")
+        columns = {column.name: column for column in columns_of(self.execute, self.name)}
+        create_copied(self.execute, copy.saved, columns, [])
+        names = listed(list(columns))
+        self.execute(f"INSERT INTO {copy.saved} ({names}) SELECT {names} FROM {self.table}")
         if copy.what == ROWS:
             self.execute(f"DELETE FROM {self.table}")
 

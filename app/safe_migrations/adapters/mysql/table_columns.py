@@ -4,6 +4,7 @@ Here a value is kept if a conversion to the new type and back returns the same v
 only asks whether the conversion to the new type succeeds without a loss.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..base import OWN_TABLES
@@ -21,7 +22,8 @@ SAME_CHARSET = {"utf8": "utf8mb3"}
 class Column:
     """A column of a table, not a generated one.
 
-    ``follows_updates`` is True if it has ON UPDATE CURRENT_TIMESTAMP; ``charset`` is empty if it is not a text column.
+    ``follows_updates`` is True if it has ON UPDATE CURRENT_TIMESTAMP; ``charset`` and ``collation`` are empty if it is
+    not a text column.
     """
 
     name: str
@@ -29,6 +31,12 @@ class Column:
     follows_updates: bool
     nullable: bool
     charset: str
+    collation: str
+
+    @property
+    def definition(self) -> str:
+        """Return the type, and for a text column the character set and collation, as a definition in SQL."""
+        return f"{self.type} CHARACTER SET {self.charset} COLLATE {self.collation}" if self.charset else self.type
 
 
 def columns_of(execute: Execute, table: str) -> list[Column]:
@@ -40,9 +48,10 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
             "on update" in extra.lower(),
             nullable == "YES",
             charset or "",
+            collation or "",
         )
-        for name, kind, extra, nullable, charset in execute(
-            "SELECT column_name, column_type, extra, is_nullable, character_set_name"
+        for name, kind, extra, nullable, charset, collation in execute(
+            "SELECT column_name, column_type, extra, is_nullable, character_set_name, collation_name"
             " FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s"
             " ORDER BY ordinal_position",
             (table,),
@@ -51,12 +60,18 @@ def columns_of(execute: Execute, table: str) -> list[Column]:
     ]
 
 
-def primary_key(keys: list[str]) -> str:
-    """Return SQL for the primary key of a table of copied rows: these columns, or a new column that numbers the rows.
+def create_copied(execute: Execute, table: str, columns: Mapping[str, Column], key: list[str]) -> None:
+    """Create a table for copied rows of ``columns``, by the names that they get, with the primary key ``key``.
 
-    Some servers reject tables without a primary key.
+    Without a key, number the rows in a column of their own. Some servers refuse tables without a primary key, and some
+    (Percona XtraDB Cluster, Group Replication) CREATE TABLE ... AS SELECT.
     """
-    return f"(PRIMARY KEY ({listed(keys)}))" if keys else f"({ROW_NUMBER} BIGINT AUTO_INCREMENT PRIMARY KEY)"
+    lines = [
+        f"{quoted(name)} {column.definition} {'NOT NULL' if name in key else 'NULL'}"
+        for name, column in columns.items()
+    ]
+    lines += [f"PRIMARY KEY ({listed(key)})"] if key else [f"{ROW_NUMBER} BIGINT AUTO_INCREMENT PRIMARY KEY"]
+    execute(f"CREATE TABLE {table} ({', '.join(lines)}) ENGINE=InnoDB")
 
 
 def equals(one: str, other: str, column: Column) -> str:
