@@ -293,10 +293,7 @@ def _never_ran_error(database: Database, heads: tuple[str, ...]) -> MigrationErr
 
 def _logged(database: Database, heads: tuple[str, ...]) -> list[Row[Any]]:
     """Return the entries of the log, if the user may read them; none in a rehearsal, which runs on a copy."""
-    if rehearses():
-        return []
-    with database.read() as connection:
-        return readable_entries(connection, heads)
+    return [] if rehearses() else readable_entries(database, heads)
 
 
 def _review(plan: Plan, database: Database, using: Settings) -> None:

@@ -51,8 +51,7 @@ def _rehearsed(config: Config, destination: str, rows: bool) -> bool:
                 passes = _without_faults(Rehearsal(config, scratch), destination)
         else:
             echo(f"Nothing to rehearse: the database is at {heads_in_words(heads)}")
-        with database.read() as connection:
-            logged = readable_entries(connection, heads)
+        logged = readable_entries(database, heads)
         stops = [each for each in (accident_error(script), never_ran_error(logged, script, heads)) if each]
         for stop in stops:
             echo(f"\nAn upgrade would stop: {stop}")

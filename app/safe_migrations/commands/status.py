@@ -84,8 +84,7 @@ def _at_head(config: Config) -> bool:
                     _line("", f"{said}: {finding.code}, line {finding.line}")
         if skipped := _skipped(script, reviewed):
             _line("", skipped)
-        with database.read() as connection:
-            logged = readable_entries(connection, current)
+        logged = readable_entries(database, current)
         edits = edited(logged, script, current)
         stops.extend(filter(None, [never_ran_error(logged, script, current)]))
         if edits:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters.base import LOG, version_table
+from ..database import Database
 from ..errors import MigrationError, first_few, relative
 from .checksums import checksum, digest
 from .heads import closure, needs, parents, replaces
@@ -79,13 +80,14 @@ def newest(found: list[Row[Any]]) -> dict[str, Row[Any]]:
     return {entry.revision: entry for entry in found}
 
 
-def readable_entries(connection: Connection, heads: tuple[str, ...]) -> list[Row[Any]]:
+def readable_entries(database: Database, heads: tuple[str, ...]) -> list[Row[Any]]:
     """Return the entries of a database at ``heads``; an empty list if it has no revision, or the log cannot be read.
 
     A user who may not read the log may run a command that has nothing to do.
     """
     try:
-        return entries(connection) if heads else []
+        with database.read() as connection:
+            return entries(connection) if heads else []
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
