@@ -25,14 +25,12 @@ from ..internals import copy_column, is_created
 from ..review.known_schema import Name, in_new_names
 from ..review.rules.implied_ops import implied_ops
 from ..review.rules.names import real_name
-from ..review.rules.suggestions import as_python
+from ..review.rules.suggestions import as_python, literals
 from .renamed_inspector import RenamedInspector, Renames
 from .rendering import PerDialect, table_changes
 
 AUTOMATIC = re.compile(r".*_check\d*|.*_chk_\d+|CONSTRAINT_\d+")
 """The names that PostgreSQL, MySQL and MariaDB give a CHECK without a name."""
-LITERAL = re.compile(r"'((?:[^']|'')*)'")
-"""A text in SQL, with a group for what is between its quotes."""
 PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")
 """A text that every database shows in a CHECK as it is: without quotes, backslashes, and letters outside ASCII."""
 
@@ -72,7 +70,7 @@ def replace_changed_values(autogen: AutogenContext, changes: ops.ModifyTableOps,
     altered = {op.column_name for op in changes.ops if isinstance(op, ops.AlterColumnOp) and op.modify_type is not None}
     for check in checks_of(model, autogen.dialect):
         name, (column, after) = str(check.name), _values(check)
-        before = [value.replace("''", "'") for value in LITERAL.findall(existing.get(name, ""))]
+        before = literals(existing.get(name, ""))
         is_plain = column in altered or all(map(PLAIN.fullmatch, [*before, *after]))
         if name not in existing or not after or set(before) == set(after) or not is_plain:
             continue

@@ -1,6 +1,5 @@
 """Rules about enums on PostgreSQL, where an enum is a type of its own beside the tables."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +9,7 @@ from sqlalchemy import Column
 from ..recorder import Revision
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
-from .suggestions import EXAMPLE, backfill, execute, literal
-
-LITERAL = r"'((?:[^']|'')*)'"
-"""A string in SQL; the group is what stands between the quotes."""
+from .suggestions import EXAMPLE, backfill, execute, literal, literals
 
 
 @rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, on=POSTGRESQL)
@@ -31,11 +27,11 @@ def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, context: RuleCo
             "    SELECT enumtypid::regtype, enumlabel FROM pg_enum ORDER BY 1, enumsortorder",
         )
     if op.words == "ALTER TYPE ... RENAME VALUE" and op.name not in _types_created(context):
-        name, renamed = context.facts.quoted(str(op.name), op.schema), re.findall(LITERAL, op.text)
+        name, renamed = context.facts.quoted(str(op.name), op.schema), literals(op.text)
         return Problem(
             f"renames a value of enum {op.name}, but running code still reads and writes the old one",
             "deploy code that reads and writes both values, and update the rows in a later revision; in this one only"
-            " add the new value:\n" + execute(context.facts.add_enum_value_sql(name, renamed[-1].replace("''", "'"))),
+            " add the new value:\n" + execute(context.facts.add_enum_value_sql(name, renamed[-1])),
         )
     return None
 
@@ -93,9 +89,9 @@ def enum_value_used(revision: Revision, context: RuleContext) -> Iterator[Proble
                     line=operation.line,
                 )
         if isinstance(op, CommandOp) and op.words == "ALTER TYPE ... ADD VALUE" and not operation.autocommit:
-            match = re.search(r"(?i)\bADD\s+VALUE\s+(?:IF\s+NOT\s+EXISTS\s+)?'((?:[^']|'')*)'", op.text)
-            if match and op.name not in _types_created(context):
-                added[match[1].replace("''", "'")] = str(op.name)
+            values = literals(op.text)  # BEFORE or AFTER another one may follow
+            if values and op.name not in _types_created(context):
+                added[values[0]] = str(op.name)
 
 
 def _literals(op: ops.MigrateOperation) -> set[str]:
@@ -108,8 +104,7 @@ def _literals(op: ops.MigrateOperation) -> set[str]:
     if isinstance(op, ops.AddColumnOp):
         default = op.column.server_default
     default = str(getattr(default, "arg", default) or "")  # of a string, its value; else SQL with quotes
-    quoted = re.findall(LITERAL, f"{getattr(op, 'text', '')} {default}")
-    return {default, *(each.replace("''", "'") for each in quoted)}
+    return {default, *literals(f"{getattr(op, 'text', '')} {default}")}
 
 
 @rule(WARNS, Revision, on=POSTGRESQL)

@@ -211,6 +211,11 @@ def literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def literals(sql: str) -> list[str]:
+    """Return the strings in SQL, without their quotes."""
+    return [value.replace("''", "'") for value in re.findall(r"'((?:[^']|'')*)'", sql)]
+
+
 def keeping(op: AlterColumnOp, known: KnownColumn | None) -> AlterColumnOp:
     """Return a copy of the operation that names all attributes of the known column, which MODIFY would drop."""
     again = copy(op)
