@@ -40,7 +40,7 @@ def lines_of(message: str) -> list[str]:
 
 
 @pytest.fixture
-def shared(project: Project, sql: Sql) -> Project:
+def rebased(project: Project, sql: Sql) -> Project:
     """Return a project whose database has applied pet, which then came after toy."""
     add(project, "pet", FIRST)
     project.ok("upgrade")
@@ -54,42 +54,42 @@ def shared(project: Project, sql: Sql) -> Project:
     [("sqlite", "revert"), *((backend, "keep") for backend in ("sqlite", *SERVERS))],
     indirect=["backend"],
 )
-def test_ways_out(shared: Project, engine: Engine, way: str) -> None:
+def test_ways_out(rebased: Project, engine: Engine, way: str) -> None:
     """An upgrade with steps stops, one without warns, and both ways out run; one of them keeps the rows."""
-    warned = shared.db("upgrade")
+    warned = rebased.db("upgrade")
     assert (0, True) == (warned.returncode, GAP in warned.stderr)
-    add(shared, "new", "pet")
-    stopped = shared.fails("upgrade")
+    add(rebased, "new", "pet")
+    stopped = rebased.fails("upgrade")
     assert f"Error: {GAP}" in stopped
     assert "\nNothing was changed; the database is still at pet.\n" in stopped
     lines = lines_of(stopped)
     assert REVERT + KEEP == lines
-    told = run(shared, *(REVERT if way == "revert" else KEEP))
-    assert GAP not in told + run(shared, "flask db upgrade", "flask db status")
+    told = run(rebased, *(REVERT if way == "revert" else KEEP))
+    assert GAP not in told + run(rebased, "flask db upgrade", "flask db status")
     assert {"toy", "pet", "new"} <= set(inspect(engine).get_table_names())
     with engine.connect() as connection:
         assert ([] if way == "revert" else [7]) == list(connection.scalars(text("SELECT id FROM pet")))
 
 
 @on_sqlite
-def test_each_command_says_so(shared: Project) -> None:
+def test_each_command_says_so(rebased: Project) -> None:
     """`status`, `rehearse` and `check` exit with 1, and `migrate` writes no second script for the table."""
-    before = shared.scripts()
+    before = rebased.scripts()
     for name in ("status", "rehearse"):
-        assert f"\nAn upgrade would stop: {GAP}" in shared.fails(name)
+        assert f"\nAn upgrade would stop: {GAP}" in rebased.fails(name)
     for command in (["check"], ["migrate", "-m", "again"], ["revision", "--autogenerate", "-m", "again"]):
-        assert shared.fails(*command).startswith(f"Error: {GAP}")
-    assert before == shared.scripts()
+        assert rebased.fails(*command).startswith(f"Error: {GAP}")
+    assert before == rebased.scripts()
 
 
 @on_sqlite
-def test_half_of_the_way(shared: Project) -> None:
+def test_half_of_the_way(rebased: Project) -> None:
     """After the downgrade alone, the database is at a revision that never ran there: this is still reported."""
-    run(shared, REVERT[0])
-    stopped = shared.fails("upgrade")
+    run(rebased, REVERT[0])
+    stopped = rebased.fails("upgrade")
     assert f"Error: {GAP}" in stopped
     assert REVERT[1:] == lines_of(stopped)
-    assert GAP not in run(shared, *REVERT[1:], "flask db upgrade", "flask db status")
+    assert GAP not in run(rebased, *REVERT[1:], "flask db upgrade", "flask db status")
 
 
 @on_sqlite
@@ -123,13 +123,13 @@ def test_several(project: Project, engine: Engine) -> None:
 
 
 @on_sqlite
-def test_another_branch(shared: Project, engine: Engine, sql: Sql) -> None:
+def test_another_branch(rebased: Project, engine: Engine, sql: Sql) -> None:
     """The lines leave a branch alone that is meant to stay apart."""
-    add(shared, "plugin", FIRST, "branch_labels = ('other',)")
+    add(rebased, "plugin", FIRST, "branch_labels = ('other',)")
     sql("INSERT INTO alembic_version VALUES ('plugin')")
-    lines = lines_of(shared.db("upgrade", "heads").stderr)
+    lines = lines_of(rebased.db("upgrade", "heads").stderr)
     assert ["flask db downgrade toy", "flask db stamp --purge plugin", "flask db upgrade heads"] == lines[:3]
-    assert "never ran" not in run(shared, *lines[3:], "flask db upgrade heads", "flask db status")
+    assert "never ran" not in run(rebased, *lines[3:], "flask db upgrade heads", "flask db status")
     with engine.connect() as connection:
         assert {"pet", "plugin"} == set(connection.scalars(text("SELECT version_num FROM alembic_version")))
 
@@ -263,8 +263,8 @@ def test_both_heads_of_which_one_was_reverted(project: Project) -> None:
 
 
 @on_sqlite
-def test_unnoticed_on_stock(shared: Project, engine: Engine) -> None:
+def test_unnoticed_on_stock(rebased: Project, engine: Engine) -> None:
     """The damage: stock reports nothing; the table is missing for good."""
-    shared.make_stock()
-    shared.ok("upgrade")
+    rebased.make_stock()
+    rebased.ok("upgrade")
     assert "toy" not in inspect(engine).get_table_names()
