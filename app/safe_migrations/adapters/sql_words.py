@@ -1,4 +1,4 @@
-"""A tokenizer, which splits SQL into statements and words; the whole package uses it.
+"""A tokenizer, which splits SQL into statements and words; all but the journal of MySQL (tokens.py) uses it.
 
 sqlglot recognizes comments, strings and names of each database. It is imported when the first SQL is split.
 """
