@@ -71,12 +71,11 @@ class Batch:
 class Operation:
     """One Alembic operation of a script, and the line of the script that calls the operation.
 
-    ``batch`` is True inside batch_alter_table(), ``autocommit`` inside autocommit_block().
+    ``autocommit`` is True inside autocommit_block().
     """
 
     op: MigrateOperation
     line: int
-    batch: bool = False
     autocommit: bool = False
     block: Batch | None = None
     """The batch_alter_table() block around the operation, if there is one."""
@@ -339,7 +338,7 @@ class Recorder:
             for name in ("modify_type", "existing_type"):
                 if (type_ := getattr(operation, name)) is not None:
                     setattr(operation, name, to_instance(type_))
-        self._found.append(Operation(operation, self._line(), block is not None, autocommit, block))
+        self._found.append(Operation(operation, self._line(), autocommit, block))
         if block is not None:
             block.operations.append(operation)
         return as_table(operation) if isinstance(operation, CreateTableOp) else None

@@ -35,7 +35,7 @@ def test_operations(record: Record, dialect: str) -> None:
     found = record(body, dialect, helper)
     expected = ["CreateTableOp", "BulkInsertOp", "DropColumnOp", "AlterColumnOp", "AddColumnOp", "AddColumnOp"]
     assert expected == names(found)
-    assert [False, False, True, True, False, False] == [operation.batch for operation in found]
+    assert [False, False, True, True, False, False] == [operation.block is not None for operation in found]
     assert [11, 12, 14, 15, 7, 7] == [operation.line for operation in found]
     assert "user" == found[2].op.table_name  # type: ignore[attr-defined]
 

@@ -97,7 +97,7 @@ def add(column: str) -> ops.AddColumnOp:
 def in_batch(*operations: ops.MigrateOperation, **options: Any) -> list[Operation]:
     """Return operations that stand in one batch on pet."""
     block = Batch("pet", None, options, list(operations))
-    return [Operation(op, 1, batch=True, block=block) for op in operations]
+    return [Operation(op, 1, block=block) for op in operations]
 
 
 def refused(connection: sa.Connection, op: ops.MigrateOperation, batch: bool = False) -> str:

@@ -37,7 +37,7 @@ def constraint_outside_batch(
     ALTER TABLE renames, adds and drops columns (sqlite.org/lang_altertable.html). SQLite 3.53 also sets and drops NOT
     NULL; the rule reports this nevertheless, because older versions cannot.
     """
-    if context.operation.batch:
+    if context.operation.block is not None:
         return None
     table, _schema = table_of(op)
     if isinstance(op, ops.AlterColumnOp):

@@ -140,7 +140,7 @@ def _loses_name(op: ops.MigrateOperation, constraint: Constraint, context: RuleC
     """Return True if Alembic writes the constraint into the definition of a new column, and omits its name there."""
     if not isinstance(op, ops.AddColumnOp):
         return False
-    rebuilt = context.facts.rebuilds and context.operation.batch
+    rebuilt = context.facts.rebuilds and context.operation.block is not None
     return is_inline(op, constraint) or (rebuilt and isinstance(constraint, UniqueConstraint))
 
 

@@ -96,7 +96,8 @@ class RuleContext:
 
     def python(self, *operations: ops.MigrateOperation, batch: bool | None = None) -> str:
         """Return operations as lines of Python; in a batch if the operation is in one, or as ``batch`` says."""
-        return as_python(*operations, batch=self.operation.batch if batch is None else batch, facts=self.facts)
+        batch = self.operation.block is not None if batch is None else batch
+        return as_python(*operations, batch=batch, facts=self.facts)
 
     def redefines_column(self, op: AlterColumnOp) -> bool:
         """Return True if the statement is MODIFY or CHANGE, which replace a column's whole definition.
