@@ -43,10 +43,10 @@ from .settings import settings
 from .transaction import StepConnection, StepTransaction
 
 # After a batch, other sessions get this share of the batch's time, but no more than so many seconds.
-PAUSE, LONGEST_PAUSE = 0.1, 0.5
+PAUSE, LONGEST_PAUSE = 0.05, 0.5
 # Without a batch_size, the first batch has FIRST rows. A later one has as many as are locked for LOCKED seconds, which
 # are chosen, but at most twice or half as many as the one before. What else a batch costs then hardly counts.
-LOCKED, FIRST, SMALLEST, LARGEST = 0.1, 1000, 100, 20_000
+LOCKED, FIRST, SMALLEST, LARGEST = 0.15, 1000, 100, 20_000
 
 
 @Operations.implementation_for(BackfillOp)
@@ -105,7 +105,8 @@ class Walk:
         watch.backfills += 1
         self.op, self.watch, self.connection, self.adapter = op, watch, watch.connection, watch.adapter
         self.retry = settings().retry
-        self.key = self.adapter.primary_key(self.connection, op.table)
+        self.table = op.table
+        self.key = self.adapter.primary_key(self.connection, self.table)
         self.positions = positions()
         self.own = {
             "version_table": version_table()[1],
@@ -121,14 +122,14 @@ class Walk:
     def run(self) -> None:
         """Change all rows that no earlier run has changed. Raise MigrationError if that fails half-way."""
         with self._transaction():
-            is_empty = self.connection.execute(select(1).select_from(self.op.table).limit(1)).first() is None
+            is_empty = self.connection.execute(select(1).select_from(self.table).limit(1)).first() is None
         if is_empty:
             return
         if refused := key_error(self.op, [each.column.name for each in self.key], self.connection.dialect):
             raise refused
         if self._is_done():
             return
-        total = self.adapter.estimated_rows(self.connection, self.op.table)
+        total = self.adapter.estimated_rows(self.connection, self.table)
         progress = RowProgress(f"Backfill of {self.op.table_name}", self.done, total)
         more = True
         while more:
@@ -198,8 +199,9 @@ class Walk:
     def _rest(self) -> Select[Any]:
         # Named unlike each column: ORDER BY would sort by a text that has the column's name.
         texts = [each.text.label(f"{OWN_TABLES}key_{number}") for number, each in enumerate(self.key)]
-        rest = select(*texts).select_from(self.op.table)
-        rest = rest.with_hint(self.op.table, self.adapter.key_hint).order_by(*(each.column for each in self.key))
+        rest = select(*texts).select_from(self.table).order_by(*(each.column for each in self.key))
+        if self.adapter.key_hint:
+            rest = rest.with_hint(self.table, self.adapter.key_hint)
         return rest if self.last is None else rest.where(self.adapter.beyond(self.key, self.last))
 
     @contextmanager

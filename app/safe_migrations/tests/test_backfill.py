@@ -1,11 +1,18 @@
 """op.backfill(): each row changes exactly once, in batches on a server, also if the run is killed and goes on."""
 
+import logging
 import re
+from contextlib import nullcontext
+from unittest.mock import patch
 
 import pytest
 import sqlalchemy as sa
 
-from .support import FIRST, Project, Sql, is_mariadb, on_postgresql, on_servers, revision, wait_until
+from .. import console
+from ..adapters import adapter_of
+from ..adapters.mysql.keys import primary_key
+from ..errors import MigrationError
+from .support import FIRST, Project, Sql, is_mariadb, on_mysql, on_postgresql, on_servers, revision, wait_until
 
 TABLE = """
 number = sa.Column('id', sa.Integer(), primary_key=True, autoincrement=False)
@@ -398,3 +405,95 @@ def test_keys(project: Project, engine: sa.Engine, sql: Sql) -> None:
         tables = {columns: sa.table(f"my table {at}:", sa.column("n")) for at, columns in enumerate(keys)}
         found = {columns: list(connection.scalars(sa.select(table.c.n))) for columns, table in tables.items()}
     assert {columns: [11] * len(values) for columns, values in keys.items()} == found
+
+
+HANDLERS = "SHOW SESSION STATUS LIKE 'Handler_read%'"
+
+
+@on_servers
+def test_index_of_a_composite_key(engine: sa.Engine) -> None:
+    """Both statements of a batch read only its rows, also if all rows have the same value in the key's first column."""
+    numbers = " UNION ALL ".join(f"SELECT {number} AS n" for number in range(50))
+    with engine.connect() as connection:
+        connection.execute(sa.text("CREATE TABLE t (a INT, b INT, c INT, n INT, PRIMARY KEY (a, b, c))"))
+        connection.execute(sa.text(f"INSERT INTO t SELECT 1, x.n, y.n, 0 FROM ({numbers}) x, ({numbers}) y"))
+        connection.commit()
+        adapter, table = adapter_of(engine), sa.table("t", sa.column("n"))
+        key = adapter.primary_key(connection, table)
+        after, until = adapter.beyond(key, ["1", "20", "49"]), adapter.up_to(key, ["1", "22", "49"])
+        texts = sa.select(*(each.text.label(f"text{at}") for at, each in enumerate(key)))
+        rest = texts.select_from(table).where(after).order_by(*(each.column for each in key)).offset(99).limit(1)
+        rest = rest.with_hint(table, adapter.key_hint) if adapter.key_hint else rest
+        statements = rest, table.update().values(n=sa.text("1")).where(after, until)
+        connection.exec_driver_sql(adapter.begin_batch)
+        for statement in statements:
+            if engine.dialect.name == "postgresql":
+                compiled = statement.compile(engine, compile_kwargs={"literal_binds": True})
+                plan = "\n".join(connection.scalars(sa.text(f"EXPLAIN {compiled}".replace("::", "\\:\\:"))))
+                assert re.search(r"Index Cond: .*ROW\(a, b, c\) > ROW\(1, 20, 49\)", plan), plan
+                continue
+            connection.execute(sa.text("FLUSH STATUS"))
+            connection.execute(statement)
+            read = {name: int(count) for name, count in connection.execute(sa.text(HANDLERS))}
+            assert 99 <= sum(read.values()) < 110, read
+        connection.execute(statements[1])
+        assert connection.scalar(sa.text("SELECT count(*) FROM t WHERE n = 1")) == 100
+
+
+@pytest.mark.parametrize(
+    ("zone", "system", "is_fixed"),
+    [("SYSTEM", "UTC", True), ("SYSTEM", "CET", False), ("+02:00", "CET", True), ("Europe/Berlin", "UTC", False)],
+)
+def test_ambiguous_times(zone: str, system: str, is_fixed: bool) -> None:
+    """A TIMESTAMP in the key is refused on MySQL in a time zone where an hour of autumn comes twice."""
+
+    def execute(sql: str, _parameters: object = None) -> list[tuple[object, ...]]:
+        return [(zone, system)] if "time_zone" in sql else [("at", "timestamp", None, None)]
+
+    with nullcontext() if is_fixed else pytest.raises(MigrationError, match=f"of this session, {zone}, two of its"):
+        assert ["at"] == [each.column.name for each in primary_key(execute, sa.table("t"))]
+
+
+@on_mysql
+def test_fixed_time_zone(project: Project, sql: Sql, engine: sa.Engine) -> None:
+    """The option that the message about a TIMESTAMP in the key names sets the time zone of the run."""
+    project.write(*revision("a1", FIRST, "op.execute('CREATE TABLE item (at TIMESTAMP PRIMARY KEY, n VARCHAR(9))')"))
+    project.write(*revision("b1", "a1", "op.backfill('item', {'n': sa.text('@@time_zone')})"))
+    project.ok("upgrade", "a1")
+    sql("INSERT INTO item VALUES ('2024-10-27 01:30:00', '')")
+    project.ok(
+        "upgrade", DATABASE_URL=f"{project.environ['DATABASE_URL']}&init_command=SET%20time_zone%3D%27%2B00%3A00%27"
+    )
+    assert [("+00:00", 1)] == counts(engine)
+
+
+@on_postgresql
+def test_hidden_rows(project: Project, sql: Sql, engine: sa.Engine, owner: sa.URL) -> None:
+    """A policy that hides rows stops a backfill, which would leave them out and say nothing."""
+    project.write(*revision("a1", FIRST, TABLE))
+    project.environ["DATABASE_URL"] = owner.render_as_string(hide_password=False)
+    project.ok("upgrade")
+    sql(
+        "INSERT INTO item VALUES (1, 0), (2, 0)",
+        "ALTER TABLE item ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY tenant ON item USING (id = 2)",
+    )
+    project.write(*revision("b1", "a1", COUNT))
+    assert "query would be affected by row-level security policy" in project.fails("upgrade")
+    assert [(0, 2)] == counts(engine)
+
+
+def test_progress(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log says how many rows are done, of how many, how fast, and how long the rest takes; 0 is not known."""
+    monkeypatch.setattr(console, "REPORTED", 0.0)
+    with caplog.at_level(logging.INFO), patch.object(console.time, "monotonic", side_effect=[0, 10, 20, 20, 30]):
+        progress = console.RowProgress("Backfill of item", 100, 2100)
+        progress.reach(1100)
+        progress.total = 0
+        progress.reach(2100)
+        progress.end()
+    assert caplog.messages == [
+        "Backfill of item: 1100 of about 2100 rows, 100 per second, about 10 seconds left",
+        "Backfill of item: 2100 rows, 100 per second",
+        "Backfill of item: 2100 rows in 20 seconds",
+    ]

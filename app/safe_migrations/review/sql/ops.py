@@ -91,8 +91,8 @@ class BackfillOp(ChangeRowsOp):
         """Set ``values``, by column, in the existing rows of a table, or in those for which ``where`` is true.
 
         ``values`` are expressions of SQLAlchemy or values of Python; ``where`` is an expression or SQL. On a server,
-        each ``batch_size`` rows, in the order of the primary key, are committed together; by default as many as take a
-        tenth of a second. A run that was killed or has failed continues after the last of them.
+        each ``batch_size`` rows, in the order of the primary key, are committed together, by default as many as take
+        0.15 seconds. A run that was killed or has failed continues after the last of them.
         """
         found = cls("UPDATE", table_name, schema, where is not None, tuple(values), values=values, where=where)
         found.batch_size = batch_size if batch_size is None else max(1, batch_size)
