@@ -1,10 +1,10 @@
 """How long op.backfill() of 1,000,000 rows takes beside one UPDATE, and how long a writer of single rows waits.
 
-    python -m app.safe_migrations.tests.benchmarks.backfill [ROWS]
+    python -m app.safe_migrations.tests.benchmarks.backfill [ROWS [BACKEND ...]]
 
 Both run as a revision, in a process of their own, on a table that was filled again; what counts is the time of the
-operation. Meanwhile a second session changes one row after the other, chosen at random. At last the backfill is killed
-20 times at random moments, and run again each time: every row has to be changed exactly once.
+operation. Then they run again while a second session changes one row after the other, chosen at random. At last the
+backfill is killed 20 times at random moments, and run again each time: every row has to be changed exactly once.
 """
 
 import os
@@ -105,19 +105,18 @@ def measure(backend: str, project: Project, folder: Path, rows: int) -> None:
         times = {}
         for name, body in WAYS.items():
             fill(url, backend, rows)
+            times[name] = upgraded(project, body)
+            fill(url, backend, rows)
             with writing(url, rows) as waits:
-                times[name] = upgraded(project, body)
+                upgraded(project, body)
             waits.sort()
             shown = (
                 f"{statistics.median(waits) * 1e3:>9.1f} ms{waits[int(len(waits) * 0.99)]:>9.3f} s{waits[-1]:>9.3f} s"
             )
             print(f"{backend + ': ' + name:<28}{times[name]:>8.1f} s{shown}", flush=True)
-        print(f"{backend + ': ratio':<28}{times['op.backfill()'] / times['one UPDATE']:>8.2f}", flush=True)
-        print(
-            f"{backend}: memory {memory(project, url, backend, rows // 10)} MB for a tenth of the rows,"
-            f" {memory(project, url, backend, rows)} MB for all",
-            flush=True,
-        )
+        ratio = times["op.backfill()"] / times["one UPDATE"]
+        few, all_ = (memory(project, url, backend, count) for count in (rows // 10, rows))
+        print(f"{backend}: ratio {ratio:.2f}; {few} MB for a tenth of the rows, {all_} MB for all", flush=True)
         if backend != "sqlite":
             killed(project, url, backend, rows, times["op.backfill()"])
     finally:
@@ -163,7 +162,10 @@ def main() -> None:
     """Measure every backend that there is."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
     print(f"{'':<28}{'time':>10}{'median wait':>12}{'99 %':>11}{'longest':>11}")
-    for backend in ("sqlite", *(name for name, variable in SERVERS.items() if os.environ.get(variable))):
+    for backend in sys.argv[2:] or (
+        "sqlite",
+        *(name for name, variable in SERVERS.items() if os.environ.get(variable)),
+    ):
         with tempfile.TemporaryDirectory() as folder:
             measure(backend, copied(Path(folder)), Path(folder), rows)
 
