@@ -45,8 +45,8 @@ from .transaction import StepConnection, StepTransaction
 # After a batch, other sessions get this share of the batch's time, but no more than so many seconds.
 PAUSE, LONGEST_PAUSE = 0.05, 0.5
 # Without a batch_size, the first batch has FIRST rows. A later one has as many as are locked for LOCKED seconds, which
-# are chosen, but at most twice or half as many as the one before. What else a batch costs then hardly counts.
-LOCKED, FIRST, SMALLEST, LARGEST = 0.15, 1000, 100, 20_000
+# are chosen, but at most four times or half as many as the one before. What else a batch costs then hardly counts.
+LOCKED, FIRST, SMALLEST, LARGEST = 0.15, 1000, 100, 50_000
 
 
 @Operations.implementation_for(BackfillOp)
@@ -185,7 +185,7 @@ class Walk:
         self.last, self.done = last, self.done + count
         if self.op.batch_size is None:
             wanted = int(self.size * LOCKED / (time.monotonic() - begun))
-            self.size = max(SMALLEST, self.size // 2, min(LARGEST, self.size * 2, wanted))
+            self.size = max(SMALLEST, self.size // 2, min(LARGEST, self.size * 4, wanted))
 
     def _end_of_batch(self) -> tuple[list[str] | None, int]:
         """Return the key of the next batch's last row, and the number of its rows; None and 0 if no rows are left."""
