@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -678,6 +679,23 @@ def let_go_of_lock(project: Project, waiting: Started) -> None:
     """Let the upgrade of holding_lock() continue as soon as the process ``waiting`` says that it waits for the lock."""
     assert any("Waiting for another command on this database (" in line for line in waiting.stderr)
     (project.path / "go").touch()
+
+
+def lines_of(message: str) -> list[str]:
+    """Return the lines to paste of a message."""
+    return [line.strip() for line in message.splitlines() if line.startswith("    ")]
+
+
+def run_lines(project: Project, *lines: str) -> str:
+    """Run lines of a message, ``flask db ...``, each of which has to succeed, and return what they print."""
+    return "".join(project.ok(*shlex.split(line.removeprefix("flask db "))) for line in lines)
+
+
+def git(project: Project, *args: str) -> str:
+    """Run git in the folder of the project, and return what it prints."""
+    command = ["git", "-c", "user.name=x", "-c", "user.email=x@y", *args]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(project.path)}
+    return subprocess.run(command, cwd=project.path, env=environ, check=True, capture_output=True, text=True).stdout
 
 
 def told_by(raised: BaseException) -> list[str]:

@@ -1,12 +1,11 @@
 """A rebase puts a revision before one that a database has applied, and there it never ran: the log tells."""
 
-import shlex
 from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Engine, inspect, text
 
-from .support import FIRST, LOG, SERVERS, Project, Sql, on_sqlite, revision
+from .support import FIRST, LOG, SERVERS, Project, Sql, lines_of, on_sqlite, revision, run_lines
 
 pytestmark = pytest.mark.usefixtures("database")
 GAP = (
@@ -27,16 +26,6 @@ def rebase(project: Project) -> None:
     """Write the scripts as they are after a rebase on another machine: pet comes after toy."""
     add(project, "toy", FIRST)
     add(project, "pet", "toy")
-
-
-def run(project: Project, *lines: str) -> str:
-    """Run ``lines`` of a message, each of which has to succeed, and return what they print."""
-    return "".join(project.ok(*shlex.split(line)[2:]) for line in lines)
-
-
-def lines_of(message: str) -> list[str]:
-    """Return the lines to paste of a message."""
-    return [line.strip() for line in message.splitlines() if line.startswith("    ")]
 
 
 @pytest.fixture
@@ -64,8 +53,8 @@ def test_ways_out(rebased: Project, engine: Engine, way: str) -> None:
     assert "\nNothing was changed; the database is still at pet.\n" in stopped
     lines = lines_of(stopped)
     assert REVERT + KEEP == lines
-    told = run(rebased, *(REVERT if way == "revert" else KEEP))
-    assert GAP not in told + run(rebased, "flask db upgrade", "flask db status")
+    told = run_lines(rebased, *(REVERT if way == "revert" else KEEP))
+    assert GAP not in told + run_lines(rebased, "flask db upgrade", "flask db status")
     assert {"toy", "pet", "new"} <= set(inspect(engine).get_table_names())
     with engine.connect() as connection:
         assert ([] if way == "revert" else [7]) == list(connection.scalars(text("SELECT id FROM pet")))
@@ -85,11 +74,11 @@ def test_each_command_says_so(rebased: Project) -> None:
 @on_sqlite
 def test_half_of_the_way(rebased: Project) -> None:
     """After the downgrade alone, the database is at a revision that never ran there: this is still reported."""
-    run(rebased, REVERT[0])
+    run_lines(rebased, REVERT[0])
     stopped = rebased.fails("upgrade")
     assert f"Error: {GAP}" in stopped
     assert REVERT[1:] == lines_of(stopped)
-    assert GAP not in run(rebased, *REVERT[1:], "flask db upgrade", "flask db status")
+    assert GAP not in run_lines(rebased, *REVERT[1:], "flask db upgrade", "flask db status")
 
 
 @on_sqlite
@@ -104,7 +93,7 @@ def test_restored_backup(project: Project) -> None:
     assert GAP not in project.ok("upgrade")
     project.ok("restore", file, "--yes")
     assert GAP in project.ok("upgrade")
-    assert GAP not in run(project, *REVERT, "flask db status")
+    assert GAP not in run_lines(project, *REVERT, "flask db status")
 
 
 @on_sqlite
@@ -118,7 +107,7 @@ def test_several(project: Project, engine: Engine) -> None:
     lines = lines_of(project.db("upgrade").stderr)
     ran = [f"stamp {FIRST}", "upgrade b", "stamp two", "upgrade c", "stamp pet"]
     assert [f"flask db {line}" for line in ran] == lines
-    assert "never ran" not in run(project, *lines, "flask db upgrade", "flask db status")
+    assert "never ran" not in run_lines(project, *lines, "flask db upgrade", "flask db status")
     assert {"a", "b", "c", "one", "two", "pet"} <= set(inspect(engine).get_table_names())
 
 
@@ -129,7 +118,7 @@ def test_another_branch(rebased: Project, engine: Engine, sql: Sql) -> None:
     sql("INSERT INTO alembic_version VALUES ('plugin')")
     lines = lines_of(rebased.db("upgrade", "heads").stderr)
     assert ["flask db downgrade toy", "flask db stamp --purge plugin", "flask db upgrade heads"] == lines[:3]
-    assert "never ran" not in run(rebased, *lines[3:], "flask db upgrade heads", "flask db status")
+    assert "never ran" not in run_lines(rebased, *lines[3:], "flask db upgrade heads", "flask db status")
     with engine.connect() as connection:
         assert {"pet", "plugin"} == set(connection.scalars(text("SELECT version_num FROM alembic_version")))
 
@@ -207,7 +196,7 @@ def taken_back(project: Project, sql: Sql) -> None:
     add(project, "pet", FIRST)
     project.ok("upgrade")
     rebase(project)
-    run(project, *REVERT[:2])
+    run_lines(project, *REVERT[:2])
     (project.path / "migrations" / "versions" / "toy.py").unlink()
     add(project, "pet", FIRST)
 
@@ -243,7 +232,7 @@ def test_both_heads(project: Project, sql: Sql) -> None:
     rebase(project)
     lines = lines_of(project.fails("upgrade"))
     assert ["flask db stamp --purge pet"] == lines
-    assert "never ran" not in run(project, *lines, "flask db upgrade", "flask db status")
+    assert "never ran" not in run_lines(project, *lines, "flask db upgrade", "flask db status")
 
 
 @on_sqlite
@@ -259,7 +248,7 @@ def test_both_heads_of_which_one_was_reverted(project: Project) -> None:
     assert [True] * 3 == ["more never ran on this database" in said for said in told]
     lines = lines_of(told[0])
     assert ["flask db stamp --purge toy", "flask db upgrade more", "flask db stamp --purge pet"] == lines
-    assert "never ran" not in run(project, *lines, "flask db upgrade", "flask db status")
+    assert "never ran" not in run_lines(project, *lines, "flask db upgrade", "flask db status")
 
 
 @on_sqlite

@@ -18,19 +18,12 @@ from ..commands import rebase as command
 from ..errors import MigrationError
 from ..git import short, upstreams
 from ..histories.editing import replace_file, with_parents
-from .support import FIRST, Project, copied, revision
+from .support import FIRST, Project, copied, git, lines_of, revision, run_lines
 
 Parents = str | tuple[str, ...] | None
-NAMES = {f"GIT_{role}_{what}": "x@y" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 PLUGIN = "branch_labels = ('plugin',)"
 MERGE = 'flask db merge -m "Merge heads"'
 WHICH = "Fix: name the first revision to move, in the branch that no database has applied:\n"
-
-
-def git(project: Project, *args: str) -> None:
-    """Run git in the folder of ``project``."""
-    environ = {"PATH": os.environ["PATH"], "HOME": str(project.path), **NAMES}
-    subprocess.run(["git", *args], cwd=project.path, env=environ, check=True, capture_output=True)
 
 
 def script(project: Project, name: str) -> Path:
@@ -45,16 +38,6 @@ def add(project: Project, name: str, parents: Parents, more: str = "", table: st
     project.write(*revision(name, parents, create, f"op.drop_table({table!r})", more))
     git(project, "add", "migrations")
     git(project, "commit", "-q", "-m", name)
-
-
-def run(project: Project, *lines: str) -> str:
-    """Run ``lines`` of a message, each of which has to succeed, and return what they print."""
-    return "".join(project.ok(*shlex.split(line.removeprefix("flask db "))) for line in lines)
-
-
-def lines_of(message: str) -> list[str]:
-    """Return the lines to paste of a message."""
-    return [line.strip() for line in message.splitlines() if line.startswith("    ")]
 
 
 def order(project: Project) -> str:
@@ -114,7 +97,7 @@ def test_two_developers(merged: Project) -> None:
     assert (expected, "") == ((done := merged.db("rebase")).stdout, done.stderr)
     assert before.replace(FIRST.encode(), b"a1") == script(merged, "b1").read_bytes()
     assert "b1 -> b2, a1 -> b1, first -> a1" == order(merged)
-    assert "agree with the database" in run(merged, *lines_of(expected), "flask db status")
+    assert "agree with the database" in run_lines(merged, *lines_of(expected), "flask db status")
 
 
 def test_three_developers(merged: Project) -> None:
@@ -140,7 +123,7 @@ def test_three_heads(merged: Project) -> None:
     assert choices == lines_of(asked)
     lines = lines_of(merged.fails("rebase", "c1"))
     assert [f"{MERGE} a1 b2", "flask db rebase c1"] == lines
-    run(merged, *lines, "flask db upgrade", "flask db status")
+    run_lines(merged, *lines, "flask db upgrade", "flask db status")
 
 
 def test_two_heads_on_main(merged: Project) -> None:
@@ -153,7 +136,7 @@ def test_two_heads_on_main(merged: Project) -> None:
     for name in ("upgrade", "check", "migrate", "status"):
         assert [*lines, f"{MERGE} heads"] == lines_of(merged.fails(name))[-3:]
     assert lines == lines_of(merged.fails("rebase"))
-    run(merged, *lines, "flask db upgrade", "flask db status")
+    run_lines(merged, *lines, "flask db upgrade", "flask db status")
 
 
 def test_a_merge_in_between(merged: Project) -> None:
@@ -168,7 +151,7 @@ def test_a_merge_in_between(merged: Project) -> None:
     assert "flask db rebase m1" == line
     assert merged.ok("rebase").startswith("Moved m1, b3 on top of a2, ")
     assert "\ndown_revision = ('a2', 'b2')\n" in script(merged, "m1").read_text()
-    run(merged, "flask db upgrade", "flask db status")
+    run_lines(merged, "flask db upgrade", "flask db status")
 
 
 def test_two_merges_of_the_same_heads(merged: Project) -> None:
@@ -177,7 +160,7 @@ def test_two_merges_of_the_same_heads(merged: Project) -> None:
     merged.write(*revision("m2", ("a1", "b2"), "pass"))
     assert merged.ok("rebase", "m2").startswith("Moved m2 on top of m1, ")
     assert "\ndown_revision = 'm1'\n" in script(merged, "m2").read_text()
-    run(merged, "flask db upgrade", "flask db status")
+    run_lines(merged, "flask db upgrade", "flask db status")
 
 
 APPLIED = {
@@ -197,14 +180,14 @@ def test_applied(merged: Project, at: str, downgrade: str, names: str) -> None:
     assert before == script(merged, "b1").read_bytes()
     *rebase, merge = lines_of(said)
     assert ([f"flask db {downgrade}", "flask db rebase b1", "flask db upgrade"], f"{MERGE} a1 b2") == (rebase, merge)
-    told = run(merged, *rebase, "flask db status")
+    told = run_lines(merged, *rebase, "flask db status")
     assert ("Running downgrade a1" in told, "agree" in told) == (False, True)
 
 
 def test_applied_or_merged(merged: Project) -> None:
     """The last line of that message suits revisions that other databases have applied too."""
     merged.ok("upgrade", "b2")
-    run(merged, lines_of(merged.fails("rebase"))[-1], "flask db upgrade", "flask db status")
+    run_lines(merged, lines_of(merged.fails("rebase"))[-1], "flask db upgrade", "flask db status")
 
 
 def test_applied_at_a_base_of_its_own(project: Project) -> None:
@@ -213,7 +196,7 @@ def test_applied_at_a_base_of_its_own(project: Project) -> None:
     project.ok("upgrade", "heads")
     *rebase, _ = lines_of(project.fails("rebase", "p1"))
     assert "flask db downgrade p1@base" == rebase[0]
-    assert f"Running downgrade {FIRST}" not in run(project, *rebase, "flask db status")
+    assert f"Running downgrade {FIRST}" not in run_lines(project, *rebase, "flask db status")
     assert "first -> p1" == order(project)
 
 
@@ -225,7 +208,7 @@ def test_published(merged: Project) -> None:
     git(merged, "update-ref", "refs/remotes/origin/main", "feature")
     for said in (merged.fails("rebase"), merged.fails("rebase", "b1")):
         assert [f"{MERGE} a1 b2"] == lines_of(said)
-    run(merged, f"{MERGE} a1 b2", "flask db upgrade", "flask db status")
+    run_lines(merged, f"{MERGE} a1 b2", "flask db upgrade", "flask db status")
 
 
 def test_the_other_branch(merged: Project) -> None:
@@ -256,7 +239,7 @@ def test_wrong_revision(merged: Project, name: str, what: str, lines: list[str])
     """A revision that does not begin a branch is refused with the ones that do."""
     said = merged.fails("rebase", name)
     assert (f"Error: {what}\n", lines) == (said.partition("Fix:")[0], lines_of(said))
-    run(merged, lines[-1])
+    run_lines(merged, lines[-1])
 
 
 @pytest.mark.parametrize("names", [(), ("b1",)], ids=["default", "named"])
@@ -296,7 +279,7 @@ def test_dependency(merged: Project) -> None:
     add(merged, "a2", "a1", "depends_on = 'b1'")
     said = merged.fails("rebase", "b1")
     assert said.startswith("Error: a2 depends on b1 (depends_on), so b1 cannot come after it.\n")
-    run(merged, *lines_of(said), "flask db upgrade", "flask db status")
+    run_lines(merged, *lines_of(said), "flask db upgrade", "flask db status")
 
 
 def test_labels(merged: Project) -> None:
@@ -306,14 +289,14 @@ def test_labels(merged: Project) -> None:
     assert "Nothing to rebase: these branches are meant to stay apart: b2, p1\n" == merged.ok("rebase")
     said = merged.fails("rebase", "p1")
     assert "p1 is in a branch that is meant to stay apart: its labels (plugin) are not those of another head." in said
-    run(merged, *lines_of(said), "flask db upgrade", "flask db status")
+    run_lines(merged, *lines_of(said), "flask db upgrade", "flask db status")
 
 
 def test_beside_a_label(merged: Project) -> None:
     """Of several heads, the two without a label are joined."""
     add(merged, "p1", None, PLUGIN)
     assert merged.ok("rebase", "b1").startswith("Moved b1, b2 on top of a1, ")
-    run(merged, "flask db upgrade heads", "flask db status")
+    run_lines(merged, "flask db upgrade heads", "flask db status")
 
 
 def test_read_only(merged: Project) -> None:
@@ -364,7 +347,7 @@ def test_git_cannot_tell(merged: Project, why: str, tmp_path: Path) -> None:
     }
     said = merged.fails("rebase", **environ)
     assert f"Error: {whats[why]}\n{WHICH}    flask db rebase a1\n    flask db rebase b1\n" == said
-    run(merged, lines_of(said)[-1])
+    run_lines(merged, lines_of(said)[-1])
 
 
 # The current branch, its upstream, all branches of the remote, and the branches to compare with.
@@ -476,7 +459,7 @@ def test_lines_of_alembic_ini(merged: Project, key: str) -> None:
     said = merged.fails("rebase")
     what = f"Error: {key} in migrations/alembic.ini holds for b1, and after a rebase it would hold for a1 too.\n"
     assert what == said.partition("Instead:")[0]
-    run(merged, *lines_of(said))
+    run_lines(merged, *lines_of(said))
     assert f"{key} = b1\n" in ini.read_text()
 
 

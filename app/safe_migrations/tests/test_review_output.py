@@ -3,12 +3,11 @@
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from .support import Project, revision
+from .support import Project, git, revision
 
 DROP = "with op.batch_alter_table('user') as batch:\n    batch.drop_column('email')"
 RENAME = "op.rename_table('user', 'person')"
@@ -269,14 +268,9 @@ def committed(reviewed: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     reviewed.write(*revision("a1", "r0", DROP, NO_WAY_BACK))
     git(reviewed, "init", "-q", "-b", "main")
     git(reviewed, "add", "migrations")
-    git(reviewed, "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "-m", "Begin")
+    git(reviewed, "commit", "-q", "-m", "Begin")
     reviewed.environ["DATABASE_URL"] = "mysql+pymysql://root@127.0.0.1:1/none"
     return reviewed
-
-
-def git(project: Project, *args: str) -> None:
-    """Run git in the folder of ``project``."""
-    subprocess.run(["git", *args], cwd=project.path, check=True)
 
 
 def test_since(committed: Project) -> None:

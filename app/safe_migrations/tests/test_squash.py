@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from .support import (
     Models,
     Project,
     empty_database,
+    git,
     on_servers,
     on_sqlite,
     revision,
@@ -91,12 +91,6 @@ def committed(project: Project) -> Project:
     commit(project)
     git(project, "tag", "v1")
     return project
-
-
-def git(project: Project, *args: str) -> str:
-    """Run git in the project's folder, and return what it prints."""
-    command = ["git", "-c", "user.name=x", "-c", "user.email=x@y", *args]
-    return subprocess.run(command, cwd=project.path, check=True, capture_output=True, text=True).stdout
 
 
 def commit(project: Project) -> None:
