@@ -26,8 +26,9 @@ from ..folder import scripts
 from ..plan import is_at_head, upgrades
 from ..remedies import Situation, message
 from ..review.findings import Assurances, assurance_line
-from ..review.recorder import irreversible_reason
+from ..review.recorder import Recordings, irreversible_reason
 from ..review.rules.scripts import RAISE
+from ..review.sql.ops import BackfillOp
 from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
 
 # As `-x` takes them. Only another session of the script can hold a lock on the copy, and MIGRATION_REHEARSAL_URL may
@@ -159,12 +160,19 @@ class Rehearsal:
         tolerated = {f"key {name.removeprefix('foreign key ')} is new" for name in upgraded.objects}
         changed = differences(before.objects, {**back.objects, **irreversible})
         report.faults += [f"after its downgrade {each}" for each in changed if each not in tolerated]
-        _report_rows(not_restored(before, back, {loss.name for loss in lost}), revision, report)
+        kept = {loss.name for loss in lost} | self._filled(revision)
+        _report_rows(not_restored(before, back, kept), revision, report)
         if self._run(revision, report, "second upgrade") is None:
             return None
         again = self.snapshot()
         report.faults += [f"after its second upgrade {name}" for name in differences(upgraded.objects, again.objects)]
         return again
+
+    def _filled(self, revision: Script) -> set[str]:
+        """Return the columns in which op.backfill() replaces only NULL, which needs no downgrade."""
+        recorded = Recordings().of(revision, self.adapter.engine.dialect.name, "upgrade").upgrade
+        found = [each.op for each in recorded if isinstance(each.op, BackfillOp) and each.op.fills]
+        return {f"{op.table_name}.{column}" for op in found for column in op.columns}
 
     def _irreversible_changes(self, before: Snapshot, after: Snapshot) -> dict[str, str]:
         """Return name and description in ``before`` of each object that changed and that no SQL can change back.

@@ -12,7 +12,20 @@ from .. import console
 from ..adapters import adapter_of
 from ..adapters.mysql.keys import primary_key
 from ..errors import MigrationError
-from .support import FIRST, Project, Sql, is_mariadb, on_mysql, on_postgresql, on_servers, revision, wait_until
+from .support import (
+    FIRST,
+    Project,
+    Review,
+    ReviewOn,
+    Sql,
+    is_mariadb,
+    levels,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+    revision,
+    wait_until,
+)
 
 TABLE = """
 number = sa.Column('id', sa.Integer(), primary_key=True, autoincrement=False)
@@ -498,3 +511,76 @@ def test_progress(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPa
         "Backfill of item: 2100 rows, 67 per second",
         "Backfill of item: 2100 rows in 40 seconds",
     ]
+
+
+@pytest.mark.parametrize(("where", "fault"), [(", where='n IS NULL'", False), ("", True)])
+def test_rehearsal(items: Project, sql: Sql, where: str, fault: bool) -> None:
+    """A downgrade need not take back values that replaced NULL, neither for a review nor for a rehearsal."""
+    sql("UPDATE item SET n = NULL WHERE id = 3")
+    items.write(*revision("b1", "a1", f"op.backfill('item', {{'n': 1}}{where})"))
+    assert fault == ("missing-downgrade" in items.db("review", MIGRATION_REVIEW="enforce").stdout)
+    told = items.fails("rehearse")  # the models do not have the table
+    assert fault == ("  ok\n" not in told)
+    assert fault == ("item.n has other values than before (missing-downgrade)" in told)
+
+
+BACKFILL = "op.backfill('user', {'email': 'x'}, where='email IS NULL')"
+NEW_COLUMN = "op.add_column('user', sa.Column('name', sa.String(9)))"
+NAME = "op.backfill('user', {'name': 'x'})"
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        (BACKFILL, 0),
+        (f"{BACKFILL}\n{BACKFILL}", 0),
+        (f"op.execute('SET work_mem = 9999')\n{BACKFILL}\nop.execute('ANALYZE')", 0),
+        (f"{NEW_COLUMN}\n{BACKFILL}", 1),
+        (f"{BACKFILL}\nop.execute('UPDATE pet SET a = 1 WHERE id = 1')", 1),
+        (f"{BACKFILL}\nop.bulk_insert(sa.table('pet', sa.column('a')), [{{'a': 1}}])", 1),
+    ],
+)
+def test_not_alone(review: Review, up: str, expected: int) -> None:
+    """On a server it stands alone; what it changes is not reported a second time, as rows beside DDL."""
+    for product in ("postgresql", "mysql", "mariadb"):
+        found = review(up, product)
+        assert ["blocks"] * expected == levels(found, "backfill-not-alone")
+        assert "UPDATE" in up or "bulk" in up or [] == levels(found, "backfill-with-ddl")
+    assert [] == levels(review(up, "sqlite"), "backfill-not-alone")
+
+
+def test_not_alone_in_a_downgrade(review: Review) -> None:
+    """A downgrade() is held to the same."""
+    down = f"def upgrade():\n    {BACKFILL}\n\n\ndef downgrade():\n    {BACKFILL}\n    op.drop_column('user', 'name')\n"
+    assert ["blocks"] == levels(review(down, "postgresql"), "backfill-not-alone")
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        (NAME, ["blocks"]),
+        (f"{NEW_COLUMN}\n{NAME}", []),
+        (f"{NEW_COLUMN}\n{NAME.replace('name', 'email')}", ["blocks"]),
+        (f"{NEW_COLUMN}\n{NAME}\n{NAME}", ["blocks"]),
+        (BACKFILL, []),
+    ],
+)
+def test_overwritten(review: Review, up: str, expected: list[str]) -> None:
+    """Without a condition it overwrites values, unless its columns are new and nothing has given them values yet."""
+    assert expected == levels(review(up, "sqlite"), "unbounded-data-change")
+
+
+@on_servers
+def test_only_warned_of_where_tables_are_empty(review_on: ReviewOn) -> None:
+    """Beside other operations, a backfill of an empty table does nothing; one of a table with rows blocks."""
+    up = f"{BACKFILL}\n{NEW_COLUMN}"
+    assert ["blocks"] == levels(review_on(up), "backfill-not-alone")
+    assert ["warns"] == levels(review_on(up, "DELETE FROM {user}"), "backfill-not-alone")
+
+
+@pytest.mark.parametrize("backup", ["risky", "never"])
+def test_risky(items: Project, backup: str) -> None:
+    """A backfill can lose values: MIGRATION_BACKUP=risky makes a backup before it."""
+    items.write(*revision("b1", "a1", COUNT))
+    items.ok("upgrade", MIGRATION_BACKUP=backup)
+    assert (backup == "risky") == (items.path / "instance" / "backups").exists()

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from ..adapters.base import listening
+from ..adapters.base import POSITIONS, listening
 from ..adapters.mysql import leased_lock
 from ..adapters.mysql.catalog import LOCK
 from .support import AGREE, FIRST, LOG, Project, holding_lock, limited_user, revision, run_on_server, wait_until
@@ -259,3 +259,29 @@ def test_backup_restore_and_rehearsal(project: Project, nodes: list[str]) -> Non
     project.write(*revision("a1", FIRST, "pass"))
     project.ok("upgrade")
     assert AGREE in project.ok("check", DATABASE_URL=nodes[2])
+
+
+@pytest.mark.usefixtures("short_lease")
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_backfill(project: Project, nodes: list[str], number: int) -> None:
+    """A backfill that was killed or paused goes on on another node; a batch that is late is not committed."""
+    project.write(
+        *revision("a1", FIRST, f"{TABLE.format('item')}\nop.add_column('item', sa.Column('m', sa.Integer()))")
+    )
+    project.ok("upgrade")
+    with connected(nodes[0]) as connection:
+        committed(connection, f"INSERT INTO item VALUES {', '.join(f'({each}, 0)' for each in range(1, 13))}")
+        slow = "CREATE TRIGGER slow BEFORE UPDATE ON item FOR EACH ROW SET @slept = SLEEP(IF(NEW.n = 8, 3, 0))"
+        committed(connection, slow)
+    project.write(*revision("b1", "a1", "op.backfill('item', {'m': sa.column('m') + 1}, batch_size=3)"))
+    with project.start("flask", "db", "upgrade") as holder:
+        wait_until(lambda: rows(nodes[2], "SELECT sum(m) FROM item") == [6])
+        holder.send_signal(number)
+        said = project.ok("upgrade", DATABASE_URL=nodes[1])
+        if number == signal.SIGSTOP:
+            holder.send_signal(signal.SIGCONT)
+            assert "the lock of this database was lost" in holder.communicate()[1]
+    assert "Continuing the backfill of item after 6 rows" in said
+    for node in nodes:
+        assert [1] * 12 == rows(node, "SELECT m FROM item")
+        assert POSITIONS not in tables(node)
