@@ -117,19 +117,21 @@ def each_warning_once() -> Iterator[None]:
 
 
 @contextmanager
-def repeatedly(seconds: float, action: Callable[[], None]) -> Iterator[None]:
-    """Inside the block, call ``action`` every ``seconds`` seconds, in another thread."""
+def repeatedly(seconds: float, action: Callable[[], object]) -> Iterator[None]:
+    """Inside the block, call ``action`` every ``seconds`` seconds, in another thread, which the end waits for."""
     ended = Event()
 
     def run() -> None:
         while not ended.wait(seconds):
             action()
 
-    Thread(target=run, daemon=True, name="progress").start()
+    thread = Thread(target=run, daemon=True, name="repeatedly")
+    thread.start()
     try:
         yield
     finally:
         ended.set()
+        thread.join()
 
 
 @contextmanager

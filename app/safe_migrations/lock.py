@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy import select
+
 from .adapters.base import Lock
 from .console import log
 from .database import Database
@@ -35,5 +37,7 @@ def locked(database: Database, wait: float, what: str = "upgrade") -> Iterator[L
             if who and now - reported >= REPORT:
                 log.info("Waiting for another command on this database (%s)", who)
                 reported = now
+                with database.read() as connection:  # another session than the lock's, on some servers, and idle
+                    connection.scalar(select(1))
             time.sleep(POLL)
         yield lock

@@ -5,11 +5,12 @@ import shlex
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum
 from getpass import getuser
 from pathlib import Path
+from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app
@@ -31,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
-from ..console import StepDone
+from ..console import StepDone, repeatedly
 from ..errors import LostLockError, MigrationError, UnsafeError
 from ..retry import RetryPolicy
 
@@ -57,6 +58,9 @@ LOG = f"{OWN_TABLES}log"
 
 POSITIONS = f"{OWN_TABLES}backfill"
 """A table that says how far each unfinished backfill has come (backfill.py)."""
+
+KEEP_ALIVE = 15.0
+"""Seconds between two queries of a session that is idle while something else runs; no usual time-out is as short."""
 
 IN_BATCHES = "in_batches"
 """The execution option of a connection while a backfill commits batches on it."""
@@ -116,6 +120,42 @@ def own_session(engine: Engine) -> Connection:
     connection = own.connect().execution_options(isolation_level="AUTOCOMMIT")
     connection.detach()
     return connection
+
+
+Ask = Callable[[], None]
+
+
+@contextmanager
+def kept_alive(connection: Connection, query: str = "SELECT 1") -> Iterator[Ask]:
+    """Inside the block, run ``query`` on ``connection`` every 15 seconds (KEEP_ALIVE), in another thread.
+
+    Servers, poolers and proxies close sessions that are idle for some time. The block must not use the connection; it
+    may call the yielded function, which runs the query now. Raise the query's error after the block: SQLAlchemy would
+    open another session, without the lock. Do nothing on SQLite, which has no sessions.
+    """
+    using, errors = Mutex(), list[Exception]()
+    is_open = connection.in_transaction()
+
+    def ask() -> None:
+        with using:
+            if errors:
+                raise errors[0]
+            try:
+                connection.exec_driver_sql(query)
+                if not is_open:
+                    connection.rollback()
+            except (DBAPIError, MigrationError) as error:
+                errors.append(error)
+                raise
+
+    def keep_alive() -> None:
+        with suppress(DBAPIError, MigrationError):  # raised below
+            ask()
+
+    with nullcontext() if connection.dialect.name == "sqlite" else repeatedly(KEEP_ALIVE, keep_alive):
+        yield ask
+    if errors:
+        raise errors[0]
 
 
 def in_autocommit_block(connection: Connection) -> bool:

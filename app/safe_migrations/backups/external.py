@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from sqlalchemy import URL
 
+from ..adapters.base import KEEP_ALIVE
 from ..adapters.client_programs import LONGEST, ToolError
-from ..console import ALIVE, log, reported
+from ..console import log, reported
 from ..database import DEFAULT_PORTS
 from ..errors import MigrationError, relative
 
@@ -43,17 +44,17 @@ def in_words(file: Path) -> str:
     return "external: {}, made by {}".format(*id_and_program(file))
 
 
-def create(command: Sequence[str], url: URL, file: Path, keep_alive: Callable[[], None]) -> None:
+def create(command: Sequence[str], url: URL, file: Path, require_lock: Callable[[], None]) -> None:
     """Run ``command``, which makes a restore point of the database at ``url``, and write its id to ``file``.
 
-    The program has no terminal, and gets the connection's parts in its environment. Call ``keep_alive`` every 15
-    seconds (ALIVE). KeyboardInterrupt, or an error of ``keep_alive``, ends the program and all that it has started.
-    Raise ToolError if the program cannot be run, fails, or does not print an id.
+    The program has no terminal, and gets the connection's parts in its environment. Call ``require_lock`` every 15
+    seconds (KEEP_ALIVE). KeyboardInterrupt, or an error of ``require_lock``, ends the program and all that it has
+    started. Raise ToolError if the program cannot be run, fails, or does not print an id.
     """
     program = Path(command[0]).name
     log.info("Making a restore point with %s", program)
     with TemporaryFile() as out, TemporaryFile() as errors:
-        status = _run(command, {**os.environ, **environ(url)}, out, errors, keep_alive)
+        status = _run(command, {**os.environ, **environ(url)}, out, errors, require_lock)
         printed, said = _last_lines(out), [_without_password(line, url) for line in _last_lines(errors)]
     if status:
         how = f"ended with exit status {status}" if status > 0 else f"was killed by signal {-status}"
@@ -109,7 +110,7 @@ def unlist(file: Path, reason: str) -> None:
 
 
 def _run(
-    command: Sequence[str], environ: dict[str, str], out: IO[bytes], errors: IO[bytes], keep_alive: Callable[[], None]
+    command: Sequence[str], environ: dict[str, str], out: IO[bytes], errors: IO[bytes], require_lock: Callable[[], None]
 ) -> int:
     """Run ``command`` to its end, and return its exit status, or minus the signal that killed it.
 
@@ -128,9 +129,9 @@ def _run(
         with reported(f"Waiting for {Path(command[0]).name}"):
             while True:
                 try:
-                    return int(process.wait(ALIVE))
+                    return int(process.wait(KEEP_ALIVE))
                 except subprocess.TimeoutExpired:
-                    keep_alive()
+                    require_lock()
     except BaseException:
         _end(process)
         raise

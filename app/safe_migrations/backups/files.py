@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import current_app
-from sqlalchemy import URL, select
+from sqlalchemy import URL
 
 from ..adapters import Adapter
-from ..adapters.base import Lock, not_whole
+from ..adapters.base import Lock, kept_alive, not_whole
 from ..adapters.client_programs import ToolError, sigterm_interrupts
 from ..binds import folders, name_of_bind
 from ..console import log, reported
@@ -83,7 +83,8 @@ class Backups:
         with sigterm_interrupts(), private(partial), writing(folder):
             self._remove_partial(but=partial)
             if command:
-                create(command, self.adapter.engine.url, partial, lambda: _keep_alive(database, lock))
+                with kept_alive(database.connection):
+                    create(command, self.adapter.engine.url, partial, lock.require_held)
                 checksum = _checksum(partial)
             else:
                 checksum = self._dump(database, partial)
@@ -123,7 +124,9 @@ class Backups:
             _require_of_no_other_bind(file, found["database"])
         if found is None or found["suffix"] != self.adapter.suffix:
             raise not_whole(file, product, f"its name is not NAME-UTC-REVISION-CHECKSUM{self.adapter.suffix}")
-        if _checksum(file) != found["sum"]:
+        with kept_alive(database.connection):
+            checksum = _checksum(file)
+        if checksum != found["sum"]:
             raise not_whole(file, product, "its content does not match the checksum in its name")
         self.adapter.verify(database.connection, file)
         if found["database"] != self.name:
@@ -212,16 +215,6 @@ def revision_in_name(heads: tuple[str, ...]) -> str:
     Characters other than letters, digits, dots and plus signs become underscores.
     """
     return re.sub(r"[^\w.+]+", "_", heads_in_words(heads, "+"))
-
-
-def _keep_alive(database: Database, lock: Lock) -> None:
-    """Use the session of the run and that of its lock: a proxy may close one that is idle for some minutes.
-
-    Raise MigrationError if the lock was lost, or SQLAlchemy's DBAPIError if the run's own session was.
-    """
-    with database.read() as connection:
-        connection.scalar(select(1))
-    lock.require_held()
 
 
 def _cost(file: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ..adapters import adapter_of
+from ..adapters.base import kept_alive
 from ..backups.external import id_and_program, in_words, is_external, not_restorable
 from ..backups.files import Backups, is_by_hand, restore_line
 from ..backups.restore import restore as replace_database
@@ -70,6 +71,7 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
                 f"{restore_line(file)} --yes",
             )
         if not yes:
-            click.confirm(f"Replace everything in {target} with this backup?", abort=True, err=True)
+            with kept_alive(database.connection):
+                click.confirm(f"Replace everything in {target} with this backup?", abort=True, err=True)
         replace_database(existing, database, file)
         echo(f"The database is at {heads_in_words(database.heads())}")

@@ -84,18 +84,22 @@ def built(
         replaced_by(scratch.engine),
         assumed_before_convention(older),
     ):
-        rehearsal = Rehearsal(config, scratch)
-        for destination in (revision, "heads") if revision else ("heads",):
-            for report in rehearsal.build(destination):
-                if report.faults:
-                    history.failure = f"{report.revision}: {report.faults[0]}"
-                    left = [each for each in rehearsal.steps() if each.revision not in history.revisions]
-                    history.coming = {name for _, name in created_tables(left, database, Recordings())}
-                    return history
-                history.schemas[rehearsal.heads()] = rehearsal.schema()
-                history.revisions.append(report.revision)
-            history.named = history.named or rehearsal.heads()
+        left = _build(history, Rehearsal(config, scratch), (revision, "heads") if revision else ("heads",))
+    history.coming = {name for _, name in created_tables(left, database, Recordings())}
     return history
+
+
+def _build(history: History, rehearsal: Rehearsal, destinations: Iterable[str]) -> list[Script]:
+    """Run the history to each of ``destinations``, and note its states. Return the scripts that did not run."""
+    for destination in destinations:
+        for report in rehearsal.build(destination):
+            if report.faults:
+                history.failure = f"{report.revision}: {report.faults[0]}"
+                return [each for each in rehearsal.steps() if each.revision not in history.revisions]
+            history.schemas[rehearsal.heads()] = rehearsal.schema()
+            history.revisions.append(report.revision)
+        history.named = history.named or rehearsal.heads()
+    return []
 
 
 def inserting_rows(scripts: Iterable[Script | None], product: str) -> list[str]:

@@ -7,7 +7,7 @@ from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters import SCRATCH, Adapter, Part, adapter_of
-from ..adapters.base import version_table
+from ..adapters.base import kept_alive, version_table
 from ..adapters.client_programs import sigterm_interrupts
 from ..backups.files import name_of, private, writing
 from ..console import log, reported
@@ -20,6 +20,25 @@ from ..settings import Settings
 @contextmanager
 def scratch_database(database: Database, using: Settings) -> Iterator[Adapter]:
     """Create an empty scratch database of the product of ``database``, yield its adapter, and drop it at the end.
+
+    The block must not use the connection of ``database``, which is kept alive.
+    """
+    with _created(database, using) as scratch, kept_alive(database.connection):
+        yield scratch
+
+
+@contextmanager
+def scratch_copy(database: Database, using: Settings, rows: bool) -> Iterator[Adapter]:
+    """Create a scratch copy, yield its adapter as scratch_database() does, and drop it. Copy rows if ``rows``."""
+    with _created(database, using) as scratch:
+        _copy(database, scratch, using, rows)
+        with kept_alive(database.connection):
+            yield scratch
+
+
+@contextmanager
+def _created(database: Database, using: Settings) -> Iterator[Adapter]:
+    """Create an empty scratch database, yield its adapter, and drop it at the end.
 
     Inside the block, hold the lock for rehearsals, because all of a database use the same scratch database. Raise
     KeyboardInterrupt at SIGTERM, so that the scratch database is removed as after Ctrl-C.
@@ -39,14 +58,6 @@ def scratch_database(database: Database, using: Settings) -> Iterator[Adapter]:
         with _connected(scratch.engine) as session:
             if _is_shared(database, session, str(url.database)):
                 scratch.databases.confine(session)
-        yield scratch
-
-
-@contextmanager
-def scratch_copy(database: Database, using: Settings, rows: bool) -> Iterator[Adapter]:
-    """Create a scratch copy of the database, yield its adapter, and drop the copy at the end. Copy rows if ``rows``."""
-    with scratch_database(database, using) as scratch:
-        _copy(database, scratch, using, rows)
         yield scratch
 
 
@@ -78,7 +89,9 @@ def _empty_database(database: Database, given: URL | None) -> Iterator[URL]:
             try:
                 url = server.engine.url.set(database=server.databases.path(name))
                 is_shared = _is_shared(database, session, name)
-                yield server.databases.login(session, name, database.connection) if is_shared else url
+                url = server.databases.login(session, name, database.connection) if is_shared else url
+                with kept_alive(session):
+                    yield url
             finally:
                 server.databases.drop(session, name)
     finally:
@@ -110,7 +123,8 @@ def _existing_database(url: URL) -> Iterator[URL]:
             mark.create(connection, checkfirst=True)
             connection.commit()
             try:
-                yield url
+                with kept_alive(connection):
+                    yield url
             finally:
                 adapter.databases.clear(connection)
                 mark.drop(connection)
@@ -151,10 +165,11 @@ def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> 
     part = Part.COPY if rows else Part.SCHEMA
     with private(file), scratch.engine.connect() as target:
         with reported("Copying the database", file):
-            with writing(file.parent):
+            with writing(file.parent), kept_alive(target):
                 adapter.dump(database.connection, file, using.retry, part)
             try:
-                scratch.load(target, file, using.retry, part)
+                with kept_alive(database.connection):
+                    scratch.load(target, file, using.retry, part)
             except MigrationError as error:
                 raise scratch.databases.needs_rights(error.what) from error
         if missing := set(heads) - set(Database(target).heads()):

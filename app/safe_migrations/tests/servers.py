@@ -54,6 +54,8 @@ class Proxy:
     def __init__(self, server: URL) -> None:
         self.server, self.is_down = (str(server.host), server.port or 0), False
         self.ends: list[socket.socket] = []
+        self.sent: dict[socket.socket, int] = {}
+        """How many messages the client of each open connection has sent."""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = server.set(host="127.0.0.1", port=self.listener.getsockname()[1])
         Thread(target=self._accept, daemon=True).start()
@@ -80,14 +82,20 @@ class Proxy:
                     continue
                 pair = (client, socket.create_connection(self.server))
                 self.ends += pair
+                self.sent[client] = 0
                 for one, other in (pair, pair[::-1]):
                     Thread(target=self._pass_on, args=(one, other), daemon=True).start()
 
     def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
-        with one, suppress(OSError):
-            while data := one.recv(65536):
-                other.sendall(data)
-            other.shutdown(socket.SHUT_RDWR)
+        with one:
+            with suppress(OSError):
+                while data := one.recv(65536):
+                    other.sendall(data)
+                    if one in self.sent:
+                        self.sent[one] += 1
+            self.sent.pop(one, None)
+            with suppress(OSError):
+                other.shutdown(socket.SHUT_RDWR)
 
 
 class PostgreSQLServers:

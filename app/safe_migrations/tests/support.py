@@ -754,6 +754,21 @@ def locks(connection: Connection, table: str) -> set[str]:
     return set(connection.scalars(text(query), {"name": db.engine.dialect.identifier_preparer.quote(table)}))
 
 
+# The client programs of all servers.
+DUMPERS = ("mariadb-dump", "mysqldump", "pg_dump")
+LOADERS = ("mariadb", "mysql", "pg_restore", "psql")
+
+
+def with_programs(folder: Path, script: str, *names: str) -> str:
+    """Return the PATH on which a shell script comes before each client program, whose own path is {real} in it."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        if real := shutil.which(name):
+            (folder / name).write_text(f"#!/bin/sh\n{script.replace('{real}', real)}\n")
+            (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     """Wait until the condition holds, but no longer than 20 seconds."""
     deadline = time.monotonic() + 20

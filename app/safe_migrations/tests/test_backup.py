@@ -30,7 +30,9 @@ from ..database import Database
 from ..errors import MigrationError
 from ..lock import locked
 from .support import (
+    DUMPERS,
     FIRST,
+    LOADERS,
     SERVERS,
     Project,
     Sql,
@@ -45,13 +47,12 @@ from .support import (
     revision,
     run_on_server,
     wait_until,
+    with_programs,
 )
 from .support import state as state_of
 
 WRECK = ["DROP VIEW texts", "DROP TABLE everything", "DELETE FROM two", "CREATE TABLE stray (id INTEGER)"]
 RIGHTS = ["ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC", "GRANT ALL ON SCHEMA public TO PUBLIC"]
-DUMPERS = ("mariadb-dump", "mysqldump", "pg_dump")
-LOADERS = ("mariadb", "mysql", "pg_restore", "psql")
 A1 = revision("a1", FIRST, "op.add_column('user', sa.Column('age', sa.Integer()))", "op.drop_column('user', 'age')")
 
 
@@ -78,16 +79,6 @@ def state(engine: Engine) -> object:
     run = ["pg_dump", *server, str(engine.url.database)]
     found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
     return "\n".join(line for line in found.splitlines() if "restrict" not in line)
-
-
-def with_programs(folder: Path, script: str, *names: str) -> str:
-    """Return the PATH on which a shell script comes before each client program, whose own path is {real} in it."""
-    folder.mkdir(exist_ok=True)
-    for name in names:
-        if real := shutil.which(name):
-            (folder / name).write_text(f"#!/bin/sh\n{script.replace('{real}', real)}\n")
-            (folder / name).chmod(0o755)
-    return f"{folder}:{os.environ['PATH']}"
 
 
 def listed(project: Project, **environ: str) -> list[Path]:

@@ -190,28 +190,10 @@ def test_killed_if_it_does_not_end(tool: Tool, tmp_path: Path, monkeypatch: pyte
     assert signal.SIG_DFL == signal.getsignal(signal.SIGTERM)
 
 
-@on_servers
-def test_idle_sessions(
-    project: Project, backend: str, database: str, tool: Tool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A program may take longer than a proxy or the server lets the run's session, which may have the lock, be idle."""
-    monkeypatch.setattr(external, "ALIVE", 0.2)
-    tool("sleep 1.7\necho snap-1")
-    short = {"mysql": "init_command", "postgresql": "options"}[backend]
-    limit = {"mysql": "SET SESSION wait_timeout = 1", "postgresql": "-c idle_session_timeout=1000"}[backend]
-    url = make_url(database).update_query_dict({short: limit})
-    project.write(*A1)
-    project.ok("upgrade", DATABASE_URL=url.render_as_string(hide_password=False))
-    monkeypatch.setattr(external, "ALIVE", 60)
-    assert "the connection to the database was lost" in project.fails(
-        "downgrade", DATABASE_URL=url.render_as_string(hide_password=False)
-    )
-
-
 @on_postgresql
 def test_lost_lock(project: Project, sql: Sql, tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the lock is lost while the program runs, that is ended, and nothing runs."""
-    monkeypatch.setattr(external, "ALIVE", 0.2)
+    monkeypatch.setattr(external, "KEEP_ALIVE", 0.2)
     kill = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid"
     kill += " FROM pg_database WHERE datname = current_database())"
     ask = 'PGPASSWORD="$DB_PASSWORD" psql -h "$DB_HOST" -p "$DB_PORT" -U "$DB_USER" "$DB_NAME"'

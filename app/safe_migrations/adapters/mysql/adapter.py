@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ...console import StepDone, log
 from ...retry import RetryPolicy
-from ..base import RESTORE, Adapter, KeyColumn, Lock, Part, in_batches
+from ..base import RESTORE, Adapter, KeyColumn, Lock, Part, in_batches, kept_alive
 from .catalog import (
     JOURNAL,
     LOCK,
@@ -84,7 +85,8 @@ class MySQL(Adapter):
     def _dump(self, connection: Connection) -> "Dump":
         from .dump import Dump
 
-        return Dump(self.engine.url, self.version(connection)[0], executing(connection))
+        alive = partial(kept_alive, connection, "DO 0")  # before which a leased lock is renewed, or found lost
+        return Dump(self.engine.url, self.version(connection)[0], executing(connection), alive)
 
     def columns_as_stored(self, connection: Connection, table: Table) -> list[Any]:
         """Return how an Inspector reports the columns of ``table``, a temporary one; an empty list if it is refused.

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ...console import log
 from ...errors import MigrationError, summary
-from ..base import Part, not_whole, version_table
+from ..base import Ask, Part, not_whole, version_table
 from ..client_programs import ToolError, program, running, unnamed_file
 from .catalog import LOCK, existing_tables, list_objects, quoted
 from .definers import Definer, privilege_error
@@ -55,13 +55,17 @@ ASKED = 1.0
 class Dump:
     """Writes, verifies and runs dumps of the database at ``url``.
 
-    ``product`` is "mysql" or "mariadb"; ``execute`` runs SQL in that database.
+    ``product`` is "mysql" or "mariadb"; ``execute`` runs SQL in that database. Its session is used
+    while a block of ``kept_alive`` runs, which must not use it.
     """
 
-    def __init__(self, url: URL, product: str, execute: Execute) -> None:
+    def __init__(
+        self, url: URL, product: str, execute: Execute, kept_alive: Callable[[], AbstractContextManager[Ask]]
+    ) -> None:
         self.url = url
         self.product = product
         self.execute = execute
+        self.kept_alive = kept_alive
         self.package = PACKAGES[product]
 
     def write(self, file: Path, part: Part) -> None:
@@ -95,12 +99,15 @@ class Dump:
         product = {"mariadb": "MariaDB", "mysql": "MySQL"}[self.product]
         head, last = b"", b""
         definers: set[Definer] = set()
+        pieces = self._pieces(file)
         try:
-            for piece in self._pieces(file):
-                head = head or piece
-                last = piece.rstrip().rpartition(b"\n")[2]
-                if b"DEFINER=" in piece:  # the pattern looks at every character, and takes longer than unpacking
-                    definers |= {(name.decode(errors="replace"), bool(kind)) for name, kind in DEFINER.findall(piece)}
+            with self.kept_alive():
+                for piece in pieces:
+                    head = head or piece
+                    last = piece.rstrip().rpartition(b"\n")[2]
+                    if b"DEFINER=" in piece:  # the pattern looks at every character, and takes longer than unpacking
+                        found = DEFINER.findall(piece)
+                        definers |= {(name.decode(errors="replace"), bool(kind)) for name, kind in found}
         except (OSError, EOFError, zlib.error) as error:
             raise not_whole(file, product, str(error)) from error
         server = HEAD.match(head)
@@ -136,16 +143,18 @@ class Dump:
         all objects, and no object has more rights than this user. Every second a statement runs on the session of the
         run, which raises LostLockError if a lease was lost (leased_lock.py).
         """
-        path = self._program("mariadb", "mysql")
+        path, pieces = self._program("mariadb", "mysql"), self._pieces(file)
+        makes_keys = can_turn_off_generated_keys(self.execute)
         # Not as an argument: it may begin with a dash, and MySQL's mysql reads options even after `--`.
-        with self._running([path, *RUN, f"--database={self.url.database}"], stdin=subprocess.PIPE) as target:
+        args = [path, *RUN, f"--database={self.url.database}"]
+        with self.kept_alive() as ask, self._running(args, stdin=subprocess.PIPE) as target:
             assert target.stdin is not None
-            if can_turn_off_generated_keys(self.execute):
+            if makes_keys:
                 target.stdin.write(f"SET SESSION {MAKES_KEYS} = 0;\n".encode())
             asked = time.monotonic()
-            for piece in _whole_tables(self._pieces(file), part is not Part.ALL):
+            for piece in _whole_tables(pieces, part is not Part.ALL):
                 if time.monotonic() - asked > ASKED:
-                    self.execute("DO 0")
+                    ask()
                     asked = time.monotonic()
                 if part is not Part.ALL and b"DEFINER=" in piece:
                     piece = DEFINER.sub(_without_definer, piece)
@@ -156,7 +165,7 @@ class Dump:
         return _pieces(file, most)
 
     def _write(self, args: list[str], target: gzip.GzipFile) -> None:
-        with self._running(args, stdout=subprocess.PIPE) as source:
+        with self.kept_alive(), self._running(args, stdout=subprocess.PIPE) as source:
             assert source.stdout is not None
             first = source.stdout.readline()
             target.write(b"" if first.startswith(SANDBOX) else first)

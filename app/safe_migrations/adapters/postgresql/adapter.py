@@ -23,10 +23,20 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import Tuple
 
-from ...console import StepDone, log
+from ...console import StepDone, log, repeatedly
 from ...errors import UnsafeError
 from ...retry import RetryPolicy
-from ..base import Adapter, KeyColumn, Lock, Part, double_quoted, in_autocommit_block, listening, own_session
+from ..base import (
+    KEEP_ALIVE,
+    Adapter,
+    KeyColumn,
+    Lock,
+    Part,
+    double_quoted,
+    in_autocommit_block,
+    listening,
+    own_session,
+)
 from .databases import PostgreSQLDatabases
 from .dump import Dump
 from .lock import AdvisoryLock, require_session
@@ -143,16 +153,17 @@ class PostgreSQL(Adapter):
     def lock(self, connection: Connection, what: str) -> Iterator[Lock]:
         """Yield an advisory lock that is not taken yet; the session that takes it ends with the block.
 
-        The session is not that of ``connection``. Its application_name has the number of this process and the name of
-        this machine. Raise MigrationError if a connection pooler could give the session to others.
+        The session is not that of ``connection``, and runs a query every 15 seconds (KEEP_ALIVE). Its application_name
+        has the number of this process and the name of this machine. Raise MigrationError if a connection pooler could
+        give the session to others.
         """
         with own_session(self.engine) as session:
             require_session(session, connection)
             name = f"flask db, process {os.getpid()} on {socket.gethostname()}"[:63]
             session.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
-            if session.dialect.server_version_info >= (14,):  # type: ignore[operator]
-                session.execute(text("SET idle_session_timeout = 0"))
-            yield AdvisoryLock(session, what)
+            lock = AdvisoryLock(session, what)
+            with repeatedly(KEEP_ALIVE, lock.is_held):
+                yield lock
 
     def is_lock_timeout(self, error: DBAPIError) -> bool:
         """Return True for the error 55P03, lock_not_available (PostgreSQL manual, appendix A)."""

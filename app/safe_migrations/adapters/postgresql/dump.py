@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from ...errors import MigrationError
 from ...retry import RetryPolicy
-from ..base import Part, double_quoted, not_whole
+from ..base import Part, double_quoted, kept_alive, not_whole
 from ..client_programs import ToolError, program, running, unnamed_file
 from ..creation import ROWS
 
@@ -47,6 +47,7 @@ class Dump:
     """The client programs that dump and restore the database of ``connection``; they log in with the same options."""
 
     def __init__(self, connection: Connection) -> None:
+        self.connection = connection
         info = connection.connection.driver_connection.info  # type: ignore[union-attr]  # psycopg's
         parts: dict[str, str] = info.get_parameters()
         self.parts = {part: value for part, value in parts.items() if LEFT_OUT.get(part, "") not in (None, value)}
@@ -88,7 +89,7 @@ class Dump:
         """Raise MigrationError if pg_restore cannot read all of ``file``."""
         read = [program("pg_restore", package=PACKAGE), f"--file={os.devnull}", str(file)]
         try:
-            with running(read, PACKAGE, stdin=subprocess.DEVNULL):
+            with kept_alive(self.connection), running(read, PACKAGE, stdin=subprocess.DEVNULL):
                 pass
         except MigrationError as error:
             raise not_whole(file, "PostgreSQL", str(error).partition("\n")[0].rstrip(".")) from error
@@ -141,6 +142,8 @@ class Dump:
     def _running(self, name: str, *args: str, **pipes: int) -> Iterator["subprocess.Popen[bytes]"]:
         """Start the client program ``name``, logged in to the database, and yield its process.
 
+        The block must not use the connection, which is kept alive.
+
         Only the options in SHOWN are on its command line; the others are in a service file. The password is in the
         environment, because a service file cannot contain one that ends with a space.
         """
@@ -150,7 +153,10 @@ class Dump:
         with unnamed_file("\n".join(["[safe_migrations]", *lines, ""])) as (file, passed):
             environ = {"PGSERVICEFILE": file, "PGSERVICE": "safe_migrations", "PGPASSWORD": self.password}
             args = (path, *args, f"--dbname={shown}")
-            with running([*args], PACKAGE, env=environ, pass_fds=passed, **pipes) as process:
+            with (
+                kept_alive(self.connection),
+                running([*args], PACKAGE, env=environ, pass_fds=passed, **pipes) as process,
+            ):
                 yield process
 
 
