@@ -8,7 +8,20 @@ from typing import Any
 
 from alembic.operations import Operations
 from alembic.operations.ops import MigrateOperation
-from sqlalchemy import JSON, ClauseElement, ColumnElement, Dialect, TableClause, Update, column, literal, table, text
+from sqlalchemy import (
+    JSON,
+    ClauseElement,
+    ColumnElement,
+    Dialect,
+    String,
+    TableClause,
+    Update,
+    column,
+    literal,
+    table,
+    text,
+    type_coerce,
+)
 from sqlalchemy.types import UserDefinedType
 
 # Commands whose effect depends on code elsewhere, on a string, or on the name of a setting.
@@ -132,6 +145,10 @@ def _as_expression(value: Any) -> Any:
     """Return a value of Python with the type in SQL that goes with it, in which it can be written as a literal."""
     if value is None or isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
         return value
+    if isinstance(value, str):
+        # PostgreSQL takes a text in the SQL for any type, such as a date or an enum, but a parameter only for a text.
+        # Without type_coerce() SQLAlchemy names it after the column, and fails if that has a space in its name.
+        return type_coerce(literal(value, literal_execute=True), String())
     return literal(value, JSON if isinstance(value, dict | list) else None)
 
 
