@@ -17,6 +17,7 @@ from alembic.script import Script
 from sqlalchemy import StaticPool
 
 from ..adapters import Adapter
+from ..adapters.products import FACTS
 from ..adapters.snapshot import Objects, Snapshot
 from ..console import log, only_warnings
 from ..database import Database
@@ -28,7 +29,7 @@ from ..remedies import Situation, message
 from ..review.findings import Assurances, assurance_line
 from ..review.recorder import Recordings, irreversible_reason
 from ..review.rules.scripts import RAISE
-from ..review.sql.ops import BackfillOp
+from ..review.sql.ops import BackfillOp, ChangeRowsOp
 from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
 
 # As `-x` takes them. Only another session of the script can hold a lock on the copy, and MIGRATION_REHEARSAL_URL may
@@ -169,10 +170,18 @@ class Rehearsal:
         return again
 
     def _filled(self, revision: Script) -> set[str]:
-        """Return the columns in which op.backfill() replaces only NULL, which needs no downgrade."""
-        recorded = Recordings().of(revision, self.adapter.engine.dialect.name, "upgrade").upgrade
-        found = [each.op for each in recorded if isinstance(each.op, BackfillOp) and each.op.fills]
-        return {f"{op.table_name}.{column}" for op in found for column in op.columns}
+        """Return the columns in which the upgrade only replaces NULL, by op.backfill(), if it changes no other rows.
+
+        No downgrade has to restore NULL there: a database at the revision before may have these values.
+        """
+        dialect = self.adapter.engine.dialect
+        upgrade = Recordings().of(revision, dialect.name, "upgrade").upgrade
+        changes = [each.op for each in upgrade if isinstance(each.op, ChangeRowsOp)]
+        if not all(isinstance(op, BackfillOp) and op.fills for op in changes):
+            return set()
+        quoted = FACTS[dialect.name]().quoted  # PostgreSQL's snapshot has the names with quotes
+        names = [(table, op) for op in changes for table in (op.table_name, quoted(op.table_name, op.schema))]
+        return {f"{table}.{column}" for table, op in names for column in op.columns}
 
     def _irreversible_changes(self, before: Snapshot, after: Snapshot) -> dict[str, str]:
         """Return name and description in ``before`` of each object that changed and that no SQL can change back.

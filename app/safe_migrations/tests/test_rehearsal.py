@@ -554,3 +554,15 @@ def test_backfill_that_nothing_reverts(project: Project, reason: str, status: in
         done.stdout
     )
     assert bool(status) == ('safety_assured = {"missing-downgrade": "why it is safe"}' in done.stdout), done.stdout
+
+
+@pytest.mark.parametrize(("where", "verdict"), [("n IS NULL", "ok"), ("n IS NULL OR id = 2", "no")])
+def test_backfill_of_null(project: Project, where: str, verdict: str) -> None:
+    """A downgrade need not bring back NULL where op.backfill() has written a value, but it has to restore a value."""
+    item = "op.create_table('item', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('n', sa.Integer()))"
+    project.write(*revision("a1", FIRST, f"{item}\nop.execute('INSERT INTO item VALUES (1, NULL), (2, 7)')"))
+    project.ok("upgrade")
+    project.write(*revision("b1", "a1", f"op.backfill('item', {{'n': 0}}, where='{where}')"))
+    said = project.db("rehearse").stdout
+    assert re.search(rf"^b1 .* {verdict}$", said, re.MULTILINE), said
+    assert (verdict == "no") == ("after its downgrade item.n has other values than before" in said), said

@@ -130,7 +130,8 @@ class BackfillOp(ChangeRowsOp):
     @property
     def fills(self) -> bool:
         """Return True if only values that are NULL are replaced, so that none is lost."""
-        return self.bounded and all(map(self.backfills, self.columns))
+        has_alternatives = re.search(r"\bOR\b", self.text.rpartition("WHERE")[2], re.IGNORECASE)
+        return self.bounded and len(self.columns) == 1 and self.backfills(self.columns[0]) and not has_alternatives
 
     def sql(self, dialect: Dialect | None = None) -> str:
         """Return the UPDATE as SQL. A value that has no literal in SQL stands behind it."""
