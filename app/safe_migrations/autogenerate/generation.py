@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, DefaultClause, Enum, ForeignKeyConstraint, Table
+from sqlalchemy.exc import CompileError
 
 from ..adapters.facts import Facts
 from ..adapters.products import facts_of
@@ -59,6 +61,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     add_type_checks(upgrade, models)
     drop_as_constraints(upgrade, inspector)
     rename_in_place(upgrade)
+    _keep_types(upgrade, models, targets)
     backfills = fill_existing_rows(upgrade, targets, models, renames)
     if renames:
         refuse_renames(context, renames, targets)
@@ -138,6 +141,24 @@ def _referring_first(drops: list[ops.DropTableOp]) -> list[str]:
         return list(TopologicalSorter(graph).static_order())[::-1]
     except CycleError:
         return []
+
+
+def _keep_types(upgrade: ops.UpgradeOps, models: Mapping[Name, Table], targets: list[Facts]) -> None:
+    """Let the change of a column name its model's type, if the type that this database reports is another on a target.
+
+    SQLite reports a VARCHAR for an Enum, and MySQL changes the type to that, because it redefines the column.
+    """
+    here, *others = [facts.sql_dialect for facts in targets]
+    for changes in table_changes(upgrade):
+        for op in changes.ops:
+            if not isinstance(op, ops.AlterColumnOp) or op.modify_type is not None or op.existing_type is None:
+                continue
+            columns = models[changes.schema, changes.table_name].columns
+            model = next(each.type for each in columns if each.name == op.column_name)
+            with suppress(CompileError):  # of a type that a database does not have
+                is_same = model.compile(here) == op.existing_type.compile(here)
+                if is_same and any(model.compile(other) != op.existing_type.compile(other) for other in others):
+                    op.existing_type = model
 
 
 def _drops_foreign_key(op: ops.MigrateOperation) -> bool:
