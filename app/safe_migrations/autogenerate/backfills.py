@@ -4,7 +4,7 @@ The user types them on the terminal, or passes them with -x default=...
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Literal
@@ -19,7 +19,6 @@ from sqlalchemy import (
     DefaultClause,
     Enum,
     LargeBinary,
-    String,
     Table,
     Time,
     cast,
@@ -37,17 +36,21 @@ from ..review.rules.implied_ops import column_names
 from .acknowledgements import acknowledge
 from .online_steps import Step
 from .questions import given_pairs, has_terminal, wrong_answer
-from .renamed_inspector import Renames
+from .renamed_inspector import RenamedInspector
 from .renames import full_name
-from .rendering import ExpressionDefault, Lines, PerDialect, plain_type, table_changes, value_type
+from .rendering import Directions, ExpressionDefault, Lines, PerDialect, plain_type, table_changes, value_type
 
 NOW = "CURRENT_TIMESTAMP"
 EXPRESSION = "('x')"
-LITERAL = "sa.literal({!r}, literal_execute=True)"
+COPYING = tuple(facts for facts in FACTS.values() if facts().copies_for_default(EXPRESSION))
+"""The databases that copy a table for such a default, and those that can have the same URL, as MariaDB and MySQL."""
 KEPT = Lines(
     "# Keep the default for now: the previous release is still running and inserts rows without this column.",
     "# A later revision may drop the default.",
 )
+LOST = Lines("# The dropped values are lost. Existing rows get these defaults, which are dropped again below.")
+Added = tuple[ops.AddColumnOp, DefaultClause, str]
+"""A new NOT NULL column, its default, and the Python code for the same value in op.backfill()."""
 VALUES: dict[type, tuple[str, Callable[[str], object]]] = {
     bool: ("yes or no", lambda value: int(click.BOOL.convert(value, None, None))),
     int: ("an integer", int),
@@ -76,13 +79,14 @@ STAND_INS = {
 
 
 def fill_existing_rows(
-    upgrade: ops.UpgradeOps, targets: list[Facts], models: Mapping[Name, Table], renames: Renames
-) -> list[Step]:
-    """Add a server default to each new NOT NULL column for which the user gives a value: existing rows get that value.
+    upgrade: ops.UpgradeOps, targets: list[Facts], models: Mapping[Name, Table], inspector: RenamedInspector
+) -> tuple[list[Step], list[Step]]:
+    """Give existing rows the values that the user gives for new NOT NULL columns, and for those that become NOT NULL.
 
-    The default stays, because the previous release is still running and inserts rows without the column. For a column
-    that becomes NOT NULL, write an UPDATE of the rows that have no value, and return the steps that have to come first,
-    if any. Raise MigrationError if a value passed with `-x default=...` cannot be used.
+    A new column gets the value as a server default, which stays, because the previous release is still running and
+    inserts rows without the column. In a column that becomes NOT NULL, the rows that have no value are changed. Return
+    the steps that have to come before all others, and those that come after ``upgrade``. Raise MigrationError if a
+    value passed with `-x default=...` cannot be used.
     """
     given, slow = given_pairs("default"), any(facts.copies_for_default(EXPRESSION) for facts in targets)
     columns, nulls = dict(_without_value(upgrade)), dict(_becoming_not_null(upgrade, models))
@@ -90,47 +94,53 @@ def fill_existing_rows(
         if name not in columns and name not in nulls:
             why = f"{name} is neither a new NOT NULL column without a default nor a column that becomes NOT NULL"
             raise wrong_answer("default", f"{name}:{value}", why, (f"{each}:VALUE" for each in (*columns, *nulls)))
+    copying: dict[int, tuple[ops.ModifyTableOps, list[Added]]] = {}
     for name, (changes, add) in columns.items():
         question = f"{name} is NOT NULL. Value for existing rows"
         answer = _given(name, given[name], add.column) if name in given else _ask(question, add.column)
         if answer is not None:
             default = _default(add.column, answer)
-            added = [KEPT, _added(add, default)]
             at = changes.ops.index(add)
-            if not slow or isinstance(default.arg, str) or str(default.arg) == NOW:
-                changes.ops[at : at + 1] = added
+            if not slow or isinstance(default.arg, str) or str(default.arg).startswith(NOW):
+                changes.ops[at : at + 1] = [KEPT, _added(add, default)]
             else:
-                changes.ops.remove(add)
-                upgrade.ops.insert(upgrade.ops.index(changes), _add_in_steps(add, default, answer))
+                new = add, default, _value_code(add.column, answer)
+                copying.setdefault(id(changes), (changes, []))[1].append(new)
+    following: list[Step] = []
+    for changes, adds in copying.values():
+        first, steps = _add_in_steps((changes.schema, changes.table_name), adds, inspector)
+        upgrade.ops.insert(upgrade.ops.index(changes), first)
+        changes.ops[:] = [op for op in changes.ops if op not in [add for add, _, _ in adds]]
+        following += steps
     values: dict[Name, dict[str, str]] = {}
     for name, (table, column) in nulls.items():
         question = f"{name} becomes NOT NULL. Value for rows that have none"
         answer = _given(name, given[name], column) if name in given else _ask(question, column)
         if answer is not None:
             values.setdefault(table, {})[column.name] = _value_code(column, answer)
-    return _fill_nulls(values, renames)
+    return [_fill_nulls(table, codes, inspector) for table, codes in values.items()], following
 
 
-def fill_restored_columns(downgrade: ops.DowngradeOps) -> None:
-    """Let ``downgrade`` add a dropped NOT NULL column as nullable, set a value in all rows, and make it NOT NULL.
+def restore_with_value(downgrade: ops.DowngradeOps) -> None:
+    """Let ``downgrade`` add a dropped NOT NULL column with a default, which existing rows get, and drop the default.
 
-    The dropped values are lost, so this is 0, an empty text, or the like. A column stays as it is if its type has no
-    such value, or if a foreign key, a CHECK or a unique constraint names it, which may refuse the value.
+    The dropped values are lost, so this is 0, an empty text, or the like. An op.backfill() would have to stand alone in
+    its revision, and an UPDATE of all rows would keep the table locked. A column stays as it is if its type has no such
+    value, or if a foreign key, a CHECK or a unique constraint names it, which may refuse the value.
     """
     restored: dict[int, tuple[ops.ModifyTableOps, list[ops.AddColumnOp]]] = {}
     for _, (changes, add) in _without_value(downgrade):
         if add.column.name not in _constrained(changes) and _stand_in(add.column) is not None:
             restored.setdefault(id(changes), (changes, []))[1].append(add)
     for changes, adds in restored.values():
-        table = changes.schema, changes.table_name
         end = changes.ops.index(adds[-1]) + 1
-        following = [*(_made_not_null(add) for add in adds), *changes.ops[end:]]
-        changes.ops[:] = [_added(op, None) if op in adds else op for op in changes.ops[:end]]
-        columns = [(add.column, str(_stand_in(add.column))) for add in adds]
-        fill = (_update_code(table, column.name, _value_code(column, value)) for column, value in columns)
-        at = downgrade.ops.index(changes) + 1
+        following = [*(_altered(add, None) for add in adds), *changes.ops[end:]]
+        for add in adds:
+            at = changes.ops.index(add)
+            changes.ops[at] = _added(add, _default(add.column, str(_stand_in(add.column))))
+        changes.ops[:] = [LOST, *changes.ops[:end]]
         batch = ops.ModifyTableOps(changes.table_name, following, schema=changes.schema)
-        downgrade.ops[at:at] = [Lines("# The dropped values are lost.", *fill), batch]
+        downgrade.ops.insert(downgrade.ops.index(changes) + 1, batch)
 
 
 def _constrained(changes: ops.ModifyTableOps) -> set[str]:
@@ -178,23 +188,17 @@ def _becoming_not_null(
                     yield full_name(*table, column.name), (table, column)
 
 
-def _fill_nulls(values: dict[Name, dict[str, str]], renames: Renames) -> list[Step]:
-    """Return a step for each table that sets ``values``, by column, in rows that have none.
+def _fill_nulls(table: Name, codes: Mapping[str, str], inspector: RenamedInspector) -> Step:
+    """Return a step that sets the values of ``codes``, by column, in the rows of an existing table that have none.
 
-    These steps come before all others: MySQL commits an UPDATE with the next DDL statement, PostgreSQL would keep the
-    table locked until all rows are done, and nothing reverts them. They run before the renames, so they use the old
-    names.
+    It comes before all others, as a backfill has to stand alone in its revision. So it runs before the renames, and
+    uses the old names.
     """
-    steps: list[Step] = []
-    for table, codes in values.items():
-        before = renames.before(table)
-        old_names = {new: old for old, new in renames.names.get(before, {}).items()}
-        lines = [_update_code(before, old_names.get(name, name), code) for name, code in codes.items()]
-        columns = " and ".join(full_name(*table, name) for name in codes)
-        log.info("Filling %s in a revision of its own, before the one with NOT NULL", columns)
-        steps.append((f"Fill {columns}", [Lines(*lines)]))
-        acknowledge("missing-downgrade", "a value in place of NULL can stay")
-    return steps
+    before = inspector.renames.before(table)
+    old_names = {new: old for old, new in inspector.renames.names.get(before, {}).items()}
+    has_key = _has_key(table, inspector)
+    lines = [_fill_code(before, old_names.get(name, name), code, has_key) for name, code in codes.items()]
+    return f"Fill {_announced(table, codes)}", [Lines(*lines)]
 
 
 def _given(name: str, value: str, column: "Column[Any]") -> str:
@@ -251,50 +255,76 @@ def _sql_text(value: str, column: "Column[Any]") -> str:
         raise ValueError(f"{value!r} is not {_expected(column)}") from error
 
 
-def _add_in_steps(add: ops.AddColumnOp, default: DefaultClause, value: str) -> PerDialect:
-    """Return an operation that adds a NOT NULL column, and sets ``value`` in existing rows, without a table copy.
+def _add_in_steps(
+    table: Name, adds: list[Added], inspector: RenamedInspector
+) -> tuple[ops.MigrateOperation, list[Step]]:
+    """Return an operation that adds NOT NULL columns, and steps that come later, so that no database copies the table.
 
-    Databases that would copy the table for this default add the column as nullable, fill it with an UPDATE, then make
-    it NOT NULL. The others add the column with its default.
+    Databases that would copy the table for one of the defaults add the columns as nullable and then set the defaults,
+    for new rows. In the later steps they fill existing rows, and make the columns NOT NULL. The others add the columns
+    with the defaults.
     """
-    table, schema = add.table_name, add.schema
+    has_key = _has_key(table, inspector)
 
     def batch(*operations: ops.MigrateOperation) -> ops.ModifyTableOps:
-        return ops.ModifyTableOps(table, operations, schema=schema)
+        return ops.ModifyTableOps(table[1], operations, schema=table[0])
 
-    in_steps = [
-        batch(_added(add, None)),
-        Lines(_update_code((schema, table), add.column.name, _value_code(add.column, value))),
-        batch(KEPT, _made_not_null(add, default)),
-    ]
-    at_once = [batch(KEPT, _added(add, default))]
-    drop = [batch(add.reverse())]
-    return PerDialect.of(lambda facts: (in_steps if facts.copies_for_default(EXPRESSION) else at_once, drop), table)
+    def where_copied(*operations: ops.MigrateOperation) -> PerDialect:
+        down = [each.reverse() for each in operations if isinstance(each, ops.ModifyTableOps)]
+
+        def directions(facts: Facts) -> Directions:
+            return (operations, down) if isinstance(facts, COPYING) else ((), ())
+
+        return PerDialect.of(directions, table[1])
+
+    nullable = [_added(add, None) for add, _, _ in adds]
+    defaults = [each for add, default, _ in adds for each in (KEPT, _altered(add, default, True))]
+    copied = [batch(*nullable, *defaults)]
+    at_once = [batch(*(each for add, default, _ in adds for each in (KEPT, _added(add, default))))]
+    drop = [batch(*(add.reverse() for add, _, _ in reversed(adds)))]
+    first = PerDialect.of(lambda facts: (copied if isinstance(facts, COPYING) else at_once, drop), table[1])
+    names = _announced(table, [add.column.name for add, _, _ in adds])
+    fills = Lines(*(_fill_code(table, add.column.name, code, has_key) for add, _, code in adds))
+    not_null = batch(*(_not_null(add, default) for add, default, _ in adds))
+    return first, [(f"Fill {names}", [where_copied(fills)]), (f"Make {names} NOT NULL", [where_copied(not_null)])]
 
 
-def _update_code(table: Name, name: str, code: str) -> str:
-    """Return Python code for an UPDATE that sets a column to the value of ``code`` in all rows where it is NULL."""
+def _has_key(table: Name, inspector: RenamedInspector) -> bool:
+    return bool(inspector.get_pk_constraint(table[1], table[0])["constrained_columns"])
+
+
+def _announced(table: Name, columns: Iterable[str]) -> str:
+    """Return the names of the columns for messages, and log that a revision of its own fills them."""
+    names = " and ".join(full_name(*table, name) for name in columns)
+    log.info("Filling %s in a revision of its own, before the one with NOT NULL", names)
+    return names
+
+
+def _fill_code(table: Name, name: str, code: str, has_key: bool) -> str:
+    """Return Python code that sets a column to the value of ``code`` in all rows where it is NULL.
+
+    Without a primary key, by whose order op.backfill() goes, it is one UPDATE.
+    """
     schema = f", schema={table[0]!r}" if table[0] else ""
-    return (
-        f"op.execute(sa.table({str(table[1])!r}, sa.column({str(name)!r}){schema})"
-        f".update().where(sa.column({str(name)!r}).is_(None)).values({{{str(name)!r}: {code}}}))"
-    )
+    where = f"sa.column({str(name)!r}).is_(None)"
+    if has_key:
+        return f"op.backfill({str(table[1])!r}, {{{str(name)!r}: {code}}}, where={where}{schema})"
+    acknowledge("missing-downgrade", "a value in place of NULL can stay")
+    if code[0] in "'\"":  # PostgreSQL does not cast a text that is a parameter
+        code = f"sa.literal({code}, literal_execute=True)"
+    updated = f"sa.table({str(table[1])!r}, sa.column({str(name)!r}){schema})"
+    return f"op.execute({updated}.update().where({where}).values({{{str(name)!r}: {code}}}))"
 
 
 def _value_code(column: "Column[Any]", value: str) -> str:
-    """Return Python code for ``value``, as _sql_text() returns it, that every database accepts for the column's type.
-
-    A value of a type other than text is a literal in the SQL, because PostgreSQL does not cast text parameters.
-    """
+    """Return Python code for ``value``, as _sql_text() returns it, that op.backfill() takes for the column's type."""
     kind, python = plain_type(column), value_type(column)
     if value == NOW:
         value = "CURRENT_DATE" if isinstance(kind, Date) else "CURRENT_TIME" if isinstance(kind, Time) else NOW
         return f"sa.func.{value.lower()}()"
     if python in (int, bool):
         return repr(python(int(value)))
-    if isinstance(kind, LargeBinary):
-        return repr(value.encode())
-    return repr(value) if isinstance(kind, String) and not isinstance(kind, Enum) else LITERAL.format(value)
+    return repr(value.encode() if isinstance(kind, LargeBinary) else value)
 
 
 def _added(add: ops.AddColumnOp, default: DefaultClause | None) -> ops.AddColumnOp:
@@ -303,14 +333,27 @@ def _added(add: ops.AddColumnOp, default: DefaultClause | None) -> ops.AddColumn
     return ops.AddColumnOp(add.table_name, new, schema=add.schema)
 
 
-def _made_not_null(add: ops.AddColumnOp, default: DefaultClause | Literal[False] = False) -> ops.AlterColumnOp:
+def _not_null(add: ops.AddColumnOp, default: DefaultClause) -> ops.AlterColumnOp:
+    alter = _altered(add, False, False)
+    alter.existing_server_default = default
+    return alter
+
+
+def _altered(
+    add: ops.AddColumnOp, default: DefaultClause | Literal[False] | None, nullable: bool | None = None
+) -> ops.AlterColumnOp:
+    """Return the operation that changes a column after ``add``, which has added it.
+
+    Alembic writes MODIFY for one with ``nullable``. MySQL sets no default of a TEXT without (error 1101).
+    """
     return ops.AlterColumnOp(
         add.table_name,
         add.column.name,
         schema=add.schema,
         existing_type=add.column.type,
+        existing_nullable=nullable is not None,
         existing_comment=add.column.comment,
-        modify_nullable=False,
+        modify_nullable=nullable,
         modify_server_default=default,
     )
 
@@ -319,7 +362,8 @@ def _default(column: "Column[Any]", value: str) -> DefaultClause:
     """Return ``value`` as a server default, written so that every database accepts it for the type of ``column``."""
     kind = plain_type(column)
     if value == NOW:  # the default of a DateTime everywhere, of a Date or a Time only as an expression
-        now = "(CURRENT_DATE)" if isinstance(kind, Date) else "(CURRENT_TIME)" if isinstance(kind, Time) else NOW
+        now = f"{NOW}({digits})" if (digits := getattr(kind, "fsp", None)) else NOW  # MySQL's fractions of a second
+        now = "(CURRENT_DATE)" if isinstance(kind, Date) else "(CURRENT_TIME)" if isinstance(kind, Time) else now
         return DefaultClause(text(now))
     if isinstance(kind, LargeBinary):  # SQLite would keep a string, which cannot be read as bytes
         binary = tuple_(cast(literal(value), LargeBinary()))

@@ -22,7 +22,7 @@ from ..internals import copy_column
 from ..review.known_schema import KnownSchema, Name
 from ..settings import settings
 from .acknowledgements import acknowledge, ask_why, begin_reasons
-from .backfills import fill_existing_rows, fill_restored_columns
+from .backfills import fill_existing_rows, restore_with_value
 from .check_constraints import add_type_checks, drop_checks_first, keep_column_checks, refuse_renames
 from .enum_types import create_and_drop_enums
 from .index_changes import (
@@ -62,7 +62,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     drop_as_constraints(upgrade, inspector)
     rename_in_place(upgrade)
     _keep_types(upgrade, models, targets)
-    backfills = fill_existing_rows(upgrade, targets, models, renames)
+    backfills, fills = fill_existing_rows(upgrade, targets, models, inspector)
     if renames:
         refuse_renames(context, renames, targets)
         upgrade.ops[:0] = rename_operations(renames)
@@ -82,7 +82,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     following = online_steps(upgrade, targets, indexes, is_partitioned) if online else []
     recreate_foreign_keys(upgrade, indexes)
     changes = one_table_each(script.message, upgrade.ops, targets if online else ())
-    scripts = scripts_of(script, [("Add values to enums", values), *backfills, *changes, *following])
+    scripts = scripts_of(script, [("Add values to enums", values), *backfills, *changes, *fills, *following])
     if following or len(changes) > 1:
         log.info(
             "Writing %s, so that none blocks PostgreSQL. For a plain one, set MIGRATION_ONLINE=off: here, and wherever"
@@ -92,7 +92,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     for each in scripts:
         (up,), (down,) = each.upgrade_ops_list, each.downgrade_ops_list
         up.reverse_into(down)
-        fill_restored_columns(down)
+        restore_with_value(down)
         for container in (up, down):
             _drop_indexes_with_their_table(container)
             _make_portable(container, targets)
