@@ -1,7 +1,9 @@
 """Servers of a test's own, which it may kill, copy and promote: PostgreSQL's, and MariaDB's; and a proxy."""
 
 import os
+import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -16,13 +18,16 @@ from sqlalchemy.exc import OperationalError
 
 from .support import DRIVERS, run_on_server
 
+# MariaDB's log has 96 MB by default, which each copy of a server would copy.
+SMALL = "--innodb-log-file-size=4M"
+
 
 def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """Return a free port that no client gets: a system takes those of connections from 32768 on, or higher ones."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def owner_of(name: str) -> dict[str, Any]:
@@ -31,8 +36,8 @@ def owner_of(name: str) -> dict[str, Any]:
 
 
 def until(is_so: Any) -> None:
-    """Wait until the function returns True; fail after 20 seconds."""
-    deadline = time.monotonic() + 20
+    """Wait until the function returns True; fail after 60 seconds, for which no machine is too slow."""
+    deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.02)
@@ -117,8 +122,11 @@ class PostgreSQLServers:
 
     def new(self, name: str = "data", *settings: str) -> URL:
         """Make a server with ``settings``, start it, and return its URL."""
-        data = self.make(name)
-        self.run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions")
+        first, data = self.folder / "first", self.folder / name
+        if not first.exists():
+            self.make("first")
+            self.run("initdb", "-D", first, "-U", "postgres", "-A", "trust", "--no-sync", "--wal-segsize=1")
+        subprocess.run(["cp", "-a", first, data], check=True)
         with (data / "postgresql.conf").open("a") as file:
             file.write("\n".join(["", *settings, ""]))
         return self.start(data)
@@ -139,8 +147,8 @@ class PostgreSQLServers:
         options = (
             f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c shared_buffers=1MB"
         )
-        self.run("pg_ctl", "start", "-w", "-s", "-D", data, "-l", data / "log", "-o", options)
         self.data[port] = data
+        self.run("pg_ctl", "start", "-w", "-s", "-D", data, "-l", data / "log", "-o", options)
         return URL.create(DRIVERS["postgresql"], "postgres", host="127.0.0.1", port=port, database="postgres")
 
     def standby(self, primary: URL, name: str) -> URL:
@@ -161,10 +169,18 @@ class PostgreSQLServers:
         return [first, *map(int, children.stdout.split())]
 
     def stop(self) -> None:
-        """Stop all servers."""
-        for data in self.data.values():
-            with suppress(subprocess.CalledProcessError):  # it was killed
-                self.run("pg_ctl", "stop", "-s", "-m", "immediate", "-D", data)
+        """Stop all servers, as pg_ctl's immediate mode does, but at once."""
+        files = [data / "postmaster.pid" for data in self.data.values()]
+        started = [int(file.read_text().split()[0]) for file in files if file.exists()]
+        left = [each for each in started if self._is_running(each)]
+        for each in left:
+            os.kill(each, signal.SIGQUIT)
+        until(lambda: not any(map(self._is_running, left)))
+
+    def _is_running(self, process: int) -> bool:
+        """Return True if it is one of these servers, which the test has not killed."""
+        found = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(process)], capture_output=True, text=True)
+        return str(self.folder) in found.stdout
 
 
 class MariaDBServers:
@@ -183,9 +199,8 @@ class MariaDBServers:
         if self.owner:
             shutil.chown(folder, "mysql")
         made = [install, "--no-defaults", f"--datadir={self.first}", "--auth-root-authentication-method=normal"]
-        subprocess.run(
-            [*made, "--skip-test-db", "--skip-name-resolve"], check=True, stdout=subprocess.DEVNULL, **self.owner
-        )
+        made += ["--skip-test-db", "--skip-name-resolve", SMALL]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL, **self.owner)
 
     def new(self, *options: str) -> URL:
         """Start a server with ``options``, and return its URL."""
@@ -193,7 +208,7 @@ class MariaDBServers:
         data = self.folder / str(port)
         subprocess.run(["cp", "-a", self.first, data], check=True)
         own = [f"--datadir={data}", f"--port={port}", f"--server-id={port}", f"--socket={data}/socket"]
-        fast = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", f"--log-error={data}/log"]
+        fast = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", SMALL, f"--log-error={data}/log"]
         command = [self.server, "--no-defaults", *own, "--bind-address=127.0.0.1", "--log-bin=bin", *fast, *options]
         self.running[port] = subprocess.Popen(command, cwd="/", **self.owner)
         url = URL.create(DRIVERS["mysql"], "root", host="127.0.0.1", port=port, database="mysql")

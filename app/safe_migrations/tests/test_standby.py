@@ -58,14 +58,28 @@ def pasted(project: Project, said: str, **environ: str) -> "subprocess.Completed
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[tuple[URL, URL]]:
-    """Yield a primary and its standby, of PostgreSQL."""
+def shared_folder() -> Iterator[Path]:
+    """Yield a folder into which the servers' users can look."""
     with TemporaryDirectory(dir="/tmp") as name:
         Path(name).chmod(0o755)
-        servers = PostgreSQLServers(Path(name))
-        primary = servers.new()
-        yield primary, servers.standby(primary, "standby")
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def postgresql(shared_folder: Path) -> Iterator[PostgreSQLServers]:
+    """Yield what starts PostgreSQL servers, and stop them at the end."""
+    servers = PostgreSQLServers(shared_folder)
+    try:
+        yield servers
+    finally:
         servers.stop()
+
+
+@pytest.fixture(scope="module")
+def pair(postgresql: PostgreSQLServers) -> tuple[URL, URL]:
+    """Return a primary and its standby, of PostgreSQL; a test that fails over takes others."""
+    primary = postgresql.new()
+    return primary, postgresql.standby(primary, "standby")
 
 
 @pytest.fixture
@@ -126,7 +140,7 @@ def test_made_read_only(project: Project, backend: str, served: tuple[URL, URL])
     """A primary on which default_transaction_read_only is on is not called a standby; the line works."""
     url = text_of(served[0])
     run_on_server(served[0], f"ALTER DATABASE {served[0].database} SET default_transaction_read_only = on")
-    said = refused(project, url, "is read-only: default_transaction_read_only is on")
+    said = refused(project, url, "is read-only: default_transaction_read_only is on", "upgrade")
     assert "The database is at a1\n" in pasted(project, said, DATABASE_URL=url).stderr
 
 
@@ -197,9 +211,9 @@ def state_of(url: str) -> object:
 
 
 @on_postgresql
-def test_failover(project: Project, backend: str, servers: PostgreSQLServers) -> None:
+def test_failover(project: Project, backend: str, postgresql: PostgreSQLServers) -> None:
     """If the primary dies in a run, the next run goes on at the new primary: nothing is lost, nothing is done twice."""
-    primary = servers.new()
+    servers, primary = postgresql, postgresql.new("failing")
     quoted = '"user"'
     project.ok("upgrade", DATABASE_URL=text_of(primary, database="postgres"))
     before_dying(primary, quoted)
@@ -208,9 +222,8 @@ def test_failover(project: Project, backend: str, servers: PostgreSQLServers) ->
         project.write(*script)
     project.ok("upgrade", DATABASE_URL=text_of(primary))
     expected = state_of(text_of(primary))
-    points = {"a2 ddl": "a1", "a3 rows": "a2", "backup": FIRST}
-    for number, (point, at) in enumerate(points.items()):
-        standby = servers.standby(primary, f"standby{number}")
+    for number, (point, at) in enumerate({"a2 rows": "a1", "backup": FIRST}.items()):
+        standby = servers.standby(primary, f"taking over {number}")
         for statement in ("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"):
             run_on_server(primary, statement)
         until(lambda primary=primary: scalar(primary, "SELECT sync_state FROM pg_stat_replication") == "sync")
@@ -243,8 +256,10 @@ def mariadb() -> Iterator[MariaDBServers]:
     with TemporaryDirectory(dir="/tmp") as name:
         Path(name).chmod(0o755)
         servers = MariaDBServers(Path(name))
-        yield servers
-        servers.stop()
+        try:
+            yield servers
+        finally:
+            servers.stop()
 
 
 def caught_up(replica: URL) -> bool:
@@ -276,7 +291,7 @@ def test_replica(project: Project, backend: str, mariadb: MariaDBServers) -> Non
     assert "export DATABASE_URL='mysql://app:PASSWORD@PRIMARY:3306/app'" in said
     assert f"revision  {FIRST}\n" in project.db("status", DATABASE_URL=text_of(replica, **app)).stdout
     why = f"is a standby (read-only): it replicates 127.0.0.1:{primary.port} (read_only). What this user may write"
-    refused(project, text_of(replica, database="app"), why)
+    refused(project, text_of(replica, database="app"), why, "upgrade")
     project.take_out()
     project.ok("upgrade", DATABASE_URL=text_of(replica, database="app"))
     project.ok("upgrade", DATABASE_URL=text_of(primary, database="app"))
