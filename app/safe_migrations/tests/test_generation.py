@@ -188,6 +188,22 @@ def test_downgrade_of_dropped_columns(pets: Models) -> None:
     assert [(1, 0, "", 0, 7)] == pets.rows("SELECT id, age, bio, price, level FROM thing")
 
 
+@on_mysql
+def test_downgrade_of_types_of_mysql(pets: Models) -> None:
+    """A downgrade also restores columns whose default MySQL takes only as an expression, or only with a precision."""
+    thing = "from sqlalchemy.dialects import mysql\n\n\nclass Thing(db.Model):\n"
+    thing += "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+    types = ("DATETIME(fsp=6)", "TIMESTAMP(fsp=3)", "TIME(fsp=3)", "MEDIUMTEXT(), comment='x'", "MEDIUMBLOB()")
+    lines = "    c{}: Mapped[Any] = mapped_column(mysql.{}, nullable=False)\n"
+    pets.become(USERS, PETS, thing, *(lines.format(number, type_) for number, type_ in enumerate(types)))
+    pets.execute("INSERT INTO thing VALUES (1, now(), now(), '01:00', 'x', 'x')")
+    pets.models(USERS, PETS, thing)
+    pets.migrate()
+    pets.there_and_back()
+    pets.ok("downgrade")
+    assert [("", b"")] == pets.rows("SELECT c3, c4 FROM thing")
+
+
 @pytest.mark.parametrize(
     ("backend", "change"),
     [

@@ -9,7 +9,7 @@ from typing import Any
 from alembic.operations.ops import AlterColumnOp
 from sqlalchemy import Integer, Select, column, func, select, table
 from sqlalchemy import types as sqltypes
-from sqlalchemy.dialects.mysql import SET
+from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT, MEDIUMBLOB, MEDIUMTEXT, SET, TINYBLOB, TINYTEXT
 from sqlalchemy.types import TypeEngine
 
 from ..casts import KINDS, Kind
@@ -73,7 +73,10 @@ class MySQLFacts(Facts):
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
     # "Data Type Default Values" in its manual.
-    without_default: tuple[type[TypeEngine[Any]], ...] = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary)
+    without_default: tuple[type[TypeEngine[Any]], ...] = (
+        *(sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary),
+        *(TINYTEXT, MEDIUMTEXT, LONGTEXT, TINYBLOB, MEDIUMBLOB, LONGBLOB),
+    )
     default_collations: Mapping[str, str] = {"utf8mb4": "utf8mb4_0900_ai_ci", **OTHER_COLLATIONS}
     """Default collations that do not end in _general_ci, by character set; rare sets, such as gbk, are left out."""
     lengths_that_grow_free = 0
