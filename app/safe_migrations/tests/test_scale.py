@@ -1,7 +1,6 @@
 """What a command does grows with the number of tables that change, not with its square; and what a revision costs."""
 
 import cProfile
-import gc
 import pstats
 
 import pytest
@@ -72,17 +71,3 @@ def test_statements_of_a_revision(run: str, project: Project, database: str, bac
     expected = STATEMENTS[backend if backend in STATEMENTS else "mysql"][run == "later"]
     assert len(expected) == len(found[start:end]), found[start:end]
     assert [] == [(one, other) for one, other in zip(expected, found[start:end], strict=True) if one not in other]
-
-
-def test_garbage_collector(project: Project) -> None:
-    """The garbage collector runs seldom during a command, or not at all if the app has turned it off."""
-    before = gc.get_threshold()
-    try:
-        for wanted, name in ((20_000, "r1"), (0, "r2")):
-            body = f"import gc\nassert gc.get_threshold()[0] == {wanted}"
-            project.write(*revision(name, FIRST if wanted else "r1", body))
-            gc.set_threshold(700 if wanted else 0, 10, 10)
-            project.ok("upgrade")
-            assert (700 if wanted else 0, 10, 10) == gc.get_threshold()
-    finally:
-        gc.set_threshold(*before)
