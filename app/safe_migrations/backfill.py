@@ -18,7 +18,6 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Dialect,
     Integer,
     MetaData,
     Row,
@@ -106,6 +105,7 @@ class Walk:
         self.op, self.watch, self.connection, self.adapter = op, watch, watch.connection, watch.adapter
         self.retry = settings().retry
         self.table = op.table
+        self.sql = op.sql(watch.database.facts.sql_dialect)
         self.key = self.adapter.primary_key(self.connection, self.table)
         self.positions = positions()
         self.own = {
@@ -125,7 +125,7 @@ class Walk:
             is_empty = self.connection.execute(select(1).select_from(self.table).limit(1)).first() is None
         if is_empty:
             return
-        if refused := key_error(self.op, [each.column.name for each in self.key], self.connection.dialect):
+        if refused := self._key_error():
             raise refused
         if self._is_done():
             return
@@ -149,7 +149,7 @@ class Walk:
 
     def _is_done(self) -> bool:
         """Read how far an earlier run has come, or write that there was none. Return True if it has finished."""
-        digest = hashlib.sha256(self.op.sql(self.connection.dialect).encode()).hexdigest()
+        digest = hashlib.sha256(self.sql.encode()).hexdigest()
         self.positions.create(self.connection, checkfirst=True)
         found = self.connection.execute(select(self.positions).where(*self.here)).first()
         if found is None:
@@ -227,6 +227,19 @@ class Walk:
         done = f"The first {counted(self.done, 'row')} of {self.op.table_name} are changed and committed"
         self.watch.remains = f"{done}; the next `flask db {self.watch.again}` continues." if self.done else ""
 
+    def _key_error(self) -> MigrationError | None:
+        """Return the error if the table has no primary key, or if the backfill changes that."""
+        key = [each.column.name for each in self.key]
+        changed = [name for name in key if name in self.op.columns]
+        if key and not changed:
+            return None
+        why = f"op.backfill() changes {changed[0]}, which is in the primary key" if changed else "it has none"
+        return UnsafeError(
+            f"{self.op.table_name} cannot be changed in batches in the order of its primary key: {why}.",
+            "add a primary key in an earlier revision, if there is none; or, if few rows change, change them at once:",
+            f"op.execute({escaped(self.sql)!r})",
+        )
+
     def _error(self, error: DBAPIError) -> MigrationError:
         return MigrationError(
             f"the backfill of {self.op.table_name} in {self.watch.function} failed after {counted(self.done, 'row')}:"
@@ -253,19 +266,6 @@ class Walk:
             "make sure that no other command is running, then run it again:",
             f"flask db {self.watch.again}",
         )
-
-
-def key_error(op: BackfillOp, key: Sequence[str], dialect: Dialect) -> MigrationError | None:
-    """Return the error if the table has no primary key, whose columns are ``key``, or if ``op`` changes that."""
-    changed = [name for name in key if name in op.columns]
-    if key and not changed:
-        return None
-    why = f"op.backfill() changes {changed[0]}, which is in the primary key" if changed else "there is no primary key"
-    return UnsafeError(
-        f"{op.table_name} cannot be changed in batches in the order of its primary key: {why}.",
-        "add a primary key in an earlier revision, if there is none; or, if few rows change, change them at once:",
-        f"op.execute({escaped(op.sql(dialect))!r})",
-    )
 
 
 def unfinished(connection: Connection) -> list[Row[Any]]:

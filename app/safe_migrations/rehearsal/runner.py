@@ -177,7 +177,7 @@ class Rehearsal:
         dialect = self.adapter.engine.dialect
         upgrade = Recordings().of(revision, dialect.name, "upgrade").upgrade
         changes = [each.op for each in upgrade if isinstance(each.op, ChangeRowsOp)]
-        if not all(isinstance(op, BackfillOp) and op.fills for op in changes):
+        if not all(isinstance(op, BackfillOp) and op.replaces_only_null for op in changes):
             return set()
         quoted = FACTS[dialect.name]().quoted  # PostgreSQL's snapshot has the names with quotes
         names = [(table, op) for op in changes for table in (op.table_name, quoted(op.table_name, op.schema))]

@@ -236,7 +236,7 @@ def _can_be_reverted(operation: Operation) -> bool:
     """
     op = operation.op
     if isinstance(op, BackfillOp):
-        return not op.fills
+        return not op.replaces_only_null
     return not isinstance(op, CommandOp) or (op.is_reversible and not op.keeps_schema)
 
 

@@ -109,7 +109,7 @@ class BackfillOp(ChangeRowsOp):
         """
         found = cls("UPDATE", table_name, schema, where is not None, tuple(values), values=values, where=where)
         found.batch_size = batch_size if batch_size is None else max(1, batch_size)
-        with suppress(Exception):  # a value that a script would have read
+        with suppress(Exception):  # a stand-in of the review for a value that the script reads from the database
             found.text = found.sql()
         operations.invoke(found)
 
@@ -124,20 +124,25 @@ class BackfillOp(ChangeRowsOp):
         update = self.table.update().values({name: _as_expression(value) for name, value in self.values.items()})
         if self.where is None:
             return update
-        # In parentheses, as more conditions may come; the line break ends a comment.
-        return update.where(text(f"({self.where}\n)") if isinstance(self.where, str) else self.where)
+        if not isinstance(self.where, str):
+            return update.where(self.where)
+        end = "\n" if "--" in self.where or "#" in self.where else ""  # of a comment
+        return update.where(text(f"({self.where}{end})"))  # in parentheses, because more conditions may follow
 
     @property
-    def fills(self) -> bool:
-        """Return True if only values that are NULL are replaced, so that none is lost."""
+    def replaces_only_null(self) -> bool:
+        """Return True if no value is lost, because each one that is replaced is NULL."""
         has_alternatives = re.search(r"\bOR\b", self.text.rpartition("WHERE")[2], re.IGNORECASE)
         return self.bounded and len(self.columns) == 1 and self.backfills(self.columns[0]) and not has_alternatives
 
     def sql(self, dialect: Dialect | None = None) -> str:
-        """Return the UPDATE as SQL. A value that has no literal in SQL stands behind it."""
+        """Return the UPDATE as SQL with its values as literals; if one has none, with parameters, and the values behind it.
+
+        If ``dialect`` is that of a driver, each % may be doubled, as the driver expects it.
+        """
         statement = self.statement
         with suppress(Exception):
-            return " ".join(str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})).split())
+            return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
         compiled = statement.compile(dialect=dialect)
         return f"{compiled} {compiled.params}"
 
