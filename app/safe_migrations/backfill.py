@@ -41,10 +41,12 @@ from .review.sql.ops import BackfillOp, escaped
 from .settings import settings
 from .transaction import StepConnection, StepTransaction
 
-# After a batch, other sessions get this share of the batch's time, but no more than so many seconds.
+# The pause after each batch, in which other sessions get the disk and the locks: this share of the batch's time, but at
+# most LONGEST_PAUSE seconds.
 PAUSE, LONGEST_PAUSE = 0.05, 0.5
-# Without a batch_size, the first batch has FIRST rows. A later one has as many as are locked for LOCKED seconds, which
-# are chosen, but at most four times or half as many as the one before. What else a batch costs then hardly counts.
+# Without a batch_size, the first batch has FIRST rows. Each later one has as many as the UPDATE changes in LOCKED
+# seconds, but at least half and at most four times as many as the one before. LOCKED is a choice: other sessions hardly
+# notice that wait, and the fixed costs of a batch hardly count.
 LOCKED, FIRST, SMALLEST, LARGEST = 0.15, 1000, 100, 50_000
 
 
@@ -71,10 +73,11 @@ def _batches(connection: StepConnection) -> Iterator[None]:
 
 
 def positions() -> Table:
-    """Return the table of the positions, which stands in the schema of alembic_version.
+    """Return the table of the positions, which is in the schema of alembic_version.
 
-    It has a row for each backfill of an unfinished step, by its ``number`` in that. ``last_key`` is a JSON array of
-    texts (KeyColumn), or NULL before the first batch. ``digest`` is that of the UPDATE.
+    It has a row for each backfill that an unfinished step has begun; ``number`` counts the backfills of the step, from
+    1. ``last_key`` is a JSON array of texts (KeyColumn), or NULL before the first batch. ``digest`` is the SHA-256 of
+    the UPDATE.
     """
     return Table(
         POSITIONS,
@@ -148,7 +151,10 @@ class Walk:
         progress.end()
 
     def _is_done(self) -> bool:
-        """Read how far an earlier run has come, or write that there was none. Return True if it has finished."""
+        """Read how far an earlier run has come, or insert the position at the start. Return True if it has finished.
+
+        Raise MigrationError if the backfill was edited since then.
+        """
         digest = hashlib.sha256(self.sql.encode()).hexdigest()
         self.positions.create(self.connection, checkfirst=True)
         found = self.connection.execute(select(self.positions).where(*self.here)).first()
@@ -167,7 +173,7 @@ class Walk:
         return bool(found.is_done)
 
     def _run_batch(self) -> None:
-        """Change the next rows, and commit them together with the new position."""
+        """Change the next rows, commit them together with the new position, and choose the size of the next batch."""
         begun = time.monotonic()
         with self._transaction():
             last, count = self._end_of_batch()
@@ -206,7 +212,7 @@ class Walk:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Run the block in a transaction: each statement of an autocommit block commits by itself."""
+        """Run the block in a transaction; without one, each statement of an autocommit block commits by itself."""
         self.connection.exec_driver_sql(self.adapter.begin_batch)
         try:
             self.adapter.limit_lock_waits(self.connection, self.retry)
@@ -223,7 +229,7 @@ class Walk:
         return is_lock_timeout(self.watch.database, error) or self.adapter.is_deadlock(error)
 
     def _say_what_remains(self) -> None:
-        """Say for the error of the run what is committed, and how it goes on."""
+        """Set the sentence that the error of the run will have about the committed rows (``remains``)."""
         done = f"The first {counted(self.done, 'row')} of {self.op.table_name} are changed and committed"
         self.watch.remains = f"{done}; the next `flask db {self.watch.again}` continues." if self.done else ""
 
@@ -269,7 +275,10 @@ class Walk:
 
 
 def unfinished(connection: Connection) -> list[Row[Any]]:
-    """Return the positions in backfills that an earlier run has begun and not ended, with the columns as attributes."""
+    """Return the positions of the backfills of an unfinished step, with the columns as attributes.
+
+    Those that have finished are included, because their step has not; those that have changed no rows are not.
+    """
     found = positions()
     if not inspect(connection).has_table(found.name, found.schema):
         return []
@@ -300,7 +309,7 @@ def require_continued(scripts: Mapping[str, Sequence[Script]], database: Databas
         )
 
 
-def forget(watch: StepTransaction, step: MigrationInfo, **_others: object) -> None:
+def delete_positions(watch: StepTransaction, step: MigrationInfo, **_others: object) -> None:
     """Delete the positions of a finished step in its transaction, and after a `stamp` all of them.
 
     Alembic calls this after it has changed alembic_version.
@@ -309,12 +318,12 @@ def forget(watch: StepTransaction, step: MigrationInfo, **_others: object) -> No
     if (watch.backfills or step.is_stamp) and inspect(watch.connection).has_table(found.name, found.schema):
         own = found.delete().where(found.c.version_table == version_table()[1])
         watch.connection.execute(own if step.is_stamp else own.where(found.c.revision == step.up_revision_id))
-        watch.forgets = True
+        watch.deleted_positions = True
 
 
 def drop_positions(watch: StepTransaction) -> None:
-    """Drop the table of the positions, if the run has deleted the last one."""
-    if watch.forgets:
+    """Drop the table of the positions if it is empty because the run has deleted some."""
+    if watch.deleted_positions:
         with watch.connection.begin():
             if watch.connection.scalar(select(positions()).limit(1)) is None:
                 positions().drop(watch.connection)

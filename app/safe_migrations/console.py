@@ -118,7 +118,7 @@ def each_warning_once() -> Iterator[None]:
 
 @contextmanager
 def repeatedly(seconds: float, action: Callable[[], object]) -> Iterator[None]:
-    """Inside the block, call ``action`` every ``seconds`` seconds, in another thread, which the end waits for."""
+    """Inside the block, call ``action`` every ``seconds`` seconds in another thread, and wait for that at the end."""
     ended = Event()
 
     def run() -> None:
@@ -160,7 +160,10 @@ def reported(what: str, file: Path | None = None, expected: int = 0) -> Iterator
 
 
 class RowProgress:
-    """The log lines about ``what`` goes through the rows of a table, of which it has about ``total`` (0: not known)."""
+    """The log lines about ``what``, which goes through a table of about ``total`` rows; 0 if that is not known.
+
+    ``done`` is the number of rows that an earlier run has done.
+    """
 
     def __init__(self, what: str, done: int, total: int) -> None:
         self.what, self.first, self.done, self.total = what, done, done, total

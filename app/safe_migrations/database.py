@@ -156,7 +156,7 @@ class Database:
             return self.adapter.has_rows(connection)
 
     def require_writable(self) -> None:
-        """Raise MigrationError if the database refuses to be written to, as that of a standby does."""
+        """Raise MigrationError if the database refuses writes, as a standby does."""
         with self.read() as connection:
             self.adapter.require_writable(connection)
 

@@ -361,7 +361,7 @@ def _run_with_retries(
         assert transaction.step is not None
         require_accepted(loss, transaction.step.revision, context.get_context().opts.get("rehearsal", using.review))
 
-    from .backfill import drop_positions, forget
+    from .backfill import delete_positions, drop_positions
     from .histories.log_writer import LogWriter
 
     progress, own, retry = Progress(step_done), adapter.options(judge), using.retry
@@ -377,8 +377,10 @@ def _run_with_retries(
         **options,
         "fn": steps,
         "on_version_apply": (
-            *(writer.on_version_apply, partial(forget, transaction)),
-            *(transaction.done, progress.on_version_apply),
+            writer.on_version_apply,
+            partial(delete_positions, transaction),
+            transaction.done,
+            progress.on_version_apply,
         ),
     }
 

@@ -37,7 +37,8 @@ def locked(database: Database, wait: float, what: str = "upgrade") -> Iterator[L
             if who and now - reported >= REPORT:
                 log.info("Waiting for another command on this database (%s)", who)
                 reported = now
-                with database.read() as connection:  # another session than the lock's, on some servers, and idle
+                # Where the lock has a session of its own, this one would be idle.
+                with database.read() as connection:
                     connection.scalar(select(1))
             time.sleep(POLL)
         yield lock

@@ -77,7 +77,7 @@ class StepTransaction:
         """Whether each step is committed before the next one begins."""
         self.backfills = 0
         """The number of backfills that the step has begun."""
-        self.forgets = False
+        self.deleted_positions = False
         """True if a step has deleted the positions of its backfills."""
 
         self._asked = self._open = self._used = self._in_block = self._had_block = False

@@ -104,7 +104,7 @@ def user_and_host() -> tuple[str, str]:
     """Return the user of this process and the name of its machine, in ASCII, which each database can store."""
     try:
         user = getuser()
-    except (KeyError, OSError, ImportError):  # no name, as in many containers; of which kind depends on Python
+    except (KeyError, OSError, ImportError):  # no name, as in many containers; Python's versions raise different ones
         user = str(os.getuid())
     user, host = (name.encode("ascii", "backslashreplace").decode()[:255] for name in (user, socket.gethostname()))
     return user, host
@@ -130,8 +130,9 @@ def kept_alive(connection: Connection, query: str = "SELECT 1") -> Iterator[Ask]
     """Inside the block, run ``query`` on ``connection`` every 15 seconds (KEEP_ALIVE), in another thread.
 
     Servers, poolers and proxies close sessions that are idle for some time. The block must not use the connection; it
-    may call the yielded function, which runs the query now. Raise the query's error after the block: SQLAlchemy would
-    open another session, without the lock. Do nothing on SQLite, which has no sessions.
+    may call the yielded function, which runs the query now. If the query has failed, raise its error after the block:
+    otherwise SQLAlchemy would open another session, which does not hold the lock. Do nothing on SQLite, which has no
+    sessions.
     """
     using, errors = Mutex(), list[Exception]()
     is_open = connection.in_transaction()
@@ -369,7 +370,7 @@ class Adapter(ABC):
     def primary_key(self, _connection: Connection, _table: TableClause) -> list[KeyColumn]:
         """Return the columns of the table's primary key in the order of its index; an empty list if it has none.
 
-        By default, return an empty list: only where a revision can commit in batches, a walk needs the key.
+        By default, return an empty list: only a database on which backfills commit in batches needs the key.
         """
         return []
 
@@ -451,9 +452,9 @@ class Adapter(ABC):
 
     @abstractmethod
     def require_writable(self, connection: Connection) -> None:
-        """Raise MigrationError if the database refuses to be written to, as that of a standby does.
+        """Raise MigrationError if the database refuses writes, as a standby does.
 
-        Roll back the transaction of ``connection`` before or afterwards.
+        The transaction of ``connection`` may be rolled back.
         """
 
     def interrupted(self, connection: Connection) -> str:

@@ -290,7 +290,7 @@ def test_replica(project: Project, backend: str, mariadb: MariaDBServers) -> Non
     assert f"\nNothing was changed; the database is still at {FIRST}.\n" in said
     assert "export DATABASE_URL='mysql://app:PASSWORD@PRIMARY:3306/app'" in said
     assert f"revision  {FIRST}\n" in project.db("status", DATABASE_URL=text_of(replica, **app)).stdout
-    why = f"is a standby (read-only): it replicates 127.0.0.1:{primary.port} (read_only). What this user may write"
+    why = f"is a standby (read-only): it replicates 127.0.0.1:{primary.port} (read_only). This user may write to it"
     refused(project, text_of(replica, database="app"), why, "upgrade")
     project.take_out()
     project.ok("upgrade", DATABASE_URL=text_of(replica, database="app"))

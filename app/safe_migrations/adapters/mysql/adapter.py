@@ -85,7 +85,7 @@ class MySQL(Adapter):
     def _dump(self, connection: Connection) -> "Dump":
         from .dump import Dump
 
-        alive = partial(kept_alive, connection, "DO 0")  # before which a leased lock is renewed, or found lost
+        alive = partial(kept_alive, connection, "DO 0")  # not SELECT: before DO, a leased lock's fence runs
         return Dump(self.engine.url, self.version(connection)[0], executing(connection), alive)
 
     def columns_as_stored(self, connection: Connection, table: Table) -> list[Any]:
@@ -252,7 +252,8 @@ class MySQL(Adapter):
                 said = "An earlier run failed, was killed or lost its connection."
                 if outcome.restored or outcome.lines():
                     log.info(
-                        f"{said} Its unfinished revision was undone%s; restored to their state before it: %s",
+                        "%s Its unfinished revision was undone%s; restored to their state before it: %s",
+                        said,
                         " in part" if outcome.lines() else "",
                         ", ".join(outcome.restored) or "no object",
                     )

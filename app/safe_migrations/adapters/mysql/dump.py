@@ -50,13 +50,14 @@ NEXT_VALUE = re.compile(rb"(?<=nextval\()`(?:[^`]|``)+`\.(?=`)")
 TABLES = "tables WHERE table_schema = DATABASE()"
 PIECE = 1 << 17
 ASKED = 1.0
+"""Seconds between two statements that run() sends on the session of the run, to find out whether a lease was lost."""
 
 
 class Dump:
     """Writes, verifies and runs dumps of the database at ``url``.
 
-    ``product`` is "mysql" or "mariadb"; ``execute`` runs SQL in that database. Its session is used
-    while a block of ``kept_alive`` runs, which must not use it.
+    ``product`` is "mysql" or "mariadb"; ``execute`` runs SQL in that database. ``kept_alive`` keeps the session of
+    ``execute`` in use while a program runs; ``execute`` must not be called inside its block.
     """
 
     def __init__(

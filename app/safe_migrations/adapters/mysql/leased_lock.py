@@ -1,6 +1,6 @@
 """The lock on a node of a Galera cluster, where GET_LOCK holds on one node only: rows of a table, with a lease.
 
-The owner renews the lease by a thread. Another process takes the lock over after it has seen no renewal for as long as
+The owner renews the lease in a thread. Another process takes the lock over after it has seen no renewal for as long as
 the lease. It measures that time itself, so the clocks of the machines need not agree.
 
 An owner that was paused or cut off may have lost the lock without knowing. Therefore a fence precedes each statement

@@ -11,9 +11,9 @@ ER_OPTION_PREVENTS_STATEMENT = 1290
 
 
 def require_writable(connection: Connection) -> None:
-    """Raise MigrationError if the server is read-only for this user, or if it is a replica that is read-only.
+    """Raise MigrationError if the server is read-only for this user, or if it is a read-only replica.
 
-    A user with the privilege to write there all the same may do so on a server that is no replica.
+    A user with the privilege to write to a read-only server may do so if the server is not a replica.
     """
     query = f"SHOW VARIABLES WHERE Variable_name IN {SETTINGS} AND Value <> 'OFF'"
     settings = sorted(name for name, _ in connection.execute(text(query)))
@@ -24,12 +24,12 @@ def require_writable(connection: Connection) -> None:
         return
     url = connection.engine.url
     what = f"a standby (read-only): it replicates {source}" if source else "a standby, or was made read-only"
-    and_so = ". What this user may write there all the same would stop the replication" if is_privileged else ""
+    warning = ". This user may write to it all the same, which would stop the replication" if is_privileged else ""
     shown = url.set(
         drivername=url.get_backend_name(), password=url.password and "PASSWORD", host="PRIMARY", port=3306, query={}
     )
     raise MigrationError(
-        f"{masked(url)} is {what} ({', '.join(settings)}){and_so}.",
+        f"{masked(url)} is {what} ({', '.join(settings)}){warning}.",
         "connect to the primary:",
         f"export DATABASE_URL='{shown.render_as_string(hide_password=False)}'",
     )
@@ -49,12 +49,12 @@ def _may_write(connection: Connection) -> bool:
 
 
 def _source(connection: Connection) -> str:
-    """Return host and port of the server that this one replicates; empty if none, or the user may not know it."""
+    """Return host and port of the server that this one replicates; empty if none, or if the user may not see it."""
     is_mariadb = getattr(connection.dialect, "is_mariadb", False)
     for query in ["SHOW ALL SLAVES STATUS"] if is_mariadb else ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"]:
         try:
             found = connection.execute(text(query)).mappings().first()
-        except DBAPIError:  # of the privilege, or of a version that does not know the statement
+        except DBAPIError:  # the user lacks the privilege, or the version does not know the statement
             connection.rollback()
             continue
         if found:

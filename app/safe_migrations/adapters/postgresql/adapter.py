@@ -282,6 +282,7 @@ def _quoted(table: TableClause) -> str:
 
 def _key_column(name: str, type_name: str) -> KeyColumn:
     def value(stored: str) -> ColumnElement[Any]:
+        # By the operator, because cast() needs a type of SQLAlchemy, and the column may have any type, e.g. an enum.
         return cast(stored, Text).op("::", precedence=100)(literal_column(type_name))
 
     return KeyColumn(column(name), cast(column(name), Text), value)

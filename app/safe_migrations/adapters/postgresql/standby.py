@@ -14,8 +14,8 @@ def require_writable(connection: Connection) -> None:
     is_standby, read_only = connection.execute(text(STATE)).one()
     url = connection.engine.url
     if is_standby:
-        knows = (connection.dialect.server_version_info or ()) >= (11,)
-        primary = connection.scalar(text(PRIMARY)) if knows else None
+        has_sender = (connection.dialect.server_version_info or ()) >= (11,)  # sender_host is new there
+        primary = connection.scalar(text(PRIMARY)) if has_sender else None
         raise MigrationError(
             f"{masked(url)} is a standby (read-only).",
             "connect to the primary. This URL has both servers, and finds the one that is the primary at the time:",

@@ -97,8 +97,8 @@ class SQLite(Adapter):
                 file = file_of(self.engine)
                 raise MigrationError(
                     f"{masked(self.engine.url)} is read-only: {error}.",
-                    "make the database file and its folder writable for this user, and write no mode=ro into"
-                    " DATABASE_URL. See the permissions:",
+                    "make the database file and its folder writable for this user, and remove mode=ro from"
+                    " DATABASE_URL if it is there. See the permissions:",
                     f"ls -ld {shlex.quote(str(Path(file).parent))} {shlex.quote(file)}",
                 ) from error
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

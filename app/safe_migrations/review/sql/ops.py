@@ -136,9 +136,10 @@ class BackfillOp(ChangeRowsOp):
         return self.bounded and len(self.columns) == 1 and self.backfills(self.columns[0]) and not has_alternatives
 
     def sql(self, dialect: Dialect | None = None) -> str:
-        """Return the UPDATE as SQL with its values as literals; if one has none, with parameters, and the values behind it.
+        """Return the UPDATE as SQL with its values as literals.
 
-        If ``dialect`` is that of a driver, each % may be doubled, as the driver expects it.
+        If a value has no literal, return the UPDATE with parameters, followed by their values. If ``dialect`` is
+        that of a driver, each % may be doubled, as the driver expects it.
         """
         statement = self.statement
         with suppress(Exception):
