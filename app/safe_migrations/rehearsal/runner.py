@@ -13,7 +13,7 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from alembic.script import Script
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import StaticPool
 
 from ..adapters import Adapter
@@ -23,7 +23,6 @@ from ..console import log, only_warnings
 from ..database import Database
 from ..drift import drift
 from ..errors import MigrationError, relative
-from ..folder import scripts
 from ..plan import is_at_head, upgrades
 from ..remedies import Situation, message
 from ..review.findings import Assurances, assurance_line
@@ -77,7 +76,7 @@ class Rehearsal:
         config.cmd_opts.x += SETTINGS
         self.config = config
         self.adapter = adapter
-        self.script = scripts()
+        self.script = ScriptDirectory.from_config(config)
 
     def steps(self, destination: str = "heads") -> list[Script]:
         """Return the revisions that an upgrade to ``destination`` runs.

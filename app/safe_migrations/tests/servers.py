@@ -199,7 +199,7 @@ class MariaDBServers:
         if self.owner:
             shutil.chown(folder, "mysql")
         made = [install, "--no-defaults", f"--datadir={self.first}", "--auth-root-authentication-method=normal"]
-        made += ["--skip-test-db", "--skip-name-resolve", SMALL]
+        made += [f"--tmpdir={self.first}", "--skip-test-db", "--skip-name-resolve", SMALL]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL, **self.owner)
 
     def new(self, *options: str) -> URL:
@@ -207,7 +207,9 @@ class MariaDBServers:
         port = free_port()
         data = self.folder / str(port)
         subprocess.run(["cp", "-a", self.first, data], check=True)
-        own = [f"--datadir={data}", f"--port={port}", f"--server-id={port}", f"--socket={data}/socket"]
+        # A server that starts deletes the temporary tables in its folder for them, of other servers too.
+        own = [f"--datadir={data}", f"--tmpdir={data}", f"--port={port}", f"--server-id={port}"]
+        own.append(f"--socket={data}/socket")
         fast = ["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", SMALL, f"--log-error={data}/log"]
         command = [self.server, "--no-defaults", *own, "--bind-address=127.0.0.1", "--log-bin=bin", *fast, *options]
         self.running[port] = subprocess.Popen(command, cwd="/", **self.owner)
