@@ -23,16 +23,13 @@ from .catalog import (
     quoted,
 )
 from .lock import NamedLock, is_on_cluster
-from .session import Execute, executing
+from .session import ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, Execute, error_number, executing
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
     from ..creation import Creation
     from ..snapshot import Objects, Snapshot
     from .databases import MySQLDatabases
     from .dump import Dump
-
-ER_LOCK_WAIT_TIMEOUT = 1205
-ER_LOCK_DEADLOCK = 1213
 
 
 class MySQL(Adapter):
@@ -150,7 +147,7 @@ class MySQL(Adapter):
 
     def is_deadlock(self, error: DBAPIError) -> bool:
         """Return True for ER_LOCK_DEADLOCK, which Galera also raises if another node has changed the same rows."""
-        return error.orig is not None and error.orig.args[:1] == (ER_LOCK_DEADLOCK,)
+        return error_number(error.orig) == ER_LOCK_DEADLOCK
 
     def primary_key(self, connection: Connection, table: TableClause) -> list[KeyColumn]:
         """Return the columns of the primary key.
@@ -308,7 +305,7 @@ class MySQL(Adapter):
 
 
 def _timed_out(error: BaseException | None) -> bool:
-    return error is not None and error.args[:1] == (ER_LOCK_WAIT_TIMEOUT,)
+    return error_number(error) == ER_LOCK_WAIT_TIMEOUT
 
 
 def _require_unused_tables(execute: Execute) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy.exc import DBAPIError
 
 from ..base import OWN_TABLES, RESTORE, SCRATCH, version_table
-from .session import Execute, temporary_settings
+from .session import Execute, error_number, temporary_settings
 
 TABLE_KINDS = {"BASE TABLE": "TABLE", "SYSTEM VERSIONED": "TABLE", "VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
 
@@ -21,7 +21,7 @@ def show_create(execute: Execute, kind: str, name: str) -> ShowCreate | None:
     try:
         row = execute(f"SHOW CREATE {kind} {quoted(name)}")[0]
     except DBAPIError as error:
-        if error.orig is None or error.orig.args[0] not in NOT_THERE:
+        if error_number(error.orig) not in NOT_THERE:
             raise
         return None
     names = SETTINGS.get(kind, ("name", "text"))

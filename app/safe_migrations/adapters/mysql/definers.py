@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from ...errors import summary
 from ..base import OWN_TABLES
 from .catalog import quoted
-from .session import Execute
+from .session import ER_NO_SUCH_TABLE, Execute, error_number
 
 Definer = tuple[str, bool]
 """An account as SQL shows it (empty for the current user), and True if it defines a trigger or a function.
@@ -17,7 +17,7 @@ A server with a binary log requires further rights to create triggers and functi
 """
 
 ASKS = f"{OWN_TABLES}asks"
-ER_NO_SUCH_TABLE, ER_VIEW_WRONG_LIST = 1146, 1353
+ER_VIEW_WRONG_LIST = 1353
 
 
 def privilege_error(execute: Execute, definer: Definer) -> str:
@@ -37,6 +37,6 @@ def privilege_error(execute: Execute, definer: Definer) -> str:
         try:
             execute(statement)
         except DBAPIError as error:
-            if error.orig is None or error.orig.args[0] != expected:
+            if error_number(error.orig) != expected:
                 return summary(error)
     return ""

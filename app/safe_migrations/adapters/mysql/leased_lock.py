@@ -33,6 +33,7 @@ from sqlalchemy.exc import DBAPIError
 from ...errors import LostLockError
 from ..base import Lock, in_autocommit_block, in_batches, listening, own_session, user_and_host
 from .catalog import LOCK, quoted
+from .session import ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_NO_SUCH_TABLE, error_number
 
 # Seconds. The owner renews the lease three times in that time. If a node fails, the others cannot write for up to 15
 # seconds (Galera's evs.inactive_timeout). Longer, and a person who runs a killed command again would wait too long.
@@ -49,7 +50,7 @@ COLUMNS = (
     " since DATETIME NOT NULL, os_user VARCHAR(255) NOT NULL, host VARCHAR(255) NOT NULL, node VARCHAR(64) NOT NULL,"
     " session BIGINT NOT NULL"
 )
-ER_DUP_ENTRY, ER_NO_SUCH_TABLE, ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK = 1062, 1146, 1205, 1213
+ER_DUP_ENTRY = 1062
 # Statements that write nothing.
 READS = re.compile(
     r"[\s(]*(SELECT|SHOW|SET|USE|DESC|DESCRIBE|EXPLAIN|ROLLBACK|SAVEPOINT|RELEASE|UNLOCK)\b", re.IGNORECASE
@@ -102,7 +103,7 @@ class LeasedLock(Lock):
         try:
             self.is_taken = self._taken()
         except DBAPIError as error:
-            number = _number(error)
+            number = error_number(error.orig)
             if number == ER_NO_SUCH_TABLE:
                 self._run(f"CREATE TABLE IF NOT EXISTS {self.table} ({COLUMNS}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4")
             elif number not in (ER_DUP_ENTRY, ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK):
@@ -247,8 +248,3 @@ class LeasedLock(Lock):
 
 def _state(rows: dict[str, Row[Any]]) -> dict[str, tuple[str, int]]:
     return {name: (row.owner, row.renewals) for name, row in rows.items()}
-
-
-def _number(error: DBAPIError) -> int:
-    number = error.orig.args[0] if error.orig is not None and error.orig.args else 0
-    return number if isinstance(number, int) else 0

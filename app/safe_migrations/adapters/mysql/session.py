@@ -10,6 +10,8 @@ from sqlalchemy.exc import DBAPIError
 Execute = Callable[..., list[tuple[Any, ...]]]
 """A function that runs one SQL statement, with parameters if given, and returns the rows of the result."""
 
+ER_NO_SUCH_TABLE, ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK = 1146, 1205, 1213
+
 # Settings for the statements of journal and undo, whatever the script has set: SHOW CREATE with names in backticks; any
 # date, and 0 in an AUTO_INCREMENT column, are inserted as they are; and no limit to the rows of a statement.
 PLAIN = {
@@ -24,6 +26,12 @@ LETTERS = ("character_set_client", "collation_connection", "character_set_result
 MAKES_KEYS = "sql_generate_invisible_primary_key"
 # SQL modes that change how the server writes SHOW CREATE or reads a statement.
 CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
+
+
+def error_number(error: BaseException | None) -> int:
+    """Return the number that the server gave an error of the driver, such as 1205; 0 if it did not give one."""
+    number = error.args[0] if error is not None and error.args else 0
+    return number if isinstance(number, int) else 0
 
 
 class Session:

@@ -4,6 +4,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from ...errors import MigrationError, masked
+from .session import error_number
 
 # innodb_read_only is on at a reader of Amazon Aurora; the last two are settings of the session.
 SETTINGS = "('read_only', 'super_read_only', 'innodb_read_only', 'transaction_read_only', 'tx_read_only')"
@@ -40,7 +41,7 @@ def _may_write(connection: Connection) -> bool:
     try:
         connection.exec_driver_sql("START TRANSACTION READ WRITE")
     except DBAPIError as error:
-        if error.orig is None or error.orig.args[:1] != (ER_OPTION_PREVENTS_STATEMENT,):
+        if error_number(error.orig) != ER_OPTION_PREVENTS_STATEMENT:
             raise
         return False
     finally:
