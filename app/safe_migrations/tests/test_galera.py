@@ -19,7 +19,10 @@ from sqlalchemy.exc import DBAPIError
 
 from ..adapters.base import POSITIONS, listening
 from ..adapters.mysql import leased_lock
+from ..adapters.mysql.adapter import MySQL
 from ..adapters.mysql.catalog import LOCK
+from ..errors import LostLockError
+from ..retry import RetryPolicy
 from .support import AGREE, FIRST, LOG, Project, holding_lock, limited_user, revision, run_on_server, wait_until
 from .test_lock import MEET, REVISIONS, count_in_a_table
 
@@ -172,6 +175,36 @@ def test_a_late_statement(nodes: list[str], late: str, autocommit: bool, taker: 
             assert refused.value.orig.args[0] in (1213, 2013)
     assert {"kept", LOCK} == tables(nodes[1])
     assert [] == rows(nodes[1], "SELECT * FROM kept")
+
+
+def test_a_retry_after_the_lock_was_lost(nodes: list[str]) -> None:
+    """DDL that timed out has committed the fence; if the lock is lost in the pause after that, it is not retried."""
+    late = "CREATE TABLE late (n INT PRIMARY KEY)"
+    driver: Any = make_url(nodes[0]).get_dialect().import_dbapi()
+    plain = driver.cursors.Cursor
+
+    def execute(cursor: Any, query: str, args: object = None) -> Any:
+        if query == late and not taking.is_taken:
+            plain.execute(cursor, "COMMIT")
+            wait_until(taking.take)
+            raise driver.OperationalError(1205, "Lock wait timeout exceeded")
+        return plain.execute(cursor, query, args)
+
+    engine = create_engine(nodes[0], connect_args={"cursorclass": type("TimesOut", (plain,), {"execute": execute})})
+    with (
+        patch.object(leased_lock, "LEASE", 0.1),
+        connected(nodes[1]) as other,
+        leased_lock.leased_lock(other, "upgrade") as taking,
+        engine.connect() as connection,
+        leased_lock.leased_lock(connection, "upgrade") as lock,
+        patch.object(lock, "_renew"),
+    ):
+        wait_until(lock.take)
+        with MySQL(engine)._lock_waits_limited(connection, RetryPolicy(1, 2)), pytest.raises(LostLockError):
+            committed(connection, late)
+        assert taking.is_taken
+    engine.dispose()
+    assert {LOCK} == tables(nodes[1])
 
 
 @pytest.mark.usefixtures("short_lease")

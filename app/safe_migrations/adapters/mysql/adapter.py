@@ -23,7 +23,14 @@ from .catalog import (
     quoted,
 )
 from .lock import NamedLock, is_on_cluster
-from .session import ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, Execute, error_number, executing
+from .session import (
+    BEFORE_STATEMENT,
+    ER_LOCK_DEADLOCK,
+    ER_LOCK_WAIT_TIMEOUT,
+    Execute,
+    error_number,
+    executing,
+)
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
     from ..creation import Creation
@@ -289,10 +296,18 @@ class MySQL(Adapter):
         def do_execute(cursor: Any, statement: str, parameters: Any, execution: Any) -> bool | None:
             if execution.root_connection is not connection or in_batches(connection):
                 return None
-            retry.call(lambda: cursor.execute(statement, parameters), _timed_out)
+            before_statement = connection.get_execution_options().get(BEFORE_STATEMENT)
+
+            def run() -> None:
+                if before_statement is not None:  # again before a retry: DDL has committed what came before it
+                    before_statement(cursor, statement, parameters, execution)
+                cursor.execute(statement, parameters)
+
+            retry.call(run, _timed_out)
             return True
 
-        event.listen(self.engine, "do_execute", do_execute)
+        # First: because this returns True, no other listener is called.
+        event.listen(self.engine, "do_execute", do_execute, insert=True)
         try:
             yield executing(connection)
         finally:

@@ -33,7 +33,7 @@ from sqlalchemy.exc import DBAPIError
 from ...errors import LostLockError
 from ..base import Lock, in_autocommit_block, in_batches, listening, own_session, user_and_host
 from .catalog import LOCK, quoted
-from .session import ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_NO_SUCH_TABLE, error_number
+from .session import BEFORE_STATEMENT, ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_NO_SUCH_TABLE, error_number
 
 # Seconds. The owner renews the lease three times in that time. If a node fails, the others cannot write for up to 15
 # seconds (Galera's evs.inactive_timeout). Longer, and a person who runs a killed command again would wait too long.
@@ -68,6 +68,7 @@ def leased_lock(connection: Connection, what: str) -> Iterator["LeasedLock"]:
     connection.execute(text("SET SESSION wsrep_sync_wait = 15"))  # all statements, SHOW too
     connection.rollback()
     statements = dict.fromkeys(("do_execute", "do_executemany", "do_execute_no_params"), lock.fence)
+    connection.execution_options(**{BEFORE_STATEMENT: lock.fence})
     try:
         with (
             listening(connection.engine, statements),
@@ -75,6 +76,7 @@ def leased_lock(connection: Connection, what: str) -> Iterator["LeasedLock"]:
         ):
             yield lock
     finally:
+        connection.execution_options(**{BEFORE_STATEMENT: None})
         with suppress(DBAPIError):  # of a session that is lost
             connection.rollback()
             connection.execute(text(f"SET SESSION wsrep_sync_wait = {before}"))

@@ -12,6 +12,10 @@ Execute = Callable[..., list[tuple[Any, ...]]]
 
 ER_NO_SUCH_TABLE, ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK = 1146, 1205, 1213
 
+# The execution option for the function to call before each try of a statement on a connection: the fence of a leased
+# lock. It has the arguments of SQLAlchemy's event do_execute.
+BEFORE_STATEMENT = "flask_db_before_statement"
+
 # Settings for the statements of journal and undo, whatever the script has set: SHOW CREATE with names in backticks; any
 # date, and 0 in an AUTO_INCREMENT column, are inserted as they are; and no limit to the rows of a statement.
 PLAIN = {
