@@ -229,9 +229,9 @@ class Walk:
         return is_lock_timeout(self.watch.database, error) or self.adapter.is_deadlock(error)
 
     def _say_what_remains(self) -> None:
-        """Set the sentence that the error of the run will have about the committed rows (``remains``)."""
+        """Set what the error of the run will say about the committed rows (``remains``)."""
         done = f"The first {counted(self.done, 'row')} of {self.op.table_name} are changed and committed"
-        self.watch.remains = f"{done}; the next `flask db {self.watch.again}` continues." if self.done else ""
+        self.watch.remains[:] = [f"{done}; the next `flask db {self.watch.again}` continues."] if self.done else []
 
     def _key_error(self) -> MigrationError | None:
         """Return the error if the table has no primary key, or if the backfill changes that."""

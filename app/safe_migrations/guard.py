@@ -5,7 +5,7 @@ up, run them, verify the result. No lock is taken for a command that does not ch
 nothing to do.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -105,7 +105,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                 database.require_writable()
             with locked(database, using.lock_wait) as lock:
                 backups = Backups(database.adapter, using)
-                with _backup_named(backups.newest):
+                with _newest_backup_named(backups):
                     database.adapter.recover(database.connection, using.retry)
                 if set(plan.heads) != set(database.heads()):  # another command has run some of the steps
                     plan = pending(database, options)
@@ -125,10 +125,10 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
                     wanted = _wants_backup(plan, database, using.backup)
                     backup = before_steps(backups, database, lock, plan) if wanted else None
                 transaction = StepTransaction(database, lock, plan.command)
-                with _ended(backups, transaction, plan, backup), _backup_named(lambda: backup):
+                with _ended(backups, transaction, plan, backup):
                     using.retry.call(
                         lambda: _run_or_undo(database, transaction, using, options),
-                        lambda error: _is_undone_deadlock(database, error),
+                        lambda error: _is_undone_deadlock(transaction, error),
                     )
 
 
@@ -179,72 +179,58 @@ def _nothing_changed(plan: Plan) -> Iterator[None]:
 
 
 @contextmanager
-def _backup_named(find: Callable[[], Path | None]) -> Iterator[None]:
-    """If the block fails and leaves changes that could not be undone, add to its error how to restore the backup.
-
-    ``find`` returns the file of the backup; if it returns None, nothing is added.
-    """
+def _newest_backup_named(backups: "Backups") -> Iterator[None]:
+    """If the block leaves changes that could not be undone, add to its error how to restore the newest backup."""
     try:
         yield
-    except BaseException as error:
-        if _left_something(error) and (backup := find()):
-            from .backups.files import restore_line
-
-            error.add_note(
-                f"To restore the last backup, which deletes what was written since:\n    {restore_line(backup)}"
-            )
+    except HalfDoneError as error:
+        if newest := backups.newest():
+            _name_backup(error, newest)
         raise
+
+
+def _name_backup(error: BaseException, backup: Path) -> None:
+    from .backups.files import restore_line
+
+    error.add_note(f"To restore the last backup, which deletes what was written since:\n    {restore_line(backup)}")
 
 
 @contextmanager
 def _ended(backups: "Backups", transaction: StepTransaction, plan: Plan, backup: Path | None) -> Iterator[None]:
-    """Tidy the backups after the run in this block, and add to the error of a failed run where the database is.
+    """Tidy the backups after the run in this block. Add to the error of a failed run where the database is.
 
-    ``plan`` is what the run does; ``backup`` is the file that the run itself has written, or None. After a success,
-    delete old backups. After a rollback of the whole run, delete ``backup`` if the one before it has the same revision.
-    SystemExit, which a script may raise, counts as a failure.
+    Add also what remains of the failed revision, and then how to restore ``backup``, the file that the run itself has
+    written, or None. ``plan`` is what the run does. After a success, delete old backups. After a rollback of the whole
+    run, delete ``backup`` if the one before it has the same revision. SystemExit, which a script may raise, counts as a
+    failure. The notes that a script gives its error say nothing about the database: here they only stay.
     """
     database = transaction.database
     try:
         yield
     except BaseException as error:
+        half_done = bool(transaction.remains) or isinstance(error, HalfDoneError)
         with suppress(SQLAlchemyError):  # of a connection that is lost: then it is not known what remains
             if not database.connection.invalidated:
                 database.connection.rollback()
                 now = database.heads()
-                undone = "" if _left_something(error) else "failed revision"
+                undone = "" if half_done else "failed revision"
                 if undone and set(plan.heads) == set(now):
                     undone = "whole run" if len(plan.steps) > 1 else undone
                     if backup:
                         backups.drop_repeated(backup)
-                _name_place(error, now, undone)
+                if not rehearses():  # on a copy, whose place says nothing
+                    start = f"The {undone} was rolled back; the" if undone else "The"
+                    error.add_note(f"{start} database is at {heads_in_words(now)}.")
+        for line in transaction.remains:
+            add_to(error, line)
+        if half_done and backup:
+            _name_backup(error, backup)
         if database.connection.invalidated and not rehearses():
             known = heads_in_words(plan.heads if transaction.committed is None else transaction.committed)
             add_to(error, f"Before the connection was lost, the database was at {known}.")
         raise
     if backup:
         backups.prune()
-
-
-def _name_place(error: BaseException, heads: tuple[str, ...], undone: str) -> None:
-    """Put "The database is at ..." before the other notes of ``error``, such as the line that restores a backup.
-
-    ``undone`` is what was rolled back; it is empty if a part of that remains. Do nothing in a rehearsal, whose error
-    would name the place of the copy.
-    """
-    if rehearses():  # on a copy
-        return
-    start = f"The {undone} was rolled back; the" if undone else "The"
-    notes = getattr(error, "__notes__", [])
-    error.__notes__ = [f"{start} database is at {heads_in_words(heads)}.", *notes]
-
-
-def _left_something(error: BaseException) -> bool:
-    """Return True if changes of the failed run remain: ``error`` is a HalfDoneError, or has notes.
-
-    Until _name_place() adds one, each note of an error names such changes.
-    """
-    return isinstance(error, HalfDoneError) or bool(getattr(error, "__notes__", []))
 
 
 def _end_comparison(edit: MigrationError | None) -> None:
@@ -333,12 +319,12 @@ def _run(**options: Any) -> None:
 
 def _run_or_undo(database: Database, transaction: StepTransaction, using: Settings, options: dict[str, Any]) -> None:
     """Run the steps; if one fails, let the adapter undo it where the database does not roll it back."""
-    with database.adapter.prepared(database.connection, using.retry) as step_done:
+    with database.adapter.prepared(database.connection, using.retry, transaction.remains) as step_done:
         _run_with_retries(database, transaction, using, options, step_done)
 
 
-def _is_undone_deadlock(database: Database, error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and database.adapter.is_deadlock(error) and not _left_something(error)
+def _is_undone_deadlock(transaction: StepTransaction, error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and transaction.adapter.is_deadlock(error) and not transaction.remains
 
 
 def _run_with_retries(
@@ -423,17 +409,13 @@ def _run_with_retries(
                 retry.call(lambda: run(transaction_per_migration=False), can_run_again)
             elif not ran_in_one_transaction():
                 retry.call(run, can_run_again)
-        except BaseException as error:
-            failure: BaseException = error
-            if isinstance(error, DBAPIError) and is_lock_timeout(database, error):
-                tried_once = transaction.remains and not transaction.backfills
-                policy = RetryPolicy(retry.seconds, 1) if tried_once else retry
-                failure = lock_timeout_error(database, policy, f"flask db {transaction.again}", error.statement)
-            if transaction.remains:
-                add_to(failure, transaction.remains)
-            if failure is error:
+        except DBAPIError as error:
+            if not is_lock_timeout(database, error):
                 raise
-            raise failure from error
+            tried_once = transaction.remains and not transaction.backfills
+            policy = RetryPolicy(retry.seconds, 1) if tried_once else retry
+            again = f"flask db {transaction.again}"
+            raise lock_timeout_error(database, policy, again, error.statement) from error
     _verify(database, progress.heads)
     drop_positions(transaction)
 

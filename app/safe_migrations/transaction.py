@@ -71,8 +71,8 @@ class StepTransaction:
         """True if an autocommit block has committed the first part of the step, so that the step cannot be retried."""
         self.committed: set[str] | None = None
         """The revisions that the database was at when a step was last committed; None before the first commit."""
-        self.remains = ""
-        """A sentence about what is committed of the step; empty if nothing is, or if an undo reverts it."""
+        self.remains: list[str] = []
+        """Sentences about what remains of the failed step; empty if all of it was rolled back, or will be."""
         self.commits_each = False
         """Whether each step is committed before the next one begins."""
         self.backfills = 0
@@ -108,7 +108,8 @@ class StepTransaction:
         if self._had_block:  # what follows may be rolled back, but not to the middle of this step
             with alembic_context.get_context().autocommit_block():
                 pass
-        self.part_committed, self.remains = False, ""
+        self.part_committed = False
+        self.remains.clear()
 
     def _note_commit(self) -> None:
         """Remember where the last step has led: Alembic asks for the next one after its commit, if each commits."""
@@ -195,7 +196,7 @@ class StepTransaction:
             self._had_block = self.adapter.reruns
             if self.adapter.reruns:
                 end = "up to the end of its autocommit block"
-                self.remains = f"The failed revision's changes {end} were committed and remain."
+                self.remains[:] = [f"The failed revision's changes {end} were committed and remain."]
 
     def require_lock(self) -> None:
         """Raise MigrationError if the lock is lost."""
@@ -245,5 +246,5 @@ class StepTransaction:
             "    op.execute(...)",
         )
         if not undone:
-            self.error.add_note("Earlier changes of the script may have been committed.")
+            self.remains.append("Earlier changes of the script may have been committed.")
         return self.error

@@ -491,10 +491,13 @@ class Adapter(ABC):
             )
 
     @abstractmethod
-    def prepared(self, connection: Connection, retry: RetryPolicy) -> AbstractContextManager[StepDone]:
+    def prepared(
+        self, connection: Connection, retry: RetryPolicy, remains: list[str]
+    ) -> AbstractContextManager[StepDone]:
         """Prepare ``connection`` to run revisions, e.g. limit each wait for a lock to ``retry.seconds``.
 
-        Yield a function to call at the end of each revision, in its transaction, with the database's new heads.
+        Yield a function to call at the end of each revision, in its transaction, with the database's new heads. After a
+        failure, add to ``remains`` a sentence for each change of the failed revision that could not be undone.
         """
 
 

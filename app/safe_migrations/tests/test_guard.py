@@ -56,6 +56,19 @@ def test_verified(project: Project) -> None:
     assert "\nThe database is at base.\n" in said  # and nothing of a rollback: the script is committed
 
 
+def test_notes_of_a_script(project: Project) -> None:
+    """A note that a script adds to its error is shown, and does not count as a change that remains."""
+    rows = "op.execute('CREATE TABLE pet (id INTEGER PRIMARY KEY)')\nop.execute('INSERT INTO pet VALUES (1)')"
+    project.write(*revision("a1", FIRST, rows))
+    project.ok("upgrade")
+    body = "try:\n    raise ValueError('no')\nexcept ValueError as error:\n    error.add_note('row 17')\n    raise"
+    project.write(*revision("b1", "a1", body))
+    said = project.fails("upgrade", MIGRATION_BACKUP="always")
+    assert "backups/" in said
+    assert "\nrow 17\nThe failed revision was rolled back; the database is at a1.\n" in said
+    assert "To restore" not in said
+
+
 def test_pool_of_one(database: str, app_on: Callable[..., Flask]) -> None:
     """The lock has a session of its own where the app's pool has room for one connection."""
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}

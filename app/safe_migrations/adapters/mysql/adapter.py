@@ -266,16 +266,17 @@ class MySQL(Adapter):
                 outcome.require_whole()
 
     @contextmanager
-    def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, retry: RetryPolicy, remains: list[str]) -> Iterator[StepDone]:
         """Limit lock waits as ``retry`` says, record changes in a journal, and undo a revision that fails.
 
-        Yield the function to call at the end of each revision, in its transaction, with the database's new heads.
+        Yield the function to call at the end of each revision, in its transaction, with the database's new heads. Add
+        to ``remains`` what could not be undone.
         """
         from .journaling import journaled  # loads all that reads SQL
 
         with (
             self._lock_waits_limited(connection, retry) as execute,
-            journaled(connection, execute) as step_done,
+            journaled(connection, execute, remains) as step_done,
         ):
             yield step_done
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from ...console import StepDone, add_to, log
+from ...console import StepDone, log
 from ...errors import LostLockError, summary
 from ..base import in_autocommit_block, in_batches, listening
 from .catalog import heads_as_text
@@ -17,10 +17,11 @@ from .undo import undo
 
 
 @contextmanager
-def journaled(connection: Connection, execute: Execute) -> Iterator[StepDone]:
+def journaled(connection: Connection, execute: Execute, remains: list[str]) -> Iterator[StepDone]:
     """Record in a journal what statements on ``connection`` change; if the body raises, undo the unfinished revision.
 
     Yield the function to call with the new heads when a revision is done. ``execute`` runs the journal's own SQL.
+    Add to ``remains`` a sentence for each change that could not be undone.
     """
     _read_committed(connection)
     journal = Journal(execute)
@@ -30,7 +31,7 @@ def journaled(connection: Connection, execute: Execute) -> Iterator[StepDone]:
             yield journal.step_done
         except BaseException as error:
             journal.stop()
-            _undo(connection, journal, error)
+            _undo(connection, journal, error, remains)
             raise
         journal.stop()
         journal.entries.discard()
@@ -77,8 +78,8 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
         yield
 
 
-def _undo(connection: Connection, journal: Journal, error: BaseException) -> None:
-    """Undo the revision that failed with ``error``, and add to the error's message what could not be undone.
+def _undo(connection: Connection, journal: Journal, error: BaseException, remains: list[str]) -> None:
+    """Undo the revision that failed with ``error``, and add to ``remains`` what could not be undone.
 
     If the connection is lost, or the undo fails, add that the next upgrade or downgrade undoes the revision. Raise
     LostLockError if the lock is lost: then its new owner undoes the revision.
@@ -86,7 +87,7 @@ def _undo(connection: Connection, journal: Journal, error: BaseException) -> Non
     left = "The changes of the failed revision remain in the database; the next upgrade or downgrade rolls them back."
     if connection.invalidated:
         # Another session could overtake the last statement, for the server may still be running that.
-        add_to(error, left)
+        remains.append(left)
         return
     try:
         connection.rollback()
@@ -94,14 +95,13 @@ def _undo(connection: Connection, journal: Journal, error: BaseException) -> Non
         # Not those of the journal: a revision that was done may have been rolled back before it was committed.
         outcome = undo(journal.execute, heads_as_text(journal.execute))
     except LostLockError as lost:
-        add_to(lost, left)
+        remains.append(left)
         raise lost from error
     except DBAPIError as failure:
-        add_to(error, f"{left} Rolling them back now failed: {summary(failure)}")
+        remains.append(f"{left} Rolling them back now failed: {summary(failure)}")
         return
     lines = outcome.lines()
     if outcome.restored:
         whole = "" if lines else "; the database is as it was before this revision"
         log.info("Rolled back: %s%s", ", ".join(outcome.restored), whole)
-    for line in lines:
-        add_to(error, line)
+    remains += lines

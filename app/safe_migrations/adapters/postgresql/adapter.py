@@ -257,7 +257,7 @@ class PostgreSQL(Adapter):
         return found is not None
 
     @contextmanager
-    def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, retry: RetryPolicy, remains: list[str]) -> Iterator[StepDone]:
         """Limit lock waits in each transaction; before CREATE INDEX CONCURRENTLY, drop an invalid index of its name.
 
         In an autocommit block, waits have no limit: CREATE INDEX CONCURRENTLY does not block others while it waits, and

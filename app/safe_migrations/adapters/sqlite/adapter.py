@@ -149,7 +149,7 @@ class SQLite(Adapter):
         return objects(driver_connection(connection))
 
     @contextmanager
-    def prepared(self, connection: Connection, retry: RetryPolicy) -> Iterator[StepDone]:
+    def prepared(self, connection: Connection, retry: RetryPolicy, remains: list[str]) -> Iterator[StepDone]:
         """Prepare ``connection`` for a run: take the write lock at BEGIN, and check foreign keys only before COMMIT.
 
         A statement waits ``retry.seconds`` for a lock. The yielded function does nothing; other databases need it.
