@@ -15,7 +15,7 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import Script
 from alembic.script.revision import RevisionError
-from alembic.util import CommandError
+from alembic.util import CommandError, to_tuple
 from flask import current_app
 from sqlalchemy import Engine, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -365,6 +365,7 @@ def _run_with_retries(
         "on_version_apply": (
             writer.on_version_apply,
             partial(delete_positions, transaction),
+            *to_tuple(options.get("on_version_apply"), default=()),  # the app's, which belong to the step
             transaction.done,
             progress.on_version_apply,
         ),

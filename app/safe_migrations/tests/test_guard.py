@@ -8,7 +8,7 @@ from pathlib import Path
 import flask_migrate
 import pytest
 from flask import Flask
-from sqlalchemy import make_url, text
+from sqlalchemy import Engine, make_url, text
 
 from .. import console
 from .example.app.extensions import db
@@ -175,6 +175,24 @@ def test_version_table(project: Project, sql: Sql, backend: str, option: str) ->
     project.write(*revision("b1", "a1", make.replace("'t'", "'t2'") + "\nraise ValueError('no')"))
     assert 1 == project.db("upgrade").returncode
     assert f"The database is at {FIRST}\n" in project.ok("downgrade", FIRST)
+
+
+@pytest.mark.parametrize("option", ["{}", "[{}, {}]"])
+def test_on_version_apply(project: Project, sql: Sql, engine: Engine, option: str) -> None:
+    """The app's own `on_version_apply`, a function or several, runs in each step's transaction, as on stock."""
+    project.ok("upgrade")
+    sql("CREATE TABLE seen (heads VARCHAR(9))")
+    insert = "lambda ctx, heads, **_: ctx.connection.exec_driver_sql(f\"INSERT INTO seen VALUES ('{min(heads)}')\")"
+    configure(project, f"on_version_apply={option.replace('{}', insert)}")
+    project.write(*revision("a1", FIRST, "pass"))
+    project.ok("upgrade")
+    project.write(*revision("b1", "a1", "raise ValueError('no')"))
+    project.fails("upgrade")
+    project.make_stock()
+    project.ok("stamp", "b1")
+    with engine.connect() as connection:
+        seen = connection.scalars(text("SELECT heads FROM seen ORDER BY heads")).all()
+    assert [*["a1"] * option.count("{}"), *["b1"] * option.count("{}")] == seen
 
 
 @on_mysql
