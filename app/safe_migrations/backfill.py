@@ -157,6 +157,7 @@ class Walk:
         """
         digest = hashlib.sha256(self.sql.encode()).hexdigest()
         self.positions.create(self.connection, checkfirst=True)
+        self.watch.has_positions = True
         found = self.connection.execute(select(self.positions).where(*self.here)).first()
         if found is None:
             new = {"table_name": self.op.table_name, "rows_done": 0, "is_done": 0, "digest": digest}
@@ -312,18 +313,20 @@ def require_continued(scripts: Mapping[str, Sequence[Script]], database: Databas
 def delete_positions(watch: StepTransaction, step: MigrationInfo, **_others: object) -> None:
     """Delete the positions of a finished step in its transaction, and after a `stamp` all of them.
 
-    Alembic calls this after it has changed alembic_version.
+    Also if the step has no backfill any more: an earlier run may have begun one that the script had then. Alembic calls
+    this after it has changed alembic_version.
     """
     found = positions()
-    if (watch.backfills or step.is_stamp) and inspect(watch.connection).has_table(found.name, found.schema):
+    if watch.has_positions is None:  # asked once per run: Walk creates the table otherwise
+        watch.has_positions = inspect(watch.connection).has_table(found.name, found.schema)
+    if watch.has_positions:
         own = found.delete().where(found.c.version_table == version_table()[1])
         watch.connection.execute(own if step.is_stamp else own.where(found.c.revision == step.up_revision_id))
-        watch.deleted_positions = True
 
 
 def drop_positions(watch: StepTransaction) -> None:
-    """Drop the table of the positions if it is empty because the run has deleted some."""
-    if watch.deleted_positions:
+    """Drop the table of the positions if there is one, and the run has deleted the last of them."""
+    if watch.has_positions:
         with watch.connection.begin():
             if watch.connection.scalar(select(positions()).limit(1)) is None:
                 positions().drop(watch.connection)

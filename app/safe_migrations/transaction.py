@@ -77,8 +77,8 @@ class StepTransaction:
         """Whether each step is committed before the next one begins."""
         self.backfills = 0
         """The number of backfills that the step has begun."""
-        self.deleted_positions = False
-        """True if a step has deleted the positions of its backfills."""
+        self.has_positions: bool | None = None
+        """Whether the database has the table of the positions of backfills; None if that is not known yet."""
 
         self._asked = self._open = self._used = self._in_block = self._had_block = False
         self._ended = ""

@@ -155,6 +155,19 @@ def test_stamp(items: Project, engine: sa.Engine, sql: Sql) -> None:
 
 
 @on_servers
+def test_removed(items: Project, engine: sa.Engine, sql: Sql) -> None:
+    """If the script no longer has the backfill that stopped half-way, its end deletes the position all the same."""
+    sql(SMALL)
+    items.write(*revision("b1", "a1", COUNT))
+    items.fails("upgrade")
+    items.write(*revision("b1", "a1", "pass"))
+    items.ok("upgrade")
+    assert "half-way" not in items.ok("status")
+    assert not sa.inspect(engine).has_table(POSITIONS)
+    items.ok("downgrade")
+
+
+@on_servers
 def test_lock_timeout(items: Project, engine: sa.Engine) -> None:
     """A batch that waits too long for a row is retried alone; the last try names the session that holds the row."""
     items.write(*revision("b1", "a1", COUNT))
