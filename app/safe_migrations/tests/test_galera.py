@@ -207,6 +207,20 @@ def test_a_retry_after_the_lock_was_lost(nodes: list[str]) -> None:
     assert {LOCK} == tables(nodes[1])
 
 
+def test_ctrl_c_at_the_end(nodes: list[str]) -> None:
+    """Ctrl-C while the session is reset releases the lock all the same."""
+    with (
+        connected(nodes[0]) as connection,
+        patch.object(connection, "rollback", wraps=connection.rollback) as rollback,
+        pytest.raises(KeyboardInterrupt),
+        leased_lock.leased_lock(connection, "upgrade") as lock,
+    ):
+        wait_until(lock.take)
+        rollback.side_effect = KeyboardInterrupt
+    assert not lock.is_taken
+    assert [] == rows(nodes[0], f"SELECT * FROM {LOCK}")
+
+
 @pytest.mark.usefixtures("short_lease")
 def test_the_lock_can_be_taken_from_a_process_that_hangs(project: Project, nodes: list[str]) -> None:
     """A command that gives up prints SQL that works on any node: it stops the owner, and the next command can begin."""

@@ -76,12 +76,14 @@ def leased_lock(connection: Connection, what: str) -> Iterator["LeasedLock"]:
         ):
             yield lock
     finally:
-        connection.execution_options(**{BEFORE_STATEMENT: None})
-        with suppress(DBAPIError):  # of a session that is lost
-            connection.rollback()
-            connection.execute(text(f"SET SESSION wsrep_sync_wait = {before}"))
-            connection.rollback()
-        lock.free()
+        try:
+            connection.execution_options(**{BEFORE_STATEMENT: None})
+            with suppress(DBAPIError):  # of a session that is lost
+                connection.rollback()
+                connection.execute(text(f"SET SESSION wsrep_sync_wait = {before}"))
+                connection.rollback()
+        finally:  # after Ctrl-C too: the thread would renew the lease until the process ends
+            lock.free()
 
 
 class LeasedLock(Lock):
