@@ -209,14 +209,12 @@ def test_a_retry_after_the_lock_was_lost(nodes: list[str]) -> None:
 
 def test_ctrl_c_at_the_end(nodes: list[str]) -> None:
     """Ctrl-C while the session is reset releases the lock all the same."""
-    with (
-        connected(nodes[0]) as connection,
-        patch.object(connection, "rollback", wraps=connection.rollback) as rollback,
-        pytest.raises(KeyboardInterrupt),
-        leased_lock.leased_lock(connection, "upgrade") as lock,
-    ):
+    stack = ExitStack()
+    with connected(nodes[0]) as connection:
+        lock = stack.enter_context(leased_lock.leased_lock(connection, "upgrade"))
         wait_until(lock.take)
-        rollback.side_effect = KeyboardInterrupt
+        with patch.object(connection, "rollback", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            stack.close()
     assert not lock.is_taken
     assert [] == rows(nodes[0], f"SELECT * FROM {LOCK}")
 
@@ -229,7 +227,7 @@ def test_the_lock_can_be_taken_from_a_process_that_hangs(project: Project, nodes
         said = project.fails("-x", "lock_wait=0", "upgrade", DATABASE_URL=nodes[1])
         assert re.search(r"holds the lock of this database \(\S+ on \S+, since \d\d:\d\d:\d\d\)", said)
         (line,) = re.findall(r"(?<=\n    )DELETE FROM .*;(?=\n)", said)
-        run_on_server(make_url(nodes[2]), line)
+        run_on_server(make_url(nodes[2]).set(database=None), line)
         project.write(*revision("s1", FIRST, TABLE.format("b")))
         project.ok("-x", "lock_wait=2", "upgrade", DATABASE_URL=nodes[1])
         (project.path / "go").touch()

@@ -181,15 +181,16 @@ class LeasedLock(Lock):
     def holder(self) -> tuple[str, str]:
         """Return a description of the owner that take() has seen, and SQL that ends it, on any node.
 
-        The SQL deletes the row of the renewals, for which it never waits long. The owner then stops before its next
-        statement, and another process takes the lock over at once.
+        The SQL deletes the row of the renewals, because an open transaction of the owner may have the other one. Like
+        all writes it waits for running DDL. Then another process takes the lock over at once. The owner stops before
+        its next statement after that, or after its next renewal, which is due within a third of the lease.
         """
         if self.name not in self._seen:
             return "", ""
         row = self._seen[self.name]
         return (
             f"{row.os_user} on {row.host}, since {row.since:%H:%M:%S}",
-            f"DELETE FROM {LOCK} WHERE name = '{self.renewed}' AND owner = '{row.owner}';",
+            f"DELETE FROM {self.table} WHERE name = '{self.renewed}' AND owner = '{row.owner}';",
         )
 
     def fence(self, _cursor: object, statement: str, *others: Any) -> None:
