@@ -111,7 +111,7 @@ class Walk:
         self.sql = op.sql(watch.database.facts.sql_dialect)
         self.key = self.adapter.primary_key(self.connection, self.table)
         self.positions = positions()
-        self.own = {
+        self.own: dict[str, str | int] = {
             "version_table": version_table()[1],
             "revision": watch.step.revision.revision,
             "direction": "upgrade" if watch.step.is_upgrade else "downgrade",
@@ -130,14 +130,14 @@ class Walk:
             return
         if refused := self._key_error():
             raise refused
-        if self._is_done():
+        if self._resume():
             return
         total = self.adapter.estimated_rows(self.connection, self.table)
         progress = RowProgress(f"Backfill of {self.op.table_name}", self.done, total)
         more = True
         while more:
             self.watch.require_lock()
-            begun, before = time.monotonic(), self.done
+            begun, before = time.perf_counter(), self.done
             try:
                 self.retry.call(self._run_batch, self._may_retry)
             except DBAPIError as error:
@@ -147,11 +147,11 @@ class Walk:
             self._say_what_remains()
             more = self.done > before
             progress.reach(self.done)
-            time.sleep(min(LONGEST_PAUSE, PAUSE * (time.monotonic() - begun)) if more else 0)
+            time.sleep(min(LONGEST_PAUSE, PAUSE * (time.perf_counter() - begun)) if more else 0)
         progress.end()
 
-    def _is_done(self) -> bool:
-        """Read how far an earlier run has come, or insert the position at the start. Return True if it has finished.
+    def _resume(self) -> bool:
+        """Continue from the position of an earlier run, or insert the first one. Return True if that run has finished.
 
         Raise MigrationError if the backfill was edited since then.
         """
@@ -175,7 +175,7 @@ class Walk:
 
     def _run_batch(self) -> None:
         """Change the next rows, commit them together with the new position, and choose the size of the next batch."""
-        begun = time.monotonic()
+        begun = time.perf_counter()
         with self._transaction():
             last, count = self._end_of_batch()
             new = {"last_key": json.dumps(last)} if last is not None else {"is_done": 1}
@@ -187,11 +187,11 @@ class Walk:
                 batch = self.op.statement.where(self.adapter.up_to(self.key, last))
                 if self.last is not None:
                     batch = batch.where(self.adapter.beyond(self.key, self.last))
-                begun = time.monotonic()
+                begun = time.perf_counter()
                 self.connection.execute(batch)
         self.last, self.done = last, self.done + count
         if self.op.batch_size is None:
-            wanted = int(self.size * LOCKED / (time.monotonic() - begun))
+            wanted = int(self.size * LOCKED / (time.perf_counter() - begun))
             self.size = max(SMALLEST, self.size // 2, min(LARGEST, self.size * 4, wanted))
 
     def _end_of_batch(self) -> tuple[list[str] | None, int]:
@@ -231,7 +231,7 @@ class Walk:
 
     def _say_what_remains(self) -> None:
         """Set what the error of the run will say about the committed rows (``remains``)."""
-        done = f"The first {counted(self.done, 'row')} of {self.op.table_name} are changed and committed"
+        done = f"The backfill of {self.op.table_name} is committed for the first {counted(self.done, 'row')}"
         self.watch.remains[:] = [f"{done}; the next `flask db {self.watch.again}` continues."] if self.done else []
 
     def _key_error(self) -> MigrationError | None:
@@ -257,7 +257,7 @@ class Walk:
 
     def _edit_error(self, digest: str) -> MigrationError:
         name, done = ".".join(filter(None, (self.positions.schema, POSITIONS))), counted(self.done, "row")
-        here = f"WHERE revision = '{self.own['revision']}' AND number = {self.own['number']}"
+        here = _where(**self.own)
         return MigrationError(
             f"the backfill of {self.op.table_name} in {self.watch.function} was edited after it had stopped half-way.",
             f"undo the edit; or let the edited backfill continue after the first {done} (UPDATE), or change these again"
@@ -275,6 +275,12 @@ class Walk:
         )
 
 
+def _where(**key: str | int) -> str:
+    return "WHERE " + " AND ".join(
+        f"{name} = {value}" if isinstance(value, int) else f"{name} = '{value}'" for name, value in key.items()
+    )
+
+
 def unfinished(connection: Connection) -> list[Row[Any]]:
     """Return the positions of the backfills of an unfinished step, with the columns as attributes.
 
@@ -288,7 +294,7 @@ def unfinished(connection: Connection) -> list[Row[Any]]:
 
 
 def require_continued(scripts: Mapping[str, Sequence[Script]], database: Database) -> None:
-    """Raise UnsafeError if a step would run in the other direction than a backfill that has stopped half-way.
+    """Raise UnsafeError if a step would run in the other direction than an unfinished one that has changed rows.
 
     ``scripts`` are those that are about to run, by direction. The changed rows would remain as they are.
     """
@@ -299,14 +305,15 @@ def require_continued(scripts: Mapping[str, Sequence[Script]], database: Databas
         if not scripts[other]:
             continue
         name = ".".join(filter(None, (positions().schema, POSITIONS)))
+        key = {"version_table": each.version_table, "revision": each.revision, "direction": each.direction}
         script = context.script.get_revision(each.revision) if is_known(context.script, each.revision) else None
         target = each.revision if each.direction == "upgrade" else " ".join(parents(script)) if script else "base"
         raise UnsafeError(
-            f"the {each.direction}() of {each.revision} has stopped half-way in the backfill of {each.table_name},"
-            f" after {counted(each.rows_done, 'row')}.",
+            f"the {each.direction}() of {each.revision} has stopped {'after' if each.is_done else 'half-way in'} the"
+            f" backfill of {each.table_name}, after {counted(each.rows_done, 'row')}.",
             f"finish it before the {other}; or leave its rows as they are and forget it (DELETE):",
             f"flask db {each.direction} {target}",
-            f"DELETE FROM {name} WHERE revision = '{each.revision}';",
+            f"DELETE FROM {name} {_where(**key)};",
         )
 
 

@@ -33,6 +33,7 @@ op.create_table('item', number, sa.Column('n', sa.Integer()))
 """
 COUNT = "op.backfill('item', {'n': sa.column('n') + 1}, batch_size=3)"
 POSITIONS = "_migration_backfill"
+KEY = "WHERE version_table = 'alembic_version' AND revision = 'b1' AND direction = 'upgrade'"
 
 
 def rows(engine: sa.Engine, query: str) -> list[tuple[object, ...]]:
@@ -96,7 +97,7 @@ def test_failure(items: Project, engine: sa.Engine, sql: Sql) -> None:
         r"Error: the backfill of item in upgrade\(\) of revision b1 failed after 6 rows: .*small.*[^.]\.\n"
         "Fix: correct the rows that make it fail, or leave them out with `where`; then run the command again:\n"
         "    flask db upgrade\nThe database is at a1.\n"
-        "The first 6 rows of item are changed and committed; the next `flask db upgrade` continues.\n$",
+        "The backfill of item is committed for the first 6 rows; the next `flask db upgrade` continues.\n$",
         told,
     ), told
     assert [(0, 4), (1, 6)] == counts(engine)
@@ -122,6 +123,7 @@ def test_edited(items: Project, engine: sa.Engine, sql: Sql, way: str, expected:
         "the backfill of item in upgrade() of revision b1 was edited after it had stopped half-way.\nFix: undo" in told
     )
     assert [(0, 4), (1, 6)] == counts(engine)
+    assert 2 == told.count(f"{KEY} AND number = 1;\n")
     sql(*re.findall(rf"    ({way} .*);", told))
     items.ok("upgrade")
     assert expected == counts(engine)
@@ -137,9 +139,9 @@ def test_other_direction(items: Project, engine: sa.Engine, sql: Sql) -> None:
     assert (
         "Error: the upgrade() of b1 has stopped half-way in the backfill of item, after 6 rows.\n"
         "Instead: finish it before the downgrade; or leave its rows as they are and forget it (DELETE):\n"
-        f"    flask db upgrade b1\n    DELETE FROM {POSITIONS} WHERE revision = 'b1';\n"
+        f"    flask db upgrade b1\n    DELETE FROM {POSITIONS} {KEY};\n"
     ) in told
-    sql(f"DELETE FROM {POSITIONS} WHERE revision = 'b1'", "ALTER TABLE item DROP CONSTRAINT small")
+    sql(f"DELETE FROM {POSITIONS} {KEY}", "ALTER TABLE item DROP CONSTRAINT small")
     items.ok("downgrade")
     assert [(0, 4), (1, 6)] == counts(engine)
 
@@ -152,6 +154,19 @@ def test_stamp(items: Project, engine: sa.Engine, sql: Sql) -> None:
     items.fails("upgrade")
     items.ok("stamp", "b1")
     assert not sa.inspect(engine).has_table(POSITIONS)
+
+
+@on_servers
+def test_failure_after_it(items: Project, engine: sa.Engine, sql: Sql) -> None:
+    """A backfill that finished before its revision failed is not called half-way, and does not run again."""
+    items.write(*revision("b1", "a1", f"{COUNT}\nop.execute('nonsense')"))
+    assert "The backfill of item is committed for the first 10 rows; the next" in items.fails("upgrade")
+    assert "backfill  finished, unlike the upgrade() of b1, after 10 rows of item\n" in items.fails("status")
+    told = items.fails("downgrade")
+    assert "Error: the upgrade() of b1 has stopped after the backfill of item, after 10 rows.\n" in told
+    items.write(*revision("b1", "a1", COUNT))
+    items.ok("upgrade")
+    assert [(1, 10)] == counts(engine)
 
 
 @on_servers
@@ -177,7 +192,7 @@ def test_lock_timeout(items: Project, engine: sa.Engine) -> None:
         holder.rollback()
     assert 1 == told.count("Another session holds a lock; trying again in ")
     assert re.search(r"needs \(session \d+, .*\); gave up after 2 tries of 1 second\.\n", told), told
-    assert "The first 3 rows of item are changed and committed; the next `flask db upgrade` continues.\n" in told
+    assert "The backfill of item is committed for the first 3 rows; the next `flask db upgrade` continues.\n" in told
     items.ok("upgrade")
     assert [(1, 10)] == counts(engine)
 
