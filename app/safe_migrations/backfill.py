@@ -28,7 +28,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
 
 from .adapters.base import IN_BATCHES, OWN_TABLES, POSITIONS, in_autocommit_block, version_table
 from .console import RowProgress, log
@@ -59,8 +59,13 @@ def backfill(operations: Operations, op: BackfillOp) -> None:
         operations.execute(op.statement)
         return
     block = operations.migration_context.autocommit_block
-    with nullcontext() if in_autocommit_block(watch.connection) else block(), _batches(watch.connection):
-        Walk(op, watch).run()
+    try:
+        with nullcontext() if in_autocommit_block(watch.connection) else block(), _batches(watch.connection):
+            Walk(op, watch).run()
+    except PendingRollbackError as after:  # of the block's end, on a connection that was lost before
+        if isinstance(after.__context__, DBAPIError):
+            raise after.__context__ from None
+        raise
 
 
 @contextmanager
@@ -141,7 +146,7 @@ class Walk:
             try:
                 self.retry.call(self._run_batch, self._may_retry)
             except DBAPIError as error:
-                if error.connection_invalidated or is_lock_timeout(self.watch.database, error):
+                if not self.adapter.refuses_values(error):
                     raise
                 raise self._error(error) from error
             self._say_what_remains()
@@ -220,7 +225,7 @@ class Walk:
             yield
             self.connection.exec_driver_sql("COMMIT")
         except BaseException:
-            with suppress(DBAPIError):  # of a connection that is lost
+            with suppress(SQLAlchemyError):  # of the driver, or because a lost connection was not rolled back
                 self.connection.exec_driver_sql("ROLLBACK")
             raise
 

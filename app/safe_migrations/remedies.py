@@ -99,6 +99,24 @@ DISK = re.compile(
     r"|^The table '.*' is full|error 28\b|errno: 28\b"
 )
 
+# The database's words about a missing right, for a statement of Alembic's own or of a script.
+RIGHTS = (
+    Remedy(
+        r"denied to user (?P<account>'.*?'@'.*?')",
+        "give the user the missing right, as the server's administrator:",
+        "GRANT ALL ON {database}.* TO {account};",
+    ),
+    Remedy(  # since PostgreSQL 15, only the owner of a database may create tables in its schema public
+        r"permission denied for schema (?P<schema>\S+)",
+        "give the user the missing right, as the database's owner:",
+        'GRANT ALL ON SCHEMA "{schema}" TO {user};',
+    ),
+    Remedy(
+        r"permission denied|must be (?:owner|superuser|member)",
+        "give the user the missing right, or write a user who has it into DATABASE_URL.",
+    ),
+)
+
 # The database's words about a statement of Alembic's own, which reads and writes the table alembic_version.
 STATEMENT = (
     Remedy(
@@ -115,20 +133,7 @@ STATEMENT = (
         "this server is read-only, as a standby is: write the primary into DATABASE_URL, or, if this is a rehearsal,"
         " another server into MIGRATION_REHEARSAL_URL.",
     ),
-    Remedy(
-        r"denied to user (?P<account>'.*?'@'.*?')",
-        "give the user the missing right, as the server's administrator:",
-        "GRANT ALL ON {database}.* TO {account};",
-    ),
-    Remedy(  # since PostgreSQL 15, only the owner of a database may create tables in its schema public
-        r"permission denied for schema (?P<schema>\S+)",
-        "give the user the missing right, as the database's owner:",
-        'GRANT ALL ON SCHEMA "{schema}" TO {user};',
-    ),
-    Remedy(
-        r"permission denied|must be (?:owner|superuser|member)",
-        "give the user the missing right, or write a user who has it into DATABASE_URL.",
-    ),
+    *RIGHTS,
     Remedy(
         r"is locked",
         "wait until the other process that writes to the database has finished, then run the command again.",
@@ -146,6 +151,7 @@ LOST = (
 )
 
 SCRIPT = (
+    *RIGHTS,
     Remedy(
         r"Galera replication not supported|Percona-XtraDB-Cluster prohibits",
         "the cluster refuses what it cannot replicate, such as rows of a table without a primary key: add one to the"

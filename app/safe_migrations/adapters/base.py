@@ -29,7 +29,7 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from ..console import StepDone, repeatedly
@@ -366,6 +366,10 @@ class Adapter(ABC):
     def is_deadlock(self, _error: DBAPIError) -> bool:
         """Return True if ``error`` says that the server rolled back a transaction in favour of another one."""
         return False
+
+    def refuses_values(self, error: DBAPIError) -> bool:
+        """Return True if a statement failed because of the values of a row, e.g. because they violate a constraint."""
+        return isinstance(error, IntegrityError | DataError)
 
     def primary_key(self, _connection: Connection, _table: TableClause) -> list[KeyColumn]:
         """Return the columns of the table's primary key in the order of its index; an empty list if it has none.

@@ -2,9 +2,11 @@
 
 import logging
 import re
+from collections.abc import Callable
 from contextlib import nullcontext
 from unittest.mock import patch
 
+import flask_migrate
 import pytest
 import sqlalchemy as sa
 
@@ -201,7 +203,8 @@ DEADLOCK = {
     "mysql": (
         "CREATE TRIGGER deadlock BEFORE UPDATE ON item FOR EACH ROW BEGIN"
         " SET @seen = coalesce(@seen, 0) + 1;"
-        " IF @seen = 5 THEN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213; END IF; END",
+        " IF @seen = 5 THEN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'Deadlock found';"
+        " END IF; END",
     ),
     "postgresql": (
         "CREATE SEQUENCE seen",
@@ -219,6 +222,70 @@ def test_deadlock(items: Project, engine: sa.Engine, sql: Sql, backend: str) -> 
     items.write(*revision("b1", "a1", COUNT))
     told = items.ok("upgrade")
     assert 1 == told.count("trying again in ")
+    assert [(1, 10)] == counts(engine)
+
+
+@on_servers
+def test_deadlock_at_the_last_try(items: Project, sql: Sql, backend: str) -> None:
+    """A deadlock is no fault of the rows: the message does not ask to correct them, and says what is committed."""
+    sql(*DEADLOCK[backend])
+    items.write(*revision("b1", "a1", COUNT))
+    told = items.fails("-x", "lock_retries=1", "upgrade")
+    assert "correct the rows" not in told
+    assert "eadlock" in told
+    assert "The backfill of item is committed for the first 3 rows; the next `flask db upgrade` continues.\n" in told
+    if backend == "mysql":
+        assert "Fix: run the command again, when fewer sessions write to the same tables:\n" in told
+
+
+REFUSED = {
+    "mysql": "UPDATE command denied to user 'x'@'%' for table 'item'",
+    "postgresql": "permission denied for table item",
+}
+
+
+@on_servers
+def test_missing_right(items: Project, sql: Sql, backend: str) -> None:
+    """A right that is missing is named as such, and not as a fault of the rows or of the script."""
+    words = REFUSED[backend].replace("'", "''")
+    if backend == "mysql":
+        sql(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON item FOR EACH ROW"
+            f" SIGNAL SQLSTATE '42000' SET MYSQL_ERRNO = 1142, MESSAGE_TEXT = '{words}'"
+        )
+    else:
+        sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE EXCEPTION '{words}' USING ERRCODE = '42501'; END $$",
+            "CREATE TRIGGER refuse BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+    items.write(*revision("b1", "a1", COUNT))
+    assert "Fix: give the user the missing right" in items.fails("upgrade")
+
+
+@on_servers
+def test_lost_connection(items: Project, engine: sa.Engine, attempt: Callable[..., list[str]]) -> None:
+    """If the session ends in a batch, the server's own error is raised, and not the one of the rollback after it."""
+    items.write(*revision("b1", "a1", COUNT))
+    is_mysql = engine.dialect.name != "postgresql"
+    number, end = (
+        ("connection_id()", "KILL {}") if is_mysql else ("pg_backend_pid()", "SELECT pg_terminate_backend({})")
+    )
+
+    def kill(connection: sa.Connection, _cursor: object, statement: str, *_others: object) -> None:
+        if statement.startswith("UPDATE item"):
+            session = connection.scalar(sa.text(f"SELECT {number}"))
+            with engine.connect() as other:
+                other.execute(sa.text(end.format(session)))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", kill)
+    try:
+        error, *_notes = attempt(flask_migrate.upgrade)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", kill)
+    assert "invalid transaction" not in error
+    assert [(0, 10)] == counts(engine)
+    items.ok("upgrade")
     assert [(1, 10)] == counts(engine)
 
 

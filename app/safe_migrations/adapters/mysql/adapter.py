@@ -32,6 +32,10 @@ from .session import (
     executing,
 )
 
+# Errors that PyMySQL raises as OperationalError: a violated CHECK (MySQL, MariaDB), a wrong value for an operator, a
+# division by 0, a result out of range.
+OF_VALUES = (3819, 4025, 1292, 1365, 1690)
+
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
     from ..creation import Creation
     from ..snapshot import Objects, Snapshot
@@ -155,6 +159,10 @@ class MySQL(Adapter):
     def is_deadlock(self, error: DBAPIError) -> bool:
         """Return True for ER_LOCK_DEADLOCK, which Galera also raises if another node has changed the same rows."""
         return error_number(error.orig) == ER_LOCK_DEADLOCK
+
+    def refuses_values(self, error: DBAPIError) -> bool:
+        """Return True, too, for the errors of values that PyMySQL does not call so, such as a violated CHECK."""
+        return super().refuses_values(error) or error_number(error.orig) in OF_VALUES
 
     def primary_key(self, connection: Connection, table: TableClause) -> list[KeyColumn]:
         """Return the columns of the primary key.
