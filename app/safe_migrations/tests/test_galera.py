@@ -227,7 +227,7 @@ def test_the_lock_can_be_taken_from_a_process_that_hangs(project: Project, nodes
         said = project.fails("-x", "lock_wait=0", "upgrade", DATABASE_URL=nodes[1])
         assert re.search(r"holds the lock of this database \(\S+ on \S+, since \d\d:\d\d:\d\d\)", said)
         (line,) = re.findall(r"(?<=\n    )DELETE FROM .*;(?=\n)", said)
-        run_on_server(make_url(nodes[2]).set(database=None), line)
+        run_on_server(make_url(nodes[2]).set(database=""), line)
         project.write(*revision("s1", FIRST, TABLE.format("b")))
         project.ok("-x", "lock_wait=2", "upgrade", DATABASE_URL=nodes[1])
         (project.path / "go").touch()
