@@ -128,12 +128,9 @@ class LeasedLock(Lock):
         self.connection.rollback()
         self._run("BEGIN")
         try:
-            for row in found.values():
-                self._end_session(row)
-                delete = "DELETE FROM {} WHERE name = :name AND owner = :owner AND renewals = :renewals"
-                values = {"name": row.name, "owner": row.owner, "renewals": row.renewals}
-                if self._session().execute(text(delete.format(self.table)), values).rowcount != 1:
-                    return False
+            # The renewals first: if the owner has gone on, this finds out before its session is ended.
+            if not all(self._deleted(found[name], session) for name in (self.renewed, self.name) if name in found):
+                return False
             os_user, host = user_and_host()
             insert = "INSERT INTO {} VALUES (:name, :owner, 0, :lease, NOW(), :os_user, :host, :node, :session)"
             values = {"owner": self.owner, "lease": LEASE, "os_user": os_user, "host": host}
@@ -147,15 +144,26 @@ class LeasedLock(Lock):
             time.sleep(SETTLE)
         return True
 
-    def _end_session(self, owner: Row[Any]) -> None:
-        """End the session of an owner that is connected to the same node, where its open transaction has the row.
+    def _deleted(self, row: Row[Any], own_number: int) -> bool:
+        """Delete the row and return True; return False if it has changed since it was read.
 
-        On another node, this process's DELETE makes the cluster roll that transaction back. The server refuses to end a
-        session that runs DDL.
+        If the owner is connected to the same node, its open transaction may have the row of the fence, and the DELETE
+        times out. Only then end the owner's session. On another node no KILL is needed: this process's COMMIT makes the
+        cluster roll that transaction back.
         """
-        if owner.node == self._place(self._session())[0]:
-            with suppress(DBAPIError):
-                self._run(f"KILL {owner.session}")
+        delete = text(f"DELETE FROM {self.table} WHERE name = :name AND owner = :owner AND renewals = :renewals")
+        values = {"name": row.name, "owner": row.owner, "renewals": row.renewals}
+        try:
+            return self._session().execute(delete, values).rowcount == 1
+        except DBAPIError as error:
+            if error_number(error.orig) != ER_LOCK_WAIT_TIMEOUT or row.name != self.name:
+                raise
+            # The row has the number of this process's session if that could not release the lock before.
+            if row.node != self._place(self._session())[0] or row.session == own_number:
+                raise
+        with suppress(DBAPIError):  # it has ended by now, or runs DDL, when the server refuses this
+            self._run(f"KILL {row.session}")
+        return self._session().execute(delete, values).rowcount == 1
 
     @staticmethod
     def _place(connection: Connection) -> tuple[str, int]:
