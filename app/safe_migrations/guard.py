@@ -1,12 +1,12 @@
 """Runs the command that loaded migrations/env.py, so that `flask db` and `flask_migrate.upgrade()` are equally safe.
 
-In this order: take the lock, undo what a killed run left, plan the steps, check what they require, review them, back
-up, run them, verify the result. No lock is taken for a command that does not change the database's revision, or has
-nothing to do.
+In this order: plan the steps, refuse a read-only server, take the lock, undo what a killed run left, plan again if
+another command has run steps before the lock was taken, check what the steps require, review them, back up, run them,
+verify the result. No lock is taken for a command that does not change the database's revision, or has nothing to do.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -308,11 +308,14 @@ def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
 
 
 def _run(**options: Any) -> None:
-    with only_warnings() if context.is_offline_mode() else nullcontext():  # which logs again below
-        context.configure(**options)
     if context.is_offline_mode():
+        # The command's function that yields the steps can only be read from a configured context: configure one for
+        # that, without its log lines, and then again with the function in named_as_written().
+        with only_warnings():
+            context.configure(**options)
         work = context.get_context().opts["fn"]
-        context.configure(**options, fn=lambda heads, offline: named_as_written(work(heads, offline), offline))
+        options["fn"] = lambda heads, offline: named_as_written(work(heads, offline), offline)
+    context.configure(**options)
     with context.begin_transaction():
         context.run_migrations()
 
