@@ -155,10 +155,10 @@ class Database:
         with self.read() as connection:
             return self.adapter.has_rows(connection)
 
-    def require_writable(self) -> None:
-        """Raise MigrationError if the database refuses writes, as a standby does."""
+    def require_writable(self, command: str) -> None:
+        """Raise MigrationError if the database refuses writes, as a standby does; its `Fix:` may repeat ``command``."""
         with self.read() as connection:
-            self.adapter.require_writable(connection)
+            self.adapter.require_writable(connection, command)
 
     def interrupted(self) -> str:
         """Return a text that names the run or restore that is in progress or was killed half-way; else an empty one."""

@@ -102,7 +102,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
 
             log.info("Database %s, %s %s", masked(engine.url), *database.product_and_version)
             with _nothing_changed(plan):
-                database.require_writable()
+                database.require_writable(f"flask db {plan.command}")
             with locked(database, using.lock_wait) as lock:
                 backups = Backups(database.adapter, using)
                 with _newest_backup_named(backups):

@@ -455,8 +455,8 @@ class Adapter(ABC):
         return None
 
     @abstractmethod
-    def require_writable(self, connection: Connection) -> None:
-        """Raise MigrationError if the database refuses writes, as a standby does.
+    def require_writable(self, connection: Connection, command: str) -> None:
+        """Raise MigrationError if the database refuses writes, as a standby does; its `Fix:` may repeat ``command``.
 
         The transaction of ``connection`` may be rolled back.
         """

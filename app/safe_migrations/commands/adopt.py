@@ -97,7 +97,7 @@ def _require_adoptable(database: Database, count: int) -> None:
     """
     database.require_whole()
     _require_no_revision(database)
-    database.require_writable()
+    database.require_writable("flask db adopt")
     if not count:
         raise MigrationError(
             "there are no revisions to compare with.",

@@ -60,7 +60,7 @@ def restore(directory: str | None, yes: bool, file: Path) -> None:
     if not file.is_file():
         raise MigrationError(f"there is no file {file}.", "choose a backup of this list:", "flask db backups")
     with opened(config_of(directory)) as (database, using):
-        database.require_writable()
+        database.require_writable(f"{restore_line(file)}{' --yes' if yes else ''}")
         existing = Backups(database.adapter, using)
         existing.verify(database, file)
         target = masked(database.adapter.engine.url)

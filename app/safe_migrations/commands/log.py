@@ -1,5 +1,6 @@
 """`flask db log`, which shows who applied which revision, and accepts scripts that were edited since."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -31,7 +32,7 @@ def log(directory: str | None, accept: tuple[str, ...]) -> None:
     script = scripts()
     with opened(config) as (database, using):
         if accept:
-            database.require_writable()
+            database.require_writable(f"flask db log {' '.join(f'--accept {shlex.quote(each)}' for each in accept)}")
             with locked(database, using.lock_wait):
                 database.require_whole()
                 _accept(database, script, accept)

@@ -140,7 +140,13 @@ def test_made_read_only(project: Project, backend: str, served: tuple[URL, URL])
     """A primary on which default_transaction_read_only is on is not called a standby; the line works."""
     url = text_of(served[0])
     run_on_server(served[0], f"ALTER DATABASE {served[0].database} SET default_transaction_read_only = on")
-    said = refused(project, url, "is read-only: default_transaction_read_only is on", "upgrade")
+    because = "is read-only: default_transaction_read_only is on"
+    off = "PGOPTIONS='-c default_transaction_read_only=off'"
+    backup = project.db("backup", DATABASE_URL=url).stdout.strip()
+    for command in (*WRITING, f"restore {backup} --yes"):
+        again = command.removesuffix(" a1")  # which is the head
+        assert f"    {off} flask db {again}\n" in refused(project, url, because, command)
+    said = refused(project, url, because, "upgrade")
     assert "The database is at a1\n" in pasted(project, said, DATABASE_URL=url).stderr
 
 

@@ -218,7 +218,7 @@ class MySQL(Adapter):
         numbers = [part for part in connection.dialect.server_version_info or () if isinstance(part, int)]
         return product, ".".join(map(str, numbers[:3]))
 
-    def require_writable(self, connection: Connection) -> None:
+    def require_writable(self, connection: Connection, _command: str) -> None:
         """Raise MigrationError if the server is read-only for this user, or is a read-only replica."""
         from .standby import require_writable
 

@@ -229,11 +229,11 @@ class PostgreSQL(Adapter):
         """Return product and version, as the server reported them at login: ``("postgresql", "15.20")``."""
         return "postgresql", ".".join(map(str, connection.dialect.server_version_info or ()))
 
-    def require_writable(self, connection: Connection) -> None:
+    def require_writable(self, connection: Connection, command: str) -> None:
         """Raise MigrationError if the server is a standby, or the session's transactions are read-only."""
         from .standby import require_writable
 
-        require_writable(connection)
+        require_writable(connection, command)
 
     def is_irreversible(self, name: str, before: str, after: str) -> bool:
         """Return True if an enum type got more values, because ALTER TYPE cannot remove a value."""

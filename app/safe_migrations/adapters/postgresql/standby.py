@@ -9,8 +9,11 @@ STATE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"
 PRIMARY = "SELECT sender_host || ':' || sender_port FROM pg_stat_wal_receiver WHERE sender_host NOT LIKE '/%'"
 
 
-def require_writable(connection: Connection) -> None:
-    """Raise MigrationError if the server is a standby, or new transactions of this session are read-only."""
+def require_writable(connection: Connection, command: str) -> None:
+    """Raise MigrationError if the server is a standby, or new transactions of this session are read-only.
+
+    The last line of the second error runs ``command`` all the same.
+    """
     is_standby, read_only = connection.execute(text(STATE)).one()
     url = connection.engine.url
     if is_standby:
@@ -26,7 +29,7 @@ def require_writable(connection: Connection) -> None:
             f"{masked(url)} is read-only: default_transaction_read_only is on.",
             "find out who has set it, and why: a full disk, or a switch to another server? If that is over, turn it off"
             " for one command:",
-            "PGOPTIONS='-c default_transaction_read_only=off' flask db upgrade",
+            f"PGOPTIONS='-c default_transaction_read_only=off' {command}",
         )
 
 

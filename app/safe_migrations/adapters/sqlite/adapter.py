@@ -79,7 +79,7 @@ class SQLite(Adapter):
         """Return the number of pages times their size (sqlite.org/pragma.html), which is the size of the file."""
         return backup.size(driver_connection(connection))
 
-    def require_writable(self, connection: Connection) -> None:
+    def require_writable(self, connection: Connection, _command: str) -> None:
         """Raise MigrationError if the file or its folder is read-only: change one page, and roll that back.
 
         If another session is writing, return without a test.
