@@ -161,7 +161,8 @@ class Walk:
         Raise MigrationError if the backfill was edited since then.
         """
         digest = hashlib.sha256(self.sql.encode()).hexdigest()
-        self.positions.create(self.connection, checkfirst=True)
+        with self._transaction():
+            self.positions.create(self.connection, checkfirst=True)
         self.watch.has_positions = True
         found = self.connection.execute(select(self.positions).where(*self.here)).first()
         if found is None:

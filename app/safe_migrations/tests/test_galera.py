@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from ..adapters.base import POSITIONS, listening
+from ..adapters.base import IN_BATCHES, POSITIONS, listening
 from ..adapters.mysql import leased_lock
 from ..adapters.mysql.adapter import MySQL
 from ..adapters.mysql.catalog import LOCK
@@ -244,6 +244,27 @@ def test_an_owner_that_goes_on_is_not_ended(nodes: list[str]) -> None:
         connection.commit()
         assert lock.is_held()
     assert [1] == rows(nodes[0], "SELECT n FROM a")
+
+
+def test_which_statements_are_fenced(nodes: list[str]) -> None:
+    """In the batches of a backfill, which begin and commit transactions, each statement that may write is fenced."""
+    with connected(nodes[0]) as connection, leased_lock.leased_lock(connection, "upgrade") as lock:
+        wait_until(lock.take)
+        connection.execution_options(isolation_level="AUTOCOMMIT", **{IN_BATCHES: True})
+
+        def fences(*statements: str) -> int:
+            own = f"SELECT renewals FROM {LOCK} WHERE name = 'upgrade'"
+            before = connection.exec_driver_sql(own).scalar_one()
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+            return int(connection.exec_driver_sql(own).scalar_one() - before)
+
+        assert fences("CREATE TABLE a (n INT PRIMARY KEY)") == 1
+        assert fences("BEGIN", "SELECT * FROM a", "SET @a = 1", "COMMIT", "START TRANSACTION", "COMMIT") == 0
+        assert fences("BEGIN", "INSERT INTO a VALUES (1)", "UPDATE a SET n = 2", "COMMIT") == 2
+        assert fences("SET STATEMENT lock_wait_timeout=5 FOR INSERT INTO a VALUES (3)") == 1
+        assert fences("BEGIN NOT ATOMIC INSERT INTO a VALUES (4); END") == 1
+        connection.execution_options(**{IN_BATCHES: False})
 
 
 @pytest.mark.usefixtures("short_lease")

@@ -4,14 +4,19 @@ The owner renews the lease in a thread. Another process takes the lock over afte
 the lease. It measures that time itself, so the clocks of the machines need not agree.
 
 An owner that was paused or cut off may have lost the lock without knowing. Therefore a fence precedes each statement
-that may write, in the same transaction: an UPDATE of the row that a taker deletes. The cluster lets only one of the two
-commit, on whichever nodes they are, and no clock matters:
+that may write (READS has the others), in the same transaction: an UPDATE of the row that a taker deletes. The cluster
+lets only one of the two commit, on whichever nodes they are, however long the owner was paused:
 
 - If the owner is late, its fence finds no row; or its COMMIT is refused, and so is a DDL statement, because it commits
   the open transaction first (error 1213).
 - If the taker is late, the fence has changed the row, and the taker begins to wait again.
 - If a statement of the owner still runs: its rows are not committed, and that will be refused; DDL has its place in the
   order of the cluster, and each node finishes it before a taker, who is later, commits or reads (wsrep_sync_wait).
+
+One step rests on time: the server commits the fence of DDL, and only then gives the DDL its place in the order. A pause
+of the process cannot come between the two. If the node stops there, the cluster expels it before the lease ends, and
+does not accept the DDL (evs.inactive_timeout); if the whole cluster could not replicate, nor could a taker, who then
+waits for SETTLE.
 
 The renewals have a row of their own: they must not wait for the owner's transaction, nor collide with it if a proxy
 sends the two to different nodes. They may take long, because the cluster puts all writes behind running DDL; the owner
@@ -51,9 +56,13 @@ COLUMNS = (
     " session BIGINT NOT NULL"
 )
 ER_DUP_ENTRY = 1062
-# Statements that write nothing.
+# Statements that are taken to write nothing: a function that SELECT calls may write all the same, and NEXTVAL() does.
+# COMMIT needs no fence, because one precedes each statement that has written in the transaction. MariaDB's statements
+# SET STATEMENT and BEGIN NOT ATOMIC run others.
 READS = re.compile(
-    r"[\s(]*(SELECT|SHOW|SET|USE|DESC|DESCRIBE|EXPLAIN|ROLLBACK|SAVEPOINT|RELEASE|UNLOCK)\b", re.IGNORECASE
+    r"[\s(]*(SELECT|SHOW|SET(?!\s+STATEMENT\b)|USE|DESC|DESCRIBE|EXPLAIN|BEGIN\Z|START\s+TRANSACTION|COMMIT|ROLLBACK"
+    r"|SAVEPOINT|RELEASE|UNLOCK)\b",
+    re.IGNORECASE,
 )
 
 
