@@ -86,6 +86,39 @@ def test_where(items: Project, engine: sa.Engine) -> None:
     assert [(2,), (9,)] == rows(engine, "SELECT id FROM item WHERE n = 1 ORDER BY id")
 
 
+MODEL = (
+    "type('Item', (sa.orm.declarative_base(),),"
+    " {'__tablename__': 'item', 'id': sa.Column(sa.Integer, primary_key=True)})"
+)
+IS_TABLE = "op.backfill() takes the name of the table as text, such as 'user', not a "
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        *(
+            (
+                f"op.backfill('item', {{'n': 1}}, batch_size={size})",
+                f"the batch_size of op.backfill() is {size}, not an ",
+            )
+            for size in ("0", "-5", "2.5", "'10'", "True")
+        ),
+        ("op.backfill(sa.table('item', sa.column('n')), {'n': 1})", f"{IS_TABLE}TableClause"),
+        (f"op.backfill({MODEL}, {{'n': 1}})", f"{IS_TABLE}DeclarativeMeta"),
+        ("op.backfill('item', {})", "op.backfill() takes a dict with a value for each column, such as {'name': 'x'}"),
+        ("op.backfill('item', 'n')", "op.backfill() takes a dict with a value for each column, such as {'name': 'x'}"),
+        ("op.backfill('item', {1: 2})", "op.backfill() takes the name of a column as text, such as 'name', not 1"),
+    ],
+)
+def test_wrong_argument(items: Project, engine: sa.Engine, line: str, expected: str) -> None:
+    """An argument that cannot be right is refused in the script's line, by a review too."""
+    items.write(*revision("b1", "a1", line))
+    place = "migrations/versions/b1.py, line 9"
+    assert f"Error: {place}: {expected}" in items.fails("upgrade")
+    assert f"on: {expected}" in items.db("review").stdout
+    assert [(0, 10)] == counts(engine)
+
+
 SMALL = "ALTER TABLE item ADD CONSTRAINT small CHECK (id <> 8 OR n < 1)"
 
 

@@ -11,6 +11,7 @@ from alembic.operations.ops import MigrateOperation
 from sqlalchemy import (
     JSON,
     ClauseElement,
+    ColumnClause,
     ColumnElement,
     Dialect,
     String,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     text,
     type_coerce,
 )
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.types import UserDefinedType
 
 # Commands whose effect depends on code elsewhere, on a string, or on the name of a setting.
@@ -96,7 +98,7 @@ class BackfillOp(ChangeRowsOp):
         cls,
         operations: Operations,
         table_name: str,
-        values: "Mapping[str, Any]",
+        values: "Mapping[Any, Any]",
         where: Any = None,
         batch_size: "int | None" = None,
         schema: "str | None" = None,
@@ -107,8 +109,18 @@ class BackfillOp(ChangeRowsOp):
         each ``batch_size`` rows, in the order of the primary key, are committed together, by default as many as take
         0.15 seconds. A run that was killed or has failed continues after the last of them.
         """
+        if not isinstance(table_name, str):
+            kind = type(table_name).__name__
+            raise ArgumentError(f"op.backfill() takes the name of the table as text, such as 'user', not a {kind}")
+        if not isinstance(values, Mapping) or not values:
+            raise ArgumentError("op.backfill() takes a dict with a value for each column, such as {'name': 'x'}")
+        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+            raise ArgumentError(
+                f"the batch_size of op.backfill() is {batch_size!r}, not an integer of at least 1, or None"
+            )
+        values = {_column_name(name): value for name, value in values.items()}
         found = cls("UPDATE", table_name, schema, where is not None, tuple(values), values=values, where=where)
-        found.batch_size = batch_size if batch_size is None else max(1, batch_size)
+        found.batch_size = batch_size
         with suppress(Exception):  # a stand-in of the review for a value that the script reads from the database
             found.text = found.sql()
         operations.invoke(found)
@@ -146,6 +158,15 @@ class BackfillOp(ChangeRowsOp):
             return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
         compiled = statement.compile(dialect=dialect)
         return f"{compiled} {compiled.params}"
+
+
+def _column_name(given: Any) -> str:
+    """Return the name of a column that is given as text, as a column, or as an attribute of a model."""
+    found = given.__clause_element__() if hasattr(given, "__clause_element__") else given
+    name = found.name if isinstance(found, ColumnClause) else found
+    if not isinstance(name, str):
+        raise ArgumentError(f"op.backfill() takes the name of a column as text, such as 'name', not {given!r}")
+    return name
 
 
 def _as_expression(value: Any) -> Any:
