@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 from alembic import context
@@ -82,7 +83,7 @@ def positions() -> Table:
 
     It has a row for each backfill that an unfinished step has begun; ``number`` counts the backfills of the step, from
     1. ``last_key`` is a JSON array of texts (KeyColumn), or NULL before the first batch. ``digest`` is the SHA-256 of
-    the UPDATE.
+    the UPDATE without its WHERE: a run that continues may leave out rows that make it fail.
     """
     return Table(
         POSITIONS,
@@ -158,16 +159,19 @@ class Walk:
     def _resume(self) -> bool:
         """Continue from the position of an earlier run, or insert the first one. Return True if that run has finished.
 
-        Raise MigrationError if the backfill was edited since then.
+        Raise MigrationError if the table or the values were edited since then, unless no rows are committed.
         """
-        digest = hashlib.sha256(self.sql.encode()).hexdigest()
+        values = replace(self.op, where=None).sql(self.watch.database.facts.sql_dialect)
+        digest = hashlib.sha256(values.encode()).hexdigest()
         with self._transaction():
             self.positions.create(self.connection, checkfirst=True)
         self.watch.has_positions = True
         found = self.connection.execute(select(self.positions).where(*self.here)).first()
-        if found is None:
+        if found is None or (found.digest != digest and not found.rows_done):
             new = {"table_name": self.op.table_name, "rows_done": 0, "is_done": 0, "digest": digest}
             with self._transaction():
+                if found is not None:
+                    self.connection.execute(self.positions.delete().where(*self.here))
                 self.connection.execute(self.positions.insert().values(**self.own, **new))
             return False
         self.done = found.rows_done

@@ -152,7 +152,7 @@ def test_edited(items: Project, engine: sa.Engine, sql: Sql, way: str, expected:
     sql(SMALL)
     items.write(*revision("b1", "a1", COUNT))
     items.fails("upgrade")
-    items.write(*revision("b1", "a1", COUNT.replace("3)", "3, where='id <> 8')")))
+    items.write(*revision("b1", "a1", COUNT.replace("+ 1", "* 1 + 1").replace("3)", "3, where='id <> 8')")))
     told = items.fails("upgrade")
     assert (
         "the backfill of item in upgrade() of revision b1 was edited after it had stopped half-way.\nFix: undo" in told
@@ -162,6 +162,31 @@ def test_edited(items: Project, engine: sa.Engine, sql: Sql, way: str, expected:
     sql(*re.findall(rf"    ({way} .*);", told))
     items.ok("upgrade")
     assert expected == counts(engine)
+
+
+@on_servers
+def test_edited_where(items: Project, engine: sa.Engine, sql: Sql) -> None:
+    """A backfill that has stopped half-way continues with another `where` and batch_size, as its error says."""
+    sql(SMALL)
+    items.write(*revision("b1", "a1", COUNT))
+    items.fails("upgrade")
+    items.write(*revision("b1", "a1", COUNT.replace("3)", "2, where='id <> 8')")))
+    assert "Continuing the backfill of item after 6 rows" in items.ok("upgrade")
+    assert [(0, 1), (1, 9)] == counts(engine)
+
+
+@on_servers
+def test_edited_before_the_first_batch(items: Project, engine: sa.Engine, sql: Sql) -> None:
+    """If the first batch failed, no rows are committed: the corrected backfill begins."""
+    sql("ALTER TABLE item ADD CONSTRAINT low CHECK (id <> 2 OR n < 2)")
+    items.write(*revision("b1", "a1", COUNT.replace("+ 1", "+ 10")))
+    assert "failed after 0 rows: " in items.fails("upgrade")
+    items.write(*revision("b1", "a1", COUNT))
+    sql(SMALL)
+    assert "failed after 6 rows: " in items.fails("upgrade")
+    sql("ALTER TABLE item DROP CONSTRAINT small")
+    items.ok("upgrade")
+    assert [(1, 10)] == counts(engine)
 
 
 @on_servers
