@@ -125,7 +125,7 @@ class Walk:
         }
         self.here = [self.positions.c[name] == value for name, value in self.own.items()]
         self.last: list[str] | None = None
-        self.done = 0
+        self.done = self.changed = 0
         self.size = op.batch_size or FIRST
 
     def run(self) -> None:
@@ -154,7 +154,7 @@ class Walk:
             more = self.done > before
             progress.reach(self.done)
             time.sleep(min(LONGEST_PAUSE, PAUSE * (time.perf_counter() - begun)) if more else 0)
-        progress.end()
+        progress.end(self.changed)
 
     def _resume(self) -> bool:
         """Continue from the position of an earlier run, or insert the first one. Return True if that run has finished.
@@ -186,6 +186,7 @@ class Walk:
     def _run_batch(self) -> None:
         """Change the next rows, commit them together with the new position, and choose the size of the next batch."""
         begun = time.perf_counter()
+        changed = 0
         with self._transaction():
             last, count = self._end_of_batch()
             new = {"last_key": json.dumps(last)} if last is not None else {"is_done": 1}
@@ -198,8 +199,8 @@ class Walk:
                 if self.last is not None:
                     batch = batch.where(self.adapter.beyond(self.key, self.last))
                 begun = time.perf_counter()
-                self.connection.execute(batch)
-        self.last, self.done = last, self.done + count
+                changed = self.connection.execute(batch).rowcount
+        self.last, self.done, self.changed = last, self.done + count, self.changed + changed
         if self.op.batch_size is None:
             wanted = int(self.size * LOCKED / (time.perf_counter() - begun))
             self.size = max(SMALLEST, self.size // 2, min(LARGEST, self.size * 4, wanted))

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from .errors import size_in_words, time_in_words
+from .errors import counted, size_in_words, time_in_words
 from .folder import for_folder
 
 StepDone = Callable[[set[str]], None]
@@ -180,9 +180,10 @@ class RowProgress:
         left = f", about {time_in_words(round((self.total - done) / rate))} left" if known and rate else ""
         log.info("%s: %d%s rows, %.0f per second%s", self.what, done, of, rate, left)
 
-    def end(self) -> None:
-        """Log how many rows there were, and how long they took."""
-        log.info("%s: %d rows in %s", self.what, self.done, time_in_words(time.monotonic() - self.begun))
+    def end(self, changed: int) -> None:
+        """Log how many rows this run has gone through, how many of them it has changed, and how long that took."""
+        rows, taken = counted(self.done - self.first, "row"), time_in_words(time.monotonic() - self.begun)
+        log.info("%s: went through %s and changed %d in %s", self.what, rows, changed, taken)
 
 
 def add_to(error: BaseException, line: str) -> None:

@@ -65,7 +65,7 @@ def _at_head(config: Config) -> bool:
         with database.read() as connection:
             for each in unfinished(connection):
                 done = f"{counted(each.rows_done, 'row')} of {each.table_name}"
-                how = "finished, unlike the" if each.is_done else "stopped half-way in"
+                how = "finished, unlike the" if each.is_done else "not finished in"  # a run may be under way
                 _line("backfill", f"{how} {each.direction}() of {each.revision}, after {done}")
         folder = relative(Path(script.versions))
         if left := list(Path(folder).rglob(f"*.py{OLD}")):
