@@ -61,7 +61,7 @@ def backfill(operations: Operations, op: BackfillOp) -> None:
         return
     block = operations.migration_context.autocommit_block
     try:
-        with nullcontext() if in_autocommit_block(watch.connection) else block(), _batches(watch.connection):
+        with _batches(watch.connection), nullcontext() if in_autocommit_block(watch.connection) else block():
             Walk(op, watch).run()
     except PendingRollbackError as after:  # of the block's end, on a connection that was lost before
         if isinstance(after.__context__, DBAPIError):
@@ -127,6 +127,7 @@ class Walk:
         self.last: list[str] | None = None
         self.done = self.changed = 0
         self.size = op.batch_size or FIRST
+        self.remaining = list(watch.remains)
 
     def run(self) -> None:
         """Change all rows that no earlier run has changed. Raise MigrationError if that fails half-way."""
@@ -241,9 +242,10 @@ class Walk:
         return is_lock_timeout(self.watch.database, error) or self.adapter.is_deadlock(error)
 
     def _say_what_remains(self) -> None:
-        """Set what the error of the run will say about the committed rows (``remains``)."""
+        """Add to what the error of the run will say (``remains``) how many rows are committed."""
         done = f"The backfill of {self.op.table_name} is committed for the first {counted(self.done, 'row')}"
-        self.watch.remains[:] = [f"{done}; the next `flask db {self.watch.again}` continues."] if self.done else []
+        own = [f"{done}; the next `flask db {self.watch.again}` continues."] if self.done else []
+        self.watch.remains[:] = [*self.remaining, *own]
 
     def _key_error(self) -> MigrationError | None:
         """Return the error if the table has no primary key, or if the backfill changes that."""

@@ -172,7 +172,7 @@ class Database:
         if found := self.interrupted():
             raise MigrationError(
                 f"{found}.",
-                "wait until it has finished; if it was killed, run this, which first undoes it:",
+                "wait until it has finished; if it was killed, this undoes or continues it:",
                 "flask db upgrade",
             )
 

@@ -327,7 +327,9 @@ def _run_or_undo(database: Database, transaction: StepTransaction, using: Settin
 
 
 def _is_undone_deadlock(transaction: StepTransaction, error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and transaction.adapter.is_deadlock(error) and not transaction.remains
+    if transaction.remains or transaction.backfills:  # which retries its batches itself
+        return False
+    return isinstance(error, DBAPIError) and transaction.adapter.is_deadlock(error)
 
 
 def _run_with_retries(

@@ -11,7 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
 
-from .adapters.base import Lock, listening
+from .adapters.base import Lock, in_batches, listening
 from .database import Database
 from .errors import MigrationError, UnsafeError
 
@@ -194,9 +194,10 @@ class StepTransaction:
         if self._in_block:
             self.part_committed = True
             self._had_block = self.adapter.reruns
-            if self.adapter.reruns:
-                end = "up to the end of its autocommit block"
-                self.remains[:] = [f"The failed revision's changes {end} were committed and remain."]
+            if self.adapter.reruns and (self._used or not in_batches(self.connection)):  # a batch notes what it commits
+                end = "before the backfill" if in_batches(self.connection) else "up to the end of its autocommit block"
+                note = f"The failed revision's changes {end} were committed and remain."
+                self.remains.extend([note] if note not in self.remains else [])
 
     def require_lock(self) -> None:
         """Raise MigrationError if the lock is lost."""

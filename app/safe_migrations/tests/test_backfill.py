@@ -286,6 +286,26 @@ def test_deadlock(items: Project, engine: sa.Engine, sql: Sql, backend: str) -> 
 
 
 @on_servers
+def test_nothing_done(items: Project) -> None:
+    """If it fails before its first batch, no note says that changes remain; if the script made some, one does."""
+    wrong = COUNT.replace("'n'", "'wrong'", 1)
+    items.write(*revision("b1", "a1", wrong))
+    told = items.fails("upgrade")
+    assert [False, False] == [each in told for each in ("remain", "autocommit block were")]
+    assert "The failed revision was rolled back; the database is at a1.\n" in told
+
+
+@on_postgresql
+def test_changes_before(items: Project, engine: sa.Engine) -> None:
+    """What a script has changed before its backfill is committed with that; the message says so."""
+    before, wrong = "op.execute('INSERT INTO item VALUES (11, 5)')", COUNT.replace("'n'", "'wrong'", 1)
+    items.write(*revision("b1", "a1", f"{before}\n{wrong}"))
+    told = items.fails("-x", "review=off", "upgrade")
+    assert "The failed revision's changes before the backfill were committed and remain.\n" in told
+    assert [(0, 10), (5, 1)] == counts(engine)
+
+
+@on_servers
 def test_deadlock_at_the_last_try(items: Project, sql: Sql, backend: str) -> None:
     """A deadlock is no fault of the rows: the message does not ask to correct them, and says what is committed."""
     sql(*DEADLOCK[backend])
@@ -324,27 +344,41 @@ def test_missing_right(items: Project, sql: Sql, backend: str) -> None:
 
 
 @on_servers
-def test_lost_connection(items: Project, engine: sa.Engine, attempt: Callable[..., list[str]]) -> None:
-    """If the session ends in a batch, the server's own error is raised, and not the one of the rollback after it."""
+@pytest.mark.parametrize("batches", [0, 2])
+def test_lost_connection(items: Project, engine: sa.Engine, attempt: Callable[..., list[str]], batches: int) -> None:
+    """If the session ends in a batch, the server's own error is raised, and not the one of the rollback after it.
+
+    Its notes name the rows that are committed, and no other change: the next run has nothing to roll back.
+    """
     items.write(*revision("b1", "a1", COUNT))
     is_mysql = engine.dialect.name != "postgresql"
     number, end = (
         ("connection_id()", "KILL {}") if is_mysql else ("pg_backend_pid()", "SELECT pg_terminate_backend({})")
     )
 
+    begun: list[str] = []
+
     def kill(connection: sa.Connection, _cursor: object, statement: str, *_others: object) -> None:
         if statement.startswith("UPDATE item"):
+            begun.append(statement)
+        if statement.startswith("UPDATE item") and len(begun) > batches:
             session = connection.scalar(sa.text(f"SELECT {number}"))
             with engine.connect() as other:
                 other.execute(sa.text(end.format(session)))
 
     sa.event.listen(sa.Engine, "before_cursor_execute", kill)
     try:
-        error, *_notes = attempt(flask_migrate.upgrade)
+        error, *notes = attempt(flask_migrate.upgrade)
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", kill)
     assert "invalid transaction" not in error
-    assert [(0, 10)] == counts(engine)
+    said = "\n".join([error, *notes])
+    assert [False, False] == [each in said for each in ("remain", "rolls them back")]
+    assert bool(batches) == ("committed for the first 6 rows; the next `flask db upgrade` continues." in said)
+    assert [(0, 10 - 3 * batches), (1, 3 * batches)][: batches + 1] == counts(engine)
+    told = items.fails("status")
+    assert bool(batches) == ("stopped half-way in upgrade() of b1, after 6 rows of item" in told)
+    assert "undoes\n" not in told
     items.ok("upgrade")
     assert [(1, 10)] == counts(engine)
 

@@ -148,7 +148,7 @@ def test_kill(bound: Project, engine: Engine, audit: Engine) -> None:
         wait_until((bound.path / "begun").exists)
         process.send_signal(signal.SIGKILL)
     said = bound.fails("check", "--all-binds")
-    assert "if it was killed, run this, which first undoes it:\n    flask db -d migrations/audit upgrade\n" in said
+    assert "if it was killed, this undoes or continues it:\n    flask db -d migrations/audit upgrade\n" in said
     (bound.path / "go").touch()
     assert "Its unfinished revision was undone" in bound.ok("upgrade", "--all-binds")
     assert "e1 (head)" in bound.ok(*AUDIT, "current")

@@ -234,10 +234,7 @@ class MySQL(Adapter):
         if RESTORE in marks:
             return super().interrupted(connection)
         if JOURNAL in marks:
-            return (
-                "an upgrade or downgrade is in progress, or has left a revision unfinished,"
-                " which the next upgrade or downgrade undoes"
-            )
+            return "an upgrade or downgrade is in progress, or has stopped half-way: the next undoes or continues it"
         return ""
 
     def broken_restore(self, connection: Connection) -> str:

@@ -54,6 +54,12 @@ class Journal:
         self.rolled_back: list[str] = []
         """Statements that were in ``written`` when their transaction was rolled back."""
         self.views_noted = False
+        self.id_before = self.last_id
+
+    @property
+    def has_changes(self) -> bool:
+        """Return True if the revision has changed anything outside of the batches of a backfill, or begun to."""
+        return bool(self.last_id > self.id_before or self.written or self.rolled_back)
 
     def step_done(self, heads: set[str]) -> None:
         """Begin a new set of entries for the next revision, which starts at ``heads``.

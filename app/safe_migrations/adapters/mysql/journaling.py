@@ -81,13 +81,18 @@ def _watched(connection: Connection, journal: Journal) -> Iterator[None]:
 def _undo(connection: Connection, journal: Journal, error: BaseException, remains: list[str]) -> None:
     """Undo the revision that failed with ``error``, and add to ``remains`` what could not be undone.
 
-    If the connection is lost, or the undo fails, add that the next upgrade or downgrade undoes the revision. Raise
-    LostLockError if the lock is lost: then its new owner undoes the revision.
+    If the connection is lost, or the undo fails, add that the next upgrade or downgrade undoes the revision; but not if
+    the journal has nothing to undo, as in a backfill. Raise LostLockError if the lock is lost: then its new owner
+    undoes the revision.
     """
-    left = "The changes of the failed revision remain in the database; the next upgrade or downgrade rolls them back."
+
+    def add_rest(reason: str = "") -> None:
+        left = "The changes of the failed revision remain in the database; the next upgrade or downgrade rolls them"
+        remains.extend([f"{left} back.{reason}"] if journal.has_changes else [])
+
     if connection.invalidated:
         # Another session could overtake the last statement, for the server may still be running that.
-        remains.append(left)
+        add_rest()
         return
     try:
         connection.rollback()
@@ -95,10 +100,10 @@ def _undo(connection: Connection, journal: Journal, error: BaseException, remain
         # Not those of the journal: a revision that was done may have been rolled back before it was committed.
         outcome = undo(journal.execute, heads_as_text(journal.execute))
     except LostLockError as lost:
-        remains.append(left)
+        add_rest()
         raise lost from error
     except DBAPIError as failure:
-        remains.append(f"{left} Rolling them back now failed: {summary(failure)}")
+        add_rest(f" Rolling them back now failed: {summary(failure)}")
         return
     lines = outcome.lines()
     if outcome.restored:
