@@ -72,11 +72,12 @@ def test_each_row_once(items: Project, engine: sa.Engine) -> None:
 
 
 def test_sql(project: Project) -> None:
-    """With --sql it is one UPDATE, with its values in place."""
-    up = "op.backfill('item', {'name': \"a'b\", 'n': sa.func.lower(sa.column('n'))}, where=sa.column('n') > 5)"
+    """With --sql it is one UPDATE, with its values in place and in their order."""
+    where = "sa.table('item', sa.column('n')).c.n > 5"
+    up = f"op.backfill('item', {{'name': \"a'b\", 'n': sa.func.lower(sa.column('n'))}}, where={where})"
     project.write(*revision("a1", FIRST, up))
     told = project.ok("upgrade", f"{FIRST}:a1", "--sql")
-    assert "UPDATE item SET name='a''b', n=lower(n) WHERE n > 5;" in told
+    assert "UPDATE item SET name='a''b', n=lower(n) WHERE item.n > 5;" in told
 
 
 def test_where(items: Project, engine: sa.Engine) -> None:
@@ -119,6 +120,41 @@ def test_wrong_argument(items: Project, engine: sa.Engine, line: str, expected: 
     assert f"Error: {place}: {expected}" in items.fails("upgrade")
     assert f"on: {expected}" in items.db("review").stdout
     assert [(0, 10)] == counts(engine)
+
+
+LOG = """
+class Item(sa.orm.declarative_base()):
+    __tablename__ = 'item'
+    key = sa.Column('id', sa.Integer, primary_key=True)
+    number = sa.Column('n', sa.Integer, onupdate=99)
+
+
+item, other = sa.table('item', sa.column('id'), sa.column('n')), sa.table('other', sa.column('id'))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("{item.c.n: item.c.id * 2}, where=item.c.id == 3", {3: 6}),
+        ("{Item.number: Item.key + 1}, where=Item.key.in_([3, 4])", {3: 4, 4: 5}),
+        ("{Item.__table__.c.n: Item.number + 5}, where=sa.and_(item.c.id > 8, Item.key < 10)", {9: 5}),
+        (
+            "{'n': sa.select(sa.func.count()).where(other.c.id < Item.key).scalar_subquery()}, where='id > 8'",
+            {9: 2, 10: 3},
+        ),
+        ("{'n': 1}, where=sa.exists().where(other.c.id == item.c.id)", {1: 1, 2: 1, 9: 1}),
+    ],
+)
+def test_columns_of_a_table(
+    items: Project, engine: sa.Engine, sql: Sql, arguments: str, expected: dict[int, int]
+) -> None:
+    """Columns of a sa.table() or of a model with the table's name are those of the row that changes."""
+    sql("CREATE TABLE other (id INTEGER)", "INSERT INTO other VALUES (1), (2), (9)")
+    script, text = revision("b1", "a1", f"op.backfill('item', {arguments}, batch_size=3)", more=LOG)
+    items.write(script, text)
+    items.ok("upgrade")
+    assert list(expected.items()) == rows(engine, "SELECT id, n FROM item WHERE n <> 0 ORDER BY id")
 
 
 SMALL = "ALTER TABLE item ADD CONSTRAINT small CHECK (id <> 8 OR n < 1)"

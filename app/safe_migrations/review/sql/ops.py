@@ -19,11 +19,14 @@ from sqlalchemy import (
     Update,
     column,
     literal,
+    null,
     table,
     text,
     type_coerce,
 )
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.sql.selectable import AliasedReturnsRows
+from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import UserDefinedType
 
 # Commands whose effect depends on code elsewhere, on a string, or on the name of a setting.
@@ -133,11 +136,17 @@ class BackfillOp(ChangeRowsOp):
     @property
     def statement(self) -> Update:
         """Return the UPDATE of all rows at once."""
-        update = self.table.update().values({name: _as_expression(value) for name, value in self.values.items()})
+        target = table(self.table_name, schema=self.schema)
+        values = {name: _of_table(target, _as_expression(value)) for name, value in self.values.items()}
+        where = _of_table(target, self.where)
+        for name in self.columns:
+            if name not in target.c:
+                target.append_column(column(name))
+        update = target.update().ordered_values(*values.items())  # MySQL evaluates them in this order
         if self.where is None:
             return update
         if not isinstance(self.where, str):
-            return update.where(self.where)
+            return update.where(where)
         end = "\n" if "--" in self.where or "#" in self.where else ""  # of a comment
         return update.where(text(f"({self.where}{end})"))  # in parentheses, because more conditions may follow
 
@@ -169,9 +178,37 @@ def _column_name(given: Any) -> str:
     return name
 
 
+def _of_table(target: TableClause, expression: Any) -> Any:
+    """Return an expression with the columns of ``target`` in place of those of another table with its name.
+
+    Such a table, of a model or a sa.table(), would be a second one in the UPDATE. Columns are added to ``target``. In a
+    subquery, such a column is that of the row that the UPDATE changes, as in SQLAlchemy's own update().
+    """
+    if hasattr(expression, "__clause_element__"):
+        expression = expression.__clause_element__()
+    if not isinstance(expression, ClauseElement):
+        return expression
+
+    def own(element: Any, **_options: Any) -> Any:
+        if isinstance(element, AliasedReturnsRows):
+            return element
+        if isinstance(element, TableClause):
+            return target if (element.schema, element.name) == (target.schema, target.name) else None
+        of = element.table if isinstance(element, ColumnClause) else None
+        if not isinstance(of, TableClause) or own(of) is None:
+            return None
+        if element.name not in target.c:
+            target.append_column(column(element.name, element.type))
+        return target.c[element.name]
+
+    return replacement_traverse(expression, {}, own)
+
+
 def _as_expression(value: Any) -> Any:
     """Return a value of Python with the type in SQL that goes with it, in which it can be written as a literal."""
-    if value is None or isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+    if value is None:
+        return null()
+    if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
         return value
     if isinstance(value, str):
         # PostgreSQL takes a text in the SQL for any type, such as a date or an enum, but a parameter only for a text.
