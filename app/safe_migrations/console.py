@@ -151,7 +151,7 @@ def reported(what: str, file: Path | None = None, expected: int = 0) -> Iterator
         logged, done = now, f"{time_in_words(round(now - begun))} so far"
         if file is not None:
             size = file.stat().st_size if file.exists() else 0
-            of = f" of about {size_in_words(expected)}" if expected else ""
+            of = f" of about {size_in_words(expected)}" if size < expected else ""
             done = f"{size_in_words(size)}{of}, {size_in_words(size / (now - begun))} per second"
         log.info("%s: %s", what, done)
 

@@ -164,14 +164,13 @@ def _copy(database: Database, scratch: Adapter, using: Settings, rows: bool) -> 
     file = using.backup_folder / f"{_name(adapter.engine.url)}{adapter.suffix}"
     part = Part.COPY if rows else Part.SCHEMA
     with private(file), scratch.engine.connect() as target:
-        with reported("Copying the database", file):
-            with writing(file.parent), kept_alive(target):
-                adapter.dump(database.connection, file, using.retry, part)
-            try:
-                with kept_alive(database.connection):
-                    scratch.load(target, file, using.retry, part)
-            except MigrationError as error:
-                raise scratch.databases.needs_rights(error.what) from error
+        with reported("Copying the database", file), writing(file.parent), kept_alive(target):
+            adapter.dump(database.connection, file, using.retry, part)
+        try:
+            with reported("Loading the copy"), kept_alive(database.connection):
+                scratch.load(target, file, using.retry, part)
+        except MigrationError as error:
+            raise scratch.databases.needs_rights(error.what) from error
         if missing := set(heads) - set(Database(target).heads()):
             schema, name = version_table()
             versions = table(name, column("version_num"), schema=schema)

@@ -1,6 +1,7 @@
 """Backups before a run, and the way back, on every backend."""
 
 import gzip
+import logging
 import os
 import re
 import shutil
@@ -161,6 +162,18 @@ def test_progress(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     said = project.db("backup", PATH=path).stderr
     told = re.findall(r"Backing up to instance/backups: 0\.0 MB of about 0\.0 MB, 0\.0 MB per second\n", said)
     assert 3 <= len(told) <= 9, said
+
+
+def test_more_than_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that has grown larger than the last one is not said to be a part of that."""
+    monkeypatch.setattr(console, "REPORTED", 0.01)
+    file = tmp_path / "file"
+    file.write_bytes(bytes(2_000_000))
+    for expected, said in ((1_000_000, "Backing up: 2.0 MB, "), (3_000_000, "Backing up: 2.0 MB of about 3.0 MB, ")):
+        caplog.clear()
+        with caplog.at_level(logging.INFO), console.reported("Backing up", file, expected):
+            wait_until(lambda: bool(caplog.messages))
+        assert [True] == list({each.startswith(said) for each in caplog.messages})
 
 
 @on_postgresql
