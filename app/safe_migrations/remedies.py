@@ -330,7 +330,7 @@ def _explained(error: BaseException, situation: Situation) -> MigrationError:
     place = script_place(error, situation.directory)
     if no_fault := _first(error, _says_disk):
         return _error(no_fault, situation, STATEMENT, "{where}: {words}", place)
-    if not isinstance(error, CommandError) and (lost := _first(error, lambda each: each.connection_invalidated)):
+    if not isinstance(error, CommandError) and (lost := _first(error, _says_lost)):
         before = error.__context__
         while place is None and before is not None:  # the rollback that fails after that is not the script's
             place, before = script_place(before, situation.directory), before.__context__
@@ -575,6 +575,11 @@ def _first(error: BaseException | None, matches: Callable[[DBAPIError], object])
 def _says_disk(error: DBAPIError) -> bool:
     """Return True if a statement failed because the disk is full, damaged or read-only."""
     return error.statement is not None and DISK.search(summary(error)) is not None
+
+
+def _says_lost(error: DBAPIError) -> bool:
+    """Return True if the connection is lost, or if its node of a Galera cluster does not take part in that."""
+    return error.connection_invalidated or "WSREP has not yet prepared node" in summary(error)
 
 
 def _altered_table(error: BaseException) -> str:

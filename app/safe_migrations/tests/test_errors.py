@@ -6,13 +6,16 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from flask import Flask
 from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 
 from ..errors import summary
+from ..remedies import Situation, message
 from .example.app.extensions import db
 from .support import (
     DRIVERS,
@@ -460,6 +463,15 @@ def test_no_message_is_empty_or_a_bare_name(database: str, project: Project, bod
     errors = project.fails("upgrade")
     assert f"Error: {A1}, line 9: " in errors
     assert words in errors
+
+
+def test_node_outside_of_its_cluster() -> None:
+    """A node that Galera has cut off is like a lost connection, and no fault of the script."""
+    refused = Exception(1047, "WSREP has not yet prepared node for application use")
+    error = DBAPIError("UPDATE item SET n = 1", {}, refused)
+    told = str(message(error, Situation(URL.create("mysql"), Path("migrations"), frozenset())))
+    assert "the connection to the database was lost: WSREP has not yet prepared node" in told
+    assert "Fix: as soon as the database can be reached, run the command again." in told
 
 
 def test_error_that_was_not_raised() -> None:
