@@ -37,7 +37,7 @@ from .database import Database
 from .errors import MigrationError, UnsafeError, counted, summary
 from .histories.heads import parents
 from .lock_waits import is_lock_timeout
-from .plan import is_known
+from .plan import is_known, rehearses
 from .review.sql.ops import BackfillOp, escaped
 from .settings import settings
 from .transaction import StepConnection, StepTransaction
@@ -261,10 +261,13 @@ class Walk:
         )
 
     def _error(self, error: DBAPIError) -> MigrationError:
+        fix = "correct the rows that make it fail, or leave them out with `where`"
+        if rehearses():  # the rows are those of a copy
+            fix = "correct the script, for example leave out the rows that make it fail with `where`"
         return MigrationError(
             f"the backfill of {self.op.table_name} in {self.watch.function} failed after {counted(self.done, 'row')}:"
             f" {summary(error).rstrip('.')}.",
-            "correct the rows that make it fail, or leave them out with `where`; then run the command again:",
+            f"{fix}; then run the command again:",
             f"flask db {self.watch.again}",
         )
 

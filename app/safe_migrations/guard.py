@@ -221,7 +221,7 @@ def _ended(backups: "Backups", transaction: StepTransaction, plan: Plan, backup:
                 if not rehearses():  # on a copy, whose place says nothing
                     start = f"The {undone} was rolled back; the" if undone else "The"
                     error.add_note(f"{start} database is at {heads_in_words(now)}.")
-        for line in transaction.remains:
+        for line in [] if rehearses() else transaction.remains:
             add_to(error, line)
         if half_done and backup:
             _name_backup(error, backup)

@@ -55,8 +55,10 @@ class Plan:
     def command(self) -> str:
         """Return the current command without `flask db`, such as ``downgrade base``; its option --purge is included.
 
-        Call this after context.configure().
+        It is ``rehearse`` if the steps run on a scratch database. Call this after context.configure().
         """
+        if rehearses():
+            return "rehearse"
         name = "upgrade" if all(step.is_upgrade for step in self.steps) else "downgrade"
         if purges():
             name = "stamp --purge"

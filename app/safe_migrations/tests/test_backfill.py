@@ -760,6 +760,17 @@ def test_rehearsal(items: Project, sql: Sql, where: str, fault: bool) -> None:
     assert fault == ("item.n has other values than before (missing-downgrade)" in told)
 
 
+@on_servers
+def test_rehearsal_that_fails(items: Project, engine: sa.Engine, sql: Sql) -> None:
+    """The rows and batches of a copy say nothing about the app's database: the script is to be corrected."""
+    sql(SMALL)
+    items.write(*revision("b1", "a1", COUNT))
+    told = items.fails("rehearse")
+    assert "Fix: correct the script, for example leave out the rows that make it fail with `where`; then run" in told
+    assert [True, False, False] == [each in told for each in ("flask db rehearse", "committed", "flask db upgrade")]
+    assert [(0, 10)] == counts(engine)
+
+
 BACKFILL = "op.backfill('user', {'email': 'x'}, where='email IS NULL')"
 NEW_COLUMN = "op.add_column('user', sa.Column('name', sa.String(9)))"
 NAME = "op.backfill('user', {'name': 'x'})"
