@@ -201,6 +201,10 @@ class Facts:
         """Return the SQL that converts a column's values if the database does not do it by itself; None if it does."""
         return None
 
+    def differ_sql(self, one: str, other: str) -> str:
+        """Return the condition, as SQL, that two values (SQL) differ, also if only in case or in spaces at the end."""
+        return f"{one} <> {other}"
+
     def validate_sql(self, _table: str, _schema: str | None, _constraint: str) -> str | None:
         """Return the SQL that checks existing rows against a constraint that was added as NOT VALID.
 

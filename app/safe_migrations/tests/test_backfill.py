@@ -453,6 +453,20 @@ def test_suggested_update_has_the_same_values(project: Project, engine: sa.Engin
     assert [(value,), ("kept",)] == rows(engine, "SELECT v FROM bare ORDER BY v")
 
 
+@pytest.mark.parametrize("function", ["lower", "rtrim"])
+def test_suggested_backfill_changes_the_same_rows(project: Project, engine: sa.Engine, sql: Sql, function: str) -> None:
+    """The line in place of an UPDATE of all rows changes text also where only case or a space at the end differs."""
+    columns = "sa.Column('id', sa.Integer, primary_key=True), sa.Column('v', sa.String(9))"
+    project.write(*revision("a1", FIRST, f"op.create_table('word', {columns})"))
+    project.ok("upgrade")
+    sql("INSERT INTO word VALUES (1, 'A '), (2, NULL)")
+    project.write(*revision("b1", "a1", f"op.execute('UPDATE word SET v = {function}(v)')"))
+    (line,) = re.findall(r"    (op\.backfill.*)", project.db("review", MIGRATION_REVIEW="enforce").stdout)
+    project.write(*revision("b1", "a1", line))
+    project.ok("upgrade")
+    assert [("a " if function == "lower" else "A",), (None,)] == rows(engine, "SELECT v FROM word ORDER BY id")
+
+
 @pytest.mark.parametrize("stock", [True, False])
 @on_servers
 def test_writer_and_kill(items: Project, engine: sa.Engine, sql: Sql, stock: bool) -> None:

@@ -151,7 +151,7 @@ def as_backfill(update: str, facts: Facts) -> str:
     except Unread:
         return ""
     where = [
-        f"{facts.quoted(name)} <> {sql(value)}" if name in read[name] else f"{facts.quoted(name)} IS NULL"
+        facts.differ_sql(facts.quoted(name), sql(value)) if name in read[name] else f"{facts.quoted(name)} IS NULL"
         for name, value in values.items()
     ]
     return backfill(table, schema, {name: sql(value) for name, value in values.items()}, " OR ".join(where))
