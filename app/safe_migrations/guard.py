@@ -219,7 +219,7 @@ def _ended(backups: "Backups", transaction: StepTransaction, plan: Plan, backup:
                     if backup:
                         backups.drop_repeated(backup)
                 if not rehearses():  # on a copy, whose place says nothing
-                    start = f"The {undone} was rolled back; the" if undone else "The"
+                    start = f"The {undone} was rolled back; the" if undone and transaction.begun else "The"
                     error.add_note(f"{start} database is at {heads_in_words(now)}.")
         for line in [] if rehearses() else transaction.remains:
             add_to(error, line)

@@ -66,6 +66,8 @@ class StepTransaction:
         self.again = again
         """The command that runs the steps, such as "upgrade"."""
         self.step: RevisionStep | None = None
+        self.begun = False
+        """Whether a step has begun, so that there is something to roll back."""
         self.error: MigrationError | None = None
         self.part_committed = False
         """True if an autocommit block has committed the first part of the step, so that the step cannot be retried."""
@@ -93,6 +95,7 @@ class StepTransaction:
         self.require_lock()
         for step in steps:
             self._note_commit()
+            self.begun = True
             self.step = step if isinstance(step, RevisionStep) else None
             self._asked, self._used, self._ended, self._had_block = False, False, "", False
             self.backfills = 0

@@ -454,6 +454,10 @@ class Adapter(ABC):
         """Return True if the extension is installed in the database; None if the product has no extensions."""
         return None
 
+    def account(self, _connection: Connection) -> str:
+        """Return the account of the session's user, as GRANT takes it; an empty string if the product has none."""
+        return ""
+
     @abstractmethod
     def require_writable(self, connection: Connection, command: str) -> None:
         """Raise MigrationError if the database refuses writes, as a standby does; its `Fix:` may repeat ``command``.

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from flask import Flask
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import summary
@@ -221,6 +221,21 @@ def test_no_right_to_the_database(project: Project, server: URL) -> None:
     with mysql_user(server.set(database="mysql")) as url:
         problem = problem_at(project, url)
     assert f"GRANT ALL ON `mysql`.* TO '{url.username}'@" in problem
+
+
+@on_mysql
+def test_no_right_to_a_statement(project: Project, database: str, backend: str) -> None:
+    """A MySQL user without the right to create a table: the line gives it to the account, and nothing had begun."""
+    project.ok("upgrade")
+    project.write(*revision("a1", FIRST, "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True))"))
+    url = make_url(database)
+    with mysql_user(url, f"SELECT, INSERT, UPDATE, DELETE ON `{url.database}`.*") as limited:
+        problem = problem_at(project, limited)
+        (line,) = re.findall(r"^    (GRANT ALL .*);$", problem, re.M)
+        assert f"TO '{limited.username}'@'%'" in line
+        assert ("rolled back" in problem, f"The database is at {FIRST}." in problem) == (False, True)
+        run_on_server(url, line)
+        project.ok("upgrade", DATABASE_URL=limited.render_as_string(hide_password=False))
 
 
 @pytest.mark.parametrize("server", ["postgresql"], indirect=True)

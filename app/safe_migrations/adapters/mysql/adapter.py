@@ -218,6 +218,11 @@ class MySQL(Adapter):
         numbers = [part for part in connection.dialect.server_version_info or () if isinstance(part, int)]
         return product, ".".join(map(str, numbers[:3]))
 
+    def account(self, connection: Connection) -> str:
+        """Return the account in which the server has found the user: its host may be a pattern, as in 'app'@'%'."""
+        user, _, host = str(connection.scalar(text("SELECT CURRENT_USER()"))).rpartition("@")
+        return f"'{user}'@'{host}'"
+
     def require_writable(self, connection: Connection, _command: str) -> None:
         """Raise MigrationError if the server is read-only for this user, or is a read-only replica."""
         from .standby import require_writable
