@@ -157,6 +157,12 @@ def test_columns_of_a_table(
     assert list(expected.items()) == rows(engine, "SELECT id, n FROM item WHERE n <> 0 ORDER BY id")
 
 
+def test_sql_on_one_line(project: Project) -> None:
+    """A condition without a comment needs no line of its own."""
+    project.write(*revision("a1", FIRST, "op.backfill('item', {'n': 1}, where=\"line <> 'q'\")"))
+    assert "UPDATE item SET n=1 WHERE (line <> 'q');\n" in project.ok("upgrade", f"{FIRST}:a1", "--sql")
+
+
 SMALL = "ALTER TABLE item ADD CONSTRAINT small CHECK (id <> 8 OR n < 1)"
 
 
