@@ -419,7 +419,7 @@ def test_lost_connection(items: Project, engine: sa.Engine, attempt: Callable[..
     assert bool(batches) == ("committed for the first 6 rows; the next `flask db upgrade` continues." in said)
     assert [(0, 10 - 3 * batches), (1, 3 * batches)][: batches + 1] == counts(engine)
     told = items.fails("status")
-    assert bool(batches) == ("stopped half-way in upgrade() of b1, after 6 rows of item" in told)
+    assert bool(batches) == ("not finished in upgrade() of b1, after 6 rows of item" in told)
     assert "undoes\n" not in told
     items.ok("upgrade")
     assert [(1, 10)] == counts(engine)
