@@ -154,7 +154,7 @@ def test_ended(project: Project, tool: Tool, tmp_path: Path, number: int) -> Non
     with project.start("flask", "db", "upgrade", **project.environ) as process:
         wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"))
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     assert (1, True) == (process.returncode, "Aborted!" in errors), errors
     running = [Path("/proc", pid) for pid in pids.read_text().split()]
     wait_until(lambda: not any(map(is_running, running)))
