@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -161,6 +162,8 @@ def test_bad_command(upgraded: Project, commands: str, says: str, fix: str, stat
 @pytest.mark.parametrize(("file", "content", "commands", "says", "fix"), FILES.values(), ids=FILES)
 def test_bad_file(upgraded: Project, file: str, content: str | None, commands: str, says: str, fix: str) -> None:
     """A script, a model or a file of the migrations folder that is wrong or missing: the message names it."""
+    if "\0" in (content or "") and sys.version_info < (3, 11, 4):
+        pytest.skip("only from Python 3.11.4 on, whose error about null bytes has the name of the file")
     if content is not None:
         upgraded.write(file, content)
     elif (path := upgraded.path / file).is_dir():

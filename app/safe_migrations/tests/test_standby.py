@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import takewhile
@@ -52,7 +53,8 @@ def pasted(project: Project, said: str, **environ: str) -> "subprocess.Completed
     lines = re.findall(r"^    (.*)$", said, re.M)
     if not lines[-1].endswith("flask db upgrade"):
         lines.append("flask db upgrade")
-    environ = {"PATH": os.environ["PATH"], **project.environ, **environ}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {"PATH": path, **project.environ, **environ}
     command = ["sh", "-ec", "\n".join(lines)]
     return subprocess.run(command, cwd=project.path, env=environ, capture_output=True, text=True, timeout=60)
 
