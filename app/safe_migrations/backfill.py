@@ -113,7 +113,7 @@ class Walk:
         watch.backfills += 1
         self.op, self.watch, self.connection, self.adapter = op, watch, watch.connection, watch.adapter
         self.retry = settings().retry
-        self.table = op.table
+        self.table, self.statement = op.table, op.statement
         self.sql = op.sql(watch.database.facts.sql_dialect)
         self.key = self.adapter.primary_key(self.connection, self.table)
         self.positions = positions()
@@ -196,7 +196,7 @@ class Walk:
             if self.connection.execute(moved.values(rows_done=self.done + count, **new)).rowcount != 1:
                 raise self._other_run_error()
             if last is not None:
-                batch = self.op.statement.where(self.adapter.up_to(self.key, last))
+                batch = self.statement.where(self.adapter.up_to(self.key, last))
                 if self.last is not None:
                     batch = batch.where(self.adapter.beyond(self.key, self.last))
                 begun = time.perf_counter()
@@ -272,8 +272,7 @@ class Walk:
         )
 
     def _edit_error(self, digest: str) -> MigrationError:
-        name, done = ".".join(filter(None, (self.positions.schema, POSITIONS))), counted(self.done, "row")
-        here = _where(**self.own)
+        name, here, done = self.positions.fullname, _where(**self.own), counted(self.done, "row")
         return MigrationError(
             f"the backfill of {self.op.table_name} in {self.watch.function} was edited after it had stopped half-way.",
             f"undo the edit; or let the edited backfill continue after the first {done} (UPDATE), or change these again"
@@ -320,7 +319,6 @@ def require_continued(scripts: Mapping[str, Sequence[Script]], database: Databas
         other = "downgrade" if each.direction == "upgrade" else "upgrade"
         if not scripts[other]:
             continue
-        name = ".".join(filter(None, (positions().schema, POSITIONS)))
         key = {"version_table": each.version_table, "revision": each.revision, "direction": each.direction}
         script = context.script.get_revision(each.revision) if is_known(context.script, each.revision) else None
         target = each.revision if each.direction == "upgrade" else " ".join(parents(script)) if script else "base"
@@ -329,7 +327,7 @@ def require_continued(scripts: Mapping[str, Sequence[Script]], database: Databas
             f" backfill of {each.table_name}, after {counted(each.rows_done, 'row')}.",
             f"finish it before the {other}; or leave its rows as they are and forget it (DELETE):",
             f"flask db {each.direction} {target}",
-            f"DELETE FROM {name} {_where(**key)};",
+            f"DELETE FROM {positions().fullname} {_where(**key)};",
         )
 
 

@@ -283,9 +283,11 @@ def _review(plan: Plan, database: Database, using: Settings) -> None:
 
 def _require_reversible(scripts: Sequence[Script]) -> None:
     """Raise MigrationError if the downgrade() of one of ``scripts`` only raises an error, before those after it run."""
-    for script in scripts:
-        from .review.recorder import irreversible_reason
+    if not scripts:  # loading the recorder takes time
+        return
+    from .review.recorder import irreversible_reason
 
+    for script in scripts:
         if (reason := irreversible_reason(Path(script.path))) is not None:
             file = relative(Path(script.path))
             raise MigrationError(
