@@ -91,9 +91,9 @@ def _best(config: Config, revision: str | None) -> tuple[Fit, bool]:
 
 
 def _require_adoptable(database: Database, count: int) -> None:
-    """Raise MigrationError if the database has a revision, no tables, or is read-only, or there is no history.
+    """Raise MigrationError if there are no scripts, or the database has a revision, has no tables, or is read-only.
 
-    Without a history, ``count`` is 0.
+    ``count`` is the number of scripts.
     """
     database.require_whole()
     _require_no_revision(database)

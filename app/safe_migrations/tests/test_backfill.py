@@ -349,7 +349,7 @@ def test_changes_before(items: Project, engine: sa.Engine) -> None:
 
 @on_servers
 def test_deadlock_at_the_last_try(items: Project, sql: Sql, backend: str) -> None:
-    """A deadlock is no fault of the rows: the message does not ask to correct them, and says what is committed."""
+    """After a deadlock, the message says what is committed, and does not ask to correct the rows."""
     sql(*DEADLOCK[backend])
     items.write(*revision("b1", "a1", COUNT))
     told = items.fails("-x", "lock_retries=1", "upgrade")
