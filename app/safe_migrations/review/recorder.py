@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from inspect import currentframe
 from pathlib import Path
-from traceback import extract_tb
+from traceback import extract_stack, extract_tb
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -360,7 +360,7 @@ def _reason(failure: BaseException) -> NotInspectable:
     files = {frame.filename for frame in extract_tb(failure.__traceback__)}
     reason = failure if isinstance(failure, NotInspectable) else NotInspectable(summary(failure))
     if orm.__file__ in files:
-        reason = NotInspectable("the script uses a session, but the review can only record op.get_bind().execute()")
+        reason = NotInspectable("the script works with objects in a session, but the review executes no statements")
     elif reflection.__file__ in files:
         reason = NotInspectable("the script inspects the database, but the review cannot know its tables at that point")
     reason.__traceback__, reason.__cause__ = failure.__traceback__, failure.__cause__
@@ -442,6 +442,34 @@ class _Connection(MockConnection):
     def rollback(self) -> None:
         """Record a ROLLBACK instead of executing it."""
         self._recorder.execute("ROLLBACK")
+
+    def connect(self, **_options: Any) -> "_SessionConnection":
+        """Return the connection that a session uses which the script binds to this one.
+
+        Raise NotInspectable if the script itself connects, because that is another connection of the engine.
+        """
+        if orm.__file__ not in {frame.filename for frame in extract_stack(limit=5)}:
+            raise NotInspectable("the script opens another connection, but the review can only record op.get_bind()")
+        return _SessionConnection(self.dialect, self._recorder)
+
+
+class _SessionConnection(_Connection):
+    """The connection of a session, and its transaction at once: neither commits, for it is that of the revision."""
+
+    is_active = True
+
+    def in_transaction(self) -> bool:
+        """Return False, so that the session begins a transaction."""
+        return False
+
+    def begin(self) -> "_SessionConnection":
+        """Return this connection as the transaction."""
+        return self
+
+    def commit(self) -> None:
+        """Do nothing, like the session's commit() in a revision's transaction."""
+
+    rollback = close = commit
 
 
 class _Inspector:

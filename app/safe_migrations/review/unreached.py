@@ -19,8 +19,6 @@ from sqlalchemy.orm import Session
 Errors = tuple[type[BaseException], ...]
 EXPRESSION = "<module>"
 """The name of the frame in which an expression is evaluated."""
-CONNECTION = "connection of a session"
-"""The variable for the connection of a session, while a statement is evaluated; no variable of a script has spaces."""
 COMPARABLE = (str, tuple, list, set)
 """The types of values with which a condition may compare a text."""
 NAMES = {"table_name", "column_name", "constraint_name", "index_name", "source_table", "referent_table"}
@@ -107,7 +105,7 @@ class _Rests:
         rests: dict[ast.FunctionDef, _Rest] = {}
         for frame, line in walk_tb(traceback):
             path = frame.f_code.co_filename
-            if frame.f_code.co_name == EXPRESSION or (path != self.path and op not in frame.f_globals.values()):
+            if frame.f_code.co_name == EXPRESSION or (path != self.path and not _has_op(frame.f_globals)):
                 continue
             if path == self.path:
                 script_line = line
@@ -135,7 +133,7 @@ class _Rests:
     def is_own(self, value: Any) -> bool:
         """Return True for a function of the script, or of a module that imports ``op``."""
         return isinstance(value, FunctionType) and (
-            value.__code__.co_filename == self.path or op in value.__globals__.values()
+            value.__code__.co_filename == self.path or _has_op(value.__globals__)
         )
 
 
@@ -227,13 +225,10 @@ class _Rest:
         while isinstance(root, ast.Attribute | ast.Call):
             root = root.func if isinstance(root, ast.Call) else root.value
         value = self._bound(root)
-        if value is op or isinstance(value, BatchOperations | MockConnection):
+        if isinstance(value, Session) and not value.is_active:  # after a flush that has failed
+            value.rollback()
+        if value is op or isinstance(value, BatchOperations | MockConnection | Session):
             self._tried(_without_parameters(expression))
-        elif isinstance(value, Session) and isinstance(expression, ast.Call) and root is not expression.func:
-            if isinstance(expression.func, ast.Attribute) and expression.func.attr == "execute":
-                self.names[CONNECTION] = value.get_bind()
-                expression.func.value = ast.copy_location(ast.Name(CONNECTION, ast.Load()), expression.func.value)
-                self._tried(_without_parameters(expression))
         elif self.rests.is_own(self._function(expression)) or self._takes_connection(expression):
             self._tried(expression)
 
@@ -318,6 +313,11 @@ class _Rest:
                     node.lineno = node.end_lineno = self.script_line
                     node.col_offset = node.end_col_offset = 0
         return eval(compile(ast.Expression(expression), self.rests.path, "eval"), self.names)
+
+
+def _has_op(names: dict[str, Any]) -> bool:
+    """Return True for the variables of a module that imports ``op``; not every value can be compared with ``==``."""
+    return any(value is op for value in names.values())
 
 
 def _without_parameters(expression: ast.expr) -> ast.expr:

@@ -9,6 +9,12 @@ from .support import Review, levels
 
 READ = "rows = op.get_bind().execute(sa.text('SELECT id FROM pet')).fetchall()\n"
 ADDED = "sa.Column('age', sa.Integer())"
+SESSION = """class User(sa.orm.declarative_base()):
+    __tablename__ = 'user'
+    id = sa.Column(sa.Integer, primary_key=True)
+
+session = sa.orm.Session(op.get_bind())
+"""
 HELPER = """def read():
     rows = op.get_bind().scalars(sa.text("SELECT 1")).all()
     op.drop_column("user", "email")
@@ -34,16 +40,33 @@ def upgrade():
         ("for name in ('email',):\n    op.drop_column('user', name)", "drop-column"),
         ("for table, name in {'user': 'email'}.items():\n    op.drop_column(table, name)", "drop-column"),
         ("if rows:\n    def drop():\n        op.drop_column('user', 'email')\n    drop()", "drop-column"),
-        (
-            "session = sa.orm.Session(bind=op.get_bind())\nsession.execute(sa.text('DELETE FROM user'))",
-            "unbounded-data-change",
-        ),
+        (f"{SESSION}session.execute(sa.text('DELETE FROM user'))", "unbounded-data-change"),
     ],
 )
 def test_after_a_read(review: Review, body: str, code: str) -> None:
     """A call behind a read gets its usual finding at its usual level, in every branch; the read itself only warns."""
     findings = review(f"import sqlalchemy.orm\n{READ}{body}", "postgresql")
     assert (["blocks"], ["warns"]) == (levels(findings, code), levels(findings, "not-inspectable"))
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        ("session.execute(sa.text('DELETE FROM user'))\nsession.commit()", ["unbounded-data-change"]),
+        (
+            "session.query(User).delete()\nop.drop_table('user')",
+            ["not-inspectable", "unbounded-data-change", "drop-table"],
+        ),
+        ("session.query(User).update({'id': 1})", ["not-inspectable", "unbounded-data-change"]),
+        ("session.query(User).all()\nsession.query(User).delete()", ["not-inspectable", "unbounded-data-change"]),
+        ("session.add(User())\nsession.flush()\nsession.query(User).delete()", ["unbounded-data-change"]),
+        ("op.get_bind().engine.connect().execute(sa.text('DELETE FROM user'))", ["not-inspectable"]),
+    ],
+)
+def test_sessions(review: Review, body: str, codes: list[str]) -> None:
+    """What a session executes is recorded; after work with objects, which may read rows, the rest is read."""
+    findings = review(f"import sqlalchemy.orm\n{SESSION}{body}", "postgresql")
+    assert codes == [each.code for each in findings if each.code in codes]
 
 
 def test_batch_that_has_begun(review: Review) -> None:
@@ -178,7 +201,7 @@ def test_rules_about_revisions(review: Review, body: str, code: str, product: st
 @pytest.mark.parametrize(
     ("read", "reason"),
     [
-        ("sa.orm.Session(op.get_bind()).query(sa.column('a')).all()", "the script uses a session"),
+        ("sa.orm.Session(op.get_bind()).query(sa.column('a')).all()", "the script works with objects in a session"),
         ("sa.Inspector(op.get_bind()).get_table_names()", "the script inspects the database"),
     ],
 )
