@@ -18,6 +18,7 @@ from sqlalchemy import URL
 from ..adapters import Adapter
 from ..adapters.base import Lock, kept_alive, not_whole
 from ..adapters.client_programs import ToolError, sigterm_interrupts
+from ..backfill import unfinished
 from ..binds import folders, name_of_bind
 from ..console import log, reported
 from ..database import Database, heads_in_words, location
@@ -28,10 +29,12 @@ from ..settings import Settings
 from .external import SUFFIX, create, id_and_program, is_external, unlist
 
 PARTIAL = ".partial"
+# Marks in names: made by `flask db backup`; made while a backfill had changed some rows.
+BY_HAND, UNFINISHED = "-by-hand", "-unfinished"
 # revision_in_name() leaves no dash in a revision.
 NAME = re.compile(
-    r"(?P<database>.+)-(?P<begun>\d{8}T\d{9}Z)-(?P<revision>[^-]+)(?P<by_hand>-by-hand)?-(?P<sum>[0-9a-f]{8})"
-    r"(?P<suffix>\.[a-z.]+)"
+    rf"(?P<database>.+)-(?P<begun>\d{{8}}T\d{{9}}Z)-(?P<revision>[^-]+)(?P<mark>{BY_HAND}|{UNFINISHED}|)"
+    r"-(?P<sum>[0-9a-f]{8})(?P<suffix>\.[a-z.]+)"
 )
 
 
@@ -43,7 +46,7 @@ def name_of(url: URL) -> str:
 
 @dataclass(frozen=True)
 class Backups:
-    """The backup files of one database, ``NAME-UTC-REVISION[-by-hand]-CHECKSUM.SUFFIX`` in MIGRATION_BACKUP_DIR.
+    """The backup files of one database, ``NAME-UTC-REVISION[-MARK]-CHECKSUM.SUFFIX`` in MIGRATION_BACKUP_DIR.
 
     prune(), called after an upgrade, a downgrade or a restore, leaves MIGRATION_BACKUP_KEEP automatic backups, and all
     that ``flask db backup`` made (by hand). If there is a MIGRATION_BACKUP_COMMAND, its program makes restore points
@@ -72,13 +75,16 @@ class Backups:
     def make(self, database: Database, lock: Lock, by_hand: bool = False) -> Path:
         """Write a backup, verify it, and return its path. The caller must hold ``lock``, that of the database.
 
-        ``by_hand`` marks a backup as one of ``flask db backup``, which is never pruned. If the backup fails, delete the
-        unfinished file and raise MigrationError. SIGTERM raises KeyboardInterrupt, which ends the programs that run.
+        ``by_hand`` marks a backup as one of ``flask db backup``, which is never pruned. Another one is marked if a
+        backfill has stopped half-way: the backup from before that is worth more. If the backup fails, delete the
+        partial file and raise MigrationError. SIGTERM raises KeyboardInterrupt, which ends the programs that run.
         """
         folder, command, heads = self.using.backup_folder, self.using.backup_command, database.heads()
         now, suffix = datetime.now(UTC), SUFFIX if command else self.adapter.suffix
         stamp = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
-        start = f"{self.name}-{stamp}-{revision_in_name(heads)}{'-by-hand' if by_hand else ''}"
+        with database.read() as connection:
+            mark = BY_HAND if by_hand else UNFINISHED if unfinished(connection) else ""
+        start = f"{self.name}-{stamp}-{revision_in_name(heads)}{mark}"
         partial = folder / f"{start}{suffix}{PARTIAL}"
         with sigterm_interrupts(), private(partial), writing(folder):
             self._remove_partial(but=partial)
@@ -135,12 +141,13 @@ class Backups:
     def prune(self, *spared: Path) -> None:
         """Delete the oldest automatic backups until MIGRATION_BACKUP_KEEP are left, but never the files ``spared``.
 
-        If failed attempts left several backups of one revision, all but the newest of them are deleted first. Call this
-        only after a command that succeeded.
+        If failed attempts left several backups of one revision, all but the newest of them are deleted first; one made
+        half-way in a backfill does not count as the newest. Call this only after a command that succeeded.
         """
         automatic, keep = self._automatic(), self.using.backup_keep
-        newest = {_revision(file): file for file in reversed(automatic)}
-        automatic.sort(key=lambda file: newest[_revision(file)] != file)  # a stable sort: newest first among equals
+        newest = {_part(file, "revision"): file for file in reversed(automatic) if _part(file, "mark") != UNFINISHED}
+        # A stable sort: newest first among equals.
+        automatic.sort(key=lambda file: newest.get(_part(file, "revision")) != file)
         for file in automatic[keep:]:
             if not any(other.exists() and file.samefile(other) for other in spared):
                 remove(file, f"only {keep} automatic backups are kept (MIGRATION_BACKUP_KEEP)")
@@ -152,7 +159,7 @@ class Backups:
         attempt stays, because later attempts may have committed changes.
         """
         before = next((other for other in self._automatic() if other.name < file.name), None)
-        if before and _revision(before) == _revision(file):
+        if before and _part(before, "revision") == _part(file, "revision"):
             remove(file, f"the run was rolled back, and the backup {before.name} has the same revision")
 
     def _automatic(self) -> list[Path]:
@@ -198,8 +205,7 @@ def before_steps(backups: Backups, database: Database, lock: Lock, plan: Plan) -
 
 def is_by_hand(file: Path) -> bool:
     """Return True if ``flask db backup`` made the backup ``file``, rather than an upgrade, a downgrade or a restore."""
-    found = NAME.fullmatch(file.name)
-    return bool(found and found["by_hand"])
+    return _part(file, "mark") == BY_HAND
 
 
 def restore_line(file: Path) -> str:
@@ -257,10 +263,10 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _revision(file: Path) -> str:
-    """Return the REVISION part of the name of a backup file; an empty string if the file has no such name."""
+def _part(file: Path, group: str) -> str:
+    """Return the part ``group`` of the name of a backup file; an empty string if the file has no such name."""
     found = NAME.fullmatch(file.name)
-    return found["revision"] if found else ""
+    return found[group] if found else ""
 
 
 def remove(file: Path, reason: str) -> None:

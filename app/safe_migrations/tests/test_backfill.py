@@ -845,6 +845,23 @@ def test_only_warned_of_where_tables_are_empty(review_on: ReviewOn) -> None:
     assert ["warns"] == levels(review_on(up, "DELETE FROM {user}"), "backfill-not-alone")
 
 
+@on_servers
+def test_backup_before_it_stays(items: Project, engine: sa.Engine, sql: Sql) -> None:
+    """Tries to continue an unfinished backfill leave the backup from before its first batch, also when one succeeds."""
+    sql(SMALL)
+    items.environ["MIGRATION_BACKUP_KEEP"] = "1"
+    items.write(*revision("b1", "a1", COUNT))
+    for _ in range(2):
+        items.fails("upgrade", MIGRATION_BACKUP="always")
+    unfinished, before = items.ok("backups").splitlines()
+    assert [True, False] == ["-a1-unfinished-" in each for each in (unfinished, before)]
+    sql("ALTER TABLE item DROP CONSTRAINT small")
+    items.ok("upgrade", MIGRATION_BACKUP="always")
+    assert before == items.ok("backups").strip()
+    items.ok("restore", before.partition("  ")[0], "--yes")
+    assert [(0, 10)] == counts(engine)
+
+
 @pytest.mark.parametrize("backup", ["risky", "never"])
 def test_risky(items: Project, backup: str) -> None:
     """A backfill can lose values: MIGRATION_BACKUP=risky makes a backup before it."""
