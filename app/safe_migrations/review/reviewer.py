@@ -47,6 +47,7 @@ class Review:
         self.recordings = recordings
         self.directions = BOTH if downgrades else ("upgrade",)
         self.older = written_before_convention()
+        self.metadata = models_metadata()
         self._rules_by_class: dict[tuple[type, str], list[Rule]] = {}
 
     def recorded(self, script: Script, connection: Connection | None = None) -> Revision:
@@ -84,7 +85,7 @@ class Review:
         self.tables.assume_filled()
 
     def _convention_of(self, script: Script) -> MetaData:
-        return MetaData() if script.revision in self.older else models_metadata()
+        return MetaData() if script.revision in self.older else self.metadata
 
     def _found(self, revision: Revision) -> Iterator[Finding]:
         yield from self._judged(revision, RuleContext(revision, "upgrade", WHOLE, self.tables))
