@@ -215,10 +215,11 @@ def test_none_needed(project: Project, sql: Sql) -> None:
         ("op.add_column('user', sa.Column('age', sa.Integer()))", 0),
         ("op.execute('INSERT INTO kept VALUES (3, 4)')", 0),
         ("op.execute('UPDATE kept SET one = 2')", 1),
+        ("op.backfill('kept', {'one': 2})", 1),
         ("op.execute('ALTER TABLE kept DROP COLUMN two')", 1),
         ("op.get_bind().execute(sa.text('SELECT 1')).scalar()", 1),
     ],
-    ids=["add", "insert", "update", "drop", "read"],
+    ids=["add", "insert", "update", "backfill", "drop", "read"],
 )
 def test_risky(project: Project, up: str, expected: int) -> None:
     """With MIGRATION_BACKUP=risky, a backup is made only if a step can lose data or cannot be inspected."""

@@ -233,6 +233,7 @@ def test_imports(review: Review, script: str, expected: list[int]) -> None:
         (NEW, "op.drop_table('pet')", []),
         (NEW, "for row in op.get_bind().execute(sa.text('SELECT 1')):\n    pass", ["not-inspectable"]),
         ("op.backfill('pet', {'a': 1}, where='a IS NULL')", "pass", []),
+        ("op.backfill('pet', {'a': 1})", "pass", ["missing-downgrade"]),
         ("op.backfill('pet', {'a': 1}, where='a IS NULL OR b = 2')", "pass", ["missing-downgrade"]),
         ("op.backfill('pet', {'a': 1, 'b': 2}, where='a IS NULL OR b IS NULL')", "pass", ["missing-downgrade"]),
         ("pass", "pass", []),
