@@ -410,6 +410,7 @@ def test_lost_connection(items: Project, engine: sa.Engine, attempt: Callable[..
         sa.event.remove(sa.Engine, "before_cursor_execute", kill)
     assert "invalid transaction" not in error
     said = "\n".join([error, *notes])
+    assert "Before the connection was lost, the database was at a1." == notes[-1]
     assert [False, False] == [each in said for each in ("remain", "rolls them back")]
     assert bool(batches) == ("committed for the first 6 rows; the next `flask db upgrade` continues." in said)
     assert [(0, 10 - 3 * batches), (1, 3 * batches)][: batches + 1] == counts(engine)

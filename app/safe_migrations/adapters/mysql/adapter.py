@@ -324,10 +324,11 @@ class MySQL(Adapter):
         finally:
             event.remove(self.engine, "do_execute", do_execute)
             with suppress(DBAPIError):  # of a session that is lost
-                connection.rollback()
-                for name, value in before.items():
-                    connection.execute(text(f"SET SESSION {name} = {value}"))
-                connection.rollback()
+                if not connection.invalidated:  # it would become a new session, and no longer known to be lost
+                    connection.rollback()
+                    for name, value in before.items():
+                        connection.execute(text(f"SET SESSION {name} = {value}"))
+                    connection.rollback()
 
 
 def _timed_out(error: BaseException | None) -> bool:
