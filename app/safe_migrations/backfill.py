@@ -34,10 +34,11 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
 from .adapters.base import IN_BATCHES, OWN_TABLES, POSITIONS, in_autocommit_block, version_table
 from .console import RowProgress, log
 from .database import Database
-from .errors import MigrationError, UnsafeError, counted, summary
+from .errors import LostLockError, MigrationError, UnsafeError, counted, summary
 from .histories.heads import parents
 from .lock_waits import is_lock_timeout
 from .plan import is_known, rehearses
+from .retry import RetryPolicy
 from .review.sql.ops import BackfillOp, escaped
 from .settings import settings
 from .transaction import StepConnection, StepTransaction
@@ -110,7 +111,7 @@ class Walk:
 
     def __init__(self, op: BackfillOp, watch: StepTransaction) -> None:
         assert watch.step is not None
-        watch.backfills += 1
+        watch.backfills.append((op.table_name, 0))
         self.op, self.watch, self.connection, self.adapter = op, watch, watch.connection, watch.adapter
         self.retry = settings().retry
         self.table, self.statement = op.table, op.statement
@@ -121,13 +122,12 @@ class Walk:
             "version_table": version_table()[1],
             "revision": watch.step.revision.revision,
             "direction": "upgrade" if watch.step.is_upgrade else "downgrade",
-            "number": watch.backfills,
+            "number": len(watch.backfills),
         }
         self.here = [self.positions.c[name] == value for name, value in self.own.items()]
         self.last: list[str] | None = None
         self.done = self.changed = 0
         self.size = op.batch_size or FIRST
-        self.remaining = list(watch.remains)
 
     def run(self) -> None:
         """Change all rows that no earlier run has changed. Raise MigrationError if that fails half-way."""
@@ -151,7 +151,7 @@ class Walk:
                 if not self.adapter.refuses_values(error):
                     raise
                 raise self._error(error) from error
-            self._say_what_remains()
+            self.watch.backfills[-1] = self.op.table_name, self.done
             more = self.done > before
             progress.reach(self.done)
             time.sleep(min(LONGEST_PAUSE, PAUSE * (time.perf_counter() - begun)) if more else 0)
@@ -177,7 +177,7 @@ class Walk:
             return False
         self.done = found.rows_done
         self.last = json.loads(found.last_key) if found.last_key else None
-        self._say_what_remains()
+        self.watch.backfills[-1] = self.op.table_name, self.done
         if found.digest != digest:
             raise self._edit_error(digest)
         if not found.is_done:
@@ -240,12 +240,6 @@ class Walk:
         if not isinstance(error, DBAPIError):
             return False
         return is_lock_timeout(self.watch.database, error) or self.adapter.is_deadlock(error)
-
-    def _say_what_remains(self) -> None:
-        """Add to what the error of the run will say (``remains``) how many rows are committed."""
-        done = f"The backfill of {self.op.table_name} is committed for the first {counted(self.done, 'row')}"
-        own = [f"{done}; the next `flask db {self.watch.again}` continues."] if self.done else []
-        self.watch.remains[:] = [*self.remaining, *own]
 
     def _key_error(self) -> MigrationError | None:
         """Return the error if the table has no primary key, or if the backfill changes that."""
@@ -346,8 +340,19 @@ def delete_positions(watch: StepTransaction, step: MigrationInfo, **_others: obj
 
 
 def drop_positions(watch: StepTransaction) -> None:
-    """Drop the table of the positions if there is one, and the run has deleted the last of them."""
-    if watch.has_positions:
-        with watch.connection.begin():
-            if watch.connection.scalar(select(positions()).limit(1)) is None:
-                positions().drop(watch.connection)
+    """Drop the table of the positions at the end of a run, unless one is left for which rows are committed.
+
+    If another session uses it, as a backup does, leave it to the next run: the table is empty.
+    """
+    adapter, connection, found = watch.adapter, watch.connection, positions()
+    once = RetryPolicy(settings().retry.seconds, 1)
+    with suppress(SQLAlchemyError, LostLockError), adapter.lock_waits_limited(connection, once), connection.begin():
+        if watch.has_positions is None:
+            watch.has_positions = inspect(connection).has_table(found.name, found.schema)
+        if not watch.has_positions or not watch.lock.is_held():
+            return
+        adapter.limit_lock_waits(connection, once)
+        own = found.c.version_table == version_table()[1]
+        connection.execute(found.delete().where(own, found.c.rows_done == 0))
+        if connection.scalar(select(found).limit(1)) is None:
+            found.drop(connection)

@@ -204,11 +204,13 @@ def _ended(backups: "Backups", transaction: StepTransaction, plan: Plan, backup:
     run, delete ``backup`` if the one before it has the same revision. SystemExit, which a script may raise, counts as a
     failure. The notes that a script gives its error say nothing about the database: here they only stay.
     """
+    from .backfill import drop_positions
+
     database = transaction.database
     try:
         yield
     except BaseException as error:
-        half_done = bool(transaction.remains) or isinstance(error, HalfDoneError)
+        half_done = bool(transaction.what_remains()) or isinstance(error, HalfDoneError)
         with suppress(SQLAlchemyError):  # of a connection that is lost: then it is not known what remains
             if not database.connection.invalidated:
                 database.connection.rollback()
@@ -221,7 +223,8 @@ def _ended(backups: "Backups", transaction: StepTransaction, plan: Plan, backup:
                 if not rehearses():  # on a copy, whose place says nothing
                     start = f"The {undone} was rolled back; the" if undone and transaction.begun else "The"
                     error.add_note(f"{start} database is at {heads_in_words(now)}.")
-        for line in [] if rehearses() else transaction.remains:
+                drop_positions(transaction)
+        for line in [] if rehearses() else transaction.what_remains():
             add_to(error, line)
         if half_done and backup:
             _name_backup(error, backup)
@@ -229,6 +232,7 @@ def _ended(backups: "Backups", transaction: StepTransaction, plan: Plan, backup:
             known = heads_in_words(plan.heads if transaction.committed is None else transaction.committed)
             add_to(error, f"Before the connection was lost, the database was at {known}.")
         raise
+    drop_positions(transaction)
     if backup:
         backups.prune()
 
@@ -354,7 +358,7 @@ def _run_with_retries(
         assert transaction.step is not None
         require_accepted(loss, transaction.step.revision, context.get_context().opts.get("rehearsal", using.review))
 
-    from .backfill import delete_positions, drop_positions
+    from .backfill import delete_positions
     from .histories.log_writer import LogWriter
 
     progress, own, retry = Progress(step_done), adapter.options(judge), using.retry
@@ -425,7 +429,6 @@ def _run_with_retries(
             again = f"flask db {transaction.again}"
             raise lock_timeout_error(database, policy, again, error.statement) from error
     _verify(database, progress.heads)
-    drop_positions(transaction)
 
 
 def _verify(database: Database, expected: set[str] | None) -> None:

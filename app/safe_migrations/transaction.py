@@ -13,7 +13,7 @@ from sqlalchemy.engine import ExceptionContext
 
 from .adapters.base import Lock, in_batches, listening
 from .database import Database
-from .errors import MigrationError, UnsafeError
+from .errors import MigrationError, UnsafeError, counted
 
 ENDS = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?P<verb>COMMIT|END|ROLLBACK|ABORT)(?:\s+(?:WORK|TRANSACTION))?\s*(?:;|$)",
@@ -74,11 +74,11 @@ class StepTransaction:
         self.committed: set[str] | None = None
         """The revisions that the database was at when a step was last committed; None before the first commit."""
         self.remains: list[str] = []
-        """Sentences about what remains of the failed step; empty if all of it was rolled back, or will be."""
+        """Sentences about what else remains of the failed step; empty if all of that was rolled back, or will be."""
         self.commits_each = False
         """Whether each step is committed before the next one begins."""
-        self.backfills = 0
-        """The number of backfills that the step has begun."""
+        self.backfills: list[tuple[str, int]] = []
+        """The backfills that the step has begun: the table, and how many rows are committed."""
         self.has_positions: bool | None = None
         """Whether the database has the table of the positions of backfills; None if that is not known yet."""
 
@@ -98,7 +98,7 @@ class StepTransaction:
             self.begun = True
             self.step = step if isinstance(step, RevisionStep) else None
             self._asked, self._used, self._ended, self._had_block = False, False, "", False
-            self.backfills = 0
+            self.backfills.clear()
             yield step
         self._note_commit()
         self.require_lock()
@@ -113,6 +113,13 @@ class StepTransaction:
                 pass
         self.part_committed = False
         self.remains.clear()
+        self.backfills.clear()
+
+    def what_remains(self) -> list[str]:
+        """Return sentences about all that remains of the failed step: ``remains``, and what the next run continues."""
+        done = [f"{table} is committed for the first {counted(rows, 'row')}" for table, rows in self.backfills if rows]
+        line = f"The backfill of {', that of '.join(done)}; the next `flask db {self.again}` continues."
+        return [*self.remains, *([line] if done else [])]
 
     def _note_commit(self) -> None:
         """Remember where the last step has led: Alembic asks for the next one after its commit, if each commits."""

@@ -406,6 +406,10 @@ class Adapter(ABC):
         """
         return
 
+    def lock_waits_limited(self, _connection: Connection, _retry: RetryPolicy) -> AbstractContextManager[object]:
+        """Limit each wait for a lock in the block to ``retry.seconds``, if a session sets that, not a transaction."""
+        return nullcontext()
+
     @abstractmethod
     def blockers(self, connection: Connection) -> tuple[str, str]:
         """Return a description of the other session with the oldest transaction, and the SQL that ends this session.

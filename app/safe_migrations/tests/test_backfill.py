@@ -259,6 +259,41 @@ def test_stamp(items: Project, engine: sa.Engine, half_way: str) -> None:
 
 
 @on_servers
+def test_nothing_left_of_those_that_are_done(items: Project, engine: sa.Engine) -> None:
+    """A later revision that fails, in its first batch too, leaves no table of positions of what is done."""
+    items.write(*revision("b1", "a1", COUNT))
+    for fails in ("op.execute('nonsense')", COUNT.replace("'n'", "'wrong'", 1)):
+        items.write(*revision("c1", "b1", fails))
+        assert "database is at b1.\n" in items.fails("-x", "review=off", "upgrade")
+        assert not sa.inspect(engine).has_table(POSITIONS)
+    assert [(1, 10)] == counts(engine)
+
+
+@pytest.mark.usefixtures("half_way")
+@on_servers
+def test_table_of_positions_in_use(items: Project, engine: sa.Engine, sql: Sql) -> None:
+    """If another session has a lock on the table of positions, as a backup may, the run ends without waiting long."""
+    sql("ALTER TABLE item DROP CONSTRAINT small")
+    with engine.connect() as reader:
+        reader.execute(sa.text(f"SELECT * FROM {POSITIONS}"))
+        items.ok("-x", "lock_timeout=1", "upgrade")
+        assert sa.inspect(engine).has_table(POSITIONS)
+    items.ok("downgrade", "a1")
+    assert not sa.inspect(engine).has_table(POSITIONS)
+
+
+@on_servers
+def test_one_line_for_several(items: Project, sql: Sql) -> None:
+    """If several backfills of a revision are committed in part, one line names them all."""
+    items.write(*revision("b1", "a1", f"{COUNT}\n{COUNT}"))
+    sql(SMALL.replace("n < 1", "n < 2"))
+    assert (
+        "The database is at a1.\nThe backfill of item is committed for the first 10 rows, that of item is committed for"
+        " the first 6 rows; the next `flask db upgrade` continues.\n"
+    ) in items.fails("upgrade")
+
+
+@on_servers
 def test_failure_after_it(items: Project, engine: sa.Engine) -> None:
     """A backfill that finished before its revision failed is not called half-way, and does not run again."""
     items.write(*revision("b1", "a1", f"{COUNT}\nop.execute('nonsense')"))

@@ -200,7 +200,7 @@ def test_a_retry_after_the_lock_was_lost(nodes: list[str]) -> None:
         patch.object(lock, "_renew"),
     ):
         wait_until(lock.take)
-        with MySQL(engine)._lock_waits_limited(connection, RetryPolicy(1, 2)), pytest.raises(LostLockError):
+        with MySQL(engine).lock_waits_limited(connection, RetryPolicy(1, 2)), pytest.raises(LostLockError):
             committed(connection, late)
         assert taking.is_taken
     engine.dispose()

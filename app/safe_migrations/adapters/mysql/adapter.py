@@ -79,7 +79,7 @@ class MySQL(Adapter):
         table _migration_restore remains, which marks the database as incomplete; raise MigrationError.
         """
         dump = self._dump(connection)
-        with self._lock_waits_limited(connection, retry) as execute:
+        with self.lock_waits_limited(connection, retry) as execute:
             definers = dump.verify(file)
             dump.require_rights(definers if part is Part.ALL else {("", is_logged) for _, is_logged in definers})
             _require_unused_tables(execute)
@@ -259,7 +259,7 @@ class MySQL(Adapter):
         """
         from .undo import undo
 
-        with self._lock_waits_limited(connection, retry) as execute:
+        with self.lock_waits_limited(connection, retry) as execute:
             super().recover(connection, retry)
             if existing_tables(execute, JOURNAL):
                 outcome = undo(execute, heads_as_text(execute))
@@ -285,13 +285,13 @@ class MySQL(Adapter):
         from .journaling import journaled  # loads all that reads SQL
 
         with (
-            self._lock_waits_limited(connection, retry) as execute,
+            self.lock_waits_limited(connection, retry) as execute,
             journaled(connection, execute, remains) as step_done,
         ):
             yield step_done
 
     @contextmanager
-    def _lock_waits_limited(self, connection: Connection, retry: RetryPolicy) -> Iterator[Execute]:
+    def lock_waits_limited(self, connection: Connection, retry: RetryPolicy) -> Iterator[Execute]:
         """Limit each wait for a lock on ``connection`` to ``retry.seconds``, and retry a statement that times out.
 
         Yield a function that runs SQL on ``connection``. Until the block ends, ``lock_wait_timeout`` for tables and
