@@ -1,6 +1,6 @@
 """A Galera cluster of three nodes: upgrades on all of them, with one lock that no late process can write past.
 
-These run where TEST_GALERA_URL has the URLs of the nodes, separated by commas (`.ci/galera start` prints them).
+These run where TEST_GALERA_URL has the URLs of the nodes, separated by commas (`.ci/servers start` prints them).
 """
 
 import gzip
