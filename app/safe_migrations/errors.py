@@ -8,6 +8,8 @@ CommandError           Alembic's class, which Flask-Migrate's functions log befo
 │   └── HalfDoneError  a failed run left changes that could not be undone
 └── LoginError         the database does not answer a login, or the driver fails at it
 
+WrongArgumentError, SQLAlchemy's ArgumentError: one of op.backfill() is wrong on any database
+
 remedies.py turns any other error into a MigrationError.
 """
 
@@ -21,7 +23,7 @@ from pathlib import Path
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlchemyError, StatementError
 
 
 class MigrationError(CommandError):
@@ -60,6 +62,10 @@ class LostLockError(MigrationError):
 
 class HalfDoneError(MigrationError):
     """The error for a run that failed or was killed and left changes that could not be undone."""
+
+
+class WrongArgumentError(ArgumentError):
+    """The error if an argument of op.backfill() cannot be right, whatever the database has."""
 
 
 class LoginError(CommandError):

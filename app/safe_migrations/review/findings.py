@@ -29,7 +29,7 @@ class Finding:
     """A dangerous operation that a rule found in a revision script.
 
     ``code`` names the rule, ``message`` says what is dangerous, and ``instead`` says what to do in its place. ``fails``
-    is True if the operation is certain to fail, because of rows that were read; only an upgrade reads them.
+    is True if the operation is certain to fail, because of its arguments or of rows, which only an upgrade reads.
     """
 
     revision: str

@@ -1,6 +1,7 @@
 """The recorder, which runs a revision script without a database and collects the Alembic operations that it calls."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from sqlalchemy.types import to_instance
 
 from ..console import only_warnings
 from ..database import app_engine, name_database
-from ..errors import summary
+from ..errors import WrongArgumentError, summary
 from ..folder import folder
 from ..internals import copy_column, inspects
 from . import side_effects
@@ -41,6 +42,8 @@ class NotInspectable(BaseException):
     """
 
     line = 1
+    fails = False
+    """True if a run fails there with the same error."""
 
 
 # The errors that end a recording.
@@ -363,8 +366,16 @@ def _reason(failure: BaseException) -> NotInspectable:
         reason = NotInspectable("the script works with objects in a session, but the review executes no statements")
     elif reflection.__file__ in files:
         reason = NotInspectable("the script inspects the database, but the review cannot know its tables at that point")
+    reason.fails = _is_certain(failure)
     reason.__traceback__, reason.__cause__ = failure.__traceback__, failure.__cause__
     return reason
+
+
+def _is_certain(failure: BaseException) -> bool:
+    """Return True if arguments of an operation are missing or wrong, which no database changes."""
+    called = re.match(r"(\w+)\(\) (missing|got|takes) ", str(failure))
+    is_of_call = isinstance(failure, TypeError) and called is not None and hasattr(Operations, called[1])
+    return is_of_call or isinstance(failure, WrongArgumentError)
 
 
 class _Context(MigrationContext):

@@ -118,14 +118,25 @@ IS_TABLE = "op.backfill() takes the name of the table as text, such as 'user', n
         ("op.backfill('item', {})", "op.backfill() takes a dict with a value for each column, such as {'name': 'x'}"),
         ("op.backfill('item', 'n')", "op.backfill() takes a dict with a value for each column, such as {'name': 'x'}"),
         ("op.backfill('item', {1: 2})", "op.backfill() takes the name of a column as text, such as 'name', not 1"),
+        ("op.backfill({'n': 1}, 'item')", f"{IS_TABLE}dict"),
+        ("op.backfill('item')", "TypeError: backfill() missing 1 required positional argument: 'values'"),
+        ("op.backfill('item', {'n': 1}, size=9)", "TypeError: backfill() got an unexpected keyword argument 'size'"),
+        ("op.add_column('item')", "TypeError: add_column() missing 1 required positional argument: 'column'"),
+        (
+            "with op.batch_alter_table('item') as batch:  batch.drop_column()",
+            "TypeError: drop_column() missing 1 required positional argument: 'column_name'",
+        ),
     ],
 )
 def test_wrong_argument(items: Project, engine: sa.Engine, line: str, expected: str) -> None:
-    """An argument that cannot be right is refused in the script's line, by a review too."""
+    """An argument that cannot be right is refused in the script's line; a review blocks it, with the same words."""
     items.write(*revision("b1", "a1", line))
     place = "migrations/versions/b1.py, line 9"
-    assert f"Error: {place}: {expected}" in items.fails("upgrade")
-    assert f"on: {expected}" in items.db("review").stdout
+    assert f"Error: {place}: {expected}" in items.fails("-x", "review=off", "upgrade")
+    told = items.fails("upgrade", MIGRATION_REVIEW="enforce")
+    assert f"Error: revision b1 fails in line 9: {expected}" in told
+    assert [False, False] == [each in told for each in ("safety_assured", "review=warn")]
+    assert f"{place}, blocks: revision b1 fails in line 9: {expected}" in items.db("review").stdout
     assert [(0, 10)] == counts(engine)
 
 

@@ -47,7 +47,7 @@ class Problem:
     level: Level | None = None
     line: int | None = None
     fails: bool = False
-    """True if the operation is certain to fail, because of rows that were read."""
+    """True if the operation is certain to fail, because of rows that were read or of its arguments."""
 
 
 @dataclass(frozen=True)

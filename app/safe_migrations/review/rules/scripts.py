@@ -133,10 +133,17 @@ def _with_concurrently(op: CommandOp, context: RuleContext) -> str:
 
 @rule(WARNS, Revision)
 def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Problem]:
-    """Report a script that the review could follow only up to a line, e.g. because the script reads rows there."""
+    """Report a script that the review could follow only up to a line, e.g. because the script reads rows there.
+
+    Block it if arguments of an operation are wrong there, so that a run fails too.
+    """
     for direction, reason in revision.not_inspectable.items():
         absent = not hasattr(revision.script.module, direction)
         if direction == "downgrade" and (absent or irreversible_reason(Path(revision.script.path)) is not None):
+            continue
+        if reason.fails:
+            instead = "correct that line; then review the script again:\n    flask db review"
+            yield Problem(f"fails in line {reason.line}: {reason}", instead, BLOCKS, line=reason.line, fails=True)
             continue
         yield Problem(
             f"was reviewed only in part from line {reason.line} of {direction}() on: {reason}",

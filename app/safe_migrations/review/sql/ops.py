@@ -24,10 +24,11 @@ from sqlalchemy import (
     text,
     type_coerce,
 )
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql.selectable import AliasedReturnsRows
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import UserDefinedType
+
+from ...errors import WrongArgumentError
 
 # Commands whose effect depends on code elsewhere, on a string, or on the name of a setting.
 MAY_DO_ANYTHING = {"DO", "BEGIN NOT ATOMIC", "CALL", "EXEC", "EXECUTE", "PREPARE", "LOAD", "SET PRAGMA", "COPY PROGRAM"}
@@ -114,11 +115,11 @@ class BackfillOp(ChangeRowsOp):
         """
         if not isinstance(table_name, str):
             kind = type(table_name).__name__
-            raise ArgumentError(f"op.backfill() takes the name of the table as text, such as 'user', not a {kind}")
+            raise WrongArgumentError(f"op.backfill() takes the name of the table as text, such as 'user', not a {kind}")
         if not isinstance(values, Mapping) or not values:
-            raise ArgumentError("op.backfill() takes a dict with a value for each column, such as {'name': 'x'}")
+            raise WrongArgumentError("op.backfill() takes a dict with a value for each column, such as {'name': 'x'}")
         if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-            raise ArgumentError(
+            raise WrongArgumentError(
                 f"the batch_size of op.backfill() is {batch_size!r}, not an integer of at least 1, or None"
             )
         values = {_column_name(name): value for name, value in values.items()}
@@ -174,7 +175,7 @@ def _column_name(given: Any) -> str:
     found = given.__clause_element__() if hasattr(given, "__clause_element__") else given
     name = found.name if isinstance(found, ColumnClause) else found
     if not isinstance(name, str):
-        raise ArgumentError(f"op.backfill() takes the name of a column as text, such as 'name', not {given!r}")
+        raise WrongArgumentError(f"op.backfill() takes the name of a column as text, such as 'name', not {given!r}")
     return name
 
 
