@@ -344,6 +344,8 @@ def drop_positions(watch: StepTransaction) -> None:
 
     If another session uses it, as a backup does, leave it to the next run: the table is empty.
     """
+    if watch.has_positions is False:  # as for most runs
+        return
     adapter, connection, found = watch.adapter, watch.connection, positions()
     once = RetryPolicy(settings().retry.seconds, 1)
     with suppress(SQLAlchemyError, LostLockError), adapter.lock_waits_limited(connection, once), connection.begin():
