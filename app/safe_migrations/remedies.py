@@ -5,7 +5,6 @@ tables of remedies: the first remedy whose pattern matches the text of the error
 matches every text.
 """
 
-import ast
 import re
 import shlex
 import traceback
@@ -155,12 +154,6 @@ LOST = (
 SCRIPT = (
     *RIGHTS,
     Remedy(
-        r"Galera replication not supported|Percona-XtraDB-Cluster prohibits",
-        "the cluster refuses what it cannot replicate, such as rows of a table without a primary key: add one to the"
-        " table, here and in its model. See what the server refuses:",
-        "SHOW VARIABLES WHERE variable_name IN ('wsrep_mode', 'pxc_strict_mode');",
-    ),
-    Remedy(
         r"^Deadlock found",  # after the last retry, or because a part of the revision could not be undone
         "run the command again, when fewer sessions write to the same tables:",
         "flask db upgrade",
@@ -212,15 +205,10 @@ WITHOUT_DATABASE = (
 # In an upgrade(). The words of SQLite, PostgreSQL, and MySQL or MariaDB; but not PostgreSQL's about a duplicate row.
 EXISTS = (
     Remedy(
-        r"^(?!duplicate key value)(?i:.*(already exists|duplicate (column|key) name))",
-        "correct the script; or, if the database already has everything that this revision creates (by"
-        " db.create_all(), for example), mark the revision as applied:",
-        "flask db stamp {revision}",
-    ),
-    Remedy(
-        r"which the table does not have|Can't DROP (COLUMN `|'.*column)|column .* of relation .* does not exist",
-        "correct the script; or, if this revision was applied before, and its downgrade() did nothing, mark it as"
-        " applied:",
+        r"^(?!duplicate key value)(?i:.*(already exists|duplicate (column|key) name))"
+        r"|which the table does not have|Can't DROP (COLUMN `|'.*column)|column .* of relation .* does not exist",
+        "correct the script; or, if the database already is as this revision makes it (by db.create_all(), or because"
+        " an earlier downgrade() did nothing), mark the revision as applied:",
         "flask db stamp {revision}",
     ),
 )
@@ -263,7 +251,7 @@ FILE = (
 )
 
 COMMAND = (
-    Remedy(r"not up to date|not on all head revisions", "upgrade the database to head first:", "flask db upgrade"),
+    Remedy(r"not up to date", "upgrade the database to head first:", "flask db upgrade"),
     Remedy(
         r"Path doesn't exist",
         "restore the folder from git, or begin a new history with `flask db init`:",
@@ -413,8 +401,7 @@ def _account() -> str:
 def _about_name(error: BaseException, place: tuple[Path, int]) -> MigrationError | None:
     """Return the error of a script that may have been written before the models had a naming convention; else None.
 
-    Such a script drops a constraint that the convention names otherwise today, or leaves a CHECK without a name. If the
-    convention has added to the name in the script, return the error with a line that keeps it as it is.
+    Such a script drops a constraint that the convention names otherwise today, or leaves a CHECK without a name.
     """
     words, statement = summary(error), (error.statement if isinstance(error, DBAPIError) else None) or ""
     is_drop = re.search(r"\bDROP (CONSTRAINT|INDEX|KEY|CHECK|FOREIGN KEY|PRIMARY KEY)\b", statement)
@@ -423,42 +410,14 @@ def _about_name(error: BaseException, place: tuple[Path, int]) -> MigrationError
     revision = _running(error, "upgrade", "downgrade")
     if revision is None or not has_convention() or revision in written_before_convention():
         return None
-    missing = re.search(r"[\"'`](\w+)[\"'`]", words)
-    if missing and (added := _line_with_f(place[0], missing[1])):
-        name, line = added
-        return MigrationError(
-            f"{relative(place[0])}, line {place[1]}: {words}",
-            f"the naming convention made {missing[1]} of the name {name!r}: if the constraint is called {name}, write"
-            " op.f(), which keeps a name as it is:",
-            line,
-        )
     following = scripts().get_revision(revision).nextrev
     how, *lines = convention_lines(next(iter(following)) if len(following) == 1 else None)
     return MigrationError(
         f"{relative(place[0])}, line {place[1]}: {words}",
-        "correct the name in the script; or, if the script was written before the models had their naming convention,"
-        f" upgrade an empty database again, but first {how}",
+        "correct the name in the script (op.f('NAME') keeps it as it is); or, if the script was written before the"
+        f" models had their naming convention, upgrade an empty database again, but first {how}",
         *lines,
     )
-
-
-def _line_with_f(file: Path, missing: str) -> tuple[str, str] | None:
-    """Return the name of a constraint that the script drops, and the line with op.f() around it; None if there is none.
-
-    ``missing`` is what the naming convention made of the name.
-    """
-    source = file.read_text(encoding="utf-8")
-    for call in ast.walk(ast.parse(source)):
-        if not isinstance(call, ast.Call) or getattr(call.func, "attr", "") != "drop_constraint":
-            continue
-        named = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "constraint_name")]
-        for node in named:
-            name = getattr(node, "value", None)
-            if isinstance(node, ast.Constant) and isinstance(name, str) and name != missing and name in missing:
-                written = ast.get_source_segment(source, node) or ""
-                line = source.splitlines()[node.lineno - 1].strip()
-                return name, line.replace(written, f"op.f({written})", 1)
-    return None
 
 
 def _drifted(error: AutogenerateDiffsDetected) -> MigrationError:
