@@ -285,8 +285,6 @@ def test_next_upgrade_fails(
         ("op.execute(\"ALTER TYPE kind RENAME VALUE 'cat' TO 'lion'\")", 1),
         ("op.execute(\"ALTER TYPE kind ADD VALUE 'lion'\")", 0),
         ("op.execute('ALTER TYPE kind RENAME TO old')", 0),
-        ("op.execute(\"DELETE FROM pg_enum WHERE enumlabel = 'cat'\")", 1),
-        ("op.execute(\"DELETE FROM pg_catalog.pg_enum WHERE enumlabel = 'cat'\")", 1),
         (f"{KIND}.create(op.get_bind())\nop.execute(\"ALTER TYPE kind RENAME VALUE 'cat' TO 'lion'\")", 0),
         (f"op.alter_column('user', 'email', existing_type={KIND}, type_=sa.Enum('dog', name='kind2'))", 1),
         (f"op.alter_column('user', 'email', existing_type={KIND}, type_=sa.Enum('dog', 'cat', 'cow', name='kind'))", 0),

@@ -7,25 +7,16 @@ from alembic.operations import ops
 from sqlalchemy import Column
 
 from ..recorder import Revision
-from ..sql.ops import ChangeRowsOp, CommandOp
+from ..sql.ops import CommandOp
 from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import EXAMPLE, backfill, execute, literal, literals
 
 
-@rule(BLOCKS, ops.AlterColumnOp, CommandOp, ChangeRowsOp, on=POSTGRESQL)
-def enum_value(op: ops.AlterColumnOp | CommandOp | ChangeRowsOp, context: RuleContext) -> Problem | None:
+@rule(BLOCKS, ops.AlterColumnOp, CommandOp, on=POSTGRESQL)
+def enum_value(op: ops.AlterColumnOp | CommandOp, context: RuleContext) -> Problem | None:
     """Report an enum value that is renamed or removed, which running code still writes, and an enum created twice."""
     if isinstance(op, ops.AlterColumnOp):
         return _created_again(op, context) or _removed_value(op, context)
-    if isinstance(op, ChangeRowsOp):
-        if op.table_name != "pg_enum":
-            return None
-        return Problem(
-            "changes the values of an enum in the system table pg_enum, which breaks rows and indexes that use them",
-            "add a column of a new enum without the unwanted value, copy the values to it, and drop the old column"
-            " later; this query finds the values of each enum:\n"
-            "    SELECT enumtypid::regtype, enumlabel FROM pg_enum ORDER BY 1, enumsortorder",
-        )
     if op.words == "ALTER TYPE ... RENAME VALUE" and op.name not in _types_created(context):
         name, renamed = context.facts.quoted(str(op.name), op.schema), literals(op.text)
         return Problem(
