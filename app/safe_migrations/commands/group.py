@@ -16,14 +16,13 @@ from importlib import import_module
 from typing import Any
 
 import click
-from alembic.command import current as show_current
 from flask import Flask
 from flask_migrate.cli import db as stock
 
 from ..errors import MigrationError
 from ..folder import KEY, TEMPLATE, Folder, folder, scripts
 from ..internals import correct_config
-from .command import MigrationCommand, all_binds_option, config_of, directory_option
+from .command import MigrationCommand, all_binds_option, config_of
 
 # Each command of this package, and the module that has it.
 ADDED = {
@@ -170,12 +169,3 @@ group = MigrationGroup(
     help=stock.help,
     commands={name: _with_revision_option(command) for name, command in stock.commands.items()},
 )
-
-
-@group.command()
-@directory_option
-@click.option("-v", "--verbose", is_flag=True, help="Use more verbose output")
-@click.option("--check-heads", is_flag=True, help="Exit with status 1 if a head is not applied to the database")
-def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
-    """Display the current revision of the database."""
-    show_current(config_of(directory), check_heads=check_heads, verbose=verbose)

@@ -12,7 +12,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from .. import init_app
-from .support import AGREE, FIRST, LOG, Project, on_mysql, on_sqlite, revision
+from .support import AGREE, LOG, Project, on_mysql, on_sqlite, revision
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -232,13 +232,3 @@ def test_alembic_ini_in_another_encoding(project: Project) -> None:
     assert "Error: UnicodeDecodeError: 'ascii' codec can't decode" in said
     assert "Fix: save alembic.ini as UTF-8, and run the command in a locale that uses UTF-8:\n" in said
     project.ok("upgrade")
-
-
-@on_sqlite
-def test_current_check_heads(project: Project) -> None:
-    """`current --check-heads` exits 1 until the database is at head, as Alembic's does, and writes nothing."""
-    assert "\nFix: upgrade the database to head first:\n    flask db upgrade\n" in project.fails(
-        "current", "--check-heads"
-    )
-    project.ok("upgrade")
-    assert f"{FIRST} (head)\n" == project.db("current", "--check-heads").stdout
