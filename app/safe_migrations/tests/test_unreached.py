@@ -126,6 +126,19 @@ def test_function_of_another_module(review: Review, tmp_path: Path, monkeypatch:
     assert ("drop-column", 9) == (finding.code, finding.line)
 
 
+def test_function_of_the_app(review: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that might do anything is not called behind a read; what gets its result is skipped, as unknown."""
+    module = "sent = []\n\n\ndef send():\n    sent.append(1)\n    return 'email'\n"
+    (tmp_path / "sending_messages.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    body = "import sending_messages\nop.add_column('user', sa.Column(sending_messages.send(), sa.Text()))"
+    body += "\nop.drop_column('user', 'email')"
+    codes = [each.code for each in review(READ + body, "sqlite")]
+    import sending_messages  # type: ignore[import-not-found]
+
+    assert (["drop-column", "not-inspectable"], []) == (sorted(codes), sending_messages.sent)
+
+
 @pytest.mark.parametrize(
     ("body", "code", "product"),
     [
@@ -177,8 +190,30 @@ def test_not_guessed(review: Review, body: str) -> None:
     assert ["not-inspectable"] == [finding.code for finding in review(READ + body, "sqlite")]
 
 
+def test_function_of_the_app_before_the_read(review: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function before the read is called as in the recording, so what it adds is found once."""
+    (tmp_path / "adding_columns.py").write_text("def add(op, column):\n    op.add_column('user', column)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    body = f"import adding_columns\nadding_columns.add(op, {ADDED})\n{READ}op.drop_column('user', 'email')"
+    assert ["blocks"] == levels(review(body, "postgresql"), "drop-column")
+
+
+def test_function_that_calls_itself(review: Review) -> None:
+    """A function that calls itself is read once."""
+    script = (
+        "def drop(rows):\n    if rows:\n        drop(rows[1:])\n        drop(rows[2:])\n    op.drop_table('user')\n"
+    )
+    script += f"\n\ndef upgrade():\n    {READ}    drop(rows)\n"
+    assert ["blocks"] == levels(review(script, "sqlite"), "drop-table")
+
+
 @pytest.mark.parametrize(
-    "more", ["found = False\nfor row in rows:\n    found = True\nif found:\n", "some = bool(rows)\nif not some:\n"]
+    "more",
+    [
+        "found = False\nfor row in rows:\n    found = True\nif found:\n",
+        "found = False\nfor row in rows:\n    found = True\nif not found:\n",
+        "some = bool(rows)\nif not some:\n",
+    ],
 )
 def test_condition_on_rows(review: Review, more: str) -> None:
     """A condition that depends on the rows may be true."""
