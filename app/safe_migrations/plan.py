@@ -116,38 +116,26 @@ def pending(database: Database, options: dict[str, Any]) -> Plan:
 
 
 def _unclear(script: ScriptDirectory, heads: tuple[str, ...], wanted: str) -> MigrationError:
-    """Return the error if ``wanted``, such as +1 or plugin@-1, is ambiguous or leads nowhere from ``heads``."""
-    branch, at, _ = wanted.rpartition("@")
-    named = re.fullmatch(r"(.+?)@?-\d+", wanted)
-    start = [script.get_revision(named[1])] if named and is_known(script, named[1]) else []
-    start = [each for each in start if named and each.revision.startswith(named[1])]  # not the one with that label
-    if at and not start and not any(branch in each.branch_labels for each in script.walk_revisions()):
-        return MigrationError(f"there is no branch {branch}.", "use a branch label of this list:", "flask db heads -v")
-    found = [script.get_revision(head) for head in heads]
-    if "-" not in wanted:
+    """Return the error if ``wanted``, such as +1 or m1@-1, leads from ``heads`` to several revisions, or to none."""
+    parts = re.fullmatch(r"(.*?)@?([+-])(\d+)", wanted)
+    name, sign, steps = parts.groups() if parts else (wanted, "-", "1")
+    found = [script.get_revision(each) for each in sorted([name] if name else heads) if is_known(script, each)]
+    found = [each for each in found if each.revision.startswith(name)]  # not the one with that label
+    what, choices = f"{wanted} is ambiguous: the database is at {' and '.join(sorted(heads)) or 'base'}.", list[str]()
+    for each in found if sign == "-" else ():
+        merge = _merge_within(script, each, int(steps))
+        choices += to_tuple(merge.down_revision) if merge else [f"{each.revision}@{wanted}"]
+        if merge and len(found) == 1:
+            what = f"{merge.revision} merges {' and '.join(choices)}; one step back could be either."
+    if sign == "+":
         choices = sorted({name for each in found for name in each.nextrev} if found else script.get_bases())
-        what, command = (
-            f"{wanted} is ambiguous: {len(choices)} revisions can come next: {', '.join(choices)}.",
-            "upgrade",
+    if len(choices) < 2:
+        return MigrationError(
+            f"there is no revision {wanted} to go to from {' and '.join(heads) or 'base'}.",
+            "name the revision to go to; choose it from this list:",
+            "flask db history -i",
         )
-    elif len(heads) > 1 and not at and not start:
-        steps = int(wanted.rpartition("-")[2])
-        choices = []
-        for head in sorted(found, key=lambda each: each.revision):
-            merge = _merge_within(script, head, steps)
-            choices += to_tuple(merge.down_revision) if merge else [f"{head.revision}@{wanted}"]
-        what, command = f"{wanted} is ambiguous: the database is at {' and '.join(sorted(heads))}.", "downgrade"
-    else:
-        behind = [each for each in start or found for each in script.iterate_revisions(each.revision, "base")]
-        merge = next((each for each in behind if isinstance(each.down_revision, tuple)), None)
-        if (at and not start) or merge is None:
-            return MigrationError(
-                f"there is no revision {wanted} to go back to from {' and '.join(heads) or 'base'}.",
-                "name the revision to go back to; choose it from this list:",
-                "flask db history -i",
-            )
-        choices = [str(parent) for parent in merge.down_revision or ()]
-        what, command = f"{merge.revision} merges {' and '.join(choices)}; one step back could be either.", "downgrade"
+    command = "upgrade" if sign == "+" else "downgrade"
     return MigrationError(what, "choose one:", *(f"flask db {command} {choice}" for choice in choices))
 
 
