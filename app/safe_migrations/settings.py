@@ -1,6 +1,5 @@
 """The settings of one command: from `-x name=value`, else from the app's config, else from the environment."""
 
-import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -109,39 +108,25 @@ def _require_known(given: Mapping[str, Any], directory: Path, answers: bool) -> 
 
     A script or an env.py that contains the name in quotes counts as reading it, by `context.get_x_argument()`.
     """
-    for name, value in given.items():
+    for name in given:
         if name in DEFAULTS or (answers and name in ANSWERS):
             continue
-        if not name:
-            raise UsageError(
-                "-x is given without the name of a setting.",
-                "write -x NAME=VALUE, as in this line:",
-                "flask db -x lock_wait=60 upgrade",
-            )
         quoted = (f'"{name}"', f"'{name}'")
-        if any(each in script.read_text(encoding="utf-8") for script in directory.rglob("*.py") for each in quoted):
+        texts = [script.read_text(encoding="utf-8") for script in directory.rglob("*.py")] if name else []
+        if any(each in text for text in texts for each in quoted):
             continue
         if name in ANSWERS:
-            raise _misplaced(name, str(value))
+            raise UsageError(
+                f"-x {name}=... is an answer for `flask db migrate`; no other command reads it.",
+                "leave it out; this shows what acknowledges a finding in a script that exists:",
+                "flask db review",
+            )
         known = [*DEFAULTS, *(ANSWERS if answers else ())]
         close = get_close_matches(name, known, 1)
         raise UsageError(
-            f"Unknown setting -x {name}.{f' Did you mean {close[0]}?' if close else ''}",
+            f"Unknown setting -x {name or '='}.{f' Did you mean {close[0]}?' if close else ''}",
             f"use one of {', '.join(known)}, or a name that env.py or a script reads.",
         )
-
-
-def _misplaced(name: str, value: str) -> UsageError:
-    what = f"-x {name}=... is an answer for `flask db migrate`; no other command reads it."
-    if name != "safe":
-        line = f'flask db -x {shlex.quote(f"{name}={value}")} migrate -m "..."'
-        return UsageError(what, "leave it out, or pass it to `migrate`:", line)
-    code, _, reason = value.partition(":")
-    return UsageError(
-        what,
-        "to acknowledge a finding in a script that exists, write the reason at its top, below down_revision:",
-        f"safety_assured = {{{json.dumps(code)}: {json.dumps(reason, ensure_ascii=False)}}}",
-    )
 
 
 def _require_no_typo(environ: Mapping[str, str]) -> None:

@@ -142,8 +142,15 @@ def _complete_usage(ctx: click.Context) -> None:
 
     Raise UsageError for arguments that no command accepts, such as an empty string as the revision.
     """
-    if ctx.params.get("all_binds"):
-        _require_usable_with_all_binds(ctx)
+    typed = ctx.get_parameter_source("revision") is ParameterSource.COMMANDLINE or g.get("directory")
+    if ctx.params.get("all_binds") and (
+        ctx.command.name == "downgrade" or typed or any(map(ctx.params.get, ("directory", "target", "sql")))
+    ):
+        raise click.UsageError(
+            "--all-binds takes no revision, folder or --sql, and a downgrade takes one database at a time. Fix: name"
+            f" the folder of one: flask db -d migrations/KEY {ctx.command.name}",
+            ctx,
+        )
     target = ctx.params.pop("target", None)
     if target is not None:
         if ctx.get_parameter_source("revision") is not ParameterSource.DEFAULT:
@@ -167,21 +174,6 @@ def _complete_usage(ctx: click.Context) -> None:
             f" each key in SQLALCHEMY_BINDS: {ctx.command_path} -d migrations/KEY --bind KEY",
             ctx,
         )
-
-
-def _require_usable_with_all_binds(ctx: click.Context) -> None:
-    """Raise UsageError for --all-binds with what belongs to one database: a revision, a folder, or SQL."""
-    if ctx.command.name == "downgrade":
-        what = "A downgrade takes one database at a time."
-    elif ctx.params.get("directory") or g.get("directory"):
-        what = "--all-binds takes all folders, and --directory one."
-    elif ctx.params.get("target") or ctx.get_parameter_source("revision") is ParameterSource.COMMANDLINE:
-        what = "A revision belongs to one database."
-    elif ctx.params.get("sql"):
-        what = "--sql writes for one database."
-    else:
-        return
-    raise click.UsageError(f"{what} Fix: name its folder: flask db -d migrations/KEY {ctx.command.name}", ctx)
 
 
 def _situation(ctx: click.Context) -> "Situation":

@@ -253,10 +253,10 @@ REFUSED = {
     "versions": ("init --bind audit -d migrations/versions", "its place is directly in migrations.", INIT, 1),
     "without-bind": ("init -d migrations/audit", "--bind is missing.", INIT, 1),
     "downgrade": ("downgrade --all-binds", "one database at a time.", "flask db -d migrations/KEY downgrade", 2),
-    "revision": ("upgrade --all-binds abc", "belongs to one database.", "flask db -d migrations/KEY upgrade", 2),
-    "option": ("upgrade --all-binds --revision abc", "belongs to one database.", "flask db -d", 2),
-    "folder": ("-d migrations upgrade --all-binds", "takes all folders", "flask db -d migrations/KEY upgrade", 2),
-    "sql": ("upgrade --all-binds --sql", "--sql writes for one database.", "flask db -d", 2),
+    "revision": ("upgrade --all-binds abc", "no revision, folder or --sql", "flask db -d migrations/KEY upgrade", 2),
+    "option": ("upgrade --all-binds --revision abc", "no revision, folder or --sql", "flask db -d", 2),
+    "folder": ("-d migrations upgrade --all-binds", "no revision, folder or --sql", "flask db -d", 2),
+    "sql": ("upgrade --all-binds --sql", "no revision, folder or --sql", "flask db -d", 2),
     "multidb": ("init --multidb", "a folder and a history of its own.", "init -d migrations/KEY --bind KEY", 2),
 }  # fmt: skip
 

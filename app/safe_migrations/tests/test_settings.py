@@ -47,7 +47,7 @@ def test_every_command(project: Project) -> None:
         ("-x revew=off upgrade", "Unknown setting -x revew. Did you mean review?\nFix: use one of lock_wait, "),
         ("upgrade -x bakcup=off", "Unknown setting -x bakcup. Did you mean backup?\n"),
         ("-x xyz history", "Unknown setting -x xyz.\n"),
-        ("-x =never upgrade", "-x is given without the name of a setting.\nFix: write -x NAME=VALUE, as in this line:"),
+        ("-x =never upgrade", "Unknown setting -x =.\nFix: use one of lock_wait, "),
     ],
 )
 def test_unknown_name(project: Project, arguments: str, told: str) -> None:
@@ -75,25 +75,16 @@ def test_misspelled_variable(project: Project, name: str, value: str, line: str)
     assert expected == project.db("upgrade").stderr
 
 
-@pytest.mark.parametrize(
-    ("answer", "fix"),
-    [
-        (
-            "safe=drop-column:unused",
-            "to acknowledge a finding in a script that exists, write the reason at its top, below down_revision:\n"
-            '    safety_assured = {"drop-column": "unused"}\n',
-        ),
-        ("drop=pet", 'leave it out, or pass it to `migrate`:\n    flask db -x drop=pet migrate -m "..."\n'),
-    ],
-)
-def test_answer_in_the_wrong_place(project: Project, answer: str, fix: str) -> None:
+@pytest.mark.parametrize("answer", ["safe=drop-column:unused", "drop=pet"])
+def test_answer_in_the_wrong_place(project: Project, answer: str) -> None:
     """An answer for `flask db migrate` stops any other command, which would ignore it."""
     expected = (
-        f"Error: -x {answer.partition('=')[0]}=... is an answer for `flask db migrate`; no other command reads it."
+        f"Error: -x {answer.partition('=')[0]}=... is an answer for `flask db migrate`; no other command reads it.\n"
+        "Fix: leave it out; this shows what acknowledges a finding in a script that exists:\n    flask db review\n"
     )
     for command in ("upgrade", "review", "revision"):
         done = project.db("-x", answer, command)
-        assert (2, True) == (done.returncode, done.stderr.endswith(f"{expected}\nFix: {fix}")), done.stderr
+        assert (2, True) == (done.returncode, done.stderr.endswith(expected)), done.stderr
 
 
 def test_help(project: Project) -> None:
