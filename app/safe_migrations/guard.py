@@ -36,6 +36,7 @@ from .settings import Settings, settings
 from .transaction import StepConnection, StepTransaction
 
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, does without
+    from .adapters import Lock
     from .backups.files import Backups
 
 
@@ -63,73 +64,88 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
             _run(url=engine.url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
             return
         with connected(engine, StepConnection) as database:
-            if not changes_revisions():
-                context.configure(connection=database.connection, **options)
-                if not compares():
-                    with _options_hidden(engine):
-                        _run(connection=database.connection, **options)
-                    return
-                if not names_head() and accidental_heads(context.script):
-                    from .histories.moving import several_heads
-
-                    raise several_heads(context.script)
-                database.require_whole()
-                heads = database.heads()
-                logged = _logged(database, heads) if autogenerates() else []
-                if not heads:
-                    _require_adopted(database)
-                if error := never_ran_error(logged, context.script, heads):
-                    raise error
-                _run(connection=database.connection, **options)
-                if autogenerates():
-                    _end_comparison(edit_error(edited(logged, context.script, heads)))
+            if changes_revisions():
+                _change_revisions(database, using, options)
                 return
-            try:
-                plan = pending(database, options)
-            except (CommandError, RevisionError) as refused:  # after a rebase, at a revision and at one before it
-                if "overlaps" in str(refused) and (error := _never_ran_error(database, database.heads())):
-                    raise error from refused
-                raise
-            _warn_by_log(plan, database)
-            if not plan.steps and not (purges() and plan.heads) and not database.interrupted():
-                _run(connection=database.connection, **options)
-                log.info("Nothing to do: the database is at %s", heads_in_words(plan.heads))
+            context.configure(connection=database.connection, **options)
+            if compares():
+                _compare(database, options)
                 return
-            from .backfill import require_continued
-            from .backups.files import Backups, before_steps
-            from .lock import locked
-            from .requirements import require
+            with _options_hidden(engine):
+                _run(connection=database.connection, **options)
 
-            log.info("Database %s, %s %s", masked(engine.url), *database.product_and_version)
-            with _nothing_changed(plan):
-                database.require_writable(f"flask db {plan.command}")
-            with locked(database, using.lock_wait) as lock:
-                backups = Backups(database.adapter, using)
-                with _newest_backup_named(backups):
-                    database.adapter.recover(database.connection, using.retry)
-                if set(plan.heads) != set(database.heads()):  # another command has run some of the steps
-                    plan = pending(database, options)
-                with _nothing_changed(plan):
-                    if not plan.heads and database.has_tables():
-                        from .histories.unversioned import unversioned_error
 
-                        if error := unversioned_error(plan.scripts(upgrade=True), database, plan.recordings):
-                            raise error
-                    if plan.scripts(upgrade=True) and (error := _never_ran_error(database, plan.heads)):
-                        raise error
-                    require(plan, database)
-                    directions = {"upgrade": plan.scripts(upgrade=True), "downgrade": plan.scripts(upgrade=False)}
-                    require_continued(directions, database)
-                    _require_reversible(plan.scripts(upgrade=False))
-                    _review(plan, database, using)
-                    wanted = _wants_backup(plan, database, using.backup)
-                    backup = before_steps(backups, database, lock, plan) if wanted else None
-                transaction = StepTransaction(database, lock, plan.command)
-                with _ended(backups, transaction, plan, backup):
-                    using.retry.call(
-                        lambda: _run_or_undo(database, transaction, using, options),
-                        lambda error: _is_undone_deadlock(transaction, error),
-                    )
+def _compare(database: Database, options: dict[str, Any]) -> None:
+    """Run `check`, `migrate` or `revision`, unless the history or the database does not allow it."""
+    if not names_head() and accidental_heads(context.script):
+        from .histories.moving import several_heads
+
+        raise several_heads(context.script)
+    database.require_whole()
+    heads = database.heads()
+    logged = _logged(database, heads) if autogenerates() else []
+    if not heads:
+        _require_adopted(database)
+    if error := never_ran_error(logged, context.script, heads):
+        raise error
+    _run(connection=database.connection, **options)
+    if autogenerates():
+        _end_comparison(edit_error(edited(logged, context.script, heads)))
+
+
+def _change_revisions(database: Database, using: Settings, options: dict[str, Any]) -> None:
+    """Run `upgrade`, `downgrade` or `stamp`, under the lock if there is anything to do."""
+    try:
+        plan = pending(database, options)
+    except (CommandError, RevisionError) as refused:  # after a rebase, at a revision and at one before it
+        if "overlaps" in str(refused) and (error := _never_ran_error(database, database.heads())):
+            raise error from refused
+        raise
+    _warn_by_log(plan, database)
+    if not plan.steps and not (purges() and plan.heads) and not database.interrupted():
+        _run(connection=database.connection, **options)
+        log.info("Nothing to do: the database is at %s", heads_in_words(plan.heads))
+        return
+    from .backups.files import Backups
+    from .lock import locked
+
+    log.info("Database %s, %s %s", masked(database.connection.engine.url), *database.product_and_version)
+    with _nothing_changed(plan):
+        database.require_writable(f"flask db {plan.command}")
+    with locked(database, using.lock_wait) as lock:
+        backups = Backups(database.adapter, using)
+        with _newest_backup_named(backups):
+            database.adapter.recover(database.connection, using.retry)
+        if set(plan.heads) != set(database.heads()):  # another command has run some of the steps
+            plan = pending(database, options)
+        with _nothing_changed(plan):
+            _require_safe(plan, database, using)
+            backup = _backed_up(backups, database, lock, plan)
+        transaction = StepTransaction(database, lock, plan.command)
+        with _ended(backups, transaction, plan, backup):
+            using.retry.call(
+                lambda: _run_or_undo(database, transaction, using, options),
+                lambda error: _is_undone_deadlock(transaction, error),
+            )
+
+
+def _require_safe(plan: Plan, database: Database, using: Settings) -> None:
+    """Raise MigrationError if a step of ``plan`` must not run, by the history, its requirements or the review."""
+    from .backfill import require_continued
+    from .requirements import require
+
+    upgraded, downgraded = plan.scripts(upgrade=True), plan.scripts(upgrade=False)
+    if not plan.heads and database.has_tables():
+        from .histories.unversioned import unversioned_error
+
+        if error := unversioned_error(upgraded, database, plan.recordings):
+            raise error
+    if upgraded and (error := _never_ran_error(database, plan.heads)):
+        raise error
+    require(plan, database)
+    require_continued({"upgrade": upgraded, "downgrade": downgraded}, database)
+    _require_reversible(downgraded)
+    _review(plan, database, using)
 
 
 def _require_adopted(database: Database) -> None:
@@ -302,15 +318,16 @@ def _require_reversible(scripts: Sequence[Script]) -> None:
             )
 
 
-def _wants_backup(plan: Plan, database: Database, mode: str) -> bool:
-    """Return True if MIGRATION_BACKUP (``mode``) requires a backup before the steps, and the database has rows."""
+def _backed_up(backups: "Backups", database: Database, lock: "Lock", plan: Plan) -> Path | None:
+    """Return the backup before the steps of ``plan``; None if MIGRATION_BACKUP needs none, or no table has rows."""
+    mode = backups.using.backup
     if not plan.revision_steps or mode == "never" or not database.has_rows():
-        return False
-    if mode == "always":
-        return True
+        return None
+    from .backups.files import before_steps
     from .review.losses import can_lose
 
-    return can_lose(plan, database.facts.product)
+    wanted = mode == "always" or can_lose(plan, database.facts.product)
+    return before_steps(backups, database, lock, plan) if wanted else None
 
 
 def _run(**options: Any) -> None:
@@ -329,7 +346,7 @@ def _run(**options: Any) -> None:
 def _run_or_undo(database: Database, transaction: StepTransaction, using: Settings, options: dict[str, Any]) -> None:
     """Run the steps; if one fails, let the adapter undo it where the database does not roll it back."""
     with database.adapter.prepared(database.connection, using.retry, transaction.remains) as step_done:
-        _run_with_retries(database, transaction, using, options, step_done)
+        _Steps(database, transaction, using, options, step_done).run()
 
 
 def _is_undone_deadlock(transaction: StepTransaction, error: Exception) -> bool:
@@ -338,97 +355,110 @@ def _is_undone_deadlock(transaction: StepTransaction, error: Exception) -> bool:
     return isinstance(error, DBAPIError) and transaction.adapter.is_deadlock(error)
 
 
-def _run_with_retries(
-    database: Database,
-    transaction: StepTransaction,
-    using: Settings,
-    options: dict[str, Any],
-    step_done: StepDone,
-) -> None:
-    """Run the steps. After a lock time-out, pause to let other sessions pass, then run the uncommitted steps again.
+class _Steps:
+    """The steps of a command, which run until all are committed.
 
-    On MySQL and MariaDB the adapter retries each statement instead. A step of which an autocommit block has committed a
-    part is not run again.
+    After a lock time-out, let other sessions pass, then run the uncommitted steps again. On MySQL and MariaDB the
+    adapter retries each statement instead. A step of which an autocommit block has committed a part is not run again.
     """
-    adapter, connection = database.adapter, database.connection
 
-    def judge(loss: UnsafeError) -> None:
-        from .review.reviewer import require_accepted
+    def __init__(
+        self, database: Database, transaction: StepTransaction, using: Settings, options: dict[str, Any], done: StepDone
+    ) -> None:
+        from .histories.log_writer import LogWriter
 
-        assert transaction.step is not None
-        require_accepted(loss, transaction.step.revision, context.get_context().opts.get("rehearsal", using.review))
+        self.database = database
+        self.transaction = transaction
+        self.using = using
+        self.progress = Progress(done)
+        self.writer = LogWriter(database.connection, context.script)
+        self.options = self._completed(options)
 
-    from .backfill import delete_positions
-    from .histories.log_writer import LogWriter
+    def _completed(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options for context.configure() with those of the adapter, and with all that watches the steps."""
+        from .backfill import delete_positions
 
-    progress, own, retry = Progress(step_done), adapter.options(judge), using.retry
-    writer = LogWriter(connection, context.script)
-    work = context.get_context().opts["fn"]
+        transaction, writer, work = self.transaction, self.writer, context.get_context().opts["fn"]
 
-    def steps(heads: tuple[str, ...], running: MigrationContext) -> Iterator[MigrationStep]:
-        logged = writer.steps(work(heads, running), running)
-        return transaction.steps(named_as_written(logged, running), running)
+        def judge(loss: UnsafeError) -> None:
+            from .review.reviewer import require_accepted
 
-    options = {
-        **own,
-        **options,
-        "fn": steps,
-        "on_version_apply": (
-            writer.on_version_apply,
-            partial(delete_positions, transaction),
-            *to_tuple(options.get("on_version_apply"), default=()),  # the app's, which belong to the step
-            transaction.done,
-            progress.on_version_apply,
-        ),
-    }
+            assert transaction.step is not None
+            mode = context.get_context().opts.get("rehearsal", self.using.review)
+            require_accepted(loss, transaction.step.revision, mode)
 
-    def run(**more: Any) -> None:
-        context.configure(connection=connection, **{**options, **more})
+        def steps(heads: tuple[str, ...], running: MigrationContext) -> Iterator[MigrationStep]:
+            logged = writer.steps(work(heads, running), running)
+            return transaction.steps(named_as_written(logged, running), running)
+
+        own = self.database.adapter.options(judge)
+        self.is_split = bool(own.get("transaction_per_migration"))
+        return {
+            **own,
+            **options,
+            "fn": steps,
+            "on_version_apply": (
+                writer.on_version_apply,
+                partial(delete_positions, transaction),
+                *to_tuple(options.get("on_version_apply"), default=()),  # the app's, which belong to the step
+                transaction.done,
+                self.progress.on_version_apply,
+            ),
+        }
+
+    def run(self) -> None:
+        """Run the steps, and verify where the database is then."""
+        retry = self.using.retry
+        with self.progress.shown(), limited_lock_waits_of_others(self.database, retry):
+            try:
+                if purges():  # it deletes all revisions and writes them again
+                    retry.call(lambda: self._run_once(transaction_per_migration=False), self._can_run_again)
+                elif not self._ran_in_one_transaction():
+                    retry.call(self._run_once, self._can_run_again)
+            except DBAPIError as error:
+                if not is_lock_timeout(self.database, error):
+                    raise
+                tried_once = self.transaction.remains and not self.transaction.backfills
+                policy = RetryPolicy(retry.seconds, 1) if tried_once else retry
+                again = f"flask db {self.transaction.again}"
+                raise lock_timeout_error(self.database, policy, again, error.statement) from error
+        _verify(self.database, self.progress.heads)
+
+    def _run_once(self, **more: Any) -> None:
+        connection = self.database.connection
+        context.configure(connection=connection, **{**self.options, **more})
         try:
-            with transaction.watched(), context.begin_transaction():
-                writer.begin()
+            with self.transaction.watched(), context.begin_transaction():
+                self.writer.begin()
                 context.run_migrations()
         except DBAPIError:
             connection.rollback()
             raise
 
-    def can_run_again(error: Exception) -> bool:
-        return is_lock_timeout(database, error) and adapter.reruns and not transaction.part_committed
+    def _can_run_again(self, error: Exception) -> bool:
+        reruns = self.database.adapter.reruns and not self.transaction.part_committed
+        return reruns and is_lock_timeout(self.database, error)
 
-    def ran_in_one_transaction() -> bool:
+    def _ran_in_one_transaction(self) -> bool:
         """Run all steps in one transaction if the database has no tables yet. Return True if that succeeded.
 
         Return False without trying if it has tables, or is not on PostgreSQL. Return False too if a revision after the
         first failed and all were rolled back: one that uses a new enum value, for example, needs that value to be
         committed before.
         """
-        if not own.get("transaction_per_migration") or database.has_tables():
+        if not self.is_split or self.database.has_tables():
             return False
         try:
-            run(transaction_per_migration=False)
+            self._run_once(transaction_per_migration=False)
         except Exception as error:
-            is_first = progress.heads is None and not can_run_again(error)  # it would find the same by itself
-            if error is transaction.error or transaction.part_committed or is_first:
+            # The first revision alone would fail in the same way.
+            is_first = self.progress.heads is None and not self._can_run_again(error)
+            if error is self.transaction.error or self.transaction.part_committed or is_first:
                 raise
-            connection.rollback()
+            self.database.connection.rollback()
             log.info("The run was rolled back: %s. Trying again, with a transaction for each revision", summary(error))
             return False
         return True
-
-    with progress.shown(), limited_lock_waits_of_others(database, retry):
-        try:
-            if purges():  # it deletes all revisions and writes them again
-                retry.call(lambda: run(transaction_per_migration=False), can_run_again)
-            elif not ran_in_one_transaction():
-                retry.call(run, can_run_again)
-        except DBAPIError as error:
-            if not is_lock_timeout(database, error):
-                raise
-            tried_once = transaction.remains and not transaction.backfills
-            policy = RetryPolicy(retry.seconds, 1) if tried_once else retry
-            again = f"flask db {transaction.again}"
-            raise lock_timeout_error(database, policy, again, error.statement) from error
-    _verify(database, progress.heads)
 
 
 def _verify(database: Database, expected: set[str] | None) -> None:
