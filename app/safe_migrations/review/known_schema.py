@@ -40,6 +40,9 @@ from .sql.ops import ChangeRowsOp, CommandOp
 from .trial import Trial
 from .unreached import UnknownName
 
+OTHER_SCHEMA = re.compile(r"^\s*USE\b|\bsearch_path\b", re.IGNORECASE)
+"""Matches commands after which a name without a schema may be that of another table."""
+
 Name = tuple[str | None, str]
 """The schema of a table (None for the default schema) and the name of the table."""
 
@@ -111,6 +114,8 @@ class KnownTable:
     """The present name of the table in the database; None if an operation creates the table."""
     created: bool = False
     """Whether an operation creates the table, in this run or in an earlier one."""
+    whole: bool = False
+    """Whether it is certain that the table had no other columns when it was read from the database, or created."""
 
     @classmethod
     def of(cls, table: Table, convention: MetaData | None = None) -> "KnownTable":
@@ -120,7 +125,7 @@ class KnownTable:
         the database.
         """
         partitioned = any(option.endswith("_partition_by") for option in table.kwargs)
-        known = cls(partitioned=partitioned, stored_as=table.name if convention is None else None)
+        known = cls(partitioned=partitioned, stored_as=table.name if convention is None else None, whole=True)
         known.add_all(table, convention)
         return known
 
@@ -277,6 +282,14 @@ class KnownSchema:
         finally:
             self.connection.rollback()
 
+    def lacks_column(self, table: str, name: str, schema: str | None = None) -> bool:
+        """Return True if it is certain that the table has no such column, because all that made the table is known."""
+        known = self.table(table, schema)
+        both = (*self.known, *(self.parent.known if self.parent else ()))
+        is_unique = not any(each == table and where != schema for where, each in both)  # without schema, it may be that
+        certain = known.whole and is_unique and self.complete and None not in self.written
+        return certain and name.lower() not in map(str.lower, known.columns)
+
     def table(self, name: str, schema: str | None = None) -> KnownTable:
         """Return the known columns, constraints and indexes of the table; an empty KnownTable if nothing is known."""
         key = (schema, name)
@@ -393,6 +406,8 @@ class KnownSchema:
         if self.facts.rebuilds:
             self.followed.append((operation, self.convention))
         self.apply(operation.op)
+        if isinstance(operation.op, ops.CreateTableOp) and operation.statement is not None:
+            self.table(operation.op.table_name, operation.op.schema).whole = False  # AS SELECT and the like add columns
 
     def trial(self) -> Trial:
         """Return an in-memory SQLite copy of the schema, on which the operations so far have run."""
@@ -402,8 +417,10 @@ class KnownSchema:
         return self._trial
 
     @singledispatchmethod
-    def apply(self, _operation: ops.MigrateOperation) -> None:
+    def apply(self, operation: ops.MigrateOperation) -> None:
         """Change the known tables in the same way as the operation will change those of the database."""
+        if not type(operation).__module__.startswith("alembic."):  # of the app, or another package
+            self.complete = False
 
     @apply.register
     def _(self, operation: ops.CreateTableOp) -> None:
@@ -415,6 +432,7 @@ class KnownSchema:
             columns = {name: replace(column, stored_as=None) for name, column in source.columns.items()}
             self.known[key] = replace(source.copy(), columns=columns, foreign_keys=[], stored_as=None)
         self.known[key].created = True
+        self.known[key].whole = not (operation.if_not_exists or operation.prefixes)
 
     @apply.register
     def _(self, operation: ops.BulkInsertOp) -> None:
@@ -509,7 +527,7 @@ class KnownSchema:
 
     @apply.register
     def _(self, operation: CommandOp) -> None:
-        if not operation.parsed or operation.may_do_anything:
+        if not operation.parsed or operation.may_do_anything or OTHER_SCHEMA.search(operation.text):
             self.written.add(None)
             self.assume_filled()
         if operation.words == "VALIDATE CONSTRAINT" and operation.table_name:

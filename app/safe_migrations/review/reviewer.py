@@ -78,8 +78,10 @@ class Review:
         revision = self.recordings.of(script, self.tables.facts.product, "upgrade")
         self.tables.convention = self._convention_of(script)
         for operation in revision.upgrade:
-            with suppress(Exception):  # a review of that revision warns of it
+            try:
                 self.tables.follow(operation)
+            except Exception:  # a review of that revision warns of it
+                self.tables.complete = False
         if "upgrade" in revision.not_inspectable:
             self.tables.complete = False
         self.tables.assume_filled()

@@ -340,9 +340,10 @@ MISSING = "op.add_column('nosuch', sa.Column('x', sa.Integer()))\nop.add_column(
 
 
 @on_sqlite
-def test_missing_table(review_on: ReviewOn) -> None:
+@pytest.mark.parametrize("last", ["op.add_column('nosuch', sa.Column('y', sa.Integer()))", ""])
+def test_missing_table(review_on: ReviewOn, last: str) -> None:
     """A table that neither the database has nor an earlier operation creates is reported once, with no advice on it."""
-    findings = review_on(f"{MISSING}\nop.add_column('nosuch', sa.Column('y', sa.Integer()))")
+    findings = review_on(f"{MISSING}\n{last}" if last else "op.backfill('nosuch', {'x': 1}, where='x > 1')")
     (finding,) = found(findings, "not-inspectable")
     assert (
         "revision a1 changes table nosuch, which this database does not have, and which no earlier operation creates "
@@ -353,6 +354,41 @@ def test_missing_table(review_on: ReviewOn) -> None:
         "    op.create_table('nosuch', sa.Column('id', sa.BigInteger(), primary_key=True))"
     ) == finding.instead
     assert [] == [each for each in findings if "nosuch" in each.instead and each is not finding]
+
+
+PET = "op.create_table('pet', sa.Column('id', sa.Integer()))\n"
+LACKS = "revision a1 names column {}, which does not exist at that point (not-inspectable)."
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("op.drop_column('user', 'nope')", ["user.nope"]),
+        ("op.alter_column('user', 'nope', nullable=False, existing_type=sa.Integer())", ["user.nope"]),
+        ("op.backfill('user', {'nope': 1, 'email': 'x', 'other': 2})", ["user.nope", "user.other"]),
+        ("with op.batch_alter_table('user') as batch:\n    batch.drop_column('nope')", ["user.nope"]),
+        (f"{PET}op.drop_column('pet', 'name')", ["pet.name"]),
+        (f"{PET}op.rename_table('pet', 'cat')\nop.drop_column('cat', 'name')", ["cat.name"]),
+        ("op.drop_column('user', 'email')\nop.drop_column('user', 'email')", ["user.email"]),
+        ("op.drop_column('user', 'Email')", []),
+        ("op.add_column('user', sa.Column('nope', sa.Integer()))\nop.drop_column('user', 'nope')", []),
+        ("op.execute('CREATE TABLE pet AS SELECT * FROM user')\nop.drop_column('pet', 'name')", []),
+        ("op.create_table('pet', sa.Column('id', sa.Integer()), if_not_exists=True)\nop.drop_column('pet', 'x')", []),
+        ("op.execute('SET search_path TO other')\nop.drop_column('user', 'nope')", []),
+        ("op.execute('CALL change_it()')\nop.drop_column('user', 'nope')", []),
+        ("op.drop_column('user', 'nope', if_exists=True)", []),
+        (
+            "with op.batch_alter_table('user') as batch:\n"
+            "    batch.alter_column('email', new_column_name='mail')\n    batch.drop_column('mail')",
+            [],
+        ),
+    ],
+)
+def test_missing_column(review: Review, review_on: ReviewOn, up: str, expected: list[str]) -> None:
+    """A column is reported if its table certainly lacks it, both with a database and without."""
+    for findings in (review(up, "postgresql"), review_on(up)):
+        told = [each.message for each in found(findings, "not-inspectable") if "names column" in each.message]
+        assert [LACKS.format(name) for name in expected] == told
 
 
 @on_sqlite

@@ -13,7 +13,7 @@ from sqlalchemy import Column, MetaData, Table
 from ..findings import EXAMPLE_REASON, Assurances, assurance_line
 from ..recorder import Operation, Revision, irreversible_reason
 from ..sql.ops import BackfillOp, ChangeRowsOp, CommandOp
-from .registry import BLOCKS, POSTGRESQL, WARNS, Problem, RuleContext, rule
+from .registry import BLOCKS, BOTH, POSTGRESQL, WARNS, Problem, RuleContext, rule
 from .suggestions import REHEARSE, autocommit, execute, identifier, new_revision
 
 RAISE = '    def downgrade():\n        raise NotImplementedError("why it cannot be reversed")'
@@ -40,7 +40,14 @@ CONTAINERS = {"DROP DATABASE", "DROP SCHEMA", "DROP OWNED BY"}
 TABLES = "SELECT table_schema, table_name FROM information_schema.tables ORDER BY 1, 2"
 """The query that finds all tables; SQLite has none of CONTAINERS."""
 
-CHANGES_TABLE = (ops.AddColumnOp, ops.AlterColumnOp, ops.DropColumnOp, ops.AddConstraintOp, ops.CreateIndexOp)
+CHANGES_TABLE = (
+    ops.AddColumnOp,
+    ops.AlterColumnOp,
+    ops.DropColumnOp,
+    ops.AddConstraintOp,
+    ops.CreateIndexOp,
+    BackfillOp,
+)
 """Operations that fail without their table."""
 
 
@@ -170,6 +177,24 @@ def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem
                 line=operation.line,
             )
         tables.apply(operation.op)
+
+
+@rule(
+    *(WARNS, ops.AlterColumnOp, ops.DropColumnOp, BackfillOp), directions=BOTH, new_tables=True, code="not-inspectable"
+)
+def missing_columns(op: ops.AlterColumnOp | ops.DropColumnOp | BackfillOp, context: RuleContext) -> Iterator[Problem]:
+    """Report a column that its table certainly does not have at that point."""
+    block = context.operation.block
+    renames = block is not None and any(getattr(each, "modify_name", None) for each in block.operations)
+    if context.in_sql or getattr(op, "if_exists", None) or renames:  # in a batch, the old name may be the right one
+        return
+    for name in op.columns if isinstance(op, BackfillOp) else [op.column_name]:
+        if context.tables.lacks_column(op.table_name, name, op.schema):
+            columns = context.tables.table(op.table_name, op.schema).columns
+            yield Problem(
+                f"names column {op.table_name}.{name}, which does not exist at that point",
+                f"correct the name, or add the column before this operation. The table has: {', '.join(columns)}",
+            )
 
 
 @rule(WARNS, Revision)
