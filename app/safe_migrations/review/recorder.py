@@ -3,11 +3,10 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from inspect import currentframe
-from io import StringIO
 from pathlib import Path
 from traceback import extract_stack, extract_tb
 from typing import Any, NoReturn
@@ -33,7 +32,7 @@ from ..errors import WrongArgumentError, summary
 from ..folder import folder
 from ..internals import copy_column, inspects
 from . import side_effects
-from .unreached import TolerantRun, with_names
+from .unreached import call_rest, with_names
 
 
 class NotInspectable(BaseException):
@@ -277,7 +276,7 @@ class Recorder:
                     getattr(script.module, direction)()
             except ENDS as error:
                 failure = self._refused or error
-                unreached = self._unreached(getattr(script.module, direction, None))
+                unreached = self._unreached(error)
         if connection is not None:
             connection.rollback()
         if (failure := failure or self._refused) is None:  # a refusal counts, even if the script caught it and went on
@@ -287,19 +286,15 @@ class Recorder:
         reason.line = next((line for line in reversed(lines) if line), 1)
         return Recording(self._found, reason, unreached)
 
-    def _unreached(self, function: Any) -> list[Operation]:
-        """Return the operations that ``function`` may call after its recording stopped, by calling it again, silently.
-
-        Those before take the place of the recorded ones, as both may be in one batch.
-        """
-        reached, self._found = self._found, []
-        count, silent = len(reached), redirect_stderr(StringIO())
-        with suppress(*ENDS), silent, side_effects.refused(self._refuse), self._context.in_environment():
-            TolerantRun(ENDS, lambda: len(self._found) >= count).of(function)()
-        found = self._found
-        is_same = [type(each.op) for each in found[:count]] == [type(each.op) for each in reached]
-        self._found = found[:count] if is_same else reached
-        return [each for each in found[count:] if with_names(each.op)] if is_same else []
+    def _unreached(self, failure: BaseException) -> list[Operation]:
+        """Return the operations that the script may call after ``failure``."""
+        reached, self._found, self._connection = self._found, [], None
+        try:
+            with side_effects.refused(self._refuse), self._context.in_environment():
+                call_rest(self._path, failure, ENDS)
+            return [operation for operation in self._found if with_names(operation.op)]
+        finally:
+            self._found = reached
 
     def execute(self, statement: Any, *_parameters: Any, **_options: Any) -> "_Unknown":
         """Record the statement instead of executing it; a SELECT is not recorded.

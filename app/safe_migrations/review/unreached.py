@@ -1,42 +1,29 @@
-"""The part of a script that a recording did not reach: the script is called again, and what fails in it is skipped."""
+"""The part of a script that a recording did not reach, read as a syntax tree: each call in it is tried by itself."""
 
 import ast
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import FunctionType
-from typing import Any, NoReturn
+from traceback import walk_tb
+from types import FunctionType, TracebackType
+from typing import Any
 
 from alembic import op
+from alembic.operations import BatchOperations
 from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
 from sqlalchemy import Column
+from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.orm import Session
 
+Errors = tuple[type[BaseException], ...]
+EXPRESSION = "<module>"
+"""The name of the frame in which an expression is evaluated."""
+COMPARABLE = (str, tuple, list, set)
+"""The types of values with which a condition may compare a text."""
 NAMES = {"table_name", "column_name", "constraint_name", "index_name", "source_table", "referent_table"}
 NAMES |= {"new_table_name", "modify_name", "schema"}
 """The attributes of an operation that are the name of one table, column, constraint, index or schema."""
-
-CALLED = {*sys.stdlib_module_names, "alembic", "sqlalchemy"}
-"""The packages whose functions may be called: side_effects.py refuses what these do outside of Python."""
-
-OWN = __name__.removesuffix("review.unreached")
-REWRITTEN: dict[type, str] = {
-    ast.FunctionDef: "try:\n    BODY\nexcept _run.End as _end:\n    return _end.args[0]",
-    ast.If: "for _taken, _is_known in _run.branches(lambda: TEST):\n    with _run.block(_is_known):\n"
-    "        if _taken:\n            BODY\n        else:\n            ORELSE",
-    ast.For: "for _item in _run.items(lambda: ITER):\n    with _run.block():\n        TARGET\n        BODY\nORELSE",
-    ast.While: "with _run.block():\n    BODY\nORELSE",
-    ast.With: "with _run.entered(lambda: ITEM) as _item:\n    TARGET\n    BODY",
-    ast.Try: "with _run.block():\n    BODY\n    ORELSE\nHANDLERS\nFINALBODY",
-    ast.ExceptHandler: "with _run.block():\n    BODY",
-    ast.Return: "raise _run.End(_run.value_of(lambda: VALUE))",
-    ast.Raise: "raise _run.End(None)",
-    **dict.fromkeys((ast.Break, ast.Continue), "pass"),
-}
-"""What takes the place of a statement; of a function, of its body. Words in capitals stand for the parts of it."""
-YIELDS = (ast.Yield, ast.YieldFrom)
 
 
 class UnknownName(str):
@@ -46,7 +33,7 @@ class UnknownName(str):
 class Unknown(str):
     """A value that depends on what the script would have read; it stands for any text, such as a column's name."""
 
-    def __new__(cls, *_arguments: Any, **_options: Any) -> "Unknown":
+    def __new__(cls) -> "Unknown":
         """Return a text that reads well in a message: "drops column user.unknown"."""
         return super().__new__(cls, "unknown")
 
@@ -54,14 +41,17 @@ class Unknown(str):
         """Return another unknown value for each attribute, so that ``row.name.lower()`` is one too."""
         return super().__getattribute__(name) if name.startswith("_") else Unknown()
 
-    def _unknown(self, *_arguments: Any, **_options: Any) -> Any:
+    def __getitem__(self, _key: Any) -> "Unknown":
+        """Return another unknown value."""
         return Unknown()
 
-    def _fail(self, *_arguments: Any) -> NoReturn:
-        raise TypeError("this value is unknown")
+    def __call__(self, *_arguments: Any, **_options: Any) -> "Unknown":
+        """Return another unknown value."""
+        return Unknown()
 
-    __getitem__ = __call__ = __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = _unknown
-    __bool__ = __contains__ = __hash__ = __iter__ = __len__ = _fail
+    def __iter__(self) -> Any:
+        """Raise TypeError, because the number of items is unknown."""
+        raise TypeError("the items of this value are unknown")
 
 
 def with_names(operation: MigrateOperation) -> bool:
@@ -69,8 +59,7 @@ def with_names(operation: MigrateOperation) -> bool:
 
     Return False if anything else in it is unknown, such as a type or all of its SQL, so that it cannot be judged.
     """
-    sql = getattr(operation.sqltext, "text", operation.sqltext) if isinstance(operation, ExecuteSQLOp) else None
-    if isinstance(sql, str) and str(sql) == "unknown":
+    if isinstance(operation, ExecuteSQLOp) and getattr(operation.sqltext, "text", operation.sqltext) == Unknown():
         return False
     for name, value in vars(operation).items():
         if isinstance(value, Unknown) and name in NAMES:
@@ -90,172 +79,245 @@ def _is_unknown(value: Any) -> bool:
     return isinstance(value, Unknown)
 
 
-class TolerantRun:
-    """A run of functions of a script in which each statement that raises one of ``errors`` is skipped.
+def call_rest(path: str, failure: BaseException, errors: Errors) -> None:
+    """Make the calls of ``op``, of batches and of op.get_bind() behind the line on which the script at ``path`` failed.
 
-    A variable to which such a statement assigns is Unknown. If a condition fails, because it depends on what the script
-    would have read, both branches run; a loop over what fails runs once, and so does each ``while``.
+    Also call the functions that make such calls: those of the script, and of modules that import ``op``. Each call is
+    evaluated alone, with the variables that the script had when it failed. A variable that depends on anything else,
+    such as on a row that the script would have read, is Unknown; a call that fails with that, raising one of
+    ``errors``, is left out. Loop bodies are tried once, and all branches, except where a condition is known, such as a
+    comparison of the dialect's name. The rest of the function that failed comes first, then that of its caller.
+    """
+    _Rests(path, errors).call(failure.__traceback__, 0)
+
+
+class _Rests:
+    """The unreached parts of the functions that failed; a function that calls itself is read once."""
+
+    def __init__(self, path: str, errors: Errors) -> None:
+        self.path = path
+        self.errors = errors
+        self.functions: dict[str, list[ast.FunctionDef]] = {}
+        self.active: set[ast.FunctionDef] = set()
+
+    def call(self, traceback: TracebackType | None, script_line: int) -> None:
+        """Call the rests of the functions in ``traceback``, which the script called on ``script_line``."""
+        rests: dict[ast.FunctionDef, _Rest] = {}
+        for frame, line in walk_tb(traceback):
+            path = frame.f_code.co_filename
+            if frame.f_code.co_name == EXPRESSION or (path != self.path and not _has_op(frame.f_globals)):
+                continue
+            if path == self.path:
+                script_line = line
+            if line >= max(at or 0 for *_, at in frame.f_code.co_lines()):  # nothing stands behind it
+                continue
+            around = [each for each in self.functions_of(path) if each.lineno <= line <= (each.end_lineno or 0)]
+            for function in sorted(around, key=lambda each: each.lineno)[-1:]:
+                names = {**frame.f_globals, **frame.f_locals}
+                rests.setdefault(function, _Rest(self, function, line, names, script_line))
+        for function, rest in reversed(rests.items()):
+            if function not in self.active:
+                self.active.add(function)
+                rest.call(function.body)
+                self.active.discard(function)
+
+    def functions_of(self, path: str) -> list[ast.FunctionDef]:
+        """Return all functions in a file; an empty list if it cannot be read."""
+        if path not in self.functions:
+            nodes: Iterable[ast.AST] = ()
+            with suppress(OSError, SyntaxError, ValueError):
+                nodes = ast.walk(ast.parse(Path(path).read_text(encoding="utf-8")))
+            self.functions[path] = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+        return self.functions[path]
+
+    def is_own(self, value: Any) -> bool:
+        """Return True for a function of the script, or of a module that imports ``op``."""
+        return isinstance(value, FunctionType) and (
+            value.__code__.co_filename == self.path or _has_op(value.__globals__)
+        )
+
+
+class _Rest:
+    """The rest of a function after ``line``, in which ``names`` has the values of variables.
+
+    Errors in it, and its operations, are those of ``script_line`` if the function is in another module.
     """
 
-    class End(BaseException):
-        """The end of a function, with its result; of a block only, if the script may skip that block."""
+    def __init__(
+        self, rests: _Rests, function: ast.FunctionDef, line: int, names: dict[str, Any], script_line: int
+    ) -> None:
+        self.rests = rests
+        self.line = line
+        self.names = names
+        self.script_line = None if function in rests.functions_of(rests.path) else script_line
+        self.stored = Counter(_assigned(function))
+        for name in self.stored:
+            names.setdefault(name, Unknown())
 
-    unknown = Unknown
+    def call(self, statements: Iterable[ast.stmt]) -> bool:
+        """Evaluate the calls and assignments in ``statements``, and in the statements inside them.
 
-    def __init__(self, errors: tuple[type[BaseException], ...], is_past: Callable[[], bool]) -> None:
-        self.errors = errors
-        self.is_past = is_past
-        """Returns True where a recording of the same functions did not come to."""
-        self.unsure = 0
-        self.running: set[FunctionType] = set()
-
-    def of(self, called: Any) -> Any:
-        """Return a function that skips what fails in ``called``, if its module imports ``op``; of others, ``called``.
-
-        Past the recording, return an unknown value for a function of the app, or of a package that may reach a server
-        without SQLAlchemy.
+        Return True if the function returns there.
         """
-        if isinstance(called, FunctionType) and any(each is op for each in called.__globals__.values()):
-            is_rewritten = called.__closure__ or "_run" in called.__globals__
-            return called if is_rewritten else partial(self._call, called)
-        owner = getattr(called, "__self__", None)
-        if isinstance(owner, Session) and not owner.is_active:  # after a flush that has failed
-            owner.rollback()
-        module = getattr(called, "__module__", None) or "builtins"
-        is_harmless = module.partition(".")[0] in CALLED or module.startswith(OWN)
-        return called if is_harmless or isinstance(called, type) or not self.is_past() else Unknown()
+        for statement in statements:
+            if (statement.end_lineno or 0) <= self.line or isinstance(statement, ast.ClassDef):
+                continue
+            if isinstance(statement, ast.FunctionDef):
+                self._define(statement)
+                continue
+            if isinstance(statement, ast.Return | ast.Raise):
+                if isinstance(statement, ast.Return) and statement.value is not None:
+                    self._call(statement.value)
+                return True
+            if isinstance(statement, ast.Expr) and statement.lineno > self.line:
+                self._call(statement.value)
+            elif isinstance(statement, ast.For) and statement.lineno > self.line:
+                self._call_for_each(statement)
+            elif isinstance(statement, ast.Assign) and statement.lineno > self.line:
+                self._assign(statement)
+            elif isinstance(statement, ast.With):
+                if self._call_within(statement):
+                    return True
+            elif isinstance(statement, ast.If) and statement.lineno > self.line and self._is_known(statement.test):
+                if self.call(statement.body if self._evaluated(statement.test) else statement.orelse):
+                    return True
+            else:
+                self._call_inside(statement)
+        return False
 
-    def _call(self, called: FunctionType, *arguments: Any, **options: Any) -> Any:
-        if called in self.running:  # else one that calls itself in both branches would not end
+    def _call_inside(self, statement: ast.stmt) -> None:
+        """Evaluate each block of a compound statement: both branches of an ``if``, unless it failed in the first."""
+        body: list[ast.stmt] = getattr(statement, "body", [])
+        self.call(body)
+        if not (isinstance(statement, ast.If) and body[0].lineno <= self.line <= (body[-1].end_lineno or 0)):
+            self.call(getattr(statement, "orelse", ()))
+        self.call(getattr(statement, "finalbody", ()))
+        for block in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+            self.call(block.body)
+
+    def _is_known(self, condition: ast.expr) -> bool:
+        """Return True for a condition that only compares texts, each assigned once, such as the dialect's name."""
+        if isinstance(condition, ast.BoolOp):
+            return all(map(self._is_known, condition.values))
+        if isinstance(condition, ast.UnaryOp):
+            return isinstance(condition.op, ast.Not) and self._is_known(condition.operand)
+        if not isinstance(condition, ast.Compare):
+            return isinstance(condition, ast.Name) and isinstance(self._value(condition), bool)
+        with suppress(*self.rests.errors):
+            others = map(self._value, condition.comparators)
+            return isinstance(self._value(condition.left), str) and all(isinstance(each, COMPARABLE) for each in others)
+        return False
+
+    def _value(self, expression: ast.expr) -> Any:
+        """Return the value of an expression; None if it depends on an unknown or changing variable."""
+        changing = any(isinstance(node, ast.Name) and self.stored[node.id] > 1 for node in ast.walk(expression))
+        return None if changing or self._depends_on_unknown(expression) else self._evaluated(expression)
+
+    def _depends_on_unknown(self, expression: ast.expr) -> bool:
+        names = (node.id for node in ast.walk(expression) if isinstance(node, ast.Name))
+        return any(isinstance(self.names.get(name), Unknown) for name in names)
+
+    def _call(self, expression: ast.expr) -> None:
+        """Evaluate an expression if it may change the database.
+
+        It may if it names ``op``, a batch, the connection or a session, or calls a function of the script.
+        """
+        values = [self._bound(node) for node in ast.walk(expression)]
+        for session in (each for each in values if isinstance(each, Session) and not each.is_active):
+            session.rollback()  # after a flush that has failed
+        if any(each is op or isinstance(each, BatchOperations | MockConnection | Session) for each in values):
+            self._tried(_without_parameters(expression))
+        elif self.rests.is_own(self._function(expression)):
+            self._tried(expression)
+
+    def _define(self, function: ast.FunctionDef) -> None:
+        """Define a function inside the one that is read; its body has the variables of that."""
+        with suppress(*self.rests.errors):
+            exec(compile(ast.Module([function], []), self.rests.path, "exec"), self.names)
+
+    def _bound(self, expression: ast.AST) -> Any:
+        return self.names.get(expression.id) if isinstance(expression, ast.Name) else None
+
+    def _function(self, expression: ast.expr) -> Any:
+        """Return the function that an expression such as ``helpers.add("x")`` calls; None for any other expression."""
+        if isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name | ast.Attribute):
+            with suppress(*self.rests.errors):
+                return self._evaluated(expression.func)
+        return None
+
+    def _tried(self, expression: ast.expr) -> Any:
+        """Return the value of an expression; Unknown if it cannot be evaluated, or is a number that may be another.
+
+        If it fails in a function, the rest of that is read too.
+        """
+        try:
+            value = self._evaluated(expression)
+        except self.rests.errors as error:
+            self.rests.call(error.__traceback__, self.script_line or expression.lineno)
             return Unknown()
-        self.running.add(called)
-        try:
-            return self._rewritten(called)(*arguments, **options)
-        finally:
-            self.running.discard(called)
+        return Unknown() if isinstance(value, int) and self._depends_on_unknown(expression) else value
 
-    def _rewritten(self, called: FunctionType) -> Any:
-        path = called.__code__.co_filename
-        with suppress(OSError, SyntaxError, ValueError):
-            for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
-                if isinstance(node, ast.FunctionDef) and node.lineno == called.__code__.co_firstlineno:
-                    variables = {**called.__globals__, "_run": self}
-                    exec(compile(ast.Module(_rewritten(_Calls().visit(node)), []), path, "exec"), variables)
-                    made, variables[node.name] = variables[node.name], called  # so that it calls itself by of()
-                    return made
-        return called
+    def _call_for_each(self, loop: ast.For) -> None:
+        """Call the body for each item of a collection; once, with an unknown item, for anything else."""
+        items = self._tried(loop.iter)
+        targets = loop.target.elts if isinstance(loop.target, ast.Tuple) else [loop.target]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if isinstance(items, Collection) and not isinstance(items, str) and len(names) == len(targets):
+            for item in list(items):
+                values = item if isinstance(loop.target, ast.Tuple) else (item,)
+                self._forget(loop.target)
+                self.names.update(zip(names, values, strict=False) if isinstance(values, tuple | list) else ())
+                self.call(loop.body)
+            return
+        self._forget(loop.target)
+        self.call([*loop.body, *loop.orelse])
 
-    def value_of(self, get: Callable[[], Any]) -> Any:
-        """Return the value of an expression; Unknown if it fails."""
-        with suppress(*self.errors):
-            return get()
-        return Unknown()
+    def _assign(self, statement: ast.Assign) -> None:
+        value = self._tried(statement.value)
+        for target in statement.targets:
+            self._forget(target)
+            if isinstance(target, ast.Name):
+                self.names[target.id] = value
 
-    def items(self, get: Callable[[], Iterable[Any]]) -> list[Any]:
-        """Return the items of a collection; an unknown one if it fails."""
-        found = self.value_of(lambda: list(get()))
-        return found if isinstance(found, list) else [found]
+    def _forget(self, target: ast.expr) -> None:
+        """Make the variables to which a statement assigns unknown."""
+        self.names.update((name, Unknown()) for name in _assigned(target))
 
-    def branches(self, get: Callable[[], Any]) -> list[tuple[bool, bool]]:
-        """Return the value of a condition, and True; if it fails, both values, and False."""
-        found = self.value_of(lambda: bool(get()))
-        return [(found, True)] if isinstance(found, bool) else [(True, False), (False, False)]
+    def _call_within(self, statement: ast.With) -> bool:
+        """Do what call() does for the body of a ``with``, inside those of its context managers that are known."""
+        with ExitStack() as entered:
+            for item in statement.items:
+                with suppress(*self.rests.errors):
+                    value = entered.enter_context(self._evaluated(item.context_expr))
+                    if isinstance(item.optional_vars, ast.Name):
+                        self.names[item.optional_vars.id] = value
+            return self.call(statement.body)
+        return False
 
-    @contextmanager
-    def block(self, is_known: bool = False) -> Iterator[None]:
-        """Run a block that ends the function around it only if it ``is_known`` that the script comes to it."""
-        self.unsure += not is_known
-        try:
-            yield
-        except self.End:
-            if is_known:
-                raise
-        finally:
-            self.unsure -= not is_known
-
-    @contextmanager
-    def entered(self, get: Callable[[], Any]) -> Iterator[Any]:
-        """Enter a context manager, and yield what it yields; Unknown if that fails."""
-        with suppress(*self.errors), ExitStack() as stack:
-            yield self.value_of(lambda: stack.enter_context(get()))
-
-    def flag(self, value: object) -> object:
-        """Return a constant that the script assigns; Unknown for one such as True, if it may not come to that."""
-        return Unknown() if self.unsure and not isinstance(value, str) else value
+    def _evaluated(self, expression: ast.expr) -> Any:
+        """Return the value of an expression, which raises its errors on the script's line (see the class)."""
+        if self.script_line is not None:
+            for node in ast.walk(expression):
+                if isinstance(node, ast.expr):
+                    node.lineno = node.end_lineno = self.script_line
+                    node.col_offset = node.end_col_offset = 0
+        return eval(compile(ast.Expression(expression), self.rests.path, "eval"), self.names)
 
 
-class _Calls(ast.NodeTransformer):
-    """Passes the functions that are called to TolerantRun, and no parameters to SQL, which does not record them."""
-
-    def visit_Call(self, node: ast.Call) -> ast.Call:
-        """Return the call in its new form."""
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("execute", "exec_driver_sql"):
-            node.args = node.args[:1]
-        node.func = ast.Call(ast.Attribute(ast.Name("_run", ast.Load()), "of", ast.Load()), [node.func], [])
-        return ast.fix_missing_locations(node)
+def _has_op(names: dict[str, Any]) -> bool:
+    """Return True for the variables of a module that imports ``op``; not every value can be compared with ``==``."""
+    return any(value is op for value in names.values())
 
 
-class _Parts(ast.NodeTransformer):
-    """Puts ``parts`` of a statement into a tree, in the place of their names; statements are rewritten."""
-
-    def __init__(self, parts: dict[str, Any]) -> None:
-        self.parts = parts
-
-    def visit_Expr(self, node: ast.Expr) -> Any:
-        """Return the statements for which ``node`` stands; else ``node``."""
-        part = self.parts.get(node.value.id) if isinstance(node.value, ast.Name) else None
-        if isinstance(part, list):
-            return [new for each in part for new in _rewritten(each)] or ast.copy_location(ast.Pass(), node)
-        return self.generic_visit(node)
-
-    def visit_Name(self, node: ast.Name) -> Any:
-        """Return the expression for which ``node`` stands; else ``node``."""
-        return self.parts.get(node.id) or node
+def _without_parameters(expression: ast.expr) -> ast.expr:
+    """Return the call of ``execute()`` without parameters, which are not recorded, and may be unknown."""
+    if not (isinstance(expression, ast.Call) and isinstance(expression.func, ast.Attribute)):
+        return expression
+    if expression.func.attr not in ("execute", "exec_driver_sql") or expression.keywords or len(expression.args) < 2:
+        return expression
+    return ast.copy_location(ast.Call(expression.func, expression.args[:1], []), expression)
 
 
-def _rewritten(statement: Any) -> list[ast.stmt]:
-    """Return the statements that take the place of ``statement``; of a function, the same with a rewritten body."""
-    kind, parts = type(statement), {name.upper(): value for name, value in ast.iter_fields(statement)}
-    is_generator = kind is ast.FunctionDef and any(isinstance(each, YIELDS) for each in ast.walk(statement))
-    if is_generator or kind in (ast.ClassDef, ast.Global, ast.Nonlocal):
-        return [statement]
-    if kind is ast.With:
-        (first, *others), target = statement.items, statement.items[0].optional_vars
-        parts |= {"ITEM": first.context_expr, "TARGET": _assigned(target, statement) if target else []}
-        parts["BODY"] = [ast.copy_location(ast.With(others, statement.body), statement)] if others else statement.body
-    if kind is ast.For:
-        parts["TARGET"] = _assigned(statement.target, statement)
-    if kind not in REWRITTEN:
-        return [_skipped(statement)]
-    body: list[ast.stmt] = _Parts(parts).visit(_parsed(REWRITTEN[kind], statement)).body
-    if kind is not ast.FunctionDef:
-        return body
-    statement.body = body
-    return [statement]
-
-
-def _skipped(statement: Any) -> ast.stmt:
-    """Return the statement in a ``try`` that makes the variables unknown to which it assigns."""
-    targets = getattr(statement, "targets", [getattr(statement, "target", ast.Pass())])
-    nodes = [node for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
-    names = [node.id for node in nodes if isinstance(node.ctx, ast.Store)]
-    tree: Any = _parsed(f"try:\n    pass\nexcept _run.errors:\n    {' = '.join([*names, '_run.unknown()'])}", statement)
-    if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
-        flag: Any = _parsed("_run.flag(0)", statement).body[0]
-        flag.value.args, statement.value = [statement.value], flag.value
-    tree.body[0].body = [statement]
-    found: ast.stmt = tree.body[0]
-    return found
-
-
-def _assigned(target: ast.expr, at: ast.stmt) -> list[ast.stmt]:
-    return [ast.copy_location(ast.Assign([target], ast.copy_location(ast.Name("_item", ast.Load()), at)), at)]
-
-
-def _parsed(code: str, at: ast.stmt) -> ast.Module:
-    """Return the syntax tree of ``code``, as if it stood on the line of ``at``."""
-    tree = ast.parse(code)
-    for node in ast.walk(tree):
-        ast.copy_location(node, at)
-    return tree
+def _assigned(tree: ast.AST) -> Iterator[str]:
+    """Yield the variables to which a function or the target of an assignment assigns, once for each time."""
+    return (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
