@@ -23,7 +23,17 @@ from pathlib import Path
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchTableError,
+    SQLAlchemyError,
+    StatementError,
+)
+
+IN_LOG = "(the row is in the server's log, as DETAIL)"
 
 
 class MigrationError(CommandError):
@@ -75,6 +85,7 @@ class LoginError(CommandError):
 def summary(error: BaseException) -> str:
     """Return the text of ``error`` on one line, without the SQL statement, its parameters and any `Fix:`.
 
+    PostgreSQL's DETAIL is left out if it has values of a row.
     An error of Python's or of a script begins with the name of its class.
     """
     if isinstance(error, DBAPIError) and error.orig is not None:
@@ -82,8 +93,11 @@ def summary(error: BaseException) -> str:
         if len(number_and_text) == 2 and isinstance(number_and_text[0], int):
             return f"{number_and_text[1]} ({number_and_text[0]})"
         lines = str(error.orig).strip().splitlines()
-        more = [line for line in lines[1:] if line.startswith(("DETAIL:", "HINT:"))]
-        return " ".join(line.strip() for line in lines[:1] + more)
+        details = [line for line in lines[1:] if line.startswith("DETAIL:")]
+        if details and isinstance(error, IntegrityError | DataError):  # with values of a row, maybe of a person
+            details = [IN_LOG]
+        hints = [line for line in lines[1:] if line.startswith("HINT:")]
+        return " ".join(line.strip() for line in [*lines[:1], *details, *hints])
     if isinstance(error, StatementError) and error.orig is not None:  # raised before the driver was called
         return summary(error.orig)
     if isinstance(error, CommandError):

@@ -16,6 +16,8 @@ from ..errors import MigrationError
 
 # A program's message is cut after so many characters: some repeat the statement that failed, with all its values.
 LONGEST = 400
+# Lines of programs that are not shown: a warning about an option, and what PostgreSQL says about a row.
+HIDDEN = re.compile(r"unknown variable 'loose-|^DETAIL:\s+(Key \(.*\)=\(|Failing row)|^CONTEXT:\s+COPY ")
 # Error messages of servers about a missing right.
 RIGHTS = re.compile("permission denied|must be (owner|member|superuser|able to)|denied (to user|for)", re.IGNORECASE)
 
@@ -137,7 +139,7 @@ def _failure(path: str, status: int, stderr: str, package: str) -> ToolError:
 
     Raise OSError if the program could not write the backup because the disk is full.
     """
-    lines = [line[:LONGEST] for line in stderr.splitlines() if line.strip() and "unknown variable 'loose-" not in line]
+    lines = [line[:LONGEST] for line in stderr.splitlines() if line.strip() and not HIDDEN.search(line)]
     first = max((number for number, line in enumerate(lines) if "ERROR" in line), default=-3)
     words = " ".join(lines[first:])[:LONGEST] or f"exit status {status}"
     what = f"{Path(path).name} failed: {words}"

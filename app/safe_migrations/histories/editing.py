@@ -2,12 +2,10 @@
 
 import ast
 import errno
-import io
 import os
 import re
 import shlex
 import shutil
-import tokenize
 from contextlib import suppress
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -17,6 +15,13 @@ from .checksums import assigned_names
 
 IDENTIFIERS = {"revision", "down_revision", "branch_labels", "depends_on"}
 """The names at the top of a script, below which safety_assured and the like are written."""
+ASSIGNED = re.compile(
+    rb"""(?m)^down_revision\b[^=\r\n]*=[ \t]*(?P<value>None|"[^"\r\n]*"|'[^'\r\n]*'|\([^()]*\)|\[[^][]*\])"""
+    rb"""[ \t]*(?:\#[^\r\n]*)?(?=\r|\n|\Z)"""
+)
+"""An assignment of ids as they stand in a script."""
+REVISES = re.compile(rb"""(?m)^([ \t]*Revises:)[ \t]*(?:[^\s,"'\\]+(?:,[ \t]*[^\s,"'\\]+)*)?""")
+"""The ids in its docstring."""
 
 
 def ids_in(script: Path, variable: str) -> list[str]:
@@ -58,40 +63,19 @@ def with_parents(path: Path, source: bytes, values: tuple[str, ...]) -> bytes:
 
     Everything else stays byte for byte. Raise MigrationError if `down_revision` is not assigned once, as a literal.
     """
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
-    text = source.decode(encoding)
-    lines = re.findall(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+", text)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
-
-    def span(node: ast.expr) -> tuple[int, int]:
-        """Return where the node begins and ends in ``text``; ast counts columns in bytes of UTF-8."""
-        places = ((node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0))
-        begin, end = (starts[line - 1] + len(lines[line - 1].encode()[:column].decode()) for line, column in places)
-        return begin, end
-
-    tree = ast.parse(text)
-    assigning = [node for node in tree.body if "down_revision" in assigned_names(node)]
-    assigned = [value for node in assigning if (value := getattr(node, "value", None))]
-    if len(assigned) != 1 or not isinstance(assigned[0], ast.Constant | ast.Tuple | ast.List):
+    assigned = list(ASSIGNED.finditer(source))
+    if len(assigned) != 1:
         raise MigrationError(
             f"{relative(path)} does not assign down_revision once, as a string or a tuple of strings.",
             "write it by hand:",
             f"down_revision = {values[0] if len(values) == 1 else values!r}",
         )
-    begin, end = span(assigned[0])
-    quote = (re.findall("[\"']", text[begin:end]) or ['"'])[0]
-    quoted = [f"{quote}{value}{quote}" for value in values]
-    edits = [(begin, end, quoted[0] if len(quoted) == 1 else f"({', '.join(quoted)})")]
-    first = tree.body[0]
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-        ids = r"(?:[^\s,\"'\\]+(?:,[ \t]*[^\s,\"'\\]+)*)?"
-        if said := re.compile(rf"(?m)^[ \t]*Revises:([ \t]*{ids})").search(text, *span(first.value)):
-            edits.append((*said.span(1), f" {', '.join(values)}"))
-    for begin, end, new in sorted(edits, reverse=True):
-        text = text[:begin] + new + text[end:]
-    return text.encode(encoding)
+    begin, end = assigned[0].span("value")
+    quote = b"'" if b"'" in assigned[0]["value"] else b'"'
+    quoted = [quote + value.encode() + quote for value in values]
+    value = quoted[0] if len(quoted) == 1 else b"(%b)" % b", ".join(quoted)
+    head = REVISES.sub(lambda match: match[1] + b" " + ", ".join(values).encode(), source[:begin], count=1)
+    return head + value + source[end:]
 
 
 def replace_file(path: Path, source: bytes) -> None:

@@ -15,6 +15,7 @@ from flask import Flask
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
+from ..adapters.client_programs import _failure
 from ..errors import summary
 from ..remedies import Situation, message
 from .example.app.extensions import db
@@ -490,6 +491,36 @@ def test_node_outside_of_its_cluster() -> None:
     told = str(message(error, Situation(URL.create("mysql"), Path("migrations"), frozenset())))
     assert "the connection to the database was lost: WSREP has not yet prepared node" in told
     assert "Fix: as soon as the database can be reached, run the command again." in told
+
+
+ROW = "INSERT INTO \"user\" (username, email) VALUES ('ann', 'ann@example.org')"
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (f"op.execute({ROW!r})", 'violates unique constraint "uq_user_email" (the row'),
+        ("op.execute('INSERT INTO \"user\" (username) VALUES (8)')", "violates not-null constraint (the row"),
+        ("op.execute('ALTER TABLE \"user\" ADD one INT UNIQUE DEFAULT 1')", '"user_one_key" (the row'),
+        ("op.backfill('user', {'email': 'a'})", '"uq_user_email" (the row'),
+    ],
+)
+def test_no_row(project: Project, sql: Sql, body: str, words: str) -> None:
+    """A row, which may have personal data, is not in the message of a constraint that it violates."""
+    project.ok("upgrade")
+    sql(ROW, ROW.replace("ann", "bob"))
+    project.write(*revision("a1", FIRST, body))
+    told = project.fails("-x", "review=off", "upgrade")
+    assert f"{words} is in the server's log, as DETAIL)" in told
+    assert [False, False] == [each in told for each in ("DETAIL:", "ann")]
+
+
+def test_no_row_in_the_words_of_a_program() -> None:
+    """Nor is it in the message of a program that loads a dump."""
+    failed = 'pg_restore: error: ERROR:  could not create unique index "x"\n'
+    told = _failure("pg_restore", 1, f"{failed}DETAIL:  Key (a)=(ann) is duplicated.\nCONTEXT:  COPY t: ann\n", "")
+    assert 'pg_restore failed: pg_restore: error: ERROR:  could not create unique index "x"' == told.what
 
 
 def test_error_that_was_not_raised() -> None:

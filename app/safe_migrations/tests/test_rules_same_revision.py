@@ -1,7 +1,6 @@
 """What else a revision does counts: values of new columns, constraints and tables that come back, values of enums."""
 
 import json
-import re
 from typing import Any
 
 import pytest
@@ -201,16 +200,11 @@ OLD_FIRST = (
 )
 
 
-def test_rebuild_that_omits_rows(review: Review) -> None:
-    """A table that is rebuilt by hand without some rows is reported for them, with the line that copies all."""
-    some = NEW_FIRST.replace(' FROM "user"', ' FROM "user" WHERE id > 1')
-    (finding,) = found(review(some, "sqlite"), "drop-table")
-    assert (
-        "revision a1 rebuilds table user by hand without all of its rows; those that its INSERT ... SELECT omits are"
-        " deleted (drop-table)."
-    ) == finding.message
-    line = finding.instead.splitlines()[1].strip()
-    assert [] == found(review(re.sub(r"op.execute\('INSERT.*", line, some), "sqlite"), "drop-table")
+@pytest.mark.parametrize("some", [" WHERE id > 1", " LIMIT 9"])
+def test_rebuild_that_omits_rows(review: Review, some: str) -> None:
+    """A table that is rebuilt by hand without some rows is dropped like any other."""
+    (finding,) = found(review(NEW_FIRST.replace(' FROM "user"', f' FROM "user"{some}'), "sqlite"), "drop-table")
+    assert "revision a1 drops table user, which running code still reads (drop-table)." == finding.message
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from ...adapters.casts import Cast
 from ..known_schema import Name
 from ..sql.ops import ChangeRowsOp, CommandOp
 from .registry import BLOCKS, Problem, RuleContext, rule
-from .suggestions import REHEARSE, execute
+from .suggestions import REHEARSE
 
 
 @rule(BLOCKS, ops.DropTableOp)
@@ -22,13 +22,7 @@ def drop_table(op: ops.DropTableOp, context: RuleContext) -> Problem | None:
     """
     if op.table_name.startswith("_alembic_tmp_"):
         return None
-    if (rebuild := rebuild_of(context)) is not None and rebuild.whole:
-        return Problem(
-            f"rebuilds table {rebuild.table[1]} by hand without all of its rows; those that its INSERT ... SELECT omits"
-            " are deleted",
-            f"copy all rows, and delete the others in a separate revision:\n{execute(rebuild.whole)}",
-        )
-    if rebuild is not None:
+    if (rebuild := rebuild_of(context)) is not None:
         return _rebuilt(op, rebuild, context)
     return Problem(
         f"drops table {op.table_name}, which running code still reads",
@@ -73,13 +67,11 @@ def _rebuilt(op: Any, rebuild: "Rebuild", context: RuleContext) -> Problem | Non
 class Rebuild:
     """A table that a revision rebuilds by hand: it creates a new one, copies the rows, and drops the old one.
 
-    ``table`` is the name of both; ``lost`` has the columns whose values are not in the new one. ``whole`` is the
-    statement that would copy all rows; it is empty if the revision does.
+    ``table`` is the name of both; ``lost`` has the columns whose values are not in the new one.
     """
 
     table: Name
     lost: list[str]
-    whole: str
 
 
 def rebuild_of(context: RuleContext) -> Rebuild | None:
@@ -104,29 +96,28 @@ def rebuild_of(context: RuleContext) -> Rebuild | None:
     if name is None or rows.of(name)[0] != name:
         return None
     old, new = context.tables.table(key[1], key[0]).columns, tables.table(name[1], name[0]).columns
-    _, copied, whole = rows.of(name)
+    _, copied = rows.of(name)
     kept = [column for column in old if column in new and (copied is None or column in copied)]
     changes = ((old[each].type, new[each].type) for each in kept)
     if not kept or any(
         after is None or context.facts.cast(before, after) is not Cast.KEEPS for before, after in changes
     ):
         return None
-    return Rebuild(name, [column for column in old if column not in kept], whole)
+    return Rebuild(name, [column for column in old if column not in kept])
 
 
 class _Rows:
     """The rows that each table has during a revision."""
 
     def __init__(self) -> None:
-        self._found: dict[Name, tuple[Name | None, frozenset[str] | None, str]] = {}
+        self._found: dict[Name, tuple[Name | None, frozenset[str] | None]] = {}
 
-    def of(self, table: Name) -> tuple[Name | None, frozenset[str] | None, str]:
+    def of(self, table: Name) -> tuple[Name | None, frozenset[str] | None]:
         """Return the name that the table with these rows had at first, and which columns were copied (None for all).
 
-        Return too the statement that would have copied all rows; it is empty if all were copied. The name is None for
-        a table that does not exist, or has other rows.
+        The name is None for a table that does not exist, or has other rows.
         """
-        return self._found.get(table, (table, None, ""))
+        return self._found.get(table, (table, None))
 
     def follow(self, op: ops.MigrateOperation) -> None:
         """Move or remove rows as the operation does."""
@@ -136,8 +127,8 @@ class _Rows:
         if isinstance(op, ops.RenameTableOp):
             self._found[op.schema, op.new_table_name] = self.of(table)
         if not isinstance(op, ChangeRowsOp) or (op.verb in ("DELETE", "TRUNCATE") and not op.bounded):
-            self._found[table] = (None, None, "")
+            self._found[table] = (None, None)
         elif op.source is not None and self.of(table)[0] is None:
-            origin, columns, whole = self.of(op.source)
+            origin, columns = self.of(op.source)
             both = [each for each in (columns, op.copied) if each is not None]
-            self._found[table] = origin, frozenset.intersection(*both) if both else None, op.whole or whole
+            self._found[table] = origin, frozenset.intersection(*both) if both else None

@@ -65,11 +65,9 @@ class ChangeRowsOp(MigrateOperation):
     cascade: bool = False
     """Whether TRUNCATE also empties the tables that refer to it."""
     source: tuple[str | None, str] | None = None
-    """The schema and name of the only table from which an INSERT ... SELECT copies rows; None for other statements."""
+    """The schema and name of the table of which an INSERT ... SELECT copies all rows; None for other statements."""
     copied: frozenset[str] | None = None
     """The columns whose values are copied from ``source`` under the same name; None for all columns."""
-    whole: str = ""
-    """The statement without what omits rows of ``source``, such as WHERE; empty if it copies all of them."""
     text: str = ""
 
     def backfills(self, column: str) -> bool:

@@ -16,8 +16,6 @@ from .trees import Unread, name_of, table_of, tree_of
 
 # Nodes of a condition: the time that sqlglot takes to simplify one grows with their square, to a second at a thousand.
 LONG = 200
-OMITS_ROWS = ("where", "limit", "offset", "distinct", "conflict", "alternative")
-"""The parts of an INSERT ... SELECT, as sqlglot names them, by which it may omit rows."""
 MODIFIERS = r"(?: (?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|QUICK|IGNORE))*"
 VALUES = rf"(?P<verb>INSERT|REPLACE)(?P<alternative> OR \w+)?{MODIFIERS} INTO {{table}}(?: \(.*?\))? VALUES .*"
 
@@ -64,11 +62,11 @@ def change_rows(words: Words) -> Iterator[ChangeRowsOp | CommandOp]:
 
 
 def _copy(node: Any, facts: Facts) -> dict[str, Any]:
-    """Return the fields ``source``, ``copied`` and ``whole`` of an INSERT that copies rows of one table, or {}."""
+    """Return the fields ``source`` and ``copied`` of an INSERT that copies all rows of one table, or {}."""
     rows = node.args.get("expression")
-    if not isinstance(rows, exp.Select) or not _given(node) <= {"this", "expression", *OMITS_ROWS}:
+    if not isinstance(rows, exp.Select) or not _given(node) <= {"this", "expression"}:
         return {}
-    if not _given(rows) <= {"expressions", "from_", "order", *OMITS_ROWS} or "from_" not in _given(rows):
+    if not _given(rows) <= {"expressions", "from_", "order"} or "from_" not in _given(rows):
         return {}
     table = rows.args["from_"].this
     if not isinstance(table, exp.Table) or not _given(table) <= {"this", "db", "alias"}:
@@ -82,12 +80,7 @@ def _copy(node: Any, facts: Facts) -> dict[str, Any]:
         copied = frozenset().union(*used)
     else:
         copied = frozenset(each for each, names in zip(listed, used, strict=False) if each in names)
-    whole = node.copy()
-    for key in OMITS_ROWS:
-        whole.set(key, None)
-        whole.expression.set(key, None)
-    text = "" if whole == node else whole.sql(dialect=facts.grammar, comments=False)
-    return {"source": (schema, name), "copied": copied, "whole": text}
+    return {"source": (schema, name), "copied": copied}
 
 
 def _given(node: Any) -> set[str]:
