@@ -154,6 +154,12 @@ LOST = (
 SCRIPT = (
     *RIGHTS,
     Remedy(
+        r"Galera replication not supported|Percona-XtraDB-Cluster prohibits",
+        "the cluster refuses what it cannot replicate, such as rows of a table without a primary key: add one to the"
+        " table, here and in its model. See what the server refuses:",
+        "SHOW VARIABLES WHERE variable_name IN ('wsrep_mode', 'pxc_strict_mode');",
+    ),
+    Remedy(
         r"^Deadlock found",  # after the last retry, or because a part of the revision could not be undone
         "run the command again, when fewer sessions write to the same tables:",
         "flask db upgrade",
