@@ -175,6 +175,30 @@ def test_columns_of_a_table(
     assert list(expected.items()) == rows(engine, "SELECT id, n FROM item WHERE n <> 0 ORDER BY id")
 
 
+ENUM = "import enum\n\n\nclass Mood(enum.Enum):\n    sad = 1\n    ok = 2\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "{'mood': 'ok'}, where=sa.column('mood') == 'sad'",
+        "{'mood': sa.literal('ok')}, where=sa.column('mood').in_(['sad', 'ok'])",
+        "{'mood': sa.func.coalesce(sa.func.nullif(sa.column('mood'), 'sad'), 'ok')}, where='id < 3'",
+        "{'mood': Mood.ok}, where=sa.column('at') < '2026-02-01'",
+    ],
+)
+def test_text_for_an_enum(project: Project, engine: sa.Engine, sql: Sql, arguments: str) -> None:
+    """A text in an expression stands for a value of an enum or for a date; a member of an Enum stands for its name."""
+    columns = "sa.Column('id', sa.Integer(), primary_key=True), sa.Column('at', sa.Date())"
+    enum = "sa.Column('mood', sa.Enum('sad', 'ok', name='mood'))"
+    project.write(*revision("a1", FIRST, f"op.create_table('item', {columns}, {enum})"))
+    project.ok("upgrade")
+    sql("INSERT INTO item (id, mood, at) VALUES (1, 'sad', '2026-01-31'), (2, 'ok', NULL), (3, NULL, '2026-03-01')")
+    project.write(*revision("b1", "a1", f"op.backfill('item', {arguments})", more=ENUM))
+    project.ok("upgrade")
+    assert [("ok",), ("ok",), (None,)] == rows(engine, "SELECT mood FROM item ORDER BY id")
+
+
 SMALL = "ALTER TABLE item ADD CONSTRAINT small CHECK (id <> 8 OR n < 1)"
 
 

@@ -4,12 +4,14 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from alembic.operations import Operations
 from alembic.operations.ops import MigrateOperation
 from sqlalchemy import (
     JSON,
+    BindParameter,
     ClauseElement,
     ColumnClause,
     ColumnElement,
@@ -23,6 +25,7 @@ from sqlalchemy import (
     table,
     text,
     type_coerce,
+    types,
 )
 from sqlalchemy.sql.selectable import AliasedReturnsRows
 from sqlalchemy.sql.visitors import replacement_traverse
@@ -181,7 +184,8 @@ def _of_table(target: TableClause, expression: Any) -> Any:
     """Return an expression with the columns of ``target`` in place of those of another table with its name.
 
     Such a table, of a model or a sa.table(), would be a second one in the UPDATE. Columns are added to ``target``. In a
-    subquery, such a column is that of the row that the UPDATE changes, as in SQLAlchemy's own update().
+    subquery, such a column is that of the row that the UPDATE changes, as in SQLAlchemy's own update(). A text becomes
+    a literal: PostgreSQL takes that for any type, such as a date or an enum, but a parameter only for a text.
     """
     if hasattr(expression, "__clause_element__"):
         expression = expression.__clause_element__()
@@ -189,6 +193,10 @@ def _of_table(target: TableClause, expression: Any) -> Any:
         return expression
 
     def own(element: Any, **_options: Any) -> Any:
+        if isinstance(element, BindParameter):
+            is_text = isinstance(element.type, String) and not isinstance(element.type, types.Enum)
+            is_text = is_text and (isinstance(element.value, str) or element.expanding)  # the values of an IN
+            return element.render_literal_execute() if is_text else None
         if isinstance(element, AliasedReturnsRows):
             return element
         if isinstance(element, TableClause):
@@ -207,12 +215,13 @@ def _as_expression(value: Any) -> Any:
     """Return a value of Python with the type in SQL that goes with it, in which it can be written as a literal."""
     if value is None:
         return null()
+    if isinstance(value, Enum) and not isinstance(value, str | int):
+        value = value.name  # as SQLAlchemy stores it
     if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
         return value
     if isinstance(value, str):
-        # PostgreSQL takes a text in the SQL for any type, such as a date or an enum, but a parameter only for a text.
         # Without type_coerce() SQLAlchemy names it after the column, and fails if that has a space in its name.
-        return type_coerce(literal(value, literal_execute=True), String())
+        return type_coerce(literal(value), String())
     return literal(value, JSON if isinstance(value, dict | list) else None)
 
 
