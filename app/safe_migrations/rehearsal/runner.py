@@ -28,7 +28,7 @@ from ..remedies import Situation, message
 from ..review.findings import Assurances, assurance_line
 from ..review.recorder import Recordings, irreversible_reason
 from ..review.rules.scripts import RAISE
-from ..review.sql.ops import BackfillOp, ChangeRowsOp
+from ..review.sql.ops import ChangeRowsOp
 from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
 
 # As `-x` takes them. Only another session of the script can hold a lock on the copy, and MIGRATION_REHEARSAL_URL may
@@ -176,7 +176,7 @@ class Rehearsal:
         dialect = self.adapter.engine.dialect
         upgrade = Recordings().of(revision, dialect.name, "upgrade").upgrade
         changes = [each.op for each in upgrade if isinstance(each.op, ChangeRowsOp)]
-        if not all(isinstance(op, BackfillOp) and op.replaces_only_null for op in changes):
+        if not all(op.replaces_only_null for op in changes):
             return set()
         quoted = FACTS[dialect.name]().quoted  # PostgreSQL's snapshot has the names with quotes
         names = [(table, op) for op in changes for table in (op.table_name, quoted(op.table_name, op.schema))]

@@ -63,8 +63,7 @@ def backfill_not_alone(revision: Revision, context: RuleContext) -> Problem | No
     """
     operations: list[Operation] = getattr(revision, context.direction)
     backfills = [(each.op, each.line) for each in operations if isinstance(each.op, BackfillOp)]
-    others = [each for each in operations if not isinstance(each.op, BackfillOp) and not _may_repeat(each.op)]
-    if not backfills or not others:
+    if not backfills or len(backfills) == sum(not _may_repeat(each.op) for each in operations):
         return None
     op, line = backfills[0]
     has_rows = [context.tables.has_rows(each.table_name, each.schema) for each, _ in backfills]
@@ -129,7 +128,7 @@ def _changed_rows(revision: Revision, tables: KnownSchema) -> Iterator[tuple[Ope
     tables = tables.branch()
     for operation in revision.upgrade:
         op = operation.op
-        if isinstance(op, ChangeRowsOp) and not (op.given or isinstance(op, BackfillOp)):
+        if isinstance(op, ChangeRowsOp) and not (op.given or op.in_batches):
             table = (op.table_name, op.schema)
             if not tables.is_new(*table) and tables.has_rows(*table) is not False:
                 yield operation, op.table_name
@@ -269,7 +268,7 @@ def _table_of_rows(op: ops.MigrateOperation) -> Name | None:
     """
     if isinstance(op, ops.BulkInsertOp):
         return op.table.schema, op.table.name
-    if not isinstance(op, ChangeRowsOp) or op.verb == "TRUNCATE" or isinstance(op, BackfillOp):
+    if not isinstance(op, ChangeRowsOp) or op.verb == "TRUNCATE" or op.in_batches:
         return None
     return op.schema, op.table_name
 

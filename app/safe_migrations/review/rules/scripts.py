@@ -267,7 +267,7 @@ def _can_be_reverted(operation: Operation) -> bool:
     A backfill of what was NULL counts as none: a database at the revision before may have these values.
     """
     op = operation.op
-    if isinstance(op, BackfillOp):
+    if isinstance(op, ChangeRowsOp):
         return not op.replaces_only_null
     return not isinstance(op, CommandOp) or (op.is_reversible and not op.keeps_schema)
 

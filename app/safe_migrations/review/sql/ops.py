@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from alembic.operations import Operations
@@ -73,6 +74,14 @@ class ChangeRowsOp(MigrateOperation):
     """The columns whose values are copied from ``source`` under the same name; None for all columns."""
     text: str = ""
 
+    in_batches = False
+    """Whether it commits by itself on a server, as op.backfill() does."""
+
+    @property
+    def replaces_only_null(self) -> bool:
+        """Return True if no downgrade has to restore values: an op.backfill() replaces nothing but NULL."""
+        return False
+
     def backfills(self, column: str) -> bool:
         """Return True if this is an UPDATE that sets the column in all rows, or in all rows where it is NULL.
 
@@ -93,6 +102,7 @@ class ChangeRowsOp(MigrateOperation):
 class BackfillOp(ChangeRowsOp):
     """An ``op.backfill()``: an UPDATE of existing rows, which a server commits in batches (backfill.py)."""
 
+    in_batches = True
     values: Mapping[str, Any] = field(default_factory=dict)
     """By column, an expression of SQLAlchemy or a value of Python."""
     where: ColumnElement[bool] | str | None = None
@@ -130,21 +140,20 @@ class BackfillOp(ChangeRowsOp):
             found.text = found.sql()
         operations.invoke(found)
 
-    @property
+    @cached_property
     def table(self) -> TableClause:
-        """Return the table with the columns that are set."""
-        return table(self.table_name, *map(column, self.columns), schema=self.schema)
+        """Return the table, to which ``statement`` adds the columns that it names."""
+        return table(self.table_name, schema=self.schema)
 
-    @property
+    @cached_property
     def statement(self) -> Update:
         """Return the UPDATE of all rows at once."""
-        target = table(self.table_name, schema=self.schema)
-        values = {name: _of_table(target, _as_expression(value)) for name, value in self.values.items()}
-        where = _of_table(target, self.where)
+        values = {name: _of_table(self.table, _as_expression(value)) for name, value in self.values.items()}
+        where = _of_table(self.table, self.where)
         for name in self.columns:
-            if name not in target.c:
-                target.append_column(column(name))
-        update = target.update().ordered_values(*values.items())  # MySQL evaluates them in this order
+            if name not in self.table.c:
+                self.table.append_column(column(name))
+        update = self.table.update().ordered_values(*values.items())  # MySQL evaluates them in this order
         if self.where is None:
             return update
         if not isinstance(self.where, str):
@@ -154,7 +163,7 @@ class BackfillOp(ChangeRowsOp):
 
     @property
     def replaces_only_null(self) -> bool:
-        """Return True if no value is lost, because each one that is replaced is NULL."""
+        """Return True if each value that is replaced is NULL."""
         has_alternatives = re.search(r"\bOR\b", self.text.rpartition("WHERE")[2], re.IGNORECASE)
         return self.bounded and len(self.columns) == 1 and self.backfills(self.columns[0]) and not has_alternatives
 
@@ -164,10 +173,9 @@ class BackfillOp(ChangeRowsOp):
         If a value has no literal, return the UPDATE with parameters, followed by their values. If ``dialect`` is
         that of a driver, each % may be doubled, as the driver expects it.
         """
-        statement = self.statement
         with suppress(Exception):
-            return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-        compiled = statement.compile(dialect=dialect)
+            return str(self.statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+        compiled = self.statement.compile(dialect=dialect)
         return f"{compiled} {compiled.params}"
 
 
