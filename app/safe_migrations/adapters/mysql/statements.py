@@ -236,16 +236,14 @@ class Statement(Tokens):
                 found[self.name_at(start)[0].lower()] = None
             elif word in {"MODIFY", "CHANGE"}:
                 name, after = self.name_at(start)
-                found[name.lower()] = self._modification(after if word == "MODIFY" else self.name_at(after)[1])
+                begin = after if word == "MODIFY" else self.name_at(after)[1]
+                found[name.lower()] = Modification(self.type_at(begin), self.clause_at(begin))
         return found
 
     @property
     def conversion(self) -> tuple[str, ...]:
         """Return the words of the clause CONVERT TO CHARACTER SET in capitals; an empty tuple if there is none."""
         return self.clause_at(self.keywords.index("CONVERT")) if self._has({("CONVERT", "TO")}) else ()
-
-    def _modification(self, at: int) -> Modification:
-        return Modification(self.type_at(at), self.clause_at(at))
 
     @property
     def target(self) -> str:

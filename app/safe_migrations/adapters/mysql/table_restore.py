@@ -171,7 +171,8 @@ def revert_clauses(now: str, before: str, renamed: dict[str, str], foreign_keys:
         return [turn for turn in (", ".join(first), ", ".join([*swaps, SWAPPED])) if turn]
     added = [part for part in old.of("FOREIGN KEY") if foreign_keys and _differ(new, old, part)]
     last = [f"ADD {old.lines[part]}" for part in [*added, *moved]]
-    middle = [*_drop_keys(new, old), *_columns(new, old, renamed), *_add_keys(new, old)]
+    middle = [*_drop_keys(new, old), *_columns(new, old, renamed)]
+    middle += [f"ADD {old.lines[key]}" for key in _moved(new, old, *KEYS)]
     if without_counter(new.options) != without_counter(old.options):
         gone = [f"{name}={none}" for name, none in NO_OPTION.items() if f" {name}=" in new.options]
         gone = [option for option in gone if f" {option.partition('=')[0]}=" not in old.options]
@@ -203,10 +204,6 @@ def _drop_keys(new: Definition, old: Definition) -> list[str]:
     back = set(_moved(new, old, *KEYS))
     keys = [key for key in new.of(*KEYS) if key in back or key not in old.lines]
     return [f"DROP {kind} {quoted(name) if name else ''}".rstrip() for kind, name in keys]
-
-
-def _add_keys(new: Definition, old: Definition) -> list[str]:
-    return [f"ADD {old.lines[key]}" for key in _moved(new, old, *KEYS)]
 
 
 def _columns(new: Definition, old: Definition, renamed: dict[str, str]) -> list[str]:
