@@ -206,7 +206,9 @@ def test_lines_to_paste(bound: Project, audit: Engine) -> None:
     with audit.begin() as connection:
         connection.execute(text("CREATE TABLE stray (n INTEGER)"))
         connection.execute(text("INSERT INTO event (what) VALUES ('begun')"))
-    assert f'To drop it: {here} -x drop=stray migrate -m "..."' in bound.ok(*AUDIT, "migrate")
+    said = bound.ok(*AUDIT, "migrate")
+    assert f'Keeping table stray, which no model defines. To drop it: {here} -x drop=stray migrate -m "..."' in said
+    assert ["e0.py"] == [script.name for script in (bound.path / "migrations" / "audit" / "versions").glob("*.py")]
     write(bound, "e1", "e0", "op.drop_column('event', 'what')")
     for said in (bound.fails(*AUDIT, "upgrade", MIGRATION_REVIEW="enforce"), bound.db(*AUDIT, "review").stdout):
         assert said.count("flask db ") == said.count(here) > 0
@@ -257,7 +259,7 @@ REFUSED = {
     "option": ("upgrade --all-binds --revision abc", "no revision, folder or --sql", "flask db -d", 2),
     "folder": ("-d migrations upgrade --all-binds", "no revision, folder or --sql", "flask db -d", 2),
     "sql": ("upgrade --all-binds --sql", "no revision, folder or --sql", "flask db -d", 2),
-    "multidb": ("init --multidb", "a folder and a history of its own.", "init -d migrations/KEY --bind KEY", 2),
+    "multidb": ("init --multidb -d other", "--multidb is not supported", "init -d migrations/KEY --bind KEY", 2),
 }  # fmt: skip
 
 

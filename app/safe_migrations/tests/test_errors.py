@@ -57,12 +57,6 @@ COMMANDS = {
     "empty": ("downgrade --revision ", "argument is an empty string. Fix: give a revision:", "flask db downgrade", 2),
     "empty-merge": ("merge -m x", "No revisions to merge.", 'merge -m "Merge heads" heads', 2),
     "merge-of-one": ("merge heads", f"two revisions, and {FIRST} is the only one.", "flask db heads", 1),
-    "multidb": (
-        "init --multidb -d other",
-        "--multidb is not supported",
-        "flask db init -d migrations/KEY --bind KEY",
-        2,
-    ),
     "option": ("upgrade --nope", "No such option", "--help", 2),
     "behind": ("downgrade; migrate -m x", "Target database is not up to date", "flask db upgrade", 1),
     "no-backup": ("restore --yes missing", "missing", "of this list:\n    flask db backups", 1),

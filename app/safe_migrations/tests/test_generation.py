@@ -654,20 +654,6 @@ def test_portable_types_and_defaults(pets: Models, tmp_path: Path) -> None:
     pets.ok("upgrade", DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
 
 
-@on_sqlite
-def test_unknown_tables(pets: Models) -> None:
-    """A table that no model defines is dropped if -x says so, else kept; `flask db check` reports it."""
-    pets.models(USERS, PETS.partition("class Toy")[0])
-    scripts = pets.scripts()
-    said = pets.ok("migrate", "-m", "Drop")
-    assert "Keeping table toy, which no model defines. To drop it: flask db -x drop=toy migrate" in said
-    assert scripts == pets.scripts()
-    said = pets.fails("check")
-    assert (True, True) == ("remove_table toy" in said, 'flask db -x drop=toy migrate -m "..."' in said)
-    pets.migrate("drop=toy")
-    pets.there_and_back()
-
-
 TYPES = """
 from sqlalchemy.dialects import postgresql
 

@@ -375,13 +375,6 @@ def test_foreign_key_copies(review_on: ReviewOn, operating: Operating) -> None:
     connection.execute(sa.text("SET foreign_key_checks = 1"))
 
 
-@on_mysql
-def test_foreign_key_of_new_column(review_on: ReviewOn) -> None:
-    """A foreign key in the definition of a new column is reported."""
-    script = "op.add_column('user', sa.Column('boss', sa.Integer(), sa.ForeignKey('user.id')))"
-    assert ["warns"] == levels(review_on(script), "add-foreign-key-blocks")
-
-
 @on_postgresql
 def test_foreign_key_in_definition(review_on: ReviewOn, operating: Operating) -> None:
     """PostgreSQL reads no rows for a REFERENCES in the definition of a new column, and does for a CHECK."""

@@ -50,7 +50,7 @@ ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
         ("-- drop it\nDROP TABLE 'pet", ["blocks"]),
         ("DROP TABLE pet ALSO toy", ["blocks"]),
         ("SELECT 1; DROP TABLE 'pet", ["blocks"]),
-        ("CREATE GIZMO pet", ["warns"]),
+        ("CREATE GIZMO pet ON DELETE CASCADE", ["warns"]),
         ("UPDATE pet SET a = = 1", ["blocks"]),
         ("MERGE INTO pet USING old ON true WHEN MATCHED THEN DELETE", ["blocks"]),
         *(
@@ -66,6 +66,7 @@ ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
                 "SELECT id FROM pet WHERE name LIKE 'a' ESCAPE '\\'",
                 "ALTER TABLE pet VALIDATE CONSTRAINT c",
                 "DROP TABLE pet",
+                "SELECT (((",
                 "",
             )
         ),

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic.operations import ops
-from sqlalchemy.dialects import postgresql
 
 from ..adapters.facts import Facts
 from ..review.known_schema import KnownSchema
@@ -112,14 +111,6 @@ def test_destructive(dialect: str, statement: str) -> None:
     assert all(isinstance(op, CommandOp) and op.may_destroy for op in found)
 
 
-@pytest.mark.parametrize("statement", ["CREATE GIZMO a ON DELETE CASCADE", "FROBNICATE a", "SELECT ((("])
-def test_not_destructive(statement: str) -> None:
-    """What is not read and has no such word only warns."""
-    (found,) = translate(ops.ExecuteSQLOp(statement), "postgresql")
-    assert isinstance(found.op, CommandOp)
-    assert (found.op.parsed, found.op.may_destroy) == (False, False)
-
-
 def test_created_table_is_known() -> None:
     """What later operations refer to: its columns, keys and constraints, but for those on columns that it lacks."""
     tables = KnownSchema(Facts())
@@ -163,21 +154,6 @@ def test_elements(element: Any, expected: str) -> None:
     for dialect in ALL:
         (found,) = read(element, dialect)
         assert found.startswith(expected), dialect
-
-
-KIND = postgresql.ENUM("a", "b", name="kind")
-
-
-@pytest.mark.parametrize(
-    ("element", "expected"),
-    [
-        (postgresql.CreateEnumType(KIND), "Command words=CREATE TYPE name=kind"),
-        (postgresql.DropEnumType(KIND), "Command words=DROP TYPE name=kind drops=True"),
-    ],
-)
-def test_enum_types(element: Any, expected: str) -> None:
-    """What Alembic is given by sa.Enum(...).create(op.get_bind()) and its drop()."""
-    assert [expected] == read(element, "postgresql")
 
 
 @pytest.mark.parametrize("statement", dict.fromkeys(statement for _, statement, _ in CASES))
