@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -16,7 +15,7 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from .support import DRIVERS, run_on_server
+from .support import DRIVERS, run_on_server, wait_until
 
 # MariaDB's log has 96 MB by default, which each copy of a server would copy.
 SMALL = "--innodb-log-file-size=4M"
@@ -33,14 +32,6 @@ def free_port() -> int:
 def owner_of(name: str) -> dict[str, Any]:
     """Return the option of subprocess.run() for the user ``name`` if root runs the tests: no server runs as root."""
     return {"user": name} if os.geteuid() == 0 else {}
-
-
-def until(is_so: Any) -> None:
-    """Wait until the function returns True; fail after 60 seconds, for which no machine is too slow."""
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.02)
 
 
 def scalar(url: URL | str, query: str) -> Any:
@@ -158,7 +149,7 @@ class PostgreSQLServers:
         self.run("pg_basebackup", *copy)
         url = self.start(data)
         streams = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
-        until(lambda: scalar(primary, streams) == 1)
+        wait_until(lambda: scalar(primary, streams) == 1)
         return url
 
     def processes(self, url: URL) -> list[int]:
@@ -175,7 +166,7 @@ class PostgreSQLServers:
         left = [each for each in started if self._is_running(each)]
         for each in left:
             os.kill(each, signal.SIGQUIT)
-        until(lambda: not any(map(self._is_running, left)))
+        wait_until(lambda: not any(map(self._is_running, left)))
 
     def _is_running(self, process: int) -> bool:
         """Return True if it is one of these servers, which the test has not killed."""
@@ -220,7 +211,7 @@ class MariaDBServers:
                 return bool(scalar(url, "SELECT 1"))
             return False
 
-        until(answers)
+        wait_until(answers)
         return url
 
     def replica(self, primary: URL, *options: str) -> URL:

@@ -617,10 +617,7 @@ def copied(folder: Path) -> Project:
 
 def link_package(path: Path) -> None:
     """Give the project at ``path`` the package: no test changes it, and copying takes longer than most tests."""
-    try:
-        (path / "app" / "safe_migrations").symlink_to(PACKAGE, target_is_directory=True)
-    except OSError:  # Windows lets only administrators and developers
-        shutil.copytree(PACKAGE, path / "app" / "safe_migrations")
+    (path / "app" / "safe_migrations").symlink_to(PACKAGE, target_is_directory=True)
 
 
 def run_scripts(engine: Engine, folder: Path | str, revision: str) -> None:
@@ -645,6 +642,15 @@ def revision(
     )
 
 
+def add_table(
+    project: Project, name: str, parents: str | tuple[str, ...] | None, more: str = "", table: str = ""
+) -> None:
+    """Write the script of a revision that creates ``table``, by default one with its own name."""
+    table = table or name
+    create = f"op.create_table({table!r}, sa.Column('id', sa.Integer, primary_key=True))"
+    project.write(*revision(name, parents, create, f"op.drop_table({table!r})", more))
+
+
 def script_of(code: str) -> str:
     """Return a whole script: ``code`` is all of it that RULES.md shows, or only the body of upgrade()."""
     head = f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = 'a1'\ndown_revision = {FIRST!r}\n\n"
@@ -661,7 +667,7 @@ def script_of(code: str) -> str:
 
 @contextmanager
 def holding_lock(project: Project, after: str = "pass", before: str = "pass") -> Iterator[Started]:
-    """Yield an upgrade to s1 that does what ``before`` says, waits for let_go_of_lock(), and then does what ``after``
+    """Yield an upgrade to s1 that does what ``before`` says, waits for the file go, and then does what ``after``
     says; kill it in the end.
     """
     begin = f"import pathlib, time\n{before}\npathlib.Path('begun').touch()"
@@ -675,20 +681,21 @@ def holding_lock(project: Project, after: str = "pass", before: str = "pass") ->
             holder.kill()
 
 
-def let_go_of_lock(project: Project, waiting: Started) -> None:
-    """Let the upgrade of holding_lock() continue as soon as the process ``waiting`` says that it waits for the lock."""
-    assert any("Waiting for another command on this database (" in line for line in waiting.stderr)
-    (project.path / "go").touch()
-
-
 def lines_of(message: str) -> list[str]:
     """Return the lines to paste of a message."""
     return [line.strip() for line in message.splitlines() if line.startswith("    ")]
 
 
 def run_lines(project: Project, *lines: str) -> str:
-    """Run lines of a message, ``flask db ...``, each of which has to succeed, and return what they print."""
-    return "".join(project.ok(*shlex.split(line.removeprefix("flask db "))) for line in lines)
+    """Run lines of a message, each of which has to succeed, and return what they print."""
+    said = ""
+    for line in lines:
+        if line.startswith("flask db "):
+            said += project.ok(*shlex.split(line)[2:])
+        else:
+            done = subprocess.run(["sh", "-c", line], cwd=project.path, check=True, capture_output=True, text=True)
+            said += done.stdout
+    return said
 
 
 def git(project: Project, *args: str) -> str:
@@ -770,9 +777,10 @@ def with_programs(folder: Path, script: str, *names: str) -> str:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds, but no longer than 20 seconds."""
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
+    """Wait until the condition holds; fail after 60 seconds, for which no machine is too slow."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.05)
 
 

@@ -216,7 +216,7 @@ def test_adopted(adopting: Project, engine: Engine) -> None:
     assert ["a4"] == revisions(engine)
 
 
-def test_view_and_trigger(adopting: Project, engine: Engine, backend: str) -> None:
+def test_view_and_trigger(adopting: Project, engine: Engine, backend: str, sql: Sql) -> None:
     """The view and the trigger of a revision are the same, whoever created them, and a missing one is a difference."""
     # On MySQL the user of a scratch database has no right to create triggers, because the server has a binary log.
     has_right = backend != "mysql" or is_mariadb(engine.url)
@@ -224,9 +224,7 @@ def test_view_and_trigger(adopting: Project, engine: Engine, backend: str) -> No
     adopting.write(*revision("a5", "a4", "\n".join(f"op.execute({each!r})" for each in statements)))
     made(engine, tables(), *statements)
     assert "a5: the database has the schema of this revision" in adopting.ok("adopt")
-    with engine.begin() as connection:
-        connection.execute(text("DROP VIEW v"))
-        connection.execute(text("DELETE FROM alembic_version"))
+    sql("DROP VIEW v", "DELETE FROM alembic_version")
     assert "a5: the database has 1 difference:\n    view v is missing\n" in adopting.fails("adopt", "a5")
 
 
@@ -255,17 +253,16 @@ def test_different(adopting: Project, engine: Engine) -> None:
     ids=["empty", "only tables of others", "unknown revision", "base"],
 )
 def test_refused(
-    adopting: Project, engine: Engine, statement: str, args: tuple[str, ...], status: int, says: str
+    adopting: Project, engine: Engine, sql: Sql, statement: str, args: tuple[str, ...], status: int, says: str
 ) -> None:
     """What cannot be adopted is refused, and gets no revision."""
-    with engine.begin() as connection:
-        connection.execute(text(statement))
+    sql(statement)
     done = adopting.db("adopt", *args)
     assert (status, True, []) == (done.returncode, says in done.stderr, revisions(engine)), done.stderr
 
 
 @on_sqlite
-def test_revision_that_fails(adopting: Project, engine: Engine) -> None:
+def test_revision_that_fails(adopting: Project, engine: Engine, sql: Sql) -> None:
     """If a revision cannot be built on an empty database, the database is compared with those before it.
 
     A table that this revision or a later one would create is a difference.
@@ -277,8 +274,7 @@ def test_revision_that_fails(adopting: Project, engine: Engine) -> None:
     said = adopting.fails("adopt")
     assert "Not compared, because it cannot be built on an empty database: a5: its upgrade fails: " in said
     assert "a4: the database has 1 difference:\n    table late is not in this revision\n" in said
-    with engine.begin() as connection:
-        connection.execute(text("DROP TABLE late"))
+    sql("DROP TABLE late")
     said = adopting.fails("adopt")
     assert "Fix: if the database is not at a later revision, stamp this one:\n    flask db stamp a4\n" in said
     assert [] == revisions(engine)
@@ -326,13 +322,11 @@ def test_upgrade(adopting: Project, engine: Engine) -> None:
     assert before == state(engine)
 
 
-def test_tables_of_others(adopting: Project, engine: Engine) -> None:
+def test_tables_of_others(adopting: Project, engine: Engine, sql: Sql) -> None:
     """Tables that no revision creates do not stop an upgrade, nor those that a script expects to find."""
     extra = "CREATE TABLE IF NOT EXISTS more (id INTEGER)", "CREATE TABLE user_log (id INTEGER)"
     adopting.write(*revision("a5", "a4", "\n".join([f"op.execute({extra[0]!r})", "op.drop_table('user_log')"])))
-    with engine.begin() as connection:
-        for statement in (*extra, *OTHERS[:1]):
-            connection.execute(text(statement))
+    sql(*extra, OTHERS[0])
     adopting.ok("upgrade")
     assert ["a5"] == revisions(engine)
 
@@ -375,7 +369,9 @@ SINCE_NEW = [
     ids=["sqlite", *SERVERS, "up to the newest revision", "a revision fails with the convention"],
     indirect=["backend"],
 )
-def test_without_convention(project: Project, engine: Engine, first: str, second: str, lines: list[str]) -> None:
+def test_without_convention(
+    project: Project, engine: Engine, sql: Sql, first: str, second: str, lines: list[str]
+) -> None:
     """If the names fit only without the convention, lines are printed with which the history makes them again."""
     project.write(*revision("c1", FIRST, first))
     project.write(*revision("c2", "c1", second))
@@ -392,8 +388,7 @@ def test_without_convention(project: Project, engine: Engine, first: str, second
         project.ok(*shlex.split(lines[0])[2:])
     ini = project.path / "migrations" / "alembic.ini"
     ini.write_text(ini.read_text().replace("[alembic]", f"[alembic]\n{lines[-1]}"))
-    with engine.begin() as connection:
-        connection.execute(text("DELETE FROM alembic_version"))
+    sql("DELETE FROM alembic_version")
     said = project.ok("adopt", "c2")
     assert ("c2: the database has the schema of this revision\n", False) == (
         said[: said.index("\n") + 1],

@@ -1,15 +1,13 @@
 """Several heads: those that are an accident are reported early, with the lines that join them."""
 
 import json
-import shlex
-import subprocess
 
 import flask_migrate
 import pytest
 from sqlalchemy import inspect
 
 from .example.app.extensions import db
-from .support import AGREE, FIRST, LOG, Project, Sql, revision
+from .support import AGREE, FIRST, LOG, Project, Sql, add_table, lines_of, revision, run_lines
 
 pytestmark = pytest.mark.usefixtures("database")
 backend = pytest.fixture(lambda: "sqlite", name="backend")  # what scripts say does not differ on servers
@@ -24,24 +22,11 @@ is meant to stay apart a label (branch_labels). Then run the command again:
 """
 
 
-def add(project: Project, name: str, parents: str | None, more: str = "") -> None:
-    """Write the script of a revision that makes a table with its name."""
-    table = f"op.create_table({name!r}, sa.Column('id', sa.Integer, primary_key=True))"
-    project.write(*revision(name, parents, table, f"op.drop_table({name!r})", more))
-
-
-def said_by(project: Project, line: str) -> str:
-    """Run a line that a message shows, and return what it prints."""
-    if line.startswith("flask db "):
-        return project.ok(*shlex.split(line)[2:])
-    return subprocess.run(["sh", "-c", line], cwd=project.path, check=True, capture_output=True, text=True).stdout
-
-
 @pytest.fixture
 def branched(upgraded: Project) -> Project:
     """Return a project at the first revision, from which two branches begin: a1 and b1."""
     for name in ("a1", "b1"):
-        add(upgraded, name, FIRST)
+        add_table(upgraded, name, FIRST)
     script = upgraded.path / "migrations" / "versions" / "a1.py"
     upgraded.write("migrations/versions/a1.py", f'"""Add a\n\nRevision ID: a1\n"""\n{script.read_text()}')
     return upgraded
@@ -74,14 +59,10 @@ def test_status_and_review(branched: Project) -> None:
 
 def test_three_heads(branched: Project) -> None:
     """Without git, there are lines for each branch that may be the one that moves, and the last line merges all."""
-    add(branched, "c1", FIRST)
-    *_, merge, rebase, last = branched.fails("check").splitlines()
-    assert ['flask db merge -m "Merge heads" a1 b1', "flask db rebase c1"] == [merge.strip(), rebase.strip()]
-    assert 'flask db merge -m "Merge heads" heads' == last.strip()
-    for line in (merge, rebase):
-        said_by(branched, line.strip())
-    branched.ok("upgrade")
-    assert "An upgrade would stop" not in branched.ok("status")
+    add_table(branched, "c1", FIRST)
+    lines = ['flask db merge -m "Merge heads" a1 b1', "flask db rebase c1", 'flask db merge -m "Merge heads" heads']
+    assert lines == lines_of(branched.fails("check"))[-3:]
+    assert "An upgrade would stop" not in run_lines(branched, *lines[:2], "flask db upgrade", "flask db status")
 
 
 MEANT = {
@@ -94,14 +75,14 @@ MEANT = {
 @pytest.mark.parametrize(("parent", "more"), MEANT.values(), ids=MEANT)
 def test_branches_that_are_meant(branched: Project, parent: str | None, more: str) -> None:
     """A branch that has a label or a base of its own, or depends on the other one, is meant: no command complains."""
-    add(branched, "b1", parent, more)
+    add_table(branched, "b1", parent, more)
     assert "    flask db upgrade heads\n" in branched.fails("upgrade")
     assert "    flask db upgrade heads\n" in branched.fails("migrate")
     assert "heads" not in branched.ok("review")
     branched.ok("upgrade", "heads")
     assert "heads:" not in branched.ok("status")
     assert "operations detected: remove_table " in branched.fails("check")  # it compares, as with one head
-    said_by(branched, 'flask db migrate --head a1 -m "..."')
+    run_lines(branched, 'flask db migrate --head a1 -m "..."')
 
 
 def test_label_before_the_branches(branched: Project) -> None:
@@ -113,11 +94,10 @@ def test_label_before_the_branches(branched: Project) -> None:
 
 def test_merge_beside_a_branch_that_is_meant(branched: Project) -> None:
     """The line that merges leaves a branch with a label alone."""
-    add(branched, "p1", None, "branch_labels = ('plugin',)")
-    *_, merge = branched.fails("check").splitlines()
-    assert 'flask db merge -m "Merge heads" a1 b1' == merge.strip()
-    said_by(branched, merge.strip())
-    branched.ok("upgrade", "heads")
+    add_table(branched, "p1", None, "branch_labels = ('plugin',)")
+    merge = lines_of(branched.fails("check"))[-1]
+    assert 'flask db merge -m "Merge heads" a1 b1' == merge
+    run_lines(branched, merge, "flask db upgrade heads")
     assert "heads" not in branched.ok("status")
 
 
@@ -129,22 +109,20 @@ def test_downgrade_from_two_heads(branched: Project) -> None:
         "Fix: choose one:\n    flask db downgrade a1@-1\n    flask db downgrade b1@-1\n"
     )
     assert expected == branched.db("downgrade").stderr
-    said_by(branched, "flask db downgrade b1@-1")
+    run_lines(branched, "flask db downgrade b1@-1")
     assert "a1 (head)\n" == branched.db("current").stdout
 
 
 def test_downgrade_from_a_merge_beside_a_head(branched: Project) -> None:
     """Of a merge at one of two heads the parents are named, which Alembic takes; MERGE@-1 is as ambiguous as -1."""
     branched.write(*revision("m1", ("a1", "b1"), "pass"))
-    add(branched, "c1", FIRST)
+    add_table(branched, "c1", FIRST)
     branched.ok("upgrade", "heads")
     parents = ["flask db downgrade a1", "flask db downgrade b1"]
     lines = {"-1": ["flask db downgrade c1@-1", *parents], "m1@-1": parents, "m1-1": parents}
     for wanted, expected in lines.items():
-        assert expected == [line.strip() for line in branched.fails("downgrade", wanted).splitlines()[2:]]
-    said_by(branched, parents[0])
-    said_by(branched, "flask db upgrade heads")
-    said_by(branched, "flask db downgrade c1@-1")
+        assert expected == lines_of(branched.fails("downgrade", wanted))
+    run_lines(branched, parents[0], "flask db upgrade heads", "flask db downgrade c1@-1")
     assert "m1 (head) (mergepoint)\n" == branched.db("current").stdout
 
 
@@ -159,10 +137,9 @@ def twice(branched: Project) -> Project:
 @pytest.mark.parametrize("line", [0, 1], ids=["remove", "rename"])
 def test_two_scripts_with_one_id(twice: Project, line: int) -> None:
     """Every command names both files, and each line of the message makes the history whole again."""
-    what, _fix, *lines = twice.fails("heads").splitlines()
-    files = "migrations/versions/a1.py and migrations/versions/c1.py"
-    assert f"Error: {files} have the same revision id, a1." == what
-    said_by(twice, lines[line].strip())
+    said = twice.fails("heads")
+    assert "Error: migrations/versions/a1.py and migrations/versions/c1.py have the same revision id, a1.\n" in said
+    run_lines(twice, lines_of(said)[line])
     assert line + 1 == twice.ok("heads").count("(head)")
 
 
@@ -176,12 +153,12 @@ def test_two_scripts_in_a_program(twice: Project, empty_app: object) -> None:
 def test_branch_from_before_a_squash(project: Project) -> None:
     """A revision after one that a squash replaced makes a history that Alembic cannot read: a line mends it."""
     project.write(*revision("s1", None, "pass", more=f"replaces = [\n    '0',\n    {FIRST!r},\n]"))
-    add(project, "b1", FIRST)
+    add_table(project, "b1", FIRST)
     (first,) = (project.path / "migrations" / "versions").glob(f"*{FIRST}*")
     first.unlink()
     what, _fix, line = project.fails("check").splitlines()
     assert f"Error: down_revision in migrations/versions/b1.py is {FIRST}, which s1, a squash, replaced." == what
-    said_by(project, line.strip())
+    run_lines(project, line.strip())
     assert "b1 (head)\n" == project.db("heads").stdout
 
 

@@ -13,8 +13,18 @@ from ..adapters import base
 from ..adapters.postgresql import adapter
 from ..adapters.postgresql.lock import AdvisoryLock
 from ..backups import external
-from .servers import Proxy, until
-from .support import DUMPERS, FIRST, Project, on_postgresql, on_servers, revision, run_on_server, with_programs
+from .servers import Proxy
+from .support import (
+    DUMPERS,
+    FIRST,
+    Project,
+    on_postgresql,
+    on_servers,
+    revision,
+    run_on_server,
+    wait_until,
+    with_programs,
+)
 
 LOADERS = ("mariadb", "mysql", "psql")
 # Each that takes long says that it has begun, and ends when it may.
@@ -49,7 +59,7 @@ def ending(folder: Path, names: tuple[str, ...], may_end: Callable[[], object]) 
     def watch() -> None:
         try:
             for name in names:
-                until((folder / name).exists)
+                wait_until((folder / name).exists)
                 may_end()
                 (folder / f"{name}-may-end").touch()
         finally:
@@ -91,7 +101,7 @@ def each_is_used(proxy: Proxy, least: int) -> None:
     """Wait until each open session has sent three messages; fail if there are fewer than ``least`` sessions."""
     before = dict(proxy.sent)
     assert len(before) >= least
-    until(lambda: all(proxy.sent.get(each, 0) > count + 2 for each, count in before.items()))
+    wait_until(lambda: all(proxy.sent.get(each, 0) > count + 2 for each, count in before.items()))
 
 
 @on_postgresql
@@ -102,7 +112,7 @@ def test_waiting_for_the_lock(upgraded: Project, engine: Engine, proxy: Proxy, m
         assert AdvisoryLock(other, "upgrade").take()
 
         def end() -> None:
-            until(lambda: len(proxy.sent) == 2)
+            wait_until(lambda: len(proxy.sent) == 2)
             try:
                 each_is_used(proxy, 2)
             finally:
@@ -127,6 +137,6 @@ def test_closed_session(upgraded: Project, proxy: Proxy, tmp_path: Path) -> None
         "DATABASE_URL": proxy.url.update_query_dict({option: limit}).render_as_string(hide_password=False),
         "MIGRATION_BACKUP_COMMAND": f"sh -c '{PROGRAM.format(tmp_path, 'program')}; echo id'",
     }
-    with ending(tmp_path, ("program",), lambda: until(lambda: not proxy.sent)):
+    with ending(tmp_path, ("program",), lambda: wait_until(lambda: not proxy.sent)):
         assert "the connection to the database was lost" in upgraded.fails("upgrade", **environ)
     assert f"{FIRST}\n" == upgraded.db("current").stdout

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine, inspect, text
 
-from .support import FIRST, LOG, SERVERS, Project, Sql, lines_of, on_sqlite, revision, run_lines
+from .support import FIRST, LOG, SERVERS, Project, Sql, add_table, lines_of, on_sqlite, revision, run_lines
 
 pytestmark = pytest.mark.usefixtures("database")
 GAP = (
@@ -16,22 +16,16 @@ REVERT = ["flask db downgrade toy", f"flask db stamp {FIRST}", "flask db upgrade
 KEEP = [f"flask db stamp {FIRST}", "flask db upgrade toy", "flask db stamp pet"]
 
 
-def add(project: Project, name: str, parents: str | tuple[str, ...], more: str = "") -> None:
-    """Write the script of a revision that makes a table with its name, in place of an older one."""
-    table = f"op.create_table({name!r}, sa.Column('id', sa.Integer, primary_key=True))"
-    project.write(*revision(name, parents, table, f"op.drop_table({name!r})", more))
-
-
 def rebase(project: Project) -> None:
     """Write the scripts as they are after a rebase on another machine: pet comes after toy."""
-    add(project, "toy", FIRST)
-    add(project, "pet", "toy")
+    add_table(project, "toy", FIRST)
+    add_table(project, "pet", "toy")
 
 
 @pytest.fixture
 def rebased(project: Project, sql: Sql) -> Project:
     """Return a project whose database has applied pet, which then came after toy."""
-    add(project, "pet", FIRST)
+    add_table(project, "pet", FIRST)
     project.ok("upgrade")
     sql("INSERT INTO pet VALUES (7)")
     rebase(project)
@@ -47,7 +41,7 @@ def test_ways_out(rebased: Project, engine: Engine, way: str) -> None:
     """An upgrade with steps stops, one without warns, and both ways out run; one of them keeps the rows."""
     warned = rebased.db("upgrade")
     assert (0, True) == (warned.returncode, GAP in warned.stderr)
-    add(rebased, "new", "pet")
+    add_table(rebased, "new", "pet")
     stopped = rebased.fails("upgrade")
     assert f"Error: {GAP}" in stopped
     assert "\nNothing was changed; the database is still at pet.\n" in stopped
@@ -84,7 +78,7 @@ def test_half_of_the_way(rebased: Project) -> None:
 @on_sqlite
 def test_restored_backup(project: Project) -> None:
     """A backup from before the rebase has the log of that time, and is reported as the database was."""
-    add(project, "pet", FIRST)
+    add_table(project, "pet", FIRST)
     project.ok("upgrade")
     file = project.ok("backup").splitlines()[0]
     project.ok("downgrade")
@@ -100,10 +94,10 @@ def test_restored_backup(project: Project) -> None:
 def test_several(project: Project, engine: Engine) -> None:
     """Two revisions that came before, with one that ran between them, run from where each of them belongs."""
     for name, parent in {"one": FIRST, "two": "one", "pet": "two"}.items():
-        add(project, name, parent)
+        add_table(project, name, parent)
     project.ok("upgrade")
     for name, parent in {"a": FIRST, "b": "a", "one": "b", "c": "two", "pet": "c"}.items():
-        add(project, name, parent)
+        add_table(project, name, parent)
     lines = lines_of(project.db("upgrade").stderr)
     ran = [f"stamp {FIRST}", "upgrade b", "stamp two", "upgrade c", "stamp pet"]
     assert [f"flask db {line}" for line in ran] == lines
@@ -114,7 +108,7 @@ def test_several(project: Project, engine: Engine) -> None:
 @on_sqlite
 def test_another_branch(rebased: Project, engine: Engine, sql: Sql) -> None:
     """The lines leave a branch alone that is meant to stay apart."""
-    add(rebased, "plugin", FIRST, "branch_labels = ('other',)")
+    add_table(rebased, "plugin", FIRST, "branch_labels = ('other',)")
     sql("INSERT INTO alembic_version VALUES ('plugin')")
     lines = lines_of(rebased.db("upgrade", "heads").stderr)
     assert ["flask db downgrade toy", "flask db stamp --purge plugin", "flask db upgrade heads"] == lines[:3]
@@ -125,8 +119,8 @@ def test_another_branch(rebased: Project, engine: Engine, sql: Sql) -> None:
 
 def both_before(project: Project, sql: Sql) -> None:
     """Run both branches before the rebase."""
-    add(project, "pet", FIRST)
-    add(project, "toy", FIRST)
+    add_table(project, "pet", FIRST)
+    add_table(project, "toy", FIRST)
     project.ok("upgrade", "heads")
 
 
@@ -139,7 +133,7 @@ def both_merged(project: Project, sql: Sql) -> None:
 
 def reverted_before(project: Project, sql: Sql) -> None:
     """Run pet, and revert it before the rebase, as the refusal of a rebase says."""
-    add(project, "pet", FIRST)
+    add_table(project, "pet", FIRST)
     project.ok("upgrade")
     project.ok("downgrade")
     rebase(project)
@@ -148,7 +142,7 @@ def reverted_before(project: Project, sql: Sql) -> None:
 
 def stamped(project: Project, sql: Sql) -> None:
     """Say that toy ran: it was made by hand."""
-    add(project, "pet", FIRST)
+    add_table(project, "pet", FIRST)
     project.ok("upgrade")
     rebase(project)
     project.ok("stamp", "toy")
@@ -157,7 +151,7 @@ def stamped(project: Project, sql: Sql) -> None:
 
 def older_than_the_log(project: Project, sql: Sql) -> None:
     """Run pet with a release that had no log."""
-    add(project, "pet", FIRST)
+    add_table(project, "pet", FIRST)
     project.ok("upgrade")
     sql(f"DROP TABLE {LOG}")
 
@@ -165,7 +159,7 @@ def older_than_the_log(project: Project, sql: Sql) -> None:
 def downgraded_without_entries(project: Project, sql: Sql) -> None:
     """Revert a revision that is older than the log."""
     rebase(project)
-    add(project, "new", "pet")
+    add_table(project, "new", "pet")
     project.ok("upgrade")
     sql(f"DROP TABLE {LOG}")
     project.ok("downgrade")
@@ -181,24 +175,24 @@ def by_sql(project: Project, sql: Sql) -> None:
 
 def squashed(project: Project, sql: Sql) -> None:
     """Put pet after a squash; the database ran what this replaces."""
-    add(project, "toy", FIRST)
-    add(project, "pet", "toy")
+    add_table(project, "toy", FIRST)
+    add_table(project, "pet", "toy")
     project.ok("upgrade")
     sql(f"DELETE FROM {LOG} WHERE revision = 'toy'", f"UPDATE {LOG} SET parents = '{FIRST}'")
     for script in project.scripts():
         script.unlink()
-    add(project, "toy", (), f"replaces = [{FIRST!r}]")
+    add_table(project, "toy", (), f"replaces = [{FIRST!r}]")
     project.write(*revision("pet", "toy", "pass"))
 
 
 def taken_back(project: Project, sql: Sql) -> None:
     """Begin the way out, then take the rebase back, and delete toy."""
-    add(project, "pet", FIRST)
+    add_table(project, "pet", FIRST)
     project.ok("upgrade")
     rebase(project)
     run_lines(project, *REVERT[:2])
     (project.path / "migrations" / "versions" / "toy.py").unlink()
-    add(project, "pet", FIRST)
+    add_table(project, "pet", FIRST)
 
 
 KNOWN = [
@@ -238,12 +232,12 @@ def test_both_heads(project: Project, sql: Sql) -> None:
 @on_sqlite
 def test_both_heads_of_which_one_was_reverted(project: Project) -> None:
     """At a head and a revision of the other branch, the rest of that branch is missing after a rebase on top of it."""
-    add(project, "pet", FIRST)
-    add(project, "toy", FIRST)
-    add(project, "more", "toy")
+    add_table(project, "pet", FIRST)
+    add_table(project, "toy", FIRST)
+    add_table(project, "more", "toy")
     project.ok("upgrade", "heads")
     project.ok("downgrade", "more@-1")
-    add(project, "pet", "more")
+    add_table(project, "pet", "more")
     told = [project.fails(command) for command in ("upgrade", "status", "check")]
     assert [True] * 3 == ["more never ran on this database" in said for said in told]
     lines = lines_of(told[0])

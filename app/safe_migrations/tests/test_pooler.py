@@ -7,15 +7,14 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, make_url
 
-from .support import Project
+from .servers import free_port
+from .support import Project, wait_until
 
 pytestmark = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -44,7 +43,7 @@ def pooled(database: str, tmp_path: Path) -> Iterator[Callable[[str], str]]:
             for path in (tmp_path, users, settings):
                 shutil.chown(path, "nobody")
         running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-        wait_for(port)
+        wait_until(lambda: is_open(port))
         return URL.create(
             server.drivername, server.username, server.password, "127.0.0.1", port, server.database
         ).render_as_string(hide_password=False)
@@ -55,22 +54,10 @@ def pooled(database: str, tmp_path: Path) -> Iterator[Callable[[str], str]]:
         process.wait()
 
 
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def wait_for(port: int) -> None:
-    """Wait until a process listens on the port."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.05)
-    pytest.fail("pgbouncer does not start")
+def is_open(port: int) -> bool:
+    """Return True if a process listens on the port."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 if PGBOUNCER:

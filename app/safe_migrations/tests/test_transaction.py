@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import flask_migrate
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Engine, inspect, text
 
 from .support import FIRST, Project, on_mysql, on_postgresql, on_sqlite, revision
 
@@ -37,24 +37,22 @@ def table(name: str) -> str:
     return f"op.create_table('{name}', sa.Column('id', sa.Integer(), primary_key=True))"
 
 
-def state(database: str) -> tuple[list[str], bool]:
+def state(engine: Engine) -> tuple[list[str], bool]:
     """Return the committed revisions, and whether the column exists."""
-    engine = create_engine(database)
     with engine.connect() as connection:
         heads = list(connection.scalars(text("SELECT version_num FROM alembic_version")))
         columns = [column["name"] for column in inspect(connection).get_columns("user")]
-    engine.dispose()
     return heads, "age" in columns
 
 
 @pytest.mark.parametrize("up", [f"{COMMIT}\n{ADD}", *(f"{ADD}\n{end}" for end in ENDS)])
 @with_transactional_ddl
-def test_upgrade_that_ends_it(upgraded: Project, database: str, up: str) -> None:
+def test_upgrade_that_ends_it(upgraded: Project, engine: Engine, up: str) -> None:
     """An upgrade() that ends the transaction stops: none of it remains, and no later revision runs."""
     upgraded.write(*revision("a1", FIRST, up, DROP))
     upgraded.write(*revision("b1", "a1", table("later")))
     told = upgraded.fails("upgrade")
-    assert ([FIRST], False) == state(database)
+    assert ([FIRST], False) == state(engine)
     assert "Error: upgrade() of revision a1 ends its transaction (" in told
     assert "Instead: remove that line; for a statement that must run outside the transaction" in told
     assert f"database is at {FIRST}.\n" in told
@@ -62,58 +60,58 @@ def test_upgrade_that_ends_it(upgraded: Project, database: str, up: str) -> None
 
 @pytest.mark.parametrize("end", ENDS[:2])
 @with_transactional_ddl
-def test_downgrade_that_ends_it(project: Project, database: str, end: str) -> None:
+def test_downgrade_that_ends_it(project: Project, engine: Engine, end: str) -> None:
     """A downgrade() that ends the transaction stops in the same way."""
     project.write(*revision("a1", FIRST, ADD, f"{DROP}\n{end}"))
     project.ok("upgrade")
     told = project.fails("downgrade")
-    assert (["a1"], True) == state(database)
+    assert (["a1"], True) == state(engine)
     assert "Error: downgrade() of revision a1 ends its transaction (" in told
 
 
 @pytest.mark.parametrize("end", ENDS)
 @on_mysql
-def test_where_each_statement_commits(project: Project, database: str, end: str) -> None:
+def test_where_each_statement_commits(project: Project, engine: Engine, end: str) -> None:
     """On MySQL and MariaDB each DDL statement ends the transaction anyway: the revision is recorded."""
     project.write(*revision("a1", FIRST, f"{ADD}\n{end}", f"{DROP}\n{end}"))
     project.ok("upgrade")
-    assert (["a1"], True) == state(database)
+    assert (["a1"], True) == state(engine)
     project.ok("downgrade")
-    assert ([FIRST], False) == state(database)
+    assert ([FIRST], False) == state(engine)
 
 
 @on_sqlite
-def test_on_stock(project: Project, database: str) -> None:
+def test_on_stock(project: Project, engine: Engine) -> None:
     """The damage: stock exits 0 and the revision is not recorded, so the next upgrade runs the script again."""
     project.ok("upgrade")
     project.make_stock()
     project.write(*revision("a1", FIRST, f"{COMMIT}\n{ADD}", DROP))
     project.ok("upgrade")
-    assert [FIRST] == state(database)[0]
+    assert [FIRST] == state(engine)[0]
 
 
 @with_transactional_ddl
-def test_what_may_stay(project: Project, database: str) -> None:
+def test_what_may_stay(project: Project, engine: Engine) -> None:
     """What the driver's connection has committed remains, and the message says so."""
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, f"{ADD}\n{BIND}.connection.commit()", DROP))
     told = project.fails("upgrade")
-    assert ([FIRST], True) == state(database)
+    assert ([FIRST], True) == state(engine)
     assert "Earlier changes of the script may have been committed.\n" in told
 
 
-def test_commit_before_an_autocommit_block(project: Project, database: str) -> None:
+def test_commit_before_an_autocommit_block(project: Project, engine: Engine) -> None:
     """Public histories commit just before an autocommit block, which commits anyway: that works, up and down."""
     project.write(*revision("a1", FIRST, f"{INDEX}\n{ADD}", f"{DROP}\n{NO_INDEX}"))
     project.write(*revision("b1", "a1", table("later"), "op.drop_table('later')"))
     project.ok("upgrade", MIGRATION_REVIEW="enforce")
-    assert (["b1"], True) == state(database)
+    assert (["b1"], True) == state(engine)
     project.ok("downgrade", FIRST)
-    assert ([FIRST], False) == state(database)
+    assert ([FIRST], False) == state(engine)
     rehearsed = project.db("rehearse", "a1").stdout
     assert ("a1  " in rehearsed, "fails" in rehearsed) == (True, False)
     project.ok("upgrade")
-    assert (["b1"], True) == state(database)
+    assert (["b1"], True) == state(engine)
 
 
 @pytest.mark.parametrize(
@@ -125,25 +123,25 @@ def test_commit_before_an_autocommit_block(project: Project, database: str) -> N
         ("op.execute('DELETE FROM alembic_version')", "changed the table alembic_version, or another program did: "),
     ],
 )
-def test_what_belongs_to_alembic(upgraded: Project, database: str, body: str, error: str) -> None:
+def test_what_belongs_to_alembic(upgraded: Project, engine: Engine, body: str, error: str) -> None:
     """A script that closes or invalidates its connection, or changes alembic_version, is named; none of it remains."""
     upgraded.write(*revision("a1", FIRST, f"{ADD}\n{body}", DROP))
     told = upgraded.fails("upgrade")
-    assert not state(database)[1]
+    assert not state(engine)[1]
     assert f"Error: upgrade() of revision a1 {error}" in told
     assert " database is at " in told
 
 
 @on_postgresql
-def test_commit_as_the_first_statement(project: Project, database: str) -> None:
+def test_commit_as_the_first_statement(project: Project, engine: Engine) -> None:
     """COMMIT as the first statement is accepted, because nothing has run yet: old scripts extend enums like this."""
     project.ok("upgrade")
     project.write(*revision("a1", FIRST, f"op.execute('COMMIT')\n{ADD}", DROP))
     project.ok("upgrade")
-    assert (["a1"], True) == state(database)
+    assert (["a1"], True) == state(engine)
 
 
-def test_the_error_is_the_scripts_own(project: Project, database: str, attempt: Callable[..., list[str]]) -> None:
+def test_the_error_is_the_scripts_own(project: Project, engine: Engine, attempt: Callable[..., list[str]]) -> None:
     """If a script rolls back after an error and raises it again, that error is reported."""
     up = f"try:\n    raise ValueError('no such thing')\nexcept ValueError:\n    {BIND}.rollback()\n    raise"
     project.write(*revision("a1", FIRST, f"{ADD}\n{up}"))
@@ -151,49 +149,47 @@ def test_the_error_is_the_scripts_own(project: Project, database: str, attempt: 
 
 
 @on_postgresql
-def test_empty_database(project: Project, database: str) -> None:
+def test_empty_database(project: Project, engine: Engine) -> None:
     """All revisions from empty are one transaction; once there are tables, each revision is one."""
     names = ["user", "a1", "b1", "c1", "d1"]
     for name, before in (("a1", FIRST), ("b1", "a1"), ("c1", "b1"), ("d1", "c1")):
         project.write(*revision(name, before, table(name)))
     project.ok("upgrade", "b1")
     project.ok("upgrade")
-    engine = create_engine(database)
     with engine.connect() as connection:
         found = connection.execute(text("SELECT relname, xmin::text FROM pg_class")).all()
-    engine.dispose()
     made_by = {row.relname: row.xmin for row in found}
     assert [1, 3] == [len({made_by[name] for name in chosen}) for chosen in (names[:3], names[2:])]
 
 
 @on_postgresql
-def test_empty_database_and_a_revision_that_needs_a_commit(project: Project, database: str) -> None:
+def test_empty_database_and_a_revision_that_needs_a_commit(project: Project, engine: Engine) -> None:
     """A revision may use an enum value that the one before adds, which needs two transactions."""
     project.write(*revision("a1", FIRST, "op.execute(\"CREATE TYPE mood AS ENUM ('sad')\")"))
     project.write(*revision("b1", "a1", "op.execute(\"ALTER TYPE mood ADD VALUE 'happy'\")"))
     project.write(*revision("c1", "b1", "op.execute(\"CREATE TABLE m AS SELECT CAST('happy' AS mood) AS mood\")"))
     assert "Trying again, with a transaction for each revision" in project.ok("upgrade")
-    assert ["c1"] == state(database)[0]
+    assert ["c1"] == state(engine)[0]
 
 
 @on_postgresql
-def test_empty_database_and_a_revision_that_fails(project: Project, database: str) -> None:
+def test_empty_database_and_a_revision_that_fails(project: Project, engine: Engine) -> None:
     """Revisions before one that fails stay, and the message names that one, as on a database with tables."""
     project.write(*revision("a1", FIRST, ADD))
     project.write(*revision("b1", "a1", "op.execute('nonsense')"))
     told = project.fails("upgrade")
-    assert (["a1"], True) == state(database)
+    assert (["a1"], True) == state(engine)
     assert 'Error: migrations/versions/b1.py, line 9: syntax error at or near "nonsense"' in told
 
 
 @with_transactional_ddl
-def test_empty_database_and_an_autocommit_block(project: Project, database: str) -> None:
+def test_empty_database_and_an_autocommit_block(project: Project, engine: Engine) -> None:
     """A step with an autocommit block stays whole if a later one fails, though both began in one transaction."""
     block = f"with op.get_context().autocommit_block():\n    {table('inside')}\n{ADD}"
     project.write(*revision("a1", FIRST, f"{table('before')}\n{block}"))
     project.write(*revision("b1", "a1", f"{table('later')}\nop.execute('nonsense')"))
     project.fails("upgrade")
-    assert (["a1"], True) == state(database)
+    assert (["a1"], True) == state(engine)
     project.write(*revision("b1", "a1", table("later")))
     project.ok("upgrade")
-    assert ["b1"] == state(database)[0]
+    assert ["b1"] == state(engine)[0]
