@@ -68,6 +68,14 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(10_000)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test on the database of a server that no variable names before its other fixtures are made."""
+    backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+    if backend in SERVERS and "database" in getattr(item, "fixturenames", ()):
+        server_url(backend)
+
+
 @pytest.fixture(params=["sqlite", *SERVERS])
 def backend(request: pytest.FixtureRequest) -> str:
     """Return the name of a backend; tests that use it, or a fixture below, run once for each."""

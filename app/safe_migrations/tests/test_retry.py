@@ -235,7 +235,7 @@ def test_another_connection_on_stock(project: Project, engine: Engine) -> None:
 def test_wait_for_a_locked_file(project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upgrade says that it waits while another program locks the file, before it says that the file is locked."""
     monkeypatch.setattr(console, "REPORTED", 0.2)
-    project.environ["DATABASE_URL"] += "?timeout=1"
+    project.environ["DATABASE_URL"] += "?timeout=0.5"
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
         other.execute(text("BEGIN EXCLUSIVE"))
         said = project.fails("upgrade")

@@ -28,6 +28,7 @@ from .support import (
     on_sqlite,
     revision,
     run_on_server,
+    server_url,
     state,
     wait_until,
 )
@@ -81,7 +82,8 @@ def shared_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def postgresql(shared_folder: Path) -> Iterator[PostgreSQLServers]:
-    """Yield what starts PostgreSQL servers, and stop them at the end."""
+    """Yield what starts PostgreSQL servers, and stop them at the end; skip the tests where none is tested."""
+    server_url("postgresql")
     servers = PostgreSQLServers(shared_folder)
     try:
         yield servers
@@ -261,7 +263,8 @@ def test_failover(project: Project, backend: str, postgresql: PostgreSQLServers)
 
 @pytest.fixture(scope="module")
 def mariadb() -> Iterator[MariaDBServers]:
-    """Yield what starts MariaDB servers, and kill them at the end."""
+    """Yield what starts MariaDB servers, and kill them at the end; skip the tests where none is tested."""
+    server_url("mysql")
     with TemporaryDirectory(dir="/tmp") as name:
         Path(name).chmod(0o755)
         servers = MariaDBServers(Path(name))
