@@ -545,8 +545,7 @@ class Models(Project):
 
     def rows(self, sql: str) -> list[Any]:
         """Return the rows that the query selects; ``{user}`` is that name, as the database quotes it."""
-        with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(self._quoted(sql)))]
+        return rows(self.engine, self._quoted(sql))
 
     def execute(self, *statements: str) -> None:
         """Run and commit ``statements``; ``{user}`` is that name, as the database quotes it."""
@@ -745,6 +744,12 @@ def problems(code: str, operation: Operation, tables: KnownSchema) -> list[Probl
         return []
     found = rule.find(operation.op, RuleContext(Revision(cast(Any, None), {}), "upgrade", operation, tables))
     return [found] if isinstance(found, Problem) else list(found or ())
+
+
+def rows(engine: Engine, *queries: str) -> list[tuple[Any, ...]]:
+    """Return the rows of the queries."""
+    with engine.connect() as connection:
+        return [tuple(row) for query in queries for row in connection.execute(text(query))]
 
 
 def execute(*statements: str) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine
 
-from .support import FIRST, USER, Project, on_sqlite, revision, state
+from .support import FIRST, USER, Project, on_sqlite, revision, run_on_server, state
 
 CHANGE = "op.execute(sa.table('user', sa.column('username')).update().values(username='changed'))"
 OPERATIONS = [
@@ -164,8 +164,6 @@ def test_orphans(project: Project, engine: Engine, attempt: Callable[..., list[s
     assert before == state(engine)
     assert "\n    SELECT * FROM pet WHERE rowid IN (1);" in error
     assert "DELETE" not in error
-    with engine.begin() as connection:
-        connection.execute(text("PRAGMA foreign_keys=OFF"))
-        connection.execute(text("INSERT INTO pet VALUES (2, 7)"))
+    run_on_server(engine.url, "PRAGMA foreign_keys=OFF", "INSERT INTO pet VALUES (2, 7)")
     project.write(*revision("b1", "a1", "op.execute('SELECT 1')"))
     assert [] == attempt(upgrade)

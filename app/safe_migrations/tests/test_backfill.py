@@ -26,6 +26,7 @@ from .support import (
     on_postgresql,
     on_servers,
     revision,
+    rows,
     wait_until,
 )
 
@@ -36,12 +37,6 @@ op.create_table('item', number, sa.Column('n', sa.Integer()))
 COUNT = "op.backfill('item', {'n': sa.column('n') + 1}, batch_size=3)"
 POSITIONS = "_migration_backfill"
 KEY = "WHERE version_table = 'alembic_version' AND revision = 'b1' AND direction = 'upgrade'"
-
-
-def rows(engine: sa.Engine, query: str) -> list[tuple[object, ...]]:
-    """Return the rows of the query."""
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(sa.text(query))]
 
 
 def counts(engine: sa.Engine) -> list[tuple[object, ...]]:

@@ -46,6 +46,7 @@ from .support import (
     on_servers,
     on_sqlite,
     revision,
+    rows,
     run_on_server,
     wait_until,
     with_programs,
@@ -95,12 +96,6 @@ def files(project: Project) -> list[Path]:
 def revisions(project: Project) -> list[str]:
     """Return the part of the files' names that says of which revision they are, and whether they were made by hand."""
     return ["-".join(file.name.split("-")[2:-1]) for file in files(project)]
-
-
-def values(engine: Engine, *queries: str) -> list[Any]:
-    """Return the rows of the queries."""
-    with engine.connect() as connection:
-        return [row for query in queries for row in connection.execute(text(query))]
 
 
 def back_up(project: Project, **environ: str) -> Path:
@@ -191,7 +186,7 @@ def test_on_stock(project: Project, engine: Engine) -> None:
     project.write(*revision("a1", FIRST, "op.drop_column('kept', 'two')"))
     project.make_stock()
     project.ok("upgrade")
-    assert [(1,)] == values(engine, "SELECT * FROM kept")
+    assert [(1,)] == rows(engine, "SELECT * FROM kept")
     assert [] == files(project)
 
 
@@ -612,12 +607,12 @@ def test_odd_values(project: Project, engine: Engine, sql: Sql) -> None:
         queries += ["SELECT * FROM counted", "SELECT n FROM aged FOR SYSTEM_TIME ALL"]
         path = os.environ["PATH"]
 
-    before = values(engine, *queries)
+    before = rows(engine, *queries)
     backup = back_up(project, PATH=path)
     sql("RENAME TABLE odd TO gone", "CREATE TABLE stray (id INT)")
     project.ok("backup", PATH=path)
     project.ok("restore", "--yes", str(backup), PATH=path)
-    assert before == values(engine, *queries)
+    assert before == rows(engine, *queries)
 
 
 def native_path() -> str:
@@ -657,17 +652,17 @@ def test_programs_of_the_other_product(project: Project, database: str, sql: Sql
 def test_keys_that_the_server_adds(project: Project, engine: Engine, sql: Sql, tmp_path: Path) -> None:
     """A table with a key that MySQL added is restored with it, and one without does not get one."""
     name = "sql_generate_invisible_primary_key"
-    if not values(engine, f"SHOW VARIABLES LIKE '{name}'"):
+    if not rows(engine, f"SHOW VARIABLES LIKE '{name}'"):
         pytest.skip("only on MySQL from 8.0.30 on")
     sql(f"SET SESSION {name} = 0", "CREATE TABLE bare (v INT)", "INSERT INTO bare VALUES (1), (1)")
     sql(f"SET SESSION {name} = 1", "CREATE TABLE keyed (v INT)", "INSERT INTO keyed VALUES (1), (1)")
     sql("DELETE FROM keyed WHERE my_row_id = 1")
     queries = "SELECT my_row_id, v FROM keyed", "SHOW CREATE TABLE keyed", "SHOW CREATE TABLE bare"
-    before, backup = values(engine, *queries), back_up(project)
+    before, backup = rows(engine, *queries), back_up(project)
     sql("DROP TABLE bare", "UPDATE keyed SET v = 2")
     init = f'exec {{real}} "$@" --init-command="SET SESSION {name} = 1"'
     project.ok("restore", "--yes", str(backup), PATH=with_programs(tmp_path / "bin", init, "mysql", "mariadb"))
-    assert before == values(engine, *queries)
+    assert before == rows(engine, *queries)
 
 
 @on_mysql
@@ -679,7 +674,7 @@ def test_options_of_the_user(project: Project, engine: Engine, sql: Sql, tmp_pat
     backup = back_up(project, **environ)
     sql("DELETE FROM kept")
     project.ok("restore", "--yes", str(backup), **environ)
-    assert [(1, 2)] == values(engine, "SELECT * FROM kept")
+    assert [(1, 2)] == rows(engine, "SELECT * FROM kept")
 
 
 @on_mysql
@@ -734,8 +729,7 @@ def test_definers(project: Project, engine: Engine, rights: str) -> None:
     MySQL asks for more than SUPER where the definer is an administrator, and for SUPER where triggers are logged.
     """
     fill(engine)
-    with engine.connect() as connection:
-        is_logged = connection.scalar(text("SELECT @@log_bin AND NOT @@log_bin_trust_function_creators"))
+    ((is_logged,),) = rows(engine, "SELECT @@log_bin AND NOT @@log_bin_trust_function_creators")
     enough = {"SUPER"} if is_mariadb(engine.url) else set()
     enough |= {"ALL PRIVILEGES"} if is_logged else {"ALL PRIVILEGES", "SET_ANY_DEFINER, SYSTEM_USER"}
     may = rights in enough
@@ -816,8 +810,7 @@ def test_wal(project: Project, engine: Engine, sql: Sql) -> None:
     sql("PRAGMA journal_mode=WAL", "DELETE FROM kept")
     project.ok("restore", "--yes", str(backup))
     assert before == state(engine)
-    with engine.connect() as connection:
-        assert "wal" == connection.scalar(text("PRAGMA journal_mode"))
+    assert [("wal",)] == rows(engine, "PRAGMA journal_mode")
 
 
 def test_consistent(project: Project, engine: Engine, sql: Sql) -> None:
@@ -841,7 +834,7 @@ def test_consistent(project: Project, engine: Engine, sql: Sql) -> None:
         ended.set()
         writer.join()
     project.ok("restore", "--yes", str(backup))
-    found = values(engine, "SELECT count(*), max(id) FROM one UNION SELECT count(*), max(id) FROM two")
+    found = rows(engine, "SELECT count(*), max(id) FROM one UNION SELECT count(*), max(id) FROM two")
     assert (1, True) == (len(found), bool(found[0][0]))
 
 

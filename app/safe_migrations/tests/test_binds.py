@@ -9,9 +9,22 @@ from pathlib import Path
 import flask_migrate
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine
 
-from .support import AGREE, FIRST, LOG, Project, copied, empty_database, revision, state, told_by, wait_until
+from .support import (
+    AGREE,
+    FIRST,
+    LOG,
+    Project,
+    copied,
+    empty_database,
+    revision,
+    rows,
+    run_on_server,
+    state,
+    told_by,
+    wait_until,
+)
 
 AUDIT = ("-d", "migrations/audit")
 INIT = "flask db init -d migrations/audit --bind audit"
@@ -95,8 +108,7 @@ def test_every_day(unbound: Project, backend: str, engine: Engine, audit: Engine
     assert "pending   e0, Add Event" in unbound.db(*AUDIT, "status").stdout
     unbound.ok("upgrade", "--all-binds")
     assert AGREE in unbound.ok("check", "--all-binds")
-    with audit.begin() as connection:
-        connection.execute(text("INSERT INTO event (id, what) VALUES (1, 'begun')"))
+    run_on_server(audit.url, "INSERT INTO event (id, what) VALUES (1, 'begun')")
 
     unbound.write("app/models.py", (unbound.path / "app" / "models.py").read_text() + MORE)
     unbound.ok(*AUDIT, "migrate", "-m", "Add Event.more", "--rev-id", "e1")
@@ -130,8 +142,7 @@ def test_race(bound: Project, engine: Engine, audit: Engine) -> None:
     assert [0] * 6 == [each.returncode for each in done], done
     assert [1, 1] == ["".join(each.stderr for each in done).count(step) for step in ("-> a2", "-> e1")]
     for each, table in ((engine, "counted"), (audit, "event")):
-        with each.connect() as connection:
-            assert 1 == connection.scalar(text(f"SELECT COUNT(*) FROM {table}"))
+        assert [(1,)] == rows(each, f"SELECT COUNT(*) FROM {table}")
 
 
 @on_two_servers
@@ -165,11 +176,6 @@ def test_stock(unbound: Project, audit: Engine) -> None:
     assert {} == state(audit)[2]
 
 
-def unmanaged(key: str) -> str:
-    """Return the line of alembic.ini that leaves a bind to another program."""
-    return f"[alembic]\nunmanaged_binds = other {key}\n"
-
-
 @on_files
 def test_a_bind_without_folder(unbound: Project) -> None:
     """The default folder's commands name the models and the line that creates the folder; `check` fails, after what it
@@ -191,7 +197,7 @@ def test_a_bind_without_folder(unbound: Project) -> None:
     assert (True, True) == (missing in said, "add_column user.age" in said)
     unbound.write("app/models.py", models)
     ini = unbound.path / "migrations" / "alembic.ini"
-    ini.write_text(ini.read_text().replace("[alembic]\n", unmanaged("audit")))
+    ini.write_text(ini.read_text().replace("[alembic]\n", "[alembic]\nunmanaged_binds = other audit\n"))
     assert AGREE in unbound.ok("check")
     assert "audit" not in unbound.ok("migrate") + unbound.ok("status")
 
@@ -203,9 +209,7 @@ def test_lines_to_paste(bound: Project, audit: Engine) -> None:
     assert f"Fix: upgrade the database to head first:\n    {here} upgrade" in bound.fails(*AUDIT, "migrate")
     assert f"of this list:\n    {here} history" in bound.fails("upgrade", "nope", *AUDIT)
     bound.ok("upgrade", "--all-binds")
-    with audit.begin() as connection:
-        connection.execute(text("CREATE TABLE stray (n INTEGER)"))
-        connection.execute(text("INSERT INTO event (what) VALUES ('begun')"))
+    run_on_server(audit.url, "CREATE TABLE stray (n INTEGER)", "INSERT INTO event (what) VALUES ('begun')")
     said = bound.ok(*AUDIT, "migrate")
     assert f'Keeping table stray, which no model defines. To drop it: {here} -x drop=stray migrate -m "..."' in said
     assert ["e0.py"] == [script.name for script in (bound.path / "migrations" / "audit" / "versions").glob("*.py")]
@@ -240,8 +244,7 @@ def test_in_code(bound: Project, app_on: Callable[..., Flask], engine: Engine, a
     before, folder = state(engine), str(bound.path / "migrations" / "audit")
     with app_on(engine.url, SQLALCHEMY_BINDS={"audit": audit.url}, MIGRATION_REVIEW="enforce").app_context():
         flask_migrate.upgrade(directory=folder)
-        with audit.begin() as connection:
-            connection.execute(text("INSERT INTO event (what) VALUES ('begun')"))
+        run_on_server(audit.url, "INSERT INTO event (what) VALUES ('begun')")
         write(bound, "e1", "e0", "op.drop_table('event')")
         with pytest.raises(SystemExit) as raised:
             flask_migrate.upgrade(directory=folder)
@@ -287,8 +290,7 @@ def test_the_wrong_folder(bound: Project, engine: Engine) -> None:
         said = bound.fails("-d", mistyped, "current")
         assert said.startswith(f"Error: the folder {mistyped} does not exist.\nFix: ")
         assert said.endswith(existing)
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE event (id INTEGER)"))
+    run_on_server(engine.url, "CREATE TABLE event (id INTEGER)")
     moved = "No model defines table event here; the bind audit has one: copy the rows there first. Drop it"
     assert moved in bound.asked("n\n", "migrate").stderr
     said = bound.fails("upgrade", "e0")
@@ -359,8 +361,7 @@ def downgrade_audit():
 @on_files
 def test_from_multidb(unbound: Project, engine: Engine, audit: Engine) -> None:
     """A history that Flask-Migrate's template for several databases began goes on, one folder for each database."""
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP TABLE {LOG}"))  # Flask-Migrate has none
+    run_on_server(engine.url, f"DROP TABLE {LOG}")  # Flask-Migrate has none
     before, (script,) = state(engine), unbound.scripts()
     script.write_text(re.sub(r"def (up|down)grade\(", r"def \1grade_(", script.read_text()) + MULTIDB)
     stock = Path(flask_migrate.__file__).parent / "templates" / "flask-multidb"

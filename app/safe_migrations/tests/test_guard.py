@@ -12,7 +12,7 @@ from sqlalchemy import Engine, make_url, text
 
 from .. import console
 from .example.app.extensions import db
-from .support import FIRST, LOG, Project, Sql, empty_database, on_mysql, on_sqlite, revision
+from .support import FIRST, LOG, Project, Sql, empty_database, on_mysql, on_sqlite, revision, rows
 
 
 @on_sqlite
@@ -190,9 +190,8 @@ def test_on_version_apply(project: Project, sql: Sql, engine: Engine, option: st
     project.fails("upgrade")
     project.make_stock()
     project.ok("stamp", "b1")
-    with engine.connect() as connection:
-        seen = connection.scalars(text("SELECT heads FROM seen ORDER BY heads")).all()
-    assert [*["a1"] * option.count("{}"), *["b1"] * option.count("{}")] == seen
+    expected = [(name,) for name in ("a1", "b1") for _ in range(option.count("{}"))]
+    assert expected == rows(engine, "SELECT heads FROM seen ORDER BY heads")
 
 
 @on_mysql

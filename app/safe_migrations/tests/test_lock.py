@@ -19,6 +19,7 @@ from .support import (
     on_servers,
     on_sqlite,
     revision,
+    rows,
 )
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -49,11 +50,9 @@ def test_many_at_once(project: Project, engine: Engine, count: int) -> None:
     """Upgrades at once, twenty on a server, all end well, and each revision is applied, and logged, once."""
     count_in_a_table(project)
     assert [0] * count == exit_statuses(project, count)
-    with engine.connect() as connection:
-        counted = connection.scalars(text("SELECT n FROM counted ORDER BY n")).all()
-        logged = connection.scalars(text(f"SELECT revision FROM {LOG} ORDER BY id")).all()
-    assert list(range(REVISIONS)) == counted
-    assert [FIRST, *(f"c{number:02}" for number in counted)] == logged
+    assert [(number,) for number in range(REVISIONS)] == rows(engine, "SELECT n FROM counted ORDER BY n")
+    logged = [name for (name,) in rows(engine, f"SELECT revision FROM {LOG} ORDER BY id")]
+    assert [FIRST, *(f"c{number:02}" for number in range(REVISIONS))] == logged
 
 
 MEET = """\
@@ -143,8 +142,7 @@ def test_a_lost_lock_stops_the_run(project: Project, backend: str, engine: Engin
     project.write(*revision("b1", "a1", TABLE.replace("'a'", "'b'")))
     said = project.fails("upgrade")
     assert {"alembic_version", LOG, "user"} == set(inspect(engine).get_table_names())
-    with engine.connect() as connection:
-        assert [FIRST] == connection.scalars(text(f"SELECT revision FROM {LOG}")).all()
+    assert [(FIRST,)] == rows(engine, f"SELECT revision FROM {LOG}")
     assert "Error: the lock of this database was lost during the run" in said
     assert f"database is at {FIRST}.\n" in said
 

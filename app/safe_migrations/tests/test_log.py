@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import flask_migrate
 import pytest
-import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import Engine, inspect, make_url
 
@@ -19,7 +18,7 @@ from ..histories import log_writer
 from ..histories.checksums import checksum
 from ..lock import locked
 from .example.app.extensions import db
-from .support import FIRST, LOG, Project, Sql, on_postgresql, on_sqlite, revision
+from .support import FIRST, LOG, Project, Sql, on_postgresql, on_sqlite, revision, rows
 
 MAKE, DROP = "op.create_table('t', sa.Column('id', sa.Integer(), primary_key=True))", "op.drop_table('t')"
 EMPTY = "The log is empty: it begins with the next upgrade, downgrade or stamp of this database.\n"
@@ -51,10 +50,9 @@ def downgrade() -> None:
 '''
 
 
-def entries(engine: Engine) -> list[tuple[str, str]]:
+def entries(engine: Engine) -> list[tuple[str, ...]]:
     """Return direction and revision of each entry, the oldest first."""
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(sa.text(f"SELECT direction, revision FROM {LOG} ORDER BY id"))]
+    return rows(engine, f"SELECT direction, revision FROM {LOG} ORDER BY id")
 
 
 def write(project: Project, up: str = CHANGE, more: str = "") -> None:

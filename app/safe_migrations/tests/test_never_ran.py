@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect
 
-from .support import FIRST, LOG, SERVERS, Project, Sql, add_table, lines_of, on_sqlite, revision, run_lines
+from .support import FIRST, LOG, SERVERS, Project, Sql, add_table, lines_of, on_sqlite, revision, rows, run_lines
 
 pytestmark = pytest.mark.usefixtures("database")
 GAP = (
@@ -50,8 +50,7 @@ def test_ways_out(rebased: Project, engine: Engine, way: str) -> None:
     told = run_lines(rebased, *(REVERT if way == "revert" else KEEP))
     assert GAP not in told + run_lines(rebased, "flask db upgrade", "flask db status")
     assert {"toy", "pet", "new"} <= set(inspect(engine).get_table_names())
-    with engine.connect() as connection:
-        assert ([] if way == "revert" else [7]) == list(connection.scalars(text("SELECT id FROM pet")))
+    assert ([] if way == "revert" else [(7,)]) == rows(engine, "SELECT id FROM pet")
 
 
 @on_sqlite
@@ -113,8 +112,7 @@ def test_another_branch(rebased: Project, engine: Engine, sql: Sql) -> None:
     lines = lines_of(rebased.db("upgrade", "heads").stderr)
     assert ["flask db downgrade toy", "flask db stamp --purge plugin", "flask db upgrade heads"] == lines[:3]
     assert "never ran" not in run_lines(rebased, *lines[3:], "flask db upgrade heads", "flask db status")
-    with engine.connect() as connection:
-        assert {"pet", "plugin"} == set(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    assert {("pet",), ("plugin",)} == set(rows(engine, "SELECT version_num FROM alembic_version"))
 
 
 def both_before(project: Project, sql: Sql) -> None:

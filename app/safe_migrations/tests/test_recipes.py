@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine
 
 from .servers import PostgreSQLServers
-from .support import FIRST, PACKAGE, Project, Sql, on_postgresql, on_sqlite, revision, run_on_server, state
+from .support import FIRST, PACKAGE, Project, Sql, on_postgresql, on_sqlite, revision, rows, run_on_server, state
 
 A1 = revision("a1", FIRST, "op.execute(sa.table('user').delete())")
 SCRIPTS = {
@@ -126,9 +126,8 @@ def test_base_backup(project: Project, backend: str, servers: PostgreSQLServers)
     project.ok("upgrade", PATH=f"{servers.programs}:{os.environ['PATH']}")
     assert "a1\n" == project.ok("current").splitlines(keepends=True)[-1].replace(" (head)", "")
     restored = create_engine(servers.start(Path(listed(project))))
-    with restored.connect() as connection:
-        query = 'SELECT version_num, username, email FROM alembic_version, "user" ORDER BY id'
-        assert [(FIRST, "ann", "a@x"), (FIRST, "bob", "b@x")] == list(connection.execute(text(query)))
+    query = 'SELECT version_num, username, email FROM alembic_version, "user" ORDER BY id'
+    assert [(FIRST, "ann", "a@x"), (FIRST, "bob", "b@x")] == rows(restored, query)
     restored.dispose()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from .. import console
 from ..retry import RetryPolicy
-from .support import FIRST, Project, is_waiting, on_mysql, on_postgresql, on_servers, on_sqlite, revision
+from .support import FIRST, Project, Sql, is_waiting, on_mysql, on_postgresql, on_servers, on_sqlite, revision, rows
 
 USERS = "SELECT name FROM people"
 LIMIT = 2  # seconds
@@ -125,18 +125,16 @@ if not Path('met').exists():
 
 
 @on_mysql
-def test_deadlock(project: Project, engine: Engine) -> None:
+def test_deadlock(project: Project, engine: Engine, sql: Sql) -> None:
     """A revision that the server has rolled back, in favor of another transaction, is undone and run again.
 
     After the last try the message says to run the command again.
     """
     project.write(*revision("a1", "p1", f"op.add_column('people', sa.Column('age', sa.Integer()))\n{DEADLOCK}"))
-    with engine.begin() as connection:
-        connection.execute(text("INSERT INTO people (id, name) VALUES (1, 'a'), (2, 'b'), (3, 'c')"))
+    sql("INSERT INTO people (id, name) VALUES (1, 'a'), (2, 'b'), (3, 'c')")
     done = project.run("flask", "db", "upgrade")
     assert (0, True) == (done.returncode, "trying again in " in done.stderr), done.stderr
-    with engine.connect() as connection:
-        assert ["a!!", "b!", "c!"] == connection.scalars(text("SELECT name FROM people ORDER BY id")).all()
+    assert [("a!!",), ("b!",), ("c!",)] == rows(engine, "SELECT name FROM people ORDER BY id")
     (project.path / "met").unlink()
     project.write(*revision("b1", "a1", DEADLOCK))
     done = project.run("flask", "db", "-x", "lock_retries=1", "upgrade")
@@ -187,8 +185,7 @@ def test_concurrent_index_waits(project: Project, engine: Engine) -> None:
         connection.execute(text("INSERT INTO people (name) VALUES ('Rex')"))
         threading.Timer(1.5, connection.commit).start()
         project.ok("-x", "lock_timeout=0.2", "upgrade")
-    with engine.connect() as connection:
-        assert connection.scalar(text("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass"))
+    assert [(True,)] == rows(engine, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass")
 
 
 OTHER = """op.add_column('people', sa.Column('nick', sa.Text()))

@@ -190,9 +190,6 @@ def test_copies(server: tuple[sa.Connection, MySQLFacts], script: str, names: di
     assert {copies(connection, statements_of(script, facts.dialect, **names))} == found
 
 
-STATES = "sa.Enum('a', 'b', 'c')"
-
-
 @pytest.mark.parametrize(("version", "expected"), [((10, 5), 1), ((11, 1), 1), ((11, 2), 0), ((12, 0), 0)])
 @pytest.mark.parametrize(
     "script",

@@ -1,9 +1,9 @@
 """`flask db status`: where the database is, with an exit status for scripts."""
 
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect
 
-from .support import FIRST, Project, on_sqlite, revision
+from .support import FIRST, Project, Sql, on_sqlite, revision
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -15,7 +15,7 @@ def lines(project: Project, ends: int) -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
 
 
-def test_status(project: Project, backend: str, engine: Engine) -> None:
+def test_status(project: Project, backend: str, engine: Engine, sql: Sql) -> None:
     """Behind, at head, at head with models that differ, and ahead. An empty database stays empty."""
     behind = lines(project, 1)
     assert [] == inspect(engine).get_table_names()
@@ -32,8 +32,7 @@ def test_status(project: Project, backend: str, engine: Engine) -> None:
         models.write("\n    age: Mapped[int | None]\n")
     assert "differ from the database: add_column user.age" == lines(project, 0)["models"]
 
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
+    sql("UPDATE alembic_version SET version_num = 'later'")
     assert "later has no script in " in lines(project, 1)["ahead"]
 
 
