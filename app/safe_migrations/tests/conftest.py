@@ -8,6 +8,7 @@ create databases; the tests drop those that they create.
 """
 
 import gc
+import os
 import shutil
 import signal
 import socket
@@ -33,6 +34,7 @@ from ..review.reviewer import review_pending, review_revisions
 from .example.app.extensions import db, migrate
 from .servers import PostgreSQLServers
 from .support import (
+    FILES,
     FIRST,
     PETS,
     ROWS,
@@ -57,6 +59,9 @@ from .support import (
     server_url,
     told_by,
 )
+
+if FILES != "/tmp":
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", FILES)
 
 # What a shell starts in the background ignores Ctrl-C, and so would the commands that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -389,7 +394,7 @@ def operating(at_first: None) -> Iterator[Operating]:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Yield a folder into which a server's user can look, as it cannot into tmp_path or one's own TMPDIR."""
-    with TemporaryDirectory(dir="/tmp") as name:
+    with TemporaryDirectory(dir=FILES) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 

@@ -145,7 +145,7 @@ class PostgreSQLServers:
     def standby(self, primary: URL, name: str) -> URL:
         """Start a standby of the server at ``primary``, and return its URL."""
         data = self.make(name)
-        copy = ["-D", data, "-h", "127.0.0.1", "-p", primary.port, "-U", "postgres", "-c", "fast", "-R"]
+        copy = ["-D", data, "-h", "127.0.0.1", "-p", primary.port, "-U", "postgres", "-c", "fast", "-R", "--no-sync"]
         self.run("pg_basebackup", *copy)
         url = self.start(data)
         streams = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"

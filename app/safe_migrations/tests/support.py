@@ -49,6 +49,9 @@ from .example.app import create_app
 from .example.app.extensions import db
 
 PACKAGE = Path(__file__).parents[1]
+# Where tests and servers have their files: in memory if there is room, because on a disk each commit waits for that.
+MEMORY = Path("/dev/shm")
+FILES = str(MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2**31 else Path("/tmp"))
 EXAMPLE = Path(__file__).with_name("example")
 FIRST = "fb3704abff84"  # the revision in example/
 # In a script that runs in this process: the extension of the app at hand.

@@ -20,6 +20,7 @@ from ..database import Database
 from ..lock import locked
 from .servers import MariaDBServers, PostgreSQLServers, Proxy, scalar
 from .support import (
+    FILES,
     FIRST,
     Project,
     on_mysql,
@@ -76,7 +77,7 @@ def pasted(project: Project, said: str, **environ: str) -> "subprocess.Completed
 @pytest.fixture(scope="module")
 def shared_folder() -> Iterator[Path]:
     """Yield a folder into which the servers' users can look."""
-    with TemporaryDirectory(dir="/tmp") as name:
+    with TemporaryDirectory(dir=FILES) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
@@ -266,7 +267,7 @@ def test_failover(project: Project, backend: str, postgresql: PostgreSQLServers)
 def mariadb() -> Iterator[MariaDBServers]:
     """Yield what starts MariaDB servers, and kill them at the end; skip the tests where none is tested."""
     server_url("mysql")
-    with TemporaryDirectory(dir="/tmp") as name:
+    with TemporaryDirectory(dir=FILES) as name:
         Path(name).chmod(0o755)
         servers = MariaDBServers(Path(name))
         try:
