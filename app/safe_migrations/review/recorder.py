@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from inspect import currentframe
@@ -290,7 +290,8 @@ class Recorder:
         """Return the operations that the script may call after ``failure``."""
         reached, self._found, self._connection = self._found, [], None
         try:
-            with side_effects.refused(self._refuse), self._context.in_environment():
+            # If the rest cannot be read to its end, the review goes on with what was found in it, and warns as it does.
+            with suppress(*ENDS), side_effects.refused(self._refuse), self._context.in_environment():
                 call_rest(self._path, failure, ENDS)
             return [operation for operation in self._found if with_names(operation.op)]
         finally:

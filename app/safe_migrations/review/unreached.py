@@ -285,7 +285,7 @@ class _Rest:
 
     def _call_within(self, statement: ast.With) -> bool:
         """Do what call() does for the body of a ``with``, inside those of its context managers that are known."""
-        with ExitStack() as entered:
+        with suppress(*self.rests.errors), ExitStack() as entered:  # leaving one may fail too: a session then flushes
             for item in statement.items:
                 with suppress(*self.rests.errors):
                     value = entered.enter_context(self._evaluated(item.context_expr))

@@ -82,6 +82,11 @@ def test_function_that_calls_itself(review: Review) -> None:
         ("session.query(User).update({'id': 1})", ["not-inspectable", "unbounded-data-change"]),
         ("session.query(User).all()\nsession.query(User).delete()", ["not-inspectable", "unbounded-data-change"]),
         ("session.add(User())\nsession.flush()\nsession.query(User).delete()", ["unbounded-data-change"]),
+        ("with session.begin():\n    session.add(User())\nop.drop_table('user')", ["not-inspectable", "drop-table"]),
+        (
+            "print(session.query(User).all())\nwith session.begin():\n    session.add(User())\nop.drop_table('user')",
+            ["not-inspectable", "drop-table"],
+        ),
         ("op.get_bind().engine.connect().execute(sa.text('DELETE FROM user'))", ["not-inspectable"]),
     ],
 )
