@@ -5,7 +5,8 @@ CommandError           Alembic's class, which Flask-Migrate's functions log befo
 │   ├── UnsafeError    something risky is refused; the message has an `Instead:`
 │   ├── UsageError     something was typed wrongly, such as -x NAME=VALUE; the exit status is 2
 │   ├── LostLockError  the lock was lost during the run
-│   └── HalfDoneError  a failed run left changes that could not be undone
+│   ├── HalfDoneError  a failed run left changes that could not be undone
+│   └── DamagedError   the file of a SQLite database is damaged
 └── LoginError         the database does not answer a login, or the driver fails at it
 
 WrongArgumentError, SQLAlchemy's ArgumentError: one of op.backfill() is wrong on any database
@@ -72,6 +73,10 @@ class LostLockError(MigrationError):
 
 class HalfDoneError(MigrationError):
     """The error for a run that failed or was killed and left changes that could not be undone."""
+
+
+class DamagedError(MigrationError):
+    """The error if the database itself is damaged: it cannot be backed up, only replaced."""
 
 
 class WrongArgumentError(ArgumentError):

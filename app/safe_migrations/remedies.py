@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from .adapters import adapter_of
 from .database import app_engine, has_convention
 from .drift import differences
-from .errors import LoginError, MigrationError, masked, relative, summary
+from .errors import DamagedError, LoginError, MigrationError, masked, relative, summary
 from .folder import TEMPLATE, Folder, app_folder, bind_folders, scripts
 from .histories.editing import ids_in
 from .histories.moving import several_heads
@@ -95,9 +95,10 @@ LOGIN = (
 )
 
 # Errors of a disk, not of a script, in the words of SQLite, PostgreSQL and MySQL.
+DAMAGED = re.compile(r"is not a database|disk image is malformed|malformed database schema")
 DISK = re.compile(
-    r"disk is full|disk I/O error|readonly database|No space left|read-only (transaction|mode|option)|^Disk full"
-    r"|^The table '.*' is full|error 28\b|errno: 28\b"
+    rf"{DAMAGED.pattern}|disk is full|disk I/O error|readonly database|No space left"
+    r"|read-only (transaction|mode|option)|^Disk full|^The table '.*' is full|error 28\b|errno: 28\b"
 )
 
 # The database's words about a missing right, for a statement of Alembic's own or of a script.
@@ -121,8 +122,10 @@ RIGHTS = (
 # The database's words about a statement of Alembic's own, which reads and writes the table alembic_version.
 STATEMENT = (
     Remedy(
-        r"not a database|malformed",
-        "check the path in DATABASE_URL: the file is not a SQLite database, or it is damaged.",
+        DAMAGED.pattern,
+        "check the path in DATABASE_URL: the file is not a SQLite database, or it is damaged. If so, restore a backup,"
+        " which keeps the damaged file under another name. List them:",
+        "flask db backups",
     ),
     Remedy(
         r"readonly",
@@ -323,6 +326,8 @@ def message(error: BaseException, situation: Situation) -> MigrationError:
 
 
 def _explained(error: BaseException, situation: Situation) -> MigrationError:
+    if isinstance(error, DamagedError):
+        return error
     place = script_place(error, situation.directory)
     if no_fault := _first(error, _says_disk):
         return _error(no_fault, situation, STATEMENT, "{where}: {words}", place)

@@ -484,6 +484,17 @@ class Adapter(ABC):
         """
         return ""
 
+    def damage(self, _connection: Connection) -> str:
+        """Return how the file of the database is damaged; an empty string if it is not, or if a server has the file."""
+        return ""
+
+    def set_aside(self, _connection: Connection) -> AbstractContextManager[str]:
+        """Move the damaged database out of the way; back, if the block fails. Yield its new path, or an empty string.
+
+        By default, do nothing: what damage() never finds needs no new path.
+        """
+        return nullcontext("")
+
     def recover(self, connection: Connection, _retry: RetryPolicy) -> None:
         """Undo what a killed upgrade or downgrade left incomplete. Raise HalfDoneError if some of it cannot be undone.
 

@@ -22,7 +22,7 @@ from ..backfill import unfinished
 from ..binds import folders, name_of_bind
 from ..console import log, reported
 from ..database import Database, heads_in_words, location
-from ..errors import MigrationError, relative, size_in_words, time_in_words
+from ..errors import DamagedError, MigrationError, masked, relative, size_in_words, time_in_words
 from ..folder import folder
 from ..plan import Plan
 from ..settings import Settings
@@ -74,6 +74,30 @@ class Backups:
 
     def make(self, database: Database, lock: Lock, by_hand: bool = False) -> Path:
         """Write a backup, verify it, and return its path. The caller must hold ``lock``, that of the database.
+
+        Raise DamagedError if that fails because the database itself is damaged.
+        """
+        try:
+            return self._make(database, lock, by_hand)
+        except Exception as error:
+            full = isinstance(error.__cause__, OSError)  # of the disk for the backup; to read the database takes time
+            damage = "" if full else self.adapter.damage(database.connection)
+            if not damage:
+                raise
+            raise self._damaged(damage) from error
+
+    def _damaged(self, damage: str) -> DamagedError:
+        newest, file = self.newest(), shlex.quote(self.adapter.engine.url.database or "")
+        return DamagedError(
+            f"the database {masked(self.adapter.engine.url)} is damaged: {damage}.",
+            "restore a backup (list: `flask db backups`), which keeps the damaged file under another name:"
+            if newest
+            else "check the path in DATABASE_URL; there is no backup, so read with SQLite's own program what it can:",
+            restore_line(newest) if newest else f"sqlite3 {file} .recover > recovered.sql",
+        )
+
+    def _make(self, database: Database, lock: Lock, by_hand: bool) -> Path:
+        """Write a backup, verify it, and return its path.
 
         ``by_hand`` marks a backup as one of ``flask db backup``, which is never pruned. Another one is marked if a
         backfill has stopped half-way: the backup from before that is worth more. If the backup fails, delete the

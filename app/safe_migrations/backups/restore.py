@@ -1,13 +1,14 @@
 """The restore of a backup: it backs up the present state, replaces the database and retries after lock time-outs."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
 from ..adapters.client_programs import LockTimeOutError, ToolError
-from ..console import add_to, reported
+from ..console import add_to, log, reported
 from ..database import Database
-from ..errors import MigrationError, relative
+from ..errors import DamagedError, MigrationError, relative
 from ..lock import locked
 from ..lock_waits import is_lock_timeout, lock_timeout_error
 from ..retry import RetryPolicy
@@ -18,13 +19,21 @@ def restore(backups: Backups, database: Database, file: Path) -> None:
     """Back up the present state, then replace everything in the database with the backup ``file``.
 
     The caller must have verified ``file``. The present state is not backed up if an earlier restore was interrupted,
-    which left the database incomplete. If the restore fails, raise its error, with a note that says that the database
-    was not changed, or that has the command that restores the previous state, if that was backed up.
+    which left the database incomplete. A damaged SQLite database cannot be: its file stays under another name. If the
+    restore fails, raise its error, with a note that says that the database was not changed, or that has the command
+    that restores the previous state, if that was backed up.
     """
     adapter, connection, using = database.adapter, database.connection, backups.using
-    with locked(database, using.lock_wait) as lock:
-        broken = adapter.broken_restore(connection)
-        before = None if broken else backups.make(database, lock)
+    with locked(database, using.lock_wait) as lock, ExitStack() as stack:
+        before = None
+        try:
+            if not adapter.broken_restore(connection):
+                before = backups.make(database, lock)
+        except DamagedError as damaged:
+            aside = stack.enter_context(adapter.set_aside(connection))
+            log.warning(
+                "%s Its file is %s now; restart the app if it has that open", damaged.what, relative(Path(aside))
+            )
         try:
             with reported(f"Restoring {relative(file)}"):
                 _load(database, using.retry, file)

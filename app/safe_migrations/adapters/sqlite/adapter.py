@@ -4,6 +4,7 @@ import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -82,17 +83,17 @@ class SQLite(Adapter):
     def require_writable(self, connection: Connection, _command: str) -> None:
         """Raise MigrationError if the file or its folder is read-only: change one page, and roll that back.
 
-        If another session is writing, return without a test.
+        If another session is writing, or the file is damaged, return without a test.
         """
         connection.rollback()
         below = driver_connection(connection)
         (busy,) = below.execute("PRAGMA busy_timeout").fetchone()
-        (version,) = below.execute("PRAGMA user_version").fetchone()
         try:
+            (version,) = below.execute("PRAGMA user_version").fetchone()
             below.execute("PRAGMA busy_timeout=0")
             below.execute("BEGIN IMMEDIATE")
             below.execute(f"PRAGMA user_version={version}")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
                 file = file_of(self.engine)
                 raise MigrationError(
@@ -101,7 +102,8 @@ class SQLite(Adapter):
                     " DATABASE_URL if it is there. See the permissions:",
                     f"ls -ld {shlex.quote(str(Path(file).parent))} {shlex.quote(file)}",
                 ) from error
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            is_busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not is_busy and not backup.is_damage(error):
                 raise
         finally:
             below.rollback()
@@ -122,6 +124,32 @@ class SQLite(Adapter):
         """Replace everything in the database with the backup ``file``, in one transaction."""
         connection.rollback()
         backup.load(file, driver_connection(connection), retry)
+
+    def damage(self, connection: Connection) -> str:
+        """Return the first damage that SQLite finds in the file; an empty string if it finds none."""
+        connection.rollback()
+        return backup.damage(driver_connection(connection))
+
+    @contextmanager
+    def set_aside(self, connection: Connection) -> Iterator[str]:
+        """Give the damaged file another name, ``app.db-damaged-UTC``, and connect to a new file of its name.
+
+        If the block fails, the file gets its name back.
+        """
+        file = Path(file_of(self.engine))
+        aside = file.with_name(f"{file.name}-damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
+        def disconnect() -> None:
+            connection.invalidate()  # it connects again when it is used
+            self.engine.dispose()
+
+        disconnect()
+        with backup.moved(file, aside):
+            try:
+                yield str(aside)
+            except BaseException:
+                disconnect()
+                raise
 
     @property
     def databases(self) -> "SQLiteDatabases":

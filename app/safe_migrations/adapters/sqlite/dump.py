@@ -1,10 +1,13 @@
 """Backups of a SQLite database: copies of all pages, made with SQLite's online backup API."""
 
 import errno
+import os
 import shlex
 import sqlite3
+import stat
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +83,45 @@ def verify(file: Path) -> None:
         result = [str(error)]
     if result != ["ok"]:
         raise not_whole(file, "SQLite", result[0])
+
+
+def damage(connection: sqlite3.Connection) -> str:
+    """Return the first damage that SQLite finds in the database; an empty string if it finds none, or cannot look."""
+    try:
+        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error) if is_damage(error) else ""
+    return "" if found == "ok" else str(found).splitlines()[-1]
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return True if SQLite says that the file of a database is damaged, or is not a database."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@contextmanager
+def moved(file: Path, to: Path) -> Iterator[None]:
+    """Move the database ``file``, and its journals, to ``to``; back, if the block fails. Nothing may have it open.
+
+    A new empty file takes its place, with the same permissions, so that the app can use what is restored there.
+    """
+
+    def move(start: Path, end: Path) -> None:
+        for suffix in ("-journal", "-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                start.with_name(start.name + suffix).replace(end.with_name(end.name + suffix))
+
+    before = file.stat()
+    move(file, to)
+    try:
+        file.touch(stat.S_IMODE(before.st_mode))
+        file.chmod(stat.S_IMODE(before.st_mode))
+        with suppress(OSError, AttributeError):  # only root may; Windows has no owners
+            os.chown(file, before.st_uid, before.st_gid)
+        yield
+    except BaseException:
+        move(to, file)
+        raise
 
 
 def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:

@@ -1,0 +1,77 @@
+"""A damaged SQLite database: it can be replaced by a backup, and is kept."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from ..errors import MigrationError
+from .support import FIRST, Project, Sql, on_sqlite, revision, rows
+
+pytestmark = on_sqlite
+A1 = revision("a1", FIRST, "op.create_table('pet', sa.Column('id', sa.Integer()))")
+
+
+def overwrite_rows(content: bytes) -> bytes:
+    """Return a database whose pages but the first ones are random."""
+    return content[:-40960] + bytes(range(256)) * 160
+
+
+def overwrite_all(content: bytes) -> bytes:
+    """Return a file that is not a database."""
+    return b"x" * len(content)
+
+
+@pytest.fixture(params=[overwrite_rows, overwrite_all])
+def damaged(request: pytest.FixtureRequest, upgraded: Project, sql: Sql, database: str) -> tuple[Path, str]:
+    """Damage the database; return its file, and the name of a backup from before."""
+    del upgraded.environ["MIGRATION_BACKUP"]
+    sql("CREATE TABLE large AS SELECT hex(randomblob(50000)) AS content", "PRAGMA journal_mode=wal")
+    backup = upgraded.ok("backup").splitlines()[0]
+    file = Path(database.removeprefix("sqlite:///"))
+    file.chmod(0o640)
+    file.write_bytes(request.param(file.read_bytes()))
+    upgraded.write(*A1)
+    return file, backup
+
+
+def test_restore(damaged: tuple[Path, str], project: Project, engine: Engine) -> None:
+    """A restore gives the damaged file another name, which it prints, and the new one the same permissions."""
+    file, backup = damaged
+    content = file.read_bytes()
+    said = project.ok("restore", "--yes", backup)
+    (aside,) = file.parent.glob("test.db-damaged-*")
+    assert (True, True) == (" is damaged: " in said, f"Its file is {aside} now" in said)
+    assert (content, 0o640) == (aside.read_bytes(), file.stat().st_mode & 0o777)
+    assert [(1,)] == rows(engine, "SELECT 1 FROM large")
+    project.ok("upgrade")
+
+
+def test_restore_fails(damaged: tuple[Path, str], project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the restore fails, the file has its name again."""
+    file, backup = damaged
+    content = file.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise MigrationError("no", "none")
+
+    monkeypatch.setattr("app.safe_migrations.adapters.sqlite.dump.load", fail)
+    project.fails("restore", "--yes", backup)
+    assert content == file.read_bytes()
+    assert [] == list(file.parent.glob("test.db-damaged-*"))
+
+
+@pytest.mark.parametrize("command", ["backup", "downgrade", "upgrade"])
+def test_other_commands(damaged: tuple[Path, str], project: Project, command: str) -> None:
+    """Each other command says that the database is damaged, and how to restore a backup."""
+    _, backup = damaged
+    said = project.fails(command)
+    assert "is not a complete backup" not in said
+    assert f"    flask db restore {backup}\n" in said or "which keeps the damaged file" in said
+
+
+def test_without_a_backup(damaged: tuple[Path, str], project: Project) -> None:
+    """If there is no backup, the message has the line that reads what is left."""
+    file, backup = damaged
+    (project.path / backup).unlink()
+    assert f"    sqlite3 {file} .recover > recovered.sql\n" in project.fails("backup")
