@@ -32,12 +32,16 @@ from .histories.replacement import interrupted_error, replaced_error, squash_of
 
 @dataclass(frozen=True)
 class Situation:
-    """The command that failed: its database URL, its migrations folder, the arguments typed, and True for --sql."""
+    """The command that failed: its database URL, its migrations folder, the arguments typed, and True for --sql.
+
+    ``driver_error`` is the class of all errors of the database's driver.
+    """
 
     url: URL
     directory: Path
     typed: frozenset[str]
     sql: bool = False
+    driver_error: type[Exception] = DBAPIError
 
 
 @dataclass(frozen=True)
@@ -319,7 +323,10 @@ def message(error: BaseException, situation: Situation) -> MigrationError:
     It names file and line if a revision script or env.py raised ``error``; but a MigrationError, which has a `Fix:`
     already, only gets its notes.
     """
-    found = _explained(error, situation)
+    raised = error
+    if isinstance(error, situation.driver_error):  # SQLAlchemy did not make the call
+        raised = DBAPIError("", None, error).with_traceback(error.__traceback__)
+    found = _explained(raised, situation)
     notes = getattr(error, "__notes__", [])  # such as what an adapter could not undo
     found.args = ("\n".join([str(found), *notes]),)
     return found
@@ -555,8 +562,8 @@ def _first(error: BaseException | None, matches: Callable[[DBAPIError], object])
 
 
 def _says_disk(error: DBAPIError) -> bool:
-    """Return True if a statement failed because the disk is full, damaged or read-only."""
-    return error.statement is not None and DISK.search(summary(error)) is not None
+    """Return True if a statement or a COMMIT failed because the disk is full, damaged or read-only."""
+    return DISK.search(summary(error)) is not None
 
 
 def _says_lost(error: DBAPIError) -> bool:

@@ -180,12 +180,13 @@ def _situation(ctx: click.Context) -> "Situation":
     from ..database import app_engine
     from ..remedies import Situation
 
+    typed = frozenset(str(value) for value in ctx.params.values() if value is not None)
+    rest = folder().path, typed, bool(ctx.params.get("sql"))
     try:
-        url = app_engine().url
+        engine = app_engine()
     except MigrationError:  # the command itself raises it, if it reads the database
-        url = URL.create("unknown")
-    typed = (str(value) for value in ctx.params.values() if value is not None)
-    return Situation(url, folder().path, frozenset(typed), bool(ctx.params.get("sql")))
+        return Situation(URL.create("unknown"), *rest)
+    return Situation(engine.url, *rest, engine.dialect.loaded_dbapi.Error)
 
 
 def _require_folder(ctx: click.Context, directory: Path) -> None:

@@ -397,6 +397,20 @@ def test_no_room_for_a_step(project: Project, small_disk: Path, mode: str) -> No
     full.dispose()
 
 
+@on_sqlite
+@pytest.mark.parametrize("free", [0, 100_000], ids=["at the start", "at the end"])
+def test_no_room_for_a_run(project: Project, small_disk: Path, free: int) -> None:
+    """If the disk is full before the first step, or when the run is committed, the message blames the disk, too."""
+    project.environ |= {"MIGRATION_BACKUP": "never", "DATABASE_URL": f"sqlite:///{small_disk / 'app.db'}"}
+    project.ok("upgrade")
+    (small_disk / "fill").write_bytes(bytes(shutil.disk_usage(small_disk).free - free))
+    insert = "op.execute(\"INSERT INTO user (username, email) VALUES ('a', hex(zeroblob(450000)))\")"
+    project.write(*revision("a1", FIRST, insert))
+    said = project.fails("upgrade")
+    assert "database or disk is full\nFix: free space on the database's disk" in said
+    assert "cannot reach" not in said
+
+
 @on_servers
 def test_no_room_on_the_server(project: Project, tmp_path: Path) -> None:
     """If a program says that the server's disk is full, the message does not suggest another backup folder."""
