@@ -41,7 +41,7 @@ class Situation:
     directory: Path
     typed: frozenset[str]
     sql: bool = False
-    driver_error: type[Exception] = DBAPIError
+    driver_error: type[Exception] | tuple[()] = ()
 
 
 @dataclass(frozen=True)
