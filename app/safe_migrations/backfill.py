@@ -331,10 +331,10 @@ def delete_positions(watch: StepTransaction, step: MigrationInfo, **_others: obj
     Also if the step has no backfill any more: an earlier run may have begun one that the script had then. Alembic calls
     this after it has changed alembic_version.
     """
-    found = positions()
     if watch.has_positions is None:  # asked once per run: Walk creates the table otherwise
-        watch.has_positions = inspect(watch.connection).has_table(found.name, found.schema)
+        watch.has_positions = inspect(watch.connection).has_table(POSITIONS, version_table()[0])
     if watch.has_positions:
+        found = positions()
         own = found.delete().where(found.c.version_table == version_table()[1])
         watch.connection.execute(own if step.is_stamp else own.where(found.c.revision == step.up_revision_id))
 
