@@ -22,7 +22,6 @@ from sqlalchemy import (
     Table,
     TableClause,
     and_,
-    create_engine,
     event,
     inspect,
     or_,
@@ -114,10 +113,10 @@ def own_session(engine: Engine) -> Connection:
     """Return a new connection with autocommit, outside the app's pool, which may have no free connection.
 
     It is opened like the app's connections: with the same options, ``creator`` and listeners. Closing the connection
-    ends its session on the server.
+    ends its session on the server. The engine is the app's: another one would ask the server for its version and types.
     """
-    own = create_engine(engine.url, pool=engine.pool.recreate())
-    connection = own.connect().execution_options(isolation_level="AUTOCOMMIT")
+    connection = Connection(engine, engine.pool.recreate().connect())
+    connection = connection.execution_options(isolation_level="AUTOCOMMIT")
     connection.detach()
     return connection
 
