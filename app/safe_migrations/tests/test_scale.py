@@ -2,6 +2,8 @@
 
 import cProfile
 import pstats
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Connection, Engine, event
@@ -43,10 +45,10 @@ STATEMENTS = {
 """What a revision with one CREATE TABLE runs, in a run that begins with an empty database, and in a later one."""
 
 
-@pytest.mark.parametrize("run", ["first", "later"])
-def test_statements_of_a_revision(run: str, project: Project, database: str, backend: str) -> None:
-    """A revision runs its own statement, Alembic's and that of the log; more only where a guarantee needs it."""
-    before, found = FIRST, []
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """Yield a list, to which each statement that runs in the block is added, and each commit."""
+    found: list[str] = []
 
     def on_statement(_connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
         found.append(statement.strip())
@@ -54,20 +56,50 @@ def test_statements_of_a_revision(run: str, project: Project, database: str, bac
     def on_commit(_connection: Connection) -> None:
         found.append("commit")
 
+    event.listen(Engine, "before_cursor_execute", on_statement)
+    event.listen(Engine, "commit", on_commit)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", on_statement)
+        event.remove(Engine, "commit", on_commit)
+
+
+def different(expected: list[str], found: list[str]) -> list[tuple[str, str]]:
+    """Return those of ``found`` that do not have the text that is expected there."""
+    assert len(expected) == len(found), found
+    return [(one, other) for one, other in zip(expected, found, strict=True) if one not in other]
+
+
+@pytest.mark.parametrize("run", ["first", "later"])
+def test_statements_of_a_revision(run: str, project: Project, database: str, backend: str) -> None:
+    """A revision runs its own statement, Alembic's and that of the log; more only where a guarantee needs it."""
+    before = FIRST
     for number in range(6):
         if number == 3 and run == "later":
             project.ok("upgrade")
         create = f"op.create_table('t{number}', sa.Column('id', sa.Integer(), primary_key=True))"
         project.write(*revision(f"r{number}", before, create, f"op.drop_table('t{number}')"))
         before = f"r{number}"
-    event.listen(Engine, "before_cursor_execute", on_statement)
-    event.listen(Engine, "commit", on_commit)
-    try:
+    with recorded() as found:
         project.ok("upgrade")
-    finally:
-        event.remove(Engine, "before_cursor_execute", on_statement)
-        event.remove(Engine, "commit", on_commit)
     start, end = (found.index(next(each for each in found if f"TABLE t{number} " in each)) for number in (4, 5))
     expected = STATEMENTS[backend if backend in STATEMENTS else "mysql"][run == "later"]
-    assert len(expected) == len(found[start:end]), found[start:end]
-    assert [] == [(one, other) for one, other in zip(expected, found[start:end], strict=True) if one not in other]
+    assert [] == different(expected, found[start:end])
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_statements_after_set(project: Project, database: str) -> None:
+    """A SET of what the journal's own statements do not depend on adds nothing to later ones; nor does a new name."""
+    statements = (
+        "SET SESSION foreign_key_checks = 0",
+        "CREATE TABLE a (id INTEGER PRIMARY KEY)",
+        "CREATE VIEW v AS SELECT id FROM a",
+        "SET SESSION foreign_key_checks = 1",
+    )
+    project.write(*revision("a1", FIRST, "\n".join(f"op.execute({each!r})" for each in statements)))
+    with recorded() as found:
+        project.ok("upgrade")
+    start, end = (found.index(f"SET SESSION foreign_key_checks = {number}") for number in (0, 1))
+    expected = ["REPLACE INTO _migration_journal", "CREATE TABLE a", "REPLACE INTO _migration_journal", "CREATE VIEW v"]
+    assert [] == different(expected, found[start + 1 : end])

@@ -28,8 +28,10 @@ from .session import (
     ER_LOCK_DEADLOCK,
     ER_LOCK_WAIT_TIMEOUT,
     Execute,
+    change_settings,
     error_number,
     executing,
+    read_settings,
 )
 
 # Errors that PyMySQL raises as OperationalError: a violated CHECK (MySQL, MariaDB), a wrong value for an operator, a
@@ -257,23 +259,26 @@ class MySQL(Adapter):
 
         Raise HalfDoneError if some of its changes cannot be undone, MigrationError if a restore was interrupted.
         """
+        super().recover(connection, retry)
+        is_unfinished = existing_tables(executing(connection), JOURNAL)
+        connection.rollback()
+        if not is_unfinished:
+            return
         from .undo import undo
 
         with self.lock_waits_limited(connection, retry) as execute:
-            super().recover(connection, retry)
-            if existing_tables(execute, JOURNAL):
-                outcome = undo(execute, heads_as_text(execute))
-                said = "An earlier run failed, was killed or lost its connection."
-                if outcome.restored or outcome.lines():
-                    log.info(
-                        "%s Its unfinished revision was undone%s; restored to their state before it: %s",
-                        said,
-                        " in part" if outcome.lines() else "",
-                        ", ".join(outcome.restored) or "no object",
-                    )
-                else:
-                    log.info("%s It left nothing to undo", said)
-                outcome.require_whole()
+            outcome = undo(execute, heads_as_text(execute))
+            said = "An earlier run failed, was killed or lost its connection."
+            if outcome.restored or outcome.lines():
+                log.info(
+                    "%s Its unfinished revision was undone%s; restored to their state before it: %s",
+                    said,
+                    " in part" if outcome.lines() else "",
+                    ", ".join(outcome.restored) or "no object",
+                )
+            else:
+                log.info("%s It left nothing to undo", said)
+            outcome.require_whole()
 
     @contextmanager
     def prepared(self, connection: Connection, retry: RetryPolicy, remains: list[str]) -> Iterator[StepDone]:
@@ -298,10 +303,10 @@ class MySQL(Adapter):
         ``innodb_lock_wait_timeout`` for rows have this limit, in whole seconds and at least 1. Only the statement is
         retried, because earlier DDL is already committed.
         """
-        names = ("lock_wait_timeout", "innodb_lock_wait_timeout")
-        before = {name: connection.scalar(text(f"SELECT @@SESSION.{name}")) for name in names}
-        for name in names:
-            connection.execute(text(f"SET SESSION {name} = {max(1, round(retry.seconds))}"))
+        execute = executing(connection)
+        limits = dict.fromkeys(("lock_wait_timeout", "innodb_lock_wait_timeout"), max(1, round(retry.seconds)))
+        before = read_settings(execute, limits)
+        change_settings(execute, limits)
         connection.rollback()
 
         def do_execute(cursor: Any, statement: str, parameters: Any, execution: Any) -> bool | None:
@@ -320,14 +325,13 @@ class MySQL(Adapter):
         # First: because this returns True, no other listener is called.
         event.listen(self.engine, "do_execute", do_execute, insert=True)
         try:
-            yield executing(connection)
+            yield execute
         finally:
             event.remove(self.engine, "do_execute", do_execute)
             with suppress(DBAPIError):  # of a session that is lost
                 if not connection.invalidated:  # it would become a new session, and no longer known to be lost
                     connection.rollback()
-                    for name, value in before.items():
-                        connection.execute(text(f"SET SESSION {name} = {value}"))
+                    change_settings(execute, before)
                     connection.rollback()
 
 

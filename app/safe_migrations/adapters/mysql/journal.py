@@ -37,8 +37,8 @@ class Journal:
         self.to_commit = False
         self.copies = 0
         self.known_tables = existing_tables(execute)
-        """The names of tables, in lower case. CREATE TABLE with another name needs no look-up for an existing table: if
-        there is one after all, the statement fails.
+        """The names of tables, views and sequences, in lower case. A CREATE with another name needs no look-up: if
+        there is one of that name after all, the statement fails.
         """
         self._begin_revision()
 
@@ -54,6 +54,8 @@ class Journal:
         self.rolled_back: list[str] = []
         """Statements that were in ``written`` when their transaction was rolled back."""
         self.views_noted = False
+        self.triggers_noted: set[str] = set()
+        """The tables whose triggers were recorded: those that they get after that, the revision creates."""
         self.id_before = self.last_id
 
     @property
@@ -122,7 +124,7 @@ class Journal:
             raise UnsafeError(f"{what}: {shown}", remedy, line)
         self.statement = statement
         if statement.verb in ("SET", "USE"):
-            self.session.forget()
+            self.session.note_set(statement.words)
         if not statement.commits_implicitly:
             self.commit_last_step()
         self._note(statement, autocommit)
@@ -188,7 +190,7 @@ class Journal:
                 continue
             if kind == "TRIGGER":
                 self._note_triggers(statement.table_of_new_trigger or table_of_trigger(self.execute, name))
-            is_new = statement.creates_new_table and name.lower() not in self.known_tables
+            is_new = statement.creates_new and name.lower() not in self.known_tables
             entry = None if is_new else self._entry(kind, name)
             if entry is None and statement.verb in ("CREATE", "ALTER") and (kind != "TABLE" or statement.creates_table):
                 entry = self._created(kind, name)
@@ -269,8 +271,8 @@ class Journal:
         self._note_triggers(table)
         if not self.views_noted:
             self.views_noted = True
-            query = "SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE()"
-            for (view,) in self.execute(query):
+            # On MariaDB information_schema.views takes two to four times as long.
+            for view, _ in self.execute("SHOW FULL TABLES WHERE table_type = 'VIEW'"):
                 self._entry("VIEW", view)
         if is_renamed:
             query = (
@@ -282,8 +284,10 @@ class Journal:
 
     def _note_triggers(self, table: str) -> None:
         """Record all triggers of a table in the order in which they fire, because SHOW CREATE does not show it."""
-        for trigger in triggers_of(self.execute, table) if table else []:
-            self._entry("TRIGGER", trigger)
+        if table and table not in self.triggers_noted:
+            self.triggers_noted.add(table)
+            for trigger in triggers_of(self.execute, table):
+                self._entry("TRIGGER", trigger)
 
     def after(self) -> None:
         """Record that the statement given to before() has succeeded.

@@ -27,6 +27,8 @@ PLAIN = {
 
 # The settings of the character sets in which driver and server exchange text.
 LETTERS = ("character_set_client", "collation_connection", "character_set_results")
+# Other words with which SET changes these: SET NAMES, SET CHARACTER SET, SET CHARSET, SET character_set_connection.
+OTHER_NAMES = {"names", "character", "charset", "character_set_connection"}
 MAKES_KEYS = "sql_generate_invisible_primary_key"
 # SQL modes that change how the server writes SHOW CREATE or reads a statement.
 CHANGES_TEXTS = {"ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "PIPES_AS_CONCAT", "IGNORE_SPACE"}
@@ -61,9 +63,14 @@ class Session:
         self.escapes = "NO_BACKSLASH_ESCAPES" not in mode
         self.mode_is_known = self.watched = True
 
-    def forget(self) -> None:
-        """Note that the script may have changed settings or the current database, so read_mode() must run again."""
-        self.is_changed, self.mode_is_known = True, False
+    def note_set(self, words: set[str]) -> None:
+        """Note that SET or USE, a statement of these ``words``, may have changed settings or the current database.
+
+        Settings that are not in ``plain`` do not count, such as foreign_key_checks in a squash: each later statement of
+        this package's would first read all settings, and change some.
+        """
+        if not words.isdisjoint({"use", *self.plain, *OTHER_NAMES}):
+            self.is_changed, self.mode_is_known = True, False
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:
@@ -108,11 +115,9 @@ def can_turn_off_generated_keys(execute: Execute) -> bool:
 
     MySQL has this setting from 8.0.30 on, for tables without a primary key of their own.
     """
-    if not execute(f"SHOW VARIABLES LIKE '{MAKES_KEYS}'"):
-        return False
     try:
         execute(f"SET SESSION {MAKES_KEYS} = @@SESSION.{MAKES_KEYS}")
-    except DBAPIError:  # without SESSION_VARIABLES_ADMIN
+    except DBAPIError:  # another version or product, or a user without SESSION_VARIABLES_ADMIN
         return False
     return True
 

@@ -113,9 +113,13 @@ class Statement(Tokens):
         return self.verb == "CREATE" and self.kind == "TABLE" and not self._index_at
 
     @property
-    def creates_new_table(self) -> bool:
-        """Return True for CREATE TABLE without OR REPLACE and IF NOT EXISTS, which fails if the table exists."""
-        return self.creates_table and {"REPLACE", "EXISTS"}.isdisjoint(self.keywords[:5])
+    def creates_new(self) -> bool:
+        """Return True for CREATE TABLE, VIEW or SEQUENCE without OR REPLACE and IF NOT EXISTS.
+
+        It fails if there is a table, view or sequence of that name.
+        """
+        is_one = self.creates_table or (self.verb == "CREATE" and self.kind in ("VIEW", "SEQUENCE"))
+        return is_one and {"REPLACE", "EXISTS"}.isdisjoint(self.keywords[: HEAD + len(("IF", "NOT", "EXISTS"))])
 
     @property
     def sets_autocommit(self) -> bool:
