@@ -191,6 +191,15 @@ def test_failure(project: Project, engine: Engine, attempt: Callable[..., list[s
     assert [("up", FIRST), ("up", "a1")] == entries(engine)
 
 
+def test_block_commits_entries(project: Project, engine: Engine) -> None:
+    """An autocommit block, and a commit() before it, commit the steps before its own, with their entries."""
+    project.write(*revision("a1", FIRST, MAKE, DROP))
+    block = "op.get_bind().commit()\nwith op.get_context().autocommit_block():\n    raise RuntimeError('stop')"
+    project.write(*revision("b1", "a1", block))
+    assert "he database is at a1.\n" in project.fails("upgrade")
+    assert [("up", FIRST), ("up", "a1")] == entries(engine)
+
+
 def test_invisible(upgraded_app: Flask) -> None:
     """The log is not one of the app's tables: a database without these is empty, and nothing of it is compared."""
     flask_migrate.check()
