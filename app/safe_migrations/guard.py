@@ -136,7 +136,8 @@ def _require_safe(plan: Plan, database: Database, using: Settings) -> None:
     from .requirements import require
 
     upgraded, downgraded = plan.scripts(upgrade=True), plan.scripts(upgrade=False)
-    if not plan.heads and database.has_tables():
+    is_empty = not plan.heads and not database.has_tables()
+    if not plan.heads and not is_empty:
         from .histories.unversioned import unversioned_error
 
         if error := unversioned_error(upgraded, database, plan.recordings):
@@ -146,7 +147,7 @@ def _require_safe(plan: Plan, database: Database, using: Settings) -> None:
     require(plan, database)
     require_continued({"upgrade": upgraded, "downgrade": downgraded}, database)
     _require_reversible(downgraded)
-    _review(plan, database, using)
+    _review(plan, database, using, is_empty)
 
 
 def _require_adopted(database: Database) -> None:
@@ -287,13 +288,13 @@ def _logged(database: Database, heads: tuple[str, ...]) -> list[Row[Any]]:
     return [] if rehearses() else readable_entries(database, heads)
 
 
-def _review(plan: Plan, database: Database, using: Settings) -> None:
+def _review(plan: Plan, database: Database, using: Settings, is_empty: bool) -> None:
     if using.review == "off":
         return
     from .review.acceptance import accepted
 
     names = accepted(context.script)
-    if not plan.heads and not database.has_tables():  # no step can harm it, and loading the rules takes time
+    if is_empty:  # no step can harm the database, and loading the rules takes time
         return
     from .review.losses import warn_of_losses
     from .review.reviewer import require_reviewed
