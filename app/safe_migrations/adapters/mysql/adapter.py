@@ -259,10 +259,11 @@ class MySQL(Adapter):
 
         Raise HalfDoneError if some of its changes cannot be undone, MigrationError if a restore was interrupted.
         """
-        super().recover(connection, retry)
-        is_unfinished = existing_tables(executing(connection), JOURNAL)
+        marks = existing_tables(executing(connection), JOURNAL, RESTORE)
+        if RESTORE in marks:
+            self.require_restored(connection)
         connection.rollback()
-        if not is_unfinished:
+        if JOURNAL not in marks:
             return
         from .undo import undo
 
