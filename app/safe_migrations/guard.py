@@ -133,7 +133,6 @@ def _change_revisions(database: Database, using: Settings, options: dict[str, An
 def _require_safe(plan: Plan, database: Database, using: Settings) -> None:
     """Raise MigrationError if a step of ``plan`` must not run, by the history, its requirements or the review."""
     from .backfill import require_continued
-    from .requirements import require
 
     upgraded, downgraded = plan.scripts(upgrade=True), plan.scripts(upgrade=False)
     is_empty = not plan.heads and not database.has_tables()
@@ -144,7 +143,10 @@ def _require_safe(plan: Plan, database: Database, using: Settings) -> None:
             raise error
     if upgraded and (error := _never_ran_error(database, plan.heads)):
         raise error
-    require(plan, database)
+    if any(hasattr(script.module, "requires") for script in (*upgraded, *downgraded)):
+        from .requirements import require  # loads packaging
+
+        require(plan, database)
     require_continued({"upgrade": upgraded, "downgrade": downgraded}, database)
     _require_reversible(downgraded)
     _review(plan, database, using, is_empty)
