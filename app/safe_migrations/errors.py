@@ -16,6 +16,7 @@ remedies.py turns any other error into a MigrationError.
 
 import os
 import re
+import shlex
 import traceback
 from collections.abc import Sequence
 from configparser import Error as IniError
@@ -85,6 +86,15 @@ class WrongArgumentError(ArgumentError):
 
 class LoginError(CommandError):
     """The error if the server does not answer a login, or the driver fails at it without an error of the DBAPI."""
+
+
+def no_right(done: str, path: Path) -> MigrationError:
+    """Return the error that says that this user cannot have ``done`` (read, written) a file or a folder."""
+    return MigrationError(
+        f"{relative(path)} cannot be {done}: Permission denied.",
+        "give this user the right. See the permissions:",
+        f"ls -ld {shlex.quote(relative(path.parent))} {shlex.quote(relative(path))}",
+    )
 
 
 def summary(error: BaseException) -> str:

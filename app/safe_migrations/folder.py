@@ -4,6 +4,7 @@ The app's own folder, migrations/, manages the default database. A folder in it 
 manages the database that SQLALCHEMY_BINDS has under that key.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from alembic.util import CommandError
 from click import ClickException
 from flask import current_app, g
 
-from .errors import MigrationError, relative
+from .errors import MigrationError, no_right, relative
 
 TEMPLATE = Path(__file__).with_name("template")
 """The folder with what `flask db init` writes."""
@@ -48,7 +49,7 @@ class Folder:
     def line(self, key: str) -> str | None:
         """Return the value of ``key`` in alembic.ini; None if it has no such line, or an empty one.
 
-        Return None too if there is no alembic.ini, or it cannot be read: then Flask-Migrate stops each command.
+        Return None too if there is no alembic.ini, or it cannot be read: then each command stops.
         """
         with suppress(IniError, UnicodeDecodeError):
             return Config(str(self.ini)).file_config.get("alembic", key, raw=True, fallback="") or None
@@ -57,6 +58,16 @@ class Folder:
     def words(self, key: str) -> list[str]:
         """Return the words in the value of ``key``, which commas or spaces separate; an empty list if it has none."""
         return re.findall(r"[^,\s]+", self.line(key) or "")
+
+    def require_readable(self) -> None:
+        """Raise MigrationError if alembic.ini or versions/ cannot be read; Alembic takes them for empty then."""
+        try:
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.path / "versions"):
+                pass
+            with suppress(FileNotFoundError), self.ini.open("rb"):
+                pass
+        except PermissionError as error:
+            raise no_right("read", Path(error.filename)) from error
 
     @property
     def is_inside(self) -> bool:
@@ -88,6 +99,7 @@ def bind_folders() -> list[Folder]:
     found: dict[str, Folder] = {}
     for ini in sorted(app_folder().path.glob("*/alembic.ini")):
         each = Folder(ini.parent)
+        each.require_readable()
         if each.bind and each.bind in found:
             raise MigrationError(
                 f"{relative(found[each.bind].path)} and {relative(each.path)} both manage the bind {each.bind}.",

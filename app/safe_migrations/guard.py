@@ -26,6 +26,7 @@ from .binds import no_folder_error, require_own_database
 from .console import Progress, StepDone, add_to, log, log_on_stderr, only_warnings
 from .database import Database, app_engine, connected, heads_in_words, models_metadata, name_database
 from .errors import HalfDoneError, MigrationError, UnsafeError, masked, relative, summary
+from .folder import folder
 from .histories.heads import accidental_heads, doubtful_history_refused
 from .histories.log_table import edit_error, edited, edits_in_words, readable_entries
 from .histories.naming import named_as_written
@@ -51,6 +52,7 @@ def run_migrations(engine: Engine | None = None, **options: Any) -> None:
     lock that is held too long, a finding that blocks, a run that cannot be undone. Errors of scripts pass through.
     """
     extension = current_app.extensions["migrate"]
+    folder().require_readable()
     engine = engine or app_engine()
     options = autogenerate_options({"target_metadata": models_metadata(), **extension.configure_args, **options})
     name_database(context.config, engine)

@@ -111,6 +111,7 @@ class MigrationCommand(click.Command):
         try:
             with doubtful_history_refused(), _flask_migrate_silent():
                 _require_folder(ctx, directory)
+                folder().require_readable()
                 _require_env(directory)
                 if "rev_id" in ctx.params:
                     _require_template(directory)

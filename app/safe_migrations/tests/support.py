@@ -398,6 +398,22 @@ class Project:
             return self.run("flask", "db", *args, **environ)
         return self._invoke(args, environ)
 
+    def without_rights(self, *args: str) -> str:
+        """Return what ``flask db ARGS`` prints, which has to fail. Permissions of files stop it, also as root.
+
+        Skip the test where root cannot have that.
+        """
+        command = [sys.executable, "-m", "flask", "db", *args]
+        if os.geteuid() == 0:
+            limits = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+            if not shutil.which("setpriv") or subprocess.run([*limits, "true"], check=False).returncode:
+                pytest.skip("only where permissions stop this user")
+            command = [*limits, *command]
+        environ = {"PATH": os.environ["PATH"], **self.environ}
+        done = subprocess.run(command, cwd=self.path, env=environ, capture_output=True, text=True, check=False)
+        assert (1, False) == (done.returncode, "Traceback" in done.stderr), done.stdout + done.stderr
+        return done.stderr
+
     def asked(self, answers: str, *args: str) -> "subprocess.CompletedProcess[str]":
         """Run ``flask db ARGS`` on a terminal where ``answers`` are typed, and then Ctrl-D."""
         ours, theirs = pty.openpty()

@@ -1,5 +1,6 @@
 """Bad inputs: one short message with `Fix:`, exit status 1 or 2, no traceback, no password, nothing changed."""
 
+import errno
 import hashlib
 import os
 import re
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+import flask_migrate
 import pytest
 from flask import Flask
 from sqlalchemy import URL, make_url
@@ -31,6 +33,7 @@ from .support import (
     on_mysql,
     on_postgresql,
     on_servers,
+    on_sqlite,
     revision,
     run_on_server,
     server_url,
@@ -167,6 +170,33 @@ def test_bad_file(upgraded: Project, file: str, content: str | None, commands: s
         path.unlink()
     problem = problem_of(upgraded, commands)
     assert (True, True) == (says in problem, fix in problem), problem
+
+
+@pytest.mark.parametrize("name", ["versions", "alembic.ini"])
+@pytest.mark.parametrize("command", ["upgrade", "heads"])
+def test_unreadable(project: Project, name: str, command: str) -> None:
+    """A folder of scripts that cannot be read is not an empty one, and an alembic.ini has to be read, too."""
+    path = project.path / "migrations" / name
+    path.chmod(0)
+    try:
+        said = project.without_rights(command)
+    finally:
+        path.chmod(0o755)
+    assert f"Error: migrations/{name} cannot be read: Permission denied.\nFix: give this user the right." in said
+    assert f"    ls -ld migrations migrations/{name}\n" in said
+
+
+@on_sqlite
+def test_unreadable_in_a_process(
+    database: str, attempt: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does flask_migrate.upgrade() say."""
+
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "no", str(path))
+
+    monkeypatch.setattr("app.safe_migrations.folder.os.scandir", denied)
+    assert "versions cannot be read: Permission denied." in attempt(flask_migrate.upgrade)[0]
 
 
 def test_ahead(upgraded: Project) -> None:
