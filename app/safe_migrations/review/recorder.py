@@ -32,6 +32,7 @@ from ..errors import WrongArgumentError, summary
 from ..folder import folder
 from ..internals import copy_column, inspects
 from . import side_effects
+from .sql.ops import BackfillOp
 from .unreached import call_rest, with_names
 
 
@@ -193,13 +194,18 @@ def _translated(raw: list[Operation], product: str) -> tuple[list[Operation], No
     """
     operations: list[Operation] = []
     for operation in raw:
-        if not isinstance(operation.op, ExecuteSQLOp):
+        op = operation.op
+        has_no_sql = isinstance(op, BackfillOp) and not (op.bounded and op.text)
+        if has_no_sql or not isinstance(op, ExecuteSQLOp | BackfillOp):
             operations.append(operation)
             continue
-        from .sql.translation import translate  # its library takes its time to load, and few scripts need it
+        from .sql import translation  # its library takes its time to load, and few scripts need it
 
         try:
-            found = translate(operation.op, product)
+            if isinstance(op, BackfillOp):
+                operations.append(replace(operation, op=replace(op, bounded=translation.is_bounded(op, product))))
+                continue
+            found = translation.translate(op, product)
         except Exception as error:
             bug = f"the SQL there could not be read, because of a bug in safe_migrations ({summary(error)})"
             reason = NotInspectable(bug)

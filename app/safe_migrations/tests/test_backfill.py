@@ -838,6 +838,11 @@ def test_rehearsal_that_fails(items: Project, engine: sa.Engine, sql: Sql) -> No
 BACKFILL = "op.backfill('user', {'email': 'x'}, where='email IS NULL')"
 NEW_COLUMN = "op.add_column('user', sa.Column('name', sa.String(9)))"
 NAME = "op.backfill('user', {'name': 'x'})"
+ALWAYS_TRUE = [
+    *("True", "sa.true()", "'true'", "'1 = 1'", "sa.text('1=1')", "sa.literal(1) == 1", "'1 = 1 OR id IS NULL'"),
+    *("'id = id'", "sa.column('id') == sa.column('id')", "'id IS NULL OR id IS NOT NULL'", "'EXISTS (SELECT 1)'"),
+    "'NOT (id <> id) -- all'",
+]
 
 
 @pytest.mark.parametrize(
@@ -874,11 +879,16 @@ def test_not_alone_in_a_downgrade(review: Review) -> None:
         (f"{NEW_COLUMN}\n{NAME.replace('name', 'email')}", ["blocks"]),
         (f"{NEW_COLUMN}\n{NAME}\n{NAME}", ["blocks"]),
         (BACKFILL, []),
+        *((f"op.backfill('user', {{'email': 'x'}}, where={where})", ["blocks"]) for where in ALWAYS_TRUE),
+        ("op.backfill('user', {'email': 'x'}, where='EXISTS (SELECT 1 FROM pet)')", []),
     ],
 )
 def test_overwritten(review: Review, up: str, expected: list[str]) -> None:
-    """Without a condition it overwrites values, unless its columns are new and nothing has given them values yet."""
-    assert expected == levels(review(up, "sqlite"), "unbounded-data-change")
+    """Without a condition, or with one that is always true, it overwrites values, unless its columns are new and
+    nothing has given them values yet.
+    """
+    for product in ("sqlite", "postgresql", "mysql", "mariadb"):
+        assert expected == levels(review(up, product), "unbounded-data-change")
 
 
 @on_servers

@@ -26,6 +26,8 @@ USER = "user = sa.table('user', sa.column('id'), sa.column('email'))\n"
     ("up", "expected"),
     [
         ("op.execute('DELETE FROM pet WHERE 1 = 1')", 1),
+        ("op.execute('DELETE FROM pet WHERE EXISTS (SELECT 1)')", 1),
+        ("op.execute('UPDATE pet SET a = 1 WHERE id = id')", 1),
         ("op.execute('TRUNCATE TABLE pet')", 1),
         ("op.execute('UPDATE pet SET a = 1; DELETE FROM pet')", 2),
         (USER + "op.execute(user.update().values(email=''))", 1),

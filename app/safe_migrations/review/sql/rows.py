@@ -17,6 +17,8 @@ from .trees import Unread, name_of, table_of, tree_of
 # Nodes of a condition: the time that sqlglot takes to simplify one grows with their square, to a second at a thousand.
 LONG = 200
 MODIFIERS = r"(?: (?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|QUICK|IGNORE))*"
+SAME = (exp.EQ, exp.NullSafeEQ, exp.GTE, exp.LTE)
+"""Comparisons that are true of a value and itself, except of NULL."""
 VALUES = rf"(?P<verb>INSERT|REPLACE)(?P<alternative> OR \w+)?{MODIFIERS} INTO {{table}}(?: \(.*?\))? VALUES .*"
 
 
@@ -135,12 +137,19 @@ def _is_bounded(node: Any, overwrites: bool) -> bool:
 
 
 def _selects(condition: Any) -> bool:
-    """Return False if sqlglot can simplify the condition to true, e.g. ``id = 1 OR 1 = 1``, else True.
+    """Return False if the condition uses no column, or is true of each value, e.g. ``id = 1 OR 1 = 1``, else True.
 
     Return True for any condition with more than LONG nodes, because simplifying it takes too long.
     """
     if next(islice(condition.walk(), LONG, None), None) is not None:
         return True
-    simplified = simplify(condition.copy())
-    requests = simplified.find(exp.Column, exp.Query, exp.Anonymous, exp.Exists)
+    simplified = simplify(simplify(condition.copy()).transform(_plain))
+    requests = simplified.find(exp.Column, exp.Table, exp.Anonymous)
     return requests is not None or simplified == exp.false() or simplified.name == "0"
+
+
+def _plain(node: Any) -> Any:
+    """Return true for a comparison of a value with itself, NOT and IS for IS NOT, and else the node."""
+    if isinstance(node, exp.Is) and node.args.get("negate"):
+        return exp.not_(exp.Is(this=node.this, expression=node.expression))
+    return exp.true() if isinstance(node, SAME) and node.left == node.right else node

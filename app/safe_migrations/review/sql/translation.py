@@ -15,7 +15,7 @@ from ...adapters.dialects import dialect_of
 from ...adapters.products import FACTS
 from ...adapters.sql_words import Words, statements
 from .definitions import definition, index, literal
-from .ops import CommandOp, Translation
+from .ops import BackfillOp, ChangeRowsOp, CommandOp, Translation
 from .phrases import PARTS, STATEMENTS, Phrase, commands, find
 from .rows import change_rows, truncate
 from .trees import Unread
@@ -34,6 +34,12 @@ def translate(op: ExecuteSQLOp, dialect: str) -> list[Translation]:
     except TokenError:  # of a quote or a comment without end
         rough = re.sub(r"/\*.*?\*/|--[^\n]*", " ", sql, flags=re.DOTALL)
         return [Translation(_unread(each.strip()), sql) for each in rough.split(";") if each.strip()]
+
+
+def is_bounded(op: BackfillOp, dialect: str) -> bool:
+    """Return False if the op.backfill() changes all rows, because its ``where`` selects none of them."""
+    found = [each.op for each in translate(ExecuteSQLOp(op.statement), dialect)]
+    return all(each.bounded for each in found if isinstance(each, ChangeRowsOp))
 
 
 def _text(statement: Any, dialect: str) -> str:
