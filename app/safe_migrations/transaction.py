@@ -10,13 +10,15 @@ from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionS
 from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 
 from .adapters.base import Lock, in_batches, listening
 from .database import Database
 from .errors import MigrationError, UnsafeError, counted
 
 ENDS = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?P<verb>COMMIT|END|ROLLBACK|ABORT)(?:\s+(?:WORK|TRANSACTION))?\s*(?:;|$)",
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?P<verb>COMMIT|END|ROLLBACK|ABORT)(?:\s+(?:WORK|TRANSACTION))?"
+    r"(?:\s+AND\s+(?:NO\s+)?CHAIN)?\s*(?:;|$)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -82,7 +84,9 @@ class StepTransaction:
         self.has_positions: bool | None = None
         """Whether the database has the table of the positions of backfills; None if that is not known yet."""
 
-        self._asked = self._open = self._used = self._in_block = self._had_block = False
+        self._asked = self._open = self._in_block = self._had_block = False
+        self._used = False
+        """Whether the open transaction may have changes of the script, which a rollback would lose."""
         self._ended = ""
         self._heads: set[str] | None = None
 
@@ -130,22 +134,23 @@ class StepTransaction:
     def watched(self) -> Iterator[None]:
         """Inside the block, raise MigrationError if a script ends its transaction or closes its connection.
 
-        On MySQL and MariaDB a script may end its transaction, because each DDL statement does so anyway. Raise
-        MigrationError, too, if Alembic then does not find the row of alembic_version that it has to change.
+        On MySQL and MariaDB a script may commit, because each DDL statement does so anyway, but not roll back changes.
+        Raise MigrationError, too, if Alembic then does not find the row of alembic_version that it has to change.
         """
-        listeners: dict[str, Callable[..., None]] = {"set_connection_execution_options": self._on_options}
-        if self.adapter.reruns:
-            listeners |= {
-                "begin": lambda _connection: self._on_begin(),
-                "commit": lambda _connection: self._on_end("commit"),
-                "rollback": lambda _connection: self._on_end("rollback"),
-                "before_cursor_execute": self._before,
-                "after_cursor_execute": self._after,
-            }
-        on_error = {"handle_error": self._on_error} if self.adapter.reruns else {}
+        listeners: dict[str, Callable[..., None]] = {
+            "set_connection_execution_options": self._on_options,
+            "begin": lambda _connection: self._on_begin(),
+            "commit": lambda _connection: self._on_end("commit"),
+            "rollback": lambda _connection: self._on_end("rollback"),
+            "before_cursor_execute": self._before,
+            "after_cursor_execute": self._after,
+        }
         self.connection.watch = self
         try:
-            with listening(self.connection, listeners), listening(self.connection.engine, on_error):
+            with (
+                listening(self.connection, listeners),
+                listening(self.connection.engine, {"handle_error": self._on_error}),
+            ):
                 yield
         except CommandError as error:
             if self.step is None or "expected to match one row" not in str(error):
@@ -230,7 +235,8 @@ class StepTransaction:
         self._open = self._used = False  # the settings that an adapter makes then are not the script's
 
     def _on_end(self, how: str) -> None:
-        self._ended = how if self.step and not self._in_block else ""
+        refused = self.adapter.reruns or (how == "rollback" and self._used)
+        self._ended = how if self.step and not self._in_block and refused else ""
         self._open = False
 
     def _before(self, _connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
@@ -244,15 +250,22 @@ class StepTransaction:
             raise self._refused("through the driver's connection", undone=False)
         found = ENDS.match(statement)
         if found and (self._used or not self.adapter.driver_begins):
-            raise self._refused(found["verb"].upper())
+            verb = found["verb"].upper()
+            if self.adapter.reruns or verb == "ROLLBACK":
+                raise self._refused(verb)
+        self._used = self.adapter.has_changes(statement, self._used)
+        self._open &= self._used  # a statement that commits may be followed by others of the adapter, before _after()
 
     def _on_error(self, failure: ExceptionContext) -> None:
         """Remember that the database itself rolled back the transaction, as SQLite does on a full disk."""
-        if failure.connection is self.connection and self._open and not self.adapter.in_transaction(self.connection):
+        if failure.connection is not self.connection:
+            return
+        error = failure.sqlalchemy_exception
+        deadlock = not self.adapter.reruns and isinstance(error, DBAPIError) and self.adapter.is_deadlock(error)
+        if deadlock or (self._open and not self.adapter.in_transaction(self.connection)):
             self._on_end("rollback")
 
     def _after(self, *_others: object) -> None:
-        self._used = True
         self._open = self.adapter.in_transaction(self.connection)
 
     def _refused(self, what: str, undone: bool = True) -> MigrationError:

@@ -397,6 +397,13 @@ class Adapter(ABC):
         """
         return connection.in_transaction()
 
+    def has_changes(self, _statement: str, _before: bool) -> bool:
+        """Return True if a rollback after ``statement`` would lose changes; ``before`` is the answer before it.
+
+        By default, return True.
+        """
+        return True
+
     def limit_lock_waits(self, _connection: Connection, _retry: RetryPolicy) -> None:
         """Set the lock time-out of the current transaction to ``retry.seconds``.
 

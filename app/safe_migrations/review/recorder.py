@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -472,7 +473,7 @@ class _Connection(MockConnection):
 
 
 class _SessionConnection(_Connection):
-    """The connection of a session, and its transaction at once: neither commits, for it is that of the revision."""
+    """The connection of a session, and its transaction at once, which is the revision's: only rollback() ends it."""
 
     is_active = True
 
@@ -487,7 +488,12 @@ class _SessionConnection(_Connection):
     def commit(self) -> None:
         """Do nothing, like the session's commit() in a revision's transaction."""
 
-    rollback = close = commit
+    close = commit
+
+    def rollback(self) -> None:
+        """Record a ROLLBACK, which the session's rollback() runs; not if an error, such as NotInspectable, calls it."""
+        if sys.exception() is None:
+            super().rollback()
 
 
 class _Inspector:

@@ -141,6 +141,16 @@ def test_deadlock(project: Project, engine: Engine, sql: Sql) -> None:
     assert (1, True) == (done.returncode, "Fix: run the command again" in done.stderr), done.stderr
 
 
+@on_mysql
+def test_deadlock_that_the_script_catches(project: Project, engine: Engine, sql: Sql) -> None:
+    """A script that goes on after a deadlock stops, because the server has rolled back its earlier changes."""
+    caught = DEADLOCK.replace("    finally:", "    except sa.exc.OperationalError:\n        pass\n    finally:")
+    project.write(*revision("a1", "p1", f"{caught}\nrun(op.get_bind(), '= 3')"))
+    sql("INSERT INTO people (id, name) VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+    assert "upgrade() of revision a1 ends its transaction (a rollback)" in project.fails("upgrade")
+    assert [("a!",), ("b!",), ("c!",)] == rows(engine, "SELECT name FROM people ORDER BY id")
+
+
 def test_pauses() -> None:
     """They grow from half a second to ten, and there is none after the last try."""
     pauses = list(RetryPolicy(5, 10).pauses())

@@ -1,5 +1,7 @@
 """Rules about scripts and SQL: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
+from textwrap import indent
+
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
@@ -99,6 +101,23 @@ def test_transaction_control(review: Review, product: str, statement: str, expec
     if expected is None:
         expected = int(product in {"mysql", "mariadb"})
     assert expected == len(found(review(f"op.execute({statement!r})", product), "transaction-control"))
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("session.execute(sa.text('SELECT 1'))\nsession.rollback()", [13]),
+        ("session.execute(sa.text('SELECT 1'))\nsession.commit()\nsession.close()", []),
+        ("session.rollback()", []),
+        ("with session.begin():\n    print(session.scalar(sa.text('SELECT 1')))", []),
+    ],
+)
+def test_transaction_of_a_session(review: Review, product: str, body: str, expected: list[int]) -> None:
+    """A session's rollback() ends the revision's transaction; its commit() does not, nor an end of the recording."""
+    script = f"def upgrade():\n    session = sa.orm.Session(op.get_bind())\n{indent(body, '    ')}"
+    findings = found(review(f"import sqlalchemy.orm\n\n\n{script}", product), "transaction-control")
+    assert expected == [each.line for each in findings]
 
 
 @on_mysql

@@ -1,13 +1,16 @@
 """A script that ends the transaction of its step is refused; no run reports a revision that was not committed."""
 
 from collections.abc import Callable
+from textwrap import indent
 
 import flask_migrate
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine, inspect, text
 
-from .support import FIRST, Project, on_mysql, on_postgresql, on_sqlite, revision
+from .support import FIRST, Project, on_mysql, on_postgresql, on_sqlite, revision, rows
 
+USER = sa.table("user", sa.column("id"), sa.column("username"), sa.column("email"))
 ADD = "op.add_column('user', sa.Column('age', sa.Integer()))"
 DROP = "op.drop_column('user', 'age')"
 BIND = "op.get_bind()"
@@ -72,12 +75,62 @@ def test_downgrade_that_ends_it(project: Project, engine: Engine, end: str) -> N
 @pytest.mark.parametrize("end", ENDS)
 @on_mysql
 def test_where_each_statement_commits(project: Project, engine: Engine, end: str) -> None:
-    """On MySQL and MariaDB each DDL statement ends the transaction anyway: the revision is recorded."""
+    """On MySQL and MariaDB each DDL statement ends the transaction anyway, so nothing is lost: it is recorded."""
     project.write(*revision("a1", FIRST, f"{ADD}\n{end}", f"{DROP}\n{end}"))
     project.ok("upgrade")
     assert (["a1"], True) == state(engine)
     project.ok("downgrade")
     assert ([FIRST], False) == state(engine)
+
+
+FILLED = "op.execute(USER.update().values(email='filled').where(USER.c.id == 1))"
+TWICE = "session.execute(USER.insert().values(id=1, username='twice', email='twice'))\nsession.commit()"
+
+
+def tried(body: str) -> str:
+    """Return lines that catch the error of ``body``, roll its session back, and go on."""
+    return f"session = Session({BIND})\ntry:\n{indent(body, '    ')}\nexcept IntegrityError:\n    session.rollback()"
+
+
+ROLLED_BACK = {
+    "session": f"with Session({BIND}) as session:\n    session.execute(sa.text('SELECT 1'))\n    session.rollback()",
+    "error in a session": tried(TWICE),
+    "error in a block": tried(f"with session.begin():\n{indent(TWICE, '    ')}"),
+    "connection": f"{BIND}.rollback()",
+    "transaction": f"{BIND}.get_transaction().rollback()",
+    "statement": "op.execute('ROLLBACK')",
+    "chain": "op.execute('ROLLBACK AND CHAIN')",
+    "driver": f"{BIND}.connection.rollback()",
+}
+
+
+@pytest.mark.parametrize("how", ROLLED_BACK)
+def test_rows_that_a_script_rolls_back(upgraded: Project, engine: Engine, backend: str, how: str) -> None:
+    """A script that rolls back rows which it has changed stops, on every database: the revision would lack them."""
+    if (backend, how) == ("sqlite", "chain"):
+        pytest.skip("only servers have it")
+    with engine.begin() as connection:
+        connection.execute(USER.insert(), [{"id": id, "username": str(id), "email": str(id)} for id in (1, 2)])
+    more = "from sqlalchemy.exc import IntegrityError\nfrom sqlalchemy.orm import Session\n"
+    more += "USER = sa.table('user', sa.column('id'), sa.column('username'), sa.column('email'))"
+    up = f"{FILLED}\n{ROLLED_BACK[how]}\n{FILLED.replace('== 1', '== 2')}"
+    upgraded.write(*revision("a1", FIRST, up, more=more))
+    told = upgraded.fails("upgrade")
+    assert "Error: upgrade() of revision a1 ends its transaction (" in told
+    assert ([FIRST], False) == state(engine)
+    assert [("1",), ("2",)] == rows(engine, str(sa.select(USER.c.email).order_by(USER.c.id).compile(engine)))
+
+
+@on_mysql
+def test_rollback_that_loses_nothing(upgraded: Project, engine: Engine) -> None:
+    """On MySQL and MariaDB a script may roll back where nothing is left to commit, as after DDL or a COMMIT."""
+    fill = "op.execute(\"UPDATE user SET email = 'x'\")"
+    read = f"{BIND}.execute(sa.text('SELECT 1')).all()"
+    fails = f"try:\n    {ADD}\nexcept sa.exc.OperationalError:\n    {BIND}.rollback()"
+    up = [ADD, f"{BIND}.rollback()", fails, fill, COMMIT, read, f"{BIND}.rollback()", fill, "op.execute('COMMIT')"]
+    upgraded.write(*revision("a1", FIRST, "\n".join([*up, "op.execute('ROLLBACK')"]), DROP))
+    upgraded.ok("upgrade")
+    assert (["a1"], True) == state(engine)
 
 
 @on_sqlite

@@ -38,6 +38,8 @@ from .session import (
 # division by 0, a result out of range.
 OF_VALUES = (3819, 4025, 1292, 1365, 1690)
 
+SERVER_STATUS_IN_TRANS = 1  # a bit of the protocol's status flags
+
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
     from ..creation import Creation
     from ..snapshot import Objects, Snapshot
@@ -52,6 +54,7 @@ class MySQL(Adapter):
     transaction for each revision.
     """
 
+    driver_begins = True
     suffix = ".sql.gz"
     key_hint = "FORCE INDEX (PRIMARY)"
 
@@ -182,6 +185,18 @@ class MySQL(Adapter):
             " AND table_schema = coalesce(:schema, DATABASE())"
         )
         return int(connection.scalar(text(query), {"name": table.name, "schema": table.schema}) or 0)
+
+    def in_transaction(self, connection: Connection) -> bool:
+        """Return True if PyMySQL has last been told that a transaction is open."""
+        below: Any = connection.connection.dbapi_connection
+        return bool(below.server_status & SERVER_STATUS_IN_TRANS)
+
+    def has_changes(self, statement: str, before: bool) -> bool:
+        """Return False after a statement that commits, such as DDL, and ``before`` after one that changes no rows."""
+        from .statements import read
+
+        found = read(statement)
+        return found.verb != "COMMIT" and not found.commits_implicitly and (before or found.may_change_rows)
 
     def blockers(self, connection: Connection) -> tuple[str, str]:
         """Return a description of the session with the oldest transaction, and the SQL that ends this session.

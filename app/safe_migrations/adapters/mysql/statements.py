@@ -108,6 +108,11 @@ class Statement(Tokens):
         return self.verb in WRITES
 
     @property
+    def may_change_rows(self) -> bool:
+        """Return False for a query, SET and SAVEPOINT, also if a function that they call changes rows."""
+        return self.verb not in READS | {"SAVEPOINT", "ROLLBACK", "RELEASE"}
+
+    @property
     def creates_table(self) -> bool:
         """Return True for CREATE TABLE, also with OR REPLACE or TEMPORARY."""
         return self.verb == "CREATE" and self.kind == "TABLE" and not self._index_at
