@@ -29,7 +29,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
-from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .adapters.base import IN_BATCHES, OWN_TABLES, POSITIONS, in_autocommit_block, version_table
 from .console import RowProgress, log
@@ -61,13 +61,8 @@ def backfill(operations: Operations, op: BackfillOp) -> None:
         operations.execute(op.statement)
         return
     block = operations.migration_context.autocommit_block
-    try:
-        with _batches(watch.connection), nullcontext() if in_autocommit_block(watch.connection) else block():
-            Walk(op, watch).run()
-    except PendingRollbackError as after:  # of the block's end, on a connection that was lost before
-        if isinstance(after.__context__, DBAPIError):
-            raise after.__context__ from None
-        raise
+    with _batches(watch.connection), nullcontext() if in_autocommit_block(watch.connection) else block():
+        Walk(op, watch).run()
 
 
 @contextmanager

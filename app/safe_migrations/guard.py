@@ -189,14 +189,14 @@ def _nothing_changed(plan: Plan) -> Iterator[None]:
     """Add "Nothing was changed; the database is still at ..." to an error of the block, if not rehearsing."""
     try:
         yield
-    except (MigrationError, DBAPIError) as error:
+    except (MigrationError, DBAPIError, KeyboardInterrupt) as error:
         place = f"Nothing was changed; the database is still at {heads_in_words(plan.heads)}."
         if rehearses():  # on a copy
             raise
         if isinstance(error, MigrationError):
             error.args = (f"{error}\n{place}",)
         else:
-            error.add_note(place)
+            add_to(error, place)
         raise
 
 
@@ -214,7 +214,7 @@ def _newest_backup_named(backups: "Backups") -> Iterator[None]:
 def _name_backup(error: BaseException, backup: Path) -> None:
     from .backups.files import restore_line
 
-    error.add_note(f"To restore the last backup, which deletes what was written since:\n    {restore_line(backup)}")
+    add_to(error, f"To restore the last backup, which deletes what was written since:\n    {restore_line(backup)}")
 
 
 @contextmanager
@@ -244,7 +244,7 @@ def _ended(backups: "Backups", transaction: StepTransaction, plan: Plan, backup:
                         backups.drop_repeated(backup)
                 if not rehearses():  # on a copy, whose place says nothing
                     start = f"The {undone} was rolled back; the" if undone and transaction.begun else "The"
-                    error.add_note(f"{start} database is at {heads_in_words(now)}.")
+                    add_to(error, f"{start} database is at {heads_in_words(now)}.")
                 drop_positions(transaction)
         for line in [] if rehearses() else transaction.what_remains():
             add_to(error, line)

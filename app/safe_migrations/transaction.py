@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionS
 from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from .adapters.base import Lock, in_batches, listening
 from .database import Database
@@ -121,7 +121,10 @@ class StepTransaction:
 
     def what_remains(self) -> list[str]:
         """Return sentences about all that remains of the failed step: ``remains``, and what the next run continues."""
-        done = [f"{table} is committed for the first {counted(rows, 'row')}" for table, rows in self.backfills if rows]
+        least = "at least the" if self.connection.invalidated else "the"  # it was lost in a batch, maybe in its COMMIT
+        done = [
+            f"{table} is committed for {least} first {counted(rows, 'row')}" for table, rows in self.backfills if rows
+        ]
         line = f"The backfill of {', that of '.join(done)}; the next `flask db {self.again}` continues."
         return [*self.remains, *([line] if done else [])]
 
@@ -152,6 +155,11 @@ class StepTransaction:
                 listening(self.connection.engine, {"handle_error": self._on_error}),
             ):
                 yield
+        except PendingRollbackError as after:  # of the end of an autocommit block, on a connection that was lost before
+            error: BaseException = after
+            while isinstance(error, PendingRollbackError) and error.__context__ is not None:
+                error = error.__context__
+            raise error from None
         except CommandError as error:
             if self.step is None or "expected to match one row" not in str(error):
                 raise

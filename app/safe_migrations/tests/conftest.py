@@ -91,8 +91,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 # Modules that share a database on PostgreSQL: all that their tests create there is in schemas, unlike a publication.
 # EMPTY drops it all.
 SHARING: tuple[str, ...] = ("adopt", "answers", "atomic", "casts", "commands", "comparison", "errors", "external")
-SHARING += ("generation", "guard", "hidden_rows", "lock", "log", "naming", "never_ran", "online", "operations")
-SHARING += ("rehearsal", "renames", "retry", "review", "rules", "status", "transaction", "unreached")
+SHARING += ("generation", "guard", "hidden_rows", "interrupts", "lock", "log", "naming", "never_ran", "online")
+SHARING += ("operations", "rehearsal", "renames", "retry", "review", "rules", "status", "transaction", "unreached")
 EMPTY = """
 DO $$ DECLARE name text; BEGIN
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
