@@ -177,7 +177,7 @@ SCRIPT = (
         "with op.get_context().autocommit_block():",
     ),
     Remedy(
-        r"^(SyntaxError|IndentationError|TabError):",
+        r"^(SyntaxError|IndentationError|TabError):|null bytes",
         "correct the script until this prints no error:",
         "python -m py_compile {file}",
     ),
@@ -587,11 +587,12 @@ def _running(error: BaseException, *directions: str) -> str | None:
 
 def script_place(error: BaseException, directory: Path) -> tuple[Path, int] | None:
     """Return the file and line of the revision script, or of env.py, that raised ``error``; None if neither did."""
-    if isinstance(error, SyntaxError):
+    is_hollow = isinstance(error, ValueError) and "null bytes" in str(error)  # in Python before 3.11.4
+    if isinstance(error, SyntaxError) or is_hollow:
         # Python does not name a file that contains zeros, as a full disk or a crash leaves it.
         hollow = (script for script in sorted(directory.glob("versions/*.py")) if b"\0" in script.read_bytes())
-        if file := error.filename or next(hollow, None):
-            return Path(file), error.lineno or 1
+        if file := getattr(error, "filename", None) or next(hollow, None):
+            return Path(file), getattr(error, "lineno", None) or 1
     frames = [(Path(frame.filename), frame.lineno or 1) for frame in traceback.extract_tb(error.__traceback__)]
     versions, env = directory.resolve() / "versions", directory.resolve() / "env.py"
     places = [(file, line) for file, line in frames if file.resolve().is_relative_to(versions)]

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -160,8 +159,6 @@ def test_bad_command(upgraded: Project, commands: str, says: str, fix: str, stat
 @pytest.mark.parametrize(("file", "content", "commands", "says", "fix"), FILES.values(), ids=FILES)
 def test_bad_file(upgraded: Project, file: str, content: str | None, commands: str, says: str, fix: str) -> None:
     """A script, a model or a file of the migrations folder that is wrong or missing: the message names it."""
-    if "\0" in (content or "") and sys.version_info < (3, 11, 4):
-        pytest.skip("only from Python 3.11.4 on, whose error about null bytes has the name of the file")
     if content is not None:
         upgraded.write(file, content)
     elif (path := upgraded.path / file).is_dir():
@@ -170,6 +167,15 @@ def test_bad_file(upgraded: Project, file: str, content: str | None, commands: s
         path.unlink()
     problem = problem_of(upgraded, commands)
     assert (True, True) == (says in problem, fix in problem), problem
+
+
+def test_zeros_before_python_3_11_4(project: Project) -> None:
+    """The error of an earlier Python about a script with zeros is not a SyntaxError, and has no file and no line."""
+    error = ValueError("source code string cannot contain null bytes")
+    file = project.write(A1, script("pass") + "\0")
+    said = str(message(error, Situation(URL.create("sqlite"), file.parents[1], frozenset())))
+    assert f"{file}, line 1: ValueError: source code string" in said
+    assert f"Fix: correct the script until this prints no error:\n    python -m py_compile {file}" in said
 
 
 @pytest.mark.parametrize("name", ["versions", "alembic.ini"])
