@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -43,6 +44,9 @@ DEFAULTS: dict[str, Any] = {
 # For `flask db migrate`, `-x` also takes the answers to its questions.
 ANSWERS = ("rename", "default", "drop", "safe")
 
+Values = ChainMap[str, Any]
+"""The values of -x, then those of the app's config, the environment, and the defaults."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -76,10 +80,10 @@ def read(given: Mapping[str, Any], directory: Path, *, answers: bool = True) -> 
     """
     _require_known(given, directory, answers)
     _require_no_typo(os.environ)
-    values = {**DEFAULTS, **_set_in(os.environ), **_set_in(current_app.config), **given}
+    values = ChainMap(dict(given), _set_in(current_app.config), _set_in(os.environ), DEFAULTS)
     backup_dir = str(values["backup_dir"] or "").strip()
     if not backup_dir:  # it would mix the backups with everything else in instance/
-        raise _wrong("backup_dir", "empty", "name a folder, below instance/ unless it is a full path")
+        raise _wrong(values, "backup_dir", "empty", "name a folder, below instance/ unless it is a full path")
     targets = (target.strip() for target in str(values["targets"] or "").split(","))
     return Settings(
         lock_wait=_number(values, "lock_wait"),
@@ -151,40 +155,42 @@ def _key(name: str) -> str:
     return f"MIGRATION_{name.upper()}"
 
 
-def _one_of(values: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> str:
+def _one_of(values: Values, name: str, allowed: tuple[str, ...]) -> str:
     given = str(values[name]).lower()
     if given not in allowed:
-        raise _wrong(name, repr(given), f"be one of {', '.join(allowed)}")
+        raise _wrong(values, name, repr(given), f"be one of {', '.join(allowed)}")
     return given
 
 
-def _number(values: Mapping[str, Any], name: str, least: float = 0, whole: bool = False) -> float:
+def _number(values: Values, name: str, least: float = 0, whole: bool = False) -> float:
     try:
         value = float(values[name])
     except (TypeError, ValueError):
         value = -1.0
     if not least <= value <= LARGEST or (whole and value != int(value)):
         number = "a whole number" if whole else "a number"
-        raise _wrong(name, repr(values[name]), f"be {number} from {least:g} to {LARGEST}")
+        raise _wrong(values, name, repr(values[name]), f"be {number} from {least:g} to {LARGEST}")
     return value
 
 
-def _words(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _words(values: Values, name: str) -> tuple[str, ...]:
     """Return program and arguments, split as a shell does; on Windows a backslash only separates folders."""
     try:
         words = shlex.split(str(values[name] or ""), posix=os.name == "posix")
     except ValueError as error:
         raise _wrong(
-            name, f"not a command line ({error})", "be a program and its arguments, each quote closed"
+            values, name, f"not a command line ({error})", "be a program and its arguments, each quote closed"
         ) from error
     return tuple(words if os.name == "posix" else (word.strip('"') for word in words))
 
 
-def _wrong(name: str, given: str, wanted: str) -> MigrationError:
+def _wrong(values: Values, name: str, given: str, wanted: str) -> MigrationError:
+    typed, *_ = values.maps
+    line = f"-x {name}={DEFAULTS[name]}" if name in typed else f"export {_key(name)}={DEFAULTS[name]}"
     return MigrationError(
         f"{_key(name)} (or -x {name}=...) is {given}; it must {wanted}.",
         "correct the value, for example to the default:",
-        f"export {_key(name)}={DEFAULTS[name]}",
+        line,
     )
 
 

@@ -41,6 +41,14 @@ def test_every_command(project: Project) -> None:
     assert scripts == project.scripts()
 
 
+@pytest.mark.parametrize(("name", "value"), [("backup", "sometimes"), ("review", "no"), ("lock_wait", "x")])
+def test_line_for_what_was_typed(project: Project, name: str, value: str) -> None:
+    """The line to paste corrects a value where it was set: after -x, which overrides the environment, or there."""
+    key = f"MIGRATION_{name.upper()}"
+    assert f"    -x {name}={DEFAULTS[name]}\n" in project.fails("-x", f"{name}={value}", "upgrade")
+    assert f"    export {key}={DEFAULTS[name]}\n" in project.fails("upgrade", **{key: value})
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
