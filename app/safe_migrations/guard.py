@@ -206,8 +206,9 @@ def _newest_backup_named(backups: "Backups") -> Iterator[None]:
     try:
         yield
     except HalfDoneError as error:
-        if newest := backups.newest():
-            _name_backup(error, newest)
+        with suppress(MigrationError):  # of a folder that cannot be read
+            if newest := backups.newest():
+                _name_backup(error, newest)
         raise
 
 

@@ -22,7 +22,7 @@ from ..backfill import unfinished
 from ..binds import folders, name_of_bind
 from ..console import log, reported
 from ..database import Database, heads_in_words, location
-from ..errors import DamagedError, MigrationError, masked, relative, size_in_words, time_in_words
+from ..errors import DamagedError, MigrationError, masked, no_right, relative, size_in_words, time_in_words
 from ..folder import folder
 from ..plan import Plan
 from ..settings import Settings
@@ -62,8 +62,15 @@ class Backups:
         return name_of(self.adapter.engine.url)
 
     def found(self) -> list[Path]:
-        """Return the backup files of this database, newest first; an empty list if the folder does not exist."""
-        named = {file: NAME.fullmatch(file.name) for file in self.using.backup_folder.glob("*")}
+        """Return the backup files of this database, newest first; an empty list if the folder does not exist.
+
+        Raise MigrationError if this user may not read the folder.
+        """
+        folder = self.using.backup_folder
+        try:
+            named = {file: NAME.fullmatch(file.name) for file in folder.iterdir()} if folder.is_dir() else {}
+        except PermissionError as error:
+            raise no_right("read", folder) from error
         ours = [(self.name, suffix) for suffix in (self.adapter.suffix, SUFFIX)]
         matching = (file for file, name in named.items() if name and name.group("database", "suffix") in ours)
         return sorted(matching, reverse=True)

@@ -38,7 +38,10 @@ def backups(directory: str | None) -> None:
 
     The newest comes first. This works without a connection to the database.
     """
-    for file in _without_connection(directory).found():
+    existing = _without_connection(directory)
+    if not (files := existing.found()):
+        echo(f"No backups in {relative(existing.using.backup_folder)}", err=True)
+    for file in files:
         by_hand = "  by hand" if is_by_hand(file) else ""
         what = in_words(file) if is_external(file) else size_in_words(file.stat().st_size)
         echo(f"{relative(file)}  {what}{by_hand}")

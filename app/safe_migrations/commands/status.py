@@ -92,8 +92,11 @@ def _at_head(config: Config) -> bool:
             _line("edited", f"{edits_in_words(edits)}; see `flask db log`")
         if not current and (error := _unversioned_error(pending, database)):
             stops.append(error)
-        if newest := Backups(database.adapter, using).newest():
-            _line("backup", f"{relative(newest)}{f', {in_words(newest)}' if is_external(newest) else ''}")
+        try:
+            if newest := Backups(database.adapter, using).newest():
+                _line("backup", f"{relative(newest)}{f', {in_words(newest)}' if is_external(newest) else ''}")
+        except MigrationError as error:
+            _line("backup", error.what)
         if at_head:
             found = drift(migration_context)
             _line("models", f"differ from the database: {', '.join(found)}" if found else "agree with the database")

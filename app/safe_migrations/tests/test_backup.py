@@ -85,7 +85,7 @@ def state(engine: Engine) -> object:
 
 def listed(project: Project, **environ: str) -> list[Path]:
     """Return the files that `flask db backups` lists."""
-    return [project.path / line.split()[0] for line in project.ok("backups", **environ).splitlines()]
+    return [project.path / line.split()[0] for line in project.db("backups", **environ).stdout.splitlines()]
 
 
 def files(project: Project) -> list[Path]:
@@ -327,6 +327,21 @@ def test_no_room(project: Project, engine: Engine, backend: str) -> None:
         assert "Fix: " in project.fails("upgrade")
     assert [] == files(project)
     assert before == state(engine)
+
+
+@on_sqlite
+def test_none_listed(project: Project) -> None:
+    """Without backups `flask db backups` says where it has looked, and so if it may not look there."""
+    done = project.db("backups")
+    assert (0, "", "No backups in instance/backups\n") == (done.returncode, done.stdout, done.stderr)
+    back_up(project)
+    folder = project.path / "instance" / "backups"
+    folder.chmod(0)
+    try:
+        said = project.without_rights("backups")
+    finally:
+        folder.chmod(0o700)
+    assert "Error: instance/backups cannot be read: Permission denied.\n" in said
 
 
 @on_sqlite
