@@ -19,7 +19,7 @@ from flask.helpers import get_debug_flag
 from sqlalchemy import URL
 
 from ..console import echo
-from ..errors import MigrationError, UsageError, relative
+from ..errors import MigrationError, UsageError, no_right, relative
 from ..folder import TEMPLATE, app_folder, bind_folders, folder, in_folder
 
 if TYPE_CHECKING:  # a web server does without
@@ -115,6 +115,7 @@ class MigrationCommand(click.Command):
                 _require_env(directory)
                 if "rev_id" in ctx.params:
                     _require_template(directory)
+                    _require_writable(directory / "versions")
                 _require_settings(ctx, directory)
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
@@ -191,10 +192,12 @@ def _situation(ctx: click.Context) -> "Situation":
 
 
 def _require_folder(ctx: click.Context, directory: Path) -> None:
-    """Raise MigrationError if ``directory``, which is not the app's own, does not exist; `init` creates it."""
-    if not folder().option or directory.exists() or ctx.command.name == "init":
+    """Raise MigrationError if ``directory`` is not a migrations folder, unless it is the app's own or for `init`."""
+    is_one = any((directory / name).exists() for name in ("alembic.ini", "versions"))
+    if not folder().option or is_one or ctx.command.name == "init":
         return
-    what = f"the folder {relative(directory)} does not exist."
+    wrong = "is not a migrations folder" if directory.exists() else "does not exist"
+    what = f"the folder {relative(directory)} {wrong}."
     if directory.name in current_app.extensions["migrate"].db.engines and folder().is_inside:
         line = f"flask db init {folder().option} --bind {shlex.quote(directory.name)}"
         raise MigrationError(what, f"create it for the bind {directory.name}:", line)
@@ -235,6 +238,12 @@ def _require_template(directory: Path) -> None:
             "replace it with the template for one database; each bind has a folder of its own:",
             f"cp {shlex.quote(relative(TEMPLATE / template.name))} {shlex.quote(relative(template))}",
         )
+
+
+def _require_writable(versions: Path) -> None:
+    """Raise MigrationError if this user may not create scripts in the folder ``versions``."""
+    if versions.is_dir() and not os.access(versions, os.W_OK | os.X_OK):
+        raise no_right("written", versions)
 
 
 def _require_settings(ctx: click.Context, directory: Path) -> None:

@@ -44,6 +44,7 @@ NOWHERE = "u@127.0.0.1:1/d"
 # Ids of cases, each with a URL, and parts of what is wrong and of its remedy.
 URLS = {
     "folder-missing": ("sqlite:////nowhere/app.db", "unable to open database file", "mkdir -p /nowhere"),
+    "is-a-folder": ("sqlite:////etc", "unable to open database file", "is a folder: add the name of the file"),
     "no-database": ("sqlite:///../config.py", "file is not a database", "is not a SQLite database, or it is damaged"),
     "words-in-the-name": (f"mysql+pymysql://{NOWHERE}%20authentication%20failed", "refused", "start the server"),
     "password-behind": (f"mysql+pymysql://127.0.0.1:1/d?password={PASSWORD}", "refused", "start the server"),
@@ -61,6 +62,7 @@ COMMANDS = {
     "merge-of-one": ("merge heads", f"two revisions, and {FIRST} is the only one.", "flask db heads", 1),
     "option": ("upgrade --nope", "No such option", "--help", 2),
     "behind": ("downgrade; migrate -m x", "Target database is not up to date", "flask db upgrade", 1),
+    "no-migrations": ("-d app upgrade", "the folder app is not a migrations", "flask db -d migrations upgrade", 1),
     "no-backup": ("restore --yes missing", "missing", "of this list:\n    flask db backups", 1),
     "init-again": ("init", "migrations already exists", "flask db migrate", 1),
 }
@@ -192,6 +194,23 @@ def test_unreadable(project: Project, name: str, command: str) -> None:
     assert f"    ls -ld migrations migrations/{name}\n" in said
 
 
+def test_unreadable_database(upgraded: Project) -> None:
+    """If the database is in a folder that cannot be read, that folder need not be created."""
+    folder = upgraded.path / "closed"
+    folder.mkdir(mode=0)
+    upgraded.environ["DATABASE_URL"] = f"sqlite:///{folder / 'app.db'}"
+    said = upgraded.without_rights("upgrade")
+    assert "unable to open database file\nFix: give this user the right to read and write the file and its" in said
+    assert f"    ls -ld {folder} {folder / 'app.db'}\n" in said
+
+
+def test_no_right_to_write(upgraded: Project) -> None:
+    """A folder of scripts that cannot be written is named."""
+    (upgraded.path / "migrations" / "versions").chmod(0o555)
+    said = upgraded.without_rights("revision", "-m", "x")
+    assert "Error: migrations/versions cannot be written: Permission denied.\n" in said
+
+
 @on_sqlite
 def test_unreadable_in_a_process(
     database: str, attempt: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
@@ -240,6 +259,7 @@ def test_unknown_database(project: Project, server: URL) -> None:
     url = server.set(database=f"test-{uuid4().hex[:12]} x")
     problem = problem_at(project, url)
     assert "create the database:" in problem
+    assert bool(url.password) == (" -p " in problem) or url.get_backend_name() == "postgresql"
     line = problem.splitlines()[-1].replace(" -p ", " ").replace("--user=USER", "--user=root")
     try:
         subprocess.run(line, shell=True, check=True, env={**os.environ, "MYSQL_PWD": server.password or ""})

@@ -1,6 +1,7 @@
 """One run at a time on each database; those who wait find nothing to do."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,15 @@ pytestmark = pytest.mark.usefixtures("database")
 
 REVISIONS = 5
 TABLE = "op.create_table('a', sa.Column('n', sa.Integer()))"
+
+
+@on_sqlite
+def test_lock_file_of_another(upgraded: Project, database: str) -> None:
+    """A lock file that this user may not read is named as that."""
+    path = Path(database.removeprefix("sqlite:///") + "-migration-lock")
+    path.touch(0o000)
+    said = upgraded.without_rights("backup")
+    assert f"Error: the lock file {path} cannot be opened: Permission denied.\nFix: give this user the right" in said
 
 
 def count_in_a_table(project: Project, begin: str = "") -> None:
@@ -178,12 +188,20 @@ def lock_file(project: Project) -> Path:
     ],
 )
 def test_nothing_is_written_to_the_lock_file(project: Project, make: Callable[..., None], works: bool) -> None:
-    """A link or a pipe in place of the lock file does no harm: a command writes nothing to it."""
+    """A link or a pipe in place of the lock file does no harm: a command writes nothing to it.
+
+    The message of a refusal has the line that moves it away.
+    """
     path, victim = lock_file(project), project.write("victim", "precious")
     make(path, victim)
     done = project.db("upgrade")
     assert (0 if works else 1, "precious") == (done.returncode, victim.read_text()), done.stderr
-    assert works or f"'{path}'" in done.stderr
+    if not works:
+        assert f"Error: the lock file {path} cannot be opened: " in done.stderr
+        line = f"mv {path} {path}-old"
+        assert f"Fix: it must be a file, not a link or a folder: move that away:\n    {line}\n" in done.stderr
+        subprocess.run(line, shell=True, check=True)
+        project.ok("upgrade")
 
 
 @on_sqlite

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from ...errors import MigrationError, relative
 from ..base import Lock
 
 if sys.platform == "win32":
@@ -23,6 +24,21 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def _unopened(path: Path, error: OSError) -> MigrationError:
+    """Return the error if the lock file ``path`` cannot be opened."""
+    folder, file = shlex.quote(relative(path.parent)), shlex.quote(relative(path))
+    what = f"the lock file {relative(path)} cannot be opened: {error.strerror}."
+    if path.is_symlink() or path.is_dir():
+        return MigrationError(
+            what, "it must be a file, not a link or a folder: move that away:", f"mv {file} {file}-old"
+        )
+    return MigrationError(
+        what,
+        "give this user the right to create the file in its folder, and to read it. See the permissions:",
+        f"ls -ld {folder} {file}",
+    )
+
+
 class FileLock(Lock):
     """A lock on the file ``path``, which the operating system frees when the process ends.
 
@@ -33,7 +49,10 @@ class FileLock(Lock):
     def __init__(self, path: Path) -> None:
         flags = os.O_RDONLY | os.O_CREAT  # the others, as far as they exist: a pipe does not wait for its other end
         flags |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"))
-        self.file = os.open(path, flags, 0o666)
+        try:
+            self.file = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise _unopened(path, error) from error
         self.path = path
 
     def take(self) -> bool:
