@@ -202,8 +202,11 @@ class Facts:
         return None
 
     def differ_sql(self, one: str, other: str) -> str:
-        """Return the condition, as SQL, that two values (SQL) differ, also if only in case or in spaces at the end."""
-        return f"{one} <> {other}"
+        """Return the condition, as SQL, that two values (SQL) differ, also if only in case or in spaces at the end.
+
+        NULL differs from all other values.
+        """
+        return f"{one} IS DISTINCT FROM {other}"
 
     def validate_sql(self, _table: str, _schema: str | None, _constraint: str) -> str | None:
         """Return the SQL that checks existing rows against a constraint that was added as NOT VALID.

@@ -21,9 +21,10 @@ from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from flask import current_app
-from sqlalchemy import URL, Connection, Dialect, Inspector, Table, inspect
+from sqlalchemy import URL, Connection, Dialect, Inspector, Table, TextClause, inspect
 from sqlalchemy.engine import reflection
 from sqlalchemy.engine.mock import MockConnection
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import session as orm
 from sqlalchemy.types import to_instance
 
@@ -304,11 +305,14 @@ class Recorder:
         finally:
             self._found = reached
 
-    def execute(self, statement: Any, *_parameters: Any, **_options: Any) -> "_Unknown":
+    def execute(self, statement: Any, parameters: Any = None, **_options: Any) -> "_Unknown":
         """Record the statement instead of executing it; a SELECT is not recorded.
 
         Return a stand-in for the result, which raises NotInspectable as soon as the script reads it.
         """
+        if isinstance(statement, TextClause) and isinstance(parameters, Mapping):
+            with suppress(ArgumentError):  # a parameter that the text does not have
+                statement = statement.bindparams(**parameters)
         if not getattr(statement, "is_select", False):
             self._note(ExecuteSQLOp(statement))
         return _Unknown()

@@ -514,18 +514,40 @@ def test_suggested_update_has_the_same_values(project: Project, engine: sa.Engin
     assert [(value,), ("kept",)] == rows(engine, "SELECT v FROM bare ORDER BY v")
 
 
-@pytest.mark.parametrize("function", ["lower", "rtrim"])
-def test_suggested_backfill_changes_the_same_rows(project: Project, engine: sa.Engine, sql: Sql, function: str) -> None:
-    """The line in place of an UPDATE of all rows changes text also where only case or a space at the end differs."""
-    columns = "sa.Column('id', sa.Integer, primary_key=True), sa.Column('v', sa.String(9))"
+ODD = "50%  :x\\ \n'"
+WORD = "sa.table('word', sa.column('v'))"
+SET_NEW = "sa.text('UPDATE word SET v = :new')"
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("op.execute('UPDATE word SET v = lower(v)')", ("a ", None)),
+        ("op.execute('UPDATE word SET v = rtrim(v)')", ("A", None)),
+        ("op.execute(\"UPDATE word SET v = coalesce(v, '1')\")", ("A ", "1")),
+        ("op.backfill('word', {'v': sa.func.coalesce(sa.func.rtrim(sa.column('v')), 'x')})", ("A", "x")),
+        ("op.execute(\"UPDATE word SET v = CASE WHEN v IS NULL OR v <> v THEN '2' END WHERE 1 = 1\")", (None, "2")),
+        (f"op.execute({WORD}.update().values(v={ODD!r}))", ("A ", ODD)),
+        (f"op.execute({SET_NEW}.bindparams(new={ODD!r}))", ("A ", ODD)),
+        (f"op.get_bind().execute({SET_NEW}, {{'new': {ODD!r}}})", ("A ", ODD)),
+        (f"op.backfill('word', {{'v': {ODD!r}}})", ("A ", ODD)),
+    ],
+)
+def test_suggested_backfill_changes_the_same_rows(
+    project: Project, engine: sa.Engine, sql: Sql, up: str, expected: tuple[str | None, str | None]
+) -> None:
+    """The line in place of an UPDATE of all rows changes all rows that this would change, also if only the case, a
+    space at the end or NULL differs; those in which a constant would overwrite a value keep it.
+    """
+    columns = "sa.Column('id', sa.Integer, primary_key=True), sa.Column('v', sa.String(19))"
     project.write(*revision("a1", FIRST, f"op.create_table('word', {columns})"))
     project.ok("upgrade")
     sql("INSERT INTO word VALUES (1, 'A '), (2, NULL)")
-    project.write(*revision("b1", "a1", f"op.execute('UPDATE word SET v = {function}(v)')"))
+    project.write(*revision("b1", "a1", up))
     (line,) = re.findall(r"    (op\.backfill.*)", project.db("review", MIGRATION_REVIEW="enforce").stdout)
     project.write(*revision("b1", "a1", line))
-    project.ok("upgrade")
-    assert [("a " if function == "lower" else "A",), (None,)] == rows(engine, "SELECT v FROM word ORDER BY id")
+    project.ok("upgrade", MIGRATION_REVIEW="enforce")
+    assert list(expected) == [row[0] for row in rows(engine, "SELECT v FROM word ORDER BY id")]
 
 
 @pytest.mark.parametrize("stock", [True, False])
@@ -838,6 +860,7 @@ def test_rehearsal_that_fails(items: Project, engine: sa.Engine, sql: Sql) -> No
 BACKFILL = "op.backfill('user', {'email': 'x'}, where='email IS NULL')"
 NEW_COLUMN = "op.add_column('user', sa.Column('name', sa.String(9)))"
 NAME = "op.backfill('user', {'name': 'x'})"
+PET = "sa.table('pet', sa.column('a'))"
 ALWAYS_TRUE = [
     *("True", "sa.true()", "'true'", "'1 = 1'", "sa.text('1=1')", "sa.literal(1) == 1", "'1 = 1 OR id IS NULL'"),
     *("'id = id'", "sa.column('id') == sa.column('id')", "'id IS NULL OR id IS NOT NULL'", "'EXISTS (SELECT 1)'"),
@@ -889,6 +912,30 @@ def test_overwritten(review: Review, up: str, expected: list[str]) -> None:
     """
     for product in ("sqlite", "postgresql", "mysql", "mariadb"):
         assert expected == levels(review(up, product), "unbounded-data-change")
+
+
+@pytest.mark.parametrize(
+    ("up", "line"),
+    [
+        (
+            "op.backfill('user', {'extra': {'a': [1]}, 'email': None})",
+            "op.backfill('user', {'extra': {'a': [1]}, 'email': None}, where='extra IS NULL OR email IS NULL')",
+        ),
+        (
+            "op.execute(\"UPDATE pet SET a = b || '!'\")",
+            "op.backfill('pet', {'a': sa.text(\"b || '!'\")}, where='a IS NULL')",
+        ),
+        *((f"op.execute({update})", None) for update in ("sa.text('UPDATE pet SET a = :a')", f"{PET}.update()")),
+        (f"op.execute({PET}.update().values(a=sa.bindparam('new')))", None),
+        (f"op.execute({PET}.delete().where(sa.bindparam('all')))", None),
+        (f"op.backfill('user', {{'email': sa.select({PET}.c.a).scalar_subquery()}})", None),
+    ],
+)
+def test_line_for_all_rows(review: Review, up: str, line: str | None) -> None:
+    """The suggested line has SQL and values of Python as the script has them; where one is unknown, there is none."""
+    for product in ("sqlite", "postgresql", "mysql", "mariadb"):
+        (told,) = (each.instead for each in review(up, product) if each.code == "unbounded-data-change")
+        assert ([line] if line else []) == [each.strip() for each in told.splitlines()[1:]]
 
 
 @on_servers

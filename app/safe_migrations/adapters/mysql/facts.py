@@ -100,7 +100,7 @@ class MySQLFacts(Facts):
 
     def differ_sql(self, one: str, other: str) -> str:
         """Return a comparison of bytes: most collations ignore case, and many spaces at the end."""
-        return f"CAST({one} AS BINARY) <> CAST({other} AS BINARY)"
+        return f"NOT (CAST({one} AS BINARY) <=> CAST({other} AS BINARY))"
 
     def rewrites(self, _old: TypeEngine[Any] | None, _new: TypeEngine[Any]) -> bool:
         """Return False: a change of type may copy the table, but it never blocks reads."""

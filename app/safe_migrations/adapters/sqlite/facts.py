@@ -30,6 +30,10 @@ class SQLiteFacts(Facts):
         """Return False: SQLite rewrites a table without blocking reads; only COMMIT blocks them."""
         return False
 
+    def differ_sql(self, one: str, other: str) -> str:
+        """Return a comparison with IS NOT: before 3.39, SQLite has no IS DISTINCT FROM."""
+        return f"{one} IS NOT {other}"
+
     def is_constant(self, default: str) -> bool:
         """Return True for a number, a string or a word such as TRUE; False for CURRENT_TIMESTAMP and expressions."""
         return CONSTANT.fullmatch(default) is not None

@@ -34,6 +34,12 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
     known = context.tables.table(op.table_name, op.schema)
     key = context.facts.quoted(known.primary_key[0] if known.primary_key else "id")
     some = with_condition(op.text, f"{key} BETWEEN 1 AND 1000", context.facts)
+    if not some and op.verb in ("UPDATE", "DELETE"):
+        return Problem(
+            what,
+            "select rows with a WHERE; or, to change all in batches, write op.backfill() in a separate revision, with"
+            " the values themselves in place of parameters",
+        )
     some = some or f"DELETE FROM {context.table_sql(op)} WHERE {key} BETWEEN 1 AND 1000"
     return Problem(
         what,
@@ -47,11 +53,12 @@ def _overwritten(op: BackfillOp, context: RuleContext) -> Problem | None:
     columns = [context.tables.column(op.table_name, name, op.schema) for name in op.columns]
     if all(column is not None and column.unfilled for column in columns):
         return None
-    line = as_backfill(op.sql(context.facts.sql_dialect), context.facts)
+    line = as_backfill(op, context.facts)
+    where = f":\n{line}" if line else f", such as where=sa.column({op.columns[0]!r}).is_(None)"
     return Problem(
         f"overwrites {' and '.join(op.columns)} in all rows of {op.table_name}; the old values are lost, as are those"
         " that running code has written",
-        f"say which rows:\n{line or f'    where = sa.column({op.columns[0]!r}).is_(None)'}",
+        f"say which rows{where}",
     )
 
 

@@ -3,12 +3,16 @@
 import re
 import shlex
 import warnings
+from ast import literal_eval
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from itertools import groupby
 from keyword import iskeyword
 from textwrap import dedent
 from textwrap import indent as _indented
+from types import MappingProxyType
 from typing import Any, Literal
 
 from alembic.autogenerate import render_python_code, renderers
@@ -34,7 +38,7 @@ from ...adapters.facts import Facts
 from ...console import only_warnings
 from ...errors import summary
 from ..known_schema import KnownColumn
-from ..sql.ops import NamedType, escaped
+from ..sql.ops import BackfillOp, NamedType, escaped
 from .implied_ops import table_of
 
 REHEARSE = (
@@ -43,6 +47,7 @@ REHEARSE = (
 """The advice for operations that always block."""
 EXAMPLE = "the value in this line is only an example"
 """The words for a line with example_value()."""
+NONE: Mapping[str, str] = MappingProxyType({})
 PART = re.compile(r'"((?:[^"]|"")+)"|([^\W\d]\w*)')
 """A part of a name in SQL, with quotes or without."""
 EXAMPLE_VALUES = {
@@ -119,42 +124,67 @@ def execute(statement: str) -> str:
     return f"    op.execute({escaped(statement)!r})"
 
 
-def backfill(table: str, schema: str | None, values: Mapping[str, str], where: str) -> str:
-    """Return the line of Python that sets ``values`` (SQL by column) in the rows for which ``where`` (SQL) is true."""
-    given = ", ".join(f"{column!r}: sa.text({escaped(sql)!r})" for column, sql in values.items())
+def backfill(
+    table: str, schema: str | None, values: Mapping[str, str], where: str, constants: Mapping[str, str] = NONE
+) -> str:
+    """Return the line of Python that sets ``values`` (SQL by column) in the rows for which ``where`` (SQL) is true.
+
+    The code in ``constants``, by column, stands in place of the SQL.
+    """
+    code = {**{column: f"sa.text({escaped(sql)!r})" for column, sql in values.items()}, **constants}
+    given = ", ".join(f"{column!r}: {each}" for column, each in code.items())
     return (
         f"    op.backfill({table!r}, {{{given}}}, where={escaped(where)!r}{f', schema={schema!r}' if schema else ''})"
     )
 
 
-def as_backfill(update: str, facts: Facts) -> str:
+def as_backfill(update: str | BackfillOp, facts: Facts) -> str:
     """Return the line of Python that runs an UPDATE of all rows in batches, where that changes a value.
 
     These are the rows where a column has another value than before, if that is made of the column itself, and else
-    those where it is NULL. Return an empty string for an UPDATE that names several tables.
+    those where it is NULL. Values keep the text that they have in the script. Return an empty string for an UPDATE with
+    several tables, parameters, or clauses besides SET and WHERE.
     """
     from sqlglot import exp
 
-    from ..sql.trees import Unread, name_of, tree_of  # its library takes its time to load, and few scripts need it
+    from ...adapters.sql_words import statements  # its library takes its time to load, and few scripts need it
+    from ..sql.phrases import find
+    from ..sql.trees import Unread, name_of, tree_of
     from ..sql.trees import table_of as table_in
 
-    def sql(node: Any) -> str:
-        return str(node.sql(dialect=facts.grammar, comments=False))
-
+    constants: dict[str, str] = {}
+    if isinstance(update, BackfillOp):
+        constants = {name: repr(value) for name, value in update.values.items() if _is_constant(value)}
+        update = replace(update, where=None, values={**update.values, **dict.fromkeys(constants)})
+        update = update.sql(facts.sql_dialect)
     try:
-        tree = tree_of(update, facts)
-        if not isinstance(tree, exp.Update) or len(list(tree.find_all(exp.Table))) != 1 or tree.find(exp.TableAlias):
+        tree, words = tree_of(update, facts), next(statements(update, facts))
+        found = find(words, r"UPDATE {table} SET (?P<values>.*?)(?: WHERE .*)?")
+        if found is None or any(tree.args[each] for each in tree.args.keys() - {"this", "expressions", "where"}):
             return ""
-        values = {name_of(each.this, facts): each.expression for each in tree.expressions}
+        if len(list(tree.find_all(exp.Table))) != 1 or tree.find(exp.TableAlias, exp.Placeholder, exp.Query):
+            return ""
         table, schema = table_in(tree.this, facts)
-        read = {name: {name_of(each, facts) for each in of.find_all(exp.Column)} for name, of in values.items()}
+        values, where = {}, []
+        for each, part in zip(tree.expressions, found.part("values").parts(), strict=True):
+            name, sql = name_of(each.this, facts), part.part(part.keywords.split(" ").index("=") + 1).text
+            values[name], quoted = sql, facts.quoted(name)
+            if name not in {name_of(column, facts) for column in each.expression.find_all(exp.Column)}:
+                where.append(f"{quoted} IS NULL")
+            elif isinstance(each.expression, exp.Binary | exp.Predicate | exp.Not):
+                where.append(facts.differ_sql(quoted, f"({sql})"))
+            else:
+                where.append(facts.differ_sql(quoted, sql))
     except Unread:
         return ""
-    where = [
-        facts.differ_sql(facts.quoted(name), sql(value)) if name in read[name] else f"{facts.quoted(name)} IS NULL"
-        for name, value in values.items()
-    ]
-    return backfill(table, schema, {name: sql(value) for name, value in values.items()}, " OR ".join(where))
+    return backfill(table, schema, values, " OR ".join(where), constants)
+
+
+def _is_constant(value: Any) -> bool:
+    """Return True if the repr() of a value is Python code for it that needs no import, as with texts and dicts."""
+    with suppress(Exception):  # whatever literal_eval() and the comparison raise
+        return bool(literal_eval(repr(value)) == value)
+    return False
 
 
 def autocommit(statement: str) -> str:
@@ -174,7 +204,10 @@ def new_revision(message: str) -> str:
 
 
 def with_condition(statement: str, condition: str, facts: Facts) -> str:
-    """Return an UPDATE or DELETE with another condition in its WHERE; empty if the statement is neither."""
+    """Return an UPDATE or DELETE with another condition in its WHERE.
+
+    Return an empty string if the statement is neither, or has a parameter.
+    """
     from sqlglot import exp
 
     from ..sql.trees import Unread, tree_of  # its library takes its time to load, and few scripts need it
@@ -183,7 +216,7 @@ def with_condition(statement: str, condition: str, facts: Facts) -> str:
         tree = tree_of(statement, facts)
     except Unread:
         return ""
-    if not isinstance(tree, exp.Update | exp.Delete):
+    if not isinstance(tree, exp.Update | exp.Delete) or tree.find(exp.Placeholder):
         return ""
     where = exp.Where(this=tree_of(condition, facts))
     tree.set("where", where)

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from alembic.operations import ops
 from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
-from sqlalchemy import DDL, Column, DefaultClause, TextClause
+from sqlalchemy import DDL, Column, DefaultClause, Delete, Dialect, TextClause, Update, text
+from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import BaseDDLElement
 from sqlalchemy.sql.elements import ClauseElement
 from sqlglot.errors import TokenError
@@ -43,9 +45,15 @@ def is_bounded(op: BackfillOp, dialect: str) -> bool:
 
 
 def _text(statement: Any, dialect: str) -> str:
-    """Return the SQL of a statement as a string; parameters are placeholders, e.g. ``:name``, not values."""
+    """Return the SQL of a statement as a string.
+
+    Parameters are placeholders, e.g. ``:name``, except in an UPDATE, a DELETE or a text with a value for each.
+    """
     if isinstance(statement, str):
         return statement.replace("\\:", ":")
+    if isinstance(statement, Update | Delete) or (isinstance(statement, TextClause) and statement.compile().params):
+        with suppress(Exception):  # a value that is unknown or has no literal
+            return _with_values(statement, dialect_of(dialect))
     if isinstance(statement, TextClause):
         return statement.text.replace("\\:", ":")
     if isinstance(statement, DDL):
@@ -54,6 +62,16 @@ def _text(statement: Any, dialect: str) -> str:
         options = {} if isinstance(statement, BaseDDLElement) else {"render_postcompile": True}
         return _readable(statement.compile(dialect=dialect_of(dialect), compile_kwargs=options))
     return str(statement)
+
+
+def _with_values(statement: Update | Delete | TextClause, dialect: Dialect) -> str:
+    """Return the SQL with values in place of parameters. Raise an error of SQLAlchemy's or Python's if one has none."""
+    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    values = compiled.construct_params()
+    with suppress(CompileError):  # sa.column("age") has no type, which an integer in place of a parameter has
+        return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    again = text(str(compiled)).bindparams(**values)
+    return str(again.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
 def _readable(compiled: Any) -> str:
