@@ -222,7 +222,8 @@ WITHOUT_DATABASE = (
     ),
 )
 
-# In an upgrade(). The words of SQLite, PostgreSQL, and MySQL or MariaDB; but not PostgreSQL's about a duplicate row.
+# For DDL in an upgrade(). The words of SQLite, PostgreSQL, and MySQL or MariaDB; but not PostgreSQL's about a duplicate
+# row.
 EXISTS = (
     Remedy(
         r"^(?!duplicate key value)(?i:.*(already exists|duplicate (column|key) name))"
@@ -362,7 +363,7 @@ def _explained(error: BaseException, situation: Situation) -> MigrationError:
         return named
     if place is not None:
         revision = _running(error, "upgrade") or ""
-        by_stage = (*(WITHOUT_DATABASE if situation.sql else ()), *(EXISTS if revision else ()))
+        by_stage = (*(WITHOUT_DATABASE if situation.sql else ()), *(EXISTS if revision and _is_ddl(error) else ()))
         remedies = (*by_stage, *(MISFITS if _altered_table(error) else ()), *SCRIPT)
         return _error(error, situation, remedies, "{where}: {words}", place, revision)
     if isinstance(error, LoginError) or (isinstance(error, DBAPIError) and error.statement is None):
@@ -601,6 +602,12 @@ def _altered_table(error: BaseException) -> str:
     statement = (error.statement if isinstance(error, DBAPIError) else None) or ""
     found = re.match(r"\s*ALTER\s+TABLE\s+(\S+)", statement, re.I)
     return found[1] if found else ""
+
+
+def _is_ddl(error: BaseException) -> bool:
+    """Return False if a statement failed that neither creates, changes nor drops a table or the like."""
+    statement = error.statement if isinstance(error, DBAPIError) else None
+    return statement is None or re.match(r"\s*(CREATE|ALTER|DROP|RENAME)\b", statement, re.I) is not None
 
 
 def _running(error: BaseException, *directions: str) -> str | None:

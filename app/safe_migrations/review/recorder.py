@@ -47,6 +47,8 @@ class NotInspectable(BaseException):
     line = 1
     fails = False
     """True if a run fails there with the same error."""
+    is_error = False
+    """True if the script itself raised an error, as a run may do there, too."""
 
 
 # The errors that end a recording.
@@ -374,6 +376,7 @@ def _reason(failure: BaseException) -> NotInspectable:
     """Return the reason why a recording stopped with ``failure``, which may come from within SQLAlchemy."""
     files = {frame.filename for frame in extract_tb(failure.__traceback__)}
     reason = failure if isinstance(failure, NotInspectable) else NotInspectable(summary(failure))
+    reason.is_error = reason is not failure
     if orm.__file__ in files:
         reason = NotInspectable("the script works with objects in a session, but the review executes no statements")
     elif reflection.__file__ in files:

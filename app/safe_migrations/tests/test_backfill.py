@@ -108,6 +108,18 @@ IS_TABLE = "op.backfill() takes the name of the table as text, such as 'user', n
         ("op.backfill('item', 'n')", "op.backfill() takes a dict with a value for each column, such as {'name': 'x'}"),
         ("op.backfill('item', {1: 2})", "op.backfill() takes the name of a column as text, such as 'name', not 1"),
         ("op.backfill({'n': 1}, 'item')", f"{IS_TABLE}dict"),
+        *(
+            (f"op.backfill('item', {{'n': {value}}})", f"a value of op.backfill() is of type {kind}, not SQL, a text")
+            for value, kind in (("lambda: 1", "function"), ("object()", "object"))
+        ),
+        *(
+            (f"op.backfill('item', {{'n': 1}}, where={where})", f"the where of op.backfill() is {where}, not SQL such")
+            for where in ("''", "{'n': None}")
+        ),
+        (
+            "op.backfill('item', {'n': 1}, where=\"n <> ':x'\")",
+            "op.backfill() takes :x for a parameter, which has no value; write \\:x, in a raw string",
+        ),
         ("op.backfill('item')", "TypeError: backfill() missing 1 required positional argument: 'values'"),
         ("op.backfill('item', {'n': 1}, size=9)", "TypeError: backfill() got an unexpected keyword argument 'size'"),
         ("op.add_column('item')", "TypeError: add_column() missing 1 required positional argument: 'column'"),

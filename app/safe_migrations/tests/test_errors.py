@@ -373,6 +373,18 @@ def test_made_before_the_history(project: Project, database: str, app_on: Callab
     assert "Nothing to do" in project.ok("upgrade")
 
 
+@pytest.mark.parametrize("up", ["op.backfill('user', {'nosuch': 1})", "op.execute('UPDATE pet SET nosuch = 1')"])
+def test_column_that_is_missing(project: Project, database: str, sql: Sql, up: str) -> None:
+    """A typo in an UPDATE never leads to the advice to mark the revision as applied, which would skip it."""
+    sql("CREATE TABLE pet (id INTEGER)")
+    project.write(*revision("a1", FIRST, up))
+    project.ok("upgrade", FIRST)
+    with_row = "INSERT INTO {} (id, username, email) VALUES (1, 'a', 'b')"
+    sql(with_row.format("`user`" if "mysql" in database else '"user"'))
+    errors = project.fails("upgrade")
+    assert (True, False) == ("nosuch" in errors, "stamp" in errors), errors
+
+
 def test_place_after_a_failure(project: Project, database: str, backend: str) -> None:
     """The message about a run that fails ends with where the database is: SQLite rolls back a whole run."""
     create = "op.create_table('pet', sa.Column('id', sa.Integer()))"

@@ -425,3 +425,17 @@ def test_table_of_an_earlier_step(review_on: ReviewOn, first: str) -> None:
     """An earlier operation may create the table; SQL that cannot be read may have done so."""
     findings = review_on(f"{first}\nop.add_column('nosuch', sa.Column('x', sa.Integer()))")
     assert [] == found(findings, "not-inspectable")
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("1 / 0", "flask db rehearse"),
+        ("with op.batch_alter_table('user') as batch:\n    batch.backfill('user')", "flask db rehearse"),
+        ("op.get_bind().execute(sa.text('SELECT 1')).all()", 'flask db revision -m "move the rows"'),
+    ],
+)
+def test_where_a_review_stops(review: Review, body: str, line: str) -> None:
+    """An error of the script has to be corrected; to move its rows to another revision only helps if it reads rows."""
+    (finding,) = found(review(body, "postgresql"), "not-inspectable")
+    assert line == finding.instead.splitlines()[-1].strip()

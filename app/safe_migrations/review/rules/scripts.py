@@ -152,10 +152,15 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
             instead = "correct that line; then review the script again:\n    flask db review"
             yield Problem(f"fails in line {reason.line}: {reason}", instead, BLOCKS, line=reason.line, fails=True)
             continue
+        split = (
+            "split the revision: leave only the schema changes in this one, and move everything else to a new one:\n"
+        )
+        split += new_revision("move the rows")
+        correct = "correct that line, if it fails in an upgrade, too; this tries it on a copy of the database:\n"
+        correct += "    flask db rehearse"
         yield Problem(
             f"was reviewed only in part from line {reason.line} of {direction}() on: {reason}",
-            "split the revision: leave only the schema changes in this one, and move everything else to a new one:\n"
-            + new_revision("move the rows"),
+            correct if reason.is_error else split,
             line=reason.line,
         )
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
     type_coerce,
     types,
 )
+from sqlalchemy.exc import CompileError, InvalidRequestError
 from sqlalchemy.sql.selectable import AliasedReturnsRows
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import UserDefinedType
@@ -133,10 +134,23 @@ class BackfillOp(ChangeRowsOp):
             raise WrongArgumentError(
                 f"the batch_size of op.backfill() is {batch_size!r}, not an integer of at least 1, or None"
             )
+        is_condition = _is_sql(where) or isinstance(where, bool) or (isinstance(where, str) and where.strip())
+        if where is not None and not is_condition:
+            raise WrongArgumentError(
+                f"the where of op.backfill() is {where!r}, not SQL such as 'name IS NULL', or None"
+            )
         values = {_column_name(name): value for name, value in values.items()}
         found = cls("UPDATE", table_name, schema, where is not None, tuple(values), values=values, where=where)
         found.batch_size = batch_size
-        with suppress(Exception):  # a stand-in of the review for a value that the script reads from the database
+        try:
+            with suppress(CompileError):  # of SQL that the database does not have
+                found.statement.compile(dialect=operations.migration_context.dialect).construct_params()
+        except InvalidRequestError as error:
+            (name,) = re.findall(r"parameter '(.*?)'", str(error))
+            raise WrongArgumentError(
+                f"op.backfill() takes :{name} for a parameter, which has no value; write \\:{name}, in a raw string"
+            ) from error
+        with suppress(Exception):  # SQL that only the database has
             found.text = found.sql()
         operations.invoke(found)
 
@@ -225,12 +239,20 @@ def _as_expression(value: Any) -> Any:
         return null()
     if isinstance(value, Enum) and not isinstance(value, str | int):
         value = value.name  # as SQLAlchemy stores it
-    if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+    if _is_sql(value):
         return value
     if isinstance(value, str):
         # Without type_coerce() SQLAlchemy names it after the column, and fails if that has a space in its name.
         return type_coerce(literal(value), String())
-    return literal(value, JSON if isinstance(value, dict | list) else None)
+    found = literal(value, JSON if isinstance(value, dict | list) else None)
+    if isinstance(found.type, types.NullType):
+        kind = type(value).__name__
+        raise WrongArgumentError(f"a value of op.backfill() is of type {kind}, not SQL, a text, a number or the like")
+    return found
+
+
+def _is_sql(value: Any) -> bool:
+    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
 
 
 @dataclass
