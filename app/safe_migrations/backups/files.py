@@ -184,13 +184,14 @@ class Backups:
                 remove(file, f"only {keep} automatic backups are kept (MIGRATION_BACKUP_KEEP)")
 
     def drop_repeated(self, file: Path) -> None:
-        """Delete ``file``, the backup of a run that was rolled back, if the one before it has the same revision.
+        """Delete ``file``, the backup of a run that was rolled back, if an earlier one has the same revision.
 
         Backups by hand do not count. A run that fails repeatedly would otherwise fill the disk. The backup of the first
         attempt stays, because later attempts may have committed changes.
         """
-        before = next((other for other in self._automatic() if other.name < file.name), None)
-        if before and _part(before, "revision") == _part(file, "revision"):
+        revision = _part(file, "revision")
+        earlier = (other for other in self._automatic() if other.name < file.name)
+        if before := next((other for other in earlier if _part(other, "revision") == revision), None):
             remove(file, f"the run was rolled back, and the backup {before.name} has the same revision")
 
     def _automatic(self) -> list[Path]:

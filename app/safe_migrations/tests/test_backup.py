@@ -250,6 +250,17 @@ def test_keep_after_failures(project: Project, failure: str) -> None:
     ]
 
 
+@on_sqlite
+def test_keep_the_first_of_a_revision(project: Project) -> None:
+    """A run that was rolled back removes its backup, too, if the database has been at another revision since."""
+    earlier(project)
+    project.ok("downgrade")
+    before = files(project)
+    project.write(*revision("a1", FIRST, "raise RuntimeError('stop')"))
+    project.fails("upgrade")
+    assert before == files(project)
+
+
 @on_postgresql
 def test_keep_what_a_failed_run_has_changed(project: Project) -> None:
     """The backup of an attempt that committed something stays, even if an earlier one of the same revision exists."""
