@@ -9,17 +9,21 @@ review/recorder.py and adapters/*/adapter.py have such imports, and for sqlglot 
 review/rules/constraints.py and review/rules/suggestions.py.
 """
 
+import re
+import shlex
 from collections.abc import Callable
 from copy import copy
 from functools import wraps
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
+from alembic.util import rev_id
 from flask import Flask
 from flask_migrate.cli import db as stock
 
-from ..errors import MigrationError
+from ..errors import MigrationError, relative
 from ..folder import KEY, TEMPLATE, Folder, folder, scripts
 from ..internals import correct_config
 from .command import MigrationCommand, all_binds_option, config_of
@@ -131,6 +135,7 @@ def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(merge)
     def run(**options: Any) -> Any:
+        _require_new_id(options["rev_id"])
         found = {each.revision for each in scripts().get_revisions(options["revisions"])}
         if len(found) < 2:
             named = f"{', '.join(found)} is the only one" if found else "there is none"
@@ -142,6 +147,22 @@ def _of_several(merge: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _require_new_id(typed: str | None) -> None:
+    """Raise MigrationError if --rev-id is not an id, or is one of a script: Alembic looks after it has written."""
+    if typed is None:
+        return
+    found = next((each for each in scripts().walk_revisions() if each.revision == typed), None)
+    if found is None and re.fullmatch(r"[\w.]+", typed) and typed not in ("head", "heads", "base", "current"):
+        return
+    raise MigrationError(
+        f"{relative(Path(found.path))} has the revision id {typed}."
+        if found
+        else f"--rev-id {shlex.quote(typed)} is not a revision id, which has letters, digits, dots and underscores.",
+        "choose another id, such as this one, or leave it out:",
+        f"--rev-id {rev_id()}",
+    )
+
+
 def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``generate``, but if it writes a script by autogenerate, review the pending revisions after it.
 
@@ -150,6 +171,7 @@ def _then_review(generate: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(generate)
     def run(**options: Any) -> Any:
+        _require_new_id(options["rev_id"])
         before = set(folder().path.glob("versions/*.py"))
         result = generate(**options)
         written = set(folder().path.glob("versions/*.py")) - before

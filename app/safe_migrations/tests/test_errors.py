@@ -234,6 +234,26 @@ def test_ahead(upgraded: Project) -> None:
     assert "git log --all --oneline -- '*a1*'" in problem
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("revision --rev-id x/y -m a", "Error: --rev-id x/y is not a revision id, which has letters, digits, dots and"),
+        ("merge --rev-id head heads", "Error: --rev-id head is not a revision id"),
+        (f"revision --rev-id {FIRST} -m a", f"add_user_model.py has the revision id {FIRST}.\nFix: choose another"),
+    ],
+)
+def test_wrong_id(upgraded: Project, command: str, says: str) -> None:
+    """An id that Alembic would not find again, or finds twice, is refused before a script has it."""
+    assert says in problem_of(upgraded, command)
+
+
+@pytest.mark.parametrize("words", ["Fix C:\\users path", 'say """', 'a \\""" b\\', '"quoted"'])
+def test_message_with_quotes_and_backslashes(project: Project, words: str) -> None:
+    """The message of a script is a Python string there, whatever is in it."""
+    project.ok("revision", "-m", words)
+    assert f"-> {project.scripts()[-1].name.split('_')[2]} (head), {words}\n" in project.ok("history")
+
+
 @pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest) -> URL:
     """Return the URL of a test server, without a database of the test's own."""
