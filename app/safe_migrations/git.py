@@ -95,6 +95,15 @@ def commit_before(path: Path, added: str) -> str:
     return tag if is_same else parent
 
 
+def lacks(folder: Path, pattern: str) -> bool:
+    """Return True if no branch or tag ever had a file whose path matches ``pattern``; False if git cannot say."""
+    try:
+        done = _git(folder, "log", "--all", "--format=%H", "-1", "--", f":(top){pattern}")
+    except (MigrationError, OSError):
+        return False
+    return not done.returncode and not done.stdout
+
+
 def _by_folder(paths: Iterable[Path]) -> dict[Path, list[str]]:
     found: dict[Path, list[str]] = {}
     for path in paths:

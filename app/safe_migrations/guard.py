@@ -16,8 +16,9 @@ from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import Script
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError, to_tuple
+from click import get_current_context
 from flask import current_app
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine, Row, StaticPool
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .adapters.base import listening
@@ -101,6 +102,10 @@ def _change_revisions(database: Database, using: Settings, options: dict[str, An
     try:
         plan = pending(database, options)
     except (CommandError, RevisionError) as refused:  # after a rebase, at a revision and at one before it
+        if str(refused).startswith("Relative revision -") and not database.heads():
+            raise MigrationError(
+                "the database is at base already: there is nothing to revert.", "apply revisions:", "flask db upgrade"
+            ) from refused
         if "overlaps" in str(refused) and (error := _never_ran_error(database, database.heads())):
             raise error from refused
         raise
@@ -112,6 +117,8 @@ def _change_revisions(database: Database, using: Settings, options: dict[str, An
     from .backups.files import Backups
     from .lock import locked
 
+    if isinstance(database.connection.engine.pool, StaticPool) and get_current_context(silent=True):
+        log.warning("The database is in memory, and ends with this command: name a file in DATABASE_URL")
     log.info("Database %s, %s %s", masked(database.connection.engine.url), *database.product_and_version)
     with _nothing_changed(plan):
         database.require_writable(f"flask db {plan.command}")
@@ -224,7 +231,7 @@ def _ended(backups: "Backups", transaction: StepTransaction, plan: Plan, backup:
 
     Add also what remains of the failed revision, and then how to restore ``backup``, the file that the run itself has
     written, or None. ``plan`` is what the run does. After a success, delete old backups. After a rollback of the whole
-    run, delete ``backup`` if the one before it has the same revision. SystemExit, which a script may raise, counts as a
+    run, delete ``backup`` if an earlier one has the same revision. SystemExit, which a script may raise, counts as a
     failure. The notes that a script gives its error say nothing about the database: here they only stay.
     """
     from .backfill import drop_positions

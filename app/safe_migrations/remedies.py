@@ -24,6 +24,7 @@ from .database import app_engine, has_convention
 from .drift import differences
 from .errors import DamagedError, LoginError, MigrationError, masked, relative, summary
 from .folder import TEMPLATE, Folder, app_folder, bind_folders, scripts
+from .git import lacks
 from .histories.editing import ids_in
 from .histories.moving import several_heads
 from .histories.naming import convention_lines, written_before_convention
@@ -516,6 +517,14 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
         return MigrationError(f"the folder {directory}/versions is missing.", "restore the folder:", line)
     if squash:
         return replaced_error(unknown.argument, squash)
+    if lacks(situation.directory, f"*{unknown.argument}*"):
+        return MigrationError(
+            f"the database is at revision {unknown.argument}, which neither {directory} nor a commit here has.",
+            "fetch the commit that has it (`git fetch --all`); or, if the script was deleted, undo by hand what it did,"
+            " mark the database as at head, and compare:",
+            "flask db stamp --purge head",
+            "flask db check",
+        )
     return MigrationError(
         f"the database is at revision {unknown.argument}, which {directory} does not have: it is ahead of this code.",
         "use the release of the code that has it, or find the script in git:",

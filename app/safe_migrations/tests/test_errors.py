@@ -27,6 +27,7 @@ from .support import (
     SERVERS,
     Project,
     Sql,
+    git,
     is_mariadb,
     mysql_user,
     on_mysql,
@@ -232,6 +233,32 @@ def test_ahead(upgraded: Project) -> None:
     problem = problem_of(upgraded, "upgrade")
     assert "the database is at revision a1, which migrations does not have" in problem
     assert "git log --all --oneline -- '*a1*'" in problem
+
+
+def test_deleted(upgraded: Project) -> None:
+    """A script that was deleted and is in no commit is in git's history neither: the lines do without it."""
+    (upgraded.path / ".gitignore").write_text("*.db\n")
+    for args in (["init", "-q"], ["add", "migrations"], ["commit", "-qm", "x"]):
+        git(upgraded, *args)
+    upgraded.write(*revision("gone1", FIRST, "pass"))
+    upgraded.ok("upgrade")
+    (upgraded.path / "migrations" / "versions" / "gone1.py").unlink()
+    problem = problem_of(upgraded, "upgrade")
+    assert "Error: the database is at revision gone1, which neither migrations nor a commit here has.\n" in problem
+    assert problem.endswith("    flask db stamp --purge head\n    flask db check\n")
+    upgraded.ok("stamp", "--purge", "head")
+    upgraded.ok("check")
+
+
+def test_downgrade_at_base(upgraded: Project) -> None:
+    """At base there is nothing to revert; the message does not count migrations."""
+    problem = problem_of(upgraded, "downgrade; downgrade")
+    assert problem.startswith("Error: the database is at base already: there is nothing to revert.\n")
+
+
+def test_in_memory(project: Project) -> None:
+    """An upgrade of a database in memory, which ends with the command, warns of that."""
+    assert 1 == project.ok("upgrade", DATABASE_URL="sqlite://").count("The database is in memory, and ends with this")
 
 
 @pytest.mark.parametrize(
