@@ -59,10 +59,13 @@ def warn_of_losses(plan: Plan, database: Database) -> None:
         if lacks_downgrade(plan.recordings.of(script, database.facts.product)):
             log.warning("downgrade() of %s does nothing; the changes of its upgrade() remain", script.revision)
     tables = KnownSchema(database.facts, database.connection)
+    losses = set[str]()
     operations = [each for revision in _recorded(plan, database.facts.product) for each in revision.downgrade]
     with database.adapter.hidden_rows_refused(database.connection):
         for operation in operations:
-            if loss := _loss(operation.op, tables):
+            loss = _loss(operation.op, tables)
+            if loss and loss not in losses:  # a script may delete the rows of a table, and then drop it
+                losses.add(loss)
                 log.warning("The downgrade deletes %s", loss)
             with suppress(Exception):  # what cannot be followed is not counted
                 tables.follow(operation)

@@ -228,6 +228,13 @@ def test_view_and_trigger(adopting: Project, engine: Engine, backend: str, sql: 
     assert "a5: the database has 1 difference:\n    view v is missing\n" in adopting.fails("adopt", "a5")
 
 
+@on_sqlite
+def test_names_as_written(adopting: Project, engine: Engine) -> None:
+    """SQLite does not compare the names of constraints: a message has them as they are written."""
+    made(engine, tables(unique=False))
+    assert "    constraint uq_pet_name of pet is missing\n" in adopting.fails("adopt", "a4")
+
+
 def test_different(adopting: Project, engine: Engine) -> None:
     """Differences are listed with the line that stamps all the same; without --yes nothing is stamped."""
     made(engine, tables("a3", missing=("note", "pet")))

@@ -123,7 +123,7 @@ LEFT = {
         "CHECK (ID > 0) of toy is new",
         "column note of toy is 'VARCHAR(120)' instead of 'VARCHAR(80)'",
         "column number of toy is 'TEXT COLLATE NOCASE' instead of 'INTEGER'",
-        "constraint CK_TOY_CK of toy is new",
+        "constraint ck_toy_ck of toy is new",
         "index ix of user is new",
         "table pet is new",
     },

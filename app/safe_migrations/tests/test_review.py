@@ -102,7 +102,7 @@ def test_new_and_empty_tables(project: Project) -> None:
 DOWNGRADES = {
     "op.drop_table('pet')": "2 rows of table pet",
     "with op.batch_alter_table('pet') as batch:\n    batch.drop_column('a')": "1 value in pet.a",
-    "op.execute('DELETE FROM pet')": "2 rows of table pet",
+    "op.execute('DELETE FROM pet')\nop.drop_table('pet')": "2 rows of table pet",
     "op.execute('DELETE FROM pet WHERE id > 1')": "up to 2 rows of table pet",
 }
 

@@ -25,6 +25,8 @@ from .example.app.extensions import db
 from .support import (
     FIRST,
     LOG,
+    Project,
+    Sql,
     copied,
     is_mariadb,
     make_app,
@@ -246,6 +248,16 @@ def test_restored(bare: Home, name: str) -> None:
     if bare.tables != SCHEMA:  # many cases use that: it stays as it was
         assert [] == bare.upgrade(script(changes, ""))
         assert [] == [found for found in bare.state() if "_migration_" in found]
+
+
+def test_named_once(project: Project, database: str, sql: Sql) -> None:
+    """The log names an object once that the undo has changed twice, as a dropped table whose name a new one has."""
+    project.ok("upgrade")
+    sql("CREATE TABLE gone (id INT PRIMARY KEY)")
+    project.write(
+        *revision("a1", FIRST, f"op.execute('DROP TABLE gone')\nop.execute('CREATE TABLE gone (n INT)')\n{STOP}")
+    )
+    assert "Rolled back: table gone; the database is as it was" in project.fails("upgrade")
 
 
 @pytest.mark.parametrize("name", ROWS_FIRST | NOT_RESTORED)

@@ -29,12 +29,12 @@ RENAMES, RENAMED = f"{OWN_TABLES}renames", f"{OWN_TABLES}renamed"
 class Outcome:
     """The outcome of an undo.
 
-    ``restored`` has kind and name of each object that the undo changed to its state before the revision, e.g. ``table
-    pet``. ``different`` has, by kind and name, the reason why an object could not be restored; ``lost`` the rows and
-    values that could not be restored, in words.
+    ``restored`` has, as keys, kind and name of each object that the undo changed to its state before the revision, e.g.
+    ``table pet``. ``different`` has, by kind and name, the reason why an object could not be restored; ``lost`` the
+    rows and values that could not be restored, in words.
     """
 
-    restored: list[str] = field(default_factory=list)
+    restored: dict[str, None] = field(default_factory=dict)
     different: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
 
@@ -170,7 +170,7 @@ class Undo:
             self.execute(f"RENAME TABLE {table} TO {saved}")
             self.outcome.lost.append(f"rows written to the new table {entry.name}; they are in the table {saved}")
         self.execute(f"DROP TABLE IF EXISTS {table}")
-        self.outcome.restored.append(str(entry))
+        self.outcome.restored[str(entry)] = None
 
     def _drop_foreign_keys(self, tables: list[Entry]) -> Callable[[Entry], None]:
         """Return a function that drops some foreign keys of a table.
@@ -292,6 +292,6 @@ class Undo:
         """
         for entry in entries:
             if str(entry) not in self.reasons and entry.is_as_before(self.execute):
-                self.outcome.restored += {str(entry)} - as_before - {f"table {version_table()[1]}"}
+                self.outcome.restored |= dict.fromkeys({str(entry)} - as_before - {f"table {version_table()[1]}"})
             else:
                 self.outcome.different[str(entry)] = self.reasons.get(str(entry), "its definition still differs")

@@ -95,7 +95,7 @@ def _described(connection: sqlite3.Connection, table: str, sql: str) -> Iterator
             yield f"CHECK ({normalized(condition)}) of {table}", ""
         for at, word in enumerate(clause.words.words):
             if word.keyword == "CONSTRAINT":
-                yield f"constraint {clause.words.words[at + 1].text.upper()} of {table}", ""
+                yield f"constraint {clause.words.words[at + 1].text} of {table}", ""
 
 
 def _inner(default: str) -> str:
