@@ -49,6 +49,10 @@ KEPT = Lines(
     "# A later revision may drop the default.",
 )
 LOST = Lines("# The dropped values are lost. Existing rows get these defaults, which are dropped again below.")
+NULLABLE = Lines(
+    "# The dropped values are lost, and a default might violate a constraint. So what was NOT NULL is restored as",
+    "# nullable: fill it, and make it NOT NULL afterwards.",
+)
 Added = tuple[ops.AddColumnOp, DefaultClause, str]
 """A new NOT NULL column, its default, and the Python code for the same value in op.backfill()."""
 VALUES: dict[type, tuple[str, Callable[[str], object]]] = {
@@ -125,13 +129,16 @@ def restore_with_value(downgrade: ops.DowngradeOps) -> None:
     """Let ``downgrade`` add a dropped NOT NULL column with a default, which existing rows get, and drop the default.
 
     The dropped values are lost, so this is 0, an empty text, or the like. An op.backfill() would have to stand alone in
-    its revision, and an UPDATE of all rows would keep the table locked. A column stays as it is if its type has no such
-    value, or if a foreign key, a CHECK or a unique constraint names it, which may refuse the value.
+    its revision, and an UPDATE of all rows would keep the table locked. A column becomes nullable if its type has no
+    such value, or if a foreign key, a CHECK or a unique constraint names it, which may refuse the value.
     """
     restored: dict[int, tuple[ops.ModifyTableOps, list[ops.AddColumnOp]]] = {}
-    for _, (changes, add) in _without_value(downgrade):
+    for _, (changes, add) in list(_without_value(downgrade)):
         if add.column.name not in _constrained(changes) and _stand_in(add.column) is not None:
             restored.setdefault(id(changes), (changes, []))[1].append(add)
+        else:
+            changes.ops[changes.ops.index(add)] = _added(add, None)
+            changes.ops[:] = [NULLABLE, *(op for op in changes.ops if op is not NULLABLE)]
     for changes, adds in restored.values():
         end = changes.ops.index(adds[-1]) + 1
         following = [*(_altered(add, None) for add in adds), *changes.ops[end:]]

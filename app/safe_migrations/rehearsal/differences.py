@@ -39,6 +39,23 @@ def differences(before: Objects, after: Objects) -> Iterator[str]:
             yield f"{name} is {after[name]!r} instead of {before[name]!r}"
 
 
+def became_nullable(before: Objects, upgraded: Objects, back: Objects) -> dict[str, str]:
+    """Return name and description of each NOT NULL column that was dropped, and that ``back`` has as a nullable one.
+
+    `flask db migrate` writes such a downgrade for a column whose constraints may refuse a default.
+    """
+    return {
+        name: text
+        for name, text in before.items()
+        if name.startswith("column ") and name not in upgraded
+        if " NOT NULL" in text and " NOT NULL" not in back.get(name, " NOT NULL")
+        if re.sub(NULL, "", text) == re.sub(NULL, "", back[name])
+    }
+
+
+NULL = "( NOT| DEFAULT)? NULL"
+
+
 def renamed(before: Objects, after: Objects) -> dict[str, str]:
     """Return the constraints and indexes that are the same in both, but have another name in ``after``.
 

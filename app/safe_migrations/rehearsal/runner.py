@@ -29,7 +29,7 @@ from ..review.findings import Assurances, assurance_line
 from ..review.recorder import Recordings, irreversible_reason
 from ..review.rules.scripts import RAISE
 from ..review.sql.ops import ChangeRowsOp
-from .differences import Loss, differences, is_restored, losses, not_restored, overwritten
+from .differences import Loss, became_nullable, differences, is_restored, losses, not_restored, overwritten
 
 # As `-x` takes them. Only another session of the script can hold a lock on the copy, and MIGRATION_REHEARSAL_URL may
 # name the copy itself.
@@ -158,7 +158,9 @@ class Rehearsal:
         report.notes += [f"{name} keeps its new values, which no downgrade can remove" for name in sorted(irreversible)]
         # MySQL keeps the index that a foreign key needed.
         tolerated = {f"key {name.removeprefix('foreign key ')} is new" for name in upgraded.objects}
-        changed = differences(before.objects, {**back.objects, **irreversible})
+        nullable = became_nullable(before.objects, upgraded.objects, back.objects)
+        report.notes += [f"{name} was NOT NULL, and is nullable after the downgrade" for name in nullable]
+        changed = differences(before.objects, {**back.objects, **irreversible, **nullable})
         report.faults += [f"after its downgrade {each}" for each in changed if each not in tolerated]
         kept = {loss.name for loss in lost} | self._filled(revision)
         _report_rows(not_restored(before, back, kept), revision, report)

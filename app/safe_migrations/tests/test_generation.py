@@ -188,6 +188,26 @@ def test_downgrade_of_dropped_columns(pets: Models) -> None:
     assert [(1, 0, "", 0, 7)] == pets.rows("SELECT id, age, bio, price, level FROM thing")
 
 
+def test_downgrade_of_constrained_columns(pets: Models) -> None:
+    """A NOT NULL column whose constraints may refuse any default comes back as nullable, and so without a failure."""
+    thing = "class Thing(db.Model):\n    id: Mapped[int] = mapped_column(primary_key=True)\n"
+    column = "    {}: Mapped[int] = mapped_column({})\n"
+    more = (("code", "unique=True"), ("tag", "unique=True, index=True"), ("user_id", "ForeignKey('user.id')"))
+    check = "    __table_args__ = (CheckConstraint('size > 0', name='has_size'),)\n"
+    columns = "".join(column.format(*each) for each in (*more, ("size", ""), ("age", "")))
+    pets.become(USERS, PETS, thing + columns + check)
+    pets.execute("INSERT INTO thing (id, code, tag, user_id, size, age) VALUES (1, 1, 1, 1, 1, 1), (2, 2, 2, 2, 2, 2)")
+    pets.models(USERS, PETS, thing)
+    heads = pets.rows("SELECT version_num FROM alembic_version")
+    pets.ok("-x", "safe=drop-column:unused", "migrate", "-m", "Drop")
+    told = pets.ok("rehearse", MIGRATION_REVIEW="enforce")
+    assert 4 == told.count("was NOT NULL, and is nullable after the downgrade"), told
+    pets.ok("upgrade")
+    pets.ok("downgrade", *heads[0])
+    null = (1, None, None, None, None, 0)
+    assert [null, (2, *null[1:])] == pets.rows("SELECT id, code, tag, user_id, size, age FROM thing ORDER BY id")
+
+
 @on_mysql
 def test_downgrade_of_types_of_mysql(pets: Models) -> None:
     """A downgrade also restores columns whose default MySQL takes only as an expression, or only with a precision."""
